@@ -1,0 +1,1 @@
+"""RefineNet for semantic segmentation."""

@@ -1,0 +1,69 @@
+"""What the verbs share: the console, progress bars, readers of option values."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from refineseg.errors import InputError
+
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class RateColumn(ProgressColumn):
+    """Items per second."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self.unit = unit
+
+    def render(self, task: Task) -> Text:
+        """Rate over the last moments; a dash until it is known."""
+        speed = task.speed or task.finished_speed
+        return Text(f"{speed:.1f} {self.unit}/s" if speed else f"- {self.unit}/s", style="cyan")
+
+
+@contextmanager
+def progress_bar(unit: str = "pictures") -> Iterator[Progress]:
+    """A progress bar on standard error with count, rate and remaining time."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=28),
+        MofNCompleteColumn(),
+        RateColumn(unit),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=errors, transient=not errors.is_terminal) as bar:
+        yield bar
+
+
+def parse_scales(text: str) -> tuple[float, ...]:
+    """``0.75,1,1.25`` to numbers; InputError otherwise."""
+    try:
+        scales = tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise InputError(f"expected --scales as numbers with commas, such as 0.75,1.0,1.25, got {text!r}") from error
+    return scales
+
+
+def quiet_libraries() -> None:
+    """Keep other packages' notes off the terminal; -v shows them."""
+    warnings.filterwarnings("ignore")
+    for name in ("lightning_fabric", "lightning.fabric", "timm", "PIL"):
+        logging.getLogger(name).setLevel(logging.ERROR)

@@ -1,0 +1,91 @@
+"""Entry point: the list of verbs, and how errors leave the program.
+
+Exit codes: 0 success, 2 bad input (one line on standard error), 1 failure of the program itself.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+import typer
+
+from refineseg._version import __version__
+from refineseg.errors import RefinesegError
+
+app = typer.Typer(
+    name="refineseg",
+    help="RefineNet for semantic segmentation: predict, evaluate, train, ship.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+VERBS = ("train",)
+
+for _verb in VERBS:
+    _command = getattr(import_module(f"refineseg.cli.{_verb}"), _verb)
+    app.command(_verb)(_command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"refineseg {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    verbose: bool = typer.Option(False, "--verbose", "-v", help="Show tracebacks and the notes of libraries."),
+    _version: bool = typer.Option(
+        False, "--version", help="Print the version and exit.", callback=_print_version, is_eager=True
+    ),
+) -> None:
+    if not verbose:
+        from refineseg.cli.common import quiet_libraries
+
+        quiet_libraries()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line. Returns the exit code."""
+    given = sys.argv[1:] if arguments is None else arguments
+    # -v is taken anywhere, also after the verb.
+    verbose = any(word in ("-v", "--verbose") for word in given)
+    given = ["-v"] * verbose + [word for word in given if word not in ("-v", "--verbose")]
+    try:
+        result = app(given, standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        typer.echo(error.format_message())
+        return 2
+    except (RefinesegError, click.ClickException) as error:
+        if verbose:
+            raise
+        message = error.format_message() if isinstance(error, click.ClickException) else str(error)
+        return _say(f"error: {message}", 2)
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        return _say("stopped", 130)
+    except BrokenPipeError:
+        return 1
+    except Exception as error:
+        if verbose:
+            raise
+        return _say(f"failed: {type(error).__name__}: {error}; -v shows where", 1)
+
+
+def _say(message: str, code: int) -> int:
+    print(" ".join(message.split()), file=sys.stderr)
+    return code
+
+
+def run() -> None:
+    """Console script."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    run()

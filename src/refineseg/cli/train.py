@@ -1,0 +1,166 @@
+"""refineseg train."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from refineseg.cli.common import console, progress_bar
+from refineseg.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from refineseg.config import TrainConfig
+    from refineseg.training.loop import Report
+
+
+def train(
+    data: Annotated[str, typer.Option("--data", "-d", help="NAME:ROOT such as camvid:DIR or folder:DIR, or a YAML file.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="RUN: folder for config, metrics, curves, best/, last/.")],
+    model: Annotated[str | None, typer.Option(help="Preset (refineseg models lists them) or a model folder.")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file with settings.")] = None,
+    recipe: Annotated[str, typer.Option(help="Settings to start from: modern or paper.")] = "modern",
+    backbone_weights: Annotated[Path | None, typer.Option(help="safetensors file with ImageNet weights.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training pictures.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps, instead of epochs.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Pictures per step.")] = None,
+    crop: Annotated[str | None, typer.Option(help="Crop in pixels: N or HEIGHTxWIDTH.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate of the decoder.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Data loading processes.")] = None,
+    precision: Annotated[str | None, typer.Option(help="32 or bf16.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run in RUN stopped.")] = False,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="name=value, any setting of config.yaml.")] = None,
+) -> None:
+    """Train a RefineNet.
+
+    Example: [bold]refineseg train --data camvid:data/camvid --model refinenet-lw-mbv2
+    --backbone-weights mobilenetv2_100_imagenet.safetensors -o runs/camvid[/bold]
+    """
+    from refineseg.data import open_data
+
+    chosen = {
+        "model": model,
+        "backbone_weights": str(backbone_weights) if backbone_weights else None,
+        "epochs": epochs,
+        "steps": steps,
+        "batch_size": batch_size,
+        "lr": lr,
+        "seed": seed,
+        "workers": workers,
+        "precision": precision,
+    }
+    resumed = output / "config.yaml"
+    if resume and not resumed.is_file():
+        raise InputError(f"expected a run to resume in {output}, found no config.yaml there")
+    settings_file = resumed if resume and config is None else config
+    settings_of_run = build_config(settings_file, recipe, chosen, crop, settings or [])
+
+    from refineseg.training.loop import train as train_network
+
+    with progress_bar("images") as bar:
+        evaluation = train_network(
+            settings_of_run,
+            open_data(data),
+            output,
+            resume=resume,
+            watch=Watch(bar),
+            device=device,
+            command=shlex.join(["refineseg", *sys.argv[1:]]),
+            commit=commit_of_this_code(),
+        )
+    best = output / "best"
+    console.print(f"val mean IoU {evaluation.scores.mean_iou:.4f} ({evaluation.protocol.describe()})")
+    console.print(f"best model in {best}, curves in {output / 'curves.png'}; try it: refineseg predict PICTURE --model {best} -o out")
+
+
+def build_config(
+    file: Path | None, recipe: str, chosen: dict[str, Any], crop: str | None, assignments: list[str]
+) -> TrainConfig:
+    """Settings from the recipe, then the file, then the options, then --set."""
+    from refineseg.config import RECIPES, TrainConfig, read_yaml
+
+    if recipe not in RECIPES:
+        raise InputError(f"expected --recipe {' or '.join(RECIPES)}, got {recipe!r}")
+    values = RECIPES[recipe]().to_dict()
+    given = read_yaml(file) if file else {}
+    augment = given.pop("augment", {}) or {}
+    values |= given
+    if isinstance(augment, dict):
+        values["augment"] |= augment
+    values |= {name: value for name, value in chosen.items() if value is not None}
+    if chosen["epochs"] is not None and chosen["steps"] is None:
+        values["steps"] = None
+    if crop is not None:
+        values["augment"]["crop"] = parse_crop(crop)
+    # model.NAME reaches into the preset, as fields.NAME does.
+    fields = [text for text in assignments if text.startswith("model.")]
+    config = TrainConfig.from_dict(values)
+    if fields:
+        from refineseg.config import ModelConfig
+
+        changed = ModelConfig().override([text.removeprefix("model.") for text in fields]).to_dict()
+        names = [text.partition("=")[0].removeprefix("model.").strip() for text in fields]
+        config = TrainConfig.from_dict(
+            config.to_dict() | {"fields": config.fields | {name: changed[name] for name in names}}
+        )
+    return config.override([text for text in assignments if text not in fields])
+
+
+def parse_crop(text: str) -> list[int]:
+    """``400`` or ``360x480`` to height and width."""
+    try:
+        parts = [int(part) for part in text.lower().split("x")]
+    except ValueError:
+        parts = []
+    if len(parts) not in (1, 2) or min(parts) < 1:
+        raise InputError(f"expected --crop N or HEIGHTxWIDTH, got {text!r}")
+    return parts * 2 if len(parts) == 1 else parts
+
+
+class Watch:
+    """Shows the loop's reports: one bar for reading, one for training, one for validation."""
+
+    def __init__(self, bar: Progress) -> None:
+        self.bar = bar
+        self.tasks: dict[str, Any] = {}
+        self.loss: float | None = None
+        self.first_step = 0
+
+    def __call__(self, report: Report) -> None:
+        """Draw one report."""
+        if report.phase not in self.tasks:
+            self.tasks[report.phase] = self.bar.add_task(report.phase, total=report.steps, note="")
+        task = self.tasks[report.phase]
+        note = ""
+        if report.phase == "train":
+            self.loss = report.loss if self.loss is None else 0.95 * self.loss + 0.05 * report.loss
+            note = f"epoch {report.epoch + 1}  loss {self.loss:.3f}  rate {report.lr:.1e}  {report.images_per_second:.1f} images/s"
+        self.bar.update(task, completed=report.step, total=report.steps, note=note)
+        if report.phase == "validating" and report.step == report.steps:
+            self.bar.remove_task(self.tasks.pop("validating"))
+
+
+def commit_of_this_code() -> str:
+    """Commit of the checkout that this code runs from, or the package's version."""
+    from refineseg._version import __version__
+
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return f"refineseg {__version__}"
+    return done.stdout.strip()

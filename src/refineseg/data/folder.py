@@ -1,0 +1,102 @@
+"""A data set of one's own: images/, masks/ and a small labels.yaml."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from refineseg.config import read_yaml
+from refineseg.data.source import SPLITS, Sample, SegmentationData, folder_of_pictures, read_list
+from refineseg.errors import InputError
+from refineseg.labels import LabelMap
+
+KEYS = frozenset({"root", "images", "masks", "classes", "ignore", "splits", "licence", "name"})
+VAL_SHARE = 10  # percent held out where a data set brings no split of its own
+
+
+def open_folder(root: Path) -> SegmentationData:
+    """ROOT/images, ROOT/masks and ROOT/labels.yaml."""
+    if not root.is_dir():
+        raise InputError(f"expected a folder with images/, masks/ and labels.yaml, found none at {root}")
+    description = root / "labels.yaml"
+    if not description.is_file():
+        raise InputError(
+            f"expected the class names in {description}, found no such file; "
+            "write one with, for example, 'classes: [background, road]' and 'ignore: [255]'"
+        )
+    return open_yaml(description)
+
+
+def open_yaml(path: Path) -> SegmentationData:
+    """A data set described by a YAML file.
+
+    Keys: ``classes`` (names, or name, color, raw), ``ignore`` (mask values that do not count), ``root`` (the
+    YAML's folder if left out), ``images`` and ``masks`` (folder names), ``splits`` (split name to a list file),
+    ``licence``, ``name``. Where there is no list, images/train, images/val and so on are the splits, else
+    train.txt and val.txt with a stem a line, else every tenth picture by a hash of its name is for val.
+    """
+    values = read_yaml(path)
+    unknown = sorted(set(values) - KEYS)
+    if unknown:
+        raise InputError(f"unknown key {unknown[0]!r} in {path}: known are {', '.join(sorted(KEYS))}")
+    root = (path.parent / str(values.get("root", "."))).resolve()
+    images, masks = root / str(values.get("images", "images")), root / str(values.get("masks", "masks"))
+    label_map = LabelMap.from_dict({key: values[key] for key in ("classes", "ignore") if key in values})
+    name = str(values.get("name", "folder"))
+    splits = _splits(root, images, masks, values.get("splits"))
+    if not any(splits.values()):
+        raise InputError(f"expected pictures in {images}, found none; put them there, masks of the same name in {masks}")
+    return SegmentationData(name, root, label_map, splits, str(values.get("licence", "unknown")))
+
+
+def _splits(root: Path, images: Path, masks: Path, lists: Any) -> dict[str, tuple[Sample, ...]]:
+    if not images.is_dir():
+        raise InputError(f"expected a folder with pictures, found none at {images}")
+    nested = [split for split in SPLITS if (images / split).is_dir()]
+    if nested:
+        return {split: _pair(folder_of_pictures(images / split), masks / split) for split in nested}
+    samples = _pair(folder_of_pictures(images), masks)
+    if lists is None:
+        lists = {split: f"{split}.txt" for split in SPLITS if (root / f"{split}.txt").is_file()}
+    if not isinstance(lists, dict):
+        raise InputError(f"expected 'splits' to give a list file per split, got {lists!r}")
+    if lists:
+        known = {sample.stem: sample for sample in samples}
+        return {str(split): _listed(root / str(file), known, images) for split, file in lists.items()}
+    held_out = {sample.stem for sample in samples if _bucket(sample.stem) < VAL_SHARE}
+    if len(samples) > 1 and not held_out:  # too few for the share: hold one out
+        held_out = {samples[-1].stem}
+    return {
+        "train": tuple(sample for sample in samples if sample.stem not in held_out),
+        "val": tuple(sample for sample in samples if sample.stem in held_out),
+    }
+
+
+def _pair(images: list[Path], masks: Path) -> tuple[Sample, ...]:
+    """Pictures with the mask of the same stem; a picture without one is an error that names it."""
+    if images and not masks.is_dir():
+        raise InputError(f"expected a folder with masks, found none at {masks}")
+    by_stem = {path.stem: path for path in folder_of_pictures(masks)} if images else {}
+    unpaired = [path.name for path in images if path.stem not in by_stem]
+    if unpaired:
+        raise InputError(
+            f"expected a mask of the same name in {masks} for every picture, {len(unpaired)} have none, "
+            f"such as {unpaired[0]}"
+        )
+    return tuple(Sample(path.stem, path, by_stem[path.stem]) for path in images)
+
+
+def _listed(path: Path, known: dict[str, Sample], images: Path) -> tuple[Sample, ...]:
+    stems = [Path(line.split()[0]).name for line in read_list(path)]
+    found = []
+    for name in stems:
+        sample = known.get(name) or known.get(Path(name).stem)
+        if sample is None:
+            raise InputError(f"{path} lists {name}, but {images} has no such picture")
+        found.append(sample)
+    return tuple(found)
+
+
+def _bucket(stem: str) -> int:
+    return int.from_bytes(hashlib.sha256(stem.encode()).digest()[:4], "big") % 100

@@ -1,0 +1,162 @@
+"""Batches for training: pictures from memory, augmented by draws that depend on (seed, epoch, position) only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from refineseg.config import AugmentConfig
+from refineseg.data.source import Sample, SegmentationData
+from refineseg.data.transforms import augment, generator
+from refineseg.labels import IGNORE
+
+MEGABYTE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One picture of one batch: which sample, and the place that keys its randomness."""
+
+    index: int
+    epoch: int
+    position: int
+
+
+class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
+    """Augmented pairs: image 3xhxw uint8 RGB and labels hxw uint8, by Draw.
+
+    Args:
+        data: the data set.
+        split: whose samples are used.
+        config: the joint transforms.
+        seed: of the draws.
+    """
+
+    def __init__(self, data: SegmentationData, split: str, config: AugmentConfig, seed: int) -> None:
+        self.data, self.config, self.seed = data, config, seed
+        self.samples = data.split(split)
+        self.kept: dict[int, tuple[Tensor, Tensor]] = {}
+        self.class_pixels = torch.zeros(len(self.samples), data.label_map.num_classes, dtype=torch.int64)
+
+    def prepare(self, cache_mb: int, progress: Callable[[int, int], None] | None = None) -> None:
+        """Read every pair once: bad files and values show now, and not after hours. Keeps what fits in memory.
+
+        Worker processes that are forked share the kept pictures.
+        """
+        room = cache_mb * MEGABYTE
+        with ThreadPoolExecutor(max_workers=4) as pool:
+            # In chunks, so that pictures that are not kept do not pile up.
+            for start in range(0, len(self.samples), 32):
+                chunk = range(start, min(start + 32, len(self.samples)))
+                for index, (image, labels) in zip(chunk, pool.map(self._read, chunk), strict=True):
+                    counts = torch.bincount(labels.flatten().long(), minlength=IGNORE + 1)
+                    self.class_pixels[index] = counts[: self.class_pixels.shape[1]]
+                    size = image.numel() + labels.numel()
+                    if size <= room:
+                        self.kept[index] = (image, labels)
+                        room -= size
+                if progress is not None:
+                    progress(chunk.stop, len(self.samples))
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, draw: Draw) -> tuple[Tensor, Tensor]:
+        image, labels = self.kept.get(draw.index) or self._read(draw.index)
+        keyed = generator(self.seed, draw.epoch, draw.position)
+        return augment(image, labels, self.config, self.data.label_map, keyed)
+
+    def _read(self, index: int) -> tuple[Tensor, Tensor]:
+        sample: Sample = self.samples[index]
+        image, labels = self.data.read(sample)
+        return torch.from_numpy(image).permute(2, 0, 1).contiguous(), torch.from_numpy(labels)
+
+
+class Batches(Sampler[list[Draw]]):
+    """The batches from one optimiser step to the end, for one of several processes.
+
+    Every epoch is a permutation keyed by (seed, epoch), or draws by class where ``weights`` are given (the paper
+    samples epochs by class). What is left over when the batch size does not divide the epoch waits for another
+    permutation; a data set smaller than a batch is gone through several times.
+
+    Args:
+        pictures: number of samples.
+        batch_size: over all processes.
+        steps: optimiser steps in all.
+        start: first step, when resuming.
+        seed: of the order.
+        weights: probability of each sample, or None.
+        rank, world: this process and their number; each takes an equal share of every batch.
+    """
+
+    def __init__(  # noqa: PLR0913 - a plain record of where in the run we are
+        self,
+        pictures: int,
+        batch_size: int,
+        steps: int,
+        start: int = 0,
+        seed: int = 0,
+        weights: Tensor | None = None,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.pictures, self.batch_size, self.steps, self.start = pictures, batch_size, steps, start
+        self.seed, self.weights, self.rank, self.world = seed, weights, rank, world
+        self.per_epoch = steps_per_epoch(pictures, batch_size)
+
+    def __len__(self) -> int:
+        return self.steps - self.start
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        order: list[int] = []
+        for step in range(self.start, self.steps):
+            epoch, place = divmod(step, self.per_epoch)
+            if not order or place == 0:
+                order = self._order(epoch)
+            first = place * self.batch_size
+            positions = range(first + self.rank, first + self.batch_size, self.world)
+            yield [Draw(order[position], epoch, position) for position in positions]
+
+    def _order(self, epoch: int) -> list[int]:
+        draw = generator(self.seed, epoch, -1)
+        needed = self.per_epoch * self.batch_size
+        if self.weights is not None:
+            return torch.multinomial(self.weights, needed, replacement=True, generator=draw).tolist()  # type: ignore[no-any-return]
+        order: list[int] = []
+        while len(order) < needed:
+            order += torch.randperm(self.pictures, generator=draw).tolist()
+        return order[:needed]
+
+
+def steps_per_epoch(pictures: int, batch_size: int) -> int:
+    """Whole batches in one pass over the pictures, at least one."""
+    return max(1, pictures // batch_size)
+
+
+def class_balanced_weights(class_pixels: Tensor) -> Tensor:
+    """Probability of each picture so that every class is drawn as often: NxK pixel counts to N."""
+    present = (class_pixels > 0).double()
+    per_class = present / present.sum(0).clamp(min=1)
+    weights = per_class.sum(1)
+    return weights + (weights.sum() == 0)
+
+
+def training_loader(pictures: TrainingPictures, batches: Batches, workers: int) -> DataLoader[tuple[Tensor, Tensor]]:
+    """Batches of images Bx3xhxw uint8 and labels Bxhxw uint8, in the order of ``batches``."""
+    return DataLoader(
+        pictures,
+        batch_sampler=batches,
+        num_workers=workers,
+        prefetch_factor=3 if workers else None,
+        worker_init_fn=_one_thread,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def _one_thread(_worker: int) -> None:
+    torch.set_num_threads(1)

@@ -1,0 +1,94 @@
+"""A data set: pairs of picture and mask per split, and the label map that they share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from refineseg.data.images import SUFFIXES, read_image, read_mask
+from refineseg.errors import InputError
+from refineseg.labels import LabelMap, UInt8
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture and, unless it is unlabelled, its mask. The stem names it in results."""
+
+    stem: str
+    image: Path
+    mask: Path | None
+
+
+@dataclass(frozen=True)
+class SegmentationData:
+    """A data set on disk.
+
+    Attributes:
+        name: as in ``NAME:ROOT``.
+        root: its folder.
+        label_map: from raw mask values to train ids.
+        splits: samples by split name, in a fixed order.
+        licence: terms of the data, for model cards.
+        read_raw: mask file to raw values, where the format is not a plain picture.
+        read_picture: picture file to RGB, where the benchmark cuts a border off.
+    """
+
+    name: str
+    root: Path
+    label_map: LabelMap
+    splits: Mapping[str, tuple[Sample, ...]]
+    licence: str = "unknown"
+    read_raw: Callable[[Path], NDArray[Any]] = field(default=read_mask, repr=False)
+    read_picture: Callable[[Path], UInt8] = field(default=read_image, repr=False)
+
+    def split(self, name: str) -> tuple[Sample, ...]:
+        """The samples of a split; InputError if there is none of that name or it is empty."""
+        samples = self.splits.get(name, ())
+        if not samples:
+            filled = [split for split, items in self.splits.items() if items]
+            raise InputError(f"{self.name}:{self.root} has no pictures in split {name!r}; filled are: {filled}")
+        return samples
+
+    def read(self, sample: Sample) -> tuple[UInt8, UInt8]:
+        """Picture HxWx3 uint8 RGB and train ids HxW uint8.
+
+        Raises:
+            InputError: an unreadable file, a missing mask or a mask of another size than the picture.
+            LabelError: mask values outside the label map, with file, values and counts.
+        """
+        image = self.read_picture(sample.image)
+        if sample.mask is None:
+            raise InputError(f"expected a mask for {sample.image}, there is none")
+        labels = self.label_map.encode(self.read_raw(sample.mask), str(sample.mask))
+        if labels.shape != image.shape[:2]:
+            raise InputError(
+                f"expected mask and picture of one size, got {_size(labels)} for {sample.mask} and "
+                f"{_size(image)} for {sample.image}; export the mask again at the picture's size"
+            )
+        return image, labels
+
+
+def folder_of_pictures(folder: Path) -> list[Path]:
+    """Pictures of a folder in the order of their names; InputError if there is no such folder."""
+    if not folder.is_dir():
+        raise InputError(f"expected a folder with pictures, found none at {folder}")
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.name[0] != ".")
+
+
+def read_list(path: Path) -> list[str]:
+    """The lines of a split list that are not empty."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"expected a list of pictures, cannot read {path}: {error}") from error
+    return [line.strip() for line in lines if line.strip()]
+
+
+def _size(array: NDArray[Any]) -> str:
+    return f"{array.shape[1]}x{array.shape[0]}"

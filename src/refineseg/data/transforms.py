@@ -1,0 +1,164 @@
+"""Joint transforms: one draw moves the image and the mask, so that they cannot part.
+
+Geometry is drawn once as a window of the source picture; image and mask are both cut by it and resampled to the
+crop, the image bilinearly and the mask by its nearest pixel centre. Photometric changes touch the image only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2 import functional as TF
+
+from refineseg.config import AugmentConfig
+from refineseg.labels import IGNORE, LabelMap
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """One draw of the geometric part.
+
+    Attributes:
+        scale: size of the picture after scaling over its own size.
+        top, left: corner of the crop in the scaled picture; may lie outside it, the rest is padded.
+        flip: whether the crop is mirrored.
+    """
+
+    scale: float
+    top: int
+    left: int
+    flip: bool
+
+
+def generator(*key: int) -> torch.Generator:
+    """A random generator that depends on the key only, such as (seed, epoch, sample index)."""
+    state = 0x9E3779B97F4A7C15
+    for part in key:  # mixes the parts as splitmix64 does, so that neighbouring keys share nothing
+        state = (state ^ (part + 0x9E3779B97F4A7C15)) & 0xFFFFFFFFFFFFFFFF
+        state = (state ^ state >> 30) * 0xBF58476D1CE4E5B9 & 0xFFFFFFFFFFFFFFFF
+        state = (state ^ state >> 27) * 0x94D049BB133111EB & 0xFFFFFFFFFFFFFFFF
+        state ^= state >> 31
+    return torch.Generator().manual_seed(state >> 1)
+
+
+def uniform(draw: torch.Generator, low: float, high: float) -> float:
+    """One number from [low, high)."""
+    return low + (high - low) * float(torch.rand((), generator=draw))
+
+
+def integer(draw: torch.Generator, low: int, high: int) -> int:
+    """One integer from [low, high], both included."""
+    return low + int(torch.randint(high - low + 1, (), generator=draw))
+
+
+def draw_geometry(mask: Tensor, config: AugmentConfig, num_classes: int, draw: torch.Generator) -> Geometry:
+    """Draw scale, crop and flip for a picture with the mask HxW (uint8 train ids)."""
+    low, high = config.scale
+    scale = uniform(draw, low, high)
+    if config.scale_step > 0:
+        scale = low + config.scale_step * integer(draw, 0, round((high - low) / config.scale_step))
+    height, width = (max(1, round(side * scale)) for side in mask.shape)
+    crop_height, crop_width = config.crop
+    top, left = _corner(draw, height, crop_height), _corner(draw, width, crop_width)
+    if float(torch.rand((), generator=draw)) < config.rare_crop:
+        place = _pixel_of_a_class(mask, num_classes, draw)
+        if place is not None:
+            # Centred on the pixel as far as the picture reaches, so that the crop is not needlessly padded.
+            top = _clamped(round(place[0] * scale) - crop_height // 2, height, crop_height)
+            left = _clamped(round(place[1] * scale) - crop_width // 2, width, crop_width)
+    return Geometry(scale, top, left, bool(torch.rand((), generator=draw) < config.flip))
+
+
+def apply_geometry(
+    image: Tensor, mask: Tensor, geometry: Geometry, crop: tuple[int, int], label_map: LabelMap | None = None
+) -> tuple[Tensor, Tensor]:
+    """Cut the drawn window out of image 3xHxW and mask HxW (both uint8), padded to ``crop``.
+
+    Padding is the picture's mean grey in the image and IGNORE in the mask. A label map with paired classes
+    (left arm, right arm) swaps them where the picture is flipped.
+    """
+    height, width = mask.shape
+    scaled = [max(1, round(side * geometry.scale)) for side in (height, width)]
+    image, mask = scale_pair(image, mask, (scaled[0], scaled[1]))
+    top, left = max(geometry.top, 0), max(geometry.left, 0)
+    bottom = min(geometry.top + crop[0], scaled[0])
+    right = min(geometry.left + crop[1], scaled[1])
+    out_image = torch.full((image.shape[0], *crop), 114, dtype=image.dtype)
+    out_mask = torch.full(crop, IGNORE, dtype=mask.dtype)
+    rows = slice(top - geometry.top, bottom - geometry.top)
+    columns = slice(left - geometry.left, right - geometry.left)
+    out_image[:, rows, columns] = image[:, top:bottom, left:right]
+    out_mask[rows, columns] = mask[top:bottom, left:right]
+    if geometry.flip:
+        out_image, out_mask = out_image.flip(-1), out_mask.flip(-1)
+        if label_map is not None:
+            out_mask = torch.from_numpy(label_map.mirrored)[out_mask.long()]
+    return out_image, out_mask
+
+
+def scale_pair(image: Tensor, mask: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Image 3xHxW and mask HxW resized together, on the same pixel centres.
+
+    The mask takes ``nearest-exact``: torch's plain ``nearest`` reads the pixel's corner, half a pixel off.
+    """
+    if tuple(mask.shape) == size:
+        return image, mask
+    image = TF.resize(image, list(size), InterpolationMode.BILINEAR, antialias=True)
+    mask = TF.resize(mask[None], list(size), InterpolationMode.NEAREST_EXACT)[0]
+    return image, mask
+
+
+def photometric(image: Tensor, config: AugmentConfig, draw: torch.Generator) -> Tensor:
+    """Brightness, contrast, saturation, hue and blur of an image 3xHxW uint8, by one draw."""
+    factors = {
+        name: uniform(draw, max(0.0, 1 - strength), 1 + strength)
+        for name, strength in (
+            ("brightness", config.brightness),
+            ("contrast", config.contrast),
+            ("saturation", config.saturation),
+        )
+    }
+    hue = uniform(draw, -config.hue, config.hue)
+    blurred = float(torch.rand((), generator=draw)) < config.blur
+    sigma = uniform(draw, 0.3, 1.5)
+    if config.brightness:
+        image = TF.adjust_brightness(image, factors["brightness"])
+    if config.contrast:
+        image = TF.adjust_contrast(image, factors["contrast"])
+    if image.shape[0] == 3 and config.saturation:
+        image = TF.adjust_saturation(image, factors["saturation"])
+    if image.shape[0] == 3 and config.hue:
+        image = TF.adjust_hue(image, hue)
+    return TF.gaussian_blur(image, [5, 5], [sigma, sigma]) if blurred else image
+
+
+def augment(
+    image: Tensor, mask: Tensor, config: AugmentConfig, label_map: LabelMap, draw: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """The whole training transform: image 3xHxW uint8 and mask HxW uint8 to the configured crop."""
+    geometry = draw_geometry(mask, config, label_map.num_classes, draw)
+    image, mask = apply_geometry(image, mask, geometry, config.crop, label_map)
+    return photometric(image, config, draw), mask
+
+
+def _corner(draw: torch.Generator, side: int, crop: int) -> int:
+    """Start of a crop: inside the picture where it is larger, anywhere around it where it is smaller."""
+    return integer(draw, min(0, side - crop), max(0, side - crop))
+
+
+def _clamped(start: int, side: int, crop: int) -> int:
+    return min(max(start, min(0, side - crop)), max(0, side - crop))
+
+
+def _pixel_of_a_class(mask: Tensor, num_classes: int, draw: torch.Generator) -> tuple[int, int] | None:
+    """A random pixel of a class drawn evenly from those in the mask; None for an empty mask."""
+    present = torch.bincount(mask.flatten().long(), minlength=256)[:num_classes].nonzero().flatten()
+    if not len(present):
+        return None
+    chosen = present[integer(draw, 0, len(present) - 1)]
+    places = (mask == chosen).nonzero()
+    place = places[integer(draw, 0, len(places) - 1)]
+    return int(place[0]), int(place[1])

@@ -1,0 +1,1 @@
+"""Scores and the protocols they are made by."""

@@ -1,0 +1,1 @@
+"""One predictor for prediction, evaluation, export checks and serving."""

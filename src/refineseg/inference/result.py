@@ -1,0 +1,120 @@
+"""What a prediction gives: labels, class shares, an overlay with legend, files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from refineseg.data.images import write_mask
+from refineseg.files import atomic_path
+from refineseg.labels import LabelMap, UInt8
+
+LEGEND_MIN_SHARE = 0.001  # classes below it are left out of the legend, not of the mask
+
+
+@dataclass(frozen=True)
+class Result:
+    """The segmentation of one picture.
+
+    Attributes:
+        labels: HxW uint8 train ids.
+        label_map: names and colours.
+        image: the picture, HxWx3 uint8 RGB.
+        probabilities: KxHxW float16 in [0, 1], or None if they were not asked for.
+        name: stem of the files that ``save`` writes.
+    """
+
+    labels: UInt8
+    label_map: LabelMap
+    image: UInt8
+    probabilities: NDArray[np.float16] | None = None
+    name: str = "image"
+
+    @property
+    def class_names(self) -> list[str]:
+        """Class names by train id."""
+        return self.label_map.names
+
+    @property
+    def class_shares(self) -> dict[str, float]:
+        """Share of the picture by class name, largest first, in [0, 1]; absent classes are left out."""
+        counts = np.bincount(self.labels.ravel(), minlength=256)[: self.label_map.num_classes]
+        order = np.argsort(-counts, kind="stable")
+        return {self.class_names[i]: float(counts[i] / self.labels.size) for i in order if counts[i]}
+
+    def overlay(self, opacity: float = 0.55, legend: bool = True) -> Image.Image:
+        """The picture with classes in colour, borders between them drawn, and a legend beside it.
+
+        Args:
+            opacity: of the colours, 0 to 1.
+            legend: whether names and shares stand at the right.
+        """
+        colors = self.label_map.colorize(self.labels).astype(np.float32)
+        mixed = self.image * (1 - opacity) + colors * opacity
+        mixed[borders(self.labels)] = 255
+        picture = Image.fromarray(np.clip(mixed, 0, 255).astype(np.uint8))
+        return beside(picture, self._legend(picture.height)) if legend else picture
+
+    def save(self, folder: str | Path, save: tuple[str, ...] = ("mask", "overlay")) -> dict[str, Path]:
+        """Write masks/NAME.png (palette index PNG of train ids), overlays/NAME.jpg and probs/NAME.npz.
+
+        Args:
+            folder: output folder, made if it is not there.
+            save: what to write: ``mask``, ``overlay``, ``probs``.
+
+        Returns:
+            The files by kind. Raises InputError if they cannot be written.
+        """
+        folder = Path(folder)
+        files: dict[str, Path] = {}
+        if "mask" in save:
+            files["mask"] = folder / "masks" / f"{self.name}.png"
+            write_mask(files["mask"], self.labels, self.label_map)
+        if "overlay" in save:
+            files["overlay"] = folder / "overlays" / f"{self.name}.jpg"
+            with atomic_path(files["overlay"]) as temporary:
+                self.overlay().save(temporary, quality=92)
+        if "probs" in save and self.probabilities is not None:
+            files["probs"] = folder / "probs" / f"{self.name}.npz"
+            with atomic_path(files["probs"]) as temporary:
+                np.savez_compressed(temporary, probabilities=self.probabilities, class_names=self.class_names)
+        return files
+
+    def _legend(self, height: int) -> Image.Image:
+        shares = {name: share for name, share in self.class_shares.items() if share >= LEGEND_MIN_SHARE}
+        size = int(np.clip(height / 24, 11, 30))
+        font: Any = ImageFont.load_default(size)
+        line = size * 1.55
+        rows = max(1, min(len(shares), int((height - size) / line)))
+        texts = [f"{name}  {share:.1%}" for name, share in list(shares.items())[:rows]]
+        width = round(max((font.getlength(text) for text in texts), default=0) + size * 3.2)
+        image = Image.new("RGB", (width, height), "white")
+        draw = ImageDraw.Draw(image)
+        for row, (name, text) in enumerate(zip(shares, texts, strict=False)):
+            top = size * 0.7 + row * line
+            color = self.label_map.classes[self.class_names.index(name)].color
+            box = (size * 0.7, top, size * 1.7, top + size)
+            draw.rectangle(box, fill=color, outline=(90, 90, 90))
+            draw.text((size * 2.2, top + size / 2), text, fill=(30, 30, 30), font=font, anchor="lm")
+        return image
+
+
+def borders(labels: UInt8) -> NDArray[np.bool_]:
+    """Pixels whose right or lower neighbour has another label."""
+    edge = np.zeros(labels.shape, np.bool_)
+    edge[:, :-1] |= labels[:, :-1] != labels[:, 1:]
+    edge[:-1] |= labels[:-1] != labels[1:]
+    return edge
+
+
+def beside(left: Image.Image, right: Image.Image) -> Image.Image:
+    """Two pictures of one height in one."""
+    image = Image.new("RGB", (left.width + right.width, left.height), "white")
+    image.paste(left, (0, 0))
+    image.paste(right, (left.width, 0))
+    return image

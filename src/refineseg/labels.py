@@ -1,0 +1,292 @@
+"""LabelMap: the one owner of label conventions, from the raw value in a mask file to the submission id.
+
+Train ids are 0 .. K-1 and IGNORE (255) for pixels that count neither in the loss nor in a score. Every other
+part of the project takes names, colours, ignored values and ids from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refineseg.errors import LabelError
+
+IGNORE = 255
+Color = tuple[int, int, int]
+Raw = int | Color
+UInt8 = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class LabelClass:
+    """One class.
+
+    Attributes:
+        name: as printed.
+        color: RGB, 0..255, in palettes and overlays.
+        raw: the values (or RGB colours) in mask files that mean this class; several are merged into one.
+        submission: the value that a benchmark's server wants; the first raw value if None.
+        mirror: name of the class that this one becomes in a horizontally flipped picture (left arm, right arm).
+    """
+
+    name: str
+    color: Color
+    raw: tuple[Raw, ...]
+    submission: int | None = None
+    mirror: str | None = None
+
+
+@dataclass(frozen=True)
+class LabelMap:
+    """Classes in the order of their train ids, and the raw values that are ignored.
+
+    Attributes:
+        classes: index in this tuple is the train id.
+        ignore: raw values (or RGB colours) that become IGNORE.
+    """
+
+    classes: tuple[LabelClass, ...]
+    ignore: tuple[Raw, ...] = (IGNORE,)
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.classes) <= IGNORE:
+            raise LabelError(f"expected 1 to {IGNORE} classes, got {len(self.classes)}")
+        names = self.names
+        repeated = {name for name in names if names.count(name) > 1}
+        if repeated:
+            raise LabelError(f"expected every class name once, got {sorted(repeated)} more than once")
+        values = [value for item in self.classes for value in item.raw] + list(self.ignore)
+        if len(set(values)) != len(values):
+            twice = sorted({str(value) for value in values if values.count(value) > 1})
+            raise LabelError(f"expected every mask value in one place, got {', '.join(twice)} more than once")
+        if len({isinstance(value, int) for value in values}) > 1:
+            raise LabelError("expected mask values to be all numbers or all RGB colours, got both")
+        for value in values:
+            parts = (value,) if isinstance(value, int) else value
+            limit = 65535 if isinstance(value, int) else 255
+            if not all(0 <= part <= limit for part in parts):
+                raise LabelError(f"expected mask values in 0..{limit}, got {value}")
+        for item in self.classes:
+            if item.mirror is not None and item.mirror not in names:
+                raise LabelError(f"expected the mirror of {item.name} to be a class, got {item.mirror!r}")
+
+    # What the map says -------------------------------------------------------------------------------------
+
+    @property
+    def names(self) -> list[str]:
+        """Class names by train id."""
+        return [item.name for item in self.classes]
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.classes)
+
+    @property
+    def rgb(self) -> bool:
+        """Whether masks are colour pictures rather than numbers."""
+        return not isinstance(self.classes[0].raw[0] if self.classes[0].raw else 0, int)
+
+    @cached_property
+    def palette(self) -> UInt8:
+        """256x3 colours by train id; ignored and unused values are black."""
+        palette = np.zeros((256, 3), np.uint8)
+        palette[: self.num_classes] = [item.color for item in self.classes]
+        return palette
+
+    @cached_property
+    def mirrored(self) -> UInt8:
+        """256 train ids: what each becomes in a horizontally flipped picture."""
+        swap = np.arange(256, dtype=np.uint8)
+        for index, item in enumerate(self.classes):
+            if item.mirror is not None:
+                swap[index] = self.names.index(item.mirror)
+        return swap
+
+    @cached_property
+    def _table(self) -> NDArray[np.int16]:
+        """Raw number to train id, -1 where unknown. Colours count as 24-bit numbers."""
+        table = np.full(1 << 24 if self.rgb else 1 << 16, -1, np.int16)
+        for train_id, item in enumerate(self.classes):
+            for value in item.raw:
+                table[_number(value)] = train_id
+        for value in self.ignore:
+            table[_number(value)] = IGNORE
+        return table
+
+    # Masks -------------------------------------------------------------------------------------------------
+
+    def encode(self, mask: NDArray[Any], source: str = "mask") -> UInt8:
+        """Raw mask to train ids.
+
+        Args:
+            mask: HxW integers, or HxWx3 uint8 where the map is by colour.
+            source: what to call the mask in an error, such as its file name.
+
+        Raises:
+            LabelError: values that the map does not know, each with its number of pixels.
+        """
+        numbers = self._numbers(mask, source)
+        encoded = self._table[numbers]
+        if (encoded < 0).any():
+            raise LabelError(self._explain(numbers[encoded < 0], source))
+        return encoded.astype(np.uint8)
+
+    def unknown(self, mask: NDArray[Any], source: str = "mask") -> dict[int, int]:
+        """Raw values outside the map (colours as 24-bit numbers) and how many pixels have each."""
+        numbers = self._numbers(mask, source)
+        values, counts = np.unique(numbers[self._table[numbers] < 0], return_counts=True)
+        return dict(zip(values.tolist(), counts.tolist(), strict=True))
+
+    def decode(self, labels: NDArray[Any]) -> NDArray[Any]:
+        """Train ids to raw values: the first raw value of each class, IGNORE to the first ignored one.
+
+        ``encode(decode(labels))`` is ``labels``. Colours come as HxWx3.
+        """
+        ignored = _number(self.ignore[0]) if self.ignore else 0
+        if not self.ignore and (labels == IGNORE).any():
+            raise LabelError("expected no ignored pixels, since this label map has no ignored value")
+        table = np.full(256, ignored, np.int64)
+        table[: self.num_classes] = [_number(item.raw[0]) for item in self.classes]
+        numbers = table[labels]
+        if self.rgb:
+            return np.stack([numbers >> 16, numbers >> 8 & 255, numbers & 255], axis=-1).astype(np.uint8)
+        return numbers.astype(np.uint8 if numbers.max(initial=0) < 256 else np.uint16)
+
+    def submission(self, labels: NDArray[Any]) -> NDArray[Any]:
+        """Train ids to the values that the benchmark's server wants."""
+        table = np.zeros(256, np.int64)
+        for train_id, item in enumerate(self.classes):
+            chosen = item.submission if item.submission is not None else item.raw[0]
+            table[train_id] = _number(chosen)
+        return table[labels].astype(np.uint8)
+
+    def colorize(self, labels: NDArray[Any]) -> UInt8:
+        """Train ids HxW to RGB HxWx3."""
+        return self.palette[labels]
+
+    def flip(self, labels: UInt8) -> UInt8:
+        """Labels HxW of the horizontally flipped picture, left and right classes swapped."""
+        return np.ascontiguousarray(self.mirrored[labels[:, ::-1]])
+
+    # Storage -----------------------------------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON and YAML."""
+        classes = []
+        for item in self.classes:
+            entry: dict[str, Any] = {"name": item.name, "color": list(item.color)}
+            entry["raw"] = [value if isinstance(value, int) else list(value) for value in item.raw]
+            if item.submission is not None:
+                entry["submission"] = item.submission
+            if item.mirror is not None:
+                entry["mirror"] = item.mirror
+            classes.append(entry)
+        ignore = [value if isinstance(value, int) else list(value) for value in self.ignore]
+        return {"classes": classes, "ignore": ignore}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of ``to_dict``; ``color`` and ``raw`` may be left out, and a class may be a bare name."""
+        try:
+            entries = values["classes"]
+            defaults = default_palette(len(entries))
+            classes = []
+            for train_id, given in enumerate(entries):
+                entry = given if isinstance(given, Mapping) else {"name": given}
+                raw = entry.get("raw", train_id)
+                single = isinstance(raw, int)
+                classes.append(
+                    LabelClass(
+                        name=str(entry["name"]),
+                        color=_color(entry.get("color", defaults[train_id])),
+                        raw=tuple(_raw(value) for value in ([raw] if single else raw)),
+                        submission=entry.get("submission"),
+                        mirror=entry.get("mirror"),
+                    )
+                )
+            ignore = values.get("ignore", [IGNORE])
+            ignore = [ignore] if isinstance(ignore, int) else ignore
+            return cls(tuple(classes), tuple(_raw(value) for value in ignore))
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise LabelError(
+                "expected labels with a list 'classes' of names or of {name, color: [R, G, B], raw: [values]}, "
+                f"and 'ignore': [values]; got {values!r:.200} ({error})"
+            ) from error
+
+    @classmethod
+    def from_names(
+        cls,
+        names: Sequence[str],
+        colors: Sequence[Sequence[int]] | None = None,
+        first: int = 0,
+        ignore: Sequence[int] = (IGNORE,),
+    ) -> Self:
+        """Classes whose raw values are ``first``, ``first`` + 1, ..."""
+        chosen = default_palette(len(names)) if colors is None else colors
+        classes = tuple(
+            LabelClass(name, _color(color), (first + index,))
+            for index, (name, color) in enumerate(zip(names, chosen, strict=True))
+        )
+        return cls(classes, tuple(ignore))
+
+    def _numbers(self, mask: NDArray[Any], source: str) -> NDArray[np.int64]:
+        shape = mask.shape
+        if self.rgb:
+            if mask.ndim != 3 or shape[-1] != 3:
+                raise LabelError(f"{source}: expected an RGB mask (this label map is by colour), got shape {shape}")
+            wide = mask.astype(np.int64)
+            return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
+        if mask.ndim != 2:
+            raise LabelError(
+                f"{source}: expected a mask of one channel with class numbers, got shape {shape}; "
+                "for colour masks give the colours as 'raw: [[R, G, B]]' in the label map"
+            )
+        return mask.astype(np.int64)
+
+    def _explain(self, numbers: NDArray[np.int64], source: str) -> str:
+        values, counts = np.unique(numbers, return_counts=True)
+        order = np.argsort(-counts)[:5]
+        shown = ", ".join(f"{self._show(int(values[i]))} ({counts[i]} pixels)" for i in order)
+        more = f" and {len(values) - 5} more values" if len(values) > 5 else ""
+        known = sorted(_number(value) for item in self.classes for value in item.raw)
+        span = "" if self.rgb else f" {known[0]}..{known[-1]}"
+        return (
+            f"{source}: expected the {self.num_classes} classes' values{span} or ignored "
+            f"{list(self.ignore)}, found {shown}{more}; add the value to a class or to 'ignore' in the label map"
+        )
+
+    def _show(self, number: int) -> str:
+        return str((number >> 16, number >> 8 & 255, number & 255)) if self.rgb else str(number)
+
+
+def default_palette(count: int) -> list[Color]:
+    """Distinct colours by PASCAL VOC's rule: the bits of the index spread over the three channels.
+
+    Index 0 is black, as VOC's background.
+    """
+    colors: list[Color] = []
+    for index in range(count):
+        channels = [0, 0, 0]
+        for bit in range(24):
+            channels[bit % 3] |= (index >> bit & 1) << (7 - bit // 3)
+        colors.append((channels[0], channels[1], channels[2]))
+    return colors
+
+
+def _number(value: Raw) -> int:
+    return value if isinstance(value, int) else value[0] << 16 | value[1] << 8 | value[2]
+
+
+def _raw(value: Any) -> Raw:
+    return value if isinstance(value, int) else _color(value)
+
+
+def _color(value: Sequence[int]) -> Color:
+    red, green, blue = (int(part) for part in value)
+    return red, green, blue

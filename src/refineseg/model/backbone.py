@@ -1,0 +1,161 @@
+"""Backbones: any timm network that gives feature maps, and the MobileNet-v2 of Light-Weight RefineNet.
+
+A backbone maps a normalised image Bx3xHxW to a list of taps from fine to coarse. Each tap has a stride
+(4, 8, 16 or 32); several taps may share one, as in MobileNet-v2.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from pathlib import Path
+
+import timm
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from refineseg.errors import ConfigError, WeightsError
+
+STRIDES = (4, 8, 16, 32)
+RELEASED_MOBILENET = "mobilenetv2_released"
+
+
+class Backbone(nn.Module):
+    """Common face of all backbones.
+
+    Attributes:
+        channels: channels of each tap, fine to coarse.
+        strides: stride of each tap.
+        multiple: height and width must divide by it (1 for networks whose convolutions pad by themselves).
+    """
+
+    channels: list[int]
+    strides: list[int]
+    multiple: int
+
+    def maps(self, image: Tensor) -> list[Tensor]:
+        """Bx3xHxW to the taps, fine to coarse."""
+        raise NotImplementedError
+
+
+class TimmBackbone(Backbone):
+    """Any timm model with feature maps at strides 4, 8, 16 and 32 (ResNet, ConvNeXt, PVT, Swin ...)."""
+
+    def __init__(self, name: str, in_channels: int = 3) -> None:
+        super().__init__()
+        try:
+            net = timm.create_model(name, pretrained=False, features_only=True, in_chans=in_channels)
+        except (RuntimeError, ValueError) as error:
+            raise ConfigError(
+                f"expected the name of a timm model that gives feature maps, got {name!r} ({error}); "
+                "timm.list_models() lists the names"
+            ) from error
+        reductions = list(net.feature_info.reduction())
+        missing = [stride for stride in STRIDES if stride not in reductions]
+        if missing:
+            raise ConfigError(
+                f"expected a backbone with maps at strides 4, 8, 16 and 32, got {name!r} with {reductions}"
+            )
+        self.net = net
+        # Where a stride occurs twice, the last map of it is the deepest.
+        self.taps = [len(reductions) - 1 - reductions[::-1].index(stride) for stride in STRIDES]
+        self.channels = [net.feature_info.channels()[tap] for tap in self.taps]
+        self.strides = list(STRIDES)
+        self.channels_last = "NHWC" in str(getattr(net, "output_fmt", "")).upper()
+        # Residual networks pad inside every convolution; patchifying ones drop or refuse the remainder.
+        self.multiple = 1 if name.startswith(("resnet", "resnext", "wide_resnet", "seresnet")) else 32
+
+    def maps(self, image: Tensor) -> list[Tensor]:
+        """Bx3xHxW to four maps at strides 4, 8, 16 and 32."""
+        outputs = self.net(image)
+        maps = [outputs[tap] for tap in self.taps]
+        return [x.permute(0, 3, 1, 2).contiguous() for x in maps] if self.channels_last else maps
+
+
+class MobileNetV2(Backbone):
+    """MobileNet-v2 with the six taps of Light-Weight RefineNet: 24, 32, 64, 96, 160 and 320 channels.
+
+    Key names are timm's ``mobilenetv2_100``. ``released`` adds the 1x1 expansion (32 to 32, batch norm, ReLU6)
+    that the released network has in its first inverted residual, and timm and torchvision leave out. Built as
+    the identity, so that the same ImageNet weights give the same function in both forms.
+    """
+
+    TAPS = ((1, 4), (2, 8), (3, 16), (4, 16), (5, 32), (6, 32))  # (block of timm's list, its stride)
+
+    def __init__(self, released: bool = False, in_channels: int = 3) -> None:
+        super().__init__()
+        net = timm.create_model("mobilenetv2_100", pretrained=False, in_chans=in_channels)
+        self.conv_stem, self.bn1, self.blocks = net.conv_stem, net.bn1, net.blocks
+        self.expand: nn.Module = identity_expansion(32) if released else nn.Identity()
+        self.channels = [self.blocks[block][-1].bn3.num_features for block, _ in self.TAPS]
+        self.strides = [stride for _, stride in self.TAPS]
+        self.multiple = 1
+
+    def maps(self, image: Tensor) -> list[Tensor]:
+        """Bx3xHxW to six maps at strides 4, 8, 16, 16, 32 and 32."""
+        x = self.expand(self.bn1(self.conv_stem(image)))
+        tapped = {block for block, _ in self.TAPS}
+        maps = []
+        for index, block in enumerate(self.blocks):
+            x = block(x)
+            if index in tapped:
+                maps.append(x)
+        return maps
+
+
+def identity_expansion(channels: int) -> nn.Sequential:
+    """1x1 convolution, batch norm and ReLU6 that pass values in [0, 6] on unchanged."""
+    convolution = nn.Conv2d(channels, channels, 1, bias=False)
+    norm = nn.BatchNorm2d(channels)
+    with torch.no_grad():
+        convolution.weight.copy_(torch.eye(channels)[:, :, None, None])
+        norm.weight.fill_((1 + norm.eps) ** 0.5)
+    return nn.Sequential(OrderedDict(conv=convolution, norm=norm, act=nn.ReLU6()))
+
+
+def create_backbone(name: str, in_channels: int = 3) -> Backbone:
+    """A backbone by name: ``mobilenetv2_100``, ``mobilenetv2_released`` or any timm model with feature maps."""
+    if name in ("mobilenetv2_100", RELEASED_MOBILENET):
+        return MobileNetV2(released=name == RELEASED_MOBILENET, in_channels=in_channels)
+    return TimmBackbone(name, in_channels)
+
+
+def load_backbone_weights(backbone: Backbone, path: str | Path) -> None:
+    """Load an ImageNet classifier's weights in timm's or torchvision's key names into a backbone.
+
+    Args:
+        backbone: the network to fill.
+        path: a safetensors file. Its classifier and head are left out; everything else must fit, and
+            everything that the backbone has must be in the file.
+
+    Raises:
+        WeightsError: the file is missing, not safetensors, or does not fit; the message says which tensors.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(f"expected a safetensors file with backbone weights, found none at {path}")
+    try:
+        state = load_file(path)
+    except Exception as error:  # safetensors raises its own untyped errors
+        raise WeightsError(f"expected a safetensors file, cannot read {path}: {error}") from error
+    target = backbone.net if isinstance(backbone, TimmBackbone) else backbone
+    own = target.state_dict()
+    # timm's feature networks write stages.0 as stages_0: compare names with one separator.
+    names = {key.replace(".", "_"): key for key in own}
+    state = {names.get(key.replace(".", "_"), key): value for key, value in state.items()}
+    # Built as the identity, and absent from ImageNet files.
+    optional = {key for key in own if key.startswith("expand.") or key.endswith("num_batches_tracked")}
+    missing = [key for key in own if key not in state and key not in optional]
+    misfits = [key for key in own if key in state and own[key].shape != state[key].shape]
+    left_over = [key for key in state if key not in own and not key.startswith(HEADS)]
+    if missing or misfits or left_over:
+        raise WeightsError(
+            f"{path.name} does not fit the backbone: {len(missing)} tensors missing {missing[:3]}, "
+            f"{len(left_over)} left over {left_over[:3]}, {len(misfits)} of another shape {misfits[:3]}; "
+            "use a file of this very architecture with timm's key names"
+        )
+    target.load_state_dict({key: value for key, value in state.items() if key in own}, strict=False)
+
+
+# Tensors of a classifier that no backbone has.
+HEADS = ("fc.", "classifier.", "head.", "conv_head.", "bn2.", "norm.")

@@ -1,0 +1,89 @@
+"""Names for the members of the family, and the one builder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from refineseg.config import ModelConfig
+from refineseg.errors import ConfigError
+from refineseg.model.backbone import RELEASED_MOBILENET, load_backbone_weights
+from refineseg.model.refinenet import RefineNet
+
+DEPTHS = (18, 34, 50, 101, 152)
+
+# Light-Weight RefineNet: 1x1 convolutions and no RCUs (Nekrasov et al., BMVC 2018).
+LIGHT_WEIGHT: dict[str, Any] = {"kernel_size": 1, "rcus": 0, "output_rcus": 0, "init": "default"}
+# On MobileNet-v2: all paths 256 wide, two maps at strides 16 and 32, fusion convolution only on the coarser
+# block's output, ReLU6.
+LIGHT_MOBILENET = LIGHT_WEIGHT | {"coarse_width": 256, "lateral_fusion": False, "activation": "relu6"}
+
+# What the paper's text and the released code differ in (full networks; light-weight ones have no RCUs).
+SETTINGS: dict[str, dict[str, Any]] = {
+    "released": {"crp_stages": 4, "output_rcus": 3, "final_rcus": 0},
+    "paper": {"crp_stages": 2, "output_rcus": 1, "final_rcus": 2},
+}
+
+PRESETS: dict[str, dict[str, Any]] = {
+    **{f"refinenet-r{depth}": {"backbone": f"resnet{depth}"} for depth in DEPTHS},
+    **{f"refinenet-lw-r{depth}": {"backbone": f"resnet{depth}"} | LIGHT_WEIGHT for depth in DEPTHS},
+    "refinenet-lw-mbv2": {"backbone": "mobilenetv2_100"} | LIGHT_MOBILENET,
+    "refinenet-lw-mbv2-released": {"backbone": RELEASED_MOBILENET} | LIGHT_MOBILENET,
+}
+
+
+def model_config(preset: str, num_classes: int, settings: str | None = None, **fields: Any) -> ModelConfig:
+    """The configuration of a preset with fields changed.
+
+    Args:
+        preset: one of ``PRESETS``.
+        num_classes: width of the classifier.
+        settings: ``released`` (the default of every preset) or ``paper``.
+        fields: any field of ModelConfig.
+    """
+    if preset not in PRESETS:
+        raise ConfigError(f"unknown preset {preset!r}: expected one of {', '.join(PRESETS)}")
+    if settings is not None and settings not in SETTINGS:
+        raise ConfigError(f"unknown settings {settings!r}: expected 'released' or 'paper'")
+    values: dict[str, Any] = {"preset": preset, "num_classes": num_classes} | PRESETS[preset]
+    if settings is not None:
+        light = values.get("kernel_size") == 1  # has no RCUs in either
+        values |= {} if light else SETTINGS[settings]
+    return ModelConfig.from_dict(values | fields)
+
+
+def create_model(
+    preset: str,
+    num_classes: int,
+    backbone_weights: str | Path | None = None,
+    *,
+    settings: str | None = None,
+    **fields: Any,
+) -> RefineNet:
+    """Build a network.
+
+    Args:
+        preset: ``refinenet-r18|r34|r50|r101|r152``, ``refinenet-lw-r18|...|r152|mbv2`` or
+            ``refinenet-lw-mbv2-released``.
+        num_classes: number of classes, 1 to 255.
+        backbone_weights: safetensors file with ImageNet weights under timm's key names; random if None.
+        settings: ``released`` (default) or ``paper``: stages and units as in the code or as in the text.
+        fields: any field of ModelConfig, for example ``cascade="two"`` or ``backbone="convnext_atto"``.
+
+    Returns:
+        The module: RGB in [0, 1], BxCxHxW, to logits BxKxHxW.
+
+    Raises:
+        ConfigError: unknown preset or field, or a value out of range.
+        WeightsError: the backbone weights do not fit.
+    """
+    model = build(model_config(preset, num_classes, settings, **fields))
+    if backbone_weights is not None:
+        for backbone in model.backbones:
+            load_backbone_weights(backbone, backbone_weights)
+    return model
+
+
+def build(config: ModelConfig) -> RefineNet:
+    """The network of a configuration, with random weights."""
+    return RefineNet(config)

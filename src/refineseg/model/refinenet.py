@@ -1,0 +1,154 @@
+"""RefineNet: a backbone per input scale, a cascade of RefineNet blocks from coarse to fine, and a classifier.
+
+Shapes: images BxCxHxW, RGB in [0, 1]; logits at stride 4 BxKxceil(H/4)xceil(W/4); logits BxKxHxW.
+"""
+
+from __future__ import annotations
+
+from math import ceil
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from refineseg.config import ModelConfig
+from refineseg.model.backbone import Backbone, create_backbone
+from refineseg.model.blocks import RefineNetBlock, conv, resize, ResidualConvUnit
+
+# Strides that each block takes, coarse to fine (the paper's Fig. 7).
+CASCADES = {
+    "four": ((32,), (16,), (8,), (4,)),
+    "two": ((32, 16), (8, 4)),
+    "single": ((32, 16, 8, 4),),
+}
+ACTIVATIONS = {"relu": nn.ReLU, "relu6": nn.ReLU6}
+DROPOUT_ABOVE = 512  # channels; released networks drop only from the wide backbone maps
+
+
+class Decoder(nn.Module):
+    """The cascade: one RefineNet block per group of strides, each taking the output of the coarser one.
+
+    Args:
+        config: the settings of the blocks.
+        channels: channels of each backbone map, over all backbones.
+        strides: stride of each of these maps.
+    """
+
+    def __init__(self, config: ModelConfig, channels: list[int], strides: list[int]) -> None:
+        super().__init__()
+        self.groups: list[list[int]] = []  # positions of the maps that each block takes
+        self.dropped = [count > DROPOUT_ABOVE for count in channels]
+        self.dropout = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList()
+        refined: list[int] = []
+        for group in CASCADES[config.cascade]:
+            # Coarse to fine within a block too; maps of one stride keep the order of the backbones.
+            taken = sorted(
+                (i for i, stride in enumerate(strides) if stride in group), key=lambda i: -strides[i]
+            )
+            block = RefineNetBlock(
+                [channels[i] for i in taken],
+                [config.coarse_width if strides[i] == 32 else config.width for i in taken],
+                refined,
+                rcus=config.rcus,
+                crp_stages=config.crp_stages,
+                pooling=config.pooling,
+                output_rcus=config.output_rcus,
+                kernel_size=config.kernel_size,
+                lateral_fusion=config.lateral_fusion,
+                activation=ACTIVATIONS[config.activation],
+                align_corners=config.align_corners,
+            )
+            refined = [block.out_channels]
+            self.groups.append(taken)
+            self.blocks.append(block)
+        self.out_channels = refined[0]
+
+    def forward(self, maps: list[Tensor]) -> Tensor:
+        """Backbone maps to the finest block's output. The list is emptied, so that maps are freed once used."""
+        waiting = dict(enumerate(maps))
+        maps.clear()
+        refined: list[Tensor] = []
+        for taken, block in zip(self.groups, self.blocks, strict=True):
+            inputs = [self.dropout(waiting.pop(i)) if self.dropped[i] else waiting.pop(i) for i in taken]
+            inputs += refined
+            refined.clear()
+            refined.append(block(inputs))
+        return refined[0]
+
+
+class RefineNet(nn.Module):
+    """The network of Lin et al. (CVPR 2017) and its family, built from a ModelConfig.
+
+    Any height and width from 1 pixel up; normalisation is inside. Use ``refineseg.create_model`` for presets.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.register_buffer("mean", torch.tensor(config.mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(config.std).view(1, -1, 1, 1), persistent=False)
+        self.backbones = nn.ModuleList(
+            create_backbone(config.backbone, config.in_channels) for _ in config.input_scales
+        )
+        taps = [tap for net in self.backbones for tap in zip(net.channels, net.strides, strict=True)]
+        self.decoder = Decoder(config, [tap[0] for tap in taps], [tap[1] for tap in taps])
+        self.final = nn.Sequential(
+            *(ResidualConvUnit(self.decoder.out_channels, config.kernel_size) for _ in range(config.final_rcus))
+        )
+        self.dropout = nn.Dropout(config.dropout)
+        self.classifier = conv(self.decoder.out_channels, config.num_classes, 3, bias=True)
+        if config.init == "paper":
+            for part in (self.decoder, self.final, self.classifier):
+                part.apply(_init_paper)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes that the logits have."""
+        return self.config.num_classes
+
+    def forward(self, images: Tensor, upsample: bool = True) -> Tensor:
+        """RGB in [0, 1], BxCxHxW, to logits BxKxHxW, or at stride 4 of the (first) scaled input.
+
+        Raises ValueError if the images do not have four dimensions and the network's number of channels.
+        """
+        if images.ndim != 4 or images.shape[1] != self.config.in_channels:
+            raise ValueError(
+                f"expected images of shape (B, {self.config.in_channels}, H, W) with values in [0, 1], "
+                f"got {tuple(images.shape)}; add a batch dimension with images[None], channels come second"
+            )
+        size = images.shape[-2:]
+        maps: list[Tensor] = []
+        for net, scale in zip(self.backbones, self.config.input_scales, strict=True):
+            maps += self._maps(net, (images - self.mean) / self.std, scale)
+        logits: Tensor = self.classifier(self.dropout(self.final(self.decoder(maps))))
+        # Half-pixel centres: the place of a pixel must not depend on the size of the picture, so that tiles agree.
+        return resize(logits, size, align_corners=False) if upsample else logits
+
+    def _maps(self, net: Backbone, images: Tensor, scale: float) -> list[Tensor]:
+        """Maps of one backbone at one scale; its padding to a multiple is cut off the maps again."""
+        height, width = images.shape[-2:]
+        if scale != 1.0:
+            height, width = max(1, round(height * scale)), max(1, round(width * scale))
+            images = resize(images, (height, width), align_corners=False)
+        multiple = net.multiple
+        down, right = -height % multiple, -width % multiple
+        if down or right:
+            images = F.pad(images, (0, right, 0, down), mode="replicate")
+        maps = net.maps(images)
+        if not (down or right):
+            return maps
+        return [
+            x[..., : ceil(height / stride), : ceil(width / stride)]
+            for x, stride in zip(maps, net.strides, strict=True)
+        ]
+
+
+def _init_paper(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d):
+        nn.init.normal_(module.weight, std=0.01)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,181 @@
+"""Model folders: config.json and model.safetensors, as on the Hub; reading is strict and never unpickles."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from refineseg._version import __version__
+from refineseg.config import ModelConfig
+from refineseg.errors import RefinesegError, WeightsError
+from refineseg.files import atomic_folder
+from refineseg.labels import LabelMap
+from refineseg.model.presets import build
+from refineseg.model.refinenet import RefineNet
+
+CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+FORMAT = 1  # raised when older readers could misread a folder
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a model folder says beside the weights.
+
+    Attributes:
+        name: of the model.
+        labels: the label map it was trained with.
+        scores: one entry per evaluation: data set, split, protocol and figures.
+        provenance: command, commit, data, time, initial weights.
+        licence: of weights and training data.
+    """
+
+    name: str
+    labels: LabelMap
+    scores: tuple[dict[str, Any], ...] = ()
+    provenance: dict[str, Any] = field(default_factory=dict)
+    licence: str = "unknown"
+
+
+def save_model_folder(path: str | Path, model: RefineNet, info: ModelInfo, half: bool = False) -> None:
+    """Write a model folder as a whole, or not at all.
+
+    Args:
+        path: folder; one that is there already is replaced.
+        model: its weights and configuration.
+        info: labels, scores, provenance, licence.
+        half: store convolution weights as float16 (statistics and biases stay float32).
+    """
+    state = {}
+    for key, value in model.state_dict().items():
+        if key.endswith("num_batches_tracked"):
+            continue
+        value = value.detach().cpu().contiguous()
+        state[key] = value.half() if half and value.ndim == 4 else value.clone()
+    with atomic_folder(path) as folder:
+        save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
+        (folder / CONFIG).write_text(json.dumps(describe(model.config, info), indent=1) + "\n", encoding="utf-8")
+        (folder / CARD).write_text(model_card(model, info), encoding="utf-8")
+
+
+def load_model_folder(path: str | Path) -> tuple[RefineNet, ModelInfo]:
+    """Read a model folder: the network in eval mode with float32 weights, and what the folder says.
+
+    Raises:
+        WeightsError: a file is missing or damaged, or tensors do not fit; the message says which.
+    """
+    folder = Path(path)
+    config, info = read_config(folder)
+    model = build(config)
+    file = folder / WEIGHTS
+    try:
+        state = load_file(file)
+    except FileNotFoundError as error:
+        raise WeightsError(f"expected weights in {file}, found no such file") from error
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"cannot read {file}, it is damaged: {error}") from error
+    load_strictly(model, state, str(file))
+    return model.eval(), info
+
+
+def read_config(folder: Path) -> tuple[ModelConfig, ModelInfo]:
+    """The configuration and description of a model folder, without its weights."""
+    file = folder / CONFIG
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+        if values["format"] != FORMAT:
+            raise WeightsError(f"expected format {FORMAT} in {file}, got {values['format']}: update refineseg")
+        info = ModelInfo(
+            name=str(values["name"]),
+            labels=LabelMap.from_dict(values["labels"]),
+            scores=tuple(values.get("scores", ())),
+            provenance=dict(values.get("provenance", {})),
+            licence=str(values.get("licence", "unknown")),
+        )
+        config = ModelConfig.from_dict(values["model"])
+    except FileNotFoundError as error:
+        raise WeightsError(f"expected a model folder with {CONFIG}, found no {file}") from error
+    except RefinesegError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise WeightsError(f"cannot read {file}, it is damaged: {type(error).__name__} {error}") from error
+    if config.num_classes != info.labels.num_classes:
+        raise WeightsError(
+            f"{file} is contradictory: {config.num_classes} outputs and {info.labels.num_classes} class names"
+        )
+    return config, info
+
+
+def load_strictly(model: RefineNet, state: dict[str, Tensor], source: str) -> None:
+    """Fill a network; every tensor must be there, fit, and be used."""
+    own = {key: value for key, value in model.state_dict().items() if not key.endswith("num_batches_tracked")}
+    missing, left_over = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    misfits = [key for key in own if key in state and own[key].shape != state[key].shape]
+    if missing or left_over or misfits:
+        raise WeightsError(
+            f"{source} does not fit the network: {len(missing)} tensors missing {missing[:3]}, "
+            f"{len(left_over)} left over {left_over[:3]}, {len(misfits)} of another shape {misfits[:3]}"
+        )
+    if not all(torch.isfinite(value).all() for value in state.values()):
+        raise WeightsError(f"{source} holds values that are not finite numbers: the file is damaged")
+    model.load_state_dict({key: value.float() for key, value in state.items()}, strict=False)
+
+
+def describe(config: ModelConfig, info: ModelInfo) -> dict[str, Any]:
+    """The content of config.json."""
+    return {
+        "format": FORMAT,
+        "refineseg": __version__,
+        "name": info.name,
+        "model": config.to_dict(),
+        "labels": info.labels.to_dict(),
+        "preprocessing": {"input": "RGB in [0, 1], any size; normalised inside the network"},
+        "scores": list(info.scores),
+        "provenance": info.provenance,
+        "licence": info.licence,
+    }
+
+
+def model_card(model: RefineNet, info: ModelInfo) -> str:
+    """A model card in the Hub's form."""
+    parameters = sum(value.numel() for value in model.parameters())
+    lines = [
+        "---",
+        "library_name: refineseg",
+        "pipeline_tag: image-segmentation",
+        "---",
+        "",
+        f"# {info.name}",
+        "",
+        f"RefineNet (Lin et al., CVPR 2017), preset `{model.config.preset}`, backbone "
+        f"`{model.config.backbone}`, {parameters:,} parameters, {model.config.num_classes} classes: "
+        f"{', '.join(info.labels.names)}.",
+        "",
+        "```python",
+        "import refineseg",
+        f'refineseg.load("{info.name}").predict("street.jpg").save("out/")',
+        "```",
+        "",
+        "## Scores",
+        "",
+    ]
+    for score in info.scores:
+        lines.append(
+            f"- {score['data']} {score['split']}: mean IoU {score['mean_iou']:.4f}, pixel accuracy "
+            f"{score['pixel_accuracy']:.4f}, mean class accuracy {score['mean_class_accuracy']:.4f} "
+            f"({score['protocol']})"
+        )
+        lines += ["", "| class | IoU |", "|---|---|"]
+        lines += [f"| {name} | {'-' if iou is None else f'{iou:.3f}'} |" for name, iou in score["iou"].items()]
+    if not info.scores:
+        lines.append("None measured.")
+    lines += ["", "## Provenance", ""]
+    lines += [f"- {key}: {value}" for key, value in info.provenance.items()] or ["Not recorded."]
+    lines += ["", "## Licence", "", info.licence, ""]
+    return "\n".join(lines)

@@ -1,0 +1,56 @@
+"""Training checkpoints: atomic, hashed, and read so that a damaged one gives way to the one before it."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from refineseg.errors import WeightsError
+from refineseg.files import atomic_path, atomic_write
+
+KEPT = 2
+
+
+def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
+    """Write ``step-N.pt`` and its SHA-256, then remove all but the newest two."""
+    path = folder / f"step-{step:08d}.pt"
+    with atomic_path(path) as temporary:
+        torch.save(state, temporary)
+        digest = _sha256(temporary)
+    atomic_write(path.with_suffix(".sha256"), digest + "\n")
+    for old in checkpoints(folder)[KEPT:]:
+        old.with_suffix(".sha256").unlink(missing_ok=True)
+        old.unlink(missing_ok=True)
+    return path
+
+
+def load_checkpoint(folder: Path) -> tuple[dict[str, Any], list[str]]:
+    """The newest whole checkpoint, and a line for each newer one that was refused.
+
+    Raises:
+        WeightsError: there is none, or none is whole.
+    """
+    refused: list[str] = []
+    for path in checkpoints(folder):
+        hashed = path.with_suffix(".sha256")
+        if not hashed.is_file():
+            refused.append(f"{path.name} has no hash beside it: it was not finished")
+        elif hashed.read_text().strip() != _sha256(path):
+            refused.append(f"{path.name} does not match its hash: it is torn or was changed")
+        else:
+            return torch.load(path, map_location="cpu", weights_only=True), refused
+    reason = "; ".join(refused) or "it holds none"
+    raise WeightsError(f"expected a whole checkpoint in {folder}: {reason}; start again without --resume")
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Checkpoint files, newest first."""
+    return sorted(folder.glob("step-*.pt"), reverse=True)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,73 @@
+"""The metrics of a run: one row per epoch, as CSV, TensorBoard events and curves."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from refineseg.files import atomic_path, atomic_write
+
+COLUMNS = ("epoch", "step", "lr", "loss", "mean_iou", "pixel_accuracy", "mean_class_accuracy", "seconds")
+Row = dict[str, float | int | None]
+
+
+@dataclass
+class MetricsLog:
+    """Rows in memory, written as a whole each time, so that a resumed run has neither gap nor double line."""
+
+    rows: list[Row] = field(default_factory=list)
+
+    def add(self, row: Row) -> None:
+        """Append one epoch."""
+        self.rows.append({column: row.get(column) for column in COLUMNS})
+
+    def write(self, folder: Path) -> None:
+        """Write metrics.csv; and TensorBoard events under tensorboard/ if that package is there."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        atomic_write(folder / "metrics.csv", text.getvalue())
+        self._tensorboard(folder / "tensorboard")
+
+    def plot(self, path: Path) -> None:
+        """Loss, rate and scores over the epochs as a PNG."""
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(9, 3.4), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        epochs = [row["epoch"] for row in self.rows]
+        left.plot(epochs, [row["loss"] for row in self.rows], color="#c0392b", linewidth=1.6)
+        left.set(xlabel="epoch", ylabel="training loss")
+        left.set_ylim(bottom=0)
+        rates = left.twinx()
+        rates.plot(epochs, [row["lr"] for row in self.rows], color="#999999", linewidth=1, linestyle="--")
+        rates.set_ylabel("learning rate (dashed)", color="#777777")
+        scored = [row for row in self.rows if row["mean_iou"] is not None]
+        for column, color in zip(COLUMNS[4:7], ("#1f77b4", "#2a9d5c", "#b07aa1"), strict=True):
+            label = column.replace("_", " ").replace("iou", "IoU")
+            right.plot([row["epoch"] for row in scored], [row[column] for row in scored], ".-", color=color, label=label)
+        right.set(xlabel="epoch", ylabel="validation score", ylim=(0, 1))
+        right.legend(frameon=False)
+        for axes in (left, right):
+            axes.grid(alpha=0.25)
+            axes.spines[["top"]].set_visible(False)
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, dpi=120)
+
+    def _tensorboard(self, folder: Path) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:  # optional: pip install 'refineseg[tensorboard]'
+            return
+        # One event file per epoch step; purge_step makes a resumed run replace what it repeats.
+        row = self.rows[-1]
+        step = int(row["step"] or 0)
+        with SummaryWriter(str(folder), purge_step=step) as writer:  # type: ignore[no-untyped-call]
+            for column in COLUMNS[2:7]:
+                value = row[column]
+                if value is not None and math.isfinite(value):
+                    writer.add_scalar(column, value, step)  # type: ignore[no-untyped-call]

@@ -1,0 +1,24 @@
+"""Keeps freed memory in the process: on Linux this makes a training step on a CPU about 1.7 times as fast."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
+
+
+def keep_freed_memory() -> bool:
+    """Tell glibc to reuse large freed blocks instead of handing them back and faulting their pages in again.
+
+    A training step allocates the same hundreds of megabytes each time; by default every activation above 32 MiB
+    is mapped and unmapped anew. Measured in docs/experiments.md. Returns whether it took effect; elsewhere than
+    on glibc nothing happens.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return False
+    return bool(mallopt(M_MMAP_MAX, 0)) and bool(mallopt(M_TRIM_THRESHOLD, 2**31 - 1))
