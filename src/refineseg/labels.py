@@ -155,20 +155,20 @@ class LabelMap:
         table[: self.num_classes] = [_number(item.raw[0]) for item in self.classes]
         numbers = table[labels]
         if self.rgb:
-            return np.stack([numbers >> 16, numbers >> 8 & 255, numbers & 255], axis=-1).astype(np.uint8)
-        return numbers.astype(np.uint8 if numbers.max(initial=0) < 256 else np.uint16)
+            numbers = np.stack([numbers >> 16, numbers >> 8 & 255, numbers & 255], axis=-1)
+        return np.asarray(numbers, np.uint8 if numbers.max(initial=0) < 256 else np.uint16)
 
-    def submission(self, labels: NDArray[Any]) -> NDArray[Any]:
+    def submission(self, labels: NDArray[Any]) -> UInt8:
         """Train ids to the values that the benchmark's server wants."""
         table = np.zeros(256, np.int64)
         for train_id, item in enumerate(self.classes):
             chosen = item.submission if item.submission is not None else item.raw[0]
             table[train_id] = _number(chosen)
-        return table[labels].astype(np.uint8)
+        return np.asarray(table[labels], np.uint8)
 
     def colorize(self, labels: NDArray[Any]) -> UInt8:
         """Train ids HxW to RGB HxWx3."""
-        return self.palette[labels]
+        return np.asarray(self.palette[labels])
 
     def flip(self, labels: UInt8) -> UInt8:
         """Labels HxW of the horizontally flipped picture, left and right classes swapped."""
@@ -239,7 +239,9 @@ class LabelMap:
         shape = mask.shape
         if self.rgb:
             if mask.ndim != 3 or shape[-1] != 3:
-                raise LabelError(f"{source}: expected an RGB mask (this label map is by colour), got shape {shape}")
+                raise LabelError(
+                    f"{source}: expected an RGB mask (this label map is by colour), got shape {shape}"
+                )
             wide = mask.astype(np.int64)
             return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
         if mask.ndim != 2:

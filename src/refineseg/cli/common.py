@@ -58,7 +58,9 @@ def parse_scales(text: str) -> tuple[float, ...]:
     try:
         scales = tuple(float(part) for part in text.split(","))
     except ValueError as error:
-        raise InputError(f"expected --scales as numbers with commas, such as 0.75,1.0,1.25, got {text!r}") from error
+        raise InputError(
+            f"expected --scales as numbers with commas, such as 0.75,1.0,1.25, got {text!r}"
+        ) from error
     return scales
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-import click
 import typer
 
 from refineseg._version import __version__
@@ -59,21 +58,19 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         result = app(given, standalone_mode=False)
         return result if isinstance(result, int) else 0
-    except click.exceptions.NoArgsIsHelpError as error:
-        typer.echo(error.format_message())
-        return 2
-    except (RefinesegError, click.ClickException) as error:
-        if verbose:
-            raise
-        message = error.format_message() if isinstance(error, click.ClickException) else str(error)
-        return _say(f"error: {message}", 2)
-    except (KeyboardInterrupt, click.exceptions.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         return _say("stopped", 130)
     except BrokenPipeError:
         return 1
     except Exception as error:
         if verbose:
             raise
+        # Usage errors are click's, which newer typers carry inside and older ones import: told by their method.
+        usage = getattr(error, "format_message", None)
+        if usage is not None:
+            return _say(f"error: {usage()}", 2) if usage() else 2
+        if isinstance(error, RefinesegError):
+            return _say(f"error: {error}", 2)
         return _say(f"failed: {type(error).__name__}: {error}; -v shows where", 1)
 
 

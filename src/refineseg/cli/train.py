@@ -21,9 +21,15 @@ if TYPE_CHECKING:
 
 
 def train(
-    data: Annotated[str, typer.Option("--data", "-d", help="NAME:ROOT such as camvid:DIR or folder:DIR, or a YAML file.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="RUN: folder for config, metrics, curves, best/, last/.")],
-    model: Annotated[str | None, typer.Option(help="Preset (refineseg models lists them) or a model folder.")] = None,
+    data: Annotated[
+        str, typer.Option("--data", "-d", help="NAME:ROOT such as camvid:DIR or folder:DIR, or a YAML file.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="RUN: folder for config, metrics, curves, best/, last/.")
+    ],
+    model: Annotated[
+        str | None, typer.Option(help="Preset (refineseg models lists them) or a model folder.")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file with settings.")] = None,
     recipe: Annotated[str, typer.Option(help="Settings to start from: modern or paper.")] = "modern",
     backbone_weights: Annotated[Path | None, typer.Option(help="safetensors file with ImageNet weights.")] = None,
@@ -37,7 +43,9 @@ def train(
     precision: Annotated[str | None, typer.Option(help="32 or bf16.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run in RUN stopped.")] = False,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="name=value, any setting of config.yaml.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="name=value, any setting of config.yaml.")
+    ] = None,
 ) -> None:
     """Train a RefineNet.
 
@@ -78,7 +86,8 @@ def train(
         )
     best = output / "best"
     console.print(f"val mean IoU {evaluation.scores.mean_iou:.4f} ({evaluation.protocol.describe()})")
-    console.print(f"best model in {best}, curves in {output / 'curves.png'}; try it: refineseg predict PICTURE --model {best} -o out")
+    console.print(f"best model in {best}, curves in {output / 'curves.png'}")
+    console.print(f"try it: refineseg predict PICTURE --model {best} -o out")
 
 
 def build_config(
@@ -142,7 +151,8 @@ class Watch:
         note = ""
         if report.phase == "train":
             self.loss = report.loss if self.loss is None else 0.95 * self.loss + 0.05 * report.loss
-            note = f"epoch {report.epoch + 1}  loss {self.loss:.3f}  rate {report.lr:.1e}  {report.images_per_second:.1f} images/s"
+            note = f"epoch {report.epoch + 1}  loss {self.loss:.3f}  rate {report.lr:.1e}"
+            note += f"  {report.images_per_second:.1f} images/s"
         self.bar.update(task, completed=report.step, total=report.steps, note=note)
         if report.phase == "validating" and report.step == report.steps:
             self.bar.remove_task(self.tasks.pop("validating"))

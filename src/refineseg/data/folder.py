@@ -46,7 +46,9 @@ def open_yaml(path: Path) -> SegmentationData:
     name = str(values.get("name", "folder"))
     splits = _splits(root, images, masks, values.get("splits"))
     if not any(splits.values()):
-        raise InputError(f"expected pictures in {images}, found none; put them there, masks of the same name in {masks}")
+        raise InputError(
+            f"expected pictures in {images}, found none; put them there, masks of the same name in {masks}"
+        )
     return SegmentationData(name, root, label_map, splits, str(values.get("licence", "unknown")))
 
 

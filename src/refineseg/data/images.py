@@ -40,7 +40,9 @@ def read_image(source: str | Path | Image.Image | NDArray[Any]) -> UInt8:
     except Image.DecompressionBombError as error:
         raise InputError(f"{path}: {error}; use --tile for pictures of this size") from error
     except Exception as error:  # decoders raise OSError, ValueError, SyntaxError, struct.error ...
-        raise InputError(f"cannot read {path} as a picture ({_reason(error)}): is it damaged or another format?") from error
+        raise InputError(
+            f"cannot read {path} as a picture ({_reason(error)}): is it damaged or another format?"
+        ) from error
 
 
 def read_mask(path: str | Path) -> NDArray[Any]:

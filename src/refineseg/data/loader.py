@@ -94,7 +94,7 @@ class Batches(Sampler[list[Draw]]):
         rank, world: this process and their number; each takes an equal share of every batch.
     """
 
-    def __init__(  # noqa: PLR0913 - a plain record of where in the run we are
+    def __init__(
         self,
         pictures: int,
         batch_size: int,
@@ -126,7 +126,7 @@ class Batches(Sampler[list[Draw]]):
         draw = generator(self.seed, epoch, -1)
         needed = self.per_epoch * self.batch_size
         if self.weights is not None:
-            return torch.multinomial(self.weights, needed, replacement=True, generator=draw).tolist()  # type: ignore[no-any-return]
+            return torch.multinomial(self.weights, needed, replacement=True, generator=draw).tolist()
         order: list[int] = []
         while len(order) < needed:
             order += torch.randperm(self.pictures, generator=draw).tolist()
@@ -146,7 +146,9 @@ def class_balanced_weights(class_pixels: Tensor) -> Tensor:
     return weights + (weights.sum() == 0)
 
 
-def training_loader(pictures: TrainingPictures, batches: Batches, workers: int) -> DataLoader[tuple[Tensor, Tensor]]:
+def training_loader(
+    pictures: TrainingPictures, batches: Batches, workers: int
+) -> DataLoader[tuple[Tensor, Tensor]]:
     """Batches of images Bx3xhxw uint8 and labels Bxhxw uint8, in the order of ``batches``."""
     return DataLoader(
         pictures,

@@ -33,8 +33,8 @@ class Protocol:
         """One line in words."""
         scale = "single scale" if self.scales == (1.0,) else f"scales {', '.join(f'{s:g}' for s in self.scales)}"
         return (
-            f"{scale}, {'with' if self.flip else 'no'} flip, labels at their own size, void left out, one confusion "
-            "matrix over the split, mean over the classes in the ground truth"
+            f"{scale}, {'with' if self.flip else 'no'} flip, labels at their own size, void left out, "
+            "one confusion matrix over the split, mean over the classes in the ground truth"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -78,7 +78,9 @@ class Evaluation:
 
     def for_card(self) -> dict[str, Any]:
         """What a model folder keeps of it."""
-        kept = {key: value for key, value in self.to_dict().items() if key not in ("confusion", "accuracy", "seconds")}
+        kept = {
+            key: value for key, value in self.to_dict().items() if key not in ("confusion", "accuracy", "seconds")
+        }
         return kept | {"protocol": self.protocol.describe()}
 
 

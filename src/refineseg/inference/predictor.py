@@ -17,7 +17,6 @@ from torch.nn import functional as F
 from refineseg.data.images import read_image
 from refineseg.errors import InputError
 from refineseg.inference.result import Result
-from refineseg.labels import UInt8
 from refineseg.model.refinenet import RefineNet
 from refineseg.model.weights import ModelInfo, load_model_folder
 
@@ -58,7 +57,7 @@ class Segmenter:
         if precision not in ("32", "bf16"):
             raise InputError(f"expected precision 32 or bf16, got {precision!r}")
         self.device = pick_device(device)
-        self.model = model.to(self.device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self.model = model.to(self.device).to(memory_format=torch.channels_last).eval()
         self.info = info
         self.precision = precision
 
@@ -107,7 +106,11 @@ class Segmenter:
         """Bx3xHxW uint8 to labels BxHxW uint8 and, if asked for, probabilities BxKxHxW float32."""
         size = (images.shape[-2], images.shape[-1])
         x = (images.float() / 255).contiguous(memory_format=torch.channels_last)
-        views = [(scale, mirrored) for scale in options.scales for mirrored in ((False, True) if options.flip else (False,))]
+        views = [
+            (scale, mirrored)
+            for scale in options.scales
+            for mirrored in ((False, True) if options.flip else (False,))
+        ]
         if len(views) == 1:
             # One view: the largest probability is the largest logit, since softmax keeps their order.
             logits = self._logits(x, *views[0])
@@ -165,7 +168,9 @@ def pick_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise InputError(f"expected a device such as auto, cpu or cuda, got {name!r}") from error
-    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
+    if device.type == "cuda" and (
+        not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()
+    ):
         raise InputError(f"expected the device {name}, this machine has none; use --device cpu")
     if device.type not in ("cpu", "cuda", "mps"):
         raise InputError(f"expected a device such as auto, cpu or cuda, got {name!r}")
@@ -199,7 +204,9 @@ def rows_upsampled(scores: Tensor, top: int, bottom: int, size: tuple[int, int])
     """Rows ``top`` to ``bottom`` of the bilinear upsampling (half-pixel centres) of BxKxhxw to ``size``."""
     height, width = size
     source = scores.shape[-2]
-    position = (torch.arange(top, bottom, device=scores.device, dtype=torch.float32) + 0.5) * (source / height) - 0.5
+    position = (torch.arange(top, bottom, device=scores.device, dtype=torch.float32) + 0.5) * (
+        source / height
+    ) - 0.5
     position = position.clamp(min=0)
     above = position.floor().long().clamp(max=source - 1)
     below = (above + 1).clamp(max=source - 1)

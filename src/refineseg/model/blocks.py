@@ -42,7 +42,8 @@ class ResidualConvUnit(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """BxCxHxW to BxCxHxW; x is not modified."""
         # relu_ acts on a fresh tensor, never on x: the shortcut must not see it.
-        return self.conv2(F.relu_(self.conv1(F.relu(x)))).add_(x)
+        y: Tensor = self.conv2(F.relu_(self.conv1(F.relu(x))))
+        return y.add_(x)
 
 
 class MultiResolutionFusion(nn.Module):
@@ -127,10 +128,8 @@ class ChainedResidualPooling(nn.Module):
         x = self.activation(x)
         total, stage = x, x
         for index, convolution in enumerate(self.convs):
-            if self.pooling == "original":
-                stage = convolution(max_pool5(stage))
-            else:
-                stage = max_pool5(convolution(stage))
+            original = self.pooling == "original"
+            stage = convolution(max_pool5(stage)) if original else max_pool5(convolution(stage))
             # Autograd keeps the activation's output, so the first sum must not overwrite it while training.
             total = total + stage if index == 0 and torch.is_grad_enabled() else total.add_(stage)
         return total
@@ -216,7 +215,7 @@ class RefineNetBlock(nn.Module):
         paths = as_list(maps, self.inputs)
         del maps
         for index, adapt in enumerate(self.adapt):
-            for part in adapt:
+            for part in adapt.children():  # one by one, so that no caller holds on to the backbone's map
                 paths[index] = part(paths[index])
         x: Tensor = self.pooling(self.fusion(paths))
         for unit in self.output:

@@ -79,7 +79,7 @@ def create_model(
     """
     model = build(model_config(preset, num_classes, settings, **fields))
     if backbone_weights is not None:
-        for backbone in model.backbones:
+        for backbone in model.each_backbone():
             load_backbone_weights(backbone, backbone_weights)
     return model
 

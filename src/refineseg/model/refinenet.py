@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from refineseg.config import ModelConfig
 from refineseg.model.backbone import Backbone, create_backbone
-from refineseg.model.blocks import RefineNetBlock, conv, resize, ResidualConvUnit
+from refineseg.model.blocks import RefineNetBlock, ResidualConvUnit, conv, resize
 
 # Strides that each block takes, coarse to fine (the paper's Fig. 7).
 CASCADES = {
@@ -36,16 +36,14 @@ class Decoder(nn.Module):
 
     def __init__(self, config: ModelConfig, channels: list[int], strides: list[int]) -> None:
         super().__init__()
-        self.groups: list[list[int]] = []  # positions of the maps that each block takes
+        groups: list[list[int]] = []
         self.dropped = [count > DROPOUT_ABOVE for count in channels]
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList()
         refined: list[int] = []
         for group in CASCADES[config.cascade]:
             # Coarse to fine within a block too; maps of one stride keep the order of the backbones.
-            taken = sorted(
-                (i for i, stride in enumerate(strides) if stride in group), key=lambda i: -strides[i]
-            )
+            taken = sorted((i for i, stride in enumerate(strides) if stride in group), key=lambda i: -strides[i])
             block = RefineNetBlock(
                 [channels[i] for i in taken],
                 [config.coarse_width if strides[i] == 32 else config.width for i in taken],
@@ -60,8 +58,9 @@ class Decoder(nn.Module):
                 align_corners=config.align_corners,
             )
             refined = [block.out_channels]
-            self.groups.append(taken)
+            groups.append(taken)
             self.blocks.append(block)
+        self.groups = tuple(tuple(group) for group in groups)  # positions of the maps that each block takes
         self.out_channels = refined[0]
 
     def forward(self, maps: list[Tensor]) -> Tensor:
@@ -91,10 +90,9 @@ class RefineNet(nn.Module):
         self.config = config
         self.register_buffer("mean", torch.tensor(config.mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(config.std).view(1, -1, 1, 1), persistent=False)
-        self.backbones = nn.ModuleList(
-            create_backbone(config.backbone, config.in_channels) for _ in config.input_scales
-        )
-        taps = [tap for net in self.backbones for tap in zip(net.channels, net.strides, strict=True)]
+        backbones = [create_backbone(config.backbone, config.in_channels) for _ in config.input_scales]
+        taps = [tap for net in backbones for tap in zip(net.channels, net.strides, strict=True)]
+        self.backbones = nn.ModuleList(backbones)
         self.decoder = Decoder(config, [tap[0] for tap in taps], [tap[1] for tap in taps])
         self.final = nn.Sequential(
             *(ResidualConvUnit(self.decoder.out_channels, config.kernel_size) for _ in range(config.final_rcus))
@@ -110,6 +108,10 @@ class RefineNet(nn.Module):
         """Number of classes that the logits have."""
         return self.config.num_classes
 
+    def each_backbone(self) -> list[Backbone]:
+        """The backbones, one per input scale."""
+        return [net for net in self.backbones if isinstance(net, Backbone)]
+
     def forward(self, images: Tensor, upsample: bool = True) -> Tensor:
         """RGB in [0, 1], BxCxHxW, to logits BxKxHxW, or at stride 4 of the (first) scaled input.
 
@@ -122,7 +124,7 @@ class RefineNet(nn.Module):
             )
         size = images.shape[-2:]
         maps: list[Tensor] = []
-        for net, scale in zip(self.backbones, self.config.input_scales, strict=True):
+        for net, scale in zip(self.each_backbone(), self.config.input_scales, strict=True):
             maps += self._maps(net, (images - self.mean) / self.std, scale)
         logits: Tensor = self.classifier(self.dropout(self.final(self.decoder(maps))))
         # Half-pixel centres: the place of a pixel must not depend on the size of the picture, so that tiles agree.

@@ -49,7 +49,13 @@ class MetricsLog:
         scored = [row for row in self.rows if row["mean_iou"] is not None]
         for column, color in zip(COLUMNS[4:7], ("#1f77b4", "#2a9d5c", "#b07aa1"), strict=True):
             label = column.replace("_", " ").replace("iou", "IoU")
-            right.plot([row["epoch"] for row in scored], [row[column] for row in scored], ".-", color=color, label=label)
+            right.plot(
+                [row["epoch"] for row in scored],
+                [row[column] for row in scored],
+                ".-",
+                color=color,
+                label=label,
+            )
         right.set(xlabel="epoch", ylabel="validation score", ylim=(0, 1))
         right.legend(frameon=False)
         for axes in (left, right):
@@ -66,8 +72,8 @@ class MetricsLog:
         # One event file per epoch step; purge_step makes a resumed run replace what it repeats.
         row = self.rows[-1]
         step = int(row["step"] or 0)
-        with SummaryWriter(str(folder), purge_step=step) as writer:  # type: ignore[no-untyped-call]
+        with SummaryWriter(str(folder), purge_step=step) as writer:
             for column in COLUMNS[2:7]:
                 value = row[column]
                 if value is not None and math.isfinite(value):
-                    writer.add_scalar(column, value, step)  # type: ignore[no-untyped-call]
+                    writer.add_scalar(column, value, step)

@@ -15,7 +15,13 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from refineseg.config import TrainConfig, to_yaml
-from refineseg.data.loader import Batches, TrainingPictures, class_balanced_weights, steps_per_epoch, training_loader
+from refineseg.data.loader import (
+    Batches,
+    TrainingPictures,
+    class_balanced_weights,
+    steps_per_epoch,
+    training_loader,
+)
 from refineseg.data.source import SegmentationData
 from refineseg.errors import ConfigError, InputError
 from refineseg.evaluation.protocol import Evaluation, evaluate
@@ -147,7 +153,9 @@ def prepare(
     """All that can fail for a reason the user can mend happens here, before the first step."""
     folder = Path(folder)
     if not resume and folder.is_dir() and any(folder.iterdir()):
-        raise InputError(f"expected a new or empty folder for the run, {folder} holds files; use --resume or another -o")
+        raise InputError(
+            f"expected a new or empty folder for the run, {folder} holds files; use --resume or another -o"
+        )
     data.split("val")
     keep_freed_memory()
     fabric = Fabric(
@@ -157,14 +165,14 @@ def prepare(
     )
     fabric.launch()
     if config.batch_size % fabric.world_size:
-        raise ConfigError(f"expected a batch size that {fabric.world_size} processes can share, got {config.batch_size}")
+        raise ConfigError(
+            f"expected a batch size that {fabric.world_size} processes can share, got {config.batch_size}"
+        )
     torch.manual_seed(config.seed)
     model = initial_model(config, data)
     watch = watch or (lambda _report: None)
     pictures = TrainingPictures(data, "train", config.augment, config.seed)
-    pictures.prepare(
-        config.cache_mb, lambda done, of: watch(Report(done, of, 0, 0.0, 0.0, 0.0, phase="reading"))
-    )
+    pictures.prepare(config.cache_mb, lambda done, of: watch(Report(done, of, 0, 0.0, 0.0, 0.0, phase="reading")))
     writable_folder(folder)
     run = Run(config, data, folder, fabric, model, pictures, watch)
     if fabric.is_global_zero and not resume:
@@ -175,16 +183,16 @@ def prepare(
 def initial_model(config: TrainConfig, data: SegmentationData) -> RefineNet:
     """The network to train: a preset with random or ImageNet weights, or the weights of a model folder."""
     if config.model in PRESETS:
-        return create_model(
-            config.model, data.label_map.num_classes, config.backbone_weights, **config.fields
-        )
+        return create_model(config.model, data.label_map.num_classes, config.backbone_weights, **config.fields)
     model, info = load_model_folder(find_model(config.model))
     if config.fields:
         raise ConfigError("expected 'fields' with a preset only: a model folder has its own")
     if info.labels.names != data.label_map.names:
-        raise ConfigError(f"{config.model} was trained for {info.labels.names}, the data has {data.label_map.names}")
+        raise ConfigError(
+            f"{config.model} was trained for {info.labels.names}, the data has {data.label_map.names}"
+        )
     if config.backbone_weights:
-        for backbone in model.backbones:
+        for backbone in model.each_backbone():
             load_backbone_weights(backbone, config.backbone_weights)
     return model
 
@@ -192,7 +200,7 @@ def initial_model(config: TrainConfig, data: SegmentationData) -> RefineNet:
 def fit(run: Run) -> Evaluation:
     """The loop: step, average, log, validate, checkpoint."""
     config, fabric = run.config, run.fabric
-    model = run.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = run.model.to(memory_format=torch.channels_last)
     if config.freeze_batch_norm:
         freeze_batch_norm(model)
     model = model.to(fabric.device)
@@ -309,7 +317,9 @@ def validate(run: Run) -> Evaluation:
         segmenter,
         run.data,
         "val",
-        progress=lambda done, all_: run.watch(Report(done, all_, step * 100 // of, 0.0, 0.0, 0.0, phase="validating")),
+        progress=lambda done, all_: run.watch(
+            Report(done, all_, step * 100 // of, 0.0, 0.0, 0.0, phase="validating")
+        ),
     )
 
 

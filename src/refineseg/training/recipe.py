@@ -39,7 +39,12 @@ def make_loss(config: TrainConfig, class_pixels: Tensor) -> Loss:
             logits = F.interpolate(logits, labels.shape[-2:], mode="bilinear", align_corners=False)
         weight = None if weights is None else weights.to(logits)
         pixels = F.cross_entropy(
-            logits, target, weight, ignore_index=IGNORE, reduction="none", label_smoothing=config.label_smoothing
+            logits,
+            target,
+            weight,
+            ignore_index=IGNORE,
+            reduction="none",
+            label_smoothing=config.label_smoothing,
         )
         valid = target != IGNORE
         if config.loss == "ohem":
@@ -51,7 +56,7 @@ def make_loss(config: TrainConfig, class_pixels: Tensor) -> Loss:
 
 
 def ohem_mean(pixels: Tensor, valid: Tensor) -> Tensor:
-    """Mean over the hard pixels: those whose true class has a probability under 0.7, at least a sixteenth of all."""
+    """Mean over the hard pixels: true class under a probability of 0.7, at least a sixteenth of all."""
     values = pixels[valid]
     if not values.numel():
         return pixels.sum() * 0
@@ -93,7 +98,7 @@ def make_optimizer(model: RefineNet, config: TrainConfig) -> torch.optim.Optimiz
 
 
 def rate(step: int, steps: int, config: TrainConfig) -> float:
-    """Learning rate at a step (0-based) as a share of the base rate: a pure function, so that resuming keeps it."""
+    """Share of the base rate at a step (0-based): a pure function, so that resuming keeps it."""
     warm = round(config.warmup * steps)
     if step < warm:
         return (step + 1) / warm
@@ -117,7 +122,7 @@ def freeze_batch_norm(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eval()
-            module.train = lambda _mode=True, kept=module: kept  # type: ignore[method-assign, misc, assignment]
+            module.train = lambda _mode=True, kept=module: kept  # type: ignore[method-assign, misc]
             for parameter in module.parameters():
                 parameter.requires_grad_(False)
 

@@ -1,0 +1,43 @@
+# Everything makes its own environment from nothing and can be run again in seconds.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+OUT ?= out/demo
+PICTURES ?=
+
+.PHONY: demo test lint types unit slow lock clean
+
+demo: $(VENV)/.demo   ## segment real photographs with the bundled model
+	@$(BIN)/refineseg demo -o $(OUT) $(PICTURES)
+
+test: lint types unit  ## lint, types and the fast tests
+
+lint: $(VENV)/.dev
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	@$(BIN)/mypy
+
+unit: $(VENV)/.dev
+	@$(BIN)/pytest -q
+
+slow: $(VENV)/.dev     ## the tests that take minutes
+	@$(BIN)/pytest -q -m slow
+
+lock:                  ## refresh the locked versions
+	@uv pip compile -q pyproject.toml --extra demo --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header -o requirements/demo.txt
+	@uv pip compile -q pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header -o requirements/dev.txt
+
+$(VENV)/.demo: requirements/demo.txt pyproject.toml
+	@scripts/environment.sh $(VENV) requirements/demo.txt "$(PYTHON)"
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt pyproject.toml
+	@scripts/environment.sh $(VENV) requirements/dev.txt "$(PYTHON)"
+	@touch $@ $(VENV)/.demo
+
+clean:
+	rm -rf $(VENV) out .mypy_cache .ruff_cache .pytest_cache
