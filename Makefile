@@ -8,7 +8,7 @@ PICTURES ?=
 .PHONY: demo test lint types unit slow lock clean
 
 demo: $(VENV)/.demo   ## segment real photographs with the bundled model
-	@$(BIN)/refineseg demo -o $(OUT) $(PICTURES)
+	@$(BIN)/python scripts/demo.py -o $(OUT) $(PICTURES)
 
 test: lint types unit  ## lint, types and the fast tests
 

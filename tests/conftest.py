@@ -8,4 +8,4 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test reaches outside
 
 import torch
 
-torch.set_num_threads(min(2, os.cpu_count() or 1))
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", min(2, os.cpu_count() or 1))))

@@ -23,7 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-VERBS = ("train",)
+VERBS = ("predict", "evaluate", "train")
 
 for _verb in VERBS:
     _command = getattr(import_module(f"refineseg.cli.{_verb}"), _verb)

@@ -20,7 +20,7 @@ def read_image(source: str | Path | Image.Image | NDArray[Any]) -> UInt8:
     """A picture as HxWx3 uint8 RGB.
 
     EXIF orientation is applied; greyscale, palette, alpha (over white), CMYK and 16-bit pictures are converted
-    (16-bit by its high byte). A file, an opened PIL image or an array HxWx3 (or HxW) of uint8 is taken.
+    (16-bit scaled to 8). A file, an opened PIL image or an array HxWx3 (or HxW) of uint8 is taken.
 
     Raises:
         InputError: missing, unreadable or truncated file, or an array of another shape or type.
@@ -90,15 +90,21 @@ def _to_rgb(image: Image.Image) -> UInt8:
     image = ImageOps.exif_transpose(image)
     if image.mode in ("I;16", "I;16B", "I;16L", "I", "F"):
         values = np.asarray(image, dtype=np.float64)
-        # 16-bit by its high byte; 32-bit integer files in practice hold 8 or 16 bits.
-        scale = 257.0 if values.max(initial=0) > 255 else 1.0
-        grey = np.clip(np.rint(values / scale), 0, 255).astype(np.uint8)
+        grey = np.clip(np.rint(values / _unit(image.mode, values) * 255), 0, 255).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         paper = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
         image = Image.alpha_composite(paper, rgba)
     return np.array(image.convert("RGB"))
+
+
+def _unit(mode: str, values: NDArray[np.float64]) -> float:
+    """The value that means white: 65535 in 16-bit pictures; told by the largest value in wider ones."""
+    if mode.startswith("I;16"):
+        return 65535.0
+    largest = float(np.nan_to_num(values).max(initial=0))
+    return 1.0 if mode == "F" and largest <= 1 else 255.0 if largest <= 255 else 65535.0
 
 
 def _reason(error: Exception) -> str:

@@ -60,27 +60,30 @@ class Result:
         picture = Image.fromarray(np.clip(mixed, 0, 255).astype(np.uint8))
         return beside(picture, self._legend(picture.height)) if legend else picture
 
-    def save(self, folder: str | Path, save: tuple[str, ...] = ("mask", "overlay")) -> dict[str, Path]:
+    def save(
+        self, folder: str | Path, save: tuple[str, ...] = ("mask", "overlay"), name: str | None = None
+    ) -> dict[str, Path]:
         """Write masks/NAME.png (palette index PNG of train ids), overlays/NAME.jpg and probs/NAME.npz.
 
         Args:
             folder: output folder, made if it is not there.
-            save: what to write: ``mask``, ``overlay``, ``probs``.
+            save: what to write: ``mask``, ``overlay``, ``probs`` (KxHxW float16, only if they were asked for).
+            name: stem of the files, instead of the picture's.
 
         Returns:
             The files by kind. Raises InputError if they cannot be written.
         """
-        folder = Path(folder)
+        folder, name = Path(folder), name or self.name
         files: dict[str, Path] = {}
         if "mask" in save:
-            files["mask"] = folder / "masks" / f"{self.name}.png"
+            files["mask"] = folder / "masks" / f"{name}.png"
             write_mask(files["mask"], self.labels, self.label_map)
         if "overlay" in save:
-            files["overlay"] = folder / "overlays" / f"{self.name}.jpg"
+            files["overlay"] = folder / "overlays" / f"{name}.jpg"
             with atomic_path(files["overlay"]) as temporary:
                 self.overlay().save(temporary, quality=92)
         if "probs" in save and self.probabilities is not None:
-            files["probs"] = folder / "probs" / f"{self.name}.npz"
+            files["probs"] = folder / "probs" / f"{name}.npz"
             with atomic_path(files["probs"]) as temporary:
                 np.savez_compressed(temporary, probabilities=self.probabilities, class_names=self.class_names)
         return files

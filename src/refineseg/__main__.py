@@ -1,0 +1,5 @@
+"""``python -m refineseg``."""
+
+from refineseg.cli.main import run
+
+run()

@@ -1,0 +1,151 @@
+"""Pictures in every mode that people have, read as what they show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from refineseg.data.images import read_image, read_mask, write_mask
+from refineseg.errors import InputError
+from refineseg.labels import LabelMap
+from tests.shared import shared
+
+GREY = np.array([[0, 100], [200, 255]], np.uint8)
+RGB = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [10, 20, 30]]], np.uint8)
+
+
+def saved(tmp_path: Path, image: Image.Image, name: str, **options: Any) -> Path:
+    path = tmp_path / name
+    image.save(path, **options)
+    return path
+
+
+def test_rgb(tmp_path: Path) -> None:
+    assert np.array_equal(read_image(saved(tmp_path, Image.fromarray(RGB), "a.png")), RGB)
+
+
+def test_greyscale(tmp_path: Path) -> None:
+    image = read_image(saved(tmp_path, Image.fromarray(GREY), "a.png"))
+    assert np.array_equal(image, np.repeat(GREY[..., None], 3, 2))
+
+
+def test_one_bit(tmp_path: Path) -> None:
+    image = read_image(saved(tmp_path, Image.fromarray(GREY > 150), "a.png"))
+    assert image[..., 0].tolist() == [[0, 0], [255, 255]]
+
+
+def test_palette(tmp_path: Path) -> None:
+    image = Image.fromarray(RGB).quantize(4)
+    assert np.array_equal(read_image(saved(tmp_path, image, "a.png")), np.array(image.convert("RGB")))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "palette"])
+def test_alpha_lies_over_white(tmp_path: Path, mode: str) -> None:
+    rgba = np.dstack([RGB, np.array([[255, 0], [255, 255]], np.uint8)])
+    image = Image.fromarray(rgba)
+    if mode == "LA":
+        image = Image.merge("LA", [Image.fromarray(GREY), image.getchannel("A")])
+    elif mode == "palette":
+        image = Image.fromarray(np.array([[0, 1], [0, 0]], np.uint8))
+        image.putpalette([255, 0, 0, 0, 255, 0])
+        image.info["transparency"] = 1
+    pixels = read_image(saved(tmp_path, image, "a.png"))
+    assert pixels[0, 1].tolist() == [255, 255, 255]
+    assert pixels[0, 0].tolist() == ([0, 0, 0] if mode == "LA" else [255, 0, 0])
+
+
+def test_sixteen_bit(tmp_path: Path) -> None:
+    deep = GREY.astype(np.uint16) * 257
+    for name in ("a.png", "a.tif"):
+        image = read_image(saved(tmp_path, Image.fromarray(deep), name))
+        assert np.array_equal(image[..., 0], GREY), name
+
+
+def test_sixteen_bit_that_is_dark_stays_dark(tmp_path: Path) -> None:
+    image = read_image(saved(tmp_path, Image.fromarray(np.full((2, 2), 200, np.uint16)), "a.png"))
+    assert image.max() == 1
+
+
+def test_float(tmp_path: Path) -> None:
+    image = read_image(saved(tmp_path, Image.fromarray((GREY / 255).astype(np.float32)), "a.tif"))
+    assert np.array_equal(image[..., 0], GREY)
+
+
+def test_cmyk(tmp_path: Path) -> None:
+    cmyk = Image.new("RGB", (16, 16), (200, 30, 60)).convert("CMYK")
+    image = read_image(saved(tmp_path, cmyk, "a.jpg", quality=100))
+    assert np.abs(image.astype(int) - [200, 30, 60]).max() < 8
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation(tmp_path: Path, orientation: int) -> None:
+    upright = np.zeros((20, 40, 3), np.uint8)
+    upright[:10, :20] = (250, 10, 10)
+    undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # PIL's transposition that the viewer will reverse
+    stored = Image.fromarray(upright)
+    if orientation in undo:
+        stored = stored.transpose(list(Image.Transpose)[undo[orientation]])
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = read_image(saved(tmp_path, stored, "a.jpg", exif=exif, quality=95))
+    assert image.shape == upright.shape
+    assert np.abs(image.astype(int) - upright).mean() < 5
+
+
+def test_exif_of_real_photographs() -> None:
+    shapes = {read_image(path).shape for path in sorted(shared("data", "media", "exif").iterdir())}
+    # the same scene stored in four orientations
+    assert len(shapes) == 1
+
+
+def test_arrays_and_pil_images() -> None:
+    assert np.array_equal(read_image(RGB), RGB)
+    assert np.array_equal(read_image(Image.fromarray(RGB)), RGB)
+    assert read_image(GREY).shape == (2, 2, 3)
+    for wrong in (RGB.astype(np.float32), np.zeros((2, 2, 4), np.uint8), np.zeros((0, 3, 3), np.uint8)):
+        with pytest.raises(InputError, match="expected an image"):
+            read_image(wrong)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0"])
+def test_broken_files_are_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "broken.png"
+    path.write_bytes(content)
+    for read in (read_image, read_mask):
+        with pytest.raises(InputError, match=r"broken\.png"):
+            read(path)
+
+
+def test_truncated_file(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    path = saved(tmp_path, Image.fromarray(rng.integers(0, 255, (64, 64, 3), np.uint8)), "cut.png")
+    path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(InputError, match=r"cut\.png"):
+        read_image(path)
+
+
+def test_missing_file_and_folder(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="found no file"):
+        read_image(tmp_path / "none.png")
+    with pytest.raises(InputError):
+        read_image(tmp_path)
+    with pytest.raises(InputError, match="found no file"):
+        read_mask(tmp_path / "none.png")
+
+
+def test_masks_keep_their_numbers(tmp_path: Path) -> None:
+    numbers = np.array([[0, 7], [255, 3]], np.uint8)
+    labels = LabelMap.from_names([f"c{index}" for index in range(8)])
+    write_mask(tmp_path / "sub" / "m.png", numbers, labels)
+    assert np.array_equal(read_mask(tmp_path / "sub" / "m.png"), numbers)
+    with Image.open(tmp_path / "sub" / "m.png") as image:
+        assert image.mode == "P"
+        assert np.array_equal(np.array(image.convert("RGB")), labels.colorize(numbers))
+    deep = np.array([[0, 40_000]], np.uint16)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    assert np.array_equal(read_mask(tmp_path / "deep.png"), deep)
+    assert read_mask(saved(tmp_path, Image.fromarray(RGB), "rgb.png")).shape == (2, 2, 3)

@@ -1,0 +1,181 @@
+"""One draw moves image and mask: proven on pictures whose pixels say where they came from."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from refineseg.config import AugmentConfig
+from refineseg.data.loader import Batches, Draw, class_balanced_weights
+from refineseg.data.transforms import apply_geometry, augment, draw_geometry, generator, photometric
+from refineseg.labels import IGNORE, LabelClass, LabelMap
+
+LABELS = LabelMap.from_names([f"cell {index}" for index in range(64)])
+PLAIN = AugmentConfig(brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0, blur=0.0)
+
+
+def position_coded(height: int, width: int, cell: int = 16) -> tuple[Tensor, Tensor]:
+    """A picture of cells, and the mask with each cell's number; the cell's colour says the same number."""
+    rows, columns = torch.arange(height) // cell, torch.arange(width) // cell
+    number = (rows[:, None] * 8 + columns[None] % 8) % 64
+    return torch.stack([number * 4, number * 4, 255 - number * 4]).to(torch.uint8), number.to(torch.uint8)
+
+
+def agreement(image: Tensor, mask: Tensor) -> tuple[int, int]:
+    """Pixels inside cells on which image and mask name the same cell, and their number.
+
+    At the borders between cells the image is a blend by design, so only pixels whose 3x3 neighbourhood in the
+    mask is of one cell are asked.
+    """
+    labels = mask.float()[None, None]
+    highest = torch.nn.functional.max_pool2d(labels, 5, 1, 2)[0, 0]
+    lowest = -torch.nn.functional.max_pool2d(-labels, 5, 1, 2)[0, 0]
+    inside = (highest == lowest) & (mask != IGNORE)
+    for edge in (inside[:2], inside[-2:], inside[:, :2], inside[:, -2:]):
+        edge[:] = False  # the blend may be with a cell that the crop has cut off
+    seen = (image[0].float() / 4).round().to(torch.uint8)
+    return int((seen == mask)[inside].sum()), int(inside.sum())
+
+
+@pytest.mark.parametrize("scale", [(0.5, 2.0), (0.7, 1.3)])
+def test_image_and_mask_agree_on_every_pixel(scale: tuple[float, float]) -> None:
+    """1,000 draws over both tests' ranges: agreement 1.000."""
+    image, mask = position_coded(90, 120)
+    config = dataclasses.replace(PLAIN, crop=(64, 80), scale=scale)
+    right = asked = 0
+    for index in range(500):
+        out_image, out_mask = augment(image, mask, config, LABELS, generator(1, 0, index))
+        assert out_image.shape == (3, 64, 80)
+        assert out_mask.shape == (64, 80)
+        hit, of = agreement(out_image, out_mask)
+        right, asked = right + hit, asked + of
+    assert asked > 400 * 500
+    assert right / asked == 1.0
+
+
+def test_the_agreement_test_can_fail() -> None:
+    """The same measure sees a mask that is off by two pixels, or cropped by another draw."""
+    image, mask = position_coded(90, 120)
+    config = dataclasses.replace(PLAIN, crop=(64, 80))
+    moved, _ = augment(image, mask, config, LABELS, generator(1, 0, 0))
+    _, other = augment(image, mask, config, LABELS, generator(1, 0, 1))
+    hit, of = agreement(moved, other)
+    assert hit / of < 0.6
+    hit, of = agreement(image, mask.roll(4, 1))
+    assert hit < of
+
+
+def test_mask_resize_is_on_pixel_centres() -> None:
+    """Doubling repeats each pixel; halving a picture of 2x2 blocks gives the blocks: no half-pixel shift."""
+    from refineseg.data.transforms import scale_pair
+
+    mask = torch.arange(12, dtype=torch.uint8).view(3, 4)
+    image = mask.expand(3, 3, 4).contiguous()
+    _, doubled = scale_pair(image, mask, (6, 8))
+    assert torch.equal(doubled, mask.repeat_interleave(2, 0).repeat_interleave(2, 1))
+    _, back = scale_pair(image.repeat_interleave(2, 1).repeat_interleave(2, 2), doubled, (3, 4))
+    assert torch.equal(back, mask)
+
+
+def test_padding_is_ignored() -> None:
+    image, mask = position_coded(20, 30)
+    config = dataclasses.replace(PLAIN, crop=(64, 64), scale=(1.0, 1.0), rare_crop=0.0)
+    out_image, out_mask = augment(image, mask, config, LABELS, generator(0, 0, 0))
+    padded = out_mask == IGNORE
+    assert int((~padded).sum()) == 20 * 30
+    assert (out_image[:, padded] == 114).all()
+
+
+def test_rare_crops_hold_the_rare_class() -> None:
+    mask = torch.zeros(100, 100, dtype=torch.uint8)
+    mask[3, 90] = 1
+    config = dataclasses.replace(PLAIN, crop=(16, 16), scale=(1.0, 1.0), rare_crop=1.0)
+    image = torch.zeros(3, 100, 100, dtype=torch.uint8)
+    held = 0
+    for index in range(200):
+        _, out = augment(image, mask, config, LABELS, generator(0, 0, index))
+        held += bool((out == 1).any())
+    assert 70 < held < 130  # drawn evenly from the two classes of the picture
+
+
+def test_flip_swaps_paired_classes() -> None:
+    labels = LabelMap(
+        (
+            LabelClass("body", (0, 0, 0), (0,)),
+            LabelClass("left arm", (255, 0, 0), (1,), mirror="right arm"),
+            LabelClass("right arm", (0, 255, 0), (2,), mirror="left arm"),
+        )
+    )
+    mask = torch.tensor([[1, 0, 2, IGNORE]], dtype=torch.uint8)
+    image = torch.arange(4, dtype=torch.uint8).view(1, 1, 4).repeat(3, 1, 1)
+    config = dataclasses.replace(PLAIN, crop=(1, 4), scale=(1.0, 1.0), flip=1.0, rare_crop=0.0)
+    geometry = draw_geometry(mask, config, 3, generator(0, 0, 0))
+    out_image, out_mask = apply_geometry(image, mask, geometry, config.crop, labels)
+    assert out_image[0].tolist() == [[3, 2, 1, 0]]
+    # the picture's left arm is now drawn as a right arm
+    assert out_mask.tolist() == [[IGNORE, 1, 0, 2]]
+
+
+def test_scale_steps_are_those_of_the_paper() -> None:
+    mask = torch.zeros(100, 100, dtype=torch.uint8)
+    config = dataclasses.replace(PLAIN, scale=(0.7, 1.3), scale_step=0.1)
+    scales = {round(draw_geometry(mask, config, 1, generator(0, 0, i)).scale, 4) for i in range(300)}
+    assert scales == {0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3}
+
+
+def test_draws_depend_on_their_key_only() -> None:
+    image, mask = position_coded(60, 60)
+    config = AugmentConfig(crop=(32, 32))
+    first = augment(image, mask, config, LABELS, generator(7, 3, 11))
+    torch.manual_seed(99)
+    torch.rand(5)
+    again = augment(image, mask, config, LABELS, generator(7, 3, 11))
+    assert torch.equal(first[0], again[0])
+    assert torch.equal(first[1], again[1])
+    other = augment(image, mask, config, LABELS, generator(7, 3, 12))
+    assert not torch.equal(first[0], other[0])
+
+
+def test_keys_are_well_mixed() -> None:
+    values = [float(torch.rand((), generator=generator(0, e, p))) for e in range(20) for p in range(50)]
+    assert abs(np.mean(values) - 0.5) < 0.03
+    assert abs(np.std(values) - 12**-0.5) < 0.02
+    assert len(set(values)) == 1000
+
+
+def test_photometric_changes_the_image_only_in_value() -> None:
+    image, _ = position_coded(40, 40)
+    out = photometric(image, AugmentConfig(blur=1.0), generator(0, 0, 0))
+    assert out.shape == image.shape
+    assert out.dtype == torch.uint8
+    assert not torch.equal(out, image)
+    assert torch.equal(photometric(image, PLAIN, generator(0, 0, 0)), image)
+
+
+def test_batches_resume_and_split_over_processes() -> None:
+    whole = list(Batches(10, 4, steps=7, seed=3))
+    assert whole[3:] == list(Batches(10, 4, steps=7, start=3, seed=3))
+    halves = [list(Batches(10, 4, steps=7, seed=3, rank=rank, world=2)) for rank in range(2)]
+    for step, batch in enumerate(whole):
+        together = halves[0][step] + halves[1][step]
+        assert sorted(together, key=lambda draw: draw.position) == batch
+    first_epoch = [draw.index for batch in whole[:2] for draw in batch]
+    assert len(set(first_epoch)) == 8
+    assert whole[2][0].epoch == 1
+
+
+def test_batches_of_a_tiny_set_go_round() -> None:
+    (batch,) = Batches(3, 8, steps=1)
+    assert [draw.position for draw in batch] == list(range(8))
+    assert {draw.index for draw in batch} == {0, 1, 2}
+    assert isinstance(batch[0], Draw)
+
+
+def test_class_balanced_weights_by_hand() -> None:
+    pixels = torch.tensor([[100, 0], [50, 0], [50, 1], [10, 0]])
+    # class 0 is in four pictures, class 1 in one: 1/4, 1/4, 1/4 + 1, 1/4
+    assert class_balanced_weights(pixels).tolist() == [0.25, 0.25, 1.25, 0.25]

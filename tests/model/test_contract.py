@@ -1,0 +1,253 @@
+"""One contract that every member of the family keeps."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from refineseg.errors import ConfigError, LabelError
+from refineseg.labels import LabelMap
+from refineseg.model import PRESETS, RefineNet, create_model, model_config
+from refineseg.model.refinenet import Decoder
+from refineseg.model.weights import ModelInfo, load_model_folder, save_model_folder
+from tests.model.filled import fill, picture
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "logits.json"
+COUNTS = {  # trainable parameters with 21 classes
+    "refinenet-r18": 76_664_917,
+    "refinenet-r34": 86_773_077,
+    "refinenet-r50": 99_060_053,
+    "refinenet-r101": 118_052_437,
+    "refinenet-r152": 133_696_085,
+    "refinenet-lw-r18": 0,
+    "refinenet-lw-r34": 0,
+    "refinenet-lw-r50": 27_357_525,
+    "refinenet-lw-r101": 46_349_653,
+    "refinenet-lw-r152": 61_993_301,
+    "refinenet-lw-mbv2": 3_284_565 - 32 * 32 - 2 * 32,
+    "refinenet-lw-mbv2-released": 3_284_565,
+}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "mbv2": {"preset": "refinenet-lw-mbv2"},
+    "mbv2-released": {"preset": "refinenet-lw-mbv2-released"},
+    "lw-r18": {"preset": "refinenet-lw-r18"},
+    "r18": {"preset": "refinenet-r18", "width": 32, "coarse_width": 64},
+    "r18-paper": {"preset": "refinenet-r18", "width": 32, "coarse_width": 64, "settings": "paper"},
+    "r18-improved": {"preset": "refinenet-r18", "width": 32, "coarse_width": 64, "pooling": "improved"},
+    "r18-two": {"preset": "refinenet-r18", "width": 32, "coarse_width": 64, "cascade": "two"},
+    "r18-single": {"preset": "refinenet-r18", "width": 32, "coarse_width": 64, "cascade": "single"},
+    "r18-2-scale": {"preset": "refinenet-r18", "width": 32, "coarse_width": 64, "input_scales": (1.2, 0.6)},
+    "lw-r50": {"preset": "refinenet-lw-r50", "width": 32, "coarse_width": 64},
+    "convnext": {"preset": "refinenet-lw-r18", "backbone": "convnext_atto", "width": 32, "coarse_width": 64},
+    "pvt": {"preset": "refinenet-lw-r18", "backbone": "pvt_v2_b0", "width": 32, "coarse_width": 64},
+}
+SIZES = [(1, 1), (2, 67), (33, 47), (64, 96)]
+LABELS = LabelMap.from_names([f"class {index}" for index in range(5)])
+
+
+def variant(name: str) -> RefineNet:
+    model = create_model(num_classes=5, **VARIANTS[name])
+    fill(model)
+    return model
+
+
+@pytest.fixture(scope="module", params=list(VARIANTS))
+def named(request: pytest.FixtureRequest) -> tuple[str, RefineNet]:
+    return request.param, variant(request.param)
+
+
+@pytest.mark.parametrize("preset", list(PRESETS))
+def test_parameter_counts(preset: str) -> None:
+    with torch.device("meta"):
+        model = create_model(preset, 21)
+    assert sum(parameter.numel() for parameter in model.parameters()) == COUNTS[preset]
+
+
+def test_paper_settings_differ_from_released_as_the_text_says() -> None:
+    paper, released = model_config("refinenet-r101", 21, "paper"), model_config("refinenet-r101", 21)
+    assert (paper.crp_stages, paper.output_rcus, paper.final_rcus) == (2, 1, 2)
+    assert (released.crp_stages, released.output_rcus, released.final_rcus) == (4, 3, 0)
+    # per block: 2 CRP convolutions and 2 RCUs of two convolutions less; and 2 RCUs more at the end
+    square = {width: 9 * width * width for width in (512, 256)}
+    fewer = (2 + 4) * square[512] + 2 * 512 + 3 * ((2 + 4) * square[256] + 2 * 256) - (4 * square[256] + 2 * 256)
+    with torch.device("meta"):
+        model = create_model("refinenet-r101", 21, settings="paper")
+    assert sum(parameter.numel() for parameter in model.parameters()) == COUNTS["refinenet-r101"] - fewer
+
+
+def test_block_types_of_the_published_network() -> None:
+    with torch.device("meta"):
+        model = create_model("refinenet-r101", 21)
+    kinds = Counter(type(module).__name__ for module in model.decoder.modules())
+    assert kinds["RefineNetBlock"] == 4
+    assert kinds["ResidualConvUnit"] == 4 * 2 + 4 * 3
+    assert kinds["ChainedResidualPooling"] == 4
+    assert kinds["BatchNorm2d"] == 0
+    sizes = Counter(module.kernel_size for module in model.decoder.modules() if isinstance(module, nn.Conv2d))
+    assert set(sizes) == {(3, 3)}
+    assert [block.out_channels for block in model.decoder.blocks] == [512, 256, 256, 256]
+    assert model.decoder.dropped == [False, False, True, True]
+
+
+def test_light_weight_has_only_1x1_but_the_classifier() -> None:
+    with torch.device("meta"):
+        model = create_model("refinenet-lw-r101", 21)
+    sizes = {module.kernel_size for module in model.decoder.modules() if isinstance(module, nn.Conv2d)}
+    assert sizes == {(1, 1)}
+    assert model.classifier.kernel_size == (3, 3)
+    assert not any(type(module).__name__ == "ResidualConvUnit" for module in model.modules())
+
+
+@torch.no_grad()
+def test_any_size(named: tuple[str, RefineNet]) -> None:
+    name, model = named
+    scale = VARIANTS[name].get("input_scales", (1.0,))[0]
+    for height, width in SIZES:
+        x = picture(height, width, batch=2)
+        assert model(x).shape == (2, 5, height, width)
+        low = [-(-max(1, round(side * scale)) // 4) for side in (height, width)]
+        assert model(x, upsample=False).shape == (2, 5, *low)
+
+
+@torch.no_grad()
+def test_eval_is_deterministic_and_leaves_the_input_alone(named: tuple[str, RefineNet]) -> None:
+    _, model = named
+    x = picture(33, 47)
+    kept = x.clone()
+    assert torch.equal(model(x), model(x))
+    assert torch.equal(x, kept)
+
+
+@torch.no_grad()
+def test_with_and_without_autograd_agree(named: tuple[str, RefineNet]) -> None:
+    """In-place sums at inference must not change the function."""
+    _, model = named
+    x = picture(33, 47)
+    with torch.enable_grad():
+        tracked = model(x, upsample=False).detach()
+    torch.testing.assert_close(
+        model(x, upsample=False), tracked, rtol=1e-5, atol=1e-5 * float(tracked.abs().max())
+    )
+
+
+def test_gradient_reaches_every_parameter(named: tuple[str, RefineNet]) -> None:
+    name, _ = named
+    model = create_model(num_classes=5, **VARIANTS[name] | {"init": "default"})
+    torch.manual_seed(0)
+    model(torch.rand(2, 3, 64, 96)).square().mean().backward()
+    without = [key for key, parameter in model.named_parameters() if parameter.grad is None]
+    assert not without
+    zero = [key for key, parameter in model.named_parameters() if not parameter.grad.abs().sum() > 0]  # type: ignore[union-attr]
+    assert not zero
+
+
+@torch.no_grad()
+def test_golden_logits(named: tuple[str, RefineNet]) -> None:
+    """Numbers kept in the repository; made by ``python -m tests.model.test_contract``."""
+    name, model = named
+    golden = json.loads(GOLDEN.read_text())[name]
+    logits = model(picture(33, 47), upsample=False).double()
+    assert list(logits.shape) == golden["shape"]
+    norm = golden["norm"]
+    assert float(logits.norm()) == pytest.approx(norm, rel=1e-3)
+    sampled = logits.flatten()[:: golden["every"]]
+    torch.testing.assert_close(sampled, torch.tensor(golden["values"]).double(), rtol=0, atol=1e-4 * norm)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("half", [False, True])
+def test_save_and_load_are_equal(named: tuple[str, RefineNet], tmp_path: Path, half: bool) -> None:
+    name, model = named
+    if half and name != "mbv2":
+        pytest.skip("half storage does not depend on the variant")
+    save_model_folder(tmp_path / "model", model, ModelInfo(name, LABELS, licence="none"), half=half)
+    loaded, info = load_model_folder(tmp_path / "model")
+    assert info.labels == LABELS
+    assert info.name == name
+    assert loaded.config == model.config
+    x = picture(33, 47)
+    difference = (loaded(x) - model(x)).norm() / model(x).norm()
+    assert float(difference) == 0 if not half else float(difference) < 5e-3
+
+
+def test_decoder_frees_maps() -> None:
+    decoder = Decoder(model_config("refinenet-lw-r18", 5), [64, 128, 256, 512], [4, 8, 16, 32]).eval()
+    maps = [torch.rand(1, c, s, s) for c, s in ((64, 16), (128, 8), (256, 4), (512, 2))]
+    with torch.no_grad():
+        assert decoder(maps).shape == (1, 256, 16, 16)
+    assert maps == []
+
+
+def test_normalisation_is_inside() -> None:
+    model = variant("lw-r18")
+    other = create_model("refinenet-lw-r18", 5, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    other.load_state_dict(model.state_dict())
+    x = picture(32, 32)
+    torch.testing.assert_close(model(x), other.eval()((x - model.mean) / model.std))
+
+
+def test_shape_error_says_what_to_do() -> None:
+    model = variant("lw-r18")
+    with pytest.raises(
+        ValueError, match=r"expected images of shape \(B, 3, H, W\).*got \(3, 8, 8\).*batch dimension"
+    ):
+        model(torch.rand(3, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("preset", "fields", "message"),
+    [
+        ("refinenet-r99", {}, "unknown preset"),
+        ("refinenet-r18", {"settings": "mine"}, "unknown settings"),
+        ("refinenet-r18", {"crp_stage": 2}, "did you mean crp_stages"),
+        ("refinenet-r18", {"pooling": "best"}, "pooling to be one of original, improved"),
+        ("refinenet-r18", {"backbone": "no_such_net"}, "timm model"),
+        ("refinenet-r18", {"dropout": 1.5}, "dropout in"),
+        ("refinenet-r18", {"mean": (0.5,)}, "one mean and std"),
+    ],
+)
+def test_wrong_settings(preset: str, fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        create_model(preset, 5, **fields)
+
+
+def test_wrong_number_of_classes() -> None:
+    with pytest.raises(ConfigError, match="num_classes"):
+        create_model("refinenet-lw-r18", 0)
+    with pytest.raises(LabelError):
+        LabelMap.from_names([str(index) for index in range(256)])
+
+
+@pytest.mark.slow
+@torch.no_grad()
+@pytest.mark.parametrize("preset", [name for name in PRESETS if not name.endswith(("r18", "mbv2", "released"))])
+def test_large_presets_run(preset: str) -> None:
+    model = fill(create_model(preset, 21))
+    assert torch.isfinite(model(picture(65, 97))).all()
+
+
+def make_golden() -> None:
+    """Write the golden file anew; only for a change of the network that is meant."""
+    golden = {}
+    for name in VARIANTS:
+        with torch.no_grad():
+            logits = variant(name)(picture(33, 47), upsample=False).double()
+        every = max(1, logits.numel() // 40)
+        values = [float(f"{value:.6g}") for value in logits.flatten()[::every].tolist()]
+        golden[name] = {
+            "shape": list(logits.shape),
+            "norm": float(logits.norm()),
+            "every": every,
+            "values": values,
+        }
+    GOLDEN.write_text(json.dumps(golden, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    make_golden()
