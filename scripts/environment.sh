@@ -15,5 +15,5 @@ else
 fi
 [ -x "$venv/bin/python" ] || "$uv" venv --quiet --python "$python" "$venv"
 echo "installing locked versions of $locked into $venv (about 5 GB with the ordinary torch) ..."
-"$uv" pip install --python "$venv/bin/python" --require-hashes -r "$locked"
+"$uv" pip install --compile-bytecode --python "$venv/bin/python" --require-hashes -r "$locked"
 "$uv" pip install --quiet --python "$venv/bin/python" --no-deps -e .

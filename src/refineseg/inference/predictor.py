@@ -91,7 +91,7 @@ class Segmenter:
         """
         options = PredictOptions(tuple(scales), flip, probabilities)
         pixels = read_image(image)
-        batch = torch.from_numpy(pixels).permute(2, 0, 1)[None].to(self.device)
+        batch = torch.from_numpy(np.require(pixels, requirements="W")).permute(2, 0, 1)[None].to(self.device)
         labels, scores = self.segment(batch, options)
         stem = Path(image).stem if isinstance(image, str | Path) else "image"
         return Result(

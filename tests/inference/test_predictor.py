@@ -1,0 +1,150 @@
+"""The predictor: strips equal the whole, scales and flips are averaged as the paper says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from refineseg.errors import InputError, WeightsError
+from refineseg.inference.predictor import Segmenter, load, pick_device, rows_upsampled
+from refineseg.labels import LabelClass, LabelMap
+from refineseg.model import create_model
+from refineseg.model.weights import ModelInfo, save_model_folder
+from tests.model.filled import fill
+
+LABELS = LabelMap.from_names(["a", "b", "c", "d", "e"])
+
+
+@pytest.fixture(scope="module")
+def segmenter() -> Segmenter:
+    model = create_model("refinenet-lw-mbv2", 5, width=16, coarse_width=16)
+    fill(model)
+    return Segmenter(model, ModelInfo("test", LABELS), device="cpu")
+
+
+def photograph(height: int, width: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    rng = np.random.default_rng(0)
+    small = rng.integers(0, 255, (7, 9, 3), np.uint8)
+    return np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def literal_scores(segmenter: Segmenter, image: Tensor, scales: list[float]) -> Tensor:
+    """REFERENCE of the authors' evaluation, step by step, for one picture 1x3xHxW in [0, 1]."""
+    total = torch.zeros(())
+    for scale in scales:
+        size = [max(1, round(side * scale)) for side in image.shape[-2:]]
+        seen = F.interpolate(image, size, mode="bilinear", align_corners=False, antialias=scale < 1)
+        probability = segmenter.model(seen, upsample=False).softmax(1)
+        log = probability.log().clamp(min=-20)
+        total = total + F.interpolate(log, image.shape[-2:], mode="bilinear", align_corners=False).exp()
+    return total / len(scales)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (33, 47), (130, 75)])
+def test_labels_are_the_largest_upsampled_logits(segmenter: Segmenter, size: tuple[int, int]) -> None:
+    image = photograph(*size)
+    result = segmenter.predict(image)
+    with torch.no_grad():
+        logits = segmenter.model(torch.from_numpy(image.copy()).permute(2, 0, 1)[None] / 255)
+    assert result.labels.shape == size
+    assert result.labels.dtype == np.uint8
+    best = logits[0].argmax(0).numpy()
+    top2 = logits[0].topk(2, 0).values
+    clear = ((top2[0] - top2[1]) > 1e-4 * logits.abs().max()).numpy()
+    assert (result.labels == best)[clear].all()
+    assert clear.mean() > 0.98
+
+
+@torch.no_grad()
+def test_scales_are_averaged_as_the_authors_do(segmenter: Segmenter) -> None:
+    image = photograph(50, 70)
+    scales = [0.6, 1.0, 1.2]
+    expected = literal_scores(segmenter, torch.from_numpy(image.copy()).permute(2, 0, 1)[None] / 255, scales)[0]
+    result = segmenter.predict(image, scales=scales, probabilities=True)
+    assert result.probabilities is not None
+    normal = (expected / expected.sum(0)).numpy()
+    assert np.abs(result.probabilities.astype(np.float32) - normal).max() < 2e-3
+    top2 = expected.topk(2, 0).values
+    clear = ((top2[0] - top2[1]) > 1e-4).numpy()
+    assert (segmenter.predict(image, scales=scales).labels == expected.argmax(0).numpy())[clear].all()
+
+
+def test_probabilities_sum_to_one_and_agree_with_labels(segmenter: Segmenter) -> None:
+    for options in ({}, {"flip": True}):
+        result = segmenter.predict(photograph(40, 30), probabilities=True, **options)
+        assert result.probabilities is not None
+        assert result.probabilities.shape == (5, 40, 30)
+        assert np.abs(result.probabilities.sum(0, dtype=np.float32) - 1).max() < 5e-3
+        assert (result.probabilities.argmax(0) == result.labels).mean() > 0.98
+
+
+def test_flip_makes_mirrored_pictures_agree(segmenter: Segmenter) -> None:
+    image = photograph(64, 64)
+    one = segmenter.predict(image, flip=True).labels
+    other = segmenter.predict(np.ascontiguousarray(image[:, ::-1]), flip=True).labels
+    assert (one == other[:, ::-1]).mean() > 0.999
+    plain = segmenter.predict(image).labels
+    mirrored = segmenter.predict(np.ascontiguousarray(image[:, ::-1])).labels
+    assert (plain == mirrored[:, ::-1]).mean() < 0.999  # without it they differ: the test can fail
+
+
+def test_flip_swaps_paired_classes() -> None:
+    paired = LabelMap(
+        (
+            LabelClass("left", (255, 0, 0), (0,), mirror="right"),
+            LabelClass("right", (0, 255, 0), (1,), mirror="left"),
+        )
+    )
+    model = create_model("refinenet-lw-mbv2", 2, width=16, coarse_width=16)
+    fill(model)
+    with torch.no_grad():
+        model.classifier.weight.mul_(300)  # clear decisions: an average of evenly split views would be a tie
+    segmenter = Segmenter(model, ModelInfo("pairs", paired), device="cpu")
+    image = photograph(64, 64)
+    one = segmenter.predict(image, flip=True).labels
+    other = segmenter.predict(np.ascontiguousarray(image[:, ::-1]), flip=True).labels
+    assert (paired.mirrored[other[:, ::-1]] == one).mean() > 0.99
+    assert (other[:, ::-1] == one).mean() < 0.5
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 3), (9, 12)])
+def test_strips_are_rows_of_the_whole(size: tuple[int, int]) -> None:
+    scores = torch.randn(2, 3, *size)
+    target = (37, 50)
+    whole = F.interpolate(scores, target, mode="bilinear", align_corners=False)
+    for top, bottom in ((0, 10), (10, 11), (11, 37)):
+        torch.testing.assert_close(rows_upsampled(scores, top, bottom, target), whole[:, :, top:bottom])
+
+
+def test_bf16_is_close(segmenter: Segmenter) -> None:
+    lower = Segmenter(segmenter.model, segmenter.info, "cpu", precision="bf16")
+    image = photograph(64, 96)
+    assert (lower.predict(image).labels == segmenter.predict(image).labels).mean() > 0.9
+
+
+def test_load_by_folder_and_unknown_name(segmenter: Segmenter, tmp_path: Path) -> None:
+    save_model_folder(tmp_path / "m", segmenter.model, segmenter.info)
+    loaded = load(tmp_path / "m", device="cpu")
+    image = photograph(20, 30)
+    assert np.array_equal(loaded.predict(image).labels, segmenter.predict(image).labels)
+    with pytest.raises(WeightsError, match="unknown model 'nothing'"):
+        load("nothing")
+
+
+def test_bad_options(segmenter: Segmenter) -> None:
+    for scales in ((), (0.0,), (-1.0,), (99.0,)):
+        with pytest.raises(InputError, match="expected scales"):
+            segmenter.predict(photograph(8, 8), scales=scales)
+    with pytest.raises(InputError, match="precision 32 or bf16"):
+        Segmenter(segmenter.model, segmenter.info, "cpu", precision="int3")
+    with pytest.raises(InputError, match="expected a device"):
+        pick_device("toaster")
+    if not torch.cuda.is_available():
+        with pytest.raises(InputError, match="this machine has none"):
+            pick_device("cuda")

@@ -1,0 +1,134 @@
+"""Model folders and backbone weights: strict, and with the reason when they do not fit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from refineseg.errors import WeightsError
+from refineseg.labels import LabelMap
+from refineseg.model import create_model
+from refineseg.model.backbone import TimmBackbone, create_backbone, load_backbone_weights
+from refineseg.model.weights import ModelInfo, load_model_folder, save_model_folder
+from tests.model.filled import fill, picture
+from tests.shared import shared
+
+LABELS = LabelMap.from_names(["a", "b", "c"])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    model = create_model("refinenet-lw-mbv2", 3)
+    fill(model)
+    save_model_folder(tmp_path / "m", model, ModelInfo("m", LABELS))
+    return tmp_path / "m"
+
+
+def change(folder: Path, **edits: object) -> None:
+    state = load_file(folder / "model.safetensors")
+    for key, value in edits.items():
+        name = key.replace("__", ".")
+        if value is None:
+            del state[name]
+        else:
+            assert isinstance(value, torch.Tensor)
+            state[name] = value
+    save_file(state, folder / "model.safetensors")
+
+
+def test_folder_is_complete(folder: Path) -> None:
+    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+    assert "refinenet-lw-mbv2" in (folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("edits", "message"),
+    [
+        ({"classifier__bias": None}, r"1 tensors missing \['classifier.bias'\]"),
+        ({"extra": torch.zeros(1)}, r"1 left over \['extra'\]"),
+        ({"classifier__bias": torch.zeros(4)}, r"1 of another shape \['classifier.bias'\]"),
+        ({"classifier__bias": torch.full((3,), float("nan"))}, "not finite"),
+    ],
+)
+def test_weights_that_do_not_fit(folder: Path, edits: dict[str, object], message: str) -> None:
+    change(folder, **edits)
+    with pytest.raises(WeightsError, match=message):
+        load_model_folder(folder)
+
+
+def test_damaged_files(folder: Path) -> None:
+    weights, config = folder / "model.safetensors", folder / "config.json"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(WeightsError, match="damaged"):
+        load_model_folder(folder)
+    weights.unlink()
+    with pytest.raises(WeightsError, match="no such file"):
+        load_model_folder(folder)
+    text = config.read_text()
+    for broken in ("", "{", "[]", "{}", "null", text.replace('"format": 1', '"format": 9')):
+        config.write_text(broken)
+        with pytest.raises(WeightsError, match=r"config\.json"):
+            load_model_folder(folder)
+    values = json.loads(text)
+    values["labels"]["classes"].pop()
+    config.write_text(json.dumps(values))
+    with pytest.raises(WeightsError, match="contradictory"):
+        load_model_folder(folder)
+    config.unlink()
+    with pytest.raises(WeightsError, match="expected a model folder"):
+        load_model_folder(folder)
+
+
+def test_replacing_a_folder_leaves_nothing_behind(folder: Path) -> None:
+    model, info = load_model_folder(folder)
+    save_model_folder(folder, model, info)
+    assert [path.name for path in folder.parent.iterdir()] == ["m"]
+
+
+def test_backbone_weights_of_timm_names(tmp_path: Path) -> None:
+    for name in ("resnet18", "convnext_atto", "mobilenetv2_100"):
+        source = create_backbone(name)
+        fill(source)
+        state = (source.net if isinstance(source, TimmBackbone) else source).state_dict()
+        state = {
+            key.replace("stages_", "stages.").replace("stem_", "stem."): value for key, value in state.items()
+        }
+        path = tmp_path / f"{name}.safetensors"
+        save_file({**state, "fc.weight": torch.zeros(1), "head.fc.bias": torch.zeros(1)}, path)
+        target = create_backbone(name)
+        load_backbone_weights(target, path)
+        x = picture(64, 64)
+        with torch.no_grad():
+            for one, other in zip(source.eval().maps(x), target.eval().maps(x), strict=True):
+                assert torch.equal(one, other), name
+
+
+def test_backbone_weights_are_strict(tmp_path: Path) -> None:
+    backbone = create_backbone("resnet18")
+    state = TimmBackbone("resnet18").net.state_dict()
+    path = tmp_path / "b.safetensors"
+    save_file({f"module.{key}": value for key, value in state.items()}, path)
+    with pytest.raises(WeightsError, match=r"b.safetensors does not fit the backbone: 1\d\d tensors missing"):
+        load_backbone_weights(backbone, path)
+    path.write_bytes(b"nothing")
+    with pytest.raises(WeightsError, match="expected a safetensors file"):
+        load_backbone_weights(backbone, path)
+    with pytest.raises(WeightsError, match="found none"):
+        load_backbone_weights(backbone, tmp_path / "none")
+
+
+def test_expansion_built_as_identity_keeps_the_function() -> None:
+    """The same ImageNet weights in both forms of MobileNet-v2 give the same maps."""
+    path = shared("weights", "mobilenetv2_100_imagenet.safetensors")
+    plain, released = create_backbone("mobilenetv2_100"), create_backbone("mobilenetv2_released")
+    for backbone in (plain, released):
+        load_backbone_weights(backbone, path)
+    x = picture(64, 96)
+    with torch.no_grad():
+        for one, other in zip(plain.eval().maps(x), released.eval().maps(x), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)

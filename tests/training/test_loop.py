@@ -1,0 +1,175 @@
+"""The loop: it learns, writes what it says, and a resumed run equals an uninterrupted one."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from refineseg.config import AugmentConfig, TrainConfig
+from refineseg.data import SegmentationData, open_data
+from refineseg.errors import ConfigError, InputError, LabelError, WeightsError
+from refineseg.model.weights import load_model_folder
+from refineseg.training.checkpoint import checkpoints
+from refineseg.training.loop import Report, train
+from tests.data.made import make_folder
+
+CONFIG = TrainConfig(
+    fields={"width": 16, "coarse_width": 16},
+    augment=AugmentConfig(crop=(32, 32)),
+    steps=6,
+    batch_size=2,
+    workers=0,
+    validate_every=1,
+    lr=3e-3,
+)
+
+
+class StopHereError(Exception):
+    """Raised by a watcher to break a run off, as a kill would."""
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> SegmentationData:
+    root = make_folder(tmp_path, pictures=8)
+    (root / "train.txt").write_text("".join(f"p{index}\n" for index in range(6)))
+    (root / "val.txt").write_text("p6\np7\n")
+    return open_data(f"folder:{root}")
+
+
+def stop_at(step: int) -> Any:
+    def watch(report: Report) -> None:
+        if report.phase == "train" and report.step == step:
+            raise StopHereError
+
+    return watch
+
+
+def test_a_run_leaves_what_it_says(data: SegmentationData, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    reports: list[Report] = []
+    evaluation = train(
+        CONFIG, data, run, watch=reports.append, device="cpu", command="refineseg train x", commit="abc"
+    )
+    names = {path.name for path in run.iterdir()}
+    assert {"config.yaml", "metrics.csv", "curves.png", "best", "last", "checkpoints"} <= names
+    assert [report.step for report in reports if report.phase == "train"] == [1, 2, 3, 4, 5, 6]
+    rows = list(csv.DictReader((run / "metrics.csv").open()))
+    assert [row["step"] for row in rows] == ["3", "6"]
+    assert float(rows[-1]["mean_iou"]) == pytest.approx(evaluation.scores.mean_iou)
+    model, info = load_model_folder(run / "last")
+    assert model.config.width == 16
+    assert info.provenance["command"] == "refineseg train x"
+    assert info.provenance["commit"] == "abc"
+    score = json.loads((run / "last" / "config.json").read_text())["scores"][0]
+    assert score["mean_iou"] == pytest.approx(evaluation.scores.mean_iou)
+    assert "one confusion matrix" in score["protocol"]
+    assert not [path for path in run.rglob(".*") if path.is_file()]
+
+
+def test_it_learns(data: SegmentationData, tmp_path: Path) -> None:
+    losses: list[float] = []
+    plain = AugmentConfig(
+        (32, 32), scale=(1.0, 1.0), brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0, blur=0.0
+    )
+    config = dataclasses.replace(
+        CONFIG, augment=plain, steps=30, batch_size=4, validate_every=100, lr=1e-2, backbone_lr=1.0, ema=0.9
+    )
+
+    def watch(report: Report) -> None:
+        if report.phase == "train":
+            losses.append(report.loss)
+
+    evaluation = train(config, data, tmp_path / "run", watch=watch, device="cpu")
+    assert sum(losses[-5:]) < 0.6 * sum(losses[:5]), losses
+    assert evaluation.scores.pixel_accuracy > 0.6
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_resumed_equals_uninterrupted(data: SegmentationData, tmp_path: Path, workers: int) -> None:
+    train(CONFIG, data, tmp_path / "whole", device="cpu")
+    broken = dataclasses.replace(CONFIG, workers=workers)
+    with pytest.raises(StopHereError):
+        train(broken, data, tmp_path / "broken", watch=stop_at(5), device="cpu")
+    train(broken, data, tmp_path / "broken", resume=True, device="cpu")
+    for kind in ("last", "best"):
+        one, other = (load_file(tmp_path / run / kind / "model.safetensors") for run in ("whole", "broken"))
+        assert all(torch.equal(one[key], other[key]) for key in one)
+    logs = [list(csv.DictReader((tmp_path / run / "metrics.csv").open())) for run in ("whole", "broken")]
+    for row in logs[0] + logs[1]:
+        row.pop("seconds")
+    assert logs[0] == logs[1]
+
+
+def test_a_torn_checkpoint_gives_way_to_the_one_before(data: SegmentationData, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(StopHereError):
+        train(dataclasses.replace(CONFIG, steps=9), data, run, watch=stop_at(7), device="cpu")
+    newest, older = checkpoints(run / "checkpoints")
+    newest.write_bytes(newest.read_bytes()[:-100])
+    seen: list[int] = []
+
+    def watch(report: Report) -> None:
+        if report.phase == "train":
+            seen.append(report.step)
+
+    train(dataclasses.replace(CONFIG, steps=9), data, run, resume=True, watch=watch, device="cpu")
+    assert seen[0] == int(older.stem.rpartition("-")[2]) + 1
+    for path in checkpoints(run / "checkpoints"):
+        path.with_suffix(".sha256").unlink()
+    with pytest.raises(WeightsError, match="expected a whole checkpoint"):
+        train(dataclasses.replace(CONFIG, steps=9), data, run, resume=True, device="cpu")
+
+
+def test_bad_settings_and_folders(data: SegmentationData, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "mine.txt").write_text("keep me")
+    with pytest.raises(InputError, match="holds files"):
+        train(CONFIG, data, run, device="cpu")
+    assert (run / "mine.txt").read_text() == "keep me"
+    with pytest.raises(WeightsError, match="unknown model"):
+        train(dataclasses.replace(CONFIG, model="nothing"), data, tmp_path / "a", device="cpu")
+    with pytest.raises(ConfigError, match="unknown setting"):
+        train(dataclasses.replace(CONFIG, fields={"widht": 3}), data, tmp_path / "b", device="cpu")
+    assert not (tmp_path / "a").exists()
+    assert not (tmp_path / "b").exists()
+
+
+def test_unknown_mask_values_stop_before_the_first_step(data: SegmentationData, tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.new("L", (48, 36), 9).save(data.root / "masks" / "p3.png")
+    with pytest.raises(LabelError, match=r"p3.png.*found 9 \(1728 pixels\)"):
+        train(CONFIG, data, tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
+
+
+def test_resume_with_other_settings_is_refused(data: SegmentationData, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(CONFIG, data, run, device="cpu")
+    with pytest.raises(ConfigError, match="got other lr"):
+        train(dataclasses.replace(CONFIG, lr=0.5), data, run, resume=True, device="cpu")
+
+
+@pytest.mark.parametrize("recipe", ["ohem", "paper", "sgd"])
+def test_other_recipes_run(data: SegmentationData, tmp_path: Path, recipe: str) -> None:
+    changes: dict[str, dict[str, Any]] = {
+        "ohem": {"loss": "ohem", "precision": "bf16", "ema": 0.0},
+        "paper": {
+            "loss_resolution": "paper",
+            "freeze_batch_norm": True,
+            "balanced_sampling": True,
+            "schedule": "step",
+        },
+        "sgd": {"optimizer": "sgd", "schedule": "poly", "class_weights": 0.5, "label_smoothing": 0.1},
+    }
+    config = dataclasses.replace(CONFIG, steps=2, **changes[recipe])
+    evaluation = train(config, data, tmp_path / "run", device="cpu")
+    assert 0 <= evaluation.scores.mean_iou <= 1
