@@ -100,7 +100,7 @@ def read_nyu_mask(path: Path) -> NDArray[Any]:
         return cut_border(read_mask(path))
     with open_mat73(path.parent) as file:
         names = integers(_member(file, "labels", path), path).T  # WxH: 894 names, 0 unlabelled
-    table = _classes_of_names(path.parent.with_name(MAPPING))
+    table = classes_of_names(path.parent.with_name(MAPPING))
     if names.max(initial=0) >= len(table):
         raise InputError(f"{path}: expected name numbers up to {len(table) - 1}, found {names.max()}")
     return cut_border(table[names])
@@ -130,7 +130,7 @@ def _splits_of_mat(root: Path) -> dict[str, tuple[Sample, ...]]:
 
 
 @lru_cache(maxsize=4)
-def _classes_of_names(path: Path) -> UInt8:
+def classes_of_names(path: Path) -> UInt8:
     """Class 1..40 of each of the 894 names, with 0 for 0; ``mapClass`` of Gupta's classMapping40.mat."""
     classes = integers(variable(path, "mapClass"), path).ravel()
     return np.concatenate([np.zeros(1, np.uint8), classes.astype(np.uint8)])
