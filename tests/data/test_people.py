@@ -15,7 +15,18 @@ from refineseg.labels import LabelMap
 from tests.shared import shared
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-PARTS = "background, hair, skin, upper body, lower body, dress, footwear, bag, hat, accessories".split(", ")
+PARTS = [
+    "background",
+    "hair",
+    "skin",
+    "upper body",
+    "lower body",
+    "dress",
+    "footwear",
+    "bag",
+    "hat",
+    "accessories",
+]
 GARMENTS = {
     "background": {"null"},
     "hair": {"hair"},
