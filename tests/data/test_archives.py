@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import tarfile
 import zipfile
@@ -142,3 +143,12 @@ def test_a_plain_file_is_an_archive_of_itself(tmp_path: Path) -> None:
 def test_no_archive(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="found no file"):
         extract(tmp_path / "nowhere.zip", tmp_path, anything, quiet)
+
+
+def test_damage_in_the_middle_is_told_of_the_archive_and_not_of_the_output(tmp_path: Path) -> None:
+    plain = make_tar(tmp_path / "set.tar", {"set/a.png": bytes(8000)}).read_bytes()
+    archive = tmp_path / "set.tar.gz"
+    archive.write_bytes(gzip.compress(plain[:4000]) + b"XX" + gzip.compress(plain[4000:]))
+    with pytest.raises(InputError, match=r"set\.tar\.gz is damaged or not whole"):
+        extract(archive, tmp_path / "root", pictures, quiet)
+    assert tree(tmp_path / "root") == {}

@@ -1,4 +1,4 @@
-"""A data set of one's own: labels.yaml, lists and roots."""
+"""What may stand for a data set, and where its lists are looked for."""
 
 from __future__ import annotations
 
@@ -70,3 +70,10 @@ def test_unknown_keys_and_specs_are_told(tmp_path: Path) -> None:
         open_data(str(tmp_path))
     with pytest.raises(InputError, match="found none at"):
         open_data(f"folder:{tmp_path}/nowhere")
+
+
+def test_lists_and_nested_folders_are_not_mixed(tmp_path: Path) -> None:
+    roots.picture(tmp_path / "images" / "train" / "a.jpg")
+    path = write(tmp_path / "mine.yaml", "classes: [ground, tree]\nsplits: {train: train.txt}\n")
+    with pytest.raises(InputError, match="got both"):
+        open_data(str(path))

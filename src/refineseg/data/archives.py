@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
 import lzma
-import shutil
 import tarfile
 import zipfile
 import zlib
@@ -18,7 +18,15 @@ from refineseg.files import atomic_path
 
 Progress = Callable[[int, int, str], None]  # bytes of the archive read, its size, what
 Place = Callable[[str, str], str | None]  # (archive's name, member's path) to a path under the root, or None
-DAMAGED = (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, RuntimeError)
+DAMAGED = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    gzip.BadGzipFile,
+    EOFError,
+    zlib.error,
+    lzma.LZMAError,
+    RuntimeError,  # zipfile's for encrypted members and unknown compression
+)
 
 
 @dataclass(frozen=True)
@@ -63,7 +71,7 @@ def extract(archive: Path, root: Path, place: Place, progress: Progress) -> Take
             if target.is_file() and target.stat().st_size == member.size:
                 taken.present += 1
             else:
-                _write(member, target, archive)
+                _write(member, target)
                 taken.written += 1
             progress(min(member.read, size), size, target.name)
     progress(size, size, "")
@@ -122,9 +130,15 @@ def _checked(path: str, archive: Path) -> str:
     return str(PurePosixPath(plain))
 
 
-def _write(member: Member, target: Path, archive: Path) -> None:
-    with atomic_path(target) as temporary:
-        with member.open() as source, temporary.open("wb") as sink:
-            shutil.copyfileobj(source, sink, 1 << 20)
-        if temporary.stat().st_size != member.size:
-            raise InputError(f"{archive} ends within {member.path}: it is not whole, fetch it again, then go on")
+def _write(member: Member, target: Path) -> None:
+    with atomic_path(target) as temporary, member.open() as source, temporary.open("wb") as sink:
+        while chunk := _read(source):
+            sink.write(chunk)
+
+
+def _read(source: IO[bytes]) -> bytes:
+    """The next megabyte. What fails here is the archive, not the place that is written to."""
+    try:
+        return source.read(1 << 20)
+    except OSError as error:
+        raise tarfile.ReadError(str(error)) from error

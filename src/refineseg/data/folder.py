@@ -57,6 +57,11 @@ def _splits(places: tuple[Path, Path], images: Path, masks: Path, lists: Any) ->
     if not images.is_dir():
         raise InputError(f"expected a folder with pictures, found none at {images}")
     nested = [split for split in SPLITS if (images / split).is_dir()]
+    if nested and lists:
+        raise InputError(
+            f"expected 'splits' or folders such as {images / nested[0]}, got both: "
+            f"move the pictures up into {images}, or leave 'splits' out"
+        )
     if nested:
         return {split: _pair(folder_of_pictures(images / split), masks / split) for split in nested}
     samples = _pair(folder_of_pictures(images), masks)

@@ -131,9 +131,12 @@ def test_voc_takes_trainaug_with_png_masks(tmp_path: Path) -> None:
     voc = roots.voc2012(tmp_path) / "VOCdevkit" / "VOC2012"
     roots.listing(voc / "ImageSets/Segmentation/trainaug.txt", ["2007_000032", "2008_000019"])
     roots.picture(voc / "JPEGImages" / "2008_000019.jpg")
+    roots.mask(voc / "SegmentationClassAug" / "2007_000032.png", roots.values("other", range(21)))
     roots.mask(voc / "SegmentationClassAug" / "2008_000019.png", roots.values("aug", range(21)))
     data = open_data(f"voc2012:{tmp_path}")
     assert stems(data)["train"] == ["2007_000032", "2008_000019"]
+    _, labels = data.read(data.split("train")[0])  # VOC's own mask comes first
+    assert np.array_equal(labels, roots.values("2007_000032", [*range(21), 255]))
     _, labels = data.read(data.split("train")[1])
     assert np.array_equal(labels, roots.values("aug", range(21)))
 
