@@ -71,9 +71,18 @@ class LabelMap:
             limit = 65535 if isinstance(value, int) else 255
             if not all(0 <= part <= limit for part in parts):
                 raise LabelError(f"expected mask values in 0..{limit}, got {value}")
-        for item in self.classes:
-            if item.mirror is not None and item.mirror not in names:
-                raise LabelError(f"expected the mirror of {item.name} to be a class, got {item.mirror!r}")
+        self._check_mirrors()
+
+    def _check_mirrors(self) -> None:
+        mirrors = {item.name: item.mirror for item in self.classes}
+        for name, mirror in mirrors.items():
+            if mirror is None:
+                continue
+            if mirror not in mirrors:
+                raise LabelError(f"expected the mirror of {name} to be a class, got {mirror!r}")
+            # Flipping twice must give back the labels.
+            if (mirrors[mirror] or mirror) != name:
+                raise LabelError(f"expected {mirror} to mirror {name} in turn, got {mirrors[mirror]!r} there")
 
     # What the map says -------------------------------------------------------------------------------------
 
@@ -90,7 +99,8 @@ class LabelMap:
     @property
     def rgb(self) -> bool:
         """Whether masks are colour pictures rather than numbers."""
-        return not isinstance(self.classes[0].raw[0] if self.classes[0].raw else 0, int)
+        values = [value for item in self.classes for value in item.raw] or list(self.ignore)
+        return bool(values) and not isinstance(values[0], int)
 
     @cached_property
     def palette(self) -> UInt8:
@@ -132,7 +142,7 @@ class LabelMap:
             LabelError: values that the map does not know, each with its number of pixels.
         """
         numbers = self._numbers(mask, source)
-        encoded = self._table[numbers]
+        encoded = self._lookup(numbers)
         if (encoded < 0).any():
             raise LabelError(self._explain(numbers[encoded < 0], source))
         return encoded.astype(np.uint8)
@@ -140,31 +150,46 @@ class LabelMap:
     def unknown(self, mask: NDArray[Any], source: str = "mask") -> dict[int, int]:
         """Raw values outside the map (colours as 24-bit numbers) and how many pixels have each."""
         numbers = self._numbers(mask, source)
-        values, counts = np.unique(numbers[self._table[numbers] < 0], return_counts=True)
+        values, counts = np.unique(numbers[self._lookup(numbers) < 0], return_counts=True)
         return dict(zip(values.tolist(), counts.tolist(), strict=True))
 
     def decode(self, labels: NDArray[Any]) -> NDArray[Any]:
         """Train ids to raw values: the first raw value of each class, IGNORE to the first ignored one.
 
-        ``encode(decode(labels))`` is ``labels``. Colours come as HxWx3.
-        """
-        ignored = _number(self.ignore[0]) if self.ignore else 0
-        if not self.ignore and (labels == IGNORE).any():
-            raise LabelError("expected no ignored pixels, since this label map has no ignored value")
-        table = np.full(256, ignored, np.int64)
-        table[: self.num_classes] = [_number(item.raw[0]) for item in self.classes]
-        numbers = table[labels]
-        if self.rgb:
-            numbers = np.stack([numbers >> 16, numbers >> 8 & 255, numbers & 255], axis=-1)
-        return np.asarray(numbers, np.uint8 if numbers.max(initial=0) < 256 else np.uint16)
+        ``encode(decode(labels))`` is ``labels``. Colours come as HxWx3 uint8; numbers as uint8, or uint16 where
+        the map has values above 255.
 
-    def submission(self, labels: NDArray[Any]) -> UInt8:
-        """Train ids to the values that the benchmark's server wants."""
-        table = np.zeros(256, np.int64)
-        for train_id, item in enumerate(self.classes):
-            chosen = item.submission if item.submission is not None else item.raw[0]
-            table[train_id] = _number(chosen)
-        return np.asarray(table[labels], np.uint8)
+        Raises:
+            LabelError: an id that is no class, or IGNORE where the map ignores nothing.
+        """
+        ignored = _number(self.ignore[0]) if self.ignore else None
+        return self._raw_values(labels, [item.raw[0] if item.raw else None for item in self.classes], ignored)
+
+    def submission(self, labels: NDArray[Any]) -> NDArray[Any]:
+        """Train ids to the values that the benchmark's server wants; IGNORE becomes 0."""
+        values = [
+            item.submission if item.submission is not None else item.raw[0] if item.raw else None
+            for item in self.classes
+        ]
+        return self._raw_values(labels, values, 0)
+
+    def _raw_values(self, labels: NDArray[Any], values: Sequence[Raw | None], ignored: int | None) -> NDArray[Any]:
+        table = np.full(256, -1, np.int64)
+        for train_id, value in enumerate(values):
+            if value is not None:
+                table[train_id] = _number(value)
+        if ignored is not None:
+            table[IGNORE] = ignored
+        numbers = table[labels]
+        if (numbers < 0).any():
+            bad = sorted(set(labels[numbers < 0].tolist()))
+            raise LabelError(
+                f"expected train ids 0..{self.num_classes - 1} that have a mask value, got {bad}; "
+                "give the class a 'raw' value, or 'ignore' one"
+            )
+        if any(not isinstance(value, int) for value in values if value is not None):
+            return np.stack([numbers >> 16, numbers >> 8 & 255, numbers & 255], axis=-1).astype(np.uint8)
+        return np.asarray(numbers, np.uint8 if table.max() < 256 else np.uint16)
 
     def colorize(self, labels: NDArray[Any]) -> UInt8:
         """Train ids HxW to RGB HxWx3."""
@@ -210,7 +235,8 @@ class LabelMap:
                         mirror=entry.get("mirror"),
                     )
                 )
-            ignore = values.get("ignore", [IGNORE])
+            by_color = any(not isinstance(value, int) for item in classes for value in item.raw)
+            ignore = values.get("ignore", [] if by_color else [IGNORE])
             ignore = [ignore] if isinstance(ignore, int) else ignore
             return cls(tuple(classes), tuple(_raw(value) for value in ignore))
         except (KeyError, TypeError, ValueError, IndexError) as error:
@@ -235,29 +261,41 @@ class LabelMap:
         )
         return cls(classes, tuple(ignore))
 
-    def _numbers(self, mask: NDArray[Any], source: str) -> NDArray[np.int64]:
+    def _numbers(self, mask: NDArray[Any], source: str) -> NDArray[Any]:
+        """Mask values as one integer a pixel; a colour (R, G, B) as R << 16 | G << 8 | B."""
         shape = mask.shape
+        if mask.dtype.kind not in "uib":
+            raise LabelError(f"{source}: expected a mask of whole numbers, got {mask.dtype}")
         if self.rgb:
-            if mask.ndim != 3 or shape[-1] != 3:
+            if mask.ndim != 3 or shape[-1] != 3 or mask.dtype != np.uint8:
                 raise LabelError(
-                    f"{source}: expected an RGB mask (this label map is by colour), got shape {shape}"
+                    f"{source}: expected an RGB mask (this label map is by colour), "
+                    f"got shape {shape}, {mask.dtype}"
                 )
-            wide = mask.astype(np.int64)
-            return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
+            wide = mask.astype(np.int32)
+            return np.asarray(wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2])
         if mask.ndim != 2:
             raise LabelError(
                 f"{source}: expected a mask of one channel with class numbers, got shape {shape}; "
                 "for colour masks give the colours as 'raw: [[R, G, B]]' in the label map"
             )
-        return mask.astype(np.int64)
+        return mask.astype(np.uint8) if mask.dtype == np.bool_ else mask
 
-    def _explain(self, numbers: NDArray[np.int64], source: str) -> str:
+    def _lookup(self, numbers: NDArray[Any]) -> NDArray[np.int16]:
+        """Train ids, -1 where a number is unknown."""
+        table = self._table
+        if numbers.dtype in (np.uint8, np.uint16) or self.rgb:  # cannot lie outside the table
+            return np.asarray(table[numbers])
+        inside = (numbers >= 0) & (numbers < len(table))
+        return np.where(inside, table[np.where(inside, numbers, 0)], np.int16(-1))
+
+    def _explain(self, numbers: NDArray[Any], source: str) -> str:
         values, counts = np.unique(numbers, return_counts=True)
         order = np.argsort(-counts)[:5]
         shown = ", ".join(f"{self._show(int(values[i]))} ({counts[i]} pixels)" for i in order)
         more = f" and {len(values) - 5} more values" if len(values) > 5 else ""
         known = sorted(_number(value) for item in self.classes for value in item.raw)
-        span = "" if self.rgb else f" {known[0]}..{known[-1]}"
+        span = "" if self.rgb or not known else f" {known[0]}..{known[-1]}"
         return (
             f"{source}: expected the {self.num_classes} classes' values{span} or ignored "
             f"{list(self.ignore)}, found {shown}{more}; add the value to a class or to 'ignore' in the label map"

@@ -28,23 +28,24 @@ def open_folder(root: Path) -> SegmentationData:
     return open_yaml(description)
 
 
-def open_yaml(path: Path) -> SegmentationData:
-    """A data set described by a YAML file.
+def open_yaml(path: Path, root: Path | None = None) -> SegmentationData:
+    """A data set described by a YAML file, at ``root`` if that is given.
 
     Keys: ``classes`` (names, or name, color, raw), ``ignore`` (mask values that do not count), ``root`` (the
-    YAML's folder if left out), ``images`` and ``masks`` (folder names), ``splits`` (split name to a list file),
-    ``licence``, ``name``. Where there is no list, images/train, images/val and so on are the splits, else
-    train.txt and val.txt with a stem a line, else every tenth picture by a hash of its name is for val.
+    YAML's folder if left out), ``images`` and ``masks`` (folder names), ``splits`` (split name to a list file,
+    under the root or else beside the YAML), ``licence``, ``name``. Where there is no list, images/train,
+    images/val and so on are the splits, else train.txt and val.txt with a stem a line, else every tenth picture
+    by a hash of its name is for val.
     """
     values = read_yaml(path)
     unknown = sorted(set(values) - KEYS)
     if unknown:
         raise InputError(f"unknown key {unknown[0]!r} in {path}: known are {', '.join(sorted(KEYS))}")
-    root = (path.parent / str(values.get("root", "."))).resolve()
+    root = (path.parent / str(values.get("root", "."))).resolve() if root is None else root.resolve()
     images, masks = root / str(values.get("images", "images")), root / str(values.get("masks", "masks"))
     label_map = LabelMap.from_dict({key: values[key] for key in ("classes", "ignore") if key in values})
     name = str(values.get("name", "folder"))
-    splits = _splits(root, images, masks, values.get("splits"))
+    splits = _splits((root, path.parent), images, masks, values.get("splits"))
     if not any(splits.values()):
         raise InputError(
             f"expected pictures in {images}, found none; put them there, masks of the same name in {masks}"
@@ -52,20 +53,26 @@ def open_yaml(path: Path) -> SegmentationData:
     return SegmentationData(name, root, label_map, splits, str(values.get("licence", "unknown")))
 
 
-def _splits(root: Path, images: Path, masks: Path, lists: Any) -> dict[str, tuple[Sample, ...]]:
+def _splits(places: tuple[Path, Path], images: Path, masks: Path, lists: Any) -> dict[str, tuple[Sample, ...]]:
     if not images.is_dir():
         raise InputError(f"expected a folder with pictures, found none at {images}")
     nested = [split for split in SPLITS if (images / split).is_dir()]
+    if nested and lists:
+        raise InputError(
+            f"expected 'splits' or folders such as {images / nested[0]}, got both: "
+            f"move the pictures up into {images}, or leave 'splits' out"
+        )
     if nested:
         return {split: _pair(folder_of_pictures(images / split), masks / split) for split in nested}
     samples = _pair(folder_of_pictures(images), masks)
     if lists is None:
-        lists = {split: f"{split}.txt" for split in SPLITS if (root / f"{split}.txt").is_file()}
+        lists = {split: f"{split}.txt" for split in SPLITS if (places[0] / f"{split}.txt").is_file()}
     if not isinstance(lists, dict):
         raise InputError(f"expected 'splits' to give a list file per split, got {lists!r}")
     if lists:
         known = {sample.stem: sample for sample in samples}
-        return {str(split): _listed(root / str(file), known, images) for split, file in lists.items()}
+        found = {split: _find_list(str(file), places) for split, file in lists.items()}
+        return {str(split): _listed(file, known, images) for split, file in found.items()}
     held_out = {sample.stem for sample in samples if _bucket(sample.stem) < VAL_SHARE}
     if len(samples) > 1 and not held_out:  # too few for the share: hold one out
         held_out = {samples[-1].stem}
@@ -87,6 +94,11 @@ def _pair(images: list[Path], masks: Path) -> tuple[Sample, ...]:
             f"such as {unpaired[0]}"
         )
     return tuple(Sample(path.stem, path, by_stem[path.stem]) for path in images)
+
+
+def _find_list(file: str, places: tuple[Path, Path]) -> Path:
+    """A list file under the data's root, else beside the YAML."""
+    return next((place / file for place in places if (place / file).is_file()), places[0] / file)
 
 
 def _listed(path: Path, known: dict[str, Sample], images: Path) -> tuple[Sample, ...]:

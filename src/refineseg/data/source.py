@@ -13,7 +13,7 @@ from refineseg.data.images import SUFFIXES, read_image, read_mask
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap, UInt8
 
-SPLITS = ("train", "val", "test")
+SPLITS: tuple[str, ...] = ("train", "val", "test")
 
 
 @dataclass(frozen=True)

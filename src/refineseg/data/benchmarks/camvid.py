@@ -1,12 +1,14 @@
-"""CamVid (Brostow et al., 2009) in the layout and with the 11 classes of SegNet."""
+"""CamVid (Brostow et al., 2009) in both its forms: SegNet's 11 classes, and the original of 32 colours."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+from refineseg.data.benchmarks.layout import Counts, by_stem, first_file, listed_stems, pair
 from refineseg.data.source import SPLITS, Sample, SegmentationData, folder_of_pictures, read_list
 from refineseg.errors import InputError
-from refineseg.labels import LabelClass, LabelMap
+from refineseg.labels import Color, LabelClass, LabelMap
 
 # Colours of the original 32-class release for the classes that SegNet's eleven stand for.
 CLASSES = (
@@ -23,6 +25,44 @@ CLASSES = (
     ("Bicyclist", (0, 128, 192)),
 )
 VOID = 11
+# The original's 32 names and colours (its label_colors.txt) by the class of the eleven that they are merged to.
+ORIGINAL: dict[str, dict[str, Color]] = {
+    "Sky": {"Sky": (128, 128, 128)},
+    "Building": {
+        "Building": (128, 0, 0),
+        "Archway": (192, 0, 128),
+        "Bridge": (0, 128, 64),
+        "Tunnel": (64, 0, 64),
+        "Wall": (64, 192, 0),
+    },
+    "Pole": {"Column_Pole": (192, 192, 128), "TrafficCone": (0, 0, 64)},
+    "Road": {"Road": (128, 64, 128), "LaneMkgsDriv": (128, 0, 192), "LaneMkgsNonDriv": (192, 0, 64)},
+    "Pavement": {"Sidewalk": (0, 0, 192), "ParkingBlock": (64, 192, 128), "RoadShoulder": (128, 128, 192)},
+    "Tree": {"Tree": (128, 128, 0), "VegetationMisc": (192, 192, 0)},
+    "SignSymbol": {
+        "SignSymbol": (192, 128, 128),
+        "Misc_Text": (128, 128, 64),
+        "TrafficLight": (0, 64, 64),
+    },
+    "Fence": {"Fence": (64, 64, 128)},
+    "Car": {
+        "Car": (64, 0, 128),
+        "OtherMoving": (128, 64, 64),
+        "SUVPickupTruck": (64, 128, 192),
+        "Train": (192, 64, 128),
+        "Truck_Bus": (192, 128, 192),
+    },
+    "Pedestrian": {
+        "Pedestrian": (64, 64, 0),
+        "Animal": (64, 128, 64),
+        "CartLuggagePram": (64, 0, 192),
+        "Child": (192, 128, 64),
+    },
+    "Bicyclist": {"Bicyclist": (0, 128, 192), "MotorcycleScooter": (192, 0, 192)},
+}
+ORIGINAL_VOID: Color = (0, 0, 0)
+STILLS, APPROVED = "701_StillsRaw_full", "LabeledApproved_full"
+COUNTS: Counts = {"train": (367,), "val": (101,), "test": (233,)}
 LICENCE = "CamVid (Brostow, Fauqueur, Cipolla 2009): research and education"
 
 
@@ -32,8 +72,20 @@ def label_map() -> LabelMap:
     return LabelMap(classes, ignore=(VOID,))
 
 
+def original_label_map() -> LabelMap:
+    """The 32 colours of the original release merged to the same 11 classes; black is void."""
+    classes = tuple(LabelClass(name, color, tuple(ORIGINAL[name].values())) for name, color in CLASSES)
+    return LabelMap(classes, ignore=(ORIGINAL_VOID,))
+
+
 def open_camvid(root: Path) -> SegmentationData:
-    """``train/``, ``trainannot/`` and ``train.txt`` and so on; the lists' paths may start anywhere."""
+    """SegNet's layout (``train/``, ``trainannot/``, ``train.txt`` ...; the lists' paths may start anywhere).
+
+    Or the original one: ``701_StillsRaw_full/`` and ``LabeledApproved_full/*_L.png``, split as SegNet did, by
+    lists in ROOT or by drive.
+    """
+    if (root / STILLS).is_dir() or (root / APPROVED).is_dir():
+        return _open_original(root)
     splits = {}
     for split in SPLITS:
         folder, masks, listed = root / split, root / f"{split}annot", root / f"{split}.txt"
@@ -50,3 +102,39 @@ def open_camvid(root: Path) -> SegmentationData:
             f"expected CamVid in the SegNet layout (train/, trainannot/, train.txt ...) in {root}, found none"
         )
     return SegmentationData("camvid", root, label_map(), splits, LICENCE)
+
+
+def _open_original(root: Path) -> SegmentationData:
+    for folder in (root / STILLS, root / APPROVED):
+        if not folder.is_dir():
+            raise InputError(
+                f"expected CamVid's original release with {STILLS}/ and {APPROVED}/, {folder} is missing"
+            )
+    images = by_stem(root / STILLS)
+    masks = {stem.removesuffix("_L"): path for stem, path in by_stem(root / APPROVED).items()}
+    without = [stem for stem in images if stem not in masks]
+    if without:
+        raise InputError(
+            f"expected STEM_L.png in {root / APPROVED} for every picture, {len(without)} have none, "
+            f"such as {without[0]}"
+        )
+    lists = {split: first_file(root, f"{split}.txt") for split in SPLITS}
+    if any(lists.values()):
+        stems = {split: listed_stems(path) for split, path in lists.items() if path}
+    else:
+        stems = {split: [stem for stem in sorted(images) if split_of(stem) == split] for split in SPLITS}
+    splits = {split: pair(chosen, images, masks, root / STILLS) for split, chosen in stems.items() if chosen}
+    return SegmentationData("camvid", root, original_label_map(), splits, LICENCE)
+
+
+def split_of(stem: str) -> str:
+    """SegNet's split of a frame: DRIVE_NUMBER, such as 0016E5_07959 (val) or Seq05VD_f00000 (test).
+
+    The labelled 15 Hz stretch 7959..8159 of drive 0016E5 is val; drive Seq05VD and the second half of 0001TP
+    are test; the rest is train. Frames of one drive are in train and val.
+    """
+    drive, _, number = stem.partition("_")
+    frame = int(re.sub(r"\D", "", number) or 0)
+    if drive == "0016E5" and 7959 <= frame <= 8159:
+        return "val"
+    return "test" if drive == "Seq05VD" or (drive == "0001TP" and frame > 8520) else "train"

@@ -1,0 +1,26 @@
+"""refineseg data: official archives, others' annotation formats, pre-labels."""
+
+from __future__ import annotations
+
+import typer
+
+from refineseg.cli.data_prepare import prepare
+
+data = typer.Typer(
+    name="data",
+    help="Bring data in and predictions out: prepare a benchmark's archives, import and export other formats.",
+    no_args_is_help=True,
+)
+
+# One command of `refineseg data` a line.
+COMMANDS = {
+    "prepare": prepare,
+}
+
+for _name, _command in COMMANDS.items():
+    data.command(_name)(_command)
+
+
+@data.callback()
+def _group() -> None:
+    """Keep `data` a group of commands also while it has only one."""

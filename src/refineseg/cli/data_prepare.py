@@ -1,0 +1,72 @@
+"""refineseg data prepare."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from refineseg.cli.common import console, progress_bar
+from refineseg.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from refineseg.data.prepare import Count
+
+
+def prepare(
+    name: Annotated[str, typer.Argument(help="voc2012, cityscapes, nyudv2, sunrgbd, pascal-context ...")],
+    archives: Annotated[list[Path], typer.Argument(help="The official archives, as downloaded.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="ROOT of NAME:ROOT.")],
+) -> None:
+    """Unpack a benchmark's official archives into its layout and verify the counts.
+
+    Run it again to go on where it stopped: files that are there are kept.
+
+    Example: [bold]refineseg data prepare cityscapes leftImg8bit_trainvaltest.zip gtFine_trainvaltest.zip
+    -o data/cityscapes[/bold]
+    """
+    from refineseg.data.prepare import prepare as prepare_benchmark
+
+    with progress_bar("%") as bar:
+        prepared = prepare_benchmark(name, archives, output, Watch(bar))
+    taken = prepared.taken
+    line = f"{taken.written} files written, {taken.present} were there"
+    console.print(line + (f", {prepared.converted} pairs converted" if prepared.converted else ""))
+    for count in prepared.counts:
+        console.print(f"{count.split}: {count.found} pairs ({describe(count)})")
+    wrong = [count for count in prepared.counts if not count.right]
+    if wrong:
+        raise InputError(
+            f"expected the published numbers of pairs in {name}:{output}, "
+            + "; ".join(f"{count.split} has {count.found}, not {published(count)}" for count in wrong)
+            + ": name the archives that are still to come"
+        )
+    console.print(f"ready: --data {name}:{output}")
+
+
+def describe(count: Count) -> str:
+    """Whether a count is the published one, in words."""
+    return "as published" if count.right else f"published: {published(count)}"
+
+
+def published(count: Count) -> str:
+    """The published numbers in words."""
+    return " or ".join(f"{number:,}" for number in count.published)
+
+
+class Watch:
+    """Shows one bar, in percent, for each archive and one for the conversion."""
+
+    def __init__(self, bar: Progress) -> None:
+        self.bar = bar
+        self.task: Any = None
+        self.total = -1
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        """Draw one report; another total means that the next archive or the conversion has begun."""
+        if self.task is None or total != self.total:
+            self.task, self.total = self.bar.add_task("preparing", total=100, note=""), total
+        self.bar.update(self.task, completed=100 * done // max(total, 1), note=what)

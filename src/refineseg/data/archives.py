@@ -1,0 +1,144 @@
+"""Taking chosen members out of tar and zip archives: safe, each file atomic, going on where it stopped."""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from refineseg.errors import InputError
+from refineseg.files import atomic_path
+
+Progress = Callable[[int, int, str], None]  # bytes of the archive read, its size, what
+Place = Callable[[str, str], str | None]  # (archive's name, member's path) to a path under the root, or None
+DAMAGED = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    gzip.BadGzipFile,
+    EOFError,
+    zlib.error,
+    lzma.LZMAError,
+    RuntimeError,  # zipfile's for encrypted members and unknown compression
+)
+
+
+@dataclass(frozen=True)
+class Member:
+    """A regular file in an archive: its path there, its size in bytes, and how far the archive is read at it."""
+
+    path: str
+    size: int
+    read: int
+    open: Callable[[], IO[bytes]]
+
+
+@dataclass
+class Taken:
+    """What was done with an archive: files written, files that were there already, and members of no use."""
+
+    written: int = 0
+    present: int = 0
+    passed: int = 0
+
+    def __add__(self, other: Taken) -> Taken:
+        return Taken(self.written + other.written, self.present + other.present, self.passed + other.passed)
+
+
+def extract(archive: Path, root: Path, place: Place, progress: Progress) -> Taken:
+    """Write the members that ``place`` has a path for under ``root``.
+
+    A file that is there with the right size is left alone. Links and devices are passed over.
+
+    Raises:
+        InputError: no archive, a damaged one, or a member that points outside the root; what was written before
+            that is whole.
+    """
+    taken, size = Taken(), archive.stat().st_size if archive.is_file() else 0
+    with _members(archive) as members:
+        for member in members:
+            path = place(archive.name, _checked(member.path, archive))
+            if path is None:
+                taken.passed += 1
+                continue
+            target = root / _checked(path, archive)
+            if target.is_file() and target.stat().st_size == member.size:
+                taken.present += 1
+            else:
+                _write(member, target)
+                taken.written += 1
+            progress(min(member.read, size), size, target.name)
+    progress(size, size, "")
+    return taken
+
+
+@contextmanager
+def _members(archive: Path) -> Iterator[Iterator[Member]]:
+    """The regular files of an archive; a plain file counts as an archive of itself."""
+    if not archive.is_file():
+        raise InputError(f"expected an archive, found no file {archive}")
+    try:
+        if zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as opened:
+                yield _of_zip(opened)
+        elif tarfile.is_tarfile(archive):
+            with archive.open("rb") as raw, tarfile.open(fileobj=raw, mode="r:*") as tar:
+                yield _of_tar(tar, raw)
+        elif archive.name.lower().endswith((".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz")):
+            raise InputError(f"cannot read {archive} as an archive: is it whole? Fetch it again")
+        else:
+            size = archive.stat().st_size
+            yield iter([Member(archive.name, size, size, lambda: archive.open("rb"))])
+    except DAMAGED as error:
+        raise InputError(f"{archive} is damaged or not whole ({error}): fetch it again, then go on") from error
+
+
+def _of_zip(opened: zipfile.ZipFile) -> Iterator[Member]:
+    read = 0
+    for info in opened.infolist():
+        read += info.compress_size
+        linked = info.external_attr >> 16 & 0o170000 == 0o120000
+        if not info.is_dir() and not linked:
+            yield Member(info.filename, info.file_size, read, lambda info=info: opened.open(info))  # type: ignore[misc]
+
+
+def _of_tar(tar: tarfile.TarFile, raw: IO[bytes]) -> Iterator[Member]:
+    for info in tar:
+        if info.isreg():
+            yield Member(info.name, info.size, raw.tell(), lambda info=info: _open_in_tar(tar, info))  # type: ignore[misc]
+
+
+def _open_in_tar(tar: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
+    stream = tar.extractfile(info)
+    if stream is None:
+        raise tarfile.ReadError(f"no content for {info.name}")
+    return stream
+
+
+def _checked(path: str, archive: Path) -> str:
+    """The path with plain slashes; InputError if it would lead out of the folder."""
+    plain = path.replace("\\", "/")
+    parts = PurePosixPath(plain).parts
+    if not parts or plain.startswith("/") or ".." in parts or ":" in parts[0] or "\0" in plain:
+        raise InputError(f"{archive}: refused the member {path!r}, which points outside the folder")
+    return str(PurePosixPath(plain))
+
+
+def _write(member: Member, target: Path) -> None:
+    with atomic_path(target) as temporary, member.open() as source, temporary.open("wb") as sink:
+        while chunk := _read(source):
+            sink.write(chunk)
+
+
+def _read(source: IO[bytes]) -> bytes:
+    """The next megabyte. What fails here is the archive, not the place that is written to."""
+    try:
+        return source.read(1 << 20)
+    except OSError as error:
+        raise tarfile.ReadError(str(error)) from error

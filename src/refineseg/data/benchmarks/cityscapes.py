@@ -1,0 +1,74 @@
+"""Cityscapes (Cordts et al., CVPR 2016): 19 of 34 classes are trained and scored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from refineseg.data.benchmarks.layout import Counts, need_folder
+from refineseg.data.source import SPLITS, Sample, SegmentationData
+from refineseg.errors import InputError
+from refineseg.labels import LabelClass, LabelMap
+
+# name, labelId (also what the server wants), colour
+CLASSES = (
+    ("road", 7, (128, 64, 128)),
+    ("sidewalk", 8, (244, 35, 232)),
+    ("building", 11, (70, 70, 70)),
+    ("wall", 12, (102, 102, 156)),
+    ("fence", 13, (190, 153, 153)),
+    ("pole", 17, (153, 153, 153)),
+    ("traffic light", 19, (250, 170, 30)),
+    ("traffic sign", 20, (220, 220, 0)),
+    ("vegetation", 21, (107, 142, 35)),
+    ("terrain", 22, (152, 251, 152)),
+    ("sky", 23, (70, 130, 180)),
+    ("person", 24, (220, 20, 60)),
+    ("rider", 25, (255, 0, 0)),
+    ("car", 26, (0, 0, 142)),
+    ("truck", 27, (0, 0, 70)),
+    ("bus", 28, (0, 60, 100)),
+    ("train", 31, (0, 80, 100)),
+    ("motorcycle", 32, (0, 0, 230)),
+    ("bicycle", 33, (119, 11, 32)),
+)
+# unlabeled .. ground, parking, rail track, guard rail, bridge, tunnel, polegroup, caravan, trailer; the licence
+# plate's -1 is 255 in a file of bytes.
+IGNORED = (0, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18, 29, 30, 255)
+COUNTS: Counts = {"train": (2975,), "val": (500,), "test": (1525,)}
+LICENCE = "Cityscapes: non-commercial research"
+IMAGE, LABELS = "_leftImg8bit.png", "_gtFine_labelIds.png"
+
+
+def label_map() -> LabelMap:
+    """The 19 evaluated classes by labelId; the other 15 labelIds are void."""
+    classes = tuple(LabelClass(name, color, (label_id,)) for name, label_id, color in CLASSES)
+    return LabelMap(classes, ignore=IGNORED)
+
+
+def open_cityscapes(root: Path) -> SegmentationData:
+    """``leftImg8bit/SPLIT/CITY/*_leftImg8bit.png`` and ``gtFine/SPLIT/CITY/*_gtFine_labelIds.png``.
+
+    Instance, colour and polygon files of gtFine are not read. Stems are CITY_SEQUENCE_FRAME.
+    """
+    images = need_folder(root, "Cityscapes' pictures", "leftImg8bit")
+    splits = {}
+    for split in SPLITS:
+        found = sorted((images / split).glob(f"*/*{IMAGE}"))
+        if found:
+            splits[split] = tuple(_sample(path, root / "gtFine" / split) for path in found)
+    if not splits:
+        raise InputError(f"expected pictures as {images}/train/CITY/NAME{IMAGE}, found none")
+    for split in ("train", "val"):
+        without = [sample.image.name for sample in splits.get(split, ()) if sample.mask is None]
+        if without:
+            raise InputError(
+                f"expected a NAME{LABELS} in {root}/gtFine/{split} for every picture, {len(without)} have none, "
+                f"such as {without[0]}; unpack gtFine_trainvaltest.zip beside leftImg8bit/"
+            )
+    return SegmentationData("cityscapes", root, label_map(), splits, LICENCE)
+
+
+def _sample(image: Path, masks: Path) -> Sample:
+    stem = image.name.removesuffix(IMAGE)
+    mask = masks / image.parent.name / f"{stem}{LABELS}"
+    return Sample(stem, image, mask if mask.is_file() else None)

@@ -1,0 +1,78 @@
+"""What the benchmarks share: finding their folders, lists and pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from refineseg.data.source import Sample, folder_of_pictures, read_list
+from refineseg.errors import InputError
+from refineseg.labels import Color
+
+ALL = "all"  # split of a folder that has no split list
+Counts = dict[str, tuple[int, ...]]  # published numbers of pairs by split; several where releases differ
+
+
+def hex_colors(text: str) -> list[Color]:
+    """``"8040ff 000000"`` to colours."""
+    parts = [bytes.fromhex(word) for word in text.split()]
+    return [(red, green, blue) for red, green, blue in parts]
+
+
+def entries(text: str) -> list[str]:
+    """``"wall, night stand"`` to its parts."""
+    return [" ".join(part.split()) for part in text.split(",")]
+
+
+def first_folder(root: Path, *names: str) -> Path | None:
+    """The first of several places that is a folder."""
+    return next((root / name for name in names if (root / name).is_dir()), None)
+
+
+def need_folder(root: Path, what: str, *names: str) -> Path:
+    """As ``first_folder``; InputError that names the places if none is there."""
+    found = first_folder(root, *names)
+    if found is None:
+        raise InputError(f"expected {what} in {root} as {' or '.join(names)}, found none")
+    return found
+
+
+def first_file(root: Path, *names: str) -> Path | None:
+    """The first of several places that is a file."""
+    return next((root / name for name in names if (root / name).is_file()), None)
+
+
+def listed_stems(path: Path) -> list[str]:
+    """Stems of a list: a stem or a path a line, possibly with the mask's path behind it."""
+    return [Path(line.split()[0]).stem for line in read_list(path)]
+
+
+def by_stem(folder: Path | None, suffixes: Iterable[str] = ()) -> dict[str, Path]:
+    """Pictures of a folder by stem, or its files with the given suffixes; nothing for no folder."""
+    if folder is None:
+        return {}
+    chosen = tuple(suffixes)
+    if not chosen:
+        return {path.stem: path for path in folder_of_pictures(folder)}
+    return {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in chosen}
+
+
+def pair(stems: Iterable[str], images: dict[str, Path], masks: dict[str, Path], where: Path) -> tuple[Sample, ...]:
+    """Samples of the given stems. A picture that is not there is an error; a mask that is not there is None."""
+    chosen = list(stems)
+    absent = [stem for stem in chosen if stem not in images]
+    if absent:
+        raise InputError(
+            f"expected the {len(chosen)} listed pictures in {where}, {len(absent)} are not there, "
+            f"such as {absent[0]}"
+        )
+    return tuple(Sample(stem, images[stem], masks.get(stem)) for stem in chosen)
+
+
+def listed_splits(
+    root: Path, lists: dict[str, tuple[str, ...]], images: dict[str, Path], masks: dict[str, Path]
+) -> dict[str, tuple[Sample, ...]]:
+    """Splits by the first list file that is there for each; all pictures as ``all`` where there is none."""
+    found = {split: first_file(root, *names) for split, names in lists.items()}
+    splits = {split: pair(listed_stems(path), images, masks, root) for split, path in found.items() if path}
+    return splits or {ALL: pair(sorted(images), images, masks, root)}

@@ -1,0 +1,111 @@
+"""PASCAL Person-Part: the people of PASCAL-Part (Chen et al., CVPR 2014) with six parts, after Chen et al. 2016.
+
+None of the seven classes is left or right, so that a flipped picture needs no swap.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refineseg.data.benchmarks.layout import Counts, by_stem, listed_splits, need_folder
+from refineseg.data.images import read_mask
+from refineseg.data.matlab import variable
+from refineseg.data.source import SegmentationData
+from refineseg.errors import InputError
+from refineseg.labels import IGNORE, LabelMap, UInt8, default_palette
+
+NAMES = ("background", "head", "torso", "upper arms", "lower arms", "upper legs", "lower legs")
+# PASCAL-Part's names of a person's parts (l and r stand for left and right) to the train id.
+PARTS = {
+    name: train_id
+    for train_id, names in enumerate(
+        (
+            "",
+            "head leye reye lear rear lebrow rebrow nose mouth hair",
+            "torso neck",
+            "luarm ruarm",
+            "llarm rlarm lhand rhand",
+            "luleg ruleg",
+            "llleg rlleg lfoot rfoot",
+        )
+    )
+    for name in names.split()
+}
+# The paper counts 1,717 and 1,818; the released lists have one fewer each.
+COUNTS: Counts = {"train": (1717, 1716), "val": (1818, 1817)}
+LICENCE = "PASCAL VOC 2010 and PASCAL-Part: flickr's terms of use, research"
+IMAGES = ("images", "JPEGImages", "VOCdevkit/VOC2010/JPEGImages", "VOC2010/JPEGImages")
+MASKS = (
+    "masks",
+    "pascal_person_part_gt",
+    "pascal_person_part/pascal_person_part_gt",
+    "SegmentationPart",
+    "Annotations_Part",
+)
+LISTS = {
+    split: tuple(
+        f"{place}{split}{ending}"
+        for place in (
+            "",
+            "pascal_person_part_trainval_list/",
+            "pascal_person_part/pascal_person_part_trainval_list/",
+            "list/",
+        )
+        for ending in (".txt", "_id.txt")
+    )
+    for split in ("train", "val")
+}
+
+
+def label_map() -> LabelMap:
+    """0 background, head, torso, upper arms, lower arms, upper legs, 6 lower legs in VOC's colours; 255 void."""
+    return LabelMap.from_names(NAMES, default_palette(len(NAMES)), ignore=(IGNORE,))
+
+
+def open_person_part(root: Path) -> SegmentationData:
+    """Pictures of VOC 2010 (or ``images/``) and the published masks, or PASCAL-Part's ``Annotations_Part/*.mat``.
+
+    Splits are the published lists (``train.txt`` and ``val.txt`` in ROOT or in pascal_person_part_trainval_list);
+    without them all masked pictures are the split ``all``.
+    """
+    images = by_stem(need_folder(root, "Person-Part's pictures", *IMAGES))
+    folder = need_folder(root, "Person-Part's masks", *MASKS)
+    masks = by_stem(folder, (".png", ".mat"))
+    if not masks:
+        raise InputError(f"expected masks as .png or .mat in {folder}, found none")
+    masked = {stem: path for stem, path in images.items() if stem in masks}
+    splits = listed_splits(root, LISTS, masked, masks)
+    return SegmentationData("person-part", root, label_map(), splits, LICENCE, read_raw=read_person_mask)
+
+
+def read_person_mask(path: Path) -> NDArray[Any]:
+    """A PNG, or the parts of all people in a PASCAL-Part .mat file merged: HxW 0..6."""
+    if path.suffix != ".mat":
+        return read_mask(path)
+    merged = merge_parts(path)
+    if merged is None:
+        raise InputError(f"expected at least one object in {path}, found none")
+    return merged
+
+
+def merge_parts(path: Path) -> UInt8 | None:
+    """PASCAL-Part's struct ``anno`` to train ids HxW; None for a file without objects.
+
+    Later objects and parts lie over earlier ones; a person's pixels outside every part stay background.
+    """
+    objects = np.atleast_1d(variable(path, "anno").objects)
+    merged: UInt8 | None = None
+    for item in objects:
+        if merged is None:
+            merged = np.zeros(item.mask.shape, np.uint8)
+        if str(getattr(item, "class")) != "person":
+            continue
+        for part in np.atleast_1d(item.parts):
+            if str(part.part_name) not in PARTS:
+                raise InputError(f"{path}: expected a part of {', '.join(PARTS)}, got {part.part_name!s}")
+            merged[part.mask > 0] = PARTS[str(part.part_name)]
+    return merged

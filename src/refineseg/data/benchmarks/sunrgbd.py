@@ -1,0 +1,74 @@
+"""SUN RGB-D (Song et al., CVPR 2015) with its 37 classes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from refineseg.data.benchmarks.layout import (
+    ALL,
+    Counts,
+    by_stem,
+    entries,
+    first_file,
+    first_folder,
+    listed_splits,
+    need_folder,
+)
+from refineseg.data.source import Sample, SegmentationData
+from refineseg.errors import InputError
+from refineseg.labels import LabelMap, default_palette
+
+NAMES = entries("""
+wall, floor, cabinet, bed, chair, sofa, table, door, window, bookshelf, picture, counter, blinds, desk,
+shelves, curtain, dresser, pillow, mirror, floor mat, clothes, ceiling, books, fridge, tv, paper, towel,
+shower curtain, box, whiteboard, person, night stand, toilet, sink, lamp, bathtub, bag
+""")
+TEST = 5050  # numbers 1..5050 of the toolbox's order are the test split, 5051..10335 the train split
+TOTAL = 10335
+COUNTS: Counts = {"train": (TOTAL - TEST,), "val": (TEST,)}  # val is the official test split
+LICENCE = "SUN RGB-D: research"
+LISTS = {"train": ("train.txt",), "val": ("val.txt", "test.txt")}
+
+
+def label_map() -> LabelMap:
+    """1 wall to 37 bag, colours by VOC's rule (the release has none); 0, unlabelled, is void."""
+    return LabelMap.from_names(NAMES, default_palette(len(NAMES) + 1)[1:], first=1, ignore=(0,))
+
+
+def open_sunrgbd(root: Path) -> SegmentationData:
+    """``images/`` and ``labels37/`` with files of one number, such as img-000012.jpg and img-000012.png.
+
+    Splits by ``train.txt`` and ``val.txt`` (or ``test.txt``), else by the number in the name: 1 to 5050 is val
+    (the official test split), 5051 to 10335 train. Without the folder of masks the pictures open unlabelled.
+    """
+    images = by_stem(need_folder(root, "SUN RGB-D's pictures", "images", "image"))
+    masks_folder = first_folder(root, "labels37", "labels", "label37", "label", "masks")
+    by_name = {_plain(stem): path for stem, path in by_stem(masks_folder).items()}
+    masks = {stem: by_name[_plain(stem)] for stem in images if _plain(stem) in by_name}
+    without = [stem for stem in images if stem not in masks]
+    if masks_folder is not None and without:
+        raise InputError(
+            f"expected a mask in {masks_folder} for every picture, {len(without)} have none, such as {without[0]}"
+        )
+    if first_file(root, *LISTS["train"], *LISTS["val"]):
+        splits = listed_splits(root, LISTS, images, masks)
+    else:
+        by_split: dict[str, list[Sample]] = {}
+        for stem in sorted(images):
+            by_split.setdefault(split_of(stem), []).append(Sample(stem, images[stem], masks.get(stem)))
+        splits = {split: tuple(samples) for split, samples in by_split.items()}
+    return SegmentationData("sunrgbd", root, label_map(), splits, LICENCE)
+
+
+def split_of(stem: str) -> str:
+    """Official split of a picture by its number; ``all`` where the name has none."""
+    found = re.search(r"(\d+)$", stem)
+    if found is None or not 1 <= int(found[1]) <= TOTAL:
+        return ALL
+    return "val" if int(found[1]) <= TEST else "train"
+
+
+def _plain(stem: str) -> str:
+    """``img-000012`` and ``000012`` and ``12`` name the same picture."""
+    return stem.removeprefix("img-").lstrip("0")

@@ -1,0 +1,90 @@
+"""PASCAL VOC 2012 (Everingham et al.), with the additional masks of SBD (Hariharan et al., ICCV 2011)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from refineseg.data.benchmarks.layout import (
+    Counts,
+    by_stem,
+    entries,
+    first_folder,
+    listed_stems,
+    need_folder,
+    pair,
+)
+from refineseg.data.images import read_mask
+from refineseg.data.matlab import integers, variable
+from refineseg.data.source import SPLITS, Sample, SegmentationData
+from refineseg.errors import InputError
+from refineseg.labels import IGNORE, LabelMap, default_palette
+
+NAMES = entries("""
+background, aeroplane, bicycle, bird, boat, bottle, bus, car, cat, chair, cow, diningtable, dog, horse,
+motorbike, person, pottedplant, sheep, sofa, train, tvmonitor
+""")
+COUNTS: Counts = {"train": (1464, 10582), "val": (1449,)}  # the larger one with SBD
+LICENCE = "PASCAL VOC 2012 and SBD: flickr's terms of use, research"
+LISTS = "ImageSets/Segmentation"
+SBD_PLACES = ("SBD", "SBD/dataset", "benchmark_RELEASE/dataset", "dataset")
+
+
+def label_map() -> LabelMap:
+    """0 background to 20 tvmonitor, in VOC's palette; 255, the rim of objects, is void."""
+    return LabelMap.from_names(NAMES, default_palette(len(NAMES)), ignore=(IGNORE,))
+
+
+def open_voc2012(root: Path) -> SegmentationData:
+    """``VOCdevkit/VOC2012`` or the folder above; SBD, if there, as ``SBD/`` or ``benchmark_RELEASE/dataset``.
+
+    Train is the list ``trainaug.txt`` where there is one; else VOC's train list with SBD's two lists, VOC's val
+    pictures taken out (10,582 pictures), where SBD is there; else VOC's train list. Masks are taken from
+    SegmentationClass, then SegmentationClassAug (PNG), then SBD's ``cls/*.mat``.
+    """
+    voc = need_folder(root, "VOC 2012", "VOCdevkit/VOC2012", "VOC2012", "JPEGImages")
+    voc = root if voc.name == "JPEGImages" else voc
+    lists = need_folder(voc, "VOC's split lists", LISTS)
+    sbd = first_folder(root, *SBD_PLACES) or first_folder(voc, *SBD_PLACES)
+    stems = {path.stem: listed_stems(path) for path in sorted(lists.glob("*.txt"))}
+    if "trainaug" in stems:
+        stems["train"] = stems["trainaug"]
+    elif sbd is not None and "train" in stems and "val" in stems:
+        added = [stem for name in ("train", "val") for stem in listed_stems(sbd / f"{name}.txt")]
+        stems["train"] = sorted(({*stems["train"], *added}) - set(stems["val"]))
+    images = by_stem(need_folder(voc, "VOC's pictures", "JPEGImages"))
+    masks = _masks(voc, sbd)
+    stems["test"] = [stem for stem in stems.get("test", ()) if stem in images]  # has an archive of its own
+    splits = {split: pair(stems[split], images, masks, voc) for split in SPLITS if stems.get(split)}
+    if not splits:
+        raise InputError(f"expected train.txt, val.txt in {lists}, found none")
+    _require_masks(splits, voc)
+    return SegmentationData("voc2012", root, label_map(), splits, LICENCE, read_raw=read_voc_mask)
+
+
+def read_voc_mask(path: Path) -> NDArray[Any]:
+    """A palette PNG by index, or ``GTcls.Segmentation`` of an SBD .mat file: HxW, 0..20 and 255."""
+    if path.suffix != ".mat":
+        return read_mask(path)
+    return integers(variable(path, "GTcls").Segmentation, path)
+
+
+def _masks(voc: Path, sbd: Path | None) -> dict[str, Path]:
+    masks = by_stem(sbd / "cls", (".mat", ".png")) if sbd is not None and (sbd / "cls").is_dir() else {}
+    for folder in ("SegmentationClassAug", "SegmentationClass"):  # VOC's own masks come first
+        masks |= by_stem(first_folder(voc, folder))
+    return masks
+
+
+def _require_masks(splits: Mapping[str, tuple[Sample, ...]], voc: Path) -> None:
+    """Train and val have masks; the test server keeps its own."""
+    for split in ("train", "val"):
+        without = [sample.stem for sample in splits.get(split, ()) if sample.mask is None]
+        if without:
+            raise InputError(
+                f"expected masks for the pictures of {split} in {voc}/SegmentationClass, SegmentationClassAug or "
+                f"SBD's cls/, {len(without)} have none, such as {without[0]}"
+            )

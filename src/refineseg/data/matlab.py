@@ -1,0 +1,73 @@
+"""Reading MATLAB files: the older formats with scipy, version 7.3 (HDF5) with h5py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refineseg.errors import InputError, MissingExtraError
+
+
+def read_mat(path: Path) -> dict[str, Any]:
+    """The variables of a .mat file up to version 7.2; structs have their fields as attributes.
+
+    Raises InputError for files that cannot be read, MissingExtraError without scipy.
+    """
+    try:
+        from scipy.io import loadmat
+    except ImportError as error:
+        raise MissingExtraError("scipy", "data", f"reading {path.name}") from error
+    if not path.is_file():
+        raise InputError(f"expected a MATLAB file, found none at {path}")
+    try:
+        return dict(loadmat(path, squeeze_me=True, struct_as_record=False))
+    except NotImplementedError as error:
+        raise InputError(f"expected a MATLAB file of version 7.2 or older, {path} is of version 7.3") from error
+    except Exception as error:  # scipy raises ValueError, TypeError, OSError, zlib.error ...
+        raise InputError(f"cannot read {path} as a MATLAB file ({error}): is it damaged?") from error
+
+
+def variable(path: Path, name: str) -> Any:
+    """One variable of a .mat file; InputError with the names that are there if it is not."""
+    found = read_mat(path)
+    if name not in found:
+        there = [key for key in found if not key.startswith("__")]
+        raise InputError(f"expected the variable {name!r} in {path}, found {there}")
+    return found[name]
+
+
+def integers(values: Any, path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """An array of whole numbers 0..65535 as uint8 or uint16; MATLAB often keeps them as double."""
+    array = np.asarray(values)
+    if array.dtype.kind == "f":
+        whole = np.rint(array)
+        if not np.array_equal(whole, array):
+            raise InputError(f"expected whole numbers as labels in {path}, found fractions")
+        array = whole
+    if array.dtype.kind not in "uifb" or array.min(initial=0) < 0 or array.max(initial=0) > 65535:
+        raise InputError(f"expected labels in 0..65535 in {path}, got {array.dtype}")
+    return array.astype(np.uint8) if array.max(initial=0) < 256 else array.astype(np.uint16)
+
+
+@contextmanager
+def open_mat73(path: Path) -> Iterator[Any]:
+    """An opened MATLAB 7.3 file (h5py.File); its arrays have MATLAB's axes in reverse order."""
+    try:
+        import h5py
+    except ImportError as error:
+        raise MissingExtraError("h5py", "data", f"reading {path.name}") from error
+    try:
+        file = h5py.File(path, "r")
+    except FileNotFoundError as error:
+        raise InputError(f"expected a MATLAB file, found none at {path}") from error
+    except OSError as error:
+        raise InputError(
+            f"cannot read {path} as a MATLAB 7.3 file: is it damaged or of another version?"
+        ) from error
+    with file:
+        yield file
