@@ -80,7 +80,9 @@ def rows(*lines: str) -> UInt8:
     return np.array([[values[mark] for mark in line] for line in lines], np.uint8)
 
 
-def pixels_inside(points: list[tuple[float, float]], height: int = HEIGHT, width: int = WIDTH) -> NDArray[np.bool_]:
+def pixels_inside(
+    points: list[tuple[float, float]], height: int = HEIGHT, width: int = WIDTH
+) -> NDArray[np.bool_]:
     """Slow literal reference: pixels whose centre is inside a polygon, by counting crossings to the right."""
     inside = np.zeros((height, width), np.bool_)
     for row in range(height):

@@ -125,12 +125,15 @@ def test_bad_shapes_are_named(tmp_path: Path, bad: dict[str, Any], words: list[s
     fails(src, tmp_path / "out", "labelme", str(src / "a.json"), *words)
 
 
+ROAD = shape("road", "rectangle", [[0, 0], [2, 2]])
+
+
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        (document(imageHeight=7), ["expected the picture's size 8x6, got 8x7"]),
+        (document(ROAD, imageHeight=7), ["expected the picture's size 8x6, got 8x7"]),
         (document(shapes={}), ["shapes", "a list"]),
-        (document(imagePath="b.bmp", imageHeight="6"), ["imageHeight", "whole number"]),
+        (document(ROAD, imagePath="b.bmp", imageHeight="6"), ["imageHeight", "whole number"]),
         ({"version": "5", "imagePath": "a.png"}, ["'shapes'"]),
         ({"shapes": []}, ["'imagePath'"]),
     ],
@@ -148,10 +151,16 @@ def test_missing_pictures_and_unknown_classes_are_named(tmp_path: Path) -> None:
     fails(tmp_path / "src", tmp_path / "out", "labelme", "shapes[2].label", "'wheel'", labels=labels)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_damaged_documents_give_one_line(data: Any) -> None:
     with tempfile.TemporaryDirectory() as name:
         src = made(Path(name) / "src", {})
         (src / "a.json").write_text(json.dumps(damage(GOOD, data.draw)))
         one_line_or_nothing(lambda: import_data(src, Path(name) / "out", "labelme"))
+
+
+def test_annotations_without_any_class_are_refused(tmp_path: Path) -> None:
+    fails(made(tmp_path / "src", document()), tmp_path / "out", "labelme", "src", "class names, found none")
+    _, masks = brought_in(made(tmp_path / "two", document()), tmp_path / "out", labels=labels_map("road"))
+    assert (masks["a"] == 255).all()

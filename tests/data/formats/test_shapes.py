@@ -32,9 +32,7 @@ def test_turning_is_clockwise_with_y_down() -> None:
 
 def test_an_ellipse_holds_the_pixels_whose_centre_it_holds() -> None:
     found = ellipse((4, 3), (3.2, 1.7), (6, 8))
-    expected = [
-        [((x + 0.5 - 4) / 3.2) ** 2 + ((y + 0.5 - 3) / 1.7) ** 2 < 1 for x in range(8)] for y in range(6)
-    ]
+    expected = [[((x + 0.5 - 4) / 3.2) ** 2 + ((y + 0.5 - 3) / 1.7) ** 2 < 1 for x in range(8)] for y in range(6)]
     np.testing.assert_array_equal(found, expected)
     turned = ellipse((3, 4), (3.2, 1.7), (8, 6), degrees=90)
     np.testing.assert_array_equal(turned, np.array(expected).T)
@@ -52,8 +50,9 @@ def test_an_ellipse_holds_the_pixels_whose_centre_it_holds() -> None:
 def test_a_triangle_is_the_literal_reference(points: list[tuple[float, float]]) -> None:
     difference = polygon(points, (6, 8)) != pixels_inside(points)
     # A centre that lies on an edge to rounding may fall either way.
+    edges = list(zip(points, points[1:] + points[:1], strict=True))
     for row, column in np.argwhere(difference):
-        assert min(_distance((column + 0.5, row + 0.5), a, b) for a, b in zip(points, points[1:] + points[:1])) < 1e-4
+        assert min(_distance((column + 0.5, row + 0.5), *edge) for edge in edges) < 1e-4
 
 
 def _distance(point: tuple[float, float], a: tuple[float, float], b: tuple[float, float]) -> float:

@@ -55,12 +55,15 @@ class Names:
         )
 
 
-def names_of(found: Iterable[str], options: ReadOptions, colors: Mapping[str, Color] | None = None) -> Names:
+def names_of(
+    found: Iterable[str], options: ReadOptions, place: str, colors: Mapping[str, Color] | None = None
+) -> Names:
     """Classes from the labels that were given, else from the names found, after the background.
 
     Args:
         found: names in the source, in the order their train ids shall have; special and repeated ones allowed.
         options: ``labels`` are taken as they are; ``unlabelled`` says whether there is a background.
+        place: the file or folder, for an error.
         colors: RGB by name, where the source has them.
     """
     if options.labels is not None:
@@ -68,13 +71,13 @@ def names_of(found: Iterable[str], options: ReadOptions, colors: Mapping[str, Co
         background = background_id(label_map)
         return Names(label_map, IGNORE if options.unlabelled == "ignore" or background is None else background)
     seen = [name for name in dict.fromkeys(found) if name.lower() not in IGNORE_NAMES]
+    if not seen:
+        raise InputError(f"{place}: expected annotations with class names, found none; give them with --labels")
     own = next((name for name in seen if name.lower() in BACKGROUND_NAMES), None)
     classes = [name for name in seen if name.lower() not in BACKGROUND_NAMES]
     filled = options.unlabelled == "background"
     if filled or own is not None:
         classes = [own or "background", *classes]
-    if not classes:
-        raise InputError("expected annotations with class names, found none; give the classes with --labels")
     label_map = LabelMap.from_names(classes)
     if colors:
         label_map = LabelMap(

@@ -38,7 +38,9 @@ def read(src: Path, options: ReadOptions) -> Source:
         options = ReadOptions(find_labels(src if src.is_dir() else src.parent), options.images, options.unlabelled)
     categories = {file: _categories(document) for file, document in documents}
     ordered = {id_: name for found in categories.values() for id_, (name, _) in found.items()}
-    names = names_of([ordered[id_] for id_ in sorted(ordered, key=lambda id_: (str(type(id_)), id_))], options)
+    names = names_of(
+        [ordered[id_] for id_ in sorted(ordered, key=lambda id_: (str(type(id_)), id_))], options, str(src)
+    )
     items: list[Item] = []
     notes: list[str] = []
     for file, document in documents:

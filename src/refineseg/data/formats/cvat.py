@@ -53,7 +53,7 @@ def read(src: Path, options: ReadOptions) -> Source:
     images = root.findall("image")
     left_out = Counter(shape.tag for image in images for shape in image if shape.tag in WITHOUT_AREA)
     used = sorted({_label(shape, file, image) for image in images for shape in image if shape.tag in PAINTED})
-    names = names_of([*found, *used], options, colors)
+    names = names_of([*found, *used], options, str(file), colors)
     items = [_item(image, index, file, options, names) for index, image in enumerate(images)]
     notes = [f"{count} shapes of type {kind} have no area and were left out" for kind, count in left_out.items()]
     return Source(names.label_map, items, tuple(notes))

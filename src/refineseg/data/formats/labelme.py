@@ -60,7 +60,7 @@ def read(src: Path, options: ReadOptions) -> Source:
                 left_out[kind] += 1
             else:
                 found.add(shape["label"].text())
-    names = names_of(sorted(found), options)
+    names = names_of(sorted(found), options, str(src))
     items = [_item(file, root, picture, names) for file, picture in zip(files, pictures, strict=True)]
     notes = [f"{count} shapes of type {kind} have no area and were left out" for kind, count in left_out.items()]
     return Source(names.label_map, items, tuple(notes))

@@ -40,7 +40,7 @@ def read(src: Path, options: ReadOptions) -> Source:
         raise InputError(f"{file}: expected annotated tasks, found none among {len(tasks)}")
     found = {label for _, results in annotated for node in results if (label := _label(node)) is not None}
     left_out = sum(_label(node) is None for _, results in annotated for node in results)
-    names = names_of(sorted(found), options)
+    names = names_of(sorted(found), options, str(file))
     items = [_item(task, results, file, options, names) for task, results in annotated]
     notes = []
     if len(annotated) < len(tasks):
