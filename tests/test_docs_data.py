@@ -72,7 +72,13 @@ def make_data(folder: Path) -> None:
             {"label": label, "shape_type": "rectangle", "points": [[x1, y1], [x2, y2]]}
             for label, (x1, y1, x2, y2) in boxes.items()
         ]
-        values = {"version": "5.5.0", "flags": {}, "shapes": shapes, "imagePath": f"{name}.png", "imageData": None}
+        values: dict[str, object] = {
+            "version": "5.5.0",
+            "flags": {},
+            "shapes": shapes,
+            "imagePath": f"{name}.png",
+            "imageData": None,
+        }
         (folder / f"labelme/{name}.json").write_text(json.dumps(values))
     (folder / "coco/annotations.json").write_text(json.dumps(coco))
     text = PAGE.read_text(encoding="utf-8")

@@ -98,7 +98,8 @@ def export(
     what = str(files[0]) if len(files) == 1 else f"{len(files)} files in {output}"
     console.print(f"wrote {what}", soft_wrap=True, markup=False)
     if images is None:
-        console.print("note: without --images the pictures' names are taken to be STEM.jpg", soft_wrap=True)
+        note = "note: pictures that predictions.json does not name are taken to be STEM.jpg; give --images DIR"
+        console.print(note, soft_wrap=True)
 
 
 def _label_map(model: str | None, labels: Path | None) -> LabelMap:

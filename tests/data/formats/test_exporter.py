@@ -108,6 +108,30 @@ def test_coco_is_what_pycocotools_reads(tmp_path: Path) -> None:
     assert coco.loadImgs([1])[0]["file_name"] == "p0.jpg"  # a guess without --images
 
 
+def test_pictures_are_those_of_predictions_json(tmp_path: Path) -> None:
+    predictions = predicted(tmp_path, [HOLES, HOLES], MAPS[0])
+    entries = [
+        {"input": str(tmp_path / "photos/p1.png"), "files": {"mask": "masks/p0.png"}},
+        {"input": str(tmp_path / "gone.png"), "files": {"mask": "masks/p1.png"}},
+        {"input": "broken.png", "error": "cannot read it"},
+    ]
+    (predictions / "predictions.json").write_text(json.dumps({"predictions": entries}))
+    (file,) = export_predictions(predictions, MAPS[0], "coco", tmp_path / "pre")
+    assert [image["file_name"] for image in json.loads(file.read_text())["images"]] == ["p1.png", "p1.jpg"]
+    (predictions / "predictions.json").write_text("{}")
+    with pytest.raises(InputError, match=r"predictions\.json: expected the key 'predictions'"):
+        export_predictions(predictions, MAPS[0], "coco", tmp_path / "more")
+
+
+def test_corrected_files_are_never_written_over(tmp_path: Path) -> None:
+    predictions = predicted(tmp_path, [HOLES], MAPS[0])
+    (file,) = export_predictions(predictions, MAPS[0], "labelme", tmp_path / "pre")
+    file.write_text("corrected by hand")
+    with pytest.raises(InputError, match="new or empty folder"):
+        export_predictions(predictions, MAPS[0], "labelme", tmp_path / "pre")
+    assert file.read_text() == "corrected by hand"
+
+
 def test_bad_predictions_are_named(tmp_path: Path) -> None:
     predictions = predicted(tmp_path, [HOLES], MAPS[0])
 
@@ -117,7 +141,7 @@ def test_bad_predictions_are_named(tmp_path: Path) -> None:
         with pytest.raises(InputError) as caught:
             export_predictions(predictions, label_map, format, tmp_path / "pre", images=images)
         assert all(word in str(caught.value) for word in words), str(caught.value)
-        assert not (tmp_path / "pre/annotations.json").exists()
+        assert not (tmp_path / "pre").exists()
 
     fails("labelme, cvat, coco", "'voc'", format="voc")
     fails("p0.png", "3 (", label_map=labels_map("background", "road", "car"))

@@ -24,11 +24,12 @@ from refineseg.config import to_yaml
 from refineseg.data.formats import coco_rle
 from refineseg.data.formats.base import check_size, picture_shape
 from refineseg.data.formats.classes import IGNORE_NAME, background_id, by_train_id
+from refineseg.data.formats.nodes import read_json
 from refineseg.data.formats.shapes import Region, bounds, region_to_runs
+from refineseg.data.formats.staging import check_new, staged
 from refineseg.data.images import read_mask
 from refineseg.data.source import folder_of_pictures
 from refineseg.errors import InputError
-from refineseg.files import atomic_write, writable_folder
 from refineseg.labels import IGNORE, LabelMap, UInt8
 
 
@@ -39,17 +40,26 @@ class Prediction:
     Attributes:
         stem: of the mask's file.
         mask: file with train ids.
-        image: the picture's file, or None where no folder of pictures was given.
+        image: the picture's file, or None where it is not known.
+        out: folder that the annotations are for.
     """
 
     stem: str
     mask: Path
     image: Path | None
+    out: Path
 
     @property
     def image_name(self) -> str:
         """The picture's file name; a guess where it is not known."""
         return self.image.name if self.image else f"{self.stem}.jpg"
+
+    @property
+    def image_path(self) -> str:
+        """The way from the annotations to the picture."""
+        if self.image is None:
+            return self.image_name
+        return Path(os.path.relpath(self.image.resolve(), self.out.resolve())).as_posix()
 
 
 Masks = Iterator[tuple[Prediction, UInt8]]
@@ -70,8 +80,9 @@ def export_predictions(
         predictions: what ``refineseg predict`` wrote, or its folder masks/.
         label_map: names of the train ids.
         format: ``labelme``, ``cvat`` or ``coco``.
-        out: folder; gets STEM.json for every picture, annotations.xml or annotations.json, and labels.yaml.
-        images: folder with the pictures, for their names (LabelMe also needs their place).
+        out: new folder; gets STEM.json for every picture, annotations.xml or annotations.json, and labels.yaml.
+        images: folder with the pictures, for their names (LabelMe also needs their place); without it
+            predictions.json is asked.
         progress: called with masks done and in all.
 
     Returns:
@@ -82,33 +93,49 @@ def export_predictions(
     """
     if format not in WRITERS:
         raise InputError(f"expected a format of {', '.join(WRITERS)} to export to, got {format!r}")
-    found = list_predictions(Path(predictions).expanduser(), Path(images).expanduser() if images else None)
-    folder = writable_folder(Path(out).expanduser())
+    final = Path(out).expanduser()
+    check_new(final)
+    found = list_predictions(Path(predictions).expanduser(), Path(images).expanduser() if images else None, final)
     by_id = by_train_id(label_map)
     if IGNORE_NAME in by_id.names:
         raise InputError(
             f"expected class names other than {IGNORE_NAME}, which stands for ignored pixels; rename it"
         )
-    files = WRITERS[format](_masks(found, by_id, progress), by_id, folder)
-    atomic_write(folder / "labels.yaml", to_yaml(by_id.to_dict()))
-    return files
+    with staged(final) as folder:
+        files = WRITERS[format](_masks(found, by_id, progress), by_id, folder)
+        (folder / "labels.yaml").write_text(to_yaml(by_id.to_dict()), encoding="utf-8")
+    return [final / file.name for file in files]
 
 
-def list_predictions(folder: Path, images: Path | None) -> list[Prediction]:
-    """The masks of a prediction folder, each with its picture. InputError if there are none, or no picture."""
+def list_predictions(folder: Path, images: Path | None, out: Path) -> list[Prediction]:
+    """The masks of a prediction folder, each with its picture, as seen from ``out``.
+
+    Raises InputError if there are no masks, or a picture is not in ``images``.
+    """
     masks = folder / "masks" if (folder / "masks").is_dir() else folder
     found = [path for path in folder_of_pictures(masks) if path.suffix.lower() == ".png"]
     if not found:
         raise InputError(f"expected masks that refineseg predict wrote in {masks}, found none")
-    if images is None:
-        return [Prediction(path.stem, path, None) for path in found]
-    by_stem = {path.stem: path for path in folder_of_pictures(images)}
-    missing = [path.stem for path in found if path.stem not in by_stem]
-    if missing:
-        raise InputError(
-            f"expected the picture of every mask in {images}, {len(missing)} are missing: {missing[0]}"
-        )
-    return [Prediction(path.stem, path, by_stem[path.stem]) for path in found]
+    pictures = _recorded(folder)
+    if images is not None:
+        pictures |= {path.stem: path for path in folder_of_pictures(images)}
+        missing = [path.stem for path in found if path.stem not in pictures]
+        if missing:
+            raise InputError(
+                f"expected the picture of every mask in {images}, {len(missing)} are missing: {missing[0]}"
+            )
+    return [Prediction(path.stem, path, pictures.get(path.stem), out) for path in found]
+
+
+def _recorded(folder: Path) -> dict[str, Path]:
+    """Pictures by the stem of their mask, as predictions.json beside masks/ says; those that are still there."""
+    record = folder / "predictions.json"
+    if not record.is_file():
+        return {}
+    done = [entry for entry in read_json(record)["predictions"] if entry.get("files") is not None]
+    masks = [(entry, mask) for entry in done if (mask := entry["files"].get("mask")) is not None]
+    found = {Path(mask.text()).stem: Path(entry["input"].text()) for entry, mask in masks}
+    return {stem: path for stem, path in found.items() if path.is_file()}
 
 
 def regions(labels: UInt8, label_map: LabelMap) -> list[tuple[str, Region]]:
@@ -134,20 +161,17 @@ def write_labelme(masks: Masks, label_map: LabelMap, out: Path) -> list[Path]:
     """STEM.json with shapes of type ``mask``: a base64 PNG that fills its box."""
     files = []
     for prediction, labels in masks:
-        place = prediction.image_name
-        if prediction.image is not None:
-            place = Path(os.path.relpath(prediction.image.resolve(), out.resolve())).as_posix()
         document = {
             "version": "5.5.0",
             "flags": {},
             "shapes": [_labelme_shape(name, region) for name, region in regions(labels, label_map)],
-            "imagePath": place,
+            "imagePath": prediction.image_path,
             "imageData": None,
             "imageHeight": labels.shape[0],
             "imageWidth": labels.shape[1],
         }
         files.append(out / f"{prediction.stem}.json")
-        atomic_write(files[-1], json.dumps(document, indent=1))
+        files[-1].write_text(json.dumps(document, indent=1), encoding="utf-8")
     return files
 
 
@@ -170,7 +194,7 @@ def write_cvat(masks: Masks, label_map: LabelMap, out: Path) -> list[Path]:
             ElementTree.SubElement(image, "mask", _cvat_mask(name, region))
     ElementTree.indent(root)
     file = out / "annotations.xml"
-    atomic_write(file, ElementTree.tostring(root, encoding="utf-8", xml_declaration=True))
+    file.write_bytes(ElementTree.tostring(root, encoding="utf-8", xml_declaration=True))
     return [file]
 
 
@@ -197,7 +221,7 @@ def write_coco(masks: Masks, label_map: LabelMap, out: Path) -> list[Path]:
     categories = [{"id": index, "name": name} for index, name in enumerate(names, 1)]
     file = out / "annotations.json"
     document = {"images": images, "categories": categories, "annotations": annotations}
-    atomic_write(file, json.dumps(document))
+    file.write_text(json.dumps(document), encoding="utf-8")
     return [file]
 
 

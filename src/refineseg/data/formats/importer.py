@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path, PurePosixPath
@@ -17,6 +15,7 @@ from PIL import Image
 from refineseg.config import to_yaml
 from refineseg.data.formats.base import SUFFIX_OF, Item, Picture, ReadOptions, Source, check_size
 from refineseg.data.formats.registry import format_of
+from refineseg.data.formats.staging import check_new, staged
 from refineseg.data.images import SUFFIXES, write_mask
 from refineseg.data.source import SPLITS
 from refineseg.errors import InputError
@@ -77,7 +76,7 @@ def import_data(
     if not source.items:
         raise InputError(f"expected pictures with annotations in {src}, found none")
     names = unique_names([item.name for item in source.items])
-    with _staged(root) as staging:
+    with staged(root) as staging:
         (staging / "images").mkdir()
         (staging / "masks").mkdir()
         for done, (item, name) in enumerate(zip(source.items, names, strict=True), 1):
@@ -119,35 +118,11 @@ def _plain(name: str) -> str:
 
 
 def _check_places(src: Path, root: Path) -> None:
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise InputError(f"expected a new or empty folder for the data set, {root} is there; choose another name")
+    check_new(root)
     if src.is_dir() and root.resolve().is_relative_to(src.resolve()):
         raise InputError(
             f"expected an output folder outside the source {src}, got {root}; the source is only read"
         )
-
-
-@contextmanager
-def _staged(root: Path) -> Iterator[Path]:
-    """A hidden folder beside ``root`` that takes its name if the block succeeds, and goes otherwise."""
-    staging: Path | None = None
-    try:
-        root.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
-        inner = staging / root.name  # made with usual permissions, unlike the temporary folder
-        inner.mkdir()
-        yield inner
-        if root.is_dir():
-            root.rmdir()
-        inner.rename(root)
-    except OSError as error:
-        reason = f"{error.strerror or type(error).__name__} ({error.filename or 'no file named'})"
-        raise InputError(
-            f"cannot write {root}: {reason}; choose another output place or free space there"
-        ) from error
-    finally:
-        if staging is not None:
-            shutil.rmtree(staging, ignore_errors=True)
 
 
 def _write_pair(item: Item, name: str, source: Source, folder: Path, link: bool) -> None:
