@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from refineseg.data.images import write_mask
+from refineseg.data.images import read_mask, write_mask
 from tests.data.formats.helpers import brought_in, fails, labels_map, mask_file, picture, rows
+from tests.shared import shared
 
 MASK = rows("0011....", *["........"] * 4, "xx.....2")
 LABELS = "classes: [background, road, car]\nignore: [255]\n"
@@ -95,3 +96,15 @@ def test_bad_folders_are_named(tmp_path: Path) -> None:
     (src / "labels.yaml").write_text("classes: 3\n")
     fails(src, tmp_path / "out", "palette", "labels.yaml", "classes")
     fails(tmp_path / "nothing", tmp_path / "out", "palette", "nothing")
+
+
+def test_the_real_voc_layout(tmp_path: Path) -> None:
+    src = shared("data", "samples", "voc2012", "VOCdevkit", "VOC2012")
+    labels = labels_map(*(f"class {number}" for number in range(21)))
+    report, found = brought_in(src, tmp_path / "out", labels=labels)
+    assert report.format == "palette"
+    assert report.splits == {"val": 20}
+    for stem, mask in found.items():
+        np.testing.assert_array_equal(mask, read_mask(src / f"SegmentationClass/{stem}.png"))
+        image = (tmp_path / f"out/images/{stem}.jpg").read_bytes()
+        assert image == (src / f"JPEGImages/{stem}.jpg").read_bytes()

@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from refineseg.data import read_mask
 from refineseg.data.formats import read_labels
 from refineseg.errors import InputError
 from tests.data.formats.helpers import brought_in, fails, mask_file, picture, rows
+from tests.shared import shared
 
 MASK = rows("0011....", *["........"] * 4, "xx.....2")
 COLORS = np.zeros((256, 3), np.uint8)
@@ -68,3 +70,20 @@ def test_labels_files_that_are_missing_or_empty_are_named(tmp_path: Path, name: 
 def test_a_text_file_with_names(tmp_path: Path) -> None:
     (tmp_path / "classes.txt").write_text("__ignore__\n_background_\nroad\n")
     assert read_labels(tmp_path / "classes.txt").names == ["_background_", "road"]
+
+
+def test_the_real_masks_of_pascal_context(tmp_path: Path) -> None:
+    src = shared("data", "samples", "pascal_context")
+    colors = sorted(
+        {
+            tuple(row)
+            for path in (src / "masks").iterdir()
+            for row in np.unique(read_mask(path).reshape(-1, 3), axis=0).tolist()
+        }
+    )
+    (tmp_path / "colors.csv").write_text("".join(f"c{i},{r},{g},{b}\n" for i, (r, g, b) in enumerate(colors)))
+    report, found = brought_in(src, tmp_path / "out", labels=read_labels(tmp_path / "colors.csv"))
+    assert report.format == "rgb"
+    assert report.pictures == 2
+    for stem, mask in found.items():
+        np.testing.assert_array_equal(np.array(colors)[mask], read_mask(src / f"masks/{stem}.png"))

@@ -65,7 +65,7 @@ def pairs_of(src: Path) -> list[Pair]:
             f"({', '.join(MASK_FOLDERS[:4])} ...) in {src}, found none"
         )
     nested = [
-        child for child in sorted(folders[0].iterdir()) if child.is_dir() and child.name.lower() in SPLIT_WORDS
+        child for child in sorted(folders[0].iterdir()) if child.name.lower() in SPLIT_WORDS and child.is_dir()
     ]
     if nested:
         return [
@@ -145,7 +145,7 @@ def _has_pictures(folder: Path) -> bool:
         return False
     places = [
         folder,
-        *(child for child in folder.iterdir() if child.is_dir() and child.name.lower() in SPLIT_WORDS),
+        *(child for child in folder.iterdir() if child.name.lower() in SPLIT_WORDS and child.is_dir()),
     ]
     return any(path.suffix.lower() in SUFFIXES for place in places for path in place.iterdir())
 
