@@ -11,7 +11,7 @@ from refineseg.data.source import SPLITS, Sample, SegmentationData, folder_of_pi
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap
 
-KEYS = frozenset({"root", "images", "masks", "classes", "ignore", "splits", "licence", "name"})
+KEYS = frozenset({"root", "images", "masks", "classes", "ignore", "splits", "licence", "name", "statistics"})
 VAL_SHARE = 10  # percent held out where a data set brings no split of its own
 
 
@@ -33,9 +33,9 @@ def open_yaml(path: Path, root: Path | None = None) -> SegmentationData:
 
     Keys: ``classes`` (names, or name, color, raw), ``ignore`` (mask values that do not count), ``root`` (the
     YAML's folder if left out), ``images`` and ``masks`` (folder names), ``splits`` (split name to a list file,
-    under the root or else beside the YAML), ``licence``, ``name``. Where there is no list, images/train,
-    images/val and so on are the splits, else train.txt and val.txt with a stem a line, else every tenth picture
-    by a hash of its name is for val.
+    under the root or else beside the YAML), ``licence``, ``name``, ``statistics`` (of the channels, written by
+    imports). Where there is no list, images/train, images/val and so on are the splits, else train.txt and
+    val.txt with a stem a line, else every tenth picture by a hash of its name is for val.
     """
     values = read_yaml(path)
     unknown = sorted(set(values) - KEYS)

@@ -1,0 +1,214 @@
+"""A folder of Hugging Face datasets: parquet files with encoded pictures and masks in their columns."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from refineseg.data.formats.base import Item, ReadOptions, Shape, Source, split_of
+from refineseg.data.formats.classes import by_train_id, find_labels
+from refineseg.data.formats.nodes import read_json
+from refineseg.data.formats.pair_folders import by_color
+from refineseg.errors import InputError, MissingExtraError
+from refineseg.labels import LabelMap, UInt8
+
+IMAGE_COLUMNS = ("image", "images", "img", "pixel_values", "picture")
+MASK_COLUMNS = (
+    "label",
+    "labels",
+    "annotation",
+    "annotations",
+    "mask",
+    "masks",
+    "semantic_segmentation",
+    "segmentation_mask",
+)
+
+
+def fits(src: Path) -> bool:
+    """A parquet file, or a folder with some, also in data/ or in a folder for each split."""
+    return bool(_files(src))
+
+
+def read(src: Path, options: ReadOptions) -> Source:
+    """The rows of all parquet files; the split is in the files' names (train-00000-of-00001.parquet)."""
+    files = _files(src)
+    if not files:
+        raise InputError(f"expected parquet files of a Hugging Face data set at {src}, found none")
+    labels = options.labels or _labels(src if src.is_dir() else src.parent)
+    items: list[Item] = []
+    for file in files:
+        table = _Table(file)
+        if labels is None:
+            raise InputError(
+                f"expected class names for the masks in {table.mask_column!r} of {file}; write a labels.yaml "
+                "(classes: [background, road]) or id2label.json beside the parquet files, or give --labels"
+            )
+        split = split_of(file.name.split("-")[0]) or split_of(file.parent.name)
+        for row in range(table.rows):
+            name = f"{file.stem.split('-of-')[0]}-{row:06d}"
+            items.append(Item(name, partial(table.picture, row), partial(_paint, table, row, labels), split))
+    if not items:
+        raise InputError(f"expected rows in the parquet files of {src}, found none")
+    assert labels is not None
+    return Source(by_train_id(labels), items)
+
+
+@dataclass(frozen=True, eq=False)  # told apart by identity: a file may change between two imports
+class _Table:
+    """One parquet file, read a row group at a time."""
+
+    file: Path
+
+    @cached_property
+    def _opened(self) -> Any:
+        try:
+            return _parquet().ParquetFile(self.file)
+        except (OSError, ValueError) as error:  # pyarrow's errors are these
+            reason = " ".join(str(error).split())[:120]
+            raise InputError(f"expected parquet, cannot read {self.file} ({reason}): is it cut off?") from error
+
+    @cached_property
+    def groups(self) -> list[int]:
+        """Rows of each group."""
+        metadata = self._opened.metadata
+        return [metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)]
+
+    @property
+    def rows(self) -> int:
+        """Rows in all."""
+        return sum(self.groups)
+
+    @cached_property
+    def image_column(self) -> str:
+        """Name of the pictures' column."""
+        return self._column(IMAGE_COLUMNS, "pictures")
+
+    @cached_property
+    def mask_column(self) -> str:
+        """Name of the masks' column."""
+        return self._column(MASK_COLUMNS, "masks")
+
+    def picture(self, row: int) -> bytes:
+        """The encoded picture of a row."""
+        return _bytes(self._value(self.image_column, row), self.place(row, self.image_column))
+
+    def mask(self, row: int) -> NDArray[Any]:
+        """The raw mask of a row: an encoded picture, or lists of numbers."""
+        value, place = self._value(self.mask_column, row), self.place(row, self.mask_column)
+        if isinstance(value, list):
+            return _from_lists(value, place)
+        return _from_picture(_bytes(value, place), place)
+
+    def place(self, row: int, column: str) -> str:
+        """What to call a value in an error."""
+        return f"{self.file}: row {row}: {column}"
+
+    def _column(self, known: Sequence[str], what: str) -> str:
+        columns = self._opened.schema_arrow.names
+        for name in known:
+            if name in columns:
+                return name
+        found = ", ".join(columns)[:120]
+        raise InputError(f"{self.file}: expected a column with {what} ({', '.join(known[:5])}), found {found}")
+
+    def _value(self, column: str, row: int) -> Any:
+        for group, rows in enumerate(self.groups):
+            if row < rows:
+                return _group(self, group, column)[row].as_py()
+            row -= rows
+        raise InputError(f"{self.place(row, column)}: there is no such row")
+
+    def load(self, group: int, column: str) -> Any:
+        """One column of one row group."""
+        try:
+            return self._opened.read_row_group(group, columns=[column]).column(column)
+        except (OSError, ValueError) as error:
+            reason = " ".join(str(error).split())[:120]
+            raise InputError(f"cannot read {column} of {self.file} ({reason}): is the file damaged?") from error
+
+
+@lru_cache(maxsize=2)  # pictures and masks of the group at hand
+def _group(table: _Table, group: int, column: str) -> Any:
+    return table.load(group, column)
+
+
+def _paint(table: _Table, row: int, labels: LabelMap, _: Shape) -> UInt8:
+    raw = table.mask(row)
+    chosen = by_color(labels) if raw.ndim == 3 else labels
+    return chosen.encode(raw, table.place(row, table.mask_column))
+
+
+def _bytes(value: Any, place: str) -> bytes:
+    """The bytes of a picture: plain, or with their name as the datasets library stores them."""
+    found = value.get("bytes") if isinstance(value, dict) else value
+    if not isinstance(found, bytes):
+        hint = (
+            "; it names a file only, save the data set with embedded pictures" if isinstance(value, dict) else ""
+        )
+        raise InputError(f"{place}: expected the bytes of a picture, got {type(found).__name__}{hint}")
+    return found
+
+
+def _from_lists(value: list[Any], place: str) -> NDArray[Any]:
+    try:
+        mask = np.array(value)
+    except ValueError as error:
+        raise InputError(f"{place}: expected rows of one length") from error
+    if mask.ndim != 2 or mask.dtype.kind not in "ui" or mask.min(initial=0) < 0 or mask.max(initial=0) > 65535:
+        raise InputError(f"{place}: expected rows of numbers 0..65535, got {mask.dtype} of shape {mask.shape}")
+    return mask
+
+
+def _from_picture(data: bytes, place: str) -> NDArray[Any]:
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            if image.mode in ("RGB", "RGBA"):
+                return np.asarray(image.convert("RGB"))
+            if image.mode in ("L", "P", "1", "I", "I;16"):
+                return np.asarray(image).astype(np.uint16)
+            raise InputError(f"{place}: expected a mask of numbers or colours, got a picture of mode {image.mode}")
+    except InputError:
+        raise
+    except Exception as error:  # decoders raise OSError, ValueError, SyntaxError ...
+        raise InputError(f"{place}: expected the bytes of a mask picture: is it damaged?") from error
+
+
+def _labels(folder: Path) -> LabelMap | None:
+    """labels.yaml and the like, or id2label.json as in the Hub's repositories."""
+    file = folder / "id2label.json"
+    if not file.is_file():
+        return find_labels(folder)
+    document = read_json(file)
+    try:
+        numbers = {int(key): document[key].text() for key in document.value}
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{file}: expected numbers and class names, such as {json.dumps({'0': 'road'})}"
+        ) from error
+    if sorted(numbers) != list(range(len(numbers))):
+        raise InputError(f"{file}: expected the numbers 0 to {len(numbers) - 1}, got {sorted(numbers)[:8]}")
+    return LabelMap.from_names([numbers[index] for index in range(len(numbers))])
+
+
+def _files(src: Path) -> list[Path]:
+    if src.is_file():
+        return [src] if src.suffix.lower() == ".parquet" else []
+    return sorted(file for place in ("*.parquet", "*/*.parquet", "*/*/*.parquet") for file in src.glob(place))
+
+
+def _parquet() -> Any:
+    try:
+        from pyarrow import parquet
+    except ImportError as error:
+        raise MissingExtraError("pyarrow", "data", "parquet files") from error
+    return parquet

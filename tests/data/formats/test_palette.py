@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from refineseg.data.images import read_mask, write_mask
+from tests.data.formats.helpers import brought_in, fails, labels_map, mask_file, picture, rows
+from tests.shared import shared
+
+MASK = rows("0011....", *["........"] * 4, "xx.....2")
+LABELS = "classes: [background, road, car]\nignore: [255]\n"
+
+
+def made(folder: Path, images: str = "images", masks: str = "masks") -> Path:
+    for index, name in enumerate(("a", "b")):
+        picture(folder / images / f"{name}.jpg", seed=index)
+        write_mask(folder / masks / f"{name}.png", MASK, labels_map("background", "road", "car"))
+    (folder / "labels.yaml").write_text(LABELS)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("images", "masks"), [("images", "masks"), ("JPEGImages", "SegmentationClass"), ("img", "labels")]
+)
+def test_pairs_in_folders(tmp_path: Path, images: str, masks: str) -> None:
+    src = made(tmp_path / "src", images, masks)
+    report, found = brought_in(src, tmp_path / "out")
+    assert report.format == "palette"
+    assert report.class_names == ("background", "road", "car")
+    np.testing.assert_array_equal(found["a"], MASK)
+    assert (tmp_path / "out/images/b.jpg").read_bytes() == (src / images / "b.jpg").read_bytes()
+
+
+def test_the_lists_of_voc_say_what_is_used(tmp_path: Path) -> None:
+    src = made(tmp_path / "src", "JPEGImages", "SegmentationClass")
+    picture(src / "JPEGImages/without.jpg")
+    (src / "ImageSets/Segmentation").mkdir(parents=True)
+    (src / "ImageSets/Segmentation/train.txt").write_text("b\n")
+    (src / "ImageSets/Segmentation/val.txt").write_text("a\n")
+    report, _ = brought_in(src, tmp_path / "out")
+    assert report.splits == {"train": 1, "val": 1}
+    assert (tmp_path / "out/val.txt").read_text() == "a\n"
+    (src / "ImageSets/Segmentation/val.txt").write_text("z\n")
+    fails(src, tmp_path / "no", "palette", "val.txt lists z")
+
+
+def test_splits_as_folders_and_endings_of_masks(tmp_path: Path) -> None:
+    for split in ("training", "validation"):
+        picture(tmp_path / f"src/images/{split}/1.jpg")
+        mask_file(tmp_path / f"src/annotations/{split}/1_mask.png", MASK)
+    (tmp_path / "src/labels.yaml").write_text(LABELS)
+    report, found = brought_in(tmp_path / "src", tmp_path / "out")
+    assert report.splits == {"train": 1, "val": 1}
+    assert len(found) == 2
+
+
+def test_raw_values_are_merged_as_the_labels_say(tmp_path: Path) -> None:
+    src = made(tmp_path / "src")
+    (src / "labels.yaml").write_text(
+        "classes: [{name: ground, raw: [0, 1]}, {name: car, raw: [2]}]\nignore: [255]\n"
+    )
+    _, found = brought_in(src, tmp_path / "out")
+    np.testing.assert_array_equal(found["a"], np.array([0, 0, 1] + [255] * 253)[MASK])
+
+
+def test_palette_masks_are_read_by_colour_where_the_labels_are_colours(tmp_path: Path) -> None:
+    src = made(tmp_path / "src")
+    (src / "labels.yaml").unlink()
+    lines = "# label:color_rgb:parts:actions\ncar:0,128,0::\nvoid:0,0,0::\nroad:128,0,0::\n"
+    (src / "labelmap.txt").write_text(lines)
+    report, found = brought_in(src, tmp_path / "out")
+    assert report.class_names == ("car", "road")
+    np.testing.assert_array_equal(found["a"], np.array([255, 1, 0] + [255] * 253)[MASK])
+    Image.fromarray(MASK).save(src / "masks/a.png")
+    fails(src, tmp_path / "no", "palette", "a.png", "got numbers")
+
+
+def test_bad_folders_are_named(tmp_path: Path) -> None:
+    src = made(tmp_path / "src")
+    (src / "masks/b.png").unlink()
+    fails(src, tmp_path / "out", "palette", "b.jpg", "expected a mask")
+    mask_file(src / "masks/b.png", np.full((6, 8), 7))
+    fails(src, tmp_path / "out", "palette", "b.png", "7 (48 pixels)")
+    mask_file(src / "masks/b.png", np.zeros((8, 6)))
+    fails(src, tmp_path / "out", "palette", "b.jpg", "8x6", "6x8")
+    (src / "masks/b.png").write_bytes((src / "masks/a.png").read_bytes()[:60])
+    fails(src, tmp_path / "out", "palette", "b.png", "damaged")
+    (src / "images/a.jpg").write_bytes(b"no picture")
+    fails(src, tmp_path / "out", "palette", "a.jpg", "damaged")
+    (src / "labels.yaml").unlink()
+    mask_file(src / "masks/b.png", MASK)
+    fails(src, tmp_path / "out", "palette", "hold 0, 1, 2, 255", "labels.yaml", "--labels")
+    (src / "labels.yaml").write_text("classes: 3\n")
+    fails(src, tmp_path / "out", "palette", "labels.yaml", "classes")
+    fails(tmp_path / "nothing", tmp_path / "out", "palette", "nothing")
+
+
+def test_the_real_voc_layout(tmp_path: Path) -> None:
+    src = shared("data", "samples", "voc2012", "VOCdevkit", "VOC2012")
+    labels = labels_map(*(f"class {number}" for number in range(21)))
+    report, found = brought_in(src, tmp_path / "out", labels=labels)
+    assert report.format == "palette"
+    assert report.splits == {"val": 20}
+    for stem, mask in found.items():
+        np.testing.assert_array_equal(mask, read_mask(src / f"SegmentationClass/{stem}.png"))
+        image = (tmp_path / f"out/images/{stem}.jpg").read_bytes()
+        assert image == (src / f"JPEGImages/{stem}.jpg").read_bytes()

@@ -1,0 +1,156 @@
+"""docs/data.md: its commands, run in order on a small data set."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+import yaml
+from PIL import Image
+
+from refineseg.cli import main as command_line
+from refineseg.cli.data_formats import export, import_
+from refineseg.data import open_data, read_mask
+from refineseg.data.images import write_mask
+from refineseg.data.source import folder_of_pictures
+from refineseg.labels import LabelMap, UInt8
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "data.md"
+SHORTER = {"--epochs": ("--steps", "2")}  # what the page asks hours for
+SMALL = ("--set", "workers=0", "--set", "model.width=16", "--set", "model.coarse_width=16", "--device", "cpu")
+PICTURES = 4
+
+
+def commands(text: str) -> list[list[str]]:
+    """The lines that begin with ``$ refineseg`` in the page's console blocks."""
+    blocks = re.findall(r"```console\n(.*?)```", text, flags=re.S)
+    lines = [line for block in blocks for line in block.splitlines()]
+    assert all(line.startswith("$ refineseg ") for line in lines)
+    return [shlex.split(line.removeprefix("$ refineseg ")) for line in lines]
+
+
+def truth(index: int) -> UInt8:
+    """Labels of a picture: a car (2) on the road (1) before the background (0)."""
+    mask = np.zeros((96, 128), np.uint8)
+    mask[48:] = 1
+    mask[40:64, 16 + 8 * index : 48 + 8 * index] = 2
+    return mask
+
+
+def make_data(folder: Path) -> None:
+    """The files that the page speaks of: the same pictures in every form of annotation."""
+    colors = np.array([(0, 0, 0), (128, 64, 128), (0, 0, 142)], np.uint8)
+    draw = np.random.default_rng(0)
+    coco: dict[str, list[dict[str, object]]] = {
+        "images": [],
+        "annotations": [],
+        "categories": [{"id": 1, "name": "road"}, {"id": 2, "name": "car"}],
+    }
+    for place in ("photos", "coco", "labelme", "rgb/images", "rgb/masks", "numbers/images", "numbers/masks"):
+        (folder / place).mkdir(parents=True)
+    for index in range(PICTURES):
+        name, mask = f"p{index}", truth(index)
+        noise = draw.integers(0, 40, (96, 128, 3))
+        pixels = np.clip(colors[mask].astype(int) + noise, 0, 255).astype(np.uint8)
+        for place in ("photos", "labelme", "rgb/images", "numbers/images"):
+            Image.fromarray(pixels).save(folder / place / f"{name}.png")
+        Image.fromarray(colors[mask]).save(folder / f"rgb/masks/{name}.png")
+        write_mask(folder / f"numbers/masks/{name}.png", mask, LabelMap.from_names(["a", "b", "c"]))
+        left = 16 + 8 * index
+        boxes = {"road": (0, 48, 128, 96), "car": (left, 40, left + 32, 64)}
+        coco["images"].append({"id": index, "file_name": f"{name}.png", "width": 128, "height": 96})
+        for number, (x1, y1, x2, y2) in enumerate(boxes.values(), 1):
+            outline = [x1, y1, x2, y1, x2, y2, x1, y2]
+            annotation = {"id": 2 * index + number, "image_id": index, "category_id": number, "iscrowd": 0}
+            coco["annotations"].append({**annotation, "segmentation": [outline]})
+        shapes = [
+            {"label": label, "shape_type": "rectangle", "points": [[x1, y1], [x2, y2]]}
+            for label, (x1, y1, x2, y2) in boxes.items()
+        ]
+        values: dict[str, object] = {
+            "version": "5.5.0",
+            "flags": {},
+            "shapes": shapes,
+            "imagePath": f"{name}.png",
+            "imageData": None,
+        }
+        (folder / f"labelme/{name}.json").write_text(json.dumps(values))
+    (folder / "coco/annotations.json").write_text(json.dumps(coco))
+    text = PAGE.read_text(encoding="utf-8")
+    (folder / "numbers/labels.yaml").write_text(text.split("```yaml\n")[1].split("```")[0])
+    (folder / "rgb/class_dict.csv").write_text("name,r,g,b\n" + text.split("name,r,g,b\n")[1].split("```")[0])
+
+
+def wired(verb: str) -> bool:
+    """Whether the command line has the verb."""
+    named = [command.name for command in command_line.app.registered_commands]
+    return verb in [*named, *(group.name for group in command_line.app.registered_groups)]
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command; ``data`` by its own functions where the command line does not have it yet."""
+    if arguments[0] == "data" and not wired("data"):
+        local = typer.Typer()
+        local.command("import")(import_)
+        local.command("export")(export)
+        result = local(arguments[1:], standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    return command_line.main(arguments)
+
+
+def test_the_page_has_every_step() -> None:
+    found = [tuple(words[:2]) if words[0] == "data" else (words[0],) for words in commands(PAGE.read_text())]
+    assert set(found) == {("data", "import"), ("data", "export"), ("check",), ("train",), ("predict",)}
+    assert len(found) == 12
+
+
+def test_every_format_is_on_the_page() -> None:
+    from refineseg.data.formats import FORMATS
+
+    text = PAGE.read_text(encoding="utf-8")
+    assert [name for name in FORMATS if f"| `{name}` |" not in text] == []
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_data(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    left_out = set()
+    for words in commands(PAGE.read_text(encoding="utf-8")):
+        if words[0] != "data" and not wired(words[0]):
+            left_out.add(words[0])
+            continue
+        if words[0] == "train":
+            for long, short in SHORTER.items():
+                if long in words:
+                    place = words.index(long)
+                    words[place : place + 2] = [*short, "--batch-size", "2", "--crop", "64"]
+            words += SMALL
+        assert run(words) == 0, words
+    for index in range(PICTURES):
+        mask = truth(index)
+        np.testing.assert_array_equal(read_mask(tmp_path / f"mydata/masks/p{index}.png"), mask)
+        by_letter = np.array([0, 2, 1])[mask]  # background, car, road
+        np.testing.assert_array_equal(read_mask(tmp_path / f"mydata-labelme/masks/p{index}.png"), by_letter)
+        np.testing.assert_array_equal(
+            read_mask(tmp_path / f"mydata-rgb/masks/p{index}.png"), np.array([255, 0, 1])[mask]
+        )
+        np.testing.assert_array_equal(
+            read_mask(tmp_path / f"mydata-numbers/masks/p{index}.png"), np.array([0, 0, 1])[mask]
+        )
+        np.testing.assert_array_equal(
+            read_mask(tmp_path / f"mydata-corrected/masks/p{index}.png"),
+            read_mask(tmp_path / f"out/masks/p{index}.png"),
+        )
+    assert open_data("folder:mydata").label_map.names == ["background", "road", "car"]
+    assert yaml.safe_load((tmp_path / "prelabels/labels.yaml").read_text())["classes"][2]["name"] == "car"
+    assert len(folder_of_pictures(tmp_path / "out/masks")) == PICTURES
+    assert (tmp_path / "prelabels-cvat/annotations.xml").is_file()
+    assert (tmp_path / "prelabels-coco/annotations.json").is_file()
+    if left_out:
+        pytest.skip(f"all else on the page ran and was right; the command line has no {', '.join(left_out)} yet")
