@@ -99,7 +99,7 @@ def diagnose(label_map: LabelMap, values: set[int], unknown: set[int]) -> tuple[
             "off-by-one",
             ": there is one value more than there are classes",
             (
-                f"if 0 means background or unlabelled, give the classes raw values from 1 and 0 a class or 'ignore'; "
+                f"if 0 means background or unlabelled, number the classes from 1 and give 0 a class or 'ignore'; "
                 f"if {max(unknown)} means void, write 'ignore: [{max(unknown)}]'"
             ),
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from refineseg.data.check.listing import Listing, Pair
+from refineseg.errors import InputError
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
@@ -105,6 +106,19 @@ class CheckReport:
     def notes(self) -> tuple[Finding, ...]:
         """Findings worth knowing."""
         return self.of("note")
+
+    @property
+    def summary(self) -> str:
+        """``2 errors, 1 note``, or ``nothing wrong``."""
+        counts = {severity: len(self.of(severity)) for severity in SEVERITIES}
+        parts = [f"{count} {name}{'s' if count > 1 else ''}" for name, count in counts.items() if count]
+        return ", ".join(parts) or "nothing wrong"
+
+    def raise_errors(self) -> None:
+        """InputError with every error and its fix in one line, where there is one: for a command about to train."""
+        if self.errors:
+            listed = "; ".join(f"{item.message}: {item.fix}" for item in self.errors)
+            raise InputError(f"{self.data}: {listed} (refineseg check shows more)")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
