@@ -50,7 +50,7 @@ def check(
     if report.errors:
         errors.print(f"error: {outcome}; training on it would be wrong", markup=False)
         raise typer.Exit(2)
-    console.print(outcome, markup=False)
+    console.print(outcome, markup=False, soft_wrap=True)
 
 
 def show(finding: Finding) -> None:

@@ -6,6 +6,7 @@ import io
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -49,19 +50,32 @@ def mask_at(path: Path) -> Array:
     return np.asarray(Image.open(path)).copy()
 
 
+@cache
+def _files(seed: int, height: int, width: int) -> tuple[tuple[bytes, bytes], ...]:
+    """Picture and mask of every scene as PNG files."""
+    rng = np.random.default_rng(seed)
+    scenes = [scene(rng, height, width) for _ in range(TRAIN + VAL)]
+    return tuple((_png(picture), _png(labels)) for picture, labels in scenes)
+
+
+def _png(array: Array) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 class Corpus:
     """A clean set of TRAIN + VAL pairs under ``root``, and handles to spoil it."""
 
     def __init__(self, root: Path, seed: int, height: int = HEIGHT, width: int = WIDTH) -> None:
-        self.root, self.rng = root, np.random.default_rng(seed)
+        self.root, self.rng = root, np.random.default_rng([seed, 1])
         self.images, self.masks = root / "images", root / "masks"
         self.images.mkdir(parents=True)
         self.masks.mkdir()
         self.stems = [f"view{index:03}" for index in range(TRAIN + VAL)]
-        for stem in self.stems:
-            picture, labels = scene(self.rng, height, width)
-            Image.fromarray(picture).save(self.image(stem))
-            save_mask(self.mask(stem), labels)
+        for stem, (picture, labels) in zip(self.stems, _files(seed, height, width), strict=True):
+            self.image(stem).write_bytes(picture)
+            self.mask(stem).write_bytes(labels)
         self.describe()
         self.split(self.stems[:TRAIN], self.stems[TRAIN:])
 
@@ -248,8 +262,10 @@ def mask_transposed(corpus: Corpus) -> None:
 
 
 def _as_camera(corpus: Corpus, stem: str, orientation: int) -> None:
-    """Store a picture as the sensor saw it, with the EXIF flag by which it is shown upright, and its mask so too."""
-    undo = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}[orientation]
+    """Store a picture as the sensor saw it, with the EXIF flag by which it is shown upright; its mask too."""
+    undo = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}[
+        orientation
+    ]
     exif = Image.Exif()
     exif[274] = orientation
     picture = Image.open(corpus.image(stem)).transpose(undo)
@@ -296,11 +312,15 @@ def all_masks_moved_a_little(corpus: Corpus) -> None:
     corpus.each_mask(lambda labels: np.roll(labels, 4, 1))
 
 
-@fault("far-larger-than-crop", "warning")
+@fault("far-larger-than-crop", "note")
 def pictures_far_larger_than_the_crop(corpus: Corpus) -> None:
-    for stem in corpus.stems:
+    for stem in corpus.stems[6:-2]:
+        corpus.image(stem).unlink()
+        corpus.mask(stem).unlink()
+    corpus.split(corpus.stems[:6], corpus.stems[-2:])
+    for stem in [*corpus.stems[:6], *corpus.stems[-2:]]:
         for path in (corpus.image(stem), corpus.mask(stem)):
-            Image.open(path).resize((3200, 2400), Image.Resampling.NEAREST).save(path, compress_level=1)
+            Image.open(path).resize((1440, 1080), Image.Resampling.NEAREST).save(path, compress_level=1)
 
 
 # Values ----------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import numpy as np
 
 from refineseg.data.check.edges import NEAR, around, peak_of, working_size
 from refineseg.data.check.facts import PairFacts, Scan, with_image
-from refineseg.data.check.findings import Finding, about
+from refineseg.data.check.findings import Finding, about, counted
 from refineseg.data.check.masks import mask_files
 
 # In units of the surface's own noise. On CamVid, Clothing Co-Parsing and VOC, sound pairs have at most 0.9 and
@@ -31,7 +31,8 @@ def find(scan: Scan) -> Iterator[Finding]:
         yield about(
             "exif-unrotated-mask",
             "error",
-            f"{len(unrotated)} masks fit their picture only as stored: the camera's EXIF rotation applies to the "
+            f"{counted(unrotated, 'mask')} in place only on the picture as stored: the camera's EXIF "
+            f"rotation applies to the "
             "picture, not to the mask",
             "turn these masks as the pictures are shown, or strip the EXIF flag if the mask was drawn unrotated",
             mask_files(unrotated),
@@ -42,7 +43,7 @@ def find(scan: Scan) -> Iterator[Finding]:
             yield about(
                 "turned-mask",
                 "error",
-                f"{len(rest)} masks fit their picture's edges only when turned over ({way})",
+                f"{counted(rest, 'mask')} in place on the picture's edges only when turned over ({way})",
                 "turn picture and mask together; was one of them augmented or stored bottom-up?",
                 mask_files(rest),
             )
@@ -63,7 +64,7 @@ def find(scan: Scan) -> Iterator[Finding]:
         yield about(
             "shifted-mask",
             "warning",
-            f"{len(moved)} masks fit their picture's edges better elsewhere"
+            f"{counted(moved, 'mask')} nearer to the picture's edges elsewhere"
             + (f", the first {_direction(example.offset)}" if example else ""),
             "look at them in the page (--html); a mask of another picture or of another crop does this",
             mask_files(moved),

@@ -7,12 +7,14 @@ from collections import Counter
 from collections.abc import Iterator
 
 from refineseg.data.check.facts import MaskFacts, PairFacts, Scan, class_values, ignored_values, with_mask
-from refineseg.data.check.findings import Finding, about
+from refineseg.data.check.findings import Finding, about, counted
 from refineseg.data.check.listing import Listing
 from refineseg.data.check.masks import mask_files, trouble
 from refineseg.labels import IGNORE, LabelMap
 
 INSTANCES = 1000  # class * 1000 + instance, as Cityscapes and others number instances
+# Findings after which no count of classes means anything.
+MISREAD = frozenset({"off-by-one", "binary-0-255", "stretched-values", "instance-ids"})
 
 
 def find(listing: Listing, scan: Scan) -> Iterator[Finding]:
@@ -24,7 +26,8 @@ def find(listing: Listing, scan: Scan) -> Iterator[Finding]:
         yield about(
             "binary-0-255",
             "error",
-            f"{len(binary)} masks hold only 0 and 255, the usual way to save background and object; here 255 is "
+            f"{counted(binary, 'mask')} of 0 and 255 only, the usual way to save background and object; "
+            f"here 255 is "
             + ("ignored, so that the object would not be learnt" if IGNORE in label_map.ignore else "unknown"),
             f"write 'raw: 255' for {label_map.names[1]} and 'ignore: []' in the label map, or save 0 and 1",
             mask_files(binary),
@@ -44,7 +47,7 @@ def find(listing: Listing, scan: Scan) -> Iterator[Finding]:
         f"{_show(value, label_map)} ({pixels} pixels)" for value, pixels in list(unknown.items())[:5]
     )
     more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
-    message = f"{len(odd)} masks hold values outside the label map: {shown}{more}{explanation}"
+    message = f"{counted(odd, 'mask')} with values outside the label map: {shown}{more}{explanation}"
     yield about(kind, "error", message, fix, mask_files([item for item, _ in odd]))
 
 
@@ -114,10 +117,10 @@ def diagnose(label_map: LabelMap, values: set[int], unknown: set[int]) -> tuple[
 
 def stretched(values: set[int], classes: int) -> bool:
     """Whether values are 0, s, 2s, ... for a step of 2 or more, or ``classes`` even steps from 0 to 255."""
-    if len(values) < 2:
+    if len(values) < 2 or max(values) > 255:
         return False
     step = math.gcd(*values)
-    if step > 1 and max(values) // step < classes and len(values) > 1:
+    if step > 1 and max(values) // step < classes:
         return True
     steps = [index * 255 / max(classes - 1, 1) for index in range(classes)]
     even = {round(value) for value in steps} | {math.floor(value) for value in steps}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sized
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -41,6 +41,12 @@ def about(kind: str, severity: Severity, message: str, fix: str, files: Iterable
     """A finding about some files, counted."""
     names = [str(path) for path in files]
     return Finding(kind, severity, message, fix, tuple(names[:SHOWN]), len(names))
+
+
+def counted(items: Sized, one: str, more: str | None = None) -> str:
+    """``1 mask``, ``2 masks``."""
+    count = len(items)
+    return f"{count:,} {one if count == 1 else more or one + 's'}"
 
 
 @dataclass(frozen=True)
@@ -115,7 +121,7 @@ class CheckReport:
         return ", ".join(parts) or "nothing wrong"
 
     def raise_errors(self) -> None:
-        """InputError with every error and its fix in one line, where there is one: for a command about to train."""
+        """InputError with every error and its fix in one line, if any: for a command about to train."""
         if self.errors:
             listed = "; ".join(f"{item.message}: {item.fix}" for item in self.errors)
             raise InputError(f"{self.data}: {listed} (refineseg check shows more)")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from statistics import median
 
 from refineseg.data.check.facts import ImageFacts, PairFacts, Scan, with_image
-from refineseg.data.check.findings import Finding, about
+from refineseg.data.check.findings import Finding, about, counted
 
 CHANNELS = {
     "1": "black and white",
@@ -31,7 +31,7 @@ def find(scan: Scan) -> Iterator[Finding]:
         yield about(
             "unreadable-image",
             "error",
-            f"{len(unreadable)} pictures cannot be read, such as: {unreadable[0].image_error}",
+            f"{counted(unreadable, 'picture')} that cannot be read: {unreadable[0].image_error}",
             "copy or export them again; a truncated file is what an interrupted copy leaves",
             [item.pair.image for item in unreadable],
         )
@@ -41,7 +41,7 @@ def find(scan: Scan) -> Iterator[Finding]:
         yield about(
             "blank-image",
             "warning",
-            f"{len(blank)} pictures are of one colour all over",
+            f"{counted(blank, 'picture')} of one colour all over",
             "export them again, or take them out",
             blank,
         )
@@ -61,7 +61,8 @@ def _depths(readable: list[tuple[PairFacts, ImageFacts]]) -> Iterator[Finding]:
         yield about(
             "mixed-bit-depths",
             "warning",
-            f"{len(many)} of {len(readable)} pictures have 16 or more bits per channel, the rest 8: they are "
+            f"{counted(many, 'picture')} of {len(readable):,} with 16 or more bits per channel, the rest 8: "
+            f"they are "
             "brought to 8 bits by their high byte, which leaves 10- and 12-bit pictures nearly black",
             "convert them to 8 bits with one scaling for the whole set",
             many,

@@ -9,15 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refineseg.data.check.facts import ImageFacts, PairFacts, Scan, with_image, with_mask
-from refineseg.data.check.findings import Finding, about
+from refineseg.data.check.findings import Finding, about, counted
 from refineseg.data.check.listing import Listing
 from refineseg.data.check.masks import mask_files
 
-COPY_BITS, COPY_GREY = (
-    6,
-    6,
-)  # of 64 hash bits, and of 255 in the worst of 16x16 cells: the same picture saved again
-ALIKE_BITS, ALIKE_GREY = 12, 12.0  # bits, and mean over the cells: frames of one scene
+# One picture saved twice: of 64 hash bits; of 255 grey levels, in the mean over 16x16 cells and in the worst.
+COPY_BITS, COPY_GREY, COPY_WORST = 8, 0.9, 8
+ALIKE_BITS, ALIKE_GREY = 12, 12.0  # bits, and mean: frames of one scene
 CHUNK = 1 << 22  # comparisons at a time
 
 Readable = list[tuple[PairFacts, ImageFacts]]
@@ -49,7 +47,7 @@ def _within(readable: Readable) -> Iterator[Finding]:
         yield about(
             "duplicate-image",
             "warning",
-            f"{len(twice) // 2} pictures are in a split a second time under another name, with the same mask",
+            f"{counted(twice[::2], 'picture')} in a split a second time under another name, with the same mask",
             "remove the copies: they count double",
             twice,
         )
@@ -57,7 +55,8 @@ def _within(readable: Readable) -> Iterator[Finding]:
         yield about(
             "conflicting-masks",
             "warning",
-            f"{len(conflicting) // 2} pictures are in a split a second time with another mask: the two contradict",
+            f"{counted(conflicting[::2], 'picture')} in a split a second time with another mask: the two "
+            f"contradict",
             "keep the right one of each",
             conflicting,
         )
@@ -80,7 +79,7 @@ def _masks(scan: Scan) -> Iterator[Finding]:
         yield about(
             "duplicate-mask",
             "warning",
-            f"{len(shared)} masks are equal, pixel by pixel, though their pictures differ",
+            f"{counted(shared, 'mask')} equal to another, pixel by pixel, though the pictures differ",
             "look at them: a mask copied under a wrong name does this",
             mask_files(shared),
         )
@@ -101,7 +100,8 @@ def _across(train: Readable, held: Readable, *, own: bool) -> Iterator[Finding]:
         yield about(
             "leak-exact",
             "error" if own else "warning",
-            f"{len(exact)} pictures for validation or test are in train too, such as {_shown(exact[0])}: the "
+            f"{counted(exact, 'picture')} for validation or test that train has too, such as "
+            f"{_shown(exact[0])}: the "
             "scores would be too good",
             "remove them from train.txt or from val.txt (in a published benchmark: say so beside the score)",
             [path for pair in exact for path in pair],
@@ -112,7 +112,8 @@ def _across(train: Readable, held: Readable, *, own: bool) -> Iterator[Finding]:
         yield about(
             "leak-near",
             "warning",
-            f"{len(copies)} pictures for validation or test are in train in another size or compression, such as "
+            f"{counted(copies, 'picture')} for validation or test that train has in another size or "
+            f"compression, such as "
             f"{_shown(copies[0])}: the scores would be too good",
             "keep such copies in one split",
             [path for pair in copies for path in pair],
@@ -121,7 +122,8 @@ def _across(train: Readable, held: Readable, *, own: bool) -> Iterator[Finding]:
         yield about(
             "leak-alike",
             "note",
-            f"{len(alike)} pictures for validation or test look much like one in train, such as {_shown(alike[0])}"
+            f"{counted(alike, 'picture')} for validation or test much like one in train, such as "
+            f"{_shown(alike[0])}"
             ": frames of one scene make scores better than on new scenes",
             "split by scene or recording, by lists in train.txt and val.txt",
             [path for pair in alike for path in pair],
@@ -147,7 +149,11 @@ def near(train: Readable, held: Readable) -> tuple[list[tuple[Path, Path]], list
             worst, mean = gap.max(axis=(1, 2)), gap.mean(axis=(1, 2))
             place = int(mean.argmin())
             other = train[int(candidates[place])][0].pair.image
-            if bits[row, candidates[place]] <= COPY_BITS and worst[place] <= COPY_GREY:
+            if (
+                bits[row, candidates[place]] <= COPY_BITS
+                and mean[place] <= COPY_GREY
+                and worst[place] <= COPY_WORST
+            ):
                 copies.append((item.pair.image, other))
             elif mean[place] <= ALIKE_GREY:
                 alike.append((item.pair.image, other))
@@ -159,4 +165,4 @@ def _gap(thumbs: NDArray[np.uint8], thumb: NDArray[np.uint8]) -> NDArray[np.int1
 
 
 def _shown(pair: tuple[Path, Path]) -> str:
-    return f"{pair[0].name} and {pair[1].name}"
+    return " and ".join(dict.fromkeys(path.name for path in pair))

@@ -1,28 +1,23 @@
-"""Rules on single masks: unreadable, of another size, not index masks, smoothed, empty."""
+"""Rules on single masks: unreadable, of another size, not index masks, smoothed, renumbered."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 from refineseg.data.check.facts import (
     MaskFacts,
     PairFacts,
     Scan,
-    class_values,
-    ignored_values,
     with_mask,
 )
-from refineseg.data.check.findings import Finding, about
+from refineseg.data.check.findings import Finding, about, counted
 from refineseg.data.check.listing import Listing
-from refineseg.labels import IGNORE, LabelMap
+from refineseg.labels import LabelMap
 
-SMOOTHED = 0.2  # share of borders over an in-between value; masks as drawn have 0 to 0.03
+SMOOTHED = 0.1  # share of borders over an in-between value; CamVid has 0.02 at most, drawn polygons 0
 PHOTO_COLORS = 600  # different values from which a colour mask may be a photograph
 PHOTO_FLAT = 0.5  # share of the KEPT_VALUES most frequent values below which it is one
-THIN = 0.9  # share of labelled pixels beside ignored ones from which labels are lines
 LOSSY = frozenset({"JPEG", "MPO", "JPEG2000"})
 
 
@@ -34,14 +29,13 @@ def find(listing: Listing, scan: Scan) -> Iterator[Finding]:
         yield about(
             "unreadable-mask",
             "error",
-            f"{len(unreadable)} masks cannot be read, such as: {unreadable[0].mask_error}",
+            f"{counted(unreadable, 'mask')} that cannot be read: {unreadable[0].mask_error}",
             "copy or export them again; a truncated file is what an interrupted copy leaves",
             mask_files(unreadable),
         )
     yield from _sizes(facts)
     yield from _formats(listing.label_map, facts)
     yield from _palettes(facts)
-    yield from _contents(listing.label_map, facts)
 
 
 def mask_files(facts: list[PairFacts]) -> list[Path]:
@@ -71,11 +65,11 @@ def _formats(label_map: LabelMap, facts: tuple[PairFacts, ...]) -> Iterator[Find
         groups.setdefault(trouble(mask, label_map), []).append(item)
     said = {
         "photograph-as-mask": (
-            "look like photographs, not like masks",
+            "that look like photographs",
             "are the folders of pictures and masks swapped? See 'images' and 'masks' in labels.yaml",
         ),
         "jpeg-mask": (
-            "are JPEG files, which changes values near every border",
+            "in JPEG files, which changes values near every border",
             "export them as PNG from the annotation tool; saving the JPEG as PNG does not bring the values back",
         ),
         "rgb-mask": (
@@ -83,11 +77,11 @@ def _formats(label_map: LabelMap, facts: tuple[PairFacts, ...]) -> Iterator[Find
             "give the colours in labels.yaml as 'raw: [[R, G, B]]' per class, or export index masks",
         ),
         "index-mask": (
-            "hold numbers, while the label map is by colour",
+            "of numbers, while the label map is by colour",
             "give numbers as 'raw' in the label map, or export the masks in colour",
         ),
         "antialiased-mask": (
-            "are smoothed (or were lossily compressed once): borders run over values in between, which are other "
+            "that were smoothed (or lossily compressed once): borders run over values in between, which are other "
             "classes' numbers or none",
             "export them without antialiasing, and resize masks by nearest neighbour only",
         ),
@@ -95,18 +89,18 @@ def _formats(label_map: LabelMap, facts: tuple[PairFacts, ...]) -> Iterator[Find
     for kind, (what, fix) in said.items():
         found = groups.get(kind, [])
         if found:
-            yield about(kind, "error", f"{len(found)} masks {what}", fix, mask_files(found))
+            yield about(kind, "error", f"{counted(found, 'mask')} {what}", fix, mask_files(found))
 
 
 def _rgb_message(label_map: LabelMap, found: list[PairFacts]) -> str:
     masks = [mask for _, mask in with_mask(found)]
     if masks and all(mask.grey for mask in masks):
-        return "are saved as RGB although grey: the label map expects one channel of numbers"
+        return "saved as RGB although grey: the label map expects one channel of numbers"
     colors = {int(value) for mask in masks for value in mask.values[:64]}
     ours = {color[0] << 16 | color[1] << 8 | color[2] for color in (item.color for item in label_map.classes)}
     known = f", {len(colors & ours)} of them colours of the label map" if colors & ours else ""
     shown = ", ".join(str((c >> 16, c >> 8 & 255, c & 255)) for c in sorted(colors)[:4])
-    return f"are RGB pictures ({len(colors)} colours such as {shown}{known}), while the label map is by number"
+    return f"in RGB ({len(colors)} colours such as {shown}{known}), while the label map is by number"
 
 
 def _sizes(facts: tuple[PairFacts, ...]) -> Iterator[Finding]:
@@ -123,15 +117,16 @@ def _sizes(facts: tuple[PairFacts, ...]) -> Iterator[Finding]:
         sizes.setdefault(kind, f"{width}x{height}, mask {mask_width}x{mask_height}")
     said = {
         "exif-unrotated-mask": (
-            "fit their picture only as stored: the camera's EXIF rotation applies to the picture, not to the mask",
+            "in place only on the picture as stored: the camera's EXIF rotation applies to the picture, not "
+            "to the mask",
             "rotate these masks as the pictures are shown, or strip the EXIF flag if the mask was drawn unrotated",
         ),
         "transposed-mask": (
-            "have width and height swapped against their picture",
+            "with width and height swapped against the picture",
             "transpose them when exporting: arrays are rows by columns, that is height by width",
         ),
         "size-mismatch": (
-            "have another size than their picture",
+            "of another size than the picture",
             "export them again at the picture's size; resize masks by nearest neighbour only",
         ),
     }
@@ -139,7 +134,7 @@ def _sizes(facts: tuple[PairFacts, ...]) -> Iterator[Finding]:
         found = wrong.get(kind, [])
         if found:
             shown = f" (the first: picture {sizes[kind]})"
-            yield about(kind, "error", f"{len(found)} masks {what}{shown}", fix, mask_files(found))
+            yield about(kind, "error", f"{counted(found, 'mask')} {what}{shown}", fix, mask_files(found))
 
 
 def _palettes(facts: tuple[PairFacts, ...]) -> Iterator[Finding]:
@@ -162,51 +157,9 @@ def _palettes(facts: tuple[PairFacts, ...]) -> Iterator[Finding]:
         yield about(
             "palettes-differ",
             "warning",
-            f"{len(odd)} palette masks number the same colours otherwise than the rest: an image editor may have "
+            f"{counted(odd, 'palette mask')} with the same colours numbered otherwise than in the rest: an "
+            f"image editor may have "
             "renumbered them, and the numbers are what counts",
             "compare the numbers; export these masks again from the annotation tool",
             mask_files(list(odd.values())),
-        )
-
-
-def _contents(label_map: LabelMap, facts: tuple[PairFacts, ...]) -> Iterator[Finding]:
-    """Masks that say little: ignored everywhere, one class everywhere, thin lines of labels."""
-    sound = [(item, mask) for item, mask in with_mask(facts) if not trouble(mask, label_map)]
-    ignored = list(ignored_values(label_map))
-    empty, lines = [], []
-    single: dict[int, list[PairFacts]] = {}
-    for item, mask in sound:
-        present = mask.values[~np.isin(mask.values, ignored)]
-        if not len(present):
-            empty.append(item)
-        elif len(present) == 1:
-            single.setdefault(int(present[0]), []).append(item)
-        if mask.thin > THIN:
-            lines.append(item)
-    if empty:
-        yield about(
-            "empty-mask",
-            "warning",
-            f"{len(empty)} masks hold nothing but ignored pixels: nothing is learnt from them",
-            "annotate them, or take the pictures out; if the value means a class, see 'ignore' in the label map",
-            mask_files(empty),
-        )
-    names = {value: label_map.names[index] for value, index in class_values(label_map).items()}
-    for value, items in single.items():
-        many = len(items) > max(1, len(sound) // 2)
-        yield about(
-            "single-class-mask",
-            "warning" if many else "note",
-            f"{len(items)} of {len(sound)} masks hold only {names.get(value, f'the value {value}')}",
-            "right for pictures that show nothing else; otherwise the annotation is missing: look at some",
-            mask_files(items),
-        )
-    if len(lines) * 2 > len(sound):
-        yield about(
-            "inverted-ignore",
-            "warning",
-            f"in {len(lines)} masks only thin lines are labelled and the rest is ignored: the ignored value may "
-            "be the wrong way round",
-            f"check 'ignore' in the label map (now {list(label_map.ignore)}; {IGNORE} is usual for borders)",
-            mask_files(lines),
         )

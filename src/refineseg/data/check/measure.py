@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from refineseg.data.check.edges import Floats, fit, gradient, working_size
-from refineseg.data.check.facts import KEPT_VALUES, ImageFacts, MaskFacts, PairFacts, ignored_values
+from refineseg.data.check.edges import Border, Floats, fit, gradient, working_size
+from refineseg.data.check.facts import KEPT_VALUES, ImageFacts, MaskFacts, PairFacts, class_values, ignored_values
 from refineseg.data.check.listing import Listing, Pair
 from refineseg.data.images import read_image, read_mask
 from refineseg.errors import InputError
@@ -134,7 +134,7 @@ def look_at_mask(path: Path, listing: Listing) -> tuple[MaskFacts, NDArray[Any]]
         values=kept,
         counts=counts[order],
         distinct=len(values),
-        between=between(steps) if len(values) > 2 else 0.0,
+        between=between(steps, *_known(numbers, values, listing.label_map)) if len(values) > 2 else 0.0,
         thin=thinness(numbers, listing.label_map),
         palette=colors[kept] if colors is not None and kept.max(initial=0) < len(colors) else None,
         digest=_digest(raw),
@@ -163,21 +163,39 @@ def count_values(numbers: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.i
     return values.astype(np.int64), found.astype(np.int64)
 
 
-def between(steps: NDArray[Any]) -> float:
+def between(steps: NDArray[Any], void: Border | None = None, known: Border | None = None) -> float:
     """Share of borders that run over an in-between value: 0 for a mask as drawn, near 1 for a smoothed one.
 
     A border is a place whose two neighbours (left and right, or above and below) differ by more than one.
+
+    Args:
+        steps: HxW values.
+        void: HxW, where ignored; a thin line of a class beside ignored pixels is no smoothing.
+        known: HxW, where a class's value stands.
     """
     wide = steps.astype(np.int32)
     found = total = 0
-    for first, middle, last in (
-        (wide[:, :-2], wide[:, 1:-1], wide[:, 2:]),
-        (wide[:-2], wide[1:-1], wide[2:]),
+    for before, here, after in (
+        (np.s_[:, :-2], np.s_[:, 1:-1], np.s_[:, 2:]),
+        (np.s_[:-2], np.s_[1:-1], np.s_[2:]),
     ):
-        low, high = np.minimum(first, last), np.maximum(first, last)
+        low, high = np.minimum(wide[before], wide[after]), np.maximum(wide[before], wide[after])
+        inside = (wide[here] > low) & (wide[here] < high)
+        if void is not None and known is not None:
+            inside &= ~(known[here] & (void[before] | void[after]))
         total += int((high - low > 1).sum())
-        found += int(((middle > low) & (middle < high)).sum())
+        found += int(inside.sum())
     return found / total if total else 0.0
+
+
+def _known(
+    numbers: NDArray[Any], values: NDArray[np.int64], label_map: LabelMap
+) -> tuple[Border | None, Border | None]:
+    """Where a mask is ignored, and where it holds a class; nothing to exempt where nothing is ignored."""
+    ignored = ignored_values(label_map) & set(values.tolist())
+    if not ignored:
+        return None, None
+    return np.isin(numbers, list(ignored)), np.isin(numbers, list(class_values(label_map)))
 
 
 def thinness(numbers: NDArray[Any], label_map: LabelMap) -> float:

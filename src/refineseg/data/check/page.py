@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
@@ -89,12 +90,17 @@ def _card(item: Finding, listing: Listing | None) -> str:
     if item.files:
         names = "".join(f"<li>{escape(_short(name, listing))}</li>" for name in item.files)
         more = f"<li>and {item.count - len(item.files)} more</li>" if item.count > len(item.files) else ""
-        files = f"<details><summary>{item.count} files</summary><ul>{names}{more}</ul></details>"
+        title = f"{item.count:,} file{'s' if item.count != 1 else ''}"
+        files = f"<details><summary>{title}</summary><ul>{names}{more}</ul></details>"
     return (
         f'<article class="finding {item.severity}"><h3><span class="mark">{MARK[item.severity]}</span> '
-        f"<code>{escape(item.kind)}</code></h3><p>{escape(item.message)}.</p>"
-        f'<p class="fix"><b>What to do:</b> {escape(item.fix)}.</p>{_evidence(item, listing)}{files}</article>'
+        f"<code>{escape(item.kind)}</code></h3><p>{_sentence(item.message)}</p>"
+        f'<p class="fix"><b>What to do:</b> {_sentence(item.fix)}</p>{_evidence(item, listing)}{files}</article>'
     )
+
+
+def _sentence(text: str) -> str:
+    return escape(text[:1].upper() + text[1:] + ("" if text.endswith(("?", ".")) else "."))
 
 
 def _short(name: str, listing: Listing | None) -> str:
@@ -124,17 +130,20 @@ def _balance(report: CheckReport) -> str:
         return ""
     ranked = sorted(report.classes, key=lambda item: -item.total)
     top = ranked[0].total
-    rows = "\n".join(_bar(item, item.total / labelled, item.total / top) for item in ranked)
+    rows = "\n".join(
+        _bar(item, item.total / labelled, item.total / top, "not seen" if report.quick else "absent")
+        for item in ranked
+    )
     return (
         '<section><h2>Class balance <span class="quiet">share of the labelled pixels; masks that show the class'
         f'</span></h2>\n<div class="bars">{rows}</div></section>'
     )
 
 
-def _bar(item: ClassFigures, share: float, length: float) -> str:
+def _bar(item: ClassFigures, share: float, length: float, nothing: str) -> str:
     color = "#{:02x}{:02x}{:02x}".format(*item.color)
     masks = ", ".join(f"{count:,} {escape(split)}" for split, count in item.masks.items())
-    figure = "absent" if not item.total else (f"{share:.1%}" if share >= 0.001 else f"{share:.3%}")
+    figure = nothing if not item.total else (f"{share:.1%}" if share >= 0.001 else f"{share:.3%}")
     return (
         f'<div class="row{"" if item.total else " absent"}"><span class="name">'
         f'<i style="background:{color}"></i>{escape(item.name)}</span>'
@@ -144,24 +153,37 @@ def _bar(item: ClassFigures, share: float, length: float) -> str:
 
 
 def _sizes(report: CheckReport) -> str:
+    """A bar per size where there are few, else a histogram of the longer side."""
     if not report.sizes:
         return ""
-    top = report.sizes[0][2]
+    if len(report.sizes) <= SIZES:
+        bars = [(f"{width} &times; {height}", count) for width, height, count in report.sizes]
+        title = "width &times; height in pixels, number of pictures"
+    else:
+        bars = [(f"{low} to {high - 1}", count) for low, high, count in histogram(report.sizes)]
+        title = f"longer side in pixels, number of pictures; {len(report.sizes):,} different sizes"
+    top = max(count for _, count in bars)
     rows = "".join(
-        f'<div class="row"><span class="name">{width} &times; {height}</span><span class="track">'
+        f'<div class="row"><span class="name">{name}</span><span class="track">'
         f'<b style="width:{100 * count / top:.2f}%"></b></span><span class="figure">{count:,}</span></div>'
-        for width, height, count in report.sizes[:SIZES]
+        for name, count in bars
     )
-    rest = report.sizes[SIZES:]
-    more = (
-        f'<p class="quiet">and {len(rest)} more sizes with {sum(count for _, _, count in rest):,} pictures</p>'
-        if rest
-        else ""
+    heading = f'<h2>Sizes <span class="quiet">{title}</span></h2>'
+    return f'<section>{heading}\n<div class="bars sizes">{rows}</div></section>'
+
+
+def histogram(sizes: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    """(from, below, pictures) of the longer side in about SIZES even steps of 1, 2 or 5 times a power of ten."""
+    longer = [(max(width, height), count) for width, height, count in sizes]
+    low, high = min(side for side, _ in longer), max(side for side, _ in longer)
+    step = next(
+        s for power in range(9) for s in (10**power, 2 * 10**power, 5 * 10**power) if high - low < SIZES * s
     )
-    return (
-        '<section><h2>Sizes <span class="quiet">width &times; height in pixels, number of pictures</span></h2>\n'
-        f'<div class="bars sizes">{rows}</div>{more}</section>'
-    )
+    start = low // step * step
+    bins = [0] * ((high - start) // step + 1)
+    for side, count in longer:
+        bins[(side - start) // step] += count
+    return [(start + index * step, start + (index + 1) * step, count) for index, count in enumerate(bins)]
 
 
 # Samples ---------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from refineseg.data.check.findings import Finding, about
+from refineseg.data.check.findings import Finding, about, counted
 from refineseg.data.check.listing import Listing
 
 
@@ -19,7 +19,7 @@ def find(listing: Listing) -> Iterator[Finding]:
         yield about(
             "unread-file",
             "note",
-            f"{len(listing.strays)} files among the pictures and masks are of a kind that is not read ({kinds})",
+            f"{counted(listing.strays, 'file')} among the pictures and masks of a kind that is not read ({kinds})",
             "convert them to PNG or JPEG if they belong to the data, else leave or remove them",
             listing.strays,
         )
@@ -35,12 +35,12 @@ def _partners(listing: Listing) -> Iterator[Finding]:
         )
         if listing.renamed:
             fix = f"masks seem to be called {listing.renamed}: rename them to STEM, as the pictures are called"
-        yield about("image-without-mask", "error", f"{len(no_mask)} pictures have no mask", fix, no_mask)
+        yield about("image-without-mask", "error", f"{counted(no_mask, 'picture')} without a mask", fix, no_mask)
     if no_image:
         yield about(
             "mask-without-image",
             "warning",
-            f"{len(no_image)} masks have no picture of their name: their labels are not used",
+            f"{counted(no_image, 'mask')} without a picture of that name: these labels are not used",
             "add the pictures, or remove the masks if they are left over",
             no_image,
         )
@@ -51,7 +51,8 @@ def _clashes(listing: Listing) -> Iterator[Finding]:
         yield about(
             "same-name",
             "error",
-            f"{len(listing.same_stem)} names belong to several files that differ only in their suffix: it is left "
+            f"{counted(listing.same_stem, 'name')} with several files that differ only in their suffix: it "
+            f"is left "
             "to chance which of them pairs up",
             "keep one file of each name",
             [path for group in listing.same_stem for path in group],
@@ -67,7 +68,7 @@ def _clashes(listing: Listing) -> Iterator[Finding]:
             yield about(
                 "letter-case",
                 "error" if severity == "error" else "warning",
-                f"{len(groups)} names differ only in upper and lower case: {consequence}",
+                f"{counted(groups, 'name')} spelled in more than one way, in upper and lower case: {consequence}",
                 "rename them so that picture and mask are spelled alike and every name is unique",
                 [path for group in groups for path in group],
             )
@@ -80,7 +81,7 @@ def _lists(listing: Listing) -> Iterator[Finding]:
         yield about(
             "listed-but-missing",
             "error",
-            f"{len(names)} pictures that {files} names are not there",
+            f"{counted(names, 'picture')} in {files} that cannot be found",
             "add the pictures or take the lines out of the list",
             names,
         )
@@ -88,7 +89,8 @@ def _lists(listing: Listing) -> Iterator[Finding]:
         yield about(
             "listed-twice",
             "warning",
-            f"{len(listing.repeated)} pictures are named more than once in their split's list: they count more",
+            f"{counted(listing.repeated, 'picture')} more than once in the split's list, which makes them "
+            f"count more",
             "remove the repeated lines",
             listing.repeated,
         )
@@ -96,7 +98,7 @@ def _lists(listing: Listing) -> Iterator[Finding]:
         yield about(
             "unlisted",
             "note",
-            f"{len(listing.unlisted)} pictures are in no split's list and are not used",
+            f"{counted(listing.unlisted, 'picture')} in no split's list, which leaves them unused",
             "add their names to a list if they should be",
             listing.unlisted,
         )

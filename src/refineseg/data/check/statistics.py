@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from refineseg.data.check.facts import Scan, class_values, ignored_values, with_image, with_mask
-from refineseg.data.check.findings import ClassFigures, Finding
+from refineseg.data.check.findings import ClassFigures, Finding, counted
 from refineseg.data.check.listing import Listing
 from refineseg.data.check.masks import trouble
 
@@ -102,7 +102,8 @@ def _absent(figures: tuple[ClassFigures, ...]) -> Iterator[Finding]:
         yield Finding(
             "absent-class",
             "warning",
-            f"{len(nowhere)} of {len(figures)} classes have no pixel in any mask: {_names(nowhere)}",
+            f"{counted(nowhere, 'class', 'classes')} of {len(figures)} without a pixel in any mask: "
+            f"{_names(nowhere)}",
             "take them out of the label map, or add pictures that show them; if masks do show them, the label "
             "map's values are wrong",
             count=len(nowhere),
@@ -114,7 +115,8 @@ def _absent(figures: tuple[ClassFigures, ...]) -> Iterator[Finding]:
         yield Finding(
             "class-not-in-train",
             "warning",
-            f"{len(unseen)} classes are in other splits but not in train, so that they cannot be learnt and count "
+            f"{counted(unseen, 'class', 'classes')} in other splits but not in train, which cannot be "
+            f"learnt and will count "
             f"as wrong: {_names(unseen)}",
             "move pictures that show them into train (see 'splits' in labels.yaml)",
             count=len(unseen),
@@ -133,7 +135,7 @@ def _rare(figures: tuple[ClassFigures, ...]) -> Iterator[Finding]:
         yield Finding(
             "rare-class",
             "note",
-            f"{len(rare)} classes are rare in train: {_names(rare)}",
+            f"{counted(rare, 'class', 'classes')} rarely seen in train: {_names(rare)}",
             "train with --set class_weights=0.5 or --set balanced_sampling=true, merge classes in the label map "
             "(several 'raw' values in one class), or label more",
             count=len(rare),
