@@ -16,6 +16,7 @@ from refineseg.data.check.masks import mask_files
 # One picture saved twice: of 64 hash bits; of 255 grey levels, in the mean over 16x16 cells and in the worst.
 COPY_BITS, COPY_GREY, COPY_WORST = 8, 0.9, 8
 ALIKE_BITS, ALIKE_GREY = 12, 12.0  # bits, and mean: frames of one scene
+STILL_GREY = 4.0  # mean: frames of a standing camera, whose masks may well be equal
 CHUNK = 1 << 22  # comparisons at a time
 
 Readable = list[tuple[PairFacts, ImageFacts]]
@@ -89,7 +90,7 @@ def _frames_of_one(members: list[tuple[PairFacts, bytes]]) -> bool:
     """Whether the pictures are nearly the same, as a picture saved twice or a standing camera gives."""
     images = [image for _, image in with_image([item for item, _ in members])]
     thumbs = np.stack([image.thumb for image in images]).astype(np.int16)
-    return bool(np.abs(thumbs - thumbs[0]).mean(axis=(1, 2)).max() < ALIKE_GREY)
+    return bool(np.abs(thumbs - thumbs[0]).mean(axis=(1, 2)).max() < STILL_GREY)
 
 
 def _across(train: Readable, held: Readable, *, own: bool) -> Iterator[Finding]:

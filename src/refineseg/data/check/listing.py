@@ -7,35 +7,22 @@ description and the same splitting rules.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
+from refineseg.data.check.names import beside, by_stem, pictures_in
 from refineseg.data.folder import Description, held_out, read_description, split_lists
-from refineseg.data.images import SUFFIXES, read_image, read_mask
+from refineseg.data.images import read_image, read_mask
 from refineseg.data.registry import open_data
-from refineseg.data.source import SPLITS, SegmentationData, folder_of_pictures, read_list
+from refineseg.data.source import SPLITS, SegmentationData, read_list
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap, UInt8
 
 FLAT = frozenset({"camvid"})  # benchmarks whose folders hold their pairs and nothing else
-AFFIXES = (
-    "mask",
-    "masks",
-    "label",
-    "labels",
-    "gt",
-    "seg",
-    "segmentation",
-    "annotation",
-    "groundtruth",
-    "L",
-    "image",
-)
 
 
 @dataclass(frozen=True)
@@ -170,7 +157,7 @@ def _as_opened(text: str, data: SegmentationData, folders: list[tuple[Path, Path
         repeated=tuple(repeated),
         read_picture=data.read_picture,
         read_raw=data.read_raw,
-        **_beside(folders, {pair.image for pair in pairs}),
+        **beside(folders, {pair.image for pair in pairs}),
     )
 
 
@@ -181,9 +168,9 @@ def _lenient(text: str, description: Description, refusal: str) -> Listing:
     found: dict[str, list[Pair]] = {}
     for images, masks in folders:
         split = images.name if nested else ""
-        labels = _by_stem(masks)  # of several masks of one stem training takes the last by name
+        labels = by_stem(masks)  # of several masks of one stem training takes the last by name
         found[split] = [
-            Pair(split, image.stem, image, labels.get(image.stem, [None])[-1]) for image in _pictures(images)
+            Pair(split, image.stem, image, labels.get(image.stem, [None])[-1]) for image in pictures_in(images)
         ]
     missing: list[tuple[Path, str]] = []
     repeated: list[Path] = []
@@ -201,7 +188,7 @@ def _lenient(text: str, description: Description, refusal: str) -> Listing:
         missing=tuple(missing),
         repeated=tuple(repeated),
         refusal=refusal,
-        **_beside(folders, {pair.image for pair in pairs}),
+        **beside(folders, {pair.image for pair in pairs}),
     )
 
 
@@ -236,74 +223,3 @@ def _grouped(named: Iterable[tuple[str, Pair]]) -> dict[str, list[Pair]]:
     for split, pair in named:
         found.setdefault(split, []).append(Pair(split, pair.stem, pair.image, pair.mask))
     return found
-
-
-def _beside(folders: list[tuple[Path, Path]], used: set[Path]) -> Mapping[str, Any]:
-    """What else lies in the folders: files without a partner, clashing names, strays."""
-    no_image, unlisted, same_stem, case, strays, lonely, extra = [], [], [], [], [], [], []
-    for images, masks in folders:
-        pictures, labels = _by_stem(images), _by_stem(masks)
-        no_image += [path for stem, paths in labels.items() if stem not in pictures for path in paths]
-        lonely += [stem for stem in pictures if stem not in labels]
-        extra += [stem for stem in labels if stem not in pictures]
-        unlisted += [path for paths in pictures.values() for path in paths if path not in used]
-        for group in (pictures, labels):
-            same_stem += [tuple(paths) for paths in group.values() if len(paths) > 1]
-        strays += _strays(images) + _strays(masks)
-        case += _case_clashes(pictures, labels)
-    return {
-        "no_image": tuple(no_image),
-        "unlisted": tuple(path for path in unlisted if all(path not in group for group in same_stem)),
-        "same_stem": tuple(same_stem),
-        "case": tuple(case),
-        "strays": tuple(strays),
-        "renamed": _renaming(lonely, extra),
-    }
-
-
-def _case_clashes(pictures: Mapping[str, list[Path]], labels: Mapping[str, list[Path]]) -> list[tuple[Path, ...]]:
-    """Files of one folder, or a picture and its mask, whose stems differ only in letter case."""
-    folded: defaultdict[str, set[str]] = defaultdict(set)
-    for stem in [*pictures, *labels]:
-        folded[stem.casefold()].add(stem)
-    clashes = [sorted(stems) for stems in folded.values() if len(stems) > 1]
-    return [
-        tuple(path for stem in stems for path in [*pictures.get(stem, []), *labels.get(stem, [])])
-        for stems in clashes
-    ]
-
-
-def _renaming(lonely: list[str], extra: list[str]) -> str:
-    """The affix that turns the stems of most lonely pictures into those of lonely masks, such as STEM_mask."""
-    masks = set(extra)
-    for word in AFFIXES:
-        for style in (
-            f"STEM_{word}",
-            f"STEM-{word}",
-            f"STEM.{word}",
-            f"STEM{word}",
-            f"{word}_STEM",
-            f"{word}-STEM",
-        ):
-            hits = sum(style.replace("STEM", stem) in masks for stem in lonely)
-            if lonely and hits * 2 > len(lonely):
-                return style
-    return ""
-
-
-def _pictures(folder: Path) -> list[Path]:
-    return folder_of_pictures(folder) if folder.is_dir() else []
-
-
-def _by_stem(folder: Path) -> dict[str, list[Path]]:
-    found: dict[str, list[Path]] = {}
-    for path in _pictures(folder):
-        found.setdefault(path.stem, []).append(path)
-    return found
-
-
-def _strays(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    files = (path for path in folder.iterdir() if path.is_file() and path.name[0] != ".")
-    return sorted(path for path in files if path.suffix.lower() not in SUFFIXES)
