@@ -23,11 +23,12 @@ class Description:
 
     Attributes:
         name: of the data set.
-        root: folder that the other paths are under.
+        root: folder that the pictures and masks are under.
         images: folder of pictures.
         masks: folder of masks.
         label_map: from raw mask values to train ids.
-        lists: split name to a list file under ``root``, as given; None if the file says nothing.
+        lists: split name to a list file, as given; None if the file says nothing.
+        places: where list files are looked for: under the root, else beside the YAML.
         licence: terms of the data.
     """
 
@@ -37,6 +38,7 @@ class Description:
     masks: Path
     label_map: LabelMap
     lists: Any
+    places: tuple[Path, Path]
     licence: str
 
 
@@ -53,16 +55,17 @@ def open_folder(root: Path) -> SegmentationData:
     return open_yaml(description)
 
 
-def open_yaml(path: Path) -> SegmentationData:
-    """A data set described by a YAML file.
+def open_yaml(path: Path, root: Path | None = None) -> SegmentationData:
+    """A data set described by a YAML file, at ``root`` if that is given.
 
     Keys: ``classes`` (names, or name, color, raw), ``ignore`` (mask values that do not count), ``root`` (the
-    YAML's folder if left out), ``images`` and ``masks`` (folder names), ``splits`` (split name to a list file),
-    ``licence``, ``name``. Where there is no list, images/train, images/val and so on are the splits, else
-    train.txt and val.txt with a stem a line, else every tenth picture by a hash of its name is for val.
+    YAML's folder if left out), ``images`` and ``masks`` (folder names), ``splits`` (split name to a list file,
+    under the root or else beside the YAML), ``licence``, ``name``. Where there is no list, images/train,
+    images/val and so on are the splits, else train.txt and val.txt with a stem a line, else every tenth picture
+    by a hash of its name is for val.
     """
-    described = read_description(path)
-    splits = _splits(described.root, described.images, described.masks, described.lists)
+    described = read_description(path, root)
+    splits = _splits(described)
     if not any(splits.values()):
         raise InputError(
             f"expected pictures in {described.images}, found none; put them there, masks of the same name in "
@@ -71,13 +74,13 @@ def open_yaml(path: Path) -> SegmentationData:
     return SegmentationData(described.name, described.root, described.label_map, splits, described.licence)
 
 
-def read_description(path: Path) -> Description:
+def read_description(path: Path, root: Path | None = None) -> Description:
     """The YAML file of a data set; ConfigError, InputError or LabelError for one that cannot be used."""
     values = read_yaml(path)
     unknown = sorted(set(values) - KEYS)
     if unknown:
         raise InputError(f"unknown key {unknown[0]!r} in {path}: known are {', '.join(sorted(KEYS))}")
-    root = (path.parent / str(values.get("root", "."))).resolve()
+    root = (path.parent / str(values.get("root", "."))).resolve() if root is None else root.resolve()
     return Description(
         name=str(values.get("name", "folder")),
         root=root,
@@ -85,17 +88,24 @@ def read_description(path: Path) -> Description:
         masks=root / str(values.get("masks", "masks")),
         label_map=LabelMap.from_dict({key: values[key] for key in ("classes", "ignore") if key in values}),
         lists=values.get("splits"),
+        places=(root, path.parent),
         licence=str(values.get("licence", "unknown")),
     )
 
 
-def split_lists(root: Path, lists: Any) -> dict[str, Path]:
+def nested_splits(described: Description) -> list[str]:
+    """The splits that are folders of their own under images/."""
+    return [split for split in SPLITS if (described.images / split).is_dir()]
+
+
+def split_lists(described: Description) -> dict[str, Path]:
     """List file by split: those that were given, else the train.txt, val.txt and test.txt that are there."""
+    lists = described.lists
     if lists is None:
-        lists = {split: f"{split}.txt" for split in SPLITS if (root / f"{split}.txt").is_file()}
+        lists = {split: f"{split}.txt" for split in SPLITS if (described.root / f"{split}.txt").is_file()}
     if not isinstance(lists, dict):
         raise InputError(f"expected 'splits' to give a list file per split, got {lists!r}")
-    return {str(split): root / str(file) for split, file in lists.items()}
+    return {str(split): _find_list(str(file), described.places) for split, file in lists.items()}
 
 
 def held_out(stems: Sequence[str]) -> set[str]:
@@ -106,14 +116,20 @@ def held_out(stems: Sequence[str]) -> set[str]:
     return chosen
 
 
-def _splits(root: Path, images: Path, masks: Path, lists: Any) -> dict[str, tuple[Sample, ...]]:
+def _splits(described: Description) -> dict[str, tuple[Sample, ...]]:
+    images, masks = described.images, described.masks
     if not images.is_dir():
         raise InputError(f"expected a folder with pictures, found none at {images}")
-    nested = [split for split in SPLITS if (images / split).is_dir()]
+    nested = nested_splits(described)
+    if nested and described.lists:
+        raise InputError(
+            f"expected 'splits' or folders such as {images / nested[0]}, got both: move the pictures up into "
+            f"{images}, or leave 'splits' out"
+        )
     if nested:
         return {split: _pair(folder_of_pictures(images / split), masks / split) for split in nested}
     samples = _pair(folder_of_pictures(images), masks)
-    listed = split_lists(root, lists)
+    listed = split_lists(described)
     if listed:
         known = {sample.stem: sample for sample in samples}
         return {split: _listed(file, known, images) for split, file in listed.items()}
@@ -136,6 +152,11 @@ def _pair(images: list[Path], masks: Path) -> tuple[Sample, ...]:
             f"such as {unpaired[0]}"
         )
     return tuple(Sample(path.stem, path, by_stem[path.stem]) for path in images)
+
+
+def _find_list(file: str, places: tuple[Path, Path]) -> Path:
+    """A list file under the data's root, else beside the YAML."""
+    return next((place / file for place in places if (place / file).is_file()), places[0] / file)
 
 
 def _listed(path: Path, known: dict[str, Sample], images: Path) -> tuple[Sample, ...]:

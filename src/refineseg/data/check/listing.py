@@ -7,6 +7,7 @@ description and the same splitting rules.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,13 +16,14 @@ from typing import Any
 from numpy.typing import NDArray
 
 from refineseg.data.check.names import beside, by_stem, pictures_in
-from refineseg.data.folder import Description, held_out, read_description, split_lists
+from refineseg.data.folder import Description, held_out, nested_splits, read_description, split_lists
 from refineseg.data.images import read_image, read_mask
 from refineseg.data.registry import open_data
-from refineseg.data.source import SPLITS, SegmentationData, read_list
+from refineseg.data.source import SegmentationData, read_list
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap, UInt8
 
+YAML = re.compile(r"(.+\.ya?ml)(?::(.+))?", re.IGNORECASE)  # FILE.yaml, or FILE.yaml:ROOT
 FLAT = frozenset({"camvid"})  # benchmarks whose folders hold their pairs and nothing else
 
 
@@ -113,16 +115,18 @@ def list_data(spec: str | Path) -> Listing:
 def _description(text: str) -> Description | None:
     """Of the user's own data; None for a benchmark."""
     name, _, root = text.partition(":")
-    file = Path(text).expanduser()
-    if name == "folder":
-        file = Path(root).expanduser() / "labels.yaml"
-    elif not text.lower().endswith((".yaml", ".yml")):
+    yaml = YAML.fullmatch(text)
+    if yaml:
+        file, place = Path(yaml[1]).expanduser(), Path(yaml[2]).expanduser() if yaml[2] else None
+    elif name == "folder":
+        file, place = Path(root).expanduser() / "labels.yaml", None
+    else:
         return None
-    return read_description(file) if file.is_file() else None
+    return read_description(file, place) if file.is_file() else None
 
 
 def _folders(description: Description) -> list[tuple[Path, Path]]:
-    nested = [split for split in SPLITS if (description.images / split).is_dir()]
+    nested = nested_splits(description)
     if nested:
         return [(description.images / split, description.masks / split) for split in nested]
     return [(description.images, description.masks)]
@@ -196,7 +200,7 @@ def _split(
     description: Description, pairs: list[Pair]
 ) -> tuple[dict[str, list[Pair]], list[tuple[Path, str]], list[Path]]:
     """Pairs of one folder by split, what the lists name in vain, and what they name twice."""
-    lists = split_lists(description.root, description.lists)
+    lists = split_lists(description)
     if not lists:
         chosen = held_out([pair.stem for pair in pairs])
         named = [(("val" if pair.stem in chosen else "train"), pair) for pair in pairs]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from refineseg.data.images import SUFFIXES
+from refineseg.data.source import folder_of_pictures
 
 # What masks' names often have more than their pictures' (CamVid's original form: _L).
 AFFIXES = ("mask", "masks", "label", "labels", "gt", "seg", "segmentation", "annotation", "groundtruth", "L")
