@@ -12,9 +12,9 @@ from refineseg.data.check.facts import PairFacts, Scan, with_image
 from refineseg.data.check.findings import Finding, about, counted
 from refineseg.data.check.masks import mask_files
 
-# In units of the surface's own noise. Of 458 sound pairs of CamVid, Clothing Co-Parsing and VOC the five whose peak
-# lies elsewhere have at most 0.94 and 1.06 in the first two; about three quarters of the pairs whose mask was moved
-# by 12 to 25 pixels exceed both bounds.
+# In units of the surface's own noise. Of 458 sound pairs of CamVid, Clothing Co-Parsing and VOC the five whose
+# peak lies elsewhere have at most 0.94 and 1.06 in the first two; about three quarters of the pairs whose mask
+# was moved by 12 to 25 pixels exceed both bounds.
 CLEAR = 1.3  # peak over its best rival
 BETTER = 2.0  # peak over where the mask is
 FAR = 4  # offset in working pixels from which a mask counts as moved

@@ -52,7 +52,7 @@ details ul { margin: 6px 0 0; padding-left: 20px; color: var(--quiet); }
 figure { margin: 0; } figure img { display: block; max-width: 100%; border-radius: 6px; }
 .grid img { width: 100%; }
 figcaption { font-size: 13px; margin-top: 4px; overflow-wrap: anywhere; }
-@media (max-width: 640px) { .row { grid-template-columns: 1fr 70px; }
+@media (max-width: 640px) { .row, .sizes .row { grid-template-columns: 1fr 70px; gap: 3px 14px; }
   .row .track { grid-column: 1 / -1; order: 3; }
   .row .quiet { grid-column: 1 / -1; order: 4; } }
 """
