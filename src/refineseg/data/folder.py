@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,31 @@ from refineseg.labels import LabelMap
 
 KEYS = frozenset({"root", "images", "masks", "classes", "ignore", "splits", "licence", "name", "statistics"})
 VAL_SHARE = 10  # percent held out where a data set brings no split of its own
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a YAML file says of a data set, before any picture is looked at.
+
+    Attributes:
+        name: of the data set.
+        root: folder that the pictures and masks are under.
+        images: folder of pictures.
+        masks: folder of masks.
+        label_map: from raw mask values to train ids.
+        lists: split name to a list file, as given; None if the file says nothing.
+        places: where list files are looked for: under the root, else beside the YAML.
+        licence: terms of the data.
+    """
+
+    name: str
+    root: Path
+    images: Path
+    masks: Path
+    label_map: LabelMap
+    lists: Any
+    places: tuple[Path, Path]
+    licence: str
 
 
 def open_folder(root: Path) -> SegmentationData:
@@ -37,48 +64,79 @@ def open_yaml(path: Path, root: Path | None = None) -> SegmentationData:
     imports). Where there is no list, images/train, images/val and so on are the splits, else train.txt and
     val.txt with a stem a line, else every tenth picture by a hash of its name is for val.
     """
+    described = read_description(path, root)
+    splits = _splits(described)
+    if not any(splits.values()):
+        raise InputError(
+            f"expected pictures in {described.images}, found none; put them there, masks of the same name in "
+            f"{described.masks}"
+        )
+    return SegmentationData(described.name, described.root, described.label_map, splits, described.licence)
+
+
+def read_description(path: Path, root: Path | None = None) -> Description:
+    """The YAML file of a data set; ConfigError, InputError or LabelError for one that cannot be used."""
     values = read_yaml(path)
     unknown = sorted(set(values) - KEYS)
     if unknown:
         raise InputError(f"unknown key {unknown[0]!r} in {path}: known are {', '.join(sorted(KEYS))}")
     root = (path.parent / str(values.get("root", "."))).resolve() if root is None else root.resolve()
-    images, masks = root / str(values.get("images", "images")), root / str(values.get("masks", "masks"))
-    label_map = LabelMap.from_dict({key: values[key] for key in ("classes", "ignore") if key in values})
-    name = str(values.get("name", "folder"))
-    splits = _splits((root, path.parent), images, masks, values.get("splits"))
-    if not any(splits.values()):
-        raise InputError(
-            f"expected pictures in {images}, found none; put them there, masks of the same name in {masks}"
-        )
-    return SegmentationData(name, root, label_map, splits, str(values.get("licence", "unknown")))
+    return Description(
+        name=str(values.get("name", "folder")),
+        root=root,
+        images=root / str(values.get("images", "images")),
+        masks=root / str(values.get("masks", "masks")),
+        label_map=LabelMap.from_dict({key: values[key] for key in ("classes", "ignore") if key in values}),
+        lists=values.get("splits"),
+        places=(root, path.parent),
+        licence=str(values.get("licence", "unknown")),
+    )
 
 
-def _splits(places: tuple[Path, Path], images: Path, masks: Path, lists: Any) -> dict[str, tuple[Sample, ...]]:
+def nested_splits(described: Description) -> list[str]:
+    """The splits that are folders of their own under images/."""
+    return [split for split in SPLITS if (described.images / split).is_dir()]
+
+
+def split_lists(described: Description) -> dict[str, Path]:
+    """List file by split: those that were given, else the train.txt, val.txt and test.txt that are there."""
+    lists = described.lists
+    if lists is None:
+        lists = {split: f"{split}.txt" for split in SPLITS if (described.root / f"{split}.txt").is_file()}
+    if not isinstance(lists, dict):
+        raise InputError(f"expected 'splits' to give a list file per split, got {lists!r}")
+    return {str(split): _find_list(str(file), described.places) for split, file in lists.items()}
+
+
+def held_out(stems: Sequence[str]) -> set[str]:
+    """The stems that are for validation where a data set brings no split: every tenth by a hash of its name."""
+    chosen = {stem for stem in stems if _bucket(stem) < VAL_SHARE}
+    if len(stems) > 1 and not chosen:  # too few for the share: hold one out
+        chosen = {stems[-1]}
+    return chosen
+
+
+def _splits(described: Description) -> dict[str, tuple[Sample, ...]]:
+    images, masks = described.images, described.masks
     if not images.is_dir():
         raise InputError(f"expected a folder with pictures, found none at {images}")
-    nested = [split for split in SPLITS if (images / split).is_dir()]
-    if nested and lists:
+    nested = nested_splits(described)
+    if nested and described.lists:
         raise InputError(
-            f"expected 'splits' or folders such as {images / nested[0]}, got both: "
-            f"move the pictures up into {images}, or leave 'splits' out"
+            f"expected 'splits' or folders such as {images / nested[0]}, got both: move the pictures up into "
+            f"{images}, or leave 'splits' out"
         )
     if nested:
         return {split: _pair(folder_of_pictures(images / split), masks / split) for split in nested}
     samples = _pair(folder_of_pictures(images), masks)
-    if lists is None:
-        lists = {split: f"{split}.txt" for split in SPLITS if (places[0] / f"{split}.txt").is_file()}
-    if not isinstance(lists, dict):
-        raise InputError(f"expected 'splits' to give a list file per split, got {lists!r}")
-    if lists:
+    listed = split_lists(described)
+    if listed:
         known = {sample.stem: sample for sample in samples}
-        found = {split: _find_list(str(file), places) for split, file in lists.items()}
-        return {str(split): _listed(file, known, images) for split, file in found.items()}
-    held_out = {sample.stem for sample in samples if _bucket(sample.stem) < VAL_SHARE}
-    if len(samples) > 1 and not held_out:  # too few for the share: hold one out
-        held_out = {samples[-1].stem}
+        return {split: _listed(file, known, images) for split, file in listed.items()}
+    validation = held_out([sample.stem for sample in samples])
     return {
-        "train": tuple(sample for sample in samples if sample.stem not in held_out),
-        "val": tuple(sample for sample in samples if sample.stem in held_out),
+        "train": tuple(sample for sample in samples if sample.stem not in validation),
+        "val": tuple(sample for sample in samples if sample.stem in validation),
     }
 
 

@@ -1,0 +1,67 @@
+"""refineseg check."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from refineseg.cli.common import console, errors, progress_bar
+
+if TYPE_CHECKING:
+    from refineseg.data.check import Finding
+
+COLORS = {"error": "red", "warning": "yellow", "note": "cyan"}
+FILES = 3  # named below a finding; all are in the JSON and the page
+
+
+def check(
+    data: Annotated[str, typer.Argument(help="NAME:ROOT such as folder:DIR, or a YAML file.")],
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the report to a JSON file.")] = None,
+    html_file: Annotated[
+        Path | None, typer.Option("--html", help="Write a page with class balance, sizes and samples.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Open a sample of the pairs only: seconds.")] = False,
+) -> None:
+    """Look a data set over before anything trains on it. Exit code 2 where training would be wrong.
+
+    Example: [bold]refineseg check folder:data/mine --html check.html[/bold]
+    """
+    from refineseg.data.check import check_data
+    from refineseg.data.check.page import write_page
+    from refineseg.files import atomic_write
+
+    with progress_bar("pairs") as bar:
+        task = bar.add_task("looking", total=None, note="")
+        report = check_data(
+            data, quick=quick, progress=lambda done, total: bar.update(task, completed=done, total=total)
+        )
+    if json_file is not None:
+        atomic_write(json_file, json.dumps(report.to_dict(), indent=1) + "\n")
+    if html_file is not None:
+        write_page(report, html_file)
+    for finding in report.findings:
+        show(finding)
+    pictures = ", ".join(f"{count} {split}" for split, count in report.pictures.items()) or "no pictures"
+    sampled = f" ({report.checked} pairs of them opened)" if report.quick and report.checked else ""
+    outcome = f"{data}: {pictures}{sampled}; {report.summary}"
+    if report.errors:
+        errors.print(f"error: {outcome}; training on it would be wrong", markup=False)
+        raise typer.Exit(2)
+    console.print(outcome, markup=False, soft_wrap=True)
+
+
+def show(finding: Finding) -> None:
+    """Print one finding: what, what to do, the first files."""
+    from rich.markup import escape
+
+    color = COLORS[finding.severity]
+    message, kind = escape(finding.message), finding.kind
+    console.print(f"[{color} bold]{finding.severity}[/] {message} [dim]({kind})[/]", soft_wrap=True)
+    console.print(f"  [green]do[/] {escape(finding.fix)}", soft_wrap=True)
+    for name in finding.files[:FILES]:
+        console.print(f"  [dim]{escape(name)}[/]", soft_wrap=True)
+    if finding.count > FILES and finding.files:
+        console.print(f"  [dim]and {finding.count - FILES} more[/]")

@@ -1,0 +1,107 @@
+"""Rules on single pictures: unreadable, blank, of mixed kinds, far larger than the crop."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from statistics import median
+
+from refineseg.data.check.facts import ImageFacts, PairFacts, Scan, with_image
+from refineseg.data.check.findings import Finding, about, counted
+
+CHANNELS = {
+    "1": "black and white",
+    "L": "greyscale",
+    "LA": "greyscale with transparency",
+    "RGB": "colour",
+    "RGBA": "colour with transparency",
+    "P": "palette",
+    "PA": "palette with transparency",
+    "CMYK": "CMYK",
+    "YCbCr": "colour",
+}
+LARGER = 8  # picture area over crop area from which a note is due: a step sees an eighth
+FAR_LARGER = 32  # and from which it is a warning
+
+
+def find(scan: Scan) -> Iterator[Finding]:
+    """Findings on pictures."""
+    unreadable = [item for item in scan.facts if item.image_error]
+    if unreadable:
+        yield about(
+            "unreadable-image",
+            "error",
+            f"{counted(unreadable, 'picture')} that cannot be read: {unreadable[0].image_error}",
+            "copy or export them again; a truncated file is what an interrupted copy leaves",
+            [item.pair.image for item in unreadable],
+        )
+    readable = with_image(scan.facts)
+    blank = [item.pair.image for item, image in readable if image.blank]
+    if blank:
+        yield about(
+            "blank-image",
+            "warning",
+            f"{counted(blank, 'picture')} of one colour all over",
+            "export them again, or take them out",
+            blank,
+        )
+    yield from _depths(readable)
+    yield from _channels(readable)
+    yield from _sizes(readable, scan.crop)
+
+
+def deep(image: ImageFacts) -> bool:
+    """Whether a picture has more than 8 bits per channel."""
+    return image.mode.startswith(("I", "F"))
+
+
+def _depths(readable: list[tuple[PairFacts, ImageFacts]]) -> Iterator[Finding]:
+    many = [item.pair.image for item, image in readable if deep(image)]
+    if many and len(many) < len(readable):
+        yield about(
+            "mixed-bit-depths",
+            "warning",
+            f"{counted(many, 'picture')} of {len(readable):,} with 16 or more bits per channel, the rest 8: "
+            f"they are "
+            "brought to 8 bits by their high byte, which leaves 10- and 12-bit pictures nearly black",
+            "convert them to 8 bits with one scaling for the whole set",
+            many,
+        )
+
+
+def _channels(readable: list[tuple[PairFacts, ImageFacts]]) -> Iterator[Finding]:
+    kinds = Counter(CHANNELS[image.mode] for _, image in readable if image.mode in CHANNELS)
+    if len(kinds) < 2:
+        return
+    usual = kinds.most_common(1)[0][0]
+    odd = [item.pair.image for item, image in readable if CHANNELS.get(image.mode, usual) != usual]
+    shown = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+    unsafe = any("transparency" in kind or kind == "CMYK" for kind in kinds)
+    yield about(
+        "mixed-channels",
+        "warning" if unsafe else "note",
+        f"pictures are of several kinds: {shown}; all are read as RGB"
+        + (", transparent parts as white" if unsafe else ""),
+        "right if predictions will meet the same mixture; else convert them all to RGB",
+        odd,
+    )
+
+
+def _sizes(readable: list[tuple[PairFacts, ImageFacts]], crop: tuple[int, int]) -> Iterator[Finding]:
+    if not readable:
+        return
+    area = crop[0] * crop[1]
+    ratios = [image.size[0] * image.size[1] / area for _, image in readable]
+    typical = median(ratios)
+    if typical >= LARGER:
+        large = [item.pair.image for (item, _), ratio in zip(readable, ratios, strict=True) if ratio >= LARGER]
+        width, height = readable[0][1].size
+        yield about(
+            "far-larger-than-crop",
+            "warning" if typical >= FAR_LARGER else "note",
+            f"pictures are {typical:.0f} times the area of the training crop of {crop[1]}x{crop[0]} (the first is "
+            f"{width}x{height}): each step sees a small part, without its surroundings",
+            f"train with a larger --crop, such as {min(height, 2 * crop[0])}x{min(width, 2 * crop[1])}, or on "
+            "pictures and masks made smaller",
+            large,
+        )

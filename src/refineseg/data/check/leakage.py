@@ -1,0 +1,169 @@
+"""Rules on repetition: the same picture twice, in one split or across splits, exactly or to the eye."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refineseg.data.check.facts import ImageFacts, PairFacts, Scan, with_image, with_mask
+from refineseg.data.check.findings import Finding, about, counted
+from refineseg.data.check.listing import Listing
+from refineseg.data.check.masks import mask_files
+
+# One picture saved twice: of 64 hash bits; of 255 grey levels, in the mean over 16x16 cells and in the worst.
+COPY_BITS, COPY_GREY, COPY_WORST = 8, 0.9, 8
+ALIKE_BITS, ALIKE_GREY = 12, 12.0  # bits, and mean: frames of one scene
+STILL_GREY = 4.0  # mean: frames of a standing camera, whose masks may well be equal
+CHUNK = 1 << 22  # comparisons at a time
+
+Readable = list[tuple[PairFacts, ImageFacts]]
+
+
+def find(listing: Listing, scan: Scan) -> Iterator[Finding]:
+    """Findings on repeated pictures and masks."""
+    readable = [(item, image) for item, image in with_image(scan.facts) if not image.blank]
+    yield from _within(readable)
+    yield from _masks(scan)
+    train = [(item, image) for item, image in readable if item.pair.split == "train"]
+    held = [(item, image) for item, image in readable if item.pair.split != "train"]
+    if train and held:
+        yield from _across(train, held, own=listing.own)
+
+
+def _within(readable: Readable) -> Iterator[Finding]:
+    """The same pixels twice in one split."""
+    seen: dict[tuple[str, bytes], PairFacts] = {}
+    twice: list[Path] = []
+    conflicting: list[Path] = []
+    for item, image in readable:
+        first = seen.setdefault((item.pair.split, image.digest), item)
+        if first is item or first.pair.image == item.pair.image:
+            continue
+        same = first.mask is not None and item.mask is not None and first.mask.digest == item.mask.digest
+        (twice if same else conflicting).extend([first.pair.image, item.pair.image])
+    if twice:
+        yield about(
+            "duplicate-image",
+            "warning",
+            f"{counted(twice[::2], 'picture')} in a split a second time under another name, with the same mask",
+            "remove the copies: they count double",
+            twice,
+        )
+    if conflicting:
+        yield about(
+            "conflicting-masks",
+            "warning",
+            f"{counted(conflicting[::2], 'picture')} in a split a second time with another mask: the two "
+            f"contradict",
+            "keep the right one of each",
+            conflicting,
+        )
+
+
+def _masks(scan: Scan) -> Iterator[Finding]:
+    """The same mask for different pictures; plain masks (one or two values in a rim) may well be alike."""
+    groups: dict[bytes, list[tuple[PairFacts, bytes]]] = {}
+    for item, mask in with_mask(scan.facts):
+        if item.image is not None and len(mask.values) > 1:
+            groups.setdefault(mask.digest, []).append((item, item.image.digest))
+    shared = [
+        item
+        for members in groups.values()
+        if len({digest for _, digest in members}) > 1
+        for item, _ in members
+        if not _frames_of_one(members)
+    ]
+    if shared:
+        yield about(
+            "duplicate-mask",
+            "warning",
+            f"{counted(shared, 'mask')} equal to another, pixel by pixel, though the pictures differ",
+            "look at them: a mask copied under a wrong name does this",
+            mask_files(shared),
+        )
+
+
+def _frames_of_one(members: list[tuple[PairFacts, bytes]]) -> bool:
+    """Whether the pictures are nearly the same, as a picture saved twice or a standing camera gives."""
+    images = [image for _, image in with_image([item for item, _ in members])]
+    thumbs = np.stack([image.thumb for image in images]).astype(np.int16)
+    return bool(np.abs(thumbs - thumbs[0]).mean(axis=(1, 2)).max() < STILL_GREY)
+
+
+def _across(train: Readable, held: Readable, *, own: bool) -> Iterator[Finding]:
+    """Pictures of other splits that are in train too: exactly, saved again, or nearly so."""
+    known = {image.digest: item.pair.image for item, image in train}
+    exact = [(item.pair.image, known[image.digest]) for item, image in held if image.digest in known]
+    if exact:
+        yield about(
+            "leak-exact",
+            "error" if own else "warning",
+            f"{counted(exact, 'picture')} for validation or test that train has too, such as "
+            f"{_shown(exact[0])}: the "
+            "scores would be too good",
+            "remove them from train.txt or from val.txt (in a published benchmark: say so beside the score)",
+            [path for pair in exact for path in pair],
+        )
+    rest = [(item, image) for item, image in held if image.digest not in known]
+    copies, alike = near(train, rest)
+    if copies:
+        yield about(
+            "leak-near",
+            "warning",
+            f"{counted(copies, 'picture')} for validation or test that train has in another size or "
+            f"compression, such as "
+            f"{_shown(copies[0])}: the scores would be too good",
+            "keep such copies in one split",
+            [path for pair in copies for path in pair],
+        )
+    if alike:
+        yield about(
+            "leak-alike",
+            "note",
+            f"{counted(alike, 'picture')} for validation or test much like one in train, such as "
+            f"{_shown(alike[0])}"
+            ": frames of one scene make scores better than on new scenes",
+            "split by scene or recording, by lists in train.txt and val.txt",
+            [path for pair in alike for path in pair],
+        )
+
+
+def near(train: Readable, held: Readable) -> tuple[list[tuple[Path, Path]], list[tuple[Path, Path]]]:
+    """(held, train) pairs that are one picture saved twice, and those that are merely alike. No picture twice."""
+    copies: list[tuple[Path, Path]] = []
+    alike: list[tuple[Path, Path]] = []
+    hashes = np.array([image.phash for _, image in train], np.uint64)
+    thumbs = np.stack([image.thumb for _, image in train])
+    step = max(1, CHUNK // len(train))
+    for start in range(0, len(held), step):
+        chunk = held[start : start + step]
+        ours = np.array([image.phash for _, image in chunk], np.uint64)
+        bits = np.bitwise_count(ours[:, None] ^ hashes[None, :])
+        for row, (item, image) in enumerate(chunk):
+            candidates = (bits[row] <= ALIKE_BITS).nonzero()[0]
+            if not len(candidates):
+                continue
+            gap = _gap(thumbs[candidates], image.thumb)
+            worst, mean = gap.max(axis=(1, 2)), gap.mean(axis=(1, 2))
+            place = int(mean.argmin())
+            other = train[int(candidates[place])][0].pair.image
+            if (
+                bits[row, candidates[place]] <= COPY_BITS
+                and mean[place] <= COPY_GREY
+                and worst[place] <= COPY_WORST
+            ):
+                copies.append((item.pair.image, other))
+            elif mean[place] <= ALIKE_GREY:
+                alike.append((item.pair.image, other))
+    return copies, alike
+
+
+def _gap(thumbs: NDArray[np.uint8], thumb: NDArray[np.uint8]) -> NDArray[np.int16]:
+    return np.abs(thumbs.astype(np.int16) - thumb.astype(np.int16))
+
+
+def _shown(pair: tuple[Path, Path]) -> str:
+    return " and ".join(dict.fromkeys(path.name for path in pair))

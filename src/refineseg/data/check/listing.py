@@ -1,0 +1,229 @@
+"""The files of a data set as they lie there, faults and all.
+
+``open_data`` stops at the first fault, as it should before training; a check wants all of them. So a set that
+opens is taken as it opens, and one of the user's own that does not is paired here, leniently, by the same
+description and the same splitting rules.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from refineseg.data.check.names import beside, by_stem, pictures_in
+from refineseg.data.folder import Description, held_out, nested_splits, read_description, split_lists
+from refineseg.data.images import read_image, read_mask
+from refineseg.data.registry import open_data
+from refineseg.data.source import SegmentationData, read_list
+from refineseg.errors import InputError
+from refineseg.labels import LabelMap, UInt8
+
+YAML = re.compile(r"(.+\.ya?ml)(?::(.+))?", re.IGNORECASE)  # FILE.yaml, or FILE.yaml:ROOT
+FLAT = frozenset({"camvid"})  # benchmarks whose folders hold their pairs and nothing else
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A picture and the mask that training would take for it. ``mask`` is None where there is none."""
+
+    split: str
+    stem: str
+    image: Path
+    mask: Path | None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What lies on disk, and what does not fit together.
+
+    Attributes:
+        data: as the user wrote it.
+        label_map: from raw mask values to train ids.
+        pairs: pictures with their masks, in the order of the splits.
+        own: whether the user's own files rather than a benchmark's, so that splits and files can be changed.
+        no_mask: pictures without a mask.
+        no_image: masks without a picture.
+        same_stem: groups of files in one folder that differ only in their suffix.
+        case: groups of files whose names differ only in letter case.
+        missing: (list file, entry) that no picture belongs to.
+        repeated: pictures that are in their split more than once.
+        unlisted: pictures that no split list names.
+        strays: files among pictures or masks of a kind that is not read.
+        renamed: for pictures without a mask, how their masks seem to be called instead ("STEM_mask"), or "".
+        refusal: what ``open_data`` said, or None if the set opens.
+        read_picture, read_raw: the data set's own readers.
+    """
+
+    data: str
+    label_map: LabelMap
+    pairs: tuple[Pair, ...]
+    own: bool
+    no_mask: tuple[Path, ...] = ()
+    no_image: tuple[Path, ...] = ()
+    same_stem: tuple[tuple[Path, ...], ...] = ()
+    case: tuple[tuple[Path, ...], ...] = ()
+    missing: tuple[tuple[Path, str], ...] = ()
+    repeated: tuple[Path, ...] = ()
+    unlisted: tuple[Path, ...] = ()
+    strays: tuple[Path, ...] = ()
+    renamed: str = ""
+    refusal: str | None = None
+    read_picture: Callable[[Path], UInt8] = field(default=read_image, repr=False)
+    read_raw: Callable[[Path], NDArray[Any]] = field(default=read_mask, repr=False)
+
+    def by_split(self) -> dict[str, list[Pair]]:
+        """The pairs of each split."""
+        grouped: dict[str, list[Pair]] = {}
+        for pair in self.pairs:
+            grouped.setdefault(pair.split, []).append(pair)
+        return grouped
+
+
+def list_data(spec: str | Path) -> Listing:
+    """Look at the folders of a data set.
+
+    Args:
+        spec: ``NAME:ROOT`` or a YAML file, as for ``open_data``.
+
+    Raises:
+        InputError: nothing can be listed: no folder, no readable description, no pictures.
+    """
+    text = str(spec)
+    description = _description(text)
+    try:
+        data = open_data(spec)
+    except InputError as error:
+        if description is None:
+            raise
+        return _lenient(text, description, str(error))
+    if description is not None:
+        folders = _folders(description)
+    elif data.name in FLAT:
+        folders = sorted(
+            {(s.image.parent, s.mask.parent) for items in data.splits.values() for s in items if s.mask}
+        )
+    else:
+        folders = []
+    return _as_opened(text, data, folders, own=description is not None)
+
+
+def _description(text: str) -> Description | None:
+    """Of the user's own data; None for a benchmark."""
+    name, _, root = text.partition(":")
+    yaml = YAML.fullmatch(text)
+    if yaml:
+        file, place = Path(yaml[1]).expanduser(), Path(yaml[2]).expanduser() if yaml[2] else None
+    elif name == "folder":
+        file, place = Path(root).expanduser() / "labels.yaml", None
+    else:
+        return None
+    return read_description(file, place) if file.is_file() else None
+
+
+def _folders(description: Description) -> list[tuple[Path, Path]]:
+    nested = nested_splits(description)
+    if nested:
+        return [(description.images / split, description.masks / split) for split in nested]
+    return [(description.images, description.masks)]
+
+
+def _as_opened(text: str, data: SegmentationData, folders: list[tuple[Path, Path]], *, own: bool) -> Listing:
+    """A set that opens: its own samples, and what else lies in its folders."""
+    pairs, no_mask, missing, repeated = [], [], [], []
+    for split, samples in data.splits.items():
+        seen: set[Path] = set()
+        for sample in samples:
+            if sample.image in seen:
+                repeated.append(sample.image)
+                continue
+            seen.add(sample.image)
+            if not sample.image.is_file():
+                missing.append((data.root / f"{split}.txt", sample.image.name))
+                continue
+            mask = sample.mask if sample.mask is not None and sample.mask.is_file() else None
+            if mask is None:
+                no_mask.append(sample.image)
+            pairs.append(Pair(split, sample.stem, sample.image, mask))
+    if not pairs:
+        raise InputError(f"expected pictures in {data.root}, found none of those that its lists name")
+    return Listing(
+        data=text,
+        label_map=data.label_map,
+        pairs=tuple(pairs),
+        own=own,
+        no_mask=tuple(no_mask),
+        missing=tuple(missing),
+        repeated=tuple(repeated),
+        read_picture=data.read_picture,
+        read_raw=data.read_raw,
+        **beside(folders, {pair.image for pair in pairs}),
+    )
+
+
+def _lenient(text: str, description: Description, refusal: str) -> Listing:
+    """One's own data that ``open_data`` refuses: everything that can be paired, and what cannot."""
+    folders = _folders(description)
+    nested = folders[0][0] != description.images
+    found: dict[str, list[Pair]] = {}
+    for images, masks in folders:
+        split = images.name if nested else ""
+        labels = by_stem(masks)  # of several masks of one stem training takes the last by name
+        found[split] = [
+            Pair(split, image.stem, image, labels.get(image.stem, [None])[-1]) for image in pictures_in(images)
+        ]
+    missing: list[tuple[Path, str]] = []
+    repeated: list[Path] = []
+    if not nested:
+        found, missing, repeated = _split(description, found[""])
+    pairs = tuple(pair for items in found.values() for pair in items)
+    if not pairs:
+        raise InputError(refusal)
+    return Listing(
+        data=text,
+        label_map=description.label_map,
+        pairs=pairs,
+        own=True,
+        no_mask=tuple(pair.image for pair in pairs if pair.mask is None),
+        missing=tuple(missing),
+        repeated=tuple(repeated),
+        refusal=refusal,
+        **beside(folders, {pair.image for pair in pairs}),
+    )
+
+
+def _split(
+    description: Description, pairs: list[Pair]
+) -> tuple[dict[str, list[Pair]], list[tuple[Path, str]], list[Path]]:
+    """Pairs of one folder by split, what the lists name in vain, and what they name twice."""
+    lists = split_lists(description)
+    if not lists:
+        chosen = held_out([pair.stem for pair in pairs])
+        named = [(("val" if pair.stem in chosen else "train"), pair) for pair in pairs]
+        return _grouped(named), [], []
+    known = {pair.stem: pair for pair in pairs}
+    named, missing, repeated = [], [], []
+    for split, file in lists.items():
+        seen: set[str] = set()
+        for line in read_list(file):
+            name = Path(line.split()[0]).name
+            pair = known.get(name) or known.get(Path(name).stem)
+            if pair is None:
+                missing.append((file, name))
+            elif pair.stem in seen:
+                repeated.append(pair.image)
+            else:
+                seen.add(pair.stem)
+                named.append((split, pair))
+    return _grouped(named), missing, repeated
+
+
+def _grouped(named: Iterable[tuple[str, Pair]]) -> dict[str, list[Pair]]:
+    found: dict[str, list[Pair]] = {}
+    for split, pair in named:
+        found.setdefault(split, []).append(Pair(split, pair.stem, pair.image, pair.mask))
+    return found

@@ -1,0 +1,165 @@
+"""Rules on single masks: unreadable, of another size, not index masks, smoothed, renumbered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from refineseg.data.check.facts import (
+    MaskFacts,
+    PairFacts,
+    Scan,
+    with_mask,
+)
+from refineseg.data.check.findings import Finding, about, counted
+from refineseg.data.check.listing import Listing
+from refineseg.labels import LabelMap
+
+SMOOTHED = 0.1  # share of borders over an in-between value; CamVid has 0.02 at most, drawn polygons 0
+PHOTO_COLORS = 600  # different values from which a colour mask may be a photograph
+PHOTO_FLAT = 0.5  # share of the KEPT_VALUES most frequent values below which it is one
+LOSSY = frozenset({"JPEG", "MPO", "JPEG2000"})
+
+
+def find(listing: Listing, scan: Scan) -> Iterator[Finding]:
+    """Findings on single masks."""
+    facts = scan.facts
+    unreadable = [item for item in facts if item.mask_error]
+    if unreadable:
+        yield about(
+            "unreadable-mask",
+            "error",
+            f"{counted(unreadable, 'mask')} that cannot be read: {unreadable[0].mask_error}",
+            "copy or export them again; a truncated file is what an interrupted copy leaves",
+            mask_files(unreadable),
+        )
+    yield from _sizes(facts)
+    yield from _formats(listing.label_map, facts)
+    yield from _palettes(facts)
+
+
+def mask_files(facts: list[PairFacts]) -> list[Path]:
+    """The mask files of some pairs."""
+    return [item.pair.mask for item in facts if item.pair.mask is not None]
+
+
+def trouble(mask: MaskFacts, label_map: LabelMap) -> str:
+    """What makes a mask's values not worth interpreting, or "": the one cause that explains most."""
+    colorful = mask.distinct > PHOTO_COLORS and mask.counts.sum() < PHOTO_FLAT * mask.pixels
+    if colorful or (mask.distinct > 200 and mask.counts[:32].sum() < PHOTO_FLAT * mask.pixels and not mask.rgb):
+        return "photograph-as-mask"
+    if mask.format in LOSSY:
+        return "jpeg-mask"
+    if mask.rgb and not label_map.rgb:
+        return "rgb-mask"
+    if label_map.rgb and not mask.rgb:
+        return "index-mask"
+    if mask.between > SMOOTHED:
+        return "antialiased-mask"
+    return ""
+
+
+def _formats(label_map: LabelMap, facts: tuple[PairFacts, ...]) -> Iterator[Finding]:
+    groups: dict[str, list[PairFacts]] = {}
+    for item, mask in with_mask(facts):
+        groups.setdefault(trouble(mask, label_map), []).append(item)
+    said = {
+        "photograph-as-mask": (
+            "that look like photographs",
+            "are the folders of pictures and masks swapped? See 'images' and 'masks' in labels.yaml",
+        ),
+        "jpeg-mask": (
+            "in JPEG files, which changes values near every border",
+            "export them as PNG from the annotation tool; saving the JPEG as PNG does not bring the values back",
+        ),
+        "rgb-mask": (
+            _rgb_message(label_map, groups.get("rgb-mask", [])),
+            "give the colours in labels.yaml as 'raw: [[R, G, B]]' per class, or export index masks",
+        ),
+        "index-mask": (
+            "of numbers, while the label map is by colour",
+            "give numbers as 'raw' in the label map, or export the masks in colour",
+        ),
+        "antialiased-mask": (
+            "that were smoothed (or lossily compressed once): borders run over values in between, which are other "
+            "classes' numbers or none",
+            "export them without antialiasing, and resize masks by nearest neighbour only",
+        ),
+    }
+    for kind, (what, fix) in said.items():
+        found = groups.get(kind, [])
+        if found:
+            yield about(kind, "error", f"{counted(found, 'mask')} {what}", fix, mask_files(found))
+
+
+def _rgb_message(label_map: LabelMap, found: list[PairFacts]) -> str:
+    masks = [mask for _, mask in with_mask(found)]
+    if masks and all(mask.grey for mask in masks):
+        return "saved as RGB although grey: the label map expects one channel of numbers"
+    colors = {int(value) for mask in masks for value in mask.values[:64]}
+    ours = {color[0] << 16 | color[1] << 8 | color[2] for color in (item.color for item in label_map.classes)}
+    known = f", {len(colors & ours)} of them colours of the label map" if colors & ours else ""
+    shown = ", ".join(str((c >> 16, c >> 8 & 255, c & 255)) for c in sorted(colors)[:4])
+    return f"in RGB ({len(colors)} colours such as {shown}{known}), while the label map is by number"
+
+
+def _sizes(facts: tuple[PairFacts, ...]) -> Iterator[Finding]:
+    wrong: dict[str, list[PairFacts]] = {}
+    sizes: dict[str, str] = {}
+    for item, mask in with_mask(facts):
+        if item.image is None or item.image.size == mask.size:
+            continue
+        kind = "size-mismatch"
+        if item.image.size == mask.size[::-1]:
+            kind = "exif-unrotated-mask" if item.image.orientation > 4 else "transposed-mask"
+        wrong.setdefault(kind, []).append(item)
+        (width, height), (mask_width, mask_height) = item.image.size, mask.size
+        sizes.setdefault(kind, f"{width}x{height}, mask {mask_width}x{mask_height}")
+    said = {
+        "exif-unrotated-mask": (
+            "in place only on the picture as stored: the camera's EXIF rotation applies to the picture, not "
+            "to the mask",
+            "rotate these masks as the pictures are shown, or strip the EXIF flag if the mask was drawn unrotated",
+        ),
+        "transposed-mask": (
+            "with width and height swapped against the picture",
+            "transpose them when exporting: arrays are rows by columns, that is height by width",
+        ),
+        "size-mismatch": (
+            "of another size than the picture",
+            "export them again at the picture's size; resize masks by nearest neighbour only",
+        ),
+    }
+    for kind, (what, fix) in said.items():
+        found = wrong.get(kind, [])
+        if found:
+            shown = f" (the first: picture {sizes[kind]})"
+            yield about(kind, "error", f"{counted(found, 'mask')} {what}{shown}", fix, mask_files(found))
+
+
+def _palettes(facts: tuple[PairFacts, ...]) -> Iterator[Finding]:
+    """Palette masks whose numbers mean other colours than in most: an image editor renumbered them."""
+    colors: dict[int, dict[tuple[int, ...], list[PairFacts]]] = {}
+    for item, mask in with_mask(facts):
+        if mask.palette is None:
+            continue
+        for value, color in zip(mask.values.tolist(), mask.palette.tolist(), strict=True):
+            colors.setdefault(value, {}).setdefault(tuple(color), []).append(item)
+    usual = {value: max(by_color, key=lambda c: len(by_color[c])) for value, by_color in colors.items()}
+    owners = {color: value for value, color in usual.items()}
+    odd: dict[Path, PairFacts] = {}
+    for value, by_color in colors.items():
+        for color, items in by_color.items():
+            # Only where the colour belongs to another number elsewhere: a palette in other tints is no fault.
+            if color != usual[value] and color in owners:
+                odd |= {item.pair.image: item for item in items}
+    if odd:
+        yield about(
+            "palettes-differ",
+            "warning",
+            f"{counted(odd, 'palette mask')} with the same colours numbered otherwise than in the rest: an "
+            f"image editor may have "
+            "renumbered them, and the numbers are what counts",
+            "compare the numbers; export these masks again from the annotation tool",
+            mask_files(list(odd.values())),
+        )

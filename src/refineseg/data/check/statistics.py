@@ -1,0 +1,147 @@
+"""Rules on the classes: absent, rare, dominating, ignored; and the figures that they rest on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from refineseg.data.check.facts import Scan, class_values, ignored_values, with_image, with_mask
+from refineseg.data.check.findings import ClassFigures, Finding, counted
+from refineseg.data.check.listing import Listing
+from refineseg.data.check.masks import trouble
+
+RARE_SHARE = 0.001  # of the labelled training pixels
+RARE_MASKS = 3  # training masks that hold the class
+RARE_OF = 20  # training masks from which a count of RARE_MASKS says something
+DOMINANT = 0.95  # share of one class
+VOID_MANY = 0.4  # share of ignored pixels that is worth a warning
+VOID_NEARLY_ALL = 0.98
+NAMED = 8
+
+
+def class_figures(listing: Listing, scan: Scan) -> tuple[ClassFigures, ...]:
+    """Pixels and masks of every class by split, of the masks whose values can be trusted."""
+    label_map = listing.label_map
+    ids = class_values(label_map)
+    splits = list(listing.by_split())
+    pixels = [dict.fromkeys(splits, 0) for _ in label_map.classes]
+    masks = [dict.fromkeys(splits, 0) for _ in label_map.classes]
+    for item, mask in with_mask(scan.facts):
+        if trouble(mask, label_map):
+            continue
+        seen = set()
+        for value, count in zip(mask.values.tolist(), mask.counts.tolist(), strict=True):
+            if value in ids:
+                pixels[ids[value]][item.pair.split] += count
+                seen.add(ids[value])
+        for train_id in seen:
+            masks[train_id][item.pair.split] += 1
+    return tuple(
+        ClassFigures(entry.name, entry.color, pixels[index], masks[index])
+        for index, entry in enumerate(label_map.classes)
+    )
+
+
+def void_share(listing: Listing, scan: Scan) -> float:
+    """Ignored pixels among all pixels of the masks whose values can be trusted."""
+    ignored = ignored_values(listing.label_map)
+    void = total = 0
+    for _, mask in with_mask(scan.facts):
+        if not trouble(mask, listing.label_map):
+            total += mask.pixels
+            void += sum(
+                count
+                for value, count in zip(mask.values.tolist(), mask.counts.tolist(), strict=True)
+                if value in ignored
+            )
+    return void / total if total else 0.0
+
+
+def sizes(scan: Scan) -> tuple[tuple[int, int, int], ...]:
+    """Width, height and number of pictures, most frequent first."""
+    found = Counter(image.size for _, image in with_image(scan.facts))
+    return tuple((width, height, count) for (width, height), count in found.most_common())
+
+
+def find(listing: Listing, scan: Scan, figures: tuple[ClassFigures, ...], void: float) -> Iterator[Finding]:
+    """Findings on class balance. Absent and rare classes only where every mask was opened."""
+    if void >= VOID_MANY:
+        yield Finding(
+            "void-share",
+            "error" if void >= VOID_NEARLY_ALL else "warning",
+            f"{void:.0%} of all mask pixels are ignored: neither the loss nor a score sees them",
+            f"right for sparse labels; else see 'ignore' in the label map (now {list(listing.label_map.ignore)})",
+            count=1,
+        )
+    labelled = sum(item.total for item in figures)
+    if not labelled:
+        return
+    yield from _dominant(figures, labelled)
+    if scan.complete:
+        yield from _absent(figures)
+        yield from _rare(figures)
+
+
+def _dominant(figures: tuple[ClassFigures, ...], labelled: int) -> Iterator[Finding]:
+    largest = max(figures, key=lambda item: item.total)
+    share = largest.total / labelled
+    if share >= DOMINANT and len(figures) > 1:
+        yield Finding(
+            "dominant-class",
+            "warning",
+            f"{share:.1%} of the labelled pixels are {largest.name}: a network that predicts nothing else is "
+            "right nearly everywhere",
+            "train with --set class_weights=0.5, and watch mean IoU rather than pixel accuracy",
+            count=1,
+        )
+
+
+def _absent(figures: tuple[ClassFigures, ...]) -> Iterator[Finding]:
+    nowhere = [item.name for item in figures if not item.total]
+    if nowhere:
+        yield Finding(
+            "absent-class",
+            "warning",
+            f"{counted(nowhere, 'class', 'classes')} of {len(figures)} without a pixel in any mask: "
+            f"{_names(nowhere)}",
+            "take them out of the label map, or add pictures that show them; if masks do show them, the label "
+            "map's values are wrong",
+            count=len(nowhere),
+        )
+    if not any(item.pixels.get("train") for item in figures):
+        return
+    unseen = [item.name for item in figures if item.total and not item.pixels.get("train")]
+    if unseen:
+        yield Finding(
+            "class-not-in-train",
+            "warning",
+            f"{counted(unseen, 'class', 'classes')} in other splits but not in train, which cannot be "
+            f"learnt and will count "
+            f"as wrong: {_names(unseen)}",
+            "move pictures that show them into train (see 'splits' in labels.yaml)",
+            count=len(unseen),
+        )
+
+
+def _rare(figures: tuple[ClassFigures, ...]) -> Iterator[Finding]:
+    labelled = sum(item.pixels.get("train", 0) for item in figures)
+    most = max((item.masks.get("train", 0) for item in figures), default=0)
+    rare = []
+    for item in figures:
+        pixels, masks = item.pixels.get("train", 0), item.masks.get("train", 0)
+        if pixels and (pixels < RARE_SHARE * labelled or (masks < RARE_MASKS and most >= RARE_OF)):
+            rare.append(f"{item.name} ({pixels} pixels, {pixels / labelled:.3%}, in {masks} masks)")
+    if rare:
+        yield Finding(
+            "rare-class",
+            "note",
+            f"{counted(rare, 'class', 'classes')} rarely seen in train: {_names(rare)}",
+            "train with --set class_weights=0.5 or --set balanced_sampling=true, merge classes in the label map "
+            "(several 'raw' values in one class), or label more",
+            count=len(rare),
+        )
+
+
+def _names(names: list[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
