@@ -152,7 +152,9 @@ def resnet(t: Tensors, x: Tensor, depth: int) -> list[Tensor]:
             convs = 3 if depth >= 50 else 2
             strided = 2 if depth >= 50 else 1  # torchvision: the 3x3 convolution carries the stride
             for index in range(1, convs + 1):
-                y = norm(t, f"{name}.bn{index}", conv(t, f"{name}.conv{index}", y, stride if index == strided else 1))
+                y = norm(
+                    t, f"{name}.bn{index}", conv(t, f"{name}.conv{index}", y, stride if index == strided else 1)
+                )
                 if index < convs:
                     y = F.relu(y)
             if f"{name}.downsample.0.weight" in t:

@@ -275,4 +275,3 @@ def find_checkpoints(folders: list[Path] | None = None) -> list[Found]:
             except WeightsError as error:
                 found.append(Found(path, None, str(error)))
     return found
-
