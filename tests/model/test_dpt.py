@@ -11,7 +11,7 @@ from tests.model import port_reference as port
 from refineseg.errors import InputError, WeightsError
 from refineseg.labels import LabelMap
 from refineseg.model.convert import MismatchError, convert_checkpoint, convert_state
-from refineseg.model.dpt import DPTDecoder, load_dpt_decoder
+from refineseg.model.dpt import BiasedUnit, DPTDecoder, load_dpt_decoder
 
 CHANNELS = (8, 12, 16, 20)
 
@@ -44,8 +44,9 @@ def test_the_shortcut_matters() -> None:
     tensors = port.random_tensors(port.dpt_shapes(CHANNELS, 10, out_conv=False))
     decoder, _ = convert_state(tensors)
     assert isinstance(decoder, DPTDecoder)
-    for stage in decoder.stages:
-        stage.output.rectified = False
+    for unit in decoder.modules():
+        if isinstance(unit, BiasedUnit):
+            unit.rectified = False
     with torch.inference_mode():
         ours, theirs = decoder(maps()), port.dpt(tensors, maps())
     assert float((ours - theirs).norm() / theirs.norm()) > 0.01
