@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,7 @@ from refineseg.model.backbone import TimmBackbone
 BACKBONES, INITS, BLOCKS = ("resnet18", "plain"), ("default", "paper"), (1, 2, 4)
 CHANNELS, STRIDES = (64, 128, 256, 512), (4, 8, 16, 32)
 WIDTH, CLASSES, SIZE = 64, 11, 96
+CASCADES: dict[int, Literal["single", "two", "four"]] = {1: "single", 2: "two", 4: "four"}
 
 
 @dataclass(frozen=True)
@@ -83,10 +84,11 @@ class Cascade(nn.Module):
 
     def __init__(self, backbone: str, init: str, long_range: bool, blocks: int) -> None:
         super().__init__()
-        self.backbone = PlainBackbone() if backbone == "plain" else TimmBackbone("resnet18")
+        net = PlainBackbone() if backbone == "plain" else TimmBackbone("resnet18")
+        self.backbone = net
+        self.first_stage: nn.Module = net.stages[0] if isinstance(net, PlainBackbone) else net.net.layer1
         self.long_range = long_range
-        names = {1: "single", 2: "two", 4: "four"}
-        settings = ModelConfig(cascade=names[blocks], width=WIDTH, coarse_width=WIDTH, dropout=0.0)
+        settings = ModelConfig(cascade=CASCADES[blocks], width=WIDTH, coarse_width=WIDTH, dropout=0.0)
         self.decoder = Decoder(settings, CHANNELS, STRIDES)
         self.classifier = nn.Conv2d(WIDTH, CLASSES, 3, padding=1)
         if init == "paper":
@@ -104,20 +106,15 @@ class Cascade(nn.Module):
         logits: Tensor = self.classifier(self.decoder(maps))
         return logits
 
-    def first_stage(self) -> nn.Module:
-        """The backbone's part that makes the stride-4 map."""
-        plain = isinstance(self.backbone, PlainBackbone)
-        return self.backbone.stages[0] if plain else self.backbone.net.layer1
 
-
-def measure(backbone: str, init: str, long_range: bool, blocks: int, seed: int) -> Measurement:
+def measure(backbone: str, init: str, long_range: bool, blocks: int, seed: int, size: int = SIZE) -> Measurement:
     """One forward and backward pass of cross-entropy."""
     torch.manual_seed(seed)
     network = Cascade(backbone, init, long_range, blocks)
-    images = torch.rand(2, 3, SIZE, SIZE)
-    labels = torch.randint(CLASSES, (2, SIZE // 4, SIZE // 4))
-    F.cross_entropy(network(images), labels).backward()
-    norms = (gradient_norm(part) for part in (network.first_stage(), network.classifier))
+    images = torch.rand(2, 3, size, size)
+    labels = torch.randint(CLASSES, (2, size // 4, size // 4))
+    F.cross_entropy(network(images), labels).backward()  # type: ignore[no-untyped-call]
+    norms = (gradient_norm(part) for part in (network.first_stage, network.classifier))
     return Measurement(backbone, init, long_range, blocks, seed, *norms)
 
 

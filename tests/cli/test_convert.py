@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 import typer
-from tests.model import port_reference as port
 from typer.testing import CliRunner
 
 from refineseg.cli.convert import convert, label_map_by_name
 from refineseg.cli.models import models
 from refineseg.errors import InputError, LabelError, WeightsError
 from refineseg.model.weights import read_config
+from tests.model import port_reference as port
 
 
 def run(command: object, *words: object) -> str:

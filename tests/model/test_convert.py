@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.model import port_reference as port
 from torch import Tensor
 
 from refineseg.errors import InputError, WeightsError
@@ -14,6 +13,9 @@ from refineseg.labels import LabelMap
 from refineseg.model.convert import MismatchError, convert_checkpoint, convert_state, find_checkpoints, recognise
 from refineseg.model.refinenet import RefineNet
 from refineseg.model.weights import load_model_folder
+from tests.model import port_reference as port
+
+torch.set_num_threads(1)
 
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
 STD = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)

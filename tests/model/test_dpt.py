@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.model import port_reference as port
 
 from refineseg.errors import InputError, WeightsError
 from refineseg.labels import LabelMap
 from refineseg.model.convert import MismatchError, convert_checkpoint, convert_state
 from refineseg.model.dpt import BiasedUnit, DPTDecoder, load_dpt_decoder
+from tests.model import port_reference as port
 
 CHANNELS = (8, 12, 16, 20)
 

@@ -7,14 +7,17 @@ from pathlib import Path
 from statistics import mean
 
 import pytest
+import torch
 from benchmarks.identity_mapping import BLOCKS, Measurement, draw, measure, summarise
 
-SEEDS = (10, 11)  # others than the figure's
+torch.set_num_threads(1)
+
+SEEDS = (10,)  # others than the figure's
 
 
 def norms(backbone: str, long_range: bool) -> dict[int, float]:
     """Mean over the seeds, by the number of blocks."""
-    return {n: mean(measure(backbone, "paper", long_range, n, seed).first_stage for seed in SEEDS) for n in (1, 4)}
+    return {n: mean(measure(backbone, "paper", long_range, n, s, 64).first_stage for s in SEEDS) for n in (1, 4)}
 
 
 @pytest.mark.parametrize("backbone", ["resnet18", "plain"])

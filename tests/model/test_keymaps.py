@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.model import port_reference as port
 
 from refineseg.errors import WeightsError
 from refineseg.model import create_model
 from refineseg.model.dpt import DPTConfig, DPTDecoder
 from refineseg.model.keymaps import DPT_DECODER, KEY_MAPS, MOBILENET_PORT, RESNET_PORT, KeyMap
+from tests.model import port_reference as port
 
 RESNETS = [(depth, full) for depth in (18, 34, 50, 101, 152) for full in (True, False)]
 
