@@ -48,7 +48,9 @@ def convert(
         console.print(error.table, markup=False, soft_wrap=True)
         raise
     known = done.architecture
-    console.print(f"recognised as {known.preset} ({known.keys.name}), {done.tensors} tensors taken over")
+    console.print(
+        f"recognised as {known.preset} ({known.keys.name}), {done.tensors} tensors taken over", soft_wrap=True
+    )
     if done.reset:
         console.print(f"drawn anew, untrained: {', '.join(done.reset)}")
     if done.left_out:
@@ -60,7 +62,7 @@ def convert(
         return None
     if names is None:
         console.print(f"{done.num_classes} classes without names: give --labels to name them")
-    console.print(f"model in {out}: refineseg predict IMAGE -o RESULTS --model {out}")
+    console.print(f"model in {out}: refineseg predict IMAGE -o RESULTS --model {out}", soft_wrap=True)
     return None
 
 
@@ -81,13 +83,16 @@ def label_map_by_name(name: str) -> LabelMap:
             raise InputError(f"expected a YAML file with labels, cannot read {name}: {error}") from error
         inner = values.get("labels", values) if isinstance(values, dict) else {}
         return LabelMap.from_dict(inner)
-    found = {module.name.replace("_", "-"): module.name for module in iter_modules(benchmarks.__path__)}
-    wanted = found.get(name.lower().replace("_", "-"))
-    module = import_module(f"refineseg.data.benchmarks.{wanted}") if wanted else None
-    made = getattr(module, "label_map", None)
-    if made is None:
-        raise InputError(f"expected --labels as one of {', '.join(found)}, or a YAML file, got {name!r}")
-    labels: LabelMap = made()
+    modules = [
+        import_module(f"{benchmarks.__name__}.{module.name}") for module in iter_modules(benchmarks.__path__)
+    ]
+    makers = {
+        m.__name__.rpartition(".")[2].replace("_", "-"): m.label_map for m in modules if hasattr(m, "label_map")
+    }
+    wanted = name.lower().replace("_", "-")
+    if wanted not in makers:
+        raise InputError(f"expected --labels as one of {', '.join(makers)}, or a YAML file, got {name!r}")
+    labels: LabelMap = makers[wanted]()
     return labels
 
 

@@ -32,11 +32,14 @@ def models(
     console.print(table)
 
     records = all_records()
-    table = Table("weights", "data set", "mean IoU", "licence", "state", title="Weights")
+    table = Table(title="Weights (mean IoU as published or measured; --json has protocols, sources, hashes)")
+    table.add_column("weights", overflow="fold", min_width=28)
+    for title in ("mean IoU", "licence", "state"):
+        table.add_column(title)
     for record in records:
-        score = record.score
-        shown = f"{100 * score.mean_iou:.1f} % {score.split}, {score.protocol}" if score else "-"
-        table.add_row(record.name, record.dataset, shown, record.licence, record.state)
+        score = f"{100 * record.score.mean_iou:.1f} % {record.score.split}" if record.score else "-"
+        # The gist stands before the colon or semicolon; the whole is in the JSON.
+        table.add_row(record.name, score, record.licence.split(";")[0], record.state.split(":")[0])
     console.print(table)
     if json_file is not None:
         content = {"presets": presets, "weights": [record.to_dict() for record in records]}
