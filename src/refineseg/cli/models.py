@@ -32,8 +32,8 @@ def models(
     console.print(table)
 
     records = all_records()
-    table = Table(title="Weights (mean IoU as published or measured; --json has protocols, sources, hashes)")
-    table.add_column("weights", overflow="fold", min_width=28)
+    table = Table(title="Weights (protocols, sources and hashes: --json)")
+    table.add_column("weights", overflow="fold")
     for title in ("mean IoU", "licence", "state"):
         table.add_column(title)
     for record in records:
