@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from refineseg.config import ModelConfig
 from refineseg.errors import ConfigError
 from refineseg.model.backbone import RELEASED_MOBILENET, load_backbone_weights
@@ -87,3 +89,10 @@ def create_model(
 def build(config: ModelConfig) -> RefineNet:
     """The network of a configuration, with random weights."""
     return RefineNet(config)
+
+
+def parameter_count(config: ModelConfig) -> int:
+    """Number of trainable values of a configuration's network, counted without making them."""
+    with torch.device("meta"):
+        network = build(config)
+    return sum(value.numel() for value in network.parameters())

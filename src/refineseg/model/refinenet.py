@@ -5,6 +5,7 @@ Shapes: images BxCxHxW, RGB in [0, 1]; logits at stride 4 BxKxceil(H/4)xceil(W/4
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import ceil
 
 import torch
@@ -15,12 +16,8 @@ from refineseg.config import ModelConfig
 from refineseg.model.backbone import Backbone, create_backbone
 from refineseg.model.blocks import RefineNetBlock, ResidualConvUnit, conv, resize
 
-# Strides that each block takes, coarse to fine (the paper's Fig. 7).
-CASCADES = {
-    "four": ((32,), (16,), (8,), (4,)),
-    "two": ((32, 16), (8, 4)),
-    "single": ((32, 16, 8, 4),),
-}
+# How many strides one block takes (the paper's Fig. 7, which has four strides); 0 means all of them.
+CASCADES = {"four": 1, "two": 2, "single": 0}
 ACTIVATIONS = {"relu": nn.ReLU, "relu6": nn.ReLU6}
 DROPOUT_ABOVE = 512  # channels; released networks drop only from the wide backbone maps
 
@@ -31,22 +28,27 @@ class Decoder(nn.Module):
     Args:
         config: the settings of the blocks.
         channels: channels of each backbone map, over all backbones.
-        strides: stride of each of these maps.
+        strides: stride of each of these maps. Four of them make the published networks; any others, of any
+            number, are grouped in the same way from coarse to fine.
     """
 
-    def __init__(self, config: ModelConfig, channels: list[int], strides: list[int]) -> None:
+    def __init__(self, config: ModelConfig, channels: Sequence[int], strides: Sequence[int]) -> None:
         super().__init__()
+        if len(channels) != len(strides):
+            raise ValueError(f"expected one stride per map ({len(channels)}), got {len(strides)}")
+        levels = sorted(set(strides), reverse=True)
+        size = CASCADES[config.cascade] or len(levels)
         groups: list[list[int]] = []
         self.dropped = [count > DROPOUT_ABOVE for count in channels]
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList()
         refined: list[int] = []
-        for group in CASCADES[config.cascade]:
+        for group in (levels[start : start + size] for start in range(0, len(levels), size)):
             # Coarse to fine within a block too; maps of one stride keep the order of the backbones.
             taken = sorted((i for i, stride in enumerate(strides) if stride in group), key=lambda i: -strides[i])
             block = RefineNetBlock(
                 [channels[i] for i in taken],
-                [config.coarse_width if strides[i] == 32 else config.width for i in taken],
+                [config.coarse_width if strides[i] == levels[0] else config.width for i in taken],
                 refined,
                 rcus=config.rcus,
                 crp_stages=config.crp_stages,
@@ -63,10 +65,13 @@ class Decoder(nn.Module):
         self.groups = tuple(tuple(group) for group in groups)  # positions of the maps that each block takes
         self.out_channels = refined[0]
 
-    def forward(self, maps: list[Tensor]) -> Tensor:
-        """Backbone maps to the finest block's output. The list is emptied, so that maps are freed once used."""
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """Backbone maps to the finest block's output. A list is emptied, so that maps are freed once used."""
+        if len(maps) != len(self.dropped):
+            raise ValueError(f"expected {len(self.dropped)} maps in the order of the constructor, got {len(maps)}")
         waiting = dict(enumerate(maps))
-        maps.clear()
+        if isinstance(maps, list):
+            maps.clear()
         refined: list[Tensor] = []
         for taken, block in zip(self.groups, self.blocks, strict=True):
             inputs = [self.dropout(waiting.pop(i)) if self.dropped[i] else waiting.pop(i) for i in taken]

@@ -1,0 +1,120 @@
+"""refineseg convert."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from refineseg.cli.common import console
+from refineseg.errors import InputError
+
+if TYPE_CHECKING:
+    from refineseg.labels import LabelMap
+
+
+def convert(
+    checkpoint: Annotated[
+        Path | None, typer.Argument(help="A published checkpoint (.pth, .pth.tar, .safetensors).")
+    ] = None,
+    out: Annotated[Path | None, typer.Argument(help="Folder for the model.")] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="Whose class names it has: voc2012, nyudv2 ..., or a YAML file with labels.")
+    ] = None,
+    reset_head: Annotated[
+        int | None, typer.Option(help="Number of classes of a new, untrained classifier.")
+    ] = None,
+    find: Annotated[bool, typer.Option("--find", help="List what the torch caches of this machine hold.")] = False,
+) -> None:
+    """Import a published checkpoint, strictly: every tensor fits, or none is taken.
+
+    Example: [bold]refineseg convert rf_lw50_voc.pth.tar models/voc --labels voc2012[/bold]
+    """
+    from refineseg.model.convert import MismatchError, convert_checkpoint
+
+    if find:
+        if checkpoint or out or labels or reset_head is not None:
+            raise InputError("expected nothing beside --find, which only looks")
+        return _find()
+    if checkpoint is None or out is None:
+        raise InputError("expected CHECKPOINT and OUT, or --find: refineseg convert FILE OUT --labels voc2012")
+    names = label_map_by_name(labels) if labels else None
+    try:
+        done = convert_checkpoint(checkpoint, out, names, reset_head)
+    except MismatchError as error:
+        console.print(error.table, markup=False, soft_wrap=True)
+        raise
+    known = done.architecture
+    console.print(
+        f"recognised as {known.preset} ({known.keys.name}), {done.tensors} tensors taken over", soft_wrap=True
+    )
+    if done.reset:
+        console.print(f"drawn anew, untrained: {', '.join(done.reset)}")
+    if done.left_out:
+        console.print(
+            f"not part of the decoder, left out: {len(done.left_out)} tensors ({_starts(done.left_out)})"
+        )
+    if done.num_classes is None:
+        console.print(f"decoder in {out}: refineseg.model.dpt.load_dpt_decoder({str(out)!r})")
+        return None
+    if names is None:
+        console.print(f"{done.num_classes} classes without names: give --labels to name them")
+    console.print(f"model in {out}: refineseg predict IMAGE -o RESULTS --model {out}", soft_wrap=True)
+    return None
+
+
+def label_map_by_name(name: str) -> LabelMap:
+    """The labels of a benchmark (``voc2012``, ``person-part`` ...) or of a YAML file.
+
+    Raises InputError for a name that no benchmark has.
+    """
+    from refineseg.data import benchmarks
+    from refineseg.labels import LabelMap
+
+    if name.lower().endswith((".yaml", ".yml")):
+        import yaml
+
+        try:
+            values = yaml.safe_load(Path(name).expanduser().read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise InputError(f"expected a YAML file with labels, cannot read {name}: {error}") from error
+        inner = values.get("labels", values) if isinstance(values, dict) else {}
+        return LabelMap.from_dict(inner)
+    modules = [
+        import_module(f"{benchmarks.__name__}.{module.name}") for module in iter_modules(benchmarks.__path__)
+    ]
+    makers = {
+        m.__name__.rpartition(".")[2].replace("_", "-"): m.label_map for m in modules if hasattr(m, "label_map")
+    }
+    wanted = name.lower().replace("_", "-")
+    if wanted not in makers:
+        raise InputError(f"expected --labels as one of {', '.join(makers)}, or a YAML file, got {name!r}")
+    labels: LabelMap = makers[wanted]()
+    return labels
+
+
+def _find() -> None:
+    from rich.table import Table
+
+    from refineseg.model.checkpoints import torch_caches
+    from refineseg.model.convert import find_checkpoints
+
+    found = find_checkpoints()
+    looked = ", ".join(str(folder) for folder in torch_caches()) or "no torch cache on this machine"
+    console.print(f"looked in: {looked}", soft_wrap=True)
+    known = [item for item in found if item.architecture is not None]
+    if known:
+        table = Table("file", "recognised as", "classes")
+        for item in known:
+            assert item.architecture is not None
+            table.add_row(str(item.path), item.architecture.preset, str(item.architecture.num_classes or "-"))
+        console.print(table)
+        console.print("import one: refineseg convert FILE OUT --labels NAME")
+    console.print(f"{len(known)} of {len(found)} checkpoint files recognised")
+
+
+def _starts(names: tuple[str, ...]) -> str:
+    return ", ".join(dict.fromkeys(".".join(name.split(".")[:2]) for name in names[:200]))[:100]

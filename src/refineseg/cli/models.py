@@ -1,0 +1,57 @@
+"""refineseg models."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from refineseg.cli.common import console
+
+CLASSES = 21  # of the networks whose parameters are counted, as in the papers
+
+
+def models(
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write everything to this file.")] = None,
+) -> None:
+    """List presets with their sizes, and every known weight with licence and score.
+
+    Example: [bold]refineseg models --json models.json[/bold]
+    """
+    from rich.table import Table
+
+    from refineseg.files import atomic_write
+    from refineseg.model.records import all_records
+
+    presets = preset_sizes()
+    table = Table("preset", "backbone", "parameters", title=f"Presets ({CLASSES} classes)")
+    for entry in presets:
+        table.add_row(entry["preset"], entry["backbone"], f"{entry['parameters']:,}")
+    console.print(table)
+
+    records = all_records()
+    table = Table(title="Weights (protocols, sources and hashes: --json)")
+    table.add_column("weights", overflow="fold")
+    for title in ("mean IoU", "licence", "state"):
+        table.add_column(title)
+    for record in records:
+        score = f"{100 * record.score.mean_iou:.1f} % {record.score.split}" if record.score else "-"
+        # The gist stands before the colon or semicolon; the whole is in the JSON.
+        table.add_row(record.name, score, record.licence.split(";")[0], record.state.split(":")[0])
+    console.print(table)
+    if json_file is not None:
+        content = {"presets": presets, "weights": [record.to_dict() for record in records]}
+        atomic_write(json_file, json.dumps(content, indent=1) + "\n")
+
+
+def preset_sizes() -> list[dict[str, Any]]:
+    """Name, backbone and number of parameters of every preset."""
+    from refineseg.model.presets import PRESETS, model_config, parameter_count
+
+    configs = [model_config(preset, CLASSES) for preset in PRESETS]
+    return [
+        {"preset": config.preset, "backbone": config.backbone, "parameters": parameter_count(config)}
+        for config in configs
+    ]

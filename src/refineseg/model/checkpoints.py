@@ -1,0 +1,112 @@
+"""Reading checkpoints of other programs without running anything that is in them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import re
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from refineseg.errors import WeightsError
+
+WRAPPERS = ("state_dict", "segmenter", "model_state_dict", "model")  # where trainers put the tensors
+PREFIXES = ("module.",)  # put before every name by data-parallel training
+SUFFIXES = (".pth", ".pt", ".pth.tar", ".ckpt", ".safetensors")
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint by name, without prefixes of data-parallel training.
+
+    Args:
+        path: a safetensors file, or a file of ``torch.save`` of any age. A pickle is read with
+            ``weights_only=True``: tensors and plain containers, no code.
+
+    Raises:
+        WeightsError: no such file, damaged, a pickle that needs more than tensors, or no tensors in it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(f"expected a checkpoint, found no file at {path}")
+    if path.suffix == ".safetensors":
+        try:
+            return strip_prefixes(load_file(path))
+        except (SafetensorError, OSError, ValueError) as error:
+            raise WeightsError(f"cannot read {path}, it is damaged: {error}") from error
+    return strip_prefixes(unwrap(_unpickle(path), path.name))
+
+
+def _unpickle(path: Path) -> Any:
+    try:
+        # Mapped into memory where the format allows it, so that --find does not read gigabytes.
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except Exception as error:  # bytes that are no pickle make the unpickler raise anything
+        needs = re.search(r"(?:GLOBAL|global:?|class|type) ([\w.]+\.[\w.]+)", str(error))
+        if isinstance(error, pickle.UnpicklingError) and needs is not None:
+            raise WeightsError(
+                f"refused to read {path}: its pickle wants to run {needs[1]}, and only tensors and plain "
+                "containers are read; load it where you trust it and save the state dict alone with torch.save"
+            ) from error
+        reason = f"{type(error).__name__} {error}".strip().splitlines()[0]
+        raise WeightsError(f"cannot read {path}, it is damaged or no checkpoint: {reason:.200}") from error
+
+
+def unwrap(content: Any, source: str) -> dict[str, Tensor]:
+    """The dict of tensors inside what trainers save around it; WeightsError if there is none."""
+    while isinstance(content, Mapping):
+        inner = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
+        if inner is None:
+            break
+        content = inner
+    if not isinstance(content, Mapping):
+        raise WeightsError(f"expected named tensors in {source}, got {type(content).__name__}")
+    tensors = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
+    strange = [str(key) for key in content if key not in tensors]
+    if not tensors or strange:
+        found = f"{len(tensors)} tensors and {len(strange)} other entries {strange[:3]}"
+        raise WeightsError(
+            f"expected named tensors in {source}, bare or under {', '.join(WRAPPERS)}, got {found}; "
+            "save the state dict alone"
+        )
+    return tensors
+
+
+def strip_prefixes(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Names without a prefix that all of them carry, as often as they carry it."""
+    names = dict(zip(state, state, strict=True))
+    for prefix in PREFIXES:
+        while names and all(name.startswith(prefix) for name in names.values()):
+            names = {key: name.removeprefix(prefix) for key, name in names.items()}
+    return {name: state[key] for key, name in names.items()}
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def torch_caches() -> list[Path]:
+    """The folders in which torch and the ports keep downloads, those that exist."""
+    home = Path.home()
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "torch"
+    chosen = Path(os.environ["TORCH_HOME"]) if os.environ.get("TORCH_HOME") else cache
+    folders = [home / ".torch" / "models"]
+    for root in (chosen, cache):
+        folders += [root / "hub" / "checkpoints", root / "checkpoints", root / "models"]
+    return [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
+
+
+def checkpoint_files(folder: Path) -> Iterator[Path]:
+    """Files that may be checkpoints in a folder and below it, by name."""
+    for path in sorted(folder.rglob("*")):
+        if path.name.endswith(SUFFIXES) and path.is_file():
+            yield path

@@ -1,0 +1,277 @@
+"""Import of published checkpoints: recognised by their names, renamed by rule, loaded strictly.
+
+Nothing is guessed: the number of classes is the classifier's, class names come from the caller, and a file that
+is not exactly one of the known networks is refused with a table of the differences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from refineseg.errors import InputError, WeightsError
+from refineseg.labels import LabelMap
+from refineseg.model.checkpoints import checkpoint_files, read_checkpoint, sha256, torch_caches
+from refineseg.model.dpt import CONFIG as DPT_CONFIG
+from refineseg.model.dpt import DPTDecoder, infer_config, save_dpt_decoder
+from refineseg.model.keymaps import DPT_DECODER, MOBILENET_PORT, RESNET_PORT, KeyMap
+from refineseg.model.presets import build, model_config
+from refineseg.model.refinenet import RefineNet
+from refineseg.model.weights import CONFIG, ModelInfo, load_strictly, save_model_folder
+
+DPT = "dpt-decoder"
+HEAD = ("classifier.weight", "classifier.bias")
+COUNTER = ".num_batches_tracked"  # of batch norm; read by no forward pass
+UNREAD = "scratch.refinenet4.resConfUnit1."  # is in DPT files, and no forward pass reads it
+BOTTLENECKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}  # units per stage of a ResNet
+BASIC = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
+
+
+class MismatchError(WeightsError):
+    """Tensors of a checkpoint and of the network differ; ``table`` lists every difference."""
+
+    def __init__(self, message: str, table: str) -> None:
+        super().__init__(message)
+        self.table = table
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What a checkpoint was recognised as.
+
+    Attributes:
+        preset: ours, or ``dpt-decoder``.
+        keys: the names' rules.
+        num_classes: rows of the classifier; None for a decoder without one, or where the classifier is missing.
+    """
+
+    preset: str
+    keys: KeyMap
+    num_classes: int | None
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What was converted.
+
+    Attributes:
+        architecture: what the file was recognised as.
+        num_classes: of the result; None for a decoder.
+        tensors: how many were taken over.
+        reset: our names of tensors that were drawn anew.
+        left_out: the file's names that no forward pass of the result reads.
+    """
+
+    architecture: Architecture
+    num_classes: int | None
+    tensors: int
+    reset: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file of a torch cache: what it is, or why it cannot be taken."""
+
+    path: Path
+    architecture: Architecture | None
+    reason: str = field(default="")
+
+
+def recognise(state: Mapping[str, Tensor]) -> Architecture:
+    """Tell the network from the names; a name or two may be wrong, the strict check comes later.
+
+    Raises WeightsError if it is none of the known ones.
+    """
+    names = set(state)
+    if any("scratch.refinenet" in name for name in names):
+        return Architecture(DPT, DPT_DECODER, None)
+    if any(name.startswith(("mflow_conv_", "p_ims1d2_")) for name in names):
+        full = any("_b.0." in name and name.startswith(("mflow_conv_", "adapt_stage")) for name in names)
+        preset = f"refinenet-r{_depth(names)}" if full else f"refinenet-lw-r{_depth(names)}"
+        return Architecture(preset, RESNET_PORT, _rows(state, RESNET_PORT))
+    if any(name.startswith("conv_adapt") for name in names) and any(".output." in name for name in names):
+        return Architecture("refinenet-lw-mbv2-released", MOBILENET_PORT, _rows(state, MOBILENET_PORT))
+    shown = ", ".join(sorted(names)[:4])
+    raise WeightsError(
+        "expected a RefineNet of the two PyTorch ports, or a DPT or MiDaS decoder (scratch.refinenet1 ...), "
+        f"got {len(names)} tensors of something else, such as {shown}"
+    )
+
+
+def _depth(names: set[str]) -> int:
+    """The ResNet whose numbers of units per stage are nearest to the names'."""
+    units: list[set[str]] = [set(), set(), set(), set()]
+    for name in names:
+        parts = name.split(".")
+        if len(parts) > 2 and parts[0] in ("layer1", "layer2", "layer3", "layer4"):
+            units[int(parts[0][-1]) - 1].add(parts[1])
+    counts = [len(stage) for stage in units]
+    depths = BOTTLENECKS if any(".conv3." in name for name in names) else BASIC
+    return min(depths, key=lambda depth: sum(abs(a - b) for a, b in zip(depths[depth], counts, strict=True)))
+
+
+def _rows(state: Mapping[str, Tensor], keys: KeyMap) -> int | None:
+    for name in HEAD:
+        tensor = state.get(keys.to_theirs(name) or "")
+        if tensor is not None and tensor.ndim:
+            return int(tensor.shape[0])
+    return None
+
+
+def convert_state(
+    state: Mapping[str, Tensor], reset_head: int | None = None
+) -> tuple[RefineNet | DPTDecoder, Conversion]:
+    """The network of a checkpoint, filled with its tensors.
+
+    Args:
+        state: tensors under the checkpoint's names, without prefixes.
+        reset_head: number of classes of a new, random classifier; None keeps the file's.
+
+    Raises:
+        MismatchError: a tensor is missing, left over or of another shape.
+        WeightsError: the network is unknown.
+        InputError: ``reset_head`` is out of range, or the network has no classifier.
+    """
+    if reset_head is not None and reset_head < 1:
+        raise InputError(f"expected --reset-head with a number of classes of 1 or more, got {reset_head}")
+    architecture = recognise(state)
+    state = {key: value for key, value in state.items() if not key.endswith(COUNTER)}
+    if architecture.preset == DPT:
+        if reset_head is not None:
+            raise InputError("expected no --reset-head for a decoder, which has no classifier")
+        return _convert_decoder(architecture, state)
+    num_classes = reset_head or architecture.num_classes or 1
+    config = model_config(architecture.preset, num_classes)
+    with torch.device("meta"):
+        expected = {k: tuple(v.shape) for k, v in build(config).state_dict().items() if not k.endswith(COUNTER)}
+    reset = HEAD if reset_head is not None else ()
+    dropped = {architecture.keys.to_theirs(name) for name in reset}
+    taken = {key: value for key, value in state.items() if key not in dropped}
+    for name in reset:
+        expected.pop(name)
+    ours = _check(architecture, taken, expected)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # so that the same file gives the same new classifier
+        model = build(config)
+    ours |= {name: tensor for name, tensor in model.state_dict().items() if name in reset}
+    load_strictly(model, ours, "the checkpoint")
+    return model.eval(), Conversion(architecture, num_classes, len(taken), reset)
+
+
+def _convert_decoder(architecture: Architecture, state: Mapping[str, Tensor]) -> tuple[DPTDecoder, Conversion]:
+    # Other programs put the decoder into a head of theirs: depth_head.scratch.refinenet1 ...
+    inner = {key: key[key.find("scratch.") :] if "scratch." in key else key for key in state}
+    parts = ("scratch.refinenet", "scratch.layer")
+    taken = {inner[key]: state[key] for key in state if inner[key].startswith(parts) and UNREAD not in key}
+    left_out = tuple(key for key in state if inner[key] not in taken)
+    pairs = architecture.keys.pairs(taken)
+    decoder = DPTDecoder(infer_config({pairs[key]: tuple(taken[key].shape) for key in pairs}))
+    expected = {key: tuple(value.shape) for key, value in decoder.state_dict().items()}
+    ours = _check(architecture, taken, expected)
+    decoder.load_state_dict({key: value.float() for key, value in ours.items()})
+    return decoder.eval(), Conversion(architecture, None, len(taken), left_out=left_out)
+
+
+def _check(
+    architecture: Architecture, state: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]]
+) -> dict[str, Tensor]:
+    """Tensors under our names, if they are exactly those expected; MismatchError otherwise."""
+    pairs = architecture.keys.pairs(state)
+    ours = {name: state[key] for key, name in pairs.items()}
+    rows = [
+        ("missing", architecture.keys.to_theirs(name) or name, "-", _show(shape))
+        for name, shape in expected.items()
+        if name not in ours
+    ]
+    missing = len(rows)
+    unknown = [key for key in state if pairs.get(key) not in expected]
+    rows += [("left over", key, _show(tuple(state[key].shape)), "-") for key in unknown]
+    misfits = [key for key, name in pairs.items() if name in expected and state[key].shape != expected[name]]
+    rows += [("other shape", key, _show(tuple(state[key].shape)), _show(expected[pairs[key]])) for key in misfits]
+    if rows:
+        raise MismatchError(
+            f"the checkpoint looks like {architecture.preset} and is not: {missing} tensors missing, "
+            f"{len(unknown)} left over, {len(misfits)} of another shape, such as {rows[0][1]} ({rows[0][0]}); "
+            "nothing was written",
+            _table([("what", "tensor", "in the file", "expected"), *rows]),
+        )
+    return ours
+
+
+def _show(shape: tuple[int, ...]) -> str:
+    return "x".join(str(size) for size in shape) or "scalar"
+
+
+def _table(rows: list[tuple[str, str, str, str]]) -> str:
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    return "\n".join(
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def convert_checkpoint(
+    path: str | Path, out: str | Path, labels: LabelMap | None = None, reset_head: int | None = None
+) -> Conversion:
+    """Turn a published checkpoint into a model folder, or a DPT or MiDaS one into a decoder folder.
+
+    Args:
+        path: the checkpoint; see ``read_checkpoint``.
+        out: folder to write; a model folder that is there is replaced.
+        labels: names and colours of the classes. Never guessed: without it they are called ``class 0`` ...
+        reset_head: number of classes of a new, random classifier.
+
+    Raises:
+        MismatchError: the tensors are not exactly those of the network.
+        WeightsError: unreadable, unsafe or unknown file, or the labels have another number of classes.
+        InputError: ``out`` is a folder of something else.
+    """
+    path, out = Path(path), Path(out)
+    used = out.is_dir() and any(out.iterdir()) and not any((out / name).is_file() for name in (CONFIG, DPT_CONFIG))
+    if used or out.is_file():
+        raise InputError(f"expected a new folder for the model, got {out} with other content: choose another name")
+    network, conversion = convert_state(read_checkpoint(path), reset_head)
+    if isinstance(network, DPTDecoder):
+        if labels is not None:
+            raise InputError(f"expected no --labels for {path.name}: it is a decoder, which has no classes")
+        save_dpt_decoder(out, network)
+        return conversion
+    count = network.num_classes
+    if labels is None:
+        labels = LabelMap.from_names([f"class {index}" for index in range(count)])
+        named = "not given"
+    else:
+        named = "given with --labels"
+    if labels.num_classes != count:
+        raise WeightsError(
+            f"expected labels of {count} classes, as the classifier has, got {labels.num_classes}; give the label "
+            f"set it was trained with, or --reset-head {labels.num_classes} for a new classifier"
+        )
+    provenance = {
+        "converted from": path.name,
+        "sha256 of that file": sha256(path),
+        "recognised as": f"{conversion.architecture.preset} ({conversion.architecture.keys.name})",
+        "class names": named,
+    }
+    if conversion.reset:
+        provenance["drawn anew, untrained"] = ", ".join(conversion.reset)
+    licence = "that of the checkpoint and of its training data, which the file does not state"
+    info = ModelInfo(out.resolve().name, labels, provenance=provenance, licence=licence)
+    save_model_folder(out, network, info)
+    return conversion
+
+
+def find_checkpoints(folders: list[Path] | None = None) -> list[Found]:
+    """Every checkpoint file in the usual torch caches (or ``folders``), and what it was recognised as."""
+    found = []
+    for folder in torch_caches() if folders is None else folders:
+        for path in checkpoint_files(folder):
+            try:
+                found.append(Found(path, recognise(read_checkpoint(path))))
+            except WeightsError as error:
+                found.append(Found(path, None, str(error)))
+    return found

@@ -1,0 +1,154 @@
+"""The decoder of DPT and MiDaS (Ranftl et al., 2021 and 2020): RefineNet blocks cut down, as a module to import.
+
+Each stage is a RefineNet block without pooling and fusion convolutions: a 3x3 convolution adapts the backbone's
+map, one residual conv unit follows, the coarser stage's output is added, another unit and (in DPT) a 1x1
+convolution follow, and the result is upsampled. Both convolutions of a unit have a bias here.
+
+Shapes: maps BxC_ixH_ixW_i from fine to coarse; output Bx(width)x2H_0x2W_0.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from refineseg.errors import WeightsError
+from refineseg.files import atomic_folder
+from refineseg.model.blocks import ResidualConvUnit, conv, resize
+
+CONFIG, WEIGHTS = "decoder.json", "decoder.safetensors"
+
+
+@dataclass(frozen=True)
+class DPTConfig:
+    """The settings of a decoder.
+
+    Attributes:
+        in_channels: channels of each backbone map, fine to coarse.
+        widths: channels of each stage, fine to coarse.
+        out_channels: of the finest stage's output.
+        project: whether stages end in a 1x1 convolution (DPT, MiDaS 2.1 small) or not (MiDaS 2).
+        rectified: whether units add relu(x) instead of x. MiDaS 2 was trained with an in-place ReLU that did so.
+    """
+
+    in_channels: tuple[int, ...]
+    widths: tuple[int, ...]
+    out_channels: int
+    project: bool = True
+    rectified: bool = False
+
+
+class BiasedUnit(ResidualConvUnit):
+    """Residual conv unit whose second convolution has a bias too; ``rectified`` adds relu(x) instead of x."""
+
+    def __init__(self, channels: int, rectified: bool = False) -> None:
+        super().__init__(channels)
+        self.conv2 = conv(channels, channels, 3, bias=True)
+        self.rectified = rectified
+
+    def forward(self, x: Tensor) -> Tensor:
+        """BxCxHxW to BxCxHxW; x is not modified."""
+        return super().forward(F.relu(x) if self.rectified else x)
+
+
+class DPTStage(nn.Module):
+    """One stage: adaptation, unit, sum with the coarser stage, unit, 1x1 convolution."""
+
+    def __init__(self, config: DPTConfig, index: int) -> None:
+        super().__init__()
+        width = config.widths[index]
+        self.adapt = conv(config.in_channels[index], width, 3)
+        # The coarsest stage has nothing to be summed with: the published code skips its first unit.
+        coarsest = index == len(config.widths) - 1
+        self.lateral = None if coarsest else BiasedUnit(width, config.rectified)
+        self.output = BiasedUnit(width, config.rectified)
+        narrower = config.widths[index - 1] if index else config.out_channels
+        self.project = conv(width, narrower, 1, bias=True) if config.project else nn.Identity()
+
+    def forward(self, x: Tensor, coarser: Tensor | None, size: Sequence[int]) -> Tensor:
+        """A backbone map and the coarser stage's output of its size, to a map of ``size``."""
+        x = self.adapt(x)
+        if self.lateral is not None and coarser is not None:
+            x = coarser + self.lateral(x)
+        # A 1x1 convolution and bilinear upsampling commute; this order costs a quarter.
+        return resize(self.project(self.output(x)), size, align_corners=True)
+
+
+class DPTDecoder(nn.Module):
+    """Stages from coarse to fine over any four maps of a backbone."""
+
+    def __init__(self, config: DPTConfig) -> None:
+        super().__init__()
+        count = len(config.widths)
+        if len(config.in_channels) != count:
+            raise ValueError(f"expected one width per map ({len(config.in_channels)}), got {count}")
+        self.config = config
+        self.stages = nn.ModuleList(DPTStage(config, index) for index in reversed(range(count)))
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """Maps from fine to coarse to one map of twice the finest one's size."""
+        if len(maps) != len(self.stages):
+            raise ValueError(f"expected {len(self.stages)} maps from fine to coarse, got {len(maps)}")
+        height, width = maps[0].shape[-2:]
+        sizes = [(2 * height, 2 * width)] + [tuple(x.shape[-2:]) for x in maps[:-1]]
+        x: Tensor | None = None
+        for stage, given, size in zip(self.stages, reversed(maps), reversed(sizes), strict=True):
+            x = stage(given, x, size)
+        assert x is not None
+        return x
+
+
+def infer_config(shapes: Mapping[str, tuple[int, ...]]) -> DPTConfig:
+    """The settings from the shapes of tensors under our names; what is missing shows when they are loaded."""
+    count = 4
+    square = {key: shape for key, shape in shapes.items() if len(shape) == 4}
+    adapt = [square.get(f"stages.{index}.adapt.weight", (1, 1, 3, 3)) for index in reversed(range(count))]
+    project = any(".project." in key for key in shapes)
+    last = square.get(f"stages.{count - 1}.project.weight", adapt[0])
+    return DPTConfig(
+        in_channels=tuple(shape[1] for shape in adapt),
+        widths=tuple(shape[0] for shape in adapt),
+        out_channels=last[0],
+        project=project,
+        rectified=not project,
+    )
+
+
+def save_dpt_decoder(path: str | Path, decoder: DPTDecoder) -> None:
+    """Write a folder with decoder.json and decoder.safetensors as a whole, or not at all."""
+    state = {key: value.detach().cpu().contiguous().clone() for key, value in decoder.state_dict().items()}
+    with atomic_folder(path) as folder:
+        save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
+        (folder / CONFIG).write_text(json.dumps(asdict(decoder.config), indent=1) + "\n", encoding="utf-8")
+
+
+def load_dpt_decoder(path: str | Path) -> DPTDecoder:
+    """Read a folder that ``save_dpt_decoder`` or ``refineseg convert`` wrote; eval mode.
+
+    Raises:
+        WeightsError: a file is missing or damaged, or tensors do not fit.
+    """
+    folder = Path(path)
+    try:
+        values = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        config = DPTConfig(
+            in_channels=tuple(int(count) for count in values["in_channels"]),
+            widths=tuple(int(count) for count in values["widths"]),
+            out_channels=int(values["out_channels"]),
+            project=bool(values["project"]),
+            rectified=bool(values["rectified"]),
+        )
+        decoder = DPTDecoder(config)
+        decoder.load_state_dict(load_file(folder / WEIGHTS))
+    except FileNotFoundError as error:
+        raise WeightsError(f"expected {CONFIG} and {WEIGHTS} in {folder}, found no {error.filename}") from error
+    except (OSError, SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as error:
+        raise WeightsError(f"cannot read the decoder in {folder}, it is damaged: {error}") from error
+    return decoder.eval()

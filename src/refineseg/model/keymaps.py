@@ -1,0 +1,191 @@
+"""Two-way maps between the tensor names of published checkpoints and ours, written as rules.
+
+A rule is a pair of name templates. ``{b}`` stands for a number, ``{b-1}`` for that number less one, ``{4-k}``
+for four less that number, and ``{part}`` for the name of a layer inside a residual unit. What stands after the
+last dot (weight, bias, running_mean ...) is carried over. The first rule that fits is taken.
+
+Facts: the names of the two PyTorch ports (full: b = 1 is the block at stride 32; MobileNet-v2: crp4 is) and of
+DPT and MiDaS (refinenet1 is the block at stride 4).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from refineseg.errors import WeightsError
+
+FIELD = re.compile(r"\{(?:(\d+)-)?([a-z]+)(?:-(\d+))?\}")
+PART = "part"  # the one field that is no number
+PART_PATTERN = r"(?:conv|bn)\d|downsample\.\d"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One pair of name templates with the same fields."""
+
+    theirs: str
+    ours: str
+
+
+@dataclass(frozen=True)
+class KeyMap:
+    """Rules that rename tensors in both directions.
+
+    Attributes:
+        name: of the family of checkpoints, as printed.
+        rules: the first that fits is taken.
+    """
+
+    name: str
+    rules: tuple[Rule, ...]
+
+    def to_ours(self, key: str) -> str | None:
+        """Our name of one of their tensors; None if it is not one of theirs."""
+        return _rename(key, self._forward)
+
+    def to_theirs(self, key: str) -> str | None:
+        """Their name of one of our tensors; None if it has none."""
+        return _rename(key, self._backward)
+
+    def pairs(self, keys: Iterable[str]) -> dict[str, str]:
+        """Their name to our name, for those of ``keys`` (theirs) that a rule knows.
+
+        Raises WeightsError if two names would become one, which the names of no published file do.
+        """
+        known = {key: ours for key in keys if (ours := self.to_ours(key)) is not None}
+        if len(set(known.values())) != len(known):
+            names = list(known.values())
+            twice = sorted({name for name in names if names.count(name) > 1})
+            raise WeightsError(f"expected every tensor under one name, got two that mean {twice[0]}")
+        return known
+
+    @cached_property
+    def _forward(self) -> list[tuple[re.Pattern[str], str]]:
+        return [(_pattern(rule.theirs), rule.ours) for rule in self.rules]
+
+    @cached_property
+    def _backward(self) -> list[tuple[re.Pattern[str], str]]:
+        # Solved for the fields: {b-1} read backwards gives b.
+        return [(_pattern(rule.ours), rule.theirs) for rule in self.rules]
+
+
+def _rename(key: str, table: list[tuple[re.Pattern[str], str]]) -> str | None:
+    stem, dot, leaf = key.rpartition(".")
+    for pattern, target in table:
+        found = pattern.fullmatch(stem)
+        if found is None:
+            continue
+        fields = {name: _solve(name, text) for name, text in found.groupdict().items()}
+        values = {name.split("__")[0]: value for name, value in fields.items()}
+        written = [_write(field, values) for field in FIELD.finditer(target)]
+        if None in written:
+            continue
+        texts = iter(text for text in written if text is not None)
+        renamed = FIELD.sub(lambda _, texts=texts: next(texts), target)  # type: ignore[misc]
+        return renamed + dot + leaf
+    return None
+
+
+def _pattern(template: str) -> re.Pattern[str]:
+    """Template to a pattern whose group names carry the arithmetic: field__minuend__subtrahend."""
+    parts, end = [], 0
+    for field in FIELD.finditer(template):
+        minuend, name, subtrahend = field.groups()
+        group = f"{name}__{minuend or ''}__{subtrahend or ''}"
+        inner = PART_PATTERN if name == PART else r"\d+"
+        parts += [re.escape(template[end : field.start()]), f"(?P<{group}>{inner})"]
+        end = field.end()
+    return re.compile("".join(parts) + re.escape(template[end:]))
+
+
+def _solve(group: str, text: str) -> str | int:
+    """The field's value from what is written: {b-1} reading 0 means b = 1; {4-k} reading 1 means k = 3."""
+    name, minuend, subtrahend = group.split("__")
+    if name == PART:
+        return text
+    return int(minuend) - int(text) if minuend else int(text) + int(subtrahend or 0)
+
+
+def _write(field: re.Match[str], values: dict[str, str | int]) -> str | None:
+    """What stands in the place of a field; None if its number would be negative."""
+    minuend, name, subtrahend = field.groups()
+    value = values[name]
+    if isinstance(value, str):
+        return value
+    number = int(minuend) - value if minuend else value - int(subtrahend or 0)
+    return str(number) if number >= 0 else None
+
+
+def _unit(theirs: str, ours: str) -> tuple[Rule, Rule]:
+    """The two convolutions of a residual conv unit."""
+    return (
+        Rule(f"{theirs}_conv", f"{ours}.conv1"),
+        Rule(f"{theirs}_conv_relu_varout_dimred", f"{ours}.conv2"),
+    )
+
+
+# Both ports on ResNets; the light-weight one has no residual conv units, so those rules meet nothing there.
+RESNET_PORT = KeyMap(
+    "PyTorch port on a ResNet",
+    (
+        Rule("conv1", "backbones.0.net.conv1"),
+        Rule("bn1", "backbones.0.net.bn1"),
+        Rule("layer{s}.{m}.{part}", "backbones.0.net.layer{s}.{m}.{part}"),
+        Rule("p_ims1d2_outl{b}_dimred", "decoder.blocks.{b-1}.adapt.0.0"),
+        *_unit("adapt_stage{b}_b.0.{u}", "decoder.blocks.{b-1}.adapt.0.{u}"),
+        Rule("adapt_stage{b}_b2_joint_varout_dimred", "decoder.blocks.{b-1}.fusion.convs.0"),
+        Rule("mflow_conv_g{b}_pool.0.{k}_outvar_dimred", "decoder.blocks.{b-1}.pooling.convs.{k-1}"),
+        *_unit("mflow_conv_g{b}_b.0.{u}", "decoder.blocks.{b-1}.output.{u-1}"),
+        Rule("mflow_conv_g{b}_b3_joint_varout_dimred", "decoder.blocks.{b}.fusion.convs.1"),
+        Rule("clf_conv", "classifier"),
+    ),
+)
+
+# Taps of the backbone: conv3 ... conv8 adapt the maps of layer3 ... layer8; two maps each at strides 16 and 32.
+MOBILENET_PORT = KeyMap(
+    "PyTorch port on MobileNet-v2",
+    (
+        Rule("layer1.0", "backbones.0.conv_stem"),
+        Rule("layer1.1", "backbones.0.bn1"),
+        # The first inverted residual: its expansion is ours, the rest timm's depthwise separable block.
+        Rule("layer2.0.output.0.0", "backbones.0.expand.conv"),
+        Rule("layer2.0.output.0.1", "backbones.0.expand.norm"),
+        Rule("layer2.0.output.1.0", "backbones.0.blocks.0.0.conv_dw"),
+        Rule("layer2.0.output.1.1", "backbones.0.blocks.0.0.bn1"),
+        Rule("layer2.0.output.2.0", "backbones.0.blocks.0.0.conv_pw"),
+        Rule("layer2.0.output.2.1", "backbones.0.blocks.0.0.bn2"),
+        Rule("layer{n}.{m}.output.0.0", "backbones.0.blocks.{n-2}.{m}.conv_pw"),
+        Rule("layer{n}.{m}.output.0.1", "backbones.0.blocks.{n-2}.{m}.bn1"),
+        Rule("layer{n}.{m}.output.1.0", "backbones.0.blocks.{n-2}.{m}.conv_dw"),
+        Rule("layer{n}.{m}.output.1.1", "backbones.0.blocks.{n-2}.{m}.bn2"),
+        Rule("layer{n}.{m}.output.2.0", "backbones.0.blocks.{n-2}.{m}.conv_pwl"),
+        Rule("layer{n}.{m}.output.2.1", "backbones.0.blocks.{n-2}.{m}.bn3"),
+        Rule("conv7", "decoder.blocks.0.adapt.0.0"),
+        Rule("conv8", "decoder.blocks.0.adapt.1.0"),
+        Rule("conv5", "decoder.blocks.1.adapt.0.0"),
+        Rule("conv6", "decoder.blocks.1.adapt.1.0"),
+        Rule("conv4", "decoder.blocks.2.adapt.0.0"),
+        Rule("conv3", "decoder.blocks.3.adapt.0.0"),
+        Rule("crp{i}.0.{k}_outvar_dimred", "decoder.blocks.{4-i}.pooling.convs.{k-1}"),
+        Rule("conv_adapt4", "decoder.blocks.1.fusion.convs.2"),
+        Rule("conv_adapt3", "decoder.blocks.2.fusion.convs.1"),
+        Rule("conv_adapt2", "decoder.blocks.3.fusion.convs.1"),
+        Rule("segm", "classifier"),
+    ),
+)
+
+# Our decoder counts its stages from coarse (0) to fine (3), as all of ours do.
+DPT_DECODER = KeyMap(
+    "DPT or MiDaS decoder",
+    (
+        Rule("scratch.layer{i}_rn", "stages.{4-i}.adapt"),
+        Rule("scratch.refinenet{i}.resConfUnit1.conv{c}", "stages.{4-i}.lateral.conv{c}"),
+        Rule("scratch.refinenet{i}.resConfUnit2.conv{c}", "stages.{4-i}.output.conv{c}"),
+        Rule("scratch.refinenet{i}.out_conv", "stages.{4-i}.project"),
+    ),
+)
+
+KEY_MAPS = (RESNET_PORT, MOBILENET_PORT, DPT_DECODER)

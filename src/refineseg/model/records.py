@@ -1,0 +1,252 @@
+"""Every known weight as a record, and its download with a check of the hash.
+
+The historic ones are listed with what is known of them and nothing else: no hash of any was ever published, so
+none of them can be fetched; whoever still holds a file imports it with ``refineseg convert``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from http.client import HTTPException
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import unquote, urlsplit
+from urllib.request import urlopen
+
+from refineseg.errors import WeightsError
+from refineseg.files import atomic_path
+from refineseg.model.bundled import bundled_models
+from refineseg.model.checkpoints import sha256
+from refineseg.model.weights import WEIGHTS, read_config
+
+CHUNK = 1 << 20  # bytes read at a time
+TIMEOUT = 30.0  # seconds without an answer
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score with what it was measured on.
+
+    Attributes:
+        mean_iou: in [0, 1].
+        split: of the data set.
+        protocol: scales, flips, who measured it.
+    """
+
+    mean_iou: float
+    split: str
+    protocol: str
+
+
+@dataclass(frozen=True)
+class WeightRecord:
+    """One known weight.
+
+    Attributes:
+        name: network and tag, ``refinenet-lw-r50.nekrasov-voc2012``.
+        preset: ours that takes it, None where the depth is not known.
+        dataset: it was trained on.
+        licence: of the weights.
+        source: page or paper that published it.
+        class_names: where its class names come from.
+        homes: addresses of the file, tried in turn.
+        sha256: of the file, in hexadecimal; None where it was never published.
+        score: as published.
+        state: of the links.
+    """
+
+    name: str
+    preset: str | None
+    dataset: str
+    licence: str
+    source: str
+    class_names: str
+    homes: tuple[str, ...] = ()
+    sha256: str | None = None
+    score: Score | None = None
+    state: str = "available"
+
+    def __post_init__(self) -> None:
+        if self.sha256 is not None and not re.fullmatch("[0-9a-f]{64}", self.sha256):
+            raise ValueError(f"expected 64 lower-case hexadecimal digits for {self.name}, got {self.sha256!r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+# Historic weights -------------------------------------------------------------------------------------------
+
+NON_COMMERCIAL = "academic use only; its authors ask to be contacted for any other"
+DEAD_SHARE = "dead since 2023: the university's cloud share was closed, and the author has no copies"
+DRIVES = "not fetchable: was on two drive services, without a published hash"
+SINGLE = "single scale, no flip, as published"
+
+# Mean IoU in percent by data set, for ResNet-50, -101 and -152 (Nekrasov et al., BMVC 2018, and its repository).
+LIGHT_SCORES: dict[str, tuple[float | None, float, float]] = {
+    "voc2012": (78.5, 80.3, 82.1),
+    "person-part": (64.9, 66.7, 67.6),
+    "nyudv2": (41.7, 43.6, 44.4),
+    "pascal-context": (None, 45.1, 45.8),
+}
+# Lin et al. (CVPR 2017); depth where it is known which of the two networks the figure belongs to.
+MATLAB_SCORES: tuple[tuple[int | None, str, str, float], ...] = (
+    (None, "voc2012", "test", 83.4),
+    (101, "cityscapes", "test", 73.6),
+    (152, "nyudv2", "val", 46.5),
+    (None, "sunrgbd", "val", 45.9),
+    (None, "pascal-context", "val", 47.3),
+    (101, "ade20k", "val", 40.2),
+    (152, "ade20k", "val", 40.7),
+    (101, "person-part", "val", 68.6),
+    (152, "person-part", "val", 68.8),
+)
+
+
+def _port(preset: str, dataset: str, percent: float, repository: str) -> WeightRecord:
+    return WeightRecord(
+        name=f"{preset}.nekrasov-{dataset}",
+        preset=preset,
+        dataset=dataset,
+        licence=NON_COMMERCIAL,
+        source=f"https://github.com/DrSleep/{repository}",
+        class_names=f"--labels {dataset}: the benchmark's own; the file holds none",
+        score=Score(round(percent / 100, 4), "val", SINGLE),
+        state=DEAD_SHARE,
+    )
+
+
+def _matlab(depth: int | None, dataset: str, split: str, percent: float) -> WeightRecord:
+    preset = None if depth is None else f"refinenet-r{depth}"
+    return WeightRecord(
+        name=f"{preset or 'refinenet'}.lin-{dataset}",
+        preset=preset,
+        dataset=dataset,
+        licence=NON_COMMERCIAL,
+        source="https://github.com/guosheng/refinenet (MATLAB; Lin et al., CVPR 2017)",
+        class_names="the benchmark's own",
+        score=Score(round(percent / 100, 4), split, "multi-scale, as published"),
+        state=DRIVES,
+    )
+
+
+HISTORIC: tuple[WeightRecord, ...] = (
+    *(
+        _port(f"refinenet-lw-r{depth}", dataset, percent, "light-weight-refinenet")
+        for dataset, row in LIGHT_SCORES.items()
+        for depth, percent in zip((50, 101, 152), row, strict=True)
+        if percent is not None
+    ),
+    _port("refinenet-lw-mbv2-released", "voc2012", 76.2, "light-weight-refinenet"),
+    _port("refinenet-r101", "voc2012", 80.5, "refinenet-pytorch"),
+    *(_matlab(*row) for row in MATLAB_SCORES),
+)
+
+
+def bundled_records() -> list[WeightRecord]:
+    """The models that come with the package."""
+    records = []
+    for name, folder in bundled_models().items():
+        config, info = read_config(folder)
+        best = max(info.scores, key=lambda entry: float(entry["mean_iou"]), default=None)
+        records.append(
+            WeightRecord(
+                name=name,
+                preset=config.preset,
+                dataset=str(best["data"]) if best else str(info.provenance.get("data", "not recorded")),
+                licence=info.licence,
+                source="this package",
+                class_names=", ".join(info.labels.names),
+                sha256=sha256(folder / WEIGHTS),
+                score=Score(float(best["mean_iou"]), str(best["split"]), str(best["protocol"])) if best else None,
+                state="bundled",
+            )
+        )
+    return records
+
+
+def all_records() -> list[WeightRecord]:
+    """Ours, then the historic ones."""
+    return [*bundled_records(), *HISTORIC]
+
+
+# Download ---------------------------------------------------------------------------------------------------
+
+
+class _HomeError(Exception):
+    """One home did not give the file; the message says why."""
+
+
+def fetch(record: WeightRecord, folder: str | Path, timeout: float = TIMEOUT) -> Path:
+    """Download a weight; a file that is there already with the right hash is taken as it is.
+
+    Args:
+        record: its homes are tried in turn.
+        folder: to put the file into.
+        timeout: seconds without an answer after which a home counts as silent.
+
+    Returns:
+        The file's path. Nothing is left there unless its SHA-256 is the record's.
+
+    Raises:
+        WeightsError: no home or no hash is known, or no home gave the file; the message says why for each.
+    """
+    if not record.homes:
+        raise WeightsError(
+            f"{record.name} cannot be fetched ({record.state}); whoever has the file: refineseg convert FILE OUT"
+        )
+    if record.sha256 is None:
+        raise WeightsError(f"{record.name} is not fetched: no SHA-256 of it is known, so it could be anything")
+    reasons = []
+    for home in record.homes:
+        target = Path(folder) / file_name(record, home)
+        if target.is_file() and sha256(target) == record.sha256:
+            return target
+        try:
+            _download(home, target, record.sha256, timeout)
+        except _HomeError as error:
+            reasons.append(f"{home}: {error}")
+        else:
+            return target
+    raise WeightsError(f"could not fetch {record.name} from any home: {'; '.join(reasons)}")
+
+
+def file_name(record: WeightRecord, home: str) -> str:
+    """Under which name a home's file is kept: the record's name with the file's suffixes."""
+    return record.name + "".join(PurePosixPath(unquote(urlsplit(home).path)).suffixes[-2:])
+
+
+def _download(url: str, target: Path, expected: str, timeout: float) -> None:
+    digest = hashlib.sha256()
+    chunks = _chunks(url, timeout)
+    first = next(chunks, b"")  # so that a silent home leaves no trace on the disk
+    with atomic_path(target) as temporary:
+        with temporary.open("wb") as stream:
+            stream.write(first)
+            digest.update(first)
+            for chunk in chunks:
+                stream.write(chunk)
+                digest.update(chunk)
+        if digest.hexdigest() != expected:
+            raise _HomeError(f"expected SHA-256 {expected}, got {digest.hexdigest()}; the file was not kept")
+
+
+def _chunks(url: str, timeout: float) -> Iterator[bytes]:
+    """The bytes behind an address; every fault of the network becomes a _HomeError."""
+    if urlsplit(url).scheme not in ("http", "https"):
+        raise _HomeError("expected an address with http or https")
+    try:
+        with urlopen(url, timeout=timeout) as answer:
+            while chunk := answer.read(CHUNK):
+                yield chunk
+    except HTTPError as error:
+        gone = error.code in (404, 410)
+        raise _HomeError(f"the file is not there any more ({error.code})" if gone else str(error)) from error
+    except URLError as error:
+        raise _HomeError(f"no connection, offline? ({error.reason})") from error
+    except (HTTPException, OSError) as error:
+        raise _HomeError(f"the connection broke ({type(error).__name__} {error})") from error

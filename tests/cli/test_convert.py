@@ -1,0 +1,94 @@
+"""refineseg convert and refineseg models, as typed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import typer
+from typer.testing import CliRunner
+
+from refineseg.cli.convert import convert, label_map_by_name
+from refineseg.cli.models import models
+from refineseg.errors import InputError, LabelError, WeightsError
+from refineseg.model.weights import read_config
+from tests.model import port_reference as port
+
+
+def run(command: object, *words: object) -> str:
+    """What the command prints; its errors are raised, as cli.main sees them."""
+    app = typer.Typer()
+    app.command()(command)  # type: ignore[type-var]
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.output
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    torch.save(port.random_tensors(port.mobilenet_port_shapes(11)), tmp_path / "mb.pth")
+    return tmp_path / "mb.pth"
+
+
+def test_converts_with_a_benchmarks_names(checkpoint: Path, tmp_path: Path) -> None:
+    printed = run(convert, checkpoint, tmp_path / "model", "--labels", "camvid")
+    assert "recognised as refinenet-lw-mbv2-released" in printed
+    assert read_config(tmp_path / "model")[1].labels.names[:2] == ["Sky", "Building"]
+    printed = run(convert, checkpoint, tmp_path / "new", "--reset-head", 3)
+    assert "drawn anew, untrained: classifier.weight, classifier.bias" in printed
+    assert "3 classes without names" in printed
+
+
+def test_a_mismatch_prints_its_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    state = port.random_tensors(port.mobilenet_port_shapes(11))
+    del state["conv_adapt3.weight"]
+    torch.save(state, tmp_path / "mb.pth")
+    with pytest.raises(WeightsError, match="1 tensors missing"):
+        convert(tmp_path / "mb.pth", tmp_path / "model")
+    assert "conv_adapt3.weight" in capsys.readouterr().out
+
+
+def test_decoders(tmp_path: Path) -> None:
+    torch.save(port.random_tensors(port.dpt_shapes((4, 4, 4, 4), 4, True)), tmp_path / "dpt.pt")
+    assert "load_dpt_decoder" in run(convert, tmp_path / "dpt.pt", tmp_path / "decoder")
+
+
+def test_find(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".torch/models").mkdir(parents=True)
+    checkpoint.rename(tmp_path / ".torch/models/mb.pth")
+    for name in ("TORCH_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "200")
+    assert "1 of 1 checkpoint files recognised" in run(convert, "--find")
+    with pytest.raises(InputError, match="nothing beside"):
+        convert(checkpoint, find=True)
+
+
+def test_labels(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("labels: {classes: [wall, door]}")
+    assert label_map_by_name(str(tmp_path / "mine.yaml")).names == ["wall", "door"]
+    assert label_map_by_name("camvid").num_classes == 11
+    with pytest.raises(InputError, match="camvid"):
+        label_map_by_name("nothing")
+    with pytest.raises(InputError, match="cannot read"):
+        label_map_by_name("none.yaml")
+    (tmp_path / "odd.yaml").write_text("3")
+    with pytest.raises(LabelError):
+        label_map_by_name(str(tmp_path / "odd.yaml"))
+    with pytest.raises(InputError, match="CHECKPOINT and OUT"):
+        convert()
+
+
+def test_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    printed = run(models, "--json", tmp_path / "models.json")
+    assert "refinenet-lw-r50.nekrasov-voc2012" in printed
+    content = json.loads((tmp_path / "models.json").read_text())
+    sizes = {entry["preset"]: entry["parameters"] for entry in content["presets"]}
+    assert sizes["refinenet-lw-r50"] == 27_357_525  # published
+    assert sizes["refinenet-lw-mbv2-released"] == 3_284_565  # published
+    assert {entry["state"][:4] for entry in content["weights"]} >= {"dead"}
