@@ -34,6 +34,7 @@ class ModelInfo:
         scores: one entry per evaluation: data set, split, protocol and figures.
         provenance: command, commit, data, time, initial weights.
         licence: of weights and training data.
+        calibration: temperatures by predicted class and how they were fitted (evaluation.calibration); or empty.
     """
 
     name: str
@@ -41,6 +42,7 @@ class ModelInfo:
     scores: tuple[dict[str, Any], ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)
     licence: str = "unknown"
+    calibration: dict[str, Any] = field(default_factory=dict)
 
 
 def save_model_folder(path: str | Path, model: RefineNet, info: ModelInfo, half: bool = False) -> None:
@@ -97,6 +99,7 @@ def read_config(folder: Path) -> tuple[ModelConfig, ModelInfo]:
             scores=tuple(values.get("scores", ())),
             provenance=dict(values.get("provenance", {})),
             licence=str(values.get("licence", "unknown")),
+            calibration=dict(values.get("calibration", {})),
         )
         config = ModelConfig.from_dict(values["model"])
     except FileNotFoundError as error:
@@ -139,6 +142,7 @@ def describe(config: ModelConfig, info: ModelInfo) -> dict[str, Any]:
         "scores": list(info.scores),
         "provenance": info.provenance,
         "licence": info.licence,
+        "calibration": info.calibration,
     }
 
 
