@@ -8,8 +8,8 @@ void there too, and none of its pixels counts. Distances look across it.
   leaves the picture; d = max(1, round(0.02 diagonal)).
 - *Boundary F-score* (Csurka et al., BMVC 2013): an outline pixel of a class has a 4-neighbour of another class;
   precision is the share of predicted ones with a true one of that class within a Euclidean distance of
-  ceil(0.0075 diagonal), recall the converse. Csurka et al. average F over pictures; here the counts are summed over
-  the data set first, as everywhere else. For one picture the two are the same.
+  ceil(0.0075 diagonal), recall the converse. Csurka et al. average F over pictures; here the counts are summed
+  over the data set first, as everywhere else. For one picture the two are the same.
 - *Trimap IoU* (Kohli et al., IJCV 2009): IoU over the band of pixels within ``trimap`` pixels (square) of an
   outline of the truth.
 """
@@ -66,8 +66,8 @@ class BoundaryCounts:
     @classmethod
     def zeros(cls, num_classes: int, distances: Outlines | None = None) -> BoundaryCounts:
         """Nothing counted yet."""
-        shapes = ((3, num_classes), (4, num_classes), (num_classes, num_classes))
-        return cls(*(np.zeros(shape, np.int64) for shape in shapes), distances=distances)
+        region, contour, band = (np.zeros((rows, num_classes), np.int64) for rows in (3, 4, num_classes))
+        return cls(region, contour, band, distances)
 
     def add(self, truth: UInt8, prediction: UInt8, probabilities: Any = None) -> None:  # noqa: ARG002
         """Count one picture: truth and prediction HxW of train ids. InputError if their sizes differ."""

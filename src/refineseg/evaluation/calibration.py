@@ -4,8 +4,8 @@
   |accuracy - confidence| weighted by the bins' pixels. *Class-wise ECE* (Kull et al., NeurIPS 2019): the same for
   each class's probability, mean over the classes.
 - *Temperature* (Guo et al.): probabilities become softmax(log p / T). The per-class form here has one T for each
-  *predicted* class and uses it for the whole vector of a pixel, so that the order of its classes, and with it every
-  label, stays. Vector scaling (a factor for each class's own logit) changes labels and is not offered.
+  *predicted* class and uses it for the whole vector of a pixel, so that the order of its classes, and with it
+  every label, stays. Vector scaling (a factor for each class's own logit) changes labels and is not offered.
 - *Risk and coverage* (Geifman and El-Yaniv, NeurIPS 2017): error among the most confident share of the pixels.
 """
 
@@ -92,7 +92,7 @@ class Reliability:
         """Plain values, with the curve that a plot needs."""
         confidence, accuracy, share = self.curve()
         coverage, risk = self.risk_coverage()
-        some = np.unique(np.linspace(0, max(len(coverage) - 1, 0), 101).astype(int)) if coverage.size else []
+        some = np.unique(np.linspace(0, len(coverage) - 1, min(101, len(coverage))).astype(np.int64))
         per_class = self.class_ece
         return {
             "ece": plain(self.ece),

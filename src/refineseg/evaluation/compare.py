@@ -103,10 +103,10 @@ class Comparison:
                 f"   pictures: {self.shared} in both, {only_first} only in A, {only_second} only in B: "
                 f"these make {self.others:+.4f}; the rest is about the {self.shared}"
             )
-        for class_name, before, after, share in self.classes:
-            lines.append(f"2. class {class_name}: IoU {before:.4f} to {after:.4f}, {share:+.4f} of the mean")
-        for picture, effect in self.pictures:
-            lines.append(f"3. picture {picture}: {effect:+.4f}")
+        for class_name, old, new, share in self.classes:
+            lines.append(f"2. class {class_name}: IoU {old:.4f} to {new:.4f}, {share:+.4f} of the mean")
+        for picture, change in self.pictures:
+            lines.append(f"3. picture {picture}: {change:+.4f}")
         return [*lines, self.verdict()]
 
     def verdict(self) -> str:
@@ -163,8 +163,8 @@ def compare(first: Scored, second: Scored) -> Comparison:
     if truths_differ.any():
         odd = both[int(truths_differ.argmax())]
         raise InputError(
-            f"expected the same ground truth in both, {int(truths_differ.sum())} pictures such as {odd} have other "
-            "labels: evaluate both on the same masks"
+            f"expected the same ground truth in both, {int(truths_differ.sum())} pictures such as {odd} "
+            "have other labels: evaluate both on the same masks"
         )
     before, after = mine.mean_iou(rule), theirs.mean_iou(rule)
     whole = second.pictures.mean_iou(rule) - first.pictures.mean_iou(rule)
@@ -189,11 +189,8 @@ def class_shares(
     iou = [divide(sums.hit, sums.union) for sums in (before, after)]
     single = np.eye(len(names))
     # Share of a class in a mean: the mean with every other class's IoU put to 0.
-    parts = [
-        class_mean(np.nan_to_num(values) * single, sums, rule)
-        for values, sums in zip(iou, (before, after), strict=True)
-    ]
-    share = parts[1] - parts[0]
+    old, new = (np.nan_to_num(values) * single for values in iou)
+    share = class_mean(new, after, rule) - class_mean(old, before, rule)
     order = np.argsort(-np.abs(share), kind="stable")[:SHOWN]
     return [(names[i], float(iou[0][i]), float(iou[1][i]), float(share[i])) for i in order if share[i]]
 

@@ -162,7 +162,8 @@ def class_mean(values: Floats, sums: Sums, mean_over: MeanOver) -> Floats:
 
 def divide(above: Floats, below: Floats) -> Floats:
     """Quotient, NaN where there is nothing to divide by."""
-    return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=np.asarray(below) > 0)
+    result: Floats = np.divide(above, below, out=np.full(np.shape(above), np.nan), where=np.asarray(below) > 0)
+    return result
 
 
 def plain(value: float) -> float | None:

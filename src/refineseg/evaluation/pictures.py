@@ -55,9 +55,8 @@ class Pictures:
         """Some pictures, in the order given."""
         place = {name: index for index, name in enumerate(self.names)}
         order = [place[name] for name in names]
-        return Pictures(
-            tuple(names), Sums(self.sums.hit[order], self.sums.true[order], self.sums.predicted[order])
-        )
+        hit, true, predicted = (part[order] for part in (self.sums.hit, self.sums.true, self.sums.predicted))
+        return Pictures(tuple(self.names[index] for index in order), Sums(hit, true, predicted))
 
     def to_list(self) -> list[dict[str, Any]]:
         """One entry per picture with the classes that it has; counts of pixels."""

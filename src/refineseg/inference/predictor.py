@@ -126,7 +126,7 @@ class Segmenter:
         return self._calibrated(scores / scores.sum(1, keepdim=True))
 
     def _calibrated(self, scores: Tensor) -> tuple[Tensor, Tensor]:
-        """Labels, and probabilities with the model's temperatures; labels are taken before, so they never change."""
+        """Labels, then probabilities with the model's temperatures, which so never change a label."""
         labels = scores.argmax(1)
         if self.temperatures is not None:
             scores = soften(scores, labels, self.temperatures)
