@@ -78,5 +78,3 @@ class ColorNet(nn.Module):
 def make_segmenter(labels: LabelMap, sharpness: float = 20.0, **info: object) -> Segmenter:
     described = ModelInfo("colours", labels, **info)  # type: ignore[arg-type]
     return Segmenter(cast(RefineNet, ColorNet(labels, sharpness)), described, "cpu")
-
-

@@ -85,9 +85,7 @@ def ade(truths: Maps, predictions: Maps, num_classes: int) -> tuple[list[float],
         union.append([b + c - a for a, b, c in zip(*areas, strict=True)])
         right += int(((pred == lab) & (lab > 0)).sum())
         labelled += int((lab > 0).sum())
-    iou = [
-        sum(row[k] for row in intersection) / sum(eps + row[k] for row in union) for k in range(num_classes)
-    ]
+    iou = [sum(row[k] for row in intersection) / sum(eps + row[k] for row in union) for k in range(num_classes)]
     return iou, sum(iou) / num_classes, right / labelled
 
 

@@ -100,3 +100,20 @@ def test_found_through_protocol_too() -> None:
     assert protocol.Evaluation is Evaluation
     with pytest.raises(AttributeError):
         _ = protocol.nothing
+
+
+def test_model_card_carries_interval_boundary_and_calibration(tmp_path: Path) -> None:
+    from refineseg.model.presets import create_model
+    from refineseg.model.weights import ModelInfo, load_model_folder, model_card, save_model_folder
+
+    data = make_data(tmp_path, ["a", "b", "c", "d"], LABELS)
+    score = evaluate(make_segmenter(LABELS), data, measures=("boundary", "calibration")).for_card()
+    model, info = create_model("refinenet-lw-mbv2", 4), ModelInfo("m", LABELS, (score,))
+    card = model_card(model, info)
+    low, high = score["intervals"]["mean_iou"]
+    assert f"interval of the mean IoU: {low:.4f} to {high:.4f}" in card
+    assert f"boundary IoU {score['boundary']['mean_boundary_iou']:.4f}" in card
+    assert f"expected calibration error {score['calibration']['ece']:.4f}" in card
+    save_model_folder(tmp_path / "m", model, info)
+    stored = load_model_folder(tmp_path / "m")[1].scores[0]
+    assert Protocol.from_dict(stored["protocol_settings"]) == Protocol()

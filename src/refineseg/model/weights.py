@@ -146,6 +146,24 @@ def describe(config: ModelConfig, info: ModelInfo) -> dict[str, Any]:
     }
 
 
+def _beyond_iou(score: dict[str, Any]) -> list[str]:
+    """Lines for what an evaluation has beyond the plain scores: interval, outlines, calibration."""
+    lines = []
+    low, high = score.get("intervals", {}).get("mean_iou") or (None, None)
+    if low is not None and high is not None:
+        method = f"{score['intervals']['level']:.0%}, {score['intervals']['method']}"
+        lines.append(f"interval of the mean IoU: {low:.4f} to {high:.4f} ({method})")
+    named = {
+        "boundary": {"mean_boundary_iou": "boundary IoU", "mean_f_score": "boundary F-score"},
+        "calibration": {"ece": "expected calibration error", "class_wise_ece": "class-wise"},
+    }
+    for part, names in named.items():
+        figures = [f"{text} {score[part][key]:.4f}" for key, text in names.items() if score.get(part, {}).get(key)]
+        if figures:
+            lines.append(", ".join(figures))
+    return lines
+
+
 def model_card(model: RefineNet, info: ModelInfo) -> str:
     """A model card in the Hub's form."""
     parameters = sum(value.numel() for value in model.parameters())
@@ -175,6 +193,7 @@ def model_card(model: RefineNet, info: ModelInfo) -> str:
             f"{score['pixel_accuracy']:.4f}, mean class accuracy {score['mean_class_accuracy']:.4f} "
             f"({score['protocol']})"
         )
+        lines += [f"- {line}" for line in _beyond_iou(score)]
         lines += ["", "| class | IoU |", "|---|---|"]
         lines += [f"| {name} | {'-' if iou is None else f'{iou:.3f}'} |" for name, iou in score["iou"].items()]
     if not info.scores:
