@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from refineseg._version import __version__
 from refineseg.config import ModelConfig
 from refineseg.errors import RefinesegError, WeightsError
-from refineseg.files import atomic_folder
+from refineseg.files import atomic_folder, atomic_write
 from refineseg.labels import LabelMap
 from refineseg.model.presets import build
 from refineseg.model.refinenet import RefineNet
@@ -84,6 +84,17 @@ def load_model_folder(path: str | Path) -> tuple[RefineNet, ModelInfo]:
         raise WeightsError(f"cannot read {file}, it is damaged: {error}") from error
     load_strictly(model, state, str(file))
     return model.eval(), info
+
+
+def store_calibration(path: str | Path, calibration: dict[str, Any]) -> None:
+    """Give a model folder another calibration (or none, ``{}``); weights and everything else stay.
+
+    WeightsError if it is no model folder.
+    """
+    folder = Path(path)
+    config, info = read_config(folder)
+    described = describe(config, replace(info, calibration=calibration))
+    atomic_write(folder / CONFIG, json.dumps(described, indent=1) + "\n")
 
 
 def read_config(folder: Path) -> tuple[ModelConfig, ModelInfo]:
