@@ -96,7 +96,9 @@ def calibration(curve: Axes, risk: Axes) -> None:
     curve.plot([0, 1], [0, 1], color="0.7", linewidth=1)
     for reliability, name, color in ((before, "as it is", "#c0392b"), (after, "calibrated", "#2f7d4f")):
         confidence, accuracy, _ = reliability.curve()
-        curve.plot(confidence, accuracy, "o-", markersize=3, color=color, label=f"{name}: ECE {reliability.ece:.3f}")
+        curve.plot(
+            confidence, accuracy, "o-", markersize=3, color=color, label=f"{name}: ECE {reliability.ece:.3f}"
+        )
     curve.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
     curve.set_title(f"calibration, temperature {temperatures[0]:.2f}", fontsize=9)
     curve.legend(fontsize=7, frameon=False)
