@@ -3,9 +3,10 @@
 - *ECE* (Naeini et al., AAAI 2015; Guo et al., ICML 2017): pixels in 15 equal bins of confidence, mean of
   |accuracy - confidence| weighted by the bins' pixels. *Class-wise ECE* (Kull et al., NeurIPS 2019): the same for
   each class's probability, mean over the classes.
-- *Temperature* (Guo et al.): probabilities become softmax(log p / T). The per-class form here has one T for each
-  *predicted* class and uses it for the whole vector of a pixel, so that the order of its classes, and with it
-  every label, stays. Vector scaling (a factor for each class's own logit) changes labels and is not offered.
+- *Temperature* (Guo et al.): probabilities become softmax(log p / T), T of least loss. The per-class form here has
+  one T for each *predicted* class, at which that class is as sure as it is right, and uses it for the whole vector
+  of a pixel, so that the order of its classes, and with it every label, stays. Vector scaling (a factor for each
+  class's own logit) changes labels and is not offered.
 - *Risk and coverage* (Geifman and El-Yaniv, NeurIPS 2017): error among the most confident share of the pixels.
 """
 
@@ -27,6 +28,7 @@ from refineseg.labels import IGNORE, UInt8
 BINS, RISK_BINS = 15, 4096
 PIXELS = 250_000  # of a picture, at most, that are looked at; evenly spread
 ENOUGH = 500  # pixels that a class needs for a temperature of its own
+COLDEST, HOTTEST = 0.25, 8.0  # temperatures stay between
 
 
 @dataclass
@@ -130,45 +132,56 @@ def spread_pixels(truth: UInt8, most: int) -> NDArray[np.int64]:
 
 
 def fit_temperatures(logs: Floats, truth: NDArray[np.integer[Any]], per_class: bool = False) -> Floats:
-    """K temperatures, by predicted class, of least negative log likelihood; all the same unless ``per_class``.
+    """K temperatures, by predicted class; all the same unless ``per_class``.
 
     Args:
         logs: NxK log probabilities (or logits) of pixels.
         truth: N train ids.
         per_class: a temperature for each predicted class that has 500 pixels or more; the others take the common.
     """
-    count = logs.shape[1]
-    common = 1 / _inverse_temperatures(logs, truth, np.zeros(len(logs), np.int64), 1)
-    temperatures = np.full(count, common[0])
+    temperatures = np.full(logs.shape[1], _least_loss(logs, truth))
     if per_class:
-        predicted = logs.argmax(1)
-        enough = np.bincount(predicted, minlength=count) >= ENOUGH
-        own = 1 / _inverse_temperatures(logs, truth, predicted, count)
-        temperatures[enough] = own[enough]
+        enough = np.bincount(logs.argmax(1), minlength=logs.shape[1]) >= ENOUGH
+        temperatures[enough] = _as_sure_as_right(logs, truth)[enough]
     return temperatures
 
 
-def _inverse_temperatures(
-    logs: Floats, truth: NDArray[np.integer[Any]], group: NDArray[np.int64], groups: int
-) -> Floats:
-    """Newton's method for 1/T of every group at once; the loss is convex in it."""
-    inverse = np.ones(groups)
+def _least_loss(logs: Floats, truth: NDArray[np.integer[Any]]) -> float:
+    """The temperature of least negative log likelihood, by Newton's method: the loss is convex in 1/T."""
+    inverse = 1.0
     true = np.take_along_axis(logs, truth[:, None].astype(np.int64), 1)[:, 0]
     for _ in range(50):
-        scaled = logs * inverse[group][:, None]
-        weight = np.exp(scaled - scaled.max(1, keepdims=True))
+        weight = np.exp(inverse * (logs - logs.max(1, keepdims=True)))
         weight /= weight.sum(1, keepdims=True)
         mean = (weight * logs).sum(1)
-        spread = (weight * logs**2).sum(1) - mean**2
-        slope = np.bincount(group, mean - true, groups)
-        bend = np.bincount(group, spread, groups)
-        step = slope / np.maximum(bend, 1e-12)
-        # At most halved or doubled at once, and within 1/20 .. 20.
-        after = np.clip(np.clip(inverse - step, inverse / 2, inverse * 2), 0.05, 20.0)
-        if np.abs(after - inverse).max() < 1e-7:
-            return after
+        bend = ((weight * logs**2).sum(1) - mean**2).sum()
+        step = (mean - true).sum() / max(bend, 1e-12)
+        # At most halved or doubled at once.
+        after = float(np.clip(np.clip(inverse - step, inverse / 2, inverse * 2), 1 / HOTTEST, 1 / COLDEST))
+        if abs(after - inverse) < 1e-7:
+            break
         inverse = after
-    return inverse
+    return 1 / inverse
+
+
+def _as_sure_as_right(logs: Floats, truth: NDArray[np.integer[Any]]) -> Floats:
+    """For each predicted class the temperature at which its mean confidence is its accuracy, by bisection.
+
+    Confidence falls as the temperature rises, so there is one. Of least loss is not as good here: a class's loss
+    hangs on its few gross errors, while the gap between confidence and accuracy is what the ECE counts.
+    """
+    count, predicted = logs.shape[1], logs.argmax(1)
+    pixels = np.bincount(predicted, minlength=count).astype(np.float64)
+    accuracy = divide(np.bincount(predicted[predicted == truth], minlength=count).astype(np.float64), pixels)
+    below_top = logs - logs.max(1, keepdims=True)
+    low, high = np.full(count, COLDEST), np.full(count, HOTTEST)
+    for _ in range(30):
+        middle = np.sqrt(low * high)
+        confidence = 1 / np.exp(below_top / middle[predicted][:, None]).sum(1)
+        sure = np.bincount(predicted, confidence, count).astype(np.float64)
+        too_sure = divide(sure, pixels) > accuracy
+        low, high = np.where(too_sure, middle, low), np.where(too_sure, high, middle)
+    return np.asarray(np.sqrt(low * high))
 
 
 def apply_temperatures(probabilities: Floats, temperatures: Floats) -> Floats:
