@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from refineseg.cli.common import console, parse_scales, progress_bar
+from refineseg.errors import InputError
 
 if TYPE_CHECKING:
-    from refineseg.evaluation.protocol import Evaluation
+    from refineseg.data.source import SegmentationData
+    from refineseg.evaluation.evaluate import Evaluation
+    from refineseg.inference.predictor import Segmenter
 
 
 def evaluate(
@@ -20,8 +23,21 @@ def evaluate(
         str, typer.Option("--data", "-d", help="NAME:ROOT such as camvid:DIR or folder:DIR, or a YAML file.")
     ],
     split: Annotated[str, typer.Option(help="train, val or test.")] = "val",
-    scales: Annotated[str, typer.Option(help="Scales to average over, such as 0.4,0.6,0.8,1.0,1.2.")] = "1.0",
-    flip: Annotated[bool, typer.Option("--flip", help="Average over the mirrored picture too.")] = False,
+    protocol: Annotated[
+        str, typer.Option(help="How to score: single, paper, ms-flip, or a benchmark's own such as cityscapes.")
+    ] = "single",
+    scales: Annotated[
+        str | None, typer.Option(help="Scales to average over, such as 0.4,0.6,0.8,1.0,1.2.")
+    ] = None,
+    flip: Annotated[
+        bool | None, typer.Option("--flip/--no-flip", help="Average over the mirrored picture too.")
+    ] = None,
+    measure: Annotated[
+        str, typer.Option(help="Also measure: boundary, calibration, sizes (with commas).", metavar="NAMES")
+    ] = "",
+    calibrate: Annotated[
+        str | None, typer.Option(help="Fit temperatures on the split, store them with the model: global or class.")
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[str, typer.Option(help="32 or bf16.")] = "32",
@@ -31,10 +47,12 @@ def evaluate(
     Example: [bold]refineseg evaluate --model camvid --data camvid:data/camvid --split val --json score.json[/bold]
     """
     from refineseg.data import open_data
-    from refineseg.evaluation.protocol import evaluate as evaluate_model
+    from refineseg.evaluation.evaluate import evaluate as evaluate_model
     from refineseg.files import atomic_write
     from refineseg.inference.predictor import load
 
+    if calibrate not in (None, "global", "class"):
+        raise InputError(f"expected --calibrate global or class, got {calibrate!r}")
     opened = open_data(data)
     segmenter = load(model, device, precision)
     with progress_bar() as bar:
@@ -43,14 +61,34 @@ def evaluate(
             segmenter,
             opened,
             split,
-            scales=parse_scales(scales),
+            protocol=protocol,
+            scales=None if scales is None else parse_scales(scales),
             flip=flip,
+            measures=[name.strip() for name in measure.split(",") if name.strip()],
             progress=lambda done, of: bar.update(task, completed=done, total=of),
         )
     show(evaluation)
     if json_file is not None:
         atomic_write(json_file, json.dumps(evaluation.to_dict() | {"model": model}, indent=1) + "\n")
         console.print(f"all figures in {json_file}", markup=False)
+    if calibrate is not None:
+        store(segmenter, opened, split, model, protocol, calibrate)
+
+
+def store(segmenter: Segmenter, data: SegmentationData, split: str, model: str, protocol: str, kind: str) -> None:
+    """Fit temperatures and write them into the model's folder."""
+    from refineseg.evaluation.calibration import calibrate
+    from refineseg.model.bundled import find_model
+    from refineseg.model.weights import store_calibration
+
+    fitted = calibrate(segmenter, data, split, protocol=protocol, per_class=kind == "class")
+    store_calibration(find_model(model), fitted)
+    console.print(
+        f"calibrated {model}: expected calibration error {fitted['ece_before']:.4f} to {fitted['ece_after']:.4f} "
+        "on pictures held out; labels stay as they are",
+        markup=False,
+        soft_wrap=True,
+    )
 
 
 def show(evaluation: Evaluation) -> None:
@@ -69,12 +107,28 @@ def show(evaluation: Evaluation) -> None:
     table.add_section()
     table.add_row("mean", _figure(scores.mean_iou), _figure(scores.mean_class_accuracy), style="bold")
     console.print(table)
-    console.print(f"mean IoU {scores.mean_iou:.4f}   pixel accuracy {scores.pixel_accuracy:.4f}", style="bold")
+    low, high = evaluation.intervals()["mean_iou"]
+    span = "" if low != low else f" (95 % interval {low:.4f} .. {high:.4f})"
+    console.print(
+        f"mean IoU {scores.mean_iou:.4f}{span}   pixel accuracy {scores.pixel_accuracy:.4f}", style="bold"
+    )
+    for name, figures in evaluation.for_card().items():
+        if name in evaluation.measures:
+            console.print(f"{name}: {_line(figures)}", markup=False)
     console.print(f"protocol: {evaluation.protocol.describe()}", markup=False)
     per_picture = 1000 * evaluation.seconds / evaluation.pictures
     console.print(
         f"{evaluation.seconds:.1f} s, {per_picture:.0f} ms per picture with reading and scoring", markup=False
     )
+
+
+def _line(figures: dict[str, Any]) -> str:
+    """``ece 0.0312, aurc 0.0150``; figures of a group (sizes) one after another."""
+    parts = []
+    for key, value in figures.items():
+        group = value if isinstance(value, dict) else {"": value}
+        parts += [f"{key} {name} {_figure(x if x is not None else float('nan'))}" for name, x in group.items()]
+    return ", ".join(" ".join(part.replace("_", " ").split()) for part in parts)
 
 
 def _figure(value: float) -> str:

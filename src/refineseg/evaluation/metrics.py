@@ -1,13 +1,14 @@
 """Scores as pure functions of one confusion matrix over a whole data set.
 
-Rows are ground truth, columns are predictions. A class that occurs in neither has no IoU (NaN): it is left out of
-the mean and never counts as 1.
+Rows are ground truth, columns are predictions. A class that occurs in neither has no IoU (NaN) and never counts
+as 1; which classes the mean is over is a rule of the protocol (``MeanOver``).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,13 @@ from refineseg.errors import InputError
 from refineseg.labels import IGNORE, UInt8
 
 Counts = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+# truth: classes in the ground truth (the authors); union: classes in truth or prediction (Cityscapes);
+# zero: every class, one in neither counts 0 (ADE20K's toolkit); all: every class, no mean at all if one is in
+# neither (0/0 in the VOC devkit).
+MeanOver = Literal["truth", "union", "zero", "all"]
+MEANS = ("mean_iou", "pixel_accuracy", "mean_class_accuracy", "frequency_weighted_iou", "mean_dice")
 
 
 def confusion_matrix(truth: UInt8, prediction: UInt8, num_classes: int) -> Counts:
@@ -37,58 +45,135 @@ def confusion_matrix(truth: UInt8, prediction: UInt8, num_classes: int) -> Count
 
 
 @dataclass(frozen=True)
+class Sums:
+    """Pixels per class: all that the means need of a confusion matrix. Arrays of any shape, classes last.
+
+    Attributes:
+        hit: true pixels of the class that were found.
+        true: pixels of the class in the ground truth.
+        predicted: valid pixels that the prediction gives to the class.
+    """
+
+    hit: Floats
+    true: Floats
+    predicted: Floats
+
+    @classmethod
+    def of(cls, confusion: Counts) -> Sums:
+        """The sums of one confusion matrix KxK."""
+        diagonal, rows, columns = np.diagonal(confusion), confusion.sum(1), confusion.sum(0)
+        return cls(diagonal.astype(np.float64), rows.astype(np.float64), columns.astype(np.float64))
+
+    @property
+    def union(self) -> Floats:
+        """Pixels in truth or prediction."""
+        return self.true + self.predicted - self.hit
+
+
+@dataclass(frozen=True)
 class Scores:
     """Figures of a confusion matrix.
 
     Attributes:
         iou: per class, true positives over union; NaN where the class is in neither truth nor prediction.
-        accuracy: per class, share of its true pixels that were found; NaN where it is not in the truth.
-        mean_iou: mean over the classes that occur in the ground truth (the authors' rule).
+        accuracy: per class, share of its true pixels that were found (recall); NaN where it is not in the truth.
+        precision: per class, share of its predicted pixels that are right; NaN where it is not predicted.
+        mean_iou: mean over the classes that the rule names.
         pixel_accuracy: share of all valid pixels that are right.
         mean_class_accuracy: mean of ``accuracy`` over the classes in the ground truth.
         frequency_weighted_iou: IoU weighted by the class's share of true pixels.
+        mean_dice: mean of Dice, 2 IoU / (1 + IoU), over the same classes as ``mean_iou``.
+        category_iou: IoU per category of classes, confusions within one not counted; empty without categories.
+        mean_category_iou: mean over the categories that occur in truth or prediction; NaN without categories.
     """
 
-    iou: NDArray[np.float64]
-    accuracy: NDArray[np.float64]
+    iou: Floats
+    accuracy: Floats
+    precision: Floats
     mean_iou: float
     pixel_accuracy: float
     mean_class_accuracy: float
     frequency_weighted_iou: float
+    mean_dice: float
+    category_iou: dict[str, float] = field(default_factory=dict)
+    mean_category_iou: float = float("nan")
 
     def to_dict(self, names: list[str]) -> dict[str, Any]:
         """Plain values; figures that do not exist are None."""
-        return {
-            "mean_iou": _plain(self.mean_iou),
-            "pixel_accuracy": _plain(self.pixel_accuracy),
-            "mean_class_accuracy": _plain(self.mean_class_accuracy),
-            "frequency_weighted_iou": _plain(self.frequency_weighted_iou),
-            "iou": {name: _plain(value) for name, value in zip(names, self.iou, strict=True)},
-            "accuracy": {name: _plain(value) for name, value in zip(names, self.accuracy, strict=True)},
-        }
+        values: dict[str, Any] = {name: plain(getattr(self, name)) for name in MEANS}
+        for name in ("iou", "accuracy", "precision"):
+            values[name] = {key: plain(value) for key, value in zip(names, getattr(self, name), strict=True)}
+        if self.category_iou:
+            values["mean_category_iou"] = plain(self.mean_category_iou)
+            values["category_iou"] = {key: plain(value) for key, value in self.category_iou.items()}
+        return values
 
 
-def scores(confusion: Counts) -> Scores:
-    """Sums over the data set, divided once. NaN figures where there is nothing to divide by."""
-    hit = np.diag(confusion).astype(np.float64)
-    true, predicted = confusion.sum(1).astype(np.float64), confusion.sum(0).astype(np.float64)
-    union = true + predicted - hit
-    nothing = np.full_like(hit, np.nan)
-    iou = np.divide(hit, union, out=nothing.copy(), where=union > 0)
-    accuracy = np.divide(hit, true, out=nothing.copy(), where=true > 0)
-    present = true > 0
-    pixels = true.sum()
-    if not pixels:
-        return Scores(iou, accuracy, *(float("nan"),) * 4)
+def scores(
+    confusion: Counts,
+    mean_over: MeanOver = "truth",
+    categories: Mapping[str, Sequence[int]] | None = None,
+) -> Scores:
+    """Sums over the data set, divided once. NaN figures where there is nothing to divide by.
+
+    Args:
+        confusion: KxK counts, rows are ground truth.
+        mean_over: which classes the mean IoU is over.
+        categories: train ids by category name (Cityscapes: flat, construction, object, ...).
+    """
+    sums = Sums.of(confusion)
+    by_category = {name: _category_iou(confusion, list(ids)) for name, ids in (categories or {}).items()}
+    found = [value for value in by_category.values() if not np.isnan(value)]
     return Scores(
-        iou=iou,
-        accuracy=accuracy,
-        mean_iou=float(iou[present].mean()),
-        pixel_accuracy=float(hit.sum() / pixels),
-        mean_class_accuracy=float(accuracy[present].mean()),
-        frequency_weighted_iou=float((true[present] * iou[present]).sum() / pixels),
+        iou=divide(sums.hit, sums.union),
+        accuracy=divide(sums.hit, sums.true),
+        precision=divide(sums.hit, sums.predicted),
+        **{name: float(values) for name, values in means(sums, mean_over).items()},
+        category_iou=by_category,
+        mean_category_iou=float(np.mean(found)) if found else float("nan"),
     )
 
 
-def _plain(value: float) -> float | None:
+def means(sums: Sums, mean_over: MeanOver = "truth") -> dict[str, Floats]:
+    """Every mean of ``MEANS`` from sums of shape ...xK, each of shape ... (so that a bootstrap is one call)."""
+    pixels = sums.true.sum(-1)
+    iou = divide(sums.hit, sums.union)
+    return {
+        "mean_iou": class_mean(iou, sums, mean_over),
+        "pixel_accuracy": divide(sums.hit.sum(-1), pixels),
+        "mean_class_accuracy": class_mean(divide(sums.hit, sums.true), sums, "truth"),
+        "frequency_weighted_iou": divide((sums.true * np.nan_to_num(iou)).sum(-1), pixels),
+        "mean_dice": class_mean(divide(2 * sums.hit, sums.true + sums.predicted), sums, mean_over),
+    }
+
+
+def class_mean(values: Floats, sums: Sums, mean_over: MeanOver) -> Floats:
+    """Mean over the last axis by the rule; NaN without a valid pixel."""
+    if mean_over == "truth":
+        chosen = sums.true > 0
+    elif mean_over == "union":
+        chosen = sums.union > 0
+    else:
+        chosen = np.ones(values.shape, np.bool_)
+    filled = values if mean_over == "all" else np.nan_to_num(values)
+    mean = divide(np.where(chosen, filled, 0.0).sum(-1), chosen.sum(-1).astype(np.float64))
+    return np.where(sums.true.sum(-1) > 0, mean, np.nan)
+
+
+def divide(above: Floats, below: Floats) -> Floats:
+    """Quotient, NaN where there is nothing to divide by."""
+    result: Floats = np.divide(above, below, out=np.full(np.shape(above), np.nan), where=np.asarray(below) > 0)
+    return result
+
+
+def plain(value: float) -> float | None:
+    """A number for JSON, None for NaN."""
     return None if np.isnan(value) else float(value)
+
+
+def _category_iou(confusion: Counts, ids: list[int]) -> float:
+    """IoU of the union of some classes."""
+    rows, columns = confusion[ids].sum(), confusion[:, ids].sum()
+    hit = confusion[np.ix_(ids, ids)].sum()
+    union = rows + columns - hit
+    return float(hit / union) if union else float("nan")

@@ -1,132 +1,149 @@
-"""Evaluation: the predictor over a split, one confusion matrix, and the protocol that made the score."""
+"""The protocol: how a score was made. It is printed beside every score and stored with the model."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-import numpy as np
-
-from refineseg.data.source import SegmentationData
+from refineseg.config import Config
 from refineseg.errors import InputError
-from refineseg.evaluation.metrics import Counts, Scores, confusion_matrix, scores
-from refineseg.inference.predictor import Segmenter
+from refineseg.evaluation.metrics import MeanOver
+from refineseg.inference.predictor import PredictOptions
 
-Progress = Callable[[int, int], None]
+if TYPE_CHECKING:
+    from refineseg.evaluation.evaluate import Evaluation, evaluate
+
+__all__ = ["PROTOCOLS", "Evaluation", "Protocol", "evaluate", "find_protocol"]
+
+MEANT = {
+    "truth": "mean over the classes in the ground truth",
+    "union": "mean over the classes in truth or prediction",
+    "zero": "mean over all classes, one in neither truth nor prediction counts 0",
+    "all": "mean over all classes, none if one is in neither truth nor prediction",
+}
+WORDS = {  # what the fixed rules are called in words
+    "fusion": "softmax at stride 4, log, floor -20, bilinear to the picture's size, exp, mean over the views",
+    "labels": "labels at their own size",
+    "ignore": "void left out",
+    "sums": "one confusion matrix over the split",
+}
 
 
 @dataclass(frozen=True)
-class Protocol:
-    """How a score was made; it stands beside every score.
+class Protocol(Config):
+    """How a score was made.
 
     Attributes:
-        scales: of the picture, averaged as in the paper (log space, floor -20).
-        flip: whether the mirrored picture is averaged in.
+        name: of the protocol; ``custom`` for one put together by hand.
+        scales: of the picture; scores of all are averaged.
+        flip: whether the mirrored picture is averaged in, left and right classes swapped.
+        short_edge: the picture is first brought, bilinearly, to a short edge within these pixels; None leaves
+            it as it is. The prediction is always at the picture's own size.
+        mean_over: classes that the mean IoU is over: ``truth``, ``union``, ``zero`` or ``all``.
+        fusion: how views are averaged: ``log`` is the authors' rule.
+        labels: ``own`` size, never resized.
+        ignore: ``void`` pixels of the ground truth count nowhere.
+        sums: intersections and unions are summed over the ``dataset`` and divided once.
+        categories: class names by category, for the category IoU; empty for none.
     """
 
+    name: str = "single"
     scales: tuple[float, ...] = (1.0,)
     flip: bool = False
+    short_edge: tuple[int, int] | None = None
+    mean_over: MeanOver = "truth"
+    fusion: Literal["log"] = "log"
+    labels: Literal["own"] = "own"
+    ignore: Literal["void"] = "void"
+    sums: Literal["dataset"] = "dataset"
+    categories: dict[str, list[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        PredictOptions(self.scales, self.flip)  # its rules for scales are ours
+        if self.short_edge is not None and not 1 <= self.short_edge[0] <= self.short_edge[1]:
+            raise InputError(f"expected short_edge as smallest and largest pixels, got {list(self.short_edge)}")
 
     def describe(self) -> str:
         """One line in words."""
-        scale = "single scale" if self.scales == (1.0,) else f"scales {', '.join(f'{s:g}' for s in self.scales)}"
+        several = f"scales {', '.join(f'{scale:g}' for scale in self.scales)} fused in log space"
+        edge = f"short edge brought to {self.short_edge[0]}..{self.short_edge[1]} px, " if self.short_edge else ""
         return (
-            f"{scale}, {'with' if self.flip else 'no'} flip, labels at their own size, void left out, "
-            "one confusion matrix over the split, mean over the classes in the ground truth"
+            f"{self.name}: {edge}{'single scale' if self.scales == (1.0,) else several}, "
+            f"{'with' if self.flip else 'no'} flip, {WORDS['labels']}, {WORDS['ignore']}, {WORDS['sums']}, "
+            f"{MEANT[self.mean_over]}"
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        return {
-            "scales": list(self.scales),
-            "flip": self.flip,
-            "fusion": "softmax at stride 4, log, floor -20, bilinear to the picture's size, exp, mean",
-            "labels": "own size",
-            "absent_classes": "left out of the mean",
-            "mean_over": "classes in the ground truth",
-            "sums": "data set",
-            "text": self.describe(),
-        }
+        """Plain values, with the line in words as ``text``."""
+        return super().to_dict() | {"text": self.describe()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of ``to_dict``. ConfigError for unknown names and wrong types."""
+        return super().from_dict({key: value for key, value in values.items() if key != "text"})
+
+    def scales_for(self, height: int, width: int) -> tuple[float, ...]:
+        """The scales for a picture of this size: with ``short_edge``, both resizes are one."""
+        if self.short_edge is None:
+            return self.scales
+        short = min(height, width)
+        factor = min(max(short, self.short_edge[0]), self.short_edge[1]) / short
+        return tuple(scale * factor for scale in self.scales)
+
+    def differences(self, other: Protocol) -> dict[str, tuple[Any, Any]]:
+        """Settings, beside the name, that are not the same: (mine, the other's)."""
+        mine, theirs = self.to_dict(), other.to_dict()
+        names = [item.name for item in fields(self) if item.name != "name"]
+        return {name: (mine[name], theirs[name]) for name in names if mine[name] != theirs[name]}
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """A score with all that made it."""
+CITYSCAPES_CATEGORIES = {
+    "flat": ["road", "sidewalk"],
+    "construction": ["building", "wall", "fence"],
+    "object": ["pole", "traffic light", "traffic sign"],
+    "nature": ["vegetation", "terrain"],
+    "sky": ["sky"],
+    "human": ["person", "rider"],
+    "vehicle": ["car", "truck", "bus", "train", "motorcycle", "bicycle"],
+}
+PAPER_SCALES = (0.4, 0.6, 0.8, 1.0, 1.2)
 
-    scores: Scores
-    confusion: Counts
-    protocol: Protocol
-    class_names: list[str]
-    data: str
-    split: str
-    pictures: int
-    seconds: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """What ``evaluate --json`` writes."""
-        return {
-            **self.scores.to_dict(self.class_names),
-            "protocol": self.protocol.to_dict(),
-            "data": self.data,
-            "split": self.split,
-            "pictures": self.pictures,
-            "seconds": round(self.seconds, 3),
-            "confusion": self.confusion.tolist(),
-        }
-
-    def for_card(self) -> dict[str, Any]:
-        """What a model folder keeps of it."""
-        kept = {
-            key: value for key, value in self.to_dict().items() if key not in ("confusion", "accuracy", "seconds")
-        }
-        return kept | {"protocol": self.protocol.describe()}
-
-
-def evaluate(
-    segmenter: Segmenter,
-    data: SegmentationData,
-    split: str = "val",
-    *,
-    scales: Sequence[float] = (1.0,),
-    flip: bool = False,
-    progress: Progress | None = None,
-) -> Evaluation:
-    """Score a model on a split, picture by picture with the predictor of ``predict``; memory stays flat.
-
-    Args:
-        segmenter: the model.
-        data: the data set; its classes must be the model's.
-        split: ``train``, ``val`` or ``test``.
-        scales, flip: as in ``predict``.
-        progress: called with (done, all).
-
-    Raises:
-        InputError: other classes than the model's, an empty split, an unreadable pair.
-    """
-    if data.label_map.names != segmenter.class_names:
-        raise InputError(
-            f"expected data with the model's classes {segmenter.class_names}, got {data.label_map.names}"
-        )
-    protocol = Protocol(tuple(scales), flip)
-    samples = data.split(split)
-    count = data.label_map.num_classes
-    confusion = np.zeros((count, count), np.int64)
-    start = time.perf_counter()
-    for done, sample in enumerate(samples, 1):
-        image, truth = data.read(sample)
-        result = segmenter.predict(image, scales=protocol.scales, flip=flip)
-        confusion += confusion_matrix(truth, result.labels, count)
-        if progress is not None:
-            progress(done, len(samples))
-    return Evaluation(
-        scores=scores(confusion),
-        confusion=confusion,
-        protocol=protocol,
-        class_names=data.label_map.names,
-        data=data.name,
-        split=split,
-        pictures=len(samples),
-        seconds=time.perf_counter() - start,
+PROTOCOLS = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol("single"),
+        Protocol("paper", scales=PAPER_SCALES),
+        # As ``paper``, with the authors' range of input sizes in testing.
+        Protocol("paper-range", scales=PAPER_SCALES, short_edge=(450, 800)),
+        Protocol("ms-flip", scales=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75), flip=True),
+        # The benchmarks' own scripts; they score files, so the way of predicting is ``single``.
+        Protocol("voc2012", mean_over="all"),
+        Protocol("cityscapes", mean_over="union", categories=CITYSCAPES_CATEGORIES),
+        Protocol("ade20k", mean_over="zero"),
+        # Scored by the authors with their own script.
+        Protocol("camvid"),
+        Protocol("nyudv2"),
+        Protocol("sunrgbd"),
+        Protocol("pascal-context"),
+        Protocol("person-part"),
     )
+}
+
+
+def find_protocol(name: str | Protocol) -> Protocol:
+    """A protocol by name. InputError with the known names if there is none."""
+    if isinstance(name, Protocol):
+        return name
+    if name not in PROTOCOLS:
+        raise InputError(f"expected a protocol of {', '.join(PROTOCOLS)}, got {name!r}")
+    return PROTOCOLS[name]
+
+
+def __getattr__(name: str) -> Any:
+    """``Evaluation`` and ``evaluate`` are found here too; they live in evaluate.py, which imports this file."""
+    if name in ("Evaluation", "evaluate"):
+        from refineseg.evaluation import evaluate as module
+
+        return getattr(module, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

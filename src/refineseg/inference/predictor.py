@@ -15,12 +15,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from refineseg.data.images import read_image
-from refineseg.errors import InputError
+from refineseg.errors import InputError, WeightsError
 from refineseg.inference.result import Result
 from refineseg.model.refinenet import RefineNet
 from refineseg.model.weights import ModelInfo, load_model_folder
 
 LOG_FLOOR = -20.0  # REFERENCE of the authors' evaluation: log scores below it count as it
+TINY = 1e-9  # probabilities below it count as it when a temperature is applied
 STRIP = 64  # rows upsampled at a time, so that the full-size score map never exists
 
 
@@ -60,6 +61,7 @@ class Segmenter:
         self.model = model.to(self.device).to(memory_format=torch.channels_last).eval()
         self.info = info
         self.precision = precision
+        self.temperatures = _temperatures(info, self.device)
 
     @property
     def class_names(self) -> list[str]:
@@ -81,7 +83,7 @@ class Segmenter:
             image: path, PIL image or array HxWx3 of uint8 RGB.
             scales: the picture is seen at each; class scores are averaged as the paper does.
             flip: also average over the mirrored picture.
-            probabilities: keep KxHxW float16 probabilities in the result.
+            probabilities: keep KxHxW float16 probabilities in the result; calibrated where the model is.
 
         Returns:
             A Result with labels HxW of uint8 train ids, at the picture's own size.
@@ -116,14 +118,19 @@ class Segmenter:
             logits = self._logits(x, *views[0])
             if not options.probabilities:
                 return _argmax_in_strips([logits], size, fused=False), None
-            scores = _upsample(logits, size).softmax(1)
-            return scores.argmax(1).to(torch.uint8), scores
+            return self._calibrated(_upsample(logits, size).softmax(1))
         logs = [self._logits(x, *view).log_softmax(1).clamp_(min=LOG_FLOOR) for view in views]
         if not options.probabilities:
             return _argmax_in_strips(logs, size, fused=True), None
         scores = sum((_upsample(log, size).exp() for log in logs), torch.zeros(())) / len(logs)
-        scores = scores / scores.sum(1, keepdim=True)
-        return scores.argmax(1).to(torch.uint8), scores
+        return self._calibrated(scores / scores.sum(1, keepdim=True))
+
+    def _calibrated(self, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """Labels, then probabilities with the model's temperatures, which so never change a label."""
+        labels = scores.argmax(1)
+        if self.temperatures is not None:
+            scores = soften(scores, labels, self.temperatures)
+        return labels.to(torch.uint8), scores
 
     def _logits(self, x: Tensor, scale: float, mirrored: bool) -> Tensor:
         """Logits of one view at stride 4, float32, mirrored back."""
@@ -175,6 +182,23 @@ def pick_device(name: str) -> torch.device:
     if device.type not in ("cpu", "cuda", "mps"):
         raise InputError(f"expected a device such as auto, cpu or cuda, got {name!r}")
     return device
+
+
+def soften(scores: Tensor, labels: Tensor, temperatures: Tensor) -> Tensor:
+    """Probabilities BxKxHxW with the temperature of each pixel's label BxHxW: softmax(log p / T[label])."""
+    return (scores.clamp(min=TINY).log() / temperatures[labels][:, None]).softmax(1)
+
+
+def _temperatures(info: ModelInfo, device: torch.device) -> Tensor | None:
+    """A temperature per predicted class, K, from the model's calibration; None where it has none."""
+    values = info.calibration.get("temperatures")
+    if values is None:
+        return None
+    if len(values) != info.labels.num_classes or not all(0 < value < float("inf") for value in values):
+        raise WeightsError(
+            f"expected {info.labels.num_classes} temperatures above 0 in the model's calibration, got {values}"
+        )
+    return torch.tensor(values, dtype=torch.float32, device=device)
 
 
 def _upsample(logits: Tensor, size: tuple[int, int]) -> Tensor:

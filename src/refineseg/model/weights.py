@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from refineseg._version import __version__
 from refineseg.config import ModelConfig
 from refineseg.errors import RefinesegError, WeightsError
-from refineseg.files import atomic_folder
+from refineseg.files import atomic_folder, atomic_write
 from refineseg.labels import LabelMap
 from refineseg.model.presets import build
 from refineseg.model.refinenet import RefineNet
@@ -34,6 +34,7 @@ class ModelInfo:
         scores: one entry per evaluation: data set, split, protocol and figures.
         provenance: command, commit, data, time, initial weights.
         licence: of weights and training data.
+        calibration: temperatures by predicted class and how they were fitted (evaluation.calibration); or empty.
     """
 
     name: str
@@ -41,6 +42,7 @@ class ModelInfo:
     scores: tuple[dict[str, Any], ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)
     licence: str = "unknown"
+    calibration: dict[str, Any] = field(default_factory=dict)
 
 
 def save_model_folder(path: str | Path, model: RefineNet, info: ModelInfo, half: bool = False) -> None:
@@ -84,6 +86,17 @@ def load_model_folder(path: str | Path) -> tuple[RefineNet, ModelInfo]:
     return model.eval(), info
 
 
+def store_calibration(path: str | Path, calibration: dict[str, Any]) -> None:
+    """Give a model folder another calibration (or none, ``{}``); weights and everything else stay.
+
+    WeightsError if it is no model folder.
+    """
+    folder = Path(path)
+    config, info = read_config(folder)
+    described = describe(config, replace(info, calibration=calibration))
+    atomic_write(folder / CONFIG, json.dumps(described, indent=1) + "\n")
+
+
 def read_config(folder: Path) -> tuple[ModelConfig, ModelInfo]:
     """The configuration and description of a model folder, without its weights."""
     file = folder / CONFIG
@@ -97,6 +110,7 @@ def read_config(folder: Path) -> tuple[ModelConfig, ModelInfo]:
             scores=tuple(values.get("scores", ())),
             provenance=dict(values.get("provenance", {})),
             licence=str(values.get("licence", "unknown")),
+            calibration=dict(values.get("calibration", {})),
         )
         config = ModelConfig.from_dict(values["model"])
     except FileNotFoundError as error:
@@ -139,7 +153,26 @@ def describe(config: ModelConfig, info: ModelInfo) -> dict[str, Any]:
         "scores": list(info.scores),
         "provenance": info.provenance,
         "licence": info.licence,
+        "calibration": info.calibration,
     }
+
+
+def _beyond_iou(score: dict[str, Any]) -> list[str]:
+    """Lines for what an evaluation has beyond the plain scores: interval, outlines, calibration."""
+    lines = []
+    low, high = score.get("intervals", {}).get("mean_iou") or (None, None)
+    if low is not None and high is not None:
+        method = f"{score['intervals']['level']:.0%}, {score['intervals']['method']}"
+        lines.append(f"interval of the mean IoU: {low:.4f} to {high:.4f} ({method})")
+    named = {
+        "boundary": {"mean_boundary_iou": "boundary IoU", "mean_f_score": "boundary F-score"},
+        "calibration": {"ece": "expected calibration error", "class_wise_ece": "class-wise"},
+    }
+    for part, names in named.items():
+        figures = [f"{text} {score[part][key]:.4f}" for key, text in names.items() if score.get(part, {}).get(key)]
+        if figures:
+            lines.append(", ".join(figures))
+    return lines
 
 
 def model_card(model: RefineNet, info: ModelInfo) -> str:
@@ -171,6 +204,7 @@ def model_card(model: RefineNet, info: ModelInfo) -> str:
             f"{score['pixel_accuracy']:.4f}, mean class accuracy {score['mean_class_accuracy']:.4f} "
             f"({score['protocol']})"
         )
+        lines += [f"- {line}" for line in _beyond_iou(score)]
         lines += ["", "| class | IoU |", "|---|---|"]
         lines += [f"| {name} | {'-' if iou is None else f'{iou:.3f}'} |" for name, iou in score["iou"].items()]
     if not info.scores:

@@ -1,0 +1,31 @@
+"""refineseg compare."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from refineseg.cli.common import console
+
+
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="A.json", help="Written by evaluate --json.")],
+    second: Annotated[Path, typer.Argument(metavar="B.json", help="Written by evaluate --json.")],
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the comparison here.")] = None,
+) -> None:
+    """Say why two scores differ: protocol first, then classes, then pictures.
+
+    Example: [bold]refineseg compare before.json after.json[/bold]
+    """
+    from refineseg.evaluation.compare import compare as compare_scores
+    from refineseg.evaluation.compare import read_scored
+    from refineseg.files import atomic_write
+
+    comparison = compare_scores(read_scored(first), read_scored(second))
+    for line in comparison.lines():
+        console.print(line, markup=False, soft_wrap=True)
+    if json_file is not None:
+        atomic_write(json_file, json.dumps(comparison.to_dict(), indent=1) + "\n")

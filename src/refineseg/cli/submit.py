@@ -1,0 +1,58 @@
+"""refineseg submit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from refineseg.cli.common import console, progress_bar
+from refineseg.errors import InputError
+
+
+def submit(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="voc2012, cityscapes or ade20k.")],
+    model: Annotated[str | None, typer.Option("--model", "-m", help="Bundled name or model folder.")] = None,
+    data: Annotated[str | None, typer.Option("--data", "-d", help="NAME:ROOT or a YAML file.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="FILE.zip to write.")] = None,
+    validate: Annotated[Path | None, typer.Option(help="FILE.zip to check instead of writing one.")] = None,
+    split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    protocol: Annotated[str, typer.Option(help="How to predict: single, paper, ms-flip ...")] = "single",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Write a benchmark server's file, or check one.
+
+    Example: [bold]refineseg submit voc2012 --model runs/voc/best --data voc2012:data/voc -o voc.zip[/bold]
+    and [bold]refineseg submit --validate voc.zip voc2012[/bold]
+    """
+    from refineseg.data import open_data
+    from refineseg.evaluation.submission import score_submission, write_submission
+    from refineseg.evaluation.submission_check import check_submission
+
+    pictures = open_data(data) if data else None
+    if validate is not None:
+        count = check_submission(name, validate, pictures, split=split)
+        console.print(f"{validate}: {count} masks, fit for {name} {split}", markup=False, soft_wrap=True)
+        if pictures is not None and all(sample.mask is not None for sample in pictures.split(split)):
+            mean = score_submission(name, validate, pictures, split=split).mean_iou
+            console.print(f"mean IoU on {split}: {mean:.4f}")
+        return
+    if model is None or pictures is None or output is None:
+        raise InputError("expected --model, --data and -o FILE.zip to write, or --validate FILE.zip to check")
+
+    from refineseg.inference.predictor import load
+
+    segmenter = load(model, device)
+    with progress_bar() as bar:
+        task = bar.add_task(f"predicting {split}", total=len(pictures.split(split)), note="")
+        count = write_submission(
+            name,
+            segmenter,
+            pictures,
+            output,
+            split=split,
+            protocol=protocol,
+            progress=lambda done, _all: bar.update(task, completed=done),
+        )
+    console.print(f"{output}: {count} masks, checked for {name} {split}", markup=False, soft_wrap=True)

@@ -1,0 +1,264 @@
+"""Whether a confidence of 0.9 is right nine times in ten: calibration error, temperatures, risk and coverage.
+
+- *ECE* (Naeini et al., AAAI 2015; Guo et al., ICML 2017): pixels in 15 equal bins of confidence, mean of
+  |accuracy - confidence| weighted by the bins' pixels. *Class-wise ECE* (Kull et al., NeurIPS 2019): the same for
+  each class's probability, mean over the classes.
+- *Temperature* (Guo et al.): probabilities become softmax(log p / T), T of least loss. The per-class form here has
+  one T for each *predicted* class, at which that class is as sure as it is right, and uses it for the whole vector
+  of a pixel, so that the order of its classes, and with it every label, stays. Vector scaling (a factor for each
+  class's own logit) changes labels and is not offered.
+- *Risk and coverage* (Geifman and El-Yaniv, NeurIPS 2017): error among the most confident share of the pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from refineseg.data.source import SegmentationData
+from refineseg.evaluation.metrics import Counts, Floats, divide, plain
+from refineseg.evaluation.protocol import Protocol, find_protocol
+from refineseg.inference.predictor import Segmenter, soften
+from refineseg.labels import IGNORE, UInt8
+
+BINS, RISK_BINS = 15, 4096
+PIXELS = 250_000  # of a picture, at most, that are looked at; evenly spread
+ENOUGH = 500  # pixels that a class needs for a temperature of its own
+COLDEST, HOTTEST = 0.25, 8.0  # temperatures stay between
+
+
+@dataclass
+class Reliability:
+    """Histograms of confidence that add up over pictures; a measure for ``evaluate``.
+
+    Attributes:
+        top: 3xBINS: pixels, sum of the confidence, right ones, by confidence of the predicted class.
+        classes: 3xKxBINS: pixels, sum of the class's probability, pixels that are of the class.
+        risk: 2xRISK_BINS: pixels and wrong ones, by confidence.
+    """
+
+    top: Floats
+    classes: Floats
+    risk: Counts
+
+    @classmethod
+    def zeros(cls, num_classes: int) -> Reliability:
+        """Nothing counted yet."""
+        return cls(np.zeros((3, BINS)), np.zeros((3, num_classes, BINS)), np.zeros((2, RISK_BINS), np.int64))
+
+    def add(self, truth: UInt8, prediction: UInt8, probabilities: NDArray[np.floating[Any]]) -> None:
+        """Count one picture: truth and prediction HxW, probabilities KxHxW."""
+        where = spread_pixels(truth, PIXELS)
+        true, predicted = truth.ravel()[where], prediction.ravel()[where]
+        chosen = probabilities.reshape(len(probabilities), -1)[:, where].astype(np.float64)
+        confidence = np.take_along_axis(chosen, predicted[None].astype(np.int64), 0)[0]
+        self.top += histogram(confidence, predicted == true)
+        for index, values in enumerate(chosen):
+            self.classes[:, index] += histogram(values, true == index)
+        place = np.clip((confidence * RISK_BINS).astype(np.int64), 0, RISK_BINS - 1)
+        self.risk[0] += np.bincount(place, minlength=RISK_BINS)
+        self.risk[1] += np.bincount(place[predicted != true], minlength=RISK_BINS)
+
+    @property
+    def ece(self) -> float:
+        """Expected calibration error of the predicted class, in [0, 1]; NaN without pixels."""
+        return float(calibration_error(self.top))
+
+    @property
+    def class_ece(self) -> Floats:
+        """Calibration error of each class's probability."""
+        return calibration_error(self.classes)
+
+    def curve(self) -> tuple[Floats, Floats, Floats]:
+        """Per bin: mean confidence, accuracy (NaN where empty) and share of the pixels."""
+        count, confidence, right = self.top
+        return divide(confidence, count), divide(right, count), count / max(count.sum(), 1)
+
+    def risk_coverage(self) -> tuple[Floats, Floats]:
+        """Coverage (rising to 1) and the error among the pixels covered, most confident first."""
+        count, wrong = (part[::-1].cumsum().astype(np.float64) for part in self.risk)
+        used = self.risk[0][::-1] > 0
+        return count[used] / max(count[-1], 1), wrong[used] / count[used]
+
+    @property
+    def aurc(self) -> float:
+        """Area under the risk-coverage curve, in [0, 1]; 0 is best, the error rate is blind confidence."""
+        coverage, risk = self.risk_coverage()
+        return float((np.diff(coverage, prepend=0.0) * risk).sum()) if coverage.size else float("nan")
+
+    def to_dict(self, names: list[str]) -> dict[str, Any]:
+        """Plain values, with the curve that a plot needs."""
+        confidence, accuracy, share = self.curve()
+        coverage, risk = self.risk_coverage()
+        some = np.unique(np.linspace(0, len(coverage) - 1, min(101, len(coverage))).astype(np.int64))
+        per_class = self.class_ece
+        return {
+            "ece": plain(self.ece),
+            "class_wise_ece": plain(float(np.mean(per_class))),
+            "class_ece": {name: plain(value) for name, value in zip(names, per_class, strict=True)},
+            "aurc": plain(self.aurc),
+            "curve": {
+                "confidence": [plain(value) for value in confidence],
+                "accuracy": [plain(value) for value in accuracy],
+                "share": share.tolist(),
+            },
+            "risk_coverage": {"coverage": coverage[some].tolist(), "risk": risk[some].tolist()},
+        }
+
+
+def histogram(values: Floats, right: NDArray[np.bool_]) -> Floats:
+    """3xBINS: number, sum of the values and number of right ones in equal bins of [0, 1]."""
+    place = np.clip((values * BINS).astype(np.int64), 0, BINS - 1)
+    return np.stack([np.bincount(place, weight, BINS) for weight in (None, values, right)]).astype(np.float64)
+
+
+def calibration_error(bins: Floats) -> Floats:
+    """Mean |right - confidence| of histograms 3x...xBINS, weighted by pixels; of shape ..."""
+    count, confidence, right = bins
+    return divide(np.abs(right - confidence).sum(-1), count.sum(-1))
+
+
+def spread_pixels(truth: UInt8, most: int) -> NDArray[np.int64]:
+    """Places of valid pixels, evenly spread if there are more than ``most``."""
+    valid = np.flatnonzero(truth != IGNORE)
+    return valid if len(valid) <= most else valid[np.linspace(0, len(valid) - 1, most).astype(np.int64)]
+
+
+# Temperatures --------------------------------------------------------------------------------------------------
+
+
+def fit_temperatures(logs: Floats, truth: NDArray[np.integer[Any]], per_class: bool = False) -> Floats:
+    """K temperatures, by predicted class; all the same unless ``per_class``.
+
+    Args:
+        logs: NxK log probabilities (or logits) of pixels.
+        truth: N train ids.
+        per_class: a temperature for each predicted class that has 500 pixels or more; the others take the common.
+    """
+    temperatures = np.full(logs.shape[1], _least_loss(logs, truth))
+    if per_class:
+        enough = np.bincount(logs.argmax(1), minlength=logs.shape[1]) >= ENOUGH
+        temperatures[enough] = _as_sure_as_right(logs, truth)[enough]
+    return temperatures
+
+
+def _least_loss(logs: Floats, truth: NDArray[np.integer[Any]]) -> float:
+    """The temperature of least negative log likelihood, by Newton's method: the loss is convex in 1/T."""
+    inverse = 1.0
+    true = np.take_along_axis(logs, truth[:, None].astype(np.int64), 1)[:, 0]
+    for _ in range(50):
+        weight = np.exp(inverse * (logs - logs.max(1, keepdims=True)))
+        weight /= weight.sum(1, keepdims=True)
+        mean = (weight * logs).sum(1)
+        bend = ((weight * logs**2).sum(1) - mean**2).sum()
+        step = (mean - true).sum() / max(bend, 1e-12)
+        # At most halved or doubled at once.
+        after = float(np.clip(np.clip(inverse - step, inverse / 2, inverse * 2), 1 / HOTTEST, 1 / COLDEST))
+        if abs(after - inverse) < 1e-7:
+            break
+        inverse = after
+    return 1 / inverse
+
+
+def _as_sure_as_right(logs: Floats, truth: NDArray[np.integer[Any]]) -> Floats:
+    """For each predicted class the temperature at which its mean confidence is its accuracy, by bisection.
+
+    Confidence falls as the temperature rises, so there is one. Of least loss is not as good here: a class's loss
+    hangs on its few gross errors, while the gap between confidence and accuracy is what the ECE counts.
+    """
+    count, predicted = logs.shape[1], logs.argmax(1)
+    pixels = np.bincount(predicted, minlength=count).astype(np.float64)
+    accuracy = divide(np.bincount(predicted[predicted == truth], minlength=count).astype(np.float64), pixels)
+    below_top = logs - logs.max(1, keepdims=True)
+    low, high = np.full(count, COLDEST), np.full(count, HOTTEST)
+    for _ in range(30):
+        middle = np.sqrt(low * high)
+        confidence = 1 / np.exp(below_top / middle[predicted][:, None]).sum(1)
+        sure = np.bincount(predicted, confidence, count).astype(np.float64)
+        too_sure = divide(sure, pixels) > accuracy
+        low, high = np.where(too_sure, middle, low), np.where(too_sure, high, middle)
+    return np.asarray(np.sqrt(low * high))
+
+
+def apply_temperatures(probabilities: Floats, temperatures: Floats) -> Floats:
+    """NxK probabilities with the predicted class's temperature, as the predictor applies it."""
+    scores = torch.from_numpy(probabilities.T[None, :, :, None].copy())
+    labels = scores.argmax(1)
+    return np.asarray(soften(scores, labels, torch.from_numpy(temperatures))[0, :, :, 0].numpy().T)
+
+
+def expected_error(probabilities: Floats, truth: NDArray[np.integer[Any]]) -> float:
+    """ECE of NxK probabilities."""
+    predicted = probabilities.argmax(1)
+    confidence = np.take_along_axis(probabilities, predicted[:, None], 1)[:, 0]
+    return float(calibration_error(histogram(confidence, predicted == truth)))
+
+
+def calibrate(
+    segmenter: Segmenter,
+    data: SegmentationData,
+    split: str = "val",
+    *,
+    protocol: str | Protocol = "single",
+    per_class: bool = False,
+    pixels: int = 200_000,
+) -> dict[str, Any]:
+    """Fit temperatures on a split: the value for ``ModelInfo.calibration``, which the predictor then applies.
+
+    The errors before and after are held out: each half of the pictures is judged with the other half's
+    temperatures. The temperatures that are kept come from all.
+
+    Raises:
+        InputError: no such split, or unreadable pairs.
+    """
+    chosen = find_protocol(protocol)
+    raw = Segmenter(
+        segmenter.model, replace(segmenter.info, calibration={}), str(segmenter.device), segmenter.precision
+    )
+    samples = data.split(split)
+    most = max(1, pixels // len(samples))
+    kept: list[tuple[Floats, UInt8]] = []
+    for sample in samples:
+        image, truth = data.read(sample)
+        scales = chosen.scales_for(*truth.shape)
+        result = raw.predict(image, scales=scales, flip=chosen.flip, probabilities=True)
+        assert result.probabilities is not None
+        where = spread_pixels(truth, most)
+        scores = result.probabilities.reshape(len(result.probabilities), -1)[:, where].T.astype(np.float64)
+        kept.append((scores / scores.sum(1, keepdims=True), truth.ravel()[where]))
+    before, after = held_out_errors(kept, per_class)
+    probabilities, truth = (np.concatenate(parts) for parts in zip(*kept, strict=True))
+    temperatures = fit_temperatures(to_logs(probabilities), truth, per_class)
+    return {
+        "temperatures": [float(value) for value in temperatures],
+        "kind": "by predicted class" if per_class else "global",
+        "data": data.name,
+        "split": split,
+        "pixels": len(truth),
+        "ece_before": plain(before),
+        "ece_after": plain(after),
+    }
+
+
+def held_out_errors(kept: list[tuple[Floats, UInt8]], per_class: bool) -> tuple[float, float]:
+    """ECE before and after, each half of the pictures judged by the other's temperatures."""
+    halves = [kept[0::2], kept[1::2] or kept[0::2]]
+    before, after, truths = [], [], []
+    for fitted, judged in (halves, halves[::-1]):
+        probabilities, truth = (np.concatenate(parts) for parts in zip(*fitted, strict=True))
+        temperatures = fit_temperatures(to_logs(probabilities), truth, per_class)
+        probabilities, truth = (np.concatenate(parts) for parts in zip(*judged, strict=True))
+        before.append(probabilities)
+        after.append(apply_temperatures(probabilities, temperatures))
+        truths.append(truth)
+    true = np.concatenate(truths)
+    return expected_error(np.concatenate(before), true), expected_error(np.concatenate(after), true)
+
+
+def to_logs(probabilities: Floats) -> Floats:
+    """Logs with a floor, so that a probability of 0 stays a number."""
+    return np.log(np.maximum(probabilities, 1e-9))

@@ -1,0 +1,201 @@
+"""Evaluation: the predictor over a split, one confusion matrix, and the protocol that made the score."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+from typing import Protocol as Interface
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refineseg.data.source import SegmentationData
+from refineseg.errors import InputError
+from refineseg.evaluation.bootstrap import Interval, intervals, intervals_to_dict
+from refineseg.evaluation.boundary import BoundaryCounts
+from refineseg.evaluation.calibration import Reliability
+from refineseg.evaluation.metrics import Counts, Scores, confusion_matrix, scores
+from refineseg.evaluation.pictures import Pictures, Row, picture_row
+from refineseg.evaluation.protocol import Protocol, find_protocol
+from refineseg.evaluation.sizes import SizeCounts
+from refineseg.inference.predictor import Segmenter
+from refineseg.labels import UInt8
+
+Progress = Callable[[int, int], None]
+
+
+class Measure(Interface):
+    """Figures beyond the confusion matrix: sums that grow by one picture at a time."""
+
+    def add(self, truth: UInt8, prediction: UInt8, probabilities: NDArray[np.float16]) -> None:
+        """Count one picture: masks HxW, probabilities KxHxW (only ``calibration`` gets any)."""
+
+    def to_dict(self, names: list[str]) -> dict[str, Any]:
+        """Plain values for JSON."""
+
+
+MEASURES: dict[str, Callable[[int], Measure]] = {
+    "boundary": BoundaryCounts.zeros,
+    "calibration": Reliability.zeros,
+    "sizes": SizeCounts.zeros,
+}
+CARD = {  # of each measure, what a model card carries
+    "boundary": ("mean_boundary_iou", "mean_f_score", "mean_trimap_iou"),
+    "calibration": ("ece", "class_wise_ece", "aurc"),
+    "sizes": ("mean_iou",),
+}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A score with all that made it.
+
+    Attributes:
+        scores: figures of the confusion matrix.
+        confusion: KxK, rows are ground truth.
+        protocol: how it was made.
+        class_names: by train id.
+        data, split: of the data set.
+        pictures: how many.
+        seconds: of the clock.
+        by_picture: pixels per class of each picture.
+        measures: what was asked for beyond IoU, by name.
+    """
+
+    scores: Scores
+    confusion: Counts
+    protocol: Protocol
+    class_names: list[str]
+    data: str
+    split: str
+    pictures: int
+    seconds: float
+    by_picture: Pictures
+    measures: Mapping[str, Measure] = field(default_factory=dict)
+
+    def intervals(self) -> dict[str, Interval]:
+        """95 % bootstrap interval over pictures for every mean."""
+        return intervals(self.by_picture.sums, self.protocol.mean_over)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What ``evaluate --json`` writes, and ``compare`` reads."""
+        return {
+            **self.scores.to_dict(self.class_names),
+            "intervals": intervals_to_dict(self.intervals()),
+            "protocol": self.protocol.to_dict(),
+            "data": self.data,
+            "split": self.split,
+            "pictures": self.pictures,
+            "seconds": round(self.seconds, 3),
+            **{name: measure.to_dict(self.class_names) for name, measure in self.measures.items()},
+            "class_names": self.class_names,
+            "confusion": self.confusion.tolist(),
+            "images": self.by_picture.to_list(),
+        }
+
+    def for_card(self) -> dict[str, Any]:
+        """What a model folder keeps of it: scores, intervals, the protocol in words and as settings."""
+        whole = self.to_dict()
+        left_out = ("confusion", "images", "class_names", "accuracy", "precision", "seconds", *self.measures)
+        kept = {key: value for key, value in whole.items() if key not in left_out}
+        for name in self.measures:
+            kept[name] = {key: whole[name][key] for key in CARD[name]}
+        return kept | {"protocol": self.protocol.describe(), "protocol_settings": self.protocol.to_dict()}
+
+
+def evaluate(
+    segmenter: Segmenter,
+    data: SegmentationData,
+    split: str = "val",
+    *,
+    protocol: str | Protocol = "single",
+    scales: Sequence[float] | None = None,
+    flip: bool | None = None,
+    measures: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Score a model on a split, picture by picture with the predictor of ``predict``.
+
+    Of each picture only its counts per class are kept, so memory does not grow with the pictures.
+
+    Args:
+        segmenter: the model.
+        data: the data set; its classes must be the model's.
+        split: ``train``, ``val`` or ``test``.
+        protocol: a name of ``PROTOCOLS``, or one put together.
+        scales, flip: instead of the protocol's own; it is then called ``custom``.
+        measures: also ``boundary``, ``calibration``, ``sizes``.
+        progress: called with (done, all).
+
+    Raises:
+        InputError: other classes than the model's, an empty split, an unreadable pair, an unknown name.
+        MissingExtraError: ``sizes`` without the extra ``data``.
+    """
+    if data.label_map.names != segmenter.class_names:
+        raise InputError(
+            f"expected data with the model's classes {segmenter.class_names}, got {data.label_map.names}"
+        )
+    chosen = adjusted(find_protocol(protocol), scales, flip)
+    names = data.label_map.names
+    categories = category_ids(chosen, names)
+    samples = data.split(split)
+    confusion = np.zeros((len(names), len(names)), np.int64)
+    extra = make_measures(measures, len(names))
+    rows: list[Row] = []
+    start = time.perf_counter()
+    for done, sample in enumerate(samples, 1):
+        image, truth = data.read(sample)
+        result = segmenter.predict(
+            image,
+            scales=chosen.scales_for(*truth.shape),
+            flip=chosen.flip,
+            probabilities="calibration" in extra,
+        )
+        one = confusion_matrix(truth, result.labels, len(names))
+        confusion += one
+        rows.append(picture_row(sample.stem, one))
+        probabilities = result.probabilities if result.probabilities is not None else np.empty(0, np.float16)
+        for measure in extra.values():
+            measure.add(truth, result.labels, probabilities)
+        if progress is not None:
+            progress(done, len(samples))
+    return Evaluation(
+        scores=scores(confusion, chosen.mean_over, categories),
+        confusion=confusion,
+        protocol=chosen,
+        class_names=names,
+        data=data.name,
+        split=split,
+        pictures=len(samples),
+        seconds=time.perf_counter() - start,
+        by_picture=Pictures.of(rows, len(names)),
+        measures=extra,
+    )
+
+
+def adjusted(protocol: Protocol, scales: Sequence[float] | None, flip: bool | None) -> Protocol:
+    """The protocol with other views; ``custom`` if they differ from its own."""
+    changed = replace(
+        protocol,
+        scales=protocol.scales if scales is None else tuple(scales),
+        flip=protocol.flip if flip is None else flip,
+    )
+    return protocol if changed == protocol else replace(changed, name="custom")
+
+
+def category_ids(protocol: Protocol, names: list[str]) -> dict[str, list[int]]:
+    """Train ids by category. InputError if the data lacks a class that the protocol names."""
+    lacking = [item for group in protocol.categories.values() for item in group if item not in names]
+    if lacking:
+        raise InputError(f"expected classes of the protocol {protocol.name} in the data, it lacks {lacking[:3]}")
+    return {name: [names.index(item) for item in group] for name, group in protocol.categories.items()}
+
+
+def make_measures(names: Sequence[str], num_classes: int) -> dict[str, Measure]:
+    """The measures by name, nothing counted yet."""
+    unknown = [name for name in names if name not in MEASURES]
+    if unknown:
+        raise InputError(f"expected measures of {', '.join(MEASURES)}, got {unknown[0]!r}")
+    return {name: MEASURES[name](num_classes) for name in names}

@@ -1,0 +1,97 @@
+"""IoU by the size of the object: do small things count less because they are small?
+
+An object is a connected component (8 neighbours) of one class in the ground truth. Its size is its area in pixels:
+small below 32x32, medium below 96x96, else large (COCO's bounds). Predicted pixels of the class outside the
+ground truth belong to no object; the ones of a predicted component count against the size of the true objects that
+the component covers most, or against the component's own size if it covers none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refineseg.errors import MissingExtraError
+from refineseg.evaluation.metrics import Counts, Floats, divide, plain
+from refineseg.labels import IGNORE, UInt8
+
+SIZES = ("small", "medium", "large")
+BOUNDS = (32 * 32, 96 * 96)
+
+
+@dataclass
+class SizeCounts:
+    """Counts that add up over pictures; a measure for ``evaluate``.
+
+    Attributes:
+        counts: 3x3xK: hit, true and false pixels by size and class.
+        objects: 3xK objects.
+    """
+
+    counts: Counts
+    objects: Counts
+
+    @classmethod
+    def zeros(cls, num_classes: int) -> SizeCounts:
+        """Nothing counted yet."""
+        components(np.zeros((1, 1), np.bool_))  # the package it needs is missed before the first picture
+        return cls(np.zeros((3, len(SIZES), num_classes), np.int64), np.zeros((len(SIZES), num_classes), np.int64))
+
+    def add(self, truth: UInt8, prediction: UInt8, probabilities: Any = None) -> None:  # noqa: ARG002
+        """Count one picture: truth and prediction HxW of train ids."""
+        valid = truth != IGNORE
+        for index in range(self.counts.shape[2]):
+            true, predicted = truth == index, (prediction == index) & valid
+            if not true.any() and not predicted.any():
+                continue
+            places, areas = components(true)
+            size_of = np.append(-1, np.digitize(areas[1:], BOUNDS))  # component 0 is what is not the class
+            size = size_of[places]
+            self.objects[:, index] += np.bincount(size_of[1:], minlength=len(SIZES))
+            self.counts[0, :, index] += np.bincount(size[true & predicted], minlength=len(SIZES))
+            self.counts[1, :, index] += np.bincount(size[true], minlength=len(SIZES))
+            self.counts[2, :, index] += false_pixels(predicted, size)
+
+    @property
+    def iou(self) -> Floats:
+        """3xK: hit over true and false; NaN where the ground truth has no object of the size."""
+        hit, true, false = self.counts.astype(np.float64)
+        return np.where(true > 0, divide(hit, true + false), np.nan)
+
+    def to_dict(self, names: list[str]) -> dict[str, Any]:
+        """Means over the classes that have objects of the size, figures per class, numbers of objects."""
+        known = ~np.isnan(self.iou)
+        mean = divide(np.nan_to_num(self.iou).sum(1), known.sum(1).astype(np.float64))
+        per_class = {
+            size: {name: plain(value) for name, value in zip(names, row, strict=True)}
+            for size, row in zip(SIZES, self.iou, strict=True)
+        }
+        return {
+            "mean_iou": {size: plain(value) for size, value in zip(SIZES, mean, strict=True)},
+            "iou": per_class,
+            "objects": dict(zip(SIZES, self.objects.sum(1).tolist(), strict=True)),
+            "bounds": list(BOUNDS),
+        }
+
+
+def false_pixels(predicted: NDArray[np.bool_], size: NDArray[np.int64]) -> Counts:
+    """Predicted pixels outside the class's objects (``size`` -1), by the size that they count against."""
+    places, areas = components(predicted)
+    count = len(areas)
+    covered = np.bincount(places.ravel() * 4 + size.ravel() + 1, minlength=4 * count).reshape(count, 4)
+    own = np.digitize(areas, BOUNDS)
+    against = np.where(covered[:, 1:].any(1), covered[:, 1:].argmax(1), own)
+    return np.bincount(against[1:], covered[1:, 0], len(SIZES)).astype(np.int64)
+
+
+def components(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int64], Counts]:
+    """Numbers HxW of the connected components, 0 outside, and their areas by number."""
+    try:
+        from scipy.ndimage import label
+    except ImportError as error:
+        raise MissingExtraError("scipy", "data", "IoU by object size") from error
+    places, _count = label(mask, np.ones((3, 3)))
+    return places.astype(np.int64), np.bincount(places.ravel())

@@ -1,0 +1,108 @@
+"""Archives for the benchmarks' servers: written from a model, read back, scored on a labelled split."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from PIL import Image
+
+from refineseg.data.source import Sample, SegmentationData
+from refineseg.errors import InputError
+from refineseg.evaluation.metrics import Scores, confusion_matrix, scores
+from refineseg.evaluation.protocol import Protocol, find_protocol
+from refineseg.evaluation.submission_check import (
+    Format,
+    check_set,
+    check_submission,
+    entries_by_picture,
+    find_format,
+    open_archive,
+    picture_of,
+    read_entry,
+    size_of,
+)
+from refineseg.files import atomic_path
+from refineseg.inference.predictor import Segmenter
+from refineseg.labels import IGNORE, LabelMap, UInt8, default_palette
+
+
+def write_submission(
+    name: str,
+    segmenter: Segmenter,
+    data: SegmentationData,
+    path: str | Path,
+    *,
+    split: str = "test",
+    protocol: str | Protocol = "single",
+    progress: Callable[[int, int], None] | None = None,
+) -> int:
+    """Predict a split and pack it for the server; the archive is checked before it takes its name.
+
+    Returns:
+        The number of pictures.
+
+    Raises:
+        InputError: unknown benchmark or split, other classes than the model's, pictures of another size or name
+            than the benchmark's.
+    """
+    form, views, samples = find_format(name), find_protocol(protocol), data.split(split)
+    if data.label_map.names != segmenter.class_names:
+        raise InputError(
+            f"expected data with the model's classes {segmenter.class_names}, got {data.label_map.names}"
+        )
+    with atomic_path(path) as temporary:
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+            for done, sample in enumerate(samples, 1):
+                image = data.read_picture(sample.image)
+                result = segmenter.predict(image, scales=views.scales_for(*image.shape[:2]), flip=views.flip)
+                entry = str(PurePosixPath(form.prefix(split)) / f"{picture_of(form, sample)}.png")
+                archive.writestr(entry, encode(form, data.label_map.submission(result.labels)))
+                if progress is not None:
+                    progress(done, len(samples))
+        return check_submission(name, temporary, data, split=split)
+
+
+def encode(form: Format, values: UInt8) -> bytes:
+    """Submission values HxW as the PNG that the server takes."""
+    image = Image.fromarray(values)
+    if form.palette:
+        image.putpalette(np.array(default_palette(256), np.uint8).tobytes())
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def read_submission(
+    name: str, path: str | Path, data: SegmentationData, *, split: str = "val"
+) -> Iterator[tuple[Sample, UInt8]]:
+    """Each sample of a split with the train ids HxW that an archive has for it. InputError as in the check."""
+    form = find_format(name)
+    back = from_submission(data.label_map)
+    with open_archive(path) as archive:
+        entries = entries_by_picture(form, archive, split)
+        samples = data.split(split)
+        check_set(form, set(entries), {picture_of(form, sample) for sample in samples}, split)
+        for sample in samples:
+            entry = entries[picture_of(form, sample)]
+            yield sample, back[read_entry(form, archive, entry, form.size or size_of(sample))]
+
+
+def score_submission(name: str, path: str | Path, data: SegmentationData, *, split: str = "val") -> Scores:
+    """The score of an archive on a labelled split, by the benchmark's own rule for the mean."""
+    count = data.label_map.num_classes
+    confusion = np.zeros((count, count), np.int64)
+    for sample, labels in read_submission(name, path, data, split=split):
+        confusion += confusion_matrix(data.read(sample)[1], labels, count)
+    return scores(confusion, find_protocol(name).mean_over)
+
+
+def from_submission(label_map: LabelMap) -> UInt8:
+    """256 train ids by submission value; 255 where no class has the value."""
+    table = np.full(256, IGNORE, np.uint8)
+    ids = np.arange(label_map.num_classes, dtype=np.uint8)
+    table[label_map.submission(ids)] = ids
+    return table

@@ -1,0 +1,58 @@
+"""refineseg evaluate: protocols, measures, and temperatures that end up in the model folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from refineseg.cli.main import main
+from refineseg.labels import LabelMap
+from refineseg.model.presets import create_model
+from refineseg.model.weights import ModelInfo, load_model_folder, save_model_folder
+from tests.evaluation.pictures import label_map, make_data
+
+LABELS = label_map(3)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """A model folder with random weights and a data set, as the options name them."""
+    root = tmp_path_factory.mktemp("evaluate")
+    make_data(root / "images", ["a", "b"], LABELS, (32, 32))
+    (root / "images" / "masks").rename(root / "masks")
+    (root / "val.txt").write_text("a\nb\n")
+    (root / "labels.yaml").write_text(json.dumps(LABELS.to_dict()))
+    torch.manual_seed(0)
+    labels = LabelMap.from_dict(LABELS.to_dict())
+    save_model_folder(root / "model", create_model("refinenet-lw-mbv2", 3), ModelInfo("m", labels))
+    return str(root / "model"), f"folder:{root}"
+
+
+def test_protocol_measures_and_calibration(
+    folders: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, data = folders
+    path = tmp_path / "score.json"
+    arguments = ["evaluate", "-m", model, "-d", data, "--protocol", "ade20k", "--measure", "boundary,calibration"]
+    assert main([*arguments, "--flip", "--calibrate", "global", "--json", str(path)]) == 0
+    values = json.loads(path.read_text())
+    assert values["protocol"]["name"] == "custom"  # ade20k does not flip
+    assert (values["protocol"]["mean_over"], values["protocol"]["flip"]) == ("zero", True)
+    assert values["calibration"]["ece"] is not None
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "with flip" in printed
+    assert "mean boundary iou" in printed
+    assert "95 % interval" in printed
+    stored = load_model_folder(model)[1].calibration
+    assert len(stored["temperatures"]) == 3
+    assert stored["split"] == "val"
+
+
+def test_bad_options_end_with_2(folders: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    model, data = folders
+    for options in (["--protocol", "papre"], ["--measure", "speed"], ["--calibrate", "vector"]):
+        assert main(["evaluate", "-m", model, "-d", data, *options]) == 2
+        assert capsys.readouterr().err.strip().startswith("error: expected")
