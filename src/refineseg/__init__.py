@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from refineseg.config import AugmentConfig, ModelConfig, TrainConfig
     from refineseg.data.registry import open_data
     from refineseg.errors import RefinesegError
-    from refineseg.evaluation.protocol import evaluate
+    from refineseg.evaluation.evaluate import evaluate
     from refineseg.inference.predictor import Segmenter, load
     from refineseg.inference.result import Result
     from refineseg.labels import LabelMap
@@ -30,7 +30,7 @@ _HOMES = {
     "Segmenter": "refineseg.inference.predictor",
     "TrainConfig": "refineseg.config",
     "create_model": "refineseg.model.presets",
-    "evaluate": "refineseg.evaluation.protocol",
+    "evaluate": "refineseg.evaluation.evaluate",
     "load": "refineseg.inference.predictor",
     "open_data": "refineseg.data.registry",
     "train": "refineseg.training.loop",

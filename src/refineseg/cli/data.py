@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from refineseg.cli.data_formats import export, import_
 from refineseg.cli.data_prepare import prepare
 
 data = typer.Typer(
@@ -15,12 +16,9 @@ data = typer.Typer(
 # One command of `refineseg data` a line.
 COMMANDS = {
     "prepare": prepare,
+    "import": import_,
+    "export": export,
 }
 
 for _name, _command in COMMANDS.items():
     data.command(_name)(_command)
-
-
-@data.callback()
-def _group() -> None:
-    """Keep `data` a group of commands also while it has only one."""

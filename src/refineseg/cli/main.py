@@ -11,6 +11,7 @@ from importlib import import_module
 import typer
 
 from refineseg._version import __version__
+from refineseg.cli.data import data
 from refineseg.errors import RefinesegError
 
 app = typer.Typer(
@@ -23,11 +24,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-VERBS = ("predict", "evaluate", "train")
+VERBS = ("predict", "evaluate", "train", "check", "compare", "submit", "convert", "models")
 
 for _verb in VERBS:
     _command = getattr(import_module(f"refineseg.cli.{_verb}"), _verb)
     app.command(_verb)(_command)
+app.add_typer(data, name="data")
 
 
 def _print_version(wanted: bool) -> None:
