@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +70,7 @@ def test_json_and_card(tmp_path: Path) -> None:
 
 def test_memory_does_not_grow_with_the_pictures(tmp_path: Path) -> None:
     few = make_data(tmp_path / "few", [f"p{index}" for index in range(3)], LABELS, (96, 128))
-    many = make_data(tmp_path / "many", [f"p{index}" for index in range(30)], LABELS, (96, 128))
+    many = replace(few, splits={"val": few.split("val") * 20})  # the same pictures: the same peak for each
     segmenter = make_segmenter(LABELS)
     evaluate(segmenter, few, measures=("boundary", "calibration"))  # warm
     peaks = []
@@ -78,7 +79,8 @@ def test_memory_does_not_grow_with_the_pictures(tmp_path: Path) -> None:
         evaluate(segmenter, data, measures=("boundary", "calibration"))
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[1] - peaks[0] < 27 * 96 * 128 / 4  # less than a quarter of one mask for each picture more
+    # Less than a quarter of one mask for each picture more (about 1 kB of counts, and what waits to be collected).
+    assert peaks[1] - peaks[0] < 57 * 96 * 128 / 4
 
 
 def test_misfits_are_refused(tmp_path: Path) -> None:
