@@ -76,8 +76,8 @@ def test_scales_are_averaged_as_the_authors_do(segmenter: Segmenter) -> None:
 
 
 def test_probabilities_sum_to_one_and_agree_with_labels(segmenter: Segmenter) -> None:
-    for options in ({}, {"flip": True}):
-        result = segmenter.predict(photograph(40, 30), probabilities=True, **options)
+    for flip in (False, True):
+        result = segmenter.predict(photograph(40, 30), probabilities=True, flip=flip)
         assert result.probabilities is not None
         assert result.probabilities.shape == (5, 40, 30)
         assert np.abs(result.probabilities.sum(0, dtype=np.float32) - 1).max() < 5e-3

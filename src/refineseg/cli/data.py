@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import typer
 
 from refineseg.cli.data_formats import export, import_
@@ -14,7 +17,7 @@ data = typer.Typer(
 )
 
 # One command of `refineseg data` a line.
-COMMANDS = {
+COMMANDS: dict[str, Callable[..., Any]] = {
     "prepare": prepare,
     "import": import_,
     "export": export,

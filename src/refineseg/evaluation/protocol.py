@@ -138,12 +138,3 @@ def find_protocol(name: str | Protocol) -> Protocol:
     if name not in PROTOCOLS:
         raise InputError(f"expected a protocol of {', '.join(PROTOCOLS)}, got {name!r}")
     return PROTOCOLS[name]
-
-
-def __getattr__(name: str) -> Any:
-    """``Evaluation`` and ``evaluate`` are found here too; they live in evaluate.py, which imports this file."""
-    if name in ("Evaluation", "evaluate"):
-        from refineseg.evaluation import evaluate as module
-
-        return getattr(module, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

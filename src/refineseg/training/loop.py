@@ -24,7 +24,7 @@ from refineseg.data.loader import (
 )
 from refineseg.data.source import SegmentationData
 from refineseg.errors import ConfigError, InputError
-from refineseg.evaluation.protocol import Evaluation, evaluate
+from refineseg.evaluation.evaluate import Evaluation, evaluate
 from refineseg.files import atomic_write, writable_folder
 from refineseg.inference.predictor import Segmenter
 from refineseg.model.backbone import load_backbone_weights
