@@ -92,9 +92,8 @@ def main() -> None:
     print(f"{os.cpu_count()} cores, load {load:.1f}, pictures of {WIDTH}x{HEIGHT}")
     print(f"{'set':12}{'pairs':>7}{'s':>8}{'cpu s':>8}{'peak MB':>9}  findings")
     for row in rows:
-        print(
-            f"{row['set']:12}{row['pairs']:7}{row['seconds']:8.1f}{row['cpu_seconds']:8.1f}{row['peak_mb']:9.0f}  {', '.join(row['findings']) or 'none'}"
-        )
+        figures = f"{row['pairs']:7}{row['seconds']:8.1f}{row['cpu_seconds']:8.1f}{row['peak_mb']:9.0f}"
+        print(f"{row['set']:12}{figures}  {', '.join(row['findings']) or 'none'}")
     if options.json is not None:
         options.json.write_text(json.dumps({"cores": os.cpu_count(), "load": load, "rows": rows}, indent=1) + "\n")
 
