@@ -14,6 +14,7 @@ import resource
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -47,7 +48,7 @@ def make(root: Path, pairs: int) -> None:
         write_pair(root, index)
 
 
-def measure(spec: str, quick: bool, told: multiprocessing.SimpleQueue[dict[str, float]]) -> None:
+def measure(spec: str, quick: bool, told: multiprocessing.SimpleQueue[dict[str, Any]]) -> None:
     """Check in a process of its own, so that its peak memory is that of the check."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start, cpu = time.perf_counter(), time.process_time()
@@ -59,13 +60,12 @@ def measure(spec: str, quick: bool, told: multiprocessing.SimpleQueue[dict[str, 
             "cpu_seconds": time.process_time() - cpu,
             "start_mb": before / 1024,
             "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-            "errors": len(report.errors),
-            "warnings": len(report.warnings),
+            "findings": [item.kind for item in report.findings],
         }
     )
 
 
-def run(spec: str, quick: bool = False) -> dict[str, float]:
+def run(spec: str, quick: bool = False) -> dict[str, Any]:
     context = multiprocessing.get_context("spawn")
     told = context.SimpleQueue()
     process = context.Process(target=measure, args=(spec, quick, told))
@@ -90,11 +90,10 @@ def main() -> None:
         rows.append({"set": "all, quick", **run(f"folder:{root}", quick=True)})
     load = os.getloadavg()[0]
     print(f"{os.cpu_count()} cores, load {load:.1f}, pictures of {WIDTH}x{HEIGHT}")
-    print(f"{'set':12}{'pairs':>7}{'s':>8}{'cpu s':>8}{'peak MB':>9}{'errors':>8}")
+    print(f"{'set':12}{'pairs':>7}{'s':>8}{'cpu s':>8}{'peak MB':>9}  findings")
     for row in rows:
-        print(
-            f"{row['set']:12}{row['pairs']:7}{row['seconds']:8.1f}{row['cpu_seconds']:8.1f}{row['peak_mb']:9.0f}{row['errors']:8}"
-        )
+        figures = f"{row['pairs']:7}{row['seconds']:8.1f}{row['cpu_seconds']:8.1f}{row['peak_mb']:9.0f}"
+        print(f"{row['set']:12}{figures}  {', '.join(row['findings']) or 'none'}")
     if options.json is not None:
         options.json.write_text(json.dumps({"cores": os.cpu_count(), "load": load, "rows": rows}, indent=1) + "\n")
 

@@ -52,7 +52,7 @@ class MaskFacts:
         grey: a colour mask whose three channels are equal everywhere.
         values, counts: the KEPT_VALUES most frequent values and their pixels.
         distinct: number of different values.
-        between: among places where the value changes by more than one step, the share with an in-between value
+        between: among places where the value changes, the share with an in-between value
             on the border, as smoothing leaves it; 0 to 1.
         thin: share of labelled pixels that have an ignored pixel next to or next but one to them; 0 to 1.
         palette: colours of ``values`` in the file's own palette, Nx3, or None.

@@ -166,7 +166,7 @@ def count_values(numbers: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.i
 def between(steps: NDArray[Any], void: Border | None = None, known: Border | None = None) -> float:
     """Share of borders that run over an in-between value: 0 for a mask as drawn, near 1 for a smoothed one.
 
-    A border is a place whose two neighbours (left and right, or above and below) differ by more than one.
+    A border is a place whose two neighbours (left and right, or above and below) differ.
 
     Args:
         steps: HxW values.
@@ -183,7 +183,7 @@ def between(steps: NDArray[Any], void: Border | None = None, known: Border | Non
         inside = (wide[here] > low) & (wide[here] < high)
         if void is not None and known is not None:
             inside &= ~(known[here] & (void[before] | void[after]))
-        total += int((high - low > 1).sum())
+        total += int((high > low).sum())
         found += int(inside.sum())
     return found / total if total else 0.0
 
