@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from refineseg.errors import InputError
-from refineseg.evaluation.evaluate import Evaluation, evaluate
+from refineseg.evaluation.evaluate import evaluate
 from refineseg.evaluation.metrics import MEANS, confusion_matrix, scores
 from refineseg.evaluation.protocol import Protocol
 from tests.evaluation.pictures import ColorNet, label_map, make_data, make_segmenter
@@ -93,15 +93,6 @@ def test_misfits_are_refused(tmp_path: Path) -> None:
         evaluate(make_segmenter(LABELS), data, protocol="cityscapes")
     with pytest.raises(InputError, match="no pictures in split 'test'"):
         evaluate(make_segmenter(LABELS), data, "test")
-
-
-def test_found_through_protocol_too() -> None:
-    from refineseg.evaluation import protocol
-
-    assert protocol.evaluate is evaluate
-    assert protocol.Evaluation is Evaluation
-    with pytest.raises(AttributeError):
-        _ = protocol.nothing
 
 
 def test_model_card_carries_interval_boundary_and_calibration(tmp_path: Path) -> None:

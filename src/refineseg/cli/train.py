@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from refineseg.cli.common import console, progress_bar
+from refineseg.cli.common import console, errors, progress_bar
 from refineseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def train(
     workers: Annotated[int | None, typer.Option(help="Data loading processes.")] = None,
     precision: Annotated[str | None, typer.Option(help="32 or bf16.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    skip_check: Annotated[bool, typer.Option("--skip-check", help="Do not look the data over first.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run in RUN stopped.")] = False,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="name=value, any setting of config.yaml.")
@@ -71,12 +72,16 @@ def train(
     settings_file = resumed if resume and config is None else config
     settings_of_run = build_config(settings_file, recipe, chosen, crop, settings or [])
 
+    opened = open_data(data)
+    if not (skip_check or resume):
+        look_over(data, settings_of_run.augment.crop)
+
     from refineseg.training.loop import train as train_network
 
     with progress_bar("images") as bar:
         evaluation = train_network(
             settings_of_run,
-            open_data(data),
+            opened,
             output,
             resume=resume,
             watch=Watch(bar),
@@ -88,6 +93,17 @@ def train(
     console.print(f"val mean IoU {evaluation.scores.mean_iou:.4f} ({evaluation.protocol.describe()})")
     console.print(f"best model in {best}, curves in {output / 'curves.png'}")
     console.print(f"try it: refineseg predict PICTURE --model {best} -o out")
+
+
+def look_over(data: str, crop: tuple[int, int]) -> None:
+    """The quick form of ``refineseg check``: prints warnings, and stops where training would be wrong."""
+    from refineseg.cli.check import show
+    from refineseg.data.check import check_data
+
+    report = check_data(data, quick=True, crop=crop)
+    for finding in report.errors + report.warnings:
+        show(finding)
+    report.raise_errors()
 
 
 def build_config(
@@ -141,7 +157,11 @@ class Watch:
         self.bar = bar
         self.tasks: dict[str, Any] = {}
         self.loss: float | None = None
-        self.first_step = 0
+
+    @staticmethod
+    def every(report: Report) -> int:
+        """Steps between lines where no terminal draws a bar: about fifty lines a run."""
+        return max(1, report.steps // 50)
 
     def __call__(self, report: Report) -> None:
         """Draw one report."""
@@ -154,6 +174,12 @@ class Watch:
             note = f"epoch {report.epoch + 1}  loss {self.loss:.3f}  rate {report.lr:.1e}"
             note += f"  {report.images_per_second:.1f} images/s"
         self.bar.update(task, completed=report.step, total=report.steps, note=note)
+        if (
+            report.phase == "train"
+            and self.bar.console.is_terminal is False
+            and report.step % self.every(report) == 0
+        ):
+            errors.print(f"step {report.step}/{report.steps}  {note}", markup=False)
         if report.phase == "validating" and report.step == report.steps:
             self.bar.remove_task(self.tasks.pop("validating"))
 

@@ -7,7 +7,6 @@ description and the same splitting rules.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,12 +17,11 @@ from numpy.typing import NDArray
 from refineseg.data.check.names import beside, by_stem, pictures_in
 from refineseg.data.folder import Description, held_out, nested_splits, read_description, split_lists
 from refineseg.data.images import read_image, read_mask
-from refineseg.data.registry import open_data
+from refineseg.data.registry import YAML, open_data
 from refineseg.data.source import SegmentationData, read_list
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap, UInt8
 
-YAML = re.compile(r"(.+\.ya?ml)(?::(.+))?", re.IGNORECASE)  # FILE.yaml, or FILE.yaml:ROOT
 FLAT = frozenset({"camvid"})  # benchmarks whose folders hold their pairs and nothing else
 
 
