@@ -75,7 +75,9 @@ def test_optional_packages_are_imported_inside_functions_and_in_one_file() -> No
                 package = name.split(".")[0]
                 if package in OPTIONAL:
                     # scipy is a family: its .mat reader and its image functions have a file each
-                    files[".".join(name.split(".")[:2]) if package == "scipy" else package].add(path.relative_to(SOURCE))
+                    files[".".join(name.split(".")[:2]) if package == "scipy" else package].add(
+                        path.relative_to(SOURCE)
+                    )
                     if id(node) in at_top:
                         top_level.append(f"{path.name} imports {name}")
     assert not top_level

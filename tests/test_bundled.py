@@ -1,0 +1,80 @@
+"""The model that comes with the package: small, documented, and as good as it says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import refineseg
+from refineseg.cli.main import main
+from refineseg.data import open_data
+from refineseg.model.bundled import bundled_models
+from tests.shared import shared
+
+
+def test_it_is_small_and_documented() -> None:
+    folder = bundled_models()["camvid"]
+    assert (folder / "model.safetensors").stat().st_size < 8 * 2**20
+    config = json.loads((folder / "config.json").read_text())
+    assert config["scores"][0]["mean_iou"] > 0.70
+    assert config["scores"][0]["split"] == "val"
+    for key in ("command", "commit", "torch"):
+        assert config["provenance"][key]
+    assert "research" in config["licence"]
+    card = (folder / "README.md").read_text()
+    assert "refineseg train" in card
+    assert "one confusion matrix" in card
+    assert "/work/" not in card
+    assert "/tmp/" not in card
+
+
+def test_a_photograph_with_sky_trees_and_buildings() -> None:
+    """china.jpg shows a palace under a sky, behind trees and a paved yard."""
+    images = pytest.importorskip("sklearn.datasets")
+    photograph = images.load_sample_image("china.jpg")
+    shares = refineseg.load("camvid", device="cpu").predict(photograph).class_shares
+    assert shares["Sky"] > 0.15
+    assert shares["Building"] > 0.1
+    assert shares["Tree"] > 0.03
+
+
+def test_its_score_on_a_part_of_val() -> None:
+    data = open_data(f"camvid:{shared('data', 'camvid')}")
+    segmenter = refineseg.load("camvid", device="cpu")
+    right = valid = 0
+    for sample in data.split("val")[::25]:
+        image, truth = data.read(sample)
+        labels = segmenter.predict(image).labels
+        known = truth != 255
+        right += int((labels == truth)[known].sum())
+        valid += int(known.sum())
+    assert right / valid > 0.88
+
+
+@pytest.mark.slow
+def test_its_score_is_the_one_on_the_card() -> None:
+    data = open_data(f"camvid:{shared('data', 'camvid')}")
+    segmenter = refineseg.load("camvid", device="cpu")
+    said = segmenter.info.scores[0]
+    measured = refineseg.evaluate(segmenter, data, "val")
+    assert measured.scores.mean_iou == pytest.approx(said["mean_iou"], abs=2e-4)
+    for name, iou in zip(measured.class_names, measured.scores.iou, strict=True):
+        assert iou == pytest.approx(said["iou"][name], abs=1e-3)
+
+
+@pytest.mark.slow
+def test_three_minutes_of_the_training_that_made_it(tmp_path: Path) -> None:
+    """The README's training command, cut short: far above chance after 40 steps."""
+    weights = shared("weights", "mobilenetv2_100_imagenet.safetensors")
+    words = (
+        f"train --data camvid:{shared('data', 'camvid')} --model refinenet-lw-mbv2 --backbone-weights {weights} "
+    )
+    words += "--steps 40 --batch-size 8 --lr 0.001 --precision bf16 --set model.align_corners=false "
+    words += f"--set model.dropout=0 --set class_weights=0.3 --set ema=0.9 -o {tmp_path / 'run'}"
+    assert main(words.split()) == 0
+    score = json.loads((tmp_path / "run" / "best" / "config.json").read_text())["scores"][0]
+    assert score["mean_iou"] > 0.3
+    assert np.isfinite(score["pixel_accuracy"])

@@ -1,0 +1,75 @@
+"""The README's code runs as it stands: Python blocks whole, commands with small data in place of real data."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from refineseg.cli.main import main
+from refineseg.model.bundled import bundled_models
+from tests.data.made import make_camvid, made_pair
+
+README = Path(__file__).parents[1] / "README.md"
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+PYTHON = [code for language, code in BLOCKS if language == "python"]
+COMMANDS = [
+    line.removeprefix("$ ")
+    for language, code in BLOCKS
+    if language == "console"
+    for line in code.replace("\\\n", " ").splitlines()
+    if line.startswith("$ refineseg ")
+]
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the pictures that the README speaks of."""
+    (tmp_path / "photos").mkdir()
+    for name in ("street.jpg", "photos/a.jpg", "photos/b.png"):
+        Image.fromarray(made_pair(1, 11, (90, 120))[0]).save(tmp_path / name)
+    make_camvid(tmp_path / "data", train=8, val=2)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_there_is_code() -> None:
+    assert PYTHON
+    assert {shlex.split(command)[1] for command in COMMANDS} >= {"predict", "evaluate", "train"}
+
+
+@pytest.mark.parametrize("number", range(len(PYTHON)))
+def test_python(number: int, workplace: Path) -> None:
+    exec(compile(PYTHON[number], f"README block {number}", "exec"), {})
+    assert workplace.is_dir()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands(command: str, workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = shlex.split(re.sub(r"camvid:\S+", f"camvid:{workplace / 'data' / 'camvid'}", command))[1:]
+    if words[0] == "train":  # the same options, two small steps
+        if "--backbone-weights" in words:
+            del words[words.index("--backbone-weights") : words.index("--backbone-weights") + 2]
+        words += ["--steps", "2", "--crop", "32", "--workers", "0", "--skip-check"]
+    words = [word.replace("runs/camvid/best", "camvid") for word in words]
+    assert main(words) == 0, capsys.readouterr().err
+
+
+def test_every_folder_of_the_tree_exists() -> None:
+    tree = next(code for language, code in BLOCKS if language == "text" and "src/refineseg/" in code)
+    root = README.parent
+    for line in tree.splitlines():
+        name = line.split()[0]
+        place = root / name if not line.startswith(" ") else root / "src" / "refineseg" / name
+        assert place.exists(), line
+
+
+def test_the_numbers_are_the_models() -> None:
+    """The score in the README is the one that the bundled model carries."""
+    import json
+
+    score = json.loads((bundled_models()["camvid"] / "config.json").read_text())["scores"][0]["mean_iou"]
+    assert f"{score:.3f}" in README.read_text(encoding="utf-8")
