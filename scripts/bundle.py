@@ -1,4 +1,5 @@
-"""Put a trained model into the package: float16 weights, score, outlines and calibration measured on what is shipped.
+"""Put a trained model into the package: float16 weights, scored as they are shipped.
+
 
 python scripts/bundle.py RUN/best camvid --data camvid:DIR
 """

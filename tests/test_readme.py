@@ -11,7 +11,7 @@ from PIL import Image
 
 from refineseg.cli.main import main
 from refineseg.model.bundled import bundled_models
-from tests.data.made import make_camvid, made_pair
+from tests.data.made import made_pair, make_camvid
 
 README = Path(__file__).parents[1] / "README.md"
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
