@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 OUT ?= out/demo
 PICTURES ?=
 
-.PHONY: demo test lint types unit slow lock clean
+.PHONY: demo test lint types unit slow test-oldest lock clean
 
 demo: $(VENV)/.demo   ## segment real photographs with the bundled model
 	@$(BIN)/python scripts/demo.py -o $(OUT) $(PICTURES)
@@ -20,10 +20,15 @@ types: $(VENV)/.dev
 	@$(BIN)/mypy
 
 unit: $(VENV)/.dev
-	@$(BIN)/pytest -q
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2
 
 slow: $(VENV)/.dev     ## the tests that take minutes
 	@$(BIN)/pytest -q -m slow
+
+test-oldest:           ## the fast tests with the lowest versions that pyproject.toml allows
+	@uv venv -q --allow-existing --python 3.11 $(VENV)-oldest
+	@uv pip install -q --python $(VENV)-oldest/bin/python --resolution lowest-direct -e '.[dev]'
+	@OMP_NUM_THREADS=1 $(VENV)-oldest/bin/pytest -q -n 2
 
 lock:                  ## refresh the locked versions
 	@uv pip compile -q pyproject.toml --extra demo --universal --python-version 3.11 --generate-hashes \

@@ -29,7 +29,7 @@ from refineseg.labels import LabelMap
 # Photographs that come with packages and may be shown freely: package, file, credit.
 PHOTOGRAPHS = (
     ("sklearn.datasets", "images/china.jpg", "china.jpg by danielbuechele, CC BY 2.0, from scikit-learn"),
-    ("sklearn.datasets", "images/flower.jpg", "flower.jpg by vultilion, CC BY 2.0, from scikit-learn"),
+    ("skimage.data", "rocket.jpg", "rocket.jpg by SpaceX, public domain (CC0), from scikit-image"),
 )
 PAGE = Path(__file__).with_name("demo.html")
 LARGEST_SHOWN = 1000  # pixels; the page carries its pictures inside
