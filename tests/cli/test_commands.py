@@ -152,6 +152,7 @@ BAD = {
     "out of range": (["train", "--data", "{data}", "-o", "{tmp}/run", "--set", "ema=3"], "ema in"),
     "config missing": (["train", "--data", "{data}", "-o", "{tmp}/run", "--config", "{tmp}/c.yaml"], "c.yaml"),
     "weights missing": (["train", "--data", "{data}", "-o", "{tmp}/run", "--backbone-weights", "x.st"], "x.st"),
+    "device to train on": (["train", "--data", "{data}", "-o", "{tmp}/run", "--device", "abacus"], "device"),
     "crop": (["train", "--data", "{data}", "-o", "{tmp}/run", "--crop", "wide"], "--crop"),
     "nothing to resume": (["train", "--data", "{data}", "-o", "{tmp}/run", "--resume"], "config.yaml"),
     "other classes": (["evaluate", "--model", "{model}", "--data", "{renamed}"], "model's classes"),

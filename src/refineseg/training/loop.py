@@ -26,7 +26,7 @@ from refineseg.data.source import SegmentationData
 from refineseg.errors import ConfigError, InputError
 from refineseg.evaluation.evaluate import Evaluation, evaluate
 from refineseg.files import atomic_write, writable_folder
-from refineseg.inference.predictor import Segmenter
+from refineseg.inference.predictor import Segmenter, pick_device
 from refineseg.model.backbone import load_backbone_weights
 from refineseg.model.bundled import find_model
 from refineseg.model.presets import PRESETS, create_model
@@ -158,9 +158,11 @@ def prepare(
         )
     data.split("val")
     keep_freed_memory()
+    chosen = pick_device(device)
     fabric = Fabric(
-        accelerator=device,
-        devices=1 if "WORLD_SIZE" not in os.environ else "auto",
+        accelerator=chosen.type,
+        # Under torchrun it says how many; else one, the named one if a number was given.
+        devices="auto" if "WORLD_SIZE" in os.environ else 1 if chosen.index is None else [chosen.index],
         precision="bf16-mixed" if config.precision == "bf16" else "32-true",
     )
     fabric.launch()
