@@ -80,7 +80,7 @@ def bytes_per_pixel(model: RefineNet, device: torch.device) -> float:
     x = torch.zeros(1, model.config.in_channels, SAMPLE, SAMPLE, device=device)
     with _Alive() as alive:
         model(x.contiguous(memory_format=torch.channels_last), upsample=False)
-    return alive.peak / SAMPLE**2 * SPARE
+    return float(alive.peak / SAMPLE**2 * SPARE)
 
 
 def largest_tile(per_pixel: float, overlap: int, budget: float = BUDGET) -> int:
@@ -94,11 +94,11 @@ def fits(size: tuple[int, int], per_pixel: float, budget: float = BUDGET) -> boo
     return size[0] * size[1] * per_pixel <= budget < inf
 
 
-class _Alive(TorchDispatchMode):
+class _Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up the storages that operations make and that are still referenced."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.peak = 0
         self._storages: dict[int, tuple[StorageWeakRef, int]] = {}
 
@@ -107,7 +107,7 @@ class _Alive(TorchDispatchMode):
         for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor):
                 storage = leaf.untyped_storage()
-                self._storages[storage._cdata] = (StorageWeakRef(storage), storage.nbytes())
+                self._storages[storage._cdata] = (StorageWeakRef(storage), storage.nbytes())  # type: ignore[no-untyped-call]
         self._storages = {key: item for key, item in self._storages.items() if not item[0].expired()}
         self.peak = max(self.peak, sum(size for _, size in self._storages.values()))
         return result

@@ -35,8 +35,15 @@ class Picture(Protocol):
         geo: where it lies on the map; empty for most.
     """
 
-    size: tuple[int, int]
-    geo: Geo
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        ...
+
+    @property
+    def geo(self) -> Geo:
+        """Tags."""
+        ...
 
     def read(self, top: int, bottom: int, left: int, right: int) -> UInt8:
         """That part of the picture, HxWx3 uint8 RGB."""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, lcm
+from typing import Any
 
 import numpy as np
 import torch
@@ -118,17 +119,15 @@ def blend_weights(windows: Sequence[Span], length: int, overlap: int, cells: int
     raw = []
     for start, stop in windows:
         inside = (centres >= start) & (centres < stop)
-        weight = np.where(inside, 1.0, 0.0)
-        if start > 0:
-            weight *= _ramp(centres - start, overlap)
-        if stop < length:
-            weight *= _ramp(stop - centres, overlap)
+        before = _ramp(centres - start, overlap if start > 0 else 0)
+        after = _ramp(stop - centres, overlap if stop < length else 0)
+        weight = before * after
         raw.append(np.where(inside, np.maximum(weight, TINY), 0.0))
     total = np.sum(raw, axis=0)
     return [(weight / total).astype(np.float32) for weight in raw]
 
 
-def _ramp(distance: NDArray[np.float64], overlap: int) -> NDArray[np.float64]:
+def _ramp(distance: NDArray[np.floating[Any]], overlap: int) -> NDArray[np.floating[Any]]:
     if overlap == 0:
         return np.ones_like(distance)
     t = np.clip((distance / overlap - 0.25) * 2, 0, 1)
