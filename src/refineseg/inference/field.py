@@ -107,7 +107,10 @@ class _Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor):
                 storage = leaf.untyped_storage()
-                self._storages[storage._cdata] = (StorageWeakRef(storage), storage.nbytes())  # type: ignore[no-untyped-call]
-        self._storages = {key: item for key, item in self._storages.items() if not item[0].expired()}
+                reference = StorageWeakRef(storage)  # type: ignore[no-untyped-call]
+                self._storages[storage._cdata] = (reference, storage.nbytes())
+        gone = [key for key, (item, _) in self._storages.items() if item.expired()]  # type: ignore[no-untyped-call]
+        for key in gone:
+            del self._storages[key]
         self.peak = max(self.peak, sum(size for _, size in self._storages.values()))
         return result

@@ -120,7 +120,7 @@ def predict_large(
         path: a picture of any size; TIFF is read by windows, others are decoded once.
         out: output folder.
         options: scales and flip.
-        save: kinds of inference.result.KINDS. In this mode probabilities are uint8 (p = value / 255) in a .npy file
+        save: kinds of inference.result.KINDS. Here probabilities are uint8 (p = value / 255) in a .npy file
             KxHxW, and the mask of a TIFF is a TIFF with its geographic tags.
         tile: side of the windows, or ``auto``.
         name: stem of the files; the picture's if None.
