@@ -103,8 +103,18 @@ def spans(length: int, tile: int, overlap: int, step: int = GRID) -> tuple[Span,
 
 
 def make_plan(size: tuple[int, int], tile: int, overlap: int, ratios: Sequence[float] = (1.0,)) -> Plan:
-    """Windows of ``tile`` pixels over a picture; ``ratios`` are the scales at which windows are seen."""
+    """Windows of ``tile`` pixels over a picture; ``ratios`` are the scales at which windows are seen.
+
+    Raises InputError for tiles too small for the overlap, or for the steps that odd scales ask for.
+    """
+    if max(size) <= tile:
+        return Plan(size, ((0, size[0]),), ((0, size[1]),), overlap)
     step = grid_step(ratios)
+    if step > GRID and 4 * step > tile:  # windows are rounded up to steps: they must not grow by much
+        raise InputError(
+            f"expected scales such as 0.75 or 0.8 with tiles of {tile}: starts of windows would be multiples of "
+            f"{step}; use rounder scales or tiles of at least {4 * step}"
+        )
     return Plan(size, spans(size[0], tile, overlap, step), spans(size[1], tile, overlap, step), overlap)
 
 
@@ -190,6 +200,8 @@ def bands(
     # A row of the picture reads scores up to a cell and a half away.
     reach = max(ceil(1.5 * STRIDE / view.ratio) for view in views)
     needed = [i for i, (_, stop) in enumerate(plan.rows) if stop > start_row - reach]
+    if start_row >= plan.size[0]:
+        return
     skipped = len(plan.rows) - len(needed)
     top = start_row
     held: list[Tensor] = []
