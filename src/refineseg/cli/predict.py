@@ -12,6 +12,7 @@ from refineseg.errors import InputError
 
 if TYPE_CHECKING:
     from refineseg.inference.batch import Entry
+    from refineseg.inference.predictor import Tile
 
 
 def predict(
@@ -22,7 +23,14 @@ def predict(
     model: Annotated[str, typer.Option("--model", "-m", help="Bundled name or model folder.")] = "camvid",
     scales: Annotated[str, typer.Option(help="Scales to average over, such as 0.75,1.0,1.25.")] = "1.0",
     flip: Annotated[bool, typer.Option("--flip", help="Average over the mirrored picture too.")] = False,
-    save: Annotated[str, typer.Option(help="What to write: mask, overlay, probs.")] = "mask,overlay",
+    tile: Annotated[
+        str | None,
+        typer.Option(help="Large pictures: see them in windows, auto or a side in pixels such as 1024."),
+    ] = None,
+    save: Annotated[
+        str,
+        typer.Option(help="What to write: mask, overlay, probs, uncertainty, polygons, geojson, rle."),
+    ] = "mask,overlay",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[str, typer.Option(help="32 or bf16.")] = "32",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Write into a folder that holds files.")] = False,
@@ -35,7 +43,9 @@ def predict(
     from refineseg.inference.predictor import PredictOptions, load
 
     paths = find_inputs(inputs)
-    if output.is_dir() and any(output.iterdir()) and not overwrite:
+    side = parse_tile(tile)
+    resumed = side is not None and any(output.glob(".*.part/state.json"))
+    if output.is_dir() and any(output.iterdir()) and not overwrite and not resumed:
         raise InputError(
             f"expected a new or empty output folder, {output} holds files: add --overwrite or change -o"
         )
@@ -49,8 +59,12 @@ def predict(
             if entry.error is not None:
                 errors.print(f"error: {entry.error}", markup=False)
             bar.advance(task)
+            bar.update(task, note="")
 
-        entries = predict_files(segmenter, paths, output, options, kinds, show)
+        def show_windows(done: int, total: int) -> None:
+            bar.update(task, note=f"window {done} of {total}")
+
+        entries = predict_files(segmenter, paths, output, options, kinds, show, side, show_windows)
     done = [entry for entry in entries if entry.error is None]
     for entry in done[:20]:
         shares = ", ".join(f"{name} {share:.0%}" for name, share in list(entry.class_shares.items())[:5])
@@ -62,3 +76,14 @@ def predict(
         f"{len(done)} of {len(entries)} pictures done; results in {output}/ ({written or 'nothing'})", markup=False
     )
     return 2 if len(done) < len(entries) else 0
+
+
+def parse_tile(text: str | None) -> Tile:
+    """``auto``, a number of pixels or nothing; InputError otherwise."""
+    if text is None:
+        return None
+    if text == "auto":
+        return "auto"
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise InputError(f"expected --tile auto or a number of pixels such as 1024, got {text!r}")

@@ -6,17 +6,20 @@ import glob
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from refineseg.data.images import SUFFIXES
 from refineseg.errors import InputError, RefinesegError
 from refineseg.files import atomic_write, writable_folder
-from refineseg.inference.predictor import PredictOptions, Segmenter
+from refineseg.inference.geotiff import read_geo
+from refineseg.inference.large import predict_large
+from refineseg.inference.predictor import PredictOptions, Segmenter, Tile
+from refineseg.inference.result import KINDS
 
-KINDS = ("mask", "overlay", "probs")
+WINDOWED = SUFFIXES | {".svs"}  # read by windows with --tile
 
 
 @dataclass(frozen=True)
@@ -103,11 +106,16 @@ def predict_files(
     options: PredictOptions,
     save: Sequence[str] = ("mask", "overlay"),
     progress: Callable[[Entry], None] | None = None,
+    tile: Tile = None,
+    windows: Callable[[int, int], None] | None = None,
 ) -> list[Entry]:
     """Segment pictures and write OUT/masks, OUT/overlays ... and OUT/predictions.json.
 
     A picture that cannot be read becomes an entry with an error, and the others are still done. A folder that
     cannot be written to, or a full disk, ends it: predictions.json then lists what was finished.
+
+    With ``tile`` (a side in pixels, or ``auto``) files are read, predicted and written in windows, see
+    inference.large; ``windows`` is then called with the windows done and in all of the picture in work.
 
     Raises:
         InputError: unknown kind in ``save``, or OUT cannot be written to.
@@ -115,10 +123,23 @@ def predict_files(
     unknown = [kind for kind in save if kind not in KINDS]
     if unknown:
         raise InputError(f"expected --save with {', '.join(KINDS)}, got {unknown[0]!r}")
+    if isinstance(tile, int) and tile < 1:
+        raise InputError(f"expected --tile auto or a number of pixels such as 1024, got {tile}")
     writable_folder(out)
+    options = replace(options, probabilities=options.probabilities or bool({"probs", "uncertainty"} & set(save)))
     entries: list[Entry] = []
     try:
-        for entry in _each(segmenter, inputs, out, options, tuple(save)):
+        for path, name in zip(inputs, output_names(inputs), strict=True):
+            start = time.perf_counter()
+            try:
+                if tile is None:
+                    entry = _whole(segmenter, path, out, options, tuple(save), name)
+                else:
+                    done = predict_large(segmenter, path, out, options, tuple(save), tile, name, windows)
+                    entry = _entry(path, out, done.files, done.class_shares, done.size)
+                entry = replace(entry, seconds=time.perf_counter() - start)
+            except RefinesegError as error:
+                entry = Entry(path, error=str(error))
             entries.append(entry)
             if progress is not None:
                 progress(entry)
@@ -128,27 +149,23 @@ def predict_files(
     return entries
 
 
-def _each(
-    segmenter: Segmenter, inputs: Sequence[Path], out: Path, options: PredictOptions, save: tuple[str, ...]
-) -> Iterator[Entry]:
-    for path, name in zip(inputs, output_names(inputs), strict=True):
-        start = time.perf_counter()
-        try:
-            result = segmenter.predict(
-                path, scales=options.scales, flip=options.flip, probabilities=options.probabilities
-            )
-        except RefinesegError as error:
-            yield Entry(path, error=str(error))
-            continue
-        files = result.save(out, save, name=name)
-        yield Entry(
-            input=path,
-            files={kind: file.relative_to(out).as_posix() for kind, file in files.items()},
-            class_shares=result.class_shares,
-            seconds=time.perf_counter() - start,
-            size=(result.labels.shape[1], result.labels.shape[0]),
-        )
+def _whole(
+    segmenter: Segmenter, path: Path, out: Path, options: PredictOptions, save: tuple[str, ...], name: str
+) -> Entry:
+    result = segmenter.predict(path, scales=options.scales, flip=options.flip, probabilities=options.probabilities)
+    if "geojson" in save:
+        result = replace(result, geo=read_geo(path))
+    files = result.save(out, save, name=name)
+    height, width = result.labels.shape
+    return _entry(path, out, files, result.class_shares, (height, width))
+
+
+def _entry(
+    path: Path, out: Path, files: dict[str, Path], shares: dict[str, float], size: tuple[int, int]
+) -> Entry:
+    relative = {kind: file.relative_to(out).as_posix() for kind, file in files.items()}
+    return Entry(input=path, files=relative, class_shares=shares, size=(size[1], size[0]))
 
 
 def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
+    return path.suffix.lower() in WINDOWED and path.is_file() and not path.name.startswith(".")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,13 +17,18 @@ from torch.nn import functional as F
 
 from refineseg.data.images import read_image
 from refineseg.errors import InputError, WeightsError
+from refineseg.inference.field import bytes_per_pixel, effective_radius, fits, largest_tile, needed_overlap
 from refineseg.inference.result import Result
+from refineseg.inference.tiling import Band, Plan, Read, bands, make_plan, view_of
+from refineseg.labels import UInt8
 from refineseg.model.refinenet import RefineNet
 from refineseg.model.weights import ModelInfo, load_model_folder
 
 LOG_FLOOR = -20.0  # REFERENCE of the authors' evaluation: log scores below it count as it
 TINY = 1e-9  # probabilities below it count as it when a temperature is applied
 STRIP = 64  # rows upsampled at a time, so that the full-size score map never exists
+STRIP_BYTES = 64 << 20  # of wide pictures fewer rows, so that a strip's scores stay below it
+Tile = int | Literal["auto"] | None
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,7 @@ class Segmenter:
         scales: Sequence[float] = (1.0,),
         flip: bool = False,
         probabilities: bool = False,
+        tile: Tile = None,
     ) -> Result:
         """Segment one picture.
 
@@ -84,6 +91,9 @@ class Segmenter:
             scales: the picture is seen at each; class scores are averaged as the paper does.
             flip: also average over the mirrored picture.
             probabilities: keep KxHxW float16 probabilities in the result; calibrated where the model is.
+            tile: side of the windows in pixels in which a large picture is seen, rounded up to 32; ``auto`` takes
+                the whole picture where its activations fit in 1 GiB, else the largest windows that do; None is
+                always the whole picture. Files that memory does not hold: inference.large.
 
         Returns:
             A Result with labels HxW of uint8 train ids, at the picture's own size.
@@ -93,37 +103,120 @@ class Segmenter:
         """
         options = PredictOptions(tuple(scales), flip, probabilities)
         pixels = read_image(image)
-        batch = torch.from_numpy(np.require(pixels, requirements="W")).permute(2, 0, 1)[None].to(self.device)
-        labels, scores = self.segment(batch, options)
+        labels, scores = self._whole(pixels, options) if tile is None else self._tiled(pixels, options, tile)
         stem = Path(image).stem if isinstance(image, str | Path) else "image"
         return Result(
-            labels=labels[0].cpu().numpy(),
+            labels=labels,
             label_map=self.info.labels,
             image=pixels,
-            probabilities=None if scores is None else scores[0].half().cpu().numpy(),
+            probabilities=scores,
             name=stem,
         )
 
     def segment(self, images: Tensor, options: PredictOptions) -> tuple[Tensor, Tensor | None]:
         """Bx3xHxW uint8 to labels BxHxW uint8 and, if asked for, probabilities BxKxHxW float32."""
         size = (images.shape[-2], images.shape[-1])
-        x = (images.float() / 255).contiguous(memory_format=torch.channels_last)
-        views = [
-            (scale, mirrored)
-            for scale in options.scales
-            for mirrored in ((False, True) if options.flip else (False,))
+        maps = self._maps(images, options)
+        fused = len(maps) > 1
+        if not options.probabilities:
+            return _argmax_in_strips(maps, size, fused), None
+        return self._calibrated(_probabilities([_upsample(scores, size) for scores in maps], fused))
+
+    # Tiles ---------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def overlap(self) -> int:
+        """Pixels that windows share: two effective radii of the network, measured once."""
+        return needed_overlap(effective_radius(self.model, self.device))
+
+    @cached_property
+    def bytes_per_pixel(self) -> float:
+        """Memory of the activations by pixel of a window, measured once."""
+        return bytes_per_pixel(self.model, self.device)
+
+    def plan(self, size: tuple[int, int], options: PredictOptions, tile: int | Literal["auto"]) -> Plan:
+        """The windows of a picture of ``size``; InputError where tiles are too small for the overlap."""
+        # Larger views cost more and reach less far, smaller ones the other way round.
+        costs = self.bytes_per_pixel * max(1.0, *options.scales) ** 2 if tile == "auto" else 0.0
+        if tile == "auto" and fits(size, costs):
+            return make_plan(size, max(size), 0)
+        overlap = needed_overlap(round(self.overlap / 2 / min(1.0, *options.scales)))
+        side = largest_tile(costs, overlap) if tile == "auto" else tile
+        if side < 1:
+            raise InputError(f"expected --tile auto or a number of pixels such as 1024, got {side}")
+        inner = self.model.config.input_scales[0]
+        return make_plan(size, side, overlap, [scale * inner for scale in options.scales])
+
+    @torch.inference_mode()
+    def bands(
+        self,
+        plan: Plan,
+        read: Read,
+        options: PredictOptions,
+        start_row: int = 0,
+        each: Callable[[], None] | None = None,
+    ) -> Iterator[tuple[int, UInt8, Tensor | None]]:
+        """Strips of a picture seen in windows: first row, labels hxW and, if asked for, probabilities Kxhxw.
+
+        Only a row of windows' scores and a strip are held. ``read`` gives pixels; rows above ``start_row`` are
+        left out; ``each`` is called after every window.
+        """
+        inner = self.model.config.input_scales[0]
+        views = [view_of(plan.size, scale, inner) for scale, _ in _views(options)]
+
+        def score(pixels: UInt8) -> list[Tensor]:
+            return [scores.cpu() for scores in self._maps(_batch(pixels, self.device), options)]
+
+        for band in bands(plan, views, read, score, start_row, each):
+            for top, bottom in _strips(band.top, band.bottom, band.maps[0].shape[1], plan.size[1]):
+                yield self._finished(band, top, bottom, plan.size, options)
+
+    def _finished(
+        self, band: Band, top: int, bottom: int, size: tuple[int, int], options: PredictOptions
+    ) -> tuple[int, UInt8, Tensor | None]:
+        parts = [
+            rows_upsampled(scores, top, bottom, size, first, source)
+            for scores, first, source in zip(band.maps, band.firsts, band.sources, strict=True)
         ]
+        fused = len(parts) > 1
+        if not options.probabilities:
+            return top, _largest(parts, fused)[0].to(torch.uint8).numpy(), None
+        labels, scores = self._calibrated(_probabilities([part.to(self.device) for part in parts], fused))
+        return top, labels[0].cpu().numpy(), scores[0].cpu()
+
+    def _tiled(
+        self, pixels: UInt8, options: PredictOptions, tile: int | Literal["auto"]
+    ) -> tuple[UInt8, NDArray[np.float16] | None]:
+        plan = self.plan(pixels.shape[:2], options, tile)
+        if plan.windows == 1:
+            return self._whole(pixels, options)
+        labels = np.empty(plan.size, np.uint8)
+        shape = (self.info.labels.num_classes, *plan.size)
+        probabilities = np.empty(shape, np.float16) if options.probabilities else None
+
+        def read(top: int, bottom: int, left: int, right: int) -> UInt8:
+            return pixels[top:bottom, left:right]
+
+        for top, part, scores in self.bands(plan, read, options):
+            labels[top : top + len(part)] = part
+            if probabilities is not None and scores is not None:
+                probabilities[:, top : top + len(part)] = scores.half().numpy()
+        return labels, probabilities
+
+    # The network ---------------------------------------------------------------------------------------------
+
+    def _whole(self, pixels: UInt8, options: PredictOptions) -> tuple[UInt8, NDArray[np.float16] | None]:
+        labels, scores = self.segment(_batch(pixels, self.device), options)
+        return labels[0].cpu().numpy(), None if scores is None else scores[0].half().cpu().numpy()
+
+    def _maps(self, images: Tensor, options: PredictOptions) -> list[Tensor]:
+        """A map per view at stride 4: logits of a single view, floored log-probabilities of several."""
+        x = (images.float() / 255).contiguous(memory_format=torch.channels_last)
+        views = _views(options)
         if len(views) == 1:
             # One view: the largest probability is the largest logit, since softmax keeps their order.
-            logits = self._logits(x, *views[0])
-            if not options.probabilities:
-                return _argmax_in_strips([logits], size, fused=False), None
-            return self._calibrated(_upsample(logits, size).softmax(1))
-        logs = [self._logits(x, *view).log_softmax(1).clamp_(min=LOG_FLOOR) for view in views]
-        if not options.probabilities:
-            return _argmax_in_strips(logs, size, fused=True), None
-        scores = sum((_upsample(log, size).exp() for log in logs), torch.zeros(())) / len(logs)
-        return self._calibrated(scores / scores.sum(1, keepdim=True))
+            return [self._logits(x, *views[0])]
+        return [self._logits(x, *view).log_softmax(1).clamp_(min=LOG_FLOOR) for view in views]
 
     def _calibrated(self, scores: Tensor) -> tuple[Tensor, Tensor]:
         """Labels, then probabilities with the model's temperatures, which so never change a label."""
@@ -205,29 +298,59 @@ def _upsample(logits: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(logits, size, mode="bilinear", align_corners=False)
 
 
+def _views(options: PredictOptions) -> list[tuple[float, bool]]:
+    """Scale and whether mirrored, of each view."""
+    return [
+        (scale, mirrored) for scale in options.scales for mirrored in ((False, True) if options.flip else (False,))
+    ]
+
+
+def _batch(pixels: UInt8, device: torch.device) -> Tensor:
+    return torch.from_numpy(np.require(pixels, requirements="W")).permute(2, 0, 1)[None].to(device)
+
+
+def _probabilities(parts: list[Tensor], fused: bool) -> Tensor:
+    """Full-size maps of all views to probabilities."""
+    if not fused:
+        return parts[0].softmax(1)
+    scores = sum((part.exp() for part in parts), torch.zeros(())) / len(parts)
+    return scores / scores.sum(1, keepdim=True)
+
+
+def _largest(parts: list[Tensor], fused: bool) -> Tensor:
+    """Labels BxHxW of full-size maps, which are used up."""
+    total = parts[0].exp_() if fused else parts[0]
+    for part in parts[1:]:
+        total.add_(part.exp_() if fused else part)
+    return total.argmax(1)
+
+
+def _strips(top: int, bottom: int, classes: int, width: int) -> Iterator[tuple[int, int]]:
+    rows = max(1, min(STRIP, STRIP_BYTES // (4 * classes * width)))
+    for first in range(top, bottom, rows):
+        yield first, min(first + rows, bottom)
+
+
 def _argmax_in_strips(maps: list[Tensor], size: tuple[int, int], fused: bool) -> Tensor:
     """Labels BxHxW of the maps upsampled to ``size``; only a strip of the full-size scores exists at a time.
 
     Bilinear upsampling is done row by row by hand, so that a strip is exactly the same rows of the whole.
     """
-    height, width = size
-    labels = torch.empty((maps[0].shape[0], height, width), dtype=torch.uint8, device=maps[0].device)
-    for top in range(0, height, STRIP):
-        bottom = min(top + STRIP, height)
-        total: Tensor | None = None
-        for scores in maps:
-            part = rows_upsampled(scores, top, bottom, size)
-            part = part.exp_() if fused else part
-            total = part if total is None else total.add_(part)
-        assert total is not None
-        labels[:, top:bottom] = total.argmax(1)
+    labels = torch.empty((maps[0].shape[0], *size), dtype=torch.uint8, device=maps[0].device)
+    for top, bottom in _strips(0, size[0], maps[0].shape[1], size[1]):
+        labels[:, top:bottom] = _largest([rows_upsampled(scores, top, bottom, size) for scores in maps], fused)
     return labels
 
 
-def rows_upsampled(scores: Tensor, top: int, bottom: int, size: tuple[int, int]) -> Tensor:
-    """Rows ``top`` to ``bottom`` of the bilinear upsampling (half-pixel centres) of BxKxhxw to ``size``."""
+def rows_upsampled(
+    scores: Tensor, top: int, bottom: int, size: tuple[int, int], first: int = 0, source: int | None = None
+) -> Tensor:
+    """Rows ``top`` to ``bottom`` of the bilinear upsampling (half-pixel centres) of BxKxhxw to ``size``.
+
+    Where ``scores`` are only rows ``first`` and on of a map of ``source`` rows, all that are needed must be there.
+    """
     height, width = size
-    source = scores.shape[-2]
+    source = scores.shape[-2] if source is None else source
     position = (torch.arange(top, bottom, device=scores.device, dtype=torch.float32) + 0.5) * (
         source / height
     ) - 0.5
@@ -235,5 +358,5 @@ def rows_upsampled(scores: Tensor, top: int, bottom: int, size: tuple[int, int])
     above = position.floor().long().clamp(max=source - 1)
     below = (above + 1).clamp(max=source - 1)
     weight = (position - above).view(1, 1, -1, 1)
-    rows = torch.lerp(scores[:, :, above], scores[:, :, below], weight)
+    rows = torch.lerp(scores[:, :, above - first], scores[:, :, below - first], weight)
     return F.interpolate(rows, (bottom - top, width), mode="bilinear", align_corners=False)

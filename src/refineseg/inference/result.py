@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from refineseg.data.images import write_mask
-from refineseg.files import atomic_path
+from refineseg.files import atomic_path, atomic_write
+from refineseg.inference.geotiff import Geo
+from refineseg.inference.rle import encode_labels
+from refineseg.inference.vectors import write_geojson, write_polygons
 from refineseg.labels import LabelMap, UInt8
 
+KINDS = ("mask", "overlay", "probs", "uncertainty", "polygons", "geojson", "rle")
 LEGEND_MIN_SHARE = 0.001  # classes below it are left out of the legend, not of the mask
 
 
@@ -27,6 +32,7 @@ class Result:
         image: the picture, HxWx3 uint8 RGB.
         probabilities: KxHxW float16 in [0, 1], or None if they were not asked for.
         name: stem of the files that ``save`` writes.
+        geo: where the picture lies on the map, for GeoJSON; empty for most.
     """
 
     labels: UInt8
@@ -34,6 +40,7 @@ class Result:
     image: UInt8
     probabilities: NDArray[np.float16] | None = None
     name: str = "image"
+    geo: Geo = field(default_factory=Geo)
 
     @property
     def class_names(self) -> list[str]:
@@ -63,11 +70,14 @@ class Result:
     def save(
         self, folder: str | Path, save: tuple[str, ...] = ("mask", "overlay"), name: str | None = None
     ) -> dict[str, Path]:
-        """Write masks/NAME.png (palette index PNG of train ids), overlays/NAME.jpg and probs/NAME.npz.
+        """Write masks/NAME.png (palette index PNG of train ids), overlays/NAME.jpg and what else is asked for.
 
         Args:
             folder: output folder, made if it is not there.
-            save: what to write: ``mask``, ``overlay``, ``probs`` (KxHxW float16, only if they were asked for).
+            save: what to write, each into its own folder: ``mask``, ``overlay``, ``probs`` (probs/NAME.npz, KxHxW
+                float16) and ``uncertainty`` (uncertainty/NAME.png, see ``uncertainty``) only if probabilities were
+                kept; ``polygons`` (polygons/NAME.json), ``geojson`` (geojson/NAME.geojson, in map coordinates
+                where ``geo`` has them), ``rle`` (rle/NAME.json, COCO's compressed run lengths by class).
             name: stem of the files, instead of the picture's.
 
         Returns:
@@ -86,7 +96,11 @@ class Result:
             files["probs"] = folder / "probs" / f"{name}.npz"
             with atomic_path(files["probs"]) as temporary:
                 np.savez_compressed(temporary, probabilities=self.probabilities, class_names=self.class_names)
-        return files
+        if "uncertainty" in save and self.probabilities is not None:
+            files["uncertainty"] = folder / "uncertainty" / f"{name}.png"
+            with atomic_path(files["uncertainty"]) as temporary:
+                Image.fromarray(uncertainty(self.probabilities)).save(temporary, format="PNG")
+        return files | save_vectors(self.labels, self.label_map, self.geo, folder, name, save)
 
     def _legend(self, height: int) -> Image.Image:
         shares = {name: share for name, share in self.class_shares.items() if share >= LEGEND_MIN_SHARE}
@@ -105,6 +119,32 @@ class Result:
             draw.rectangle(box, fill=color, outline=(90, 90, 90))
             draw.text((size * 2.2, top + size / 2), text, fill=(30, 30, 30), font=font, anchor="lm")
         return image
+
+
+def uncertainty(probabilities: NDArray[Any]) -> UInt8:
+    """Entropy of KxHxW probabilities divided by that of K equal ones: 0 is certain, 255 all classes alike."""
+    p = np.clip(probabilities.astype(np.float32), 1e-9, 1)
+    if len(p) == 1:
+        return np.zeros(p.shape[1:], np.uint8)
+    entropy = -(p * np.log(p)).sum(0) / np.log(len(p))
+    return np.asarray(np.clip(np.rint(entropy * 255), 0, 255), np.uint8)
+
+
+def save_vectors(
+    labels: UInt8, label_map: LabelMap, geo: Geo, folder: Path, name: str, save: tuple[str, ...]
+) -> dict[str, Path]:
+    """Polygons, GeoJSON and run lengths of HxW train ids, as far as ``save`` names them; the files by kind."""
+    files: dict[str, Path] = {}
+    if "polygons" in save:
+        files["polygons"] = folder / "polygons" / f"{name}.json"
+        write_polygons(files["polygons"], labels, label_map)
+    if "geojson" in save:
+        files["geojson"] = folder / "geojson" / f"{name}.geojson"
+        write_geojson(files["geojson"], labels, label_map, geo)
+    if "rle" in save:
+        files["rle"] = folder / "rle" / f"{name}.json"
+        atomic_write(files["rle"], json.dumps(encode_labels(labels, label_map)) + "\n")
+    return files
 
 
 def borders(labels: UInt8) -> NDArray[np.bool_]:

@@ -1,0 +1,116 @@
+"""What a network needs: how far around a pixel it looks in effect, and how much memory a pixel costs.
+
+The theoretical receptive field of a RefineNet is larger than most pictures; what counts for tiles is the distance
+from a cut at which scores are as good as those of the whole picture. It is measured here by cutting.
+"""
+
+from __future__ import annotations
+
+from math import ceil, inf
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from refineseg.inference.tiling import GRID, STRIDE
+from refineseg.labels import UInt8
+from refineseg.model.refinenet import RefineNet
+
+TOLERANCE = 0.005  # mean absolute error of the logits, as a share of their standard deviation
+CONTEXT = 768  # pixels on either side of the cut: the longest radius that can be measured
+HEIGHT = 256  # of the strip that is cut
+SAMPLE = 256  # side of the picture on which memory is measured
+SPARE = 1.5  # convolutions' workspaces and the allocator's rounding come on top of the tensors
+BUDGET = 1 << 30  # bytes that one window's activations may take
+LARGEST = 2048  # side of automatic tiles: beyond it the overlap is a small share of the work anyway
+
+
+def probe(height: int = HEIGHT, width: int = 2 * CONTEXT) -> UInt8:
+    """A generated picture with structure of every size, HxWx3: noise of halving grain, strongest when coarse."""
+    rng = np.random.default_rng(0)
+    total = np.zeros((height, width, 3))
+    for grain in (128, 64, 32, 16, 8, 4, 2):
+        coarse = rng.standard_normal((ceil(height / grain), ceil(width / grain), 3))
+        total += np.repeat(np.repeat(coarse, grain, 0), grain, 1)[:height, :width] * grain**0.5
+    low, high = np.percentile(total, (1, 99))
+    return np.asarray(np.clip((total - low) / (high - low) * 255, 0, 255), np.uint8)
+
+
+@torch.inference_mode()
+def cut_error(model: RefineNet, pixels: UInt8, device: torch.device) -> NDArray[np.float64]:
+    """Error of the logits by distance from a cut: entry i is ``4 i`` to ``4 i + 4`` pixels away from it.
+
+    The picture HxWx3 is seen whole and as its left half; the error is the mean absolute difference of the logits
+    divided by their standard deviation over the picture.
+    """
+    x = torch.from_numpy(np.require(pixels, requirements="W")).permute(2, 0, 1)[None].to(device).float() / 255
+    x = x.contiguous(memory_format=torch.channels_last)
+    half = x.shape[-1] // 2 // GRID * GRID
+    whole: Tensor = model(x, upsample=False)
+    part: Tensor = model(x[..., :half], upsample=False)
+    error = (whole[..., : part.shape[-1]] - part).abs().mean((0, 1, 2)) / whole.std().clamp(min=1e-12)
+    return error.flip(0).double().cpu().numpy()
+
+
+def effective_radius(model: RefineNet, device: torch.device, tolerance: float = TOLERANCE) -> int:
+    """Pixels from a cut beyond which the logits' error stays under ``tolerance``; at most half the probe.
+
+    Measured on ``probe``, so that it depends on the network alone. Source of the notion: Luo et al., Understanding
+    the Effective Receptive Field, NIPS 2016; here in the terms in which tiles need it.
+    """
+    error = cut_error(model, probe(), device)
+    worse = np.flatnonzero(error > tolerance)
+    inner = model.config.input_scales[0]
+    return 0 if len(worse) == 0 else ceil((worse[-1] + 1) * STRIDE / inner)
+
+
+def needed_overlap(radius: int) -> int:
+    """Windows overlap by two radii: a pixel is within the radius of one window's edge or of its neighbour's."""
+    return max(GRID, ceil(2 * radius / GRID) * GRID)
+
+
+@torch.no_grad()
+def bytes_per_pixel(model: RefineNet, device: torch.device) -> float:
+    """Peak bytes of tensors alive at once while the network runs, per pixel, times ``SPARE``; weights left out."""
+    x = torch.zeros(1, model.config.in_channels, SAMPLE, SAMPLE, device=device)
+    with _Alive() as alive:
+        model(x.contiguous(memory_format=torch.channels_last), upsample=False)
+    return float(alive.peak / SAMPLE**2 * SPARE)
+
+
+def largest_tile(per_pixel: float, overlap: int, budget: float = BUDGET) -> int:
+    """Side of the square window that the budget allows, a multiple of 32; never too small to go forward."""
+    side = int((budget / per_pixel) ** 0.5) // GRID * GRID if per_pixel else LARGEST
+    return max(min(side, LARGEST), overlap + GRID)
+
+
+def fits(size: tuple[int, int], per_pixel: float, budget: float = BUDGET) -> bool:
+    """Whether a whole picture's activations stay within the budget."""
+    return size[0] * size[1] * per_pixel <= budget < inf
+
+
+class _Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds up the storages that operations make and that are still referenced."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.peak = 0
+        self._storages: dict[int, tuple[StorageWeakRef, int]] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor):
+                storage = leaf.untyped_storage()
+                reference = StorageWeakRef(storage)  # type: ignore[no-untyped-call]
+                self._storages[storage._cdata] = (reference, storage.nbytes())
+        gone = [key for key, (item, _) in self._storages.items() if item.expired()]  # type: ignore[no-untyped-call]
+        for key in gone:
+            del self._storages[key]
+        self.peak = max(self.peak, sum(size for _, size in self._storages.values()))
+        return result

@@ -1,0 +1,86 @@
+"""Where a raster lies on the map: the tags of GeoTIFF (OGC 19-008r4), kept as they are, and its transform."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+PIXEL_SCALE, TIEPOINT, TRANSFORMATION, KEYS, DOUBLES, TEXTS = 33550, 33922, 34264, 34735, 34736, 34737
+TAGS = {PIXEL_SCALE: 12, TIEPOINT: 12, TRANSFORMATION: 12, KEYS: 3, DOUBLES: 12, TEXTS: 2}  # code: TIFF type
+RASTER_TYPE, PIXEL_IS_POINT = 1025, 2
+PROJECTED, GEOGRAPHIC = 3072, 2048
+USER_DEFINED = 32767
+
+
+@dataclass(frozen=True)
+class Geo:
+    """The geographic tags of a TIFF, by code; empty where it has none."""
+
+    tags: dict[int, Any] = field(default_factory=dict)
+
+    @property
+    def transform(self) -> tuple[float, float, float, float, float, float] | None:
+        """(a, b, c, d, e, f): the map's x = a column + b row + c, y = d column + e row + f; None without tags.
+
+        Columns and rows count from the outer corner of the first pixel, whatever the file counts from.
+        """
+        if TRANSFORMATION in self.tags:
+            m = np.asarray(self.tags[TRANSFORMATION], float).reshape(4, 4)
+            a, b, c, d, e, f = (float(m[i, j]) for i in (0, 1) for j in (0, 1, 3))
+        elif PIXEL_SCALE in self.tags and TIEPOINT in self.tags:
+            a, scale = (float(value) for value in self.tags[PIXEL_SCALE][:2])
+            column, row, _, x, y = (float(value) for value in self.tags[TIEPOINT][:5])
+            b, d, e = 0.0, 0.0, -scale
+            c, f = x - column * a, y + row * scale
+        else:
+            return None
+        if self._key(RASTER_TYPE) == PIXEL_IS_POINT:  # the numbers are those of pixel centres
+            c, f = c - (a + b) / 2, f - (d + e) / 2
+        return (a, b, c, d, e, f)
+
+    @property
+    def epsg(self) -> int | None:
+        """Code of the coordinate system, where the file names one."""
+        code = self._key(PROJECTED) or self._key(GEOGRAPHIC)
+        return None if code in (None, 0, USER_DEFINED) else code
+
+    def to_map(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Points Nx2 of column and row to map coordinates; as they are without a transform."""
+        if self.transform is None:
+            return points
+        a, b, c, d, e, f = self.transform
+        x, y = points[:, 0], points[:, 1]
+        return np.stack([a * x + b * y + c, d * x + e * y + f], axis=1)
+
+    def extra_tags(self) -> list[tuple[int, int, int, Any, bool]]:
+        """For tifffile's ``extratags``."""
+        made = []
+        for code, value in self.tags.items():
+            count = len(value) + 1 if isinstance(value, str) else len(value)
+            made.append((code, TAGS[code], count, value, True))
+        return made
+
+    def _key(self, wanted: int) -> int | None:
+        """A value of the key directory that is stored in place."""
+        keys = np.asarray(self.tags.get(KEYS, ()), int)[4:]
+        for key, place, _, value in keys[: len(keys) // 4 * 4].reshape(-1, 4):
+            if key == wanted and place == 0:
+                return int(value)
+        return None
+
+
+def read_geo(path: Path) -> Geo:
+    """The geographic tags of a file that Pillow reads; empty for pictures without them."""
+    if path.suffix.lower() not in (".tif", ".tiff"):
+        return Geo()
+    try:
+        with Image.open(path) as image:
+            tags: Any = getattr(image, "tag_v2", {})
+            return Geo({code: tags[code] for code in TAGS if code in tags})
+    except (OSError, UnidentifiedImageError):
+        return Geo()
