@@ -11,14 +11,14 @@ from refineseg.evaluation.metrics import Floats, divide
 
 WIDTH, HEIGHT = 460, 320  # of a plot, with its margins
 LEFT, BOTTOM, TOP, RIGHT = 52, 46, 14, 14
-LARGEST_CELL, SMALLEST_CELL, MATRIX = 36, 5, 640  # pixels of the confusion matrix
+LARGEST_CELL, SMALLEST_CELL, MATRIX = 46, 5, 640  # pixels of the confusion matrix
 CELL_WITH_TEXT, CELL_WITH_NAME = 24, 9
 NAMED = 0.005  # share of a row from which a cell carries its figure
 
 
 def percent(value: float, digits: int = 1) -> str:
     """A share in words: ``64.2 %``; a dash for NaN."""
-    return "&ndash;" if value != value else f"{100 * value:.{digits}f}&thinsp;%"
+    return "&ndash;" if value != value else f"{100 * value:.{digits}f}&#8239;%"
 
 
 def svg(width: float, height: float, content: str, label: str) -> str:

@@ -18,7 +18,7 @@ from refineseg.evaluation.confusions import top_confusions
 from refineseg.evaluation.distance import WITHIN
 from refineseg.evaluation.metrics import Sums
 from refineseg.evaluation.report import Report
-from refineseg.evaluation.report_pictures import card, pictures_section, section, suspects_section, swatch
+from refineseg.evaluation.report_pictures import card, chip, pictures_section, section, suspects_section
 from refineseg.evaluation.report_style import SCRIPT, STYLE
 from refineseg.page import css_color, document
 
@@ -57,7 +57,7 @@ def _score(report: Report) -> str:
     evaluation, scores = report.evaluation, report.evaluation.scores
     low, high = evaluation.intervals()["mean_iou"]
     known = low == low
-    span = f"95&thinsp;% interval {percent(low)} to {percent(high)}" if known else "one picture: no interval"
+    span = f"95&#8239;% interval {percent(low)} to {percent(high)}" if known else "one picture: no interval"
     band = f'<i style="left:{100 * low:.2f}%;width:{100 * (high - low):.2f}%"></i>' if known else ""
     mark = f'<u style="left:{100 * np.nan_to_num(scores.mean_iou):.2f}%"></u>'
     outline = report.boundary.to_dict(evaluation.class_names)
@@ -129,8 +129,8 @@ def _confusion(report: Report) -> str:
     inner = by_similarity((confusion / rows)[np.ix_(used, used)])
     chart = confusion_chart(confusion.astype(np.float64), names, [int(used[index]) for index in inner])
     words = "".join(
-        f"<li><b>{percent(item.share, 0 if item.share >= 0.01 else 1)}</b> of {swatch(report, item.true)}"
-        f"{escape(names[item.true])} is called {swatch(report, item.predicted)}{escape(names[item.predicted])} "
+        f"<li><b>{percent(item.share, 0 if item.share >= 0.01 else 1)}</b> of {chip(report, item.true)} "
+        f"is called {chip(report, item.predicted)} "
         f'<span class="quiet">{percent(item.of_errors)} of all errors</span></li>'
         for item in top_confusions(confusion)
     )
@@ -173,7 +173,7 @@ def _confidence(report: Report) -> str:
     second = card(
         "Does it know where it is wrong?",
         risk_chart(coverage[some], risk[some])
-        + f"<p>Of the surer half of the pixels {percent(half)} are wrong, of all {percent(float(risk[-1]))}.</p>"
+        + f"<p>Of the surer half of the pixels {percent(half, 1 if half >= 0.001 else 2)} are wrong, of all {percent(float(risk[-1]))}.</p>"
         f'<p class="quiet">Area under the curve (AURC) {reliability.aurc:.4f}; lower is better.</p>',
     )
     return section(

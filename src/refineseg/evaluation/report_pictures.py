@@ -11,7 +11,7 @@ from refineseg.evaluation.report import Group, Report, ShownPicture, ShownSuspec
 from refineseg.evaluation.suspects import SURE, Suspects
 from refineseg.page import css_color
 
-TITLES: dict[Group, str] = {"worst": "Worst", "median": "In the middle"}
+TITLES: dict[Group, str] = {"worst": "Worst", "median": "Median"}
 VIEWS = {"picture": "picture", "truth": "truth", "prediction": "prediction", "errors": "errors, in red"}
 
 
@@ -25,9 +25,11 @@ def card(title: str, content: str) -> str:
     return f'<div class="card"><h3>{title}</h3>{content}</div>'
 
 
-def swatch(report: Report, index: int) -> str:
-    """The colour of a class as a small square."""
-    return f'<i class="swatch" style="background:{css_color(report.label_map.classes[index].color)}"></i>'
+def chip(report: Report, index: int) -> str:
+    """A class by colour and name."""
+    item = report.label_map.classes[index]
+    square = f'<i class="swatch" style="background:{css_color(item.color)}"></i>'
+    return f'<span class="chip">{square}{escape(item.name)}</span>'
 
 
 def pictures_section(report: Report) -> str:
@@ -50,7 +52,7 @@ def pictures_section(report: Report) -> str:
     parts = [
         card(
             "Mean IoU of each picture, %",
-            f'{chart}<p class="quiet">Dashed: the median. Red: the worst, shown below.</p>',
+            f'{chart}<p class="quiet">Dashed: the median. Red: where the worst are, which are shown below.</p>',
         )
     ]
     parts.append(f'<ul class="key" style="margin-top:16px">{key}</ul>')
@@ -100,9 +102,8 @@ def _suspect(report: Report, rank: int, shown: ShownSuspect) -> str:
         for name, address in shown.views.items()
     )
     return (
-        f'<article class="card"><div class="pair">{images}</div><p><span class="rank">{rank}.</span> labelled '
-        f"{swatch(report, item.label)}<b>{escape(names[item.label])}</b>, model: "
-        f"{swatch(report, item.predicted)}<b>{escape(names[item.predicted])}</b> "
+        f'<article class="card"><div class="pair">{images}</div><p><span class="rank">{rank}.</span> label '
+        f"<b>{chip(report, item.label)}</b>, model <b>{chip(report, item.predicted)}</b> "
         f"{percent(item.confidence, 0)}</p>"
         f'<p class="quiet">{escape(shown.name)}, {item.area:,} pixels</p></article>'
     )

@@ -41,7 +41,7 @@ button.number { text-align: right; } .name button, button.name { text-align: lef
 .edges .row { grid-template-columns: minmax(110px, 150px) 1fr 112px; }
 .edges .track b { opacity: .4; } .edges .track { position: relative; }
 .edges .track b + b { position: absolute; top: 0; left: 0; opacity: 1; }
-.shown { margin: 0 0 18px; } .shown h3 { font-size: 14px; font-weight: 600; overflow-wrap: anywhere; }
+.shown { margin: 0 0 16px; } .shown h3 { font-size: 14px; font-weight: 600; overflow-wrap: anywhere; }
 .views { display: grid; grid-template-columns: repeat(4, 1fr); gap: 8px; }
 .views img, .pair img { width: 100%; cursor: zoom-in; } .views figcaption { color: var(--quiet); margin-top: 2px; }
 .suspects { display: grid; grid-template-columns: repeat(auto-fill, minmax(290px, 1fr)); gap: 16px; }
@@ -51,6 +51,7 @@ dialog { border: 0; padding: 0; background: none; max-width: 96vw; max-height: 9
 dialog::backdrop { background: rgb(0 0 0 / .82); }
 dialog img { display: block; width: min(96vw, 1200px); max-height: 92vh; object-fit: contain; cursor: zoom-out; }
 dialog p { color: #fff; text-align: center; margin: 6px 0 0; }
+.chip { white-space: nowrap; } h3.group { font-size: 16px; margin: 22px 0 8px; }
 .swatch { width: 11px; height: 11px; border-radius: 3px; display: inline-block; margin-right: 4px;
   border: 1px solid color-mix(in srgb, var(--ink) 35%, transparent); }
 @media (max-width: 760px) { .matrix { grid-template-columns: 1fr; } .views { grid-template-columns: 1fr 1fr; } }
