@@ -15,7 +15,9 @@ from tests.evaluation.pictures import label_map, make_segmenter
 from tests.evaluation.planted import make_planted, overlap
 
 
-def probabilities(prediction: UInt8, sure: float, count: int = 3) -> np.ndarray[tuple[int, ...], np.dtype[np.float16]]:
+def probabilities(
+    prediction: UInt8, sure: float, count: int = 3
+) -> np.ndarray[tuple[int, ...], np.dtype[np.float16]]:
     rest = (1 - sure) / (count - 1)
     return np.where(np.arange(count)[:, None, None] == prediction, sure, rest).astype(np.float16)
 

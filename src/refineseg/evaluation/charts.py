@@ -176,12 +176,14 @@ def by_similarity(shares: Floats) -> list[int]:
     Args:
         shares: KxK, rows normalised.
     """
+    if len(shares) < 2:
+        return list(range(len(shares)))
     links = np.nan_to_num(shares)
     links = (links + links.T) / 2 + 1e-6
     np.fill_diagonal(links, 0)
     scale = 1 / np.sqrt(links.sum(1))
     laplacian = np.eye(len(links)) - scale[:, None] * links * scale
-    second = np.linalg.eigh(laplacian)[1][:, 1 if len(links) > 1 else 0] * scale
+    second = np.linalg.eigh(laplacian)[1][:, 1] * scale
     # An eigenvector has no sign: the first class of the map stands in the first half.
     return [int(index) for index in np.argsort(second if second[0] <= 0 else -second, kind="stable")]
 

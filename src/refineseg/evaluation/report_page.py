@@ -6,6 +6,7 @@ from html import escape
 
 import numpy as np
 
+from refineseg.evaluation.boundary import TRIMAP
 from refineseg.evaluation.charts import (
     by_similarity,
     confusion_chart,
@@ -15,7 +16,7 @@ from refineseg.evaluation.charts import (
     risk_chart,
 )
 from refineseg.evaluation.confusions import top_confusions
-from refineseg.evaluation.distance import WITHIN
+from refineseg.evaluation.distance import BOUNDARY_RINGS, WITHIN
 from refineseg.evaluation.metrics import Sums
 from refineseg.evaluation.report import Report
 from refineseg.evaluation.report_pictures import card, chip, pictures_section, section, suspects_section
@@ -173,7 +174,8 @@ def _confidence(report: Report) -> str:
     second = card(
         "Does it know where it is wrong?",
         risk_chart(coverage[some], risk[some])
-        + f"<p>Of the surer half of the pixels {percent(half, 1 if half >= 0.001 else 2)} are wrong, of all {percent(float(risk[-1]))}.</p>"
+        + f"<p>Of the surer half of the pixels {percent(half, 1 if half >= 0.001 else 2)} are wrong, "
+        f"of all {percent(float(risk[-1]))}.</p>"
         f'<p class="quiet">Area under the curve (AURC) {reliability.aurc:.4f}; lower is better.</p>',
     )
     return section(
@@ -186,11 +188,11 @@ def _edges(report: Report) -> str:
     near, far = distance.overall
     pixels = distance.counts[0].sum(1).astype(np.float64)
     wrong = pixels - distance.counts[1].sum(1)
-    at_edge = float(wrong[:3].sum() / wrong.sum()) if wrong.sum() else float("nan")
+    at_edge = float(wrong[:BOUNDARY_RINGS].sum() / wrong.sum()) if wrong.sum() else float("nan")
     chart = distance_chart(WITHIN, distance.accuracy, pixels)
     first = card(
         "How far from an outline?",
-        f"{chart}<p>{percent(near)} right within 5 pixels of an outline, {percent(far)} farther inside; "
+        f"{chart}<p>{percent(near)} right within {TRIMAP} pixels of an outline, {percent(far)} farther inside; "
         f"{percent(at_edge, 0)} of the errors are at outlines.</p>",
     )
     rows = "".join(_edge_row(report, int(index)) for index in np.flatnonzero(distance.counts[0].sum(0)))

@@ -52,7 +52,7 @@ def pictures_section(report: Report) -> str:
     parts = [
         card(
             "Mean IoU of each picture, %",
-            f'{chart}<p class="quiet">Dashed: the median. Red: where the worst are, which are shown below.</p>',
+            f'<div class="scroll">{chart}</div><p class="quiet">Dashed: the median. Red: the worst, shown below.</p>',
         )
     ]
     parts.append(f'<ul class="key" style="margin-top:16px">{key}</ul>')

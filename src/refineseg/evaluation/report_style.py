@@ -11,7 +11,7 @@ STYLE = """
   background: var(--bar); }
 .score .facts { flex: 1 1 420px; margin: 0; display: grid; gap: 12px 28px;
   grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); }
-.facts dd { font-variant-numeric: tabular-nums; }
+.score .facts dd { font-variant-numeric: tabular-nums; }
 .protocol { margin-top: 12px; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 400px), 1fr)); gap: 16px; }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 14px 18px;
@@ -27,7 +27,7 @@ svg .area { fill: var(--bar); opacity: .15; } svg .curve { fill: none; stroke: v
 svg .right { fill: var(--clean); } svg .wrong { fill: var(--error); }
 svg .border { fill: none; stroke: var(--line); }
 .matrix { display: grid; grid-template-columns: minmax(0, 3fr) minmax(230px, 1fr); gap: 8px 28px; }
-.matrix .scroll { overflow-x: auto; }
+.scroll { overflow-x: auto; }
 .words { margin: 0; padding: 0; list-style: none; }
 .words li { padding: 5px 0; border-bottom: 1px solid var(--line); } .words li:last-child { border: 0; }
 .classes .row { grid-template-columns: minmax(110px, 170px) 1fr 62px 62px 62px; }
@@ -41,7 +41,7 @@ button.number { text-align: right; } .name button, button.name { text-align: lef
 .edges .row { grid-template-columns: minmax(110px, 150px) 1fr 112px; }
 .edges .track b { opacity: .4; } .edges .track { position: relative; }
 .edges .track b + b { position: absolute; top: 0; left: 0; opacity: 1; }
-.shown { margin: 0 0 16px; } .shown h3 { font-size: 14px; font-weight: 600; overflow-wrap: anywhere; }
+.shown { margin: 0 0 16px; } .shown h3 { font-size: 14px; font-weight: 600; flex-wrap: wrap; gap: 0 10px; }
 .views { display: grid; grid-template-columns: repeat(4, 1fr); gap: 8px; }
 .views img, .pair img { width: 100%; cursor: zoom-in; } .views figcaption { color: var(--quiet); margin-top: 2px; }
 .suspects { display: grid; grid-template-columns: repeat(auto-fill, minmax(290px, 1fr)); gap: 16px; }
@@ -56,7 +56,9 @@ dialog p { color: #fff; text-align: center; margin: 6px 0 0; }
   border: 1px solid color-mix(in srgb, var(--ink) 35%, transparent); }
 @media (max-width: 760px) { .matrix { grid-template-columns: 1fr; } .views { grid-template-columns: 1fr 1fr; } }
 @media (max-width: 640px) {
-  .classes .row { grid-template-columns: 1fr 58px 58px 58px; } .classes .head .space { display: none; }
+  .classes .row { grid-template-columns: 1fr 52px 60px 50px; gap: 3px 8px; }
+  .classes .head .space { display: none; }
+  .scroll svg { min-width: 540px; } .score .facts { grid-template-columns: 1fr 1fr; gap: 10px 16px; }
   .edges .row { grid-template-columns: 1fr 112px; } main { padding: 24px 14px 48px; }
   .classes .row .figure, .classes .row .number { order: 2; } }
 """
