@@ -33,12 +33,19 @@ def evaluate(
         bool | None, typer.Option("--flip/--no-flip", help="Average over the mirrored picture too.")
     ] = None,
     measure: Annotated[
-        str, typer.Option(help="Also measure: boundary, calibration, sizes (with commas).", metavar="NAMES")
+        str,
+        typer.Option(
+            help="Also measure: boundary, calibration, sizes, distance, suspects (with commas).", metavar="NAMES"
+        ),
     ] = "",
     calibrate: Annotated[
         str | None, typer.Option(help="Fit temperatures on the split, store them with the model: global or class.")
     ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="Write a page with scores, charts and pictures to this folder.", metavar="DIR"),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[str, typer.Option(help="32 or bf16.")] = "32",
 ) -> None:
@@ -48,11 +55,16 @@ def evaluate(
     """
     from refineseg.data import open_data
     from refineseg.evaluation.evaluate import evaluate as evaluate_model
-    from refineseg.files import atomic_write
+    from refineseg.evaluation.report import with_report, write_report
+    from refineseg.files import atomic_write, writable_folder
     from refineseg.inference.predictor import load
 
     if calibrate not in (None, "global", "class"):
         raise InputError(f"expected --calibrate global or class, got {calibrate!r}")
+    names = [name.strip() for name in measure.split(",") if name.strip()]
+    if report is not None:
+        writable_folder(report)  # known before the long part
+        names = with_report(names)
     opened = open_data(data)
     segmenter = load(model, device, precision)
     with progress_bar() as bar:
@@ -64,13 +76,15 @@ def evaluate(
             protocol=protocol,
             scales=None if scales is None else parse_scales(scales),
             flip=flip,
-            measures=[name.strip() for name in measure.split(",") if name.strip()],
+            measures=names,
             progress=lambda done, of: bar.update(task, completed=done, total=of),
         )
     show(evaluation)
     if json_file is not None:
         atomic_write(json_file, json.dumps(evaluation.to_dict() | {"model": model}, indent=1) + "\n")
         console.print(f"all figures in {json_file}", markup=False)
+    if report is not None:
+        console.print(f"report in {write_report(report, evaluation, segmenter, opened, model)}", markup=False)
     if calibrate is not None:
         store(segmenter, opened, split, model, protocol, calibrate)
 

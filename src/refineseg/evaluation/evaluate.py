@@ -16,10 +16,12 @@ from refineseg.errors import InputError
 from refineseg.evaluation.bootstrap import Interval, intervals, intervals_to_dict
 from refineseg.evaluation.boundary import BoundaryCounts
 from refineseg.evaluation.calibration import Reliability
+from refineseg.evaluation.distance import DistanceCounts
 from refineseg.evaluation.metrics import Counts, Scores, confusion_matrix, scores
 from refineseg.evaluation.pictures import Pictures, Row, picture_row
 from refineseg.evaluation.protocol import Protocol, find_protocol
 from refineseg.evaluation.sizes import SizeCounts
+from refineseg.evaluation.suspects import Suspects
 from refineseg.inference.predictor import Segmenter
 from refineseg.labels import UInt8
 
@@ -30,7 +32,7 @@ class Measure(Interface):
     """Figures beyond the confusion matrix: sums that grow by one picture at a time."""
 
     def add(self, truth: UInt8, prediction: UInt8, probabilities: NDArray[np.float16]) -> None:
-        """Count one picture: masks HxW, probabilities KxHxW (only ``calibration`` gets any)."""
+        """Count one picture: masks HxW, probabilities KxHxW (empty if no measure needs them)."""
 
     def to_dict(self, names: list[str]) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -40,11 +42,15 @@ MEASURES: dict[str, Callable[[int], Measure]] = {
     "boundary": BoundaryCounts.zeros,
     "calibration": Reliability.zeros,
     "sizes": SizeCounts.zeros,
+    "distance": DistanceCounts.zeros,
+    "suspects": Suspects.zeros,
 }
+BY_PROBABILITY = ("calibration", "suspects")
 CARD = {  # of each measure, what a model card carries
     "boundary": ("mean_boundary_iou", "mean_f_score", "mean_trimap_iou"),
     "calibration": ("ece", "class_wise_ece", "aurc"),
     "sizes": ("mean_iou",),
+    "distance": ("boundary_accuracy", "interior_accuracy"),
 }
 
 
@@ -101,7 +107,8 @@ class Evaluation:
         left_out = ("confusion", "images", "class_names", "accuracy", "precision", "seconds", *self.measures)
         kept = {key: value for key, value in whole.items() if key not in left_out}
         for name in self.measures:
-            kept[name] = {key: whole[name][key] for key in CARD[name]}
+            if name in CARD:
+                kept[name] = {key: whole[name][key] for key in CARD[name]}
         return kept | {"protocol": self.protocol.describe(), "protocol_settings": self.protocol.to_dict()}
 
 
@@ -126,12 +133,12 @@ def evaluate(
         split: ``train``, ``val`` or ``test``.
         protocol: a name of ``PROTOCOLS``, or one put together.
         scales, flip: instead of the protocol's own; it is then called ``custom``.
-        measures: also ``boundary``, ``calibration``, ``sizes``.
+        measures: also ``boundary``, ``calibration``, ``sizes``, ``distance``, ``suspects``.
         progress: called with (done, all).
 
     Raises:
         InputError: other classes than the model's, an empty split, an unreadable pair, an unknown name.
-        MissingExtraError: ``sizes`` without the extra ``data``.
+        MissingExtraError: ``sizes`` or ``suspects`` without the extra ``data``.
     """
     if data.label_map.names != segmenter.class_names:
         raise InputError(
@@ -151,7 +158,7 @@ def evaluate(
             image,
             scales=chosen.scales_for(*truth.shape),
             flip=chosen.flip,
-            probabilities="calibration" in extra,
+            probabilities=any(name in extra for name in BY_PROBABILITY),
         )
         one = confusion_matrix(truth, result.labels, len(names))
         confusion += one

@@ -92,6 +92,6 @@ def components(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int64], Counts]:
     try:
         from scipy.ndimage import label
     except ImportError as error:
-        raise MissingExtraError("scipy", "data", "IoU by object size") from error
+        raise MissingExtraError("scipy", "data", "IoU by object size and label suspects") from error
     places, _count = label(mask, np.ones((3, 3)))
     return places.astype(np.int64), np.bincount(places.ravel())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -18,6 +16,7 @@ from refineseg.data.check.style import STYLE
 from refineseg.errors import RefinesegError
 from refineseg.files import atomic_write
 from refineseg.labels import IGNORE, UInt8
+from refineseg.page import css_color, document, picture_address
 
 THUMB = 360  # longer side of a sample, pixels
 PER_FINDING = 4  # pictures beside one finding, at most
@@ -44,12 +43,7 @@ def page(report: CheckReport) -> str:
         )
         if part
     )
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>Check of {escape(report.data)}</title>\n<style>{STYLE}</style>\n</head>\n"
-        f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
-    )
+    return document(f"Check of {report.data}", body, STYLE)
 
 
 def _head(report: CheckReport) -> str:
@@ -141,7 +135,7 @@ def _balance(report: CheckReport) -> str:
 
 
 def _bar(item: ClassFigures, share: float, length: float, nothing: str) -> str:
-    color = "#{:02x}{:02x}{:02x}".format(*item.color)
+    color = css_color(item.color)
     masks = ", ".join(f"{count:,} {escape(split)}" for split, count in item.masks.items())
     figure = nothing if not item.total else (f"{share:.1%}" if share >= 0.001 else f"{share:.3%}")
     return (
@@ -194,7 +188,7 @@ def _examples(report: CheckReport) -> str:
         return ""
     figures = "\n".join(_figure(pair, report.listing) for pair in report.examples)
     keys = "".join(
-        f'<li><i style="background:#{"{:02x}{:02x}{:02x}".format(*item.color)}"></i>{escape(item.name)}</li>'
+        f'<li><i style="background:{css_color(item.color)}"></i>{escape(item.name)}</li>'
         for item in report.classes
         if item.total
     )
@@ -216,7 +210,8 @@ def _figure(pair: Pair, listing: Listing, *, small: bool = False) -> str:
     shown = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX))
     shown = overlay(shown, pair, listing)
     label = f"{escape(pair.stem)}" + ("" if small else f' <span class="quiet">{escape(pair.split)}</span>')
-    return f'<figure><img alt="{escape(pair.stem)}" src="{_data(shown)}"><figcaption>{label}</figcaption></figure>'
+    image = f'<img alt="{escape(pair.stem)}" src="{picture_address(shown)}">'
+    return f"<figure>{image}<figcaption>{label}</figcaption></figure>"
 
 
 def overlay(picture: UInt8, pair: Pair, listing: Listing) -> UInt8:
@@ -259,10 +254,3 @@ def _painted(raw: UInt8, listing: Listing) -> tuple[UInt8, np.ndarray[tuple[int,
     known = labels != IGNORE
     colors[known], weight[known] = label_map.colorize(labels)[known], OPACITY
     return colors, weight
-
-
-def _data(picture: UInt8) -> str:
-    """A picture as a data: address."""
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG", quality=82)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,86 @@
+"""Accuracy by the distance from the next outline of the truth: are the errors at the edges or inside?
+
+A pixel is within d of an outline if the (2d+1)x(2d+1) square around it holds another class (as for the trimap);
+void makes no outline and does not count.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from refineseg.evaluation.boundary import TRIMAP, near_outline
+from refineseg.evaluation.metrics import Counts, Floats, divide, plain
+from refineseg.labels import IGNORE, UInt8
+
+WITHIN = (1, 2, TRIMAP, 10, 20, 40)  # pixels; the last ring is what is farther
+BOUNDARY_RINGS = WITHIN.index(TRIMAP) + 1
+
+
+@dataclass
+class DistanceCounts:
+    """Counts that add up over pictures; a measure for ``evaluate``.
+
+    Attributes:
+        counts: 2xRxK: pixels and right ones by ring and true class, nearest ring first.
+    """
+
+    counts: Counts
+
+    @classmethod
+    def zeros(cls, num_classes: int) -> DistanceCounts:
+        """Nothing counted yet."""
+        return cls(np.zeros((2, len(WITHIN) + 1, num_classes), np.int64))
+
+    def add(self, truth: UInt8, prediction: UInt8, probabilities: Any = None) -> None:  # noqa: ARG002
+        """Count one picture: truth and prediction HxW of train ids."""
+        _, rings, classes = self.counts.shape
+        ring = np.full(truth.shape, len(WITHIN), np.uint8)
+        for distance in WITHIN:
+            ring -= near_outline(truth, distance, frame=False)
+        valid = truth != IGNORE
+        place = ring[valid].astype(np.int64) * classes + truth[valid]
+        right = prediction[valid] == truth[valid]
+        for index, chosen in enumerate((place, place[right])):
+            self.counts[index] += np.bincount(chosen, minlength=rings * classes).reshape(rings, classes)
+
+    @property
+    def accuracy(self) -> Floats:
+        """Per ring, of all classes; NaN where empty."""
+        return _share(self.counts.sum(2))
+
+    @property
+    def boundary(self) -> Floats:
+        """Per class, within TRIMAP pixels of an outline."""
+        return _share(self.counts[:, :BOUNDARY_RINGS].sum(1))
+
+    @property
+    def interior(self) -> Floats:
+        """Per class, farther inside."""
+        return _share(self.counts[:, BOUNDARY_RINGS:].sum(1))
+
+    @property
+    def overall(self) -> tuple[float, float]:
+        """Accuracy of all pixels near an outline, and of all farther ones."""
+        near, far = self.counts[:, :BOUNDARY_RINGS].sum((1, 2)), self.counts[:, BOUNDARY_RINGS:].sum((1, 2))
+        return float(_share(near)), float(_share(far))
+
+    def to_dict(self, names: list[str]) -> dict[str, Any]:
+        """Accuracy at the boundary and inside, over all pixels, per class and by ring."""
+        near, far = self.overall
+        return {
+            "boundary_accuracy": plain(near),
+            "interior_accuracy": plain(far),
+            "boundary": dict(zip(names, map(plain, self.boundary), strict=True)),
+            "interior": dict(zip(names, map(plain, self.interior), strict=True)),
+            "within": list(WITHIN),
+            "accuracy": [plain(value) for value in self.accuracy],
+            "pixels": self.counts[0].sum(1).tolist(),
+        }
+
+
+def _share(counts: Counts) -> Floats:
+    pixels, right = counts.astype(np.float64)
+    return divide(right, pixels)

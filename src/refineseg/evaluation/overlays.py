@@ -1,0 +1,98 @@
+"""Small pictures for the report: truth and prediction over the picture, errors, cut-outs of suspects."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from refineseg.evaluation.suspects import Suspect
+from refineseg.labels import IGNORE, LabelMap, UInt8
+
+PANEL, CROP = 480, 220  # longer side, pixels
+OPACITY = 0.62
+WRONG = (235, 40, 52)
+MARK = (255, 0, 200)
+SURROUND = 0.6  # of a suspect's longer side, shown around it
+LEAST = 64  # pixels of the picture that a cut-out shows at least
+
+
+def smaller(picture: UInt8, longest: int) -> UInt8:
+    """A picture HxWx3 brought to ``longest`` pixels at its longer side; never enlarged."""
+    height, width = picture.shape[:2]
+    scale = min(1.0, longest / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX))
+
+
+def painted(picture: UInt8, labels: UInt8, label_map: LabelMap) -> UInt8:
+    """Labels HxW in their colours over the picture HxWx3; void keeps the picture, darkened."""
+    weight = np.where(labels == IGNORE, 0.55, OPACITY)[..., None]
+    return blend(picture, label_map.colorize(labels), weight)
+
+
+def errors(picture: UInt8, truth: UInt8, prediction: UInt8) -> UInt8:
+    """The picture in grey, wrong pixels red, void dark."""
+    grey = 70 + 0.65 * picture.mean(2, keepdims=True).repeat(3, 2)
+    grey[truth == IGNORE] *= 0.45
+    wrong = (truth != IGNORE) & (truth != prediction)
+    return blend(grey, np.broadcast_to(np.array(WRONG), picture.shape), 0.8 * wrong[..., None])
+
+
+def blend(below: NDArray[np.generic], above: NDArray[np.generic], weight: NDArray[np.float64]) -> UInt8:
+    """``above`` over ``below`` with the given opacity."""
+    mixed = np.asarray(below, np.float64) * (1 - weight) + np.asarray(above, np.float64) * weight
+    return np.asarray(np.clip(mixed + 0.5, 0, 255), np.uint8)
+
+
+def panels(picture: UInt8, truth: UInt8, prediction: UInt8, label_map: LabelMap) -> dict[str, UInt8]:
+    """The four views of one picture, by their titles."""
+    seen = np.where(truth == IGNORE, np.uint8(IGNORE), prediction)
+    views = {
+        "picture": picture,
+        "truth": painted(picture, truth, label_map),
+        "prediction": painted(picture, seen, label_map),
+        "errors": errors(picture, truth, prediction),
+    }
+    return {name: smaller(view, PANEL) for name, view in views.items()}
+
+
+def suspect_views(picture: UInt8, truth: UInt8, suspect: Suspect, label_map: LabelMap) -> dict[str, UInt8]:
+    """A suspect and its surroundings: the picture with the region's outline, and with the labels as they are."""
+    inside = np.zeros(truth.shape, np.bool_)
+    top, left, bottom, right = suspect.box
+    inside[top:bottom, left:right] = suspect.mask
+    rows, columns = surroundings(suspect, truth.shape[0], truth.shape[1])
+    cut, labels = picture[rows, columns], truth[rows, columns]
+    views = {"picture": cut, "label": painted(cut, labels, label_map)}
+    return {name: outlined(view, inside[rows, columns]) for name, view in views.items()}
+
+
+def surroundings(suspect: Suspect, height: int, width: int) -> tuple[slice, slice]:
+    """Rows and columns of a square around a suspect, moved (and, if need be, cut) to stay within the picture."""
+    top, left, bottom, right = suspect.box
+    side = round(max(LEAST, max(bottom - top, right - left) * (1 + 2 * SURROUND)))
+
+    def span(low: int, high: int, limit: int) -> slice:
+        length = min(side, limit)
+        start = min(max(0, (low + high - length) // 2), limit - length)
+        return slice(start, start + length)
+
+    return span(top, bottom, height), span(left, right, width)
+
+
+def outlined(picture: UInt8, region: NDArray[np.bool_]) -> UInt8:
+    """A cut-out at CROP pixels with the region's outline drawn on it, two pixels wide."""
+    height, width = picture.shape[:2]
+    scale = CROP / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    method = Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR
+    shown = np.array(Image.fromarray(picture).resize(size, method))
+    large = np.array(Image.fromarray(region.astype(np.uint8)).resize(size, Image.Resampling.NEAREST)) > 0
+    padded = np.pad(large, 2)
+    around = np.zeros_like(large)
+    for down in range(5):
+        for across in range(5):
+            around |= padded[down : down + large.shape[0], across : across + large.shape[1]]
+    shown[around & ~large] = MARK
+    return shown

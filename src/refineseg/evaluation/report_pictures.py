@@ -1,0 +1,109 @@
+"""The pictures of the report: worst and median ones, and the label-error suspects."""
+
+from __future__ import annotations
+
+from html import escape
+
+import numpy as np
+
+from refineseg.evaluation.charts import percent, pictures_chart
+from refineseg.evaluation.report import Group, Report, ShownPicture, ShownSuspect, picture_scores
+from refineseg.evaluation.suspects import SURE, Suspects
+from refineseg.page import css_color
+
+TITLES: dict[Group, str] = {"worst": "Worst", "median": "Median"}
+VIEWS = {"picture": "picture", "truth": "truth", "prediction": "prediction", "errors": "errors, in red"}
+
+
+def section(title: str, note: str, content: str) -> str:
+    """A titled part of the page."""
+    return f'<section><h2>{title} <span class="quiet">{note}</span></h2>\n{content}</section>'
+
+
+def card(title: str, content: str) -> str:
+    """A framed part of a section."""
+    return f'<div class="card"><h3>{title}</h3>{content}</div>'
+
+
+def chip(report: Report, index: int) -> str:
+    """A class by colour and name."""
+    item = report.label_map.classes[index]
+    square = f'<i class="swatch" style="background:{css_color(item.color)}"></i>'
+    return f'<span class="chip">{square}{escape(item.name)}</span>'
+
+
+def pictures_section(report: Report) -> str:
+    """The worst and the median pictures below a histogram of all."""
+    if not report.pictures:
+        return ""
+    scores = picture_scores(report.evaluation)[0]
+    place = {name: index for index, name in enumerate(report.evaluation.by_picture.names)}
+    marked = [place[item.name] for item in report.pictures if item.group == "worst"]
+    chart = pictures_chart(scores, marked, float(np.nanmedian(scores)))
+    shown = (index for item in report.pictures for index in [place[item.name]])
+    seen = sorted(
+        {int(k) for index in shown for k in np.flatnonzero(report.evaluation.by_picture.sums.union[index])}
+    )
+    key = "".join(
+        f'<li><i style="background:{css_color(report.label_map.classes[k].color)}"></i>'
+        f"{escape(report.label_map.names[k])}</li>"
+        for k in seen
+    )
+    parts = [
+        card(
+            "Mean IoU of each picture, %",
+            f'<div class="scroll">{chart}</div><p class="quiet">Dashed: the median. Red: the worst, shown below.</p>',
+        )
+    ]
+    parts.append(f'<ul class="key" style="margin-top:16px">{key}</ul>')
+    for group, title in TITLES.items():
+        figures = "\n".join(_picture(item) for item in report.pictures if item.group == group)
+        if figures:
+            parts.append(f'<h3 class="group">{title}</h3>{figures}')
+    return section("Pictures", "click one for a closer look; void is dark", "\n".join(parts))
+
+
+def _picture(item: ShownPicture) -> str:
+    views = "".join(
+        f'<figure><img alt="{escape(item.name)}: {VIEWS[name]}" src="{address}" loading="lazy">'
+        f"<figcaption>{VIEWS[name]}</figcaption></figure>"
+        for name, address in item.views.items()
+    )
+    figures = f"mean IoU {percent(item.mean_iou)}, {percent(item.accuracy)} of the pixels right"
+    return (
+        f'<article class="shown"><h3>{escape(item.name)} <span class="quiet">{figures}</span></h3>'
+        f'<div class="views">{views}</div></article>'
+    )
+
+
+def suspects_section(report: Report) -> str:
+    """Cut-outs of the strongest suspects."""
+    measure = report.evaluation.measures["suspects"]
+    found = len(measure.ranked) if isinstance(measure, Suspects) else 0
+    sure = "" if report.calibrated else " The model is not calibrated, so it may be too sure."
+    intro = (
+        f"<p>Regions where the model gives another class than the label with at least {percent(SURE, 0)} "
+        f"probability, ranked by area times confidence. Each is an error of one of the two: look.{sure}</p>"
+    )
+    if not report.suspects:
+        return section(
+            "Label-error suspects", "none", "<p>Nowhere does the model firmly contradict the labels.</p>"
+        )
+    cards = "\n".join(_suspect(report, rank, item) for rank, item in enumerate(report.suspects, 1))
+    note = f"the first {len(report.suspects)} of {found} kept; all are in evaluation.json"
+    return section("Label-error suspects", note, f'{intro}<div class="suspects">{cards}</div>')
+
+
+def _suspect(report: Report, rank: int, shown: ShownSuspect) -> str:
+    item, names = shown.suspect, report.evaluation.class_names
+    words = f"labelled {names[item.label]}, the model says {names[item.predicted]}"
+    images = "".join(
+        f'<img alt="{escape(shown.name)}, {name}: {escape(words)}" src="{address}" loading="lazy">'
+        for name, address in shown.views.items()
+    )
+    return (
+        f'<article class="card"><div class="pair">{images}</div><p><span class="rank">{rank}.</span> label '
+        f"<b>{chip(report, item.label)}</b>, model <b>{chip(report, item.predicted)}</b> "
+        f"{percent(item.confidence, 0)}</p>"
+        f'<p class="quiet">{escape(shown.name)}, {item.area:,} pixels</p></article>'
+    )
