@@ -86,7 +86,7 @@ def test_damaged_tiff(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", PICTURE, tile=(64, 64), compression="zlib", photometric="rgb")
     data = bytearray((tmp_path / "a.tif").read_bytes())
     with tifffile.TiffFile(tmp_path / "a.tif") as file:
-        at = file.pages[0].dataoffsets[3]  # type: ignore[union-attr]
+        at = file.pages[0].dataoffsets[3]
     data[at : at + 200] = bytes(200)
     (tmp_path / "a.tif").write_bytes(data)
     with open_picture(tmp_path / "a.tif", tmp_path) as picture, pytest.raises(InputError, match="part 3"):
