@@ -129,7 +129,7 @@ def make_data(root: Path, pictures: int = 40) -> SegmentationData:
     return SegmentationData("drawn streets", root, LABELS, {"val": tuple(samples)})
 
 
-def screenshot(page: Path, path: Path, height: int = 3150) -> None:
+def screenshot(page: Path, path: Path, height: int = 3000) -> None:
     """The page as headless chromium shows it, cut into two columns, in few colours to stay small."""
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
@@ -151,8 +151,8 @@ def screenshot(page: Path, path: Path, height: int = 3150) -> None:
             columns.paste(
                 image.convert("RGB").crop((0, index * height, 1200, (index + 1) * height)), (index * 1200, 0)
             )
-    small = columns.resize((1440, height * 1440 // 2400), Image.Resampling.LANCZOS)
-    small.quantize(160, dither=Image.Dither.NONE).save(path, optimize=True)
+    small = columns.resize((1300, height * 1300 // 2400), Image.Resampling.LANCZOS)
+    small.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def main() -> None:

@@ -56,3 +56,24 @@ def test_bad_options_end_with_2(folders: tuple[str, str], capsys: pytest.Capture
     for options in (["--protocol", "papre"], ["--measure", "speed"], ["--calibrate", "vector"]):
         assert main(["evaluate", "-m", model, "-d", data, *options]) == 2
         assert capsys.readouterr().err.strip().startswith("error: expected")
+
+
+def test_report(folders: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, data = folders
+    folder = tmp_path / "deep" / "report"
+    assert main(["evaluate", "-m", model, "-d", data, "--measure", "sizes", "--report", str(folder)]) == 0
+    assert "index.html" in "".join(capsys.readouterr().out.split())
+    assert sorted(item.name for item in folder.iterdir()) == ["evaluation.json", "index.html"]
+    values = json.loads((folder / "evaluation.json").read_text())
+    assert {"sizes", "boundary", "calibration", "distance", "suspects", "model"} <= set(values)
+    assert "</html>" in (folder / "index.html").read_text()
+
+
+def test_a_report_that_cannot_be_written_is_refused_at_once(
+    folders: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert main(["evaluate", "-m", folders[0], "-d", folders[1], "--report", str(tmp_path / "file")]) == 2
+    printed = capsys.readouterr()
+    assert printed.err.startswith("error: expected an output folder")
+    assert "mean IoU" not in printed.out

@@ -34,7 +34,7 @@ def test_by_hand() -> None:
     assert counts.accuracy.tolist() == [0.5, 0.5, 1, 1, 1, 1, 1]
     assert counts.boundary.tolist() == [pytest.approx(0.6), 1]
     assert counts.interior.tolist() == [1, 1]
-    assert counts.overall == (pytest.approx(0.8), 1)
+    assert counts.overall == pytest.approx((0.8, 1.0))
     assert counts.to_dict(["a", "b"])["boundary"] == {"a": pytest.approx(0.6), "b": 1}
 
 

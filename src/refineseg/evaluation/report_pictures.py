@@ -40,10 +40,9 @@ def pictures_section(report: Report) -> str:
     place = {name: index for index, name in enumerate(report.evaluation.by_picture.names)}
     marked = [place[item.name] for item in report.pictures if item.group == "worst"]
     chart = pictures_chart(scores, marked, float(np.nanmedian(scores)))
-    shown = (index for item in report.pictures for index in [place[item.name]])
-    seen = sorted(
-        {int(k) for index in shown for k in np.flatnonzero(report.evaluation.by_picture.sums.union[index])}
-    )
+    note = '<p class="quiet">Dashed: the median. Red: the worst, shown below.</p>'
+    shown = [place[item.name] for item in report.pictures]
+    seen = np.flatnonzero(report.evaluation.by_picture.sums.union[shown].any(0)).tolist()
     key = "".join(
         f'<li><i style="background:{css_color(report.label_map.classes[k].color)}"></i>'
         f"{escape(report.label_map.names[k])}</li>"
@@ -52,7 +51,7 @@ def pictures_section(report: Report) -> str:
     parts = [
         card(
             "Mean IoU of each picture, %",
-            f'<div class="scroll">{chart}</div><p class="quiet">Dashed: the median. Red: the worst, shown below.</p>',
+            f'<div class="scroll">{chart}</div>{note}',
         )
     ]
     parts.append(f'<ul class="key" style="margin-top:16px">{key}</ul>')
