@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -41,6 +41,7 @@ def test_spans_by_hand() -> None:
     assert spans(1000, 500, 0) == ((0, 512), (480, 1000))  # rounded up to 32
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.integers(1, 5000), st.integers(1, 900), st.integers(0, 400), st.sampled_from([32, 96, 160]))
 def test_spans_cover_with_overlap(length: int, tile: int, overlap: int, step: int) -> None:
     try:
@@ -58,6 +59,7 @@ def test_spans_cover_with_overlap(length: int, tile: int, overlap: int, step: in
         assert before[1] - after[0] >= overlap
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.integers(40, 2000), st.sampled_from([96, 128, 256]), st.sampled_from([0, 32, 64]))
 def test_weights_sum_to_one_and_spare_the_edges(length: int, tile: int, overlap: int) -> None:
     windows = spans(length, tile, overlap)
