@@ -14,6 +14,7 @@ LAYERS = (
     ("_version", "errors"),
     ("files",),
     ("labels", "config"),
+    ("page",),
     ("data", "model"),
     ("inference",),
     ("evaluation",),

@@ -21,6 +21,10 @@ class WeightsError(InputError):
     """A checkpoint or model folder does not fit the network, or is damaged."""
 
 
+class WriteError(InputError):
+    """A file or folder cannot be written: no permission, no space. Going on with others would not help."""
+
+
 class MissingExtraError(RefinesegError):
     """An optional package is needed for what was asked."""
 

@@ -9,19 +9,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from refineseg.errors import InputError
+from refineseg.errors import InputError, WriteError
 
 
-def _explain(path: Path, error: OSError) -> InputError:
+def _explain(path: Path, error: OSError) -> WriteError:
     reason = error.strerror or type(error).__name__
-    return InputError(f"cannot write {path}: {reason}; choose another output place or free space there")
+    return WriteError(f"cannot write {path}: {reason}; choose another output place or free space there")
 
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside ``path``; it takes the final name only if the block succeeds.
 
-    The temporary name keeps the suffix, since encoders choose the format by it. Raises InputError with the
+    The temporary name keeps the suffix, since encoders choose the format by it. Raises WriteError with the
     system's reason (no permission, no space) if the file cannot be written.
     """
     path = Path(path)

@@ -33,7 +33,7 @@ def models(
 
     records = all_records()
     table = Table(title="Weights (protocols, sources and hashes: --json)")
-    table.add_column("weights", overflow="fold")
+    table.add_column("weights", no_wrap=True)
     for title in ("mean IoU", "licence", "state"):
         table.add_column(title)
     for record in records:

@@ -12,9 +12,7 @@ from refineseg.evaluation.metrics import MeanOver
 from refineseg.inference.predictor import PredictOptions
 
 if TYPE_CHECKING:
-    from refineseg.evaluation.evaluate import Evaluation, evaluate
-
-__all__ = ["PROTOCOLS", "Evaluation", "Protocol", "evaluate", "find_protocol"]
+    pass
 
 MEANT = {
     "truth": "mean over the classes in the ground truth",

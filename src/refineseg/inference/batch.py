@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from refineseg.data.images import SUFFIXES
-from refineseg.errors import InputError, RefinesegError
+from refineseg.errors import InputError, RefinesegError, WriteError
 from refineseg.files import atomic_write, writable_folder
 from refineseg.inference.geotiff import read_geo
 from refineseg.inference.large import predict_large
@@ -138,6 +138,8 @@ def predict_files(
                     done = predict_large(segmenter, path, out, options, tuple(save), tile, name, windows)
                     entry = _entry(path, out, done.files, done.class_shares, done.size)
                 entry = replace(entry, seconds=time.perf_counter() - start)
+            except WriteError:
+                raise
             except RefinesegError as error:
                 entry = Entry(path, error=str(error))
             entries.append(entry)

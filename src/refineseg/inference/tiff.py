@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refineseg.errors import InputError, MissingExtraError
+from refineseg.data.formats.tiff import tifffile_package
+from refineseg.errors import InputError
 from refineseg.files import atomic_path
 from refineseg.inference.geotiff import TAGS, Geo
 from refineseg.inference.raster import Picture, Raw, to_rgb
@@ -82,7 +83,7 @@ def open_tiff(path: Path) -> Iterator[Picture]:
     Raises InputError for files that cannot be read, and for palettes and colour spaces other than grey, RGB and
     YCbCr.
     """
-    tifffile = _tifffile()
+    tifffile = tifffile_package()
     if not path.exists():
         raise InputError(f"expected a picture, found no file {path}")
     try:
@@ -113,7 +114,7 @@ def write_index_tiff(path: Path, labels: Raw, palette: UInt8, geo: Geo) -> None:
         palette: 256x3.
         geo: of the picture.
     """
-    tifffile = _tifffile()
+    tifffile = tifffile_package()
     height, width = labels.size
     with (
         atomic_path(path) as temporary,
@@ -137,11 +138,3 @@ def _tiles(labels: Raw) -> Iterator[UInt8]:
         padded = np.pad(rows, ((0, TILE - rows.shape[0]), (0, -rows.shape[1] % TILE)))
         for left in range(0, padded.shape[1], TILE):
             yield np.ascontiguousarray(padded[:, left : left + TILE])
-
-
-def _tifffile() -> Any:
-    try:
-        import tifffile
-    except ImportError as error:
-        raise MissingExtraError("tifffile", "data", "reading TIFF by windows") from error
-    return tifffile

@@ -57,7 +57,7 @@ def read_channels(path: Path) -> NDArray[Any]:
     """A TIFF as HxWxC, values as stored. InputError if it cannot be read."""
     _, _, axis = _layout(path)
     try:
-        with _tifffile().TiffFile(path) as file:
+        with tifffile_package().TiffFile(path) as file:
             array = file.series[0].asarray()
     except Exception as error:  # tifffile raises its own, ValueError, struct.error, IndexError ...
         raise _unreadable(path, error) from error
@@ -132,7 +132,7 @@ def _measure(image: Picture) -> Shape:
 def _layout(path: Path) -> tuple[tuple[int, ...], np.dtype[Any], int | None]:
     """Shape, type and the channels' axis (None for one channel) of a TIFF's first picture; header only."""
     try:
-        with _tifffile().TiffFile(path) as file:
+        with tifffile_package().TiffFile(path) as file:
             series = file.series[0]
             shape, dtype, axes = (
                 tuple(int(side) for side in series.shape),
@@ -162,9 +162,10 @@ def _unreadable(path: Path, error: Exception) -> InputError:
     return InputError(f"cannot read {path} as TIFF ({reason}): is it damaged or another format?")
 
 
-def _tifffile() -> Any:
+def tifffile_package() -> Any:
+    """The package tifffile, which is an extra; this is the one place that imports it."""
     try:
         import tifffile
     except ImportError as error:
-        raise MissingExtraError("tifffile", "data", "TIFF with many channels") from error
+        raise MissingExtraError("tifffile", "data", "reading TIFF of many channels or by windows") from error
     return tifffile
