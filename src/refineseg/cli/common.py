@@ -39,16 +39,20 @@ class RateColumn(ProgressColumn):
 
 
 @contextmanager
-def progress_bar(unit: str = "pictures") -> Iterator[Progress]:
-    """A progress bar on standard error with count, rate and remaining time."""
-    columns = (
+def progress_bar(unit: str | None = "pictures") -> Iterator[Progress]:
+    """A progress bar on standard error with count, rate (unless ``unit`` is None) and remaining time.
+
+    Fits a terminal of 80 columns, with a note of up to 38 in place of the rate.
+    """
+    columns: list[ProgressColumn] = [
         TextColumn("{task.description}"),
-        BarColumn(bar_width=28),
+        BarColumn(bar_width=28 if unit else 8),
         MofNCompleteColumn(),
-        RateColumn(unit),
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
-    )
+    ]
+    if unit:
+        columns.insert(3, RateColumn(unit))
     with Progress(*columns, console=errors, transient=not errors.is_terminal) as bar:
         yield bar
 
@@ -67,5 +71,4 @@ def parse_scales(text: str) -> tuple[float, ...]:
 def quiet_libraries() -> None:
     """Keep other packages' notes off the terminal; -v shows them."""
     warnings.filterwarnings("ignore")
-    for name in ("lightning_fabric", "lightning.fabric", "timm", "PIL"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    logging.disable(logging.WARNING)

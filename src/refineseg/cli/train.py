@@ -78,7 +78,7 @@ def train(
 
     from refineseg.training.loop import train as train_network
 
-    with progress_bar("images") as bar:
+    with progress_bar(unit=None) as bar:
         evaluation = train_network(
             settings_of_run,
             opened,
@@ -171,17 +171,16 @@ class Watch:
         note = ""
         if report.phase == "train":
             self.loss = report.loss if self.loss is None else 0.95 * self.loss + 0.05 * report.loss
-            note = f"epoch {report.epoch + 1}  loss {self.loss:.3f}  rate {report.lr:.1e}"
-            note += f"  {report.images_per_second:.1f} images/s"
+            note = f"loss {self.loss:.3f} rate {report.lr:.1e} {report.images_per_second:.1f} images/s"
         self.bar.update(task, completed=report.step, total=report.steps, note=note)
         if (
             report.phase == "train"
             and self.bar.console.is_terminal is False
             and report.step % self.every(report) == 0
         ):
-            errors.print(f"step {report.step}/{report.steps}  {note}", markup=False)
-        if report.phase == "validating" and report.step == report.steps:
-            self.bar.remove_task(self.tasks.pop("validating"))
+            errors.print(f"epoch {report.epoch + 1} step {report.step}/{report.steps} {note}", markup=False)
+        if report.phase != "train" and report.step == report.steps:
+            self.bar.remove_task(self.tasks.pop(report.phase))
 
 
 def commit_of_this_code() -> str:
