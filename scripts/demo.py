@@ -8,14 +8,13 @@ Without pictures it takes photographs that installed packages bring along; offli
 from __future__ import annotations
 
 import argparse
-import base64
-import html
-import io
 import sys
 from collections.abc import Sequence
+from html import escape
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from refineseg.cli.common import console, errors, progress_bar, quiet_libraries
@@ -25,13 +24,18 @@ from refineseg.files import atomic_write
 from refineseg.inference.batch import Entry, find_inputs, predict_files
 from refineseg.inference.predictor import PredictOptions, load
 from refineseg.labels import LabelMap
+from refineseg.page import css_color, document, picture_address
 
 # Photographs that come with packages and may be shown freely: package, file, credit.
 PHOTOGRAPHS = (
     ("sklearn.datasets", "images/china.jpg", "china.jpg by danielbuechele, CC BY 2.0, from scikit-learn"),
     ("skimage.data", "rocket.jpg", "rocket.jpg by SpaceX, public domain (CC0), from scikit-image"),
 )
-PAGE = Path(__file__).with_name("demo.html")
+STYLE = """
+.pair { display: grid; grid-template-columns: 1fr 1fr; gap: 12px; margin-bottom: 6px; } .pair img { width: 100%; }
+.row { grid-template-columns: minmax(110px, 190px) 1fr 74px; }
+@media (max-width: 700px) { .pair { grid-template-columns: 1fr; } }
+"""
 LARGEST_SHOWN = 1000  # pixels; the page carries its pictures inside
 
 
@@ -90,38 +94,34 @@ def bundled_photographs() -> tuple[list[Path], dict[str, str]]:
 def render(entries: Sequence[Entry], folder: Path, labels: LabelMap, model: str, credits: dict[str, str]) -> str:
     """A self-contained page: each picture beside its overlay, with the shares of its classes."""
     sections = "\n".join(_section(entry, folder, labels, credits) for entry in entries if entry.error is None)
-    return (
-        PAGE.read_text(encoding="utf-8").replace("{{model}}", html.escape(model)).replace("{{sections}}", sections)
-    )
+    head = f"<p>Every pixel named, by the bundled model <b>{escape(model)}</b> on this machine.</p>"
+    return document("refineseg demo", f"<header><h1>refineseg</h1>{head}</header>\n{sections}", STYLE)
 
 
 def _section(entry: Entry, folder: Path, labels: LabelMap, credits: dict[str, str]) -> str:
     picture = Image.fromarray(read_image(entry.input))
     mask = Image.open(folder / entry.files["mask"]).convert("RGB")
-    mixed = Image.blend(picture, mask, 0.55)
-    colors = dict(zip(labels.names, (item.color for item in labels.classes), strict=True))
+    colors = {item.name: css_color(item.color) for item in labels.classes}
     bars = "".join(
-        f'<li><i style="background:rgb{colors[name]}"></i><b>{html.escape(name)}</b>'
-        f'<span class="bar"><span style="width:{share:.2%};background:rgb{colors[name]}"></span></span>'
-        f"<span>{share:.1%}</span></li>"
+        f'<div class="row"><span class="name"><i style="background:{colors[name]}"></i>{escape(name)}</span>'
+        f'<span class="track"><b style="width:{share:.2%};background:{colors[name]}"></b></span>'
+        f'<span class="figure">{share:.1%}</span></div>'
         for name, share in entry.class_shares.items()
         if share >= 0.001
     )
-    credit = credits.get(entry.input.name, "")
-    title = html.escape(entry.input.name)
+    title = escape(entry.input.name)
     size = f"{entry.size[0]}x{entry.size[1]}" if entry.size else ""
-    return f"""<section><h2>{title} <small>{size}, {entry.seconds * 1000:.0f} ms</small></h2>
-<div class="pair"><figure><img src="{_inline(picture)}" alt="{title}"><figcaption>picture</figcaption></figure>
-<figure><img src="{_inline(mixed)}" alt="{title} segmented"><figcaption>segmented</figcaption></figure></div>
-<ul>{bars}</ul><p class="credit">{html.escape(credit)}</p></section>"""
+    return f"""<section><h2>{title} <span class="quiet">{size}, {entry.seconds * 1000:.0f} ms</span></h2>
+<div class="pair"><figure><img src="{_inline(picture)}" alt="{title}"></figure>
+<figure><img src="{_inline(Image.blend(picture, mask, 0.55))}" alt="{title} segmented"></figure></div>
+<p class="quiet">{escape(credits.get(entry.input.name, ""))}</p>
+<div class="bars">{bars}</div></section>"""
 
 
 def _inline(image: Image.Image) -> str:
     image = image.copy()
     image.thumbnail((LARGEST_SHOWN, LARGEST_SHOWN))
-    stream = io.BytesIO()
-    image.save(stream, "JPEG", quality=88)
-    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
+    return picture_address(np.asarray(image), quality=88)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +28,7 @@ def test_it_is_small_and_documented() -> None:
     card = (folder / "README.md").read_text()
     assert "refineseg train" in card
     assert "one confusion matrix" in card
-    assert "/work/" not in card
-    assert "/tmp/" not in card
+    assert not re.search(r"(?<![.\w])/\w+/\w", card)  # no path of the machine that trained it
 
 
 def test_a_photograph_with_sky_trees_and_buildings() -> None:
