@@ -114,17 +114,31 @@ def test_a_torn_checkpoint_gives_way_to_the_one_before(data: SegmentationData, t
     newest, older = checkpoints(run / "checkpoints")
     newest.write_bytes(newest.read_bytes()[:-100])
     seen: list[int] = []
+    notes: list[str] = []
 
     def watch(report: Report) -> None:
         if report.phase == "train":
             seen.append(report.step)
+        elif report.phase == "note":
+            notes.append(report.note)
 
     train(dataclasses.replace(CONFIG, steps=9), data, run, resume=True, watch=watch, device="cpu")
     assert seen[0] == int(older.stem.rpartition("-")[2]) + 1
+    assert notes == [f"{newest.name} does not match its hash: it is torn or was changed"]
     for path in checkpoints(run / "checkpoints"):
         path.with_suffix(".sha256").unlink()
     with pytest.raises(WeightsError, match="expected a whole checkpoint"):
         train(dataclasses.replace(CONFIG, steps=9), data, run, resume=True, device="cpu")
+
+
+def test_resuming_before_the_first_checkpoint_begins_anew(data: SegmentationData, tmp_path: Path) -> None:
+    train(CONFIG, data, tmp_path / "whole", device="cpu")
+    with pytest.raises(StopHereError):
+        train(CONFIG, data, tmp_path / "broken", watch=stop_at(2), device="cpu")
+    (tmp_path / "broken" / "checkpoints").mkdir()  # as a kill during the first checkpoint leaves it
+    train(CONFIG, data, tmp_path / "broken", resume=True, device="cpu")
+    one, other = (load_file(tmp_path / run / "last" / "model.safetensors") for run in ("whole", "broken"))
+    assert all(torch.equal(one[key], other[key]) for key in one)
 
 
 def test_bad_settings_and_folders(data: SegmentationData, tmp_path: Path) -> None:

@@ -165,6 +165,9 @@ class Watch:
 
     def __call__(self, report: Report) -> None:
         """Draw one report."""
+        if report.phase == "note":
+            errors.print(f"note: {report.note}", markup=False)
+            return
         if report.phase not in self.tasks:
             self.tasks[report.phase] = self.bar.add_task(report.phase, total=report.steps, note="")
         task = self.tasks[report.phase]

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from refineseg.config import Config
 from refineseg.errors import InputError
 from refineseg.evaluation.metrics import MeanOver
 from refineseg.inference.predictor import PredictOptions
-
-if TYPE_CHECKING:
-    pass
 
 MEANT = {
     "truth": "mean over the classes in the ground truth",

@@ -32,7 +32,7 @@ from refineseg.model.bundled import find_model
 from refineseg.model.presets import PRESETS, create_model
 from refineseg.model.refinenet import RefineNet
 from refineseg.model.weights import ModelInfo, load_model_folder, save_model_folder
-from refineseg.training.checkpoint import load_checkpoint, save_checkpoint
+from refineseg.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
 from refineseg.training.log import MetricsLog
 from refineseg.training.memory import keep_freed_memory
 from refineseg.training.recipe import MovingAverage, freeze_batch_norm, make_loss, make_optimizer, rate
@@ -60,7 +60,7 @@ class Position:
 
 @dataclass(frozen=True)
 class Report:
-    """What the loop tells whoever watches (progress bar, test): one record per step."""
+    """What the loop tells whoever watches (progress bar, test): one record per step, or a note in words."""
 
     step: int
     steps: int
@@ -69,6 +69,7 @@ class Report:
     lr: float
     images_per_second: float
     phase: str = "train"
+    note: str = ""
 
 
 Watcher = Callable[[Report], None]
@@ -89,7 +90,6 @@ class Run:
     average: MovingAverage | None = None
     position: Position = field(default_factory=Position)
     log: MetricsLog = field(default_factory=MetricsLog)
-    resumed_from: list[str] = field(default_factory=list)
 
     @property
     def per_epoch(self) -> int:
@@ -209,7 +209,7 @@ def fit(run: Run) -> Evaluation:
     run.model = model
     run.average = MovingAverage(model, config.ema) if config.ema else None
     wrapped, optimizer = fabric.setup(model, make_optimizer(model, config))
-    if (run.folder / CHECKPOINTS).is_dir():
+    if checkpoints(run.folder / CHECKPOINTS):  # none yet: the run was broken off early, and begins anew
         restore(run, optimizer)
     class_pixels = run.pictures.class_pixels
     loss_of = make_loss(config, class_pixels.sum(0))
@@ -353,7 +353,8 @@ def state_of(run: Run, optimizer: Any) -> dict[str, Any]:
 def restore(run: Run, optimizer: Any) -> None:
     """Take up the newest whole checkpoint. ConfigError if the run was started with other settings."""
     state, refused = load_checkpoint(run.folder / CHECKPOINTS)
-    run.resumed_from = refused
+    for line in refused:
+        run.watch(Report(0, run.steps, 0, 0.0, 0.0, 0.0, phase="note", note=line))
     before, now = state["config"], run.config.to_dict()
     free = {"workers", "cache_mb", "backbone_weights"}  # change nothing in the result
     changed = [key for key in now if key not in free and before.get(key) != now[key]]
