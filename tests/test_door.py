@@ -15,7 +15,7 @@ OPTIONS = {
     "predict": "-o --output --model --scales --flip --save --device",
     "evaluate": "--model --data --split --scales --flip --json --report",
     "train": "--data --model -o --config --backbone-weights --epochs --steps --batch-size --crop --lr --seed "
-    "--workers --precision --resume --set",
+    "--workers --precision --repeats --resume --set",
     "check": "--json",
     "compare": "",
     "submit": "--model --data -o --validate",

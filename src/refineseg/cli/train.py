@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from refineseg.config import TrainConfig
+    from refineseg.data import SegmentationData
     from refineseg.training.loop import Report
 
 
@@ -42,6 +43,9 @@ def train(
     workers: Annotated[int | None, typer.Option(help="Data loading processes.")] = None,
     precision: Annotated[str | None, typer.Option(help="32 or bf16.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    repeats: Annotated[
+        int | None, typer.Option(help="Train with this many seeds; mean and spread of the scores.", metavar="K")
+    ] = None,
     skip_check: Annotated[bool, typer.Option("--skip-check", help="Do not look the data over first.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run in RUN stopped.")] = False,
     settings: Annotated[
@@ -76,23 +80,43 @@ def train(
     if not (skip_check or resume):
         look_over(data, settings_of_run.augment.crop)
 
+    origin = {"command": shlex.join(["refineseg", *sys.argv[1:]]), "commit": commit_of_this_code()}
+    with progress_bar(unit=None) as bar:
+        options: dict[str, Any] = {"resume": resume, "watch": Watch(bar), "device": device, **origin}
+        if repeats is None:
+            best = train_once(settings_of_run, opened, output, options)
+        else:
+            best = train_several(settings_of_run, opened, output, repeats, options)
+    console.print(f"try it: refineseg predict PICTURE --model {best} -o out")
+
+
+def train_once(config: TrainConfig, data: SegmentationData, output: Path, options: dict[str, Any]) -> Path:
+    """One run. Returns its best model."""
+    from refineseg.training.loop import BEST
     from refineseg.training.loop import train as train_network
 
-    with progress_bar(unit=None) as bar:
-        evaluation = train_network(
-            settings_of_run,
-            opened,
-            output,
-            resume=resume,
-            watch=Watch(bar),
-            device=device,
-            command=shlex.join(["refineseg", *sys.argv[1:]]),
-            commit=commit_of_this_code(),
-        )
-    best = output / "best"
+    evaluation = train_network(config, data, output, **options)
+    best = output / BEST
     console.print(f"val mean IoU {evaluation.scores.mean_iou:.4f} ({evaluation.protocol.describe()})")
     console.print(f"best model in {best}, curves in {output / 'curves.png'}")
-    console.print(f"try it: refineseg predict PICTURE --model {best} -o out")
+    return best
+
+
+def train_several(
+    config: TrainConfig, data: SegmentationData, output: Path, count: int, options: dict[str, Any]
+) -> Path:
+    """A run for each of several seeds, and the spread of their scores. Returns the best model of all."""
+    from refineseg.training.repeats import SUMMARY, best_model, train_repeats
+
+    repeats = train_repeats(
+        config, data, output, count, each=lambda seed: errors.print(f"seed {seed}", markup=False), **options
+    )
+    for run in repeats.runs:
+        console.print(f"{run.folder}: val mean IoU {run.mean_iou:.4f}", markup=False)
+    console.print(f"val mean IoU of {count} runs: {repeats.spread()}, all figures in {output / SUMMARY}")
+    best = best_model(output, repeats)
+    console.print(f"best model in {best}")
+    return best
 
 
 def look_over(data: str, crop: tuple[int, int]) -> None:

@@ -1,0 +1,129 @@
+"""The same training with several seeds: a score's mean and spread, so that a difference can be told from luck."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from refineseg.config import TrainConfig, to_yaml
+from refineseg.data.source import SegmentationData
+from refineseg.errors import InputError
+from refineseg.files import atomic_write, writable_folder
+from refineseg.training.loop import BEST, train
+
+SUMMARY = "repeats.json"
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """One of the runs: its seed, its folder, and the figures of its last weights on ``val``."""
+
+    seed: int
+    folder: str
+    mean_iou: float
+    pixel_accuracy: float
+    mean_class_accuracy: float
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean, standard deviation (of a sample, n - 1; 0 for one run), smallest and largest."""
+
+    mean: float
+    std: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: list[float]) -> Spread:
+        """Of one figure over all runs."""
+        std = statistics.stdev(values) if len(values) > 1 else 0.0
+        return cls(statistics.fmean(values), std, min(values), max(values))
+
+    def __str__(self) -> str:
+        return f"{self.mean:.4f} +- {self.std:.4f} ({self.low:.4f} to {self.high:.4f})"
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """What ``train_repeats`` returns: the runs in the order of their seeds.
+
+    The figures are those of the last weights, not of the best on ``val``: the best of many looks is too high.
+    """
+
+    runs: tuple[Repeat, ...]
+    metric: str
+
+    def spread(self, name: str = "mean_iou") -> Spread:
+        """Of ``mean_iou``, ``pixel_accuracy`` or ``mean_class_accuracy``."""
+        return Spread.of([getattr(run, name) for run in self.runs])
+
+    @property
+    def best(self) -> Repeat:
+        """The run with the highest chosen metric."""
+        return max(self.runs, key=lambda run: float(getattr(run, self.metric)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        names = ("mean_iou", "pixel_accuracy", "mean_class_accuracy")
+        return {
+            "metric": self.metric,
+            "spread": {name: asdict(self.spread(name)) for name in names},
+            "runs": [asdict(run) for run in self.runs],
+        }
+
+
+def train_repeats(
+    config: TrainConfig,
+    data: SegmentationData,
+    folder: str | Path,
+    count: int,
+    *,
+    resume: bool = False,
+    each: Callable[[int], None] | None = None,
+    **options: Any,
+) -> Repeats:
+    """Train ``count`` times, with seeds from ``config.seed`` on, into RUN/seed-N; write RUN/repeats.json.
+
+    Args:
+        config: the recipe; its seed is the first one.
+        data: with splits ``train`` and ``val``.
+        folder: RUN; must be new or empty unless ``resume``.
+        count: how many, 2 or more.
+        resume: go on: finished runs are taken as they are, the one that was broken off from its last checkpoint.
+        each: called with the seed before each run.
+        options: of ``train``: watch, device, command, commit.
+
+    Raises:
+        InputError: fewer than two, RUN holds files already, and all that ``train`` raises.
+    """
+    folder = Path(folder)
+    if count < 2:
+        raise InputError(f"expected 2 or more --repeats, got {count}")
+    if not resume and folder.is_dir() and any(folder.iterdir()):
+        raise InputError(
+            f"expected a new or empty folder for the runs, {folder} holds files; use --resume or another -o"
+        )
+    writable_folder(folder)
+    atomic_write(folder / "config.yaml", to_yaml(config.to_dict()))
+    runs: list[Repeat] = []
+    for seed in range(config.seed, config.seed + count):
+        into = folder / f"seed-{seed}"
+        if each is not None:
+            each(seed)
+        begun = (into / "config.yaml").is_file()
+        scores = train(replace(config, seed=seed), data, into, resume=resume and begun, **options).scores
+        runs.append(Repeat(seed, into.name, scores.mean_iou, scores.pixel_accuracy, scores.mean_class_accuracy))
+        # After each, so that what is known is not lost with the next.
+        repeats = Repeats(tuple(runs), config.metric)
+        atomic_write(folder / SUMMARY, json.dumps(repeats.to_dict(), indent=1) + "\n")
+    return repeats
+
+
+def best_model(folder: str | Path, repeats: Repeats) -> Path:
+    """The model folder of the best run."""
+    return Path(folder) / repeats.best.folder / BEST
