@@ -13,7 +13,7 @@ from refineseg.model import PRESETS
 
 OPTIONS = {
     "predict": "-o --output --model --scales --flip --save --device",
-    "evaluate": "--model --data --split --scales --flip --json --report",
+    "evaluate": "--model --data --split --scales --flip --tile --json --report",
     "train": "--data --model -o --config --backbone-weights --epochs --steps --batch-size --crop --lr --seed "
     "--workers --precision --repeats --resume --set",
     "check": "--json",

@@ -6,6 +6,7 @@ import json
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from refineseg.errors import InputError
 from refineseg.evaluation.evaluate import evaluate
 from refineseg.evaluation.metrics import MEANS, confusion_matrix, scores
 from refineseg.evaluation.protocol import Protocol
+from refineseg.inference.result import Result
 from tests.evaluation.pictures import ColorNet, label_map, make_data, make_segmenter
 
 LABELS = label_map(4)
@@ -46,6 +48,32 @@ def test_protocol_reaches_the_predictor_and_the_mean(tmp_path: Path) -> None:
     custom = evaluate(segmenter, data, scales=(0.75,))
     assert (custom.protocol.name, custom.protocol.scales) == ("custom", (0.75,))
     assert evaluate(segmenter, data, scales=(1.0,), flip=False).protocol.name == "single"
+
+
+@pytest.mark.parametrize(("tile", "window"), [("whole", None), ("auto", "auto"), ("512", 512)])
+def test_tile_reaches_the_predictor_and_the_protocol(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tile: str, window: int | str | None
+) -> None:
+    data = make_data(tmp_path, ["a"], LABELS)
+    segmenter = make_segmenter(LABELS)
+    asked: list[object] = []
+    predict = segmenter.predict
+
+    def watched(image: Any, **given: Any) -> Result:
+        asked.append(given["tile"])
+        return predict(image)
+
+    monkeypatch.setattr(segmenter, "predict", watched)
+    measured = evaluate(segmenter, data, protocol=Protocol(tile=tile))
+    assert asked == [window]
+    assert measured.protocol.tile == tile
+    assert ("in windows" in measured.protocol.describe()) == (tile != "whole")
+    assert Protocol().differences(measured.protocol) == ({} if tile == "whole" else {"tile": ("whole", tile)})
+
+
+def test_a_tile_that_is_none_is_refused() -> None:
+    with pytest.raises(InputError, match="whole, auto or a number of pixels"):
+        Protocol(tile="small")
 
 
 def test_json_and_card(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,6 +33,9 @@ def evaluate(
     flip: Annotated[
         bool | None, typer.Option("--flip/--no-flip", help="Average over the mirrored picture too.")
     ] = None,
+    tile: Annotated[
+        str | None, typer.Option(help="Large pictures in windows: auto or a side in pixels.", metavar="auto|N")
+    ] = None,
     measure: Annotated[
         str,
         typer.Option(
@@ -55,6 +59,7 @@ def evaluate(
     """
     from refineseg.data import open_data
     from refineseg.evaluation.evaluate import evaluate as evaluate_model
+    from refineseg.evaluation.protocol import find_protocol
     from refineseg.evaluation.report import with_report, write_report
     from refineseg.files import atomic_write, writable_folder
     from refineseg.inference.predictor import load
@@ -65,6 +70,8 @@ def evaluate(
     if report is not None:
         writable_folder(report)  # known before the long part
         names = with_report(names)
+    chosen = find_protocol(protocol)
+    chosen = chosen if tile is None else replace(chosen, tile=tile)
     opened = open_data(data)
     segmenter = load(model, device, precision)
     with progress_bar() as bar:
@@ -73,7 +80,7 @@ def evaluate(
             segmenter,
             opened,
             split,
-            protocol=protocol,
+            protocol=chosen,
             scales=None if scales is None else parse_scales(scales),
             flip=flip,
             measures=names,

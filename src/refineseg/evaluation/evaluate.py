@@ -159,6 +159,7 @@ def evaluate(
             scales=chosen.scales_for(*truth.shape),
             flip=chosen.flip,
             probabilities=any(name in extra for name in BY_PROBABILITY),
+            tile=chosen.window,
         )
         one = confusion_matrix(truth, result.labels, len(names))
         confusion += one

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 from refineseg.config import Config
 from refineseg.errors import InputError
 from refineseg.evaluation.metrics import MeanOver
-from refineseg.inference.predictor import PredictOptions
+from refineseg.inference.predictor import PredictOptions, Tile
 
 MEANT = {
     "truth": "mean over the classes in the ground truth",
@@ -41,6 +41,7 @@ class Protocol(Config):
         ignore: ``void`` pixels of the ground truth count nowhere.
         sums: intersections and unions are summed over the ``dataset`` and divided once.
         categories: class names by category, for the category IoU; empty for none.
+        tile: ``whole`` picture at once, ``auto`` (in windows where memory does not hold it) or a side in pixels.
     """
 
     name: str = "single"
@@ -53,18 +54,31 @@ class Protocol(Config):
     ignore: Literal["void"] = "void"
     sums: Literal["dataset"] = "dataset"
     categories: dict[str, list[str]] = field(default_factory=dict)
+    tile: str = "whole"
 
     def __post_init__(self) -> None:
         PredictOptions(self.scales, self.flip)  # its rules for scales are ours
         if self.short_edge is not None and not 1 <= self.short_edge[0] <= self.short_edge[1]:
             raise InputError(f"expected short_edge as smallest and largest pixels, got {list(self.short_edge)}")
+        if self.tile not in ("whole", "auto") and not self.tile.isdecimal():
+            raise InputError(f"expected tile whole, auto or a number of pixels such as 1024, got {self.tile!r}")
+
+    @property
+    def window(self) -> Tile:
+        """``tile`` as the predictor takes it."""
+        if self.tile == "auto":
+            return "auto"
+        return None if self.tile == "whole" else int(self.tile)
 
     def describe(self) -> str:
         """One line in words."""
         several = f"scales {', '.join(f'{scale:g}' for scale in self.scales)} fused in log space"
         edge = f"short edge brought to {self.short_edge[0]}..{self.short_edge[1]} px, " if self.short_edge else ""
+        windows = {"whole": "", "auto": "in windows where memory needs it, "}.get(
+            self.tile, f"in windows of {self.tile} px, "
+        )
         return (
-            f"{self.name}: {edge}{'single scale' if self.scales == (1.0,) else several}, "
+            f"{self.name}: {edge}{windows}{'single scale' if self.scales == (1.0,) else several}, "
             f"{'with' if self.flip else 'no'} flip, {WORDS['labels']}, {WORDS['ignore']}, {WORDS['sums']}, "
             f"{MEANT[self.mean_over]}"
         )

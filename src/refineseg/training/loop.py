@@ -25,6 +25,7 @@ from refineseg.data.loader import (
 from refineseg.data.source import SegmentationData
 from refineseg.errors import ConfigError, InputError
 from refineseg.evaluation.evaluate import Evaluation, evaluate
+from refineseg.evaluation.protocol import Protocol
 from refineseg.files import atomic_write, writable_folder
 from refineseg.inference.predictor import Segmenter, pick_device
 from refineseg.model.backbone import load_backbone_weights
@@ -311,7 +312,7 @@ METRICS = ("mean_iou", "pixel_accuracy", "mean_class_accuracy")
 
 
 def validate(run: Run) -> Evaluation:
-    """Score the averaged weights on ``val`` with the predictor, in float32."""
+    """Score the averaged weights on ``val`` with the predictor, in float32; large pictures in windows."""
     info = ModelInfo("validation", run.data.label_map)
     segmenter = Segmenter(run.trained, info, str(run.fabric.device))
     step, of = run.position.step, run.steps
@@ -319,6 +320,7 @@ def validate(run: Run) -> Evaluation:
         segmenter,
         run.data,
         "val",
+        protocol=Protocol(tile="auto"),
         progress=lambda done, all_: run.watch(
             Report(done, all_, step * 100 // of, 0.0, 0.0, 0.0, phase="validating")
         ),
