@@ -54,6 +54,7 @@ def train(
     --backbone-weights mobilenetv2_100_imagenet.safetensors -o runs/camvid[/bold]
     """
     from refineseg.data import open_data
+    from refineseg.processes import is_first
 
     chosen = {
         "model": model,
@@ -73,12 +74,12 @@ def train(
     settings_of_run = build_config(settings_file, recipe, chosen, crop, settings or [])
 
     opened = open_data(data)
-    if not (skip_check or resume):
+    if is_first() and not (skip_check or resume):
         look_over(data, settings_of_run.augment.crop)
 
     from refineseg.training.loop import train as train_network
 
-    with progress_bar(unit=None) as bar:
+    with progress_bar(unit=None, shown=is_first()) as bar:
         evaluation = train_network(
             settings_of_run,
             opened,
@@ -89,6 +90,8 @@ def train(
             command=shlex.join(["refineseg", *sys.argv[1:]]),
             commit=commit_of_this_code(),
         )
+    if not is_first():  # of the processes that torchrun started, one speaks
+        return
     best = output / "best"
     console.print(f"val mean IoU {evaluation.scores.mean_iou:.4f} ({evaluation.protocol.describe()})")
     console.print(f"best model in {best}, curves in {output / 'curves.png'}")
