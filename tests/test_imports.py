@@ -12,7 +12,7 @@ SOURCE = Path(refineseg.__file__).parent
 # Lower layers first; parts of one layer do not import each other.
 LAYERS = (
     ("_version", "errors"),
-    ("files",),
+    ("files", "processes"),
     ("labels", "config"),
     ("page",),
     ("data", "model"),

@@ -175,6 +175,9 @@ class TrainConfig(Config):
         warmup: share of the steps with a linearly rising rate.
         drop_at: share of the steps after which ``step`` drops the rate.
         freeze_batch_norm: keep batch norm's statistics and weights as loaded.
+        sync_batch_norm: with several processes, take batch norm's statistics over the whole batch (GPUs only)
+            instead of over each process's share of it.
+        strategy: of several processes: ``ddp`` keeps the whole network in each, ``fsdp`` shards it.
         loss: ``cross_entropy`` or ``ohem`` (hardest pixels only).
         loss_resolution: ``full`` (labels as they are) or ``paper`` (labels at stride 4 by nearest neighbour).
         label_smoothing: in [0, 1).
@@ -205,6 +208,8 @@ class TrainConfig(Config):
     warmup: float = 0.03
     drop_at: float = 0.67
     freeze_batch_norm: bool = False
+    sync_batch_norm: bool = False
+    strategy: Literal["ddp", "fsdp"] = "ddp"
     loss: Literal["cross_entropy", "ohem"] = "cross_entropy"
     loss_resolution: Literal["full", "paper"] = "full"
     label_smoothing: float = 0.0
@@ -224,6 +229,8 @@ class TrainConfig(Config):
         _require(self.steps is None or self.steps >= 1, "steps of 1 or more", self.steps)
         _require(self.batch_size >= 1, "a batch size of 1 or more", self.batch_size)
         _require(self.lr > 0, "a learning rate above 0", self.lr)
+        choices = (self.freeze_batch_norm, self.sync_batch_norm)
+        _require(not all(choices), "freeze_batch_norm or sync_batch_norm, not both", choices)
         _require(0 <= self.label_smoothing < 1, "label_smoothing in [0, 1)", self.label_smoothing)
         _require(0 <= self.ema < 1, "ema in [0, 1)", self.ema)
         _require(self.workers >= 0, "workers of 0 or more", self.workers)

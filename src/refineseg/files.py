@@ -12,8 +12,9 @@ from pathlib import Path
 from refineseg.errors import InputError, WriteError
 
 
-def _explain(path: Path, error: OSError) -> WriteError:
-    reason = error.strerror or type(error).__name__
+def cannot_write(path: Path, error: Exception) -> WriteError:
+    """The error to raise, with the system's reason where it gives one."""
+    reason = (isinstance(error, OSError) and error.strerror) or f"{type(error).__name__} {error}"
     return WriteError(f"cannot write {path}: {reason}; choose another output place or free space there")
 
 
@@ -36,7 +37,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
-        raise _explain(path, error) from error
+        raise cannot_write(path, error) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -68,7 +69,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         temporary.rename(path)
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
-        raise _explain(path, error) from error
+        raise cannot_write(path, error) from error
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -84,8 +85,15 @@ def writable_folder(path: str | Path) -> Path:
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as error:
-        raise _explain(path, error) from error
+        raise cannot_write(path, error) from error
     return path
+
+
+def leftovers(path: str | Path) -> list[Path]:
+    """What a killed process left half-written for ``path``, whose name may have wildcards."""
+    path = Path(path)
+    patterns = (f".{path.stem}.????????{path.suffix}", f".{path.name}.????????.old")
+    return [found for pattern in patterns for found in path.parent.glob(pattern)]
 
 
 def _flush(path: Path) -> None:

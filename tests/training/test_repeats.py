@@ -104,6 +104,14 @@ def test_fewer_than_two_are_refused(data: SegmentationData, tmp_path: Path) -> N
     assert not (tmp_path / "runs").exists()
 
 
+def test_several_processes_are_refused(
+    data: SegmentationData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(InputError, match="one process with --repeats"):
+        train_repeats(CONFIG, data, tmp_path / "runs", 2, device="cpu")
+
+
 def test_on_the_command_line(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / "runs"
     words = ["train", "--data", f"folder:{root}", "-o", str(run), "--steps", "1", "--batch-size", "2"]

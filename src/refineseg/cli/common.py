@@ -39,7 +39,7 @@ class RateColumn(ProgressColumn):
 
 
 @contextmanager
-def progress_bar(unit: str | None = "pictures") -> Iterator[Progress]:
+def progress_bar(unit: str | None = "pictures", shown: bool = True) -> Iterator[Progress]:
     """A progress bar on standard error with count, rate (unless ``unit`` is None) and remaining time.
 
     Fits a terminal of 80 columns, with a note of up to 38 in place of the rate.
@@ -53,7 +53,7 @@ def progress_bar(unit: str | None = "pictures") -> Iterator[Progress]:
     ]
     if unit:
         columns.insert(3, RateColumn(unit))
-    with Progress(*columns, console=errors, transient=not errors.is_terminal) as bar:
+    with Progress(*columns, console=errors, transient=not errors.is_terminal, disable=not shown) as bar:
         yield bar
 
 

@@ -63,6 +63,7 @@ def evaluate(
     from refineseg.evaluation.report import with_report, write_report
     from refineseg.files import atomic_write, writable_folder
     from refineseg.inference.predictor import load
+    from refineseg.processes import is_first, meeting
 
     if calibrate not in (None, "global", "class"):
         raise InputError(f"expected --calibrate global or class, got {calibrate!r}")
@@ -73,8 +74,8 @@ def evaluate(
     chosen = find_protocol(protocol)
     chosen = chosen if tile is None else replace(chosen, tile=tile)
     opened = open_data(data)
-    segmenter = load(model, device, precision)
-    with progress_bar() as bar:
+    with meeting(device), progress_bar(shown=is_first()) as bar:
+        segmenter = load(model, device, precision)
         task = bar.add_task("evaluating", total=None, note="")
         evaluation = evaluate_model(
             segmenter,
@@ -86,6 +87,8 @@ def evaluate(
             measures=names,
             progress=lambda done, of: bar.update(task, completed=done, total=of),
         )
+    if not is_first():  # of the processes that torchrun started, one speaks
+        return
     show(evaluation)
     if json_file is not None:
         atomic_write(json_file, json.dumps(evaluation.to_dict() | {"model": model}, indent=1) + "\n")

@@ -58,6 +58,7 @@ def train(
     --backbone-weights mobilenetv2_100_imagenet.safetensors -o runs/camvid[/bold]
     """
     from refineseg.data import open_data
+    from refineseg.processes import is_first
 
     chosen = {
         "model": model,
@@ -77,28 +78,31 @@ def train(
     settings_of_run = build_config(settings_file, recipe, chosen, crop, settings or [])
 
     opened = open_data(data)
-    if not (skip_check or resume):
+    if is_first() and not (skip_check or resume):
         look_over(data, settings_of_run.augment.crop)
 
     origin = {"command": shlex.join(["refineseg", *sys.argv[1:]]), "commit": commit_of_this_code()}
-    with progress_bar(unit=None) as bar:
+    with progress_bar(unit=None, shown=is_first()) as bar:
         options: dict[str, Any] = {"resume": resume, "watch": Watch(bar), "device": device, **origin}
         if repeats is None:
             best = train_once(settings_of_run, opened, output, options)
         else:
             best = train_several(settings_of_run, opened, output, repeats, options)
-    console.print(f"try it: refineseg predict PICTURE --model {best} -o out")
+    if is_first():
+        console.print(f"try it: refineseg predict PICTURE --model {best} -o out")
 
 
 def train_once(config: TrainConfig, data: SegmentationData, output: Path, options: dict[str, Any]) -> Path:
     """One run. Returns its best model."""
+    from refineseg.processes import is_first
     from refineseg.training.loop import BEST
     from refineseg.training.loop import train as train_network
 
     evaluation = train_network(config, data, output, **options)
     best = output / BEST
-    console.print(f"val mean IoU {evaluation.scores.mean_iou:.4f} ({evaluation.protocol.describe()})")
-    console.print(f"best model in {best}, curves in {output / 'curves.png'}")
+    if is_first():  # of the processes that torchrun started, one speaks
+        console.print(f"val mean IoU {evaluation.scores.mean_iou:.4f} ({evaluation.protocol.describe()})")
+        console.print(f"best model in {best}, curves in {output / 'curves.png'}")
     return best
 
 

@@ -97,6 +97,12 @@ class BoundaryCounts:
         pairs = truth.ravel()[where].astype(np.int64) * count + predicted.ravel()[where]
         self.band += np.bincount(pairs, minlength=count**2).reshape(count, count)
 
+    def merge(self, other: BoundaryCounts) -> None:
+        """Count another's pictures."""
+        self.region += other.region
+        self.contour += other.contour
+        self.band += other.band
+
     @property
     def boundary_iou(self) -> Floats:
         """Per class; NaN where neither has an outline."""

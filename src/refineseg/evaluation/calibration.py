@@ -63,6 +63,12 @@ class Reliability:
         self.risk[0] += np.bincount(place, minlength=RISK_BINS)
         self.risk[1] += np.bincount(place[predicted != true], minlength=RISK_BINS)
 
+    def merge(self, other: Reliability) -> None:
+        """Count another's pictures; sums of confidence then agree up to rounding."""
+        self.top += other.top
+        self.classes += other.classes
+        self.risk += other.risk
+
     @property
     def ece(self) -> float:
         """Expected calibration error of the predicted class, in [0, 1]; NaN without pixels."""

@@ -46,6 +46,10 @@ class DistanceCounts:
         for index, chosen in enumerate((place, place[right])):
             self.counts[index] += np.bincount(chosen, minlength=rings * classes).reshape(rings, classes)
 
+    def merge(self, other: DistanceCounts) -> None:
+        """Count another's pictures."""
+        self.counts += other.counts
+
     @property
     def accuracy(self) -> Floats:
         """Per ring, of all classes; NaN where empty."""

@@ -24,15 +24,20 @@ from refineseg.evaluation.sizes import SizeCounts
 from refineseg.evaluation.suspects import Suspects
 from refineseg.inference.predictor import Segmenter
 from refineseg.labels import UInt8
+from refineseg.processes import gather, joined, own_share
 
+Counted = tuple[Counts, list[Row], "dict[str, Measure]"]  # of some pictures: confusion matrix, rows, measures
 Progress = Callable[[int, int], None]
 
 
 class Measure(Interface):
-    """Figures beyond the confusion matrix: sums that grow by one picture at a time."""
+    """Figures beyond the confusion matrix: sums that grow by one picture, or by another's pictures."""
 
     def add(self, truth: UInt8, prediction: UInt8, probabilities: NDArray[np.float16]) -> None:
         """Count one picture: masks HxW, probabilities KxHxW (empty if no measure needs them)."""
+
+    def merge(self, other: Any) -> None:
+        """Count the pictures of another measure of this kind, which come after these."""
 
     def to_dict(self, names: list[str]) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -125,7 +130,9 @@ def evaluate(
 ) -> Evaluation:
     """Score a model on a split, picture by picture with the predictor of ``predict``.
 
-    Of each picture only its counts per class are kept, so memory does not grow with the pictures.
+    Of each picture only its counts per class are kept, so memory does not grow with the pictures. Of several
+    processes (torchrun) each takes a block of the pictures, and all return the score of the whole split: counts
+    are whole numbers, so it is exactly that of one process.
 
     Args:
         segmenter: the model.
@@ -152,7 +159,8 @@ def evaluate(
     extra = make_measures(measures, len(names))
     rows: list[Row] = []
     start = time.perf_counter()
-    for done, sample in enumerate(samples, 1):
+    share, world = own_share(len(samples)), joined()[1]
+    for done, sample in enumerate(samples[share.start : share.stop], 1):
         image, truth = data.read(sample)
         result = segmenter.predict(
             image,
@@ -168,7 +176,8 @@ def evaluate(
         for measure in extra.values():
             measure.add(truth, result.labels, probabilities)
         if progress is not None:
-            progress(done, len(samples))
+            progress(min(done * world, len(samples)), len(samples))
+    confusion, rows, extra = united(gather((confusion, rows, extra)))
     return Evaluation(
         scores=scores(confusion, chosen.mean_over, categories),
         confusion=confusion,
@@ -181,6 +190,17 @@ def evaluate(
         by_picture=Pictures.of(rows, len(names)),
         measures=extra,
     )
+
+
+def united(parts: list[Counted]) -> Counted:
+    """The counts of all processes: confusion matrix, rows of the pictures in their order, measures."""
+    (confusion, rows, extra), *others = parts
+    for other_confusion, other_rows, other_extra in others:
+        confusion += other_confusion
+        rows += other_rows
+        for name, measure in extra.items():
+            measure.merge(other_extra[name])
+    return confusion, rows, extra
 
 
 def adjusted(protocol: Protocol, scales: Sequence[float] | None, flip: bool | None) -> Protocol:

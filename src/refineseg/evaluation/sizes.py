@@ -55,6 +55,11 @@ class SizeCounts:
             self.counts[1, :, index] += np.bincount(size[true], minlength=len(SIZES))
             self.counts[2, :, index] += false_pixels(predicted, size)
 
+    def merge(self, other: SizeCounts) -> None:
+        """Count another's pictures."""
+        self.counts += other.counts
+        self.objects += other.objects
+
     @property
     def iou(self) -> Floats:
         """3xK: hit over true and false; NaN where the ground truth has no object of the size."""

@@ -9,7 +9,7 @@ Probabilities are the calibrated ones where the model is; an uncalibrated model 
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -77,11 +77,21 @@ class Suspects:
         """Look at one picture: truth and prediction HxW, probabilities KxHxW."""
         floor = self._heap[0][0] if len(self._heap) == self.most else 0.0
         for item in regions(truth, prediction, probabilities, self.pictures, floor):
-            self._found += 1  # breaks ties by age, so that the order is always the same
-            heapq.heappush(self._heap, (item.score, -self._found, item))
-            if len(self._heap) > self.most:
-                heapq.heappop(self._heap)
+            self._keep(item)
         self.pictures += 1
+
+    def merge(self, other: Suspects) -> None:
+        """Look at another's pictures, which come after these."""
+        found = sorted(other._heap, key=lambda entry: -entry[1])  # in the order in which they were found
+        for _score, _age, item in found:
+            self._keep(replace(item, picture=self.pictures + item.picture))
+        self.pictures += other.pictures
+
+    def _keep(self, item: Suspect) -> None:
+        self._found += 1  # breaks ties by age, so that the order is always the same
+        heapq.heappush(self._heap, (item.score, -self._found, item))
+        if len(self._heap) > self.most:
+            heapq.heappop(self._heap)
 
     @property
     def ranked(self) -> list[Suspect]:

@@ -15,13 +15,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from refineseg.errors import WeightsError
 from refineseg.files import atomic_folder
 from refineseg.model.blocks import ResidualConvUnit, conv, resize
+from refineseg.model.weights import write_weights
 
 CONFIG, WEIGHTS = "decoder.json", "decoder.safetensors"
 
@@ -125,7 +126,7 @@ def save_dpt_decoder(path: str | Path, decoder: DPTDecoder) -> None:
     """Write a folder with decoder.json and decoder.safetensors as a whole, or not at all."""
     state = {key: value.detach().cpu().contiguous().clone() for key, value in decoder.state_dict().items()}
     with atomic_folder(path) as folder:
-        save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
+        write_weights(folder / WEIGHTS, state)
         (folder / CONFIG).write_text(json.dumps(asdict(decoder.config), indent=1) + "\n", encoding="utf-8")
 
 

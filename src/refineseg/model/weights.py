@@ -15,7 +15,7 @@ from torch import Tensor
 from refineseg._version import __version__
 from refineseg.config import ModelConfig
 from refineseg.errors import RefinesegError, WeightsError
-from refineseg.files import atomic_folder, atomic_write
+from refineseg.files import atomic_folder, atomic_write, cannot_write
 from refineseg.labels import LabelMap
 from refineseg.model.presets import build
 from refineseg.model.refinenet import RefineNet
@@ -61,9 +61,17 @@ def save_model_folder(path: str | Path, model: RefineNet, info: ModelInfo, half:
         value = value.detach().cpu().contiguous()
         state[key] = value.half() if half and value.ndim == 4 else value.clone()
     with atomic_folder(path) as folder:
-        save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
+        write_weights(folder / WEIGHTS, state)
         (folder / CONFIG).write_text(json.dumps(describe(model.config, info), indent=1) + "\n", encoding="utf-8")
         (folder / CARD).write_text(model_card(model, info), encoding="utf-8")
+
+
+def write_weights(path: Path, state: dict[str, Tensor]) -> None:
+    """Write a safetensors file. WriteError with the reason if it cannot be (a full disk)."""
+    try:
+        save_file(state, path, metadata={"format": "pt"})
+    except SafetensorError as error:
+        raise cannot_write(path, error) from error
 
 
 def load_model_folder(path: str | Path) -> tuple[RefineNet, ModelInfo]:

@@ -18,7 +18,7 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
     """Write ``step-N.pt`` and its SHA-256, then remove all but the newest two."""
     path = folder / f"step-{step:08d}.pt"
     with atomic_path(path) as temporary:
-        torch.save(state, temporary)
+        _save(state, temporary)
         digest = _sha256(temporary)
     atomic_write(path.with_suffix(".sha256"), digest + "\n")
     for old in checkpoints(folder)[KEPT:]:
@@ -38,7 +38,7 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Any], list[str]]:
         hashed = path.with_suffix(".sha256")
         if not hashed.is_file():
             refused.append(f"{path.name} has no hash beside it: it was not finished")
-        elif hashed.read_text().strip() != _sha256(path):
+        elif hashed.read_bytes().strip() != _sha256(path).encode():
             refused.append(f"{path.name} does not match its hash: it is torn or was changed")
         else:
             return torch.load(path, map_location="cpu", weights_only=True), refused
@@ -49,6 +49,16 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Any], list[str]]:
 def checkpoints(folder: Path) -> list[Path]:
     """Checkpoint files, newest first."""
     return sorted(folder.glob("step-*.pt"), reverse=True)
+
+
+def _save(state: dict[str, Any], path: Path) -> None:
+    with path.open("wb") as stream:
+        try:
+            torch.save(state, stream)
+        except RuntimeError as error:  # torch hides what the system said, such as a full disk
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from error
+            raise
 
 
 def _sha256(path: Path) -> str:

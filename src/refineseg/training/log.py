@@ -8,8 +8,9 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from refineseg.files import atomic_path, atomic_write
+from refineseg.files import atomic_path, atomic_write, cannot_write
 
+METRICS = "metrics.csv"
 COLUMNS = ("epoch", "step", "lr", "loss", "mean_iou", "pixel_accuracy", "mean_class_accuracy", "seconds")
 Row = dict[str, float | int | None]
 
@@ -30,7 +31,7 @@ class MetricsLog:
         writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows)
-        atomic_write(folder / "metrics.csv", text.getvalue())
+        atomic_write(folder / METRICS, text.getvalue())
         self._tensorboard(folder / "tensorboard")
 
     def plot(self, path: Path) -> None:
@@ -72,8 +73,11 @@ class MetricsLog:
         # One event file per epoch step; purge_step makes a resumed run replace what it repeats.
         row = self.rows[-1]
         step = int(row["step"] or 0)
-        with SummaryWriter(str(folder), purge_step=step) as writer:
-            for column in COLUMNS[2:7]:
-                value = row[column]
-                if value is not None and math.isfinite(value):
-                    writer.add_scalar(column, value, step)
+        try:
+            with SummaryWriter(str(folder), purge_step=step) as writer:
+                for column in COLUMNS[2:7]:
+                    value = row[column]
+                    if value is not None and math.isfinite(value):
+                        writer.add_scalar(column, value, step)
+        except OSError as error:
+            raise cannot_write(folder, error) from error

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import math
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from refineseg import processes
 from refineseg.config import TrainConfig, to_yaml
 from refineseg.data.loader import (
     Batches,
@@ -26,19 +28,29 @@ from refineseg.data.source import SegmentationData
 from refineseg.errors import ConfigError, InputError
 from refineseg.evaluation.evaluate import Evaluation, evaluate
 from refineseg.evaluation.protocol import Protocol
-from refineseg.files import atomic_write, writable_folder
-from refineseg.inference.predictor import Segmenter, pick_device
+from refineseg.files import atomic_write, leftovers, writable_folder
+from refineseg.inference.predictor import Segmenter
 from refineseg.model.backbone import load_backbone_weights
 from refineseg.model.bundled import find_model
 from refineseg.model.presets import PRESETS, create_model
 from refineseg.model.refinenet import RefineNet
 from refineseg.model.weights import ModelInfo, load_model_folder, save_model_folder
 from refineseg.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
-from refineseg.training.log import MetricsLog
+from refineseg.training.log import METRICS, MetricsLog
 from refineseg.training.memory import keep_freed_memory
-from refineseg.training.recipe import MovingAverage, freeze_batch_norm, make_loss, make_optimizer, rate
+from refineseg.training.parallel import (
+    arrange,
+    load_whole_network,
+    load_whole_optimizer,
+    make_fabric,
+    set_up,
+    whole_network,
+    whole_state,
+)
+from refineseg.training.recipe import MovingAverage, freeze_batch_norm, make_loss, rate
 
 CHECKPOINTS, BEST, LAST = "checkpoints", "best", "last"
+SETTINGS, CURVES = "config.yaml", "curves.png"
 
 
 @dataclass
@@ -153,34 +165,37 @@ def prepare(
 ) -> Run:
     """All that can fail for a reason the user can mend happens here, before the first step."""
     folder = Path(folder)
-    if not resume and folder.is_dir() and any(folder.iterdir()):
+    half_written = left_by_a_kill(folder)
+    if not resume and folder.is_dir() and set(folder.iterdir()) - set(half_written):
         raise InputError(
             f"expected a new or empty folder for the run, {folder} holds files; use --resume or another -o"
         )
     data.split("val")
     keep_freed_memory()
-    chosen = pick_device(device)
-    fabric = Fabric(
-        accelerator=chosen.type,
-        # Under torchrun it says how many; else one, the named one if a number was given.
-        devices="auto" if "WORLD_SIZE" in os.environ else 1 if chosen.index is None else [chosen.index],
-        precision="bf16-mixed" if config.precision == "bf16" else "32-true",
-    )
-    fabric.launch()
-    if config.batch_size % fabric.world_size:
-        raise ConfigError(
-            f"expected a batch size that {fabric.world_size} processes can share, got {config.batch_size}"
-        )
+    fabric = make_fabric(config, device)
     torch.manual_seed(config.seed)
     model = initial_model(config, data)
-    watch = watch or (lambda _report: None)
+    if watch is None or not fabric.is_global_zero:
+        watch = _nobody
     pictures = TrainingPictures(data, "train", config.augment, config.seed)
     pictures.prepare(config.cache_mb, lambda done, of: watch(Report(done, of, 0, 0.0, 0.0, 0.0, phase="reading")))
     writable_folder(folder)
-    run = Run(config, data, folder, fabric, model, pictures, watch)
-    if fabric.is_global_zero and not resume:
-        atomic_write(folder / "config.yaml", to_yaml(config.to_dict()))
-    return run
+    if fabric.is_global_zero:
+        for path in half_written:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if not (folder / SETTINGS).exists():
+            atomic_write(folder / SETTINGS, to_yaml(config.to_dict()))
+    return Run(config, data, folder, fabric, model, pictures, watch)
+
+
+def left_by_a_kill(folder: Path) -> list[Path]:
+    """Files and folders of a run that a kill left half-written."""
+    names = (SETTINGS, METRICS, CURVES, BEST, LAST, f"{CHECKPOINTS}/step-*.pt", f"{CHECKPOINTS}/step-*.sha256")
+    return [path for name in names for path in leftovers(folder / name)]
+
+
+def _nobody(_report: Report) -> None:
+    pass
 
 
 def initial_model(config: TrainConfig, data: SegmentationData) -> RefineNet:
@@ -203,13 +218,13 @@ def initial_model(config: TrainConfig, data: SegmentationData) -> RefineNet:
 def fit(run: Run) -> Evaluation:
     """The loop: step, average, log, validate, checkpoint."""
     config, fabric = run.config, run.fabric
-    model = run.model.to(memory_format=torch.channels_last)
+    model = arrange(run.model, config)
     if config.freeze_batch_norm:
         freeze_batch_norm(model)
     model = model.to(fabric.device)
     run.model = model
     run.average = MovingAverage(model, config.ema) if config.ema else None
-    wrapped, optimizer = fabric.setup(model, make_optimizer(model, config))
+    wrapped, optimizer = set_up(fabric, model, run.average, config)
     if checkpoints(run.folder / CHECKPOINTS):  # none yet: the run was broken off early, and begins anew
         restore(run, optimizer)
     class_pixels = run.pictures.class_pixels
@@ -234,8 +249,9 @@ def fit(run: Run) -> Evaluation:
             group["lr"] = group["base_lr"] * share
         seed_step(config.seed, step, fabric.global_rank)
         loss = loss_of(wrapped(to_input(images, fabric.device), upsample=False), labels.to(fabric.device))
-        if not torch.isfinite(loss):
-            raise InputError(f"the loss is {loss.item()} at step {step}: lower --lr, or set precision to 32")
+        value = processes.mean(loss).item()
+        if not math.isfinite(value):
+            raise InputError(f"the loss is {value} at step {step}: lower --lr, or set precision to 32")
         fabric.backward(loss)
         if config.clip_norm:
             fabric.clip_gradients(wrapped, optimizer, max_norm=config.clip_norm)
@@ -243,7 +259,7 @@ def fit(run: Run) -> Evaluation:
         optimizer.zero_grad(set_to_none=True)
         if run.average:
             run.average.update(model, step)
-        value, now = loss.item(), time.perf_counter()
+        now = time.perf_counter()
         advance(run, value, now - clock)
         speed = config.batch_size / (now - clock)
         run.watch(Report(step + 1, run.steps, step // run.per_epoch, value, config.lr * share, speed))
@@ -252,7 +268,7 @@ def fit(run: Run) -> Evaluation:
             evaluation = end_of_epoch(run, optimizer, config.lr * share)
             model.train()
             clock = time.perf_counter()
-    return evaluation if evaluation is not None else validate(run)
+    return evaluation if evaluation is not None else validate(run, whole_network(run.trained))
 
 
 def to_input(images: Tensor, device: torch.device) -> Tensor:
@@ -276,45 +292,51 @@ def advance(run: Run, loss: float, seconds: float) -> None:
 
 
 def end_of_epoch(run: Run, optimizer: Any, lr: float) -> Evaluation | None:
-    """Log, validate if it is time, and write checkpoint and model folders; the first process only."""
-    position, config = run.position, run.config
-    epoch = -(-position.step // run.per_epoch)
-    last = position.step >= run.steps
+    """Validate if it is time; then the first process writes model folders, log and, last of all, the checkpoint.
+
+    Whatever a checkpoint says is done therefore stands on the disk, and a kill before it repeats the epoch.
+    """
+    position, config, start = run.position, run.config, time.perf_counter()
+    epoch, last = -(-position.step // run.per_epoch), position.step >= run.steps
+    row: dict[str, float | int | None] = {
+        "epoch": epoch,
+        "step": position.step,
+        "lr": lr,
+        "loss": position.loss_sum / max(1, position.loss_steps),
+    }
+    position.loss_sum, position.loss_steps = 0.0, 0
     evaluation = None
+    if last or epoch % config.validate_every == 0:
+        network = whole_network(run.trained)
+        evaluation = validate(run, network)
+        row |= {name: getattr(evaluation.scores, name) for name in SCORES}
+        value = float(row[config.metric] or 0.0)
+        folders = [BEST, LAST] if value > position.best else [LAST]
+        position.best = max(value, position.best)
+        for name in folders if run.fabric.is_global_zero else []:
+            save_model_folder(run.folder / name, network, describe_run(run, evaluation))
+    position.seconds += time.perf_counter() - start
+    run.log.add(row | {"seconds": round(position.seconds, 1)})
+    state = state_of(run, optimizer)
     if run.fabric.is_global_zero:
-        start = time.perf_counter()
-        row: dict[str, float | int | None] = {
-            "epoch": epoch,
-            "step": position.step,
-            "lr": lr,
-            "loss": position.loss_sum / max(1, position.loss_steps),
-        }
-        position.loss_sum, position.loss_steps = 0.0, 0
-        if last or epoch % config.validate_every == 0:
-            evaluation = validate(run)
-            row |= {name: getattr(evaluation.scores, name) for name in METRICS}
-            value = float(row[config.metric] or 0.0)
-            if value > position.best:
-                position.best = value
-                save_model_folder(run.folder / BEST, run.trained, describe_run(run, evaluation))
-            save_model_folder(run.folder / LAST, run.trained, describe_run(run, evaluation))
-        position.seconds += time.perf_counter() - start
-        run.log.add(row | {"seconds": round(position.seconds, 1)})
-        save_checkpoint(run.folder / CHECKPOINTS, position.step, state_of(run, optimizer))
         run.log.write(run.folder)
         if last:
-            run.log.plot(run.folder / "curves.png")
+            run.log.plot(run.folder / CURVES)
+        save_checkpoint(run.folder / CHECKPOINTS, position.step, state)
     run.fabric.barrier()
     return evaluation
 
 
-METRICS = ("mean_iou", "pixel_accuracy", "mean_class_accuracy")
+SCORES = ("mean_iou", "pixel_accuracy", "mean_class_accuracy")
 
 
-def validate(run: Run) -> Evaluation:
-    """Score the averaged weights on ``val`` with the predictor, in float32; large pictures in windows."""
+def validate(run: Run, network: RefineNet) -> Evaluation:
+    """Score a network on ``val`` with the predictor, in float32, large pictures in windows.
+
+    Each process takes a share of the pictures.
+    """
     info = ModelInfo("validation", run.data.label_map)
-    segmenter = Segmenter(run.trained, info, str(run.fabric.device))
+    segmenter = Segmenter(network, info, str(run.fabric.device))
     step, of = run.position.step, run.steps
     return evaluate(
         segmenter,
@@ -341,12 +363,12 @@ def describe_run(run: Run, evaluation: Evaluation) -> ModelInfo:
 
 
 def state_of(run: Run, optimizer: Any) -> dict[str, Any]:
-    """Everything a resumed run needs, as plain values and tensors."""
+    """Everything a resumed run needs, as plain values and whole tensors, however many processes there are."""
     return {
         "config": run.config.to_dict(),
-        "model": run.model.state_dict(),
-        "average": run.average.model.state_dict() if run.average else None,
-        "optimizer": optimizer.state_dict(),
+        "model": whole_state(run.model.state_dict()),
+        "average": whole_state(run.average.model.state_dict()) if run.average else None,
+        "optimizer": whole_state(optimizer.state_dict()),
         "position": vars(run.position).copy(),
         "log": run.log.rows,
     }
@@ -357,14 +379,15 @@ def restore(run: Run, optimizer: Any) -> None:
     state, refused = load_checkpoint(run.folder / CHECKPOINTS)
     for line in refused:
         run.watch(Report(0, run.steps, 0, 0.0, 0.0, 0.0, phase="note", note=line))
-    before, now = state["config"], run.config.to_dict()
-    free = {"workers", "cache_mb", "backbone_weights"}  # change nothing in the result
-    changed = [key for key in now if key not in free and before.get(key) != now[key]]
+    # A setting that is newer than the checkpoint had its default.
+    before, now = TrainConfig.from_dict(state["config"]).to_dict(), run.config.to_dict()
+    free = {"workers", "cache_mb", "backbone_weights", "strategy"}  # change nothing in the result
+    changed = [key for key in now if key not in free and before[key] != now[key]]
     if changed:
         raise ConfigError(f"expected the run's own settings with --resume, got other {', '.join(changed)}")
-    run.model.load_state_dict(state["model"])
+    load_whole_network(run.model, state["model"])
     if run.average:
-        run.average.model.load_state_dict(state["average"])
-    optimizer.load_state_dict(state["optimizer"])
+        load_whole_network(run.average.model, state["average"])
+    load_whole_optimizer(optimizer, state["optimizer"])
     run.position = Position(**state["position"])
     run.log = MetricsLog(state["log"])

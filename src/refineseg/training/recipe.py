@@ -8,8 +8,10 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.nn import functional as F
 
+from refineseg import processes
 from refineseg.config import TrainConfig
 from refineseg.labels import IGNORE
 from refineseg.model.refinenet import RefineNet
@@ -23,6 +25,9 @@ def make_loss(config: TrainConfig, class_pixels: Tensor) -> Loss:
 
     ``full`` upsamples the logits to the labels; ``paper`` brings the labels to the logits by nearest neighbour
     (the authors' recipe). The mean is over valid pixels; a batch without any has loss 0.
+
+    With several processes the mean of their losses (and so of their gradients) is that of the whole batch,
+    although their shares differ in valid pixels. ``ohem`` chooses the hardest pixels of each share.
 
     Args:
         config: which loss.
@@ -50,7 +55,7 @@ def make_loss(config: TrainConfig, class_pixels: Tensor) -> Loss:
         if config.loss == "ohem":
             return ohem_mean(pixels, valid)
         count = valid.sum() if weight is None else weight[target[valid]].sum()
-        return pixels.sum() / count.clamp(min=1e-6)
+        return pixels.sum() / processes.mean(count.float()).clamp(min=1e-6)
 
     return loss
 
@@ -140,6 +145,12 @@ class MovingAverage:
         decay = min(self.decay, (1 + step) / (10 + step))
         averaged, current = self.model.state_dict(), model.state_dict()
         floating = [key for key, value in averaged.items() if value.is_floating_point()]
-        torch._foreach_lerp_([averaged[key] for key in floating], [current[key] for key in floating], 1 - decay)
+        own, new = ([own_shard(state[key]) for key in floating] for state in (averaged, current))
+        torch._foreach_lerp_(own, new, 1 - decay)
         for key in averaged.keys() - set(floating):
             averaged[key].copy_(current[key])
+
+
+def own_shard(tensor: Tensor) -> Tensor:
+    """What this process has of a sharded tensor; of any other, all."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor

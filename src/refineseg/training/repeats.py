@@ -13,6 +13,7 @@ from refineseg.config import TrainConfig, to_yaml
 from refineseg.data.source import SegmentationData
 from refineseg.errors import InputError
 from refineseg.files import atomic_write, writable_folder
+from refineseg.processes import launched
 from refineseg.training.loop import BEST, train
 
 SUMMARY = "repeats.json"
@@ -102,6 +103,8 @@ def train_repeats(
         InputError: fewer than two, RUN holds files already, and all that ``train`` raises.
     """
     folder = Path(folder)
+    if launched()[1] > 1:
+        raise InputError("expected one process with --repeats; under torchrun start a run for each --seed")
     if count < 2:
         raise InputError(f"expected 2 or more --repeats, got {count}")
     if not resume and folder.is_dir() and any(folder.iterdir()):

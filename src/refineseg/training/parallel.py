@@ -1,0 +1,158 @@
+"""Several processes: Fabric for a launch, FSDP2's shards, and the whole of what is sharded."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
+from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
+from lightning_fabric.strategies.strategy import Strategy
+from timm.layers import convert_sync_batchnorm
+from torch import Tensor, distributed, nn
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.utils._pytree import tree_map
+
+from refineseg.config import TrainConfig
+from refineseg.errors import ConfigError
+from refineseg.inference.predictor import pick_device
+from refineseg.model.presets import build
+from refineseg.model.refinenet import RefineNet
+from refineseg.processes import is_first, joined, launched
+from refineseg.training.recipe import MovingAverage, make_optimizer
+
+UNIT = 100_000  # parameters from which a block is gathered and freed by itself; smaller ones go with the rest
+
+
+def make_fabric(config: TrainConfig, device: str) -> Fabric:
+    """Fabric for the processes that torchrun started, or for one.
+
+    Raises:
+        ConfigError: settings that do not fit these processes.
+    """
+    chosen = pick_device(device)
+    world = launched()[1]
+    if config.sync_batch_norm and chosen.type == "cpu" and world > 1:
+        raise ConfigError(
+            "expected sync_batch_norm on GPUs only, torch has none for the CPU: use freeze_batch_norm, "
+            "or leave each process its own statistics"
+        )
+    if config.strategy == "fsdp" and world == 1:
+        raise ConfigError("expected several processes for strategy fsdp, got one: start them with torchrun")
+    if config.batch_size % world:
+        raise ConfigError(f"expected a batch size that {world} processes can share, got {config.batch_size}")
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    fabric = Fabric(
+        accelerator=chosen.type,
+        devices=here if world > 1 or chosen.index is None else [chosen.index],
+        num_nodes=world // here,
+        strategy=_strategy(config, world) if world > 1 else "auto",
+        precision="bf16-mixed" if config.precision == "bf16" else "32-true",
+    )
+    fabric.launch()
+    return fabric
+
+
+def _strategy(config: TrainConfig, world: int) -> Strategy:
+    if config.strategy == "ddp":
+        return DDPStrategy()
+    return ModelParallelStrategy(
+        lambda model, mesh: shard(model, mesh["data_parallel"]), data_parallel_size=world, tensor_parallel_size=1
+    )
+
+
+def arrange(model: RefineNet, config: TrainConfig) -> RefineNet:
+    """The layout that training wants: channels last, batch norm over all processes if asked for."""
+    if config.sync_batch_norm:
+        model = convert_sync_batchnorm(model)  # timm's, which knows its norms with an activation inside
+    # FSDP cuts weights along their first dimension and wants them contiguous.
+    return model if config.strategy == "fsdp" else model.to(memory_format=torch.channels_last)
+
+
+def shard(model: nn.Module, mesh: DeviceMesh) -> nn.Module:
+    """Shard a network over the processes with FSDP2, block by block, so that only one block is whole at a time.
+
+    The blocks are the members of sequences, such as a backbone's residual blocks: these are called, as sharding
+    needs.
+    """
+    blocks = [
+        block
+        for sequence in model.modules()
+        if isinstance(sequence, nn.Sequential)
+        for block in sequence
+        if not isinstance(block, nn.Sequential) and _size(block) >= UNIT
+    ]
+    for block in reversed(blocks):  # inner ones first
+        fully_shard(block, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+    return model
+
+
+def set_up(
+    fabric: Fabric, model: RefineNet, average: MovingAverage | None, config: TrainConfig
+) -> tuple[nn.Module, Any]:
+    """Network and optimiser as Fabric runs them; the moving average is sharded like the network."""
+    wrapped: nn.Module = fabric.setup_module(model)
+    if average and isinstance(fabric.strategy, ModelParallelStrategy):
+        shard(average.model, fabric.strategy.device_mesh["data_parallel"])
+    return wrapped, fabric.setup_optimizers(make_optimizer(model, config))  # of the shards, if there are any
+
+
+def _size(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def whole_network(model: RefineNet) -> RefineNet:
+    """The network to validate and save: unsharded, with the first process's statistics. All must call it."""
+    if joined()[1] == 1:
+        return model
+    if any(isinstance(parameter, DTensor) for parameter in model.parameters()):
+        state = {key: _whole(value) for key, value in model.state_dict().items()}
+        model = build(model.config).to(next(iter(state.values())).device)
+        model.load_state_dict(state)
+    for buffer in model.buffers():
+        distributed.broadcast(buffer, 0)
+    return model
+
+
+def whole_state(state: Any) -> Any:
+    """A state with whole tensors, on the first process; the others get nothing, but all must call it."""
+
+    def gathered(value: Any) -> Any:
+        if not isinstance(value, DTensor):
+            return value
+        whole = value.full_tensor()
+        return whole.cpu() if is_first() else None
+
+    return tree_map(gathered, state)
+
+
+def load_whole_network(model: RefineNet, state: dict[str, Tensor]) -> None:
+    """Fill a network, sharded or not, from whole tensors."""
+    own = model.state_dict()
+    model.load_state_dict({key: _cut_like(value, own[key]) for key, value in state.items()})
+
+
+def load_whole_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Fill an optimiser over parameters, sharded or not, from whole tensors."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    cut = {
+        index: {key: _cut_like(value, parameters[index]) for key, value in values.items()}
+        for index, values in state["state"].items()
+    }
+    optimizer.load_state_dict({**state, "state": cut})
+
+
+def _whole(value: Tensor) -> Tensor:
+    return value.full_tensor() if isinstance(value, DTensor) else value
+
+
+def _cut_like(value: Any, like: Tensor) -> Any:
+    """The shard of ``value`` that this process has of ``like``; what has another shape is left as it is."""
+    if not isinstance(like, DTensor) or not isinstance(value, Tensor) or value.shape != like.shape:
+        return value
+    return distribute_tensor(value.to(like.device), like.device_mesh, like.placements)
