@@ -14,7 +14,7 @@ LAYERS = (
     ("_version", "errors"),
     ("files", "processes"),
     ("labels", "config"),
-    ("page",),
+    ("page", "bands"),
     ("data", "model"),
     ("inference",),
     ("evaluation",),

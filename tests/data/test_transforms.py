@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from refineseg.bands import Bands
 from refineseg.config import AugmentConfig
 from refineseg.data.loader import Batches, Draw, class_balanced_weights
-from refineseg.data.transforms import apply_geometry, augment, draw_geometry, generator, photometric
+from refineseg.data.transforms import apply_geometry, augment, draw_geometry, generator, jitter_bands, photometric
 from refineseg.labels import IGNORE, LabelClass, LabelMap
 
 LABELS = LabelMap.from_names([f"cell {index}" for index in range(64)])
@@ -179,3 +180,53 @@ def test_class_balanced_weights_by_hand() -> None:
     pixels = torch.tensor([[100, 0], [50, 0], [50, 1], [10, 0]])
     # class 0 is in four pictures, class 1 in one: 1/4, 1/4, 1/4 + 1, 1/4
     assert class_balanced_weights(pixels).tolist() == [0.25, 0.25, 1.25, 0.25]
+
+
+# Bands -----------------------------------------------------------------------------------------------------
+
+FIVE = Bands("uint16", (0.0,) * 5, (65535.0,) * 5, (0.02, 0.03, 0.04, 0.05, 0.06), (0.01,) * 5, (0, 1, 2))
+
+
+def test_image_and_mask_of_bands_agree() -> None:
+    """The cell's number in every band, in the units of 12 bits in 16: no band is clipped or left behind."""
+    image, mask = position_coded(90, 120)
+    wide = image[:1].float().repeat(5, 1, 1) / 4096
+    config = dataclasses.replace(PLAIN, crop=(64, 80), scale=(0.7, 1.3))
+    right = asked = 0
+    for index in range(50):
+        out, labels = augment(wide, mask, config, LABELS, generator(1, 0, index), FIVE)
+        assert out.shape == (5, 64, 80)
+        assert torch.equal(out[0], out[4]) or (labels == IGNORE).any()  # the padding differs by band
+        hit, of = agreement(out[:1] * 4096, labels)
+        right, asked = right + hit, asked + of
+    assert asked > 400 * 50
+    assert right / asked == 1.0
+
+
+def test_padding_of_bands_is_their_mean() -> None:
+    image, mask = torch.zeros(5, 8, 8), torch.zeros(8, 8, dtype=torch.uint8)
+    config = dataclasses.replace(PLAIN, crop=(16, 16), scale=(1.0, 1.0))
+    out, labels = augment(image, mask, config, LABELS, generator(0), FIVE)
+    padded = labels == IGNORE
+    assert int(padded.sum()) == 16 * 16 - 8 * 8
+    assert torch.allclose(out[:, padded], torch.tensor(FIVE.mean)[:, None])
+    assert (out[:, ~padded] == 0).all()
+
+
+def test_jitter_of_bands_by_hand() -> None:
+    """A band of 1 and 3 (mean 2, deviation 1) and one a thousand times that, below zero: the same in its units."""
+    image = torch.tensor([[[1.0, 3.0]], [[-1000.0, -3000.0]]])
+    assert jitter_bands(image, 1.0, 1.0).tolist() == image.tolist()
+    # Contrast 1.5: 2 -+ 1.5 and -2000 +- 1500; brightness 1.2: up by a fifth of a deviation.
+    expected = torch.tensor([[[0.7, 3.7]], [[-300.0, -3300.0]]])
+    assert torch.allclose(jitter_bands(image, 1.2, 1.5), expected)
+
+
+def test_photometric_changes_of_bands_do_not_depend_on_their_units() -> None:
+    image = torch.rand(5, 24, 32, generator=generator(3))
+    config = AugmentConfig(crop=(24, 32), blur=0.5)
+    for index in range(20):
+        one = photometric(image, config, generator(index))
+        other = photometric(image * 1e-3 - 5, config, generator(index))
+        assert torch.allclose((other + 5) * 1e3, one, atol=5e-3)
+    assert not torch.equal(one, image)

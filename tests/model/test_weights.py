@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from refineseg.errors import WeightsError
 from refineseg.labels import LabelMap
 from refineseg.model import create_model
-from refineseg.model.backbone import TimmBackbone, create_backbone, load_backbone_weights
+from refineseg.model.backbone import TimmBackbone, create_backbone, fit_stem, load_backbone_weights
 from refineseg.model.weights import ModelInfo, load_model_folder, save_model_folder
 from tests.model.filled import fill, picture
 from tests.shared import shared
@@ -106,6 +106,34 @@ def test_backbone_weights_of_timm_names(tmp_path: Path) -> None:
         with torch.no_grad():
             for one, other in zip(source.eval().maps(x), target.eval().maps(x), strict=True):
                 assert torch.equal(one, other), name
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenetv2_100", "convnext_atto"])
+def test_backbone_weights_of_rgb_for_other_channels(name: str, tmp_path: Path) -> None:
+    """The stem of six channels sees a picture twice, at half weight each: the same maps. One channel: grey."""
+    rgb = create_backbone(name)
+    fill(rgb)
+    path = tmp_path / "rgb.safetensors"
+    save_file((rgb.net if isinstance(rgb, TimmBackbone) else rgb).state_dict(), path)
+    six, one = create_backbone(name, 6), create_backbone(name, 1)
+    for backbone in (six, one):
+        load_backbone_weights(backbone, path)
+    x = picture(64, 64)
+    grey = x[:, :1]
+    with torch.no_grad():
+        for seen, other in (
+            (six.eval().maps(x.repeat(1, 2, 1, 1)), x),
+            (one.eval().maps(grey), grey.expand(-1, 3, -1, -1)),
+        ):
+            for got, expected in zip(seen, rgb.eval().maps(other), strict=True):
+                assert torch.allclose(got, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+
+
+def test_filters_of_five_channels_by_hand() -> None:
+    weight = torch.tensor([10.0, 20.0, 30.0]).view(1, 3, 1, 1)
+    assert fit_stem(weight, 5).flatten().tolist() == [6, 12, 18, 6, 12]
+    assert fit_stem(weight, 2).flatten().tolist() == [15, 30]
+    assert fit_stem(weight, 1).flatten().tolist() == [60]
 
 
 def test_backbone_weights_are_strict(tmp_path: Path) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from refineseg.bands import Bands
 from refineseg.config import read_yaml
 from refineseg.data.source import SPLITS, Sample, SegmentationData, folder_of_pictures, read_list
-from refineseg.errors import InputError
+from refineseg.data.tiff import read_bands
+from refineseg.errors import ConfigError, InputError
 from refineseg.labels import LabelMap
 
 KEYS = frozenset({"root", "images", "masks", "classes", "ignore", "splits", "licence", "name", "statistics"})
@@ -30,6 +33,7 @@ class Description:
         lists: split name to a list file, as given; None if the file says nothing.
         places: where list files are looked for: under the root, else beside the YAML.
         licence: terms of the data.
+        bands: what pictures of more than 8-bit RGB hold; None for RGB.
     """
 
     name: str
@@ -40,6 +44,7 @@ class Description:
     lists: Any
     places: tuple[Path, Path]
     licence: str
+    bands: Bands | None = None
 
 
 def open_folder(root: Path) -> SegmentationData:
@@ -60,9 +65,10 @@ def open_yaml(path: Path, root: Path | None = None) -> SegmentationData:
 
     Keys: ``classes`` (names, or name, color, raw), ``ignore`` (mask values that do not count), ``root`` (the
     YAML's folder if left out), ``images`` and ``masks`` (folder names), ``splits`` (split name to a list file,
-    under the root or else beside the YAML), ``licence``, ``name``, ``statistics`` (of the channels, written by
-    imports). Where there is no list, images/train, images/val and so on are the splits, else train.txt and
-    val.txt with a stem a line, else every tenth picture by a hash of its name is for val.
+    under the root or else beside the YAML), ``licence``, ``name``, ``statistics`` (bands.Bands, for TIFF of more
+    than 8-bit RGB; written by imports). Where there is no list, images/train, images/val and so on are the
+    splits, else train.txt and val.txt with a stem a line, else every tenth picture by a hash of its name is for
+    val.
     """
     described = read_description(path, root)
     splits = _splits(described)
@@ -71,7 +77,10 @@ def open_yaml(path: Path, root: Path | None = None) -> SegmentationData:
             f"expected pictures in {described.images}, found none; put them there, masks of the same name in "
             f"{described.masks}"
         )
-    return SegmentationData(described.name, described.root, described.label_map, splits, described.licence)
+    data = SegmentationData(described.name, described.root, described.label_map, splits, described.licence)
+    if described.bands is None:
+        return data
+    return replace(data, bands=described.bands, read_picture=partial(read_bands, bands=described.bands))
 
 
 def read_description(path: Path, root: Path | None = None) -> Description:
@@ -90,7 +99,19 @@ def read_description(path: Path, root: Path | None = None) -> Description:
         lists=values.get("splits"),
         places=(root, path.parent),
         licence=str(values.get("licence", "unknown")),
+        bands=_bands(path, values.get("statistics")),
     )
+
+
+def _bands(path: Path, values: Any) -> Bands | None:
+    if values is None:
+        return None
+    try:
+        return Bands.from_dict(values)
+    except (ConfigError, TypeError) as error:
+        raise ConfigError(
+            f"{path}: expected 'statistics' as refineseg data import writes them, cannot use these: {error}"
+        ) from error
 
 
 def nested_splits(described: Description) -> list[str]:

@@ -28,7 +28,7 @@ class Draw:
 
 
 class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
-    """Augmented pairs: image 3xhxw uint8 RGB and labels hxw uint8, by Draw.
+    """Augmented pairs: image 3xhxw uint8 RGB (Cxhxw float32 in [0, 1] of bands) and labels hxw uint8, by Draw.
 
     Args:
         data: the data set.
@@ -56,7 +56,7 @@ class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
                 for index, (image, labels) in zip(chunk, pool.map(self._read, chunk), strict=True):
                     counts = torch.bincount(labels.flatten().long(), minlength=IGNORE + 1)
                     self.class_pixels[index] = counts[: self.class_pixels.shape[1]]
-                    size = image.numel() + labels.numel()
+                    size = image.nbytes + labels.nbytes
                     if size <= room:
                         self.kept[index] = (image, labels)
                         room -= size
@@ -69,11 +69,13 @@ class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
     def __getitem__(self, draw: Draw) -> tuple[Tensor, Tensor]:
         image, labels = self.kept.get(draw.index) or self._read(draw.index)
         keyed = generator(self.seed, draw.epoch, draw.position)
-        return augment(image, labels, self.config, self.data.label_map, keyed)
+        return augment(image, labels, self.config, self.data.label_map, keyed, self.data.bands)
 
     def _read(self, index: int) -> tuple[Tensor, Tensor]:
         sample: Sample = self.samples[index]
         image, labels = self.data.read(sample)
+        if self.data.bands is not None:
+            image = self.data.bands.to_unit(image)
         return torch.from_numpy(image).permute(2, 0, 1).contiguous(), torch.from_numpy(labels)
 
 
@@ -149,7 +151,7 @@ def class_balanced_weights(class_pixels: Tensor) -> Tensor:
 def training_loader(
     pictures: TrainingPictures, batches: Batches, workers: int
 ) -> DataLoader[tuple[Tensor, Tensor]]:
-    """Batches of images Bx3xhxw uint8 and labels Bxhxw uint8, in the order of ``batches``."""
+    """Batches of images Bx3xhxw uint8 (floats, of bands) and labels Bxhxw uint8, in the order of ``batches``."""
     return DataLoader(
         pictures,
         batch_sampler=batches,

@@ -9,6 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from refineseg.bands import Bands, Pixels
 from refineseg.data.images import SUFFIXES, read_image, read_mask
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap, UInt8
@@ -36,7 +37,8 @@ class SegmentationData:
         splits: samples by split name, in a fixed order.
         licence: terms of the data, for model cards.
         read_raw: mask file to raw values, where the format is not a plain picture.
-        read_picture: picture file to RGB, where the benchmark cuts a border off.
+        read_picture: picture file to RGB, where the benchmark cuts a border off; to raw values with ``bands``.
+        bands: what the pictures' channels hold; None for RGB.
     """
 
     name: str
@@ -45,7 +47,8 @@ class SegmentationData:
     splits: Mapping[str, tuple[Sample, ...]]
     licence: str = "unknown"
     read_raw: Callable[[Path], NDArray[Any]] = field(default=read_mask, repr=False)
-    read_picture: Callable[[Path], UInt8] = field(default=read_image, repr=False)
+    read_picture: Callable[[Path], Pixels] = field(default=read_image, repr=False)
+    bands: Bands | None = None
 
     def split(self, name: str) -> tuple[Sample, ...]:
         """The samples of a split; InputError if there is none of that name or it is empty."""
@@ -55,8 +58,8 @@ class SegmentationData:
             raise InputError(f"{self.name}:{self.root} has no pictures in split {name!r}; filled are: {filled}")
         return samples
 
-    def read(self, sample: Sample) -> tuple[UInt8, UInt8]:
-        """Picture HxWx3 uint8 RGB and train ids HxW uint8.
+    def read(self, sample: Sample) -> tuple[Pixels, UInt8]:
+        """Picture HxWx3 uint8 RGB (raw values HxWxC with ``bands``) and train ids HxW uint8.
 
         Raises:
             InputError: an unreadable file, a missing mask or a mask of another size than the picture.

@@ -2,6 +2,7 @@
 
 Geometry is drawn once as a window of the source picture; image and mask are both cut by it and resampled to the
 crop, the image bilinearly and the mask by its nearest pixel centre. Photometric changes touch the image only.
+An image is uint8 RGB, or floats of any number of bands.
 """
 
 from __future__ import annotations
@@ -13,8 +14,11 @@ from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as TF
 
+from refineseg.bands import Bands
 from refineseg.config import AugmentConfig
 from refineseg.labels import IGNORE, LabelMap
+
+GREY = 114  # of padding, near the mean of ImageNet
 
 
 @dataclass(frozen=True)
@@ -73,12 +77,17 @@ def draw_geometry(mask: Tensor, config: AugmentConfig, num_classes: int, draw: t
 
 
 def apply_geometry(
-    image: Tensor, mask: Tensor, geometry: Geometry, crop: tuple[int, int], label_map: LabelMap | None = None
+    image: Tensor,
+    mask: Tensor,
+    geometry: Geometry,
+    crop: tuple[int, int],
+    label_map: LabelMap | None = None,
+    bands: Bands | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Cut the drawn window out of image 3xHxW and mask HxW (both uint8), padded to ``crop``.
+    """Cut the drawn window out of image CxHxW and mask HxW uint8, padded to ``crop``.
 
-    Padding is the picture's mean grey in the image and IGNORE in the mask. A label map with paired classes
-    (left arm, right arm) swaps them where the picture is flipped.
+    Padding is a mean grey (the data set's mean of each band) in the image and IGNORE in the mask. A label map
+    with paired classes (left arm, right arm) swaps them where the picture is flipped.
     """
     height, width = mask.shape
     scaled = [max(1, round(side * geometry.scale)) for side in (height, width)]
@@ -86,7 +95,9 @@ def apply_geometry(
     top, left = max(geometry.top, 0), max(geometry.left, 0)
     bottom = min(geometry.top + crop[0], scaled[0])
     right = min(geometry.left + crop[1], scaled[1])
-    out_image = torch.full((image.shape[0], *crop), 114, dtype=image.dtype)
+    out_image = torch.full((image.shape[0], *crop), GREY, dtype=image.dtype)
+    if bands is not None:
+        out_image[:] = torch.tensor(bands.mean)[:, None, None]
     out_mask = torch.full(crop, IGNORE, dtype=mask.dtype)
     rows = slice(top - geometry.top, bottom - geometry.top)
     columns = slice(left - geometry.left, right - geometry.left)
@@ -100,7 +111,7 @@ def apply_geometry(
 
 
 def scale_pair(image: Tensor, mask: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Image 3xHxW and mask HxW resized together, on the same pixel centres.
+    """Image CxHxW and mask HxW resized together, on the same pixel centres.
 
     The mask takes ``nearest-exact``: torch's plain ``nearest`` reads the pixel's corner, half a pixel off.
     """
@@ -112,7 +123,10 @@ def scale_pair(image: Tensor, mask: Tensor, size: tuple[int, int]) -> tuple[Tens
 
 
 def photometric(image: Tensor, config: AugmentConfig, draw: torch.Generator) -> Tensor:
-    """Brightness, contrast, saturation, hue and blur of an image 3xHxW uint8, by one draw."""
+    """Brightness, contrast, saturation, hue and blur of an image 3xHxW uint8 or CxHxW float, by one draw.
+
+    Saturation and hue are notions of RGB: bands have neither. See ``jitter_bands`` for the others.
+    """
     factors = {
         name: uniform(draw, max(0.0, 1 - strength), 1 + strength)
         for name, strength in (
@@ -124,23 +138,47 @@ def photometric(image: Tensor, config: AugmentConfig, draw: torch.Generator) -> 
     hue = uniform(draw, -config.hue, config.hue)
     blurred = float(torch.rand((), generator=draw)) < config.blur
     sigma = uniform(draw, 0.3, 1.5)
+    if image.is_floating_point():
+        image = jitter_bands(image, factors["brightness"], factors["contrast"])
+    else:
+        image = _jitter_rgb(image, config, factors, hue)
+    return TF.gaussian_blur(image, [5, 5], [sigma, sigma]) if blurred else image
+
+
+def _jitter_rgb(image: Tensor, config: AugmentConfig, factors: dict[str, float], hue: float) -> Tensor:
     if config.brightness:
         image = TF.adjust_brightness(image, factors["brightness"])
     if config.contrast:
         image = TF.adjust_contrast(image, factors["contrast"])
-    if image.shape[0] == 3 and config.saturation:
+    if config.saturation:
         image = TF.adjust_saturation(image, factors["saturation"])
-    if image.shape[0] == 3 and config.hue:
-        image = TF.adjust_hue(image, hue)
-    return TF.gaussian_blur(image, [5, 5], [sigma, sigma]) if blurred else image
+    return TF.adjust_hue(image, hue) if config.hue else image
+
+
+def jitter_bands(image: Tensor, brightness: float, contrast: float) -> Tensor:
+    """Brightness and contrast of CxHxW floats, each band in its own units: its mean and deviation in this image.
+
+    Contrast stretches a band about its mean; brightness moves all bands the same way, as light does, by
+    ``brightness - 1`` of their deviations. So it does not matter what a band measures, or from which zero.
+    """
+    deviation, mean = torch.std_mean(image, dim=(1, 2), keepdim=True, correction=0)
+    return (image - mean) * contrast + mean + (brightness - 1) * deviation
 
 
 def augment(
-    image: Tensor, mask: Tensor, config: AugmentConfig, label_map: LabelMap, draw: torch.Generator
+    image: Tensor,
+    mask: Tensor,
+    config: AugmentConfig,
+    label_map: LabelMap,
+    draw: torch.Generator,
+    bands: Bands | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """The whole training transform: image 3xHxW uint8 and mask HxW uint8 to the configured crop."""
+    """The whole training transform: image CxHxW and mask HxW uint8 to the configured crop.
+
+    The image is uint8 RGB or, with ``bands``, float32 in [0, 1].
+    """
     geometry = draw_geometry(mask, config, label_map.num_classes, draw)
-    image, mask = apply_geometry(image, mask, geometry, config.crop, label_map)
+    image, mask = apply_geometry(image, mask, geometry, config.crop, label_map, bands)
     return photometric(image, config, draw), mask
 
 

@@ -15,6 +15,7 @@ from typing import Literal, cast
 
 import numpy as np
 
+from refineseg.bands import visible
 from refineseg.data.source import SegmentationData
 from refineseg.evaluation.boundary import BoundaryCounts
 from refineseg.evaluation.calibration import Reliability
@@ -166,8 +167,8 @@ def _pictures(evaluation: Evaluation, segmenter: Segmenter, data: SegmentationDa
     for group, indices in chosen_pictures(mean_iou).items():
         for index in indices:
             image, truth = data.read(samples[index])
-            labels = segmenter.predict(image, scales=protocol.scales_for(*truth.shape), flip=protocol.flip).labels
-            views = panels(image, truth, labels, data.label_map)
+            result = segmenter.predict(image, scales=protocol.scales_for(*truth.shape), flip=protocol.flip)
+            views = panels(result.image, truth, result.labels, data.label_map)
             addresses = {name: picture_address(view, 80) for name, view in views.items()}
             figures = float(mean_iou[index]), float(accuracy[index])
             shown.append(ShownPicture(samples[index].stem, group, *figures, addresses))
@@ -183,7 +184,7 @@ def _suspects(evaluation: Evaluation, data: SegmentationData) -> list[ShownSuspe
     for picture, group in groupby(places, key=lambda place: ranked[place].picture):
         image, truth = data.read(samples[picture])
         for place in group:
-            views = suspect_views(image, truth, ranked[place], data.label_map)
+            views = suspect_views(visible(image, data.bands), truth, ranked[place], data.label_map)
             addresses = {name: picture_address(view, 80) for name, view in views.items()}
             shown[place] = ShownSuspect(ranked[place], samples[picture].stem, addresses)
     return [shown[place] for place in range(len(ranked))]

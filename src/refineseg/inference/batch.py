@@ -115,7 +115,8 @@ def predict_files(
     cannot be written to, or a full disk, ends it: predictions.json then lists what was finished.
 
     With ``tile`` (a side in pixels, or ``auto``) files are read, predicted and written in windows, see
-    inference.large; ``windows`` is then called with the windows done and in all of the picture in work.
+    inference.large; rasters of bands always are, so that their masks keep their place on the map. ``windows`` is
+    then called with the windows done and in all of the picture in work.
 
     Raises:
         InputError: unknown kind in ``save``, or OUT cannot be written to.
@@ -126,6 +127,8 @@ def predict_files(
     if isinstance(tile, int) and tile < 1:
         raise InputError(f"expected --tile auto or a number of pixels such as 1024, got {tile}")
     writable_folder(out)
+    if segmenter.info.bands is not None:
+        tile = tile or "auto"
     options = replace(options, probabilities=options.probabilities or bool({"probs", "uncertainty"} & set(save)))
     entries: list[Entry] = []
     try:

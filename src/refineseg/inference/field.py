@@ -17,6 +17,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from refineseg.config import IMAGENET_MEAN
 from refineseg.inference.tiling import GRID, STRIDE
 from refineseg.labels import UInt8
 from refineseg.model.refinenet import RefineNet
@@ -30,12 +31,12 @@ BUDGET = 1 << 30  # bytes that one window's activations may take
 LARGEST = 2048  # side of automatic tiles: beyond it the overlap is a small share of the work anyway
 
 
-def probe(height: int = HEIGHT, width: int = 2 * CONTEXT) -> UInt8:
-    """A generated picture with structure of every size, HxWx3: noise of halving grain, strongest when coarse."""
+def probe(height: int = HEIGHT, width: int = 2 * CONTEXT, channels: int = 3) -> UInt8:
+    """A generated picture with structure of every size, HxWxC: noise of halving grain, strongest when coarse."""
     rng = np.random.default_rng(0)
-    total = np.zeros((height, width, 3))
+    total = np.zeros((height, width, channels))
     for grain in (128, 64, 32, 16, 8, 4, 2):
-        coarse = rng.standard_normal((ceil(height / grain), ceil(width / grain), 3))
+        coarse = rng.standard_normal((ceil(height / grain), ceil(width / grain), channels))
         total += np.repeat(np.repeat(coarse, grain, 0), grain, 1)[:height, :width] * grain**0.5
     low, high = np.percentile(total, (1, 99))
     return np.asarray(np.clip((total - low) / (high - low) * 255, 0, 255), np.uint8)
@@ -45,10 +46,12 @@ def probe(height: int = HEIGHT, width: int = 2 * CONTEXT) -> UInt8:
 def cut_error(model: RefineNet, pixels: UInt8, device: torch.device) -> NDArray[np.float64]:
     """Error of the logits by distance from a cut: entry i is ``4 i`` to ``4 i + 4`` pixels away from it.
 
-    The picture HxWx3 is seen whole and as its left half; the error is the mean absolute difference of the logits
+    The picture HxWxC is seen whole and as its left half; the error is the mean absolute difference of the logits
     divided by their standard deviation over the picture.
     """
     x = torch.from_numpy(np.require(pixels, requirements="W")).permute(2, 0, 1)[None].to(device).float() / 255
+    if model.config.mean != IMAGENET_MEAN:  # bands: what 0 to 1 is for a photograph, two deviations about the mean
+        x = model.mean + (4 * x - 2) * model.std
     x = x.contiguous(memory_format=torch.channels_last)
     half = x.shape[-1] // 2 // GRID * GRID
     whole: Tensor = model(x, upsample=False)
@@ -63,7 +66,7 @@ def effective_radius(model: RefineNet, device: torch.device, tolerance: float = 
     Measured on ``probe``, so that it depends on the network alone. Source of the notion: Luo et al., Understanding
     the Effective Receptive Field, NIPS 2016; here in the terms in which tiles need it.
     """
-    error = cut_error(model, probe(), device)
+    error = cut_error(model, probe(channels=model.config.in_channels), device)
     worse = np.flatnonzero(error > tolerance)
     inner = model.config.input_scales[0]
     return 0 if len(worse) == 0 else ceil((worse[-1] + 1) * STRIDE / inner)

@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from refineseg.bands import visible
 from refineseg.errors import InputError
 from refineseg.files import atomic_path, atomic_write
 from refineseg.inference.png import write_png
@@ -134,7 +135,7 @@ def predict_large(
     options = replace(options, probabilities=bool({"probs", "uncertainty"} & set(save)))
     try:
         part.mkdir(parents=True, exist_ok=True)
-        with open_picture(path, part) as picture:
+        with open_picture(path, part, segmenter.info.bands) as picture:
             plan = segmenter.plan(picture.size, options, tile)
             key = _key(segmenter, path, options, save, plan)
             work = _Work(part, key, picture.size, segmenter.info.labels.num_classes, save)
@@ -214,7 +215,7 @@ def _overlay(labels: Raw, picture: Picture, segmenter: Segmenter) -> Image.Image
     small, seen = [], []
     for top, rows in labels.strips(256 * step):
         small.append(rows[::step, ::step])
-        seen.append(picture.read(top, top + len(rows), 0, width)[::step, ::step])
+        seen.append(visible(picture.read(top, top + len(rows), 0, width)[::step, ::step], segmenter.info.bands))
     return Result(np.concatenate(small), segmenter.info.labels, np.concatenate(seen)).overlay()
 
 

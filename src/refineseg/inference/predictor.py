@@ -15,7 +15,9 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from refineseg.bands import Bands, Pixels, visible
 from refineseg.data.images import read_image
+from refineseg.data.tiff import read_bands
 from refineseg.errors import InputError, WeightsError
 from refineseg.inference.field import bytes_per_pixel, effective_radius, fits, largest_tile, needed_overlap
 from refineseg.inference.result import Result
@@ -87,7 +89,8 @@ class Segmenter:
         """Segment one picture.
 
         Args:
-            image: path, PIL image or array HxWx3 of uint8 RGB.
+            image: path, PIL image or array HxWx3 of uint8 RGB; for a model of bands a TIFF's path or an array
+                HxWxC of raw values.
             scales: the picture is seen at each; class scores are averaged as the paper does.
             flip: also average over the mirrored picture.
             probabilities: keep KxHxW float16 probabilities in the result; calibrated where the model is.
@@ -102,19 +105,22 @@ class Segmenter:
             InputError: the picture cannot be read, or an option is out of range.
         """
         options = PredictOptions(tuple(scales), flip, probabilities)
-        pixels = read_image(image)
+        pixels = read_picture(image, self.info.bands)
         labels, scores = self._whole(pixels, options) if tile is None else self._tiled(pixels, options, tile)
         stem = Path(image).stem if isinstance(image, str | Path) else "image"
         return Result(
             labels=labels,
             label_map=self.info.labels,
-            image=pixels,
+            image=visible(pixels, self.info.bands),
             probabilities=scores,
             name=stem,
         )
 
     def segment(self, images: Tensor, options: PredictOptions) -> tuple[Tensor, Tensor | None]:
-        """Bx3xHxW uint8 to labels BxHxW uint8 and, if asked for, probabilities BxKxHxW float32."""
+        """Labels BxHxW uint8 and, if asked for, probabilities BxKxHxW float32 of Bx3xHxW uint8 pictures.
+
+        Bands come as BxCxHxW float in [0, 1].
+        """
         size = (images.shape[-2], images.shape[-1])
         maps = self._maps(images, options)
         fused = len(maps) > 1
@@ -164,8 +170,8 @@ class Segmenter:
         inner = self.model.config.input_scales[0]
         views = [view_of(plan.size, scale, inner) for scale, _ in _views(options)]
 
-        def score(pixels: UInt8) -> list[Tensor]:
-            return [scores.cpu() for scores in self._maps(_batch(pixels, self.device), options)]
+        def score(pixels: Pixels) -> list[Tensor]:
+            return [scores.cpu() for scores in self._maps(self._batch(pixels), options)]
 
         for band in bands(plan, views, read, score, start_row, each):
             for top, bottom in _strips(band.top, band.bottom, band.maps[0].shape[1], plan.size[1]):
@@ -185,16 +191,16 @@ class Segmenter:
         return top, labels[0].cpu().numpy(), scores[0].cpu()
 
     def _tiled(
-        self, pixels: UInt8, options: PredictOptions, tile: int | Literal["auto"]
+        self, pixels: Pixels, options: PredictOptions, tile: int | Literal["auto"]
     ) -> tuple[UInt8, NDArray[np.float16] | None]:
-        plan = self.plan(pixels.shape[:2], options, tile)
+        plan = self.plan((pixels.shape[0], pixels.shape[1]), options, tile)
         if plan.windows == 1:
             return self._whole(pixels, options)
         labels = np.empty(plan.size, np.uint8)
         shape = (self.info.labels.num_classes, *plan.size)
         probabilities = np.empty(shape, np.float16) if options.probabilities else None
 
-        def read(top: int, bottom: int, left: int, right: int) -> UInt8:
+        def read(top: int, bottom: int, left: int, right: int) -> Pixels:
             return pixels[top:bottom, left:right]
 
         for top, part, scores in self.bands(plan, read, options):
@@ -205,13 +211,20 @@ class Segmenter:
 
     # The network ---------------------------------------------------------------------------------------------
 
-    def _whole(self, pixels: UInt8, options: PredictOptions) -> tuple[UInt8, NDArray[np.float16] | None]:
-        labels, scores = self.segment(_batch(pixels, self.device), options)
+    def _batch(self, pixels: Pixels) -> Tensor:
+        """HxWx3 uint8 as 1x3xHxW uint8; raw values of bands as 1xCxHxW float32 in [0, 1]."""
+        if self.info.bands is not None:
+            pixels = self.info.bands.to_unit(pixels)
+        return torch.from_numpy(np.require(pixels, requirements="W")).permute(2, 0, 1)[None].to(self.device)
+
+    def _whole(self, pixels: Pixels, options: PredictOptions) -> tuple[UInt8, NDArray[np.float16] | None]:
+        labels, scores = self.segment(self._batch(pixels), options)
         return labels[0].cpu().numpy(), None if scores is None else scores[0].half().cpu().numpy()
 
     def _maps(self, images: Tensor, options: PredictOptions) -> list[Tensor]:
         """A map per view at stride 4: logits of a single view, floored log-probabilities of several."""
-        x = (images.float() / 255).contiguous(memory_format=torch.channels_last)
+        x = images if images.is_floating_point() else images.float() / 255
+        x = x.contiguous(memory_format=torch.channels_last)
         views = _views(options)
         if len(views) == 1:
             # One view: the largest probability is the largest logit, since softmax keeps their order.
@@ -260,6 +273,21 @@ def load(model: str | Path, device: str = "auto", precision: str = "32") -> Segm
     return Segmenter(network, info, device, precision)
 
 
+def read_picture(image: str | Path | Image.Image | NDArray[Any], bands: Bands | None) -> Pixels:
+    """A picture of any kind as a network's pixels: HxWx3 uint8 RGB, or HxWxC raw values of ``bands``.
+
+    Raises:
+        InputError: it cannot be read, or has other channels or another type of number than ``bands``.
+    """
+    if bands is None:
+        return read_image(image)
+    if isinstance(image, str | Path):
+        return read_bands(Path(image), bands)
+    pixels = np.asarray(image)
+    bands.check(pixels, "picture")
+    return pixels
+
+
 def pick_device(name: str) -> torch.device:
     """``auto`` is the GPU where there is one. InputError for a device that this machine lacks."""
     if name == "auto":
@@ -303,10 +331,6 @@ def _views(options: PredictOptions) -> list[tuple[float, bool]]:
     return [
         (scale, mirrored) for scale in options.scales for mirrored in ((False, True) if options.flip else (False,))
     ]
-
-
-def _batch(pixels: UInt8, device: torch.device) -> Tensor:
-    return torch.from_numpy(np.require(pixels, requirements="W")).permute(2, 0, 1)[None].to(device)
 
 
 def _probabilities(parts: list[Tensor], fused: bool) -> Tensor:

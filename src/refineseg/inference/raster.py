@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from refineseg.bands import Bands, Pixels
 from refineseg.data.images import read_image
 from refineseg.errors import InputError
 from refineseg.inference.geotiff import Geo
@@ -45,8 +46,8 @@ class Picture(Protocol):
         """Tags."""
         ...
 
-    def read(self, top: int, bottom: int, left: int, right: int) -> UInt8:
-        """That part of the picture, HxWx3 uint8 RGB."""
+    def read(self, top: int, bottom: int, left: int, right: int) -> Pixels:
+        """That part of the picture, HxWx3 uint8 RGB or HxWxC raw values."""
         ...
 
 
@@ -108,9 +109,9 @@ class Raw:
 
 @dataclass(frozen=True)
 class InMemory:
-    """A picture that memory holds, HxWx3."""
+    """A picture that memory holds, HxWxC."""
 
-    pixels: UInt8
+    pixels: Pixels
     geo: Geo = field(default_factory=Geo)
 
     @property
@@ -118,17 +119,17 @@ class InMemory:
         """Height and width."""
         return (self.pixels.shape[0], self.pixels.shape[1])
 
-    def read(self, top: int, bottom: int, left: int, right: int) -> UInt8:
+    def read(self, top: int, bottom: int, left: int, right: int) -> Pixels:
         """A window."""
         return self.pixels[top:bottom, left:right]
 
 
 @contextmanager
-def open_picture(path: Path, scratch: Path) -> Iterator[Picture]:
+def open_picture(path: Path, scratch: Path, bands: Bands | None = None) -> Iterator[Picture]:
     """Open a picture for reading by windows.
 
     TIFF, BigTIFF, GeoTIFF and SVS are read by their own tiles or strips (needs tifffile, extra ``data``); others
-    are decoded as a whole, and kept in ``scratch`` where they are large.
+    are decoded as a whole, and kept in ``scratch`` where they are large. With ``bands`` windows are raw values.
 
     Raises:
         InputError: missing, damaged, of a kind that cannot be read, or above ``LIMIT`` pixels.
@@ -136,9 +137,11 @@ def open_picture(path: Path, scratch: Path) -> Iterator[Picture]:
     if path.suffix.lower() in (".tif", ".tiff", ".svs"):
         from refineseg.inference.tiff import open_tiff
 
-        with open_tiff(path) as picture:
+        with open_tiff(path, bands) as picture:
             yield picture
         return
+    if bands is not None:
+        raise InputError(f"expected a TIFF of {bands.channels} channels of {bands.dtype}, got {path}")
     pixels = _decode(path)
     if pixels.nbytes <= IN_MEMORY:
         yield InMemory(pixels)

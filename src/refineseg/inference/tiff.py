@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refineseg.data.formats.tiff import tifffile_package
+from refineseg.bands import Bands, Pixels
+from refineseg.data.tiff import read_bands, tifffile_package
 from refineseg.errors import InputError
 from refineseg.files import atomic_path
 from refineseg.inference.geotiff import TAGS, Geo
-from refineseg.inference.raster import Picture, Raw, to_rgb
+from refineseg.inference.raster import InMemory, Picture, Raw, to_rgb
 from refineseg.labels import UInt8
 
 CACHE = 384 << 20  # bytes of decoded tiles or strips that are kept
@@ -26,8 +27,8 @@ BIG = 1 << 31  # bytes from which BigTIFF is written; a classic TIFF ends at 4 G
 class Segments:
     """The first picture of a TIFF, decoded by tiles or strips as windows ask for them."""
 
-    def __init__(self, path: Path, page: Any, geo: Geo) -> None:
-        self.path, self.page, self.geo = path, page, geo
+    def __init__(self, path: Path, page: Any, geo: Geo, bands: Bands | None = None) -> None:
+        self.path, self.page, self.geo, self.bands = path, page, geo, bands
         self.size = (int(page.imagelength), int(page.imagewidth))
         self.separate = int(page.planarconfig) == 2 and page.samplesperpixel > 1
         whole = (min(page.rowsperstrip, self.size[0]), self.size[1])
@@ -37,8 +38,8 @@ class Segments:
         self._cache: OrderedDict[int, NDArray[Any]] = OrderedDict()
         self._held = 0
 
-    def read(self, top: int, bottom: int, left: int, right: int) -> UInt8:
-        """A window, HxWx3 uint8 RGB. InputError where a part cannot be decoded."""
+    def read(self, top: int, bottom: int, left: int, right: int) -> Pixels:
+        """A window, HxWx3 uint8 RGB or the raw values of bands. InputError where a part cannot be decoded."""
         planes = self.page.samplesperpixel if self.separate else 1
         depth = 1 if self.separate else self.page.samplesperpixel
         window = np.zeros((bottom - top, right - left, planes * depth), self.page.dtype)
@@ -53,7 +54,7 @@ class Segments:
                     window[above - top : below - top, first - left : last - left, plane : plane + depth] = part[
                         above - y : below - y, first - x : last - x
                     ]
-        return to_rgb(window, self.path)
+        return window if self.bands is not None else to_rgb(window, self.path)
 
     def _segment(self, index: int, depth: int) -> NDArray[Any]:
         if index in self._cache:
@@ -77,11 +78,13 @@ class Segments:
 
 
 @contextmanager
-def open_tiff(path: Path) -> Iterator[Picture]:
+def open_tiff(path: Path, bands: Bands | None = None) -> Iterator[Picture]:
     """The first picture of a TIFF, BigTIFF, GeoTIFF or SVS (its full resolution).
 
-    Raises InputError for files that cannot be read, and for palettes and colour spaces other than grey, RGB and
-    YCbCr.
+    With ``bands`` windows are raw values, and channels that are pages of their own are read as a whole.
+
+    Raises InputError for files that cannot be read, for palettes and colour spaces other than grey, RGB and
+    YCbCr, and for other channels than those of ``bands``.
     """
     tifffile = tifffile_package()
     if not path.exists():
@@ -97,6 +100,10 @@ def open_tiff(path: Path) -> Iterator[Picture]:
             raise InputError(
                 f"expected grey or RGB in {path}, got {page.photometric.name}: convert it to RGB first"
             )
+        if bands is not None:
+            single = page.samplesperpixel == bands.channels and page.dtype.name == bands.dtype
+            yield Segments(path, page, geo, bands) if single else InMemory(read_bands(path, bands), geo)
+            return
         plain = page.is_contiguous and page.dtype == np.uint8 and page.samplesperpixel in (1, 3)
         if plain and not (int(page.planarconfig) == 2 and page.samplesperpixel > 1):
             size = (int(page.imagelength), int(page.imagewidth))

@@ -21,14 +21,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from refineseg.bands import Pixels
 from refineseg.errors import InputError
-from refineseg.labels import UInt8
 
 GRID = 32  # the coarsest stride of the backbones
 STRIDE = 4  # of the scores
 TINY = 1e-6  # weight at the very edge of a window, so that no pixel is without
 Span = tuple[int, int]  # first pixel and the one after the last, along one axis
-Read = Callable[[int, int, int, int], UInt8]  # top, bottom, left, right -> that part of the picture, HxWx3
+Read = Callable[[int, int, int, int], Pixels]  # top, bottom, left, right -> that part of the picture, HxWxC
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ def bands(
     plan: Plan,
     views: Sequence[View],
     read: Read,
-    score: Callable[[UInt8], list[Tensor]],
+    score: Callable[[Pixels], list[Tensor]],
     start_row: int = 0,
     each_window: Callable[[], None] | None = None,
 ) -> Iterator[Band]:
@@ -186,7 +186,7 @@ def bands(
         plan: the windows.
         views: in the order of what ``score`` gives.
         read: gives a window's pixels.
-        score: pixels HxWx3 to a map 1xKxhxw per view.
+        score: pixels HxWxC to a map 1xKxhxw per view.
         start_row: rows above it are not wanted, and windows that end above it are not read (a resumed run).
         each_window: called after each window.
     """

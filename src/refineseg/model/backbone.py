@@ -12,6 +12,7 @@ from pathlib import Path
 import timm
 import torch
 from safetensors.torch import load_file
+from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from refineseg.errors import ConfigError, WeightsError
@@ -126,7 +127,8 @@ def load_backbone_weights(backbone: Backbone, path: str | Path) -> None:
     Args:
         backbone: the network to fill.
         path: a safetensors file. Its classifier and head are left out; everything else must fit, and
-            everything that the backbone has must be in the file.
+            everything that the backbone has must be in the file. Where the backbone takes other channels than RGB,
+            its first convolution is made from the file's (``fit_stem``).
 
     Raises:
         WeightsError: the file is missing, not safetensors, or does not fit; the message says which tensors.
@@ -146,6 +148,11 @@ def load_backbone_weights(backbone: Backbone, path: str | Path) -> None:
     # Built as the identity, and absent from ImageNet files.
     optional = {key for key in own if key.startswith("expand.") or key.endswith("num_batches_tracked")}
     missing = [key for key in own if key not in state and key not in optional]
+    state |= {
+        key: fit_stem(value, own[key].shape[1])
+        for key, value in state.items()
+        if key in own and value.ndim == 4 and value.shape[1] == 3 != own[key].shape[1]
+    }
     misfits = [key for key in own if key in state and own[key].shape != state[key].shape]
     left_over = [key for key in state if key not in own and not key.startswith(HEADS)]
     if missing or misfits or left_over:
@@ -155,6 +162,16 @@ def load_backbone_weights(backbone: Backbone, path: str | Path) -> None:
             "use a file of this very architecture with timm's key names"
         )
     target.load_state_dict({key: value for key, value in state.items() if key in own}, strict=False)
+
+
+def fit_stem(weight: Tensor, channels: int) -> Tensor:
+    """First convolution Ox3xhxw for another number of channels: Oxchannelsxhxw.
+
+    The filters of red, green and blue are repeated in turn and scaled by 3 / channels, so that responses keep
+    their size; for one channel they are summed. Source: timm, ``adapt_input_conv``.
+    """
+    fitted: Tensor = adapt_input_conv(channels, weight)
+    return fitted
 
 
 # Tensors of a classifier that no backbone has.

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from refineseg._version import __version__
+from refineseg.bands import Bands
 from refineseg.config import ModelConfig
 from refineseg.errors import RefinesegError, WeightsError
 from refineseg.files import atomic_folder, atomic_write, cannot_write
@@ -35,6 +36,7 @@ class ModelInfo:
         provenance: command, commit, data, time, initial weights.
         licence: of weights and training data.
         calibration: temperatures by predicted class and how they were fitted (evaluation.calibration); or empty.
+        bands: what the channels of its pictures hold; None for RGB.
     """
 
     name: str
@@ -43,6 +45,7 @@ class ModelInfo:
     provenance: dict[str, Any] = field(default_factory=dict)
     licence: str = "unknown"
     calibration: dict[str, Any] = field(default_factory=dict)
+    bands: Bands | None = None
 
 
 def save_model_folder(path: str | Path, model: RefineNet, info: ModelInfo, half: bool = False) -> None:
@@ -119,6 +122,7 @@ def read_config(folder: Path) -> tuple[ModelConfig, ModelInfo]:
             provenance=dict(values.get("provenance", {})),
             licence=str(values.get("licence", "unknown")),
             calibration=dict(values.get("calibration", {})),
+            bands=Bands.from_dict(values["bands"]) if values.get("bands") else None,
         )
         config = ModelConfig.from_dict(values["model"])
     except FileNotFoundError as error:
@@ -131,6 +135,8 @@ def read_config(folder: Path) -> tuple[ModelConfig, ModelInfo]:
         raise WeightsError(
             f"{file} is contradictory: {config.num_classes} outputs and {info.labels.num_classes} class names"
         )
+    if config.in_channels != (3 if info.bands is None else info.bands.channels):
+        raise WeightsError(f"{file} is contradictory: {config.in_channels} input channels, other 'bands'")
     return config, info
 
 
@@ -151,17 +157,20 @@ def load_strictly(model: RefineNet, state: dict[str, Tensor], source: str) -> No
 
 def describe(config: ModelConfig, info: ModelInfo) -> dict[str, Any]:
     """The content of config.json."""
+    bands = info.bands
+    seen = "RGB" if bands is None else f"{bands.channels} channels of {bands.dtype}, from low to high of 'bands'"
     return {
         "format": FORMAT,
         "refineseg": __version__,
         "name": info.name,
         "model": config.to_dict(),
         "labels": info.labels.to_dict(),
-        "preprocessing": {"input": "RGB in [0, 1], any size; normalised inside the network"},
+        "preprocessing": {"input": f"{seen} in [0, 1], any size; normalised inside the network"},
         "scores": list(info.scores),
         "provenance": info.provenance,
         "licence": info.licence,
         "calibration": info.calibration,
+        **({} if bands is None else {"bands": bands.to_dict()}),
     }
 
 

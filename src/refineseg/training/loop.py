@@ -6,7 +6,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from refineseg.model.backbone import load_backbone_weights
 from refineseg.model.bundled import find_model
 from refineseg.model.presets import PRESETS, create_model
 from refineseg.model.refinenet import RefineNet
-from refineseg.model.weights import ModelInfo, load_model_folder, save_model_folder
+from refineseg.model.weights import ModelInfo, load_model_folder, read_config, save_model_folder
 from refineseg.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
 from refineseg.training.log import METRICS, MetricsLog
 from refineseg.training.memory import keep_freed_memory
@@ -174,6 +174,7 @@ def prepare(
     keep_freed_memory()
     fabric = make_fabric(config, device)
     torch.manual_seed(config.seed)
+    data = with_bands_of_model(config, data)
     model = initial_model(config, data)
     if watch is None or not fabric.is_global_zero:
         watch = _nobody
@@ -201,7 +202,14 @@ def _nobody(_report: Report) -> None:
 def initial_model(config: TrainConfig, data: SegmentationData) -> RefineNet:
     """The network to train: a preset with random or ImageNet weights, or the weights of a model folder."""
     if config.model in PRESETS:
-        return create_model(config.model, data.label_map.num_classes, config.backbone_weights, **config.fields)
+        bands = data.bands
+        fields: dict[str, Any] = dict(config.fields)
+        if bands is not None:
+            fields = {"in_channels": bands.channels, "mean": bands.mean, "std": bands.std} | fields
+        channels = 3 if bands is None else bands.channels
+        if fields.get("in_channels", 3) != channels:
+            raise ConfigError(f"expected in_channels of {channels}, as in the data, got {config.fields}")
+        return create_model(config.model, data.label_map.num_classes, config.backbone_weights, **fields)
     model, info = load_model_folder(find_model(config.model))
     if config.fields:
         raise ConfigError("expected 'fields' with a preset only: a model folder has its own")
@@ -213,6 +221,18 @@ def initial_model(config: TrainConfig, data: SegmentationData) -> RefineNet:
         for backbone in model.each_backbone():
             load_backbone_weights(backbone, config.backbone_weights)
     return model
+
+
+def with_bands_of_model(config: TrainConfig, data: SegmentationData) -> SegmentationData:
+    """The data as the model folder that training starts from sees it: raw values keep their meaning."""
+    if config.model in PRESETS:
+        return data
+    bands = read_config(find_model(config.model))[1].bands
+    kinds = [None if item is None else (item.channels, item.dtype) for item in (bands, data.bands)]
+    if kinds[0] != kinds[1]:
+        model, here = ("RGB" if kind is None else f"{kind[0]} channels of {kind[1]}" for kind in kinds)
+        raise ConfigError(f"{config.model} was trained on {model}, the data has {here}: start from a preset")
+    return replace(data, bands=bands)
 
 
 def fit(run: Run) -> Evaluation:
@@ -272,9 +292,10 @@ def fit(run: Run) -> Evaluation:
 
 
 def to_input(images: Tensor, device: torch.device) -> Tensor:
-    """Bx3xHxW uint8 to float32 in [0, 1], channels last."""
+    """Bx3xHxW uint8 to float32 in [0, 1], channels last; floats, of bands, are in their range already."""
     images = images.to(device, non_blocking=True)
-    return images.float().div_(255).contiguous(memory_format=torch.channels_last)
+    unit = images if images.is_floating_point() else images.float().div_(255)
+    return unit.contiguous(memory_format=torch.channels_last)
 
 
 def seed_step(seed: int, step: int, rank: int) -> None:
@@ -335,7 +356,7 @@ def validate(run: Run, network: RefineNet) -> Evaluation:
 
     Each process takes a share of the pictures.
     """
-    info = ModelInfo("validation", run.data.label_map)
+    info = ModelInfo("validation", run.data.label_map, bands=run.data.bands)
     segmenter = Segmenter(network, info, str(run.fabric.device))
     step, of = run.position.step, run.steps
     return evaluate(
@@ -359,7 +380,14 @@ def describe_run(run: Run, evaluation: Evaluation) -> ModelInfo:
         "torch": torch.__version__,
         "backbone weights": Path(run.config.backbone_weights).name if run.config.backbone_weights else "random",
     }
-    return ModelInfo(run.folder.name, run.data.label_map, (evaluation.for_card(),), provenance, run.data.licence)
+    return ModelInfo(
+        run.folder.name,
+        run.data.label_map,
+        (evaluation.for_card(),),
+        provenance,
+        run.data.licence,
+        bands=run.data.bands,
+    )
 
 
 def state_of(run: Run, optimizer: Any) -> dict[str, Any]:

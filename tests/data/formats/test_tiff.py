@@ -9,7 +9,8 @@ import tifffile
 import yaml
 from numpy.typing import NDArray
 
-from refineseg.data.formats.tiff import is_scientific, read_channels, statistics
+from refineseg.data.formats.tiff import statistics
+from refineseg.data.tiff import is_scientific, read_channels
 from refineseg.errors import InputError
 from tests.data.formats.helpers import brought_in, fails, mask_file, rows
 
@@ -42,7 +43,8 @@ def test_files_are_kept_and_statistics_written(tmp_path: Path) -> None:
     assert (tmp_path / "out/images/b.tif").read_bytes() == (src / "images/b.tif").read_bytes()
     written = yaml.safe_load((tmp_path / "out/labels.yaml").read_text())["statistics"]
     pixels = np.concatenate([values(0), values(1)]).reshape(-1, 5) / 65535
-    assert (written["channels"], written["dtype"], written["maximum"]) == (5, "uint16", 65535)
+    assert written["dtype"] == "uint16"
+    assert (written["low"], written["high"], written["shown"]) == ([0.0] * 5, [65535.0] * 5, [0, 1, 2])
     np.testing.assert_allclose(written["mean"], pixels.mean(0), atol=1e-7)
     np.testing.assert_allclose(written["std"], pixels.std(0), atol=1e-7)
 
@@ -87,10 +89,30 @@ def test_pixels_without_data_do_not_count(tmp_path: Path) -> None:
     array[0, 0] = np.nan
     tifffile.imwrite(tmp_path / "a.tif", array, photometric="minisblack", planarconfig="contig")
     found = statistics([tmp_path / "a.tif"])
-    np.testing.assert_allclose(found["mean"], np.nanmean(array, (0, 1)), rtol=1e-6)
+    low, high = np.nanmin(array, (0, 1)), np.nanmax(array, (0, 1))
+    np.testing.assert_allclose((found["low"], found["high"]), (low, high))
+    np.testing.assert_allclose(found["mean"], (np.nanmean(array, (0, 1)) - low) / (high - low), rtol=1e-6)
+    np.testing.assert_allclose(found["std"], np.nanstd(array, (0, 1)) / (high - low), rtol=1e-6)
     tifffile.imwrite(tmp_path / "b.tif", array * np.nan, photometric="minisblack", planarconfig="contig")
     with pytest.raises(InputError, match=r"channel 0 of .*b\.tif"):
         statistics([tmp_path / "b.tif"])
+
+
+def test_statistics_keep_small_numbers_and_large_offsets(tmp_path: Path) -> None:
+    """12 bits in 32, metres above the sea, and a channel that says nothing."""
+    deep = np.random.default_rng(0).integers(0, 4096, (6, 8, 2)).astype("uint32")
+    tifffile.imwrite(tmp_path / "a.tif", deep, photometric="minisblack", planarconfig="contig")
+    found = statistics([tmp_path / "a.tif"])
+    np.testing.assert_allclose(found["std"], deep.std((0, 1)) / (2**32 - 1), rtol=1e-6)
+    assert found["shown"] == [0, 0, 0]
+    high = (8e6 + np.random.default_rng(1).normal(0, 2, (6, 8))).astype("float64")
+    for name, shift in (("b.tif", 0), ("c.tif", 3)):
+        both = np.stack([high + shift, np.full_like(high, 7)], axis=-1)
+        tifffile.imwrite(tmp_path / name, both, photometric="minisblack", planarconfig="contig")
+    found = statistics([tmp_path / "b.tif", tmp_path / "c.tif"])
+    whole = np.stack([high, high + 3])
+    np.testing.assert_allclose(found["std"], [whole.std() / np.ptp(whole), 1], rtol=1e-3)
+    assert (found["low"][1], found["high"][1], found["mean"][1]) == (7, 8, 0)
 
 
 def test_bad_files_are_named(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def look_at_image(path: Path, listing: Listing) -> tuple[ImageFacts, UInt8]:
         mode, orientation, stored = _header(path)
     pixels = listing.read_picture(path)
     size = (pixels.shape[1], pixels.shape[0])
-    whole = Image.fromarray(pixels).convert("L")
+    whole = Image.fromarray(listing.visible(pixels)).convert("L")
     low, high = whole.getextrema()
     grey = whole.resize(working_size(*size), Image.Resampling.BOX)
     facts = ImageFacts(

@@ -202,7 +202,7 @@ def _examples(report: CheckReport) -> str:
 def _figure(pair: Pair, listing: Listing, *, small: bool = False) -> str:
     """A picture with its mask over it; "" where it cannot be read."""
     try:
-        picture = listing.read_picture(pair.image)
+        picture = listing.visible(listing.read_picture(pair.image))
     except RefinesegError:
         return ""
     scale = min(1.0, THUMB / (2 if small else 1) / max(picture.shape[:2]))

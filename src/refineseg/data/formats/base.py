@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
 from refineseg.data.images import SUFFIXES
+from refineseg.data.tiff import is_scientific, tiff_shape
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap, UInt8
 
@@ -40,10 +40,12 @@ class Item:
 
 
 def picture_shape(image: Picture) -> Shape:
-    """Height and width as seen, EXIF orientation applied; reads the header only.
+    """Height and width as seen, EXIF orientation applied; reads the header only (of TIFF of any channels too).
 
     Raises InputError for files that are missing or no picture.
     """
+    if isinstance(image, Path) and is_scientific(image):
+        return tiff_shape(image)
     source, name = (image, str(image)) if isinstance(image, Path) else (io.BytesIO(image()), "embedded picture")
     try:
         with Image.open(source) as opened:
@@ -63,15 +65,11 @@ class Source:
         label_map: the classes; raw values equal train ids.
         items: pictures; masks are made when asked for, so that memory stays flat.
         notes: what was left out or decided, in plain words.
-        measure: height and width of a picture.
-        statistics: computes facts about the pictures for labels.yaml, where the format needs them.
     """
 
     label_map: LabelMap
     items: Sequence[Item]
     notes: tuple[str, ...] = ()
-    measure: Callable[[Picture], Shape] = field(default=picture_shape, repr=False)
-    statistics: Callable[[], dict[str, Any]] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import base64
 import io
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from refineseg.data.formats.shapes import Region, bounds, region_to_runs
 from refineseg.data.formats.staging import check_new, staged
 from refineseg.data.images import read_mask
 from refineseg.data.source import folder_of_pictures
+from refineseg.data.tiff import read_channels
 from refineseg.errors import InputError
 from refineseg.labels import IGNORE, LabelMap, UInt8
 
@@ -62,6 +64,7 @@ class Prediction:
         return Path(os.path.relpath(self.image.resolve(), self.out.resolve())).as_posix()
 
 
+MASKS = (".png", ".tif", ".tiff")  # what predict writes
 Masks = Iterator[tuple[Prediction, UInt8]]
 
 
@@ -113,7 +116,10 @@ def list_predictions(folder: Path, images: Path | None, out: Path) -> list[Predi
     Raises InputError if there are no masks, or a picture is not in ``images``.
     """
     masks = folder / "masks" if (folder / "masks").is_dir() else folder
-    found = [path for path in folder_of_pictures(masks) if path.suffix.lower() == ".png"]
+    found = [path for path in folder_of_pictures(masks) if path.suffix.lower() in MASKS]
+    twice = [name for name, count in Counter(path.stem for path in found).items() if count > 1]
+    if twice:
+        raise InputError(f"expected one mask of each name in {masks}, found several called {twice[0]}")
     if not found:
         raise InputError(f"expected masks that refineseg predict wrote in {masks}, found none")
     pictures = _recorded(folder)
@@ -148,7 +154,9 @@ def regions(labels: UInt8, label_map: LabelMap) -> list[tuple[str, Region]]:
 def _masks(found: Sequence[Prediction], by_id: LabelMap, progress: Callable[[int, int], None] | None) -> Masks:
     known = LabelMap(by_id.classes, (IGNORE,))
     for done, prediction in enumerate(found, 1):
-        labels = known.encode(read_mask(prediction.mask), str(prediction.mask))
+        tiff = prediction.mask.suffix.lower() != ".png"  # of --tile and bands; Pillow refuses large ones
+        raw = read_channels(prediction.mask)[..., 0] if tiff else read_mask(prediction.mask)
+        labels = known.encode(raw, str(prediction.mask))
         if prediction.image is not None:
             shape = (labels.shape[0], labels.shape[1])
             check_size(shape, picture_shape(prediction.image), str(prediction.mask))

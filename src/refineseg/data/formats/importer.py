@@ -13,11 +13,13 @@ from pathlib import Path, PurePosixPath
 from PIL import Image
 
 from refineseg.config import to_yaml
-from refineseg.data.formats.base import SUFFIX_OF, Item, Picture, ReadOptions, Source, check_size
+from refineseg.data.formats.base import SUFFIX_OF, Item, Picture, ReadOptions, Source, check_size, picture_shape
 from refineseg.data.formats.registry import format_of
 from refineseg.data.formats.staging import check_new, staged
+from refineseg.data.formats.tiff import statistics
 from refineseg.data.images import SUFFIXES, write_mask
 from refineseg.data.source import SPLITS
+from refineseg.data.tiff import is_scientific
 from refineseg.errors import InputError
 
 LONGEST = 200  # characters of a file's name, below every file system's limit
@@ -126,7 +128,7 @@ def _check_places(src: Path, root: Path) -> None:
 
 
 def _write_pair(item: Item, name: str, source: Source, folder: Path, link: bool) -> None:
-    shape = source.measure(item.image)
+    shape = picture_shape(item.image)
     labels = item.labels(shape)
     where = str(item.image) if isinstance(item.image, Path) else f"picture {item.name}"
     check_size((labels.shape[0], labels.shape[1]), shape, f"mask of {where}")
@@ -172,6 +174,8 @@ def _write_splits(items: Sequence[Item], names: Sequence[str], folder: Path) -> 
 
 def _description(source: Source) -> str:
     values = source.label_map.to_dict()
-    if source.statistics is not None:
-        values["statistics"] = source.statistics()
+    pictures = [(item.image, item.split) for item in source.items if isinstance(item.image, Path)]
+    if pictures and is_scientific(pictures[0][0]):
+        used = [image for image, split in pictures if split in (None, "train")]
+        values["statistics"] = statistics(used or [image for image, _ in pictures])
     return to_yaml(values)

@@ -11,8 +11,8 @@ from refineseg.data.formats.base import Item, ReadOptions, Source
 from refineseg.data.formats.classes import by_train_id
 from refineseg.data.formats.pair_folders import folders_of, labels_for, pairs_of
 from refineseg.data.formats.pairs_list import paint
-from refineseg.data.formats.tiff import is_scientific
 from refineseg.data.source import folder_of_pictures
+from refineseg.data.tiff import is_scientific
 
 RGB_MODES = ("RGB", "RGBA")
 
