@@ -117,7 +117,7 @@ def in_peace(config: TrainConfig, data: str, folder: Path) -> float:
 def killed(
     config: TrainConfig, data: str, folder: Path, kills: int, epoch_seconds: float, draw: random.Random
 ) -> tuple[list[tuple[str, int]], int]:
-    """Kill a training ``kills`` times, resume it each time: phase and step of the kills, and how many tore files."""
+    """Kill a training ``kills`` times, resume it each time: phase and step of the kills, how many tore files."""
     seen, torn = [], 0
     for _ in range(kills):
         saved = checkpoints(folder / CHECKPOINTS)
