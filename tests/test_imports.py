@@ -14,18 +14,20 @@ LAYERS = (
     ("_version", "errors"),
     ("files", "processes"),
     ("labels", "config"),
-    ("page", "bands"),
+    ("bands",),
+    ("info",),
+    ("page",),
     ("data", "model"),
     ("inference",),
     ("evaluation",),
-    ("training", "deploy"),
+    ("training", "deploy", "runtime"),
     ("cli",),
     ("__main__",),
 )
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 OPTIONAL = {
-    "tensorboard", "sklearn", "scipy", "h5py", "pycocotools", "skimage", "tifffile", "pyarrow", "onnxruntime",
-    "openvino", "nncf", "fastapi", "uvicorn", "av", "huggingface_hub", "transformers",
+    "tensorboard", "sklearn", "scipy", "h5py", "pycocotools", "skimage", "tifffile", "pyarrow", "onnx",
+    "onnxruntime", "openvino", "nncf", "fastapi", "uvicorn", "av", "huggingface_hub", "transformers",
 }  # fmt: skip
 HEAVY = {"torch", "torchvision", "timm", "matplotlib", "lightning_fabric"}
 

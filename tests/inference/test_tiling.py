@@ -10,12 +10,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 
 from refineseg.errors import InputError
-from refineseg.inference.field import bytes_per_pixel, cut_error, effective_radius, largest_tile, probe
+from refineseg.inference.budget import largest_tile
+from refineseg.inference.field import bytes_per_pixel, cut_error, effective_radius, probe
 from refineseg.inference.predictor import PredictOptions, Segmenter, rows_upsampled
 from refineseg.inference.tiling import (
+    Map,
     bands,
     blend_weights,
     grid_step,
@@ -95,16 +96,18 @@ def test_bands_are_rows_of_the_whole(size: tuple[int, int], start_row: int) -> N
     pixels = np.zeros((*size, 3), np.uint8)
     pixels[..., 0], pixels[..., 1] = np.arange(size[0])[:, None] // 4, np.arange(size[1]) // 4
 
-    def score(window: UInt8) -> list[Tensor]:
+    def score(window: UInt8) -> list[Map]:
         y, x = window[::4, 0, 0].astype(int), window[0, ::4, 1].astype(int)
-        return [whole_map[:, :, y][..., x]]
+        return [whole_map[:, :, y][..., x].numpy()]
 
     plan = make_plan(size, 96, 48)
     expected = rows_upsampled(whole_map, 0, size[0], size)
     row = start_row
     for band in bands(plan, [view_of(size, 1.0)], lambda t, b, x, r: pixels[t:b, x:r], score, start_row):
         assert band.top == row
-        got = rows_upsampled(band.maps[0], band.top, band.bottom, size, band.firsts[0], band.sources[0])
+        got = rows_upsampled(
+            torch.from_numpy(band.maps[0]), band.top, band.bottom, size, band.firsts[0], band.sources[0]
+        )
         torch.testing.assert_close(got, expected[:, :, band.top : band.bottom], atol=1e-5, rtol=1e-5)
         assert band.maps[0].shape[2] <= (96 + 32 + 96) // 4  # a row of windows and what is left of the one before
         row = band.bottom

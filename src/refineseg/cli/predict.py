@@ -12,7 +12,7 @@ from refineseg.errors import InputError
 
 if TYPE_CHECKING:
     from refineseg.inference.batch import Entry
-    from refineseg.inference.predictor import Tile
+    from refineseg.inference.options import Tile
 
 
 def predict(

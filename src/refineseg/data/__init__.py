@@ -1,7 +1,30 @@
-"""Data sets, reading, joint transforms and batches."""
+"""Data sets, reading, joint transforms and batches.
 
-from refineseg.data.images import read_image, read_mask
-from refineseg.data.registry import open_data
-from refineseg.data.source import Sample, SegmentationData
+Names are imported when first used: reading a picture must not need what reading a data set needs.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from refineseg.data.images import read_image, read_mask
+    from refineseg.data.registry import open_data
+    from refineseg.data.source import Sample, SegmentationData
+
+_HOMES = {
+    "Sample": "refineseg.data.source",
+    "SegmentationData": "refineseg.data.source",
+    "open_data": "refineseg.data.registry",
+    "read_image": "refineseg.data.images",
+    "read_mask": "refineseg.data.images",
+}
 
 __all__ = ["Sample", "SegmentationData", "open_data", "read_image", "read_mask"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'refineseg.data' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 from refineseg.config import Config
 from refineseg.errors import InputError
 from refineseg.evaluation.metrics import MeanOver
-from refineseg.inference.predictor import PredictOptions, Tile
+from refineseg.inference.options import PredictOptions, Tile
 
 MEANT = {
     "truth": "mean over the classes in the ground truth",

@@ -15,8 +15,9 @@ from refineseg.data.images import SUFFIXES
 from refineseg.errors import InputError, RefinesegError, WriteError
 from refineseg.files import atomic_write, writable_folder
 from refineseg.inference.geotiff import read_geo
+from refineseg.inference.interface import Predictor
 from refineseg.inference.large import predict_large
-from refineseg.inference.predictor import PredictOptions, Segmenter, Tile
+from refineseg.inference.options import PredictOptions, Tile
 from refineseg.inference.result import KINDS
 
 WINDOWED = SUFFIXES | {".svs"}  # read by windows with --tile
@@ -100,7 +101,7 @@ def output_names(inputs: Sequence[Path]) -> list[str]:
 
 
 def predict_files(
-    segmenter: Segmenter,
+    segmenter: Predictor,
     inputs: Sequence[Path],
     out: Path,
     options: PredictOptions,
@@ -155,7 +156,7 @@ def predict_files(
 
 
 def _whole(
-    segmenter: Segmenter, path: Path, out: Path, options: PredictOptions, save: tuple[str, ...], name: str
+    segmenter: Predictor, path: Path, out: Path, options: PredictOptions, save: tuple[str, ...], name: str
 ) -> Entry:
     result = segmenter.predict(path, scales=options.scales, flip=options.flip, probabilities=options.probabilities)
     if "geojson" in save:

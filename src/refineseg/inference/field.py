@@ -6,7 +6,7 @@ from a cut at which scores are as good as those of the whole picture. It is meas
 
 from __future__ import annotations
 
-from math import ceil, inf
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -27,8 +27,6 @@ CONTEXT = 768  # pixels on either side of the cut: the longest radius that can b
 HEIGHT = 256  # of the strip that is cut
 SAMPLE = 256  # side of the picture on which memory is measured
 SPARE = 1.5  # convolutions' workspaces and the allocator's rounding come on top of the tensors
-BUDGET = 1 << 30  # bytes that one window's activations may take
-LARGEST = 2048  # side of automatic tiles: beyond it the overlap is a small share of the work anyway
 
 
 def probe(height: int = HEIGHT, width: int = 2 * CONTEXT, channels: int = 3) -> UInt8:
@@ -72,11 +70,6 @@ def effective_radius(model: RefineNet, device: torch.device, tolerance: float = 
     return 0 if len(worse) == 0 else ceil((worse[-1] + 1) * STRIDE / inner)
 
 
-def needed_overlap(radius: int) -> int:
-    """Windows overlap by two radii: a pixel is within the radius of one window's edge or of its neighbour's."""
-    return max(GRID, ceil(2 * radius / GRID) * GRID)
-
-
 @torch.no_grad()
 def bytes_per_pixel(model: RefineNet, device: torch.device) -> float:
     """Peak bytes of tensors alive at once while the network runs, per pixel, times ``SPARE``; weights left out."""
@@ -84,17 +77,6 @@ def bytes_per_pixel(model: RefineNet, device: torch.device) -> float:
     with _Alive() as alive:
         model(x.contiguous(memory_format=torch.channels_last), upsample=False)
     return float(alive.peak / SAMPLE**2 * SPARE)
-
-
-def largest_tile(per_pixel: float, overlap: int, budget: float = BUDGET) -> int:
-    """Side of the square window that the budget allows, a multiple of 32; never too small to go forward."""
-    side = int((budget / per_pixel) ** 0.5) // GRID * GRID if per_pixel else LARGEST
-    return max(min(side, LARGEST), overlap + GRID)
-
-
-def fits(size: tuple[int, int], per_pixel: float, budget: float = BUDGET) -> bool:
-    """Whether a whole picture's activations stay within the budget."""
-    return size[0] * size[1] * per_pixel <= budget < inf
 
 
 class _Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]

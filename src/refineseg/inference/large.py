@@ -17,14 +17,15 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from refineseg.bands import visible
 from refineseg.errors import InputError
 from refineseg.files import atomic_path, atomic_write
+from refineseg.inference.interface import Predictor
+from refineseg.inference.options import PredictOptions
 from refineseg.inference.png import write_png
-from refineseg.inference.predictor import PredictOptions, Segmenter
 from refineseg.inference.raster import Picture, Raw, open_picture
 from refineseg.inference.result import Result, save_vectors, uncertainty
 from refineseg.inference.tiling import Plan
@@ -91,13 +92,13 @@ class _Work:
             with self.probs[0].path.open("r+b") as stream:
                 stream.write(header)
 
-    def put(self, top: int, labels: UInt8, scores: Tensor | None) -> None:
+    def put(self, top: int, labels: UInt8, scores: NDArray[np.float32] | None) -> None:
         """Write a strip, then note that it is done."""
         self.labels.write(top, labels)
         if scores is not None and "uncertainty" in self.save:
-            self.entropy.write(top, uncertainty(scores.numpy()))
+            self.entropy.write(top, uncertainty(scores))
         if scores is not None and "probs" in self.save:
-            scaled = (scores * 255).round().byte().numpy()
+            scaled = np.rint(scores * 255).astype(np.uint8)
             for raster, plane in zip(self.probs, scaled, strict=True):
                 raster.write(top, plane)
         self.done = top + len(labels)
@@ -105,7 +106,7 @@ class _Work:
 
 
 def predict_large(
-    segmenter: Segmenter,
+    segmenter: Predictor,
     path: Path,
     out: Path,
     options: PredictOptions,
@@ -155,7 +156,7 @@ def predict_large(
 
 def _fill(
     work: _Work,
-    segmenter: Segmenter,
+    segmenter: Predictor,
     plan: Plan,
     picture: Picture,
     options: PredictOptions,
@@ -177,7 +178,7 @@ def _fill(
 
 
 def _write(
-    work: _Work, segmenter: Segmenter, picture: Picture, out: Path, name: str, tiff: bool
+    work: _Work, segmenter: Predictor, picture: Picture, out: Path, name: str, tiff: bool
 ) -> dict[str, Path]:
     """The finished rasters in the formats that are asked for, each under its final name when it is whole."""
     label_map = segmenter.info.labels
@@ -208,7 +209,7 @@ def _write(
     return files
 
 
-def _overlay(labels: Raw, picture: Picture, segmenter: Segmenter) -> Image.Image:
+def _overlay(labels: Raw, picture: Picture, segmenter: Predictor) -> Image.Image:
     """The overlay of every n-th row and column, so that it has at most ``OVERLAY_PIXELS``."""
     height, width = labels.size
     step = max(1, ceil((height * width / OVERLAY_PIXELS) ** 0.5), ceil(max(height, width) / 30_000))
@@ -227,16 +228,12 @@ def _shares(labels: Raw, names: list[str]) -> dict[str, float]:
     return {names[i]: float(counts[i] / (labels.size[0] * labels.size[1])) for i in order if counts[i]}
 
 
-def _key(segmenter: Segmenter, path: Path, options: PredictOptions, save: tuple[str, ...], plan: Plan) -> str:
+def _key(segmenter: Predictor, path: Path, options: PredictOptions, save: tuple[str, ...], plan: Plan) -> str:
     """Of weights, calibration, options, windows and the file: what the rows already written depend on."""
-    digest = hashlib.sha256()
-    for name, value in segmenter.model.state_dict().items():
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
     state = path.stat()
-    facts = (segmenter.info.calibration, segmenter.precision, options, sorted(save), plan)
-    digest.update(repr((facts, str(path.resolve()), state.st_size, state.st_mtime_ns)).encode())
-    return digest.hexdigest()
+    facts = (segmenter.fingerprint(), segmenter.info.calibration, options, sorted(save), plan)
+    text = repr((facts, str(path.resolve()), state.st_size, state.st_mtime_ns))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _npy_header(shape: tuple[int, ...]) -> bytes:

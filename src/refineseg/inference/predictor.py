@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -18,38 +17,20 @@ from torch.nn import functional as F
 from refineseg.bands import Bands, Pixels, visible
 from refineseg.data.images import read_image
 from refineseg.data.tiff import read_bands
-from refineseg.errors import InputError, WeightsError
-from refineseg.inference.field import bytes_per_pixel, effective_radius, fits, largest_tile, needed_overlap
+from refineseg.errors import InputError
+from refineseg.inference.budget import needed_overlap, plan_windows
+from refineseg.inference.engines import Engine
+from refineseg.inference.field import bytes_per_pixel, effective_radius
+from refineseg.inference.options import LOG_FLOOR, TINY, strips, views_of
+from refineseg.inference.options import PredictOptions as PredictOptions
+from refineseg.inference.options import Tile as Tile
+from refineseg.inference.portable import temperatures
 from refineseg.inference.result import Result
-from refineseg.inference.tiling import Band, Plan, Read, bands, make_plan, view_of
+from refineseg.inference.tiling import Band, Map, Plan, Read, bands, put_together, view_of
+from refineseg.info import ModelInfo
 from refineseg.labels import UInt8
 from refineseg.model.refinenet import RefineNet
-from refineseg.model.weights import ModelInfo, load_model_folder
-
-LOG_FLOOR = -20.0  # REFERENCE of the authors' evaluation: log scores below it count as it
-TINY = 1e-9  # probabilities below it count as it when a temperature is applied
-STRIP = 64  # rows upsampled at a time, so that the full-size score map never exists
-STRIP_BYTES = 64 << 20  # of wide pictures fewer rows, so that a strip's scores stay below it
-Tile = int | Literal["auto"] | None
-
-
-@dataclass(frozen=True)
-class PredictOptions:
-    """How scores are made.
-
-    Attributes:
-        scales: the picture is seen at each, and the scores averaged.
-        flip: also see it mirrored.
-        probabilities: keep the class probabilities in the result.
-    """
-
-    scales: tuple[float, ...] = (1.0,)
-    flip: bool = False
-    probabilities: bool = False
-
-    def __post_init__(self) -> None:
-        if not self.scales or not all(0 < scale <= 8 for scale in self.scales):
-            raise InputError(f"expected scales above 0 and up to 8, such as 0.75,1.0,1.25, got {self.scales}")
+from refineseg.model.weights import load_model_folder, weights_hash
 
 
 class Segmenter:
@@ -60,21 +41,37 @@ class Segmenter:
         info: name, labels, scores, provenance, licence.
         device: where it runs.
         precision: ``32`` or ``bf16``.
+        engine: what runs an exported form of the network in its place, or None.
     """
 
-    def __init__(self, model: RefineNet, info: ModelInfo, device: str = "auto", precision: str = "32") -> None:
+    def __init__(
+        self,
+        model: RefineNet,
+        info: ModelInfo,
+        device: str = "auto",
+        precision: str = "32",
+        engine: Engine | None = None,
+    ) -> None:
         if precision not in ("32", "bf16"):
             raise InputError(f"expected precision 32 or bf16, got {precision!r}")
-        self.device = pick_device(device)
+        self.device = pick_device("cpu" if device == "auto" and engine is not None else device)
+        if engine is not None and self.device.type != "cpu":
+            raise InputError(f"expected --device cpu with the engine {engine.name}, got {device}")
+        self.engine = engine
         self.model = model.to(self.device).to(memory_format=torch.channels_last).eval()
         self.info = info
         self.precision = precision
-        self.temperatures = _temperatures(info, self.device)
+        values = temperatures(info)
+        self.temperatures = None if values is None else torch.from_numpy(values).to(self.device)
 
     @property
     def class_names(self) -> list[str]:
         """Class names by train id."""
         return self.info.labels.names
+
+    def fingerprint(self) -> str:
+        """Of all that labels depend on beside picture and options: weights, engine, precision."""
+        return f"{self.engine.name if self.engine else 'torch'} {self.precision} {weights_hash(self.model)}"
 
     @torch.inference_mode()
     def predict(
@@ -130,6 +127,11 @@ class Segmenter:
 
     # Tiles ---------------------------------------------------------------------------------------------------
 
+    @property
+    def input_scales(self) -> tuple[float, ...]:
+        """Scales at which the network takes its input."""
+        return self.model.config.input_scales
+
     @cached_property
     def overlap(self) -> int:
         """Pixels that windows share: two effective radii of the network, measured once."""
@@ -142,16 +144,7 @@ class Segmenter:
 
     def plan(self, size: tuple[int, int], options: PredictOptions, tile: int | Literal["auto"]) -> Plan:
         """The windows of a picture of ``size``; InputError where tiles are too small for the overlap."""
-        # Larger views cost more and reach less far, smaller ones the other way round.
-        costs = self.bytes_per_pixel * max(1.0, *options.scales) ** 2 if tile == "auto" else 0.0
-        if tile == "auto" and fits(size, costs):
-            return make_plan(size, max(size), 0)
-        overlap = needed_overlap(round(self.overlap / 2 / min(1.0, *options.scales)))
-        side = largest_tile(costs, overlap) if tile == "auto" else tile
-        if side < 1:
-            raise InputError(f"expected --tile auto or a number of pixels such as 1024, got {side}")
-        inner = self.model.config.input_scales[0]
-        return make_plan(size, side, overlap, [scale * inner for scale in options.scales])
+        return plan_windows(size, options.scales, tile, self)
 
     @torch.inference_mode()
     def bands(
@@ -161,34 +154,33 @@ class Segmenter:
         options: PredictOptions,
         start_row: int = 0,
         each: Callable[[], None] | None = None,
-    ) -> Iterator[tuple[int, UInt8, Tensor | None]]:
+    ) -> Iterator[tuple[int, UInt8, NDArray[np.float32] | None]]:
         """Strips of a picture seen in windows: first row, labels hxW and, if asked for, probabilities Kxhxw.
 
         Only a row of windows' scores and a strip are held. ``read`` gives pixels; rows above ``start_row`` are
         left out; ``each`` is called after every window.
         """
-        inner = self.model.config.input_scales[0]
-        views = [view_of(plan.size, scale, inner) for scale, _ in _views(options)]
+        views = [view_of(plan.size, scale, self.input_scales[0]) for scale, _ in views_of(options)]
 
-        def score(pixels: Pixels) -> list[Tensor]:
-            return [scores.cpu() for scores in self._maps(self._batch(pixels), options)]
+        def score(pixels: Pixels) -> list[Map]:
+            return [scores.cpu().numpy() for scores in self._maps(self._batch(pixels), options)]
 
         for band in bands(plan, views, read, score, start_row, each):
-            for top, bottom in _strips(band.top, band.bottom, band.maps[0].shape[1], plan.size[1]):
+            for top, bottom in strips(band.top, band.bottom, band.maps[0].shape[1], plan.size[1]):
                 yield self._finished(band, top, bottom, plan.size, options)
 
     def _finished(
         self, band: Band, top: int, bottom: int, size: tuple[int, int], options: PredictOptions
-    ) -> tuple[int, UInt8, Tensor | None]:
+    ) -> tuple[int, UInt8, NDArray[np.float32] | None]:
         parts = [
-            rows_upsampled(scores, top, bottom, size, first, source)
+            rows_upsampled(torch.from_numpy(scores), top, bottom, size, first, source)
             for scores, first, source in zip(band.maps, band.firsts, band.sources, strict=True)
         ]
         fused = len(parts) > 1
         if not options.probabilities:
             return top, _largest(parts, fused)[0].to(torch.uint8).numpy(), None
         labels, scores = self._calibrated(_probabilities([part.to(self.device) for part in parts], fused))
-        return top, labels[0].cpu().numpy(), scores[0].cpu()
+        return top, labels[0].cpu().numpy(), scores[0].cpu().numpy()
 
     def _tiled(
         self, pixels: Pixels, options: PredictOptions, tile: int | Literal["auto"]
@@ -196,18 +188,12 @@ class Segmenter:
         plan = self.plan((pixels.shape[0], pixels.shape[1]), options, tile)
         if plan.windows == 1:
             return self._whole(pixels, options)
-        labels = np.empty(plan.size, np.uint8)
-        shape = (self.info.labels.num_classes, *plan.size)
-        probabilities = np.empty(shape, np.float16) if options.probabilities else None
 
         def read(top: int, bottom: int, left: int, right: int) -> Pixels:
             return pixels[top:bottom, left:right]
 
-        for top, part, scores in self.bands(plan, read, options):
-            labels[top : top + len(part)] = part
-            if probabilities is not None and scores is not None:
-                probabilities[:, top : top + len(part)] = scores.half().numpy()
-        return labels, probabilities
+        classes = self.info.labels.num_classes if options.probabilities else None
+        return put_together(self.bands(plan, read, options), plan.size, classes)
 
     # The network ---------------------------------------------------------------------------------------------
 
@@ -225,7 +211,7 @@ class Segmenter:
         """A map per view at stride 4: logits of a single view, floored log-probabilities of several."""
         x = images if images.is_floating_point() else images.float() / 255
         x = x.contiguous(memory_format=torch.channels_last)
-        views = _views(options)
+        views = views_of(options)
         if len(views) == 1:
             # One view: the largest probability is the largest logit, since softmax keeps their order.
             return [self._logits(x, *views[0])]
@@ -245,14 +231,19 @@ class Segmenter:
             x = F.interpolate(x, size, mode="bilinear", align_corners=False, antialias=scale < 1)
         if mirrored:
             x = x.flip(-1)
-        kind = self.device.type
-        with torch.autocast(kind, torch.bfloat16, enabled=self.precision == "bf16"):
-            logits: Tensor = self.model(x, upsample=False)
-        logits = logits.float()
+        logits = self._network(x)
         if mirrored:
             swap = torch.from_numpy(self.info.labels.mirrored[: logits.shape[1]].astype(np.int64))
             logits = logits.flip(-1)[:, swap.to(logits.device)]
         return logits
+
+    def _network(self, x: Tensor) -> Tensor:
+        """RGB in [0, 1] to logits at stride 4, float32."""
+        if self.engine is not None:
+            return torch.from_numpy(self.engine(x.numpy()))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            logits: Tensor = self.model(x, upsample=False)
+        return logits.float()
 
 
 def load(model: str | Path, device: str = "auto", precision: str = "32") -> Segmenter:
@@ -310,27 +301,8 @@ def soften(scores: Tensor, labels: Tensor, temperatures: Tensor) -> Tensor:
     return (scores.clamp(min=TINY).log() / temperatures[labels][:, None]).softmax(1)
 
 
-def _temperatures(info: ModelInfo, device: torch.device) -> Tensor | None:
-    """A temperature per predicted class, K, from the model's calibration; None where it has none."""
-    values = info.calibration.get("temperatures")
-    if values is None:
-        return None
-    if len(values) != info.labels.num_classes or not all(0 < value < float("inf") for value in values):
-        raise WeightsError(
-            f"expected {info.labels.num_classes} temperatures above 0 in the model's calibration, got {values}"
-        )
-    return torch.tensor(values, dtype=torch.float32, device=device)
-
-
 def _upsample(logits: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(logits, size, mode="bilinear", align_corners=False)
-
-
-def _views(options: PredictOptions) -> list[tuple[float, bool]]:
-    """Scale and whether mirrored, of each view."""
-    return [
-        (scale, mirrored) for scale in options.scales for mirrored in ((False, True) if options.flip else (False,))
-    ]
 
 
 def _probabilities(parts: list[Tensor], fused: bool) -> Tensor:
@@ -349,19 +321,13 @@ def _largest(parts: list[Tensor], fused: bool) -> Tensor:
     return total.argmax(1)
 
 
-def _strips(top: int, bottom: int, classes: int, width: int) -> Iterator[tuple[int, int]]:
-    rows = max(1, min(STRIP, STRIP_BYTES // (4 * classes * width)))
-    for first in range(top, bottom, rows):
-        yield first, min(first + rows, bottom)
-
-
 def _argmax_in_strips(maps: list[Tensor], size: tuple[int, int], fused: bool) -> Tensor:
     """Labels BxHxW of the maps upsampled to ``size``; only a strip of the full-size scores exists at a time.
 
     Bilinear upsampling is done row by row by hand, so that a strip is exactly the same rows of the whole.
     """
     labels = torch.empty((maps[0].shape[0], *size), dtype=torch.uint8, device=maps[0].device)
-    for top, bottom in _strips(0, size[0], maps[0].shape[1], size[1]):
+    for top, bottom in strips(0, size[0], maps[0].shape[1], size[1]):
         labels[:, top:bottom] = _largest([rows_upsampled(scores, top, bottom, size) for scores in maps], fused)
     return labels
 

@@ -10,24 +10,24 @@ Memory: one row of windows' scores (classes x tile/4 x width/4 numbers), one win
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, lcm
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from refineseg.bands import Pixels
 from refineseg.errors import InputError
+from refineseg.labels import UInt8
 
 GRID = 32  # the coarsest stride of the backbones
 STRIDE = 4  # of the scores
 TINY = 1e-6  # weight at the very edge of a window, so that no pixel is without
 Span = tuple[int, int]  # first pixel and the one after the last, along one axis
+Map = NDArray[np.float32]  # scores, 1xKxhxw
 Read = Callable[[int, int, int, int], Pixels]  # top, bottom, left, right -> that part of the picture, HxWxC
 
 
@@ -67,7 +67,7 @@ class Band:
 
     top: int
     bottom: int
-    maps: tuple[Tensor, ...]
+    maps: tuple[Map, ...]
     firsts: tuple[int, ...]
     sources: tuple[int, ...]
 
@@ -176,7 +176,7 @@ def bands(
     plan: Plan,
     views: Sequence[View],
     read: Read,
-    score: Callable[[Pixels], list[Tensor]],
+    score: Callable[[Pixels], list[Map]],
     start_row: int = 0,
     each_window: Callable[[], None] | None = None,
 ) -> Iterator[Band]:
@@ -204,14 +204,17 @@ def bands(
         return
     skipped = len(plan.rows) - len(needed)
     top = start_row
-    held: list[Tensor] = []
+    held: list[Map] = []
     firsts = [view.cells(plan.rows[skipped][0]) for view in views]
     for index in needed:
         above, below = plan.rows[index]
         for column, (left, right) in enumerate(plan.columns):
             maps = score(read(above, below, left, right))
             if not held:
-                held = [x.new_zeros((*x.shape[:2], 0, view.sizes[1])) for x, view in zip(maps, views, strict=True)]
+                held = [
+                    np.zeros((*x.shape[:2], 0, view.sizes[1]), x.dtype)
+                    for x, view in zip(maps, views, strict=True)
+                ]
             for i, view in enumerate(views):
                 vertical, horizontal = shares[i][0][index], shares[i][1][column]
                 place = (view.cells(above), view.cells(left))
@@ -228,21 +231,21 @@ def bands(
         if not last:
             keep = [max(0, view.cells(max(0, top - reach)) - 1) for view in views]
             held = [
-                x[:, :, max(0, row - first) :].clone() for x, row, first in zip(held, keep, firsts, strict=True)
+                x[:, :, max(0, row - first) :].copy() for x, row, first in zip(held, keep, firsts, strict=True)
             ]
             firsts = [max(row, first) for row, first in zip(keep, firsts, strict=True)]
 
 
-def _grown(held: Tensor, rows: int) -> Tensor:
+def _grown(held: Map, rows: int) -> Map:
     """With rows of zeros below, up to ``rows`` in all."""
     if rows <= held.shape[2]:
         return held
-    return torch.nn.functional.pad(held, (0, 0, 0, rows - held.shape[2]))
+    return np.pad(held, ((0, 0), (0, 0), (0, rows - held.shape[2]), (0, 0)))
 
 
 def _add(
-    held: Tensor,
-    scores: Tensor,
+    held: Map,
+    scores: Map,
     first: int,
     place: tuple[int, int],
     shares: tuple[NDArray[np.float32], NDArray[np.float32]],
@@ -250,10 +253,23 @@ def _add(
     """Add a window's weighted scores where they belong; rounding of odd scales may cost a last row or column."""
     height = min(scores.shape[2], len(shares[0]) - place[0])
     width = min(scores.shape[3], len(shares[1]) - place[1])
-    vertical = torch.from_numpy(shares[0][place[0] : place[0] + height]).to(scores.device)
-    horizontal = torch.from_numpy(shares[1][place[1] : place[1] + width]).to(scores.device)
+    vertical = shares[0][place[0] : place[0] + height]
+    horizontal = shares[1][place[1] : place[1] + width]
     # Rows above what is held are finished already (a resumed run reads whole windows again).
     cut = max(0, first - place[0])
     part = scores[:, :, cut:height, :width] * (vertical[cut:, None] * horizontal)
     row = place[0] + cut - first
     held[:, :, row : row + part.shape[2], place[1] : place[1] + width] += part
+
+
+def put_together(
+    strips: Iterable[tuple[int, UInt8, NDArray[np.float32] | None]], size: tuple[int, int], classes: int | None
+) -> tuple[UInt8, NDArray[np.float16] | None]:
+    """Labels HxW and, for a number of ``classes``, probabilities KxHxW of a whole picture from its strips."""
+    labels = np.empty(size, np.uint8)
+    probabilities = None if classes is None else np.empty((classes, *size), np.float16)
+    for top, part, scores in strips:
+        labels[top : top + len(part)] = part
+        if probabilities is not None and scores is not None:
+            probabilities[:, top : top + len(part)] = scores
+    return labels, probabilities

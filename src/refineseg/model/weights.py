@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,39 +14,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from refineseg._version import __version__
-from refineseg.bands import Bands
 from refineseg.config import ModelConfig
 from refineseg.errors import RefinesegError, WeightsError
 from refineseg.files import atomic_folder, atomic_write, cannot_write
-from refineseg.labels import LabelMap
+from refineseg.info import ModelInfo as ModelInfo
 from refineseg.model.presets import build
 from refineseg.model.refinenet import RefineNet
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 FORMAT = 1  # raised when older readers could misread a folder
-
-
-@dataclass(frozen=True)
-class ModelInfo:
-    """What a model folder says beside the weights.
-
-    Attributes:
-        name: of the model.
-        labels: the label map it was trained with.
-        scores: one entry per evaluation: data set, split, protocol and figures.
-        provenance: command, commit, data, time, initial weights.
-        licence: of weights and training data.
-        calibration: temperatures by predicted class and how they were fitted (evaluation.calibration); or empty.
-        bands: what the channels of its pictures hold; None for RGB.
-    """
-
-    name: str
-    labels: LabelMap
-    scores: tuple[dict[str, Any], ...] = ()
-    provenance: dict[str, Any] = field(default_factory=dict)
-    licence: str = "unknown"
-    calibration: dict[str, Any] = field(default_factory=dict)
-    bands: Bands | None = None
 
 
 def save_model_folder(path: str | Path, model: RefineNet, info: ModelInfo, half: bool = False) -> None:
@@ -115,15 +92,7 @@ def read_config(folder: Path) -> tuple[ModelConfig, ModelInfo]:
         values = json.loads(file.read_text(encoding="utf-8"))
         if values["format"] != FORMAT:
             raise WeightsError(f"expected format {FORMAT} in {file}, got {values['format']}: update refineseg")
-        info = ModelInfo(
-            name=str(values["name"]),
-            labels=LabelMap.from_dict(values["labels"]),
-            scores=tuple(values.get("scores", ())),
-            provenance=dict(values.get("provenance", {})),
-            licence=str(values.get("licence", "unknown")),
-            calibration=dict(values.get("calibration", {})),
-            bands=Bands.from_dict(values["bands"]) if values.get("bands") else None,
-        )
+        info = ModelInfo.from_dict(values)
         config = ModelConfig.from_dict(values["model"])
     except FileNotFoundError as error:
         raise WeightsError(f"expected a model folder with {CONFIG}, found no {file}") from error
@@ -153,6 +122,15 @@ def load_strictly(model: RefineNet, state: dict[str, Tensor], source: str) -> No
     if not all(torch.isfinite(value).all() for value in state.values()):
         raise WeightsError(f"{source} holds values that are not finite numbers: the file is damaged")
     model.load_state_dict({key: value.float() for key, value in state.items()}, strict=False)
+
+
+def weights_hash(model: RefineNet) -> str:
+    """SHA-256 of all tensors and their names, in hexadecimal."""
+    digest = hashlib.sha256()
+    for name, value in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def describe(config: ModelConfig, info: ModelInfo) -> dict[str, Any]:

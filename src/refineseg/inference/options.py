@@ -1,0 +1,48 @@
+"""How scores are made, for every predictor: views, their fusion's constants, strips of rows. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from refineseg.errors import InputError
+
+LOG_FLOOR = -20.0  # REFERENCE of the authors' evaluation: log scores below it count as it
+TINY = 1e-9  # probabilities below it count as it when a temperature is applied
+STRIP = 64  # rows upsampled at a time, so that the full-size score map never exists
+STRIP_BYTES = 64 << 20  # of wide pictures fewer rows, so that a strip's scores stay below it
+Tile = int | Literal["auto"] | None
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """How scores are made.
+
+    Attributes:
+        scales: the picture is seen at each, and the scores averaged.
+        flip: also see it mirrored.
+        probabilities: keep the class probabilities in the result.
+    """
+
+    scales: tuple[float, ...] = (1.0,)
+    flip: bool = False
+    probabilities: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.scales or not all(0 < scale <= 8 for scale in self.scales):
+            raise InputError(f"expected scales above 0 and up to 8, such as 0.75,1.0,1.25, got {self.scales}")
+
+
+def views_of(options: PredictOptions) -> list[tuple[float, bool]]:
+    """Scale and whether mirrored, of each view."""
+    return [
+        (scale, mirrored) for scale in options.scales for mirrored in ((False, True) if options.flip else (False,))
+    ]
+
+
+def strips(top: int, bottom: int, classes: int, width: int) -> Iterator[tuple[int, int]]:
+    """Rows ``top`` to ``bottom`` in parts of which the scores are small."""
+    rows = max(1, min(STRIP, STRIP_BYTES // (4 * classes * width)))
+    for first in range(top, bottom, rows):
+        yield first, min(first + rows, bottom)

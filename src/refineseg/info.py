@@ -1,0 +1,46 @@
+"""What a model says of itself beside its weights, in model folders and exported files. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from refineseg.bands import Bands
+from refineseg.labels import LabelMap
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a model folder says beside the weights.
+
+    Attributes:
+        name: of the model.
+        labels: the label map it was trained with.
+        scores: one entry per evaluation: data set, split, protocol and figures.
+        provenance: command, commit, data, time, initial weights.
+        licence: of weights and training data.
+        calibration: temperatures by predicted class and how they were fitted (evaluation.calibration); or empty.
+        bands: what the channels of its pictures hold; None for RGB.
+    """
+
+    name: str
+    labels: LabelMap
+    scores: tuple[dict[str, Any], ...] = ()
+    provenance: dict[str, Any] = field(default_factory=dict)
+    licence: str = "unknown"
+    calibration: dict[str, Any] = field(default_factory=dict)
+    bands: Bands | None = None
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """From the content of config.json. KeyError, TypeError or a RefinesegError where it is damaged."""
+        return cls(
+            name=str(values["name"]),
+            labels=LabelMap.from_dict(values["labels"]),
+            scores=tuple(values.get("scores", ())),
+            provenance=dict(values.get("provenance", {})),
+            licence=str(values.get("licence", "unknown")),
+            calibration=dict(values.get("calibration", {})),
+            bands=Bands.from_dict(values["bands"]) if values.get("bands") else None,
+        )
