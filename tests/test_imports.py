@@ -11,14 +11,14 @@ import refineseg
 SOURCE = Path(refineseg.__file__).parent
 # Lower layers first; parts of one layer do not import each other.
 LAYERS = (
-    ("_version", "errors"),
+    ("_version", "errors", "memory"),
     ("files",),
     ("labels", "config"),
     ("page",),
     ("data", "model"),
     ("inference",),
     ("evaluation",),
-    ("training", "deploy"),
+    ("training", "deploy", "serving"),
     ("cli",),
     ("__main__",),
 )
@@ -26,6 +26,7 @@ LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 OPTIONAL = {
     "tensorboard", "sklearn", "scipy", "h5py", "pycocotools", "skimage", "tifffile", "pyarrow", "onnxruntime",
     "openvino", "nncf", "fastapi", "uvicorn", "av", "huggingface_hub", "transformers",
+    "starlette", "python_multipart", "prometheus_client",
 }  # fmt: skip
 HEAVY = {"torch", "torchvision", "timm", "matplotlib", "lightning_fabric"}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from refineseg.data.images import read_image
 from refineseg.errors import InputError, WeightsError
-from refineseg.inference.field import bytes_per_pixel, effective_radius, fits, largest_tile, needed_overlap
+from refineseg.inference.field import BUDGET, bytes_per_pixel, effective_radius, fits, largest_tile, needed_overlap
 from refineseg.inference.result import Result
 from refineseg.inference.tiling import Band, Plan, Read, bands, make_plan, view_of
 from refineseg.labels import UInt8
@@ -102,16 +102,42 @@ class Segmenter:
             InputError: the picture cannot be read, or an option is out of range.
         """
         options = PredictOptions(tuple(scales), flip, probabilities)
-        pixels = read_image(image)
-        labels, scores = self._whole(pixels, options) if tile is None else self._tiled(pixels, options, tile)
-        stem = Path(image).stem if isinstance(image, str | Path) else "image"
-        return Result(
-            labels=labels,
-            label_map=self.info.labels,
-            image=pixels,
-            probabilities=scores,
-            name=stem,
-        )
+        (result,) = self.predict_batch([read_image(image)], options, tile)
+        return replace(result, name=Path(image).stem) if isinstance(image, str | Path) else result
+
+    @torch.inference_mode()
+    def predict_batch(
+        self,
+        pictures: Sequence[UInt8],
+        options: PredictOptions,
+        tile: Tile = None,
+        each: Callable[[], None] | None = None,
+    ) -> list[Result]:
+        """Segment pictures of one size together; ``predict`` of each, but for rounding.
+
+        Args:
+            pictures: HxWx3 uint8 RGB.
+            options: scales, flip, probabilities.
+            tile: as of ``predict``; pictures that are seen in windows are taken one after the other.
+            each: called after every window; what it raises ends the work.
+
+        Raises:
+            InputError: the sizes differ, or windows do not fit.
+        """
+        size = pictures[0].shape[:2]
+        if any(picture.shape[:2] != size for picture in pictures):
+            raise InputError(
+                f"expected pictures of one size, got {sorted({picture.shape for picture in pictures})}"
+            )
+        plan = None if tile is None else self.plan(size, options, tile)
+        if plan is None or plan.windows == 1:
+            found = self._whole(pictures, options)
+        else:
+            found = [self._tiled(picture, options, plan, each) for picture in pictures]
+        return [
+            Result(labels, self.info.labels, picture, scores)
+            for picture, (labels, scores) in zip(pictures, found, strict=True)
+        ]
 
     def segment(self, images: Tensor, options: PredictOptions) -> tuple[Tensor, Tensor | None]:
         """Bx3xHxW uint8 to labels BxHxW uint8 and, if asked for, probabilities BxKxHxW float32."""
@@ -133,6 +159,11 @@ class Segmenter:
     def bytes_per_pixel(self) -> float:
         """Memory of the activations by pixel of a window, measured once."""
         return bytes_per_pixel(self.model, self.device)
+
+    def at_once(self, size: tuple[int, int], options: PredictOptions) -> int:
+        """How many pictures of ``size`` to take together, so that their activations fit in 1 GiB; at least 1."""
+        costs = self.bytes_per_pixel * max(1.0, *options.scales) ** 2
+        return max(1, int(BUDGET / (costs * size[0] * size[1])))
 
     def plan(self, size: tuple[int, int], options: PredictOptions, tile: int | Literal["auto"]) -> Plan:
         """The windows of a picture of ``size``; InputError where tiles are too small for the overlap."""
@@ -185,11 +216,8 @@ class Segmenter:
         return top, labels[0].cpu().numpy(), scores[0].cpu()
 
     def _tiled(
-        self, pixels: UInt8, options: PredictOptions, tile: int | Literal["auto"]
+        self, pixels: UInt8, options: PredictOptions, plan: Plan, each: Callable[[], None] | None
     ) -> tuple[UInt8, NDArray[np.float16] | None]:
-        plan = self.plan(pixels.shape[:2], options, tile)
-        if plan.windows == 1:
-            return self._whole(pixels, options)
         labels = np.empty(plan.size, np.uint8)
         shape = (self.info.labels.num_classes, *plan.size)
         probabilities = np.empty(shape, np.float16) if options.probabilities else None
@@ -197,7 +225,7 @@ class Segmenter:
         def read(top: int, bottom: int, left: int, right: int) -> UInt8:
             return pixels[top:bottom, left:right]
 
-        for top, part, scores in self.bands(plan, read, options):
+        for top, part, scores in self.bands(plan, read, options, each=each):
             labels[top : top + len(part)] = part
             if probabilities is not None and scores is not None:
                 probabilities[:, top : top + len(part)] = scores.half().numpy()
@@ -205,9 +233,13 @@ class Segmenter:
 
     # The network ---------------------------------------------------------------------------------------------
 
-    def _whole(self, pixels: UInt8, options: PredictOptions) -> tuple[UInt8, NDArray[np.float16] | None]:
-        labels, scores = self.segment(_batch(pixels, self.device), options)
-        return labels[0].cpu().numpy(), None if scores is None else scores[0].half().cpu().numpy()
+    def _whole(
+        self, pictures: Sequence[UInt8], options: PredictOptions
+    ) -> list[tuple[UInt8, NDArray[np.float16] | None]]:
+        labels, scores = self.segment(torch.cat([_batch(picture, self.device) for picture in pictures]), options)
+        kept = [None] * len(pictures) if scores is None else list(scores.half().cpu().numpy())
+        # Copies, so that one result does not keep the whole batch alive.
+        return [(mine.copy(), mine_scores) for mine, mine_scores in zip(labels.cpu().numpy(), kept, strict=True)]
 
     def _maps(self, images: Tensor, options: PredictOptions) -> list[Tensor]:
         """A map per view at stride 4: logits of a single view, floored log-probabilities of several."""

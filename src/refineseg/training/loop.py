@@ -27,6 +27,7 @@ from refineseg.errors import ConfigError, InputError
 from refineseg.evaluation.evaluate import Evaluation, evaluate
 from refineseg.files import atomic_write, writable_folder
 from refineseg.inference.predictor import Segmenter, pick_device
+from refineseg.memory import keep_freed_memory
 from refineseg.model.backbone import load_backbone_weights
 from refineseg.model.bundled import find_model
 from refineseg.model.presets import PRESETS, create_model
@@ -34,7 +35,6 @@ from refineseg.model.refinenet import RefineNet
 from refineseg.model.weights import ModelInfo, load_model_folder, save_model_folder
 from refineseg.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
 from refineseg.training.log import MetricsLog
-from refineseg.training.memory import keep_freed_memory
 from refineseg.training.recipe import MovingAverage, freeze_batch_norm, make_loss, make_optimizer, rate
 
 CHECKPOINTS, BEST, LAST = "checkpoints", "best", "last"
