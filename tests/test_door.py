@@ -20,6 +20,7 @@ OPTIONS = {
     "compare": "",
     "submit": "--model --data -o --validate",
     "convert": "--labels --find --reset-head",
+    "serve": "--model --host --port",
     "models": "",
     "data prepare": "-o",
     "data import": "-o",

@@ -11,7 +11,7 @@ import refineseg
 SOURCE = Path(refineseg.__file__).parent
 # Lower layers first; parts of one layer do not import each other.
 LAYERS = (
-    ("_version", "errors"),
+    ("_version", "errors", "memory"),
     ("files", "processes"),
     ("labels", "config"),
     ("bands",),
@@ -20,7 +20,7 @@ LAYERS = (
     ("data", "model"),
     ("inference",),
     ("evaluation",),
-    ("training", "deploy", "runtime"),
+    ("training", "deploy", "runtime", "serving"),
     ("cli",),
     ("__main__",),
 )
@@ -28,6 +28,7 @@ LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 OPTIONAL = {
     "tensorboard", "sklearn", "scipy", "h5py", "pycocotools", "skimage", "tifffile", "pyarrow", "onnx",
     "onnxruntime", "openvino", "nncf", "fastapi", "uvicorn", "av", "huggingface_hub", "transformers",
+    "starlette", "python_multipart", "prometheus_client",
 }  # fmt: skip
 HEAVY = {"torch", "torchvision", "timm", "matplotlib", "lightning_fabric"}
 

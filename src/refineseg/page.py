@@ -20,7 +20,7 @@ def document(title: str, body: str, style: str = "", script: str = "") -> str:
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{STYLE}{style}</style>\n</head>\n"
+        f"<title>{escape(title)}</title>\n<style>{TOKENS}{STYLE}{style}</style>\n</head>\n"
         f"<body>\n<main>\n{body}\n</main>\n{code}</body>\n</html>\n"
     )
 
@@ -37,13 +37,16 @@ def css_color(color: Color) -> str:
     return "#{:02x}{:02x}{:02x}".format(*color)
 
 
-STYLE = """
+TOKENS = """
 :root { color-scheme: light dark;
   --paper: #f7f7f5; --card: #ffffff; --ink: #1d2126; --quiet: #69717b; --line: #e2e3e0; --track: #ecedea;
   --bar: #4a6fa5; --error: #c0362c; --warning: #b26a00; --note: #3b6ea8; --clean: #2f7d4f; }
 @media (prefers-color-scheme: dark) { :root {
   --paper: #14171a; --card: #1d2125; --ink: #e7e9ea; --quiet: #98a1aa; --line: #30363c; --track: #2a2f34;
   --bar: #7fa3d6; --error: #ff7b6e; --warning: #f0b454; --note: #86b6ef; --clean: #6fcf97; } }
+"""
+
+STYLE = """
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink);
   font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }

@@ -128,7 +128,7 @@ def test_png_by_strips(tmp_path: Path) -> None:
 def test_all_outputs_of_a_geotiff(segmenter: Segmenter, tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "map.tif", PICTURE, tile=(64, 64), photometric="rgb", extratags=GEO)
     out = tmp_path / "out"
-    (entry,) = predict_files(segmenter, [tmp_path / "map.tif"], out, PredictOptions(), KINDS, tile=128)
+    (entry,) = predict_files(segmenter, [tmp_path / "map.tif"], out, PredictOptions(), tuple(KINDS), tile=128)
     assert entry.error is None
     assert set(entry.files) == set(KINDS)
     expected = segmenter.predict(PICTURE, tile=128, probabilities=True)

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from refineseg.errors import InputError, WeightsError
-from refineseg.inference.predictor import Segmenter, load, pick_device, rows_upsampled
+from refineseg.inference.predictor import PredictOptions, Segmenter, load, pick_device, rows_upsampled
 from refineseg.labels import LabelMap
 from refineseg.model import create_model
 from refineseg.model.weights import ModelInfo, save_model_folder
@@ -44,6 +44,36 @@ def literal_scores(segmenter: Segmenter, image: Tensor, scales: list[float]) -> 
         log = probability.log().clamp(min=-20)
         total = total + F.interpolate(log, image.shape[-2:], mode="bilinear", align_corners=False).exp()
     return total / len(scales)
+
+
+@pytest.mark.parametrize("tile", [None, 64])
+def test_a_batch_is_its_pictures_one_by_one(segmenter: Segmenter, tile: int | None) -> None:
+    pictures = [np.roll(photograph(70, 90), 17 * index, axis=1) for index in range(3)]
+    options = PredictOptions(scales=(1.0, 0.75), flip=True, probabilities=True)
+    windows: list[int] = []
+    segmenter.__dict__["overlap"] = 32  # the measured one is wider than these pictures
+    together = segmenter.predict_batch(pictures, options, tile, lambda: windows.append(1))
+    del segmenter.__dict__["overlap"]
+    assert bool(windows) == (tile is not None)
+    for picture, result in zip(pictures, together, strict=True):
+        assert np.array_equal(result.image, picture)
+        if tile is not None:
+            continue
+        alone = segmenter.predict(picture, scales=(1.0, 0.75), flip=True, probabilities=True)
+        assert result.probabilities is not None
+        assert alone.probabilities is not None
+        np.testing.assert_allclose(result.probabilities, alone.probabilities, atol=2e-3)
+        assert (result.labels == alone.labels).mean() > 0.999
+    assert len({result.labels.tobytes() for result in together}) == 3
+
+
+def test_batches_have_one_size_and_fit_in_memory(segmenter: Segmenter) -> None:
+    with pytest.raises(InputError, match=r"one size, got \[\(8, 9\), \(9, 8\)\]"):
+        segmenter.predict_batch([photograph(9, 8), photograph(8, 9)], PredictOptions())
+    assert segmenter.at_once((10_000, 10_000), PredictOptions()) == 1
+    few, many = (segmenter.at_once((480, 640), PredictOptions((scale,))) for scale in (2.0, 1.0))
+    assert many // 4 - 1 <= few <= many // 4 + 1
+    assert many == int(2**30 / (480 * 640 * segmenter.bytes_per_pixel))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (33, 47), (130, 75)])

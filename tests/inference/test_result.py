@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from refineseg.data import read_mask
+from refineseg.errors import InputError
 from refineseg.inference.batch import find_inputs, output_names
-from refineseg.inference.result import Result, borders
+from refineseg.inference.result import KINDS, Result, borders
 from refineseg.labels import IGNORE, LabelMap
 
 LABELS = LabelMap.from_names(["sky", "road"], [(10, 20, 200), (120, 60, 120)])
@@ -80,3 +84,22 @@ def test_inputs_from_files_folders_and_globs(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"x")
     assert [path.name for path in find_inputs([str(tmp_path)])] == ["a.JPG", "b.png", "c.tif"]
     assert [path.name for path in find_inputs([str(tmp_path / "*.png"), str(tmp_path / "b.png")])] == ["b.png"]
+
+
+def test_what_is_written_is_what_is_saved(tmp_path: Path) -> None:
+    """Every kind in memory is the file byte for byte; a kind that there is not is refused."""
+    files = result().save(tmp_path, tuple(KINDS))
+    assert set(files) == set(KINDS)
+    for kind, path in files.items():
+        stream = io.BytesIO()
+        result().write(kind, stream)
+        if kind == "probs":  # a zip holds the time
+            stream.seek(0)
+            with np.load(stream) as written, np.load(path) as saved:
+                assert np.array_equal(written["probabilities"], saved["probabilities"])
+        else:
+            assert stream.getvalue() == path.read_bytes(), kind
+    with pytest.raises(InputError, match=r"among mask, overlay.*got 'masks'"):
+        result().save(tmp_path, ("masks",))
+    with pytest.raises(InputError, match="probabilities=True"):
+        replace(result(), probabilities=None).write("uncertainty", io.BytesIO())

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -103,13 +103,14 @@ def test_strips_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     assert rle.encode_labels(labels, MAP) == expected
 
 
-def test_geojson_in_map_coordinates(tmp_path: Path) -> None:
+def test_geojson_in_map_coordinates() -> None:
     labels = np.zeros((4, 6), np.uint8)
     labels[1:3, 1:3] = 1
     keys = (1, 1, 0, 2, 1025, 0, 1, 1, 3072, 0, 1, 32633)
     geo = Geo({PIXEL_SCALE: (10.0, 20.0, 0.0), TIEPOINT: (0, 0, 0, 500_000.0, 6_000_000.0, 0), KEYS: keys})
-    vectors.write_geojson(tmp_path / "a.geojson", labels, MAP, geo)
-    read = json.loads((tmp_path / "a.geojson").read_text())
+    placed = io.BytesIO()
+    vectors.write_geojson(placed, labels, MAP, geo)
+    read = json.loads(placed.getvalue())
     assert read["crs"]["properties"]["name"].endswith("::32633")
     (square,) = [item for item in read["features"] if item["properties"]["class"] == "b"]
     (ring,) = square["geometry"]["coordinates"]
@@ -122,13 +123,15 @@ def test_geojson_in_map_coordinates(tmp_path: Path) -> None:
     ]
     x, y = np.array(ring[:-1]).T
     assert (x * np.roll(y, -1) - np.roll(x, -1) * y).sum() > 0  # anticlockwise, as RFC 7946 wants
-    vectors.write_geojson(tmp_path / "b.geojson", labels, MAP, Geo())
-    plain = json.loads((tmp_path / "b.geojson").read_text())
+    unplaced = io.BytesIO()
+    vectors.write_geojson(unplaced, labels, MAP, Geo())
+    plain = json.loads(unplaced.getvalue())
     assert "crs" not in plain
     x, y = np.array(plain["features"][1]["geometry"]["coordinates"][0][:-1]).T
     assert (x * np.roll(y, -1) - np.roll(x, -1) * y).sum() == 2 * 4
-    vectors.write_polygons(tmp_path / "c.json", labels, MAP)
-    described = json.loads((tmp_path / "c.json").read_text())
+    polygons = io.BytesIO()
+    vectors.write_polygons(polygons, labels, MAP)
+    described = json.loads(polygons.getvalue())
     assert described["size"] == [4, 6]
     made = [Polygon(item["train_id"], tuple(np.array(r) for r in item["rings"])) for item in described["polygons"]]
     assert np.array_equal(rasterise(made, (4, 6)), labels)

@@ -69,10 +69,15 @@ def read_mask(path: str | Path) -> NDArray[Any]:
 
 def write_mask(path: str | Path, labels: UInt8, label_map: LabelMap) -> None:
     """Train ids HxW as a palette index PNG with the label map's colours."""
+    with atomic_path(path) as temporary:
+        index_image(labels, label_map).save(temporary, format="PNG")
+
+
+def index_image(labels: UInt8, label_map: LabelMap) -> Image.Image:
+    """Train ids HxW as a palette picture with the label map's colours."""
     image = Image.fromarray(labels)
     image.putpalette(label_map.palette.tobytes())
-    with atomic_path(path) as temporary:
-        image.save(temporary, format="PNG")
+    return image
 
 
 def _from_array(array: NDArray[Any]) -> UInt8:

@@ -18,7 +18,7 @@ from refineseg.inference.geotiff import read_geo
 from refineseg.inference.interface import Predictor
 from refineseg.inference.large import predict_large
 from refineseg.inference.options import PredictOptions, Tile
-from refineseg.inference.result import KINDS
+from refineseg.inference.result import SCORED, check_kinds
 
 WINDOWED = SUFFIXES | {".svs"}  # read by windows with --tile
 
@@ -122,15 +122,13 @@ def predict_files(
     Raises:
         InputError: unknown kind in ``save``, or OUT cannot be written to.
     """
-    unknown = [kind for kind in save if kind not in KINDS]
-    if unknown:
-        raise InputError(f"expected --save with {', '.join(KINDS)}, got {unknown[0]!r}")
+    check_kinds(save)
     if isinstance(tile, int) and tile < 1:
         raise InputError(f"expected --tile auto or a number of pixels such as 1024, got {tile}")
     writable_folder(out)
     if segmenter.info.bands is not None:
         tile = tile or "auto"
-    options = replace(options, probabilities=options.probabilities or bool({"probs", "uncertainty"} & set(save)))
+    options = replace(options, probabilities=options.probabilities or bool(SCORED & set(save)))
     entries: list[Entry] = []
     try:
         for path, name in zip(inputs, output_names(inputs), strict=True):

@@ -27,7 +27,7 @@ from refineseg.inference.interface import Predictor
 from refineseg.inference.options import PredictOptions
 from refineseg.inference.png import write_png
 from refineseg.inference.raster import Picture, Raw, open_picture
-from refineseg.inference.result import Result, save_vectors, uncertainty
+from refineseg.inference.result import SCORED, VECTORS, Result, save_vectors, uncertainty
 from refineseg.inference.tiling import Plan
 from refineseg.labels import UInt8
 
@@ -133,7 +133,7 @@ def predict_large(
     """
     name = name or path.stem
     part = out / f".{name}.part"
-    options = replace(options, probabilities=bool({"probs", "uncertainty"} & set(save)))
+    options = replace(options, probabilities=bool(SCORED & set(save)))
     try:
         part.mkdir(parents=True, exist_ok=True)
         with open_picture(path, part, segmenter.info.bands) as picture:
@@ -199,7 +199,7 @@ def _write(
         files["overlay"] = out / "overlays" / f"{name}.jpg"
         with atomic_path(files["overlay"]) as temporary:
             _overlay(work.labels, picture, segmenter).save(temporary, quality=92)
-    if {"polygons", "geojson", "rle"} & set(work.save):
+    if set(VECTORS) & set(work.save):
         labels = work.labels.rows(0, work.size[0])
         files |= save_vectors(labels, label_map, picture.geo, out, name, work.save)
     if "probs" in work.save:

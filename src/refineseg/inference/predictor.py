@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +19,7 @@ from refineseg.bands import Bands, Pixels, visible
 from refineseg.data.images import read_image
 from refineseg.data.tiff import read_bands
 from refineseg.errors import InputError
-from refineseg.inference.budget import needed_overlap, plan_windows
+from refineseg.inference.budget import BUDGET, needed_overlap, plan_windows
 from refineseg.inference.engines import Engine
 from refineseg.inference.field import bytes_per_pixel, effective_radius
 from refineseg.inference.options import LOG_FLOOR, TINY, strips, views_of
@@ -102,16 +103,42 @@ class Segmenter:
             InputError: the picture cannot be read, or an option is out of range.
         """
         options = PredictOptions(tuple(scales), flip, probabilities)
-        pixels = read_picture(image, self.info.bands)
-        labels, scores = self._whole(pixels, options) if tile is None else self._tiled(pixels, options, tile)
-        stem = Path(image).stem if isinstance(image, str | Path) else "image"
-        return Result(
-            labels=labels,
-            label_map=self.info.labels,
-            image=visible(pixels, self.info.bands),
-            probabilities=scores,
-            name=stem,
-        )
+        (result,) = self.predict_batch([read_picture(image, self.info.bands)], options, tile)
+        return replace(result, name=Path(image).stem) if isinstance(image, str | Path) else result
+
+    @torch.inference_mode()
+    def predict_batch(
+        self,
+        pictures: Sequence[Pixels],
+        options: PredictOptions,
+        tile: Tile = None,
+        each: Callable[[], None] | None = None,
+    ) -> list[Result]:
+        """Segment pictures of one size together; ``predict`` of each, but for rounding.
+
+        Args:
+            pictures: HxWx3 uint8 RGB; raw values HxWxC for a model of bands.
+            options: scales, flip, probabilities.
+            tile: as of ``predict``; pictures that are seen in windows are taken one after the other.
+            each: called after every window; what it raises ends the work.
+
+        Raises:
+            InputError: the sizes differ, or windows do not fit.
+        """
+        size = (pictures[0].shape[0], pictures[0].shape[1])
+        if any(picture.shape[:2] != size for picture in pictures):
+            raise InputError(
+                f"expected pictures of one size, got {sorted({picture.shape for picture in pictures})}"
+            )
+        plan = None if tile is None else self.plan(size, options, tile)
+        if plan is None or plan.windows == 1:
+            found = self._whole(pictures, options)
+        else:
+            found = [self._tiled(picture, options, plan, each) for picture in pictures]
+        return [
+            Result(labels, self.info.labels, visible(picture, self.info.bands), scores)
+            for picture, (labels, scores) in zip(pictures, found, strict=True)
+        ]
 
     def segment(self, images: Tensor, options: PredictOptions) -> tuple[Tensor, Tensor | None]:
         """Labels BxHxW uint8 and, if asked for, probabilities BxKxHxW float32 of Bx3xHxW uint8 pictures.
@@ -141,6 +168,11 @@ class Segmenter:
     def bytes_per_pixel(self) -> float:
         """Memory of the activations by pixel of a window, measured once."""
         return bytes_per_pixel(self.model, self.device)
+
+    def at_once(self, size: tuple[int, int], options: PredictOptions) -> int:
+        """How many pictures of ``size`` to take together, so that their activations fit in 1 GiB; at least 1."""
+        costs = self.bytes_per_pixel * max(1.0, *options.scales) ** 2
+        return max(1, int(BUDGET / (costs * size[0] * size[1])))
 
     def plan(self, size: tuple[int, int], options: PredictOptions, tile: int | Literal["auto"]) -> Plan:
         """The windows of a picture of ``size``; InputError where tiles are too small for the overlap."""
@@ -183,17 +215,14 @@ class Segmenter:
         return top, labels[0].cpu().numpy(), scores[0].cpu().numpy()
 
     def _tiled(
-        self, pixels: Pixels, options: PredictOptions, tile: int | Literal["auto"]
+        self, pixels: Pixels, options: PredictOptions, plan: Plan, each: Callable[[], None] | None
     ) -> tuple[UInt8, NDArray[np.float16] | None]:
-        plan = self.plan((pixels.shape[0], pixels.shape[1]), options, tile)
-        if plan.windows == 1:
-            return self._whole(pixels, options)
 
         def read(top: int, bottom: int, left: int, right: int) -> Pixels:
             return pixels[top:bottom, left:right]
 
         classes = self.info.labels.num_classes if options.probabilities else None
-        return put_together(self.bands(plan, read, options), plan.size, classes)
+        return put_together(self.bands(plan, read, options, each=each), plan.size, classes)
 
     # The network ---------------------------------------------------------------------------------------------
 
@@ -203,9 +232,13 @@ class Segmenter:
             pixels = self.info.bands.to_unit(pixels)
         return torch.from_numpy(np.require(pixels, requirements="W")).permute(2, 0, 1)[None].to(self.device)
 
-    def _whole(self, pixels: Pixels, options: PredictOptions) -> tuple[UInt8, NDArray[np.float16] | None]:
-        labels, scores = self.segment(self._batch(pixels), options)
-        return labels[0].cpu().numpy(), None if scores is None else scores[0].half().cpu().numpy()
+    def _whole(
+        self, pictures: Sequence[Pixels], options: PredictOptions
+    ) -> list[tuple[UInt8, NDArray[np.float16] | None]]:
+        labels, scores = self.segment(torch.cat([self._batch(picture) for picture in pictures]), options)
+        kept = [None] * len(pictures) if scores is None else list(scores.half().cpu().numpy())
+        # Copies, so that one result does not keep the whole batch alive.
+        return [(mine.copy(), mine_scores) for mine, mine_scores in zip(labels.cpu().numpy(), kept, strict=True)]
 
     def _maps(self, images: Tensor, options: PredictOptions) -> list[Tensor]:
         """A map per view at stride 4: logits of a single view, floored log-probabilities of several."""

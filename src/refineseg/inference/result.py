@@ -3,22 +3,57 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from refineseg.data.images import write_mask
-from refineseg.files import atomic_path, atomic_write
+from refineseg.data.images import index_image
+from refineseg.errors import InputError
+from refineseg.files import atomic_path
 from refineseg.inference.geotiff import Geo
 from refineseg.inference.rle import encode_labels
 from refineseg.inference.vectors import write_geojson, write_polygons
 from refineseg.labels import LabelMap, UInt8
 
-KINDS = ("mask", "overlay", "probs", "uncertainty", "polygons", "geojson", "rle")
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of output: its folder, what its files end in, and its media type."""
+
+    folder: str
+    suffix: str
+    media_type: str
+
+    def path(self, folder: Path, name: str) -> Path:
+        """The file of a picture."""
+        return folder / self.folder / f"{name}{self.suffix}"
+
+
+KINDS = {
+    "mask": Kind("masks", ".png", "image/png"),
+    "overlay": Kind("overlays", ".jpg", "image/jpeg"),
+    "probs": Kind("probs", ".npz", "application/zip"),
+    "uncertainty": Kind("uncertainty", ".png", "image/png"),
+    "polygons": Kind("polygons", ".json", "application/json"),
+    "geojson": Kind("geojson", ".geojson", "application/geo+json"),
+    "rle": Kind("rle", ".json", "application/json"),
+}
+SCORED = frozenset({"probs", "uncertainty"})  # need probabilities
+VECTORS = ("polygons", "geojson", "rle")  # made of the labels alone
+
+
+def check_kinds(kinds: Iterable[str]) -> None:
+    """InputError for a kind of output that there is not."""
+    unknown = [kind for kind in kinds if kind not in KINDS]
+    if unknown:
+        raise InputError(f"expected outputs among {', '.join(KINDS)}, got {unknown[0]!r}")
+
+
 LEGEND_MIN_SHARE = 0.001  # classes below it are left out of the legend, not of the mask
 
 
@@ -81,26 +116,36 @@ class Result:
             name: stem of the files, instead of the picture's.
 
         Returns:
-            The files by kind. Raises InputError if they cannot be written.
+            The files by kind. Raises InputError for an unknown kind, or if they cannot be written.
         """
+        check_kinds(save)
         folder, name = Path(folder), name or self.name
         files: dict[str, Path] = {}
-        if "mask" in save:
-            files["mask"] = folder / "masks" / f"{name}.png"
-            write_mask(files["mask"], self.labels, self.label_map)
-        if "overlay" in save:
-            files["overlay"] = folder / "overlays" / f"{name}.jpg"
-            with atomic_path(files["overlay"]) as temporary:
-                self.overlay().save(temporary, quality=92)
-        if "probs" in save and self.probabilities is not None:
-            files["probs"] = folder / "probs" / f"{name}.npz"
-            with atomic_path(files["probs"]) as temporary:
-                np.savez_compressed(temporary, probabilities=self.probabilities, class_names=self.class_names)
-        if "uncertainty" in save and self.probabilities is not None:
-            files["uncertainty"] = folder / "uncertainty" / f"{name}.png"
-            with atomic_path(files["uncertainty"]) as temporary:
-                Image.fromarray(uncertainty(self.probabilities)).save(temporary, format="PNG")
-        return files | save_vectors(self.labels, self.label_map, self.geo, folder, name, save)
+        for kind in save:
+            if kind in SCORED and self.probabilities is None:
+                continue
+            files[kind] = KINDS[kind].path(folder, name)
+            with atomic_path(files[kind]) as temporary, temporary.open("wb") as stream:
+                self.write(kind, stream)
+        return files
+
+    def write(self, kind: str, stream: BinaryIO) -> None:
+        """One kind of output (see ``save``), as the content of its file.
+
+        Raises InputError for ``probs`` and ``uncertainty`` of a result without probabilities.
+        """
+        if kind == "mask":
+            index_image(self.labels, self.label_map).save(stream, format="PNG")
+        elif kind == "overlay":
+            self.overlay().save(stream, format="JPEG", quality=92)
+        elif kind in VECTORS:
+            write_vectors(kind, stream, self.labels, self.label_map, self.geo)
+        elif self.probabilities is None:
+            raise InputError(f"expected a result with probabilities for {kind}: predict with probabilities=True")
+        elif kind == "probs":
+            np.savez_compressed(stream, probabilities=self.probabilities, class_names=self.class_names)
+        else:
+            Image.fromarray(uncertainty(self.probabilities)).save(stream, format="PNG")
 
     def _legend(self, height: int) -> Image.Image:
         shares = {name: share for name, share in self.class_shares.items() if share >= LEGEND_MIN_SHARE}
@@ -134,17 +179,21 @@ def save_vectors(
     labels: UInt8, label_map: LabelMap, geo: Geo, folder: Path, name: str, save: tuple[str, ...]
 ) -> dict[str, Path]:
     """Polygons, GeoJSON and run lengths of HxW train ids, as far as ``save`` names them; the files by kind."""
-    files: dict[str, Path] = {}
-    if "polygons" in save:
-        files["polygons"] = folder / "polygons" / f"{name}.json"
-        write_polygons(files["polygons"], labels, label_map)
-    if "geojson" in save:
-        files["geojson"] = folder / "geojson" / f"{name}.geojson"
-        write_geojson(files["geojson"], labels, label_map, geo)
-    if "rle" in save:
-        files["rle"] = folder / "rle" / f"{name}.json"
-        atomic_write(files["rle"], json.dumps(encode_labels(labels, label_map)) + "\n")
+    files = {kind: KINDS[kind].path(folder, name) for kind in VECTORS if kind in save}
+    for kind, path in files.items():
+        with atomic_path(path) as temporary, temporary.open("wb") as stream:
+            write_vectors(kind, stream, labels, label_map, geo)
     return files
+
+
+def write_vectors(kind: str, stream: BinaryIO, labels: UInt8, label_map: LabelMap, geo: Geo) -> None:
+    """One of ``VECTORS``, made of HxW train ids."""
+    if kind == "polygons":
+        write_polygons(stream, labels, label_map)
+    elif kind == "geojson":
+        write_geojson(stream, labels, label_map, geo)
+    else:
+        stream.write(json.dumps(encode_labels(labels, label_map)).encode() + b"\n")
 
 
 def borders(labels: UInt8) -> NDArray[np.bool_]:

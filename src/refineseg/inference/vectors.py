@@ -10,13 +10,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from refineseg.files import atomic_path
 from refineseg.inference.geotiff import Geo
 from refineseg.labels import LabelMap, UInt8
 
@@ -194,17 +192,17 @@ def rasterise(polygons: Sequence[Polygon], size: tuple[int, int], fill: int = 25
     return labels
 
 
-def write_polygons(path: Path, labels: UInt8, label_map: LabelMap) -> None:
+def write_polygons(stream: BinaryIO, labels: UInt8, label_map: LabelMap) -> None:
     """JSON: the picture's size (height, width) and its polygons: class, train id, area, rings of pixel corners."""
     head = f'{{"size": {json.dumps(list(labels.shape))}, "polygons": ['
     items = (
         _described(polygon, label_map) | {"rings": [ring.tolist() for ring in polygon.rings]}
         for polygon in trace(labels, range(label_map.num_classes))
     )
-    _write(path, head, items)
+    _write(stream, head, items)
 
 
-def write_geojson(path: Path, labels: UInt8, label_map: LabelMap, geo: Geo) -> None:
+def write_geojson(stream: BinaryIO, labels: UInt8, label_map: LabelMap, geo: Geo) -> None:
     """A FeatureCollection (RFC 7946) in the map coordinates of a GeoTIFF, in pixels without them.
 
     Outlines are anticlockwise and rings closed, as it asks. It wants longitude and latitude; other coordinate
@@ -227,7 +225,7 @@ def write_geojson(path: Path, labels: UInt8, label_map: LabelMap, geo: Geo) -> N
         }
         for polygon in trace(labels, range(label_map.num_classes))
     )
-    _write(path, head + '"features": [', items)
+    _write(stream, head + '"features": [', items)
 
 
 def _described(polygon: Polygon, label_map: LabelMap) -> dict[str, Any]:
@@ -242,10 +240,9 @@ def _closed(ring: Ints, geo: Geo, mirrored: bool) -> list[list[float]]:
     return [*corners, corners[0]]
 
 
-def _write(path: Path, head: str, items: Iterator[dict[str, Any]]) -> None:
-    """One item a line, so that the document never exists in memory."""
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
-        stream.write(head)
-        for number, item in enumerate(items):
-            stream.write((",\n" if number else "\n") + json.dumps(item, ensure_ascii=False))
-        stream.write("\n]}\n")
+def _write(stream: BinaryIO, head: str, items: Iterator[dict[str, Any]]) -> None:
+    """One item a line, so that the document never exists as a whole."""
+    stream.write(head.encode())
+    for number, item in enumerate(items):
+        stream.write(((",\n" if number else "\n") + json.dumps(item, ensure_ascii=False)).encode())
+    stream.write(b"\n]}\n")

@@ -30,6 +30,7 @@ from refineseg.evaluation.evaluate import Evaluation, evaluate
 from refineseg.evaluation.protocol import Protocol
 from refineseg.files import atomic_write, leftovers, writable_folder
 from refineseg.inference.predictor import Segmenter
+from refineseg.memory import keep_freed_memory
 from refineseg.model.backbone import load_backbone_weights
 from refineseg.model.bundled import find_model
 from refineseg.model.presets import PRESETS, create_model
@@ -37,7 +38,6 @@ from refineseg.model.refinenet import RefineNet
 from refineseg.model.weights import ModelInfo, load_model_folder, read_config, save_model_folder
 from refineseg.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
 from refineseg.training.log import METRICS, MetricsLog
-from refineseg.training.memory import keep_freed_memory
 from refineseg.training.parallel import (
     arrange,
     load_whole_network,

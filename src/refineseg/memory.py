@@ -1,4 +1,4 @@
-"""Keeps freed memory in the process: on Linux this makes a training step on a CPU about 1.7 times as fast."""
+"""Keeps freed memory in the process: on Linux a training step on a CPU is then about 1.7 times as fast."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 def keep_freed_memory() -> bool:
     """Tell glibc to reuse large freed blocks instead of handing them back and faulting their pages in again.
 
-    A training step allocates the same hundreds of megabytes each time; by default every activation above 32 MiB
-    is mapped and unmapped anew. Measured in docs/experiments.md. Returns whether it took effect; elsewhere than
+    A training step, or a batch of pictures, allocates the same hundreds of megabytes each time; by default every
+    activation above 32 MiB is mapped and unmapped anew. Measured in docs/experiments.md and, for batches of the
+    server, in docs/reliability.md. Returns whether it took effect; elsewhere than
     on glibc nothing happens.
     """
     if not sys.platform.startswith("linux"):

@@ -1,0 +1,56 @@
+"""refineseg serve."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from refineseg.cli.common import console, errors
+
+
+def serve(
+    model: Annotated[str, typer.Option("--model", "-m", help="Bundled name or model folder.")] = "camvid",
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every network.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)] = 8000,
+    max_mb: Annotated[float, typer.Option(help="Largest request, in MiB.")] = 20,
+    max_megapixels: Annotated[
+        float, typer.Option(help="Largest picture, over all scales, in million pixels.")
+    ] = 16,
+    requests: Annotated[int, typer.Option(help="Requests at a time; more are told to come back.")] = 64,
+    memory: Annotated[int, typer.Option(help="MiB that requests may take together.")] = 2048,
+    batch: Annotated[int, typer.Option(help="Pictures seen together.")] = 8,
+    wait_ms: Annotated[float, typer.Option(help="Milliseconds that a picture waits for others.")] = 5,
+    timeout: Annotated[float, typer.Option(help="Seconds until a request is given up.")] = 60,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    precision: Annotated[str, typer.Option(help="32 or bf16.")] = "32",
+) -> int:
+    """Serve a model over HTTP, with a page at / to try it; ends when told to, after what is in flight.
+
+    REFINESEG_API_KEY in the environment asks every request for that key.
+
+    Example: [bold]refineseg serve --model camvid --port 8000[/bold]
+    """
+    from refineseg.inference.predictor import load
+    from refineseg.serving.limits import Limits
+    from refineseg.serving.server import serve as run
+
+    limits = Limits(
+        bytes=round(max_mb * 2**20),
+        pixels=round(max_megapixels * 1e6),
+        requests=requests,
+        memory=memory << 20,
+        batch=batch,
+        wait=wait_ms / 1000,
+        seconds=timeout,
+    )
+    segmenter = load(model, device, precision)
+    run(
+        segmenter,
+        host,
+        port,
+        limits,
+        say=lambda line: console.print(line, markup=False),
+        warn=lambda line: errors.print(line, markup=False),
+    )
+    return 0

@@ -1,0 +1,1 @@
+"""A model behind HTTP: ``app`` has the routes, ``batching`` gathers pictures, ``server`` runs it."""

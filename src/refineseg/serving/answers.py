@@ -1,0 +1,57 @@
+"""A result as what was asked for: one file as it is, or several in one JSON document."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from refineseg.inference.result import KINDS, VECTORS, Result
+from refineseg.serving.options import SUMMARY
+
+JSON = "application/json"
+MEDIA_TYPES = tuple(dict.fromkeys([JSON, *(kind.media_type for kind in KINDS.values())]))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The body of a success, its media type and the name under which a browser would save it."""
+
+    content: bytes
+    media_type: str
+    name: str
+
+
+def answer(result: Result, outputs: tuple[str, ...], model: str) -> Answer:
+    """One output as its own file; several as a summary with each of them under ``outputs``.
+
+    There JSON outputs (polygons, geojson, rle) are values, the others base64 text.
+    """
+    if len(outputs) == 1 and outputs[0] != SUMMARY:
+        kind = KINDS[outputs[0]]
+        return Answer(_content(result, outputs[0]), kind.media_type, f"{outputs[0]}{kind.suffix}")
+    whole = summary(result, model)
+    parts = [name for name in outputs if name != SUMMARY]
+    if parts:
+        whole["outputs"] = {name: _value(result, name) for name in parts}
+    return Answer(json.dumps(whole, ensure_ascii=False).encode(), JSON, "result.json")
+
+
+def summary(result: Result, model: str) -> dict[str, Any]:
+    """Size and shares of the classes, largest first, in [0, 1]."""
+    height, width = result.labels.shape
+    shares = {name: round(share, 6) for name, share in result.class_shares.items()}
+    return {"model": model, "width": width, "height": height, "class_shares": shares}
+
+
+def _content(result: Result, kind: str) -> bytes:
+    stream = io.BytesIO()
+    result.write(kind, stream)
+    return stream.getvalue()
+
+
+def _value(result: Result, kind: str) -> Any:
+    content = _content(result, kind)
+    return json.loads(content) if kind in VECTORS else base64.b64encode(content).decode("ascii")

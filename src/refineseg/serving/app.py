@@ -1,0 +1,191 @@
+"""The routes. FastAPI reads annotations while functions are made, so they are evaluated here, not kept as text."""
+
+import asyncio
+import hmac
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from typing import TYPE_CHECKING, Annotated, Any
+
+from refineseg._version import __version__
+from refineseg.errors import MissingExtraError
+from refineseg.inference.predictor import Segmenter
+from refineseg.page import TOKENS
+from refineseg.serving import description, problems
+from refineseg.serving.limits import Limits
+from refineseg.serving.middleware import Envelope
+from refineseg.serving.problems import Refused
+from refineseg.serving.segmenting import Request, Service
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+PAGE = {"/": ("index.html", "text/html"), "/page.css": ("page.css", "text/css")}
+PAGE |= {f"/{name}.js": (f"{name}.js", "text/javascript") for name in ("page", "stage", "masks", "service")}
+ROUTES = frozenset({*PAGE, "/v1/segment", "/v1/model", "/healthz", "/readyz", "/metrics", "/openapi.json"})
+CHALLENGE = {"WWW-Authenticate": "Bearer"}
+DRAIN = 2.0  # seconds
+
+
+def create_app(segmenter: Segmenter, limits: Limits | None = None, api_key: str | None = None) -> "FastAPI":
+    """The server as an ASGI application; the network runs while its lifespan does.
+
+    Args:
+        segmenter: the model.
+        limits: bounds of requests; the defaults of Limits if None.
+        api_key: what ``Authorization: Bearer KEY`` must say for /v1 and /metrics; None lets everybody in.
+
+    Raises:
+        MissingExtraError: the packages of the extra ``serve`` are not there.
+    """
+    try:
+        from fastapi import FastAPI
+    except ImportError as error:
+        raise MissingExtraError("fastapi", "serve", "serving") from error
+
+    service = Service(segmenter, limits or Limits())
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        await asyncio.to_thread(service.start)
+        yield
+        await asyncio.to_thread(service.stop)
+
+    app = FastAPI(
+        title=description.TITLE,
+        version=__version__,
+        summary=description.SUMMARY,
+        lifespan=lifespan,
+        docs_url=None,  # these pages load scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.add_middleware(Envelope, answered=service.metrics.answered, routes=ROUTES)
+    _add_refusals(app, service.limits)
+    _add_interface(app, service, _keyed(api_key))
+    _add_probes(app, service)
+    _add_page(app)
+    return app
+
+
+def _keyed(api_key: str | None) -> dict[str, Any]:
+    """What a route that asks for the key is made with."""
+    from fastapi import Depends
+    from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+    Given = Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]
+
+    def check_key(given: Given) -> None:
+        # Bytes, since text beyond ASCII has no constant-time comparison.
+        if given is None or not hmac.compare_digest(given.credentials.encode(), (api_key or "").encode()):
+            raise Refused(401, "expected the header Authorization: Bearer KEY with the server's key", CHALLENGE)
+
+    return {"dependencies": [Depends(check_key)]} if api_key else {}
+
+
+def _add_refusals(app: "FastAPI", limits: Limits) -> None:
+    from fastapi import Request as Incoming
+    from fastapi.responses import JSONResponse
+    from starlette.exceptions import HTTPException
+
+    def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
+        return JSONResponse(problems.document(status, detail), status, headers, problems.MEDIA_TYPE)
+
+    @app.exception_handler(Refused)
+    async def refused(incoming: Incoming, error: Refused) -> JSONResponse:
+        await _drain(incoming.stream(), limits)
+        return problem(error.status, error.detail, error.headers)
+
+    @app.exception_handler(HTTPException)
+    async def http_error(_incoming: Incoming, error: HTTPException) -> JSONResponse:
+        return problem(error.status_code, f"{error.detail}: see /openapi.json", dict(error.headers or {}))
+
+    @app.exception_handler(Exception)
+    async def failed(_incoming: Incoming, _error: Exception) -> JSONResponse:
+        return problem(500, "the server failed at this; its log says why")
+
+
+def _add_interface(app: "FastAPI", service: Service, keyed: dict[str, Any]) -> None:
+    from fastapi import Request as Incoming
+    from fastapi import Response
+
+    described = description.describe(service.segmenter, service.limits)
+    forbidden = description.refusals(401) if keyed else {}
+
+    @app.post(
+        "/v1/segment",
+        response_class=Response,
+        responses={**description.segment_answers(), **forbidden},
+        openapi_extra=description.segment_request(),
+        summary="Segment one picture",
+        **keyed,
+    )
+    async def segment(incoming: Incoming) -> Response:
+        length = incoming.headers.get("content-length", "")
+        request = Request(
+            query=incoming.query_params.multi_items(),
+            content_type=incoming.headers.get("content-type", ""),
+            length=int(length) if length.isdecimal() else None,
+            chunks=incoming.stream(),
+            gone=lambda: _gone(incoming.receive),
+        )
+        answer, stages = await service.segment(request)
+        headers = {
+            "Server-Timing": ", ".join(f"{name};dur={1000 * value:.1f}" for name, value in stages.items()),
+            "Content-Disposition": f'inline; filename="{answer.name}"',
+        }
+        return Response(answer.content, media_type=answer.media_type, headers=headers)
+
+    @app.get("/v1/model", responses=forbidden, summary="Labels, palette, scores, licence", **keyed)
+    async def model() -> description.ModelDescription:
+        return described
+
+    @app.get(
+        "/metrics",
+        response_class=Response,
+        responses={**description.metrics_answers(), **forbidden},
+        summary="Counters for Prometheus",
+        **keyed,
+    )
+    async def metrics() -> Response:
+        return Response(service.metrics.text(), media_type=service.metrics.media_type)
+
+
+def _add_probes(app: "FastAPI", service: Service) -> None:
+    @app.get("/healthz", summary="Whether the process lives")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/readyz", responses=description.refusals(503), summary="Whether pictures are taken")
+    async def readyz() -> dict[str, str]:
+        if not service.batcher.alive:
+            raise Refused(503, "expected a server that takes pictures, this one is stopping", {"Retry-After": "5"})
+        return {"status": "ready"}
+
+
+def _add_page(app: "FastAPI") -> None:
+    from fastapi import Response
+
+    for path, (name, media_type) in PAGE.items():
+        content = (files("refineseg.serving") / "page" / name).read_text(encoding="utf-8")
+        answer = Response(TOKENS + content if name.endswith(".css") else content, media_type=media_type)
+        app.add_api_route(path, lambda answer=answer: answer, response_class=Response, include_in_schema=False)
+
+
+async def _gone(receive: Callable[[], Awaitable[Any]]) -> None:
+    """Returns when the client has left; its body must have been read."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _drain(chunks: AsyncIterator[bytes], limits: Limits) -> None:
+    """Read on for a moment, within bounds: a client that still sends would lose the answer with the connection."""
+    size = 0
+    try:
+        async with asyncio.timeout(DRAIN):
+            async for chunk in chunks:
+                size += len(chunk)
+                if size > 2 * limits.bytes:
+                    return
+    except Exception:  # the stream was read already, or the client has left
+        return

@@ -1,0 +1,186 @@
+"""What the routes take and give, for the OpenAPI description; names and bounds are those of the code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from refineseg._version import __version__
+from refineseg.inference.predictor import Segmenter
+from refineseg.labels import IGNORE
+from refineseg.serving import answers, pictures, problems, uploads
+from refineseg.serving.limits import Limits
+from refineseg.serving.options import OUTPUTS
+
+BINARY = {"type": "string", "format": "binary"}
+TITLE = "refineseg"
+SUMMARY = "Segment pictures: every pixel named. Errors are problem documents (RFC 9457)."
+
+
+@dataclass(frozen=True)
+class Label:
+    """A class of the model: its number in masks, its name, its RGB colour."""
+
+    train_id: int
+    name: str
+    color: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well the model did, and by which protocol."""
+
+    data: str
+    split: str
+    mean_iou: float
+    pixel_accuracy: float
+    protocol: str
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What a request may be at most."""
+
+    bytes: int
+    pixels: int
+    seconds: float
+    formats: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """The model that is served.
+
+    Attributes:
+        model: its name.
+        version: of refineseg.
+        labels: classes by train id.
+        ignore: the value in masks that means no class.
+        palette: 256 RGB colours of the mask PNG.
+        scores: each with its protocol.
+        licence: of weights and training data.
+        calibrated: whether probabilities are.
+        limits: of a request.
+        outputs: what can be asked for.
+    """
+
+    model: str
+    version: str
+    labels: tuple[Label, ...]
+    ignore: int
+    palette: tuple[tuple[int, int, int], ...]
+    scores: tuple[Score, ...]
+    licence: str
+    calibrated: bool
+    limits: Bounds
+    outputs: tuple[str, ...]
+
+
+def describe(segmenter: Segmenter, limits: Limits) -> ModelDescription:
+    """What ``GET /v1/model`` says. Provenance stays out: it holds commands with paths."""
+    info = segmenter.info
+    scores = tuple(
+        Score(item["data"], item["split"], item["mean_iou"], item["pixel_accuracy"], item["protocol"])
+        for item in info.scores
+    )
+    return ModelDescription(
+        model=info.name,
+        version=__version__,
+        labels=tuple(Label(i, item.name, item.color) for i, item in enumerate(info.labels.classes)),
+        ignore=IGNORE,
+        palette=tuple((int(r), int(g), int(b)) for r, g, b in info.labels.palette),
+        scores=scores,
+        licence=info.licence,
+        calibrated=segmenter.temperatures is not None,
+        limits=Bounds(limits.bytes, limits.pixels, limits.seconds, pictures.NAMES),
+        outputs=OUTPUTS,
+    )
+
+
+def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Answers that are problem documents, for a route's description."""
+    schema = {
+        "type": "object",
+        "required": ["type", "title", "status", "detail"],
+        "properties": {
+            "type": {"type": "string"},
+            "title": {"type": "string"},
+            "status": {"type": "integer"},
+            "detail": {"type": "string"},
+        },
+    }
+    headers: dict[int, dict[str, Any]] = {
+        401: {"WWW-Authenticate": {"required": True, "schema": {"type": "string"}}},
+        503: {"Retry-After": {"required": True, "schema": {"type": "integer"}, "description": "seconds"}},
+    }
+    return {
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "content": {problems.MEDIA_TYPE: {"schema": schema}},
+            "headers": headers.get(status, {}),
+        }
+        for status in statuses
+    }
+
+
+def metrics_answers() -> dict[int | str, dict[str, Any]]:
+    """Answers of ``GET /metrics``."""
+    return {200: {"description": "Counters", "content": {"text/plain": {"schema": {"type": "string"}}}}}
+
+
+def _parameter(name: str, schema: dict[str, Any], text: str, **style: Any) -> dict[str, Any]:
+    return {"name": name, "in": "query", "required": False, "description": text, "schema": schema, **style}
+
+
+def segment_request() -> dict[str, Any]:
+    """Parameters and body of ``POST /v1/segment``."""
+    commas: dict[str, Any] = {"style": "form", "explode": False}
+    output = {
+        "type": "array",
+        "items": {"type": "string", "enum": list(OUTPUTS)},
+        "uniqueItems": True,
+        "minItems": 1,
+        "default": [OUTPUTS[0]],
+    }
+    scale = {"type": "number", "minimum": 0.1, "maximum": 8}
+    scales = {"type": "array", "items": scale, "minItems": 1, "maxItems": 8, "default": [1.0]}
+    tile = {
+        "anyOf": [{"type": "string", "enum": ["auto"]}, {"type": "integer", "minimum": 32, "maximum": 4096}],
+        "default": "auto",
+    }
+    form = {
+        "type": "object",
+        "required": [uploads.FIELD],
+        "properties": {uploads.FIELD: BINARY},
+        "description": f"The picture in the field {uploads.FIELD}; options may be fields too.",
+    }
+    raw = {media_type: {"schema": BINARY} for media_type in (*pictures.MEDIA_TYPES, "application/octet-stream")}
+    return {
+        "parameters": [
+            _parameter("output", output, "One is answered as its file, several in a JSON document.", **commas),
+            _parameter("scales", scales, "The picture is seen at each and class scores averaged.", **commas),
+            _parameter("flip", {"type": "boolean", "default": False}, "Average over the mirrored picture too."),
+            _parameter("tile", tile, "Side of the windows in which a large picture is seen."),
+        ],
+        "requestBody": {"required": True, "content": {uploads.FORM: {"schema": form}, **raw}},
+    }
+
+
+def segment_answers() -> dict[int | str, dict[str, Any]]:
+    """Answers of ``POST /v1/segment``."""
+    shares = {"type": "object", "additionalProperties": {"type": "number", "minimum": 0, "maximum": 1}}
+    document = {"type": "object"}
+    schemas = {
+        answers.JSON: {
+            "type": "object",
+            "description": "A summary (model, width, height, class_shares, and outputs where several were asked "
+            "for), polygons or run lengths.",
+            "properties": {"class_shares": shares, "outputs": document},
+        },
+        "application/geo+json": document,
+    }
+    content = {media_type: {"schema": schemas.get(media_type, BINARY)} for media_type in answers.MEDIA_TYPES}
+    timing = {"schema": {"type": "string"}, "description": "milliseconds of decode, queue, predict, encode"}
+    success = {"description": "The segmentation", "content": content, "headers": {"Server-Timing": timing}}
+    return {200: success, **refusals(400, 408, 413, 415, 422, 503, 504)}

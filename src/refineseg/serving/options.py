@@ -1,0 +1,93 @@
+"""What a request may ask for: read from the address and from form fields alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from math import isfinite
+
+from refineseg.errors import InputError
+from refineseg.inference.predictor import PredictOptions, Tile
+from refineseg.inference.result import KINDS, SCORED
+from refineseg.serving.problems import Refused
+
+SUMMARY = "json"
+OUTPUTS = (SUMMARY, *KINDS)
+NAMES = ("output", "scales", "flip", "tile")
+MAX_SCALES = 8
+BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One request's wishes.
+
+    Attributes:
+        outputs: one of OUTPUTS, or several to get them in one document.
+        predict: scales, flip, probabilities.
+        tile: side of windows, or ``auto``.
+    """
+
+    outputs: tuple[str, ...] = (SUMMARY,)
+    predict: PredictOptions = field(default_factory=PredictOptions)
+    tile: Tile = "auto"
+
+    @property
+    def seen(self) -> float:
+        """Pixels that the network sees for a pixel of the picture."""
+        return sum(scale**2 for scale in self.predict.scales) * (2 if self.predict.flip else 1)
+
+
+def read_options(given: Iterable[tuple[str, str]]) -> Wanted:
+    """Names and values to wishes; Refused (422) for an unknown name, one given twice, or a value out of range."""
+    values: dict[str, str] = {}
+    for name, value in given:
+        if name not in NAMES:
+            raise Refused(422, f"expected options among {', '.join(NAMES)}, got {name[:40]!r}")
+        if name in values:
+            raise Refused(422, f"expected the option {name} once, got it twice: join values with commas")
+        values[name] = value
+    outputs = tuple(values.get("output", SUMMARY).split(","))
+    strange = [kind for kind in outputs if kind not in OUTPUTS]
+    if strange or len(set(outputs)) < len(outputs):
+        raise Refused(
+            422,
+            f"expected output as one or more of {', '.join(OUTPUTS)}, each once, with commas, "
+            f"got {values['output'][:60]!r}",
+        )
+    return Wanted(
+        outputs,
+        PredictOptions(_scales(values), _flip(values), probabilities=bool(SCORED & set(outputs))),
+        _tile(values),
+    )
+
+
+def _scales(values: dict[str, str]) -> tuple[float, ...]:
+    text = values.get("scales", "1.0")
+    try:
+        scales = tuple(float(part) for part in text.split(",", MAX_SCALES)[: MAX_SCALES + 1])
+        if len(scales) <= MAX_SCALES and all(isfinite(scale) and scale >= 0.1 for scale in scales):
+            return PredictOptions(scales).scales
+    except (ValueError, InputError):
+        pass
+    raise Refused(
+        422,
+        f"expected scales as up to {MAX_SCALES} numbers of 0.1 to 8 with commas, such as 0.75,1.0,1.25, "
+        f"got {text[:60]!r}",
+    )
+
+
+def _flip(values: dict[str, str]) -> bool:
+    text = values.get("flip", "false")
+    if text not in BOOLEANS:
+        raise Refused(422, f"expected flip as true or false, got {text[:40]!r}")
+    return BOOLEANS[text]
+
+
+def _tile(values: dict[str, str]) -> Tile:
+    text = values.get("tile", "auto")
+    if text == "auto":
+        return "auto"
+    if text.isascii() and text.isdecimal() and 32 <= int(text[:6]) <= 4096:
+        return int(text[:6])
+    raise Refused(422, f"expected tile auto or a number of pixels of 32 to 4096, got {text[:40]!r}")

@@ -1,0 +1,83 @@
+"""Bytes from anywhere to pixels: the format by its signature, the size before anything is decoded."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from PIL import Image
+
+from refineseg.data.images import read_image
+from refineseg.labels import UInt8
+from refineseg.serving.options import Wanted
+from refineseg.serving.problems import Refused
+
+FORMATS = {  # signatures of what a person knows by the name
+    "PNG": re.compile(rb"\x89PNG\r\n\x1a\n"),
+    "JPEG": re.compile(rb"\xff\xd8\xff"),
+    "WebP": re.compile(rb"RIFF....WEBP", re.DOTALL),
+    "GIF": re.compile(rb"GIF8[79]a"),
+    "BMP": re.compile(rb"BM"),
+    "TIFF": re.compile(rb"II\*\0|MM\0\*"),
+}
+NAMES = tuple(FORMATS)
+MEDIA_TYPES = tuple(f"image/{name.lower()}" for name in NAMES)
+DECODING = 24  # bytes a pixel that decoding may take for a while: 16-bit pictures go through float64
+RESULT = 56  # bytes a pixel of an overlay in the making; masks and outlines take less
+SCORES = 10  # bytes a pixel and class: float32 twice, then float16
+
+
+@contextmanager
+def opened(data: bytes) -> Iterator[Image.Image]:
+    """A picture whose header is read and whose pixels are not.
+
+    Raises:
+        Refused: 400 for nothing at all, 415 for another format, 413 for a bomb, 422 for damage (also while the
+            picture is decoded inside the block), several frames.
+    """
+    if not data:
+        raise Refused(400, "expected a picture in the request, got 0 bytes")
+    name = next((name for name, signature in FORMATS.items() if signature.match(data)), None)
+    if name is None:
+        raise Refused(415, f"expected a picture of {', '.join(NAMES)}, got something else: convert it to PNG")
+    # Telephones store a second view in a JPEG (MPO); the first is the picture.
+    decoders = ("JPEG", "MPO") if name == "JPEG" else (name.upper(),)
+    try:
+        with Image.open(io.BytesIO(data), formats=decoders) as image:
+            if image.format != "MPO" and getattr(image, "is_animated", False):
+                raise Refused(422, f"expected a single picture, got a {name} of several frames: send one of them")
+            yield image
+    except Refused:
+        raise
+    except Image.DecompressionBombError:
+        raise Refused(413, f"expected a smaller picture, got a {name} of a size that no server decodes") from None
+    except Exception:  # decoders raise OSError, ValueError, SyntaxError, struct.error ...
+        raise Refused(
+            422, f"expected a whole {name}, got one that is damaged or cut off: export it anew"
+        ) from None
+
+
+def measure(data: bytes, wanted: Wanted, pixels: int, classes: int) -> int:
+    """Bytes of memory that a picture will take; only its header is read.
+
+    Raises Refused (413) where the network would have to see more than ``pixels``, else as ``opened``.
+    """
+    with opened(data) as image:
+        width, height = image.size
+    area = width * height
+    if area * wanted.seen > pixels:
+        views = "" if wanted.seen == 1 else f" seen as {wanted.seen:.3g} times as many by scales and flip"
+        raise Refused(
+            413,
+            f"expected at most {pixels / 1e6:.3g} million pixels, got {width}x{height}, {area / 1e6:.3g} million"
+            f"{views}: send a smaller picture",
+        )
+    return area * (max(DECODING, RESULT) + (classes * SCORES if wanted.predict.probabilities else 0))
+
+
+def decode(data: bytes) -> UInt8:
+    """A picture of any supported format as HxWx3 uint8 RGB; Refused as ``opened``."""
+    with opened(data) as image:
+        return read_image(image)
