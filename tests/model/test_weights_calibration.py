@@ -7,7 +7,14 @@ from pathlib import Path
 
 from refineseg.labels import LabelMap
 from refineseg.model.presets import create_model
-from refineseg.model.weights import CONFIG, ModelInfo, load_model_folder, save_model_folder, store_calibration
+from refineseg.model.weights import (
+    CARD,
+    CONFIG,
+    ModelInfo,
+    load_model_folder,
+    save_model_folder,
+    store_calibration,
+)
 
 
 def test_calibration_round_trip_and_folders_without_one(tmp_path: Path) -> None:
@@ -23,3 +30,10 @@ def test_calibration_round_trip_and_folders_without_one(tmp_path: Path) -> None:
     assert load_model_folder(tmp_path / "m")[1].calibration == {}
     store_calibration(tmp_path / "m", calibration)
     assert load_model_folder(tmp_path / "m")[1] == info
+    store_calibration(tmp_path / "m", calibration | {"data": "streets", "split": "val", "ece_after": 0.04})
+    card = (tmp_path / "m" / CARD).read_text()
+    assert (
+        "by predicted class, fitted on streets val; expected calibration error 0.1000 before, 0.0400 after" in card
+    )
+    store_calibration(tmp_path / "m", {})
+    assert "calibrated" not in (tmp_path / "m" / CARD).read_text()

@@ -75,14 +75,15 @@ def load_model_folder(path: str | Path) -> tuple[RefineNet, ModelInfo]:
 
 
 def store_calibration(path: str | Path, calibration: dict[str, Any]) -> None:
-    """Give a model folder another calibration (or none, ``{}``); weights and everything else stay.
+    """Give a model folder another calibration (or none, ``{}``), and its card the line; the weights stay.
 
     WeightsError if it is no model folder.
     """
     folder = Path(path)
-    config, info = read_config(folder)
-    described = describe(config, replace(info, calibration=calibration))
-    atomic_write(folder / CONFIG, json.dumps(described, indent=1) + "\n")
+    model, info = load_model_folder(folder)
+    info = replace(info, calibration=calibration)
+    atomic_write(folder / CONFIG, json.dumps(describe(model.config, info), indent=1) + "\n")
+    atomic_write(folder / CARD, model_card(model, info))
 
 
 def read_config(folder: Path) -> tuple[ModelConfig, ModelInfo]:
@@ -170,6 +171,20 @@ def _beyond_iou(score: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _calibrated(calibration: dict[str, Any]) -> list[str]:
+    """The line for temperatures that are kept with the model."""
+    if not calibration:
+        return []
+    kind, data, split = (calibration.get(key) for key in ("kind", "data", "split"))
+    before, after = (calibration.get(key) for key in ("ece_before", "ece_after"))
+    if before is None or after is None:
+        return [f"- Probabilities are calibrated: temperatures {kind}, fitted on {data} {split}."]
+    return [
+        f"- Probabilities are calibrated: temperatures {kind}, fitted on {data} {split}; expected calibration error "
+        f"{before:.4f} before, {after:.4f} after, each half of the pictures judged with the other half's."
+    ]
+
+
 def model_card(model: RefineNet, info: ModelInfo) -> str:
     """A model card in the Hub's form."""
     parameters = sum(value.numel() for value in model.parameters())
@@ -187,6 +202,7 @@ def model_card(model: RefineNet, info: ModelInfo) -> str:
         "",
         "```python",
         "import refineseg",
+        "",
         f'refineseg.load("{info.name}").predict("street.jpg").save("out/")',
         "```",
         "",
@@ -204,6 +220,7 @@ def model_card(model: RefineNet, info: ModelInfo) -> str:
         lines += [f"| {name} | {'-' if iou is None else f'{iou:.3f}'} |" for name, iou in score["iou"].items()]
     if not info.scores:
         lines.append("None measured.")
+    lines += ["", "## Confidence", "", *_calibrated(info.calibration)] if info.calibration else []
     lines += ["", "## Provenance", ""]
     lines += [f"- {key}: {value}" for key, value in info.provenance.items()] or ["Not recorded."]
     lines += ["", "## Licence", "", info.licence, ""]
