@@ -180,8 +180,8 @@ def _calibrated(calibration: dict[str, Any]) -> list[str]:
     if before is None or after is None:
         return [f"- Probabilities are calibrated: temperatures {kind}, fitted on {data} {split}."]
     return [
-        f"- Probabilities are calibrated: temperatures {kind}, fitted on {data} {split}; expected calibration error "
-        f"{before:.4f} before, {after:.4f} after, each half of the pictures judged with the other half's."
+        f"- Probabilities are calibrated: temperatures {kind}, fitted on {data} {split}; expected calibration "
+        f"error {before:.4f} before, {after:.4f} after, each half of the pictures judged with the other half's."
     ]
 
 
