@@ -141,10 +141,7 @@ def test_tiles_are_the_predictors(client: Any, segmenter: Segmenter, monkeypatch
     answer = client.post(SEGMENT, params={"tile": "96", "output": "mask"}, content=encoded(picture))
     assert np.array_equal(mask_of(answer.content), expected)
     client.post(SEGMENT, content=encoded(picture))
-    assert [found.windows for found in planned] == [
-        12,
-        1,
-    ]  # starts 0, 32 and 0, 32, ... 96, 112; auto takes it whole
+    assert [found.windows for found in planned] == [8, 1]  # rows from 0, 32; columns from 0, 32, 64, 96
 
 
 def test_orientation_and_alpha_are_read_as_they_show(client: Any, segmenter: Segmenter) -> None:
