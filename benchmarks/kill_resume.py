@@ -43,7 +43,9 @@ PHASES = ("starting", "reading", "train", "validating", "writing", "note")
 PER_EPOCH = 3  # steps
 # Children are forked from a server that has all imports and no threads, so that they start at once.
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["refineseg.training.loop", "refineseg.data", "torch.utils.tensorboard"])
+SERVER.set_forkserver_preload(
+    ["matplotlib.backends.backend_agg", "refineseg.training.loop", "refineseg.data", "torch.utils.tensorboard"]
+)
 
 
 @dataclasses.dataclass
@@ -117,7 +119,7 @@ def in_peace(config: TrainConfig, data: str, folder: Path) -> float:
 def killed(
     config: TrainConfig, data: str, folder: Path, kills: int, epoch_seconds: float, draw: random.Random
 ) -> tuple[list[tuple[str, int]], int]:
-    """Kill a training ``kills`` times, resume it each time: phase and step of the kills, how many tore files."""
+    """Kill a training ``kills`` times and resume it each time: where the kills came, and how many tore files."""
     seen, torn = [], 0
     for _ in range(kills):
         saved = checkpoints(folder / CHECKPOINTS)
@@ -199,7 +201,7 @@ def log_of(run: Path) -> list[dict[str, str]]:
 def events_of(run: Path) -> dict[str, list[tuple[int, float]]]:
     """TensorBoard's points as it shows them; empty without that package."""
     try:
-        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
     except ImportError:
         return {}
     events = EventAccumulator(str(run / "tensorboard"), size_guidance={"scalars": 0})
@@ -207,11 +209,11 @@ def events_of(run: Path) -> dict[str, list[tuple[int, float]]]:
     return {tag: [(item.step, item.value) for item in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
 
 
-def trial(kills: int, workers: int, seed: int, folder: Path) -> Trial:
+def trial(kills: int, workers: int, seed: int, folder: Path, config: TrainConfig = CONFIG) -> Trial:
     """Both runs in ``folder``, and what differs."""
     data = make_data(folder / "data")
     epochs = 3 * kills + 2  # a kill moves the run on by two epochs at most, or a little more on an uneven machine
-    config = dataclasses.replace(CONFIG, epochs=epochs, workers=workers)
+    config = dataclasses.replace(config, epochs=epochs, workers=workers)
     seconds = in_peace(dataclasses.replace(config, workers=0), data, folder / "whole")
     seen, torn = killed(config, data, folder / "broken", kills, seconds / epochs, random.Random(seed))
     return Trial(workers, seen, torn, differences(folder / "whole", folder / "broken"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -73,6 +74,7 @@ class MetricsLog:
         # One event file per epoch step; purge_step makes a resumed run replace what it repeats.
         row = self.rows[-1]
         step = int(row["step"] or 0)
+        shown, threading.excepthook = threading.excepthook, lambda _: None  # its thread would print a traceback
         try:
             with SummaryWriter(str(folder), purge_step=step) as writer:
                 for column in COLUMNS[2:7]:
@@ -81,3 +83,5 @@ class MetricsLog:
                         writer.add_scalar(column, value, step)
         except OSError as error:
             raise cannot_write(folder, error) from error
+        finally:
+            threading.excepthook = shown
