@@ -128,7 +128,7 @@ class Segmenter:
         size = (pictures[0].shape[0], pictures[0].shape[1])
         if any(picture.shape[:2] != size for picture in pictures):
             raise InputError(
-                f"expected pictures of one size, got {sorted({picture.shape for picture in pictures})}"
+                f"expected pictures of one size, got {sorted({picture.shape[:2] for picture in pictures})}"
             )
         plan = None if tile is None else self.plan(size, options, tile)
         if plan is None or plan.windows == 1:

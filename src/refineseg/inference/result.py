@@ -51,7 +51,7 @@ def check_kinds(kinds: Iterable[str]) -> None:
     """InputError for a kind of output that there is not."""
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown:
-        raise InputError(f"expected outputs among {', '.join(KINDS)}, got {unknown[0]!r}")
+        raise InputError(f"expected --save among {', '.join(KINDS)}, got {unknown[0]!r}")
 
 
 LEGEND_MIN_SHARE = 0.001  # classes below it are left out of the legend, not of the mask
