@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 import shlex
+import signal
+import subprocess
+import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -47,7 +51,7 @@ def test_python(number: int, workplace: Path) -> None:
     assert workplace.is_dir()
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [command for command in COMMANDS if shlex.split(command)[1] != "serve"])
 def test_commands(command: str, workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = shlex.split(re.sub(r"camvid:\S+", f"camvid:{workplace / 'data' / 'camvid'}", command))[1:]
     if words[0] == "train":  # the same options, two small steps
@@ -56,6 +60,29 @@ def test_commands(command: str, workplace: Path, capsys: pytest.CaptureFixture[s
         words += ["--steps", "2", "--crop", "32", "--workers", "0", "--skip-check"]
     words = [word.replace("runs/camvid/best", "camvid") for word in words]
     assert main(words) == 0, capsys.readouterr().err
+
+
+def test_the_server(workplace: Path) -> None:
+    """The README's server starts, answers its curl command, and ends in order when told to."""
+    (command,) = [command for command in COMMANDS if shlex.split(command)[1] == "serve"]
+    words = re.sub(r"--port \d+", "--port 0", command).split()[1:]
+    asked = re.search(
+        r"curl --data-binary @street.jpg 'http://127.0.0.1:8000(\S+)' -o mask.png", README.read_text()
+    )
+    assert asked is not None
+    with subprocess.Popen(
+        [sys.executable, "-m", "refineseg", *words], stdout=subprocess.PIPE, text=True
+    ) as server:
+        try:
+            assert server.stdout is not None
+            address = re.search(r"http://127\.0\.0\.1:\d+", server.stdout.readline())
+            assert address is not None
+            picture = (workplace / "street.jpg").read_bytes()
+            with urllib.request.urlopen(f"{address[0]}{asked[1]}", picture, timeout=60) as answer:
+                assert answer.read(4) == b"\x89PNG"
+        finally:
+            server.send_signal(signal.SIGTERM)
+    assert server.returncode == 0
 
 
 def test_every_folder_of_the_tree_exists() -> None:
