@@ -6,7 +6,7 @@ Studies: ``cascade`` (single, 2-cascaded, 4-cascaded, 4-cascaded 2-scale), ``com
 order, 2 stages, no RCUs; the 4-cascaded network is their base), ``multiscale`` (the base, seen at the paper's five
 scales) and ``recipes`` (the authors' beside the modern one, for the same time).
 
-Seeds go round the arms, so that a run that is broken off has as many of each. A finished run is not done again. The
+Seeds go round the studies, so that what is broken off has as many of each arm. A finished run is not done again. The
 default is cut for two weak cores: pictures of a third of the size, narrow decoder, few steps. ``--full`` is for a GPU: whole
 pictures, the published widths, 100 epochs. Time is the process's own CPU time (the machine may be shared), and the
 clock's with ``--full``. Tables and page: benchmarks/reproduction.py.
@@ -292,8 +292,8 @@ def main() -> None:
     data = shrunk(refineseg.open_data(f"camvid:{options.data}"), scale.shrink)
     output = options.output or here / f"benchmarks/results/ablation_{scale.name}.json"
     bench = Bench(scale, data, options.weights, options.work, output)
-    for study in options.studies:
-        for seed in range(options.seeds):
+    for seed in range(options.seeds):
+        for study in options.studies:
             STUDIES[study](bench, seed)
 
 
