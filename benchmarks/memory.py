@@ -1,17 +1,17 @@
-"""Memory and time of RefineNet-101 against dilated convolution (torchvision's deeplabv3_resnet101, output stride 8).
+"""Memory and time of RefineNet-101 against dilated convolution (torchvision's deeplabv3_resnet101, stride 8).
 
     python benchmarks/memory.py                     live tensors, counted without computing: seconds
     python benchmarks/memory.py --process           also what the process takes, computed for real: many minutes
     python benchmarks/memory.py --time              also seconds, interleaved in one process
 
-Live tensors: a TorchDispatchMode adds up every storage that an operation makes and takes it off when it is freed; the
-peak is reported. Weights, the given pictures, and (while training) gradients and momentum stand before and are left
-out. Storages do not depend on values, so this runs on the meta device. Process: the highest resident size
+Live tensors: a TorchDispatchMode adds up every storage that an operation makes and takes it off when it is freed;
+the peak is reported. Weights, the given pictures, and (while training) gradients and momentum stand before and are
+left out. Storages do not depend on values, so this runs on the meta device. Process: the highest resident size
 (VmHWM, reset before) of a process of its own, less what it had before, weights and libraries loaded. That also has
-the convolutions' workspaces, and gradients and momentum in training.
+the convolutions' workspaces; in training there is a step before, so that gradients and momentum are there.
 
-Inference: one picture, 21 classes, logits at the picture's size. Training: forward, cross-entropy at full size, backward
-and SGD with momentum, batch 2 of 320x320, batch norm frozen. Nothing is recomputed, and all is float32.
+Inference: one picture, 21 classes, logits at the picture's size. Training: forward, cross-entropy at full size,
+backward and SGD with momentum, batch 2 of 320x320, batch norm frozen. Nothing is recomputed; all is float32.
 """
 
 from __future__ import annotations
@@ -130,6 +130,8 @@ def live(name: str, case: str) -> float:
 def process(name: str, case: str) -> tuple[float, float]:
     """(MiB above what stood before, CPU seconds) of doing the work once in this process."""
     work = Case(name, case, "cpu")
+    if work.training:
+        work()  # so that gradients and momentum are there
     before = _status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
     start = time.process_time()

@@ -67,7 +67,7 @@ def against(base: list[float], other: list[float]) -> str:
 def ablation_table(rows: Rows, arms: dict[str, tuple[str, float | None]], base: str) -> str:
     """One line an arm, the paper's figure beside ours."""
     lines = [
-        "| network | the paper's, % | ours, % | pixel accuracy, % | against the base | parameters | CPU s | seeds |",
+        "| network | the paper's, % | ours, % | pixel accuracy, % | to the base | parameters | CPU s | seeds |",
         "|---|---|---|---|---|---|---|---|",
     ]
     compared = [row["mean_iou"] for row in of(rows, base)]

@@ -1,4 +1,4 @@
-"""What takes less memory gives what torch's own give; and how much less the network takes than dilated convolution."""
+"""What takes less memory gives what torch's own give; and the network against dilated convolution."""
 
 from __future__ import annotations
 
