@@ -8,10 +8,9 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
-
-import yaml
 
 from refineseg.errors import ConfigError
 
@@ -270,6 +269,8 @@ RECIPES = {"modern": TrainConfig, "paper": paper_recipe}
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """A YAML file that holds a mapping; anything else is a ConfigError that names the file."""
+    import yaml  # here, so that prediction with exported files does without
+
     path = Path(path)
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -285,7 +286,21 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 
 def to_yaml(values: Mapping[str, Any]) -> str:
     """YAML text with the order of the fields kept."""
+    import yaml
+
     return yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True, width=100)
+
+
+def scaled(length: int, scale: float) -> int:
+    """What a network of an input scale makes of a height or width: ``max(1, round(length * scale))``.
+
+    In whole numbers alone, which exports with open sizes can carry; halves go to the even number.
+    """
+    ratio = Fraction(scale).limit_denominator(1000)
+    twice, over = 2 * ratio.numerator * length + ratio.denominator, 2 * ratio.denominator
+    rounded = twice // over
+    tie = rounded - (twice - 1) // over  # 1 where the half is exact
+    return max(1, rounded - tie * (rounded % 2))
 
 
 def _require(condition: bool, expected: str, got: object) -> None:
@@ -294,6 +309,8 @@ def _require(condition: bool, expected: str, got: object) -> None:
 
 
 def _parse(text: str) -> Any:
+    import yaml
+
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:

@@ -11,6 +11,7 @@ from refineseg.cli.common import console, errors, parse_scales, progress_bar
 from refineseg.errors import InputError
 
 if TYPE_CHECKING:
+    from refineseg.deploy.opening import load
     from refineseg.inference.batch import Entry
     from refineseg.inference.options import Tile
 
@@ -20,7 +21,9 @@ def predict(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Output folder: masks/, overlays/, predictions.json.")
     ],
-    model: Annotated[str, typer.Option("--model", "-m", help="Bundled name or model folder.")] = "camvid",
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Bundled name, model folder or exported file.")
+    ] = "camvid",
     scales: Annotated[str, typer.Option(help="Scales to average over, such as 0.75,1.0,1.25.")] = "1.0",
     flip: Annotated[bool, typer.Option("--flip", help="Average over the mirrored picture too.")] = False,
     tile: Annotated[
@@ -33,6 +36,9 @@ def predict(
     ] = "mask,overlay",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[str, typer.Option(help="32 or bf16.")] = "32",
+    engine: Annotated[
+        str, typer.Option(help="torch, onnxruntime, openvino, or auto: the fastest that is ready.")
+    ] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Write into a folder that holds files.")] = False,
 ) -> int:
     """Segment pictures.
@@ -40,7 +46,7 @@ def predict(
     Example: [bold]refineseg predict street.jpg photos/ 'more/*.png' -o out --save mask,overlay[/bold]
     """
     from refineseg.inference.batch import find_inputs, predict_files
-    from refineseg.inference.predictor import PredictOptions, load
+    from refineseg.inference.options import PredictOptions
 
     paths = find_inputs(inputs)
     side = parse_tile(tile)
@@ -51,7 +57,7 @@ def predict(
         )
     kinds = tuple(kind.strip() for kind in save.split(",") if kind.strip())
     options = PredictOptions(parse_scales(scales), flip, probabilities="probs" in kinds)
-    segmenter = load(model, device, precision)
+    segmenter = load(model, device, precision, engine, say=lambda line: errors.print(line, markup=False))
     with progress_bar() as bar:
         task = bar.add_task("predicting", total=len(paths), note="")
 

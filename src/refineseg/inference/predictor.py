@@ -15,9 +15,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from refineseg.bands import Bands, Pixels, visible
-from refineseg.data.images import read_image
-from refineseg.data.tiff import read_bands
+from refineseg.bands import Pixels, visible
 from refineseg.errors import InputError
 from refineseg.inference.budget import BUDGET, needed_overlap, plan_windows
 from refineseg.inference.engines import Engine
@@ -25,7 +23,7 @@ from refineseg.inference.field import bytes_per_pixel, effective_radius
 from refineseg.inference.options import LOG_FLOOR, TINY, strips, views_of
 from refineseg.inference.options import PredictOptions as PredictOptions
 from refineseg.inference.options import Tile as Tile
-from refineseg.inference.portable import temperatures
+from refineseg.inference.portable import read_picture, temperatures
 from refineseg.inference.result import Result
 from refineseg.inference.tiling import Band, Map, Plan, Read, bands, put_together, view_of
 from refineseg.info import ModelInfo
@@ -295,21 +293,6 @@ def load(model: str | Path, device: str = "auto", precision: str = "32") -> Segm
 
     network, info = load_model_folder(find_model(str(model)))
     return Segmenter(network, info, device, precision)
-
-
-def read_picture(image: str | Path | Image.Image | NDArray[Any], bands: Bands | None) -> Pixels:
-    """A picture of any kind as a network's pixels: HxWx3 uint8 RGB, or HxWxC raw values of ``bands``.
-
-    Raises:
-        InputError: it cannot be read, or has other channels or another type of number than ``bands``.
-    """
-    if bands is None:
-        return read_image(image)
-    if isinstance(image, str | Path):
-        return read_bands(Path(image), bands)
-    pixels = np.asarray(image)
-    bands.check(pixels, "picture")
-    return pixels
 
 
 def pick_device(name: str) -> torch.device:
