@@ -21,6 +21,7 @@ OPTIONS = {
     "submit": "--model --data -o --validate",
     "convert": "--labels --find --reset-head",
     "serve": "--model --host --port",
+    "bench": "--net --model --against --size --batch --precision --engines --file --training --plan --json",
     "models": "",
     "data prepare": "-o",
     "data import": "-o",
