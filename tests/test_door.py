@@ -22,6 +22,7 @@ OPTIONS = {
     "convert": "--labels --find --reset-head",
     "export": "--model -o --output --format --int8 --calibrate --overwrite",
     "serve": "--model --host --port",
+    "bench": "--net --model --against --size --batch --precision --engines --file --training --plan --json",
     "models": "",
     "data prepare": "-o",
     "data import": "-o",

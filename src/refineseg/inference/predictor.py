@@ -19,6 +19,7 @@ from refineseg.bands import Pixels, visible
 from refineseg.errors import InputError
 from refineseg.inference.budget import BUDGET, needed_overlap, plan_windows
 from refineseg.inference.engines import Engine
+from refineseg.inference.fast import Fast
 from refineseg.inference.field import bytes_per_pixel, effective_radius
 from refineseg.inference.options import LOG_FLOOR, TINY, strips, views_of
 from refineseg.inference.options import PredictOptions as PredictOptions
@@ -60,6 +61,7 @@ class Segmenter:
         self.model = model.to(self.device).to(memory_format=torch.channels_last).eval()
         self.info = info
         self.precision = precision
+        self._fast = Fast(self.model)
         values = temperatures(info)
         self.temperatures = None if values is None else torch.from_numpy(values).to(self.device)
 
@@ -273,7 +275,7 @@ class Segmenter:
         if self.engine is not None:
             return torch.from_numpy(self.engine(x.numpy()))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            logits: Tensor = self.model(x, upsample=False)
+            logits: Tensor = self._fast.network(x)(x, upsample=False)
         return logits.float()
 
 
