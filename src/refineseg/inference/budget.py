@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 from refineseg.errors import InputError
 from refineseg.inference.tiling import GRID, Plan, make_plan
 
-BUDGET = 1 << 30  # bytes that one window's activations may take
+BUDGET = 768 << 20  # bytes that one window's activations may take: the whole process then stays within 2 GB
 LARGEST = 2048  # side of automatic tiles: beyond it the overlap is a small share of the work anyway
 
 
