@@ -5,9 +5,9 @@ python benchmarks/large_picture.py --model camvid [--side 20000] [--tile auto] [
 
 The first part predicts a picture of --side x --side from disk to disk in a process of its own and reports that
 process's peak resident memory and seconds; with --windows it is interrupted after so many, which is said. The
-second part compares tiles with the whole picture where it fits: on parts of --picture of the sizes (height x width)
-that --check names, or on generated ones. --exact-strides sets that field of the network, whatever it was trained
-with.
+second part compares tiles with the whole picture where it fits: on parts of --picture, of the sizes (height x
+width) that --check names, or on generated ones. --exact-strides sets that field of the network, however it was
+trained.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ python benchmarks/video_flicker.py --model camvid --camvid DIR [--clip FILE] [--
     [--smooth 0.6,0.8,0.9] [--cache DIR] [--json FILE]
 
 Labelled: CamVid's val split is one drive, labelled at 15 frames per second (0016E5_07959, 07961 ...), so that
-every frame of a real sequence has its truth. Panned: windows that move over single labelled frames, with noise on top,
-so that every frame has a label and the true motion is known. Clip: a video without labels.
+every frame of a real sequence has its truth. Panned: windows that move over single labelled frames, with noise on
+top, so that every frame has a label and the true motion is known. Clip: a video without labels.
 
 Flicker is what label changes are left when motion is taken out: the share of pixels whose label differs from the
 label, one frame earlier, of the place where the pixel was. In the panned sequences that place is known; else it is

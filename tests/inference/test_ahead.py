@@ -52,7 +52,7 @@ def test_ahead_hands_on_errors_and_ends_when_closed() -> None:
         next(found)
     endless = ahead(items(False), depth=1)
     assert next(endless) == 1
-    endless.close()  # type: ignore[attr-defined]
+    endless.close()
     assert closed == [True, False]
     assert not running()
 

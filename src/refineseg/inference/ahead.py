@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
 from queue import Empty, Full, Queue
 from threading import Event, Thread
@@ -19,7 +19,7 @@ class _End:
         self.error = error
 
 
-def ahead(items: Iterable[T], depth: int = 4, latest: bool = False) -> Iterator[T]:
+def ahead(items: Iterable[T], depth: int = 4, latest: bool = False) -> Generator[T]:
     """The same items, made in a thread of its own, up to ``depth`` of them in advance.
 
     Args:

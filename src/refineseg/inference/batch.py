@@ -126,8 +126,8 @@ def predict_files(
 
     With ``tile`` (a side in pixels, or ``auto``) files are read, predicted and written in windows, see
     inference.large; slides always are, and rasters of bands, so that their masks keep their place on the map.
-    ``steps`` is then called with the windows done and in all of the picture in work; of a video with the frames, in
-    all if that is known.
+    ``steps`` is then called with the windows done and in all of the picture in work; of a video with its frames,
+    in all if that is known.
 
     Raises:
         InputError: unknown kind in ``save``, or OUT cannot be written to.

@@ -64,7 +64,6 @@ class Clip:
         aspect: width of a pixel by its height, or None for square ones.
         live: whether frames come in their own time and cannot wait.
         damaged: packets that could not be decoded so far.
-        seen: frames given so far.
     """
 
     def __init__(self, name: str, container: Any, live: bool) -> None:
@@ -77,24 +76,28 @@ class Clip:
         self._stream.thread_type = "AUTO"
         self.rate = Fraction(self._stream.average_rate or self._stream.guessed_rate or USUAL_RATE)
         self.audio = next((s for s in container.streams.audio if s.codec_context.name in COPIED_AUDIO), None)
-        self.damaged = self.seen = 0
+        self.damaged = 0
         self._first_size: tuple[int, int] | None = None
         self._turned = False
         self._items = self._decoded()
-        self._first = next((item for item in self._items if isinstance(item, Frame)), None)
-        if self._first is None:
+        self._early: list[Frame | Sound] = []  # what is read until the first frame tells the size
+        first = None
+        for item in self._items:
+            self._early.append(item)
+            if isinstance(item, Frame):
+                first = item
+                break
+        if first is None:
             raise InputError(f"cannot decode a single frame of {name}: is it damaged?")
-        self.size = (self._first.pixels.shape[0], self._first.pixels.shape[1])
+        self._early = [first, *self._early[:-1]]
+        self.size = (first.pixels.shape[0], first.pixels.shape[1])
         self.frames = self._count()
 
     def __iter__(self) -> Iterator[Frame | Sound]:
-        """Frames, and between them packets of sound where ``audio`` is not None."""
-        if self._first is not None:
-            self.seen, first, self._first = 1, self._first, None
-            yield first
-        for item in self._items:
-            self.seen += isinstance(item, Frame)
-            yield item
+        """A frame, then frames and, where ``audio`` is not None, packets of sound."""
+        early, self._early = self._early, []
+        yield from early
+        yield from self._items
 
     @property
     def aspect(self) -> Fraction | None:
