@@ -231,6 +231,9 @@ def test_smoothing_and_tiles_of_a_real_network(tmp_path: Path) -> None:
         masks = {name: read_mask(tmp_path / f"masks/{name}/{index:06d}.png") for name in ("plain", "tiles")}
         assert np.array_equal(masks["plain"], segmenter.predict(picture).labels)
         assert np.array_equal(masks["tiles"], segmenter.predict(picture, tile=96).labels)
+    found = list(segmenter.predict_video(str(clip), smooth=0.8, tile=96, seconds=0.2))
+    assert len(found) == 2
+    assert np.array_equal(found[1].labels, read_mask(tmp_path / "masks/smooth/000001.png"))
     first = [read_mask(tmp_path / f"masks/{name}/000000.png") for name in ("tiles", "smooth")]
     assert np.array_equal(*first)  # no past yet
     assert smooth.label_changes < plain.label_changes

@@ -143,6 +143,25 @@ class Segmenter:
             for picture, (labels, scores) in zip(pictures, found, strict=True)
         ]
 
+    def predict_video(
+        self, source: str | Path | Sequence[Path], *, smooth: float = 0.0, seconds: float | None = None, **how: Any
+    ) -> Iterator[Result]:
+        """Segment a video frame by frame: a Result for each, in order.
+
+        Args:
+            source: a video file; the number of a camera or a stream's address, as text; or pictures in order.
+            smooth: share of the past in each frame's scores, 0 up to below 1 (see ``inference.smoothing``).
+            seconds: how much to take; all of it by default.
+            how: ``scales``, ``flip``, ``probabilities`` and ``tile`` as of ``predict``.
+
+        Raises:
+            InputError: the source cannot be read, or an option is out of range.
+            MissingExtraError: PyAV is not installed (extra ``video``).
+        """
+        from refineseg.inference.video import results
+
+        return results(self, source, smooth, seconds, **how)
+
     def segment(self, images: Tensor, options: PredictOptions) -> tuple[Tensor, Tensor | None]:
         """Labels BxHxW uint8 and, if asked for, probabilities BxKxHxW float32 of Bx3xHxW uint8 pictures.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -144,12 +144,17 @@ def open_source(source: str | Path | Sequence[Path], rate: float = 25.0) -> Iter
     opened: AbstractContextManager[Source]
     if not isinstance(source, str | Path):
         opened = nullcontext(FrameFolder(list(source), Fraction(rate).limit_denominator(1001)))
-    elif isinstance(source, str) and (source.isdecimal() or "://" in source):
+    elif isinstance(source, str) and is_live(source):
         opened = open_live(source)
     else:
         opened = open_clip(source)
     with opened as found:
         yield found
+
+
+def is_live(source: str) -> bool:
+    """Whether a text names a camera or stream and not a file."""
+    return source.isdecimal() or "://" in source
 
 
 def segment_frames(
@@ -178,6 +183,34 @@ def segment_frames(
         strips = predictor.bands(plan, read, options, change=None if smoother is None else smooth)
         labels, scores = put_together(strips, size, classes)
         yield item, Result(labels, predictor.info.labels, pixels, scores)
+
+
+def results(
+    predictor: Predictor,
+    source: str | Path | Sequence[Path],
+    smooth: float = 0.0,
+    seconds: float | None = None,
+    *,
+    scales: Sequence[float] = (1.0,),
+    flip: bool = False,
+    probabilities: bool = False,
+    tile: Tile = None,
+) -> Iterator[Result]:
+    """A Result for each frame; see ``Segmenter.predict_video``. A path given as text is taken as one."""
+    options = PredictOptions(tuple(scales), flip, probabilities)
+    video = VideoOptions(smooth, tile, seconds)
+    if isinstance(source, str) and not is_live(source):
+        source = Path(source)
+    with open_source(source) as opened, closing(_ahead(opened, video)) as items:
+        for _, result in segment_frames(predictor, items, options, video):
+            if result is not None:
+                yield result
+
+
+def _ahead(source: Source, video: VideoOptions) -> Generator[Frame | Sound]:
+    """Frames decoded in advance; of a camera the newest."""
+    live = isinstance(source, Clip) and source.live
+    return ahead(_until(iter(source), video.seconds), 1 if live else 4, latest=live)
 
 
 def predict_video(
@@ -243,7 +276,7 @@ def _through(
     with (
         _Recorder(part, name, save, source) as recorder,
         Behind(recorder.take) as behind,
-        closing(ahead(_until(iter(source), video.seconds), 1 if live else 4, latest=live)) as items,
+        closing(_ahead(source, video)) as items,
     ):
         try:
             for item, result in segment_frames(predictor, items, options, video):
