@@ -18,11 +18,12 @@ from PIL import Image
 from refineseg.cli.main import main
 from refineseg.data import read_mask
 from refineseg.errors import InputError
-from refineseg.inference import video as video_module
+from refineseg.inference import sources
 from refineseg.inference.batch import find_inputs, predict_files
 from refineseg.inference.clips import Clip, ClipWriter, open_clip, open_live
 from refineseg.inference.options import PredictOptions
-from refineseg.inference.video import Moving, VideoOptions, predict_video
+from refineseg.inference.sources import Moving, VideoOptions
+from refineseg.inference.video import predict_video
 from refineseg.model.weights import save_model_folder
 from tests.inference.lively import lively
 from tests.inference.made_video import Quarters, frames, read_video, turned, write_video
@@ -183,7 +184,7 @@ def test_a_camera_is_ended_by_ctrl_c_and_kept(tmp_path: Path, monkeypatch: pytes
         found.live = True
         return _Opened(opened, found)
 
-    monkeypatch.setattr(video_module, "open_live", camera)
+    monkeypatch.setattr(sources, "open_live", camera)
     outcome = predict_video(Quarters(), "0", tmp_path, "camera_0", OPTIONS, progress=stop)
     assert outcome.frames == 3
     assert len(read_video(tmp_path / "videos/camera_0.mp4")[0]) == 3

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from refineseg.inference.batch import Entry
     from refineseg.inference.options import Tile
-    from refineseg.inference.video import Moving, VideoOptions
+    from refineseg.inference.sources import Moving, VideoOptions
 
 
 def predict(
@@ -66,7 +66,7 @@ def predict(
     """
     from refineseg.inference.batch import predict_files
     from refineseg.inference.predictor import PredictOptions, load
-    from refineseg.inference.video import VideoOptions
+    from refineseg.inference.sources import VideoOptions
 
     work = gather(inputs or [], source, sequence, VideoOptions(smooth, None, seconds, fps))
     side = parse_tile(tile)
@@ -85,7 +85,7 @@ def gather(given: list[str], source: str | None, sequence: bool, options: VideoO
     """What there is to do. InputError where that is nothing, or an input is missing."""
     from refineseg.inference.batch import find_inputs
     from refineseg.inference.clips import is_video
-    from refineseg.inference.video import Moving
+    from refineseg.inference.sources import Moving
 
     if not given and source is None:
         raise InputError("expected pictures, videos, folders or globs, or --source 0 for a camera, got none")

@@ -20,7 +20,8 @@ from refineseg.inference.interface import Predictor
 from refineseg.inference.large import predict_large
 from refineseg.inference.options import PredictOptions, Tile
 from refineseg.inference.result import SCORED, check_kinds
-from refineseg.inference.video import VIDEO_KINDS, Moving, predict_video
+from refineseg.inference.sources import Moving
+from refineseg.inference.video import VIDEO_KINDS, predict_video
 
 PICTURE_KINDS = ("mask", "overlay")
 SLIDES = frozenset({".svs"})  # always seen in windows: no memory holds a whole slide
