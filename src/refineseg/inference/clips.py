@@ -23,6 +23,7 @@ SUFFIXES = frozenset(
 USUAL_RATE = Fraction(25)
 CLOCK = Fraction(1, 90_000)  # seconds: MPEG's clock, for sources whose own is unknown or too coarse
 COPIED_AUDIO = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus"})  # what MP4 holds and players play
+COVER = 0x400  # FFmpeg's AV_DISPOSITION_ATTACHED_PIC
 QUALITY = "20"  # x264's constant rate factor: 18 looks lossless, 23 is its default
 HIGH_DEFINITION = 720  # rows from which colours are meant by BT.709, below by BT.601
 
@@ -69,13 +70,15 @@ class Clip:
     def __init__(self, name: str, container: Any, live: bool) -> None:
         self.name, self.live = name, live
         self._container = container
-        shown = [s for s in container.streams.video if "ATTACHED_PIC" not in str(getattr(s, "disposition", ""))]
+        # The cover of a piece of music is a video stream of one frame.
+        shown = [s for s in container.streams.video if not s.disposition.value & COVER]
         if not shown:
             raise InputError(f"expected a video in {name}, it has no moving picture: is it sound alone?")
         self._stream = shown[0]
         self._stream.thread_type = "AUTO"
         self.rate = Fraction(self._stream.average_rate or self._stream.guessed_rate or USUAL_RATE)
-        self.audio = next((s for s in container.streams.audio if s.codec_context.name in COPIED_AUDIO), None)
+        sounds = [] if live else [s for s in container.streams.audio if s.codec_context.name in COPIED_AUDIO]
+        self.audio = sounds[0] if sounds else None
         self.damaged = 0
         self._first_size: tuple[int, int] | None = None
         self._turned = False
@@ -301,5 +304,5 @@ def import_av() -> Any:
 
 def reason(error: Exception) -> str:
     """In one line."""
-    text = (isinstance(error, OSError) and error.strerror) or str(error)
+    text = getattr(error, "strerror", None) or str(error)
     return " ".join(text.split())[:120] or type(error).__name__

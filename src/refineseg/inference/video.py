@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from refineseg.errors import InputError
 from refineseg.files import cannot_write
 from refineseg.inference.ahead import Behind
 from refineseg.inference.clips import Clip, ClipWriter, Frame, Sound
@@ -60,7 +61,9 @@ def segment_frames(
     options: PredictOptions,
     video: VideoOptions,
 ) -> Iterator[tuple[Frame | Sound, Result | None]]:
-    """Frames with their results, in order; sound passes by."""
+    """Frames with their results, in order; sound passes by. InputError for a model of bands other than RGB."""
+    if predictor.info.bands is not None:
+        raise InputError(f"expected a model of RGB pictures for videos, got {predictor.info.name} of other bands")
     smoother = Smoother(video.smooth) if video.smooth else None
     classes = predictor.info.labels.num_classes if options.probabilities else None
     for item in items:
