@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from refineseg.model.frugal import max_pool5
+
 Pooling = Literal["original", "improved"]
 
 
@@ -123,21 +125,19 @@ class ChainedResidualPooling(nn.Module):
         self.activation = activation()
         self.convs = nn.ModuleList(conv(channels, channels, kernel_size) for _ in range(stages))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """BxCxHxW to BxCxHxW; x is not modified."""
-        x = self.activation(x)
-        total, stage = x, x
+    def forward(self, x: Tensor | list[Tensor]) -> Tensor:
+        """BxCxHxW to BxCxHxW; x is not modified. A list of one map is taken too, and emptied: the map is freed."""
+        given = as_list((x,), 1)
+        del x
+        total = stage = self.activation(given.pop())
         for index, convolution in enumerate(self.convs):
-            original = self.pooling == "original"
-            stage = convolution(max_pool5(stage)) if original else max_pool5(convolution(stage))
+            # In two steps: what the first was made of is freed before the second makes its map.
+            steps = (max_pool5, convolution) if self.pooling == "original" else (convolution, max_pool5)
+            for step in steps:
+                stage = step(stage)
             # Autograd keeps the activation's output, so the first sum must not overwrite it while training.
             total = total + stage if index == 0 and torch.is_grad_enabled() else total.add_(stage)
         return total
-
-
-def max_pool5(x: Tensor) -> Tensor:
-    """5x5 max-pooling of stride 1 that keeps height and width."""
-    return F.max_pool2d(x, kernel_size=5, stride=1, padding=2)
 
 
 class RefineNetBlock(nn.Module):
@@ -217,7 +217,7 @@ class RefineNetBlock(nn.Module):
         for index, adapt in enumerate(self.adapt):
             for part in adapt.children():  # one by one, so that no caller holds on to the backbone's map
                 paths[index] = part(paths[index])
-        x: Tensor = self.pooling(self.fusion(paths))
+        x: Tensor = self.pooling([self.fusion(paths)])  # in a list, so that it is freed as soon as it is used
         for unit in self.output:
             x = unit(x)
         return x
