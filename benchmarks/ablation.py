@@ -7,8 +7,8 @@ improved order, 2 stages, no RCUs; the 4-cascaded network is their base), ``mult
 paper's five scales) and ``recipes`` (the authors' beside the modern one, for the same time).
 
 Seeds go round the studies, so that what is broken off has as many of each arm. A finished run is not done again.
-The default is cut for two weak cores: pictures of a third of the size, narrow decoder, few steps. ``--full`` is for
-a GPU: whole pictures, the published widths, 100 epochs. Time is the process's own CPU time (the machine may be
+The default is cut for two weak cores: pictures of a third of the size, narrow decoder, few steps. ``--full`` is
+for a GPU: whole pictures, published widths, 100 epochs. Time is the process's own CPU time (the machine may be
 shared), and the clock's with ``--full``. Tables and page: benchmarks/reproduction.py.
 """
 
