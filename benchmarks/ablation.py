@@ -115,11 +115,15 @@ def shrunk(data: SegmentationData, factor: int) -> SegmentationData:
     if factor == 1:
         return data
 
+    def whole_blocks(pixels: NDArray[Any]) -> NDArray[Any]:
+        height, width = (side // factor * factor for side in pixels.shape[:2])
+        return np.ascontiguousarray(pixels[:height, :width])
+
     def picture(path: Path) -> NDArray[np.uint8]:
-        return np.array(Image.fromarray(read_image(path)).reduce(factor))
+        return np.array(Image.fromarray(whole_blocks(read_image(path))).reduce(factor))
 
     def mask(path: Path) -> NDArray[Any]:
-        return read_mask(path)[factor // 2 :: factor, factor // 2 :: factor].copy()
+        return whole_blocks(read_mask(path))[factor // 2 :: factor, factor // 2 :: factor].copy()
 
     return replace(data, read_picture=picture, read_raw=mask)
 
