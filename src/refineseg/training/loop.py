@@ -195,7 +195,10 @@ def prepare(
 
 def left_by_a_kill(folder: Path) -> list[Path]:
     """Files and folders of a run that a kill left half-written."""
-    names = (SETTINGS, METRICS, CURVES, BEST, LAST, f"{CHECKPOINTS}/step-*.pt", f"{CHECKPOINTS}/step-*.sha256")
+    names = (
+        *(SETTINGS, METRICS, CURVES, BEST, LAST, "tensorboard/events.*.refineseg"),
+        *(f"{CHECKPOINTS}/step-*.pt", f"{CHECKPOINTS}/step-*.sha256"),
+    )
     return [path for name in names for path in leftovers(folder / name)]
 
 
