@@ -20,7 +20,7 @@ from torch.nn.utils import fuse_conv_bn_weights
 from refineseg.inference.pooling import pooled_strips
 from refineseg.inference.winograd import Scratch, convolve, pays, rows_of, supported
 from refineseg.model.backbone import Backbone
-from refineseg.model.blocks import ChainedResidualPooling, ResidualConvUnit
+from refineseg.model.blocks import ChainedResidualPooling, ResidualConvUnit, as_list
 from refineseg.model.refinenet import RefineNet
 
 NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
@@ -132,9 +132,11 @@ class FastPooling(nn.Module):
         self.chain = chain
         self.scratch = scratch
 
-    def forward(self, x: Tensor) -> Tensor:
-        """BxCxHxW to BxCxHxW; x is not modified."""
-        stage = self.chain.activation(x)
+    def forward(self, x: Tensor | list[Tensor]) -> Tensor:
+        """BxCxHxW to BxCxHxW; x is not modified. A list of one map is taken too, as by the pooling it replaces."""
+        given = as_list((x,), 1)
+        del x
+        stage = self.chain.activation(given.pop())
         total = stage.clone(memory_format=torch.channels_last)
         for part in self.chain.convs:
             convolution = cast(nn.Conv2d, part)
