@@ -12,7 +12,7 @@ from refineseg.cli.main import VERBS, main
 from refineseg.model import PRESETS
 
 OPTIONS = {
-    "predict": "-o --output --model --scales --flip --save --device --engine",
+    "predict": "-o --output --model --scales --flip --save --smooth --source --sequence --device --engine",
     "evaluate": "--model --data --split --scales --flip --tile --json --report --engine",
     "train": "--data --model -o --config --backbone-weights --epochs --steps --batch-size --crop --lr --seed "
     "--workers --precision --repeats --resume --set",
@@ -22,6 +22,7 @@ OPTIONS = {
     "convert": "--labels --find --reset-head",
     "export": "--model -o --output --format --int8 --calibrate --overwrite",
     "serve": "--model --host --port",
+    "bench": "--net --model --against --size --batch --precision --engines --file --training --plan --json",
     "models": "",
     "data prepare": "-o",
     "data import": "-o",

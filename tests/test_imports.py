@@ -21,6 +21,7 @@ LAYERS = (
     ("inference",),
     ("evaluation",),
     ("training", "deploy", "runtime", "serving"),
+    ("bench",),
     ("cli",),
     ("__main__",),
 )
@@ -28,7 +29,7 @@ LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 OPTIONAL = {
     "tensorboard", "sklearn", "scipy", "h5py", "pycocotools", "skimage", "tifffile", "pyarrow", "onnx",
     "onnxruntime", "onnxscript", "openvino", "nncf", "fastapi", "uvicorn", "av", "huggingface_hub", "transformers",
-    "starlette", "python_multipart", "prometheus_client",
+    "starlette", "python_multipart", "prometheus_client", "segmentation_models_pytorch",
 }  # fmt: skip
 HEAVY = {"torch", "torchvision", "timm", "matplotlib", "lightning_fabric"}
 

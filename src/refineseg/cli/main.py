@@ -24,7 +24,19 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-VERBS = ("predict", "evaluate", "train", "check", "compare", "submit", "convert", "export", "serve", "models")
+VERBS = (
+    "predict",
+    "evaluate",
+    "train",
+    "check",
+    "compare",
+    "submit",
+    "convert",
+    "export",
+    "serve",
+    "bench",
+    "models",
+)
 
 for _verb in VERBS:
     _command = getattr(import_module(f"refineseg.cli.{_verb}"), _verb)

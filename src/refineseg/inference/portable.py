@@ -18,7 +18,7 @@ from refineseg.inference.budget import plan_windows
 from refineseg.inference.engines import Engine, open_engine
 from refineseg.inference.options import LOG_FLOOR, TINY, PredictOptions, Tile, strips, views_of
 from refineseg.inference.result import Result
-from refineseg.inference.tiling import Map, Plan, Read, bands, put_together, view_of
+from refineseg.inference.tiling import Band, Map, Plan, Read, bands, joined, put_together, view_of
 from refineseg.info import ModelInfo
 from refineseg.labels import UInt8
 
@@ -85,6 +85,7 @@ class PortableSegmenter:
         options: PredictOptions,
         start_row: int = 0,
         each: Callable[[], None] | None = None,
+        change: Callable[[Band], Band] | None = None,
     ) -> Iterator[tuple[int, UInt8, Rows | None]]:
         """See ``Segmenter.bands``."""
         views = [view_of(plan.size, scale, self.input_scales[0]) for scale, _ in views_of(options)]
@@ -92,7 +93,8 @@ class PortableSegmenter:
         def score(pixels: Pixels) -> list[Map]:
             return self._maps(pixels, options)
 
-        for band in bands(plan, views, read, score, start_row, each):
+        found = bands(plan, views, read, score, start_row, each)
+        for band in found if change is None else [change(joined(found))]:
             for top, bottom in strips(band.top, band.bottom, band.maps[0].shape[1], plan.size[1]):
                 parts = [
                     rows_between(scores[0], top, bottom, plan.size[0], first, source)

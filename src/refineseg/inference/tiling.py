@@ -234,6 +234,24 @@ def bands(
             firsts = [max(row, first) for row, first in zip(keep, firsts, strict=True)]
 
 
+def joined(parts: Iterable[Band]) -> Band:
+    """All bands of a picture as one: of the rows that two have, those of the later, which no window changes."""
+    rows: list[list[Map]] = []
+    last: Band | None = None
+    for band in parts:
+        if last is not None:
+            for view, first in enumerate(band.firsts):
+                rows[view][-1] = rows[view][-1][:, :, : first - last.firsts[view]]
+        rows = [[] for _ in band.maps] if last is None else rows
+        for view, scores in enumerate(band.maps):
+            rows[view].append(scores)
+        last = band
+    if last is None:
+        raise ValueError("expected at least one band")
+    maps = tuple(np.concatenate(parts_of_view, axis=2) for parts_of_view in rows)
+    return Band(0, last.bottom, maps, (0,) * len(maps), last.sources)
+
+
 def _grown(held: Map, rows: int) -> Map:
     """With rows of zeros below, up to ``rows`` in all."""
     if rows <= held.shape[2]:

@@ -42,6 +42,7 @@ class Decoder(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList()
         refined: list[int] = []
+        coarser: list[int] = []  # stride of the coarser block's output
         for group in (levels[start : start + size] for start in range(0, len(levels), size)):
             # Coarse to fine within a block too; maps of one stride keep the order of the backbones.
             taken = sorted((i for i, stride in enumerate(strides) if stride in group), key=lambda i: -strides[i])
@@ -57,8 +58,9 @@ class Decoder(nn.Module):
                 lateral_fusion=config.lateral_fusion,
                 activation=ACTIVATIONS[config.activation],
                 align_corners=config.align_corners,
+                strides=[strides[i] for i in taken] + coarser if config.exact_strides else None,
             )
-            refined = [block.out_channels]
+            refined, coarser = [block.out_channels], [min(group)]
             groups.append(taken)
             self.blocks.append(block)
         self.groups = tuple(tuple(group) for group in groups)  # positions of the maps that each block takes
