@@ -119,7 +119,7 @@ def _best(
 
 
 def _median(flow: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Of the 3x3 neighbours, each axis by itself: single blocks that were matched wrongly fall in with the rest."""
+    """Of the 3x3 neighbours, each axis by itself: single wrong matches fall in with the rest."""
     height, width = flow.shape[1:]
     wide = np.pad(flow, ((0, 0), (1, 1), (1, 1)), mode="edge")
     parts = [wide[:, y : y + height, x : x + width] for y in range(3) for x in range(3)]
