@@ -100,7 +100,10 @@ def break_at(data: SegmentationData, run: Path, fill: Callable[[], object]) -> N
     assert not left_by_a_kill(run)
 
 
-@pytest.mark.parametrize("name", [".last.*/model.safetensors", ".metrics.*", ".step-*.pt", ".step-*.sha256"])
+PARTS = [".last.*/model.safetensors", ".metrics.*", ".events.*", ".step-*.pt", ".step-*.sha256"]
+
+
+@pytest.mark.parametrize("name", PARTS)
 def test_a_full_disk_at_any_write(
     data: SegmentationData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import math
-import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from refineseg.files import atomic_path, atomic_write, cannot_write
+from refineseg.files import atomic_path, atomic_write
 
 METRICS = "metrics.csv"
+EVENTS = "events.out.tfevents.{step:010d}.refineseg"
 COLUMNS = ("epoch", "step", "lr", "loss", "mean_iou", "pixel_accuracy", "mean_class_accuracy", "seconds")
 Row = dict[str, float | int | None]
 
@@ -67,21 +68,28 @@ class MetricsLog:
             figure.savefig(temporary, dpi=120)
 
     def _tensorboard(self, folder: Path) -> None:
+        """One event file an epoch, whole or absent, named by its step.
+
+        TensorBoard reads files in the order of their names. Its own writer names them by second and a counter
+        without leading zeros, so that of two epochs in one second the tenth came before the ninth and took its
+        points away; and it writes from a thread, whose errors on a full disk could be lost.
+        """
         try:
-            from torch.utils.tensorboard import SummaryWriter
+            from tensorboard.compat.proto.event_pb2 import Event
+            from tensorboard.compat.proto.summary_pb2 import Summary
+            from tensorboard.summary.writer.record_writer import RecordWriter
         except ImportError:  # optional: pip install 'refineseg[tensorboard]'
             return
-        # One event file per epoch step; purge_step makes a resumed run replace what it repeats.
-        row = self.rows[-1]
-        step = int(row["step"] or 0)
-        shown, threading.excepthook = threading.excepthook, lambda _: None  # its thread would print a traceback
-        try:
-            with SummaryWriter(str(folder), purge_step=step) as writer:
-                for column in COLUMNS[2:7]:
-                    value = row[column]
-                    if value is not None and math.isfinite(value):
-                        writer.add_scalar(column, value, step)
-        except OSError as error:
-            raise cannot_write(folder, error) from error
-        finally:
-            threading.excepthook = shown
+        row, now = self.rows[-1], time.time()
+        values = [(name, row[name]) for name in COLUMNS[2:7]]
+        points = [
+            Summary.Value(tag=name, simple_value=value)
+            for name, value in values
+            if value is not None and math.isfinite(value)
+        ]
+        stream = io.BytesIO()
+        records = RecordWriter(stream)
+        records.write(Event(wall_time=now, file_version="brain.Event:2").SerializeToString())
+        event = Event(wall_time=now, step=int(row["step"] or 0), summary=Summary(value=points))
+        records.write(event.SerializeToString())
+        atomic_write(folder / EVENTS.format(step=event.step), stream.getvalue())
