@@ -6,24 +6,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 
-from refineseg.cli.main import main
-from refineseg.labels import LabelMap
 from refineseg.model.presets import create_model
 from refineseg.model.weights import ModelInfo, save_model_folder
 from tests.data.benchmarks.roots import listing, picture, voc2012
 from tests.data.made import made_pair, make_camvid, make_folder
 from tests.docs_blocks import CODE, PAGES, SHOWN, Block, blocks_of, parse, run_block
 
-# What a page's training asks hours for, made small: these options give way to those of TWO_STEPS.
-LONG = ("--epochs", "--steps", "--batch-size", "--crop", "--backbone-weights", "--precision", "--workers")
-TWO_STEPS = (
-    "--steps 2 --batch-size 2 --crop 32 --workers 0 --device cpu --skip-check "
-    "--set model.width=16 --set model.coarse_width=16"
-).split()
+# What a page's training asks hours for, made small: these options give way to those of SMALL.
+LONG = ("--epochs", "--backbone-weights", "--precision")
+SMALL = {"--steps": "2", "--batch-size": "2", "--crop": "32", "--workers": "0", "--device": "cpu"}
+NARROW = ["--skip-check", "--set", "model.width=16", "--set", "model.coarse_width=16"]
 HERE = [
     page for page in PAGES if page not in ("README", "data") and any(b.language in CODE for b in blocks_of(page))
 ]
@@ -34,15 +29,15 @@ def small(words: list[str]) -> list[str]:
     if words[0] != "train":
         return words
     kept = list(words)
-    for option in LONG:
+    for option in (*LONG, *SMALL):
         if option in kept:
             place = kept.index(option)
             del kept[place : place + 2]
-    return kept + TWO_STEPS
+    return kept + [word for pair in SMALL.items() for word in pair] + NARROW
 
 
 def make_workplace(root: Path) -> None:
-    """What any page may speak of: pictures, CamVid's layout with eight pairs and two, data and a model of one's own."""
+    """What any page may speak of: pictures, CamVid's layout with eight pairs and two, data of one's own."""
     (root / "photos").mkdir()
     for name in ("street.jpg", "photos/a.jpg", "photos/b.png"):
         Image.fromarray(made_pair(1, 11, (90, 120))[0]).save(root / name)
@@ -84,7 +79,7 @@ def test_no_block_escapes(page: str) -> None:
     """A language that is neither run nor known to be only shown would never be looked at."""
     for block in blocks_of(page):
         assert block.language in CODE + SHOWN, (
-            f"{block.place}: write ```console or ```python, not {block.language}"
+            f"{block.place}: console or python, not {block.language}"
         )
         if block.language not in CODE:
             first = block.code.lstrip().split(" ")[0]

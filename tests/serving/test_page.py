@@ -199,9 +199,7 @@ def test_several_pictures_in_a_strip_and_a_bad_file_among_them(open_page: Callab
     page.keyboard.press("ArrowRight")
     assert page.locator("#name").inner_text() == "notes.txt"
     message = page.locator("#message").inner_text()
-    assert (
-        "Expected a picture of PNG, JPEG, WebP, GIF, BMP, TIFF, got something else: convert it to PNG." in message
-    )
+    assert "Expected a picture of PNG, JPEG, WebP, GIF, BMP, TIFF, got something else: convert it to PNG." in message
     assert page.locator("#again").is_hidden()
     assert page.locator("#save-mask").is_disabled()
     page.keyboard.press("End")
@@ -334,9 +332,7 @@ def test_on_a_telephone_and_in_the_dark(open_page: Callable[..., Any]) -> None:
     page.set_input_files("#files", [STREET, ROOM])
     ready(page, 2)
     assert page.evaluate("document.documentElement.scrollWidth") == 375
-    background, ink = page.evaluate(
-        "(({ backgroundColor, color }) => [backgroundColor, color])(getComputedStyle(document.body))"
-    )
+    background, ink = page.evaluate("(({ backgroundColor, color }) => [backgroundColor, color])(getComputedStyle(document.body))")
     assert background == "rgb(20, 23, 26)"
     assert ink == "rgb(231, 233, 234)"
     page.locator("#paint").tap(position={"x": 100, "y": 60})
@@ -364,17 +360,7 @@ def test_everything_is_reached_by_keys_and_shows_it(open_page: Callable[..., Any
             break
         assert outlined or not what, what
         reached.append(what)
-    for name in (
-        "another",
-        "remove",
-        "paint",
-        "opacity",
-        "compare",
-        "save-mask",
-        "save-overlay",
-        "picture-1",
-        "all",
-    ):
+    for name in ("another", "remove", "paint", "opacity", "compare", "save-mask", "save-overlay", "picture-1", "all"):
         assert name in reached
     unnamed = page.evaluate(
         """() => [...document.querySelectorAll("button, input, [role=slider], canvas")].filter((e) =>
