@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import struct
@@ -16,7 +17,7 @@ from PIL import Image
 from refineseg.inference.predictor import Segmenter
 from refineseg.labels import UInt8
 from refineseg.serving.limits import Limits
-from tests.serving.browser import Visit, chromium, listening, visit
+from tests.serving.browser import Visit, chromium, listening
 from tests.serving.made import NAMES, encoded, pixels, tiny
 
 PICTURE = pixels(120, 180)
@@ -55,14 +56,20 @@ def address(segmenter: Segmenter, browser: Any) -> Iterator[str]:
         yield address
 
 
+@pytest.fixture(scope="module")
+def desktop(browser: Any) -> Any:
+    return browser.new_context(viewport={"width": 1280, "height": 800})
+
+
 @pytest.fixture
-def open_page(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
+def open_page(desktop: Any, address: str) -> Iterator[Callable[..., Any]]:
     """Opens the page; what went wrong on it fails the test at its end."""
     visits: list[Visit] = []
 
-    def open_page(*files: dict[str, Any], done: int | None = None, **context: Any) -> Any:
-        visits.append(Visit(browser, address, **context))
-        page = visits[-1].open()
+    def open_page(*files: dict[str, Any], done: int | None = None, context: Any = desktop) -> Any:
+        visits.append(Visit(context, address))
+        page = visits[-1].page
+        page.goto(address)
         if files:
             page.set_input_files("#files", list(files))
             ready(page, len(files) if done is None else done)
@@ -74,7 +81,9 @@ def open_page(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
 
 
 def ready(page: Any, done: int) -> None:
-    page.wait_for_selector(f":nth-match(.item[data-state=done], {done})")
+    """Wait until so many pictures are segmented."""
+    if done:
+        page.wait_for_selector(f":nth-match(.item[data-state=done], {done})")
 
 
 def rows(page: Any) -> dict[str, str]:
@@ -85,11 +94,9 @@ def rows(page: Any) -> dict[str, str]:
 
 def drawn(page: Any) -> UInt8:
     """The canvas of classes as HxWx4."""
-    width, height, values = page.evaluate(
-        """() => { const c = document.getElementById("paint");
-        return [c.width, c.height, [...c.getContext("2d").getImageData(0, 0, c.width, c.height).data]]; }"""
-    )
-    return np.array(values, np.uint8).reshape(height, width, 4)
+    address = page.evaluate("document.getElementById('paint').toDataURL()")
+    with Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))) as image:
+        return np.array(image.convert("RGBA"))
 
 
 def inner(labels: UInt8) -> Any:
@@ -306,9 +313,11 @@ def test_a_picture_that_is_too_large_is_sent_smaller(open_page: Callable[..., An
     assert page.locator("#facts").inner_text().startswith("273 × 182, ")  # of 50,000 pixels at most
 
 
-def test_a_key_is_asked_for_and_kept_in_the_tab(browser: Any, segmenter: Segmenter) -> None:
-    with listening(segmenter, key="open-sesame") as address, visit(browser, address) as visited:
-        page = visited.open()
+def test_a_key_is_asked_for_and_kept_in_the_tab(desktop: Any, segmenter: Segmenter) -> None:
+    with listening(segmenter, key="open-sesame") as address:
+        visited = Visit(desktop, address)
+        page = visited.page
+        page.goto(address)
         page.wait_for_selector("#lock:not([hidden])")
         assert page.evaluate("document.activeElement.id") == "key"
         page.set_input_files("#files", STREET)  # waits for the key
@@ -323,16 +332,18 @@ def test_a_key_is_asked_for_and_kept_in_the_tab(browser: Any, segmenter: Segment
         page.wait_for_selector("#known li")
         assert page.locator("#lock").is_hidden()
         assert all("open-sesame" not in url for url in visited.asked)
+        visited.close()
 
 
-def test_on_a_telephone_and_in_the_dark(open_page: Callable[..., Any]) -> None:
-    page = open_page(color_scheme="dark", **PHONE)
+def test_on_a_telephone_and_in_the_dark(browser: Any, open_page: Callable[..., Any]) -> None:
+    page = open_page(context=browser.new_context(color_scheme="dark", **PHONE))
     page.wait_for_selector("#known li")
     assert page.evaluate("document.documentElement.scrollWidth") == 375
     page.set_input_files("#files", [STREET, ROOM])
     ready(page, 2)
     assert page.evaluate("document.documentElement.scrollWidth") == 375
-    background, ink = page.evaluate("(({ backgroundColor, color }) => [backgroundColor, color])(getComputedStyle(document.body))")
+    style = "(({ backgroundColor, color }) => [backgroundColor, color])(getComputedStyle(document.body))"
+    background, ink = page.evaluate(style)
     assert background == "rgb(20, 23, 26)"
     assert ink == "rgb(231, 233, 234)"
     page.locator("#paint").tap(position={"x": 100, "y": 60})
