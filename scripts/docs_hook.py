@@ -1,4 +1,4 @@
-"""What the site does beyond mkdocs: pages that are not written yet stay out of the menu, links may leave docs/.
+"""What the site does beyond mkdocs: no page in the menu that is not written, links out of docs, search from disk.
 
 A hook of mkdocs (see mkdocs.yml). A link from a page to a file of the repository outside docs/, such as
 ../CONTRIBUTING.md, cannot work in a folder of HTML: it becomes the file's name, and a missing file ends the build.
@@ -44,3 +44,8 @@ def on_page_markdown(markdown: str, page: Any, config: Any, **_: Any) -> str:
         return f"{match[1]} (`{match[2]}`)"
 
     return OUTSIDE.sub(named, markdown)
+
+
+def on_post_page(output: str, **_: Any) -> str:
+    """Search from disk by our own few lines instead of a script from the network."""
+    return output.replace("https://unpkg.com/iframe-worker/shim", "assets/worker.js")
