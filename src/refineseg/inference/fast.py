@@ -136,7 +136,7 @@ class FastPooling(nn.Module):
         """BxCxHxW to BxCxHxW; x is not modified. A list of one map is taken too, as by the pooling it replaces."""
         given = as_list((x,), 1)
         del x
-        stage = self.chain.activation(given.pop())
+        stage: Tensor = self.chain.activation(given.pop())
         total = stage.clone(memory_format=torch.channels_last)
         for index, part in enumerate(self.chain.convs):
             convolution = cast(nn.Conv2d, part)
