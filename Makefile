@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 OUT ?= out/demo
 PICTURES ?=
 
-.PHONY: demo test lint types unit slow test-oldest lock clean
+.PHONY: demo test lint types unit slow docs test-oldest lock clean
 
 demo: $(VENV)/.demo   ## segment real photographs with the bundled model
 	@$(BIN)/python scripts/demo.py -o $(OUT) $(PICTURES)
@@ -24,6 +24,10 @@ unit: $(VENV)/.dev
 
 slow: $(VENV)/.dev     ## the tests that take minutes
 	@$(BIN)/pytest -q -m slow
+
+docs: $(VENV)/.dev     ## the site, broken links as errors: open out/site/index.html
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict -q
+	@echo "the site is in out/site/index.html"
 
 test-oldest:           ## the fast tests with the lowest versions that pyproject.toml allows
 	@uv venv -q --allow-existing --python 3.11 $(VENV)-oldest

@@ -1,4 +1,7 @@
-"""Keeps freed memory in the process: on Linux a training step on a CPU is then about 1.7 times as fast."""
+"""Keeps freed memory in the process, or hands it back.
+
+Kept, a training step on a CPU is about 1.7 times as fast on Linux. Handed back, long work stays in its bounds.
+"""
 
 from __future__ import annotations
 
@@ -25,3 +28,18 @@ def keep_freed_memory() -> bool:
     wanted = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: 2**31 - 1, M_ARENA_MAX: 1}
     taken = [mallopt(option, value) for option, value in wanted.items()]
     return all(taken)
+
+
+def hand_back_memory() -> bool:
+    """Give the pages of freed blocks back to the system, also those between blocks that are in use.
+
+    Where long-lived blocks (decoded parts of a file) lie among large short-lived ones (activations), glibc's heap
+    has holes that it does not return by itself. Returns whether anything was given back; elsewhere than on glibc
+    nothing happens.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        return bool(ctypes.CDLL("libc.so.6").malloc_trim(0))
+    except (OSError, AttributeError):
+        return False

@@ -127,9 +127,7 @@ def store(segmenter: Segmenter, data: SegmentationData, model: str, evaluation: 
     from refineseg.model.bundled import find_model
     from refineseg.model.weights import store_calibration
 
-    fitted = calibrate(
-        segmenter, data, evaluation.split, protocol=evaluation.protocol, per_class=kind == "class"
-    )
+    fitted = calibrate(segmenter, data, evaluation.split, protocol=evaluation.protocol, per_class=kind == "class")
     store_calibration(find_model(model), fitted)
     console.print(
         f"calibrated {model}: expected calibration error {fitted['ece_before']:.4f} to {fitted['ece_after']:.4f} "
