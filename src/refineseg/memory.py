@@ -15,9 +15,9 @@ def keep_freed_memory() -> bool:
     """Tell glibc to reuse large freed blocks instead of handing them back and faulting their pages in again.
 
     A training step, or a batch of pictures, allocates the same hundreds of megabytes each time; by default every
-    activation above 32 MiB is mapped and unmapped anew. Threads share one arena, since those of their own hand every
-    large block back. Measured in docs/experiments.md. Returns whether it took effect; elsewhere than on glibc
-    nothing happens.
+    activation above 32 MiB is mapped and unmapped anew. Threads share one arena, since arenas of their own hand
+    every large block back. Measured in docs/experiments.md. Returns whether it took effect; elsewhere than on
+    glibc nothing happens.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -26,7 +26,8 @@ def keep_freed_memory() -> bool:
     except (OSError, AttributeError):
         return False
     wanted = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: 2**31 - 1, M_ARENA_MAX: 1}
-    return all([mallopt(option, value) for option, value in wanted.items()])
+    taken = [mallopt(option, value) for option, value in wanted.items()]
+    return all(taken)
 
 
 def hand_back_memory() -> bool:
