@@ -54,6 +54,8 @@ def applies(model: RefineNet) -> bool:
         return False  # elsewhere nobody has measured whether it is faster
     if torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):
         return False
+    if not isinstance(model, RefineNet):
+        return False  # a network that only behaves like one
     if any(value.device.type != "cpu" or value.dtype != torch.float32 for value in model.parameters()):
         return False
     return not any(part.training or part._forward_hooks or part._forward_pre_hooks for part in model.modules())
