@@ -126,7 +126,10 @@ def _median(flow: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _refined(old: Plane, new: Plane, flow: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Whole shifts to fractions, by the lowest point of a parabola along each axis."""
+    """Whole shifts to fractions, by the lowest point of a parabola along each axis, where they fit better.
+
+    Where a picture stands still the differences about it are uneven, and the parabola's lowest point is off.
+    """
     exact = flow.astype(np.float32)
     middle = _difference(old, new, flow)
     for axis in (0, 1):
@@ -135,7 +138,8 @@ def _refined(old: Plane, new: Plane, flow: NDArray[np.int64]) -> NDArray[np.floa
         less, more = _difference(old, new, flow - step), _difference(old, new, flow + step)
         curve = np.maximum(less + more - 2 * middle, FLAT)
         exact[axis] += np.clip((less - more) / (2 * curve), -0.5, 0.5)
-    return exact
+    better = box(np.abs(moved(old[None], exact)[0] - new), BLOCK) + STAY < middle
+    return np.where(better, exact, flow).astype(np.float32)
 
 
 def moved(planes: NDArray[np.float32], flow: NDArray[np.float32]) -> NDArray[np.float32]:
