@@ -22,6 +22,7 @@ OPTIONS = {
     "convert": "--labels --find --reset-head",
     "serve": "--model --host --port",
     "models": "",
+    "push": "",
     "data prepare": "-o",
     "data import": "-o",
     "data export": "-o",

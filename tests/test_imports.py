@@ -20,7 +20,7 @@ LAYERS = (
     ("data", "model"),
     ("inference",),
     ("evaluation",),
-    ("training", "deploy", "runtime", "serving"),
+    ("training", "deploy", "runtime", "serving", "ray"),
     ("cli",),
     ("__main__",),
 )
@@ -28,7 +28,7 @@ LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 OPTIONAL = {
     "tensorboard", "sklearn", "scipy", "h5py", "pycocotools", "skimage", "tifffile", "pyarrow", "onnx",
     "onnxruntime", "openvino", "nncf", "fastapi", "uvicorn", "av", "huggingface_hub", "transformers",
-    "starlette", "python_multipart", "prometheus_client",
+    "starlette", "python_multipart", "prometheus_client", "ray",
 }  # fmt: skip
 HEAVY = {"torch", "torchvision", "timm", "matplotlib", "lightning_fabric"}
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    model: Annotated[str, typer.Option("--model", "-m", help="Bundled name or model folder.")],
+    model: Annotated[str, typer.Option("--model", "-m", help="Bundled name, model folder or hf:ORG/NAME.")],
     data: Annotated[
         str, typer.Option("--data", "-d", help="NAME:ROOT such as camvid:DIR or folder:DIR, or a YAML file.")
     ],
@@ -67,6 +67,8 @@ def evaluate(
 
     if calibrate not in (None, "global", "class"):
         raise InputError(f"expected --calibrate global or class, got {calibrate!r}")
+    if calibrate is not None and model.startswith("hf:"):
+        raise InputError(f"expected a model folder to calibrate, got {model}: the Hub's cache is not written to")
     names = [name.strip() for name in measure.split(",") if name.strip()]
     if report is not None:
         writable_folder(report)  # known before the long part
@@ -90,8 +92,9 @@ def evaluate(
     if not is_first():  # of the processes that torchrun started, one speaks
         return
     show(evaluation)
+    pinned = segmenter.info.provenance.get("hub", model)  # a Hub model's name has its commit
     if json_file is not None:
-        atomic_write(json_file, json.dumps(evaluation.to_dict() | {"model": model}, indent=1) + "\n")
+        atomic_write(json_file, json.dumps(evaluation.to_dict() | {"model": pinned}, indent=1) + "\n")
         console.print(f"all figures in {json_file}", markup=False)
     if report is not None:
         console.print(f"report in {write_report(report, evaluation, segmenter, opened, model)}", markup=False)

@@ -24,7 +24,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-VERBS = ("predict", "evaluate", "train", "check", "compare", "submit", "convert", "serve", "models")
+VERBS = ("predict", "evaluate", "train", "check", "compare", "submit", "convert", "serve", "models", "push")
 
 for _verb in VERBS:
     _command = getattr(import_module(f"refineseg.cli.{_verb}"), _verb)

@@ -20,7 +20,9 @@ def predict(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Output folder: masks/, overlays/, predictions.json.")
     ],
-    model: Annotated[str, typer.Option("--model", "-m", help="Bundled name or model folder.")] = "camvid",
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Bundled name, model folder or hf:ORG/NAME.")
+    ] = "camvid",
     scales: Annotated[str, typer.Option(help="Scales to average over, such as 0.75,1.0,1.25.")] = "1.0",
     flip: Annotated[bool, typer.Option("--flip", help="Average over the mirrored picture too.")] = False,
     tile: Annotated[
