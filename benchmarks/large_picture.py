@@ -1,10 +1,13 @@
 """A generated tiled TIFF predicted in windows: peak memory, agreement with the whole picture, error near borders.
 
-python benchmarks/large_picture.py --model camvid [--side 20000] [--tile auto] [--check-side 2048] [--json FILE]
+python benchmarks/large_picture.py --model camvid [--side 20000] [--tile auto] [--windows 60]
+    [--check 1024x1536,1000x1390] [--check-tile 768] [--picture FILE] [--exact-strides] [--json FILE]
 
 The first part predicts a picture of --side x --side from disk to disk in a process of its own and reports that
-process's peak resident memory and seconds. The second part compares tiles with the whole picture where it fits:
-on --picture, or on a generated one of --check-side.
+process's peak resident memory and seconds; with --windows it is interrupted after so many, which is said. The
+second part compares tiles with the whole picture where it fits: on parts of --picture, of the sizes (height x
+width) that --check names, or on generated ones. --exact-strides sets that field of the network, however it was
+trained.
 """
 
 from __future__ import annotations
@@ -17,6 +20,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +30,9 @@ import numpy as np
 from refineseg.data import read_image
 from refineseg.inference.field import probe
 from refineseg.inference.large import predict_large
-from refineseg.inference.predictor import PredictOptions, Tile, load
+from refineseg.inference.predictor import PredictOptions, Segmenter, Tile, load
 from refineseg.labels import UInt8
+from refineseg.model.refinenet import RefineNet
 
 BLOCK = 512  # side of the TIFF's tiles
 NEAR = 32  # pixels from a window's edge that count as near
@@ -53,7 +59,7 @@ def write_picture(path: Path, side: int) -> None:
         tile=(BLOCK, BLOCK),
         photometric="rgb",
         compression="zlib",
-        bigtiff=side * side * 3 > 1 << 31,
+        bigtiff=True,
     )
 
 
@@ -64,9 +70,20 @@ def predict_alone(arguments: argparse.Namespace) -> dict[str, Any]:
     start = time.perf_counter()
     out = Path(arguments.alone)
     save = tuple(arguments.save.split(","))
-    outcome = predict_large(segmenter, out / "large.tif", out, PredictOptions(), save, as_tile(arguments.tile))
+    seen = [0, 0]
+
+    def count(done: int, total: int) -> None:
+        seen[:] = done, total
+        if done == arguments.windows:
+            raise KeyboardInterrupt
+
+    with suppress(KeyboardInterrupt):
+        path = out / "large.tif"
+        predict_large(segmenter, path, out, PredictOptions(), save, as_tile(arguments.tile), progress=count)
     return {
-        "size": list(outcome.size),
+        "size": [arguments.side] * 2,
+        "windows": seen[0],
+        "of_windows": seen[1],
         "save": list(save),
         "seconds": round(time.perf_counter() - start, 1),
         "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
@@ -76,9 +93,18 @@ def predict_alone(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def agreement(model: str, picture: UInt8, tile: Tile) -> dict[str, Any]:
-    """Labels of tiles against labels of the whole, near borders of windows and elsewhere."""
+def opened(model: str, exact: bool) -> Segmenter:
+    """The model, with exact strides if they are wanted."""
     segmenter = load(model, "cpu")
+    if not exact:
+        return segmenter
+    network = RefineNet(replace(segmenter.model.config, exact_strides=True))
+    network.load_state_dict(segmenter.model.state_dict())
+    return Segmenter(network, segmenter.info, "cpu")
+
+
+def agreement(segmenter: Segmenter, picture: UInt8, tile: Tile) -> dict[str, Any]:
+    """Labels of tiles against labels of the whole, near borders of windows and elsewhere."""
     size = (picture.shape[0], picture.shape[1])
     plan = segmenter.plan(size, PredictOptions(), tile or "auto")
     wrong = segmenter.predict(picture).labels != segmenter.predict(picture, tile=tile).labels
@@ -113,7 +139,10 @@ def main() -> None:
     parser.add_argument("--tile", default="auto")
     parser.add_argument("--save", default="mask,overlay")
     parser.add_argument("--picture", type=Path)
-    parser.add_argument("--check-side", type=int, default=2048)
+    parser.add_argument("--windows", type=int, help="stop after so many")
+    parser.add_argument("--check", default="1024x1536,1000x1390")
+    parser.add_argument("--check-tile", default="768")
+    parser.add_argument("--exact-strides", action="store_true")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--alone", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -125,13 +154,18 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             write_picture(Path(folder) / "large.tif", options.side)
             command = [sys.executable, __file__, "--model", options.model, "--tile", options.tile]
-            command += ["--save", options.save, "--alone", folder]
+            command += ["--save", options.save, "--alone", folder, "--side", str(options.side)]
+            command += ["--windows", str(options.windows)] if options.windows else []
             made = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
             result["from_disk"] = json.loads(made.stdout)
-    if options.check_side:
-        side = options.check_side
-        picture = read_image(options.picture) if options.picture else probe(side, side)
-        result["against_whole"] = agreement(options.model, picture, as_tile(options.tile))
+    if options.check:
+        segmenter = opened(options.model, options.exact_strides)
+        result["exact_strides"] = segmenter.model.config.exact_strides
+        result["against_whole"] = []
+        for height, width in (map(int, size.split("x")) for size in options.check.split(",")):
+            picture = read_image(options.picture) if options.picture else probe(height, width)
+            part = np.ascontiguousarray(picture[-height:, :width])
+            result["against_whole"].append(agreement(segmenter, part, as_tile(options.check_tile)))
     print(json.dumps(result, indent=1))
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n")

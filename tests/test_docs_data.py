@@ -6,9 +6,11 @@ import json
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import typer
 import yaml
 from PIL import Image
@@ -19,6 +21,7 @@ from refineseg.data import open_data, read_mask
 from refineseg.data.images import write_mask
 from refineseg.data.source import folder_of_pictures
 from refineseg.labels import LabelMap, UInt8
+from refineseg.model.weights import read_config
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "data.md"
 SHORTER = {"--epochs": ("--steps", "2")}  # what the page asks hours for
@@ -82,8 +85,46 @@ def make_data(folder: Path) -> None:
         (folder / f"labelme/{name}.json").write_text(json.dumps(values))
     (folder / "coco/annotations.json").write_text(json.dumps(coco))
     text = PAGE.read_text(encoding="utf-8")
-    (folder / "numbers/labels.yaml").write_text(text.split("```yaml\n")[1].split("```")[0])
+    numbers, bands, sides = (block.split("```")[0] for block in text.split("```yaml\n")[1:])
+    assert bands.startswith("statistics:")
+    (folder / "numbers/labels.yaml").write_text(numbers)
     (folder / "rgb/class_dict.csv").write_text("name,r,g,b\n" + text.split("name,r,g,b\n")[1].split("```")[0])
+    make_satellite(folder / "satellite")
+    make_bodies(folder / "bodies", sides)
+
+
+def make_satellite(folder: Path) -> None:
+    """Scenes of five channels of 16 bits; the fifth alone tells water from field."""
+    draw = np.random.default_rng(1)
+    for index in range(PICTURES):
+        mask = (truth(index) == 2).astype(np.uint8)
+        raw = draw.normal((1200, 900, 800, 1500, 3000), 60, (*mask.shape, 5))
+        raw[..., 4][mask == 1] -= 2500
+        for kind in ("images", "masks"):
+            (folder / kind).mkdir(parents=True, exist_ok=True)
+        planes: dict[str, Any] = {"photometric": "minisblack", "planarconfig": "contig"}
+        tifffile.imwrite(folder / f"images/s{index}.tif", raw.astype(np.uint16), **planes)
+        Image.fromarray(mask).save(folder / f"masks/s{index}.png")
+    (folder / "labels.yaml").write_text("classes: [field, water]\nignore: [255]\n")
+
+
+def make_bodies(folder: Path, labels: str) -> None:
+    """A red left and a blue right arm."""
+    colors = np.array([(90, 90, 90), (200, 40, 40), (40, 40, 200)], np.uint8)
+    for kind in ("images", "masks"):
+        (folder / kind).mkdir(parents=True)
+    for index in range(PICTURES):
+        mask = np.zeros((96, 128), np.uint8)
+        mask[20:80, 20 + index : 40 + index] = 1
+        mask[20:80, 80 + index : 100 + index] = 2
+        Image.fromarray(colors[mask]).save(folder / f"images/p{index}.png")
+        Image.fromarray(mask).save(folder / f"masks/p{index}.png")
+    (folder / "labels.yaml").write_text(labels)
+
+
+def labels_of(place: str) -> LabelMap:
+    """The label map of a model folder, or of data."""
+    return open_data(place).label_map if place.startswith("folder:") else read_config(Path(place))[1].labels
 
 
 def wired(verb: str) -> bool:
@@ -106,7 +147,7 @@ def run(arguments: list[str]) -> int:
 def test_the_page_has_every_step() -> None:
     found = [tuple(words[:2]) if words[0] == "data" else (words[0],) for words in commands(PAGE.read_text())]
     assert set(found) == {("data", "import"), ("data", "export"), ("check",), ("train",), ("predict",)}
-    assert len(found) == 12
+    assert len(found) == 19
 
 
 def test_every_format_is_on_the_page() -> None:
@@ -152,5 +193,12 @@ def test_the_commands_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert len(folder_of_pictures(tmp_path / "out/masks")) == PICTURES
     assert (tmp_path / "prelabels-cvat/annotations.xml").is_file()
     assert (tmp_path / "prelabels-coco/annotations.json").is_file()
+    statistics = yaml.safe_load((tmp_path / "tiles/labels.yaml").read_text())["statistics"]
+    assert (statistics["dtype"], len(statistics["mean"]), statistics["high"][0]) == ("uint16", 5, 65535)
+    assert json.loads((tmp_path / "runs/tiles/best/config.json").read_text())["bands"] == statistics
+    assert len(folder_of_pictures(tmp_path / "out-tiles/masks")) == PICTURES
+    for command in ("runs/bodies/best", "folder:bodies"):
+        labels = labels_of(command)
+        assert labels.mirrored[:3].tolist() == [0, 2, 1]
     if left_out:
         pytest.skip(f"all else on the page ran and was right; the command line has no {', '.join(left_out)} yet")

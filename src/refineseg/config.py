@@ -9,10 +9,9 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
-
-import yaml
 
 from refineseg.errors import ConfigError
 
@@ -82,6 +81,10 @@ class ModelConfig(Config):
         activation: ``relu`` or ``relu6``, of the pooling chain.
         dropout: on backbone maps of more than 512 channels and before the classifier.
         align_corners: of the upsampling inside the decoder; the published ports use true.
+        exact_strides: upsample maps inside the decoder by the exact ratio of their strides, not to the size of the
+            finer map, so that windows of a picture agree with the whole also where 32 does not divide its sides.
+            Wants ``align_corners`` false and a single input scale. It must be as it was in training, unless 32
+            divided the training crops: then both are the same network.
         init: ``paper`` draws new convolutions from N(0, 0.01); ``default`` keeps torch's initialisation.
         mean, std: normalisation of RGB in [0, 1], kept inside the network.
     """
@@ -104,6 +107,7 @@ class ModelConfig(Config):
     activation: Literal["relu", "relu6"] = "relu"
     dropout: float = 0.5
     align_corners: bool = True
+    exact_strides: bool = False
     init: Literal["paper", "default"] = "paper"
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
@@ -116,6 +120,12 @@ class ModelConfig(Config):
         _require(len(self.input_scales) <= 8, "at most 8 input scales", len(self.input_scales))
         local = not set(":/\\") & set(self.backbone)  # timm fetches what is written hf-hub:ORG/NAME
         _require(local, "the plain name of a timm model as backbone", repr(self.backbone))
+        free = not self.align_corners and len(self.input_scales) == 1
+        _require(
+            free or not self.exact_strides,
+            "align_corners false and one input scale with exact_strides",
+            (self.align_corners, self.input_scales),
+        )
         _require(0 <= self.dropout < 1, "dropout in [0, 1)", self.dropout)
         widths = (self.width, self.coarse_width)
         _require(0 < min(widths) <= max(widths) <= LARGEST_WIDTH, f"widths of 1 to {LARGEST_WIDTH}", widths)
@@ -310,6 +320,8 @@ def parse_yaml(text: str) -> Any:
     Raises ConfigError for anything else, references that repeat each other beyond LARGEST_YAML values or without
     end included.
     """
+    import yaml  # here, so that prediction with exported files does without
+
     try:
         value = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # ValueError: an impossible date or number
@@ -328,7 +340,21 @@ def parse_yaml(text: str) -> Any:
 
 def to_yaml(values: Mapping[str, Any]) -> str:
     """YAML text with the order of the fields kept."""
+    import yaml
+
     return yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True, width=100)
+
+
+def scaled(length: int, scale: float) -> int:
+    """What a network of an input scale makes of a height or width: ``max(1, round(length * scale))``.
+
+    In whole numbers alone, which exports with open sizes can carry; halves go to the even number.
+    """
+    ratio = Fraction(scale).limit_denominator(1000)
+    twice, over = 2 * ratio.numerator * length + ratio.denominator, 2 * ratio.denominator
+    rounded = twice // over
+    tie = rounded - (twice - 1) // over  # 1 where the half is exact
+    return max(1, rounded - tie * (rounded % 2))
 
 
 def _require(condition: bool, expected: str, got: object) -> None:

@@ -32,3 +32,7 @@ class MissingExtraError(RefinesegError):
         super().__init__(
             f"{purpose} needs the package {package}, which is not installed: pip install 'refineseg[{extra}]'"
         )
+
+
+class RefusedError(RefinesegError):
+    """What was made does not keep what it promises, so it is not kept; the command line exits with 1."""

@@ -13,11 +13,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from refineseg.cli.common import progress_bar
 from refineseg.cli.main import VERBS, main
+from refineseg.cli.train import Watch
 from refineseg.data import read_mask
 from refineseg.labels import LabelMap
 from refineseg.model import create_model
 from refineseg.model.weights import ModelInfo, save_model_folder
+from refineseg.training.loop import Report
 from tests.data.made import made_pair, make_folder
 from tests.model.filled import fill
 
@@ -284,3 +287,13 @@ def test_the_console_script_from_elsewhere(model: Path, pictures: Path, tmp_path
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "masks" / "p0.png").is_file()
+
+
+def test_a_long_wait_for_pictures_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of the steps after the first, which starts the workers."""
+    with progress_bar(unit=None) as bar:
+        watch = Watch(bar)
+        for step, waiting in enumerate((0.9, 0.1, 0.3, 0.2), 1):
+            watch(Report(step, 4, 0, 1.0, 1e-3, 2.0, waiting=waiting))
+    assert watch.share_waiting() == pytest.approx(0.2)
+    assert "20% of the time waiting for pictures" in capsys.readouterr().err

@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from refineseg.config import AugmentConfig
+from refineseg.config import AugmentConfig, TrainConfig
 from refineseg.data import open_data
+from refineseg.data.check import check_data
 from refineseg.data.loader import Draw, TrainingPictures
 from refineseg.errors import InputError, LabelError, RefinesegError
+from refineseg.evaluation.evaluate import evaluate
+from refineseg.inference.predictor import load
 from refineseg.labels import IGNORE
+from refineseg.training.loop import train
 from tests.data.made import make_camvid, make_folder
 from tests.shared import shared
 
@@ -94,13 +98,39 @@ def test_cache_respects_its_limit(tmp_path: Path) -> None:
     assert large.class_pixels.sum() > 0
 
 
+def test_cache_keeps_as_many_as_fit(tmp_path: Path) -> None:
+    """A pair of 256x256 takes a quarter of a megabyte: four bytes a pixel."""
+    data = open_data(f"folder:{make_folder(tmp_path, pictures=9, size=(256, 256))}")
+    pictures = TrainingPictures(data, "train", AugmentConfig(crop=(32, 32)), seed=0)
+    pictures.prepare(cache_mb=1)
+    assert len(pictures) > 4
+    assert sum(image.nbytes + labels.nbytes for image, labels in pictures.kept.values()) == 1 << 20
+    assert (pictures.class_pixels.sum(1) > 0).all()  # those that are not kept were read and counted too
+
+
+def state(root: Path) -> dict[str, tuple[int, int]]:
+    """What is in a folder, with size and time of the last change."""
+    return {
+        str(path.relative_to(root)): (path.stat().st_size, path.stat().st_mtime_ns)
+        for path in (root, *root.rglob("*"))
+    }
+
+
 def test_works_from_a_read_only_folder(tmp_path: Path) -> None:
-    root = make_folder(tmp_path, pictures=3)
+    """Check, training and scoring leave no trace in the data's folder, not even a cache."""
+    root, run = make_folder(tmp_path, pictures=6), tmp_path / "run"
     for path in [*root.rglob("*"), root]:
         path.chmod(0o555 if path.is_dir() else 0o444)
+    before = state(root)
     try:
         data = open_data(f"folder:{root}")
         assert data.read(data.split("train")[0])[0].shape == (36, 48, 3)
+        assert not check_data(f"folder:{root}").errors
+        fields = {"width": 16, "coarse_width": 16}
+        config = TrainConfig(fields=fields, augment=AugmentConfig(crop=(32, 32)), steps=1, batch_size=2, workers=1)
+        train(config, data, run, device="cpu")
+        evaluate(load(run / "best", "cpu"), data, "val")
+        assert state(root) == before
     finally:
         for path in [root, *root.rglob("*")]:
             path.chmod(0o755)

@@ -14,7 +14,7 @@ from tests.model.filled import fill
 
 def lively() -> Segmenter:
     """The bundled architecture, 11 classes; every class is about as frequent in ``probe`` pictures."""
-    model = create_model("refinenet-lw-mbv2", 11, align_corners=False)
+    model = create_model("refinenet-lw-mbv2", 11, align_corners=False, exact_strides=True)
     fill(model)
     with torch.no_grad():
         for name, value in model.state_dict().items():

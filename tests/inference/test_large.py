@@ -96,6 +96,40 @@ def test_damaged_tiff(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.parametrize("codec", ["jpeg", "jpeg2000"])
+def test_compressed_slides(tmp_path: Path, codec: str) -> None:
+    """Like Aperio's SVS: compressed tiles, then a thumbnail and a smaller level as further pages."""
+    pytest.importorskip("imagecodecs")
+    smooth = np.asarray(Image.fromarray(PICTURE).resize((416, 160)).resize((52, 20)).resize((416, 160)))
+    level: dict[str, Any] = {"photometric": "rgb", "compression": codec, "compressionargs": {"level": 95}}
+    with tifffile.TiffWriter(tmp_path / "a.svs") as writer:
+        note = "Aperio Image Library v12.0.15\r\n416x160 (64x64) JPEG/RGB Q=95|AppMag = 20"
+        writer.write(smooth, tile=(64, 64), description=note, metadata=None, **level)
+        writer.write(smooth[::4, ::4], description="Aperio thumbnail", metadata=None, photometric="rgb")
+        writer.write(smooth[::2, ::2], tile=(64, 64), metadata=None, **level)
+    with open_picture(tmp_path / "a.svs", tmp_path) as picture:
+        assert picture.size == (160, 416)
+        window = picture.read(10, 150, 30, 200).astype(int)
+    assert np.abs(window - smooth[10:150, 30:200]).mean() < 3  # colours, not merely brightness
+    assert np.abs(window[..., ::-1] - smooth[10:150, 30:200]).mean() > 10
+
+
+def test_a_slide_is_seen_in_windows_and_says_what_it_lacks(
+    segmenter: Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("imagecodecs")
+    tifffile.imwrite(tmp_path / "a.svs", PICTURE, tile=(64, 64), photometric="rgb", compression="jpeg")
+    (entry,) = predict_files(segmenter, [tmp_path / "a.svs"], tmp_path / "out", PredictOptions())
+    assert entry.files == {"mask": "masks/a.tif", "overlay": "overlays/a.jpg"}
+
+    def lacking(*given: Any, **more: Any) -> Any:
+        raise ValueError("<COMPRESSION.JPEG: 7> requires the 'imagecodecs' package")
+
+    monkeypatch.setattr(tifffile.TiffPage, "decode", lacking)
+    (entry,) = predict_files(segmenter, [tmp_path / "a.svs"], tmp_path / "out2", PredictOptions())
+    assert "pip install 'refineseg[slide]'" in (entry.error or "")
+
+
 def test_large_png_goes_through_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.fromarray(PICTURE).save(tmp_path / "a.png")
     monkeypatch.setattr(raster, "IN_MEMORY", 1000)

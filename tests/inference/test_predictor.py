@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from refineseg.errors import InputError, WeightsError
+from refineseg.inference.budget import BUDGET
 from refineseg.inference.predictor import PredictOptions, Segmenter, load, pick_device, rows_upsampled
 from refineseg.labels import LabelMap
 from refineseg.model import create_model
@@ -46,25 +47,33 @@ def literal_scores(segmenter: Segmenter, image: Tensor, scales: list[float]) -> 
     return total / len(scales)
 
 
-@pytest.mark.parametrize("tile", [None])
+@pytest.mark.parametrize("tile", [None, 64])
 def test_a_batch_is_its_pictures_one_by_one(segmenter: Segmenter, tile: int | None) -> None:
-    pictures = [np.roll(photograph(70, 90), 17 * index, axis=1) for index in range(3)]
+    pictures = [np.roll(photograph(70, 100), 17 * index, axis=1) for index in range(3)]
     scales = (1.0,)
     options = PredictOptions(scales=scales, flip=True, probabilities=True)
     windows: list[int] = []
     segmenter.__dict__["overlap"] = 32  # the measured one is wider than these pictures
     together = segmenter.predict_batch(pictures, options, tile, lambda: windows.append(1))
-    del segmenter.__dict__["overlap"]
-    assert bool(windows) == (tile is not None)
+    # A window takes up to 31 pixels more than its side: 70 rows are one of 64, 100 columns are two.
+    assert len(windows) == len(pictures) * (1 if tile is None else 2)
     for picture, result in zip(pictures, together, strict=True):
         assert np.array_equal(result.image, picture)
-        if tile is not None:
-            continue
-        alone = segmenter.predict(picture, scales=scales, flip=True, probabilities=True)
+        alone = segmenter.predict(picture, scales=scales, flip=True, probabilities=True, tile=tile)
         assert result.probabilities is not None
         assert alone.probabilities is not None
         np.testing.assert_allclose(result.probabilities, alone.probabilities, atol=2e-3)
         assert (result.labels == alone.labels).mean() > 0.999
+    del segmenter.__dict__["overlap"]
+
+
+def test_what_each_raises_ends_the_work(segmenter: Segmenter) -> None:
+    def stop() -> None:
+        raise TimeoutError
+
+    for tile in (None, "auto", 4096):
+        with pytest.raises(TimeoutError):
+            segmenter.predict_batch([photograph(40, 40)], PredictOptions(), tile, stop)  # type: ignore[arg-type]
 
 
 def test_batches_have_one_size_and_fit_in_memory(segmenter: Segmenter) -> None:
@@ -73,7 +82,7 @@ def test_batches_have_one_size_and_fit_in_memory(segmenter: Segmenter) -> None:
     assert segmenter.at_once((10_000, 10_000), PredictOptions()) == 1
     few, many = (segmenter.at_once((480, 640), PredictOptions((scale,))) for scale in (2.0, 1.0))
     assert many // 4 - 1 <= few <= many // 4 + 1
-    assert many == int(2**30 / (480 * 640 * segmenter.bytes_per_pixel))
+    assert many == int(BUDGET / (480 * 640 * segmenter.bytes_per_pixel))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (33, 47), (130, 75)])

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refineseg.errors import InputError
-from refineseg.inference.budget import largest_tile
+from refineseg.inference.budget import BUDGET, largest_tile
 from refineseg.inference.field import bytes_per_pixel, cut_error, effective_radius, probe
 from refineseg.inference.predictor import PredictOptions, Segmenter, rows_upsampled
 from refineseg.inference.tiling import (
@@ -25,6 +25,7 @@ from refineseg.inference.tiling import (
     view_of,
 )
 from refineseg.labels import UInt8
+from refineseg.model import MultiResolutionFusion
 from tests.inference.lively import lively
 
 
@@ -134,6 +135,21 @@ def test_tiles_equal_the_whole(segmenter: Segmenter, monkeypatch: pytest.MonkeyP
     assert seams[:, 576:704].mean() > 10 * seams[:, 64:320].mean()
 
 
+def test_sizes_that_32_does_not_divide(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last coarse cell reaches beyond the picture; with exact strides no window is stretched for it."""
+    monkeypatch.setitem(segmenter.__dict__, "overlap", 384)
+    pictures = [np.ascontiguousarray(probe(144, 1184)[:133, :1157])]
+    pictures.append(np.ascontiguousarray(pictures[0].swapaxes(0, 1)))
+    fusions = [part for part in segmenter.model.modules() if isinstance(part, MultiResolutionFusion)]
+    for picture in pictures:
+        whole, tiled = segmenter.predict(picture).labels, segmenter.predict(picture, tile=640).labels
+        assert (whole == tiled).mean() >= 0.999
+    for part in fusions:
+        monkeypatch.setattr(part, "factors", None)  # resized to the finer map's size, as published
+    stretched = segmenter.predict(picture).labels != segmenter.predict(picture, tile=640).labels
+    assert stretched.mean() > 0.002  # the test can fail
+
+
 def test_errors_do_not_gather_at_borders(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
     picture = probe(64, 1664)
     monkeypatch.setitem(segmenter.__dict__, "overlap", 256)
@@ -177,6 +193,6 @@ def test_memory_sets_the_tile(segmenter: Segmenter) -> None:
     assert largest_tile(1e9, 128, 1e9) == 160
     assert segmenter.plan((300, 300), PredictOptions(), "auto").windows == 1
     plan = segmenter.plan((20_000, 20_000), PredictOptions(), "auto")
-    assert (plan.rows[0][1]) ** 2 * per_pixel <= 1 << 30
+    assert (plan.rows[0][1]) ** 2 * per_pixel <= BUDGET
     with pytest.raises(InputError, match="--tile"):
         segmenter.predict(probe(32, 32), tile=0)

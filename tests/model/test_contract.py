@@ -141,13 +141,13 @@ def test_eval_is_deterministic_and_leaves_the_input_alone(named: tuple[str, Refi
 
 @torch.no_grad()
 def test_with_and_without_autograd_agree(named: tuple[str, RefineNet]) -> None:
-    """In-place sums at inference must not change the function."""
+    """In-place sums at inference must not change the function; frozen batch norm is rounded otherwise."""
     _, model = named
     x = picture(33, 47)
     with torch.enable_grad():
         tracked = model(x, upsample=False).detach()
     torch.testing.assert_close(
-        model(x, upsample=False), tracked, rtol=1e-5, atol=1e-5 * float(tracked.abs().max())
+        model(x, upsample=False), tracked, rtol=1e-5, atol=3e-5 * float(tracked.abs().max())
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from refineseg.inference.budget import BUDGET
 from refineseg.inference.predictor import PredictOptions, Segmenter, Tile
 from refineseg.inference.result import Result
 from refineseg.labels import UInt8
@@ -100,7 +101,7 @@ def test_a_picture_waits_for_others_only_as_long_as_it_is_told(gated: Gated) -> 
 
 
 def test_memory_bounds_the_batch(gated: Gated, batcher: Batcher) -> None:
-    gated.__dict__["bytes_per_pixel"] = float(2**30) / (8 * 12) / 2.5  # two fit
+    gated.__dict__["bytes_per_pixel"] = float(BUDGET) / (8 * 12) / 2.5  # two fit
     gated.gate.clear()
     jobs = [job(number) for number in range(6)]
     for item in jobs:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from refineseg.config import AugmentConfig, TrainConfig
 from refineseg.data import SegmentationData, open_data
+from refineseg.data.loader import Draw, TrainingPictures
 from refineseg.errors import ConfigError, InputError, LabelError, WeightsError
 from refineseg.model.weights import load_model_folder
 from refineseg.training.checkpoint import checkpoints
@@ -89,6 +92,31 @@ def test_it_learns(data: SegmentationData, tmp_path: Path) -> None:
     evaluation = train(config, data, tmp_path / "run", watch=watch, device="cpu")
     assert sum(losses[-5:]) < 0.6 * sum(losses[:5]), losses
     assert evaluation.scores.pixel_accuracy > 0.6
+
+
+def test_the_share_of_time_waiting_for_pictures_is_told(
+    data: SegmentationData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pictures that take half a second each make a step of two wait for a second, nearly all of its time."""
+    shares: dict[str, list[float]] = {"quick": [], "slow": []}
+    read = TrainingPictures.__getitem__
+
+    def slowly(pictures: TrainingPictures, draw: Draw) -> tuple[Tensor, Tensor]:
+        time.sleep(0.5)
+        return read(pictures, draw)
+
+    for name, told in shares.items():
+        if name == "slow":
+            monkeypatch.setattr(TrainingPictures, "__getitem__", slowly)
+
+        def watch(report: Report, told: list[float] = told) -> None:
+            told += [report.waiting] * (report.phase == "train")
+
+        config = dataclasses.replace(CONFIG, steps=3, validate_every=100)
+        train(config, data, tmp_path / name, watch=watch, device="cpu")
+    assert all(0 < share < 1 for told in shares.values() for share in told)
+    assert min(shares["slow"][1:]) > 0.5
+    assert min(shares["slow"][1:]) > max(shares["quick"][1:])
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    model: Annotated[str, typer.Option("--model", "-m", help="Bundled name, model folder or hf:ORG/NAME.")],
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Bundled name, model folder, hf:ORG/NAME or exported file.")
+    ],
     data: Annotated[
         str, typer.Option("--data", "-d", help="NAME:ROOT such as camvid:DIR or folder:DIR, or a YAML file.")
     ],
@@ -52,19 +54,32 @@ def evaluate(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[str, typer.Option(help="32 or bf16.")] = "32",
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            help="torch, onnxruntime, openvino or auto; if not given torch, or the exported file's own.",
+            metavar="NAME",
+        ),
+    ] = None,
 ) -> None:
     """Score a model on a data set.
 
     Example: [bold]refineseg evaluate --model camvid --data camvid:data/camvid --split val --json score.json[/bold]
     """
     from refineseg.data import open_data
+    from refineseg.deploy.opening import load
     from refineseg.evaluation.evaluate import evaluate as evaluate_model
     from refineseg.evaluation.protocol import find_protocol
     from refineseg.evaluation.report import with_report, write_report
     from refineseg.files import atomic_write, writable_folder
-    from refineseg.inference.predictor import load
+    from refineseg.inference.engines import is_exported
+    from refineseg.inference.portable import PortableSegmenter
     from refineseg.processes import is_first, meeting
 
+    if calibrate is not None and is_exported(model):
+        raise InputError(
+            f"expected a model folder with --calibrate, got the exported file {model}: export it after"
+        )
     if calibrate not in (None, "global", "class"):
         raise InputError(f"expected --calibrate global or class, got {calibrate!r}")
     if calibrate is not None and model.startswith("hf:"):
@@ -77,7 +92,7 @@ def evaluate(
     chosen = chosen if tile is None else replace(chosen, tile=tile)
     opened = open_data(data)
     with meeting(device), progress_bar(shown=is_first()) as bar:
-        segmenter = load(model, device, precision)
+        segmenter = load(model, device, precision, engine, say=lambda line: bar.console.print(line, markup=False))
         task = bar.add_task("evaluating", total=None, note="")
         evaluation = evaluate_model(
             segmenter,
@@ -94,11 +109,20 @@ def evaluate(
     show(evaluation)
     pinned = segmenter.info.provenance.get("hub", model)  # a Hub model's name has its commit
     if json_file is not None:
-        atomic_write(json_file, json.dumps(evaluation.to_dict() | {"model": pinned}, indent=1) + "\n")
+        atomic_write(
+            json_file,
+            json.dumps(
+                evaluation.to_dict()
+                | {"model": pinned, "engine": segmenter.engine.name if segmenter.engine else "torch"},
+                indent=1,
+            )
+            + "\n",
+        )
         console.print(f"all figures in {json_file}", markup=False)
     if report is not None:
         console.print(f"report in {write_report(report, evaluation, segmenter, opened, model)}", markup=False)
     if calibrate is not None:
+        assert not isinstance(segmenter, PortableSegmenter)  # refused above
         store(segmenter, opened, split, model, protocol, calibrate)
 
 

@@ -12,7 +12,7 @@ import typer
 
 from refineseg._version import __version__
 from refineseg.cli.data import data
-from refineseg.errors import RefinesegError
+from refineseg.errors import RefinesegError, RefusedError
 
 app = typer.Typer(
     name="refineseg",
@@ -24,7 +24,20 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-VERBS = ("predict", "evaluate", "train", "check", "compare", "submit", "convert", "serve", "models", "push")
+VERBS = (
+    "predict",
+    "evaluate",
+    "train",
+    "check",
+    "compare",
+    "submit",
+    "convert",
+    "export",
+    "serve",
+    "bench",
+    "models",
+    "push",
+)
 
 for _verb in VERBS:
     _command = getattr(import_module(f"refineseg.cli.{_verb}"), _verb)
@@ -72,7 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
         if usage is not None:
             return _say(f"error: {usage()}", 2) if usage() else 2
         if isinstance(error, RefinesegError):
-            return _say(f"error: {error}", 2)
+            return _say(f"error: {error}", 1 if isinstance(error, RefusedError) else 2)
         return _say(f"failed: {type(error).__name__}: {error}; -v shows where", 1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,17 +12,23 @@ from refineseg.cli.common import console, errors, parse_scales, progress_bar
 from refineseg.errors import InputError
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from refineseg.inference.batch import Entry
     from refineseg.inference.options import Tile
+    from refineseg.inference.sources import Moving, VideoOptions
 
 
 def predict(
-    inputs: Annotated[list[str], typer.Argument(metavar="IMAGE|FOLDER|GLOB ...", help="Pictures to segment.")],
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="IMAGE|VIDEO|FOLDER|GLOB ...", help="Pictures and videos to segment."),
+    ] = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Output folder: masks/, overlays/, predictions.json.")
-    ],
+        Path, typer.Option("--output", "-o", help="Output folder: masks/, overlays/, videos/, predictions.json.")
+    ] = ...,  # type: ignore[assignment]  # typer's sign of a required option
     model: Annotated[
-        str, typer.Option("--model", "-m", help="Bundled name, model folder or hf:ORG/NAME.")
+        str, typer.Option("--model", "-m", help="Bundled name, model folder, hf:ORG/NAME or exported file.")
     ] = "camvid",
     scales: Annotated[str, typer.Option(help="Scales to average over, such as 0.75,1.0,1.25.")] = "1.0",
     flip: Annotated[bool, typer.Option("--flip", help="Average over the mirrored picture too.")] = False,
@@ -30,52 +37,133 @@ def predict(
         typer.Option(help="Large pictures: see them in windows, auto or a side in pixels such as 1024."),
     ] = None,
     save: Annotated[
-        str,
-        typer.Option(help="What to write: mask, overlay, probs, uncertainty, polygons, geojson, rle."),
-    ] = "mask,overlay",
+        str | None,
+        typer.Option(
+            help="What to write: mask, overlay, probs, uncertainty, polygons, geojson, rle. "
+            "Default: mask,overlay; of videos overlay."
+        ),
+    ] = None,
+    smooth: Annotated[
+        float, typer.Option(help="Videos: share of the past in each frame's scores, such as 0.8; 0 is none.")
+    ] = 0.0,
+    source: Annotated[
+        str | None, typer.Option(help="A camera's number, such as 0, or a stream's address (rtsp://...).")
+    ] = None,
+    sequence: Annotated[
+        bool, typer.Option("--sequence", help="Folders: take the pictures as the frames of one video.")
+    ] = False,
+    fps: Annotated[float, typer.Option(help="Frames per second of a --sequence.")] = 25.0,
+    seconds: Annotated[
+        float | None, typer.Option(help="Videos and cameras: how much to take; all of it, or until Ctrl-C.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[str, typer.Option(help="32 or bf16.")] = "32",
+    engine: Annotated[
+        str, typer.Option(help="torch, onnxruntime, openvino, or auto: the fastest that is ready.")
+    ] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Write into a folder that holds files.")] = False,
 ) -> int:
-    """Segment pictures.
+    """Segment pictures and videos.
 
     Example: [bold]refineseg predict street.jpg photos/ 'more/*.png' -o out --save mask,overlay[/bold]
-    """
-    from refineseg.inference.batch import find_inputs, predict_files
-    from refineseg.inference.predictor import PredictOptions, load
 
-    paths = find_inputs(inputs)
+    Example: [bold]refineseg predict drive.mp4 -o out --smooth 0.8[/bold]
+    """
+    from refineseg.deploy.opening import load
+    from refineseg.inference.batch import predict_files
+    from refineseg.inference.options import PredictOptions
+    from refineseg.inference.sources import VideoOptions
+
+    work = gather(inputs or [], source, sequence, VideoOptions(smooth, None, seconds, fps))
     side = parse_tile(tile)
-    resumed = side is not None and any(output.glob(".*.part/state.json"))
-    if output.is_dir() and any(output.iterdir()) and not overwrite and not resumed:
+    check_output(output, overwrite, resumable=side is not None)
+    kinds = None if save is None else tuple(kind.strip() for kind in save.split(",") if kind.strip())
+    options = PredictOptions(parse_scales(scales), flip, probabilities="probs" in (kinds or ()))
+    segmenter = load(model, device, precision, engine, say=lambda line: errors.print(line, markup=False))
+    single = len(work) == 1 and not isinstance(work[0], Path)
+    with progress_bar("frames" if single else "pictures") as bar:
+        shown = _Shown(bar, work)
+        entries = predict_files(segmenter, work, output, options, kinds, shown.entry, side, shown.step)
+    return report(entries, output)
+
+
+def gather(given: list[str], source: str | None, sequence: bool, options: VideoOptions) -> list[Path | Moving]:
+    """What there is to do. InputError where that is nothing, or an input is missing."""
+    from refineseg.inference.batch import find_inputs
+    from refineseg.inference.clips import is_video
+    from refineseg.inference.sources import Moving
+
+    if not given and source is None:
+        raise InputError("expected pictures, videos, folders or globs, or --source 0 for a camera, got none")
+    work: list[Path | Moving] = []
+    if sequence:
+        for text in given:
+            paths = tuple(path for path in find_inputs([text]) if not is_video(path))
+            if not paths:
+                raise InputError(f"expected pictures as the frames of a --sequence in {text}, found none")
+            work.append(Moving(paths, options))
+    else:
+        work += [Moving(path, options) if is_video(path) else path for path in find_inputs(given)]
+    if source is not None:
+        work.append(Moving(source, options))
+    return work
+
+
+def check_output(output: Path, overwrite: bool, resumable: bool) -> None:
+    """InputError for a folder that holds files, unless that is wanted, or an interrupted run goes on."""
+    if overwrite or not output.is_dir() or (resumable and any(output.glob(".*.part/state.json"))):
+        return
+    if any(not (item.name.startswith(".") and item.suffix == ".part") for item in output.iterdir()):
         raise InputError(
             f"expected a new or empty output folder, {output} holds files: add --overwrite or change -o"
         )
-    kinds = tuple(kind.strip() for kind in save.split(",") if kind.strip())
-    options = PredictOptions(parse_scales(scales), flip, probabilities="probs" in kinds)
-    segmenter = load(model, device, precision)
-    with progress_bar() as bar:
-        task = bar.add_task("predicting", total=len(paths), note="")
 
-        def show(entry: Entry) -> None:
-            if entry.error is not None:
-                errors.print(f"error: {entry.error}", markup=False)
-            bar.advance(task)
-            bar.update(task, note="")
 
-        def show_windows(done: int, total: int) -> None:
-            bar.update(task, note=f"window {done} of {total}")
+class _Shown:
+    """The progress bar: counts inputs, or the frames of a single video."""
 
-        entries = predict_files(segmenter, paths, output, options, kinds, show, side, show_windows)
+    def __init__(self, bar: Progress, work: list[Path | Moving]) -> None:
+        self.bar, self.work = bar, work
+        self.single = len(work) == 1 and not isinstance(work[0], Path)
+        self.task = bar.add_task("predicting", total=None if self.single else len(work), note="")
+        self.done = 0
+        self.began = time.monotonic()
+
+    def entry(self, entry: Entry) -> None:
+        """An input is finished."""
+        for line in (entry.error and f"error: {entry.error}", entry.video.get("warning")):
+            if line:
+                errors.print(line, markup=False)
+        self.done += 1
+        self.began = time.monotonic()
+        if not self.single:
+            self.bar.update(self.task, advance=1, note="")
+
+    def step(self, done: int, total: int | None) -> None:
+        """A window or frame is finished."""
+        if self.single:
+            self.bar.update(self.task, completed=done, total=total)
+        elif isinstance(self.work[self.done], Path):
+            self.bar.update(self.task, note=f"window {done} of {total}")
+        else:
+            rate = done / max(time.monotonic() - self.began, 1e-9)
+            self.bar.update(self.task, note=f"frame {done} of {total or '?'}, {rate:.1f}/s")
+
+
+def report(entries: list[Entry], output: Path) -> int:
+    """Say what was done; the exit code."""
     done = [entry for entry in entries if entry.error is None]
     for entry in done[:20]:
         shares = ", ".join(f"{name} {share:.0%}" for name, share in list(entry.class_shares.items())[:5])
-        console.print(f"{entry.input.name}: {shares}", markup=False)
+        frames = entry.video and f"{entry.video['frames']} frames, {entry.video['frames_per_second']:.1f}/s; "
+        console.print(f"{Path(str(entry.input)).name}: {frames or ''}{shares}", markup=False)
     if len(done) > 20:
         console.print(f"... and {len(done) - 20} more, in {output / 'predictions.json'}", markup=False)
     written = ", ".join(sorted({str(Path(file).parent) + "/" for entry in done for file in entry.files.values()}))
+    noun = "videos" if all(entry.video for entry in done) and done else "inputs"
+    noun = "pictures" if not any(entry.video for entry in done) else noun
     console.print(
-        f"{len(done)} of {len(entries)} pictures done; results in {output}/ ({written or 'nothing'})", markup=False
+        f"{len(done)} of {len(entries)} {noun} done; results in {output}/ ({written or 'nothing'})", markup=False
     )
     return 2 if len(done) < len(entries) else 0
 

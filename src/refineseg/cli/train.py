@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from refineseg.data import SegmentationData
     from refineseg.training.loop import Report
 
+LONG_WAIT = 0.1  # share of the time waiting for pictures above which a note says so
+
 
 def train(
     data: Annotated[
@@ -83,12 +85,18 @@ def train(
 
     origin = {"command": shlex.join(["refineseg", *sys.argv[1:]]), "commit": commit_of_this_code()}
     with progress_bar(unit=None, shown=is_first()) as bar:
-        options: dict[str, Any] = {"resume": resume, "watch": Watch(bar), "device": device, **origin}
+        watch = Watch(bar)
+        options: dict[str, Any] = {"resume": resume, "watch": watch, "device": device, **origin}
         if repeats is None:
             best = train_once(settings_of_run, opened, output, options)
         else:
             best = train_several(settings_of_run, opened, output, repeats, options)
     if is_first():
+        if watch.share_waiting() > LONG_WAIT:
+            errors.print(
+                f"note: the steps waited {watch.share_waiting():.0%} of their time for pictures; more --workers, "
+                "or --set cache_mb=N where memory holds more of them, would help"
+            )
         console.print(f"try it: refineseg predict PICTURE --model {best} -o out")
 
 
@@ -185,11 +193,17 @@ class Watch:
         self.bar = bar
         self.tasks: dict[str, Any] = {}
         self.loss: float | None = None
+        self.waiting: list[float] = []  # by step; the first of all starts the workers, and is left out
 
     @staticmethod
     def every(report: Report) -> int:
         """Steps between lines where no terminal draws a bar: about fifty lines a run."""
         return max(1, report.steps // 50)
+
+    def share_waiting(self) -> float:
+        """Share of the last hundred steps' time that they waited for their pictures."""
+        last = self.waiting[1:][-100:]
+        return sum(last) / max(1, len(last))
 
     def __call__(self, report: Report) -> None:
         """Draw one report."""
@@ -201,6 +215,7 @@ class Watch:
         task = self.tasks[report.phase]
         note = ""
         if report.phase == "train":
+            self.waiting.append(report.waiting)
             self.loss = report.loss if self.loss is None else 0.95 * self.loss + 0.05 * report.loss
             note = f"loss {self.loss:.3f} rate {report.lr:.1e} {report.images_per_second:.1f} images/s"
         self.bar.update(task, completed=report.step, total=report.steps, note=note)
@@ -209,6 +224,7 @@ class Watch:
             and self.bar.console.is_terminal is False
             and report.step % self.every(report) == 0
         ):
+            note += f", {self.share_waiting():.0%} of the time waiting for pictures"
             errors.print(f"epoch {report.epoch + 1} step {report.step}/{report.steps} {note}", markup=False)
         if report.phase != "train" and report.step == report.steps:
             self.bar.remove_task(self.tasks.pop(report.phase))

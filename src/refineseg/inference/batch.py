@@ -14,13 +14,18 @@ from typing import Any
 from refineseg.data.images import SUFFIXES
 from refineseg.errors import InputError, RefinesegError, WriteError
 from refineseg.files import atomic_write, writable_folder
+from refineseg.inference.clips import is_video
 from refineseg.inference.geotiff import read_geo
 from refineseg.inference.interface import Predictor
 from refineseg.inference.large import predict_large
 from refineseg.inference.options import PredictOptions, Tile
 from refineseg.inference.result import SCORED, check_kinds
+from refineseg.inference.sources import Moving
+from refineseg.inference.video import VIDEO_KINDS, predict_video
 
-WINDOWED = SUFFIXES | {".svs"}  # read by windows with --tile
+PICTURE_KINDS = ("mask", "overlay")
+SLIDES = frozenset({".svs"})  # always seen in windows: no memory holds a whole slide
+WINDOWED = SUFFIXES | SLIDES  # read by windows with --tile
 
 
 @dataclass(frozen=True)
@@ -28,19 +33,21 @@ class Entry:
     """What became of one input.
 
     Attributes:
-        input: the picture.
+        input: the picture or video; a camera's number or a stream's address.
         files: what was written, by kind, relative to the output folder.
         class_shares: share of the picture by class name, largest first.
         seconds: reading, prediction and writing.
         size: width and height in pixels.
+        video: of a video: frames, frames_per_second (of the work), label_changes, and a warning if it was damaged.
         error: why there is no result, or None.
     """
 
-    input: Path
+    input: Path | str
     files: dict[str, str] = field(default_factory=dict)
     class_shares: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     size: tuple[int, int] | None = None
+    video: dict[str, Any] = field(default_factory=dict)
     error: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -53,11 +60,12 @@ class Entry:
             "files": self.files,
             "class_shares": {name: round(share, 6) for name, share in self.class_shares.items()},
             "seconds": round(self.seconds, 4),
+            **self.video,
         }
 
 
 def find_inputs(given: Sequence[str]) -> list[Path]:
-    """Pictures named by files, folders (their pictures, also in subfolders) and globs, in order, each once.
+    """Pictures and videos named by files, folders (theirs, also in subfolders) and globs, in order, each once.
 
     Raises:
         InputError: a file is missing, a folder or glob holds no picture.
@@ -66,7 +74,7 @@ def find_inputs(given: Sequence[str]) -> list[Path]:
     for text in given:
         path = Path(text).expanduser()
         if path.is_dir():
-            inside = sorted(item for item in path.rglob("*") if _is_picture(item))
+            inside = sorted(item for item in path.rglob("*") if _is_input(item))
             if not inside:
                 raise InputError(
                     f"expected pictures in the folder {path}, found none ({', '.join(sorted(SUFFIXES))})"
@@ -102,48 +110,57 @@ def output_names(inputs: Sequence[Path]) -> list[str]:
 
 def predict_files(
     segmenter: Predictor,
-    inputs: Sequence[Path],
+    inputs: Sequence[Path | Moving],
     out: Path,
     options: PredictOptions,
-    save: Sequence[str] = ("mask", "overlay"),
+    save: Sequence[str] | None = None,
     progress: Callable[[Entry], None] | None = None,
     tile: Tile = None,
-    windows: Callable[[int, int], None] | None = None,
+    steps: Callable[[int, int | None], None] | None = None,
 ) -> list[Entry]:
-    """Segment pictures and write OUT/masks, OUT/overlays ... and OUT/predictions.json.
+    """Segment pictures and videos and write OUT/masks, OUT/overlays, OUT/videos ... and OUT/predictions.json.
+
+    Without ``save`` that is masks and overlays of pictures, and an overlay of each video.
 
     A picture that cannot be read becomes an entry with an error, and the others are still done. A folder that
     cannot be written to, or a full disk, ends it: predictions.json then lists what was finished.
 
     With ``tile`` (a side in pixels, or ``auto``) files are read, predicted and written in windows, see
-    inference.large; rasters of bands always are, so that their masks keep their place on the map. ``windows`` is
-    then called with the windows done and in all of the picture in work.
+    inference.large; slides always are, and rasters of bands, so that their masks keep their place on the map.
+    ``steps`` is then called with the windows done and in all of the picture in work; of a video with its frames,
+    in all if that is known.
 
     Raises:
         InputError: unknown kind in ``save``, or OUT cannot be written to.
     """
-    check_kinds(save)
+    check_kinds(save or ())
     if isinstance(tile, int) and tile < 1:
         raise InputError(f"expected --tile auto or a number of pixels such as 1024, got {tile}")
     writable_folder(out)
     if segmenter.info.bands is not None:
         tile = tile or "auto"
-    options = replace(options, probabilities=options.probabilities or bool(SCORED & set(save)))
+    kinds = PICTURE_KINDS if save is None else tuple(save)
+    options = replace(options, probabilities=options.probabilities or bool(SCORED & set(kinds)))
+    work = [Moving(item) if isinstance(item, Path) and is_video(item) else item for item in inputs]
+    names = output_names([item.place if isinstance(item, Moving) else item for item in work])
     entries: list[Entry] = []
     try:
-        for path, name in zip(inputs, output_names(inputs), strict=True):
+        for item, name in zip(work, names, strict=True):
             start = time.perf_counter()
             try:
-                if tile is None:
-                    entry = _whole(segmenter, path, out, options, tuple(save), name)
+                if isinstance(item, Moving):
+                    item = replace(item, options=replace(item.options, tile=tile))
+                    entry = _video(segmenter, item, out, options, save, name, steps)
+                elif tile is None and item.suffix.lower() not in SLIDES:
+                    entry = _whole(segmenter, item, out, options, kinds, name)
                 else:
-                    done = predict_large(segmenter, path, out, options, tuple(save), tile, name, windows)
-                    entry = _entry(path, out, done.files, done.class_shares, done.size)
+                    done = predict_large(segmenter, item, out, options, kinds, tile or "auto", name, steps)
+                    entry = _entry(item, out, done.files, done.class_shares, done.size)
                 entry = replace(entry, seconds=time.perf_counter() - start)
             except WriteError:
                 raise
             except RefinesegError as error:
-                entry = Entry(path, error=str(error))
+                entry = Entry(item if isinstance(item, Path) else str(item), error=str(error))
             entries.append(entry)
             if progress is not None:
                 progress(entry)
@@ -164,12 +181,35 @@ def _whole(
     return _entry(path, out, files, result.class_shares, (height, width))
 
 
+def _video(
+    segmenter: Predictor,
+    item: Moving,
+    out: Path,
+    options: PredictOptions,
+    save: Sequence[str] | None,
+    name: str,
+    steps: Callable[[int, int | None], None] | None,
+) -> Entry:
+    done = predict_video(
+        segmenter, item.source, out, name, options, save or VIDEO_KINDS, item.options, progress=steps
+    )
+    entry = _entry(str(item), out, done.files, done.class_shares, done.size)
+    facts = {
+        "frames": done.frames,
+        "frames_per_second": round(done.frames / max(done.seconds, 1e-9), 3),
+        "label_changes": round(done.label_changes, 6),
+        "smooth": item.options.smooth,
+    }
+    return replace(entry, video=facts | ({"warning": done.warning} if done.warning else {}))
+
+
 def _entry(
-    path: Path, out: Path, files: dict[str, Path], shares: dict[str, float], size: tuple[int, int]
+    path: Path | str, out: Path, files: dict[str, Path], shares: dict[str, float], size: tuple[int, int]
 ) -> Entry:
     relative = {kind: file.relative_to(out).as_posix() for kind, file in files.items()}
     return Entry(input=path, files=relative, class_shares=shares, size=(size[1], size[0]))
 
 
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in WINDOWED and path.is_file() and not path.name.startswith(".")
+def _is_input(path: Path) -> bool:
+    known = path.suffix.lower() in WINDOWED or is_video(path)
+    return known and path.is_file() and not path.name.startswith(".")

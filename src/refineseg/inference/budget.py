@@ -9,8 +9,9 @@ from typing import Literal, Protocol
 from refineseg.errors import InputError
 from refineseg.inference.tiling import GRID, Plan, make_plan
 
-BUDGET = 1 << 30  # bytes that one window's activations may take
-LARGEST = 2048  # side of automatic tiles: beyond it the overlap is a small share of the work anyway
+BUDGET = 768 << 20  # bytes that one window's activations may take: the whole process then stays within 2 GB
+LARGEST = 2048  # side of automatic tiles as seen: beyond it the overlap is a small share of the work anyway
+INPUT = 32  # bytes by pixel of a window before it is scaled: as read, as numbers with a point, and their copy
 
 
 class Needs(Protocol):
@@ -34,10 +35,10 @@ def needed_overlap(radius: int) -> int:
     return max(GRID, ceil(2 * radius / GRID) * GRID)
 
 
-def largest_tile(per_pixel: float, overlap: int, budget: float = BUDGET) -> int:
+def largest_tile(per_pixel: float, overlap: int, budget: float = BUDGET, largest: int = LARGEST) -> int:
     """Side of the square window that the budget allows, a multiple of 32; never too small to go forward."""
-    side = int((budget / per_pixel) ** 0.5) // GRID * GRID if per_pixel else LARGEST
-    return max(min(side, LARGEST), overlap + GRID)
+    side = int((budget / per_pixel) ** 0.5) // GRID * GRID if per_pixel else largest
+    return max(min(side, largest), overlap + GRID)
 
 
 def fits(size: tuple[int, int], per_pixel: float, budget: float = BUDGET) -> bool:
@@ -53,11 +54,12 @@ def plan_windows(
 ) -> Plan:
     """The windows of a picture seen at ``scales``; InputError where tiles are too small for the overlap."""
     # Larger views cost more and reach less far, smaller ones the other way round.
-    costs = needs.bytes_per_pixel * max(1.0, *scales) ** 2 if tile == "auto" else 0.0
+    seen = max(scales)
+    costs = needs.bytes_per_pixel * seen**2 + INPUT if tile == "auto" else 0.0
     if tile == "auto" and fits(size, costs):
         return make_plan(size, max(size), 0)
     overlap = needed_overlap(round(needs.overlap / 2 / min(1.0, *scales)))
-    side = largest_tile(costs, overlap) if tile == "auto" else tile
+    side = largest_tile(costs, overlap, largest=int(LARGEST / min(1.0, seen))) if tile == "auto" else tile
     if side < 1:
         raise InputError(f"expected --tile auto or a number of pixels such as 1024, got {side}")
     return make_plan(size, side, overlap, [scale * needs.input_scales[0] for scale in scales])

@@ -12,7 +12,7 @@ from PIL import Image
 
 from refineseg.inference.options import PredictOptions, Tile
 from refineseg.inference.result import Result
-from refineseg.inference.tiling import Plan, Read
+from refineseg.inference.tiling import Band, Plan, Read
 from refineseg.info import ModelInfo
 from refineseg.labels import UInt8
 
@@ -47,6 +47,7 @@ class Predictor(Protocol):
         options: PredictOptions,
         start_row: int = 0,
         each: Callable[[], None] | None = None,
+        change: Callable[[Band], Band] | None = None,
     ) -> Iterator[tuple[int, UInt8, NDArray[np.float32] | None]]:
         """Strips of a picture seen in windows: first row, labels hxW and, if asked for, probabilities Kxhxw."""
 

@@ -15,19 +15,18 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from refineseg.bands import Bands, Pixels, visible
-from refineseg.data.images import read_image
-from refineseg.data.tiff import read_bands
+from refineseg.bands import Pixels, visible
 from refineseg.errors import InputError
 from refineseg.inference.budget import BUDGET, needed_overlap, plan_windows
 from refineseg.inference.engines import Engine
+from refineseg.inference.fast import Fast
 from refineseg.inference.field import bytes_per_pixel, effective_radius
 from refineseg.inference.options import LOG_FLOOR, TINY, strips, views_of
 from refineseg.inference.options import PredictOptions as PredictOptions
 from refineseg.inference.options import Tile as Tile
-from refineseg.inference.portable import temperatures
+from refineseg.inference.portable import read_picture, temperatures
 from refineseg.inference.result import Result
-from refineseg.inference.tiling import Band, Map, Plan, Read, bands, put_together, view_of
+from refineseg.inference.tiling import Band, Map, Plan, Read, bands, joined, put_together, view_of
 from refineseg.info import ModelInfo
 from refineseg.labels import UInt8
 from refineseg.model.refinenet import RefineNet
@@ -62,6 +61,7 @@ class Segmenter:
         self.model = model.to(self.device).to(memory_format=torch.channels_last).eval()
         self.info = info
         self.precision = precision
+        self._fast = Fast(self.model)
         values = temperatures(info)
         self.temperatures = None if values is None else torch.from_numpy(values).to(self.device)
 
@@ -93,7 +93,7 @@ class Segmenter:
             flip: also average over the mirrored picture.
             probabilities: keep KxHxW float16 probabilities in the result; calibrated where the model is.
             tile: side of the windows in pixels in which a large picture is seen, rounded up to 32; ``auto`` takes
-                the whole picture where its activations fit in 1 GiB, else the largest windows that do; None is
+                the whole picture where its activations fit in 768 MiB, else the largest windows that do; None is
                 always the whole picture. Files that memory does not hold: inference.large.
 
         Returns:
@@ -120,7 +120,8 @@ class Segmenter:
             pictures: HxWx3 uint8 RGB; raw values HxWxC for a model of bands.
             options: scales, flip, probabilities.
             tile: as of ``predict``; pictures that are seen in windows are taken one after the other.
-            each: called after every window; what it raises ends the work.
+            each: called after every window, and after pictures that are one window each; what it raises ends the
+                work.
 
         Raises:
             InputError: the sizes differ, or windows do not fit.
@@ -133,12 +134,33 @@ class Segmenter:
         plan = None if tile is None else self.plan(size, options, tile)
         if plan is None or plan.windows == 1:
             found = self._whole(pictures, options)
+            for _ in pictures if each is not None else ():
+                each()
         else:
             found = [self._tiled(picture, options, plan, each) for picture in pictures]
         return [
             Result(labels, self.info.labels, visible(picture, self.info.bands), scores)
             for picture, (labels, scores) in zip(pictures, found, strict=True)
         ]
+
+    def predict_video(
+        self, source: str | Path | Sequence[Path], *, smooth: float = 0.0, seconds: float | None = None, **how: Any
+    ) -> Iterator[Result]:
+        """Segment a video frame by frame: a Result for each, in order.
+
+        Args:
+            source: a video file; the number of a camera or a stream's address, as text; or pictures in order.
+            smooth: share of the past in each frame's scores, 0 up to below 1 (see ``inference.smoothing``).
+            seconds: how much to take; all of it by default.
+            how: ``scales``, ``flip``, ``probabilities`` and ``tile`` as of ``predict``.
+
+        Raises:
+            InputError: the source cannot be read, or an option is out of range.
+            MissingExtraError: PyAV is not installed (extra ``video``).
+        """
+        from refineseg.inference.video import results
+
+        return results(self, source, smooth, seconds, **how)
 
     def segment(self, images: Tensor, options: PredictOptions) -> tuple[Tensor, Tensor | None]:
         """Labels BxHxW uint8 and, if asked for, probabilities BxKxHxW float32 of Bx3xHxW uint8 pictures.
@@ -170,7 +192,7 @@ class Segmenter:
         return bytes_per_pixel(self.model, self.device)
 
     def at_once(self, size: tuple[int, int], options: PredictOptions) -> int:
-        """How many pictures of ``size`` to take together, so that their activations fit in 1 GiB; at least 1."""
+        """How many pictures of ``size`` to take together, so that their activations fit in 768 MiB; at least 1."""
         costs = self.bytes_per_pixel * max(1.0, *options.scales) ** 2
         return max(1, int(BUDGET / (costs * size[0] * size[1])))
 
@@ -186,18 +208,21 @@ class Segmenter:
         options: PredictOptions,
         start_row: int = 0,
         each: Callable[[], None] | None = None,
+        change: Callable[[Band], Band] | None = None,
     ) -> Iterator[tuple[int, UInt8, NDArray[np.float32] | None]]:
         """Strips of a picture seen in windows: first row, labels hxW and, if asked for, probabilities Kxhxw.
 
         Only a row of windows' scores and a strip are held. ``read`` gives pixels; rows above ``start_row`` are
-        left out; ``each`` is called after every window.
+        left out; ``each`` is called after every window. ``change`` is given the scores of the whole picture in
+        one band, which then are held, and labels are made of what it returns.
         """
         views = [view_of(plan.size, scale, self.input_scales[0]) for scale, _ in views_of(options)]
 
         def score(pixels: Pixels) -> list[Map]:
             return [scores.cpu().numpy() for scores in self._maps(self._batch(pixels), options)]
 
-        for band in bands(plan, views, read, score, start_row, each):
+        found = bands(plan, views, read, score, start_row, each)
+        for band in found if change is None else [change(joined(found))]:
             for top, bottom in strips(band.top, band.bottom, band.maps[0].shape[1], plan.size[1]):
                 yield self._finished(band, top, bottom, plan.size, options)
 
@@ -275,7 +300,7 @@ class Segmenter:
         if self.engine is not None:
             return torch.from_numpy(self.engine(x.numpy()))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            logits: Tensor = self.model(x, upsample=False)
+            logits: Tensor = self._fast.network(x)(x, upsample=False)
         return logits.float()
 
 
@@ -298,21 +323,6 @@ def load(model: str | Path, device: str = "auto", precision: str = "32") -> Segm
     network, info = load_model_folder(folder)
     info = replace(info, provenance=info.provenance | origin_of(str(model), folder))
     return Segmenter(network, info, device, precision)
-
-
-def read_picture(image: str | Path | Image.Image | NDArray[Any], bands: Bands | None) -> Pixels:
-    """A picture of any kind as a network's pixels: HxWx3 uint8 RGB, or HxWxC raw values of ``bands``.
-
-    Raises:
-        InputError: it cannot be read, or has other channels or another type of number than ``bands``.
-    """
-    if bands is None:
-        return read_image(image)
-    if isinstance(image, str | Path):
-        return read_bands(Path(image), bands)
-    pixels = np.asarray(image)
-    bands.check(pixels, "picture")
-    return pixels
 
 
 def pick_device(name: str) -> torch.device:

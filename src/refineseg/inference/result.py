@@ -54,6 +54,7 @@ def check_kinds(kinds: Iterable[str]) -> None:
         raise InputError(f"expected --save among {', '.join(KINDS)}, got {unknown[0]!r}")
 
 
+OVERLAY_ROWS = 64  # mixed at a time: numbers with a point take twelve times the picture
 LEGEND_MIN_SHARE = 0.001  # classes below it are left out of the legend, not of the mask
 
 
@@ -96,11 +97,15 @@ class Result:
             opacity: of the colours, 0 to 1.
             legend: whether names and shares stand at the right.
         """
-        colors = self.label_map.colorize(self.labels).astype(np.float32)
-        mixed = self.image * (1 - opacity) + colors * opacity
+        mixed = np.empty(self.image.shape, np.uint8)
+        picture_share, color_share = np.float32(1 - opacity), np.float32(opacity)
+        for top in range(0, len(mixed), OVERLAY_ROWS):
+            rows = slice(top, top + OVERLAY_ROWS)
+            colors = self.label_map.colorize(self.labels[rows])
+            mixed[rows] = np.clip(self.image[rows] * picture_share + colors * color_share, 0, 255)
         mixed[borders(self.labels)] = 255
-        picture = Image.fromarray(np.clip(mixed, 0, 255).astype(np.uint8))
-        return beside(picture, self._legend(picture.height)) if legend else picture
+        picture = Image.fromarray(mixed)
+        return beside(picture, self.legend(picture.height)) if legend else picture
 
     def save(
         self, folder: str | Path, save: tuple[str, ...] = ("mask", "overlay"), name: str | None = None
@@ -147,13 +152,14 @@ class Result:
         else:
             Image.fromarray(uncertainty(self.probabilities)).save(stream, format="PNG")
 
-    def _legend(self, height: int) -> Image.Image:
+    def legend(self, height: int, with_shares: bool = True) -> Image.Image:
+        """Colours and names of the picture's classes, largest first, as a picture of ``height`` rows."""
         shares = {name: share for name, share in self.class_shares.items() if share >= LEGEND_MIN_SHARE}
         size = int(np.clip(height / 24, 11, 30))
         font: Any = ImageFont.load_default(size)
         line = size * 1.55
         rows = max(1, min(len(shares), int((height - size) / line)))
-        texts = [f"{name}  {share:.1%}" for name, share in list(shares.items())[:rows]]
+        texts = [f"{name}  {share:.1%}" if with_shares else name for name, share in list(shares.items())[:rows]]
         width = round(max((font.getlength(text) for text in texts), default=0) + size * 3.2)
         image = Image.new("RGB", (width, height), "white")
         draw = ImageDraw.Draw(image)

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from refineseg.bands import Bands, Pixels
 from refineseg.data.tiff import read_bands, tifffile_package
-from refineseg.errors import InputError
+from refineseg.errors import InputError, MissingExtraError
 from refineseg.files import atomic_path
 from refineseg.inference.geotiff import TAGS, Geo
 from refineseg.inference.raster import InMemory, Picture, Raw, to_rgb
 from refineseg.labels import UInt8
 
-CACHE = 384 << 20  # bytes of decoded tiles or strips that are kept
+CACHE = 192 << 20  # bytes of decoded tiles or strips that are kept
 TILE = 256  # side of the tiles written
 BIG = 1 << 31  # bytes from which BigTIFF is written; a classic TIFF ends at 4 GiB
 
@@ -68,6 +68,8 @@ class Segments:
             decoded, _, shape = page.decode(data, index, jpegtables=page.jpegtables, jpegheader=page.jpegheader)
             part = np.zeros((*self.step, depth), page.dtype) if decoded is None else decoded.reshape(shape[1:])
         except Exception as error:  # tifffile raises its own, ValueError, IndexError, and its codecs' errors
+            if "imagecodecs" in str(error):
+                raise MissingExtraError("imagecodecs", "slide", f"decoding {self.path}") from error
             reason = " ".join(str(error).split())[:120] or type(error).__name__
             raise InputError(f"cannot read {self.path}, part {index}: {reason}") from error
         self._cache[index] = part

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refineseg.bands import Pixels
+from refineseg.config import scaled
 from refineseg.errors import InputError
 from refineseg.labels import UInt8
 
@@ -163,13 +164,10 @@ class View:
 
 def view_of(size: tuple[int, int], scale: float, inner: float = 1.0) -> View:
     """The view at a scale of a picture, by a network that scales its (first) input by ``inner``."""
-    height, width = (_scaled(_scaled(side, scale), inner) for side in size)
+    seen = [max(1, round(side * scale)) for side in size]
+    height, width = seen if inner == 1 else [scaled(side, inner) for side in seen]
     ratio = Fraction(scale).limit_denominator(1000) * Fraction(inner).limit_denominator(1000)
     return View((ceil(height / STRIDE), ceil(width / STRIDE)), ratio)
-
-
-def _scaled(side: int, scale: float) -> int:
-    return max(1, round(side * scale))
 
 
 def bands(
@@ -234,6 +232,24 @@ def bands(
                 x[:, :, max(0, row - first) :].copy() for x, row, first in zip(held, keep, firsts, strict=True)
             ]
             firsts = [max(row, first) for row, first in zip(keep, firsts, strict=True)]
+
+
+def joined(parts: Iterable[Band]) -> Band:
+    """All bands of a picture as one: of the rows that two have, those of the later, which no window changes."""
+    rows: list[list[Map]] = []
+    last: Band | None = None
+    for band in parts:
+        if last is not None:
+            for view, first in enumerate(band.firsts):
+                rows[view][-1] = rows[view][-1][:, :, : first - last.firsts[view]]
+        rows = [[] for _ in band.maps] if last is None else rows
+        for view, scores in enumerate(band.maps):
+            rows[view].append(scores)
+        last = band
+    if last is None:
+        raise ValueError("expected at least one band")
+    maps = tuple(np.concatenate(parts_of_view, axis=2) for parts_of_view in rows)
+    return Band(0, last.bottom, maps, (0,) * len(maps), last.sources)
 
 
 def _grown(held: Map, rows: int) -> Map:

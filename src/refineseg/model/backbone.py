@@ -13,9 +13,11 @@ import timm
 import torch
 from safetensors.torch import load_file
 from timm.models import adapt_input_conv
+from timm.models.resnet import BasicBlock, Bottleneck
 from torch import Tensor, nn
 
 from refineseg.errors import ConfigError, WeightsError
+from refineseg.model.frugal import make_frugal
 
 STRIDES = (4, 8, 16, 32)
 RELEASED_MOBILENET = "mobilenetv2_released"
@@ -45,22 +47,28 @@ class TimmBackbone(Backbone):
     def __init__(self, name: str, in_channels: int = 3) -> None:
         super().__init__()
         try:
-            net = timm.create_model(name, pretrained=False, features_only=True, in_chans=in_channels)
+            with torch.device("meta"):
+                reductions = list(timm.create_model(name, features_only=True).feature_info.reduction())
+            missing = [stride for stride in STRIDES if stride not in reductions]
+            if missing:
+                raise ConfigError(
+                    f"expected a backbone with maps at strides 4, 8, 16 and 32, got {name!r} with {reductions}"
+                )
+            # Where a stride occurs twice, the last map of it is the deepest. Only these are asked for: a map at
+            # stride 2 would be kept until the network is through.
+            taps = tuple(len(reductions) - 1 - reductions[::-1].index(stride) for stride in STRIDES)
+            net = timm.create_model(
+                name, pretrained=False, features_only=True, in_chans=in_channels, out_indices=taps
+            )
         except (RuntimeError, ValueError) as error:
             raise ConfigError(
                 f"expected the name of a timm model that gives feature maps, got {name!r} ({error}); "
                 "timm.list_models() lists the names"
             ) from error
-        reductions = list(net.feature_info.reduction())
-        missing = [stride for stride in STRIDES if stride not in reductions]
-        if missing:
-            raise ConfigError(
-                f"expected a backbone with maps at strides 4, 8, 16 and 32, got {name!r} with {reductions}"
-            )
+        if any(isinstance(module, BasicBlock | Bottleneck) for module in net.modules()):
+            make_frugal(net)  # a ResNet: each of its norms follows a convolution
         self.net = net
-        # Where a stride occurs twice, the last map of it is the deepest.
-        self.taps = [len(reductions) - 1 - reductions[::-1].index(stride) for stride in STRIDES]
-        self.channels = [net.feature_info.channels()[tap] for tap in self.taps]
+        self.channels = list(net.feature_info.channels())
         self.strides = list(STRIDES)
         self.channels_last = "NHWC" in str(getattr(net, "output_fmt", "")).upper()
         # Residual networks pad inside every convolution; patchifying ones drop or refuse the remainder.
@@ -68,8 +76,7 @@ class TimmBackbone(Backbone):
 
     def maps(self, image: Tensor) -> list[Tensor]:
         """Bx3xHxW to four maps at strides 4, 8, 16 and 32."""
-        outputs = self.net(image)
-        maps = [outputs[tap] for tap in self.taps]
+        maps = list(self.net(image))
         return [x.permute(0, 3, 1, 2).contiguous() for x in maps] if self.channels_last else maps
 
 
@@ -91,6 +98,7 @@ class MobileNetV2(Backbone):
         self.channels = [self.blocks[block][-1].bn3.num_features for block, _ in self.TAPS]
         self.strides = [stride for _, stride in self.TAPS]
         self.multiple = 1
+        make_frugal(self)  # each norm follows a convolution
 
     def maps(self, image: Tensor) -> list[Tensor]:
         """Bx3xHxW to six maps at strides 4, 8, 16, 16, 32 and 32."""

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from refineseg.model.frugal import max_pool5
+
 Pooling = Literal["original", "improved"]
 
 
@@ -26,6 +28,19 @@ def resize(x: Tensor, size: Sequence[int], align_corners: bool) -> Tensor:
     if x.shape[-2:] == torch.Size(size):
         return x
     return F.interpolate(x, tuple(size), mode="bilinear", align_corners=align_corners)
+
+
+def upsample_on_grid(x: Tensor, size: Sequence[int], factor: int) -> Tensor:
+    """Bilinear upsampling of BxCxHxW by a whole ``factor`` (half-pixel centres), cut to ``size``.
+
+    The last cell of a coarse map reaches beyond a picture whose sides the stride does not divide. Resizing to the
+    finer map's size stretches the whole map for it, by up to half a coarse cell, so that a place depends on the
+    picture's size, and windows of a picture do not agree with the whole.
+    """
+    if factor > 1:
+        x = F.interpolate(x, scale_factor=float(factor), mode="bilinear", align_corners=False)
+        x = x[..., : size[0], : size[1]]
+    return resize(x, size, align_corners=False)  # maps of others' networks may have dropped the remainder
 
 
 class ResidualConvUnit(nn.Module):
@@ -57,6 +72,8 @@ class MultiResolutionFusion(nn.Module):
         project: per path, whether it has a convolution; a path without one must have the output width already.
         kernel_size: of the convolutions.
         align_corners: of the upsampling; the published ports use True.
+        strides: of the paths' maps in one picture. With them maps are upsampled by the exact ratio of strides
+            (``upsample_on_grid``) and ``align_corners`` has no meaning; else to the size of the largest.
     """
 
     def __init__(
@@ -65,10 +82,16 @@ class MultiResolutionFusion(nn.Module):
         project: Sequence[bool] | None = None,
         kernel_size: int = 3,
         align_corners: bool = True,
+        strides: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         self.out_channels = min(in_channels)
         self.align_corners = align_corners
+        self.factors: list[int] | None = None
+        if strides is not None:
+            if any(stride % min(strides) for stride in strides):
+                raise ValueError(f"expected strides that are multiples of the smallest, got {list(strides)}")
+            self.factors = [stride // min(strides) for stride in strides]
         project = [len(in_channels) > 1] * len(in_channels) if project is None else project
         for width, projected in zip(in_channels, project, strict=True):
             if not projected and width != self.out_channels:
@@ -91,7 +114,11 @@ class MultiResolutionFusion(nn.Module):
         total, owned = waiting[0], False
         for index, path in enumerate(self.convs):
             entering = waiting.pop(0)
-            x = resize(path(entering), size, self.align_corners)
+            x = path(entering)
+            if self.factors is None:
+                x = resize(x, size, self.align_corners)
+            else:
+                x = upsample_on_grid(x, size, self.factors[index])
             fresh = x is not entering  # not a map of the caller, so it may be summed into in place
             del entering
             if index == 0:
@@ -123,21 +150,19 @@ class ChainedResidualPooling(nn.Module):
         self.activation = activation()
         self.convs = nn.ModuleList(conv(channels, channels, kernel_size) for _ in range(stages))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """BxCxHxW to BxCxHxW; x is not modified."""
-        x = self.activation(x)
-        total, stage = x, x
+    def forward(self, x: Tensor | list[Tensor]) -> Tensor:
+        """BxCxHxW to BxCxHxW; x is not modified. A list of one map is taken too, and emptied: the map is freed."""
+        given = as_list((x,), 1)
+        del x
+        total = stage = self.activation(given.pop())
         for index, convolution in enumerate(self.convs):
-            original = self.pooling == "original"
-            stage = convolution(max_pool5(stage)) if original else max_pool5(convolution(stage))
+            # In two steps: what the first was made of is freed before the second makes its map.
+            steps = (max_pool5, convolution) if self.pooling == "original" else (convolution, max_pool5)
+            for step in steps:
+                stage = step(stage)
             # Autograd keeps the activation's output, so the first sum must not overwrite it while training.
             total = total + stage if index == 0 and torch.is_grad_enabled() else total.add_(stage)
         return total
-
-
-def max_pool5(x: Tensor) -> Tensor:
-    """5x5 max-pooling of stride 1 that keeps height and width."""
-    return F.max_pool2d(x, kernel_size=5, stride=1, padding=2)
 
 
 class RefineNetBlock(nn.Module):
@@ -160,6 +185,7 @@ class RefineNetBlock(nn.Module):
         lateral_fusion: whether backbone maps pass a fusion convolution; the light-weight MobileNet-v2 has none.
         activation: of the pooling chain; ReLU, or ReLU6 in the light-weight MobileNet-v2.
         align_corners: of the fusion's upsampling.
+        strides: of all maps in one picture, in their order; see ``MultiResolutionFusion``.
 
     Example:
         >>> block = RefineNetBlock([512, 256], widths=128, refined_channels=[128])
@@ -182,6 +208,7 @@ class RefineNetBlock(nn.Module):
         lateral_fusion: bool = True,
         activation: type[nn.Module] = nn.ReLU,
         align_corners: bool = True,
+        strides: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         widths = [widths] * len(in_channels) if isinstance(widths, int) else list(widths)
@@ -199,7 +226,7 @@ class RefineNetBlock(nn.Module):
         several = len(paths) > 1
         lateral = several and (lateral_fusion or len(set(paths)) > 1)
         project = [lateral] * len(widths) + [several] * len(refined_channels)
-        self.fusion = MultiResolutionFusion(paths, project, kernel_size, align_corners)
+        self.fusion = MultiResolutionFusion(paths, project, kernel_size, align_corners, strides)
         self.out_channels = self.fusion.out_channels
         self.pooling = ChainedResidualPooling(self.out_channels, crp_stages, pooling, kernel_size, activation)
         self.output = nn.Sequential(
@@ -217,7 +244,7 @@ class RefineNetBlock(nn.Module):
         for index, adapt in enumerate(self.adapt):
             for part in adapt.children():  # one by one, so that no caller holds on to the backbone's map
                 paths[index] = part(paths[index])
-        x: Tensor = self.pooling(self.fusion(paths))
+        x: Tensor = self.pooling([self.fusion(paths)])  # in a list, so that it is freed as soon as it is used
         for unit in self.output:
             x = unit(x)
         return x

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 PAGE = {"/": ("index.html", "text/html"), "/page.css": ("page.css", "text/css")}
-PAGE |= {f"/{name}.js": (f"{name}.js", "text/javascript") for name in ("page", "stage", "masks", "service")}
+SCRIPTS = ("page", "stage", "strip", "legend", "masks", "copies", "service")
+PAGE |= {f"/{name}.js": (f"{name}.js", "text/javascript") for name in SCRIPTS}
 ROUTES = frozenset({*PAGE, "/v1/segment", "/v1/model", "/healthz", "/readyz", "/metrics", "/openapi.json"})
 CHALLENGE = {"WWW-Authenticate": "Bearer"}
 DRAIN = 2.0  # seconds

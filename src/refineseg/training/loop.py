@@ -74,7 +74,10 @@ class Position:
 
 @dataclass(frozen=True)
 class Report:
-    """What the loop tells whoever watches (progress bar, test): one record per step, or a note in words."""
+    """What the loop tells whoever watches (progress bar, test): one record per step, or a note in words.
+
+    ``waiting`` is the share of the step's time that it waited for its pictures.
+    """
 
     step: int
     steps: int
@@ -84,6 +87,7 @@ class Report:
     images_per_second: float
     phase: str = "train"
     note: str = ""
+    waiting: float = 0.0
 
 
 Watcher = Callable[[Report], None]
@@ -274,6 +278,7 @@ def fit(run: Run) -> Evaluation:
     evaluation: Evaluation | None = None
     clock = time.perf_counter()
     for images, labels in training_loader(run.pictures, batches, config.workers):
+        waited = time.perf_counter() - clock
         step = run.position.step
         share = rate(step, run.steps, config)
         for group in optimizer.param_groups:
@@ -292,8 +297,9 @@ def fit(run: Run) -> Evaluation:
             run.average.update(model, step)
         now = time.perf_counter()
         advance(run, value, now - clock)
-        speed = config.batch_size / (now - clock)
-        run.watch(Report(step + 1, run.steps, step // run.per_epoch, value, config.lr * share, speed))
+        speed, waiting = config.batch_size / (now - clock), waited / (now - clock)
+        epoch = step // run.per_epoch
+        run.watch(Report(step + 1, run.steps, epoch, value, config.lr * share, speed, waiting=waiting))
         clock = now
         if run.position.step % run.per_epoch == 0 or run.position.step == run.steps:
             evaluation = end_of_epoch(run, optimizer, config.lr * share)

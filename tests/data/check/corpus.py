@@ -401,6 +401,11 @@ def void_without_ignore(corpus: Corpus) -> None:
     corpus.each_mask(spoil)
 
 
+@fault("unpaired-sides", "warning")
+def sides_without_mirror(corpus: Corpus) -> None:
+    corpus.describe("classes: [background, left_box, Right_box, wedge]\nignore: [255]\n")
+
+
 @fault("rgb-mask", "error")
 def masks_in_colour(corpus: Corpus) -> None:
     corpus.each_mask(lambda labels: COLORS.astype(np.uint8)[labels])

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from refineseg.config import AugmentConfig
-from refineseg.data.check import alignment, contents, conventions, images, leakage, masks, pairing, statistics
+from refineseg.data.check import alignment, contents, conventions, images, leakage, masks, pairing, sides, statistics
 from refineseg.data.check.facts import Scan
 from refineseg.data.check.findings import CheckReport, Finding, ordered
 from refineseg.data.check.listing import Listing, Pair, list_data
@@ -45,7 +45,7 @@ def check_data(
         return CheckReport(str(data), (refused,), quick=quick, seconds=time.perf_counter() - start)
     seen = scan(listing, quick=quick, crop=crop or AugmentConfig().crop, progress=progress)
     figures, void = statistics.class_figures(listing, seen), statistics.void_share(listing, seen)
-    findings = [*pairing.find(listing), *_opened(listing, seen)]
+    findings = [*pairing.find(listing), *sides.find(listing.label_map), *_opened(listing, seen)]
     if not any(item.kind in conventions.MISREAD for item in findings):
         findings += [*contents.find(listing, seen), *statistics.find(listing, seen, figures, void)]
     if listing.refusal is not None and not any(item.severity == "error" for item in findings):

@@ -1,0 +1,15 @@
+#!/bin/sh
+# The bundled model `people` from nothing: ImageNet weights of MobileNet-v2, 700 street photographs, chosen on 100.
+#   runs/people.sh [DATA [WEIGHTS [RUN]]]       about an hour on one core without bf16
+# The photographs are 550 pixels wide and a person fills their height, so the network looks at half size
+# (input_scales): each step sees most of a body for a quarter of the work. Masks halved and enlarged again agree
+# with themselves to 0.97 mean IoU, far above what is reached.
+set -eu
+data=${1:-../shared/data/clothing_parsing}
+weights=${2:-../shared/weights/mobilenetv2_100_imagenet.safetensors}
+run=${3:-runs/people}
+refineseg train --data "configs/people.yaml:$data" --model refinenet-lw-mbv2 --backbone-weights "$weights" \
+  --steps 1350 --batch-size 8 --lr 0.001 --crop 448x320 --seed 0 \
+  --set "model.input_scales=[0.5]" --set model.width=96 --set model.coarse_width=96 \
+  --set model.align_corners=false --set model.dropout=0 \
+  --set "augment.scale=[0.45, 1.05]" --set class_weights=0.3 --set ema=0.995 -o "$run"

@@ -1,0 +1,46 @@
+"""The rule on left and right: classes that change into each other in a flipped picture, and must be told so."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from refineseg.data.check.findings import Finding
+from refineseg.labels import LabelMap
+
+OTHER = {"left": "right", "right": "left", "l": "r", "r": "l"}
+WORDS = re.compile(r"([\s_\-.]+)")  # kept when splitting, so that a name is put together again as it was
+SHOWN = 3  # pairs named
+
+
+def find(label_map: LabelMap) -> Iterator[Finding]:
+    """A finding where classes are called left and right and the label map does not say that flips swap them."""
+    pairs = unpaired_sides(label_map)
+    if not pairs:
+        return
+    shown = "; ".join(f"{left} and {right}" for left, right in pairs[:SHOWN])
+    more = f"; {len(pairs) - SHOWN} more" if len(pairs) > SHOWN else ""
+    left, right = pairs[0]
+    yield Finding(
+        "unpaired-sides",
+        "warning",
+        f"classes of a left and a right side that a flipped picture would not swap, so that half of the training "
+        f"pictures teach the wrong side: {shown}{more}",
+        f"write 'mirror: {right}' at the class {left} in the label map, and the reverse at {right}; or train with "
+        "--set augment.flip=0",
+        count=2 * len(pairs),
+    )
+
+
+def unpaired_sides(label_map: LabelMap) -> list[tuple[str, str]]:
+    """Pairs of class names that differ in left and right only and have no mirror; left ones first."""
+    by_name = {item.name.casefold(): item for item in label_map.classes}
+    pairs = []
+    for item in label_map.classes:
+        words = WORDS.split(item.name.casefold())
+        if not {"left", "l"} & set(words):
+            continue
+        other = by_name.get("".join(OTHER.get(word, word) for word in words))
+        if other is not None and item.mirror is None:  # a label map with half a pair is refused
+            pairs.append((item.name, other.name))
+    return pairs

@@ -1,0 +1,122 @@
+"""Work in threads of its own, before and behind the one that predicts, with bounded queues between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable
+from contextlib import suppress
+from queue import Empty, Full, Queue
+from threading import Event, Thread
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+WAIT = 0.1  # seconds between looks at whether the other side has stopped
+
+
+class _End:
+    """Comes after the last item, with what ended them before their end."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.error = error
+
+
+def ahead(items: Iterable[T], depth: int = 4, latest: bool = False) -> Generator[T]:
+    """The same items, made in a thread of its own, up to ``depth`` of them in advance.
+
+    Args:
+        items: their iterator is used and closed in the thread.
+        depth: how many may wait.
+        latest: where none may wait longer (a camera): the oldest is dropped for a new one.
+
+    Raises what making them raised. Closing the iterator ends the thread.
+    """
+    queue: Queue[T | _End] = Queue(depth)
+    stopped = Event()
+
+    def make() -> None:
+        end = _End()
+        try:
+            for item in items:
+                _put(queue, item, stopped, latest)
+                if stopped.is_set():
+                    break
+        except BaseException as error:  # told to the reader
+            end = _End(error)
+        finally:
+            close = getattr(items, "close", None)
+            if close is not None:
+                close()
+        _put(queue, end, stopped, False)
+
+    thread = Thread(target=make, name="ahead", daemon=True)
+    thread.start()
+    try:
+        while True:
+            item = queue.get()
+            if not isinstance(item, _End):
+                yield item
+                continue
+            if item.error is not None:
+                raise item.error
+            return
+    finally:
+        stopped.set()
+        thread.join()
+
+
+class Behind(Generic[T]):
+    """Gives items to ``take`` in a thread of its own, one after the other, up to ``depth`` of them waiting.
+
+    A context manager: leaving it waits for all items; leaving it with an error drops those that wait. What
+    ``take`` raised is raised by the next ``put``, or on leaving.
+    """
+
+    def __init__(self, take: Callable[[T], None], depth: int = 4) -> None:
+        self._take = take
+        self._queue: Queue[T | _End] = Queue(depth)
+        self._stopped = Event()
+        self._error: BaseException | None = None
+        self._thread = Thread(target=self._run, name="behind", daemon=True)
+
+    def __enter__(self) -> Behind[T]:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        if kind is not None:
+            self._stopped.set()
+        _put(self._queue, _End(), self._stopped, False)
+        self._thread.join()
+        if kind is None and self._error is not None:
+            raise self._error
+
+    def put(self, item: T) -> None:
+        """Hand over an item; waits while the queue is full."""
+        _put(self._queue, item, self._stopped, False)
+        if self._error is not None:
+            raise self._error
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                item = self._queue.get(timeout=WAIT)
+            except Empty:
+                continue
+            if isinstance(item, _End):
+                return
+            try:
+                self._take(item)
+            except BaseException as error:  # told to the writer
+                self._error = error
+                self._stopped.set()
+
+
+def _put(queue: Queue[T | _End], item: T | _End, stopped: Event, latest: bool) -> None:
+    """Put an item unless the other side has stopped; ``latest`` drops the oldest where the queue is full."""
+    while not stopped.is_set():
+        try:
+            queue.put(item, block=not latest, timeout=WAIT)
+            return
+        except Full:
+            if latest:
+                with suppress(Empty):
+                    queue.get_nowait()

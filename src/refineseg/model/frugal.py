@@ -1,0 +1,139 @@
+"""The network's two memory hogs, done with less: batch norm that is not trained, and 5x5 max-pooling.
+
+Both give what torch's own give. Wherever a graph is recorded (export, compilation, tracing) torch's own are used,
+so that exported files have the usual nodes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from timm.layers import BatchNormAct2d
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+KERNEL, REACH = 5, 2
+# Values of a strip: it stays in a core's cache, and on a GPU is large enough to be worth a launch.
+STRIP = {"cpu": 1 << 19, "cuda": 1 << 24}
+
+
+class FrugalBatchNorm2d(nn.BatchNorm2d):
+    """Batch norm that works in place while its statistics and weights stand still.
+
+    For networks in which it follows a convolution: nobody else reads what the convolution has made. Torch's own
+    makes a second map, and while training keeps the first for a gradient that frozen weights do not take.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """BxCxHxW to BxCxHxW; x is used up if the weights are frozen or no gradient is wanted."""
+        return scale_in_place(self, x) if stands_still(self) else super().forward(x)
+
+
+class FrugalBatchNormAct2d(BatchNormAct2d):  # type: ignore[misc]  # timm has no types
+    """The same for timm's batch norm with activation."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """BxCxHxW to BxCxHxW; x is used up if the weights are frozen or no gradient is wanted."""
+        if not stands_still(self):
+            normal: Tensor = super().forward(x)
+            return normal
+        activated: Tensor = self.act(self.drop(scale_in_place(self, x)))
+        return activated
+
+
+def make_frugal(network: nn.Module) -> None:
+    """Every batch norm of a network in which each follows a convolution; names of weights stay."""
+    for module in network.modules():
+        if type(module) is nn.BatchNorm2d:
+            module.__class__ = FrugalBatchNorm2d
+        elif type(module) is BatchNormAct2d:
+            module.__class__ = FrugalBatchNormAct2d
+
+
+def stands_still(norm: nn.BatchNorm2d) -> bool:
+    """Whether the norm is a fixed scale and shift for this call."""
+    trained = torch.is_grad_enabled() and norm.weight is not None and norm.weight.requires_grad
+    return not (norm.training or trained or norm.running_var is None or norm.weight is None or recorded())
+
+
+def scale_in_place(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
+    """(x - mean) / sqrt(var + eps) * weight + bias, in x."""
+    assert norm.running_var is not None  # stands_still has looked
+    assert norm.running_mean is not None
+    scale = norm.weight.detach() * torch.rsqrt(norm.running_var + norm.eps)
+    shift = norm.bias.detach() - norm.running_mean * scale
+    return x.mul_(scale[:, None, None]).add_(shift[:, None, None])
+
+
+def recorded() -> bool:
+    """Whether a graph is being made of what runs."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.onnx.is_in_onnx_export()
+
+
+def max_pool5(x: Tensor) -> Tensor:
+    """5x5 max-pooling of stride 1 that keeps height and width.
+
+    Torch's own also makes a map of int64 positions, twice as large as the float32 map itself. Without gradient
+    there is none here; with it, positions are kept as int16 distances and the input is not kept.
+    """
+    if recorded():
+        return F.max_pool2d(x, KERNEL, 1, REACH)
+    if torch.is_grad_enabled() and x.requires_grad:
+        pooled: Tensor = _MaxPool5.apply(x)  # type: ignore[no-untyped-call]
+        return pooled
+    return _pool_in_strips(x)
+
+
+def _pool_in_strips(x: Tensor) -> Tensor:
+    """The maximum of rows, then of columns: 8 comparisons instead of 24, in strips that stay in the cache."""
+    batch, channels, height, width = x.shape
+    out = torch.empty_like(x)
+    rows = max(REACH, STRIP.get(x.device.type, 1 << 19) // max(1, batch * channels * width))
+    for top in range(0, height, rows):
+        bottom = min(height, top + rows)
+        first = max(0, top - REACH)
+        strip = _running_maximum(x[..., first : bottom + REACH, :], -1)
+        out[..., top:bottom, :] = _running_maximum(strip, -2)[..., top - first : bottom - first, :]
+    return out
+
+
+def _running_maximum(x: Tensor, dim: int) -> Tensor:
+    """Maximum over the window of 5 along one dimension, cut off at the border."""
+    out = x.clone(memory_format=torch.preserve_format)
+    for distance in range(1, min(KERNEL // 2 + 1, x.shape[dim])):
+        left = x.shape[dim] - distance
+        later, earlier = out.narrow(dim, distance, left), out.narrow(dim, 0, left)
+        torch.maximum(later, x.narrow(dim, 0, left), out=later)
+        torch.maximum(earlier, x.narrow(dim, distance, left), out=earlier)
+    return out
+
+
+class _MaxPool5(torch.autograd.Function):
+    """Torch's 5x5 max-pooling that keeps only where each maximum lies, as a distance of 2 bytes."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        out, positions = torch.ops.aten.max_pool2d_with_indices(x, [KERNEL] * 2, [1, 1], [REACH] * 2)
+        # At most 2 rows and 2 columns away: 2 * width + 2.
+        small = torch.int16 if x.shape[-1] < 16_000 else torch.int32
+        ctx.save_for_backward(positions.sub_(_numbered(x)).to(small))
+        return out  # type: ignore[no-any-return]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (gradient,) = gradients
+        (distances,) = ctx.saved_tensors
+        positions = distances.long().add_(_numbered(gradient))
+        # The size of the input is all that is read of it, and is that of the output.
+        return torch.ops.aten.max_pool2d_with_indices_backward(  # type: ignore[no-any-return]
+            gradient, gradient, [KERNEL] * 2, [1, 1], [REACH] * 2, [1, 1], False, positions
+        )
+
+
+def _numbered(x: Tensor) -> Tensor:
+    """HxW: the number of each position in the order of torch's pooling indices."""
+    height, width = x.shape[-2:]
+    return torch.arange(height * width, device=x.device).view(height, width)
