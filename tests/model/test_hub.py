@@ -222,6 +222,7 @@ def test_evaluate_writes_the_commit_and_does_not_write_into_the_cache(
     assert "expected a model folder to calibrate" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_environments_variables(folder: Path, tmp_path: Path) -> None:
     """A process of its own, with nothing patched: HF_ENDPOINT, HF_HOME and HF_HUB_OFFLINE."""
     code = "import sys; from refineseg.model.hub import fetch_model; print(fetch_model(sys.argv[1]))"
@@ -229,7 +230,7 @@ def test_the_environments_variables(folder: Path, tmp_path: Path) -> None:
     def run(**extra: str) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0", **extra}
         command = [sys.executable, "-c", code, "hf:org/streets"]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=250)
 
     with fake_hub() as hub:
         commit = hub.add("org/streets", folder)

@@ -156,6 +156,11 @@ ARGUMENTS = """
 predict
 predict nothing.png -o out
 predict no*.png -o out
+predict {long} -o out
+predict {data}/images -o {long}
+evaluate --model {long} --data {long}
+convert {long} out
+compare {long} {long}
 predict {data}/images -o {data}/labels.yaml
 predict {data}/images -o /dev/null/out
 predict {data}/images -o out --scales nan
@@ -219,7 +224,6 @@ serve --model {model} --timeout -1
 models --json /dev/null/m.json
 push nothing hf:me/nothing
 push {model} nothing
-data
 data nothing
 data prepare nothing {data}/labels.yaml -o out
 data prepare voc2012 nothing.tar -o out
@@ -235,6 +239,6 @@ nothing
 
 
 def arguments() -> Iterator[Case]:
-    """Command lines that are wrong by themselves; {data} and {model} are good."""
+    """Command lines that are wrong by themselves; {data} and {model} are good, {long} is too long for a name."""
     for line in ARGUMENTS.strip().splitlines():
         yield Case("arguments", line, written("line", line))

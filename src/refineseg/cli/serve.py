@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import typer
 
 from refineseg.cli.common import console, errors
+from refineseg.errors import InputError
 
 
 def serve(
@@ -37,6 +39,9 @@ def serve(
     from refineseg.serving.limits import Limits
     from refineseg.serving.server import serve as run
 
+    given = (max_mb, max_megapixels, wait_ms, timeout)
+    if not all(map(math.isfinite, given)):
+        raise InputError(f"expected limits that are finite numbers, got {', '.join(map(str, given))}")
     limits = Limits(
         bytes=round(max_mb * 2**20),
         pixels=round(max_megapixels * 1e6),

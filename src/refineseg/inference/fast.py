@@ -132,9 +132,9 @@ class FastPooling(nn.Module):
         self.chain = chain
         self.scratch = scratch
 
-    def forward(self, x: Tensor) -> Tensor:
-        """BxCxHxW to BxCxHxW; x is not modified."""
-        stage = self.chain.activation(x)
+    def forward(self, x: Tensor | list[Tensor]) -> Tensor:
+        """BxCxHxW to BxCxHxW; x is not modified. A list of one map is taken too, and emptied."""
+        stage = self.chain.activation(x.pop() if isinstance(x, list) else x)
         total = stage.clone(memory_format=torch.channels_last)
         for part in self.chain.convs:
             convolution = cast(nn.Conv2d, part)

@@ -445,4 +445,4 @@ def take_up(run: Run, optimizer: Any, state: dict[str, Any]) -> None:
         load_whole_network(run.average.model, state["average"])
     load_whole_optimizer(optimizer, state["optimizer"])
     run.position = Position(**state["position"])
-    run.log = MetricsLog(state["log"])
+    run.log = MetricsLog([dict(row) for row in state["log"]])
