@@ -6,7 +6,7 @@ OUT ?= out/demo
 PICTURES ?=
 FUZZ_SECONDS ?= 20
 
-.PHONY: demo test lint types unit slow fuzz robustness audit test-oldest lock clean
+.PHONY: demo test lint types unit slow fuzz robustness audit docs test-oldest lock clean
 
 demo: $(VENV)/.demo   ## segment real photographs with the bundled model
 	@$(BIN)/python scripts/demo.py -o $(OUT) $(PICTURES)
@@ -36,6 +36,10 @@ robustness: $(VENV)/.dev  ## hundreds of bad inputs through every command and th
 
 audit: $(VENV)/.dev    ## known holes in the locked versions (needs pip-audit and its advisory service)
 	@$(BIN)/pip-audit --disable-pip --require-hashes -r requirements/demo.txt
+
+docs: $(VENV)/.dev     ## the site, broken links as errors: open out/site/index.html
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict -q
+	@echo "the site is in out/site/index.html"
 
 test-oldest:           ## the fast tests with the lowest versions that pyproject.toml allows
 	@uv venv -q --allow-existing --python 3.11 $(VENV)-oldest

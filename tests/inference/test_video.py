@@ -66,7 +66,7 @@ def test_a_video_becomes_a_video(tmp_path: Path) -> None:
     assert recorded["label_changes"] == pytest.approx(changes, abs=0.01)
     assert sum(recorded["class_shares"].values()) == pytest.approx(1, abs=1e-4)
     assert sorted(p.name for p in out.iterdir()) == ["predictions.json", "videos"]
-    assert Image.open(out / "videos/clip_legend.png").height > 100
+    assert Image.open(out / "videos/clip_legend.png").height > 60
 
 
 def test_other_kinds_are_written_frame_by_frame(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_a_turned_video_is_seen_upright(tmp_path: Path) -> None:
 
 def test_broken_files_are_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     clip = write_video(tmp_path / "good.mp4", frames(2))
-    (tmp_path / "noise.mp4").write_bytes(np.random.default_rng(0).bytes(5000))
+    (tmp_path / "noise.mp4").write_bytes(b"no video at all " * 300)
     (tmp_path / "cut.mp4").write_bytes(clip.read_bytes()[:900])
     (tmp_path / "empty.mov").write_bytes(b"")
     with av.open(str(tmp_path / "sound.mp4"), "w") as container:
@@ -181,7 +181,7 @@ def test_a_camera_is_ended_by_ctrl_c_and_kept(tmp_path: Path, monkeypatch: pytes
     def camera(source: str) -> Any:
         opened = open_clip(clip)
         found: Clip = opened.__enter__()
-        found.live = True
+        found.live, found.frames, found.audio = True, None, None
         return _Opened(opened, found)
 
     monkeypatch.setattr(sources, "open_live", camera)

@@ -123,16 +123,16 @@ def evaluate(
         console.print(f"report in {write_report(report, evaluation, segmenter, opened, model)}", markup=False)
     if calibrate is not None:
         assert not isinstance(segmenter, PortableSegmenter)  # refused above
-        store(segmenter, opened, split, model, protocol, calibrate)
+        store(segmenter, opened, model, evaluation, calibrate)
 
 
-def store(segmenter: Segmenter, data: SegmentationData, split: str, model: str, protocol: str, kind: str) -> None:
+def store(segmenter: Segmenter, data: SegmentationData, model: str, evaluation: Evaluation, kind: str) -> None:
     """Fit temperatures and write them into the model's folder."""
     from refineseg.evaluation.calibration import calibrate
     from refineseg.model.bundled import find_model
     from refineseg.model.weights import store_calibration
 
-    fitted = calibrate(segmenter, data, split, protocol=protocol, per_class=kind == "class")
+    fitted = calibrate(segmenter, data, evaluation.split, protocol=evaluation.protocol, per_class=kind == "class")
     store_calibration(find_model(model), fitted)
     console.print(
         f"calibrated {model}: expected calibration error {fitted['ece_before']:.4f} to {fitted['ece_after']:.4f} "

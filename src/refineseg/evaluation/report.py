@@ -167,7 +167,8 @@ def _pictures(evaluation: Evaluation, segmenter: Predictor, data: SegmentationDa
     for group, indices in chosen_pictures(mean_iou).items():
         for index in indices:
             image, truth = data.read(samples[index])
-            result = segmenter.predict(image, scales=protocol.scales_for(*truth.shape), flip=protocol.flip)
+            scales = protocol.scales_for(*truth.shape)
+            result = segmenter.predict(image, scales=scales, flip=protocol.flip, tile=protocol.window)
             views = panels(result.image, truth, result.labels, data.label_map)
             addresses = {name: picture_address(view, 80) for name, view in views.items()}
             figures = float(mean_iou[index]), float(accuracy[index])

@@ -20,7 +20,7 @@ from torch.nn.utils import fuse_conv_bn_weights
 from refineseg.inference.pooling import pooled_strips
 from refineseg.inference.winograd import Scratch, convolve, pays, rows_of, supported
 from refineseg.model.backbone import Backbone
-from refineseg.model.blocks import ChainedResidualPooling, ResidualConvUnit
+from refineseg.model.blocks import ChainedResidualPooling, ResidualConvUnit, as_list
 from refineseg.model.refinenet import RefineNet
 
 NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
@@ -133,15 +133,17 @@ class FastPooling(nn.Module):
         self.scratch = scratch
 
     def forward(self, x: Tensor | list[Tensor]) -> Tensor:
-        """BxCxHxW to BxCxHxW; x is not modified. A list of one map is taken too, and emptied."""
-        stage = self.chain.activation(x.pop() if isinstance(x, list) else x)
+        """BxCxHxW to BxCxHxW; x is not modified. A list of one map is taken too, as by the pooling it replaces."""
+        given = as_list((x,), 1)
+        del x
+        stage = self.chain.activation(given.pop())
         total = stage.clone(memory_format=torch.channels_last)
-        for part in self.chain.convs:
+        for index, part in enumerate(self.chain.convs):
             convolution = cast(nn.Conv2d, part)
             if self.chain.pooling == "improved":
                 stage = self._pool_and_add(self._convolve(convolution, stage), total)
-            elif convolution.kernel_size == (1, 1):
-                stage = self._pool_project_add(stage, convolution, total)
+            elif convolution.kernel_size == (1, 1) and convolution.bias is None:
+                stage = self._pool_project_add(stage, convolution, total, index == len(self.chain.convs) - 1)
             else:
                 stage = self._convolve(convolution, self._pool(stage))
                 total += stage
@@ -166,15 +168,19 @@ class FastPooling(nn.Module):
         total += pooled
         return pooled
 
-    def _pool_project_add(self, x: Tensor, convolution: nn.Conv2d, total: Tensor) -> Tensor:
-        """Pool, 1x1 convolution and sum, strip by strip."""
+    def _pool_project_add(self, x: Tensor, convolution: nn.Conv2d, total: Tensor, last: bool) -> Tensor:
+        """Pool, 1x1 convolution and sum, strip by strip. Returns the stage, which no one needs after the last."""
         source, sums = rows_of(x), total.permute(0, 2, 3, 1)
-        out = torch.empty_like(source)
-        weight = convolution.weight.flatten(1)
+        out = source if last else torch.empty_like(source)
+        weight = convolution.weight.flatten(1).t()
         for picture, target, summed in zip(source, out, sums, strict=True):
             for top, bottom, found in pooled_strips(picture, self.scratch):
-                target[top:bottom] = F.linear(found, weight, convolution.bias)
-                summed[top:bottom] += target[top:bottom]
+                rows = found.flatten(0, 1)
+                if last:
+                    summed[top:bottom].flatten(0, 1).addmm_(rows, weight)
+                else:
+                    torch.mm(rows, weight, out=target[top:bottom].flatten(0, 1))
+                    summed[top:bottom] += target[top:bottom]
         return out.permute(0, 3, 1, 2)
 
 

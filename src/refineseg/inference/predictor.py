@@ -364,7 +364,21 @@ def _largest(parts: list[Tensor], fused: bool) -> Tensor:
     total = parts[0].exp_() if fused else parts[0]
     for part in parts[1:]:
         total.add_(part.exp_() if fused else part)
-    return total.argmax(1)
+    return total.argmax(1) if total.device.type != "cpu" else argmax_of_planes(total)
+
+
+def argmax_of_planes(scores: Tensor) -> Tensor:
+    """Labels BxHxW uint8 of BxKxHxW: the first of the largest, class by class.
+
+    On a processor torch's argmax takes one number at a time and is ten times as slow.
+    """
+    best = scores[:, 0].clone()
+    labels = torch.zeros_like(best, dtype=torch.uint8)
+    for index in range(1, scores.shape[1]):
+        plane = scores[:, index]
+        labels.masked_fill_(plane > best, index)
+        torch.maximum(best, plane, out=best)
+    return labels
 
 
 def _argmax_in_strips(maps: list[Tensor], size: tuple[int, int], fused: bool) -> Tensor:
@@ -372,6 +386,7 @@ def _argmax_in_strips(maps: list[Tensor], size: tuple[int, int], fused: bool) ->
 
     Bilinear upsampling is done row by row by hand, so that a strip is exactly the same rows of the whole.
     """
+    maps = [scores.contiguous() for scores in maps]  # plane by plane: what argmax_of_planes goes through
     labels = torch.empty((maps[0].shape[0], *size), dtype=torch.uint8, device=maps[0].device)
     for top, bottom in strips(0, size[0], maps[0].shape[1], size[1]):
         labels[:, top:bottom] = _largest([rows_upsampled(scores, top, bottom, size) for scores in maps], fused)

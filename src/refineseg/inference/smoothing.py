@@ -95,7 +95,7 @@ def motion(before: Plane, now: Plane) -> NDArray[np.float32]:
             flow = 2 * flow.repeat(2, 1).repeat(2, 2)
             flow = np.pad(flow, ((0, 0), *((0, max(0, new.shape[i] - flow.shape[i + 1])) for i in (0, 1))), "edge")
             flow = flow[:, : new.shape[0], : new.shape[1]]
-        flow, costs = _best(old, new, flow, 1 if level else REACH)
+        flow, costs = _best(old, new, _median(flow) if level else flow, 1 if level else REACH)
     return _refined(flow, costs)
 
 
@@ -116,6 +116,14 @@ def _best(
     y, x = np.indices(new.shape)
     around = [costs[row + dy, column + dx, y, x] for dy, dx in ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))]
     return start + np.stack([row, column]) - (reach + 1), np.stack(around)
+
+
+def _median(flow: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Of the 3x3 neighbours, each axis by itself: single wrong matches fall in with the rest."""
+    height, width = flow.shape[1:]
+    wide = np.pad(flow, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    parts = [wide[:, y : y + height, x : x + width] for y in range(3) for x in range(3)]
+    return np.asarray(np.partition(np.stack(parts), 4, axis=0)[4])
 
 
 def _refined(flow: NDArray[np.int64], costs: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -169,7 +177,8 @@ def _taken(plane: Plane, shift: NDArray[np.int64]) -> Plane:
     """The plane at whole shifts, the edge repeated."""
     height, width = plane.shape
     rows, columns = np.indices(plane.shape)
-    return plane[np.clip(rows + shift[0], 0, height - 1), np.clip(columns + shift[1], 0, width - 1)]
+    taken = plane[np.clip(rows + shift[0], 0, height - 1), np.clip(columns + shift[1], 0, width - 1)]
+    return np.asarray(taken, np.float32)
 
 
 def _halved(plane: Plane) -> Plane:
