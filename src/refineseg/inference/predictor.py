@@ -308,7 +308,7 @@ def load(model: str | Path, device: str = "auto", precision: str = "32") -> Segm
     """Open a trained model.
 
     Args:
-        model: a bundled name (``camvid``) or a model folder.
+        model: a bundled name (``camvid``), a model folder, or ``hf:ORG/NAME[@REVISION]`` on the Hub.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         precision: ``32`` or ``bf16`` (autocast).
 
@@ -317,8 +317,11 @@ def load(model: str | Path, device: str = "auto", precision: str = "32") -> Segm
         InputError: the device is not there.
     """
     from refineseg.model.bundled import find_model
+    from refineseg.model.hub import origin_of
 
-    network, info = load_model_folder(find_model(str(model)))
+    folder = find_model(str(model))
+    network, info = load_model_folder(folder)
+    info = replace(info, provenance=info.provenance | origin_of(str(model), folder))
     return Segmenter(network, info, device, precision)
 
 
