@@ -143,8 +143,8 @@ def tables() -> dict[str, str]:
 def filled(page: str, content: dict[str, str]) -> str:
     """The page with every table between its marks put in anew."""
     for name, table in content.items():
-        pattern = rf"(<!-- table: {name} -->\n).*?(\n<!-- end -->)"
-        page, count = re.subn(pattern, lambda found, new=table: found[1] + new + found[2], page, flags=re.DOTALL)
+        pattern = rf"(<!-- table: {name} -->\n).*?(<!-- end -->)"
+        page, count = re.subn(pattern, lambda found, new=table: f"{found[1]}{new}\n{found[2]}", page, flags=re.S)
         if count != 1:
             raise SystemExit(f"expected one mark for the table {name} in the page, found {count}")
     return page
