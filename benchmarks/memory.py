@@ -46,11 +46,11 @@ TRAINING = "training step"
 CASES = {**{f"{h}x{w}": (1, h, w) for h, w in SIZES}, TRAINING: (BATCH, CROP, CROP)}
 
 
-class LiveBytes(TorchDispatchMode):
+class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Bytes of the storages that operations have made and that are still referenced; ``peak`` is their most."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.now = self.peak = 0
         self._known: set[int] = set()
 
@@ -87,7 +87,8 @@ def network(name: str, device: str) -> nn.Module:
 def logits(model: nn.Module, images: Tensor) -> Tensor:
     """Of either kind of network."""
     result = model(images)
-    return result["out"] if isinstance(result, dict) else result
+    full: Tensor = result["out"] if isinstance(result, dict) else result
+    return full
 
 
 class Case:
