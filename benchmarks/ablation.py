@@ -7,8 +7,8 @@ improved order, 2 stages, no RCUs; the 4-cascaded network is their base), ``mult
 paper's five scales) and ``recipes`` (the authors' beside the modern one, for the same time).
 
 Seeds go round the studies, so that what is broken off has as many of each arm. A finished run is not done again.
-The default is cut for two weak cores: pictures of a third of the size, narrow decoder, few steps. ``--full`` is for
-a GPU: whole pictures, the published widths, 100 epochs. Time is the process's own CPU time (the machine may be
+The default is cut for two weak cores: pictures of a third of the size, narrow decoder, few steps. ``--full`` is
+for a GPU: whole pictures, published widths, 100 epochs. Time is the process's own CPU time (the machine may be
 shared), and the clock's with ``--full``. Tables and page: benchmarks/reproduction.py.
 """
 
@@ -115,11 +115,15 @@ def shrunk(data: SegmentationData, factor: int) -> SegmentationData:
     if factor == 1:
         return data
 
+    def whole_blocks(pixels: NDArray[Any]) -> NDArray[Any]:
+        height, width = (side // factor * factor for side in pixels.shape[:2])
+        return np.ascontiguousarray(pixels[:height, :width])
+
     def picture(path: Path) -> NDArray[np.uint8]:
-        return np.array(Image.fromarray(read_image(path)).reduce(factor))
+        return np.array(Image.fromarray(whole_blocks(read_image(path))).reduce(factor))
 
     def mask(path: Path) -> NDArray[Any]:
-        return read_mask(path)[factor // 2 :: factor, factor // 2 :: factor].copy()
+        return whole_blocks(read_mask(path))[factor // 2 :: factor, factor // 2 :: factor].copy()
 
     return replace(data, read_picture=picture, read_raw=mask)
 

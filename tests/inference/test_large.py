@@ -82,6 +82,14 @@ def test_grey_deep_and_transparent_tiff(tmp_path: Path) -> None:
         picture.read(0, 9, 0, 9)
 
 
+def test_a_turned_tiff_is_seen_upright(tmp_path: Path) -> None:
+    extra = [(274, 3, 1, 6, True)]  # turned clockwise for viewing
+    tifffile.imwrite(tmp_path / "a.tif", PICTURE, tile=(64, 64), photometric="rgb", extratags=extra)
+    with open_picture(tmp_path / "a.tif", tmp_path) as picture:
+        assert picture.size == (416, 160)
+        assert np.array_equal(picture.read(0, 416, 0, 160), np.rot90(PICTURE, -1))
+
+
 def test_damaged_tiff(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", PICTURE, tile=(64, 64), compression="zlib", photometric="rgb")
     data = bytearray((tmp_path / "a.tif").read_bytes())

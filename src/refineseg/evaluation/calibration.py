@@ -222,6 +222,29 @@ def calibrate(
     Raises:
         InputError: no such split, or unreadable pairs.
     """
+    kept = sampled_scores(segmenter, data, split, protocol, pixels)
+    before, after = held_out_errors(kept, per_class)
+    probabilities, truth = (np.concatenate(parts) for parts in zip(*kept, strict=True))
+    temperatures = fit_temperatures(to_logs(probabilities), truth, per_class)
+    return {
+        "temperatures": [float(value) for value in temperatures],
+        "kind": "by predicted class" if per_class else "global",
+        "data": data.name,
+        "split": split,
+        "pixels": len(truth),
+        "ece_before": plain(before),
+        "ece_after": plain(after),
+    }
+
+
+def sampled_scores(
+    segmenter: Segmenter,
+    data: SegmentationData,
+    split: str,
+    protocol: str | Protocol = "single",
+    pixels: int = 200_000,
+) -> list[tuple[Floats, UInt8]]:
+    """Of each picture raw probabilities NxK and truth N of some pixels, ``pixels`` over the split at most."""
     chosen = find_protocol(protocol)
     raw = Segmenter(
         segmenter.model, replace(segmenter.info, calibration={}), str(segmenter.device), segmenter.precision
@@ -237,18 +260,7 @@ def calibrate(
         where = spread_pixels(truth, most)
         scores = result.probabilities.reshape(len(result.probabilities), -1)[:, where].T.astype(np.float64)
         kept.append((scores / scores.sum(1, keepdims=True), truth.ravel()[where]))
-    before, after = held_out_errors(kept, per_class)
-    probabilities, truth = (np.concatenate(parts) for parts in zip(*kept, strict=True))
-    temperatures = fit_temperatures(to_logs(probabilities), truth, per_class)
-    return {
-        "temperatures": [float(value) for value in temperatures],
-        "kind": "by predicted class" if per_class else "global",
-        "data": data.name,
-        "split": split,
-        "pixels": len(truth),
-        "ece_before": plain(before),
-        "ece_after": plain(after),
-    }
+    return kept
 
 
 def held_out_errors(kept: list[tuple[Floats, UInt8]], per_class: bool) -> tuple[float, float]:

@@ -30,6 +30,7 @@ from refineseg.inference.raster import Picture, Raw, open_picture
 from refineseg.inference.result import SCORED, VECTORS, Result, save_vectors, uncertainty
 from refineseg.inference.tiling import Plan
 from refineseg.labels import UInt8
+from refineseg.memory import hand_back_memory
 
 OVERLAY_PIXELS = 32_000_000  # larger overlays are made from every n-th row and column
 TIFFS = (".tif", ".tiff", ".svs")
@@ -164,12 +165,15 @@ def _fill(
 ) -> None:
     if work.done >= work.size[0]:
         return
+    hand_back_memory()  # what measuring the network has left
     left_out = sum(1 for _, stop in plan.rows if stop <= work.done) * len(plan.columns)
     seen = left_out
 
     def count() -> None:
         nonlocal seen
         seen += 1
+        if seen % len(plan.columns) == 0:
+            hand_back_memory()
         if progress is not None:
             progress(min(seen, plan.windows), plan.windows)
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refineseg.bands import Bands, Pixels
+from refineseg.data.images import read_image
 from refineseg.data.tiff import read_bands, tifffile_package
 from refineseg.errors import InputError, MissingExtraError
 from refineseg.files import atomic_path
@@ -20,6 +21,7 @@ from refineseg.inference.raster import InMemory, Picture, Raw, to_rgb
 from refineseg.labels import UInt8
 
 CACHE = 192 << 20  # bytes of decoded tiles or strips that are kept
+ORIENTATION, UPRIGHT = 274, 1  # TIFF 6.0, section 8
 TILE = 256  # side of the tiles written
 BIG = 1 << 31  # bytes from which BigTIFF is written; a classic TIFF ends at 4 GiB
 
@@ -93,11 +95,11 @@ def open_tiff(path: Path, bands: Bands | None = None) -> Iterator[Picture]:
         raise InputError(f"expected a picture, found no file {path}")
     try:
         file = tifffile.TiffFile(path)
-    except Exception as error:
-        raise InputError(f"cannot read {path} as TIFF ({error}): is it damaged?") from error
-    with file:
         page = file.pages[0]
         geo = Geo({code: page.tags[code].value for code in TAGS if code in page.tags})
+    except Exception as error:  # tifffile raises its own, ValueError, struct.error, IndexError ...
+        raise InputError(f"cannot read {path} as TIFF ({error}): is it damaged?") from error
+    with file:
         if page.photometric.name not in ("MINISBLACK", "RGB", "YCBCR") or page.imagedepth != 1:
             raise InputError(
                 f"expected grey or RGB in {path}, got {page.photometric.name}: convert it to RGB first"
@@ -105,6 +107,9 @@ def open_tiff(path: Path, bands: Bands | None = None) -> Iterator[Picture]:
         if bands is not None:
             single = page.samplesperpixel == bands.channels and page.dtype.name == bands.dtype
             yield Segments(path, page, geo, bands) if single else InMemory(read_bands(path, bands), geo)
+            return
+        if ORIENTATION in page.tags and page.tags[ORIENTATION].value != UPRIGHT:
+            yield InMemory(read_image(path), geo)  # turned as a whole, as without windows
             return
         plain = page.is_contiguous and page.dtype == np.uint8 and page.samplesperpixel in (1, 3)
         if plain and not (int(page.planarconfig) == 2 and page.samplesperpixel > 1):
