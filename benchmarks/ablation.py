@@ -2,14 +2,14 @@
 
     python benchmarks/ablation.py cascade components multiscale recipes --data DIR --weights FILE
 
-Studies: ``cascade`` (single, 2-cascaded, 4-cascaded, 4-cascaded 2-scale), ``components`` (no pooling chain, improved
-order, 2 stages, no RCUs; the 4-cascaded network is their base), ``multiscale`` (the base, seen at the paper's five
-scales) and ``recipes`` (the authors' beside the modern one, for the same time).
+Studies: ``cascade`` (single, 2-cascaded, 4-cascaded, 4-cascaded 2-scale), ``components`` (no pooling chain,
+improved order, 2 stages, no RCUs; the 4-cascaded network is their base), ``multiscale`` (the base, seen at the
+paper's five scales) and ``recipes`` (the authors' beside the modern one, for the same time).
 
-Seeds go round the arms, so that a run that is broken off has as many of each. A finished run is not done again. The
-default is cut for two weak cores: pictures of a third of the size, narrow decoder, few steps. ``--full`` is for a GPU: whole
-pictures, the published widths, 100 epochs. Time is the process's own CPU time (the machine may be shared), and the
-clock's with ``--full``. Tables and page: benchmarks/reproduction.py.
+Seeds go round the studies, so that what is broken off has as many of each arm. A finished run is not done again.
+The default is cut for two weak cores: pictures of a third of the size, narrow decoder, few steps. ``--full`` is
+for a GPU: whole pictures, published widths, 100 epochs. Time is the process's own CPU time (the machine may be
+shared), and the clock's with ``--full``. Tables and page: benchmarks/reproduction.py.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ class Scale:
 def cut() -> Scale:
     """About a minute a run on one slow core. Two of the authors' settings are brought to the size.
 
-    Crop 133 of pictures of a third of the size is their 400; N(0, 0.01) is a standard deviation for 256 channels (torch's
-    own initialisation has 0.012 there), so that narrow decoders take torch's.
+    Crop 133 of pictures of a third of the size is their 400; N(0, 0.01) is a standard deviation for 256 channels
+    (torch's own initialisation has 0.012 there), so that narrow decoders take torch's.
     """
     recipe = TrainConfig(
         augment=AugmentConfig(crop=(96, 128), scale=(0.75, 1.5)),
@@ -115,11 +115,15 @@ def shrunk(data: SegmentationData, factor: int) -> SegmentationData:
     if factor == 1:
         return data
 
+    def whole_blocks(pixels: NDArray[Any]) -> NDArray[Any]:
+        height, width = (side // factor * factor for side in pixels.shape[:2])
+        return np.ascontiguousarray(pixels[:height, :width])
+
     def picture(path: Path) -> NDArray[np.uint8]:
-        return np.array(Image.fromarray(read_image(path)).reduce(factor))
+        return np.array(Image.fromarray(whole_blocks(read_image(path))).reduce(factor))
 
     def mask(path: Path) -> NDArray[Any]:
-        return read_mask(path)[factor // 2 :: factor, factor // 2 :: factor].copy()
+        return whole_blocks(read_mask(path))[factor // 2 :: factor, factor // 2 :: factor].copy()
 
     return replace(data, read_picture=picture, read_raw=mask)
 
@@ -292,8 +296,8 @@ def main() -> None:
     data = shrunk(refineseg.open_data(f"camvid:{options.data}"), scale.shrink)
     output = options.output or here / f"benchmarks/results/ablation_{scale.name}.json"
     bench = Bench(scale, data, options.weights, options.work, output)
-    for study in options.studies:
-        for seed in range(options.seeds):
+    for seed in range(options.seeds):
+        for study in options.studies:
             STUDIES[study](bench, seed)
 
 

@@ -1,5 +1,4 @@
-"""Put a trained model into the package: float16 weights, scored as they are shipped.
-
+"""Put a trained model into the package: float16 weights, scored as they are shipped, then calibrated.
 
 python scripts/bundle.py RUN/best camvid --data camvid:DIR
 """
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from refineseg.cli.common import console, progress_bar, quiet_libraries
 from refineseg.data import open_data
+from refineseg.evaluation.calibration import calibrate
 from refineseg.evaluation.evaluate import evaluate
 from refineseg.inference.predictor import Segmenter
 from refineseg.model.bundled import BUNDLED
@@ -37,6 +37,7 @@ def main() -> None:
         licence=f"weights Apache-2.0; training data: {data.licence}",
         provenance=info.provenance | notes,
         scores=(),
+        calibration={},
     )
     save_model_folder(folder, model, info, half=True)
     shipped, info = load_model_folder(folder)  # what is scored is what is shipped
@@ -49,7 +50,8 @@ def main() -> None:
             measures=("boundary", "calibration"),
             progress=lambda done, of: bar.update(task, completed=done, total=of),
         )
-    scored: ModelInfo = dataclasses.replace(info, scores=(evaluation.for_card(),))
+    temperatures = calibrate(Segmenter(shipped, info, "cpu"), data, "val", per_class=True)
+    scored: ModelInfo = dataclasses.replace(info, scores=(evaluation.for_card(),), calibration=temperatures)
     save_model_folder(folder, shipped, scored, half=True)
     console.print(f"{folder.name}: val mean IoU {evaluation.scores.mean_iou:.4f}", markup=False)
 

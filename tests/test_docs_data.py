@@ -3,38 +3,24 @@
 from __future__ import annotations
 
 import json
-import re
-import shlex
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
-import typer
 import yaml
 from PIL import Image
 
-from refineseg.cli import main as command_line
-from refineseg.cli.data_formats import export, import_
 from refineseg.data import open_data, read_mask
 from refineseg.data.images import write_mask
 from refineseg.data.source import folder_of_pictures
 from refineseg.labels import LabelMap, UInt8
 from refineseg.model.weights import read_config
+from tests.docs_blocks import PAGES, blocks_of, run_block, small
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "data.md"
-SHORTER = {"--epochs": ("--steps", "2")}  # what the page asks hours for
-SMALL = ("--set", "workers=0", "--set", "model.width=16", "--set", "model.coarse_width=16", "--device", "cpu")
+PAGE = PAGES["data"]
 PICTURES = 4
-
-
-def commands(text: str) -> list[list[str]]:
-    """The lines that begin with ``$ refineseg`` in the page's console blocks."""
-    blocks = re.findall(r"```console\n(.*?)```", text, flags=re.S)
-    lines = [line for block in blocks for line in block.splitlines()]
-    assert all(line.startswith("$ refineseg ") for line in lines)
-    return [shlex.split(line.removeprefix("$ refineseg ")) for line in lines]
 
 
 def truth(index: int) -> UInt8:
@@ -127,26 +113,10 @@ def labels_of(place: str) -> LabelMap:
     return open_data(place).label_map if place.startswith("folder:") else read_config(Path(place))[1].labels
 
 
-def wired(verb: str) -> bool:
-    """Whether the command line has the verb."""
-    named = [command.name for command in command_line.app.registered_commands]
-    return verb in [*named, *(group.name for group in command_line.app.registered_groups)]
-
-
-def run(arguments: list[str]) -> int:
-    """Run a command; ``data`` by its own functions where the command line does not have it yet."""
-    if arguments[0] == "data" and not wired("data"):
-        local = typer.Typer()
-        local.command("import")(import_)
-        local.command("export")(export)
-        result = local(arguments[1:], standalone_mode=False)
-        return result if isinstance(result, int) else 0
-    return command_line.main(arguments)
-
-
 def test_the_page_has_every_step() -> None:
-    found = [tuple(words[:2]) if words[0] == "data" else (words[0],) for words in commands(PAGE.read_text())]
-    assert set(found) == {("data", "import"), ("data", "export"), ("check",), ("train",), ("predict",)}
+    found = [words[1:3] if words[1] == "data" else words[1:2] for b in blocks_of("data") for words in b.commands]
+    steps = ("data import", "data export", "check", "train", "predict")
+    assert {" ".join(words) for words in found} == set(steps)
     assert len(found) == 19
 
 
@@ -161,18 +131,9 @@ def test_every_format_is_on_the_page() -> None:
 def test_the_commands_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_data(tmp_path)
     monkeypatch.chdir(tmp_path)
-    left_out = set()
-    for words in commands(PAGE.read_text(encoding="utf-8")):
-        if words[0] != "data" and not wired(words[0]):
-            left_out.add(words[0])
-            continue
-        if words[0] == "train":
-            for long, short in SHORTER.items():
-                if long in words:
-                    place = words.index(long)
-                    words[place : place + 2] = [*short, "--batch-size", "2", "--crop", "64"]
-            words += SMALL
-        assert run(words) == 0, words
+    names: dict[str, Any] = {}
+    for block in blocks_of("data"):
+        run_block(block, names, small)
     for index in range(PICTURES):
         mask = truth(index)
         np.testing.assert_array_equal(read_mask(tmp_path / f"mydata/masks/p{index}.png"), mask)
@@ -200,5 +161,3 @@ def test_the_commands_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for command in ("runs/bodies/best", "folder:bodies"):
         labels = labels_of(command)
         assert labels.mirrored[:3].tolist() == [0, 2, 1]
-    if left_out:
-        pytest.skip(f"all else on the page ran and was right; the command line has no {', '.join(left_out)} yet")

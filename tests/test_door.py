@@ -12,16 +12,19 @@ from refineseg.cli.main import VERBS, main
 from refineseg.model import PRESETS
 
 OPTIONS = {
-    "predict": "-o --output --model --scales --flip --save --smooth --source --sequence --device",
-    "evaluate": "--model --data --split --scales --flip --tile --json --report",
+    "predict": "-o --output --model --scales --flip --save --smooth --source --sequence --device --engine",
+    "evaluate": "--model --data --split --scales --flip --tile --json --report --engine",
     "train": "--data --model -o --config --backbone-weights --epochs --steps --batch-size --crop --lr --seed "
     "--workers --precision --repeats --resume --set",
     "check": "--json",
     "compare": "",
     "submit": "--model --data -o --validate",
     "convert": "--labels --find --reset-head",
+    "export": "--model -o --output --format --int8 --calibrate --overwrite",
     "serve": "--model --host --port",
+    "bench": "--net --model --against --size --batch --precision --engines --file --training --plan --json",
     "models": "",
+    "push": "",
     "data prepare": "-o",
     "data import": "-o",
     "data export": "-o",
@@ -29,7 +32,7 @@ OPTIONS = {
 
 
 def test_names() -> None:
-    for name in ("create_model", "load", "evaluate", "train", "Segmenter", "Result", "LabelMap"):
+    for name in ("create_model", "load", "evaluate", "train", "export", "Segmenter", "Result", "LabelMap"):
         assert callable(getattr(refineseg, name))
     assert set(refineseg.__all__) == set(dir(refineseg))
     with pytest.raises(AttributeError, match="create_model"):

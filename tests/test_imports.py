@@ -20,15 +20,16 @@ LAYERS = (
     ("data", "model"),
     ("inference",),
     ("evaluation",),
-    ("training", "deploy", "runtime", "serving"),
+    ("training", "deploy", "runtime", "serving", "ray"),
+    ("bench",),
     ("cli",),
     ("__main__",),
 )
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 OPTIONAL = {
     "tensorboard", "sklearn", "scipy", "h5py", "pycocotools", "skimage", "tifffile", "pyarrow", "onnx",
-    "onnxruntime", "openvino", "nncf", "fastapi", "uvicorn", "av", "huggingface_hub", "transformers",
-    "starlette", "python_multipart", "prometheus_client",
+    "onnxruntime", "onnxscript", "openvino", "nncf", "fastapi", "uvicorn", "av", "huggingface_hub", "transformers",
+    "starlette", "python_multipart", "prometheus_client", "segmentation_models_pytorch", "ray",
 }  # fmt: skip
 HEAVY = {"torch", "torchvision", "timm", "matplotlib", "lightning_fabric"}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import signal
 import subprocess
 import sys
@@ -16,16 +15,13 @@ from PIL import Image
 from refineseg.cli.main import main
 from refineseg.model.bundled import bundled_models
 from tests.data.made import made_pair, make_camvid
+from tests.docs_blocks import blocks_of, small
 
 README = Path(__file__).parents[1] / "README.md"
-BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-PYTHON = [code for language, code in BLOCKS if language == "python"]
+BLOCKS = blocks_of("README")
+PYTHON = [block.code for block in BLOCKS if block.language == "python"]
 COMMANDS = [
-    line.removeprefix("$ ")
-    for language, code in BLOCKS
-    if language == "console"
-    for line in code.replace("\\\n", " ").splitlines()
-    if line.startswith("$ refineseg ")
+    words for block in BLOCKS if block.language == "console" for words in block.commands if words[0] == "refineseg"
 ]
 
 
@@ -42,7 +38,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_there_is_code() -> None:
     assert PYTHON
-    assert {shlex.split(command)[1] for command in COMMANDS} >= {"predict", "evaluate", "train"}
+    assert {words[1] for words in COMMANDS} >= {"predict", "evaluate", "train"}
 
 
 @pytest.mark.parametrize("number", range(len(PYTHON)))
@@ -51,21 +47,17 @@ def test_python(number: int, workplace: Path) -> None:
     assert workplace.is_dir()
 
 
-@pytest.mark.parametrize("command", [command for command in COMMANDS if shlex.split(command)[1] != "serve"])
-def test_commands(command: str, workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = shlex.split(re.sub(r"camvid:\S+", f"camvid:{workplace / 'data' / 'camvid'}", command))[1:]
-    if words[0] == "train":  # the same options, two small steps
-        if "--backbone-weights" in words:
-            del words[words.index("--backbone-weights") : words.index("--backbone-weights") + 2]
-        words += ["--steps", "2", "--crop", "32", "--workers", "0", "--skip-check"]
-    words = [word.replace("runs/camvid/best", "camvid") for word in words]
-    assert main(words) == 0, capsys.readouterr().err
+@pytest.mark.parametrize("words", [words for words in COMMANDS if words[1] != "serve"], ids=" ".join)
+def test_commands(words: list[str], workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    here = [re.sub(r"camvid:\S+", f"camvid:{workplace / 'data' / 'camvid'}", word) for word in small(words[1:])]
+    here = [word.replace("runs/camvid/best", "camvid") for word in here]
+    assert main(here) == 0, capsys.readouterr().err
 
 
 def test_the_server(workplace: Path) -> None:
     """The README's server starts, answers its curl command, and ends in order when told to."""
-    (command,) = [command for command in COMMANDS if shlex.split(command)[1] == "serve"]
-    words = re.sub(r"--port \d+", "--port 0", command).split()[1:]
+    (words,) = [list(words[1:]) for words in COMMANDS if words[1] == "serve"]
+    words[words.index("--port") + 1] = "0"
     asked = re.search(
         r"curl --data-binary @street.jpg 'http://127.0.0.1:8000(\S+)' -o mask.png", README.read_text()
     )
@@ -86,7 +78,7 @@ def test_the_server(workplace: Path) -> None:
 
 
 def test_every_folder_of_the_tree_exists() -> None:
-    tree = next(code for language, code in BLOCKS if language == "text" and "src/refineseg/" in code)
+    tree = next(b.code for b in BLOCKS if b.language == "text" and "src/refineseg/" in b.code)
     root = README.parent
     for line in tree.splitlines():
         name = line.split()[0]

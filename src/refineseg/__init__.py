@@ -13,9 +13,11 @@ from refineseg._version import __version__
 if TYPE_CHECKING:
     from refineseg.config import AugmentConfig, ModelConfig, TrainConfig
     from refineseg.data.registry import open_data
+    from refineseg.deploy.export import export
+    from refineseg.deploy.opening import load
     from refineseg.errors import RefinesegError
     from refineseg.evaluation.evaluate import evaluate
-    from refineseg.inference.predictor import Segmenter, load
+    from refineseg.inference.predictor import Segmenter
     from refineseg.inference.result import Result
     from refineseg.labels import LabelMap
     from refineseg.model.presets import create_model
@@ -31,7 +33,8 @@ _HOMES = {
     "TrainConfig": "refineseg.config",
     "create_model": "refineseg.model.presets",
     "evaluate": "refineseg.evaluation.evaluate",
-    "load": "refineseg.inference.predictor",
+    "export": "refineseg.deploy.export",
+    "load": "refineseg.deploy.opening",
     "open_data": "refineseg.data.registry",
     "train": "refineseg.training.loop",
 }
@@ -47,6 +50,7 @@ __all__ = [
     "__version__",
     "create_model",
     "evaluate",
+    "export",
     "load",
     "open_data",
     "train",

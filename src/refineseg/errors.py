@@ -21,6 +21,10 @@ class WeightsError(InputError):
     """A checkpoint or model folder does not fit the network, or is damaged."""
 
 
+class TooLargeError(InputError):
+    """A picture does not fit in memory in one piece; in windows it would."""
+
+
 class WriteError(InputError):
     """A file or folder cannot be written: no permission, no space. Going on with others would not help."""
 
@@ -32,3 +36,7 @@ class MissingExtraError(RefinesegError):
         super().__init__(
             f"{purpose} needs the package {package}, which is not installed: pip install 'refineseg[{extra}]'"
         )
+
+
+class RefusedError(RefinesegError):
+    """What was made does not keep what it promises, so it is not kept; the command line exits with 1."""

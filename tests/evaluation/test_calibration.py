@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 from refineseg.errors import WeightsError
 from refineseg.evaluation.calibration import (
     BINS,
+    COLDEST,
+    HOTTEST,
     Reliability,
     apply_temperatures,
     calibrate,
     expected_error,
     fit_temperatures,
+    held_out_errors,
     to_logs,
 )
 from refineseg.evaluation.evaluate import evaluate
@@ -139,3 +142,17 @@ def test_bad_temperatures_are_refused() -> None:
     for values in ([1.0], [1.0, 0.0, 1.0, 1.0], [float("inf")] * 4):
         with pytest.raises(WeightsError, match="4 temperatures above 0"):
             make_segmenter(label_map(4), calibration={"temperatures": values})
+
+
+def test_neighbouring_pictures_are_never_on_both_sides() -> None:
+    """Of four pictures the first two are alike, and so are the last two; each pair is judged by the other's."""
+    # Everywhere 0.9 is said; in the first two pictures it is right always, in the last two half the time.
+    probabilities = np.tile([0.9, 0.1], (1000, 1))
+    right, half = np.zeros(1000, np.uint8), np.arange(1000, dtype=np.uint8) % 2
+    kept = [(probabilities, truth) for truth in (right, right, half, half)]
+    before, after = held_out_errors(kept, per_class=True)
+    assert before == pytest.approx(abs(0.75 - 0.9))
+    # Each half is judged with the other's accuracy, as far as temperatures reach. A fit on every second picture
+    # would have been as sure as both are right on average, 0.75, and so without any error.
+    coldest, hottest = (0.9 ** (1 / t) / (0.9 ** (1 / t) + 0.1 ** (1 / t)) for t in (COLDEST, HOTTEST))
+    assert after == pytest.approx((abs(1 - hottest) + abs(0.5 - coldest)) / 2, abs=1e-3)

@@ -120,8 +120,10 @@ def test_the_historic_table() -> None:
 
 def test_bundled_models_are_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bundled, "BUNDLED", tmp_path)
-    scores = {"data": "toy", "split": "val", "mean_iou": 0.5, "pixel_accuracy": 1.0, "mean_class_accuracy": 1.0}
-    info = ModelInfo("toy", LabelMap.from_names(["a", "b"]), (scores | {"protocol": "p", "iou": {}},), {}, "MIT")
+    scores: dict[str, object] = {"data": "toy", "split": "val", "mean_iou": 0.5, "pixel_accuracy": 1.0}
+    scores |= {"mean_class_accuracy": 1.0, "protocol": "p", "iou": {}}
+    scores |= {"intervals": {"mean_iou": [0.4, 0.6], "level": 0.95, "method": "m"}}
+    info = ModelInfo("toy", LabelMap.from_names(["a", "b"]), (scores,), {}, "MIT")
     save_model_folder(tmp_path / "toy", create_model("refinenet-lw-mbv2", 2), info)
     (entry,) = bundled_records()
     assert (entry.name, entry.preset, entry.dataset, entry.class_names) == (
@@ -130,6 +132,6 @@ def test_bundled_models_are_records(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         "toy",
         "a, b",
     )
-    assert entry.score == Score(0.5, "val", "p")
+    assert entry.score == Score(0.5, "val", "p", (0.4, 0.6))
     assert entry.sha256 == hashlib.sha256((tmp_path / "toy" / "model.safetensors").read_bytes()).hexdigest()
     assert [entry.name for entry in all_records()][:2] == ["toy", HISTORIC[0].name]

@@ -49,11 +49,10 @@ def listening(segmenter: Segmenter, limits: Limits | None = None, key: str | Non
 class Visit:
     """One visit of the page: what it asked for, and what went wrong on it."""
 
-    def __init__(self, browser: Any, address: str, **context: Any) -> None:
+    def __init__(self, context: Any, address: str) -> None:
         self.address = address
-        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **context})
-        self.page = self.context.new_page()
-        self.page.set_default_timeout(15_000)
+        self.page = context.new_page()
+        self.page.set_default_timeout(30_000)
         self.asked: list[str] = []
         self.troubles: list[str] = []
         self.page.on("request", lambda request: self.asked.append(request.url))
@@ -65,26 +64,10 @@ class Visit:
         if message.type in ("error", "warning") and not message.text.startswith("Failed to load resource"):
             self.troubles.append(message.text)
 
-    def open(self) -> Any:
-        """The page, loaded."""
-        self.page.goto(self.address)
-        return self.page
-
     def close(self) -> None:
         """Nothing came from elsewhere, nothing was blocked, no script failed."""
-        self.context.close()
+        self.page.close()
         assert self.troubles == []
         allowed = (self.address, f"blob:{self.address}", "data:")
         assert [url for url in self.asked if not url.startswith(allowed)] == []
-
-
-@contextmanager
-def visit(browser: Any, address: str, **context: Any) -> Iterator[Visit]:
-    """A visit that is looked over at its end."""
-    visited = Visit(browser, address, **context)
-    try:
-        yield visited
-    except BaseException:
-        visited.context.close()
-        raise
-    visited.close()
+        assert self.asked[0] == self.address

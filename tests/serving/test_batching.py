@@ -100,6 +100,13 @@ def test_a_picture_waits_for_others_only_as_long_as_it_is_told(gated: Gated) -> 
     assert not batcher.alive
 
 
+def test_who_is_alone_does_not_wait(gated: Gated) -> None:
+    with serving(gated, Limits(wait=30.0)) as client:
+        begun = time.monotonic()
+        assert client.post(SEGMENT, content=encoded(pixels())).status_code == 200
+        assert time.monotonic() - begun < 20
+
+
 def test_memory_bounds_the_batch(gated: Gated, batcher: Batcher) -> None:
     gated.__dict__["bytes_per_pixel"] = float(BUDGET) / (8 * 12) / 2.5  # two fit
     gated.gate.clear()

@@ -1,7 +1,8 @@
-"""The page at /, used as people use it: with a mouse, with keys, on a telephone; what it shows is the predictor's."""
+"""The page at /, used with a mouse, with keys, on a telephone; what it shows is the predictor's."""
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import struct
@@ -16,7 +17,7 @@ from PIL import Image
 from refineseg.inference.predictor import Segmenter
 from refineseg.labels import UInt8
 from refineseg.serving.limits import Limits
-from tests.serving.browser import Visit, chromium, listening, visit
+from tests.serving.browser import Visit, chromium, listening
 from tests.serving.made import NAMES, encoded, pixels, tiny
 
 PICTURE = pixels(120, 180)
@@ -55,14 +56,20 @@ def address(segmenter: Segmenter, browser: Any) -> Iterator[str]:
         yield address
 
 
+@pytest.fixture(scope="module")
+def desktop(browser: Any) -> Any:
+    return browser.new_context(viewport={"width": 1280, "height": 800})
+
+
 @pytest.fixture
-def open_page(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
+def open_page(desktop: Any, address: str) -> Iterator[Callable[..., Any]]:
     """Opens the page; what went wrong on it fails the test at its end."""
     visits: list[Visit] = []
 
-    def open_page(*files: dict[str, Any], done: int | None = None, **context: Any) -> Any:
-        visits.append(Visit(browser, address, **context))
-        page = visits[-1].open()
+    def open_page(*files: dict[str, Any], done: int | None = None, context: Any = desktop) -> Any:
+        visits.append(Visit(context, address))
+        page = visits[-1].page
+        page.goto(address)
         if files:
             page.set_input_files("#files", list(files))
             ready(page, len(files) if done is None else done)
@@ -74,7 +81,9 @@ def open_page(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
 
 
 def ready(page: Any, done: int) -> None:
-    page.wait_for_selector(f":nth-match(.item[data-state=done], {done})")
+    """Wait until so many pictures are segmented."""
+    if done:
+        page.wait_for_selector(f":nth-match(.item[data-state=done], {done})")
 
 
 def rows(page: Any) -> dict[str, str]:
@@ -85,11 +94,9 @@ def rows(page: Any) -> dict[str, str]:
 
 def drawn(page: Any) -> UInt8:
     """The canvas of classes as HxWx4."""
-    width, height, values = page.evaluate(
-        """() => { const c = document.getElementById("paint");
-        return [c.width, c.height, [...c.getContext("2d").getImageData(0, 0, c.width, c.height).data]]; }"""
-    )
-    return np.array(values, np.uint8).reshape(height, width, 4)
+    address = page.evaluate("document.getElementById('paint').toDataURL()")
+    with Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))) as image:
+        return np.array(image.convert("RGBA"))
 
 
 def inner(labels: UInt8) -> Any:
@@ -110,7 +117,7 @@ def test_a_picture_is_shown_with_its_classes_and_shares(
     assert list(rows(page)) == list(result.class_shares)
     missing = [name for name in NAMES if name not in result.class_shares]
     assert all(name in page.locator("#absent").inner_text() for name in missing)
-    assert page.locator("#facts").inner_text().startswith("180 × 120, ")
+    assert page.locator("#facts").inner_text().startswith("180 \N{MULTIPLICATION SIGN} 120, ")
     colors = np.array([item.color for item in segmenter.info.labels.classes])[labels]
     seen = drawn(page)
     assert np.array_equal(seen[inner(labels)][:, :3], colors[inner(labels)])
@@ -199,13 +206,15 @@ def test_several_pictures_in_a_strip_and_a_bad_file_among_them(open_page: Callab
     page.keyboard.press("ArrowRight")
     assert page.locator("#name").inner_text() == "notes.txt"
     message = page.locator("#message").inner_text()
-    assert "Expected a picture of PNG, JPEG, WebP, GIF, BMP, TIFF, got something else: convert it to PNG." in message
+    assert (
+        "Expected a picture of PNG, JPEG, WebP, GIF, BMP, TIFF, got something else: convert it to PNG." in message
+    )
     assert page.locator("#again").is_hidden()
     assert page.locator("#save-mask").is_disabled()
     page.keyboard.press("End")
     assert page.locator("#name").inner_text() == "room.png"
     assert page.locator("#message").is_hidden()
-    assert page.locator("#facts").inner_text().startswith("160 × 90")
+    assert page.locator("#facts").inner_text().startswith("160 \N{MULTIPLICATION SIGN} 90")
     assert page.locator(".item[aria-selected=true]").get_attribute("aria-label") == "room.png, done"
     page.keyboard.press("Delete")
     assert page.locator(".item").count() == 2
@@ -303,12 +312,14 @@ def test_a_picture_that_is_too_large_is_sent_smaller(open_page: Callable[..., An
     assert ("got 600x400" if reason == "pixels" else "The server takes 0.286 MiB at most, this has") in message
     page.click("#smaller")
     ready(page, 1)
-    assert page.locator("#facts").inner_text().startswith("273 × 182, ")  # of 50,000 pixels at most
+    assert page.locator("#facts").inner_text().startswith("273 \N{MULTIPLICATION SIGN} 182, ")
 
 
-def test_a_key_is_asked_for_and_kept_in_the_tab(browser: Any, segmenter: Segmenter) -> None:
-    with listening(segmenter, key="open-sesame") as address, visit(browser, address) as visited:
-        page = visited.open()
+def test_a_key_is_asked_for_and_kept_in_the_tab(desktop: Any, segmenter: Segmenter) -> None:
+    with listening(segmenter, key="open-sesame") as address:
+        visited = Visit(desktop, address)
+        page = visited.page
+        page.goto(address)
         page.wait_for_selector("#lock:not([hidden])")
         assert page.evaluate("document.activeElement.id") == "key"
         page.set_input_files("#files", STREET)  # waits for the key
@@ -323,16 +334,18 @@ def test_a_key_is_asked_for_and_kept_in_the_tab(browser: Any, segmenter: Segment
         page.wait_for_selector("#known li")
         assert page.locator("#lock").is_hidden()
         assert all("open-sesame" not in url for url in visited.asked)
+        visited.close()
 
 
-def test_on_a_telephone_and_in_the_dark(open_page: Callable[..., Any]) -> None:
-    page = open_page(color_scheme="dark", **PHONE)
+def test_on_a_telephone_and_in_the_dark(browser: Any, open_page: Callable[..., Any]) -> None:
+    page = open_page(context=browser.new_context(color_scheme="dark", **PHONE))
     page.wait_for_selector("#known li")
     assert page.evaluate("document.documentElement.scrollWidth") == 375
     page.set_input_files("#files", [STREET, ROOM])
     ready(page, 2)
     assert page.evaluate("document.documentElement.scrollWidth") == 375
-    background, ink = page.evaluate("(({ backgroundColor, color }) => [backgroundColor, color])(getComputedStyle(document.body))")
+    style = "(({ backgroundColor, color }) => [backgroundColor, color])(getComputedStyle(document.body))"
+    background, ink = page.evaluate(style)
     assert background == "rgb(20, 23, 26)"
     assert ink == "rgb(231, 233, 234)"
     page.locator("#paint").tap(position={"x": 100, "y": 60})
@@ -353,14 +366,25 @@ def test_everything_is_reached_by_keys_and_shows_it(open_page: Callable[..., Any
         page.keyboard.press("Tab")
         what, outlined = page.evaluate(
             """() => { const e = document.activeElement, handle = e.querySelector(":scope > i") ?? e;
-            const shows = (x) => getComputedStyle(x).outlineStyle !== "none" && getComputedStyle(x).outlineWidth !== "0px";
+            const style = (x) => getComputedStyle(x);
+            const shows = (x) => style(x).outlineStyle !== "none" && style(x).outlineWidth !== "0px";
             return [e.id || e.className || e.type, shows(e) || shows(handle)]; }"""
         )
         if what in reached:
             break
         assert outlined or not what, what
         reached.append(what)
-    for name in ("another", "remove", "paint", "opacity", "compare", "save-mask", "save-overlay", "picture-1", "all"):
+    for name in (
+        "another",
+        "remove",
+        "paint",
+        "opacity",
+        "compare",
+        "save-mask",
+        "save-overlay",
+        "picture-1",
+        "all",
+    ):
         assert name in reached
     unnamed = page.evaluate(
         """() => [...document.querySelectorAll("button, input, [role=slider], canvas")].filter((e) =>
@@ -406,8 +430,11 @@ def test_masks_are_read_to_the_bit(open_page: Callable[..., Any]) -> None:
     with Image.open(io.BytesIO(content)) as image:
         assert np.array_equal(np.array(image), labels)  # the writer above is right
     page = open_page()
-    read = "async (bytes) => { const m = await import('/masks.js'); const r = await m.readMask(new Uint8Array(bytes));"
-    got = page.evaluate(read + " return [r.width, r.height, ...r.labels]; }", list(content))
+    got = page.evaluate(
+        """async (bytes) => { const { readMask } = await import("/masks.js");
+        const mask = await readMask(new Uint8Array(bytes)); return [mask.width, mask.height, ...mask.labels]; }""",
+        list(content),
+    )
     assert got == [53, 37, *labels.ravel().tolist()]
     deep = encoded(Image.fromarray(np.zeros((4, 4), np.uint16)))
     wrong = "async (bytes) => (await import('/masks.js')).readMask(new Uint8Array(bytes)).catch((e) => e.message)"

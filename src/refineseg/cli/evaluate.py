@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    model: Annotated[str, typer.Option("--model", "-m", help="Bundled name or model folder.")],
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Bundled name, model folder, hf:ORG/NAME or exported file.")
+    ],
     data: Annotated[
         str, typer.Option("--data", "-d", help="NAME:ROOT such as camvid:DIR or folder:DIR, or a YAML file.")
     ],
@@ -52,21 +54,36 @@ def evaluate(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[str, typer.Option(help="32 or bf16.")] = "32",
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            help="torch, onnxruntime, openvino or auto; if not given torch, or the exported file's own.",
+            metavar="NAME",
+        ),
+    ] = None,
 ) -> None:
     """Score a model on a data set.
 
     Example: [bold]refineseg evaluate --model camvid --data camvid:data/camvid --split val --json score.json[/bold]
     """
     from refineseg.data import open_data
+    from refineseg.deploy.opening import load
     from refineseg.evaluation.evaluate import evaluate as evaluate_model
     from refineseg.evaluation.protocol import find_protocol
     from refineseg.evaluation.report import with_report, write_report
     from refineseg.files import atomic_write, writable_folder
-    from refineseg.inference.predictor import load
+    from refineseg.inference.engines import is_exported
+    from refineseg.inference.portable import PortableSegmenter
     from refineseg.processes import is_first, meeting
 
+    if calibrate is not None and is_exported(model):
+        raise InputError(
+            f"expected a model folder with --calibrate, got the exported file {model}: export it after"
+        )
     if calibrate not in (None, "global", "class"):
         raise InputError(f"expected --calibrate global or class, got {calibrate!r}")
+    if calibrate is not None and model.startswith("hf:"):
+        raise InputError(f"expected a model folder to calibrate, got {model}: the Hub's cache is not written to")
     names = [name.strip() for name in measure.split(",") if name.strip()]
     if report is not None:
         writable_folder(report)  # known before the long part
@@ -75,7 +92,7 @@ def evaluate(
     chosen = chosen if tile is None else replace(chosen, tile=tile)
     opened = open_data(data)
     with meeting(device), progress_bar(shown=is_first()) as bar:
-        segmenter = load(model, device, precision)
+        segmenter = load(model, device, precision, engine, say=lambda line: bar.console.print(line, markup=False))
         task = bar.add_task("evaluating", total=None, note="")
         evaluation = evaluate_model(
             segmenter,
@@ -90,22 +107,25 @@ def evaluate(
     if not is_first():  # of the processes that torchrun started, one speaks
         return
     show(evaluation)
+    pinned = segmenter.info.provenance.get("hub", model)  # a Hub model's name has its commit
     if json_file is not None:
-        atomic_write(json_file, json.dumps(evaluation.to_dict() | {"model": model}, indent=1) + "\n")
+        made_by = {"model": pinned, "engine": segmenter.engine.name if segmenter.engine else "torch"}
+        atomic_write(json_file, json.dumps(evaluation.to_dict() | made_by, indent=1) + "\n")
         console.print(f"all figures in {json_file}", markup=False)
     if report is not None:
         console.print(f"report in {write_report(report, evaluation, segmenter, opened, model)}", markup=False)
     if calibrate is not None:
-        store(segmenter, opened, split, model, protocol, calibrate)
+        assert not isinstance(segmenter, PortableSegmenter)  # refused above
+        store(segmenter, opened, model, evaluation, calibrate)
 
 
-def store(segmenter: Segmenter, data: SegmentationData, split: str, model: str, protocol: str, kind: str) -> None:
+def store(segmenter: Segmenter, data: SegmentationData, model: str, evaluation: Evaluation, kind: str) -> None:
     """Fit temperatures and write them into the model's folder."""
     from refineseg.evaluation.calibration import calibrate
     from refineseg.model.bundled import find_model
     from refineseg.model.weights import store_calibration
 
-    fitted = calibrate(segmenter, data, split, protocol=protocol, per_class=kind == "class")
+    fitted = calibrate(segmenter, data, evaluation.split, protocol=evaluation.protocol, per_class=kind == "class")
     store_calibration(find_model(model), fitted)
     console.print(
         f"calibrated {model}: expected calibration error {fitted['ece_before']:.4f} to {fitted['ece_after']:.4f} "

@@ -12,7 +12,7 @@ import typer
 
 from refineseg._version import __version__
 from refineseg.cli.data import data
-from refineseg.errors import RefinesegError
+from refineseg.errors import RefinesegError, RefusedError
 
 app = typer.Typer(
     name="refineseg",
@@ -24,7 +24,20 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-VERBS = ("predict", "evaluate", "train", "check", "compare", "submit", "convert", "serve", "models")
+VERBS = (
+    "predict",
+    "evaluate",
+    "train",
+    "check",
+    "compare",
+    "submit",
+    "convert",
+    "export",
+    "serve",
+    "bench",
+    "models",
+    "push",
+)
 
 for _verb in VERBS:
     _command = getattr(import_module(f"refineseg.cli.{_verb}"), _verb)
@@ -72,12 +85,15 @@ def main(arguments: list[str] | None = None) -> int:
         if usage is not None:
             return _say(f"error: {usage()}", 2) if usage() else 2
         if isinstance(error, RefinesegError):
-            return _say(f"error: {error}", 2)
+            return _say(f"error: {error}", 1 if isinstance(error, RefusedError) else 2)
+        if isinstance(error, OSError) and error.filename is not None and error.strerror:  # a path that cannot be
+            return _say(f"error: cannot use {error.filename!s:.200}: {error.strerror}", 2)
         return _say(f"failed: {type(error).__name__}: {error}; -v shows where", 1)
 
 
 def _say(message: str, code: int) -> int:
-    print(" ".join(message.split()), file=sys.stderr)
+    line = " ".join(message.split())
+    print(line.encode(errors="backslashreplace").decode(), file=sys.stderr)  # names of files may be no UTF-8
     return code
 
 

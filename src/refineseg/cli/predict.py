@@ -27,7 +27,9 @@ def predict(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Output folder: masks/, overlays/, videos/, predictions.json.")
     ] = ...,  # type: ignore[assignment]  # typer's sign of a required option
-    model: Annotated[str, typer.Option("--model", "-m", help="Bundled name or model folder.")] = "camvid",
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Bundled name, model folder, hf:ORG/NAME or exported file.")
+    ] = "camvid",
     scales: Annotated[str, typer.Option(help="Scales to average over, such as 0.75,1.0,1.25.")] = "1.0",
     flip: Annotated[bool, typer.Option("--flip", help="Average over the mirrored picture too.")] = False,
     tile: Annotated[
@@ -56,6 +58,9 @@ def predict(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[str, typer.Option(help="32 or bf16.")] = "32",
+    engine: Annotated[
+        str, typer.Option(help="torch, onnxruntime, openvino, or auto: the fastest that is ready.")
+    ] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Write into a folder that holds files.")] = False,
 ) -> int:
     """Segment pictures and videos.
@@ -64,8 +69,9 @@ def predict(
 
     Example: [bold]refineseg predict drive.mp4 -o out --smooth 0.8[/bold]
     """
+    from refineseg.deploy.opening import load
     from refineseg.inference.batch import predict_files
-    from refineseg.inference.predictor import PredictOptions, load
+    from refineseg.inference.options import PredictOptions
     from refineseg.inference.sources import VideoOptions
 
     work = gather(inputs or [], source, sequence, VideoOptions(smooth, None, seconds, fps))
@@ -73,7 +79,7 @@ def predict(
     check_output(output, overwrite, resumable=side is not None)
     kinds = None if save is None else tuple(kind.strip() for kind in save.split(",") if kind.strip())
     options = PredictOptions(parse_scales(scales), flip, probabilities="probs" in (kinds or ()))
-    segmenter = load(model, device, precision)
+    segmenter = load(model, device, precision, engine, say=lambda line: errors.print(line, markup=False))
     single = len(work) == 1 and not isinstance(work[0], Path)
     with progress_bar("frames" if single else "pictures") as bar:
         shown = _Shown(bar, work)

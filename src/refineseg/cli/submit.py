@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -13,12 +14,17 @@ from refineseg.errors import InputError
 
 def submit(
     name: Annotated[str, typer.Argument(metavar="NAME", help="voc2012, cityscapes or ade20k.")],
-    model: Annotated[str | None, typer.Option("--model", "-m", help="Bundled name or model folder.")] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="Bundled name, model folder or hf:ORG/NAME.")
+    ] = None,
     data: Annotated[str | None, typer.Option("--data", "-d", help="NAME:ROOT or a YAML file.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="FILE.zip to write.")] = None,
     validate: Annotated[Path | None, typer.Option(help="FILE.zip to check instead of writing one.")] = None,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
     protocol: Annotated[str, typer.Option(help="How to predict: single, paper, ms-flip ...")] = "single",
+    tile: Annotated[
+        str | None, typer.Option(help="Large pictures in windows: auto or a side in pixels.", metavar="auto|N")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Write a benchmark server's file, or check one.
@@ -41,8 +47,10 @@ def submit(
     if model is None or pictures is None or output is None:
         raise InputError("expected --model, --data and -o FILE.zip to write, or --validate FILE.zip to check")
 
+    from refineseg.evaluation.protocol import find_protocol
     from refineseg.inference.predictor import load
 
+    chosen = find_protocol(protocol)
     segmenter = load(model, device)
     with progress_bar() as bar:
         task = bar.add_task(f"predicting {split}", total=len(pictures.split(split)), note="")
@@ -52,7 +60,7 @@ def submit(
             pictures,
             output,
             split=split,
-            protocol=protocol,
+            protocol=chosen if tile is None else replace(chosen, tile=tile),
             progress=lambda done, _all: bar.update(task, completed=done),
         )
     console.print(f"{output}: {count} masks, checked for {name} {split}", markup=False, soft_wrap=True)

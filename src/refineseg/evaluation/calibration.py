@@ -215,27 +215,14 @@ def calibrate(
 ) -> dict[str, Any]:
     """Fit temperatures on a split: the value for ``ModelInfo.calibration``, which the predictor then applies.
 
-    The errors before and after are held out: each half of the pictures is judged with the other half's
-    temperatures. The temperatures that are kept come from all.
+    The errors before and after are held out: the first half of the pictures is judged with the second half's
+    temperatures and the converse, so that neighbouring frames of a drive are never on both sides. The
+    temperatures that are kept come from all.
 
     Raises:
         InputError: no such split, or unreadable pairs.
     """
-    chosen = find_protocol(protocol)
-    raw = Segmenter(
-        segmenter.model, replace(segmenter.info, calibration={}), str(segmenter.device), segmenter.precision
-    )
-    samples = data.split(split)
-    most = max(1, pixels // len(samples))
-    kept: list[tuple[Floats, UInt8]] = []
-    for sample in samples:
-        image, truth = data.read(sample)
-        scales = chosen.scales_for(*truth.shape)
-        result = raw.predict(image, scales=scales, flip=chosen.flip, probabilities=True)
-        assert result.probabilities is not None
-        where = spread_pixels(truth, most)
-        scores = result.probabilities.reshape(len(result.probabilities), -1)[:, where].T.astype(np.float64)
-        kept.append((scores / scores.sum(1, keepdims=True), truth.ravel()[where]))
+    kept = sampled_scores(segmenter, data, split, protocol, pixels)
     before, after = held_out_errors(kept, per_class)
     probabilities, truth = (np.concatenate(parts) for parts in zip(*kept, strict=True))
     temperatures = fit_temperatures(to_logs(probabilities), truth, per_class)
@@ -250,9 +237,36 @@ def calibrate(
     }
 
 
+def sampled_scores(
+    segmenter: Segmenter,
+    data: SegmentationData,
+    split: str,
+    protocol: str | Protocol = "single",
+    pixels: int = 200_000,
+) -> list[tuple[Floats, UInt8]]:
+    """Of each picture raw probabilities NxK and truth N of some pixels, ``pixels`` over the split at most."""
+    chosen = find_protocol(protocol)
+    raw = Segmenter(
+        segmenter.model, replace(segmenter.info, calibration={}), str(segmenter.device), segmenter.precision
+    )
+    samples = data.split(split)
+    most = max(1, pixels // len(samples))
+    kept: list[tuple[Floats, UInt8]] = []
+    for sample in samples:
+        image, truth = data.read(sample)
+        scales = chosen.scales_for(*truth.shape)
+        result = raw.predict(image, scales=scales, flip=chosen.flip, probabilities=True, tile=chosen.window)
+        assert result.probabilities is not None
+        where = spread_pixels(truth, most)
+        scores = result.probabilities.reshape(len(result.probabilities), -1)[:, where].T.astype(np.float64)
+        kept.append((scores / scores.sum(1, keepdims=True), truth.ravel()[where]))
+    return kept
+
+
 def held_out_errors(kept: list[tuple[Floats, UInt8]], per_class: bool) -> tuple[float, float]:
-    """ECE before and after, each half of the pictures judged by the other's temperatures."""
-    halves = [kept[0::2], kept[1::2] or kept[0::2]]
+    """ECE before and after, each half of the pictures (first, second) judged by the other's temperatures."""
+    middle = (len(kept) + 1) // 2
+    halves = [kept[:middle], kept[middle:] or kept]
     before, after, truths = [], [], []
     for fitted, judged in (halves, halves[::-1]):
         probabilities, truth = (np.concatenate(parts) for parts in zip(*fitted, strict=True))

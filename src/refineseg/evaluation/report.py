@@ -25,7 +25,7 @@ from refineseg.evaluation.metrics import Floats, means
 from refineseg.evaluation.overlays import panels, suspect_views
 from refineseg.evaluation.suspects import Suspect, Suspects
 from refineseg.files import atomic_write, writable_folder
-from refineseg.inference.predictor import Segmenter
+from refineseg.inference.interface import Predictor
 from refineseg.labels import LabelMap
 from refineseg.page import picture_address
 
@@ -106,7 +106,7 @@ def with_report(measures: Sequence[str]) -> list[str]:
 
 
 def write_report(
-    folder: str | Path, evaluation: Evaluation, segmenter: Segmenter, data: SegmentationData, model: str
+    folder: str | Path, evaluation: Evaluation, segmenter: Predictor, data: SegmentationData, model: str
 ) -> Path:
     """Write DIR/evaluation.json, then DIR/index.html; other files of the folder stay.
 
@@ -133,13 +133,13 @@ def write_report(
     return target / PAGE
 
 
-def make_report(evaluation: Evaluation, segmenter: Segmenter, data: SegmentationData, model: str) -> Report:
+def make_report(evaluation: Evaluation, segmenter: Predictor, data: SegmentationData, model: str) -> Report:
     """Choose what is shown and open it."""
     return Report(
         evaluation=evaluation,
         model=model,
         label_map=data.label_map,
-        calibrated=segmenter.temperatures is not None,
+        calibrated=bool(segmenter.info.calibration.get("temperatures")),
         pictures=tuple(_pictures(evaluation, segmenter, data)),
         suspects=tuple(_suspects(evaluation, data)),
     )
@@ -160,14 +160,15 @@ def chosen_pictures(scores: Floats, worst: int = WORST, median: int = MEDIAN) ->
     return {"worst": lowest, "median": sorted(nearest, key=order.index)}
 
 
-def _pictures(evaluation: Evaluation, segmenter: Segmenter, data: SegmentationData) -> list[ShownPicture]:
+def _pictures(evaluation: Evaluation, segmenter: Predictor, data: SegmentationData) -> list[ShownPicture]:
     samples, protocol = data.split(evaluation.split), evaluation.protocol
     mean_iou, accuracy = picture_scores(evaluation)
     shown = []
     for group, indices in chosen_pictures(mean_iou).items():
         for index in indices:
             image, truth = data.read(samples[index])
-            result = segmenter.predict(image, scales=protocol.scales_for(*truth.shape), flip=protocol.flip)
+            scales = protocol.scales_for(*truth.shape)
+            result = segmenter.predict(image, scales=scales, flip=protocol.flip, tile=protocol.window)
             views = panels(result.image, truth, result.labels, data.label_map)
             addresses = {name: picture_address(view, 80) for name, view in views.items()}
             figures = float(mean_iou[index]), float(accuracy[index])

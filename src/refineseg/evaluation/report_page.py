@@ -57,10 +57,7 @@ def _verdict(report: Report) -> str:
 def _score(report: Report) -> str:
     evaluation, scores = report.evaluation, report.evaluation.scores
     low, high = evaluation.intervals()["mean_iou"]
-    known = low == low
-    span = f"95&#8239;% interval {percent(low)} to {percent(high)}" if known else "one picture: no interval"
-    band = f'<i style="left:{100 * low:.2f}%;width:{100 * (high - low):.2f}%"></i>' if known else ""
-    mark = f'<u style="left:{100 * np.nan_to_num(scores.mean_iou):.2f}%"></u>'
+    span = f"95&#8239;% interval {percent(low)} to {percent(high)}" if low == low else "one picture: no interval"
     outline = report.boundary.to_dict(evaluation.class_names)
     facts = [
         ("Pixel accuracy", percent(scores.pixel_accuracy)),
@@ -78,9 +75,25 @@ def _score(report: Report) -> str:
     cells = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts)
     return (
         f'<div class="score"><div class="headline"><span>Mean IoU</span><b>{percent(scores.mean_iou)}</b>'
-        f'<div class="range">{band}{mark}</div><span>{span}</span></div><dl class="facts">{cells}</dl></div>'
+        f'{_range(scores.mean_iou, low, high)}<span>{span}</span></div><dl class="facts">{cells}</dl></div>'
         f'<p class="quiet protocol"><b>Protocol</b> {escape(evaluation.protocol.describe())}.</p>'
     )
+
+
+def _range(mean: float, low: float, high: float) -> str:
+    """The mean and its interval on a line between the tens around them, so that a narrow interval is seen."""
+    shown = [value for value in (mean, low, high) if value == value]
+    if not shown:
+        return ""
+    start = np.floor(10 * min(shown)) / 10
+    end = max(np.ceil(10 * max(shown)) / 10, start + 0.1)
+
+    def place(value: float) -> float:
+        return float(100 * (value - start) / (end - start))
+
+    band = f'<i style="left:{place(low):.2f}%;width:{place(high) - place(low):.2f}%"></i>' if low == low else ""
+    ends = f"<small><span>{percent(start, 0)}</span><span>{percent(end, 0)}</span></small>"
+    return f'<div class="range">{band}<u style="left:{place(mean):.2f}%"></u></div>{ends}'
 
 
 def _number(value: float | None) -> float:

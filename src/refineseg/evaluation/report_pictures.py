@@ -64,7 +64,7 @@ def pictures_section(report: Report) -> str:
 
 def _picture(item: ShownPicture) -> str:
     views = "".join(
-        f'<figure><img alt="{escape(item.name)}: {VIEWS[name]}" src="{address}" loading="lazy">'
+        f'<figure><img alt="{escape(item.name)}: {VIEWS[name]}" src="{address}" decoding="async">'
         f"<figcaption>{VIEWS[name]}</figcaption></figure>"
         for name, address in item.views.items()
     )
@@ -97,7 +97,7 @@ def _suspect(report: Report, rank: int, shown: ShownSuspect) -> str:
     item, names = shown.suspect, report.evaluation.class_names
     words = f"labelled {names[item.label]}, the model says {names[item.predicted]}"
     images = "".join(
-        f'<img alt="{escape(shown.name)}, {name}: {escape(words)}" src="{address}" loading="lazy">'
+        f'<img alt="{escape(shown.name)}, {name}: {escape(words)}" src="{address}" decoding="async">'
         for name, address in shown.views.items()
     )
     return (

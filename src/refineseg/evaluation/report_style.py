@@ -9,6 +9,8 @@ STYLE = """
 .range i { position: absolute; top: 0; bottom: 0; min-width: 3px; background: var(--bar); opacity: .45; }
 .range u { position: absolute; top: -3px; bottom: -3px; width: 3px; margin-left: -1px; border-radius: 2px;
   background: var(--bar); }
+.headline small { display: flex; justify-content: space-between; color: var(--quiet); font-size: 11px;
+  margin-bottom: 6px; }
 .score .facts { flex: 1 1 420px; margin: 0; display: grid; gap: 12px 28px;
   grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); }
 .score .facts dd { font-variant-numeric: tabular-nums; }

@@ -58,7 +58,8 @@ def write_submission(
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
             for done, sample in enumerate(samples, 1):
                 image = data.read_picture(sample.image)
-                result = segmenter.predict(image, scales=views.scales_for(*image.shape[:2]), flip=views.flip)
+                scales = views.scales_for(*image.shape[:2])
+                result = segmenter.predict(image, scales=scales, flip=views.flip, tile=views.window)
                 entry = str(PurePosixPath(form.prefix(split)) / f"{picture_of(form, sample)}.png")
                 archive.writestr(entry, encode(form, data.label_map.submission(result.labels)))
                 if progress is not None:

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from refineseg.bands import Bands, Pixels, visible
 from refineseg.data.images import read_image
+from refineseg.data.tiff import read_bands
 from refineseg.errors import WeightsError
 from refineseg.inference.budget import plan_windows
 from refineseg.inference.engines import Engine, open_engine
@@ -61,8 +63,8 @@ class PortableSegmenter:
     ) -> Result:
         """Segment one picture; arguments and result are those of ``Segmenter.predict``."""
         options = PredictOptions(tuple(scales), flip, probabilities)
-        pixels = read_image(image)
-        size = pixels.shape[:2]
+        pixels = read_picture(image, self.info.bands)
+        size = (pixels.shape[0], pixels.shape[1])
         if tile is None:
             found = self._whole(pixels, options)
         else:
@@ -70,7 +72,7 @@ class PortableSegmenter:
             found = self.bands(plan, lambda t, b, x, r: pixels[t:b, x:r], options)
         labels, scores = put_together(found, size, self.info.labels.num_classes if probabilities else None)
         name = Path(image).stem if isinstance(image, str | Path) else "image"
-        return Result(labels, self.info.labels, pixels, scores, name)
+        return Result(labels, self.info.labels, visible(pixels, self.info.bands), scores, name)
 
     def plan(self, size: tuple[int, int], options: PredictOptions, tile: int | Literal["auto"]) -> Plan:
         """The windows of a picture of ``size``; InputError where tiles are too small for the overlap."""
@@ -88,7 +90,7 @@ class PortableSegmenter:
         """See ``Segmenter.bands``."""
         views = [view_of(plan.size, scale, self.input_scales[0]) for scale, _ in views_of(options)]
 
-        def score(pixels: UInt8) -> list[Map]:
+        def score(pixels: Pixels) -> list[Map]:
             return self._maps(pixels, options)
 
         found = bands(plan, views, read, score, start_row, each)
@@ -100,7 +102,7 @@ class PortableSegmenter:
                 ]
                 yield self._finished(parts, top, plan.size[1], options)
 
-    def _whole(self, pixels: UInt8, options: PredictOptions) -> Iterator[tuple[int, UInt8, Rows | None]]:
+    def _whole(self, pixels: Pixels, options: PredictOptions) -> Iterator[tuple[int, UInt8, Rows | None]]:
         maps = self._maps(pixels, options)
         height, width = pixels.shape[:2]
         for top, bottom in strips(0, height, maps[0].shape[1], width):
@@ -125,12 +127,18 @@ class PortableSegmenter:
             scores = softmax(np.log(np.maximum(scores, TINY)) / self.temperatures[labels])
         return top, labels.astype(np.uint8), scores
 
-    def _maps(self, pixels: UInt8, options: PredictOptions) -> list[Map]:
+    def _maps(self, pixels: Pixels, options: PredictOptions) -> list[Map]:
         """A map 1xKxhxw per view at stride 4: logits of a single view, floored log-probabilities of several."""
         views = views_of(options)
-        planes = pixels.transpose(2, 0, 1).astype(np.float32) / np.float32(255)
+        planes = self._planes(pixels)
         maps = [self._logits(planes, *view) for view in views]
         return maps if len(views) == 1 else [np.maximum(_log_softmax(x), LOG_FLOOR) for x in maps]
+
+    def _planes(self, pixels: Pixels) -> NDArray[np.float32]:
+        """HxWxC to CxHxW in [0, 1]."""
+        bands = self.info.bands
+        unit = pixels.astype(np.float32) / np.float32(255) if bands is None else bands.to_unit(pixels)
+        return unit.transpose(2, 0, 1)
 
     def _logits(self, planes: NDArray[np.float32], scale: float, mirrored: bool) -> Map:
         """Logits of one view at stride 4, mirrored back."""
@@ -145,6 +153,21 @@ class PortableSegmenter:
 def load(model: str | Path, engine: str = "auto", precision: str = "32") -> PortableSegmenter:
     """Open an exported file; see ``inference.engines.open_engine`` for arguments and errors."""
     return PortableSegmenter(open_engine(model, engine, precision))
+
+
+def read_picture(image: str | Path | Image.Image | NDArray[Any], bands: Bands | None) -> Pixels:
+    """A picture of any kind as a network's pixels: HxWx3 uint8 RGB, or HxWxC raw values of ``bands``.
+
+    Raises:
+        InputError: it cannot be read, or has other channels or another type of number than ``bands``.
+    """
+    if bands is None:
+        return read_image(image)
+    if isinstance(image, str | Path):
+        return read_bands(Path(image), bands)
+    pixels = np.asarray(image)
+    bands.check(pixels, "picture")
+    return pixels
 
 
 def temperatures(info: ModelInfo) -> NDArray[np.float32] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -13,25 +14,30 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 
-from refineseg.bands import Bands, Pixels, visible
-from refineseg.data.images import read_image
-from refineseg.data.tiff import read_bands
-from refineseg.errors import InputError
+from refineseg.bands import Pixels, visible
+from refineseg.errors import InputError, TooLargeError
 from refineseg.inference.budget import BUDGET, needed_overlap, plan_windows
 from refineseg.inference.engines import Engine
+from refineseg.inference.fast import Fast
 from refineseg.inference.field import bytes_per_pixel, effective_radius
 from refineseg.inference.options import LOG_FLOOR, TINY, strips, views_of
 from refineseg.inference.options import PredictOptions as PredictOptions
 from refineseg.inference.options import Tile as Tile
-from refineseg.inference.portable import temperatures
+from refineseg.inference.planner import Need, imagined, need_of, tensors_of
+from refineseg.inference.portable import read_picture, temperatures
 from refineseg.inference.result import Result
 from refineseg.inference.tiling import Band, Map, Plan, Read, bands, joined, put_together, view_of
 from refineseg.info import ModelInfo
 from refineseg.labels import UInt8
+from refineseg.memory import free_memory
 from refineseg.model.refinenet import RefineNet
 from refineseg.model.weights import load_model_folder, weights_hash
+
+GIB = 1 << 30
+LOOKED_AT = 1 << 20  # pixels from which on it is asked whether memory is enough
 
 
 class Segmenter:
@@ -62,6 +68,7 @@ class Segmenter:
         self.model = model.to(self.device).to(memory_format=torch.channels_last).eval()
         self.info = info
         self.precision = precision
+        self._fast = Fast(self.model)
         values = temperatures(info)
         self.temperatures = None if values is None else torch.from_numpy(values).to(self.device)
 
@@ -101,6 +108,7 @@ class Segmenter:
 
         Raises:
             InputError: the picture cannot be read, or an option is out of range.
+            TooLargeError: it does not fit in memory in one piece; ``tile`` was None.
         """
         options = PredictOptions(tuple(scales), flip, probabilities)
         (result,) = self.predict_batch([read_picture(image, self.info.bands)], options, tile)
@@ -132,6 +140,8 @@ class Segmenter:
                 f"expected pictures of one size, got {sorted({picture.shape[:2] for picture in pictures})}"
             )
         plan = None if tile is None else self.plan(size, options, tile)
+        if plan is None:
+            self._check_memory(size, len(pictures), options)
         if plan is None or plan.windows == 1:
             found = self._whole(pictures, options)
             for _ in pictures if each is not None else ():
@@ -173,6 +183,40 @@ class Segmenter:
         if not options.probabilities:
             return _argmax_in_strips(maps, size, fused), None
         return self._calibrated(_probabilities([_upsample(scores, size) for scores in maps], fused))
+
+    def need(self, size: tuple[int, int], options: PredictOptions | None = None, batch: int = 1) -> Need:
+        """Bytes that pictures of ``size`` (height, width) need in one piece, without running the network.
+
+        Not for engines: they manage memory by themselves.
+        """
+
+        def prepare(mode: FakeTensorMode) -> tuple[list[Tensor], Callable[[], object]]:
+            twin = copy.copy(self)
+            twin.model = imagined(self.model, mode)
+            twin._fast = Fast(twin.model)
+            with (
+                torch.no_grad(),
+                torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"),
+            ):
+                resting = tensors_of(twin.model) + tensors_of(twin._fast.network(self.model.mean))
+            dtype = torch.uint8 if self.info.bands is None else torch.float32
+            images = torch.empty(batch, self.model.config.in_channels, *size, dtype=dtype, device=self.device)
+            chosen = PredictOptions() if options is None else options
+            return [*resting, images], lambda: torch.inference_mode()(twin.segment)(images, chosen)
+
+        return need_of(prepare)
+
+    def _check_memory(self, size: tuple[int, int], batch: int, options: PredictOptions) -> None:
+        """TooLargeError for pictures that would not fit in memory. Small ones are not looked at."""
+        if batch * size[0] * size[1] * max(options.scales) ** 2 < LOOKED_AT or self.engine is not None:
+            return
+        free = free_memory() if self.device.type == "cpu" else torch.cuda.mem_get_info(self.device)[0]
+        need = self.need(size, options, batch).working
+        if free is not None and need > free:
+            raise TooLargeError(
+                f"expected a picture that fits in memory, {size[1]}x{size[0]} in one piece needs "
+                f"{need / GIB:.1f} GiB and {free / GIB:.1f} are free: use --tile auto"
+            )
 
     # Tiles ---------------------------------------------------------------------------------------------------
 
@@ -300,7 +344,7 @@ class Segmenter:
         if self.engine is not None:
             return torch.from_numpy(self.engine(x.numpy()))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            logits: Tensor = self.model(x, upsample=False)
+            logits: Tensor = self._fast.network(x)(x, upsample=False)
         return logits.float()
 
 
@@ -308,7 +352,7 @@ def load(model: str | Path, device: str = "auto", precision: str = "32") -> Segm
     """Open a trained model.
 
     Args:
-        model: a bundled name (``camvid``) or a model folder.
+        model: a bundled name (``camvid``), a model folder, or ``hf:ORG/NAME[@REVISION]`` on the Hub.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         precision: ``32`` or ``bf16`` (autocast).
 
@@ -317,24 +361,12 @@ def load(model: str | Path, device: str = "auto", precision: str = "32") -> Segm
         InputError: the device is not there.
     """
     from refineseg.model.bundled import find_model
+    from refineseg.model.hub import origin_of
 
-    network, info = load_model_folder(find_model(str(model)))
+    folder = find_model(str(model))
+    network, info = load_model_folder(folder)
+    info = replace(info, provenance=info.provenance | origin_of(str(model), folder))
     return Segmenter(network, info, device, precision)
-
-
-def read_picture(image: str | Path | Image.Image | NDArray[Any], bands: Bands | None) -> Pixels:
-    """A picture of any kind as a network's pixels: HxWx3 uint8 RGB, or HxWxC raw values of ``bands``.
-
-    Raises:
-        InputError: it cannot be read, or has other channels or another type of number than ``bands``.
-    """
-    if bands is None:
-        return read_image(image)
-    if isinstance(image, str | Path):
-        return read_bands(Path(image), bands)
-    pixels = np.asarray(image)
-    bands.check(pixels, "picture")
-    return pixels
 
 
 def pick_device(name: str) -> torch.device:
@@ -376,7 +408,21 @@ def _largest(parts: list[Tensor], fused: bool) -> Tensor:
     total = parts[0].exp_() if fused else parts[0]
     for part in parts[1:]:
         total.add_(part.exp_() if fused else part)
-    return total.argmax(1)
+    return total.argmax(1) if total.device.type != "cpu" else argmax_of_planes(total)
+
+
+def argmax_of_planes(scores: Tensor) -> Tensor:
+    """Labels BxHxW uint8 of BxKxHxW: the first of the largest, class by class.
+
+    On a processor torch's argmax takes one number at a time and is ten times as slow.
+    """
+    best = scores[:, 0].clone()
+    labels = torch.zeros_like(best, dtype=torch.uint8)
+    for index in range(1, scores.shape[1]):
+        plane = scores[:, index]
+        labels.masked_fill_(plane > best, index)
+        torch.maximum(best, plane, out=best)
+    return labels
 
 
 def _argmax_in_strips(maps: list[Tensor], size: tuple[int, int], fused: bool) -> Tensor:
@@ -384,6 +430,7 @@ def _argmax_in_strips(maps: list[Tensor], size: tuple[int, int], fused: bool) ->
 
     Bilinear upsampling is done row by row by hand, so that a strip is exactly the same rows of the whole.
     """
+    maps = [scores.contiguous() for scores in maps]  # plane by plane: what argmax_of_planes goes through
     labels = torch.empty((maps[0].shape[0], *size), dtype=torch.uint8, device=maps[0].device)
     for top, bottom in strips(0, size[0], maps[0].shape[1], size[1]):
         labels[:, top:bottom] = _largest([rows_upsampled(scores, top, bottom, size) for scores in maps], fused)

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refineseg.bands import Pixels
+from refineseg.config import scaled
 from refineseg.errors import InputError
 from refineseg.labels import UInt8
 
@@ -163,13 +164,10 @@ class View:
 
 def view_of(size: tuple[int, int], scale: float, inner: float = 1.0) -> View:
     """The view at a scale of a picture, by a network that scales its (first) input by ``inner``."""
-    height, width = (_scaled(_scaled(side, scale), inner) for side in size)
+    seen = [max(1, round(side * scale)) for side in size]
+    height, width = seen if inner == 1 else [scaled(side, inner) for side in seen]
     ratio = Fraction(scale).limit_denominator(1000) * Fraction(inner).limit_denominator(1000)
     return View((ceil(height / STRIDE), ceil(width / STRIDE)), ratio)
-
-
-def _scaled(side: int, scale: float) -> int:
-    return max(1, round(side * scale))
 
 
 def bands(

@@ -1,7 +1,7 @@
 """The network's two memory hogs, done with less: batch norm that is not trained, and 5x5 max-pooling.
 
-Both give what torch's own give. Wherever a graph is recorded (export, compilation, tracing) torch's own are used, so
-that exported files have the usual nodes.
+Both give what torch's own give. Wherever a graph is recorded (export, compilation, tracing) torch's own are used,
+so that exported files have the usual nodes.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ STRIP = {"cpu": 1 << 19, "cuda": 1 << 24}
 class FrugalBatchNorm2d(nn.BatchNorm2d):
     """Batch norm that works in place while its statistics and weights stand still.
 
-    For networks in which it follows a convolution: nobody else reads what the convolution has made. Torch's own makes
-    a second map, and while training keeps the first for a gradient that frozen weights do not take.
+    For networks in which it follows a convolution: nobody else reads what the convolution has made. Torch's own
+    makes a second map, and while training keeps the first for a gradient that frozen weights do not take.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -75,8 +75,8 @@ def recorded() -> bool:
 def max_pool5(x: Tensor) -> Tensor:
     """5x5 max-pooling of stride 1 that keeps height and width.
 
-    Torch's own also makes a map of int64 positions, twice as large as the float32 map itself. Without gradient there
-    is none here; with it, positions are kept as int16 distances and the input is not kept.
+    Torch's own also makes a map of int64 positions, twice as large as the float32 map itself. Without gradient
+    there is none here; with it, positions are kept as int16 distances and the input is not kept.
     """
     if recorded():
         return F.max_pool2d(x, KERNEL, 1, REACH)

@@ -35,11 +35,13 @@ class Score:
         mean_iou: in [0, 1].
         split: of the data set.
         protocol: scales, flips, who measured it.
+        interval: of the mean IoU, 95 %; None where none was published.
     """
 
     mean_iou: float
     split: str
     protocol: str
+    interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -162,11 +164,18 @@ def bundled_records() -> list[WeightRecord]:
                 source="this package",
                 class_names=", ".join(info.labels.names),
                 sha256=sha256(folder / WEIGHTS),
-                score=Score(float(best["mean_iou"]), str(best["split"]), str(best["protocol"])) if best else None,
+                score=_measured(best) if best else None,
                 state="bundled",
             )
         )
     return records
+
+
+def _measured(score: dict[str, Any]) -> Score:
+    """The score of a model card."""
+    low, high = score.get("intervals", {}).get("mean_iou") or (None, None)
+    interval = None if low is None or high is None else (float(low), float(high))
+    return Score(float(score["mean_iou"]), str(score["split"]), str(score["protocol"]), interval)
 
 
 def all_records() -> list[WeightRecord]:

@@ -6,13 +6,12 @@ Shapes: images BxCxHxW, RGB in [0, 1]; logits at stride 4 BxKxceil(H/4)xceil(W/4
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import ceil
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from refineseg.config import ModelConfig
+from refineseg.config import ModelConfig, scaled
 from refineseg.model.backbone import Backbone, create_backbone
 from refineseg.model.blocks import RefineNetBlock, ResidualConvUnit, conv, resize
 
@@ -141,7 +140,7 @@ class RefineNet(nn.Module):
         """Maps of one backbone at one scale; its padding to a multiple is cut off the maps again."""
         height, width = images.shape[-2:]
         if scale != 1.0:
-            height, width = max(1, round(height * scale)), max(1, round(width * scale))
+            height, width = scaled(height, scale), scaled(width, scale)
             images = resize(images, (height, width), align_corners=False)
         multiple = net.multiple
         down, right = -height % multiple, -width % multiple
@@ -151,7 +150,7 @@ class RefineNet(nn.Module):
         if not (down or right):
             return maps
         return [
-            x[..., : ceil(height / stride), : ceil(width / stride)]
+            x[..., : (height + stride - 1) // stride, : (width + stride - 1) // stride]
             for x, stride in zip(maps, net.strides, strict=True)
         ]
 

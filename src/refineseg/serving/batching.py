@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from math import inf
 
 import numpy as np
 
@@ -56,12 +57,16 @@ class Batcher:
         segmenter: the predictor.
         limits: how many pictures a batch has at most, and how long the first of them waits for the others.
         done: called after every batch.
+        inside: how many requests there are, queued or not; a picture waits only for those that may still join it.
     """
 
-    def __init__(self, segmenter: Segmenter, limits: Limits, done: Done) -> None:
+    def __init__(
+        self, segmenter: Segmenter, limits: Limits, done: Done, inside: Callable[[], float] = lambda: inf
+    ) -> None:
         self.segmenter = segmenter
         self.limits = limits
         self._done = done
+        self._inside = inside
         self._jobs: list[Job] = []
         self._changed = threading.Condition()
         self._stopping = False
@@ -122,7 +127,7 @@ class Batcher:
             until = first.arrived + self.limits.wait
             while len(batch := self._alike(first, most)) < most and not self._stopping:
                 left = until - time.monotonic()
-                if left <= 0:
+                if left <= 0 or self._inside() <= len(self._jobs):
                     break
                 self._changed.wait(left)
             taken = set(map(id, batch))

@@ -52,7 +52,7 @@ class Service:
         self.segmenter = segmenter
         self.limits = limits
         self.room = Room(limits)
-        self.batcher = Batcher(segmenter, limits, self._ran)
+        self.batcher = Batcher(segmenter, limits, self._ran, lambda: self.room.inside)
         self.metrics = Metrics(segmenter.info.name, lambda: self.batcher.waiting, lambda: self.room.inside)
         self._coders = ThreadPoolExecutor(CODERS, thread_name_prefix="coder")
 

@@ -54,5 +54,5 @@ def openvino_package() -> ModuleType:
     try:
         import openvino
     except ImportError as error:
-        raise MissingExtraError("openvino", "openvino", "running a network with OpenVINO") from error
+        raise MissingExtraError("openvino", "openvino", "the engine openvino") from error
     return openvino  # type: ignore[no-any-return]

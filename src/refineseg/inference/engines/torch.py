@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +25,11 @@ class TorchEngine:
         except Exception as error:  # a zip's, a serialiser's or torch's own
             raise WeightsError(f"cannot read {path} as a file of torch.export: {first_line(error)}") from error
         self.exported = Exported.read(str(extra[KEY]), path)
-        # The guards ask for maps of two cells at the coarsest stride; smaller pictures are right too (the gate).
-        self.module = program.module(check_guards=False)
+        # Guards and input constraints ask for the sizes of the traced call, such as maps of two cells at the
+        # coarsest stride; smaller pictures are right too, as the gate of refineseg export makes sure.
+        unguarded = {"check_guards": False} if "check_guards" in signature(program.module).parameters else {}
+        self.module = program.module(**unguarded)
+        self.module._forward_pre_hooks.clear()
 
     @torch.inference_mode()
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:

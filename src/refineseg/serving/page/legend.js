@@ -83,7 +83,8 @@ export class Legend {
     const label = (event) => Number(event.target.closest("li")?.dataset.label ?? -1);
     this.list.addEventListener("pointerover", (event) => {
       // A finger has no hovering: it would leave the class standing out.
-      if (event.pointerType === "mouse") this.stand(this.hidden.has(label(event)) || label(event) < 0 ? null : label(event));
+      if (event.pointerType !== "mouse") return;
+      this.stand(this.hidden.has(label(event)) || label(event) < 0 ? null : label(event));
     });
     this.list.addEventListener("pointerleave", () => this.stand(null));
   }

@@ -3,7 +3,7 @@
 import { save, smallerCopy, stem } from "./copies.js";
 import { Legend, percent } from "./legend.js";
 import { countPixels, readMask } from "./masks.js";
-import { Service } from "./service.js";
+import { Problem, Service } from "./service.js";
 import { Stage } from "./stage.js";
 import { Strip } from "./strip.js";
 
@@ -91,7 +91,8 @@ async function run(picture) {
   change(picture, { state: "working", began: performance.now() });
   try {
     await readable(picture.file);
-    const answer = await service.segment(picture.file, picture.leaving.signal, (left) => change(picture, { state: "full", left }));
+    const full = (left) => change(picture, { state: "full", left });
+    const answer = await service.segment(picture.file, picture.leaving.signal, full);
     const mask = await readMask(answer.bytes);
     change(picture, { state: "done", mask, counts: countPixels(mask), bytes: answer.bytes, seconds: answer.seconds });
     speak(`${picture.name}: ${summary(picture)}`);
@@ -112,8 +113,8 @@ async function readable(file) {
     throw new Error("This cannot be read: choose a picture file, not a folder.");
   }
   if (file.size > model.limits.bytes) {
-    const problem = new Error(`The server takes ${round(model.limits.bytes / 2 ** 20)} MiB at most, this has ${round(file.size / 2 ** 20)}.`);
-    throw Object.assign(problem, { status: 413 });
+    const [most, size] = [model.limits.bytes, file.size].map((bytes) => round(bytes / 2 ** 20));
+    throw new Problem(413, `The server takes ${most} MiB at most, this has ${size}.`);
   }
 }
 
@@ -141,7 +142,7 @@ async function sendSmaller(picture) {
     change(picture, { file: copy, state: "waiting" });
     next();
   } catch {
-    change(picture, { note: "Your browser cannot read this picture: make a smaller copy with another program.", status: 0 });
+    change(picture, { note: "Your browser cannot read this picture: make a copy with another program.", status: 0 });
   }
 }
 

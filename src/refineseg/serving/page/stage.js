@@ -73,6 +73,7 @@ export class Stage {
   /** Put the divider at a share of the width, or take it away with null. */
   compare(cut) {
     this.cut = cut;
+    if (cut !== null) for (const reveal of $("paint").getAnimations()) reveal.cancel();
     const on = cut !== null && Boolean(this.picture?.mask);
     const percent = Math.round(100 * (cut ?? 0));
     $("cut").hidden = !on;
@@ -124,7 +125,9 @@ export class Stage {
     };
     frame.addEventListener("pointermove", follow);
     frame.addEventListener("pointerdown", follow);
-    frame.addEventListener("pointerleave", () => this.#leave());
+    // A finger that is lifted leaves too, but wants to read what it touched.
+    frame.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && this.#leave());
+    addEventListener("pointerdown", (event) => frame.contains(event.target) || this.#leave());
   }
 
   #listenToKeys() {

@@ -1,6 +1,8 @@
 // The strip: a small picture for each that was dropped, one of them chosen; arrow keys move, Delete removes.
 
-const SPOKEN = { waiting: "waiting", working: "being segmented", full: "waiting for the server", done: "done", failed: "failed" };
+const SPOKEN = {
+  waiting: "waiting", working: "being segmented", full: "waiting for the server", done: "done", failed: "failed",
+};
 
 export class Strip {
   /** `chosen(picture)` is told the one to show, `removed(picture)` the one to forget. */
@@ -17,7 +19,8 @@ export class Strip {
     const item = Object.assign(document.createElement("div"), { className: "item", id: `picture-${picture.id}` });
     item.setAttribute("role", "option");
     const image = Object.assign(document.createElement("img"), { src: picture.url, alt: "", draggable: false });
-    image.onerror = () => image.replaceWith(Object.assign(document.createElement("b"), { textContent: ending(picture.name) }));
+    const name = Object.assign(document.createElement("b"), { textContent: ending(picture.name) });
+    image.onerror = () => image.replaceWith(name); // it is no picture, or one of a kind that the browser cannot show
     item.append(image, document.createElement("i"));
     this.items.set(picture, item);
     this.list.append(item);

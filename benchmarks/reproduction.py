@@ -1,0 +1,202 @@
+"""The tables and figure of docs/reproduction.md, from the results in benchmarks/results.
+
+python benchmarks/reproduction.py           rewrites what stands between the marks in the page, and the figure
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from statistics import mean, median, stdev
+from typing import Any
+
+HERE = Path(__file__).parents[1]
+RESULTS, PAGE = HERE / "benchmarks" / "results", HERE / "docs" / "reproduction.md"
+FIGURE = HERE / "docs" / "figures" / "reproduction.png"
+Rows = list[dict[str, Any]]
+
+# What an arm is called, and the paper's mean IoU (%) on NYUDv2 with ResNet-50: tables 9 (variants) and 2 (parts).
+CASCADE = {
+    "single": ("single", 40.3),
+    "two": ("2-cascaded", 40.9),
+    "four": ("4-cascaded", 42.5),
+    "four 2-scale": ("4-cascaded, 2-scale", 43.1),
+}
+COMPONENTS = {
+    "no pooling": ("no chained residual pooling", 40.4),
+    "four": ("4 stages, original order (base)", 42.5),
+    "2 stages": ("2 stages (the paper's text)", None),
+    "improved": ("4 stages, improved order", None),
+    "no RCUs": ("no residual conv units", None),
+    "five scales": ("base, seen at 0.4, 0.6, 0.8, 1.0, 1.2", 43.8),
+}
+RECIPES = {"authors": "the authors'", "modern": "the modern one"}
+NETWORKS = {
+    "deeplabv3_resnet101": "DeepLab-v3 101",
+    "refinenet-r101": "RefineNet-101",
+    "refinenet-lw-r101": "light-weight 101",
+}
+SETTLED = 2.0  # standard errors between two means, from which on a difference is told from luck
+
+
+def of(rows: Rows, arm: str) -> Rows:
+    """The runs of an arm; the base's are those of the cascade study."""
+    return [row for row in rows if row["arm"] == arm]
+
+
+def percent(values: list[float]) -> str:
+    """Mean and standard deviation of shares, in percent."""
+    spread = f" ± {100 * stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{100 * mean(values):.1f}{spread}" if values else "-"
+
+
+def against(base: list[float], other: list[float]) -> str:
+    """Difference of two means in points, and whether the runs settle it."""
+    if not base or not other or base is other:
+        return "-"
+    difference = 100 * (mean(other) - mean(base))
+    if min(len(base), len(other)) < 2:
+        return f"{difference:+.1f} (one run)"
+    error = 100 * (stdev(base) ** 2 / len(base) + stdev(other) ** 2 / len(other)) ** 0.5
+    return f"{difference:+.1f}" + ("" if abs(difference) > SETTLED * error else " (within the spread)")
+
+
+def ablation_table(rows: Rows, arms: dict[str, tuple[str, float | None]], base: str) -> str:
+    """One line an arm, the paper's figure beside ours."""
+    lines = [
+        "| network | the paper's, % | ours, % | pixel accuracy, % | to the base | parameters | CPU s | seeds |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    compared = [row["mean_iou"] for row in of(rows, base)]
+    for arm, (title, published) in arms.items():
+        runs = of(rows, arm)
+        scores = [row["mean_iou"] for row in runs]
+        accuracy = percent([row["pixel_accuracy"] for row in runs])
+        size = f"{runs[0]['parameters']:,}" if runs and "parameters" in runs[0] else "-"
+        seconds = f"{mean(row['seconds'] for row in runs):.0f}" if runs else "-"
+        difference = "-" if arm == base else against(compared, scores)
+        cells = (title, published or "-", percent(scores), accuracy, difference, size, seconds, len(runs))
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
+
+
+def recipe_table(rows: Rows) -> str:
+    """One line a recipe."""
+    lines = [
+        "| recipe | steps | pictures | CPU s | ours, % | pixel accuracy, % | seeds |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for arm, title in RECIPES.items():
+        runs = of(rows, arm)
+        if not runs:
+            continue
+        counts = [f"{mean(row[key] for row in runs):,.0f}" for key in ("steps", "pictures", "seconds")]
+        scores = [percent([row[key] for row in runs]) for key in ("mean_iou", "pixel_accuracy")]
+        lines.append(f"| {' | '.join((title, *counts, *scores, str(len(runs))))} |")
+    return "\n".join(lines)
+
+
+def memory_table(table: dict[str, dict[str, float]]) -> str:
+    """Absolute figures, and in brackets the ratio to the dilated network."""
+    dilated = next(iter(NETWORKS))
+    lines = [f"| case | {' | '.join(NETWORKS.values())} |", "|---" * (1 + len(NETWORKS)) + "|"]
+    for case, row in table.items():
+        cells = [
+            f"{row[name]:,.0f}" + ("" if name == dilated else f" ({row[name] / row[dilated]:.2f})")
+            for name in NETWORKS
+        ]
+        lines.append(f"| {' | '.join((case.replace('x', ' x '), *cells))} |")
+    return "\n".join(lines)
+
+
+def time_table(seconds: dict[str, dict[str, list[float]]]) -> str:
+    """Median seconds, and in brackets the median of the ratios to the dilated network in the same turn."""
+    dilated = next(iter(NETWORKS))
+    lines = [f"| case | {' | '.join(NETWORKS.values())} | turns |", "|---" * (2 + len(NETWORKS)) + "|"]
+    for case, row in seconds.items():
+        cells = [f"{median(row[dilated]):.1f}"]
+        for name in list(NETWORKS)[1:]:
+            ratio = median(ours / theirs for ours, theirs in zip(row[name], row[dilated], strict=True))
+            cells.append(f"{median(row[name]):.1f} ({ratio:.2f})")
+        lines.append(f"| {' | '.join((case.replace('x', ' x '), *cells, str(len(row[dilated]))))} |")
+    return "\n".join(lines)
+
+
+def tables() -> dict[str, str]:
+    """Every table of the page by the name of its mark."""
+    rows: Rows = json.loads((RESULTS / "ablation_cut.json").read_text(encoding="utf-8"))["runs"]
+    memory = json.loads((RESULTS / "memory.json").read_text(encoding="utf-8"))
+    made: dict[str, Callable[[], str]] = {
+        "cascade": lambda: ablation_table([r for r in rows if r["study"] == "cascade"], dict(CASCADE), "four"),
+        "components": lambda: ablation_table([r for r in rows if r["study"] != "recipes"], COMPONENTS, "four"),
+        "recipes": lambda: recipe_table(rows),
+        "live": lambda: memory_table(memory["live"]),
+        "process": lambda: memory_table(memory["process"]),
+        "time": lambda: time_table(memory["seconds"]),
+    }
+    return {name: make() for name, make in made.items()}
+
+
+def filled(page: str, content: dict[str, str]) -> str:
+    """The page with every table between its marks put in anew."""
+    for name, table in content.items():
+        pattern = rf"(<!-- table: {name} -->\n).*?(\n<!-- end -->)"
+        page, count = re.subn(pattern, lambda found, new=table: found[1] + new + found[2], page, flags=re.DOTALL)
+        if count != 1:
+            raise SystemExit(f"expected one mark for the table {name} in the page, found {count}")
+    return page
+
+
+def draw(path: Path) -> None:
+    """Every run as a dot, means as bars' ends; memory beside it."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    rows: Rows = json.loads((RESULTS / "ablation_cut.json").read_text(encoding="utf-8"))["runs"]
+    live = json.loads((RESULTS / "memory.json").read_text(encoding="utf-8"))["live"]
+    figure, panels = plt.subplots(1, 3, figsize=(14, 3.6), layout="constrained", width_ratios=(4, 6, 5))
+    studies = (
+        ("cascade", {arm: title for arm, (title, _) in CASCADE.items()}),
+        ("parts of the block", {arm: title.split(" (")[0] for arm, (title, _) in COMPONENTS.items()}),
+    )
+    for panel, (name, arms) in zip(panels, studies, strict=False):
+        for place, (arm, title) in enumerate(reversed(arms.items())):
+            scores = [100 * row["mean_iou"] for row in of(rows, arm)]
+            panel.plot(scores, [place] * len(scores), "o", color="#4477aa", alpha=0.6, markeredgewidth=0)
+            if scores:
+                panel.plot([mean(scores)] * 2, [place - 0.3, place + 0.3], color="#aa3377", linewidth=2)
+            panel.text(
+                -0.02, place, title, transform=panel.get_yaxis_transform(), ha="right", va="center", fontsize=8
+            )
+        panel.set(
+            yticks=[], xlabel="mean IoU on CamVid val, %", title=f"{name} (cut size)", ylim=(-0.6, len(arms) - 0.4)
+        )
+        panel.grid(axis="x", alpha=0.3)
+    width = 0.26
+    for index, (name, title) in enumerate(NETWORKS.items()):
+        places = [case + (index - 1) * width for case in range(len(live))]
+        color = ("#bbbbbb", "#4477aa", "#66ccee")[index]
+        panels[2].bar(places, [row[name] for row in live.values()], width, label=title, color=color)
+    labels = [case.replace("training step", "training\n2x320x320") for case in live]
+    panels[2].set(xticks=range(len(live)), ylabel="MiB", title="peak of live tensors")
+    panels[2].set_xticklabels(labels, fontsize=8)
+    panels[2].legend(fontsize=8)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def main() -> None:
+    """Write page and figure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.parse_args()
+    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), tables()), encoding="utf-8")
+    draw(FIGURE)
+
+
+if __name__ == "__main__":
+    main()

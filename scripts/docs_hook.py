@@ -1,0 +1,51 @@
+"""What the site does beyond mkdocs: no page in the menu that is not written, links out of docs, search from disk.
+
+A hook of mkdocs (see mkdocs.yml). A link from a page to a file of the repository outside docs/, such as
+../CONTRIBUTING.md, cannot work in a folder of HTML: it becomes the file's name, and a missing file ends the build.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from mkdocs.exceptions import PluginError
+
+OUTSIDE = re.compile(r"\[([^\]]*)\]\(\.\./([^)#]+)[^)]*\)")
+
+
+def present(nav: list[Any], docs: Path) -> list[Any]:
+    """The menu without pages that do not exist, and without sections that are then empty."""
+    kept: list[Any] = []
+    for entry in nav:
+        (title, target), *_ = entry.items()
+        if isinstance(target, list):
+            if inner := present(target, docs):
+                kept.append({title: inner})
+        elif (docs / target).is_file():
+            kept.append(entry)
+    return kept
+
+
+def on_config(config: Any) -> Any:
+    """The menu of this checkout."""
+    config.nav = present(config.nav, Path(config.docs_dir))
+    return config
+
+
+def on_page_markdown(markdown: str, page: Any, config: Any, **_: Any) -> str:
+    """Links that leave docs/ as words; PluginError where the file is not there."""
+    root = Path(config.docs_dir).parent
+
+    def named(match: re.Match[str]) -> str:
+        if not (root / match[2]).exists():
+            raise PluginError(f"{page.file.src_path} links to ../{match[2]}, which is not in the repository")
+        return f"{match[1]} (`{match[2]}`)"
+
+    return OUTSIDE.sub(named, markdown)
+
+
+def on_post_page(output: str, **_: Any) -> str:
+    """Search from disk by our own few lines instead of a script from the network."""
+    return output.replace("https://unpkg.com/iframe-worker/shim", "assets/worker.js")

@@ -1,0 +1,111 @@
+"""What a figure was measured on, and what this machine can do at most."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+from refineseg._version import __version__
+
+SETS = (
+    "avx2", "fma", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "i8mm",
+    "bf16",
+)  # fmt: skip  # of instructions that matter for matrix products
+PACKAGES = ("torch", "torchvision", "timm", "segmentation-models-pytorch", "onnxruntime", "openvino")
+SIDES = (512, 1024, 2048)  # of the matrices
+SECONDS = 0.5  # spent on each shape
+
+
+def describe_machine(device: torch.device) -> dict[str, Any]:
+    """Processor, instruction sets, threads, memory, versions; the card where ``device`` is one."""
+    facts: dict[str, Any] = {
+        "processor": processor_name(),
+        "instruction_sets": instruction_sets(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "refineseg": __version__,
+        "versions": {name: found for name in PACKAGES if (found := _version(name)) is not None},
+    }
+    if device.type == "cuda":
+        card = torch.cuda.get_device_properties(device)
+        facts["card"] = {"name": card.name, "memory_gib": round(card.total_memory / 2**30, 1)}
+    return facts
+
+
+def processor_name() -> str:
+    """The processor's own name, or its architecture."""
+    for line in _cpuinfo():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def instruction_sets() -> list[str]:
+    """Those that matter for matrix products; empty where the system does not tell."""
+    for line in _cpuinfo():
+        if line.startswith(("flags", "Features")):
+            found = set(line.partition(":")[2].split())
+            return [name for name in SETS if name in found]
+    return []
+
+
+@torch.inference_mode()
+def peaks(device: torch.device, dtype: torch.dtype) -> dict[str, float]:
+    """FLOP/s in units of 1e9: the best matrix product and the best direct 3x3 convolution seen in a moment."""
+    best: dict[str, float] = {"matrix": 0.0, "convolution": 0.0}
+    for side in SIDES:
+        a = torch.randn(side, side, device=device).to(dtype)
+        best["matrix"] = max(best["matrix"], 2 * side**3 / fastest(lambda a=a: a @ a, device) / 1e9)  # type: ignore[misc]
+    for side, channels in ((32, 256), (64, 256), (128, 256), (64, 128)):
+        x = (
+            torch.randn(1, channels, side, side, device=device)
+            .to(dtype)
+            .contiguous(memory_format=torch.channels_last)
+        )
+        w = torch.randn(channels, channels, 3, 3, device=device).to(dtype)
+        w = w.contiguous(memory_format=torch.channels_last)
+        seconds = fastest(lambda x=x, w=w: F.conv2d(x, w, padding=1), device)  # type: ignore[misc]
+        best["convolution"] = max(best["convolution"], 18 * channels**2 * side**2 / seconds / 1e9)
+    return {name: round(value, 1) for name, value in best.items()}
+
+
+def fastest(work: Callable[[], object], device: torch.device) -> float:
+    """Seconds of the fastest of many calls."""
+    work()
+    end, best = time.perf_counter() + SECONDS, float("inf")
+    while time.perf_counter() < end:
+        start = time.perf_counter()
+        work()
+        wait_for(device)
+        best = min(best, time.perf_counter() - start)
+    return best
+
+
+def wait_for(device: torch.device) -> None:
+    """Until a card has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _cpuinfo() -> list[str]:
+    try:
+        return Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

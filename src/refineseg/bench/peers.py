@@ -1,0 +1,76 @@
+"""Other networks for comparison, with random weights, as their packages build them. All optional."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from refineseg.errors import InputError, MissingExtraError
+
+ENCODER = "resnet101"  # of the peers that have a choice: the backbone of the networks that they stand beside
+
+
+class OutOfDict(nn.Module):
+    """torchvision's networks give a dictionary."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Bx3xHxW to logits BxKxHxW."""
+        result: Tensor = self.net(x)["out"]
+        return result
+
+
+def _torchvision(name: str) -> Callable[[int], nn.Module]:
+    def build(classes: int) -> nn.Module:
+        from torchvision.models import segmentation
+
+        net = getattr(segmentation, name)(weights=None, weights_backbone=None, num_classes=classes)
+        return OutOfDict(net)
+
+    return build
+
+
+def _smp(name: str, encoder: str = ENCODER) -> Callable[[int], nn.Module]:
+    def build(classes: int) -> nn.Module:
+        net: nn.Module = getattr(smp_package(), name)(encoder, encoder_weights=None, classes=classes)
+        return net
+
+    return build
+
+
+def smp_package() -> Any:
+    """segmentation_models_pytorch. MissingExtraError without it."""
+    try:
+        import segmentation_models_pytorch
+    except ImportError as error:
+        raise MissingExtraError("segmentation-models-pytorch", "bench", "comparing with its networks") from error
+    return segmentation_models_pytorch
+
+
+PEERS: dict[str, Callable[[int], nn.Module]] = {
+    "deeplabv3_resnet101": _torchvision("deeplabv3_resnet101"),
+    "fcn_resnet101": _torchvision("fcn_resnet101"),
+    "deeplabv3plus": _smp("DeepLabV3Plus"),
+    "fpn": _smp("FPN"),
+    "unet": _smp("Unet"),
+    "upernet": _smp("UPerNet"),
+    "pspnet": _smp("PSPNet"),
+    "segformer-b2": _smp("Segformer", "mit_b2"),
+}
+
+
+def chosen_peers(text: str) -> list[str]:
+    """``peers`` (all), ``none``, or names with commas. InputError for an unknown name."""
+    if text == "peers":
+        return list(PEERS)
+    names = [name.strip().lower() for name in text.split(",") if name.strip()]
+    names = [] if names == ["none"] else names
+    unknown = [name for name in names if name not in PEERS]
+    if unknown:
+        raise InputError(f"expected --against peers, none or names among {', '.join(PEERS)}, got {unknown[0]!r}")
+    return names

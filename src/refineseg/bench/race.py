@@ -1,0 +1,107 @@
+"""Timing contestants against each other: in turns, so that whatever else the machine does meets all of them."""
+
+from __future__ import annotations
+
+import ctypes
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from refineseg.bench.machine import wait_for
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median, least and greatest of several measurements."""
+
+    median: float
+    least: float
+    greatest: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """Of at least one value."""
+        return cls(statistics.median(values), min(values), max(values))
+
+    def to_dict(self, digits: int) -> dict[str, float]:
+        """Rounded, for JSON."""
+        return {
+            "median": round(self.median, digits),
+            "min": round(self.least, digits),
+            "max": round(self.greatest, digits),
+        }
+
+
+Done = Callable[[str], None]
+
+
+def race(
+    contestants: Mapping[str, Callable[[], object]],
+    repeats: int,
+    device: torch.device,
+    done: Done | None = None,
+) -> dict[str, list[float]]:
+    """Seconds of every contestant, ``repeats`` of each after one round that does not count.
+
+    Each round runs all of them once, starting with another one each time, so that entry i of all lists belongs to
+    one round and ratios can be taken within rounds.
+    """
+    names = list(contestants)
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for round_number in range(repeats + 1):
+        shift = round_number % len(names)
+        for name in names[shift:] + names[:shift]:
+            wait_for(device)
+            start = time.perf_counter()
+            contestants[name]()
+            wait_for(device)
+            if round_number:
+                seconds[name].append(time.perf_counter() - start)
+            if done is not None:
+                done(name)
+    return seconds
+
+
+def ratios(baseline: Sequence[float], other: Sequence[float]) -> Spread:
+    """How many times as fast as the baseline, round by round."""
+    return Spread.of([one / two for one, two in zip(baseline, other, strict=True)])
+
+
+def peak_memory(work: Callable[[], object], device: torch.device) -> int | None:
+    """Bytes above the process's memory at rest (a card's: above what is allocated) that one call takes at most.
+
+    Everything counts, also what libraries allocate by themselves. None where the system does not tell.
+    """
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        work()
+        return int(torch.cuda.max_memory_allocated(device) - before)
+    give_back_freed_memory()
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # the highest resident size starts anew
+    except OSError:
+        return None
+    rest = _status("VmRSS")
+    work()
+    peak = _status("VmHWM")
+    return None if rest is None or peak is None else peak - rest
+
+
+def give_back_freed_memory() -> None:
+    """Tell glibc to return free memory to the system; elsewhere nothing happens."""
+    try:
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    except (OSError, AttributeError):
+        return
+
+
+def _status(name: str) -> int | None:
+    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024
+    return None

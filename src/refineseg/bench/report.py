@@ -1,0 +1,140 @@
+"""A comparison as plain values, for the table and for JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from refineseg.bench.contestants import BASELINE, Contestant, Setting, ready
+from refineseg.bench.machine import describe_machine, peaks
+from refineseg.bench.race import Spread, peak_memory, race, ratios
+from refineseg.errors import InputError
+
+FORMAT = 1  # of the JSON
+
+
+def compare(
+    contestants: Sequence[Contestant],
+    setting: Setting,
+    repeats: int,
+    flop: float,
+    done: Callable[[str], None] | None = None,
+) -> dict[str, Any]:
+    """Run all of them in turns and say how they compare.
+
+    Args:
+        contestants: the baseline among them.
+        setting: what they do.
+        repeats: measured rounds.
+        flop: of the baseline's network on these pictures (``flop_of``); 0 if it is not known.
+        done: told what was just done.
+
+    Returns:
+        ``machine``, ``setting``, ``peaks`` (1e9 FLOP/s), ``gflop``, ``floor_ms`` (of direct convolution: the FLOP at
+        the rate of the best convolution seen), and ``results`` by name with ``ms``, ``faster`` (times as fast as
+        the baseline, within rounds), ``peak_mib`` (above rest), and of our own ``times_floor``,
+        ``share_of_matrix_peak`` and ``same_labels`` (share of pixels); ``skipped`` with reasons.
+    """
+    if repeats < 1:
+        raise InputError(f"expected --repeats of 1 or more, got {repeats}")
+    works, skipped = ready(contestants)
+    if BASELINE not in works:
+        raise InputError(f"expected the baseline to run: {skipped.get(BASELINE, 'it is missing')}")
+    dtype = torch.bfloat16 if setting.precision == "bf16" else torch.float32
+    best = peaks(setting.device, dtype)
+    seconds = race(works, repeats, setting.device, done)
+    own = {contestant.name for contestant in contestants if contestant.own}
+    floor = flop / best["convolution"] / 1e9
+    results: dict[str, Any] = {}
+    for name, work in works.items():
+        spread = Spread.of(seconds[name])
+        peak = peak_memory(work, setting.device)
+        results[name] = {
+            "ms": Spread.of([1000 * value for value in seconds[name]]).to_dict(1),
+            "faster": ratios(seconds[BASELINE], seconds[name]).to_dict(2),
+            "peak_mib": None if peak is None else round(peak / 2**20),
+        }
+        if name in own and flop:
+            results[name]["times_floor"] = round(spread.median / floor, 2)
+            results[name]["share_of_matrix_peak"] = round(flop / spread.median / 1e9 / best["matrix"], 2)
+        if name in own and not setting.training:
+            results[name]["same_labels"] = round(agreement(works[BASELINE](), work()), 6)
+    return {
+        "format": FORMAT,
+        "machine": describe_machine(setting.device),
+        "setting": {
+            "height": setting.size[0],
+            "width": setting.size[1],
+            "batch": setting.batch,
+            "precision": setting.precision,
+            "classes": setting.classes,
+            "mode": "training step" if setting.training else "prediction",
+            "repeats": repeats,
+        },
+        "peaks": best,
+        "gflop": round(flop / 1e9, 1),
+        "floor_ms": round(1000 * floor, 1),
+        "results": results,
+        "skipped": skipped,
+    }
+
+
+def flop_of(net: nn.Module, setting: Setting) -> float:
+    """FLOP (two for a multiplication with its addition) of a network on the setting's pictures; not run for it."""
+    shape = (setting.batch, 3, *setting.size)
+    state: Mapping[str, Tensor] = {
+        name: value.to("meta") for name, value in [*net.named_parameters(), *net.named_buffers()]
+    }
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        torch.func.functional_call(net, dict(state), (torch.empty(shape, device="meta"),))
+    return float(counter.get_total_flops()) * (3 if setting.training else 1)  # backward is twice forward
+
+
+def agreement(one: Tensor, two: Tensor) -> float:
+    """Share of pixels with the same label."""
+    return float((one == two).double().mean())
+
+
+COLUMNS = ("contestant", "ms", "times as fast", "peak MiB", "same labels", "of its floor")
+
+
+def rows(report: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """One line per contestant, fastest last, as text under ``COLUMNS``; then those that were skipped."""
+    found = []
+    for name, result in sorted(report["results"].items(), key=lambda item: -item[1]["ms"]["median"]):
+        ms, faster = result["ms"], result["faster"]
+        same, floor = result.get("same_labels"), result.get("times_floor")
+        found.append(
+            (
+                name,
+                f"{ms['median']:,.0f} ({ms['min']:,.0f} to {ms['max']:,.0f})",
+                f"{faster['median']:.2f} ({faster['min']:.2f} to {faster['max']:.2f})",
+                "-" if result["peak_mib"] is None else f"{result['peak_mib']:,}",
+                "-" if same is None else f"{100 * same:.3f} %",
+                "-" if floor is None else f"{floor:.2f}",
+            )
+        )
+    return found + [(name, "skipped", reason, "-", "-", "-") for name, reason in report["skipped"].items()]
+
+
+def headline(report: Mapping[str, Any]) -> str:
+    """Machine, setting and peaks in a sentence."""
+    machine, setting, best = report["machine"], report["setting"], report["peaks"]
+    place = machine.get("card", {}).get("name") or machine["processor"]
+    return (
+        f"{report['net']}, {setting['mode']}, {setting['height']}x{setting['width']}, batch {setting['batch']}: "
+        f"{report['gflop']:,.0f} GFLOP; {place} ({' '.join(machine['instruction_sets'])}), {machine['threads']} "
+        f"threads, torch {machine['versions']['torch']}; peak {best['matrix']:,.0f} GFLOP/s matrix, "
+        f"{best['convolution']:,.0f} convolution, so {report['floor_ms']:,.0f} ms is the floor of direct convolution"
+    )
+
+
+def markdown(report: Mapping[str, Any]) -> str:
+    """The table for a page, with its sentence."""
+    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
+    lines += ["| " + " | ".join(row) + " |" for row in rows(report)]
+    return headline(report) + ".\n\n" + "\n".join(lines) + "\n"

@@ -1,0 +1,115 @@
+"""refineseg bench."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from refineseg.cli.common import console, progress_bar
+from refineseg.errors import InputError
+
+
+def bench(
+    net: Annotated[str, typer.Option("--net", help="Preset, with random weights.")] = "refinenet-lw-mbv2",
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="Bundled name or model folder, in place of --net.")
+    ] = None,
+    against: Annotated[
+        str, typer.Option(help="peers (all), none, or names with commas such as deeplabv3_resnet101,unet.")
+    ] = "none",
+    size: Annotated[str, typer.Option(help="Of the pictures: N or HEIGHTxWIDTH.")] = "512",
+    batch: Annotated[int, typer.Option(help="Pictures at a time.")] = 1,
+    precision: Annotated[str, typer.Option(help="32 or bf16; the baseline is always 32.")] = "32",
+    engines: Annotated[str, typer.Option(help="torch; on request compiled, onnxruntime, openvino.")] = "torch",
+    files: Annotated[
+        list[Path] | None, typer.Option("--file", help="Files of refineseg export; may be given again.")
+    ] = None,
+    classes: Annotated[int, typer.Option(help="Of --net and the peers.")] = 21,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Say how much memory it will take, and run nothing.")
+    ] = False,
+    training: Annotated[bool, typer.Option("--training", help="Time a training step, not prediction.")] = False,
+    channels_last: Annotated[
+        bool, typer.Option("--channels-last", help="Peers with channels last too, beside their own layout.")
+    ] = False,
+    repeats: Annotated[int, typer.Option(help="Measured rounds.")] = 5,
+    threads: Annotated[int | None, typer.Option(help="Of torch; as many as there are cores if not given.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write everything to this file.")] = None,
+) -> None:
+    """Compare speed and memory, side by side in one process.
+
+    Example: [bold]refineseg bench --net refinenet-lw-r101 --against peers --size 512 --json bench.json[/bold]
+    """
+    import torch
+
+    from refineseg.bench.contestants import (
+        Setting,
+        engines_of,
+        file_contestant,
+        own_contestants,
+        peer_contestant,
+        random_segmenter,
+    )
+    from refineseg.bench.peers import chosen_peers
+    from refineseg.bench.report import compare, flop_of
+    from refineseg.cli.train import parse_crop
+    from refineseg.files import atomic_write
+    from refineseg.inference.predictor import load, pick_device
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if batch < 1 or precision not in ("32", "bf16"):
+        raise InputError(f"expected --batch of 1 or more and --precision 32 or bf16, got {batch} and {precision}")
+    height, width = parse_crop(size)
+    segmenter = None if model is None else load(model, device, precision)
+    classes = classes if segmenter is None else segmenter.info.labels.num_classes
+    setting = Setting((height, width), batch, precision, classes, training, pick_device(device))
+    if segmenter is None:
+        segmenter = random_segmenter(net, setting)
+    if plan:
+        from refineseg.bench.plan import plan_memory, sentence
+
+        planned = {"net": model or net} | plan_memory(segmenter, setting)
+        console.print(sentence(planned), markup=False, soft_wrap=True)
+        if json_file is not None:
+            atomic_write(json_file, json.dumps(planned, indent=1) + "\n")
+        return
+    wanted = [name.strip() for name in engines.split(",") if name.strip()]
+    contestants = [
+        *own_contestants(segmenter, setting, wanted),
+        *(file_contestant(path, engine, setting) for path in files or [] for engine in engines_of(path)),
+        *(peer_contestant(name, setting, False) for name in chosen_peers(against)),
+        *(peer_contestant(name, setting, True) for name in chosen_peers(against) if channels_last),
+    ]
+    with progress_bar("runs") as bar:
+        task = bar.add_task("measuring", total=None, note="")
+        report = compare(
+            contestants,
+            setting,
+            repeats,
+            flop_of(segmenter.model, setting),
+            lambda name: bar.update(task, advance=1, note=name[:38]),
+        )
+    report = {"net": model or net, "command": shlex.join(["refineseg", *sys.argv[1:]])} | report
+    show(report)
+    if json_file is not None:
+        atomic_write(json_file, json.dumps(report, indent=1) + "\n")
+
+
+def show(report: dict[str, Any]) -> None:
+    """The table, with its sentence."""
+    from rich.table import Table
+
+    from refineseg.bench.report import COLUMNS, headline, rows
+
+    table = Table(*COLUMNS)
+    for row in rows(report):
+        table.add_row(*row)
+    console.print(headline(report), markup=False)
+    console.print(table)

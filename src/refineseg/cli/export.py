@@ -1,0 +1,66 @@
+"""refineseg export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from refineseg.cli.common import console, progress_bar
+
+
+def export(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="FILE.onnx, FILE.xml (OpenVINO) or FILE.pt2 (torch.export).")
+    ],
+    model: Annotated[str, typer.Option("--model", "-m", help="Bundled name or model folder.")] = "camvid",
+    format: Annotated[
+        str | None, typer.Option(help="onnx, openvino or torch; by the suffix if not given.")
+    ] = None,
+    int8: Annotated[bool, typer.Option("--int8", help="8 bits; needs --calibrate.")] = False,
+    calibrate: Annotated[
+        str | None,
+        typer.Option(
+            help="Data set NAME:ROOT or YAML: its pictures check the file; for int8 train calibrates, val judges.",
+            metavar="DATA",
+        ),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
+) -> int:
+    """Write a model as a file that other engines run; it gets its name only if it gives the network's labels.
+
+    Example: [bold]refineseg export --model camvid -o camvid.onnx[/bold]
+    """
+    from refineseg.deploy import export as deploy
+    from refineseg.deploy import report as reports
+
+    with progress_bar(unit=None) as bar:
+        task = bar.add_task("exporting", total=None, note="")
+        report = deploy.export(
+            model,
+            output,
+            format=format,
+            int8=int8,
+            calibrate=calibrate,
+            overwrite=overwrite,
+            progress=lambda what, done, of: bar.update(
+                task, description=what, completed=done, total=of if of else None
+            ),
+        )
+    scored = report.int8
+    if scored is not None:
+        console.print(
+            f"mean IoU on {scored.data} {scored.judged_on}: {scored.mean_iou:.4f}, of the network "
+            f"{scored.mean_iou_float32:.4f}: {scored.loss:.2f} points lost",
+            markup=False,
+            soft_wrap=True,
+        )
+    console.print(
+        f"{report.agreement:.4%} of the labels agree with the network's at {len(report.checks)} sizes; "
+        f"{report.engine_ms:.0f} ms with {report.engine}, {report.torch_ms:.0f} ms with torch for 480x360",
+        markup=False,
+        soft_wrap=True,
+    )
+    console.print(f"wrote {output} ({report.megabytes:.1f} MB) and {reports.files(output)[1]}", soft_wrap=True)
+    return 0

@@ -1,0 +1,222 @@
+"""Exporting a model: trace, write, hold against the network, and only then give the file its name."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from refineseg.data.registry import open_data
+from refineseg.data.source import SegmentationData
+from refineseg.deploy import gate, int8, report
+from refineseg.deploy.formats import check_packages, files_of, format_of, write
+from refineseg.deploy.pictures import Pictures, built_in, for_calibration, of_data
+from refineseg.deploy.report import Int8, Report
+from refineseg.deploy.trace import trace
+from refineseg.errors import InputError, RefusedError
+from refineseg.evaluation.evaluate import evaluate
+from refineseg.files import cannot_write, writable_folder
+from refineseg.inference.engines import FORMAT, open_engine
+from refineseg.inference.portable import PortableSegmenter
+from refineseg.inference.predictor import Segmenter, load
+from refineseg.model.weights import describe, weights_hash
+
+Progress = Callable[[str, int, int], None]  # what is done, steps of it done, and in all (0 where unknown)
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What to write.
+
+    Attributes:
+        format: ``onnx``, ``openvino`` or ``torch``; by the file's suffix if None.
+        int8: weights and maps of 8 bits, calibrated on ``calibrate``.
+        calibrate: a data set: its ``train`` calibrates, its ``val`` judges, its pictures go through the gate.
+        overwrite: replace a file that is there.
+    """
+
+    format: str | None = None
+    int8: bool = False
+    calibrate: str | Path | SegmentationData | None = None
+    overwrite: bool = False
+
+
+def export(
+    model: str | Path | Segmenter,
+    output: str | Path,
+    *,
+    format: str | None = None,
+    int8: bool = False,
+    calibrate: str | Path | SegmentationData | None = None,
+    overwrite: bool = False,
+    progress: Progress = lambda _what, _done, _of: None,
+) -> Report:
+    """Write a model as a file that other engines run, checked against the network.
+
+    The file takes RGB in [0, 1] as ``images`` Bx3xHxW, of any batch, height and width, and gives ``logits`` at
+    stride 4, BxKxceil(H/4)xceil(W/4); normalisation is inside. Labels, protocol, calibration, licence and what
+    tiles need are in its metadata. Beside it OUTPUT.report.json and OUTPUT.report.md say how it was checked.
+
+    Args:
+        model: a bundled name, a model folder or a Segmenter.
+        output: FILE.onnx, FILE.xml (OpenVINO, with FILE.bin beside it) or FILE.pt2 (torch.export).
+        format: ``onnx``, ``openvino`` or ``torch``; by the suffix if None.
+        int8: quantise to 8 bits; needs ``calibrate``.
+        calibrate: a data set (NAME:ROOT or YAML): pictures for the gate; for int8 its train split calibrates and
+            its val split judges.
+        overwrite: replace files that are there.
+        progress: called with what is being done, how much of it is done, and of how much (0: unknown).
+
+    Returns:
+        The report: figures at every size, agreement, milliseconds.
+
+    Raises:
+        InputError: suffix and format do not fit, the file is there already, the data has other classes.
+        MissingExtraError: a package of the extra ``export`` is not installed.
+        RefusedError: the file does not give the network's labels (float32: 99.99 % of the pixels), or int8 loses
+            more than 0.5 points of mean IoU. No file is left under the name; the report is.
+    """
+    options = ExportOptions(format, int8, calibrate, overwrite)
+    path = Path(output).expanduser()
+    kind = _checked(path, options)
+    data = open_data(calibrate) if isinstance(calibrate, str | Path) else calibrate
+    segmenter = model if isinstance(model, Segmenter) else load(model, "cpu")
+    if segmenter.device.type != "cpu" or segmenter.engine is not None or segmenter.precision != "32":
+        segmenter = Segmenter(copy.deepcopy(segmenter.model), segmenter.info, "cpu")
+    if data is not None and data.label_map.names != segmenter.class_names:
+        raise InputError(
+            f"expected data with the model's classes {segmenter.class_names}, got {data.label_map.names}"
+        )
+    if data is not None and int8:
+        data.split("val")  # known before the long part
+    writable_folder(path.parent)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as place:
+        made = Path(place) / path.name
+        done = _made(segmenter, made, kind, data, int8, progress)
+        done = replace(done, file=path.name, sha256=_hash(made))
+        report.write(done, path)
+        if done.refused:
+            raise RefusedError(f"export refused: {done.refused}; figures in {report.files(path)[1]}")
+        _named(made, path)
+    return done
+
+
+def _checked(path: Path, options: ExportOptions) -> str:
+    """The format, after everything that can be known at once to be wrong."""
+    kind = format_of(path, options.format)
+    if options.int8 and kind == "torch":
+        raise InputError("expected --format onnx or openvino with --int8, got torch")
+    if options.int8 and options.calibrate is None:
+        raise InputError("expected --calibrate DATA with --int8: a data set that ranges and scores come from")
+    for file in files_of(path):
+        if file.is_dir() or (file.exists() and not options.overwrite):
+            raise InputError(f"expected a new file, {file} exists: add --overwrite or change -o")
+    check_packages(kind)
+    if options.int8:
+        int8.check_int8_packages(kind)
+    return kind
+
+
+def _made(
+    segmenter: Segmenter, path: Path, kind: str, data: SegmentationData | None, eight: bool, progress: Progress
+) -> Report:
+    """Write the file and judge it; whether it passes is for the caller to act on."""
+    model = segmenter.model
+    progress("tracing the network", 0, 0)
+    program = trace(model)
+    progress(f"writing {kind}", 0, 0)
+    text = description(segmenter, kind, "float32")
+    write(program, kind, path, text)
+    del program
+    seen = _pictures(segmenter, data)
+    engine = open_engine(path)
+    checks = gate.compare(engine, model, seen, lambda done, of: progress("comparing with the network", done, of))
+    refused = gate.drift(checks)
+    quantised = None
+    if eight and refused is None and data is not None:
+        quantised = _quantised(segmenter, path, kind, data, progress)
+        engine = open_engine(path)
+        checks = gate.compare(engine, model, seen, lambda done, of: progress("comparing int8", done, of))
+        refused = quantised.refused
+    progress("timing", 0, 0)
+    engine_ms, torch_ms = gate.times(engine, segmenter, seen)
+    return Report(
+        file=path.name,
+        model=segmenter.info.name,
+        format=kind,
+        precision="int8" if eight else "float32",
+        engine=engine.name,
+        pictures=seen.source,
+        checks=tuple(checks),
+        engine_ms=engine_ms,
+        torch_ms=torch_ms,
+        megabytes=sum(file.stat().st_size for file in files_of(path)) / 1e6,
+        source=weights_hash(model),
+        int8=quantised,
+        refused=refused,
+    )
+
+
+def _pictures(segmenter: Segmenter, data: SegmentationData | None) -> Pictures:
+    if data is None:
+        config = segmenter.model.config
+        return built_in(config.in_channels, config.mean, config.std)
+    return of_data(data, next(split for split in ("val", "train", "test") if data.splits.get(split)))
+
+
+def _quantised(segmenter: Segmenter, path: Path, kind: str, data: SegmentationData, progress: Progress) -> Int8:
+    """Replace the file by its int8 form, and score both it and the network on ``val``."""
+    progress("calibrating int8", 0, 0)
+    split, readers = for_calibration(data)
+    with tempfile.TemporaryDirectory(dir=path.parent) as place:
+        source = Path(place) / path.name
+        for file in files_of(path):
+            file.rename(source.with_suffix(file.suffix))
+        int8.to_int8(kind, source, path, readers, description(segmenter, kind, "int8"))
+
+    def scored(predictor: Segmenter | PortableSegmenter, what: str) -> float:
+        found = evaluate(predictor, data, "val", progress=lambda done, of: progress(what, done, of))
+        return found.scores.mean_iou
+
+    before = scored(segmenter, "scoring the network")
+    after = scored(PortableSegmenter(open_engine(path)), "scoring int8")
+    return Int8(data.name, split, len(readers), "val", len(data.split("val")), before, after)
+
+
+def description(segmenter: Segmenter, kind: str, precision: str) -> str:
+    """The JSON text that goes into a file, see inference.engines.Exported."""
+    made = {
+        "format": FORMAT,
+        "kind": kind,
+        "precision": precision,
+        "torch": torch.__version__,
+        "overlap": segmenter.overlap,
+        "bytes_per_pixel": segmenter.bytes_per_pixel,
+        "source": weights_hash(segmenter.model),
+    }
+    values: dict[str, Any] = describe(segmenter.model.config, segmenter.info)
+    return json.dumps(values | {"export": made})
+
+
+def _hash(path: Path) -> str:
+    digest = hashlib.sha256()
+    for file in files_of(path):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _named(made: Path, path: Path) -> None:
+    """Give the files their names; weights before the file that needs them."""
+    try:
+        for old, new in zip(files_of(made), files_of(path), strict=True):
+            shutil.move(old, new)
+    except OSError as error:
+        raise cannot_write(path, error) from error

@@ -1,0 +1,83 @@
+"""Pictures on which an export is checked and calibrated: a data set's, or what is at hand everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib import cbook
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from refineseg.bands import Bands, Pixels
+from refineseg.data.images import read_image
+from refineseg.data.source import Sample, SegmentationData
+from refineseg.errors import InputError
+from refineseg.inference.field import probe
+
+CALIBRATED_ON = 128  # pictures at most, evenly spaced over the split
+PHOTOGRAPHS = ("grace_hopper.jpg",)  # matplotlib's sample data; US Navy, public domain
+SHOWN = 20  # pictures of a data set that the gate looks at
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures and what to call them in the report.
+
+    Attributes:
+        source: in words.
+        planes: each CxHxW in [0, 1].
+    """
+
+    source: str
+    planes: tuple[NDArray[np.float32], ...]
+
+
+def of_data(data: SegmentationData, split: str) -> Pictures:
+    """Up to ``SHOWN`` pictures, evenly spaced over the split."""
+    chosen = spaced(data.split(split), SHOWN)
+    planes = tuple(to_planes(data.read_picture(sample.image), data.bands) for sample in chosen)
+    return Pictures(f"{len(chosen)} pictures of {data.name} {split}", planes)
+
+
+def built_in(channels: int, mean: Sequence[float], std: Sequence[float]) -> Pictures:
+    """A photograph that comes with matplotlib, and textures of every grain; for bands only textures."""
+    texture = to_planes(probe(480, 640, channels), None)
+    if channels != 3:  # what 0 to 1 is for a photograph, two deviations about the mean
+        centre, width = (np.asarray(values, np.float32)[:, None, None] for values in (mean, std))
+        return Pictures("textures", (centre + (4 * texture - 2) * width,))
+    photographs = [read_image(cbook.get_sample_data(name, asfileobj=False)) for name in PHOTOGRAPHS]
+    planes = (*(to_planes(picture, None) for picture in photographs), texture)
+    return Pictures(f"{', '.join(PHOTOGRAPHS)} (matplotlib's, public domain) and textures", planes)
+
+
+def fitted(planes: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    """The middle of CxHxW in the shape of ``height`` x ``width``, resized to it."""
+    shape = (width, height)
+    resample = Image.Resampling.BILINEAR
+    return np.stack([np.asarray(ImageOps.fit(Image.fromarray(plane), shape, resample)) for plane in planes])
+
+
+def for_calibration(data: SegmentationData) -> tuple[str, list[Callable[[], NDArray[np.float32]]]]:
+    """Split and readers of its pictures, each 1xCxHxW: of ``train`` where there is one, else of ``val``."""
+    split = "train" if data.splits.get("train") else "val"
+    return split, [_reader(data, sample) for sample in spaced(data.split(split), CALIBRATED_ON)]
+
+
+def _reader(data: SegmentationData, sample: Sample) -> Callable[[], NDArray[np.float32]]:
+    return lambda: to_planes(data.read_picture(sample.image), data.bands)[None]
+
+
+def spaced(samples: Sequence[Sample], count: int) -> list[Sample]:
+    """``count`` of the samples, or all of them, evenly spaced."""
+    if not samples:
+        raise InputError("expected pictures, got none")
+    count = min(count, len(samples))
+    return [samples[index * len(samples) // count] for index in range(count)]
+
+
+def to_planes(pixels: Pixels, bands: Bands | None) -> NDArray[np.float32]:
+    """HxWxC to CxHxW in [0, 1]."""
+    unit = pixels.astype(np.float32) / np.float32(255) if bands is None else bands.to_unit(pixels)
+    return np.ascontiguousarray(unit.transpose(2, 0, 1))

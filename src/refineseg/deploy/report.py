@@ -1,0 +1,137 @@
+"""What an export was checked by: figures for programs and a page for people, beside the file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from refineseg._version import __version__
+from refineseg.deploy.gate import AGREEMENT, ERROR, MIOU_LOSS, REPEATS, TIMED, Check, agreement
+from refineseg.files import atomic_write
+
+
+@dataclass(frozen=True)
+class Int8:
+    """What 8 bits cost.
+
+    Attributes:
+        data: name of the data set.
+        calibrated_on, calibration_pictures: split and number of pictures that gave the ranges.
+        judged_on, judged_pictures: split and number of pictures of the scores.
+        mean_iou_float32, mean_iou: of the network and of the int8 file.
+    """
+
+    data: str
+    calibrated_on: str
+    calibration_pictures: int
+    judged_on: str
+    judged_pictures: int
+    mean_iou_float32: float
+    mean_iou: float
+
+    @property
+    def loss(self) -> float:
+        """Points of mean IoU."""
+        return 100 * (self.mean_iou_float32 - self.mean_iou)
+
+    @property
+    def refused(self) -> str | None:
+        """Why it is refused, or None."""
+        if self.loss <= MIOU_LOSS:
+            return None
+        limit = f"at most {MIOU_LOSS} points of mean IoU on {self.data}"
+        return f"expected int8 to lose {limit}, it loses {self.loss:.2f}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """How an export was checked.
+
+    Attributes:
+        file: its name.
+        model, format, precision, engine: of what, into what, run by what.
+        pictures: which ones, in words.
+        checks: file against network, by size.
+        engine_ms, torch_ms: median milliseconds for a 480x360 picture, with the engine and with torch, in turns.
+        megabytes: of the file(s).
+        source: hash of the network's weights.
+        int8: scores, for int8.
+        refused: why it did not pass, or None.
+        sha256: of the file(s).
+    """
+
+    file: str
+    model: str
+    format: str
+    precision: str
+    engine: str
+    pictures: str
+    checks: tuple[Check, ...]
+    engine_ms: float
+    torch_ms: float
+    megabytes: float
+    source: str
+    int8: Int8 | None = None
+    refused: str | None = None
+    sha256: str = ""
+
+    @property
+    def agreement(self) -> float:
+        """Share of all compared pixels with the network's label."""
+        return agreement(list(self.checks))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        values = asdict(self) | {
+            "refineseg": __version__,
+            "passed": self.refused is None,
+            "agreement": self.agreement,
+            "limits": {"agreement": AGREEMENT, "error": ERROR, "miou_loss": MIOU_LOSS},
+        }
+        if self.int8 is not None:
+            values["int8"]["loss_points"] = self.int8.loss
+        return values
+
+    def to_text(self) -> str:
+        """A page in Markdown."""
+        verdict = "passed" if self.refused is None else f"refused: {self.refused}"
+        width, height = TIMED[1], TIMED[0]
+        lines = [
+            f"# {self.file}: {verdict}",
+            "",
+            f"- Model {self.model} as {self.format}, {self.precision}, {self.megabytes:.1f} MB, run by "
+            f"{self.engine}.",
+            f"- Labels that agree with the network's: {self.agreement:.4%} of "
+            f"{sum(check.pixels for check in self.checks):,} pixels; float32 must reach {AGREEMENT:.2%}.",
+            f"- Pictures: {self.pictures}.",
+            f"- A {width}x{height} picture: {self.engine_ms:.0f} ms with {self.engine}, {self.torch_ms:.0f} ms "
+            f"with torch, picture to labels, median of {REPEATS} in turns, on the machine that made the file.",
+        ]
+        if self.int8 is not None:
+            lines += [
+                f"- Mean IoU on {self.int8.data} {self.int8.judged_on} ({self.int8.judged_pictures} pictures): "
+                f"{self.int8.mean_iou:.4f}, of the network {self.int8.mean_iou_float32:.4f}: {self.int8.loss:.2f} "
+                f"points lost, {MIOU_LOSS} allowed. Calibrated on {self.int8.calibration_pictures} pictures of "
+                f"{self.int8.calibrated_on}.",
+            ]
+        lines += ["", "| size | pictures | labels agree | error of the logits |", "|---|---|---|---|"]
+        lines += [
+            f"| {check.width}x{check.height} | {check.batch} | {check.agreement:.4%} | {check.error:.1e} |"
+            for check in self.checks
+        ]
+        lines += ["", "Error: mean absolute difference by the standard deviation of the network's logits.", ""]
+        return "\n".join(lines)
+
+
+def files(path: Path) -> tuple[Path, Path]:
+    """Where the report of a file lies, as JSON and as a page."""
+    return path.with_name(path.name + ".report.json"), path.with_name(path.name + ".report.md")
+
+
+def write(report: Report, path: Path) -> None:
+    """Write both forms beside the file."""
+    figures, page = files(path)
+    atomic_write(figures, json.dumps(report.to_dict(), indent=1) + "\n")
+    atomic_write(page, report.to_text())

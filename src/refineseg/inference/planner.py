@@ -1,0 +1,111 @@
+"""How much memory a network will need, found by running it on tensors that have a shape but no memory.
+
+torch's fake tensors go through the very code that will run, and every storage that it makes is counted as long as it
+is referenced. So nothing has to be measured, and no formula follows the network by hand.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from refineseg.model.refinenet import RefineNet
+
+
+@dataclass(frozen=True)
+class Need:
+    """Bytes.
+
+    Attributes:
+        resting: weights, and what else is there before and after.
+        working: the most that is alive at once on top of it.
+    """
+
+    resting: int
+    working: int
+
+    @property
+    def peak(self) -> int:
+        """Both together."""
+        return self.resting + self.working
+
+
+class Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the storages that operations make and that are still referenced.
+
+    Args:
+        resting: tensors that are there anyway; views of them cost nothing.
+
+    Attributes:
+        peak: the most bytes at once so far.
+    """
+
+    def __init__(self, resting: Iterable[Tensor] = ()) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.peak = 0
+        self._resting = {value.untyped_storage()._cdata for value in resting}
+        self._storages: dict[int, tuple[StorageWeakRef, int]] = {}
+        self._most = 0  # bytes of all storages in the list, also of those that are gone
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor):
+                self._add(leaf.untyped_storage())
+        if self._most > self.peak:
+            self._forget()
+            self.peak = max(self.peak, self._most)
+        return result
+
+    def _add(self, storage: torch.UntypedStorage) -> None:
+        key = storage._cdata
+        if key in self._resting:
+            return
+        self._most += storage.nbytes() - self._storages.pop(key, (None, 0))[1]
+        self._storages[key] = (StorageWeakRef(storage), storage.nbytes())  # type: ignore[no-untyped-call]
+
+    def _forget(self) -> None:
+        gone = [key for key, (item, _) in self._storages.items() if item.expired()]  # type: ignore[no-untyped-call]
+        for key in gone:
+            self._most -= self._storages.pop(key)[1]
+
+
+def imagined(model: RefineNet, mode: FakeTensorMode) -> RefineNet:
+    """A copy of the network without memory for its weights; memory formats are kept."""
+    fake: dict[int, Any] = {}
+    for value in [*model.parameters(), *model.buffers()]:
+        twin = mode.from_tensor(value.detach())
+        fake[id(value)] = nn.Parameter(twin, value.requires_grad) if isinstance(value, nn.Parameter) else twin
+    return copy.deepcopy(model, fake)
+
+
+def tensors_of(module: nn.Module) -> list[Tensor]:
+    """Weights and buffers."""
+    return [*module.parameters(), *module.buffers()]
+
+
+def bytes_of(tensors: Iterable[Tensor]) -> int:
+    """Memory of tensors, each storage once."""
+    return sum({value.untyped_storage()._cdata: value.untyped_storage().nbytes() for value in tensors}.values())
+
+
+def need_of(prepare: Callable[[FakeTensorMode], tuple[list[Tensor], Callable[[], object]]]) -> Need:
+    """What some work needs.
+
+    Args:
+        prepare: given the mode, makes the imagined tensors that are there anyway, and the work.
+    """
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:  # type: ignore[no-untyped-call]
+        resting, work = prepare(mode)
+        with Alive(resting) as alive:
+            work()
+        return Need(bytes_of(resting), alive.peak)

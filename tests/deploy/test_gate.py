@@ -1,0 +1,162 @@
+"""The gate passes what is right and refuses what is deliberately broken."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from refineseg.cli.main import main
+from refineseg.deploy import export as module
+from refineseg.deploy import gate
+from refineseg.deploy.export import export
+from refineseg.deploy.pictures import Pictures, built_in, fitted
+from refineseg.deploy.report import Int8, Report
+from refineseg.deploy.trace import trace
+from refineseg.errors import RefusedError
+from refineseg.inference.engines import Engine, Exported
+from refineseg.inference.predictor import Segmenter
+from refineseg.model import RefineNet
+from refineseg.model.blocks import MultiResolutionFusion
+
+
+class Eager:
+    """An engine that is a network."""
+
+    name = "eager"
+    exported: Exported
+
+    def __init__(self, model: RefineNet, change: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> None:
+        self.model, self.change = model, change
+
+    def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        return self.change(gate.run(self.model, images).numpy())
+
+
+def flipped(model: RefineNet) -> RefineNet:
+    """With the other corners in every fusion, as exporters do it that leave the attribute out."""
+    model = copy.deepcopy(model)
+    for part in model.modules():
+        if isinstance(part, MultiResolutionFusion):
+            part.align_corners = not part.align_corners
+    return model
+
+
+def swapped(model: RefineNet) -> RefineNet:
+    """With mean and standard deviation swapped."""
+    model = copy.deepcopy(model)
+    model.mean, model.std = model.std, model.mean
+    return model
+
+
+def checked(engine: Engine, model: RefineNet, seen: Pictures | None = None) -> list[gate.Check]:
+    config = model.config
+    return gate.compare(engine, model, seen or built_in(3, config.mean, config.std), lambda _done, _of: None)
+
+
+def test_the_network_itself_passes(segmenter: Segmenter) -> None:
+    checks = checked(Eager(copy.deepcopy(segmenter.model), lambda x: x), segmenter.model)
+    assert len(checks) == 20
+    assert len({(check.height, check.width) for check in checks}) == 20
+    assert sum(check.height % 32 == 0 and check.width % 32 == 0 for check in checks) == 1
+    assert gate.agreement(checks) == 1
+    assert gate.drift(checks) is None
+
+
+@pytest.mark.parametrize("broken", [flipped, swapped])
+def test_broken_networks_are_refused(segmenter: Segmenter, broken: Callable[[RefineNet], RefineNet]) -> None:
+    checks = checked(Eager(broken(segmenter.model), lambda x: x), segmenter.model)
+    reason = gate.drift(checks)
+    assert reason is not None
+    assert "99.99% of the labels" in reason
+
+
+def test_channels_in_another_order_are_refused(segmenter: Segmenter) -> None:
+    backwards = Eager(segmenter.model, lambda x: x)
+    backwards.__class__ = type("Bgr", (Eager,), {"__call__": lambda s, x: Eager.__call__(s, x[:, ::-1].copy())})
+    assert gate.drift(checked(backwards, segmenter.model)) is not None
+
+
+def test_drift_that_changes_no_label_is_refused_too(segmenter: Segmenter) -> None:
+    """Logits that are all 3 % too large give the same labels, but not the same probabilities."""
+    checks = checked(Eager(segmenter.model, lambda x: x * np.float32(1.03)), segmenter.model)
+    assert gate.agreement(checks) == 1
+    assert "logits within 1% of their spread" in str(gate.drift(checks))
+
+
+def test_not_a_number_is_refused(segmenter: Segmenter) -> None:
+    assert gate.drift(checked(Eager(segmenter.model, lambda x: x * np.float32("nan")), segmenter.model))
+
+
+def test_an_engine_that_fails_at_a_size_is_refused(segmenter: Segmenter) -> None:
+    def fixed(x: NDArray[np.float32]) -> NDArray[np.float32]:
+        raise RuntimeError("wants 512x512")
+
+    with pytest.raises(RefusedError, match="eager fails at 1x1: wants 512x512"):
+        checked(Eager(segmenter.model, fixed), segmenter.model)
+    with pytest.raises(RefusedError, match="expected logits of"):
+        checked(Eager(segmenter.model, lambda x: x[..., :1, :1]), segmenter.model)
+
+
+def test_agreement_is_over_all_pixels() -> None:
+    checks = [gate.Check(1, 1, 1, 0.0, 0.0), gate.Check(3, 3, 1, 1.0, 0.0)]
+    assert gate.agreement(checks) == pytest.approx(0.9)
+
+
+def test_pictures_keep_their_middle() -> None:
+    planes = np.zeros((1, 20, 40), np.float32)
+    planes[:, :, 10:30] = 1
+    assert fitted(planes, 8, 8).shape == (1, 8, 8)
+    assert fitted(planes, 8, 8).min() == 1
+
+
+def test_pictures_at_hand() -> None:
+    found = built_in(3, (0.5,) * 3, (0.2,) * 3)
+    assert "grace_hopper.jpg" in found.source
+    assert all(planes.shape[0] == 3 and planes.min() >= 0 and planes.max() <= 1 for planes in found.planes)
+    assert built_in(5, (0.1,) * 5, (0.05,) * 5).planes[0].mean() == pytest.approx(0.1, abs=0.05)
+
+
+@pytest.mark.parametrize(("found", "refused"), [(0.6951, False), (0.6949, True), (0.71, False)])
+def test_int8_may_lose_half_a_point(found: float, refused: bool) -> None:
+    scored = Int8("data", "train", 8, "val", 4, 0.7, found)
+    assert scored.loss == pytest.approx(100 * (0.7 - found))
+    assert (scored.refused is not None) == refused
+
+
+@pytest.mark.parametrize("broken", [flipped, swapped])
+def test_a_broken_export_leaves_a_report_and_no_file(
+    segmenter: Segmenter,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    broken: Callable[[RefineNet], RefineNet],
+) -> None:
+    monkeypatch.setattr(module, "trace", lambda model: trace(broken(model)))
+    with pytest.raises(RefusedError, match=r"export refused: expected 99.99% .* figures in .*model.pt2.report.md"):
+        export(segmenter, tmp_path / "model.pt2")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.pt2.report.json", "model.pt2.report.md"]
+    assert json.loads((tmp_path / "model.pt2.report.json").read_text())["passed"] is False
+
+
+def test_a_refusal_exits_with_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], model_folder: Path
+) -> None:
+    def refuse(*_: object, **__: object) -> Report:
+        raise RefusedError("export refused: it drifts")
+
+    monkeypatch.setattr(module, "_made", refuse)
+    assert main(["export", "--model", str(model_folder), "-o", str(tmp_path / "a.pt2")]) == 1
+    assert capsys.readouterr().err.strip().splitlines()[-1] == "error: export refused: it drifts"
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_network_is_not_changed_by_the_gate(segmenter: Segmenter) -> None:
+    before = [value.clone() for value in segmenter.model.state_dict().values()]
+    checked(Eager(segmenter.model, lambda x: x), segmenter.model)
+    assert all(torch.equal(*pair) for pair in zip(before, segmenter.model.state_dict().values(), strict=True))

@@ -1,0 +1,151 @@
+"""The server as a process: addresses, keys, and an end that finishes what is in flight."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from refineseg.cli.main import main
+from refineseg.errors import InputError
+from refineseg.serving import server
+from refineseg.serving.limits import Limits
+from tests.serving.made import SEGMENT, encoded, pixels, tiny
+from tests.serving.test_batching import Gated
+
+
+def test_addresses_that_only_this_machine_reaches() -> None:
+    assert all(map(server.is_local, ("127.0.0.1", "127.8.8.8", "::1", "localhost")))
+    assert not any(map(server.is_local, ("0.0.0.0", "::", "192.168.1.5", "example.org")))
+
+
+def test_keys_that_no_header_carries_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in ("two words", "schlüssel", "line\n"):
+        monkeypatch.setenv(server.KEY, key)
+        with pytest.raises(InputError, match=f"expected {server.KEY} of printable ASCII"):
+            server.api_key()
+    monkeypatch.setenv(server.KEY, "")
+    assert server.api_key() is None
+    monkeypatch.setenv(server.KEY, "good-key")
+    assert server.api_key() == "good-key"
+
+
+def test_an_address_that_is_taken_is_told_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with server.bound("127.0.0.1", 0) as taken:
+        assert main(["serve", "--port", str(taken.getsockname()[1])]) == 2
+    told = capsys.readouterr().err
+    assert re.search(r"cannot listen on 127\.0\.0\.1:\d+: .*; choose another", told.replace("\n", " "))
+    assert "Traceback" not in told
+    with pytest.raises(InputError, match=r"cannot listen on no\.such\.host\.invalid:8000"):
+        server.bound("no.such.host.invalid", 8000)
+
+
+@pytest.mark.parametrize(
+    ("host", "key", "warned"),
+    [("0.0.0.0", "", True), ("0.0.0.0", "a-key", False), ("127.0.0.1", "", False)],
+)
+def test_everybody_is_let_in_with_a_warning_only(
+    monkeypatch: pytest.MonkeyPatch, host: str, key: str, warned: bool
+) -> None:
+    import uvicorn
+
+    asked: list[str] = []
+
+    def bound(host: str, _port: int) -> socket.socket:
+        asked.append(host)
+        return socket.create_server(("127.0.0.1", 0))
+
+    monkeypatch.setenv(server.KEY, key)
+    monkeypatch.setattr(server, "bound", bound)
+    monkeypatch.setattr(uvicorn.Server, "run", lambda *_, **__: None)
+    said: list[str] = []
+    warnings: list[str] = []
+    server.serve(tiny(), host, 0, Limits(), said.append, warnings.append)
+    assert asked == [host]
+    assert re.fullmatch(r"serving tiny on http://127\.0\.0\.1:\d+ \(Ctrl\+C stops\)", said[0])
+    assert [bool(re.search("everybody .* set REFINESEG_API_KEY", line)) for line in warnings] == [True] * warned
+
+
+def post(port: int, path: str = SEGMENT) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("POST", path, encoded(pixels()))
+    answer = connection.getresponse()
+    answer.read()
+    connection.close()
+    return answer.status
+
+
+def test_a_stop_finishes_what_is_in_flight() -> None:
+    """The end as a signal brings it: no new connection, every request that was taken on is answered."""
+    uvicorn: Any = pytest.importorskip("uvicorn")
+    from refineseg.serving.app import create_app
+
+    gated = Gated()
+    with server.bound("127.0.0.1", 0) as listener, ThreadPoolExecutor(4) as pool:
+        port = listener.getsockname()[1]
+        running = uvicorn.Server(uvicorn.Config(create_app(gated), log_level="error"))
+        thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
+        thread.start()
+        while not running.started:
+            time.sleep(0.02)
+        gated.gate.clear()
+        inside = [pool.submit(post, port) for _ in range(4)]
+        assert gated.entered.acquire(timeout=20)
+        while "refineseg_open_requests 4.0" not in counters(port):
+            time.sleep(0.02)
+        running.should_exit = True  # what uvicorn's own handler of SIGTERM and SIGINT does
+        deadline = time.monotonic() + 20
+        while connects(port):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert not any(item.done() for item in inside)
+        gated.gate.set()
+        assert [item.result(30) for item in inside] == [200] * 4
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+def counters(port: int) -> str:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.request("GET", "/metrics")
+    text = connection.getresponse().read().decode()
+    connection.close()
+    return text
+
+
+def connects(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 2).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.slow
+def test_a_signal_in_the_middle_of_requests() -> None:
+    command = [sys.executable, "-m", "refineseg", "serve", "--model", "camvid", "--device", "cpu", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process, ThreadPoolExecutor(8) as pool:
+        try:
+            assert process.stdout is not None
+            found = re.search(r":(\d+) ", process.stdout.readline())
+            assert found is not None
+            port = int(found[1])
+            deadline = time.monotonic() + 120
+            while not connects(port) or post(port) != 200:
+                assert time.monotonic() < deadline
+            inside = [pool.submit(post, port, f"{SEGMENT}?scales=4") for _ in range(8)]
+            while "refineseg_open_requests 8.0" not in counters(port) and not all(i.done() for i in inside):
+                time.sleep(0.01)
+        finally:
+            process.send_signal(signal.SIGTERM)
+        assert [item.result(120) for item in inside] == [200] * 8
+    assert process.returncode == 0
