@@ -126,7 +126,7 @@ def live(name: str, case: str) -> float:
         work()  # so that gradients and momentum are there
     with LiveBytes() as counted:
         work()
-    return counted.peak / MEBIBYTE
+    return float(counted.peak / MEBIBYTE)
 
 
 def process(name: str, case: str) -> tuple[float, float]:
