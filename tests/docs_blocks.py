@@ -65,7 +65,8 @@ class Block:
     def commands(self) -> list[list[str]]:
         """The words of each command of a console block."""
         lines = self.code.replace("\\\n", " ").splitlines()
-        return [shlex.split(line.strip().removeprefix("$ "), comments=True) for line in lines if line.strip().startswith("$ ")]
+        given = [line.strip().removeprefix("$ ") for line in lines if line.strip().startswith("$ ")]
+        return [shlex.split(line, comments=True) for line in given]
 
 
 def blocks_of(page: str) -> list[Block]:
