@@ -2,7 +2,7 @@
 
 The copy shares the weights. What is changed: batch norm is folded into the convolution before it, wide 3x3
 convolutions go by Winograd's way (inference.winograd), pooling makes no index map and is done in strips that stay
-in cache, together with the 1x1 convolution after it (inference.pooling), ReLU and sums are done within these strips.
+in cache, together with the 1x1 convolution after it (inference.pooling), ReLU and sums are done in these strips.
 Logits differ by rounding: relative 1e-5 at most. The original stays an ordinary module that can be trained.
 """
 
