@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= out/demo
 PICTURES ?=
+FUZZ_SECONDS ?= 20
 
-.PHONY: demo test lint types unit slow docs test-oldest lock clean
+.PHONY: demo test lint types unit slow fuzz robustness audit docs test-oldest lock clean
 
 demo: $(VENV)/.demo   ## segment real photographs with the bundled model
 	@$(BIN)/python scripts/demo.py -o $(OUT) $(PICTURES)
@@ -24,6 +25,17 @@ unit: $(VENV)/.dev
 
 slow: $(VENV)/.dev     ## the tests that take minutes
 	@$(BIN)/pytest -q -m slow
+
+fuzz: $(VENV)/.dev     ## coverage-guided fuzzing of what decodes files, FUZZ_SECONDS each (needs atheris)
+	@for target in labels config folder safetensors checkpoint resumed; do \
+	  $(BIN)/python fuzz/decoders.py $$target -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=4096 \
+	    -print_final_stats=1 -verbosity=0 || exit 1; done
+
+robustness: $(VENV)/.dev  ## hundreds of bad inputs through every command and the server, as a table
+	@PYTHONPATH=. $(BIN)/python benchmarks/robustness.py
+
+audit: $(VENV)/.dev    ## known holes in the locked versions (needs pip-audit and its advisory service)
+	@$(BIN)/pip-audit --disable-pip --require-hashes -r requirements/demo.txt
 
 docs: $(VENV)/.dev     ## the site, broken links as errors: open out/site/index.html
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict -q

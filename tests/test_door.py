@@ -24,6 +24,7 @@ OPTIONS = {
     "serve": "--model --host --port",
     "bench": "--net --model --against --size --batch --precision --engines --file --training --plan --json",
     "models": "",
+    "push": "",
     "data prepare": "-o",
     "data import": "-o",
     "data export": "-o",

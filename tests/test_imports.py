@@ -20,7 +20,7 @@ LAYERS = (
     ("data", "model"),
     ("inference",),
     ("evaluation",),
-    ("training", "deploy", "runtime", "serving"),
+    ("training", "deploy", "runtime", "serving", "ray"),
     ("bench",),
     ("cli",),
     ("__main__",),
@@ -29,7 +29,7 @@ LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 OPTIONAL = {
     "tensorboard", "sklearn", "scipy", "h5py", "pycocotools", "skimage", "tifffile", "pyarrow", "onnx",
     "onnxruntime", "onnxscript", "openvino", "nncf", "fastapi", "uvicorn", "av", "huggingface_hub", "transformers",
-    "starlette", "python_multipart", "prometheus_client", "segmentation_models_pytorch",
+    "starlette", "python_multipart", "prometheus_client", "segmentation_models_pytorch", "ray",
 }  # fmt: skip
 HEAVY = {"torch", "torchvision", "timm", "matplotlib", "lightning_fabric"}
 

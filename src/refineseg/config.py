@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,8 @@ from refineseg.errors import ConfigError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+LARGEST_YAML = 200_000  # values in one file
+LARGEST_WIDTH = 8192  # beyond it a damaged file asks for terabytes
 
 
 class Config:
@@ -113,7 +116,10 @@ class ModelConfig(Config):
         _require(1 <= self.num_classes <= 255, "num_classes between 1 and 255", self.num_classes)
         _require(self.kernel_size in (1, 3), "kernel_size 1 or 3", self.kernel_size)
         _require(len(self.input_scales) > 0, "at least one input scale", self.input_scales)
-        _require(all(s > 0 for s in self.input_scales), "input_scales above 0", self.input_scales)
+        _require(all(0 < s <= 8 for s in self.input_scales), "input_scales above 0, up to 8", self.input_scales)
+        _require(len(self.input_scales) <= 8, "at most 8 input scales", len(self.input_scales))
+        local = not set(":/\\") & set(self.backbone)  # timm fetches what is written hf-hub:ORG/NAME
+        _require(local, "the plain name of a timm model as backbone", repr(self.backbone))
         free = not self.align_corners and len(self.input_scales) == 1
         _require(
             free or not self.exact_strides,
@@ -121,15 +127,18 @@ class ModelConfig(Config):
             (self.align_corners, self.input_scales),
         )
         _require(0 <= self.dropout < 1, "dropout in [0, 1)", self.dropout)
-        _require(min(self.width, self.coarse_width) > 0, "widths above 0", (self.width, self.coarse_width))
+        widths = (self.width, self.coarse_width)
+        _require(0 < min(widths) <= max(widths) <= LARGEST_WIDTH, f"widths of 1 to {LARGEST_WIDTH}", widths)
         counts = (self.rcus, self.output_rcus, self.final_rcus, self.crp_stages)
-        _require(min(counts) >= 0, "numbers of units and stages of 0 or more", counts)
+        _require(0 <= min(counts) <= max(counts) <= 64, "numbers of units and stages of 0 to 64", counts)
+        _require(1 <= self.in_channels <= 4096, "in_channels of 1 to 4096", self.in_channels)
         _require(
             len(self.mean) == len(self.std) == self.in_channels,
             f"one mean and std for each of the {self.in_channels} channels",
             (self.mean, self.std),
         )
-        _require(all(s > 0 for s in self.std), "std above 0", self.std)
+        _require(all(0 < s < math.inf for s in self.std), "std above 0", self.std)
+        _require(all(map(math.isfinite, self.mean)), "finite means", self.mean)
 
 
 @dataclass(frozen=True)
@@ -159,7 +168,12 @@ class AugmentConfig(Config):
 
     def __post_init__(self) -> None:
         _require(min(self.crop) >= 1, "a crop of at least 1 pixel", self.crop)
-        _require(0 < self.scale[0] <= self.scale[1], "a scale range above 0, low then high", self.scale)
+        _require(max(self.crop) <= 16_384, "a crop of at most 16,384 pixels a side", self.crop)
+        _require(
+            0 < self.scale[0] <= self.scale[1] <= 16, "a scale range above 0, up to 16, low then high", self.scale
+        )
+        for name in ("scale_step", "brightness", "contrast", "saturation"):
+            _require(0 <= getattr(self, name) < math.inf, f"{name} of 0 or more", getattr(self, name))
         for name in ("flip", "rare_crop", "blur"):
             _require(0 <= getattr(self, name) <= 1, f"{name} in [0, 1]", getattr(self, name))
         _require(0 <= self.hue <= 0.5, "hue in [0, 0.5]", self.hue)
@@ -237,8 +251,15 @@ class TrainConfig(Config):
     def __post_init__(self) -> None:
         _require(self.epochs >= 1, "epochs of 1 or more", self.epochs)
         _require(self.steps is None or self.steps >= 1, "steps of 1 or more", self.steps)
-        _require(self.batch_size >= 1, "a batch size of 1 or more", self.batch_size)
-        _require(self.lr > 0, "a learning rate above 0", self.lr)
+        _require(1 <= self.batch_size <= 100_000, "a batch size of 1 to 100,000", self.batch_size)
+        _require(0 < self.lr < math.inf, "a learning rate above 0", self.lr)
+        for name in ("backbone_lr", "weight_decay", "class_weights", "clip_norm"):
+            _require(0 <= getattr(self, name) < math.inf, f"{name} of 0 or more", getattr(self, name))
+        for name in ("warmup", "drop_at"):
+            _require(0 <= getattr(self, name) <= 1, f"{name} in [0, 1]", getattr(self, name))
+        _require(0 <= self.seed < 2**32, "a seed of 0 to 4294967295", self.seed)
+        _require(max(self.epochs, self.steps or 1) <= 10**9, "at most 10^9 steps", (self.epochs, self.steps))
+        _require(self.cache_mb >= 0, "cache_mb of 0 or more", self.cache_mb)
         choices = (self.freeze_batch_norm, self.sync_batch_norm)
         _require(not all(choices), "freeze_batch_norm or sync_batch_norm, not both", choices)
         _require(0 <= self.label_smoothing < 1, "label_smoothing in [0, 1)", self.label_smoothing)
@@ -280,19 +301,41 @@ RECIPES = {"modern": TrainConfig, "paper": paper_recipe}
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """A YAML file that holds a mapping; anything else is a ConfigError that names the file."""
-    import yaml  # here, so that prediction with exported files does without
-
     path = Path(path)
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ConfigError(f"expected a YAML file, found none at {path}") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, ConfigError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"expected a YAML file, cannot read {path}: {reason}") from error
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise ConfigError(f"expected names and values in {path}, got {type(values).__name__}")
     return values
+
+
+def parse_yaml(text: str) -> Any:
+    """The value of a YAML text: plain types only, of bounded size.
+
+    Raises ConfigError for anything else, references that repeat each other beyond LARGEST_YAML values or without
+    end included.
+    """
+    import yaml  # here, so that prediction with exported files does without
+
+    try:
+        value = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # ValueError: an impossible date or number
+        raise ConfigError(f"it is no YAML: {' '.join(str(error).split()):.300}") from error
+    except RecursionError as error:
+        raise ConfigError("it is nested too deeply") from error
+    left = LARGEST_YAML
+    stack = [value]
+    while stack:
+        item, left = stack.pop(), left - 1
+        if left < 0:
+            raise ConfigError(f"its references make more than {LARGEST_YAML:,} values")
+        stack += list(item.values()) if isinstance(item, dict) else item if isinstance(item, list) else ()
+    return value
 
 
 def to_yaml(values: Mapping[str, Any]) -> str:
@@ -320,12 +363,10 @@ def _require(condition: bool, expected: str, got: object) -> None:
 
 
 def _parse(text: str) -> Any:
-    import yaml
-
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"cannot read the value {text!r}: {' '.join(str(error).split())}") from error
+        value = parse_yaml(text)
+    except ConfigError as error:
+        raise ConfigError(f"cannot read the value {text:.60}: {error}") from error
     if isinstance(value, str):  # YAML 1.1 reads 1e-3 as text
         try:
             return float(value)

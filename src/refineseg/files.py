@@ -45,7 +45,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 def atomic_write(path: str | Path, content: str | bytes) -> None:
     """Write a whole file under a temporary name, then rename it."""
-    data = content.encode() if isinstance(content, str) else content
+    # Names of files may be no UTF-8; they are written as Python shows them.
+    data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
 

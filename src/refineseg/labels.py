@@ -220,10 +220,14 @@ class LabelMap:
         """The inverse of ``to_dict``; ``color`` and ``raw`` may be left out, and a class may be a bare name."""
         try:
             entries = values["classes"]
+            if not isinstance(entries, list | tuple):
+                raise TypeError(f"'classes' is a {type(entries).__name__}")
             defaults = default_palette(len(entries))
             classes = []
             for train_id, given in enumerate(entries):
                 entry = given if isinstance(given, Mapping) else {"name": given}
+                if not isinstance(entry["name"], str | int | float):
+                    raise TypeError(f"a name is a {type(entry['name']).__name__}")
                 raw = entry.get("raw", train_id)
                 single = isinstance(raw, int)
                 classes.append(

@@ -75,14 +75,11 @@ def label_map_by_name(name: str) -> LabelMap:
     from refineseg.labels import LabelMap
 
     if name.lower().endswith((".yaml", ".yml")):
-        import yaml
+        from refineseg.config import read_yaml
 
-        try:
-            values = yaml.safe_load(Path(name).expanduser().read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise InputError(f"expected a YAML file with labels, cannot read {name}: {error}") from error
-        inner = values.get("labels", values) if isinstance(values, dict) else {}
-        return LabelMap.from_dict(inner)
+        values = read_yaml(Path(name).expanduser())
+        inner = values.get("labels", values)
+        return LabelMap.from_dict(inner if isinstance(inner, dict) else {})
     modules = [
         import_module(f"{benchmarks.__name__}.{module.name}") for module in iter_modules(benchmarks.__path__)
     ]

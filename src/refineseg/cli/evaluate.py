@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    model: Annotated[str, typer.Option("--model", "-m", help="Bundled name, model folder or exported file.")],
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Bundled name, model folder, hf:ORG/NAME or exported file.")
+    ],
     data: Annotated[
         str, typer.Option("--data", "-d", help="NAME:ROOT such as camvid:DIR or folder:DIR, or a YAML file.")
     ],
@@ -80,6 +82,8 @@ def evaluate(
         )
     if calibrate not in (None, "global", "class"):
         raise InputError(f"expected --calibrate global or class, got {calibrate!r}")
+    if calibrate is not None and model.startswith("hf:"):
+        raise InputError(f"expected a model folder to calibrate, got {model}: the Hub's cache is not written to")
     names = [name.strip() for name in measure.split(",") if name.strip()]
     if report is not None:
         writable_folder(report)  # known before the long part
@@ -103,16 +107,10 @@ def evaluate(
     if not is_first():  # of the processes that torchrun started, one speaks
         return
     show(evaluation)
+    pinned = segmenter.info.provenance.get("hub", model)  # a Hub model's name has its commit
     if json_file is not None:
-        atomic_write(
-            json_file,
-            json.dumps(
-                evaluation.to_dict()
-                | {"model": model, "engine": segmenter.engine.name if segmenter.engine else "torch"},
-                indent=1,
-            )
-            + "\n",
-        )
+        made_by = {"model": pinned, "engine": segmenter.engine.name if segmenter.engine else "torch"}
+        atomic_write(json_file, json.dumps(evaluation.to_dict() | made_by, indent=1) + "\n")
         console.print(f"all figures in {json_file}", markup=False)
     if report is not None:
         console.print(f"report in {write_report(report, evaluation, segmenter, opened, model)}", markup=False)

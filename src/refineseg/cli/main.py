@@ -36,6 +36,7 @@ VERBS = (
     "serve",
     "bench",
     "models",
+    "push",
 )
 
 for _verb in VERBS:
@@ -85,11 +86,14 @@ def main(arguments: list[str] | None = None) -> int:
             return _say(f"error: {usage()}", 2) if usage() else 2
         if isinstance(error, RefinesegError):
             return _say(f"error: {error}", 1 if isinstance(error, RefusedError) else 2)
+        if isinstance(error, OSError) and error.filename is not None and error.strerror:  # a path that cannot be
+            return _say(f"error: cannot use {error.filename!s:.200}: {error.strerror}", 2)
         return _say(f"failed: {type(error).__name__}: {error}; -v shows where", 1)
 
 
 def _say(message: str, code: int) -> int:
-    print(" ".join(message.split()), file=sys.stderr)
+    line = " ".join(message.split())
+    print(line.encode(errors="backslashreplace").decode(), file=sys.stderr)  # names of files may be no UTF-8
     return code
 
 

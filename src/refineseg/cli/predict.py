@@ -28,7 +28,7 @@ def predict(
         Path, typer.Option("--output", "-o", help="Output folder: masks/, overlays/, videos/, predictions.json.")
     ] = ...,  # type: ignore[assignment]  # typer's sign of a required option
     model: Annotated[
-        str, typer.Option("--model", "-m", help="Bundled name, model folder or exported file.")
+        str, typer.Option("--model", "-m", help="Bundled name, model folder, hf:ORG/NAME or exported file.")
     ] = "camvid",
     scales: Annotated[str, typer.Option(help="Scales to average over, such as 0.75,1.0,1.25.")] = "1.0",
     flip: Annotated[bool, typer.Option("--flip", help="Average over the mirrored picture too.")] = False,

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import typer
 
 from refineseg.cli.common import console, errors
+from refineseg.errors import InputError
 
 
 def serve(
-    model: Annotated[str, typer.Option("--model", "-m", help="Bundled name or model folder.")] = "camvid",
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Bundled name, model folder or hf:ORG/NAME.")
+    ] = "camvid",
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every network.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)] = 8000,
     max_mb: Annotated[float, typer.Option(help="Largest request, in MiB.")] = 20,
@@ -35,6 +39,9 @@ def serve(
     from refineseg.serving.limits import Limits
     from refineseg.serving.server import serve as run
 
+    given = (max_mb, max_megapixels, wait_ms, timeout)
+    if not all(map(math.isfinite, given)):
+        raise InputError(f"expected limits that are finite numbers, got {', '.join(map(str, given))}")
     limits = Limits(
         bytes=round(max_mb * 2**20),
         pixels=round(max_megapixels * 1e6),

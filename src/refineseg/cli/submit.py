@@ -14,7 +14,9 @@ from refineseg.errors import InputError
 
 def submit(
     name: Annotated[str, typer.Argument(metavar="NAME", help="voc2012, cityscapes or ade20k.")],
-    model: Annotated[str | None, typer.Option("--model", "-m", help="Bundled name or model folder.")] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="Bundled name, model folder or hf:ORG/NAME.")
+    ] = None,
     data: Annotated[str | None, typer.Option("--data", "-d", help="NAME:ROOT or a YAML file.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="FILE.zip to write.")] = None,
     validate: Annotated[Path | None, typer.Option(help="FILE.zip to check instead of writing one.")] = None,

@@ -30,13 +30,12 @@ def read_image(source: str | Path | Image.Image | NDArray[Any]) -> UInt8:
     if isinstance(source, Image.Image):
         return _to_rgb(source)
     path = Path(source)
+    check_regular(path, "a picture")
     try:
         with Image.open(path) as image:
             return _to_rgb(image)
     except FileNotFoundError as error:
         raise InputError(f"expected a picture, found no file {path}") from error
-    except IsADirectoryError as error:
-        raise InputError(f"expected a picture, got the folder {path}") from error
     except Image.DecompressionBombError as error:
         raise InputError(f"{path}: {error}; use --tile for pictures of this size") from error
     except Exception as error:  # decoders raise OSError, ValueError, SyntaxError, struct.error ...
@@ -51,6 +50,7 @@ def read_mask(path: str | Path) -> NDArray[Any]:
     Raises InputError for files that cannot be read.
     """
     path = Path(path)
+    check_regular(path, "a mask")
     try:
         with Image.open(path) as image:
             if image.mode in ("RGB", "RGBA"):
@@ -65,6 +65,17 @@ def read_mask(path: str | Path) -> NDArray[Any]:
         raise InputError(f"expected a mask, found no file {path}") from error
     except Exception as error:
         raise InputError(f"cannot read {path} as a mask ({_reason(error)}): is it damaged?") from error
+
+
+def check_regular(path: Path, what: str) -> None:
+    """InputError for a folder, pipe or device in a file's place: reading it may wait for ever, or never end."""
+    try:
+        if path.is_file() or not path.exists():
+            return
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    kind = "the folder" if path.is_dir() else "a pipe or device,"
+    raise InputError(f"expected {what}, got {kind} {path}")
 
 
 def write_mask(path: str | Path, labels: UInt8, label_map: LabelMap) -> None:

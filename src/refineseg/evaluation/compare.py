@@ -140,7 +140,7 @@ def read_scored(path: str | Path) -> Scored:
         raise InputError(f"expected a file of 'refineseg evaluate --json', found none at {path}") from error
     except RefinesegError as error:
         raise InputError(f"{path}: {error}") from error
-    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
         raise InputError(
             f"expected a file of 'refineseg evaluate --json', cannot read {path}: {type(error).__name__} {error}"
         ) from error

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from refineseg.bands import Bands, Pixels
-from refineseg.data.images import read_image
+from refineseg.data.images import check_regular, read_image
 from refineseg.errors import InputError
 from refineseg.inference.geotiff import Geo
 from refineseg.labels import UInt8
@@ -134,6 +134,7 @@ def open_picture(path: Path, scratch: Path, bands: Bands | None = None) -> Itera
     Raises:
         InputError: missing, damaged, of a kind that cannot be read, or above ``LIMIT`` pixels.
     """
+    check_regular(path, "a picture")
     if path.suffix.lower() in (".tif", ".tiff", ".svs"):
         from refineseg.inference.tiff import open_tiff
 

@@ -95,11 +95,11 @@ def open_tiff(path: Path, bands: Bands | None = None) -> Iterator[Picture]:
         raise InputError(f"expected a picture, found no file {path}")
     try:
         file = tifffile.TiffFile(path)
-    except Exception as error:
-        raise InputError(f"cannot read {path} as TIFF ({error}): is it damaged?") from error
-    with file:
         page = file.pages[0]
         geo = Geo({code: page.tags[code].value for code in TAGS if code in page.tags})
+    except Exception as error:  # tifffile raises its own, ValueError, struct.error, IndexError ...
+        raise InputError(f"cannot read {path} as TIFF ({error}): is it damaged?") from error
+    with file:
         if page.photometric.name not in ("MINISBLACK", "RGB", "YCBCR") or page.imagedepth != 1:
             raise InputError(
                 f"expected grey or RGB in {path}, got {page.photometric.name}: convert it to RGB first"

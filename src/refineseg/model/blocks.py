@@ -38,7 +38,7 @@ def upsample_on_grid(x: Tensor, size: Sequence[int], factor: int) -> Tensor:
     picture's size, and windows of a picture do not agree with the whole.
     """
     if factor > 1:
-        x = F.interpolate(x, scale_factor=float(factor), mode="bilinear", align_corners=False)
+        x = F.interpolate(x, [side * factor for side in x.shape[-2:]], mode="bilinear", align_corners=False)
         x = x[..., : size[0], : size[1]]
     return resize(x, size, align_corners=False)  # maps of others' networks may have dropped the remainder
 

@@ -62,7 +62,6 @@ def load_model_folder(path: str | Path) -> tuple[RefineNet, ModelInfo]:
     """
     folder = Path(path)
     config, info = read_config(folder)
-    model = build(config)
     file = folder / WEIGHTS
     try:
         state = load_file(file)
@@ -70,6 +69,9 @@ def load_model_folder(path: str | Path) -> tuple[RefineNet, ModelInfo]:
         raise WeightsError(f"expected weights in {file}, found no such file") from error
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"cannot read {file}, it is damaged: {error}") from error
+    with torch.device("meta"):  # sizes without memory: a damaged config.json may ask for any
+        check_fit(build(config), state, str(file))
+    model = build(config)
     load_strictly(model, state, str(file))
     return model.eval(), info
 
@@ -99,7 +101,7 @@ def read_config(folder: Path) -> tuple[ModelConfig, ModelInfo]:
         raise WeightsError(f"expected a model folder with {CONFIG}, found no {file}") from error
     except RefinesegError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise WeightsError(f"cannot read {file}, it is damaged: {type(error).__name__} {error}") from error
     if config.num_classes != info.labels.num_classes:
         raise WeightsError(
@@ -110,8 +112,8 @@ def read_config(folder: Path) -> tuple[ModelConfig, ModelInfo]:
     return config, info
 
 
-def load_strictly(model: RefineNet, state: dict[str, Tensor], source: str) -> None:
-    """Fill a network; every tensor must be there, fit, and be used."""
+def check_fit(model: RefineNet, state: dict[str, Tensor], source: str) -> None:
+    """WeightsError unless every tensor of the network is there, of its shape, and no other."""
     own = {key: value for key, value in model.state_dict().items() if not key.endswith("num_batches_tracked")}
     missing, left_over = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     misfits = [key for key in own if key in state and own[key].shape != state[key].shape]
@@ -120,6 +122,11 @@ def load_strictly(model: RefineNet, state: dict[str, Tensor], source: str) -> No
             f"{source} does not fit the network: {len(missing)} tensors missing {missing[:3]}, "
             f"{len(left_over)} left over {left_over[:3]}, {len(misfits)} of another shape {misfits[:3]}"
         )
+
+
+def load_strictly(model: RefineNet, state: dict[str, Tensor], source: str) -> None:
+    """Fill a network; every tensor must be there, fit, and be used."""
+    check_fit(model, state, source)
     if not all(torch.isfinite(value).all() for value in state.values()):
         raise WeightsError(f"{source} holds values that are not finite numbers: the file is damaged")
     model.load_state_dict({key: value.float() for key, value in state.items()}, strict=False)

@@ -41,7 +41,7 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Any], list[str]]:
         elif hashed.read_bytes().strip() != _sha256(path).encode():
             refused.append(f"{path.name} does not match its hash: it is torn or was changed")
         else:
-            return torch.load(path, map_location="cpu", weights_only=True), refused
+            return _load(path), refused
     reason = "; ".join(refused) or "it holds none"
     raise WeightsError(f"expected a whole checkpoint in {folder}: {reason}; start again without --resume")
 
@@ -49,6 +49,18 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Any], list[str]]:
 def checkpoints(folder: Path) -> list[Path]:
     """Checkpoint files, newest first."""
     return sorted(folder.glob("step-*.pt"), reverse=True)
+
+
+def _load(path: Path) -> dict[str, Any]:
+    """What a whole file holds: tensors and plain containers. WeightsError for anything else, which is not run."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # bytes that are no pickle make the unpickler raise anything
+        reason = " ".join(str(error).split())
+        raise WeightsError(f"refused to read {path}, it is no checkpoint of refineseg: {reason:.200}") from error
+    if not isinstance(state, dict):
+        raise WeightsError(f"{path} is no checkpoint of refineseg: it holds a {type(state).__name__}")
+    return state
 
 
 def _save(state: dict[str, Any], path: Path) -> None:

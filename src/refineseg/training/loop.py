@@ -25,7 +25,7 @@ from refineseg.data.loader import (
     training_loader,
 )
 from refineseg.data.source import SegmentationData
-from refineseg.errors import ConfigError, InputError
+from refineseg.errors import ConfigError, InputError, WeightsError
 from refineseg.evaluation.evaluate import Evaluation, evaluate
 from refineseg.evaluation.protocol import Protocol
 from refineseg.files import atomic_write, leftovers, writable_folder
@@ -33,6 +33,7 @@ from refineseg.inference.predictor import Segmenter
 from refineseg.memory import keep_freed_memory
 from refineseg.model.backbone import load_backbone_weights
 from refineseg.model.bundled import find_model
+from refineseg.model.hub import pinned
 from refineseg.model.presets import PRESETS, create_model
 from refineseg.model.refinenet import RefineNet
 from refineseg.model.weights import ModelInfo, load_model_folder, read_config, save_model_folder
@@ -47,6 +48,7 @@ from refineseg.training.parallel import (
     whole_network,
     whole_state,
 )
+from refineseg.training.plan import check_memory
 from refineseg.training.recipe import MovingAverage, freeze_batch_norm, make_loss, rate
 
 CHECKPOINTS, BEST, LAST = "checkpoints", "best", "last"
@@ -151,7 +153,7 @@ def train(
 
     Raises:
         InputError: RUN holds files already, pictures or masks that cannot be used (before the first step).
-        ConfigError: settings that do not fit each other.
+        ConfigError: settings that do not fit each other, or a step that does not fit in memory.
     """
     run = prepare(config, data, folder, resume=resume, watch=watch, device=device)
     run.origin = {"command": command or "refineseg.train", "commit": commit}
@@ -178,8 +180,16 @@ def prepare(
     keep_freed_memory()
     fabric = make_fabric(config, device)
     torch.manual_seed(config.seed)
+    config = replace(config, model=pinned(config.model))
+    share = config.batch_size // fabric.world_size
+    if share < 2 and max(config.augment.crop) <= 32 and not config.freeze_batch_norm:
+        raise ConfigError(
+            f"expected more than one pixel at stride 32 for batch norm, got {share} picture a process of crop "
+            f"{config.augment.crop}: raise the crop or the batch size, or set freeze_batch_norm"
+        )
     data = with_bands_of_model(config, data)
     model = initial_model(config, data)
+    check_memory(model, config, fabric.device, fabric.world_size)
     if watch is None or not fabric.is_global_zero:
         watch = _nobody
     pictures = TrainingPictures(data, "train", config.augment, config.seed)
@@ -387,6 +397,7 @@ def describe_run(run: Run, evaluation: Evaluation) -> ModelInfo:
         "steps": run.position.step,
         "seconds": round(run.position.seconds),
         "torch": torch.__version__,
+        **({} if run.config.model in PRESETS else {"started from": run.config.model}),
         "backbone weights": Path(run.config.backbone_weights).name if run.config.backbone_weights else "random",
     }
     return ModelInfo(
@@ -416,6 +427,15 @@ def restore(run: Run, optimizer: Any) -> None:
     state, refused = load_checkpoint(run.folder / CHECKPOINTS)
     for line in refused:
         run.watch(Report(0, run.steps, 0, 0.0, 0.0, 0.0, phase="note", note=line))
+    try:
+        take_up(run, optimizer, state)
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        reason = f"{type(error).__name__} {' '.join(str(error).split()):.200}"
+        raise WeightsError(f"the checkpoint in {run.folder} does not fit the run: {reason}") from error
+
+
+def take_up(run: Run, optimizer: Any, state: dict[str, Any]) -> None:
+    """Fill network, average, optimiser, position and log of a run from a checkpoint's state."""
     # A setting that is newer than the checkpoint had its default.
     before, now = TrainConfig.from_dict(state["config"]).to_dict(), run.config.to_dict()
     free = {"workers", "cache_mb", "backbone_weights", "strategy"}  # change nothing in the result
@@ -427,4 +447,4 @@ def restore(run: Run, optimizer: Any) -> None:
         load_whole_network(run.average.model, state["average"])
     load_whole_optimizer(optimizer, state["optimizer"])
     run.position = Position(**state["position"])
-    run.log = MetricsLog(state["log"])
+    run.log = MetricsLog([dict(row) for row in state["log"]])

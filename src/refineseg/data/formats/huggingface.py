@@ -18,7 +18,8 @@ from refineseg.data.formats.base import Item, ReadOptions, Shape, Source, split_
 from refineseg.data.formats.classes import by_train_id, find_labels
 from refineseg.data.formats.nodes import read_json
 from refineseg.data.formats.pair_folders import by_color
-from refineseg.errors import InputError, MissingExtraError
+from refineseg.data.parquet import open_parquet
+from refineseg.errors import InputError
 from refineseg.labels import LabelMap, UInt8
 
 IMAGE_COLUMNS = ("image", "images", "img", "pixel_values", "picture")
@@ -71,11 +72,7 @@ class _Table:
 
     @cached_property
     def _opened(self) -> Any:
-        try:
-            return _parquet().ParquetFile(self.file)
-        except (OSError, ValueError) as error:  # pyarrow's errors are these
-            reason = " ".join(str(error).split())[:120]
-            raise InputError(f"expected parquet, cannot read {self.file} ({reason}): is it cut off?") from error
+        return open_parquet(self.file)
 
     @cached_property
     def groups(self) -> list[int]:
@@ -204,11 +201,3 @@ def _files(src: Path) -> list[Path]:
     if src.is_file():
         return [src] if src.suffix.lower() == ".parquet" else []
     return sorted(file for place in ("*.parquet", "*/*.parquet", "*/*/*.parquet") for file in src.glob(place))
-
-
-def _parquet() -> Any:
-    try:
-        from pyarrow import parquet
-    except ImportError as error:
-        raise MissingExtraError("pyarrow", "data", "parquet files") from error
-    return parquet

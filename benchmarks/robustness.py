@@ -1,0 +1,76 @@
+"""Bad inputs through every command and the server: what was refused, taken, and taken wrongly.
+
+python benchmarks/robustness.py [--only KIND[:NAME],...] [--json FILE]
+
+Exit code 1 if anything raised, hung, was taken though it is bad, left something half-written, or said other than
+one clear line. The corpus is tests/robustness.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import resource
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+from tests.robustness.corpus import corpus
+from tests.robustness.runner import Outcome, run_case
+from tests.serving.made import serving, tiny
+
+MEMORY = 12 << 30  # bytes of address space: a bad input that takes more is refused by the system
+
+
+def main() -> int:
+    """Print one line per command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    logging.disable(logging.WARNING)
+    begun, outcomes, kinds = time.monotonic(), list[Outcome](), Counter[str]()
+    with tempfile.TemporaryDirectory() as folder, serving(tiny()) as client:
+        for case in corpus(Path(folder)):
+            if not case.id.startswith(tuple(given.only.split(","))):
+                continue
+            kinds[case.kind] += 1
+            done = run_case(case, Path(folder), Path(folder) / "work", client)
+            outcomes += done
+            for outcome in done:
+                if outcome.wrong:
+                    wrong = "; ".join(outcome.wrong)
+                    print(f"WRONG {case.id} | {outcome.command} | {wrong} | {outcome.said[:300]!r}", flush=True)
+    table(outcomes)
+    wrongs = sum(bool(outcome.wrong) for outcome in outcomes)
+    slowest = max(outcomes, key=lambda outcome: outcome.seconds)
+    print(f"{sum(kinds.values())} bad inputs: {', '.join(f'{count} {kind}' for kind, count in kinds.items())}")
+    print(f"{len(outcomes)} runs in {time.monotonic() - begun:.0f} s, {wrongs} wrong")
+    print(f"slowest: {slowest.case.id}, {slowest.command}, {slowest.seconds:.1f} s")
+    if given.json:
+        values = [
+            {"case": o.case.id, "command": o.command, "code": o.code, "said": o.said, "wrong": o.wrong}
+            for o in outcomes
+        ]
+        given.json.write_text(json.dumps(values, indent=1) + "\n")
+    return int(wrongs > 0)
+
+
+def table(outcomes: list[Outcome]) -> None:
+    """Runs, refused, taken, wrong by command."""
+    print(f"{'command':28} {'runs':>5} {'refused':>8} {'taken':>6} {'wrong':>6}")
+    for command in dict.fromkeys(outcome.command for outcome in outcomes):
+        of = [outcome for outcome in outcomes if outcome.command == command]
+        refused = sum(o.code == 2 or o.code >= 400 for o in of)
+        taken = sum(o.code == 0 or 200 <= o.code < 300 for o in of)
+        print(f"{command:28} {len(of):5} {refused:8} {taken:6} {sum(bool(o.wrong) for o in of):6}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

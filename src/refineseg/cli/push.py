@@ -1,0 +1,31 @@
+"""refineseg push."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from refineseg.cli.common import console
+
+
+def push(
+    folder: Annotated[Path, typer.Argument(metavar="MODEL_FOLDER", help="Such as RUN/best.")],
+    name: Annotated[str, typer.Argument(metavar="hf:ORG/NAME", help="Where to; with @BRANCH onto that branch.")],
+    private: Annotated[
+        bool, typer.Option("--private", help="If the repository is made, make it private.")
+    ] = False,
+    message: Annotated[str, typer.Option(help="Of the commit.")] = "",
+) -> None:
+    """Put a model folder on the Hugging Face Hub: config.json, model.safetensors and the card.
+
+    The token comes from HF_TOKEN, or from the Hub's own login.
+
+    Example: [bold]refineseg push runs/camvid/best hf:me/streets[/bold]
+    """
+    from refineseg.model.hub import push_model
+
+    done = push_model(folder, name, private, message)
+    console.print(f"pushed {done.name} (model.safetensors sha256 {done.sha256})", markup=False, soft_wrap=True)
+    console.print(f"try it: refineseg predict PICTURE --model {done.name} -o out", markup=False, soft_wrap=True)

@@ -1,0 +1,290 @@
+"""Prediction over many pictures on a Ray cluster: a folder or parquet in, masks and parquet out.
+
+The work is cut into shards before it begins, the same way each time. A shard's rows are written by one rename, and
+only then it counts as done; whoever does it again after a crash writes the same files under the same names. So a
+worker or the whole run may be killed at any moment: nothing is lost, and nothing is there twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from refineseg.data.images import index_image
+from refineseg.data.parquet import open_parquet, write_parquet
+from refineseg.errors import InputError, MissingExtraError, RefinesegError, WriteError
+from refineseg.files import atomic_write, leftovers, writable_folder
+from refineseg.inference.batch import find_inputs, output_names
+from refineseg.inference.options import PredictOptions, Tile
+from refineseg.inference.result import check_kinds
+
+PARTS, PLAN = "parts", "plan.json"
+PATH_COLUMN, BYTES_COLUMN, NAME_COLUMN = "path", "bytes", "name"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every worker needs to know.
+
+    Attributes:
+        out: output folder, seen by all machines under this name.
+        model: bundled name, model folder or ``hf:ORG/NAME@COMMIT``.
+        options, tile: how to predict.
+        save: files to write for each picture, as of ``predict --save``; none: the mask goes into the parquet.
+        device: of each worker.
+    """
+
+    out: str
+    model: str
+    options: PredictOptions
+    save: tuple[str, ...]
+    tile: Tile = None
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Some pictures: files with their output names, or a row group of a parquet file."""
+
+    number: int
+    files: tuple[tuple[str, str], ...] = ()
+    parquet: str = ""
+    group: int = 0
+
+    def part(self, out: Path) -> Path:
+        """The parquet file whose presence says that the shard is done."""
+        return out / PARTS / f"part-{self.number:08d}.parquet"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run did: pictures and failures of this run, shards that were done before, seconds in all."""
+
+    pictures: int
+    errors: int
+    shards: int
+    skipped: int
+    seconds: float
+
+
+def predict(
+    source: str | Path | Sequence[str | Path],
+    out: str | Path,
+    model: str = "camvid",
+    *,
+    workers: int = 2,
+    options: PredictOptions | None = None,
+    save: Sequence[str] | None = None,
+    shard: int = 64,
+    tile: Tile = None,
+) -> Summary:
+    """Segment many pictures with several workers; run it again to go on after a crash.
+
+    Args:
+        source: pictures (files, folders, globs), or one parquet file or a folder of them, with a column ``path``
+            or ``bytes`` (an encoded picture) and perhaps ``name``.
+        out: gets parts/part-N.parquet, a row per picture (name, width, height, class_shares, files or mask, error,
+            worker, seconds); and for pictures masks/NAME.png and whatever else ``save`` asks for.
+        model: as of ``refineseg.load``.
+        workers: processes, each with its own copy of the model and one processor. ``ray.init`` beforehand chooses
+            a cluster; else one is started on this machine alone, and stopped at the end.
+        options: scales, flip.
+        save: as of ``predict --save``; ``mask`` for pictures, nothing for parquet (the mask is a column, a PNG).
+        shard: pictures a shard; of a parquet file each row group is one.
+        tile: see large pictures in windows.
+
+    Raises:
+        MissingExtraError: ray or pyarrow is not installed.
+        InputError: nothing to do, unusable output, or OUT holds the results of other inputs or options.
+    """
+    from refineseg.model.hub import pinned
+
+    begun = time.perf_counter()
+    if workers < 1 or shard < 1:
+        raise InputError(f"expected at least one worker and one picture a shard, got {workers} and {shard}")
+    shards = plan_shards(source, shard)
+    folder = writable_folder(Path(out).expanduser().absolute())
+    kinds = tuple(save) if save is not None else () if shards[0].parquet else ("mask",)
+    check_kinds(kinds)
+    model = pinned(model)
+    if Path(model).is_dir():
+        model = str(Path(model).absolute())
+    job = Job(str(folder), model, options or PredictOptions(), kinds, tile)
+    keep_plan(folder, job, shards)
+    for path in leftovers(folder / PARTS / "part-*.parquet"):
+        path.unlink()
+    todo = [item for item in shards if not item.part(folder).is_file()]
+    done = _run(job, todo, workers) if todo else []
+    return Summary(
+        sum(row["pictures"] for row in done),
+        sum(row["errors"] for row in done),
+        len(shards),
+        len(shards) - len(todo),
+        time.perf_counter() - begun,
+    )
+
+
+def plan_shards(source: str | Path | Sequence[str | Path], size: int) -> list[Shard]:
+    """The shards of a source, in order; InputError if there is nothing to do."""
+    given = [str(source)] if isinstance(source, str | Path) else [str(item) for item in source]
+    path = Path(given[0]).expanduser()
+    tables = sorted(path.rglob("*.parquet")) if path.is_dir() else [path] if path.suffix == ".parquet" else []
+    if len(given) == 1 and tables:
+        groups = [(file, group) for file in tables for group in range(_checked(file).num_row_groups)]
+        if not groups:
+            raise InputError(f"expected rows in the parquet of {path}, found none")
+        return [
+            Shard(number, parquet=str(file.absolute()), group=group) for number, (file, group) in enumerate(groups)
+        ]
+    paths = find_inputs(given)
+    pairs = [(str(path.absolute()), name) for path, name in zip(paths, output_names(paths), strict=True)]
+    starts = range(0, len(pairs), size)
+    return [Shard(number, tuple(pairs[start : start + size])) for number, start in enumerate(starts)]
+
+
+def _checked(file: Path) -> Any:
+    opened = open_parquet(file)
+    names = opened.schema_arrow.names
+    if PATH_COLUMN not in names and BYTES_COLUMN not in names:
+        raise InputError(
+            f"{file}: expected a column {PATH_COLUMN} or {BYTES_COLUMN}, found {', '.join(names[:8])}"
+        )
+    return opened
+
+
+def keep_plan(folder: Path, job: Job, shards: Sequence[Shard]) -> None:
+    """Write plan.json, or make sure that the one that is there is the same."""
+    digest = hashlib.sha256(json.dumps([asdict(item) for item in shards]).encode()).hexdigest()
+    values = {"shards": len(shards), "inputs": digest, **asdict(job)}
+    values.pop("out")
+    text = json.dumps(values, indent=1) + "\n"
+    file = folder / PLAN
+    if file.is_file():
+        if file.read_text(encoding="utf-8") != text:
+            raise InputError(
+                f"{folder} holds the results of other inputs, model or options: choose another output"
+            )
+    elif (folder / PARTS).exists():
+        raise InputError(f"expected a new output folder, {folder} holds {PARTS}/ without {PLAN}")
+    else:
+        atomic_write(file, text)
+
+
+class Worker:
+    """One process of the cluster: it loads the model once and does shard after shard."""
+
+    def __init__(self, job: Job) -> None:
+        import torch
+
+        from refineseg.inference.predictor import load
+
+        torch.set_num_threads(max(1, int(os.environ.get("OMP_NUM_THREADS") or 1)))
+        self.job, self.out = job, Path(job.out)
+        self.segmenter = load(job.model, job.device)
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Do a shard, given as JSON; how many pictures and errors it had."""
+        values = json.loads(row["shard"])
+        shard = Shard(**{**values, "files": tuple((path, name) for path, name in values["files"])})
+        rows = [self.one(name, picture) for name, picture in pictures_of(shard)]
+        columns = {key: [entry[key] for entry in rows] for key in rows[0]} if rows else {NAME_COLUMN: []}
+        write_parquet(shard.part(self.out), columns)
+        return {"pictures": len(rows), "errors": sum(bool(entry["error"]) for entry in rows)}
+
+    def one(self, name: str, picture: str | bytes) -> dict[str, Any]:
+        """The row of one picture. What is wrong with it becomes the row's error; a full disk ends the run."""
+        begun = time.perf_counter()
+        row: dict[str, Any] = {
+            NAME_COLUMN: name,
+            "width": 0,
+            "height": 0,
+            "class_shares": "{}",
+            "files": "{}",
+            "mask": None,
+            "error": "",
+            "worker": f"{socket.gethostname()}:{os.getpid()}",
+        }
+        options = self.job.options
+        try:
+            result = self.segmenter.predict(
+                _decoded(picture), scales=options.scales, flip=options.flip, tile=self.job.tile
+            )
+            shares = {label: round(share, 6) for label, share in result.class_shares.items()}
+            row["height"], row["width"] = result.labels.shape
+            row["class_shares"] = json.dumps(shares)
+            if self.job.save:
+                files = result.save(self.out, self.job.save, name=name)
+                relative = {kind: file.relative_to(self.out).as_posix() for kind, file in files.items()}
+                row["files"] = json.dumps(relative)
+            else:
+                stream = io.BytesIO()
+                index_image(result.labels, self.segmenter.info.labels).save(stream, format="PNG")
+                row["mask"] = stream.getvalue()
+        except WriteError:
+            raise
+        except RefinesegError as error:
+            row["error"] = str(error)
+        return row | {"seconds": time.perf_counter() - begun}
+
+
+def pictures_of(shard: Shard) -> Iterator[tuple[str, str | bytes]]:
+    """Output name and file or encoded bytes of each picture of a shard."""
+    if not shard.parquet:
+        for path, name in shard.files:
+            yield name, path
+        return
+    opened = open_parquet(Path(shard.parquet))
+    wanted = [name for name in (PATH_COLUMN, BYTES_COLUMN, NAME_COLUMN) if name in opened.schema_arrow.names]
+    for index, row in enumerate(opened.read_row_group(shard.group, columns=wanted).to_pylist()):
+        fallback = Path(row[PATH_COLUMN]).stem if row.get(PATH_COLUMN) else ""
+        # The number makes it unique, also where two rows name the same file.
+        name = f"{shard.number:08d}_{index:06d}_{Path(str(row.get(NAME_COLUMN) or fallback)).name}".rstrip("_")
+        yield name, row.get(BYTES_COLUMN) or row.get(PATH_COLUMN) or b""
+
+
+def _decoded(picture: str | bytes) -> str | Image.Image:
+    if isinstance(picture, str):
+        return picture
+    try:
+        image = Image.open(io.BytesIO(picture))
+        image.load()
+    except Exception as error:  # decoders raise OSError, ValueError, SyntaxError, struct.error ...
+        raise InputError(f"cannot read the bytes as a picture ({' '.join(str(error).split()):.120})") from error
+    return image
+
+
+def _run(job: Job, shards: Sequence[Shard], workers: int) -> list[dict[str, Any]]:
+    """All shards on the cluster, one row each."""
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise MissingExtraError("ray", "ray", "prediction on a cluster") from error
+    own = not ray.is_initialized()
+    if own:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing of a run is told to anyone
+        ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, _node_ip_address="127.0.0.1")
+    try:
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = False
+        rows = [{"shard": json.dumps(asdict(shard))} for shard in shards]
+        # One block a shard, so that a worker that dies takes one shard's time with it and no more.
+        work = ray.data.from_items(rows, override_num_blocks=len(rows))
+        done = work.map(Worker, fn_constructor_args=(replace(job),), concurrency=workers, num_cpus=1)
+        return list(done.iter_rows())
+    except ray.exceptions.RayError as error:
+        said = next((line for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
+        raise WriteError(f"the cluster stopped: {said.strip()}; run it again to go on") from error
+    finally:
+        if own:
+            ray.shutdown()

@@ -1,0 +1,161 @@
+"""Prediction on a Ray cluster: each picture once, whoever dies; and what can be tested without a cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import refineseg
+from refineseg.data.images import read_mask
+from refineseg.data.parquet import open_parquet, write_parquet
+from refineseg.errors import InputError
+from refineseg.inference.options import PredictOptions
+from refineseg.labels import LabelMap
+from refineseg.model import create_model
+from refineseg.model.weights import ModelInfo, save_model_folder
+from refineseg.ray import Job, Shard, Worker, keep_plan, pictures_of, plan_shards, predict
+from tests.data.made import made_pair
+from tests.model.filled import fill
+
+pytest.importorskip("pyarrow")
+CLASSES = ["background", "box", "other"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    network = create_model("refinenet-lw-mbv2", 3, backbone="test_efficientnet", width=16, coarse_width=16)
+    fill(network)
+    folder = tmp_path_factory.mktemp("ray") / "m"
+    save_model_folder(folder, network, ModelInfo("m", LabelMap.from_names(CLASSES)))
+    return folder
+
+
+def made(folder: Path, count: int, size: tuple[int, int] = (36, 48)) -> Path:
+    folder.mkdir()
+    for index in range(count):
+        Image.fromarray(made_pair(index, 3, size)[0]).save(folder / f"p{index:04}.png")
+    return folder
+
+
+def rows_of(out: Path) -> list[dict[str, Any]]:
+    return [
+        row for part in sorted((out / "parts").glob("*.parquet")) for row in open_parquet(part).read().to_pylist()
+    ]
+
+
+def by_hand(job: Job, shards: list[Shard]) -> None:
+    worker = Worker(job)
+    for shard in shards:
+        worker({"shard": json.dumps({**vars(shard)})})
+
+
+def test_shards_are_cut_the_same_way_each_time(tmp_path: Path) -> None:
+    folder = made(tmp_path / "in", 7)
+    shards = plan_shards(folder, 3)
+    assert [len(shard.files) for shard in shards] == [3, 3, 1]
+    assert [name for shard in shards for _, name in shard.files] == [f"p{index:04}" for index in range(7)]
+    assert shards == plan_shards(folder, 3)
+
+
+def test_a_shard_done_twice_is_there_once(tmp_path: Path, model: Path) -> None:
+    folder, out = made(tmp_path / "in", 5), tmp_path / "out"
+    (folder / "p0002.png").write_bytes(b"broken")
+    job = Job(str(out), str(model), PredictOptions(), ("mask",))
+    shards = plan_shards(folder, 2)
+    by_hand(job, [shards[0], *shards, shards[0]])
+    rows = rows_of(out)
+    assert [row["name"] for row in rows] == [f"p{index:04}" for index in range(5)]
+    assert ["cannot read" in row["error"] for row in rows] == [False, False, True, False, False]
+    assert not list(out.rglob(".*"))
+    segmenter = refineseg.load(model, device="cpu")
+    for row in (rows[0], rows[4]):
+        expected = segmenter.predict(folder / f"{row['name']}.png").labels
+        assert np.array_equal(read_mask(out / json.loads(row["files"])["mask"]), expected)
+
+
+def test_parquet_in_masks_in_parquet_out(tmp_path: Path, model: Path) -> None:
+    folder, out = made(tmp_path / "in", 3), tmp_path / "out"
+    files = sorted(folder.iterdir())
+    columns = {"bytes": [file.read_bytes() for file in files[:2]] + [b"no picture"], "name": ["a", "a", "../c"]}
+    write_parquet(tmp_path / "in.parquet", columns)
+    write_parquet(tmp_path / "paths.parquet", {"path": [str(file) for file in files]})
+    shards = plan_shards(tmp_path / "in.parquet", 64)
+    by_hand(Job(str(out), str(model), PredictOptions(), ()), shards)
+    rows = rows_of(out)
+    assert [row["name"] for row in rows] == ["00000000_000000_a", "00000000_000001_a", "00000000_000002_c"]
+    assert rows[2]["error"].startswith("cannot read the bytes as a picture")
+    (tmp_path / "mask.png").write_bytes(rows[1]["mask"])
+    expected = refineseg.load(model, device="cpu").predict(files[1]).labels
+    assert np.array_equal(read_mask(tmp_path / "mask.png"), expected)
+    assert [picture for _, picture in pictures_of(plan_shards(tmp_path / "paths.parquet", 64)[0])] == [
+        str(file) for file in files
+    ]
+
+
+def test_other_work_does_not_go_into_the_same_folder(tmp_path: Path) -> None:
+    folder, out = made(tmp_path / "in", 3), tmp_path / "out"
+    job = Job(str(out), "camvid", PredictOptions(), ("mask",))
+    keep_plan(out, job, plan_shards(folder, 2))
+    keep_plan(out, job, plan_shards(folder, 2))
+    with pytest.raises(InputError, match="other inputs, model or options"):
+        keep_plan(out, job, plan_shards(folder, 3))
+
+
+@pytest.mark.parametrize("content", [b"no parquet", None])
+def test_bad_sources(tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "in.parquet"
+    if content is None:
+        write_parquet(file, {"picture": [b""]})
+    else:
+        file.write_bytes(content)
+    with pytest.raises(InputError, match=r"expected parquet|expected a column path or bytes"):
+        plan_shards(file, 64)
+
+
+def kill_the_first_worker(out: Path, killed: list[int]) -> None:
+    """SIGKILL to whichever process wrote the first shard, as soon as it is there."""
+    deadline = time.monotonic() + 200
+    while time.monotonic() < deadline:
+        done = sorted((out / "parts").glob("part-*.parquet")) if (out / "parts").is_dir() else []
+        if done:
+            pid = int(open_parquet(done[0]).read().to_pylist()[0]["worker"].rpartition(":")[2])
+            os.kill(pid, signal.SIGKILL)
+            killed.append(pid)
+            return
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(500)
+def test_a_killed_worker_loses_nothing_and_writes_nothing_twice(tmp_path: Path, model: Path) -> None:
+    pytest.importorskip("ray")
+    folder, out = made(tmp_path / "in", 120, (96, 128)), tmp_path / "out"
+    killed: list[int] = []
+    killer = threading.Thread(target=kill_the_first_worker, args=(out, killed))
+    killer.start()
+    summary = predict(folder, out, str(model), workers=2, shard=4)
+    killer.join()
+    rows = rows_of(out)
+    assert len(killed) == 1
+    names = [f"p{index:04}" for index in range(120)]
+    assert [row["name"] for row in rows] == names, "each once, in order"
+    assert summary.pictures == 120
+    workers = {row["worker"] for row in rows}
+    assert len(workers) == 3, "two at a time, and one in the place of the killed"
+    segmenter = refineseg.load(model, device="cpu")
+    for row in rows[::17]:
+        expected = segmenter.predict(folder / f"{row['name']}.png").labels
+        assert np.array_equal(read_mask(out / "masks" / f"{row['name']}.png"), expected)
+    assert sorted(path.stem for path in (out / "masks").iterdir()) == names
+    assert not list(out.rglob(".*"))
+    again = predict(folder, out, str(model), workers=2, shard=4)
+    assert (again.pictures, again.skipped) == (0, 30)
