@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from refineseg.inference import fast
 from refineseg.inference.fast import NORMS, Fast, FastConv, fold_batch_norm, specialise
 from refineseg.inference.pooling import pooled_strips
 from refineseg.inference.predictor import argmax_of_planes
 from refineseg.inference.winograd import Scratch, convolve, pays
+from refineseg.model.backbone import Backbone
 from refineseg.model.presets import create_model
 from refineseg.model.refinenet import RefineNet
 
@@ -23,7 +23,7 @@ SMALL = {"width": 128, "coarse_width": 128, "crp_stages": 2, "output_rcus": 1, "
 def lively(preset: str, **fields: object) -> RefineNet:
     """Random weights and batch statistics that are not the identity."""
     torch.manual_seed(0)
-    model = create_model(preset, 5, **fields).eval()  # type: ignore[arg-type]
+    model = create_model(preset, 5, **fields).eval()
     for part in model.modules():
         if isinstance(part, nn.Conv2d):
             nn.init.kaiming_normal_(part.weight)
@@ -70,7 +70,7 @@ def test_winograd_is_left_alone_where_it_is_slower() -> None:
     assert not pays(nn.Conv2d(256, 256, 3, padding=1), 16, 16)
     assert not pays(nn.Conv2d(256, 21, 3, padding=1), 64, 64)
     for other in ({"stride": 2}, {"dilation": 2}, {"groups": 2}, {"padding": 0}, {"padding_mode": "reflect"}):
-        assert not pays(nn.Conv2d(256, 256, 3, **({"padding": 1} | other)), 64, 64)  # type: ignore[arg-type]
+        assert not pays(nn.Conv2d(256, 256, 3, **({"padding": 1} | other)), 64, 64)
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 9), (30, 21)])
@@ -121,7 +121,7 @@ def test_batch_norm_is_folded_and_weights_are_shared() -> None:
 
 
 def test_a_norm_that_follows_something_else_stays() -> None:
-    class Odd(fast.Backbone):
+    class Odd(Backbone):
         def __init__(self) -> None:
             super().__init__()
             self.first, self.norm = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
@@ -133,7 +133,7 @@ def test_a_norm_that_follows_something_else_stays() -> None:
             return [self.other(self.second(y))]
 
     odd = Odd().eval()
-    odd.norm.running_mean.fill_(2.0)  # type: ignore[union-attr]
+    odd.norm.running_mean.fill_(2.0)
     x = torch.rand(1, 3, 4, 4)
     before = odd.maps(x)[0]
     assert fold_batch_norm(odd) == 1

@@ -119,9 +119,9 @@ class FastUnit(nn.Module):
         """BxCxHxW to BxCxHxW; x is not modified."""
         first, second = self.unit.conv1, self.unit.conv2
         if pays(first, *x.shape[-2:]) and pays(second, *x.shape[-2:]):
-            y = convolve(x, first, self.scratch, rectify_input=True, rectify=True)
-            return convolve(y, second, self.scratch, residual=x)
-        y = second(first(x.relu()).relu_())
+            middle = convolve(x, first, self.scratch, rectify_input=True, rectify=True)
+            return convolve(middle, second, self.scratch, residual=x)
+        y: Tensor = second(first(x.relu()).relu_())
         return y.add_(x)
 
 
@@ -137,7 +137,8 @@ class FastPooling(nn.Module):
         """BxCxHxW to BxCxHxW; x is not modified. A list of one map is taken too, and emptied: the map is freed."""
         given = as_list((x,), 1)
         del x
-        total = stage = self.chain.activation(given.pop()).contiguous(memory_format=torch.channels_last)
+        total: Tensor = self.chain.activation(given.pop()).contiguous(memory_format=torch.channels_last)
+        stage = total
         for index, part in enumerate(self.chain.convs):
             convolution = cast(nn.Conv2d, part)
             if self.chain.pooling == "improved":

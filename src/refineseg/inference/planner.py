@@ -104,7 +104,7 @@ def need_of(prepare: Callable[[FakeTensorMode], tuple[list[Tensor], Callable[[],
     Args:
         prepare: given the mode, makes the imagined tensors that are there anyway, and the work.
     """
-    with FakeTensorMode(allow_non_fake_inputs=True) as mode:  # type: ignore[no-untyped-call]
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         resting, work = prepare(mode)
         with Alive(resting) as alive:
             work()
