@@ -238,13 +238,14 @@ def part_pace(given: argparse.Namespace, bodies: list[bytes]) -> dict[str, Any]:
     arrays = [read(body) for body in bodies]
     times: dict[str, list[float]] = {"predictor": [], "file": [], "server": []}
     with serving() as server:
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
 
         def ask(turn: int) -> None:
+            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
             connection.request("POST", PATH, bodies[turn % len(bodies)])
             answer = connection.getresponse()
             if answer.status != 200 or not answer.read():
                 raise SystemExit(f"expected a mask, got {answer.status}")
+            connection.close()
 
         def from_bytes(turn: int) -> None:
             segmenter.predict(read(bodies[turn % len(bodies)])).write("mask", io.BytesIO())

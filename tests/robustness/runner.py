@@ -72,8 +72,12 @@ def commands(  # noqa: C901 - one branch a kind
         yield "convert --labels", ["convert", str(good_model(place) / "model.safetensors"), out, "--labels", file]
         yield "data export --labels", ["data", "export", file, "-o", out, "--format", "coco", "--labels", file]
     elif case.kind == "settings":
-        yield "train --config", [*run, "--config", file]
         key, _, value = path.read_text().strip().partition(": ")
+        option = f"--{key.replace('_', '-')}"
+        if option in run:  # it would win over the file
+            place_of = run.index(option)
+            run = run[:place_of] + run[place_of + 2 :]
+        yield "train --config", [*run, "--config", file]
         yield "train --set", [*run, "--set", f"{key}={value}"]
     elif case.kind == "checkpoint":
         yield "convert", ["convert", file, out, "--labels", "voc2012"]

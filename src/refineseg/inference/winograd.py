@@ -15,9 +15,7 @@ import torch
 from torch import Tensor, nn
 
 TILE, SPAN = 4, 6  # outputs and inputs of a tile, in each direction
-STRIP_BYTES = (
-    5 << 20
-)  # of transformed inputs a strip, a thread: measured on 1 MiB of L2 and 16 of L3 a core
+STRIP_BYTES = 5 << 20  # of transformed inputs a strip, a thread: measured on 1 MiB of L2 and 16 of L3 a core
 NARROWEST, FEWEST = 96, 64  # channels and tiles below which the library's own convolution is as fast
 WEIGHTS = torch.tensor(
     [[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]], dtype=torch.float64

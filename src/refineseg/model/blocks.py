@@ -154,7 +154,8 @@ class ChainedResidualPooling(nn.Module):
         """BxCxHxW to BxCxHxW; x is not modified. A list of one map is taken too, and emptied: the map is freed."""
         given = as_list((x,), 1)
         del x
-        total = stage = self.activation(given.pop())
+        total: Tensor = self.activation(given.pop())
+        stage = total
         for index, convolution in enumerate(self.convs):
             # In two steps: what the first was made of is freed before the second makes its map.
             steps = (max_pool5, convolution) if self.pooling == "original" else (convolution, max_pool5)
