@@ -3,8 +3,8 @@
 python benchmarks/calibration_blocks.py --model camvid --data camvid:DIR [--split val] [--json FILE]
 
 The split is cut into K blocks of pictures that follow each other, so that neighbouring frames of a drive are on
-one side. Each block is judged by what was fitted on the others. ``pooled`` is the error over all pictures so judged,
-``block`` the mean of the blocks' own errors, in which it counts too that a block's pictures are harder than others.
+one side. Each block is judged by what was fitted on the others. ``pooled`` is the error over all pictures so
+judged, ``block`` the mean of the blocks' own errors, which also counts that a block is harder than the others.
 No calibrator here changes a label. K = 0 takes every second picture, which is kind to all.
 """
 

@@ -1,4 +1,6 @@
-"""How long training waits for its pictures: python -m benchmarks.data_time [--data SPEC] [--steps 12] [--json FILE].
+"""How long training waits for its pictures.
+
+    python -m benchmarks.data_time [--data SPEC] [--steps 12] [--json FILE]
 
 Trains the small network (refinenet-lw-mbv2, batch 8) for a few steps on two threads and prints, with the reading
 in the step's own process (workers 0) and in one beside it (workers 1), the share of the steps' time that went by
@@ -18,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-
 from benchmarks.check_speed import make
+
 from refineseg.config import AugmentConfig, TrainConfig
 from refineseg.data import SegmentationData, open_data
 from refineseg.training.loop import Report, fit, prepare

@@ -2,7 +2,7 @@
 
     python benchmarks/memory.py                     live tensors, counted without computing: seconds
     python benchmarks/memory.py --process           also what the process takes, computed for real: many minutes
-    python benchmarks/memory.py --time              also seconds, interleaved in one process
+    python benchmarks/memory.py --time              also CPU seconds, interleaved in one process
 
 Live tensors: a TorchDispatchMode adds up every storage that an operation makes and takes it off when it is freed;
 the peak is reported. Weights, the given pictures, and (while training) gradients and momentum stand before and are
@@ -46,11 +46,11 @@ TRAINING = "training step"
 CASES = {**{f"{h}x{w}": (1, h, w) for h, w in SIZES}, TRAINING: (BATCH, CROP, CROP)}
 
 
-class LiveBytes(TorchDispatchMode):
+class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Bytes of the storages that operations have made and that are still referenced; ``peak`` is their most."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.now = self.peak = 0
         self._known: set[int] = set()
 
@@ -87,7 +87,8 @@ def network(name: str, device: str) -> nn.Module:
 def logits(model: nn.Module, images: Tensor) -> Tensor:
     """Of either kind of network."""
     result = model(images)
-    return result["out"] if isinstance(result, dict) else result
+    full: Tensor = result["out"] if isinstance(result, dict) else result
+    return full
 
 
 class Case:
@@ -106,6 +107,14 @@ class Case:
         trained = [value for value in self.model.parameters() if value.requires_grad]
         self.optimizer = torch.optim.SGD(trained, lr=1e-4, momentum=0.9, weight_decay=5e-4)
 
+    def warm_up(self) -> None:
+        """Have libraries loaded; in training also gradients and momentum."""
+        if self.training:
+            self()
+            return
+        with torch.no_grad():
+            logits(self.model, self.images[..., :64, :64])
+
     def __call__(self) -> None:
         """Predict once, or train one step; gradients stay allocated."""
         if not self.training:
@@ -122,21 +131,16 @@ class Case:
 def live(name: str, case: str) -> float:
     """Peak MiB of live tensors."""
     work = Case(name, case, "meta")
-    if work.training:
-        work()  # so that gradients and momentum are there
+    work.warm_up()
     with LiveBytes() as counted:
         work()
-    return counted.peak / MEBIBYTE
+    return float(counted.peak / MEBIBYTE)
 
 
 def process(name: str, case: str) -> tuple[float, float]:
     """(MiB above what stood before, CPU seconds) of doing the work once in this process."""
     work = Case(name, case, "cpu")
-    if work.training:
-        work()  # so that gradients and momentum are there
-    else:
-        with torch.no_grad():
-            logits(work.model, work.images[..., :64, :64])  # so that libraries are loaded
+    work.warm_up()
     before = _status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
     start = time.process_time()
@@ -160,16 +164,16 @@ def in_process(name: str, case: str) -> tuple[float, float]:
 
 
 def timed(case: str, repeats: int) -> dict[str, list[float]]:
-    """Seconds of each network, in turns."""
+    """CPU seconds of each network, in turns."""
     works = {name: Case(name, case, "cpu") for name in NETWORKS}
     for work in works.values():
-        work()
+        work.warm_up()
     seconds: dict[str, list[float]] = {name: [] for name in NETWORKS}
     for _ in range(repeats):
         for name, work in works.items():
-            start = time.perf_counter()
+            start = time.process_time()
             work()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(time.process_time() - start)
     return seconds
 
 
@@ -199,7 +203,7 @@ def main() -> None:
         content["seconds"][case] = {
             name: [round(value, 3) for value in values] for name, values in seconds.items()
         }
-        report("median seconds", {case: {name: median(values) for name, values in seconds.items()}})
+        report("median CPU seconds", {case: {name: median(values) for name, values in seconds.items()}})
     write(options.output, content)
 
 

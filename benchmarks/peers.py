@@ -3,9 +3,9 @@
     python -m benchmarks.peers --data configs/people.yaml:DIR --weights mobilenetv2_100_imagenet.safetensors \
         --seconds 3600 --seeds 3 --input-scale 0.5 -o peers-people.json
 
-Each network has the same MobileNet-v2 with the same ImageNet weights, pictures, draws, loss, optimiser and schedule,
-and trains on one thread until the process has used SECONDS of CPU time, reading and augmenting included. CPU time and
-not the clock, so that other work on the machine takes nothing from anyone. Peers are those of
+Each network has the same MobileNet-v2 with the same ImageNet weights, pictures, draws, loss, optimiser and
+schedule, and trains on one thread until the process has used SECONDS of CPU time, reading and augmenting included:
+CPU time and not the clock, so that other work on the machine takes nothing from anyone. Peers are those of
 segmentation_models_pytorch, as built by default. A run that stands in the output file is not made again, so that
 the comparison may be broken off at any time and go on later.
 """
@@ -109,6 +109,7 @@ def build(arm: str, classes: int, weights: Path, scale: float, width: int) -> nn
         coarse_width=width,
         dropout=0.0,
         align_corners=False,
+        exact_strides=True,
         input_scales=(scale,),
     )
     if arm == "refinenet":
@@ -187,7 +188,7 @@ def score(network: nn.Module, data: SegmentationData, every: int) -> dict[str, A
 
 
 def summary(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """By arm: mean and sample deviation of the mean IoU over the seeds, steps, parameters, time of a prediction."""
+    """By arm: mean and sample deviation of the mean IoU over the seeds, steps, parameters, time a picture."""
     rows = []
     for arm in dict.fromkeys(run["arm"] for run in runs):
         of = [run for run in runs if run["arm"] == arm]
@@ -208,7 +209,9 @@ def summary(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def show(rows: list[dict[str, Any]]) -> None:
     """A table, best first."""
-    print(f"{'network':15}{'seeds':>6}{'mean IoU':>10}{'spread':>8}{'steps':>7}{'parameters':>12}{'s/picture':>11}")
+    print(
+        f"{'network':15}{'seeds':>6}{'mean IoU':>10}{'spread':>8}{'steps':>7}{'parameters':>12}{'s/picture':>11}"
+    )
     for row in sorted(rows, key=lambda row: -row["mean"]):
         spread = "-" if row["spread"] is None else f"{row['spread']:.4f}"
         figures = f"{row['mean']:10.4f}{spread:>8}{row['steps']:7.0f}{row['parameters']:12,}"

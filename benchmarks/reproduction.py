@@ -143,10 +143,12 @@ def tables() -> dict[str, str]:
 def filled(page: str, content: dict[str, str]) -> str:
     """The page with every table between its marks put in anew."""
     for name, table in content.items():
-        pattern = rf"(<!-- table: {name} -->\n).*?(\n<!-- end -->)"
-        page, count = re.subn(pattern, lambda found, new=table: found[1] + new + found[2], page, flags=re.DOTALL)
-        if count != 1:
-            raise SystemExit(f"expected one mark for the table {name} in the page, found {count}")
+        pattern = rf"(<!-- table: {name} -->\n)(.*?)(<!-- end -->)"
+        marks = re.findall(pattern, page, re.DOTALL)
+        if len(marks) != 1:
+            raise SystemExit(f"expected one mark for the table {name} in the page, found {len(marks)}")
+        (before, old, after), *_ = marks
+        page = page.replace(before + old + after, f"{before}{table}\n{after}")
     return page
 
 

@@ -68,7 +68,19 @@ class Server:
 def serving(**options: object) -> Iterator[Server]:
     """`refineseg serve` with options; it must end in order."""
     words = [f"--{name}={value}" for name, value in options.items()]
-    command = [sys.executable, "-m", "refineseg", "serve", "--model", MODEL, "--device", "cpu", "--port", "0", *words]
+    command = [
+        sys.executable,
+        "-m",
+        "refineseg",
+        "serve",
+        "--model",
+        MODEL,
+        "--device",
+        "cpu",
+        "--port",
+        "0",
+        *words,
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
             assert process.stdout is not None
@@ -108,7 +120,7 @@ class Tally:
 
 
 def client(port: int, bodies: list[bytes], go_on: Callable[[], bool], tally: Tally) -> None:
-    """One client on one connection: the next picture as soon as the last is answered, or when a full server says."""
+    """One client, one connection: the next picture once the last is answered, or when a full server says."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     turn = 0
     while go_on():
@@ -135,7 +147,9 @@ def client(port: int, bodies: list[bytes], go_on: Callable[[], bool], tally: Tal
     connection.close()
 
 
-def run_clients(server: Server, number: int, bodies: list[bytes], go_on: Callable[[], bool]) -> tuple[Tally, float]:
+def run_clients(
+    server: Server, number: int, bodies: list[bytes], go_on: Callable[[], bool]
+) -> tuple[Tally, float]:
     """Many clients at a time; what they saw, and the seconds until the last had its answer."""
     tally = Tally()
     threads = [threading.Thread(target=client, args=(server.port, bodies, go_on, tally)) for _ in range(number)]
@@ -224,13 +238,14 @@ def part_pace(given: argparse.Namespace, bodies: list[bytes]) -> dict[str, Any]:
     arrays = [read(body) for body in bodies]
     times: dict[str, list[float]] = {"predictor": [], "file": [], "server": []}
     with serving() as server:
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
 
         def ask(turn: int) -> None:
+            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
             connection.request("POST", PATH, bodies[turn % len(bodies)])
             answer = connection.getresponse()
             if answer.status != 200 or not answer.read():
                 raise SystemExit(f"expected a mask, got {answer.status}")
+            connection.close()
 
         def from_bytes(turn: int) -> None:
             segmenter.predict(read(bodies[turn % len(bodies)])).write("mask", io.BytesIO())

@@ -1,6 +1,6 @@
 """Flicker of labels in a video, and what smoothing over time costs on labelled frames.
 
-python benchmarks/video_flicker.py --model camvid --camvid DIR [--clip FILE] [--frames 60] [--clip-scale 0.5]
+python benchmarks/video_flicker.py --model camvid --camvid DIR [--clip FILE] [--frames 101] [--clip-scale 0.5]
     [--smooth 0.6,0.8,0.9] [--cache DIR] [--json FILE]
 
 Labelled: CamVid's val split is one drive, labelled at 15 frames per second (0016E5_07959, 07961 ...), so that
@@ -37,7 +37,7 @@ from refineseg.inference.smoothing import Smoother, cells_of, motion
 from refineseg.inference.tiling import Band, make_plan
 from refineseg.labels import UInt8
 
-PANS, PAN_FRAMES, WINDOW, STEP = 6, 12, (256, 352), (2, 6)  # STEP: pixels down and right from frame to frame
+PANS, PAN_FRAMES, WINDOW, STEP = 4, 10, (256, 352), (2, 6)  # STEP: pixels down and right from frame to frame
 NOISE = 8.0  # grey levels, standard deviation
 GAIN = 0.06  # relative brightness, standard deviation from frame to frame
 WARM = 3  # frames of a panned sequence before which nothing is judged: smoothing has no past yet
@@ -57,9 +57,10 @@ class Sequence:
     flows: list[NDArray[np.float32]] = field(default_factory=list)
 
 
-def labelled(data: Any) -> Sequence:
+def labelled(data: Any, frames: int) -> Sequence:
     """The val split in its order in time."""
-    pairs = [data.read(sample) for sample in sorted(data.split("val"), key=lambda sample: sample.image.name)]
+    samples = sorted(data.split("val"), key=lambda sample: sample.image.name)
+    pairs = [data.read(sample) for sample in samples[:frames]]
     return Sequence("labelled", [picture for picture, _ in pairs], [truth for _, truth in pairs])
 
 
@@ -179,7 +180,7 @@ def main() -> None:
     parser.add_argument("--model", default="camvid")
     parser.add_argument("--camvid", type=Path, required=True)
     parser.add_argument("--clip", type=Path)
-    parser.add_argument("--frames", type=int, default=60)
+    parser.add_argument("--frames", type=int, default=101, help="of the labelled sequence and of the clip")
     parser.add_argument("--clip-scale", type=float, default=0.5)
     parser.add_argument("--smooth", default="0.6,0.8,0.9")
     parser.add_argument("--cache", type=Path)
@@ -188,7 +189,7 @@ def main() -> None:
     if options.cache:
         options.cache.mkdir(parents=True, exist_ok=True)
     segmenter = load(options.model, "cpu")
-    drive = labelled(open_data(f"camvid:{options.camvid}"))
+    drive = labelled(open_data(f"camvid:{options.camvid}"), options.frames)
     groups = {"labelled": [drive], "panned": list(panned(drive))}
     if options.clip:
         groups["clip"] = [from_clip(options.clip, options.frames, options.clip_scale)]

@@ -1,8 +1,9 @@
-"""Segment a few photographs with the bundled model and show them on one HTML page.
+"""Segment a few photographs with the bundled models and show them on one HTML page.
 
-    python scripts/demo.py -o out/demo [PICTURE ...]
+    python scripts/demo.py -o out/demo [-m MODEL] [PICTURE ...]
 
-Without pictures it takes photographs that installed packages bring along; offline.
+Without pictures each model shows itself on photographs that installed packages bring along; offline. Pictures of
+your own are seen by the model that -m names, or by every bundled one.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -24,19 +26,63 @@ from refineseg.files import atomic_write
 from refineseg.inference.batch import Entry, find_inputs, predict_files
 from refineseg.inference.predictor import PredictOptions, load
 from refineseg.labels import LabelMap
+from refineseg.model.bundled import bundled_models
 from refineseg.page import css_color, document, picture_address
 
-# Photographs that come with packages and may be shown freely: package, file, credit.
+
+@dataclass(frozen=True)
+class Photograph:
+    """A picture that a package brings along and that may be shown freely, and the model that it suits."""
+
+    package: str
+    file: str
+    credit: str
+    model: str
+
+
 PHOTOGRAPHS = (
-    ("sklearn.datasets", "images/china.jpg", "china.jpg by danielbuechele, CC BY 2.0, from scikit-learn"),
-    ("skimage.data", "rocket.jpg", "rocket.jpg by SpaceX, public domain (CC0), from scikit-image"),
+    Photograph(
+        "skimage.data",
+        "astronaut.png",
+        "astronaut.png: Eileen Collins, by NASA, public domain, from scikit-image",
+        "people",
+    ),
+    Photograph(
+        "matplotlib",
+        "mpl-data/sample_data/grace_hopper.jpg",
+        "grace_hopper.jpg: Grace Hopper, by the US Navy, public domain, from matplotlib",
+        "people",
+    ),
+    Photograph(
+        "sklearn.datasets",
+        "images/china.jpg",
+        "china.jpg by danielbuechele, CC BY 2.0, from scikit-learn",
+        "camvid",
+    ),
+    Photograph(
+        "skimage.data", "rocket.jpg", "rocket.jpg by SpaceX, public domain (CC0), from scikit-image", "camvid"
+    ),
 )
+# At which scales a model sees these pictures: portraits show faces larger than the street photographs do.
+SCALES = {"people": (0.35, 0.5, 0.75)}
+ABOUT = {"people": "people and their clothes", "camvid": "streets"}
 STYLE = """
 .pair { display: grid; grid-template-columns: 1fr 1fr; gap: 12px; margin-bottom: 6px; } .pair img { width: 100%; }
+h1.model { font-size: 1.15rem; margin: 26px 0 4px; }
 .row { grid-template-columns: minmax(110px, 190px) 1fr 74px; }
 @media (max-width: 700px) { .pair { grid-template-columns: 1fr; } }
 """
 LARGEST_SHOWN = 1000  # pixels; the page carries its pictures inside
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What one model made of its pictures; files are relative to its folder."""
+
+    model: str
+    labels: LabelMap
+    folder: Path
+    entries: list[Entry]
 
 
 def main() -> int:
@@ -44,64 +90,94 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Segment photographs and show them on one page.")
     parser.add_argument("pictures", nargs="*", help="files, folders or globs; photographs from packages if none")
     parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("-m", "--model", default="camvid")
+    parser.add_argument("-m", "--model", help="a bundled name or a model folder; every bundled one if none")
     given = parser.parse_args()
     quiet_libraries()
+    page = given.output / "index.html"
     try:
-        pictures, credits = (find_inputs(given.pictures), {}) if given.pictures else bundled_photographs()
-        segmenter = load(given.model)
-        with progress_bar() as bar:
-            task = bar.add_task("segmenting", total=len(pictures), note="")
-            entries = predict_files(
-                segmenter, pictures, given.output, PredictOptions(), progress=lambda _entry: bar.advance(task)
-            )
-        page = given.output / "index.html"
-        atomic_write(page, render(entries, given.output, segmenter.info.labels, segmenter.info.name, credits))
+        work, credits = planned(given.pictures, given.model)
+        shown = [segment(model, pictures, given.output) for model, pictures in work.items()]
+        atomic_write(page, render(shown, credits))
     except RefinesegError as error:
         errors.print(f"error: {error}", markup=False)
         return 2
-    for entry in entries:
-        if entry.error is not None:
-            errors.print(f"error: {entry.error}", markup=False)
-            continue
-        shares = "  ".join(f"{name} {share:.1%}" for name, share in entry.class_shares.items() if share >= 0.001)
-        console.print(f"\n{entry.input.name} ({entry.seconds * 1000:.0f} ms)\n  {shares}", markup=False)
-        for kind, file in entry.files.items():
-            console.print(f"  {kind:8}{given.output / file}", markup=False)
+    failed = [entry for one in shown for entry in one.entries if entry.error is not None]
+    for one in shown:
+        tell(one)
+    for entry in failed:
+        errors.print(f"error: {entry.error}", markup=False)
     console.print(f"\nside by side: {page}", markup=False)
-    return 2 if any(entry.error for entry in entries) else 0
+    return 2 if failed else 0
 
 
-def bundled_photographs() -> tuple[list[Path], dict[str, str]]:
-    """Pictures that packages bring along, and their credits by file name."""
-    found: list[Path] = []
+def planned(pictures: Sequence[str], model: str | None) -> tuple[dict[str, list[Path]], dict[str, str]]:
+    """The pictures of each model, and credits by file name.
+
+    Raises:
+        RefinesegError: no such picture, or no package brings any along.
+    """
+    if pictures:
+        found = find_inputs(pictures)
+        return dict.fromkeys([model] if model else bundled_models(), found), {}
+    work: dict[str, list[Path]] = {}
     credits: dict[str, str] = {}
-    for package, name, credit in PHOTOGRAPHS:
+    for photograph in PHOTOGRAPHS:
         try:
-            path = Path(str(files(package) / name))
+            path = Path(str(files(photograph.package) / photograph.file))
         except ModuleNotFoundError:
             continue
         if path.is_file():
-            found.append(path)
-            credits[path.name] = credit
-    if not found:
+            work.setdefault(model or photograph.model, []).append(path)
+            credits[path.name] = photograph.credit
+    if not work:
         raise RefinesegError(
-            "expected scikit-learn for its photographs: pip install 'refineseg[demo]', or name pictures"
+            "expected scikit-learn or scikit-image for their photographs: pip install 'refineseg[demo]', or name "
+            "pictures"
         )
-    return found, credits
+    return work, credits
 
 
-def render(entries: Sequence[Entry], folder: Path, labels: LabelMap, model: str, credits: dict[str, str]) -> str:
+def segment(model: str, pictures: Sequence[Path], output: Path) -> Shown:
+    """Masks and overlays of one model under OUTPUT/NAME."""
+    segmenter = load(model)
+    name = segmenter.info.name
+    options = PredictOptions(SCALES.get(model, (1.0,)))
+    with progress_bar() as bar:
+        task = bar.add_task(name, total=len(pictures), note="")
+        entries = predict_files(
+            segmenter, pictures, output / name, options, progress=lambda _entry: bar.advance(task)
+        )
+    return Shown(name, segmenter.info.labels, output / name, entries)
+
+
+def tell(shown: Shown) -> None:
+    """Print what was found in each picture, and where the files are."""
+    for entry in shown.entries:
+        if entry.error is not None:
+            continue
+        shares = "  ".join(f"{name} {share:.1%}" for name, share in entry.class_shares.items() if share >= 0.001)
+        took = f"{shown.model}, {entry.seconds * 1000:.0f} ms"
+        console.print(f"\n{entry.input.name} ({took})\n  {shares}", markup=False)
+        for kind, file in entry.files.items():
+            console.print(f"  {kind:8}{shown.folder / file}", markup=False)
+
+
+def render(shown: Sequence[Shown], credits: dict[str, str]) -> str:
     """A self-contained page: each picture beside its overlay, with the shares of its classes."""
-    sections = "\n".join(_section(entry, folder, labels, credits) for entry in entries if entry.error is None)
-    head = f"<p>Every pixel named, by the bundled model <b>{escape(model)}</b> on this machine.</p>"
-    return document("refineseg demo", f"<header><h1>refineseg</h1>{head}</header>\n{sections}", STYLE)
+    sections = []
+    for one in shown:
+        about = f", {ABOUT[one.model]}" if one.model in ABOUT else ""
+        sections.append(f'<h1 class="model">{escape(one.model)}<span class="quiet">{about}</span></h1>')
+        sections += [_section(entry, one, credits) for entry in one.entries if entry.error is None]
+    body = "\n".join(sections)
+    head = "<p>Every pixel named, by the models that come with the package, on this machine.</p>"
+    return document("refineseg demo", f"<header><h1>refineseg</h1>{head}</header>\n{body}", STYLE)
 
 
-def _section(entry: Entry, folder: Path, labels: LabelMap, credits: dict[str, str]) -> str:
+def _section(entry: Entry, shown: Shown, credits: dict[str, str]) -> str:
     picture = Image.fromarray(read_image(entry.input))
-    mask = Image.open(folder / entry.files["mask"]).convert("RGB")
-    colors = {item.name: css_color(item.color) for item in labels.classes}
+    mask = Image.open(shown.folder / entry.files["mask"]).convert("RGB")
+    colors = {item.name: css_color(item.color) for item in shown.labels.classes}
     bars = "".join(
         f'<div class="row"><span class="name"><i style="background:{colors[name]}"></i>{escape(name)}</span>'
         f'<span class="track"><b style="width:{share:.2%};background:{colors[name]}"></b></span>'

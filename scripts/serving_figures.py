@@ -43,7 +43,9 @@ def serving() -> Iterator[str]:
 
 def opened(browser: Any, address: str, pictures: list[Path], scheme: str, screen: dict[str, Any]) -> Any:
     """The page with all pictures segmented."""
-    page = browser.new_context(color_scheme=scheme, reduced_motion="reduce", device_scale_factor=2, **screen).new_page()
+    page = browser.new_context(
+        color_scheme=scheme, reduced_motion="reduce", device_scale_factor=2, **screen
+    ).new_page()
     for attempt in range(100):
         try:
             page.goto(address)

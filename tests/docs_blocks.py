@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import typer
+from typer.main import get_command
 
 from refineseg.cli.main import app, main
 
@@ -65,7 +65,8 @@ class Block:
     def commands(self) -> list[list[str]]:
         """The words of each command of a console block."""
         lines = self.code.replace("\\\n", " ").splitlines()
-        return [shlex.split(line.strip().removeprefix("$ ")) for line in lines if line.strip().startswith("$ ")]
+        given = [line.strip().removeprefix("$ ") for line in lines if line.strip().startswith("$ ")]
+        return [shlex.split(line, comments=True) for line in given]
 
 
 def blocks_of(page: str) -> list[Block]:
@@ -77,7 +78,8 @@ def blocks_of(page: str) -> list[Block]:
 def parse(page: str, text: str) -> Iterator[Block]:
     """The fenced blocks of a text, each with the mark on the line before it."""
     open_block: Block | None = None
-    indent, code, mark = 0, list[str](), None
+    mark: re.Match[str] | None = None
+    indent, code = 0, list[str]()
     for number, line in enumerate(text.splitlines(), 1):
         fence = FENCE.match(line)
         if open_block is None and fence is not None:
@@ -125,7 +127,7 @@ def run_block(block: Block, names: dict[str, Any], changed: Callable[[list[str]]
 
 def parse_command(words: Sequence[str]) -> None:
     """Let the command line read the words without doing anything; its usage error if they are wrong."""
-    command: Any = typer.main.get_command(app)
+    command: Any = get_command(app)
     context, rest = command.make_context("refineseg", list(words)), list(words)
     while hasattr(command, "resolve_command"):
         name, command, rest = command.resolve_command(context, rest)

@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 from PIL import Image
+from scripts.demo import PHOTOGRAPHS
 
+from refineseg.model.bundled import bundled_models
 from tests.data.made import made_pair
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "demo.py"
@@ -22,7 +24,12 @@ def test_own_pictures_and_a_broken_one(tmp_path: Path) -> None:
     assert "broken.jpg" in done.stderr
     assert "Traceback" not in done.stderr
     page = (tmp_path / "out" / "index.html").read_text()
-    assert page.count("data:image/jpeg") == 2
+    assert page.count("data:image/jpeg") == 2 * len(bundled_models())  # every model, picture and overlay
     assert "street.png" in page
     assert "http" not in page
-    assert (tmp_path / "out" / "masks" / "street.png").is_file()
+    for model in bundled_models():
+        assert (tmp_path / "out" / model / "masks" / "street.png").is_file()
+
+
+def test_each_photograph_suits_a_bundled_model() -> None:
+    assert {photograph.model for photograph in PHOTOGRAPHS} == set(bundled_models())

@@ -17,7 +17,7 @@ from tests.data.made import made_pair, make_camvid, make_folder
 from tests.docs_blocks import CODE, PAGES, SHOWN, Block, blocks_of, parse, run_block, small
 
 # Pages whose blocks are only parsed yet: what they need (a video, a server, an export) is not made here.
-WAITING = ("video", "speed", "export", "serving", "scaling", "reliability", "security", "reproduction")
+WAITING = ("video", "speed", "export", "serving", "scaling", "hub", "reliability", "security", "reproduction")
 OWN_TEST = ("README", "data")  # tests/test_readme.py, tests/test_docs_data.py
 HERE = [page for page in PAGES if page not in OWN_TEST and any(b.language in CODE for b in blocks_of(page))]
 

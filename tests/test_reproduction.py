@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from benchmarks import ablation, reproduction
 
+from refineseg.data import open_data
 from refineseg.model.presets import model_config
 from tests.data.made import make_camvid
 
@@ -40,7 +41,7 @@ def test_arms_are_networks_and_differ_in_nothing_else(scale: ablation.Scale) -> 
 
 
 def test_pictures_and_masks_shrink_together(tmp_path: Path) -> None:
-    data = ablation.refineseg.open_data(f"camvid:{make_camvid(tmp_path, train=1, val=1)}")
+    data = open_data(f"camvid:{make_camvid(tmp_path, train=1, val=1)}")
     sample = data.split("train")[0]
     image, labels = data.read(sample)
     small, small_labels = ablation.shrunk(data, 3).read(sample)
@@ -54,7 +55,7 @@ def test_pictures_and_masks_shrink_together(tmp_path: Path) -> None:
 def test_a_finished_run_is_not_done_again(tmp_path: Path) -> None:
     row = {"study": "cascade", "arm": "two", "seed": 1}
     (tmp_path / "rows.json").write_text(json.dumps({"runs": [row]}))
-    data = ablation.refineseg.open_data(f"camvid:{make_camvid(tmp_path / 'data', train=1, val=1)}")
+    data = open_data(f"camvid:{make_camvid(tmp_path / 'data', train=1, val=1)}")
     bench = ablation.Bench(ablation.cut(), data, tmp_path / "none", tmp_path / "work", tmp_path / "rows.json")
     bench.train("cascade", "two", 1, ablation.cut().recipe, {})  # would need the weights that are not there
     assert bench.rows() == [row]

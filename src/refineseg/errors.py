@@ -21,6 +21,10 @@ class WeightsError(InputError):
     """A checkpoint or model folder does not fit the network, or is damaged."""
 
 
+class TooLargeError(InputError):
+    """A picture does not fit in memory in one piece; in windows it would."""
+
+
 class WriteError(InputError):
     """A file or folder cannot be written: no permission, no space. Going on with others would not help."""
 

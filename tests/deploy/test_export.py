@@ -33,6 +33,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "single": {"preset": "refinenet-r18", "cascade": "single"},
     "2-scale": {"preset": "refinenet-lw-r18", "input_scales": (1.2, 0.6)},
     "half-pixel": {"preset": "refinenet-lw-mbv2", "align_corners": False},
+    "exact": {"preset": "refinenet-lw-mbv2", "align_corners": False, "exact_strides": True},
     "convnext": {"preset": "refinenet-lw-r18", "backbone": "convnext_atto"},
     "pvt": {"preset": "refinenet-lw-r18", "backbone": "pvt_v2_b0"},
     "5 channels": {

@@ -9,14 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
 from refineseg.cli.main import main
 from refineseg.deploy import export as module
 from refineseg.deploy import gate
 from refineseg.deploy.export import export
-from refineseg.deploy.pictures import Pictures, built_in, fitted
+from refineseg.deploy.pictures import built_in, fitted
 from refineseg.deploy.report import Int8, Report
 from refineseg.deploy.trace import trace
 from refineseg.errors import RefusedError
@@ -55,9 +54,17 @@ def swapped(model: RefineNet) -> RefineNet:
     return model
 
 
-def checked(engine: Engine, model: RefineNet, seen: Pictures | None = None) -> list[gate.Check]:
-    config = model.config
-    return gate.compare(engine, model, seen or built_in(3, config.mean, config.std), lambda _done, _of: None)
+SOME = gate.SIZES[:12]
+
+
+@pytest.fixture
+def fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "SIZES", SOME)
+
+
+def checked(engine: Engine, model: RefineNet) -> list[gate.Check]:
+    seen = built_in(3, model.config.mean, model.config.std)
+    return gate.compare(engine, model, seen, lambda _done, _of: None)
 
 
 def test_the_network_itself_passes(segmenter: Segmenter) -> None:
@@ -69,6 +76,7 @@ def test_the_network_itself_passes(segmenter: Segmenter) -> None:
     assert gate.drift(checks) is None
 
 
+@pytest.mark.usefixtures("fewer")
 @pytest.mark.parametrize("broken", [flipped, swapped])
 def test_broken_networks_are_refused(segmenter: Segmenter, broken: Callable[[RefineNet], RefineNet]) -> None:
     checks = checked(Eager(broken(segmenter.model), lambda x: x), segmenter.model)
@@ -77,12 +85,14 @@ def test_broken_networks_are_refused(segmenter: Segmenter, broken: Callable[[Ref
     assert "99.99% of the labels" in reason
 
 
+@pytest.mark.usefixtures("fewer")
 def test_channels_in_another_order_are_refused(segmenter: Segmenter) -> None:
     backwards = Eager(segmenter.model, lambda x: x)
     backwards.__class__ = type("Bgr", (Eager,), {"__call__": lambda s, x: Eager.__call__(s, x[:, ::-1].copy())})
     assert gate.drift(checked(backwards, segmenter.model)) is not None
 
 
+@pytest.mark.usefixtures("fewer")
 def test_drift_that_changes_no_label_is_refused_too(segmenter: Segmenter) -> None:
     """Logits that are all 3 % too large give the same labels, but not the same probabilities."""
     checks = checked(Eager(segmenter.model, lambda x: x * np.float32(1.03)), segmenter.model)
@@ -90,6 +100,7 @@ def test_drift_that_changes_no_label_is_refused_too(segmenter: Segmenter) -> Non
     assert "logits within 1% of their spread" in str(gate.drift(checks))
 
 
+@pytest.mark.usefixtures("fewer")
 def test_not_a_number_is_refused(segmenter: Segmenter) -> None:
     assert gate.drift(checked(Eager(segmenter.model, lambda x: x * np.float32("nan")), segmenter.model))
 
@@ -111,7 +122,7 @@ def test_agreement_is_over_all_pixels() -> None:
 
 def test_pictures_keep_their_middle() -> None:
     planes = np.zeros((1, 20, 40), np.float32)
-    planes[:, :, 10:30] = 1
+    planes[:, :, 6:34] = 1  # the middle and what smoothing takes from beside it
     assert fitted(planes, 8, 8).shape == (1, 8, 8)
     assert fitted(planes, 8, 8).min() == 1
 
@@ -154,9 +165,3 @@ def test_a_refusal_exits_with_1(
     assert main(["export", "--model", str(model_folder), "-o", str(tmp_path / "a.pt2")]) == 1
     assert capsys.readouterr().err.strip().splitlines()[-1] == "error: export refused: it drifts"
     assert not list(tmp_path.iterdir())
-
-
-def test_the_network_is_not_changed_by_the_gate(segmenter: Segmenter) -> None:
-    before = [value.clone() for value in segmenter.model.state_dict().values()]
-    checked(Eager(segmenter.model, lambda x: x), segmenter.model)
-    assert all(torch.equal(*pair) for pair in zip(before, segmenter.model.state_dict().values(), strict=True))

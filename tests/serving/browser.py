@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -24,7 +25,7 @@ def chromium() -> Iterator[Any]:
     if CHROMIUM is None:
         pytest.skip("no chromium is installed")
     with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=120_000)
         yield browser
         browser.close()
 
@@ -39,6 +40,9 @@ def listening(segmenter: Segmenter, limits: Limits | None = None, key: str | Non
         server = uvicorn.Server(uvicorn.Config(create_app(segmenter, limits, key), log_level="error"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
+        while not server.started:
+            assert thread.is_alive(), "the server did not start"
+            time.sleep(0.01)
         try:
             yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
         finally:
@@ -52,7 +56,7 @@ class Visit:
     def __init__(self, context: Any, address: str) -> None:
         self.address = address
         self.page = context.new_page()
-        self.page.set_default_timeout(30_000)
+        self.page.set_default_timeout(60_000)  # of a machine that others use too
         self.asked: list[str] = []
         self.troubles: list[str] = []
         self.page.on("request", lambda request: self.asked.append(request.url))

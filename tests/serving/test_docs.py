@@ -76,4 +76,6 @@ def test_the_tables() -> None:
     defaults = dict(re.findall(r"^\| `--([\w-]+)` \| (\d+) \|", PAGE, re.MULTILINE))
     known = {name.replace("_", "-"): item.default for name, item in inspect.signature(serve).parameters.items()}
     assert len(defaults) == 7
-    assert {name: float(value) for name, value in defaults.items()} == {name: float(known[name]) for name in defaults}
+    assert {name: float(value) for name, value in defaults.items()} == {
+        name: float(known[name]) for name in defaults
+    }

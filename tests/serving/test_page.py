@@ -1,4 +1,4 @@
-"""The page at /, used as people use it: with a mouse, with keys, on a telephone; what it shows is the predictor's."""
+"""The page at /, used with a mouse, with keys, on a telephone; what it shows is the predictor's."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_a_picture_is_shown_with_its_classes_and_shares(
     assert list(rows(page)) == list(result.class_shares)
     missing = [name for name in NAMES if name not in result.class_shares]
     assert all(name in page.locator("#absent").inner_text() for name in missing)
-    assert page.locator("#facts").inner_text().startswith("180 × 120, ")
+    assert page.locator("#facts").inner_text().startswith("180 \N{MULTIPLICATION SIGN} 120, ")
     colors = np.array([item.color for item in segmenter.info.labels.classes])[labels]
     seen = drawn(page)
     assert np.array_equal(seen[inner(labels)][:, :3], colors[inner(labels)])
@@ -206,13 +206,15 @@ def test_several_pictures_in_a_strip_and_a_bad_file_among_them(open_page: Callab
     page.keyboard.press("ArrowRight")
     assert page.locator("#name").inner_text() == "notes.txt"
     message = page.locator("#message").inner_text()
-    assert "Expected a picture of PNG, JPEG, WebP, GIF, BMP, TIFF, got something else: convert it to PNG." in message
+    assert (
+        "Expected a picture of PNG, JPEG, WebP, GIF, BMP, TIFF, got something else: convert it to PNG." in message
+    )
     assert page.locator("#again").is_hidden()
     assert page.locator("#save-mask").is_disabled()
     page.keyboard.press("End")
     assert page.locator("#name").inner_text() == "room.png"
     assert page.locator("#message").is_hidden()
-    assert page.locator("#facts").inner_text().startswith("160 × 90")
+    assert page.locator("#facts").inner_text().startswith("160 \N{MULTIPLICATION SIGN} 90")
     assert page.locator(".item[aria-selected=true]").get_attribute("aria-label") == "room.png, done"
     page.keyboard.press("Delete")
     assert page.locator(".item").count() == 2
@@ -310,7 +312,7 @@ def test_a_picture_that_is_too_large_is_sent_smaller(open_page: Callable[..., An
     assert ("got 600x400" if reason == "pixels" else "The server takes 0.286 MiB at most, this has") in message
     page.click("#smaller")
     ready(page, 1)
-    assert page.locator("#facts").inner_text().startswith("273 × 182, ")  # of 50,000 pixels at most
+    assert page.locator("#facts").inner_text().startswith("273 \N{MULTIPLICATION SIGN} 182, ")
 
 
 def test_a_key_is_asked_for_and_kept_in_the_tab(desktop: Any, segmenter: Segmenter) -> None:
@@ -364,14 +366,25 @@ def test_everything_is_reached_by_keys_and_shows_it(open_page: Callable[..., Any
         page.keyboard.press("Tab")
         what, outlined = page.evaluate(
             """() => { const e = document.activeElement, handle = e.querySelector(":scope > i") ?? e;
-            const shows = (x) => getComputedStyle(x).outlineStyle !== "none" && getComputedStyle(x).outlineWidth !== "0px";
+            const style = (x) => getComputedStyle(x);
+            const shows = (x) => style(x).outlineStyle !== "none" && style(x).outlineWidth !== "0px";
             return [e.id || e.className || e.type, shows(e) || shows(handle)]; }"""
         )
         if what in reached:
             break
         assert outlined or not what, what
         reached.append(what)
-    for name in ("another", "remove", "paint", "opacity", "compare", "save-mask", "save-overlay", "picture-1", "all"):
+    for name in (
+        "another",
+        "remove",
+        "paint",
+        "opacity",
+        "compare",
+        "save-mask",
+        "save-overlay",
+        "picture-1",
+        "all",
+    ):
         assert name in reached
     unnamed = page.evaluate(
         """() => [...document.querySelectorAll("button, input, [role=slider], canvas")].filter((e) =>
@@ -417,8 +430,11 @@ def test_masks_are_read_to_the_bit(open_page: Callable[..., Any]) -> None:
     with Image.open(io.BytesIO(content)) as image:
         assert np.array_equal(np.array(image), labels)  # the writer above is right
     page = open_page()
-    read = "async (bytes) => { const m = await import('/masks.js'); const r = await m.readMask(new Uint8Array(bytes));"
-    got = page.evaluate(read + " return [r.width, r.height, ...r.labels]; }", list(content))
+    got = page.evaluate(
+        """async (bytes) => { const { readMask } = await import("/masks.js");
+        const mask = await readMask(new Uint8Array(bytes)); return [mask.width, mask.height, ...mask.labels]; }""",
+        list(content),
+    )
     assert got == [53, 37, *labels.ravel().tolist()]
     deep = encoded(Image.fromarray(np.zeros((4, 4), np.uint16)))
     wrong = "async (bytes) => (await import('/masks.js')).readMask(new Uint8Array(bytes)).catch((e) => e.message)"

@@ -2,39 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
 
 from refineseg.serving.limits import Limits
-from refineseg.serving.pictures import MEDIA_TYPES
 from tests.serving.browser import listening
-from tests.serving.made import encoded, pixels, tiny
+from tests.serving.made import tiny
 
-schemathesis = pytest.importorskip("schemathesis")
-pytestmark = pytest.mark.slow
+pytest.importorskip("schemathesis")
 
+ROOT = Path(__file__).resolve().parents[2]
 KEY = "a-key"
-# What the description cannot say of "binary": that it is a picture. Broken ones are test_refusals.py's.
-PICTURES = st.sampled_from([encoded(pixels(24, 32), format) for format in ("PNG", "JPEG", "WEBP", "TIFF")])
-for media_type in (*MEDIA_TYPES, "application/octet-stream"):
-    schemathesis.openapi.media_type(media_type, PICTURES)
-schemathesis.openapi.format("binary", PICTURES)
 
 
-@pytest.fixture(scope="module", params=[None, KEY], ids=["open", "locked"])
-def interface(request: Any) -> Iterator[Any]:
-    with listening(tiny(), Limits(bytes=200_000, pixels=200_000, memory=256 << 20), request.param) as address:
-        yield schemathesis.openapi.from_url(f"{address}openapi.json")
-
-
-described = schemathesis.pytest.from_fixture("interface")
-
-
-@described.parametrize()
-@settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-def test_the_server_does_as_it_is_described(case: Any) -> None:
-    case.call_and_validate(headers={"Authorization": f"Bearer {KEY}"})
+@pytest.mark.slow
+@pytest.mark.parametrize("key", [None, KEY], ids=["open", "locked"])
+def test_schemathesis_runs_clean(key: str | None, tmp_path: Path) -> None:
+    """All its checks and phases: examples, coverage of every keyword, fuzzing, sequences of requests."""
+    # Its command line, as a user would run it; in a folder of its own, since it keeps a data base.
+    command = [sys.executable, "-m", "schemathesis.cli", "run", "--max-examples=60", "--seed=1", "--no-color"]
+    header = [f"--header=Authorization: Bearer {KEY}"] if key else []
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
+    hooks = {"PYTHONPATH": paths, "SCHEMATHESIS_HOOKS": "tests.serving.pictures_for_schema"}
+    with listening(tiny(), Limits(bytes=200_000, pixels=2_000_000, memory=1 << 30), key) as address:
+        done = subprocess.run(
+            [*command, *header, f"{address}openapi.json"],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, **hooks},
+            timeout=280,
+        )
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    assert "No issues found" in done.stdout

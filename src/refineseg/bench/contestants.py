@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -24,7 +26,9 @@ from refineseg.model.presets import create_model
 from refineseg.model.refinenet import RefineNet
 
 BASELINE = "published layout, eager float32"
-ENGINES = ("torch", "compiled")
+ENGINES = ("torch", "compiled", "onnxruntime", "openvino")
+SUFFIX = {"onnxruntime": ".onnx", "openvino": ".xml"}  # of what an engine is given
+CPU = torch.device("cpu")
 Work = Callable[[], Tensor]  # labels BxHxW, or a training step's loss
 
 
@@ -46,7 +50,7 @@ class Setting:
     precision: str = "32"
     classes: int = 21
     training: bool = False
-    device: torch.device = torch.device("cpu")
+    device: torch.device = CPU
 
     def pictures(self) -> Tensor:
         """Bx3xHxW uint8, the same every time, smooth and noisy in parts."""
@@ -93,10 +97,7 @@ def own_contestants(segmenter: Segmenter, setting: Setting, engines: Sequence[st
     """The baseline and the same weights in our forms."""
     unknown = [name for name in engines if name not in ENGINES]
     if unknown:
-        raise InputError(
-            f"expected --engines among {', '.join(ENGINES)}, got {unknown[0]!r}; files of refineseg export, which run in "
-            "onnxruntime and openvino, are given with --file"
-        )
+        raise InputError(f"expected --engines among {', '.join(ENGINES)}, got {unknown[0]!r}")
     model = segmenter.model
     name = f"refineseg {'bf16' if setting.precision == 'bf16' else 'float32'}"
     if setting.training:
@@ -113,6 +114,23 @@ def own_contestants(segmenter: Segmenter, setting: Setting, engines: Sequence[st
         yield Contestant(name, lambda: predictor(segmenter, setting), own=True)
     if "compiled" in engines:
         yield Contestant(f"{name}, compiled", lambda: compiled(segmenter, setting), own=True)
+    for engine in SUFFIX:
+        if engine in engines:
+            yield Contestant(f"{name}, {engine}", partial(exported, segmenter, engine, setting), own=True)
+
+
+def exported(segmenter: Segmenter, engine: str, setting: Setting) -> Work:
+    """The network in another engine, exported for this run alone; ``refineseg export`` has the gate."""
+    from refineseg.deploy.export import description
+    from refineseg.deploy.formats import check_packages, write
+    from refineseg.deploy.trace import trace
+
+    kind = "onnx" if engine == "onnxruntime" else engine
+    check_packages(kind)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / f"network{SUFFIX[engine]}"
+        write(trace(segmenter.model), kind, path, description(segmenter, kind, "32"))
+        return portable(path, engine, setting)
 
 
 def engines_of(path: Path) -> tuple[str, ...]:
@@ -123,15 +141,16 @@ def engines_of(path: Path) -> tuple[str, ...]:
 def file_contestant(path: Path, engine: str, setting: Setting) -> Contestant:
     """A file written by ``refineseg export``, in an engine."""
 
-    def build() -> Work:
-        if setting.batch != 1 or setting.training:
-            raise InputError("expected --batch 1 and prediction with --file")
-        opened = open_engine(path, engine, setting.precision)
-        portable = PortableSegmenter(opened)
-        picture = setting.pictures()[0].permute(1, 2, 0).contiguous().cpu().numpy()
-        return lambda: torch.from_numpy(portable.predict(picture).labels)[None]
+    return Contestant(f"{path.name}, {engine}", lambda: portable(path, engine, setting))
 
-    return Contestant(f"{path.name}, {engine}", build)
+
+def portable(path: Path, engine: str, setting: Setting) -> Work:
+    """An exported file's way from a picture to labels."""
+    if setting.batch != 1 or setting.training:
+        raise InputError("expected --batch 1 and prediction with files and engines other than torch")
+    segmenter = PortableSegmenter(open_engine(path, engine, setting.precision))
+    picture = setting.pictures()[0].permute(1, 2, 0).contiguous().cpu().numpy()
+    return lambda: torch.from_numpy(segmenter.predict(picture).labels)[None]
 
 
 def peer_contestant(name: str, setting: Setting, last: bool) -> Contestant:

@@ -16,7 +16,8 @@ from torch.nn import functional as F
 from refineseg._version import __version__
 
 SETS = (
-    "avx2", "fma", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "i8mm", "bf16",
+    "avx2", "fma", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "i8mm",
+    "bf16",
 )  # fmt: skip  # of instructions that matter for matrix products
 PACKAGES = ("torch", "torchvision", "timm", "segmentation-models-pytorch", "onnxruntime", "openvino")
 SIDES = (512, 1024, 2048)  # of the matrices
@@ -66,7 +67,11 @@ def peaks(device: torch.device, dtype: torch.dtype) -> dict[str, float]:
         a = torch.randn(side, side, device=device).to(dtype)
         best["matrix"] = max(best["matrix"], 2 * side**3 / fastest(lambda a=a: a @ a, device) / 1e9)  # type: ignore[misc]
     for side, channels in ((32, 256), (64, 256), (128, 256), (64, 128)):
-        x = torch.randn(1, channels, side, side, device=device).to(dtype).contiguous(memory_format=torch.channels_last)
+        x = (
+            torch.randn(1, channels, side, side, device=device)
+            .to(dtype)
+            .contiguous(memory_format=torch.channels_last)
+        )
         w = torch.randn(channels, channels, 3, 3, device=device).to(dtype)
         w = w.contiguous(memory_format=torch.channels_last)
         seconds = fastest(lambda x=x, w=w: F.conv2d(x, w, padding=1), device)  # type: ignore[misc]

@@ -1,7 +1,7 @@
 """The published layout, eager: what every figure of docs/speed.md is a multiple of.
 
-The network as the older PyTorch ports run it: channels first, batch norm by itself, ReLU and sums into new memory, max-pooling with its index
-map, logits upsampled to full size and then the largest taken. Same weights, same labels.
+The network as the older PyTorch ports run it: channels first, batch norm by itself, ReLU and sums into new memory,
+max-pooling with its index map, logits upsampled to full size and then the largest taken. Same weights and labels.
 """
 
 from __future__ import annotations
@@ -9,11 +9,15 @@ from __future__ import annotations
 import copy
 
 import torch
+from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from refineseg.model.blocks import ChainedResidualPooling, ResidualConvUnit
+from refineseg.model.blocks import ChainedResidualPooling, ResidualConvUnit, as_list
+from refineseg.model.frugal import FrugalBatchNorm2d, FrugalBatchNormAct2d
 from refineseg.model.refinenet import RefineNet
+
+TORCHS_OWN: dict[type, type] = {FrugalBatchNorm2d: nn.BatchNorm2d, FrugalBatchNormAct2d: BatchNormAct2d}
 
 
 class PublishedUnit(nn.Module):
@@ -36,8 +40,9 @@ class PublishedPooling(nn.Module):
         super().__init__()
         self.activation, self.convs, self.original = chain.activation, chain.convs, chain.pooling == "original"
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor | list[Tensor]) -> Tensor:
         """BxCxHxW to BxCxHxW."""
+        (x,) = as_list((x,), 1)
         x = self.activation(x)
         stage = x
         for convolution in self.convs:
@@ -53,6 +58,9 @@ def published(model: RefineNet) -> RefineNet:
     """A copy of the network in the published layout."""
     result = copy.deepcopy(model).to(memory_format=torch.contiguous_format)
     _replace(result)
+    for part in result.modules():
+        if type(part) in TORCHS_OWN:
+            part.__class__ = TORCHS_OWN[type(part)]
     return result
 
 

@@ -13,6 +13,7 @@ import typer
 from refineseg.cli.common import console, progress_bar
 from refineseg.errors import InputError
 
+
 def bench(
     net: Annotated[str, typer.Option("--net", help="Preset, with random weights.")] = "refinenet-lw-mbv2",
     model: Annotated[
@@ -24,11 +25,14 @@ def bench(
     size: Annotated[str, typer.Option(help="Of the pictures: N or HEIGHTxWIDTH.")] = "512",
     batch: Annotated[int, typer.Option(help="Pictures at a time.")] = 1,
     precision: Annotated[str, typer.Option(help="32 or bf16; the baseline is always 32.")] = "32",
-    engines: Annotated[str, typer.Option(help="torch, and compiled on request (torch.compile).")] = "torch",
+    engines: Annotated[str, typer.Option(help="torch; on request compiled, onnxruntime, openvino.")] = "torch",
     files: Annotated[
         list[Path] | None, typer.Option("--file", help="Files of refineseg export; may be given again.")
     ] = None,
     classes: Annotated[int, typer.Option(help="Of --net and the peers.")] = 21,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Say how much memory it will take, and run nothing.")
+    ] = False,
     training: Annotated[bool, typer.Option("--training", help="Time a training step, not prediction.")] = False,
     channels_last: Annotated[
         bool, typer.Option("--channels-last", help="Peers with channels last too, beside their own layout.")
@@ -56,7 +60,7 @@ def bench(
     from refineseg.bench.report import compare, flop_of
     from refineseg.cli.train import parse_crop
     from refineseg.files import atomic_write
-    from refineseg.inference.predictor import pick_device, load
+    from refineseg.inference.predictor import load, pick_device
 
     if threads is not None:
         torch.set_num_threads(threads)
@@ -68,6 +72,14 @@ def bench(
     setting = Setting((height, width), batch, precision, classes, training, pick_device(device))
     if segmenter is None:
         segmenter = random_segmenter(net, setting)
+    if plan:
+        from refineseg.bench.plan import plan_memory, sentence
+
+        planned = {"net": model or net} | plan_memory(segmenter, setting)
+        console.print(sentence(planned), markup=False, soft_wrap=True)
+        if json_file is not None:
+            atomic_write(json_file, json.dumps(planned, indent=1) + "\n")
+        return
     wanted = [name.strip() for name in engines.split(",") if name.strip()]
     contestants = [
         *own_contestants(segmenter, setting, wanted),

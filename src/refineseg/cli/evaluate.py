@@ -109,15 +109,8 @@ def evaluate(
     show(evaluation)
     pinned = segmenter.info.provenance.get("hub", model)  # a Hub model's name has its commit
     if json_file is not None:
-        atomic_write(
-            json_file,
-            json.dumps(
-                evaluation.to_dict()
-                | {"model": pinned, "engine": segmenter.engine.name if segmenter.engine else "torch"},
-                indent=1,
-            )
-            + "\n",
-        )
+        made_by = {"model": pinned, "engine": segmenter.engine.name if segmenter.engine else "torch"}
+        atomic_write(json_file, json.dumps(evaluation.to_dict() | made_by, indent=1) + "\n")
         console.print(f"all figures in {json_file}", markup=False)
     if report is not None:
         console.print(f"report in {write_report(report, evaluation, segmenter, opened, model)}", markup=False)

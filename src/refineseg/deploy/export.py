@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import shutil
@@ -88,6 +89,8 @@ def export(
     kind = _checked(path, options)
     data = open_data(calibrate) if isinstance(calibrate, str | Path) else calibrate
     segmenter = model if isinstance(model, Segmenter) else load(model, "cpu")
+    if segmenter.device.type != "cpu" or segmenter.engine is not None or segmenter.precision != "32":
+        segmenter = Segmenter(copy.deepcopy(segmenter.model), segmenter.info, "cpu")
     if data is not None and data.label_map.names != segmenter.class_names:
         raise InputError(
             f"expected data with the model's classes {segmenter.class_names}, got {data.label_map.names}"
@@ -144,7 +147,7 @@ def _made(
         checks = gate.compare(engine, model, seen, lambda done, of: progress("comparing int8", done, of))
         refused = quantised.refused
     progress("timing", 0, 0)
-    engine_ms, torch_ms = gate.times(engine, model, seen)
+    engine_ms, torch_ms = gate.times(engine, segmenter, seen)
     return Report(
         file=path.name,
         model=segmenter.info.name,

@@ -16,6 +16,8 @@ from torch.nn import functional as F
 from refineseg.deploy.pictures import Pictures, fitted
 from refineseg.errors import RefusedError
 from refineseg.inference.engines import Engine
+from refineseg.inference.options import PredictOptions
+from refineseg.inference.predictor import Segmenter
 from refineseg.model.refinenet import RefineNet
 
 AGREEMENT = 0.9999  # of the labels at full size, over all sizes together
@@ -96,14 +98,16 @@ def drift(checks: list[Check]) -> str | None:
     return None
 
 
-def times(engine: Engine, model: RefineNet, pictures: Pictures) -> tuple[float, float]:
-    """Median milliseconds of engine and of network for a picture of ``TIMED``, in turns."""
-    images = fitted(pictures.planes[0], *TIMED)[None]
+@torch.inference_mode()
+def times(engine: Engine, segmenter: Segmenter, pictures: Pictures) -> tuple[float, float]:
+    """Median milliseconds from picture to labels with the engine and with torch, in turns, at ``TIMED``."""
+    images = torch.from_numpy(fitted(pictures.planes[0], *TIMED)[None])
+    contestants = (Segmenter(segmenter.model, segmenter.info, "cpu", engine=engine), segmenter)
     taken: tuple[list[float], list[float]] = ([], [])
     for repeat in range(REPEATS + 1):
-        for index, seconds in enumerate(taken):
+        for contestant, seconds in zip(contestants, taken, strict=True):
             start = time.perf_counter()
-            run(model, images) if index else engine(images)
+            contestant.segment(images, PredictOptions())
             if repeat:  # the first one prepares
                 seconds.append(time.perf_counter() - start)
     return 1000 * statistics.median(taken[0]), 1000 * statistics.median(taken[1])

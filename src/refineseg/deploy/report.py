@@ -54,7 +54,7 @@ class Report:
         model, format, precision, engine: of what, into what, run by what.
         pictures: which ones, in words.
         checks: file against network, by size.
-        engine_ms, torch_ms: median milliseconds for a 480x360 picture, engine and eager torch, in turns.
+        engine_ms, torch_ms: median milliseconds for a 480x360 picture, with the engine and with torch, in turns.
         megabytes: of the file(s).
         source: hash of the network's weights.
         int8: scores, for int8.
@@ -107,7 +107,7 @@ class Report:
             f"{sum(check.pixels for check in self.checks):,} pixels; float32 must reach {AGREEMENT:.2%}.",
             f"- Pictures: {self.pictures}.",
             f"- A {width}x{height} picture: {self.engine_ms:.0f} ms with {self.engine}, {self.torch_ms:.0f} ms "
-            f"with torch, median of {REPEATS} in turns, network alone, on the machine that made the file.",
+            f"with torch, picture to labels, median of {REPEATS} in turns, on the machine that made the file.",
         ]
         if self.int8 is not None:
             lines += [

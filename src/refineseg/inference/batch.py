@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from refineseg.data.images import SUFFIXES
-from refineseg.errors import InputError, RefinesegError, WriteError
+from refineseg.errors import InputError, RefinesegError, TooLargeError, WriteError
 from refineseg.files import atomic_write, writable_folder
 from refineseg.inference.clips import is_video
 from refineseg.inference.geotiff import read_geo
@@ -126,7 +126,8 @@ def predict_files(
     cannot be written to, or a full disk, ends it: predictions.json then lists what was finished.
 
     With ``tile`` (a side in pixels, or ``auto``) files are read, predicted and written in windows, see
-    inference.large; slides always are, and rasters of bands, so that their masks keep their place on the map.
+    inference.large; slides always are, rasters of bands, so that their masks keep their place on the map, and
+    pictures that memory does not hold in one piece.
     ``steps`` is then called with the windows done and in all of the picture in work; of a video with its frames,
     in all if that is known.
 
@@ -151,11 +152,8 @@ def predict_files(
                 if isinstance(item, Moving):
                     item = replace(item, options=replace(item.options, tile=tile))
                     entry = _video(segmenter, item, out, options, save, name, steps)
-                elif tile is None and item.suffix.lower() not in SLIDES:
-                    entry = _whole(segmenter, item, out, options, kinds, name)
                 else:
-                    done = predict_large(segmenter, item, out, options, kinds, tile or "auto", name, steps)
-                    entry = _entry(item, out, done.files, done.class_shares, done.size)
+                    entry = _picture(segmenter, item, out, options, kinds, name, tile, steps)
                 entry = replace(entry, seconds=time.perf_counter() - start)
             except WriteError:
                 raise
@@ -168,6 +166,26 @@ def predict_files(
         written = {"model": segmenter.info.name, "predictions": [entry.to_dict() for entry in entries]}
         atomic_write(out / "predictions.json", json.dumps(written, indent=1, ensure_ascii=False) + "\n")
     return entries
+
+
+def _picture(
+    segmenter: Predictor,
+    path: Path,
+    out: Path,
+    options: PredictOptions,
+    kinds: tuple[str, ...],
+    name: str,
+    tile: Tile,
+    steps: Callable[[int, int | None], None] | None,
+) -> Entry:
+    """In one piece, or in windows where that is wanted or memory is too small for it."""
+    if tile is None and path.suffix.lower() not in SLIDES:
+        try:
+            return _whole(segmenter, path, out, options, kinds, name)
+        except TooLargeError:
+            tile = "auto"
+    done = predict_large(segmenter, path, out, options, kinds, tile or "auto", name, steps)
+    return _entry(path, out, done.files, done.class_shares, done.size)
 
 
 def _whole(

@@ -1,8 +1,8 @@
 """The same network, faster: a private copy for float32 inference on a processor, kept in step with the original.
 
 The copy shares the weights. What is changed: batch norm is folded into the convolution before it, wide 3x3
-convolutions go by Winograd's way (inference.winograd), pooling makes no index map and is done in strips that stay in
-cache, together with the 1x1 convolution after it (inference.pooling), ReLU and sums are done within these strips.
+convolutions go by Winograd's way (inference.winograd), pooling makes no index map and is done in strips that stay
+in cache, together with the 1x1 convolution after it (inference.pooling), ReLU and sums are done within these strips.
 Logits differ by rounding: relative 1e-5 at most. The original stays an ordinary module that can be trained.
 """
 
@@ -14,7 +14,6 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn import functional as F
 from torch.nn.utils import fuse_conv_bn_weights
 
 from refineseg.inference.pooling import pooled_strips
@@ -54,6 +53,8 @@ def applies(model: RefineNet) -> bool:
         return False  # elsewhere nobody has measured whether it is faster
     if torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):
         return False
+    if not isinstance(model, RefineNet):
+        return False  # a network that only behaves like one
     if any(value.device.type != "cpu" or value.dtype != torch.float32 for value in model.parameters()):
         return False
     return not any(part.training or part._forward_hooks or part._forward_pre_hooks for part in model.modules())
@@ -133,20 +134,20 @@ class FastPooling(nn.Module):
         self.scratch = scratch
 
     def forward(self, x: Tensor | list[Tensor]) -> Tensor:
-        """BxCxHxW to BxCxHxW; x is not modified. A list of one map is taken too, as by the pooling it replaces."""
+        """BxCxHxW to BxCxHxW; x is not modified. A list of one map is taken too, and emptied: the map is freed."""
         given = as_list((x,), 1)
         del x
-        stage = self.chain.activation(given.pop())
-        total = stage.clone(memory_format=torch.channels_last)
+        total = stage = self.chain.activation(given.pop()).contiguous(memory_format=torch.channels_last)
         for index, part in enumerate(self.chain.convs):
             convolution = cast(nn.Conv2d, part)
             if self.chain.pooling == "improved":
-                stage = self._pool_and_add(self._convolve(convolution, stage), total)
+                stage = self._pool(self._convolve(convolution, stage))
             elif convolution.kernel_size == (1, 1) and convolution.bias is None:
-                stage = self._pool_project_add(stage, convolution, total, index == len(self.chain.convs) - 1)
+                stage = self._pool_and_project(stage, convolution, total, index + 1 == len(self.chain.convs))
+                continue
             else:
                 stage = self._convolve(convolution, self._pool(stage))
-                total += stage
+            total.add_(stage)
         return total
 
     def _convolve(self, convolution: nn.Conv2d, x: Tensor) -> Tensor:
@@ -163,14 +164,11 @@ class FastPooling(nn.Module):
                 target[top:bottom] = found
         return out.permute(0, 3, 1, 2)
 
-    def _pool_and_add(self, x: Tensor, total: Tensor) -> Tensor:
-        pooled = self._pool(x)
-        total += pooled
-        return pooled
-
-    def _pool_project_add(self, x: Tensor, convolution: nn.Conv2d, total: Tensor, last: bool) -> Tensor:
+    def _pool_and_project(self, x: Tensor, convolution: nn.Conv2d, total: Tensor, last: bool) -> Tensor:
         """Pool, 1x1 convolution and sum, strip by strip. Returns the stage, which no one needs after the last."""
         source, sums = rows_of(x), total.permute(0, 2, 3, 1)
+        shared = total is x  # the first stage: rows of the sum are still to be pooled
+        last = last and not shared
         out = source if last else torch.empty_like(source)
         weight = convolution.weight.flatten(1).t()
         for picture, target, summed in zip(source, out, sums, strict=True):
@@ -178,9 +176,12 @@ class FastPooling(nn.Module):
                 rows = found.flatten(0, 1)
                 if last:
                     summed[top:bottom].flatten(0, 1).addmm_(rows, weight)
-                else:
-                    torch.mm(rows, weight, out=target[top:bottom].flatten(0, 1))
+                    continue
+                torch.mm(rows, weight, out=target[top:bottom].flatten(0, 1))
+                if not shared:
                     summed[top:bottom] += target[top:bottom]
+        if shared:
+            sums.add_(out)
         return out.permute(0, 3, 1, 2)
 
 

@@ -7,17 +7,14 @@ from a cut at which scores are as good as those of the whole picture. It is meas
 from __future__ import annotations
 
 from math import ceil
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.multiprocessing.reductions import StorageWeakRef
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from refineseg.config import IMAGENET_MEAN
+from refineseg.inference.planner import Alive, tensors_of
 from refineseg.inference.tiling import GRID, STRIDE
 from refineseg.labels import UInt8
 from refineseg.model.refinenet import RefineNet
@@ -74,28 +71,6 @@ def effective_radius(model: RefineNet, device: torch.device, tolerance: float = 
 def bytes_per_pixel(model: RefineNet, device: torch.device) -> float:
     """Peak bytes of tensors alive at once while the network runs, per pixel, times ``SPARE``; weights left out."""
     x = torch.zeros(1, model.config.in_channels, SAMPLE, SAMPLE, device=device)
-    with _Alive() as alive:
+    with Alive(tensors_of(model)) as alive:
         model(x.contiguous(memory_format=torch.channels_last), upsample=False)
     return float(alive.peak / SAMPLE**2 * SPARE)
-
-
-class _Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up the storages that operations make and that are still referenced."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.peak = 0
-        self._storages: dict[int, tuple[StorageWeakRef, int]] = {}
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        for leaf in tree_leaves(result):
-            if isinstance(leaf, Tensor):
-                storage = leaf.untyped_storage()
-                reference = StorageWeakRef(storage)  # type: ignore[no-untyped-call]
-                self._storages[storage._cdata] = (reference, storage.nbytes())
-        gone = [key for key, (item, _) in self._storages.items() if item.expired()]  # type: ignore[no-untyped-call]
-        for key in gone:
-            del self._storages[key]
-        self.peak = max(self.peak, sum(size for _, size in self._storages.values()))
-        return result

@@ -1,7 +1,7 @@
 """How much memory a network will need, found by running it on tensors that have a shape but no memory.
 
-torch's fake tensors go through the very code that will run, and every storage that it makes is counted as long as it is referenced. So
-nothing has to be measured, and no formula follows the network by hand.
+torch's fake tensors go through the very code that will run, and every storage that it makes is counted as long as it
+is referenced. So nothing has to be measured, and no formula follows the network by hand.
 """
 
 from __future__ import annotations

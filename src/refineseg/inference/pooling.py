@@ -17,8 +17,8 @@ LEAST = float("-inf")
 def pooled_strips(x: Tensor, scratch: Scratch) -> Iterator[tuple[int, int, Tensor]]:
     """5x5 max-pool of stride 1 that keeps height and width, of HxWxC: first and last row, and the rows hxWxC.
 
-    The rows are scratch memory: they are overwritten by the next strip. Largest of 2, of 4, of 5, along the rows and
-    then along the columns: six comparisons in place of 24.
+    The rows are scratch memory: they are overwritten by the next strip. Largest of 2, of 4, of 5, along the rows
+    and then along the columns: six comparisons in place of 24.
     """
     height, width, channels = x.shape
     step = max(REACH, STRIP_BYTES * torch.get_num_threads() // (4 * width * channels))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -13,10 +14,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 
 from refineseg.bands import Pixels, visible
-from refineseg.errors import InputError
+from refineseg.errors import InputError, TooLargeError
 from refineseg.inference.budget import BUDGET, needed_overlap, plan_windows
 from refineseg.inference.engines import Engine
 from refineseg.inference.fast import Fast
@@ -24,13 +26,18 @@ from refineseg.inference.field import bytes_per_pixel, effective_radius
 from refineseg.inference.options import LOG_FLOOR, TINY, strips, views_of
 from refineseg.inference.options import PredictOptions as PredictOptions
 from refineseg.inference.options import Tile as Tile
+from refineseg.inference.planner import Need, imagined, need_of, tensors_of
 from refineseg.inference.portable import read_picture, temperatures
 from refineseg.inference.result import Result
 from refineseg.inference.tiling import Band, Map, Plan, Read, bands, joined, put_together, view_of
 from refineseg.info import ModelInfo
 from refineseg.labels import UInt8
+from refineseg.memory import free_memory
 from refineseg.model.refinenet import RefineNet
 from refineseg.model.weights import load_model_folder, weights_hash
+
+GIB = 1 << 30
+LOOKED_AT = 1 << 20  # pixels from which on it is asked whether memory is enough
 
 
 class Segmenter:
@@ -101,6 +108,7 @@ class Segmenter:
 
         Raises:
             InputError: the picture cannot be read, or an option is out of range.
+            TooLargeError: it does not fit in memory in one piece; ``tile`` was None.
         """
         options = PredictOptions(tuple(scales), flip, probabilities)
         (result,) = self.predict_batch([read_picture(image, self.info.bands)], options, tile)
@@ -132,6 +140,8 @@ class Segmenter:
                 f"expected pictures of one size, got {sorted({picture.shape[:2] for picture in pictures})}"
             )
         plan = None if tile is None else self.plan(size, options, tile)
+        if plan is None:
+            self._check_memory(size, len(pictures), options)
         if plan is None or plan.windows == 1:
             found = self._whole(pictures, options)
             for _ in pictures if each is not None else ():
@@ -173,6 +183,40 @@ class Segmenter:
         if not options.probabilities:
             return _argmax_in_strips(maps, size, fused), None
         return self._calibrated(_probabilities([_upsample(scores, size) for scores in maps], fused))
+
+    def need(self, size: tuple[int, int], options: PredictOptions | None = None, batch: int = 1) -> Need:
+        """Bytes that pictures of ``size`` (height, width) need in one piece, without running the network.
+
+        Not for engines: they manage memory by themselves.
+        """
+
+        def prepare(mode: FakeTensorMode) -> tuple[list[Tensor], Callable[[], object]]:
+            twin = copy.copy(self)
+            twin.model = imagined(self.model, mode)
+            twin._fast = Fast(twin.model)
+            with (
+                torch.no_grad(),
+                torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"),
+            ):
+                resting = tensors_of(twin.model) + tensors_of(twin._fast.network(self.model.mean))
+            dtype = torch.uint8 if self.info.bands is None else torch.float32
+            images = torch.empty(batch, self.model.config.in_channels, *size, dtype=dtype, device=self.device)
+            chosen = PredictOptions() if options is None else options
+            return [*resting, images], lambda: torch.inference_mode()(twin.segment)(images, chosen)
+
+        return need_of(prepare)
+
+    def _check_memory(self, size: tuple[int, int], batch: int, options: PredictOptions) -> None:
+        """TooLargeError for pictures that would not fit in memory. Small ones are not looked at."""
+        if batch * size[0] * size[1] * max(options.scales) ** 2 < LOOKED_AT or self.engine is not None:
+            return
+        free = free_memory() if self.device.type == "cpu" else torch.cuda.mem_get_info(self.device)[0]
+        need = self.need(size, options, batch).working
+        if free is not None and need > free:
+            raise TooLargeError(
+                f"expected a picture that fits in memory, {size[1]}x{size[0]} in one piece needs "
+                f"{need / GIB:.1f} GiB and {free / GIB:.1f} are free: use --tile auto"
+            )
 
     # Tiles ---------------------------------------------------------------------------------------------------
 

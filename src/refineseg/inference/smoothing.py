@@ -23,6 +23,7 @@ REACH = 3  # cells that a block may move at the coarsest level: 3 cells of 16 pi
 LEVELS = 3  # grids of cells of 4, 8 and 16 pixels
 BLOCK = 2  # cells on each side of the middle that are compared
 STAY = 0.25  # grey levels that a block's difference must win to move by a cell: flat ground stays
+FLAT = 0.5  # grey levels by which the differences about the best must rise for a fraction of a cell to be told
 DIFFERENCE = 10.0  # grey levels of remaining difference at which the past counts 1/e of its share
 DEFAULT = 0.8
 
@@ -95,27 +96,25 @@ def motion(before: Plane, now: Plane) -> NDArray[np.float32]:
             flow = 2 * flow.repeat(2, 1).repeat(2, 2)
             flow = np.pad(flow, ((0, 0), *((0, max(0, new.shape[i] - flow.shape[i + 1])) for i in (0, 1))), "edge")
             flow = flow[:, : new.shape[0], : new.shape[1]]
-        flow, costs = _best(old, new, _median(flow) if level else flow, 1 if level else REACH)
-    return _refined(flow, costs)
+        flow = _best(old, new, _median(flow) if level else flow, 1 if level else REACH)
+    return _refined(before, now, flow)
 
 
-def _best(
-    old: Plane, new: Plane, start: NDArray[np.int64], reach: int
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The best whole shift within ``reach`` of ``start``, and the costs about it: its own, then those at
-    rows -1 and +1 and columns -1 and +1 (infinite where they were not tried)."""
-    steps = range(-reach, reach + 1)
-    costs = np.full((2 * reach + 3, 2 * reach + 3, *new.shape), np.inf, np.float32)
-    for dy in steps:
-        for dx in steps:
+def _best(old: Plane, new: Plane, start: NDArray[np.int64], reach: int) -> NDArray[np.int64]:
+    """The best whole shift within ``reach`` of ``start``."""
+    best, lowest = start, np.full(new.shape, np.inf, np.float32)
+    for dy in range(-reach, reach + 1):
+        for dx in range(-reach, reach + 1):
             shift = start + np.array([dy, dx])[:, None, None]
-            difference = box(np.abs(_taken(old, shift) - new), BLOCK)
-            costs[dy + reach + 1, dx + reach + 1] = difference + STAY * np.abs(shift).sum(0).clip(0, 1)
-    best = costs.reshape(-1, *new.shape).argmin(0)
-    row, column = best // costs.shape[1], best % costs.shape[1]
-    y, x = np.indices(new.shape)
-    around = [costs[row + dy, column + dx, y, x] for dy, dx in ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))]
-    return start + np.stack([row, column]) - (reach + 1), np.stack(around)
+            cost = _difference(old, new, shift) + STAY * np.abs(shift).sum(0).clip(0, 1)
+            best = np.where(cost < lowest, shift, best)
+            lowest = np.minimum(cost, lowest)
+    return best
+
+
+def _difference(old: Plane, new: Plane, shift: NDArray[np.int64]) -> Plane:
+    """Mean absolute difference of the blocks about each cell and about where it was."""
+    return box(np.abs(_taken(old, shift) - new), BLOCK)
 
 
 def _median(flow: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -126,17 +125,21 @@ def _median(flow: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.asarray(np.partition(np.stack(parts), 4, axis=0)[4])
 
 
-def _refined(flow: NDArray[np.int64], costs: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Whole shifts to fractions, by the lowest point of a parabola along each axis."""
+def _refined(old: Plane, new: Plane, flow: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Whole shifts to fractions, by the lowest point of a parabola along each axis, where they fit better.
+
+    Where a picture stands still the differences about it are uneven, and the parabola's lowest point is off.
+    """
     exact = flow.astype(np.float32)
-    middle = costs[0]
+    middle = _difference(old, new, flow)
     for axis in (0, 1):
-        less, more = costs[1 + 2 * axis], costs[2 + 2 * axis]
-        with np.errstate(invalid="ignore"):
-            curve = less + more - 2 * middle
-            offset = np.where(curve > 1e-3, (less - more) / (2 * np.maximum(curve, 1e-3)), 0)
-        exact[axis] += np.where(np.isfinite(curve), np.clip(offset, -0.5, 0.5), 0).astype(np.float32)
-    return exact
+        step = np.zeros((2, 1, 1), np.int64)
+        step[axis] = 1
+        less, more = _difference(old, new, flow - step), _difference(old, new, flow + step)
+        curve = np.maximum(less + more - 2 * middle, FLAT)
+        exact[axis] += np.clip((less - more) / (2 * curve), -0.5, 0.5)
+    better = box(np.abs(moved(old[None], exact)[0] - new), BLOCK) + STAY < middle
+    return np.where(better, exact, flow).astype(np.float32)
 
 
 def moved(planes: NDArray[np.float32], flow: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,8 +1,8 @@
 """3x3 convolutions by Winograd's F(4x4, 3x3), and scratch memory for kernels that work in strips.
 
-A tile of 4x4 outputs needs 36 multiplications for each pair of channels in place of 144: the 6x6 inputs, the weights and the outputs
-are transformed by sums, and between them lie 36 matrix products. Everything is done in strips of rows small enough
-for the processor's cache. Source: Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, CVPR 2016.
+A tile of 4x4 outputs needs 36 multiplications for each pair of channels in place of 144: the 6x6 inputs, the weights
+and the outputs are transformed by sums, and between them lie 36 matrix products. Everything is done in strips of rows
+small enough for the processor's cache. Source: Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, CVPR 2016.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 TILE, SPAN = 4, 6  # outputs and inputs of a tile, in each direction
-STRIP_BYTES = 5 << 20  # of transformed inputs a strip, for each thread: measured on 1 MiB of L2 and 16 of L3 a core
+STRIP_BYTES = 5 << 20  # of transformed inputs a strip, a thread: measured on 1 MiB of L2 and 16 of L3 a core
 NARROWEST, FEWEST = 96, 64  # channels and tiles below which the library's own convolution is as fast
 WEIGHTS = torch.tensor(
     [[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]], dtype=torch.float64

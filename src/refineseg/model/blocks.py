@@ -38,7 +38,7 @@ def upsample_on_grid(x: Tensor, size: Sequence[int], factor: int) -> Tensor:
     picture's size, and windows of a picture do not agree with the whole.
     """
     if factor > 1:
-        x = F.interpolate(x, scale_factor=float(factor), mode="bilinear", align_corners=False)
+        x = F.interpolate(x, [side * factor for side in x.shape[-2:]], mode="bilinear", align_corners=False)
         x = x[..., : size[0], : size[1]]
     return resize(x, size, align_corners=False)  # maps of others' networks may have dropped the remainder
 
@@ -154,7 +154,8 @@ class ChainedResidualPooling(nn.Module):
         """BxCxHxW to BxCxHxW; x is not modified. A list of one map is taken too, and emptied: the map is freed."""
         given = as_list((x,), 1)
         del x
-        total = stage = self.activation(given.pop())
+        total: Tensor = self.activation(given.pop())
+        stage = total
         for index, convolution in enumerate(self.convs):
             # In two steps: what the first was made of is freed before the second makes its map.
             steps = (max_pool5, convolution) if self.pooling == "original" else (convolution, max_pool5)

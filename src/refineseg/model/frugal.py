@@ -69,7 +69,8 @@ def scale_in_place(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
 
 def recorded() -> bool:
     """Whether a graph is being made of what runs."""
-    return torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.onnx.is_in_onnx_export()
+    traced: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    return traced or torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export()
 
 
 def max_pool5(x: Tensor) -> Tensor:
@@ -81,7 +82,7 @@ def max_pool5(x: Tensor) -> Tensor:
     if recorded():
         return F.max_pool2d(x, KERNEL, 1, REACH)
     if torch.is_grad_enabled() and x.requires_grad:
-        pooled: Tensor = _MaxPool5.apply(x)  # type: ignore[no-untyped-call]
+        pooled: Tensor = _MaxPool5.apply(x)
         return pooled
     return _pool_in_strips(x)
 

@@ -57,7 +57,7 @@ class Batcher:
         segmenter: the predictor.
         limits: how many pictures a batch has at most, and how long the first of them waits for the others.
         done: called after every batch.
-        inside: how many requests there are, those in the queue among them; a picture waits only if there are others.
+        inside: how many requests there are, queued or not; a picture waits only for those that may still join it.
     """
 
     def __init__(

@@ -153,7 +153,9 @@ def segment_request() -> dict[str, Any]:
         "type": "object",
         "required": [uploads.FIELD],
         "properties": {uploads.FIELD: BINARY},
-        "description": f"The picture in the field {uploads.FIELD}; options may be fields too.",
+        "additionalProperties": False,
+        "description": f"The picture in the field {uploads.FIELD}. The options of the address may be fields instead, "
+        "written as they are there.",
     }
     raw = {media_type: {"schema": BINARY} for media_type in (*pictures.MEDIA_TYPES, "application/octet-stream")}
     return {

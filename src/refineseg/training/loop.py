@@ -48,6 +48,7 @@ from refineseg.training.parallel import (
     whole_network,
     whole_state,
 )
+from refineseg.training.plan import check_memory
 from refineseg.training.recipe import MovingAverage, freeze_batch_norm, make_loss, rate
 
 CHECKPOINTS, BEST, LAST = "checkpoints", "best", "last"
@@ -152,7 +153,7 @@ def train(
 
     Raises:
         InputError: RUN holds files already, pictures or masks that cannot be used (before the first step).
-        ConfigError: settings that do not fit each other.
+        ConfigError: settings that do not fit each other, or a step that does not fit in memory.
     """
     run = prepare(config, data, folder, resume=resume, watch=watch, device=device)
     run.origin = {"command": command or "refineseg.train", "commit": commit}
@@ -188,6 +189,7 @@ def prepare(
         )
     data = with_bands_of_model(config, data)
     model = initial_model(config, data)
+    check_memory(model, config, fabric.device, fabric.world_size)
     if watch is None or not fabric.is_global_zero:
         watch = _nobody
     pictures = TrainingPictures(data, "train", config.augment, config.seed)

@@ -7,7 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from refineseg.config import AugmentConfig
-from refineseg.data.check import alignment, contents, conventions, images, leakage, masks, pairing, sides, statistics
+from refineseg.data.check import (
+    alignment,
+    contents,
+    conventions,
+    images,
+    leakage,
+    masks,
+    pairing,
+    sides,
+    statistics,
+)
 from refineseg.data.check.facts import Scan
 from refineseg.data.check.findings import CheckReport, Finding, ordered
 from refineseg.data.check.listing import Listing, Pair, list_data

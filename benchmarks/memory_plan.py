@@ -1,0 +1,114 @@
+"""Planned memory beside what is measured, for twelve settings of prediction and of a training step.
+
+"Alive" are the tensors that exist at once while it really runs; "process" is how far the process grows beyond its
+size at rest, libraries' own workspaces included.
+
+python benchmarks/memory_plan.py [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+from pathlib import Path
+
+import torch
+from torch.nn import functional as F
+
+from refineseg.bench.contestants import Setting, random_segmenter
+from refineseg.bench.plan import need_of_setting
+from refineseg.bench.race import peak_memory
+from refineseg.inference.options import PredictOptions
+from refineseg.inference.planner import Alive, tensors_of
+
+SETTINGS = [
+    # net, size, batch, precision, training
+    ("refinenet-lw-mbv2", (512, 512), 1, "32", False),
+    ("refinenet-lw-mbv2", (360, 480), 4, "32", False),
+    ("refinenet-lw-mbv2", (1024, 1024), 1, "32", False),
+    ("refinenet-lw-mbv2", (256, 256), 1, "bf16", False),
+    ("refinenet-lw-r50", (512, 512), 1, "32", False),
+    ("refinenet-lw-r101", (500, 375), 2, "32", False),
+    ("refinenet-r18", (512, 512), 1, "32", False),
+    ("refinenet-r101", (320, 320), 1, "32", False),
+    ("refinenet-lw-mbv2", (360, 480), 2, "32", True),
+    ("refinenet-lw-r18", (256, 256), 2, "32", True),
+    ("refinenet-lw-r50", (256, 256), 1, "32", True),
+    ("refinenet-r18", (192, 192), 1, "32", True),
+]
+MIB = 1 << 20
+CPU = torch.device("cpu")
+
+
+def measured(net: str, setting: Setting) -> tuple[float, float, float | None]:
+    """MiB planned, alive and by the process, above what rests."""
+    segmenter = random_segmenter(net, setting)
+    planned = need_of_setting(segmenter, setting).working
+    pictures, model = setting.pictures(), segmenter.model
+    if setting.training:
+        model.train()
+        x, labels = pictures.float() / 255, setting.labels()
+        resting = [*tensors_of(model), x, labels]
+
+        def work() -> object:
+            logits = model(x.contiguous(memory_format=torch.channels_last), upsample=False)
+            F.cross_entropy(F.interpolate(logits, labels.shape[-2:], mode="bilinear"), labels).backward()
+            return None
+
+        def rest() -> None:
+            model.zero_grad(set_to_none=True)
+    else:
+        with torch.no_grad():
+            resting = [*tensors_of(model), *tensors_of(segmenter._fast.network(pictures[:0].float())), pictures]
+
+        @torch.inference_mode()
+        def work() -> object:
+            return segmenter.segment(pictures, PredictOptions())
+
+        def rest() -> None:
+            segmenter._fast._copy = None  # and with it the scratch memory
+            with torch.no_grad():
+                segmenter._fast.network(pictures[:0].float())
+
+    with Alive(resting) as alive:
+        work()
+    rest()
+    gc.collect()
+    grown = peak_memory(work, CPU)
+    return planned / MIB, alive.peak / MIB, None if grown is None else grown / MIB
+
+
+def main() -> None:
+    """Print and write the twelve."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    rows = []
+    for net, size, batch, precision, training in SETTINGS:
+        planned, alive, grown = measured(net, Setting(size, batch, precision, training=training))
+        rows.append(
+            {
+                "net": net,
+                "height": size[0],
+                "width": size[1],
+                "batch": batch,
+                "precision": precision,
+                "mode": "training step" if training else "prediction",
+                "planned_mib": round(planned, 1),
+                "alive_mib": round(alive, 1),
+                "process_mib": None if grown is None else round(grown, 1),
+            }
+        )
+        grew = "" if grown is None else f", process {grown:,.0f} ({planned / grown - 1:+.1%})"
+        print(
+            f"{net} {size[0]}x{size[1]} batch {batch} {precision} {rows[-1]['mode']}: planned {planned:,.0f} MiB, "
+            f"alive {alive:,.0f} ({planned / alive - 1:+.1%}){grew}",
+            flush=True,
+        )
+    if given.json:
+        given.json.write_text(json.dumps({"torch": torch.__version__, "settings": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""Puts the tables of docs/speed.md in from benchmarks/results/*.json, which ``refineseg bench --json`` writes.
+
+python benchmarks/speed_page.py
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from refineseg.bench.report import markdown
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS, PAGE = ROOT / "benchmarks/results", ROOT / "docs/speed.md"
+MARK = "<!-- table: {name} -->"
+END = "<!-- end -->"
+
+
+def main() -> None:
+    """Replace what stands between each ``<!-- table: NAME -->`` and the ``<!-- end -->`` after it."""
+    text = PAGE.read_text(encoding="utf-8")
+    names = re.findall(MARK.format(name="(.+?)"), text)
+    for name in names:
+        report = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+        start = text.index(MARK.format(name=name)) + len(MARK.format(name=name))
+        text = f"{text[:start]}\n`{report['command']}`\n\n{markdown(report)}{text[text.index(END, start) :]}"
+    PAGE.write_text(text, encoding="utf-8")
+    print(f"{len(names)} tables in {PAGE.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""How much memory a setting will take, without running it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from refineseg.bench.contestants import Setting
+from refineseg.config import AugmentConfig, TrainConfig
+from refineseg.inference.planner import Need
+from refineseg.inference.predictor import Segmenter
+from refineseg.memory import free_memory
+from refineseg.training.plan import need_of_step
+
+MIB = 1 << 20
+
+
+def need_of_setting(segmenter: Segmenter, setting: Setting) -> Need:
+    """Of prediction, or of a training step of the modern recipe with its moving average."""
+    if not setting.training:
+        return segmenter.need(setting.size, batch=setting.batch)
+    config = TrainConfig(
+        batch_size=setting.batch,
+        augment=AugmentConfig(crop=setting.size),
+        precision="bf16" if setting.precision == "bf16" else "32",
+    )
+    return need_of_step(segmenter.model, config)
+
+
+def plan_memory(segmenter: Segmenter, setting: Setting) -> dict[str, Any]:
+    """``resting_mib``, ``working_mib``, ``peak_mib`` and what is free."""
+    need = need_of_setting(segmenter, setting)
+    cuda = setting.device.type == "cuda"
+    free = torch.cuda.mem_get_info(setting.device)[0] if cuda else free_memory()
+    return {
+        "height": setting.size[0],
+        "width": setting.size[1],
+        "batch": setting.batch,
+        "precision": setting.precision,
+        "mode": "training step" if setting.training else "prediction",
+        "resting_mib": round(need.resting / MIB, 1),
+        "working_mib": round(need.working / MIB, 1),
+        "peak_mib": round(need.peak / MIB, 1),
+        "free_mib": None if free is None else round(free / MIB, 1),
+    }
+
+
+def sentence(plan: Mapping[str, Any]) -> str:
+    """The plan in words."""
+    free = plan["free_mib"]
+    fits = (
+        ""
+        if free is None
+        else f"; {free:,.0f} MiB are free, so it {'fits' if plan['peak_mib'] < free else 'does not fit'}"
+    )
+    return (
+        f"{plan['net']}, {plan['mode']}, {plan['height']}x{plan['width']}, batch {plan['batch']}, precision "
+        f"{plan['precision']}: {plan['peak_mib']:,.0f} MiB at most, {plan['resting_mib']:,.0f} of them weights "
+        f"and what stays, {plan['working_mib']:,.0f} while it runs{fits}"
+    )

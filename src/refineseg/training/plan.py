@@ -1,0 +1,99 @@
+"""Whether a training step fits in memory, found before the first one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn import functional as F
+
+from refineseg.config import TrainConfig
+from refineseg.errors import ConfigError
+from refineseg.inference.planner import Need, bytes_of, imagined, need_of, tensors_of
+from refineseg.labels import IGNORE
+from refineseg.memory import free_memory
+from refineseg.model.refinenet import RefineNet
+from refineseg.training.recipe import freeze_batch_norm
+
+GIB = 1 << 30
+STATES = {"adamw": 2, "sgd": 1}  # copies of the weights that an optimiser keeps
+GENEROUS = 64 << 10  # bytes by pixel that no network of the family needs: what fits so is not looked at
+
+
+def need_of_step(model: RefineNet, config: TrainConfig, batch: int | None = None) -> Need:
+    """Bytes of a training step of ``batch`` pictures (the configuration's, if None) of its crop.
+
+    Resting are the weights, their moving average, what the optimiser keeps, and the batch; working are
+    activations, gradients and the loss. Class weights and hard pixel mining are counted as plain cross-entropy.
+    """
+    batch = config.batch_size if batch is None else batch
+
+    def prepare(mode: FakeTensorMode) -> tuple[list[Tensor], Callable[[], object]]:
+        network = imagined(model, mode).train()
+        if config.freeze_batch_norm:
+            freeze_batch_norm(network)
+        height, width = config.augment.crop
+        images = torch.empty(batch, model.config.in_channels, height, width)
+        labels = torch.zeros(batch, height, width, dtype=torch.uint8)
+
+        def step() -> None:
+            with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bf16"):
+                logits = network(images.contiguous(memory_format=torch.channels_last), upsample=False)
+            plain_loss(config, logits, labels).backward()  # type: ignore[no-untyped-call]
+
+        return [*tensors_of(network), images, labels], step
+
+    need = need_of(prepare)
+    trained = bytes_of(value for value in model.parameters() if value.requires_grad)
+    kept = STATES[config.optimizer] * trained + (bytes_of(tensors_of(model)) if config.ema else 0)
+    return Need(need.resting + kept, need.working)
+
+
+def plain_loss(config: TrainConfig, logits: Tensor, labels: Tensor) -> Tensor:
+    """The recipe's cross-entropy as far as memory goes; it meets no other process and looks at no value."""
+    logits, target = logits.float(), labels.long()
+    if config.loss_resolution == "paper":
+        target = F.interpolate(labels[:, None].float(), logits.shape[-2:], mode="nearest-exact")[:, 0].long()
+    else:
+        logits = F.interpolate(logits, labels.shape[-2:], mode="bilinear", align_corners=False)
+    smoothing = config.label_smoothing
+    pixels = F.cross_entropy(logits, target, ignore_index=IGNORE, reduction="none", label_smoothing=smoothing)
+    return pixels.mean()
+
+
+def largest_batch(model: RefineNet, config: TrainConfig, free: int) -> int:
+    """The most pictures whose step fits in ``free`` bytes beside the weights that are there; 0 if not even one."""
+    one, two = (need_of_step(model, config, batch) for batch in (1, 2))
+    there = bytes_of(tensors_of(model))
+    each = max(1, two.peak - one.peak)
+    return max(0, 1 + (free - (one.peak - there)) // each)
+
+
+def check_memory(model: RefineNet, config: TrainConfig, device: torch.device, share: int = 1) -> None:
+    """Before the first step: ConfigError if it would not fit, with the largest batch that does.
+
+    Args:
+        model: the network, on the CPU still.
+        config: the recipe; ``batch_size`` is over all processes.
+        device: where it will be trained.
+        share: processes that share this machine's memory and the batch.
+    """
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
+    if free is None:
+        return
+    free //= share if device.type == "cpu" else 1
+    batch, (height, width) = max(1, config.batch_size // share), config.augment.crop
+    there = bytes_of(tensors_of(model)) if device.type == "cpu" else 0
+    if batch * height * width * GENEROUS + 8 * bytes_of(tensors_of(model)) < free:
+        return
+    need = need_of_step(model, config, batch).peak - there
+    if need <= free:
+        return
+    most = largest_batch(model, config, free) * share
+    advice = f"--batch-size {most} fits" if most else "not even one picture fits: take a smaller --crop or network"
+    raise ConfigError(
+        f"expected a training step that fits in memory, {config.batch_size} pictures of {width}x{height} need "
+        f"{need / GIB:.1f} GiB and {free / GIB:.1f} are free: {advice}"
+    )

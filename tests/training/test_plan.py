@@ -1,0 +1,64 @@
+"""Planned memory of a training step against the tensors that are alive when it really runs."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from refineseg.config import AugmentConfig, TrainConfig
+from refineseg.errors import ConfigError
+from refineseg.inference.planner import Alive, tensors_of
+from refineseg.model.presets import create_model
+from refineseg.training import plan
+from refineseg.training.plan import check_memory, largest_batch, need_of_step
+from refineseg.training.recipe import make_loss
+
+SETTINGS = [
+    ("refinenet-lw-mbv2", (64, 96), 2),
+    ("refinenet-lw-r18", (64, 64), 1),
+    ("refinenet-r18", (64, 64), 2),
+]
+LARGE = [("refinenet-lw-mbv2", (360, 480), 2)]
+
+
+def config(crop: tuple[int, int] = (64, 64), batch: int = 2, **fields: object) -> TrainConfig:
+    return TrainConfig(batch_size=batch, augment=AugmentConfig(crop=crop), **fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("net", "crop", "batch"), [*SETTINGS, *(pytest.param(*x, marks=pytest.mark.slow) for x in LARGE)]
+)
+def test_a_step_is_planned_within_a_tenth(net: str, crop: tuple[int, int], batch: int) -> None:
+    model, recipe = create_model(net, 11).train(), config(crop, batch)
+    planned = need_of_step(model, recipe)
+    images, labels = torch.rand(batch, 3, *crop), torch.zeros(batch, *crop, dtype=torch.uint8)
+    loss_of = make_loss(recipe, torch.ones(11))
+    with Alive([*tensors_of(model), images, labels]) as alive:
+        logits = model(images.contiguous(memory_format=torch.channels_last), upsample=False)
+        loss_of(logits, labels).backward()  # type: ignore[no-untyped-call]
+    assert alive.peak == pytest.approx(planned.working, rel=0.1)
+
+
+def test_what_stays_is_counted() -> None:
+    model = create_model("refinenet-lw-mbv2", 11)
+    size = sum(value.numel() * value.element_size() for value in model.parameters())
+    adam, sgd = (need_of_step(model, config(optimizer=name)).resting for name in ("adamw", "sgd"))
+    assert adam - sgd == size
+    averaged = need_of_step(model, config(ema=0.9)).resting - need_of_step(model, config(ema=0.0)).resting
+    assert size < averaged < 1.1 * size  # with the statistics
+
+
+def test_too_large_a_batch_is_refused_with_the_largest_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, recipe = create_model("refinenet-lw-mbv2", 11), config(batch=64)
+    there = sum(value.numel() * value.element_size() for value in tensors_of(model))
+    free = need_of_step(model, recipe, 5).peak - there + 1000
+    assert largest_batch(model, recipe, free) == 5
+    monkeypatch.setattr(plan, "free_memory", lambda: free)
+    with pytest.raises(ConfigError, match=r"64 pictures of 64x64 need .* GiB .*: --batch-size 5 fits$"):
+        check_memory(model, recipe, torch.device("cpu"))
+    check_memory(model, config(batch=5), torch.device("cpu"))
+    monkeypatch.setattr(plan, "free_memory", lambda: 1000)
+    with pytest.raises(ConfigError, match="not even one picture fits"):
+        check_memory(model, recipe, torch.device("cpu"))
+    monkeypatch.setattr(plan, "free_memory", lambda: None)
+    check_memory(model, recipe, torch.device("cpu"))
