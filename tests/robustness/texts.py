@@ -174,7 +174,6 @@ predict {data}/images -o out --scales 1e9
 predict {data}/images -o out --tile 0
 predict {data}/images -o out --tile -5
 predict {data}/images -o out --tile 1e3
-predict {data}/images -o out --tile 99999999999999999999
 predict {data}/images -o out --save nothing
 predict {data}/images -o out --save mask,,,nothing
 predict {data}/images -o out --device tpu
