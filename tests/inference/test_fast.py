@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import threading
+from typing import Any
 
 import pytest
 import torch
@@ -20,7 +22,7 @@ from refineseg.model.refinenet import RefineNet
 SMALL = {"width": 128, "coarse_width": 128, "crp_stages": 2, "output_rcus": 1, "rcus": 1}
 
 
-def lively(preset: str, **fields: object) -> RefineNet:
+def lively(preset: str, **fields: Any) -> RefineNet:
     """Random weights and batch statistics that are not the identity."""
     torch.manual_seed(0)
     model = create_model(preset, 5, **fields).eval()
@@ -133,12 +135,37 @@ def test_a_norm_that_follows_something_else_stays() -> None:
             return [self.other(self.second(y))]
 
     odd = Odd().eval()
-    odd.norm.running_mean.fill_(2.0)
+    odd.norm.get_buffer("running_mean").fill_(2.0)
     x = torch.rand(1, 3, 4, 4)
     before = odd.maps(x)[0]
     assert fold_batch_norm(odd) == 1
     assert isinstance(odd.norm, nn.BatchNorm2d)
     assert torch.allclose(odd.maps(x)[0], before, atol=1e-6)
+
+
+@torch.no_grad()
+def test_copies_are_made_while_other_threads_predict() -> None:
+    model, x = lively("refinenet-lw-mbv2", width=8, coarse_width=8), last(torch.rand(1, 3, 32, 32))
+    wanted = model(x, upsample=False)
+    wrong: list[object] = []
+    stop = threading.Event()
+
+    def work() -> None:
+        try:
+            with torch.no_grad():
+                while not stop.is_set():
+                    if not torch.equal(model(x, upsample=False), wanted):
+                        wrong.append("other logits")
+        except Exception as error:
+            wrong.append(error)
+
+    other = threading.Thread(target=work)
+    other.start()
+    for _ in range(3):
+        specialise(model)
+    stop.set()
+    other.join()
+    assert not wrong
 
 
 @torch.no_grad()
