@@ -78,6 +78,10 @@ def ablation_table(rows: Rows, arms: dict[str, tuple[str, float | None]], base: 
         size = f"{runs[0]['parameters']:,}" if runs and "parameters" in runs[0] else "-"
         seconds = f"{mean(row['seconds'] for row in runs):.0f}" if runs else "-"
         difference = "-" if arm == base else against(compared, scores)
+        if runs and runs[0]["study"] == "multiscale":  # the base's own weights, so seed by seed
+            pairs = {row["seed"]: row["mean_iou"] for row in of(rows, base)}
+            gains = [100 * (row["mean_iou"] - pairs[row["seed"]]) for row in runs]
+            difference = f"{mean(gains):+.1f} ({min(gains):+.1f} to {max(gains):+.1f}, same weights)"
         cells = (title, published or "-", percent(scores), accuracy, difference, size, seconds, len(runs))
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)

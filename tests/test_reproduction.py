@@ -48,7 +48,7 @@ def test_pictures_and_masks_shrink_together(tmp_path: Path) -> None:
     rows, columns = image.shape[0] // 3, image.shape[1] // 3
     assert small.shape == (rows, columns, 3)
     means = image[: 3 * rows, : 3 * columns].reshape(rows, 3, columns, 3, 3).mean((1, 3))
-    assert np.abs(small - means).max() <= 0.51
+    assert np.abs(small - means).max() < 1  # whole grey levels
     assert np.array_equal(small_labels, labels[1::3, 1::3][:rows, :columns])
 
 
