@@ -32,7 +32,7 @@ VIEWS: dict[str, dict[str, Any]] = {
     "probabilities": {"probabilities": True},
     "views": {"scales": (0.75, 1.0, 1.25), "flip": True, "probabilities": True},
     "tiles": {"tile": 256, "probabilities": True},
-    "tiled views": {"tile": 512, "scales": (0.5, 1.0), "flip": True},
+    "tiled views": {"tile": 288, "scales": (0.5, 1.0), "flip": True},
     "auto": {"tile": "auto"},
 }
 PREDICT = """
