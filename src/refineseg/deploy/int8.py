@@ -20,8 +20,8 @@ Planes = NDArray[np.float32]  # 1xCxHxW, as the network takes it
 def to_int8(format: str, source: Path, target: Path, pictures: Sequence[Callable[[], Planes]], text: str) -> None:
     """Write an int8 form of an exported file: quantise and dequantise nodes, biases corrected.
 
-    Weights have a scale per output channel and use half of their range, since processors without VNNI add products of
-    pairs in 16 bits and would overflow: so the file gives the same labels on all of them.
+    Weights have a scale per output channel and use half of their range, since processors without VNNI add products
+    of pairs in 16 bits and would overflow: so the file gives the same labels on all of them.
 
     Args:
         format: ``onnx`` or ``openvino``.
