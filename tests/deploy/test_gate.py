@@ -141,7 +141,7 @@ def test_int8_may_lose_half_a_point(found: float, refused: bool) -> None:
     assert (scored.refused is not None) == refused
 
 
-@pytest.mark.parametrize("broken", [flipped, swapped])
+@pytest.mark.parametrize("broken", [flipped, pytest.param(swapped, marks=pytest.mark.slow)])
 def test_a_broken_export_leaves_a_report_and_no_file(
     segmenter: Segmenter,
     tmp_path: Path,

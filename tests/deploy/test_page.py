@@ -19,6 +19,7 @@ BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 COMMANDS = re.findall(r"^\$ (refineseg .*)$", PAGE, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_the_code(
     exported: tuple[Path, Report], model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

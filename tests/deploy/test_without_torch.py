@@ -32,7 +32,7 @@ VIEWS: dict[str, dict[str, Any]] = {
     "probabilities": {"probabilities": True},
     "views": {"scales": (0.75, 1.0, 1.25), "flip": True, "probabilities": True},
     "tiles": {"tile": 256, "probabilities": True},
-    "tiled views": {"tile": 512, "scales": (0.5, 1.0), "flip": True},
+    "tiled views": {"tile": 288, "scales": (0.5, 1.0), "flip": True},
     "auto": {"tile": "auto"},
 }
 PREDICT = """
@@ -61,11 +61,13 @@ def compare(segmenter: Segmenter, picture: Path, folder: Path) -> None:
     for name, options in VIEWS.items():
         wanted = segmenter.predict(picture, **options)
         with np.load(folder / f"{name}.npz") as found:
-            same = (found["labels"] == wanted.labels).mean()
-            assert same >= 0.9999, f"{name}: {same}"
+            same = found["labels"] == wanted.labels
+            assert same.mean() >= 0.9999, f"{name}: {same.mean()}"
             if options.get("probabilities"):
                 assert wanted.probabilities is not None
-                np.testing.assert_allclose(found["scores"], wanted.probabilities, atol=2e-3, err_msg=name)
+                # A label chooses the temperature, so at a tie that falls the other way all may differ.
+                scores, expected = found["scores"][:, same], wanted.probabilities[:, same]
+                np.testing.assert_allclose(scores, expected, atol=2e-3, err_msg=name)
 
 
 @pytest.fixture(scope="module")

@@ -121,7 +121,7 @@ def _checked(path: Path, options: ExportOptions) -> str:
             raise InputError(f"expected a new file, {file} exists: add --overwrite or change -o")
     check_packages(kind)
     if options.int8:
-        int8.check_int8_packages(kind)
+        int8.nncf_package()
     return kind
 
 

@@ -41,13 +41,3 @@ def onnxruntime_package() -> ModuleType:
     except ImportError as error:
         raise MissingExtraError("onnxruntime", "runtime", "running ONNX files") from error
     return onnxruntime  # type: ignore[no-any-return]
-
-
-def quantization_package() -> ModuleType:
-    """Its tools for int8. MissingExtraError without it or without onnx."""
-    onnxruntime_package()
-    try:
-        from onnxruntime import quantization
-    except ImportError as error:
-        raise MissingExtraError("onnx", "export", "int8 with ONNX") from error
-    return quantization  # type: ignore[no-any-return]
