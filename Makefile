@@ -38,7 +38,7 @@ audit: $(VENV)/.dev    ## known holes in the locked versions (needs pip-audit an
 	@$(BIN)/pip-audit --disable-pip --require-hashes -r requirements/demo.txt
 
 docs: $(VENV)/.dev     ## the site, broken links as errors: open out/site/index.html
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict -q
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "the site is in out/site/index.html"
 
 test-oldest:           ## the fast tests with the lowest versions that pyproject.toml allows

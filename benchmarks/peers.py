@@ -168,7 +168,8 @@ def train(network: nn.Module, pictures: TrainingPictures, config: TrainConfig, b
 def score(network: nn.Module, data: SegmentationData, every: int) -> dict[str, Any]:
     """Mean IoU on val at single scale: logits enlarged to the picture, the largest taken, one confusion matrix."""
     network.eval()
-    names, confusion, seconds = data.label_map.names, 0, 0.0
+    names, seconds = data.label_map.names, 0.0
+    confusion = np.zeros((len(names), len(names)), np.int64)
     samples = data.split("val")[::every]
     for sample in samples:
         image, truth = data.read(sample)
@@ -177,7 +178,7 @@ def score(network: nn.Module, data: SegmentationData, every: int) -> dict[str, A
         labels = network(to_input(tensor, torch.device("cpu"))).argmax(1)[0].numpy().astype(np.uint8)
         seconds += time.process_time() - start
         confusion = confusion + confusion_matrix(truth, labels, len(names))
-    found = scores(np.asarray(confusion))
+    found = scores(confusion)
     return {
         "mean_iou": found.mean_iou,
         "pixel_accuracy": found.pixel_accuracy,

@@ -22,7 +22,10 @@ def main() -> None:
     text = PAGE.read_text(encoding="utf-8")
     names = re.findall(MARK.format(name="(.+?)"), text)
     for name in names:
-        report = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+        file = RESULTS / f"{name}.json"
+        if not file.is_file():
+            raise SystemExit(f"expected {file}, make it with refineseg bench --json")
+        report = json.loads(file.read_text(encoding="utf-8"))
         start = text.index(MARK.format(name=name)) + len(MARK.format(name=name))
         text = f"{text[:start]}\n`{report['command']}`\n\n{markdown(report)}{text[text.index(END, start) :]}"
     PAGE.write_text(text, encoding="utf-8")

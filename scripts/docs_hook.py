@@ -46,6 +46,14 @@ def on_page_markdown(markdown: str, page: Any, config: Any, **_: Any) -> str:
     return OUTSIDE.sub(named, markdown)
 
 
+SHIM = "https://unpkg.com/iframe-worker/shim"
+
+
 def on_post_page(output: str, **_: Any) -> str:
     """Search from disk by our own few lines instead of a script from the network."""
-    return output.replace("https://unpkg.com/iframe-worker/shim", "assets/worker.js")
+    return output.replace(SHIM, "assets/worker.js")
+
+
+def on_post_template(output_content: str, **_: Any) -> str:
+    """The same in 404.html, which lies nowhere in particular."""
+    return output_content.replace(SHIM, "/assets/worker.js")

@@ -72,7 +72,7 @@ def test_two_portraits() -> None:
         assert 0.4 < shares["background"] < 0.75
         assert shares["upper body"] > 0.1
         assert shares["skin"] > 0.03
-        assert shares["hair"] > 0.01
+        assert shares.get("hair", 0) + shares.get("hat", 0) > 0.02  # she in the uniform cap shows little hair
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,8 @@ PREPARE: dict[str, Callable[[Path], None]] = {"evaluation": make_voc, "large": m
 @pytest.mark.parametrize("page", HERE)
 def test_page(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_workplace(tmp_path)
-    PREPARE.get(page, lambda root: None)(tmp_path)
+    if page in PREPARE:
+        PREPARE[page](tmp_path)
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     for block in blocks_of(page):

@@ -85,7 +85,10 @@ def test_a_shard_done_twice_is_there_once(tmp_path: Path, model: Path) -> None:
 def test_parquet_in_masks_in_parquet_out(tmp_path: Path, model: Path) -> None:
     folder, out = made(tmp_path / "in", 3), tmp_path / "out"
     files = sorted(folder.iterdir())
-    columns = {"bytes": [file.read_bytes() for file in files[:2]] + [b"no picture"], "name": ["a", "a", "../c"]}
+    columns: dict[str, list[Any]] = {
+        "bytes": [file.read_bytes() for file in files[:2]] + [b"no picture"],
+        "name": ["a", "a", "../c"],
+    }
     write_parquet(tmp_path / "in.parquet", columns)
     write_parquet(tmp_path / "paths.parquet", {"path": [str(file) for file in files]})
     shards = plan_shards(tmp_path / "in.parquet", 64)

@@ -47,7 +47,7 @@ def test_links_out_of_docs_become_words_and_dead_ones_end_the_build(tmp_path: Pa
 
 def build(source: Path, target: Path) -> subprocess.CompletedProcess[str]:
     """mkdocs build --strict."""
-    words = [sys.executable, "-m", "mkdocs", "build", "--strict", "-q", "-f", str(source), "-d", str(target)]
+    words = [sys.executable, "-m", "mkdocs", "build", "--strict", "-f", str(source), "-d", str(target)]
     return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
 
 

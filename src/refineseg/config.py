@@ -39,7 +39,7 @@ class Config:
         for assignment in assignments:
             name, found, text = assignment.partition("=")
             if not found:
-                raise ConfigError(f"expected --set NAME=VALUE, got {assignment!r}")
+                raise ConfigError(f"expected --set NAME=VALUE, got {assignment!r:.200}")
             *parents, leaf = name.strip().split(".")
             node = values
             for parent in parents:
@@ -251,7 +251,7 @@ class TrainConfig(Config):
     def __post_init__(self) -> None:
         _require(self.epochs >= 1, "epochs of 1 or more", self.epochs)
         _require(self.steps is None or self.steps >= 1, "steps of 1 or more", self.steps)
-        _require(1 <= self.batch_size <= 100_000, "a batch size of 1 to 100,000", self.batch_size)
+        _require(1 <= self.batch_size <= 100_000, "a batch size of 1 or more, up to 100,000", self.batch_size)
         _require(0 < self.lr < math.inf, "a learning rate above 0", self.lr)
         for name in ("backbone_lr", "weight_decay", "class_weights", "clip_norm"):
             _require(0 <= getattr(self, name) < math.inf, f"{name} of 0 or more", getattr(self, name))
@@ -359,14 +359,14 @@ def scaled(length: int, scale: float) -> int:
 
 def _require(condition: bool, expected: str, got: object) -> None:
     if not condition:
-        raise ConfigError(f"expected {expected}, got {got}")
+        raise ConfigError(f"expected {expected}, got {got!s:.200}")
 
 
 def _parse(text: str) -> Any:
     try:
         value = parse_yaml(text)
     except ConfigError as error:
-        raise ConfigError(f"cannot read the value {text:.60}: {error}") from error
+        raise ConfigError(f"cannot read the value {text!r:.80}: {error}") from error
     if isinstance(value, str):  # YAML 1.1 reads 1e-3 as text
         try:
             return float(value)
@@ -378,7 +378,7 @@ def _parse(text: str) -> Any:
 def _unknown(name: str, part: str, known: Mapping[str, Any]) -> str:
     close = difflib.get_close_matches(part, list(known), n=1)
     hint = f"; did you mean {close[0]}?" if close else f"; known are {', '.join(known)}"
-    return f"unknown setting {name}{hint}"
+    return f"unknown setting {' '.join(name.split()):.80}{hint}"
 
 
 def _plain(value: Any) -> Any:
@@ -405,23 +405,23 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
         return _convert(next(item for item in arguments if item is not type(None)), value, name)
     if isinstance(hint, type) and issubclass(hint, Config):
         if not isinstance(value, Mapping):
-            raise ConfigError(f"expected settings under {name}, got {value!r}")
+            raise ConfigError(f"expected settings under {name}, got {value!r:.200}")
         return _build(hint, value, f"{name}.")
     if origin is Literal:
         chosen = str(value) if isinstance(arguments[0], str) and not isinstance(value, bool) else value
         if chosen not in arguments:
-            raise ConfigError(f"expected {name} to be one of {', '.join(map(str, arguments))}, got {value!r}")
+            raise ConfigError(f"expected {name} to be one of {', '.join(map(str, arguments))}, got {value!r:.200}")
         return chosen
     if origin is tuple:
         return _convert_tuple(arguments, value, name)
     if origin is dict or hint is dict:
         if not isinstance(value, Mapping):
-            raise ConfigError(f"expected {name} to be names and values, got {value!r}")
+            raise ConfigError(f"expected {name} to be names and values, got {value!r:.200}")
         return dict(value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not hint:
-        raise ConfigError(f"expected {name} to be {hint.__name__}, got {value!r}")
+        raise ConfigError(f"expected {name} to be {hint.__name__}, got {value!r:.200}")
     return value
 
 
@@ -430,6 +430,6 @@ def _convert_tuple(arguments: tuple[Any, ...], value: Any, name: str) -> tuple[A
     if isinstance(value, int | float) and not isinstance(value, bool):
         value = [value] if variable else [value] * len(arguments)
     if not isinstance(value, list | tuple) or not (variable or len(value) == len(arguments)):
-        raise ConfigError(f"expected {name} to be a list, got {value!r}")
+        raise ConfigError(f"expected {name} to be a list, got {value!r:.200}")
     kinds = [arguments[0]] * len(value) if variable else list(arguments)
     return tuple(_convert(kind, item, name) for kind, item in zip(kinds, value, strict=True))

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from PIL import Image
 
@@ -280,7 +280,9 @@ def _run(job: Job, shards: Sequence[Shard], workers: int) -> list[dict[str, Any]
         rows = [{"shard": json.dumps(asdict(shard))} for shard in shards]
         # One block a shard, so that a worker that dies takes one shard's time with it and no more.
         work = ray.data.from_items(rows, override_num_blocks=len(rows))
-        done = work.map(Worker, fn_constructor_args=(replace(job),), concurrency=workers, num_cpus=1)
+        # Its types know functions only, not classes that keep a model.
+        worker = cast(Any, Worker)
+        done = work.map(worker, fn_constructor_args=(replace(job),), concurrency=workers, num_cpus=1)
         return list(done.iter_rows())
     except ray.exceptions.RayError as error:
         said = next((line for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -139,7 +140,7 @@ def test_what_does_not_fit_is_said(exported: tuple[Path, Report], model_folder: 
 
 def test_the_cache_lies_where_caches_lie(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("REFINESEG_CACHE", raising=False)
-    monkeypatch.setattr(opening.sys, "platform", "linux")
+    monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert opening.cache_folder() == tmp_path / "refineseg"
     monkeypatch.setenv("REFINESEG_CACHE", str(tmp_path / "own"))

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import copy
+import threading
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from refineseg.inference import fast
 from refineseg.inference.fast import NORMS, Fast, FastConv, fold_batch_norm, specialise
 from refineseg.inference.pooling import pooled_strips
 from refineseg.inference.predictor import argmax_of_planes
 from refineseg.inference.winograd import Scratch, convolve, pays
+from refineseg.model.backbone import Backbone
 from refineseg.model.presets import create_model
 from refineseg.model.refinenet import RefineNet
 
 SMALL = {"width": 128, "coarse_width": 128, "crp_stages": 2, "output_rcus": 1, "rcus": 1}
 
 
-def lively(preset: str, **fields: object) -> RefineNet:
+def lively(preset: str, **fields: Any) -> RefineNet:
     """Random weights and batch statistics that are not the identity."""
     torch.manual_seed(0)
-    model = create_model(preset, 5, **fields).eval()  # type: ignore[arg-type]
+    model = create_model(preset, 5, **fields).eval()
     for part in model.modules():
         if isinstance(part, nn.Conv2d):
             nn.init.kaiming_normal_(part.weight)
@@ -70,7 +72,7 @@ def test_winograd_is_left_alone_where_it_is_slower() -> None:
     assert not pays(nn.Conv2d(256, 256, 3, padding=1), 16, 16)
     assert not pays(nn.Conv2d(256, 21, 3, padding=1), 64, 64)
     for other in ({"stride": 2}, {"dilation": 2}, {"groups": 2}, {"padding": 0}, {"padding_mode": "reflect"}):
-        assert not pays(nn.Conv2d(256, 256, 3, **({"padding": 1} | other)), 64, 64)  # type: ignore[arg-type]
+        assert not pays(nn.Conv2d(256, 256, 3, **({"padding": 1} | other)), 64, 64)
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 9), (30, 21)])
@@ -121,7 +123,7 @@ def test_batch_norm_is_folded_and_weights_are_shared() -> None:
 
 
 def test_a_norm_that_follows_something_else_stays() -> None:
-    class Odd(fast.Backbone):
+    class Odd(Backbone):
         def __init__(self) -> None:
             super().__init__()
             self.first, self.norm = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
@@ -133,12 +135,37 @@ def test_a_norm_that_follows_something_else_stays() -> None:
             return [self.other(self.second(y))]
 
     odd = Odd().eval()
-    odd.norm.running_mean.fill_(2.0)  # type: ignore[union-attr]
+    odd.norm.get_buffer("running_mean").fill_(2.0)
     x = torch.rand(1, 3, 4, 4)
     before = odd.maps(x)[0]
     assert fold_batch_norm(odd) == 1
     assert isinstance(odd.norm, nn.BatchNorm2d)
     assert torch.allclose(odd.maps(x)[0], before, atol=1e-6)
+
+
+@torch.no_grad()
+def test_copies_are_made_while_other_threads_predict() -> None:
+    model, x = lively("refinenet-lw-mbv2", width=8, coarse_width=8), last(torch.rand(1, 3, 32, 32))
+    wanted = model(x, upsample=False)
+    wrong: list[object] = []
+    stop = threading.Event()
+
+    def work() -> None:
+        try:
+            with torch.no_grad():
+                while not stop.is_set():
+                    if not torch.equal(model(x, upsample=False), wanted):
+                        wrong.append("other logits")
+        except Exception as error:
+            wrong.append(error)
+
+    other = threading.Thread(target=work)
+    other.start()
+    for _ in range(3):
+        specialise(model)
+    stop.set()
+    other.join()
+    assert not wrong
 
 
 @torch.no_grad()

@@ -73,7 +73,7 @@ def test_what_each_raises_ends_the_work(segmenter: Segmenter) -> None:
 
     for tile in (None, "auto", 4096):
         with pytest.raises(TimeoutError):
-            segmenter.predict_batch([photograph(40, 40)], PredictOptions(), tile, stop)  # type: ignore[arg-type]
+            segmenter.predict_batch([photograph(40, 40)], PredictOptions(), tile, stop)
 
 
 def test_batches_have_one_size_and_fit_in_memory(segmenter: Segmenter) -> None:

@@ -11,7 +11,7 @@ from tests.robustness.case import Case
 from tests.robustness.models import archives, checkpoints, models, runs
 from tests.robustness.pictures import masks, pictures
 from tests.robustness.runner import SHORT, TRAIN, prepare, silent
-from tests.robustness.texts import annotations, arguments, scores, settings, yamls
+from tests.robustness.texts import arguments, foreign, scores, settings, yamls
 
 
 def corpus(place: Path) -> Iterator[Case]:
@@ -30,7 +30,7 @@ def corpus(place: Path) -> Iterator[Case]:
     yield from settings()
     yield from scores(json.loads((place / "s.json").read_text()))
     yield from arguments()
-    yield from annotations()
+    yield from foreign()
     yield from models(place)
     yield from checkpoints(place)
     yield from runs(trained)

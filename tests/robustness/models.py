@@ -60,12 +60,11 @@ def models(place: Path) -> Iterator[Case]:
 
     unread = {"refineseg", "preprocessing", "name", "scores", "provenance", "licence", "calibration"}
     for key in good:
-        yield Case("model", f"without {key}", with_config(lambda v, k=key: v.pop(k)), harmless=key in unread)
+        yield Case("model", f"without {key}", with_config(without(key)), harmless=key in unread)
         for junk in JUNK[:6]:
-            change: Callable[[dict[str, Any]], None] = lambda v, k=key, j=junk: v.update({k: j})  # noqa: E731
-            yield Case("model", f"{key} {junk}", with_config(change), harmless=key in unread)
+            yield Case("model", f"{key} {junk}", with_config(replaced(key, junk)), harmless=key in unread)
     for key, value in HOSTILE.items():
-        yield Case("model", f"{key} {value}", with_config(lambda v, k=key, j=value: v["model"].update({k: j})))
+        yield Case("model", f"{key} {value}", with_config(replaced(key, value, "model")))
     for name, data in damages((copied_model_text(place)).read_bytes()).items():
         yield Case(
             "model", f"config.json {name}", with_file("config.json", data), harmless=name == "last byte lost"
@@ -163,6 +162,26 @@ def nested(depth: int) -> dict[str, Any]:
     return {"state_dict": nested(depth - 1)} if depth else {"state_dict": {}}
 
 
+def without(key: str) -> Callable[[dict[str, Any]], None]:
+    """A change that takes a key out."""
+
+    def change(values: dict[str, Any]) -> None:
+        del values[key]
+
+    return change
+
+
+def replaced(key: str, value: Any, *parents: str) -> Callable[[dict[str, Any]], None]:
+    """A change that gives a key, below others, another value."""
+
+    def change(values: dict[str, Any]) -> None:
+        for parent in parents:
+            values = values[parent]
+        values[key] = value
+
+    return change
+
+
 def runs(trained: Path) -> Iterator[Case]:
     """Interrupted runs, for ``train --resume``; all of its checkpoints are spoilt alike."""
 
@@ -183,10 +202,10 @@ def runs(trained: Path) -> Iterator[Case]:
 
     keys = ("config", "model", "average", "optimizer", "position", "log")
     for key in keys:
-        yield Case("run", f"without {key}", spoil(lambda s, k=key: s.pop(k) and None))
-        for junk in (None, 3, [], {"a": 1}):
+        yield Case("run", f"without {key}", spoil(without(key)))
+        for junk in (None, 3, list[Any](), {"a": 1}):
             harmless = (key, junk) in (("log", []), ("average", None))
-            yield Case("run", f"{key} {junk}", spoil(lambda s, k=key, j=junk: s.update({k: j})), harmless)
+            yield Case("run", f"{key} {junk}", spoil(replaced(key, junk)), harmless)
     yield Case("run", "a list", spoil(lambda s: [1, 2]))
     yield Case("run", "that runs a command", spoil(lambda s: s.update(hook=Runs())))
     yield Case("run", "torn", spoil(data=b"torn"))

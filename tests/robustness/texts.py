@@ -13,7 +13,7 @@ LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n"
     for before, name in zip("abcdefgh", "bcdefghi", strict=True)
 )
-YAMLS = {
+YAMLS: dict[str, str | bytes] = {
     "null": "null\n",
     "a word": "hello\n",
     "a list": "[1, 2, 3]\n",
@@ -89,7 +89,7 @@ def scores(good: dict[str, Any]) -> Iterator[Case]:
     """What ``compare`` reads: what ``evaluate --json`` wrote, spoilt."""
     for key in good:
         yield Case("scores", f"without {key}", spoilt(good, key), harmless=key not in READ)
-        for junk in (None, [], "x", -1, 1e999):
+        for junk in (None, list[Any](), "x", -1, 1e999):
             # Free text may be anything; it is compared with that of the other file.
             yield Case("scores", f"{key} {junk}", spoilt(good, key, junk), harmless=key not in READ)
     yield from _jsons("scores", json.dumps(good).encode(), "s.json")
@@ -116,8 +116,18 @@ ENTITIES = '<?xml version="1.0"?><!DOCTYPE l [<!ENTITY a "ha">%s]><annotations>&
 )
 FILE = '<?xml version="1.0"?><!DOCTYPE l [<!ENTITY a SYSTEM "file:///etc/passwd">]><annotations>&a;</annotations>'
 
+JUNK: tuple[Any, ...] = (None, 3, [3], [{}], {"a": 1})
+OUTLINES: tuple[Any, ...] = (
+    [[]],
+    [[1]],
+    [["a", "b"]],
+    [[1e99] * 6],
+    {"counts": "zzz", "size": [36, 48]},
+    {"size": 3},
+)
 
-def annotations() -> Iterator[Case]:
+
+def foreign() -> Iterator[Case]:
     """Other tools' files."""
     coco = {
         "images": [{"id": 1, "file_name": "p0.png", "width": 48, "height": 36}],
@@ -128,17 +138,10 @@ def annotations() -> Iterator[Case]:
     }
     yield from _jsons("annotation", json.dumps(coco).encode(), "a.json")
     for key in coco:
-        for junk in (None, 3, [3], [{}], {"a": 1}):
+        for junk in JUNK:
             text = json.dumps({**coco, key: junk})
             yield Case("annotation", f"COCO {key} {junk}", written("a.json", text))
-    for segmentation in (
-        [[]],
-        [[1]],
-        [["a", "b"]],
-        [[1e99] * 6],
-        {"counts": "zzz", "size": [36, 48]},
-        {"size": 3},
-    ):
+    for segmentation in OUTLINES:
         value = {**coco, "annotations": [{**coco["annotations"][0], "segmentation": segmentation}]}
         name = f"COCO outline {str(segmentation)[:30]}"
         yield Case("annotation", name, written("a.json", json.dumps(value)), harmless=True)
@@ -171,7 +174,6 @@ predict {data}/images -o out --scales 1e9
 predict {data}/images -o out --tile 0
 predict {data}/images -o out --tile -5
 predict {data}/images -o out --tile 1e3
-predict {data}/images -o out --tile 99999999999999999999
 predict {data}/images -o out --save nothing
 predict {data}/images -o out --save mask,,,nothing
 predict {data}/images -o out --device tpu

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import cast
 
 import numpy as np
 import torch
@@ -195,7 +196,7 @@ def predictor(segmenter: Segmenter, setting: Setting) -> Work:
 
 def compiled(segmenter: Segmenter, setting: Setting) -> Work:
     """By torch.compile, which needs a compiler for C++ on a processor."""
-    net = torch.compile(segmenter.model, dynamic=False)
+    net = cast(nn.Module, torch.compile(segmenter.model, dynamic=False))
     work = labels_of(net, setting, setting.precision, last=True)
     try:
         work()

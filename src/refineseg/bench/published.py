@@ -42,16 +42,15 @@ class PublishedPooling(nn.Module):
 
     def forward(self, x: Tensor | list[Tensor]) -> Tensor:
         """BxCxHxW to BxCxHxW."""
-        (x,) = as_list((x,), 1)
-        x = self.activation(x)
-        stage = x
+        total: Tensor = self.activation(as_list((x,), 1)[0])
+        stage = total
         for convolution in self.convs:
             if self.original:
                 stage = convolution(F.max_pool2d(stage, 5, 1, 2))
             else:
                 stage = F.max_pool2d(convolution(stage), 5, 1, 2)
-            x = x + stage
-        return x
+            total = total + stage
+        return total
 
 
 def published(model: RefineNet) -> RefineNet:

@@ -34,9 +34,9 @@ def compare(
         done: told what was just done.
 
     Returns:
-        ``machine``, ``setting``, ``peaks`` (1e9 FLOP/s), ``gflop``, ``floor_ms`` (of direct convolution: the FLOP at
-        the rate of the best convolution seen), and ``results`` by name with ``ms``, ``faster`` (times as fast as
-        the baseline, within rounds), ``peak_mib`` (above rest), and of our own ``times_floor``,
+        ``machine``, ``setting``, ``peaks`` (1e9 FLOP/s), ``gflop``, ``floor_ms`` (of direct convolution: the FLOP
+        at the rate of the best convolution seen), and ``results`` by name with ``ms``, ``faster`` (times as fast
+        as the baseline, within rounds), ``peak_mib`` (above rest), and of our own ``times_floor``,
         ``share_of_matrix_peak`` and ``same_labels`` (share of pixels); ``skipped`` with reasons.
     """
     if repeats < 1:
@@ -127,9 +127,10 @@ def headline(report: Mapping[str, Any]) -> str:
     place = machine.get("card", {}).get("name") or machine["processor"]
     return (
         f"{report['net']}, {setting['mode']}, {setting['height']}x{setting['width']}, batch {setting['batch']}: "
-        f"{report['gflop']:,.0f} GFLOP; {place} ({' '.join(machine['instruction_sets'])}), {machine['threads']} "
-        f"threads, torch {machine['versions']['torch']}; peak {best['matrix']:,.0f} GFLOP/s matrix, "
-        f"{best['convolution']:,.0f} convolution, so {report['floor_ms']:,.0f} ms is the floor of direct convolution"
+        f"{report['gflop']:,.0f} GFLOP; {place} ({' '.join(machine['instruction_sets'])}), "
+        f"{machine['threads']} threads, torch {machine['versions']['torch']}; peak {best['matrix']:,.0f} GFLOP/s "
+        f"matrix, {best['convolution']:,.0f} convolution, so {report['floor_ms']:,.0f} ms is the floor of direct "
+        "convolution"
     )
 
 

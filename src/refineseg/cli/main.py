@@ -93,6 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _say(message: str, code: int) -> int:
     line = " ".join(message.split())
+    line = line if len(line) < 1200 else f"{line[:800]} ... {line[-300:]}"
     print(line.encode(errors="backslashreplace").decode(), file=sys.stderr)  # names of files may be no UTF-8
     return code
 

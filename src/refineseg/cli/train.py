@@ -154,8 +154,9 @@ def build_config(
     given = read_yaml(file) if file else {}
     augment = given.pop("augment", {}) or {}
     values |= given
-    if isinstance(augment, dict):
-        values["augment"] |= augment
+    if not isinstance(augment, dict):
+        raise InputError(f"expected settings under augment in {file}, got {augment!r:.100}")
+    values["augment"] |= augment
     values |= {name: value for name, value in chosen.items() if value is not None}
     if chosen["epochs"] is not None and chosen["steps"] is None:
         values["steps"] = None

@@ -139,7 +139,8 @@ def evaluate(
         data: the data set; its classes must be the model's.
         split: ``train``, ``val`` or ``test``.
         protocol: a name of ``PROTOCOLS``, or one put together.
-        scales, flip: instead of the protocol's own; it is then called ``custom``.
+        scales: instead of the protocol's own; it is then called ``custom``.
+        flip: likewise.
         measures: also ``boundary``, ``calibration``, ``sizes``, ``distance``, ``suspects``.
         progress: called with (done, all).
 

@@ -2,7 +2,7 @@
 
 The copy shares the weights. What is changed: batch norm is folded into the convolution before it, wide 3x3
 convolutions go by Winograd's way (inference.winograd), pooling makes no index map and is done in strips that stay
-in cache, together with the 1x1 convolution after it (inference.pooling), ReLU and sums are done within these strips.
+in cache, together with the 1x1 convolution after it (inference.pooling), ReLU and sums are done in these strips.
 Logits differ by rounding: relative 1e-5 at most. The original stays an ordinary module that can be trained.
 """
 
@@ -10,11 +10,16 @@ from __future__ import annotations
 
 import copy
 import platform
+from collections import Counter
+from functools import partial
+from threading import Lock
 from typing import Any, cast
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.nn.utils import fuse_conv_bn_weights
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from refineseg.inference.pooling import pooled_strips
 from refineseg.inference.winograd import Scratch, convolve, pays, rows_of, supported
@@ -36,15 +41,20 @@ class Fast:
         self.model = model
         self._copy: RefineNet | None = None
         self._state: tuple[Any, ...] = ()
+        self._making = Lock()
+
+    def __reduce__(self) -> tuple[type[Fast], tuple[RefineNet]]:
+        return Fast, (self.model,)
 
     def network(self, x: Tensor) -> RefineNet:
         """The copy, or the network itself where the copy cannot stand in for it (another device, training ...)."""
         if not (applies(self.model) and x.device.type == "cpu" and x.dtype == torch.float32):
             return self.model
         state = state_of(self.model)
-        if self._copy is None or state != self._state:
-            self._copy, self._state = specialise(self.model), state
-        return self._copy
+        with self._making:
+            if self._copy is None or state != self._state:
+                self._copy, self._state = specialise(self.model), state
+            return self._copy
 
 
 def applies(model: RefineNet) -> bool:
@@ -119,9 +129,9 @@ class FastUnit(nn.Module):
         """BxCxHxW to BxCxHxW; x is not modified."""
         first, second = self.unit.conv1, self.unit.conv2
         if pays(first, *x.shape[-2:]) and pays(second, *x.shape[-2:]):
-            y = convolve(x, first, self.scratch, rectify_input=True, rectify=True)
-            return convolve(y, second, self.scratch, residual=x)
-        y = second(first(x.relu()).relu_())
+            middle = convolve(x, first, self.scratch, rectify_input=True, rectify=True)
+            return convolve(middle, second, self.scratch, residual=x)
+        y: Tensor = second(first(x.relu()).relu_())
         return y.add_(x)
 
 
@@ -137,7 +147,8 @@ class FastPooling(nn.Module):
         """BxCxHxW to BxCxHxW; x is not modified. A list of one map is taken too, and emptied: the map is freed."""
         given = as_list((x,), 1)
         del x
-        total = stage = self.chain.activation(given.pop()).contiguous(memory_format=torch.channels_last)
+        total: Tensor = self.chain.activation(given.pop()).contiguous(memory_format=torch.channels_last)
+        stage = total
         for index, part in enumerate(self.chain.convs):
             convolution = cast(nn.Conv2d, part)
             if self.chain.pooling == "improved":
@@ -188,49 +199,88 @@ class FastPooling(nn.Module):
 # Batch norm ---------------------------------------------------------------------------------------------------
 
 
-class _Maps(nn.Module):
-    """A backbone as torch.fx wants it."""
+class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """What becomes of the outputs of convolutions while a network runs, in this thread alone."""
 
-    def __init__(self, backbone: Backbone) -> None:
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.outputs: dict[int, tuple[str, Tensor]] = {}  # kept, so that no other tensor gets the number
+        self.calls: Counter[str] = Counter()
+        self.uses: Counter[int] = Counter()
+        self.follows: dict[str, int] = {}  # norm: the output that it normalises
+        self.paused = False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if not self.paused:
+            self.uses.update(id(value) for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor))
+        return func(*args, **(kwargs or {}))
+
+    def made(self, name: str, output: Tensor) -> None:
+        """A convolution has given this."""
+        self.calls[name] += 1
+        self.outputs[id(output)] = name, output
+        self.uses[id(output)] = 0  # what was counted was of a tensor that had the number before
+
+    def normalise(self, name: str, norm: nn.Module, x: Tensor) -> Tensor:
+        """A norm's output, and a note of what it was given."""
+        self.calls[name] += 1
+        self.uses[id(x)] += 1
+        self.follows[name] = id(x)
+        self.paused = True
+        try:
+            result: Tensor = norm(x.clone())  # it may work in place
+        finally:
+            self.paused = False
+        return result
+
+
+class _Watched(nn.Module):
+    def __init__(self, name: str, norm: nn.Module, watch: _Watch) -> None:
         super().__init__()
-        self.backbone = backbone
-
-    def forward(self, image: Tensor) -> list[Tensor]:
-        return self.backbone.maps(image)
-
-
-class _Tracer(fx.Tracer):
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, (nn.Conv2d, *NORMS)) or super().is_leaf_module(m, module_qualified_name)
+        self.forward = partial(watch.normalise, name, norm)
 
 
 def fold_batch_norm(backbone: Backbone) -> int:
     """Fold every batch norm that only follows a convolution into it. Returns how many.
 
-    Which does follow which is read from a trace; a network that cannot be traced stays as it is.
+    Which does follow which is seen by running a copy on a small picture. That touches no other thread; torch.fx,
+    while it traces, changes how modules of the whole process are called. A network that cannot be run stays so.
     """
     if not any(isinstance(part, NORMS) for part in backbone.modules()):
         return 0
     try:
-        graph = _Tracer().trace(_Maps(backbone))
-    except Exception:  # whatever a foreign network's control flow makes of a symbolic tensor
+        watch = _watch(backbone)
+    except Exception:  # whatever a foreign network makes of a picture of this size
         return 0
-    calls = [node for node in graph.nodes if node.op == "call_module"]
-    targets = [node.target for node in calls]
     folded = 0
-    for node in calls:
-        before = node.args[0] if node.args else None
-        if not isinstance(before, fx.Node) or before not in calls or len(before.users) != 1:
+    for name, source in watch.follows.items():
+        before = watch.outputs.get(source, ("", None))[0]
+        if not before or watch.uses[source] != 1 or watch.calls[name] != 1 or watch.calls[before] != 1:
             continue
-        if targets.count(node.target) != 1 or targets.count(before.target) != 1:
-            continue
-        names = [str(target).removeprefix("backbone.") for target in (before.target, node.target)]
-        convolution, norm = (backbone.get_submodule(name) for name in names)
-        if type(convolution) is nn.Conv2d and isinstance(norm, NORMS) and norm.running_mean is not None:
-            backbone.set_submodule(names[0], _folded(convolution, norm))
-            backbone.set_submodule(names[1], _rest_of(norm))
+        convolution, norm = backbone.get_submodule(before), backbone.get_submodule(name)
+        if norm.running_mean is not None:
+            backbone.set_submodule(before, _folded(cast(nn.Conv2d, convolution), norm))
+            backbone.set_submodule(name, _rest_of(norm))
             folded += 1
     return folded
+
+
+def _watch(backbone: Backbone) -> _Watch:
+    shared: dict[int, Any] = {id(value): value for value in [*backbone.parameters(), *backbone.buffers()]}
+    watch, copied = _Watch(), copy.deepcopy(backbone, shared)
+    parts = list(copied.named_modules())
+    convolutions = [(name, part) for name, part in parts if type(part) is nn.Conv2d]
+    for name, part in convolutions:
+        part.register_forward_hook(lambda _part, _given, output, name=name: watch.made(name, output))
+    for name, part in parts:
+        if isinstance(part, NORMS):
+            copied.set_submodule(name, _Watched(name, part, watch))
+    first = convolutions[0][1].weight
+    image = first.new_zeros(1, convolutions[0][1].in_channels, 64, 64)
+    with torch.no_grad(), watch:
+        maps = copied.maps(image)
+    watch.uses.update(id(x) for x in maps)
+    return watch
 
 
 def _folded(convolution: nn.Conv2d, norm: nn.Module) -> nn.Conv2d:

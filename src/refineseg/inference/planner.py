@@ -1,7 +1,7 @@
 """How much memory a network will need, found by running it on tensors that have a shape but no memory.
 
-torch's fake tensors go through the very code that will run, and every storage that it makes is counted as long as it
-is referenced. So nothing has to be measured, and no formula follows the network by hand.
+torch's fake tensors go through the very code that will run, and every storage that it makes is counted as long as
+it is referenced. So nothing has to be measured, and no formula follows the network by hand.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def need_of(prepare: Callable[[FakeTensorMode], tuple[list[Tensor], Callable[[],
     Args:
         prepare: given the mode, makes the imagined tensors that are there anyway, and the work.
     """
-    with FakeTensorMode(allow_non_fake_inputs=True) as mode:  # type: ignore[no-untyped-call]
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         resting, work = prepare(mode)
         with Alive(resting) as alive:
             work()

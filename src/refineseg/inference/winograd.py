@@ -1,8 +1,9 @@
 """3x3 convolutions by Winograd's F(4x4, 3x3), and scratch memory for kernels that work in strips.
 
-A tile of 4x4 outputs needs 36 multiplications for each pair of channels in place of 144: the 6x6 inputs, the weights
-and the outputs are transformed by sums, and between them lie 36 matrix products. Everything is done in strips of rows
-small enough for the processor's cache. Source: Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, CVPR 2016.
+A tile of 4x4 outputs needs 36 multiplications for each pair of channels in place of 144: the 6x6 inputs, the
+weights and the outputs are transformed by sums, and between them lie 36 matrix products. Everything is done in
+strips of rows small enough for the processor's cache. Source: Lavin and Gray, Fast Algorithms for Convolutional
+Neural Networks, CVPR 2016.
 """
 
 from __future__ import annotations

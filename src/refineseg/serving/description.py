@@ -154,8 +154,8 @@ def segment_request() -> dict[str, Any]:
         "required": [uploads.FIELD],
         "properties": {uploads.FIELD: BINARY},
         "additionalProperties": False,
-        "description": f"The picture in the field {uploads.FIELD}. The options of the address may be fields instead, "
-        "written as they are there.",
+        "description": f"The picture in the field {uploads.FIELD}. The options of the address may be fields "
+        "instead, written as they are there.",
     }
     raw = {media_type: {"schema": BINARY} for media_type in (*pictures.MEDIA_TYPES, "application/octet-stream")}
     return {

@@ -146,7 +146,8 @@ def train(
         resume: go on from the newest whole checkpoint in RUN; ends as the uninterrupted run would have.
         watch: called after every step and validation picture.
         device: ``auto``, ``cpu`` or ``cuda``.
-        command, commit: written into the model's provenance.
+        command: written into the model's provenance.
+        commit: likewise.
 
     Returns:
         The evaluation of the last weights on ``val``.

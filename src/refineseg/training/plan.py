@@ -63,12 +63,19 @@ def plain_loss(config: TrainConfig, logits: Tensor, labels: Tensor) -> Tensor:
     return pixels.mean()
 
 
-def largest_batch(model: RefineNet, config: TrainConfig, free: int) -> int:
-    """The most pictures whose step fits in ``free`` bytes beside the weights that are there; 0 if not even one."""
-    one, two = (need_of_step(model, config, batch) for batch in (1, 2))
-    there = bytes_of(tensors_of(model))
-    each = max(1, two.peak - one.peak)
-    return max(0, 1 + (free - (one.peak - there)) // each)
+def largest_batch(model: RefineNet, config: TrainConfig, free: int, below: int) -> int:
+    """The most pictures, fewer than ``below``, whose step fits in ``free`` bytes in all; 0 if not even one.
+
+    Searched by halves: the peak is not linear in the batch, since for small ones it is the gradients'.
+    """
+    fits, too_many = 0, below
+    while too_many - fits > 1:
+        middle = (fits + too_many) // 2
+        if need_of_step(model, config, middle).peak <= free:
+            fits = middle
+        else:
+            too_many = middle
+    return fits
 
 
 def check_memory(model: RefineNet, config: TrainConfig, device: torch.device, share: int = 1) -> None:
@@ -91,7 +98,7 @@ def check_memory(model: RefineNet, config: TrainConfig, device: torch.device, sh
     need = need_of_step(model, config, batch).peak - there
     if need <= free:
         return
-    most = largest_batch(model, config, free) * share
+    most = largest_batch(model, config, free + there, batch) * share
     advice = f"--batch-size {most} fits" if most else "not even one picture fits: take a smaller --crop or network"
     raise ConfigError(
         f"expected a training step that fits in memory, {config.batch_size} pictures of {width}x{height} need "
