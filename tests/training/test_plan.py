@@ -49,16 +49,16 @@ def test_what_stays_is_counted() -> None:
 
 
 def test_too_large_a_batch_is_refused_with_the_largest_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, recipe = create_model("refinenet-lw-mbv2", 11), config(batch=64)
+    model, recipe = create_model("refinenet-lw-mbv2", 11), config(batch=4)
     there = sum(value.numel() * value.element_size() for value in tensors_of(model))
-    free = need_of_step(model, recipe, 5).peak - there + 1000
-    assert largest_batch(model, recipe, free + there, 8) == 5
+    free = need_of_step(model, recipe, 3).peak - there + 1000
+    assert largest_batch(model, recipe, free + there, 4) == 3
     monkeypatch.setattr(plan, "free_memory", lambda: free)
-    with pytest.raises(ConfigError, match=r"64 pictures of 64x64 need .* GiB .*: --batch-size 5 fits$"):
+    with pytest.raises(ConfigError, match=r"4 pictures of 64x64 need .* GiB .*: --batch-size 3 fits$"):
         check_memory(model, recipe, torch.device("cpu"))
-    check_memory(model, config(batch=5), torch.device("cpu"))
+    check_memory(model, config(batch=3), torch.device("cpu"))
     monkeypatch.setattr(plan, "free_memory", lambda: 1000)
     with pytest.raises(ConfigError, match="not even one picture fits"):
-        check_memory(model, recipe, torch.device("cpu"))
+        check_memory(model, config(batch=1), torch.device("cpu"))
     monkeypatch.setattr(plan, "free_memory", lambda: None)
     check_memory(model, recipe, torch.device("cpu"))
