@@ -157,7 +157,7 @@ def tell(shown: Shown) -> None:
             continue
         shares = "  ".join(f"{name} {share:.1%}" for name, share in entry.class_shares.items() if share >= 0.001)
         took = f"{shown.model}, {entry.seconds * 1000:.0f} ms"
-        console.print(f"\n{entry.input.name} ({took})\n  {shares}", markup=False)
+        console.print(f"\n{Path(entry.input).name} ({took})\n  {shares}", markup=False)
         for kind, file in entry.files.items():
             console.print(f"  {kind:8}{shown.folder / file}", markup=False)
 
@@ -185,12 +185,12 @@ def _section(entry: Entry, shown: Shown, credits: dict[str, str]) -> str:
         for name, share in entry.class_shares.items()
         if share >= 0.001
     )
-    title = escape(entry.input.name)
+    title = escape(Path(entry.input).name)
     size = f"{entry.size[0]}x{entry.size[1]}" if entry.size else ""
     return f"""<section><h2>{title} <span class="quiet">{size}, {entry.seconds * 1000:.0f} ms</span></h2>
 <div class="pair"><figure><img src="{_inline(picture)}" alt="{title}"></figure>
 <figure><img src="{_inline(Image.blend(picture, mask, 0.55))}" alt="{title} segmented"></figure></div>
-<p class="quiet">{escape(credits.get(entry.input.name, ""))}</p>
+<p class="quiet">{escape(credits.get(Path(entry.input).name, ""))}</p>
 <div class="bars">{bars}</div></section>"""
 
 

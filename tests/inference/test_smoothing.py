@@ -52,8 +52,8 @@ def test_noise_is_averaged_and_truth_follows_the_motion() -> None:
     for step in range(12):
         place = (slice(4 * step, 4 * step + 192), slice(8 * step, 8 * step + 320))
         cells = truth[place[0].start // 4 : place[0].stop // 4, place[1].start // 4 : place[1].stop // 4]
-        scores = np.stack([1 - cells, cells])[None] + rng.normal(0, 0.8, (1, 2, *cells.shape))
-        scores = scores.astype(np.float32)
+        noise = rng.normal(0, 0.8, (1, 2, *cells.shape))
+        scores = (np.stack([1 - cells, cells])[None] + noise).astype(np.float32)
         smooth = smoother(band(scores), SCENE[place]).maps[0]
         if step >= 6:
             wrong_raw.append((scores[0].argmax(0) != cells).mean())

@@ -238,9 +238,9 @@ def test_smoothing_and_tiles_of_a_real_network(tmp_path: Path) -> None:
     assert len(found) == 2
     assert np.array_equal(found[1].labels, read_mask(tmp_path / "masks/smooth/000001.png"))
     first = [read_mask(tmp_path / f"masks/{name}/000000.png") for name in ("tiles", "smooth")]
-    assert np.array_equal(*first)  # no past yet
+    assert np.array_equal(first[0], first[1])  # no past yet
     second = [read_mask(tmp_path / f"masks/{name}/000001.png") for name in ("tiles", "smooth")]
-    assert not np.array_equal(*second)
+    assert not np.array_equal(second[0], second[1])
 
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -144,8 +144,9 @@ class Segmenter:
             self._check_memory(size, len(pictures), options)
         if plan is None or plan.windows == 1:
             found = self._whole(pictures, options)
-            for _ in pictures if each is not None else ():
-                each()
+            if each is not None:
+                for _ in pictures:
+                    each()
         else:
             found = [self._tiled(picture, options, plan, each) for picture in pictures]
         return [
