@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from refineseg.errors import InputError, WeightsError
 from refineseg.inference.budget import BUDGET
-from refineseg.inference.predictor import PredictOptions, Segmenter, load, pick_device, rows_upsampled
+from refineseg.inference.predictor import PredictOptions, Segmenter, Tile, load, pick_device, rows_upsampled
 from refineseg.labels import LabelMap
 from refineseg.model import create_model
 from refineseg.model.weights import ModelInfo, save_model_folder
@@ -71,7 +71,8 @@ def test_what_each_raises_ends_the_work(segmenter: Segmenter) -> None:
     def stop() -> None:
         raise TimeoutError
 
-    for tile in (None, "auto", 4096):
+    tiles: tuple[Tile, ...] = (None, "auto", 4096)
+    for tile in tiles:
         with pytest.raises(TimeoutError):
             segmenter.predict_batch([photograph(40, 40)], PredictOptions(), tile, stop)
 
