@@ -237,16 +237,9 @@ def test_smoothing_and_tiles_of_a_real_network(tmp_path: Path) -> None:
     found = list(segmenter.predict_video(str(clip), smooth=0.8, tile=96, seconds=0.2))
     assert len(found) == 2
     assert np.array_equal(found[1].labels, read_mask(tmp_path / "masks/smooth/000001.png"))
-<<<<<<< HEAD
     for frame, same in ((0, True), (1, False)):  # the first has no past yet
         tiles, smooth = (read_mask(tmp_path / f"masks/{name}/00000{frame}.png") for name in ("tiles", "smooth"))
         assert np.array_equal(tiles, smooth) is same
-=======
-    first = [read_mask(tmp_path / f"masks/{name}/000000.png") for name in ("tiles", "smooth")]
-    assert np.array_equal(first[0], first[1])  # no past yet
-    second = [read_mask(tmp_path / f"masks/{name}/000001.png") for name in ("tiles", "smooth")]
-    assert not np.array_equal(second[0], second[1])
->>>>>>> video
 
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
