@@ -51,7 +51,8 @@ def test_every_encoder_computes_the_same(weights: Path) -> None:
         theirs = {tuple(x.shape): x for x in peer.backbones((images - peer.mean) / peer.std)}
     shared = mine.keys() & theirs.keys()
     assert len(shared) == 3  # 24, 32 and 96 channels; the others are tapped elsewhere
-    assert all(torch.allclose(mine[shape], theirs[shape], atol=1e-5) for shape in shared)
+    # Our norms work in another order, so rounding differs.
+    assert all((mine[shape] - theirs[shape]).norm() < 1e-4 * theirs[shape].norm() for shape in shared)
 
 
 @pytest.mark.parametrize("arm", peers.ARMS)

@@ -209,7 +209,9 @@ class Segmenter:
 
     def _check_memory(self, size: tuple[int, int], batch: int, options: PredictOptions) -> None:
         """TooLargeError for pictures that would not fit in memory. Small ones are not looked at."""
-        if batch * size[0] * size[1] * max(options.scales) ** 2 < LOOKED_AT or self.engine is not None:
+        small = batch * size[0] * size[1] * max(options.scales) ** 2 < LOOKED_AT
+        # Engines manage memory by themselves; a network that only behaves like a RefineNet cannot be planned.
+        if small or self.engine is not None or not isinstance(self.model, RefineNet):
             return
         free = free_memory() if self.device.type == "cpu" else torch.cuda.mem_get_info(self.device)[0]
         need = self.need(size, options, batch).working
