@@ -69,6 +69,7 @@ class Segmenter:
         self.info = info
         self.precision = precision
         self._fast = Fast(self.model)
+        self._needs: dict[tuple[tuple[int, int], PredictOptions, int], int] = {}  # planning takes seconds
         values = temperatures(info)
         self.temperatures = None if values is None else torch.from_numpy(values).to(self.device)
 
@@ -214,7 +215,15 @@ class Segmenter:
         if small or self.engine is not None or not isinstance(self.model, RefineNet):
             return
         free = free_memory() if self.device.type == "cpu" else torch.cuda.mem_get_info(self.device)[0]
-        need = self.need(size, options, batch).working
+        pixels = batch * size[0] * size[1]
+        scores = 8 * self.info.labels.num_classes * len(views_of(options)) if options.probabilities else 0
+        rough = pixels * (self.bytes_per_pixel * max(1.0, *options.scales) ** 2 + scores)
+        if free is not None and 3 * rough < free:
+            return  # nowhere near the limit: planning would take longer than the prediction
+        asked = (size, options, batch)
+        if asked not in self._needs:
+            self._needs[asked] = self.need(size, options, batch).working
+        need = self._needs[asked]
         if free is not None and need > free:
             raise TooLargeError(
                 f"expected a picture that fits in memory, {size[1]}x{size[0]} in one piece needs "
