@@ -35,7 +35,7 @@ from refineseg.data.source import SegmentationData
 from refineseg.evaluation.protocol import Protocol
 from refineseg.files import atomic_write
 from refineseg.model.presets import model_config, parameter_count
-from refineseg.training.loop import LAST, Report
+from refineseg.training.run import LAST, Report
 
 PAPER_SCALES = (0.4, 0.6, 0.8, 1.0, 1.2)
 BASE = "four"

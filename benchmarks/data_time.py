@@ -24,7 +24,9 @@ from benchmarks.check_speed import make
 
 from refineseg.config import AugmentConfig, TrainConfig
 from refineseg.data import SegmentationData, open_data
-from refineseg.training.loop import Report, fit, prepare
+from refineseg.training.loop import fit
+from refineseg.training.prepare import prepare
+from refineseg.training.run import Report
 
 PAIRS = 64
 CASES = ((0, 2048), (1, 2048), (1, 0))  # workers, megabytes of cache

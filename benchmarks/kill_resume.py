@@ -30,7 +30,9 @@ from PIL import Image
 from refineseg.config import AugmentConfig, TrainConfig
 from refineseg.data import open_data
 from refineseg.training.checkpoint import checkpoints, load_checkpoint
-from refineseg.training.loop import BEST, CHECKPOINTS, LAST, Report, left_by_a_kill, train
+from refineseg.training.loop import train
+from refineseg.training.prepare import left_by_a_kill
+from refineseg.training.run import BEST, CHECKPOINTS, LAST, Report
 
 CONFIG = TrainConfig(
     fields={"width": 16, "coarse_width": 16},

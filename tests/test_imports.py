@@ -12,7 +12,8 @@ SOURCE = Path(refineseg.__file__).parent
 # Lower layers first; parts of one layer do not import each other.
 LAYERS = (
     ("_version", "errors", "memory"),
-    ("files", "processes"),
+    ("files", "processes", "yamls"),
+    ("settings",),
     ("labels", "config"),
     ("bands",),
     ("info",),

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refineseg.config import Config
 from refineseg.errors import ConfigError, InputError
 from refineseg.labels import UInt8
+from refineseg.settings import Config
 
 Pixels = NDArray[Any]  # HxWx3 uint8 RGB, or HxWxC raw values of a picture with bands
 STRETCH = 2.0  # standard deviations on either side of the mean that a false-colour picture shows

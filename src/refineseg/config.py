@@ -1,59 +1,17 @@
-"""Settings as frozen dataclasses: to and from dict and YAML, validated, and without importing torch."""
+"""The settings of a network and of its training, as frozen dataclasses that are validated. No torch."""
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 import math
-import types
-import typing
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal
 
-from refineseg.errors import ConfigError
+from refineseg.settings import Config, require
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-LARGEST_YAML = 200_000  # values in one file
 LARGEST_WIDTH = 8192  # beyond it a damaged file asks for terabytes
-
-
-class Config:
-    """Base of the settings classes: conversion and checked overrides."""
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Build from nested plain values. Raises ConfigError for unknown names and wrong types."""
-        return _build(cls, values, "")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Nested plain values, ready for YAML and JSON."""
-        return typing.cast(dict[str, Any], _plain(dataclasses.asdict(self)))  # type: ignore[call-overload]
-
-    def override(self, assignments: Sequence[str]) -> Self:
-        """A copy with ``name.name=value`` assignments applied; values are read as YAML."""
-        values = self.to_dict()
-        for assignment in assignments:
-            name, found, text = assignment.partition("=")
-            if not found:
-                raise ConfigError(f"expected --set NAME=VALUE, got {assignment!r:.200}")
-            *parents, leaf = name.strip().split(".")
-            node = values
-            for parent in parents:
-                child = node.get(parent)
-                if not isinstance(child, dict):
-                    raise ConfigError(_unknown(name, parent, node))
-                node = child
-            if leaf not in node:
-                raise ConfigError(_unknown(name, leaf, node))
-            node[leaf] = _parse(text)
-        return type(self).from_dict(values)
-
-
-C = TypeVar("C", bound=Config)
 
 
 @dataclass(frozen=True)
@@ -113,32 +71,32 @@ class ModelConfig(Config):
     std: tuple[float, ...] = IMAGENET_STD
 
     def __post_init__(self) -> None:
-        _require(1 <= self.num_classes <= 255, "num_classes between 1 and 255", self.num_classes)
-        _require(self.kernel_size in (1, 3), "kernel_size 1 or 3", self.kernel_size)
-        _require(len(self.input_scales) > 0, "at least one input scale", self.input_scales)
-        _require(all(0 < s <= 8 for s in self.input_scales), "input_scales above 0, up to 8", self.input_scales)
-        _require(len(self.input_scales) <= 8, "at most 8 input scales", len(self.input_scales))
+        require(1 <= self.num_classes <= 255, "num_classes between 1 and 255", self.num_classes)
+        require(self.kernel_size in (1, 3), "kernel_size 1 or 3", self.kernel_size)
+        require(len(self.input_scales) > 0, "at least one input scale", self.input_scales)
+        require(all(0 < s <= 8 for s in self.input_scales), "input_scales above 0, up to 8", self.input_scales)
+        require(len(self.input_scales) <= 8, "at most 8 input scales", len(self.input_scales))
         local = not set(":/\\") & set(self.backbone)  # timm fetches what is written hf-hub:ORG/NAME
-        _require(local, "the plain name of a timm model as backbone", repr(self.backbone))
+        require(local, "the plain name of a timm model as backbone", repr(self.backbone))
         free = not self.align_corners and len(self.input_scales) == 1
-        _require(
+        require(
             free or not self.exact_strides,
             "align_corners false and one input scale with exact_strides",
             (self.align_corners, self.input_scales),
         )
-        _require(0 <= self.dropout < 1, "dropout in [0, 1)", self.dropout)
+        require(0 <= self.dropout < 1, "dropout in [0, 1)", self.dropout)
         widths = (self.width, self.coarse_width)
-        _require(0 < min(widths) <= max(widths) <= LARGEST_WIDTH, f"widths of 1 to {LARGEST_WIDTH}", widths)
+        require(0 < min(widths) <= max(widths) <= LARGEST_WIDTH, f"widths of 1 to {LARGEST_WIDTH}", widths)
         counts = (self.rcus, self.output_rcus, self.final_rcus, self.crp_stages)
-        _require(0 <= min(counts) <= max(counts) <= 64, "numbers of units and stages of 0 to 64", counts)
-        _require(1 <= self.in_channels <= 4096, "in_channels of 1 to 4096", self.in_channels)
-        _require(
+        require(0 <= min(counts) <= max(counts) <= 64, "numbers of units and stages of 0 to 64", counts)
+        require(1 <= self.in_channels <= 4096, "in_channels of 1 to 4096", self.in_channels)
+        require(
             len(self.mean) == len(self.std) == self.in_channels,
             f"one mean and std for each of the {self.in_channels} channels",
             (self.mean, self.std),
         )
-        _require(all(0 < s < math.inf for s in self.std), "std above 0", self.std)
-        _require(all(map(math.isfinite, self.mean)), "finite means", self.mean)
+        require(all(0 < s < math.inf for s in self.std), "std above 0", self.std)
+        require(all(map(math.isfinite, self.mean)), "finite means", self.mean)
 
 
 @dataclass(frozen=True)
@@ -167,16 +125,16 @@ class AugmentConfig(Config):
     blur: float = 0.1
 
     def __post_init__(self) -> None:
-        _require(min(self.crop) >= 1, "a crop of at least 1 pixel", self.crop)
-        _require(max(self.crop) <= 16_384, "a crop of at most 16,384 pixels a side", self.crop)
-        _require(
+        require(min(self.crop) >= 1, "a crop of at least 1 pixel", self.crop)
+        require(max(self.crop) <= 16_384, "a crop of at most 16,384 pixels a side", self.crop)
+        require(
             0 < self.scale[0] <= self.scale[1] <= 16, "a scale range above 0, up to 16, low then high", self.scale
         )
         for name in ("scale_step", "brightness", "contrast", "saturation"):
-            _require(0 <= getattr(self, name) < math.inf, f"{name} of 0 or more", getattr(self, name))
+            require(0 <= getattr(self, name) < math.inf, f"{name} of 0 or more", getattr(self, name))
         for name in ("flip", "rare_crop", "blur"):
-            _require(0 <= getattr(self, name) <= 1, f"{name} in [0, 1]", getattr(self, name))
-        _require(0 <= self.hue <= 0.5, "hue in [0, 0.5]", self.hue)
+            require(0 <= getattr(self, name) <= 1, f"{name} in [0, 1]", getattr(self, name))
+        require(0 <= self.hue <= 0.5, "hue in [0, 0.5]", self.hue)
 
 
 @dataclass(frozen=True)
@@ -185,7 +143,7 @@ class TrainConfig(Config):
 
     Attributes:
         model: preset name, or a model folder to start from.
-        fields: changes to the preset's ModelConfig.
+        fields: changes to the ModelConfig of the preset, or of the model folder where its weights still fit.
         backbone_weights: safetensors file with ImageNet weights.
         augment: joint transforms.
         epochs: passes over the training set; ignored if ``steps`` is given.
@@ -249,23 +207,23 @@ class TrainConfig(Config):
     metric: Literal["mean_iou", "pixel_accuracy", "mean_class_accuracy"] = "mean_iou"
 
     def __post_init__(self) -> None:
-        _require(self.epochs >= 1, "epochs of 1 or more", self.epochs)
-        _require(self.steps is None or self.steps >= 1, "steps of 1 or more", self.steps)
-        _require(1 <= self.batch_size <= 100_000, "a batch size of 1 or more, up to 100,000", self.batch_size)
-        _require(0 < self.lr < math.inf, "a learning rate above 0", self.lr)
+        require(self.epochs >= 1, "epochs of 1 or more", self.epochs)
+        require(self.steps is None or self.steps >= 1, "steps of 1 or more", self.steps)
+        require(1 <= self.batch_size <= 100_000, "a batch size of 1 or more, up to 100,000", self.batch_size)
+        require(0 < self.lr < math.inf, "a learning rate above 0", self.lr)
         for name in ("backbone_lr", "weight_decay", "class_weights", "clip_norm"):
-            _require(0 <= getattr(self, name) < math.inf, f"{name} of 0 or more", getattr(self, name))
+            require(0 <= getattr(self, name) < math.inf, f"{name} of 0 or more", getattr(self, name))
         for name in ("warmup", "drop_at"):
-            _require(0 <= getattr(self, name) <= 1, f"{name} in [0, 1]", getattr(self, name))
-        _require(0 <= self.seed < 2**32, "a seed of 0 to 4294967295", self.seed)
-        _require(max(self.epochs, self.steps or 1) <= 10**9, "at most 10^9 steps", (self.epochs, self.steps))
-        _require(self.cache_mb >= 0, "cache_mb of 0 or more", self.cache_mb)
+            require(0 <= getattr(self, name) <= 1, f"{name} in [0, 1]", getattr(self, name))
+        require(0 <= self.seed < 2**32, "a seed of 0 to 4294967295", self.seed)
+        require(max(self.epochs, self.steps or 1) <= 10**9, "at most 10^9 steps", (self.epochs, self.steps))
+        require(self.cache_mb >= 0, "cache_mb of 0 or more", self.cache_mb)
         choices = (self.freeze_batch_norm, self.sync_batch_norm)
-        _require(not all(choices), "freeze_batch_norm or sync_batch_norm, not both", choices)
-        _require(0 <= self.label_smoothing < 1, "label_smoothing in [0, 1)", self.label_smoothing)
-        _require(0 <= self.ema < 1, "ema in [0, 1)", self.ema)
-        _require(self.workers >= 0, "workers of 0 or more", self.workers)
-        _require(self.validate_every >= 1, "validate_every of 1 or more", self.validate_every)
+        require(not all(choices), "freeze_batch_norm or sync_batch_norm, not both", choices)
+        require(0 <= self.label_smoothing < 1, "label_smoothing in [0, 1)", self.label_smoothing)
+        require(0 <= self.ema < 1, "ema in [0, 1)", self.ema)
+        require(self.workers >= 0, "workers of 0 or more", self.workers)
+        require(self.validate_every >= 1, "validate_every of 1 or more", self.validate_every)
 
 
 def paper_recipe() -> TrainConfig:
@@ -299,52 +257,6 @@ def paper_recipe() -> TrainConfig:
 RECIPES = {"modern": TrainConfig, "paper": paper_recipe}
 
 
-def read_yaml(path: str | Path) -> dict[str, Any]:
-    """A YAML file that holds a mapping; anything else is a ConfigError that names the file."""
-    path = Path(path)
-    try:
-        values = parse_yaml(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigError(f"expected a YAML file, found none at {path}") from error
-    except (OSError, UnicodeDecodeError, ConfigError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"expected a YAML file, cannot read {path}: {reason}") from error
-    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-        raise ConfigError(f"expected names and values in {path}, got {type(values).__name__}")
-    return values
-
-
-def parse_yaml(text: str) -> Any:
-    """The value of a YAML text: plain types only, of bounded size.
-
-    Raises ConfigError for anything else, references that repeat each other beyond LARGEST_YAML values or without
-    end included.
-    """
-    import yaml  # here, so that prediction with exported files does without
-
-    try:
-        value = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, OverflowError) as error:  # ValueError: an impossible date or number
-        raise ConfigError(f"it is no YAML: {' '.join(str(error).split()):.300}") from error
-    except RecursionError as error:
-        raise ConfigError("it is nested too deeply") from error
-    left = LARGEST_YAML
-    stack = [value]
-    while stack:
-        item, left = stack.pop(), left - 1
-        if left < 0:
-            raise ConfigError(f"its references make more than {LARGEST_YAML:,} values")
-        stack += list(item.values()) if isinstance(item, dict) else item if isinstance(item, list) else ()
-    return value
-
-
-def to_yaml(values: Mapping[str, Any]) -> str:
-    """YAML text with the order of the fields kept."""
-    import yaml
-
-    return yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True, width=100)
-
-
 def scaled(length: int, scale: float) -> int:
     """What a network of an input scale makes of a height or width: ``max(1, round(length * scale))``.
 
@@ -355,81 +267,3 @@ def scaled(length: int, scale: float) -> int:
     rounded = twice // over
     tie = rounded - (twice - 1) // over  # 1 where the half is exact
     return max(1, rounded - tie * (rounded % 2))
-
-
-def _require(condition: bool, expected: str, got: object) -> None:
-    if not condition:
-        raise ConfigError(f"expected {expected}, got {got!s:.200}")
-
-
-def _parse(text: str) -> Any:
-    try:
-        value = parse_yaml(text)
-    except ConfigError as error:
-        raise ConfigError(f"cannot read the value {text!r:.80}: {error}") from error
-    if isinstance(value, str):  # YAML 1.1 reads 1e-3 as text
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
-
-
-def _unknown(name: str, part: str, known: Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(part, list(known), n=1)
-    hint = f"; did you mean {close[0]}?" if close else f"; known are {', '.join(known)}"
-    return f"unknown setting {' '.join(name.split()):.80}{hint}"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def _build(cls: type[C], values: Mapping[str, Any], prefix: str) -> C:
-    hints = typing.get_type_hints(cls)
-    fields = {item.name for item in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    for name in values:
-        if name not in fields:
-            raise ConfigError(_unknown(prefix + str(name), str(name), dict.fromkeys(sorted(fields))))
-    return cls(**{name: _convert(hints[name], value, prefix + name) for name, value in values.items()})
-
-
-def _convert(hint: Any, value: Any, name: str) -> Any:
-    """``value`` as the type of the field, or a ConfigError. Knows the few kinds of type used above."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (types.UnionType, typing.Union):
-        if value is None:
-            return None
-        return _convert(next(item for item in arguments if item is not type(None)), value, name)
-    if isinstance(hint, type) and issubclass(hint, Config):
-        if not isinstance(value, Mapping):
-            raise ConfigError(f"expected settings under {name}, got {value!r:.200}")
-        return _build(hint, value, f"{name}.")
-    if origin is Literal:
-        chosen = str(value) if isinstance(arguments[0], str) and not isinstance(value, bool) else value
-        if chosen not in arguments:
-            raise ConfigError(f"expected {name} to be one of {', '.join(map(str, arguments))}, got {value!r:.200}")
-        return chosen
-    if origin is tuple:
-        return _convert_tuple(arguments, value, name)
-    if origin is dict or hint is dict:
-        if not isinstance(value, Mapping):
-            raise ConfigError(f"expected {name} to be names and values, got {value!r:.200}")
-        return dict(value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if type(value) is not hint:
-        raise ConfigError(f"expected {name} to be {hint.__name__}, got {value!r:.200}")
-    return value
-
-
-def _convert_tuple(arguments: tuple[Any, ...], value: Any, name: str) -> tuple[Any, ...]:
-    variable = len(arguments) == 2 and arguments[1] is Ellipsis
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        value = [value] if variable else [value] * len(arguments)
-    if not isinstance(value, list | tuple) or not (variable or len(value) == len(arguments)):
-        raise ConfigError(f"expected {name} to be a list, got {value!r:.200}")
-    kinds = [arguments[0]] * len(value) if variable else list(arguments)
-    return tuple(_convert(kind, item, name) for kind, item in zip(kinds, value, strict=True))

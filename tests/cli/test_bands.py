@@ -21,7 +21,7 @@ from refineseg.data import open_data, read_mask
 from refineseg.errors import ConfigError, InputError
 from refineseg.inference.geotiff import TAGS
 from refineseg.labels import UInt8
-from refineseg.training.loop import prepare
+from refineseg.training.prepare import prepare
 from tests.inference.test_large import GEO
 
 SIZE = (64, 96)

@@ -20,7 +20,7 @@ from refineseg.data import read_mask
 from refineseg.labels import LabelMap
 from refineseg.model import create_model
 from refineseg.model.weights import ModelInfo, save_model_folder
-from refineseg.training.loop import Report
+from refineseg.training.run import Report
 from tests.data.made import made_pair, make_folder
 from tests.model.filled import fill
 

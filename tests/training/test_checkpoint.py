@@ -21,7 +21,9 @@ from refineseg.data import SegmentationData
 from refineseg.errors import WeightsError, WriteError
 from refineseg.model.weights import write_weights
 from refineseg.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
-from refineseg.training.loop import Report, left_by_a_kill, train
+from refineseg.training.loop import train
+from refineseg.training.prepare import left_by_a_kill
+from refineseg.training.run import Report
 from tests.training.test_loop import CONFIG, data
 
 __all__ = ["data"]  # the fixture

@@ -18,9 +18,13 @@ from refineseg.config import AugmentConfig, TrainConfig
 from refineseg.data import SegmentationData, open_data
 from refineseg.data.loader import Draw, TrainingPictures
 from refineseg.errors import ConfigError, InputError, LabelError, WeightsError
-from refineseg.model.weights import load_model_folder
+from refineseg.info import ModelInfo
+from refineseg.model.presets import create_model
+from refineseg.model.weights import load_model_folder, save_model_folder
 from refineseg.training.checkpoint import checkpoints
-from refineseg.training.loop import Report, train
+from refineseg.training.loop import train
+from refineseg.training.prepare import initial_model
+from refineseg.training.run import Report
 from tests.data.made import make_folder
 
 CONFIG = TrainConfig(
@@ -182,6 +186,23 @@ def test_bad_settings_and_folders(data: SegmentationData, tmp_path: Path) -> Non
         train(dataclasses.replace(CONFIG, fields={"widht": 3}), data, tmp_path / "b", device="cpu")
     assert not (tmp_path / "a").exists()
     assert not (tmp_path / "b").exists()
+
+
+def test_a_model_folder_with_other_settings(data: SegmentationData, tmp_path: Path) -> None:
+    """What leaves the weights' shapes alone may change; what does not is refused, with the tensors."""
+    folder = tmp_path / "start"
+    model = create_model(CONFIG.model, data.label_map.num_classes, **CONFIG.fields)
+    save_model_folder(folder, model, ModelInfo("start", data.label_map))
+    exact = {"align_corners": False, "exact_strides": True}
+    start = dataclasses.replace(CONFIG, model=str(folder), fields=exact)
+    changed = initial_model(start, data)
+    assert changed.config == dataclasses.replace(model.config, align_corners=False, exact_strides=True)
+    for key, value in model.state_dict().items():
+        assert torch.equal(changed.state_dict()[key], value), key
+    with pytest.raises(WeightsError, match=r"does not fit the network.*another shape"):
+        initial_model(dataclasses.replace(start, fields={"width": 24}), data)
+    with pytest.raises(ConfigError, match="unknown setting"):
+        initial_model(dataclasses.replace(start, fields={"widht": 24}), data)
 
 
 def test_unknown_mask_values_stop_before_the_first_step(data: SegmentationData, tmp_path: Path) -> None:

@@ -24,8 +24,9 @@ from refineseg.labels import LabelMap
 from refineseg.model.presets import create_model
 from refineseg.model.weights import ModelInfo, load_model_folder, save_model_folder
 from refineseg.training.checkpoint import load_checkpoint
-from refineseg.training.loop import Report, train
+from refineseg.training.loop import train
 from refineseg.training.parallel import make_fabric
+from refineseg.training.run import Report
 from tests.data.made import make_folder
 from tests.processes import run_together
 

@@ -14,8 +14,9 @@ from refineseg.cli.main import main
 from refineseg.config import AugmentConfig, TrainConfig
 from refineseg.data import SegmentationData, open_data
 from refineseg.errors import InputError
-from refineseg.training.loop import Report, train
+from refineseg.training.loop import train
 from refineseg.training.repeats import Repeat, Repeats, Spread, best_model, train_repeats
+from refineseg.training.run import Report
 from tests.data.made import make_folder
 
 CONFIG = TrainConfig(

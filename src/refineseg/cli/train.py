@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from refineseg.config import TrainConfig
     from refineseg.data import SegmentationData
-    from refineseg.training.loop import Report
+    from refineseg.training.run import Report
 
 LONG_WAIT = 0.1  # share of the time waiting for pictures above which a note says so
 
@@ -103,8 +103,8 @@ def train(
 def train_once(config: TrainConfig, data: SegmentationData, output: Path, options: dict[str, Any]) -> Path:
     """One run. Returns its best model."""
     from refineseg.processes import is_first
-    from refineseg.training.loop import BEST
     from refineseg.training.loop import train as train_network
+    from refineseg.training.run import BEST
 
     evaluation = train_network(config, data, output, **options)
     best = output / BEST
@@ -146,7 +146,8 @@ def build_config(
     file: Path | None, recipe: str, chosen: dict[str, Any], crop: str | None, assignments: list[str]
 ) -> TrainConfig:
     """Settings from the recipe, then the file, then the options, then --set."""
-    from refineseg.config import RECIPES, TrainConfig, read_yaml
+    from refineseg.config import RECIPES, TrainConfig
+    from refineseg.yamls import read_yaml
 
     if recipe not in RECIPES:
         raise InputError(f"expected --recipe {' or '.join(RECIPES)}, got {recipe!r}")

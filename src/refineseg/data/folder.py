@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from refineseg.bands import Bands
-from refineseg.config import read_yaml
 from refineseg.data.source import SPLITS, Sample, SegmentationData, folder_of_pictures, read_list
 from refineseg.data.tiff import read_bands
 from refineseg.errors import ConfigError, InputError
 from refineseg.labels import LabelMap
+from refineseg.yamls import read_yaml
 
 KEYS = frozenset({"root", "images", "masks", "classes", "ignore", "splits", "licence", "name", "statistics"})
 VAL_SHARE = 10  # percent held out where a data set brings no split of its own

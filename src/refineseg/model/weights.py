@@ -54,14 +54,21 @@ def write_weights(path: Path, state: dict[str, Tensor]) -> None:
         raise cannot_write(path, error) from error
 
 
-def load_model_folder(path: str | Path) -> tuple[RefineNet, ModelInfo]:
+def load_model_folder(path: str | Path, **changes: Any) -> tuple[RefineNet, ModelInfo]:
     """Read a model folder: the network in eval mode with float32 weights, and what the folder says.
 
+    Args:
+        path: the folder.
+        changes: to its ModelConfig, where its weights still fit, such as ``exact_strides=True``.
+
     Raises:
+        ConfigError: an unknown change.
         WeightsError: a file is missing or damaged, or tensors do not fit; the message says which.
     """
     folder = Path(path)
     config, info = read_config(folder)
+    if changes:
+        config = ModelConfig.from_dict(config.to_dict() | changes)
     file = folder / WEIGHTS
     try:
         state = load_file(file)

@@ -3,127 +3,42 @@
 from __future__ import annotations
 
 import math
-import shutil
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from refineseg import processes
-from refineseg.config import TrainConfig, to_yaml
-from refineseg.data.loader import (
-    Batches,
-    TrainingPictures,
-    class_balanced_weights,
-    steps_per_epoch,
-    training_loader,
-)
+from refineseg.config import TrainConfig
+from refineseg.data.loader import Batches, class_balanced_weights, training_loader
 from refineseg.data.source import SegmentationData
-from refineseg.errors import ConfigError, InputError, WeightsError
+from refineseg.errors import InputError
 from refineseg.evaluation.evaluate import Evaluation, evaluate
 from refineseg.evaluation.protocol import Protocol
-from refineseg.files import atomic_write, leftovers, writable_folder
 from refineseg.inference.predictor import Segmenter
-from refineseg.memory import keep_freed_memory
-from refineseg.model.backbone import load_backbone_weights
-from refineseg.model.bundled import find_model
-from refineseg.model.hub import pinned
-from refineseg.model.presets import PRESETS, create_model
+from refineseg.info import ModelInfo
 from refineseg.model.refinenet import RefineNet
-from refineseg.model.weights import ModelInfo, load_model_folder, read_config, save_model_folder
-from refineseg.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
-from refineseg.training.log import METRICS, MetricsLog
-from refineseg.training.parallel import (
-    arrange,
-    load_whole_network,
-    load_whole_optimizer,
-    make_fabric,
-    set_up,
-    whole_network,
-    whole_state,
-)
-from refineseg.training.plan import check_memory
+from refineseg.model.weights import save_model_folder
+from refineseg.training.checkpoint import checkpoints, save_checkpoint
+from refineseg.training.parallel import arrange, set_up, whole_network
+from refineseg.training.prepare import prepare
 from refineseg.training.recipe import MovingAverage, freeze_batch_norm, make_loss, rate
+from refineseg.training.run import (
+    BEST,
+    CHECKPOINTS,
+    CURVES,
+    LAST,
+    Report,
+    Run,
+    Watcher,
+    describe_run,
+    restore,
+    state_of,
+)
 
-CHECKPOINTS, BEST, LAST = "checkpoints", "best", "last"
-SETTINGS, CURVES = "config.yaml", "curves.png"
-
-
-@dataclass
-class Position:
-    """Where a run is: everything beside weights and optimiser that a resumed run needs.
-
-    Attributes:
-        step: optimiser steps done.
-        loss_sum, loss_steps: since the last line of the log.
-        best: highest value of the chosen metric so far.
-        seconds: of training so far, validation included.
-    """
-
-    step: int = 0
-    loss_sum: float = 0.0
-    loss_steps: int = 0
-    best: float = -1.0
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True)
-class Report:
-    """What the loop tells whoever watches (progress bar, test): one record per step, or a note in words.
-
-    ``waiting`` is the share of the step's time that it waited for its pictures.
-    """
-
-    step: int
-    steps: int
-    epoch: int
-    loss: float
-    lr: float
-    images_per_second: float
-    phase: str = "train"
-    note: str = ""
-    waiting: float = 0.0
-
-
-Watcher = Callable[[Report], None]
-
-
-@dataclass
-class Run:
-    """A training run: what is trained, on what, and where it is."""
-
-    config: TrainConfig
-    data: SegmentationData
-    folder: Path
-    fabric: Fabric
-    model: RefineNet
-    pictures: TrainingPictures
-    watch: Watcher
-    origin: dict[str, str] = field(default_factory=dict)
-    average: MovingAverage | None = None
-    position: Position = field(default_factory=Position)
-    log: MetricsLog = field(default_factory=MetricsLog)
-
-    @property
-    def per_epoch(self) -> int:
-        """Optimiser steps in one epoch."""
-        return steps_per_epoch(len(self.pictures), self.config.batch_size)
-
-    @property
-    def steps(self) -> int:
-        """Optimiser steps in all."""
-        return self.config.steps or self.config.epochs * self.per_epoch
-
-    @property
-    def trained(self) -> RefineNet:
-        """The network that is validated and saved: the moving average where there is one."""
-        return self.average.model if self.average else self.model
+SCORES = ("mean_iou", "pixel_accuracy", "mean_class_accuracy")
 
 
 def train(
@@ -159,98 +74,6 @@ def train(
     run = prepare(config, data, folder, resume=resume, watch=watch, device=device)
     run.origin = {"command": command or "refineseg.train", "commit": commit}
     return fit(run)
-
-
-def prepare(
-    config: TrainConfig,
-    data: SegmentationData,
-    folder: str | Path,
-    *,
-    resume: bool = False,
-    watch: Watcher | None = None,
-    device: str = "auto",
-) -> Run:
-    """All that can fail for a reason the user can mend happens here, before the first step."""
-    folder = Path(folder)
-    half_written = left_by_a_kill(folder)
-    if not resume and folder.is_dir() and set(folder.iterdir()) - set(half_written):
-        raise InputError(
-            f"expected a new or empty folder for the run, {folder} holds files; use --resume or another -o"
-        )
-    data.split("val")
-    keep_freed_memory()
-    fabric = make_fabric(config, device)
-    torch.manual_seed(config.seed)
-    config = replace(config, model=pinned(config.model))
-    share = config.batch_size // fabric.world_size
-    if share < 2 and max(config.augment.crop) <= 32 and not config.freeze_batch_norm:
-        raise ConfigError(
-            f"expected more than one pixel at stride 32 for batch norm, got {share} picture a process of crop "
-            f"{config.augment.crop}: raise the crop or the batch size, or set freeze_batch_norm"
-        )
-    data = with_bands_of_model(config, data)
-    model = initial_model(config, data)
-    check_memory(model, config, fabric.device, fabric.world_size)
-    if watch is None or not fabric.is_global_zero:
-        watch = _nobody
-    pictures = TrainingPictures(data, "train", config.augment, config.seed)
-    pictures.prepare(config.cache_mb, lambda done, of: watch(Report(done, of, 0, 0.0, 0.0, 0.0, phase="reading")))
-    writable_folder(folder)
-    if fabric.is_global_zero:
-        for path in half_written:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-        if not (folder / SETTINGS).exists():
-            atomic_write(folder / SETTINGS, to_yaml(config.to_dict()))
-    return Run(config, data, folder, fabric, model, pictures, watch)
-
-
-def left_by_a_kill(folder: Path) -> list[Path]:
-    """Files and folders of a run that a kill left half-written."""
-    names = (
-        *(SETTINGS, METRICS, CURVES, BEST, LAST, "tensorboard/events.*.refineseg"),
-        *(f"{CHECKPOINTS}/step-*.pt", f"{CHECKPOINTS}/step-*.sha256"),
-    )
-    return [path for name in names for path in leftovers(folder / name)]
-
-
-def _nobody(_report: Report) -> None:
-    pass
-
-
-def initial_model(config: TrainConfig, data: SegmentationData) -> RefineNet:
-    """The network to train: a preset with random or ImageNet weights, or the weights of a model folder."""
-    if config.model in PRESETS:
-        bands = data.bands
-        fields: dict[str, Any] = dict(config.fields)
-        if bands is not None:
-            fields = {"in_channels": bands.channels, "mean": bands.mean, "std": bands.std} | fields
-        channels = 3 if bands is None else bands.channels
-        if fields.get("in_channels", 3) != channels:
-            raise ConfigError(f"expected in_channels of {channels}, as in the data, got {config.fields}")
-        return create_model(config.model, data.label_map.num_classes, config.backbone_weights, **fields)
-    model, info = load_model_folder(find_model(config.model))
-    if config.fields:
-        raise ConfigError("expected 'fields' with a preset only: a model folder has its own")
-    if info.labels.names != data.label_map.names:
-        raise ConfigError(
-            f"{config.model} was trained for {info.labels.names}, the data has {data.label_map.names}"
-        )
-    if config.backbone_weights:
-        for backbone in model.each_backbone():
-            load_backbone_weights(backbone, config.backbone_weights)
-    return model
-
-
-def with_bands_of_model(config: TrainConfig, data: SegmentationData) -> SegmentationData:
-    """The data as the model folder that training starts from sees it: raw values keep their meaning."""
-    if config.model in PRESETS:
-        return data
-    bands = read_config(find_model(config.model))[1].bands
-    kinds = [None if item is None else (item.channels, item.dtype) for item in (bands, data.bands)]
-    if kinds[0] != kinds[1]:
-        model, here = ("RGB" if kind is None else f"{kind[0]} channels of {kind[1]}" for kind in kinds)
-        raise ConfigError(f"{config.model} was trained on {model}, the data has {here}: start from a preset")
-    return replace(data, bands=bands)
 
 
 def fit(run: Run) -> Evaluation:
@@ -368,9 +191,6 @@ def end_of_epoch(run: Run, optimizer: Any, lr: float) -> Evaluation | None:
     return evaluation
 
 
-SCORES = ("mean_iou", "pixel_accuracy", "mean_class_accuracy")
-
-
 def validate(run: Run, network: RefineNet) -> Evaluation:
     """Score a network on ``val`` with the predictor, in float32, large pictures in windows.
 
@@ -388,64 +208,3 @@ def validate(run: Run, network: RefineNet) -> Evaluation:
             Report(done, all_, step * 100 // of, 0.0, 0.0, 0.0, phase="validating")
         ),
     )
-
-
-def describe_run(run: Run, evaluation: Evaluation) -> ModelInfo:
-    """What the model folder says of its making."""
-    provenance = {
-        "trained": datetime.now(UTC).strftime("%Y-%m-%d"),
-        **run.origin,
-        "steps": run.position.step,
-        "seconds": round(run.position.seconds),
-        "torch": torch.__version__,
-        **({} if run.config.model in PRESETS else {"started from": run.config.model}),
-        "backbone weights": Path(run.config.backbone_weights).name if run.config.backbone_weights else "random",
-    }
-    return ModelInfo(
-        run.folder.name,
-        run.data.label_map,
-        (evaluation.for_card(),),
-        provenance,
-        run.data.licence,
-        bands=run.data.bands,
-    )
-
-
-def state_of(run: Run, optimizer: Any) -> dict[str, Any]:
-    """Everything a resumed run needs, as plain values and whole tensors, however many processes there are."""
-    return {
-        "config": run.config.to_dict(),
-        "model": whole_state(run.model.state_dict()),
-        "average": whole_state(run.average.model.state_dict()) if run.average else None,
-        "optimizer": whole_state(optimizer.state_dict()),
-        "position": vars(run.position).copy(),
-        "log": run.log.rows,
-    }
-
-
-def restore(run: Run, optimizer: Any) -> None:
-    """Take up the newest whole checkpoint. ConfigError if the run was started with other settings."""
-    state, refused = load_checkpoint(run.folder / CHECKPOINTS)
-    for line in refused:
-        run.watch(Report(0, run.steps, 0, 0.0, 0.0, 0.0, phase="note", note=line))
-    try:
-        take_up(run, optimizer, state)
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        reason = f"{type(error).__name__} {' '.join(str(error).split()):.200}"
-        raise WeightsError(f"the checkpoint in {run.folder} does not fit the run: {reason}") from error
-
-
-def take_up(run: Run, optimizer: Any, state: dict[str, Any]) -> None:
-    """Fill network, average, optimiser, position and log of a run from a checkpoint's state."""
-    # A setting that is newer than the checkpoint had its default.
-    before, now = TrainConfig.from_dict(state["config"]).to_dict(), run.config.to_dict()
-    free = {"workers", "cache_mb", "backbone_weights", "strategy"}  # change nothing in the result
-    changed = [key for key in now if key not in free and before[key] != now[key]]
-    if changed:
-        raise ConfigError(f"expected the run's own settings with --resume, got other {', '.join(changed)}")
-    load_whole_network(run.model, state["model"])
-    if run.average:
-        load_whole_network(run.average.model, state["average"])
-    load_whole_optimizer(optimizer, state["optimizer"])
-    run.position = Position(**state["position"])
-    run.log = MetricsLog([dict(row) for row in state["log"]])

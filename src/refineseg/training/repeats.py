@@ -9,12 +9,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from refineseg.config import TrainConfig, to_yaml
+from refineseg.config import TrainConfig
 from refineseg.data.source import SegmentationData
 from refineseg.errors import InputError
 from refineseg.files import atomic_write, writable_folder
 from refineseg.processes import launched
-from refineseg.training.loop import BEST, train
+from refineseg.training.loop import train
+from refineseg.training.run import BEST
+from refineseg.yamls import to_yaml
 
 SUMMARY = "repeats.json"
 

@@ -21,7 +21,6 @@ from xml.etree import ElementTree
 import numpy as np
 from PIL import Image
 
-from refineseg.config import to_yaml
 from refineseg.data.formats import coco_rle
 from refineseg.data.formats.base import check_size, picture_shape
 from refineseg.data.formats.classes import IGNORE_NAME, background_id, by_train_id
@@ -33,6 +32,7 @@ from refineseg.data.source import folder_of_pictures
 from refineseg.data.tiff import read_channels
 from refineseg.errors import InputError
 from refineseg.labels import IGNORE, LabelMap, UInt8
+from refineseg.yamls import to_yaml
 
 
 @dataclass(frozen=True)

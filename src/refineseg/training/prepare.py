@@ -1,0 +1,118 @@
+"""Before the first step: everything of a training run that can fail for a reason that the user can mend."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from refineseg.config import TrainConfig
+from refineseg.data.loader import TrainingPictures
+from refineseg.data.source import SegmentationData
+from refineseg.errors import ConfigError, InputError
+from refineseg.files import atomic_write, leftovers, writable_folder
+from refineseg.memory import keep_freed_memory
+from refineseg.model.backbone import load_backbone_weights
+from refineseg.model.bundled import find_model
+from refineseg.model.hub import pinned
+from refineseg.model.presets import PRESETS, create_model
+from refineseg.model.refinenet import RefineNet
+from refineseg.model.weights import load_model_folder, read_config
+from refineseg.training.log import METRICS
+from refineseg.training.parallel import make_fabric
+from refineseg.training.plan import check_memory
+from refineseg.training.run import BEST, CHECKPOINTS, CURVES, LAST, SETTINGS, Report, Run, Watcher
+from refineseg.yamls import to_yaml
+
+
+def prepare(
+    config: TrainConfig,
+    data: SegmentationData,
+    folder: str | Path,
+    *,
+    resume: bool = False,
+    watch: Watcher | None = None,
+    device: str = "auto",
+) -> Run:
+    """A run ready for its first step. Arguments and errors are those of ``refineseg.train``."""
+    folder = Path(folder)
+    half_written = left_by_a_kill(folder)
+    if not resume and folder.is_dir() and set(folder.iterdir()) - set(half_written):
+        raise InputError(
+            f"expected a new or empty folder for the run, {folder} holds files; use --resume or another -o"
+        )
+    data.split("val")
+    keep_freed_memory()
+    fabric = make_fabric(config, device)
+    torch.manual_seed(config.seed)
+    config = replace(config, model=pinned(config.model))
+    share = config.batch_size // fabric.world_size
+    if share < 2 and max(config.augment.crop) <= 32 and not config.freeze_batch_norm:
+        raise ConfigError(
+            f"expected more than one pixel at stride 32 for batch norm, got {share} picture a process of crop "
+            f"{config.augment.crop}: raise the crop or the batch size, or set freeze_batch_norm"
+        )
+    data = with_bands_of_model(config, data)
+    model = initial_model(config, data)
+    check_memory(model, config, fabric.device, fabric.world_size)
+    if watch is None or not fabric.is_global_zero:
+        watch = _nobody
+    pictures = TrainingPictures(data, "train", config.augment, config.seed)
+    pictures.prepare(config.cache_mb, lambda done, of: watch(Report(done, of, 0, 0.0, 0.0, 0.0, phase="reading")))
+    writable_folder(folder)
+    if fabric.is_global_zero:
+        for path in half_written:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if not (folder / SETTINGS).exists():
+            atomic_write(folder / SETTINGS, to_yaml(config.to_dict()))
+    return Run(config, data, folder, fabric, model, pictures, watch)
+
+
+def left_by_a_kill(folder: Path) -> list[Path]:
+    """Files and folders of a run that a kill left half-written."""
+    names = (
+        *(SETTINGS, METRICS, CURVES, BEST, LAST, "tensorboard/events.*.refineseg"),
+        *(f"{CHECKPOINTS}/step-*.pt", f"{CHECKPOINTS}/step-*.sha256"),
+    )
+    return [path for name in names for path in leftovers(folder / name)]
+
+
+def _nobody(_report: Report) -> None:
+    pass
+
+
+def initial_model(config: TrainConfig, data: SegmentationData) -> RefineNet:
+    """The network to train: a preset with random or ImageNet weights, or the weights of a model folder."""
+    if config.model in PRESETS:
+        bands = data.bands
+        fields: dict[str, Any] = dict(config.fields)
+        if bands is not None:
+            fields = {"in_channels": bands.channels, "mean": bands.mean, "std": bands.std} | fields
+        channels = 3 if bands is None else bands.channels
+        if fields.get("in_channels", 3) != channels:
+            raise ConfigError(f"expected in_channels of {channels}, as in the data, got {config.fields}")
+        return create_model(config.model, data.label_map.num_classes, config.backbone_weights, **fields)
+    model, info = load_model_folder(find_model(config.model), **config.fields)
+    if info.labels.names != data.label_map.names:
+        raise ConfigError(
+            f"{config.model} was trained for {info.labels.names}, the data has {data.label_map.names}"
+        )
+    if config.backbone_weights:
+        for backbone in model.each_backbone():
+            load_backbone_weights(backbone, config.backbone_weights)
+    return model
+
+
+def with_bands_of_model(config: TrainConfig, data: SegmentationData) -> SegmentationData:
+    """The data as the model folder that training starts from sees it: raw values keep their meaning."""
+    if config.model in PRESETS:
+        return data
+    bands = read_config(find_model(config.model))[1].bands
+    kinds = [None if item is None else (item.channels, item.dtype) for item in (bands, data.bands)]
+    if kinds[0] != kinds[1]:
+        model, here = ("RGB" if kind is None else f"{kind[0]} channels of {kind[1]}" for kind in kinds)
+        raise ConfigError(f"{config.model} was trained on {model}, the data has {here}: start from a preset")
+    return replace(data, bands=bands)

@@ -1,0 +1,160 @@
+"""A training run as data: what it is, where it is, what a checkpoint keeps of it, and taking it up again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+from refineseg.config import TrainConfig
+from refineseg.data.loader import TrainingPictures, steps_per_epoch
+from refineseg.data.source import SegmentationData
+from refineseg.errors import ConfigError, WeightsError
+from refineseg.evaluation.evaluate import Evaluation
+from refineseg.info import ModelInfo
+from refineseg.model.presets import PRESETS
+from refineseg.model.refinenet import RefineNet
+from refineseg.training.checkpoint import load_checkpoint
+from refineseg.training.log import MetricsLog
+from refineseg.training.parallel import load_whole_network, load_whole_optimizer, whole_state
+from refineseg.training.recipe import MovingAverage
+
+CHECKPOINTS, BEST, LAST = "checkpoints", "best", "last"
+SETTINGS, CURVES = "config.yaml", "curves.png"
+
+
+@dataclass
+class Position:
+    """Where a run is: everything beside weights and optimiser that a resumed run needs.
+
+    Attributes:
+        step: optimiser steps done.
+        loss_sum, loss_steps: since the last line of the log.
+        best: highest value of the chosen metric so far.
+        seconds: of training so far, validation included.
+    """
+
+    step: int = 0
+    loss_sum: float = 0.0
+    loss_steps: int = 0
+    best: float = -1.0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the loop tells whoever watches (progress bar, test): one record per step, or a note in words.
+
+    ``waiting`` is the share of the step's time that it waited for its pictures.
+    """
+
+    step: int
+    steps: int
+    epoch: int
+    loss: float
+    lr: float
+    images_per_second: float
+    phase: str = "train"
+    note: str = ""
+    waiting: float = 0.0
+
+
+Watcher = Callable[[Report], None]
+
+
+@dataclass
+class Run:
+    """A training run: what is trained, on what, and where it is."""
+
+    config: TrainConfig
+    data: SegmentationData
+    folder: Path
+    fabric: Fabric
+    model: RefineNet
+    pictures: TrainingPictures
+    watch: Watcher
+    origin: dict[str, str] = field(default_factory=dict)
+    average: MovingAverage | None = None
+    position: Position = field(default_factory=Position)
+    log: MetricsLog = field(default_factory=MetricsLog)
+
+    @property
+    def per_epoch(self) -> int:
+        """Optimiser steps in one epoch."""
+        return steps_per_epoch(len(self.pictures), self.config.batch_size)
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps in all."""
+        return self.config.steps or self.config.epochs * self.per_epoch
+
+    @property
+    def trained(self) -> RefineNet:
+        """The network that is validated and saved: the moving average where there is one."""
+        return self.average.model if self.average else self.model
+
+
+def describe_run(run: Run, evaluation: Evaluation) -> ModelInfo:
+    """What the model folder says of its making."""
+    provenance = {
+        "trained": datetime.now(UTC).strftime("%Y-%m-%d"),
+        **run.origin,
+        "steps": run.position.step,
+        "seconds": round(run.position.seconds),
+        "torch": torch.__version__,
+        **({} if run.config.model in PRESETS else {"started from": run.config.model}),
+        "backbone weights": Path(run.config.backbone_weights).name if run.config.backbone_weights else "random",
+    }
+    return ModelInfo(
+        run.folder.name,
+        run.data.label_map,
+        (evaluation.for_card(),),
+        provenance,
+        run.data.licence,
+        bands=run.data.bands,
+    )
+
+
+def state_of(run: Run, optimizer: Any) -> dict[str, Any]:
+    """Everything a resumed run needs, as plain values and whole tensors, however many processes there are."""
+    return {
+        "config": run.config.to_dict(),
+        "model": whole_state(run.model.state_dict()),
+        "average": whole_state(run.average.model.state_dict()) if run.average else None,
+        "optimizer": whole_state(optimizer.state_dict()),
+        "position": vars(run.position).copy(),
+        "log": run.log.rows,
+    }
+
+
+def restore(run: Run, optimizer: Any) -> None:
+    """Take up the newest whole checkpoint. ConfigError if the run was started with other settings."""
+    state, refused = load_checkpoint(run.folder / CHECKPOINTS)
+    for line in refused:
+        run.watch(Report(0, run.steps, 0, 0.0, 0.0, 0.0, phase="note", note=line))
+    try:
+        take_up(run, optimizer, state)
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        reason = f"{type(error).__name__} {' '.join(str(error).split()):.200}"
+        raise WeightsError(f"the checkpoint in {run.folder} does not fit the run: {reason}") from error
+
+
+def take_up(run: Run, optimizer: Any, state: dict[str, Any]) -> None:
+    """Fill network, average, optimiser, position and log of a run from a checkpoint's state."""
+    # A setting that is newer than the checkpoint had its default.
+    before, now = TrainConfig.from_dict(state["config"]).to_dict(), run.config.to_dict()
+    free = {"workers", "cache_mb", "backbone_weights", "strategy"}  # change nothing in the result
+    changed = [key for key in now if key not in free and before[key] != now[key]]
+    if changed:
+        raise ConfigError(f"expected the run's own settings with --resume, got other {', '.join(changed)}")
+    load_whole_network(run.model, state["model"])
+    if run.average:
+        load_whole_network(run.average.model, state["average"])
+    load_whole_optimizer(optimizer, state["optimizer"])
+    run.position = Position(**state["position"])
+    run.log = MetricsLog([dict(row) for row in state["log"]])
