@@ -7,7 +7,8 @@ import typer
 from typer.testing import CliRunner
 
 from refineseg.cli.check import check
-from tests.data.check.corpus import FAULTS, Corpus
+from tests.data.check.corpus import Corpus
+from tests.data.check.faults import FAULTS
 
 app = typer.Typer()
 app.command()(check)

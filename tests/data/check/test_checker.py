@@ -9,7 +9,8 @@ from refineseg.data.check import check_data
 from refineseg.data.check.listing import list_data
 from refineseg.data.check.scan import sample
 from refineseg.errors import InputError
-from tests.data.check.corpus import FAULTS, Corpus
+from tests.data.check.corpus import Corpus
+from tests.data.check.faults import FAULTS
 
 BY_NAME = {fault.name: fault for fault in FAULTS}
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from refineseg.data.check import CheckReport, check_data
-from tests.data.check.corpus import FAULTS, Corpus, Fault
+from tests.data.check.corpus import Corpus
+from tests.data.check.faults import FAULTS, Fault
 
 FOUND = 0.95
 

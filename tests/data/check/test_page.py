@@ -9,7 +9,8 @@ import numpy as np
 from refineseg.data.check import check_data
 from refineseg.data.check.listing import Pair, list_data
 from refineseg.data.check.page import histogram, overlay, page, write_page
-from tests.data.check.corpus import FAULTS, Corpus, mask_at, save_mask
+from tests.data.check.corpus import Corpus, mask_at, save_mask
+from tests.data.check.faults import FAULTS
 
 BY_NAME = {fault.name: fault for fault in FAULTS}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.data.check.corpus import FAULTS
+from tests.data.check.faults import FAULTS
 
 ROOT = Path(__file__).parents[3]
 
