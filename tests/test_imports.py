@@ -11,7 +11,7 @@ import refineseg
 SOURCE = Path(refineseg.__file__).parent
 # Lower layers first; parts of one layer do not import each other.
 LAYERS = (
-    ("_version", "errors", "memory"),
+    ("_version", "errors", "memory", "threads"),
     ("files", "processes", "yamls"),
     ("settings",),
     ("labels", "config"),

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from refineseg._version import __version__
+from refineseg.threads import wait_briefly
 
 if TYPE_CHECKING:
     from refineseg.config import AugmentConfig, ModelConfig, TrainConfig
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from refineseg.labels import LabelMap
     from refineseg.model.presets import create_model
     from refineseg.training.loop import train
+
+wait_briefly()  # before torch is imported
 
 _HOMES = {
     "AugmentConfig": "refineseg.config",

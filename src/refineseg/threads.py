@@ -1,0 +1,20 @@
+"""How torch's threads wait for each other on a CPU."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import MutableMapping
+
+SPINS = "1000"  # what GNU's OpenMP takes by itself where it knows of more threads than processors
+
+
+def wait_briefly(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Let waiting threads sleep soon instead of spinning, unless the user has said how they should wait.
+
+    By default GNU's OpenMP, which torch's Linux wheels bring along, spins for milliseconds at the end of every
+    parallel region. Where other processes want the processor too, each spin takes it from the thread that is
+    waited for: a picture then costs ten times the processor time, and as much of the clock (docs/experiments.md).
+    It is read when torch is first imported, so this has to come before.
+    """
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & environment.keys():
+        environment["GOMP_SPINCOUNT"] = SPINS
