@@ -16,11 +16,25 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from refineseg.inference.folding import fold_batch_norm
+from refineseg.inference.fastblock import FastBlock, paths_of
+from refineseg.inference.folding import NORMS, fold_batch_norm
+from refineseg.inference.fused import (
+    WIDE,
+    Activation,
+    FastInverted,
+    FastResidual,
+    FusedConv,
+    PaddedConv,
+    fusable,
+    rectify_,
+)
 from refineseg.inference.pooling import pooled_strips
-from refineseg.inference.winograd import Scratch, convolve, pays, rows_of, supported
-from refineseg.model.blocks import ChainedResidualPooling, ResidualConvUnit, as_list
+from refineseg.inference.winograd import NARROWEST, Scratch, convolve, pays, rows_of, supported
+from refineseg.model.backbone import Backbone, MobileNetV2, ResNetBackbone
+from refineseg.model.blocks import ChainedResidualPooling, RefineNetBlock, ResidualConvUnit, as_list
+from refineseg.model.mobilenet import InvertedResidual
 from refineseg.model.refinenet import RefineNet
+from refineseg.model.resnet import ResidualBlock
 
 
 class Fast:
@@ -76,38 +90,59 @@ def specialise(model: RefineNet) -> RefineNet:
     """A copy for inference that shares all weights but those of folded convolutions."""
     shared: dict[int, Any] = {id(value): value for value in [*model.parameters(), *model.buffers()]}
     fast = copy.deepcopy(model, shared)
+    scratch = Scratch()
     for backbone in fast.each_backbone():
         fold_batch_norm(backbone)
-    _replace(fast, Scratch())
+        _rectify_stem(backbone, scratch)
+    if fast.classifier.out_channels < NARROWEST and fast.classifier.out_channels % WIDE:
+        fast.set_submodule("classifier", PaddedConv(fast.classifier))
+    _replace(fast, scratch)
     return fast
+
+
+def _rectify_stem(backbone: Backbone, scratch: Scratch) -> None:
+    """The first convolution of our own backbones together with its activation."""
+    if isinstance(backbone, ResNetBackbone) and type(backbone.net.bn1) is nn.Identity:
+        backbone.net.set_submodule("conv1", FusedConv(backbone.net.conv1, "relu", scratch))
+        backbone.net.set_submodule("act1", nn.Identity())
+    elif isinstance(backbone, MobileNetV2) and type(backbone.bn1) is nn.Identity:
+        backbone.set_submodule("conv_stem", FusedConv(backbone.conv_stem, "relu6", scratch))
+        backbone.set_submodule("act1", nn.Identity())
 
 
 def _replace(module: nn.Module, scratch: Scratch) -> None:
     for name, child in list(module.named_children()):
-        if isinstance(child, ResidualConvUnit):
-            setattr(module, name, FastUnit(child, scratch))
-        elif isinstance(child, ChainedResidualPooling):
-            setattr(module, name, FastPooling(child, scratch))
-        elif type(child) is nn.Conv2d and supported(child):
-            setattr(module, name, FastConv(child, scratch))
-        else:
-            _replace(child, scratch)
+        setattr(module, name, _fast(child, scratch))
 
 
-class FastConv(nn.Module):
-    """A 3x3 convolution that goes the faster way for the map at hand."""
+def _fast(module: nn.Module, scratch: Scratch) -> nn.Module:
+    """What stands in for a module, or the module itself with what stands in for its parts."""
+    if isinstance(module, RefineNetBlock):
+        parts = [[_fused(part, scratch) for part in path] for path in paths_of(module)]
+        _replace(module.output, scratch)
+        return FastBlock(module, parts, FastPooling(module.pooling, scratch, owned=True))
+    if isinstance(module, ResidualConvUnit):
+        return FastUnit(module, scratch)
+    if isinstance(module, ChainedResidualPooling):
+        return FastPooling(module, scratch)
+    if isinstance(module, ResidualBlock) and not _has_norms(module):
+        return FastResidual(module, scratch)
+    if isinstance(module, InvertedResidual) and not _has_norms(module):
+        return FastInverted(module, scratch)
+    if type(module) is nn.Conv2d and supported(module):
+        return FusedConv(module, "none", scratch)
+    _replace(module, scratch)
+    return module
 
-    def __init__(self, convolution: nn.Conv2d, scratch: Scratch) -> None:
-        super().__init__()
-        self.convolution = convolution
-        self.scratch = scratch
 
-    def forward(self, x: Tensor) -> Tensor:
-        """BxCxHxW to BxKxHxW."""
-        if pays(self.convolution, *x.shape[-2:]):
-            return convolve(x, self.convolution, self.scratch)
-        result: Tensor = self.convolution(x)
-        return result
+def _fused(part: nn.Module, scratch: Scratch) -> nn.Module:
+    if fusable(part):
+        return FusedConv(cast(nn.Conv2d, part), "none", scratch)
+    return _fast(part, scratch)
+
+
+def _has_norms(module: nn.Module) -> bool:
+    return any(isinstance(part, NORMS) for part in module.modules())
 
 
 class FastUnit(nn.Module):
@@ -129,18 +164,26 @@ class FastUnit(nn.Module):
 
 
 class FastPooling(nn.Module):
-    """Chained residual pooling in strips of rows."""
+    """Chained residual pooling in strips of rows; an ``owned`` map may be used up."""
 
-    def __init__(self, chain: ChainedResidualPooling, scratch: Scratch) -> None:
+    def __init__(self, chain: ChainedResidualPooling, scratch: Scratch, owned: bool = False) -> None:
         super().__init__()
         self.chain = chain
         self.scratch = scratch
+        activation = chain.activation
+        self.in_place: Activation | None = None
+        if owned and type(activation) in (nn.ReLU, nn.ReLU6):
+            self.in_place = "relu6" if isinstance(activation, nn.ReLU6) else "relu"
 
     def forward(self, x: Tensor | list[Tensor]) -> Tensor:
-        """BxCxHxW to BxCxHxW; x is not modified. A list of one map is taken too, and emptied: the map is freed."""
+        """BxCxHxW to BxCxHxW. A list of one map is taken too, and emptied: the map is freed."""
         given = as_list((x,), 1)
         del x
-        total: Tensor = self.chain.activation(given.pop()).contiguous(memory_format=torch.channels_last)
+        if self.in_place is None:
+            total: Tensor = self.chain.activation(given.pop())
+        else:
+            total = rectify_(given.pop(), self.in_place)
+        total = total.contiguous(memory_format=torch.channels_last)
         stage = total
         for index, part in enumerate(self.chain.convs):
             convolution = cast(nn.Conv2d, part)
