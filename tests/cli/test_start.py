@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 HEAVY = ("torch", "torchvision", "timm", "numpy", "matplotlib", "PIL", "lightning_fabric", "yaml")
 
@@ -28,3 +31,23 @@ def test_nothing_heavy_is_imported_too_early(code: str, allowed: set[str]) -> No
     )
     imported = set(done.stdout.rpartition("IMPORTED")[2].split())
     assert not (imported & set(HEAVY)) - allowed
+
+
+def test_a_picture_is_segmented_without_the_slow_imports(tmp_path: Path) -> None:
+    """Importing timm, torchvision or torch's compiler each takes longer than segmenting a picture."""
+    Image.fromarray(np.zeros((64, 80, 3), np.uint8)).save(tmp_path / "street.png")
+    code = f"""
+from refineseg.cli.main import main
+try:
+    main(["predict", {str(tmp_path / "street.png")!r}, "-o", {str(tmp_path / "out")!r}])
+except SystemExit as end:
+    assert not end.code, end
+import sys
+print("IMPORTED", *sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=200)
+    imported = set(done.stdout.rpartition("IMPORTED")[2].split())
+    assert (tmp_path / "out/masks/street.png").is_file()
+    assert "torch" in imported
+    slow = {"timm", "torchvision", "torch._dynamo", "torch._inductor", "sympy", "scipy", "pandas", "matplotlib"}
+    assert not imported & slow

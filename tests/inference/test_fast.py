@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from refineseg.inference.fast import NORMS, Fast, FastConv, fold_batch_norm, specialise
+from refineseg.inference.fast import Fast, specialise
+from refineseg.inference.folding import NORMS, _seen, fold_batch_norm, neighbours
 from refineseg.inference.pooling import pooled_strips
 from refineseg.inference.predictor import argmax_of_planes
 from refineseg.inference.winograd import Scratch, convolve, pays
-from refineseg.model.backbone import Backbone
+from refineseg.model.backbone import Backbone, create_backbone
 from refineseg.model.presets import create_model
 from refineseg.model.refinenet import RefineNet
 
@@ -110,7 +111,6 @@ def test_logits_are_the_networks(preset: str, fields: dict[str, object], monkeyp
         # The network itself is as far from float64.
         own = difference(model(x, upsample=False), wanted)
         assert difference(copied(x, upsample=False), wanted) < max(1e-5, 2 * own)
-    assert not any(type(part) is nn.Conv2d and isinstance(part, FastConv) for part in copied.modules())
 
 
 @torch.no_grad()
@@ -119,7 +119,8 @@ def test_batch_norm_is_folded_and_weights_are_shared() -> None:
     copied = specialise(model)
     assert any(isinstance(part, NORMS) for part in model.modules())
     assert not any(isinstance(part, NORMS) for part in copied.modules())
-    assert copied.classifier.get_parameter("convolution.weight") is model.classifier.weight
+    for name in ("decoder.blocks.3.fusion.convs.1.weight", "decoder.blocks.0.pooling.convs.2.weight"):
+        assert any(value is model.get_parameter(name) for value in copied.parameters()), name
 
 
 def test_a_norm_that_follows_something_else_stays() -> None:
@@ -141,6 +142,15 @@ def test_a_norm_that_follows_something_else_stays() -> None:
     assert fold_batch_norm(odd) == 1
     assert isinstance(odd.norm, nn.BatchNorm2d)
     assert torch.allclose(odd.maps(x)[0], before, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "mobilenetv2_released"])
+def test_backbones_that_call_themselves_orderly_are(name: str) -> None:
+    backbone = create_backbone(name).eval()
+    assert backbone.orderly
+    pairs = list(neighbours(backbone))
+    assert len(pairs) == sum(isinstance(part, NORMS) for part in backbone.modules())
+    assert sorted(pairs) == sorted(_seen(backbone))
 
 
 @torch.no_grad()

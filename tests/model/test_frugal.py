@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from refineseg.model import create_model
-from refineseg.model.frugal import FrugalBatchNorm2d, make_frugal, max_pool5
+from refineseg.model.frugal import FrugalBatchNorm2d, max_pool5
+from refineseg.model.frugal_timm import make_frugal
 from refineseg.training.recipe import freeze_batch_norm
 
 SIZES = [(1, 1), (1, 7), (4, 3), (9, 2), (13, 17)]

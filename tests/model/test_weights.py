@@ -12,7 +12,14 @@ from safetensors.torch import load_file, save_file
 from refineseg.errors import WeightsError
 from refineseg.labels import LabelMap
 from refineseg.model import create_model
-from refineseg.model.backbone import TimmBackbone, create_backbone, fit_stem, load_backbone_weights
+from refineseg.model.backbone import (
+    Backbone,
+    MobileNetV2,
+    TimmBackbone,
+    create_backbone,
+    fit_stem,
+    load_backbone_weights,
+)
 from refineseg.model.weights import ModelInfo, load_model_folder, save_model_folder
 from tests.model.filled import fill, picture
 from tests.shared import shared
@@ -90,11 +97,16 @@ def test_replacing_a_folder_leaves_nothing_behind(folder: Path) -> None:
     assert [path.name for path in folder.parent.iterdir()] == ["m"]
 
 
+def classifier_names(backbone: Backbone) -> dict[str, torch.Tensor]:
+    net = backbone if isinstance(backbone, MobileNetV2) else backbone.get_submodule("net")
+    return net.state_dict()
+
+
 def test_backbone_weights_of_timm_names(tmp_path: Path) -> None:
     for name in ("resnet18", "convnext_atto", "mobilenetv2_100"):
         source = create_backbone(name)
         fill(source)
-        state = (source.net if isinstance(source, TimmBackbone) else source).state_dict()
+        state = classifier_names(source)
         state = {
             key.replace("stages_", "stages.").replace("stem_", "stem."): value for key, value in state.items()
         }
@@ -114,7 +126,7 @@ def test_backbone_weights_of_rgb_for_other_channels(name: str, tmp_path: Path) -
     rgb = create_backbone(name)
     fill(rgb)
     path = tmp_path / "rgb.safetensors"
-    save_file((rgb.net if isinstance(rgb, TimmBackbone) else rgb).state_dict(), path)
+    save_file(classifier_names(rgb), path)
     six, one = create_backbone(name, 6), create_backbone(name, 1)
     for backbone in (six, one):
         load_backbone_weights(backbone, path)

@@ -10,24 +10,31 @@ from __future__ import annotations
 
 import copy
 import platform
-from collections import Counter
-from functools import partial
 from threading import Lock
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import fuse_conv_bn_weights
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
+from refineseg.inference.fastblock import FastBlock, paths_of
+from refineseg.inference.folding import NORMS, fold_batch_norm
+from refineseg.inference.fused import (
+    WIDE,
+    Activation,
+    FastInverted,
+    FastResidual,
+    FusedConv,
+    PaddedConv,
+    fusable,
+    rectify_,
+)
 from refineseg.inference.pooling import pooled_strips
-from refineseg.inference.winograd import Scratch, convolve, pays, rows_of, supported
-from refineseg.model.backbone import Backbone
-from refineseg.model.blocks import ChainedResidualPooling, ResidualConvUnit, as_list
+from refineseg.inference.winograd import NARROWEST, Scratch, convolve, pays, rows_of, supported
+from refineseg.model.backbone import Backbone, MobileNetV2, ResNetBackbone
+from refineseg.model.blocks import ChainedResidualPooling, RefineNetBlock, ResidualConvUnit, as_list
+from refineseg.model.mobilenet import InvertedResidual
 from refineseg.model.refinenet import RefineNet
-
-NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
+from refineseg.model.resnet import ResidualBlock
 
 
 class Fast:
@@ -83,38 +90,59 @@ def specialise(model: RefineNet) -> RefineNet:
     """A copy for inference that shares all weights but those of folded convolutions."""
     shared: dict[int, Any] = {id(value): value for value in [*model.parameters(), *model.buffers()]}
     fast = copy.deepcopy(model, shared)
+    scratch = Scratch()
     for backbone in fast.each_backbone():
         fold_batch_norm(backbone)
-    _replace(fast, Scratch())
+        _rectify_stem(backbone, scratch)
+    if fast.classifier.out_channels < NARROWEST and fast.classifier.out_channels % WIDE:
+        fast.set_submodule("classifier", PaddedConv(fast.classifier))
+    _replace(fast, scratch)
     return fast
+
+
+def _rectify_stem(backbone: Backbone, scratch: Scratch) -> None:
+    """The first convolution of our own backbones together with its activation."""
+    if isinstance(backbone, ResNetBackbone) and type(backbone.net.bn1) is nn.Identity:
+        backbone.net.set_submodule("conv1", FusedConv(backbone.net.conv1, "relu", scratch))
+        backbone.net.set_submodule("act1", nn.Identity())
+    elif isinstance(backbone, MobileNetV2) and type(backbone.bn1) is nn.Identity:
+        backbone.set_submodule("conv_stem", FusedConv(backbone.conv_stem, "relu6", scratch))
+        backbone.set_submodule("act1", nn.Identity())
 
 
 def _replace(module: nn.Module, scratch: Scratch) -> None:
     for name, child in list(module.named_children()):
-        if isinstance(child, ResidualConvUnit):
-            setattr(module, name, FastUnit(child, scratch))
-        elif isinstance(child, ChainedResidualPooling):
-            setattr(module, name, FastPooling(child, scratch))
-        elif type(child) is nn.Conv2d and supported(child):
-            setattr(module, name, FastConv(child, scratch))
-        else:
-            _replace(child, scratch)
+        setattr(module, name, _fast(child, scratch))
 
 
-class FastConv(nn.Module):
-    """A 3x3 convolution that goes the faster way for the map at hand."""
+def _fast(module: nn.Module, scratch: Scratch) -> nn.Module:
+    """What stands in for a module, or the module itself with what stands in for its parts."""
+    if isinstance(module, RefineNetBlock):
+        parts = [[_fused(part, scratch) for part in path] for path in paths_of(module)]
+        _replace(module.output, scratch)
+        return FastBlock(module, parts, FastPooling(module.pooling, scratch, owned=True))
+    if isinstance(module, ResidualConvUnit):
+        return FastUnit(module, scratch)
+    if isinstance(module, ChainedResidualPooling):
+        return FastPooling(module, scratch)
+    if isinstance(module, ResidualBlock) and not _has_norms(module):
+        return FastResidual(module, scratch)
+    if isinstance(module, InvertedResidual) and not _has_norms(module):
+        return FastInverted(module, scratch)
+    if type(module) is nn.Conv2d and supported(module):
+        return FusedConv(module, "none", scratch)
+    _replace(module, scratch)
+    return module
 
-    def __init__(self, convolution: nn.Conv2d, scratch: Scratch) -> None:
-        super().__init__()
-        self.convolution = convolution
-        self.scratch = scratch
 
-    def forward(self, x: Tensor) -> Tensor:
-        """BxCxHxW to BxKxHxW."""
-        if pays(self.convolution, *x.shape[-2:]):
-            return convolve(x, self.convolution, self.scratch)
-        result: Tensor = self.convolution(x)
-        return result
+def _fused(part: nn.Module, scratch: Scratch) -> nn.Module:
+    if fusable(part):
+        return FusedConv(cast(nn.Conv2d, part), "none", scratch)
+    return _fast(part, scratch)
+
+
+def _has_norms(module: nn.Module) -> bool:
+    return any(isinstance(part, NORMS) for part in module.modules())
 
 
 class FastUnit(nn.Module):
@@ -136,18 +164,26 @@ class FastUnit(nn.Module):
 
 
 class FastPooling(nn.Module):
-    """Chained residual pooling in strips of rows."""
+    """Chained residual pooling in strips of rows; an ``owned`` map may be used up."""
 
-    def __init__(self, chain: ChainedResidualPooling, scratch: Scratch) -> None:
+    def __init__(self, chain: ChainedResidualPooling, scratch: Scratch, owned: bool = False) -> None:
         super().__init__()
         self.chain = chain
         self.scratch = scratch
+        activation = chain.activation
+        self.in_place: Activation | None = None
+        if owned and type(activation) in (nn.ReLU, nn.ReLU6):
+            self.in_place = "relu6" if isinstance(activation, nn.ReLU6) else "relu"
 
     def forward(self, x: Tensor | list[Tensor]) -> Tensor:
-        """BxCxHxW to BxCxHxW; x is not modified. A list of one map is taken too, and emptied: the map is freed."""
+        """BxCxHxW to BxCxHxW. A list of one map is taken too, and emptied: the map is freed."""
         given = as_list((x,), 1)
         del x
-        total: Tensor = self.chain.activation(given.pop()).contiguous(memory_format=torch.channels_last)
+        if self.in_place is None:
+            total: Tensor = self.chain.activation(given.pop())
+        else:
+            total = rectify_(given.pop(), self.in_place)
+        total = total.contiguous(memory_format=torch.channels_last)
         stage = total
         for index, part in enumerate(self.chain.convs):
             convolution = cast(nn.Conv2d, part)
@@ -194,107 +230,3 @@ class FastPooling(nn.Module):
         if shared:
             sums.add_(out)
         return out.permute(0, 3, 1, 2)
-
-
-# Batch norm ---------------------------------------------------------------------------------------------------
-
-
-class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """What becomes of the outputs of convolutions while a network runs, in this thread alone."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.outputs: dict[int, tuple[str, Tensor]] = {}  # kept, so that no other tensor gets the number
-        self.calls: Counter[str] = Counter()
-        self.uses: Counter[int] = Counter()
-        self.follows: dict[str, int] = {}  # norm: the output that it normalises
-        self.paused = False
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if not self.paused:
-            self.uses.update(id(value) for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor))
-        return func(*args, **(kwargs or {}))
-
-    def made(self, name: str, output: Tensor) -> None:
-        """A convolution has given this."""
-        self.calls[name] += 1
-        self.outputs[id(output)] = name, output
-        self.uses[id(output)] = 0  # what was counted was of a tensor that had the number before
-
-    def normalise(self, name: str, norm: nn.Module, x: Tensor) -> Tensor:
-        """A norm's output, and a note of what it was given."""
-        self.calls[name] += 1
-        self.uses[id(x)] += 1
-        self.follows[name] = id(x)
-        self.paused = True
-        try:
-            result: Tensor = norm(x.clone())  # it may work in place
-        finally:
-            self.paused = False
-        return result
-
-
-class _Watched(nn.Module):
-    def __init__(self, name: str, norm: nn.Module, watch: _Watch) -> None:
-        super().__init__()
-        self.forward = partial(watch.normalise, name, norm)
-
-
-def fold_batch_norm(backbone: Backbone) -> int:
-    """Fold every batch norm that only follows a convolution into it. Returns how many.
-
-    Which does follow which is seen by running a copy on a small picture. That touches no other thread; torch.fx,
-    while it traces, changes how modules of the whole process are called. A network that cannot be run stays so.
-    """
-    if not any(isinstance(part, NORMS) for part in backbone.modules()):
-        return 0
-    try:
-        watch = _watch(backbone)
-    except Exception:  # whatever a foreign network makes of a picture of this size
-        return 0
-    folded = 0
-    for name, source in watch.follows.items():
-        before = watch.outputs.get(source, ("", None))[0]
-        if not before or watch.uses[source] != 1 or watch.calls[name] != 1 or watch.calls[before] != 1:
-            continue
-        convolution, norm = backbone.get_submodule(before), backbone.get_submodule(name)
-        if norm.running_mean is not None:
-            backbone.set_submodule(before, _folded(cast(nn.Conv2d, convolution), norm))
-            backbone.set_submodule(name, _rest_of(norm))
-            folded += 1
-    return folded
-
-
-def _watch(backbone: Backbone) -> _Watch:
-    shared: dict[int, Any] = {id(value): value for value in [*backbone.parameters(), *backbone.buffers()]}
-    watch, copied = _Watch(), copy.deepcopy(backbone, shared)
-    parts = list(copied.named_modules())
-    convolutions = [(name, part) for name, part in parts if type(part) is nn.Conv2d]
-    for name, part in convolutions:
-        part.register_forward_hook(lambda _part, _given, output, name=name: watch.made(name, output))
-    for name, part in parts:
-        if isinstance(part, NORMS):
-            copied.set_submodule(name, _Watched(name, part, watch))
-    first = convolutions[0][1].weight
-    image = first.new_zeros(1, convolutions[0][1].in_channels, 64, 64)
-    with torch.no_grad(), watch:
-        maps = copied.maps(image)
-    watch.uses.update(id(x) for x in maps)
-    return watch
-
-
-def _folded(convolution: nn.Conv2d, norm: nn.Module) -> nn.Conv2d:
-    values = [getattr(norm, name) for name in ("running_mean", "running_var", "eps", "weight", "bias")]
-    weight, bias = fuse_conv_bn_weights(convolution.weight, convolution.bias, *values)
-    own = {id(convolution.weight): weight, id(convolution.bias): bias}  # all else is copied
-    result = copy.deepcopy(convolution, cast(dict[int, Any], own))
-    result.weight, result.bias = weight, bias
-    result.weight.data = weight.data.contiguous(memory_format=torch.channels_last)
-    return result
-
-
-def _rest_of(norm: nn.Module) -> nn.Module:
-    """What timm's batch norms do beside normalising: dropout and activation."""
-    parts = [getattr(norm, name) for name in ("drop", "act") if isinstance(getattr(norm, name, None), nn.Module)]
-    parts = [part for part in parts if not isinstance(part, nn.Identity)]
-    return nn.Sequential(*parts) if parts else nn.Identity()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +14,8 @@ TINY = 1e-9  # probabilities below it count as it when a temperature is applied
 STRIP = 64  # rows upsampled at a time, so that the full-size score map never exists
 STRIP_BYTES = 64 << 20  # of wide pictures fewer rows, so that a strip's scores stay below it
 Tile = int | Literal["auto"] | None
+# While memory is planned (inference.planner) one strip is run for all: none needs more than the first.
+ONE_FOR_ALL: ContextVar[bool] = ContextVar("ONE_FOR_ALL", default=False)
 
 
 @dataclass(frozen=True)
@@ -44,5 +47,11 @@ def views_of(options: PredictOptions) -> list[tuple[float, bool]]:
 def strips(top: int, bottom: int, classes: int, width: int) -> Iterator[tuple[int, int]]:
     """Rows ``top`` to ``bottom`` in parts of which the scores are small."""
     rows = max(1, min(STRIP, STRIP_BYTES // (4 * classes * width)))
-    for first in range(top, bottom, rows):
+    for first in starts(top, bottom, rows):
         yield first, min(first + rows, bottom)
+
+
+def starts(top: int, bottom: int, step: int) -> range:
+    """The first row of each strip of ``step`` rows between ``top`` and ``bottom``."""
+    rows = range(top, bottom, step)
+    return rows[:1] if ONE_FOR_ALL.get() else rows

@@ -18,6 +18,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from refineseg.inference.options import ONE_FOR_ALL
 from refineseg.model.refinenet import RefineNet
 
 
@@ -55,6 +56,11 @@ class Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._resting = {value.untyped_storage()._cdata for value in resting}
         self._storages: dict[int, tuple[StorageWeakRef, int]] = {}
         self._most = 0  # bytes of all storages in the list, also of those that are gone
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Asked by torch: whether to wrap what follows by its compiler, which takes seconds to import."""
+        return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
@@ -104,8 +110,12 @@ def need_of(prepare: Callable[[FakeTensorMode], tuple[list[Tensor], Callable[[],
     Args:
         prepare: given the mode, makes the imagined tensors that are there anyway, and the work.
     """
-    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
-        resting, work = prepare(mode)
-        with Alive(resting) as alive:
-            work()
-        return Need(bytes_of(resting), alive.peak)
+    token = ONE_FOR_ALL.set(True)
+    try:
+        with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+            resting, work = prepare(mode)
+            with Alive(resting) as alive:
+                work()
+            return Need(bytes_of(resting), alive.peak)
+    finally:
+        ONE_FOR_ALL.reset(token)

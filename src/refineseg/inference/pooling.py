@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from refineseg.inference.options import starts
 from refineseg.inference.winograd import Scratch
 
 REACH = 2  # pixels on either side
@@ -23,7 +24,7 @@ def pooled_strips(x: Tensor, scratch: Scratch) -> Iterator[tuple[int, int, Tenso
     height, width, channels = x.shape
     step = max(REACH, STRIP_BYTES * torch.get_num_threads() // (4 * width * channels))
     wide = width + 2 * REACH
-    for top in range(0, height, step):
+    for top in starts(0, height, step):
         bottom = min(top + step, height)
         rows = bottom - top
         strip = scratch.take("strip", rows + 2 * REACH, wide, channels)

@@ -428,11 +428,12 @@ def argmax_of_planes(scores: Tensor) -> Tensor:
 
     On a processor torch's argmax takes one number at a time and is ten times as slow.
     """
-    best = scores[:, 0].clone()
-    labels = torch.zeros_like(best, dtype=torch.uint8)
-    for index in range(1, scores.shape[1]):
-        plane = scores[:, index]
-        labels.masked_fill_(plane > best, index)
+    first, *others = scores.unbind(1)
+    best = first.clone()
+    labels, larger = torch.zeros_like(best, dtype=torch.uint8), torch.empty_like(best, dtype=torch.bool)
+    for index, plane in enumerate(others, 1):
+        torch.gt(plane, best, out=larger)
+        labels.masked_fill_(larger, index)
         torch.maximum(best, plane, out=best)
     return labels
 

@@ -15,6 +15,8 @@ from math import ceil, prod
 import torch
 from torch import Tensor, nn
 
+from refineseg.inference.options import starts
+
 TILE, SPAN = 4, 6  # outputs and inputs of a tile, in each direction
 STRIP_BYTES = 5 << 20  # of transformed inputs a strip, a thread: measured on 1 MiB of L2 and 16 of L3 a core
 NARROWEST, FEWEST = 96, 64  # channels and tiles below which the library's own convolution is as fast
@@ -93,7 +95,7 @@ def convolve(
     per_row = SPAN**2 * columns * max(weights.shape[1:]) * 4
     step = TILE * max(1, STRIP_BYTES * torch.get_num_threads() // per_row)
     for picture in range(batch):
-        for top in range(0, height, step):
+        for top in starts(0, height, step):
             bottom = min(top + step, height)
             strip = padded(source[picture], top, bottom, columns, scratch, rectify_input)
             tiles = multiply(strip, weights, columns, scratch)

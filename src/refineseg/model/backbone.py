@@ -1,4 +1,4 @@
-"""Backbones: any timm network that gives feature maps, and the MobileNet-v2 of Light-Weight RefineNet.
+"""Backbones: ResNets, the MobileNet-v2 of Light-Weight RefineNet, and any timm network that gives feature maps.
 
 A backbone maps a normalised image Bx3xHxW to a list of taps from fine to coarse. Each tap has a stride
 (4, 8, 16 or 32); several taps may share one, as in MobileNet-v2.
@@ -7,17 +7,17 @@ A backbone maps a normalised image Bx3xHxW to a list of taps from fine to coarse
 from __future__ import annotations
 
 from collections import OrderedDict
+from math import ceil
 from pathlib import Path
 
-import timm
 import torch
 from safetensors.torch import load_file
-from timm.models import adapt_input_conv
-from timm.models.resnet import BasicBlock, Bottleneck
 from torch import Tensor, nn
 
 from refineseg.errors import ConfigError, WeightsError
-from refineseg.model.frugal import make_frugal
+from refineseg.model import mobilenet
+from refineseg.model.frugal import FrugalBatchNorm2d
+from refineseg.model.resnet import DEPTHS, ResNet
 
 STRIDES = (4, 8, 16, 32)
 RELEASED_MOBILENET = "mobilenetv2_released"
@@ -30,22 +30,49 @@ class Backbone(nn.Module):
         channels: channels of each tap, fine to coarse.
         strides: stride of each tap.
         multiple: height and width must divide by it (1 for networks whose convolutions pad by themselves).
+        orderly: whether each batch norm follows the convolution before it in the order of modules, and alone
+            reads what that has made.
     """
 
     channels: list[int]
     strides: list[int]
     multiple: int
+    orderly: bool = False
 
     def maps(self, image: Tensor) -> list[Tensor]:
         """Bx3xHxW to the taps, fine to coarse."""
         raise NotImplementedError
 
 
+class ResNetBackbone(Backbone):
+    """The published backbones: 18, 34, 50, 101 or 152 layers, maps at strides 4, 8, 16 and 32."""
+
+    orderly = True
+
+    def __init__(self, depth: int, in_channels: int = 3) -> None:
+        super().__init__()
+        self.net = ResNet(depth, in_channels)
+        self.channels = list(self.net.channels)
+        self.strides = list(STRIDES)
+        self.multiple = 1
+
+    def maps(self, image: Tensor) -> list[Tensor]:
+        """Bx3xHxW to four maps at strides 4, 8, 16 and 32."""
+        maps: list[Tensor] = self.net(image)
+        return maps
+
+
 class TimmBackbone(Backbone):
-    """Any timm model with feature maps at strides 4, 8, 16 and 32 (ResNet, ConvNeXt, PVT, Swin ...)."""
+    """Any timm model with feature maps at strides 4, 8, 16 and 32 (ConvNeXt, PVT, Swin, other ResNets ...)."""
 
     def __init__(self, name: str, in_channels: int = 3) -> None:
         super().__init__()
+        # Here, since it brings torchvision and torch's compiler along, which takes longer than segmenting a picture.
+        import timm
+        from timm.models.resnet import BasicBlock, Bottleneck
+
+        from refineseg.model.frugal_timm import make_frugal
+
         try:
             with torch.device("meta"):
                 reductions = list(timm.create_model(name, features_only=True).feature_info.reduction())
@@ -88,21 +115,24 @@ class MobileNetV2(Backbone):
     the identity, so that the same ImageNet weights give the same function in both forms.
     """
 
-    TAPS = ((1, 4), (2, 8), (3, 16), (4, 16), (5, 32), (6, 32))  # (block of timm's list, its stride)
+    orderly = True
+    TAPS = ((1, 4), (2, 8), (3, 16), (4, 16), (5, 32), (6, 32))  # (group of blocks, its stride)
 
     def __init__(self, released: bool = False, in_channels: int = 3) -> None:
         super().__init__()
-        net = timm.create_model("mobilenetv2_100", pretrained=False, in_chans=in_channels)
-        self.conv_stem, self.bn1, self.blocks = net.conv_stem, net.bn1, net.blocks
-        self.expand: nn.Module = identity_expansion(32) if released else nn.Identity()
-        self.channels = [self.blocks[block][-1].bn3.num_features for block, _ in self.TAPS]
+        self.conv_stem = nn.Conv2d(in_channels, mobilenet.STEM, 3, 2, 1, bias=False)
+        self.bn1 = FrugalBatchNorm2d(mobilenet.STEM)
+        self.act1 = nn.ReLU6(inplace=True)
+        self.blocks = mobilenet.make_blocks()
+        mobilenet.initialise(self)
+        self.expand: nn.Module = identity_expansion(mobilenet.STEM) if released else nn.Identity()
+        self.channels = [mobilenet.GROUPS[block][1] for block, _ in self.TAPS]
         self.strides = [stride for _, stride in self.TAPS]
         self.multiple = 1
-        make_frugal(self)  # each norm follows a convolution
 
     def maps(self, image: Tensor) -> list[Tensor]:
         """Bx3xHxW to six maps at strides 4, 8, 16, 16, 32 and 32."""
-        x = self.expand(self.bn1(self.conv_stem(image)))
+        x = self.expand(self.act1(self.bn1(self.conv_stem(image))))
         tapped = {block for block, _ in self.TAPS}
         maps = []
         for index, block in enumerate(self.blocks):
@@ -115,7 +145,7 @@ class MobileNetV2(Backbone):
 def identity_expansion(channels: int) -> nn.Sequential:
     """1x1 convolution, batch norm and ReLU6 that pass values in [0, 6] on unchanged."""
     convolution = nn.Conv2d(channels, channels, 1, bias=False)
-    norm = nn.BatchNorm2d(channels)
+    norm = FrugalBatchNorm2d(channels)
     with torch.no_grad():
         convolution.weight.copy_(torch.eye(channels)[:, :, None, None])
         norm.weight.fill_((1 + norm.eps) ** 0.5)
@@ -123,9 +153,12 @@ def identity_expansion(channels: int) -> nn.Sequential:
 
 
 def create_backbone(name: str, in_channels: int = 3) -> Backbone:
-    """A backbone by name: ``mobilenetv2_100``, ``mobilenetv2_released`` or any timm model with feature maps."""
+    """A backbone by name: ``resnet18`` to ``resnet152``, ``mobilenetv2_100``, ``mobilenetv2_released``, or of timm's."""
     if name in ("mobilenetv2_100", RELEASED_MOBILENET):
         return MobileNetV2(released=name == RELEASED_MOBILENET, in_channels=in_channels)
+    depth = name.removeprefix("resnet")
+    if name != depth and depth.isdecimal() and int(depth) in DEPTHS:
+        return ResNetBackbone(int(depth), in_channels)
     return TimmBackbone(name, in_channels)
 
 
@@ -148,7 +181,7 @@ def load_backbone_weights(backbone: Backbone, path: str | Path) -> None:
         state = load_file(path)
     except Exception as error:  # safetensors raises its own untyped errors
         raise WeightsError(f"expected a safetensors file, cannot read {path}: {error}") from error
-    target = backbone.net if isinstance(backbone, TimmBackbone) else backbone
+    target = backbone.net if isinstance(backbone, ResNetBackbone | TimmBackbone) else backbone
     own = target.state_dict()
     # timm's feature networks write stages.0 as stages_0: compare names with one separator.
     names = {key.replace(".", "_"): key for key in own}
@@ -176,10 +209,11 @@ def fit_stem(weight: Tensor, channels: int) -> Tensor:
     """First convolution Ox3xhxw for another number of channels: Oxchannelsxhxw.
 
     The filters of red, green and blue are repeated in turn and scaled by 3 / channels, so that responses keep
-    their size; for one channel they are summed. Source: timm, ``adapt_input_conv``.
+    their size; for one channel they are summed. timm does the same.
     """
-    fitted: Tensor = adapt_input_conv(channels, weight)
-    return fitted
+    if channels == 1:
+        return weight.sum(1, keepdim=True)
+    return weight.repeat(1, ceil(channels / 3), 1, 1)[:, :channels] * (3 / channels)
 
 
 # Tensors of a classifier that no backbone has.

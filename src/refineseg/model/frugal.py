@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
@@ -29,27 +28,6 @@ class FrugalBatchNorm2d(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         """BxCxHxW to BxCxHxW; x is used up if the weights are frozen or no gradient is wanted."""
         return scale_in_place(self, x) if stands_still(self) else super().forward(x)
-
-
-class FrugalBatchNormAct2d(BatchNormAct2d):  # type: ignore[misc]  # timm has no types
-    """The same for timm's batch norm with activation."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """BxCxHxW to BxCxHxW; x is used up if the weights are frozen or no gradient is wanted."""
-        if not stands_still(self):
-            normal: Tensor = super().forward(x)
-            return normal
-        activated: Tensor = self.act(self.drop(scale_in_place(self, x)))
-        return activated
-
-
-def make_frugal(network: nn.Module) -> None:
-    """Every batch norm of a network in which each follows a convolution; names of weights stay."""
-    for module in network.modules():
-        if type(module) is nn.BatchNorm2d:
-            module.__class__ = FrugalBatchNorm2d
-        elif type(module) is BatchNormAct2d:
-            module.__class__ = FrugalBatchNormAct2d
 
 
 def stands_still(norm: nn.BatchNorm2d) -> bool:

@@ -94,8 +94,7 @@ class RefineNet(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.register_buffer("mean", torch.tensor(config.mean).view(1, -1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(config.std).view(1, -1, 1, 1), persistent=False)
+        self.set_normalisation()
         backbones = [create_backbone(config.backbone, config.in_channels) for _ in config.input_scales]
         taps = [tap for net in backbones for tap in zip(net.channels, net.strides, strict=True)]
         self.backbones = nn.ModuleList(backbones)
@@ -108,6 +107,12 @@ class RefineNet(nn.Module):
         if config.init == "paper":
             for part in (self.decoder, self.final, self.classifier):
                 part.apply(_init_paper)
+
+    def set_normalisation(self) -> None:
+        """Make mean and deviation of the channels anew from the configuration."""
+        for name in ("mean", "std"):
+            values = torch.tensor(getattr(self.config, name)).view(1, -1, 1, 1)
+            self.register_buffer(name, values, persistent=False)
 
     @property
     def num_classes(self) -> int:
@@ -156,7 +161,7 @@ class RefineNet(nn.Module):
 
 
 def _init_paper(module: nn.Module) -> None:
-    if isinstance(module, nn.Conv2d):
+    if isinstance(module, nn.Conv2d) and not module.weight.is_meta:
         nn.init.normal_(module.weight, std=0.01)
         if module.bias is not None:
             nn.init.zeros_(module.bias)

@@ -8,10 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from refineseg._version import __version__
 from refineseg.config import ModelConfig
@@ -77,9 +78,13 @@ def load_model_folder(path: str | Path, **changes: Any) -> tuple[RefineNet, Mode
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"cannot read {file}, it is damaged: {error}") from error
     with torch.device("meta"):  # sizes without memory: a damaged config.json may ask for any
-        check_fit(build(config), state, str(file))
-    model = build(config)
-    load_strictly(model, state, str(file))
+        model = build(config)
+    check_fit(model, state, str(file))
+    if all(backbone.orderly for backbone in model.each_backbone()):
+        take_over(model, state, str(file))
+    else:
+        model = build(config)
+        load_strictly(model, state, str(file))
     return model.eval(), info
 
 
@@ -134,9 +139,30 @@ def check_fit(model: RefineNet, state: dict[str, Tensor], source: str) -> None:
 def load_strictly(model: RefineNet, state: dict[str, Tensor], source: str) -> None:
     """Fill a network; every tensor must be there, fit, and be used."""
     check_fit(model, state, source)
-    if not all(torch.isfinite(value).all() for value in state.values()):
-        raise WeightsError(f"{source} holds values that are not finite numbers: the file is damaged")
+    check_finite(state, source)
     model.load_state_dict({key: value.float() for key, value in state.items()}, strict=False)
+
+
+def take_over(model: RefineNet, state: dict[str, Tensor], source: str) -> None:
+    """Make a network of the meta device real with these weights, which fit; none are drawn only to be replaced.
+
+    Only for our own backbones: what others compute when built would be lost.
+    """
+    check_finite(state, source)
+    # Copies, since a file's tensors may be a view of the file, which somebody may cut.
+    copies = {key: value.to(torch.float32, copy=True) for key, value in state.items()}
+    model.load_state_dict(copies, strict=False, assign=True)
+    model.set_normalisation()
+    for part in model.modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            part.num_batches_tracked = torch.zeros((), dtype=torch.int64)
+
+
+def check_finite(state: dict[str, Tensor], source: str) -> None:
+    """WeightsError if a value is none."""
+    # By numpy, in one thread: of hundreds of small tensors torch would let all threads wait for each other.
+    if not all(np.isfinite(value.float().numpy()).all() for value in state.values()):
+        raise WeightsError(f"{source} holds values that are not finite numbers: the file is damaged")
 
 
 def weights_hash(model: RefineNet) -> str:

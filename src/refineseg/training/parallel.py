@@ -10,7 +10,6 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 from lightning_fabric.strategies.strategy import Strategy
-from timm.layers import convert_sync_batchnorm
 from torch import Tensor, distributed, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard
@@ -68,6 +67,8 @@ def _strategy(config: TrainConfig, world: int) -> Strategy:
 def arrange(model: RefineNet, config: TrainConfig) -> RefineNet:
     """The layout that training wants: channels last, batch norm over all processes if asked for."""
     if config.sync_batch_norm:
+        from timm.layers import convert_sync_batchnorm
+
         model = convert_sync_batchnorm(model)  # timm's, which knows its norms with an activation inside
     # FSDP cuts weights along their first dimension and wants them contiguous.
     return model if config.strategy == "fsdp" else model.to(memory_format=torch.channels_last)

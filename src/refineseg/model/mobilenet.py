@@ -1,0 +1,74 @@
+"""MobileNet-v2 (Sandler et al., CVPR 2018) without its classifier: stem and blocks, under timm's key names.
+
+Written out here, and not asked of timm, because importing timm takes longer than segmenting a picture.
+"""
+
+from __future__ import annotations
+
+from math import sqrt
+
+from torch import Tensor, nn
+
+from refineseg.model.frugal import FrugalBatchNorm2d
+
+STEM = 32  # channels after the first convolution
+# Blocks in a group, channels, stride of the first. Those of the first group do not expand, the others sixfold.
+GROUPS = ((1, 16, 1), (2, 24, 2), (3, 32, 2), (4, 64, 2), (3, 96, 1), (3, 160, 2), (1, 320, 1))
+EXPANSION = 6
+
+
+class InvertedResidual(nn.Module):
+    """1x1 expansion, 3x3 by channel, 1x1 projection; each with its norm, ReLU6 after the first two.
+
+    Args:
+        channels: of the input.
+        out_channels: of the output; x is added where they are equal and the stride is 1.
+        stride: of the 3x3 convolution.
+        expansion: times as many channels in the middle; 1 has no expanding convolution.
+    """
+
+    def __init__(self, channels: int, out_channels: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        middle = channels * expansion
+        by_channel = nn.Conv2d(middle, middle, 3, stride, 1, groups=middle, bias=False)
+        names = [("conv_dw", by_channel), ("conv_pw", nn.Conv2d(middle, out_channels, 1, bias=False))]
+        if expansion > 1:
+            names = [("conv_pw", nn.Conv2d(channels, middle, 1, bias=False)), names[0], ("conv_pwl", names[1][1])]
+        self.names = tuple(name for name, _ in names)
+        for index, (name, convolution) in enumerate(names):
+            self.add_module(name, convolution)
+            self.add_module(f"bn{index + 1}", FrugalBatchNorm2d(convolution.out_channels))
+        self.act = nn.ReLU6(inplace=True)
+        self.skip = stride == 1 and channels == out_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """BxCxHxW to BxKxceil(H/stride)xceil(W/stride); x is not modified."""
+        y = x
+        for index, name in enumerate(self.names, 1):
+            y = self.get_submodule(f"bn{index}")(self.get_submodule(name)(y))
+            if index < len(self.names):
+                y = self.act(y)
+        return y.add_(x) if self.skip else y
+
+
+def make_blocks() -> nn.Sequential:
+    """The seven groups of blocks, each a sequence."""
+    groups = []
+    channels = STEM
+    for number, (count, width, stride) in enumerate(GROUPS):
+        blocks = []
+        for index in range(count):
+            blocks.append(
+                InvertedResidual(channels, width, stride if index == 0 else 1, EXPANSION if number else 1)
+            )
+            channels = width
+        groups.append(nn.Sequential(*blocks))
+    return nn.Sequential(*groups)
+
+
+def initialise(network: nn.Module) -> None:
+    """Weights to start from: normal by the fan of the output."""
+    for part in network.modules():
+        if isinstance(part, nn.Conv2d) and not part.weight.is_meta:  # there the call takes the compiler's way
+            high, wide = part.kernel_size
+            nn.init.normal_(part.weight, 0, sqrt(2 * part.groups / (high * wide * part.out_channels)))

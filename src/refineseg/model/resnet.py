@@ -1,0 +1,106 @@
+"""ResNet (He et al., CVPR 2016) of 18 to 152 layers, as RefineNet's backbone: maps in place of a classifier.
+
+The stride of a bottleneck is in its 3x3 convolution. Key names are timm's, whose weight files fit. The networks are
+written out here, and not asked of timm, because importing timm takes longer than segmenting a picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from refineseg.model.frugal import FrugalBatchNorm2d
+
+DEPTHS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+WIDTHS = (64, 128, 256, 512)  # of the 3x3 convolutions of each stage
+BOTTLENECKS_FROM = 50  # layers
+
+
+class ResidualBlock(nn.Module):
+    """ReLU(x + f(x)): f are convolutions, each with its norm, and with ReLU between them.
+
+    Args:
+        channels: of the input.
+        widths: of each convolution's output.
+        kernels: of each convolution.
+        stride: of the first 3x3 convolution, and of the shortcut.
+    """
+
+    def __init__(self, channels: int, widths: Sequence[int], kernels: Sequence[int], stride: int) -> None:
+        super().__init__()
+        strided = kernels.index(3)
+        inputs = [channels, *widths[:-1]]
+        self.layers = len(widths)
+        for index, (into, out, kernel) in enumerate(zip(inputs, widths, kernels, strict=True)):
+            step = stride if index == strided else 1
+            self.add_module(f"conv{index + 1}", nn.Conv2d(into, out, kernel, step, kernel // 2, bias=False))
+            self.add_module(f"bn{index + 1}", FrugalBatchNorm2d(out))
+        self.act = nn.ReLU(inplace=True)
+        self.downsample: nn.Sequential | None = None
+        if stride != 1 or channels != widths[-1]:
+            self.downsample = nn.Sequential(
+                nn.Conv2d(channels, widths[-1], 1, stride, bias=False), FrugalBatchNorm2d(widths[-1])
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """BxCxHxW to BxKxceil(H/stride)xceil(W/stride); x is not modified."""
+        y = x
+        for index in range(1, self.layers + 1):
+            y = self.get_submodule(f"bn{index}")(self.get_submodule(f"conv{index}")(y))
+            if index < self.layers:
+                y = self.act(y)
+        result: Tensor = self.act(y.add_(x if self.downsample is None else self.downsample(x)))
+        return result
+
+
+class ResNet(nn.Module):
+    """Stem and four stages.
+
+    Args:
+        depth: one of ``DEPTHS``.
+        in_channels: of the picture.
+
+    Attributes:
+        channels: of each stage's map.
+    """
+
+    def __init__(self, depth: int, in_channels: int = 3) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, 64, 7, 2, 3, bias=False)
+        self.bn1 = FrugalBatchNorm2d(64)
+        self.act1 = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, 2, 1)
+        self.channels: list[int] = []
+        channels = 64
+        for stage, (count, width) in enumerate(zip(DEPTHS[depth], WIDTHS, strict=True)):
+            blocks = []
+            for index in range(count):
+                stride = 2 if stage and not index else 1
+                widths, kernels = ((width, width), (3, 3))
+                if depth >= BOTTLENECKS_FROM:
+                    widths, kernels = ((width, width, 4 * width), (1, 3, 1))
+                blocks.append(ResidualBlock(channels, widths, kernels, stride))
+                channels = widths[-1]
+            self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
+            self.channels.append(channels)
+        initialise(self)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """BxCxHxW, normalised, to the maps at strides 4, 8, 16 and 32."""
+        x = self.maxpool(self.act1(self.bn1(self.conv1(image))))
+        maps = []
+        for stage in range(1, len(WIDTHS) + 1):
+            x = self.get_submodule(f"layer{stage}")(x)
+            maps.append(x)
+        return maps
+
+
+def initialise(network: nn.Module) -> None:
+    """Weights to start from: normal by the fan of the output, the last norm of every block zero, as timm's."""
+    for part in network.modules():
+        if isinstance(part, nn.Conv2d) and not part.weight.is_meta:  # there the call takes the compiler's way
+            nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
+    for part in network.modules():
+        if isinstance(part, ResidualBlock):
+            nn.init.zeros_(part.get_parameter(f"bn{part.layers}.weight"))
