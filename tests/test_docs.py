@@ -58,12 +58,15 @@ def make_clip(root: Path) -> None:
     write_video(root / "drive.mp4", frames(3, 64, 96))
 
 
+SMALL: Any = {"backbone": "resnet10t", "width": 16, "coarse_width": 16, "crp_stages": 1, "cascade": "two"}
+
+
 def a_small_camvid(root: Path, monkeypatch: pytest.MonkeyPatch) -> AbstractContextManager[None]:
     """A network in the bundled one's place that is exported in seconds, and a gate of fewer sizes."""
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     _, info = read_config(bundled_models()["camvid"])
-    network = spread(create_model("refinenet-lw-r18", 11, backbone="resnet10t", width=16, coarse_width=16))
+    network = spread(create_model("refinenet-lw-r18", 11, **SMALL))
     save_model_folder(root / "bundled" / "camvid", network, info)
     monkeypatch.setattr(bundled, "BUNDLED", root / "bundled")
     monkeypatch.setattr(gate, "SIZES", gate.SIZES[:6])

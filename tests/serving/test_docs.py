@@ -34,22 +34,12 @@ PYTHON = [block.code for block in BLOCKS if block.language == "python"]
 
 
 def served(words: list[str], folder: Path) -> tuple[list[str], str]:
-    """A command of the page that serves, as it is run here (a small model, a free port, this machine only), and its key."""
+    """A serving command of the page as it is run here: a small model, a free port, this machine only; its key."""
     key = words[0].removeprefix(KEYED) if words[0].startswith(KEYED) else ""
     assert words[bool(key) : bool(key) + 2] == ["refineseg", "serve"]
     parse_command(words[1 + bool(key) :])
-    return [
-        sys.executable,
-        "-m",
-        "refineseg",
-        "serve",
-        "--model",
-        str(folder),
-        "--device",
-        "cpu",
-        "--port",
-        "0",
-    ], key
+    here = ["serve", "--model", str(folder), "--device", "cpu", "--port", "0"]
+    return [sys.executable, "-m", "refineseg", *here], key
 
 
 @pytest.fixture(scope="module")
