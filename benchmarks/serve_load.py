@@ -22,7 +22,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -237,6 +237,7 @@ def part_pace(given: argparse.Namespace, bodies: list[bytes]) -> dict[str, Any]:
     segmenter = load(MODEL, "cpu")
     arrays = [read(body) for body in bodies]
     times: dict[str, list[float]] = {"predictor": [], "file": [], "server": []}
+    stages: dict[str, list[float]] = defaultdict(list)
     with serving() as server:
 
         def ask(turn: int) -> None:
@@ -245,6 +246,9 @@ def part_pace(given: argparse.Namespace, bodies: list[bytes]) -> dict[str, Any]:
             answer = connection.getresponse()
             if answer.status != 200 or not answer.read():
                 raise SystemExit(f"expected a mask, got {answer.status}")
+            if turn >= WARM:
+                for name, value in re.findall(r"(\w+);dur=([\d.]+)", answer.headers["Server-Timing"]):
+                    stages[name].append(float(value) / 1000)
             connection.close()
 
         def from_bytes(turn: int) -> None:
@@ -273,6 +277,7 @@ def part_pace(given: argparse.Namespace, bodies: list[bytes]) -> dict[str, Any]:
         "request_over_bytes_to_mask": round(
             statistics.median(times["server"]) / statistics.median(times["file"]), 3
         ),
+        "stages_ms_median": {name: milliseconds(values) for name, values in stages.items()},
         "paired_ratio_quartiles": [round(float(value), 3) for value in np.quantile(ratios, (0.25, 0.5, 0.75))],
     }
 

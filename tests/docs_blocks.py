@@ -5,6 +5,8 @@ Blocks of a page run in order, in one folder and one namespace. A comment on the
     <!-- not run: REASON -->    the block is left alone
     <!-- parsed: REASON -->     commands need only be spelled right, Python only compile
 
+Also of `make`, `torchrun -m refineseg` and `python FILE` the target, the command or the options must exist.
+
 In a ``console`` block a line after ``$`` is a command; what follows is its output, which is not compared.
 """
 
@@ -28,7 +30,7 @@ SHOWN = ("", "text", "yaml", "json", "csv", "toml", "html", "dockerfile", "http"
 # What a page's training asks hours for, made small: these options give way to those of SMALL.
 LONG = ("--epochs", "--backbone-weights", "--precision")
 SMALL = {"--steps": "2", "--batch-size": "2", "--crop": "32", "--workers": "0", "--device": "cpu"}
-NARROW = ["--skip-check", "--set", "model.width=16", "--set", "model.coarse_width=16"]
+NARROW = ["--set", "model.width=16", "--set", "model.coarse_width=16"]  # of a preset: a model has its own
 
 FENCE = re.compile(r"( *)```(\w*)")
 MARK = re.compile(r"<!-- (?P<how>not run|parsed): (?P<reason>\S.*?) -->")
@@ -114,15 +116,31 @@ def run_block(block: Block, names: dict[str, Any], changed: Callable[[list[str]]
         return
     assert block.commands, f"{block.place}: a console block without a command: its lines begin with $"
     for words in block.commands:
-        if block.how == "parsed" and words[0] != "refineseg":
-            continue
-        assert words[0] == "refineseg", f"{block.place}: cannot run {words[0]}: mark it <!-- not run: REASON -->"
         if block.how == "parsed":
-            parse_command(words[1:])
+            look_up(words, block.place)
         else:
+            assert words[0] == "refineseg", (
+                f"{block.place}: cannot run {words[0]}: mark it <!-- not run: REASON -->"
+            )
             small = changed(words[1:])
             code_of_exit = main(small)
             assert code_of_exit == 0, f"{block.place}: {' '.join(small)} ended with {code_of_exit}"
+
+
+def look_up(words: list[str], place: str) -> None:
+    """A command that is not run: whether what it names is there."""
+    if words[0] in ("refineseg", "torchrun"):
+        parse_command(words[words.index("refineseg") + 1 :])
+    elif words[0] == "make":
+        targets = re.findall(r"^(\w[\w-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+        assert words[1] in targets, f"{place}: the Makefile has no {words[1]}"
+    elif words[0] == "python":
+        assert (ROOT / words[1]).is_file(), f"{place}: there is no {words[1]}"
+        text = (ROOT / words[1]).read_text(encoding="utf-8")
+        for option in (word.partition("=")[0] for word in words if word.startswith("--")):
+            assert f'"{option}"' in text, f"{place}: {words[1]} has no {option}"
+    else:
+        raise AssertionError(f"{place}: cannot look up {words[0]}: mark it <!-- not run: REASON -->")
 
 
 def parse_command(words: Sequence[str]) -> None:
@@ -135,7 +153,9 @@ def parse_command(words: Sequence[str]) -> None:
 
 
 def small(words: list[str]) -> list[str]:
-    """A command of the docs as the tests run it."""
+    """A command of the docs as the tests run it: in seconds."""
+    if words[0] == "bench":
+        words = [re.sub(r"^\d+x\d+$", "64x96", word.replace("-r101", "-lw-mbv2")) for word in words]
     if words[0] != "train":
         return words
     kept = list(words)
@@ -143,4 +163,5 @@ def small(words: list[str]) -> list[str]:
         if option in kept:
             place = kept.index(option)
             del kept[place : place + 2]
-    return kept + [word for pair in SMALL.items() for word in pair] + NARROW
+    narrow = NARROW if not any(word.startswith("hf:") for word in kept) else []
+    return [*kept, *(word for pair in SMALL.items() for word in pair), "--skip-check", *narrow]

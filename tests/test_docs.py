@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
+from refineseg.deploy import gate
+from refineseg.model import bundled
+from refineseg.model.bundled import bundled_models
 from refineseg.model.presets import create_model
-from refineseg.model.weights import ModelInfo, save_model_folder
+from refineseg.model.weights import ModelInfo, read_config, save_model_folder
 from tests.data.benchmarks.roots import listing, picture, voc2012
 from tests.data.made import made_pair, make_camvid, make_folder
+from tests.deploy.made import spread
 from tests.docs_blocks import CODE, PAGES, SHOWN, Block, blocks_of, parse, run_block, small
+from tests.hub import TOKEN, reached_hub
 
-# Pages whose blocks are only parsed yet: what they need (a video, a server, an export) is not made here.
-WAITING = ("video", "speed", "export", "serving", "scaling", "hub", "reliability", "security", "reproduction")
-OWN_TEST = ("README", "data")  # tests/test_readme.py, tests/test_docs_data.py
+OWN_TEST = ("README", "data", "serving")  # tests/test_readme.py, test_docs_data.py, serving/test_docs.py
 HERE = [page for page in PAGES if page not in OWN_TEST and any(b.language in CODE for b in blocks_of(page))]
 
 
@@ -47,7 +50,47 @@ def make_scene(root: Path) -> None:
     tifffile.imwrite(root / "scene.tif", made_pair(2, 11, (160, 200))[0], tile=(64, 64))
 
 
-PREPARE: dict[str, Callable[[Path], None]] = {"evaluation": make_voc, "large": make_scene}
+def make_clip(root: Path) -> None:
+    """A drive of three frames."""
+    pytest.importorskip("av")
+    from tests.inference.made_video import frames, write_video
+
+    write_video(root / "drive.mp4", frames(3, 64, 96))
+
+
+SMALL: Any = {"backbone": "resnet10t", "width": 16, "coarse_width": 16, "crp_stages": 1, "cascade": "two"}
+
+
+def a_small_camvid(root: Path, monkeypatch: pytest.MonkeyPatch) -> AbstractContextManager[None]:
+    """A network in the bundled one's place that is exported in seconds, and a gate of fewer sizes."""
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    _, info = read_config(bundled_models()["camvid"])
+    network = spread(create_model("refinenet-lw-r18", 11, **SMALL))
+    save_model_folder(root / "bundled" / "camvid", network, info)
+    monkeypatch.setattr(bundled, "BUNDLED", root / "bundled")
+    monkeypatch.setattr(gate, "SIZES", gate.SIZES[:6])
+    monkeypatch.setattr(gate, "TIMED", (64, 96))
+    return nullcontext()
+
+
+@contextmanager
+def a_hub(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A Hub on this machine with one model in it, and a token for it."""
+    pytest.importorskip("huggingface_hub")
+    with reached_hub(root / "cache", monkeypatch) as hub:
+        hub.add("ORG/NAME", bundled_models()["camvid"])
+        repo = hub.repos["ORG/NAME"]
+        repo.names["v1.0"] = repo.names["main"]
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        yield
+
+
+PREPARE: dict[str, Callable[[Path], None]] = {"evaluation": make_voc, "large": make_scene, "video": make_clip}
+AROUND: dict[str, Callable[[Path, pytest.MonkeyPatch], AbstractContextManager[None]]] = {
+    "hub": a_hub,
+    "export": a_small_camvid,
+}
 
 
 @pytest.mark.parametrize("page", HERE)
@@ -57,13 +100,12 @@ def test_page(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         PREPARE[page](tmp_path)
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
-    for block in blocks_of(page):
-        if page in WAITING and block.how == "run":
-            block = replace(block, how="parsed")
-        run_block(block, names, small)
+    with AROUND.get(page, lambda *_: nullcontext())(tmp_path, monkeypatch):
+        for block in blocks_of(page):
+            run_block(block, names, small)
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page not in WAITING])
+@pytest.mark.parametrize("page", PAGES)
 def test_no_block_escapes(page: str) -> None:
     """A language that is neither run nor known to be only shown would never be looked at."""
     for block in blocks_of(page):

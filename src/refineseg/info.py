@@ -34,13 +34,26 @@ class ModelInfo:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """From the content of config.json. KeyError, TypeError or a RefinesegError where it is damaged."""
+        """From the content of config.json. KeyError, TypeError, ValueError or a RefinesegError where it is damaged."""
         return cls(
             name=str(values["name"]),
             labels=LabelMap.from_dict(values["labels"]),
-            scores=tuple(values.get("scores", ())),
+            scores=tuple(map(_score, values.get("scores", ()))),
             provenance=dict(values.get("provenance", {})),
             licence=str(values.get("licence", "unknown")),
             calibration=dict(values.get("calibration", {})),
             bands=Bands.from_dict(values["bands"]) if values.get("bands") else None,
         )
+
+
+def _score(entry: Any) -> dict[str, Any]:
+    """An entry of ``scores``, which model cards and the server's description show; TypeError for anything else."""
+    texts, figures = ("data", "split", "protocol"), ("mean_iou", "pixel_accuracy", "mean_class_accuracy")
+    if (
+        not isinstance(entry, Mapping)
+        or not all(isinstance(entry.get(name), str) for name in texts)
+        or not all(isinstance(entry.get(name), int | float) for name in figures)
+        or not isinstance(entry.get("iou"), Mapping)
+    ):
+        raise TypeError(f"expected scores with {', '.join((*texts, *figures))} and iou, got {entry!r:.60}")
+    return dict(entry)

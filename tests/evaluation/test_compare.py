@@ -129,6 +129,11 @@ def test_misfits_are_refused(tmp_path: Path) -> None:
             read_scored(tmp_path / "bad.json")
 
 
+def test_a_file_without_pictures_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"a\.json: expected at least one picture"):
+        write(tmp_path / "a.json", matrices(0), images=[])
+
+
 def test_the_verb_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from refineseg.cli.compare import compare as verb
 

@@ -22,7 +22,7 @@ from refineseg.labels import LabelMap
 from refineseg.model import create_model
 from refineseg.model.hub import HubName, fetch_model, pinned, push_model, sha256_of
 from refineseg.model.weights import ModelInfo, load_model_folder, save_model_folder
-from tests.hub import TOKEN, FakeHub, fake_hub
+from tests.hub import TOKEN, FakeHub, fake_hub, point_at, reached_hub
 from tests.model.filled import fill
 
 NAMES = ["road", "sky"]
@@ -37,22 +37,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def point_at(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What HF_ENDPOINT does when the package is imported."""
-    constants = huggingface_hub.constants
-    monkeypatch.setattr(constants, "ENDPOINT", url)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
-
-
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    with fake_hub() as running:
-        constants = huggingface_hub.constants
-        point_at(running.url, monkeypatch)
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.delenv("HF_TOKEN", raising=False)
+    with reached_hub(tmp_path / "cache", monkeypatch) as running:
         yield running
 
 

@@ -91,6 +91,15 @@ def test_damaged_files(folder: Path) -> None:
         load_model_folder(folder)
 
 
+@pytest.mark.parametrize("scores", ["x", [[1]], [{}], [{"data": "d", "split": "val", "protocol": "p"}]])
+def test_scores_that_no_card_can_show(folder: Path, scores: object) -> None:
+    """They would be met much later: when the folder is pushed, or by the server's description."""
+    values = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(values | {"scores": scores}))
+    with pytest.raises(WeightsError, match="damaged: TypeError expected scores with data, split"):
+        load_model_folder(folder)
+
+
 def test_replacing_a_folder_leaves_nothing_behind(folder: Path) -> None:
     model, info = load_model_folder(folder)
     save_model_folder(folder, model, info)

@@ -127,6 +127,8 @@ def read_scored(path: str | Path) -> Scored:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         names = [str(name) for name in values["class_names"]]
+        if not values["images"]:
+            raise InputError("expected at least one picture under images, got none")
         return Scored(
             name=path.stem,
             mean_iou=float("nan") if values["mean_iou"] is None else float(values["mean_iou"]),
