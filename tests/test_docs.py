@@ -100,7 +100,8 @@ def test_page(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         PREPARE[page](tmp_path)
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
-    with AROUND.get(page, lambda *_: nullcontext())(tmp_path, monkeypatch):
+    around = AROUND[page](tmp_path, monkeypatch) if page in AROUND else nullcontext()
+    with around:
         for block in blocks_of(page):
             run_block(block, names, small)
 
