@@ -35,7 +35,7 @@ robustness: $(VENV)/.dev  ## hundreds of bad inputs through every command and th
 	@PYTHONPATH=. $(BIN)/python benchmarks/robustness.py
 
 audit: $(VENV)/.dev    ## known holes in the locked versions (needs pip-audit and its advisory service)
-	@$(BIN)/pip-audit --disable-pip --require-hashes -r requirements/demo.txt
+	@$(BIN)/pip-audit --strict --disable-pip --require-hashes -r requirements/demo.txt
 
 docs: $(VENV)/.dev     ## the site, broken links as errors: open out/site/index.html
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

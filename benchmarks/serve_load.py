@@ -2,10 +2,11 @@
 
 python benchmarks/serve_load.py load [--seconds 60] [--requests 64]
                                 memory [--count 2000] | pace [--repeats 40] | batching [--rounds 4]
-                                [--clients 32] [--size 480x360] [--json FILE]
+                                [--clients 32] [--size 480x360] [--threads N] [--json FILE]
 
 Each part starts `refineseg serve` in a process of its own on 127.0.0.1 and ends it. Pictures are drawn by code, as
-PNG, and masks are asked for. With --json a part is put beside those that the file has.
+PNG, and masks are asked for. --threads are the network's, on both sides; all cores by default. With --json a part
+is put beside those that the file has.
 """
 
 from __future__ import annotations
@@ -81,7 +82,10 @@ def serving(**options: object) -> Iterator[Server]:
         "0",
         *words,
     ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
+    ) as process:
         try:
             assert process.stdout is not None
             found = re.search(r"http://127\.0\.0\.1:(\d+)", process.stdout.readline())
@@ -232,7 +236,6 @@ def part_memory(given: argparse.Namespace, bodies: list[bytes]) -> dict[str, Any
 
 def part_pace(given: argparse.Namespace, bodies: list[bytes]) -> dict[str, Any]:
     """One client's request beside the bare predictor, taken in turns."""
-    torch.set_num_threads(os.cpu_count() or 1)
     keep_freed_memory()  # as the server does
     segmenter = load(MODEL, "cpu")
     arrays = [read(body) for body in bodies]
@@ -340,11 +343,13 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=2000, help="requests while memory is watched")
     parser.add_argument("--repeats", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
+    torch.set_num_threads(given.threads)
     given.seconds = given.seconds or (60 if given.part == "load" else 8)
     width, height = map(int, given.size.split("x"))
-    figures = {"size": given.size, "cores": os.cpu_count(), "torch": torch.__version__}
+    figures = {"size": given.size, "cores": os.cpu_count(), "threads": given.threads, "torch": torch.__version__}
     figures |= PARTS[given.part](given, drawn(width, height, 8))
     for name, value in figures.items():
         print(f"{name:28} {value}")

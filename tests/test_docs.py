@@ -100,7 +100,8 @@ def test_page(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         PREPARE[page](tmp_path)
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
-    with AROUND.get(page, lambda *_: nullcontext())(tmp_path, monkeypatch):
+    around = AROUND[page](tmp_path, monkeypatch) if page in AROUND else nullcontext()
+    with around:
         for block in blocks_of(page):
             run_block(block, names, small)
 
@@ -179,3 +180,25 @@ def test_blocks_are_run() -> None:
         run_block(Block("p", 1, "console", "$ refineseg serve --wrong\n", "parsed"), names, small)
     with pytest.raises(ZeroDivisionError):
         run_block(Block("p", 1, "python", "1 / 0\n"), names, small)
+
+
+@pytest.mark.parametrize(
+    ("command", "wrong"),
+    [
+        ("make robustness", ""),
+        ("make nothing", "the Makefile has no nothing"),
+        ("python benchmarks/soak.py --minutes 30", ""),
+        ("python benchmarks/soak.py --hours=1", "soak.py has no --hours"),
+        ("python benchmarks/nothing.py", "there is no benchmarks/nothing.py"),
+        ("torchrun --nproc-per-node 2 -m refineseg evaluate --model camvid --data camvid:x", ""),
+        ("torchrun -m refineseg evaluate --wrong", "No such option"),
+        ("pip install x", "cannot look up pip"),
+    ],
+)
+def test_what_a_parsed_command_names_is_there(command: str, wrong: str) -> None:
+    block = Block("p", 1, "console", f"$ {command}\n", "parsed")
+    if not wrong:
+        run_block(block, {}, small)
+        return
+    with pytest.raises(Exception, match=wrong):
+        run_block(block, {}, small)

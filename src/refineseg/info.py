@@ -34,7 +34,7 @@ class ModelInfo:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """From the content of config.json. KeyError, TypeError, ValueError or a RefinesegError where it is damaged."""
+        """From the content of config.json. KeyError, TypeError, ValueError, RefinesegError where it is damaged."""
         return cls(
             name=str(values["name"]),
             labels=LabelMap.from_dict(values["labels"]),

@@ -12,6 +12,7 @@ import io
 import json
 import os
 import socket
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -265,6 +266,10 @@ def _decoded(picture: str | bytes) -> str | Image.Image:
 
 def _run(job: Job, shards: Sequence[Shard], workers: int) -> list[dict[str, Any]]:
     """All shards on the cluster, one row each."""
+    if "ray" not in sys.modules:
+        # Nobody has chosen a cluster, so it is one of our own. By this, which Ray reads when it is imported, its
+        # processes listen on the loopback alone; an address of 127.0.0.1 it would replace by the machine's.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     try:
         import ray
         import ray.data

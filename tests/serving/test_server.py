@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -75,9 +76,9 @@ def test_everybody_is_let_in_with_a_warning_only(
     assert [bool(re.search("everybody .* set REFINESEG_API_KEY", line)) for line in warnings] == [True] * warned
 
 
-def post(port: int, path: str = SEGMENT) -> int:
+def post(port: int, path: str = SEGMENT, picture: bytes | None = None) -> int:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    connection.request("POST", path, encoded(pixels()))
+    connection.request("POST", path, picture or encoded(pixels()))
     answer = connection.getresponse()
     answer.read()
     connection.close()
@@ -128,6 +129,26 @@ def connects(port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts page faults as Linux tells them")
+def test_batches_reuse_the_memory_of_those_before() -> None:
+    """A batch of eight maps 70,000 pages and more anew if freed memory goes back to the system."""
+    command = [sys.executable, "-m", "refineseg", "serve", "--model", "camvid", "--device", "cpu", "--port", "0"]
+    picture = encoded(pixels(360, 480))
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process, ThreadPoolExecutor(8) as pool:
+        try:
+            assert process.stdout is not None
+            found = re.search(r":(\d+) ", process.stdout.readline())
+            assert found is not None
+            counts = []
+            for _ in range(4):
+                assert list(pool.map(lambda _: post(int(found[1]), picture=picture), range(16))) == [200] * 16
+                counts.append(int(Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[7]))
+        finally:
+            process.send_signal(signal.SIGTERM)
+    assert (counts[-1] - counts[-2]) / 16 < 2000, counts
 
 
 @pytest.mark.slow

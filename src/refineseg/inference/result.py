@@ -134,13 +134,14 @@ class Result:
                 self.write(kind, stream)
         return files
 
-    def write(self, kind: str, stream: BinaryIO) -> None:
+    def write(self, kind: str, stream: BinaryIO, effort: int = 6) -> None:
         """One kind of output (see ``save``), as the content of its file.
 
+        ``effort`` is what is spent on making a mask's PNG small: 0 none, 9 most; the pixels are the same.
         Raises InputError for ``probs`` and ``uncertainty`` of a result without probabilities.
         """
         if kind == "mask":
-            index_image(self.labels, self.label_map).save(stream, format="PNG")
+            index_image(self.labels, self.label_map).save(stream, format="PNG", compress_level=effort)
         elif kind == "overlay":
             self.overlay().save(stream, format="JPEG", quality=92)
         elif kind in VECTORS:
