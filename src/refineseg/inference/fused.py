@@ -118,14 +118,14 @@ def fusable(convolution: nn.Module) -> bool:
     """Whether it is a plain convolution that the library's operations describe."""
     if type(convolution) is not nn.Conv2d or convolution.padding_mode != "zeros":
         return False
-    odd = all(side % 2 and step == 1 for side, step in zip(convolution.kernel_size, convolution.dilation, strict=True))
-    return convolution.padding != "same" or odd
+    centred = all(side % 2 for side in convolution.kernel_size) and set(convolution.dilation) == {1}
+    return convolution.padding != "same" or centred
 
 
 @cache
 def fuses() -> bool:
     """Whether this build of torch has the two operations, and they give what three passes give."""
-    if not torch.backends.mkldnn.is_available():
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     generator = torch.Generator().manual_seed(0)
     with torch.inference_mode():

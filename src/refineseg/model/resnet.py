@@ -1,7 +1,7 @@
 """ResNet (He et al., CVPR 2016) of 18 to 152 layers, as RefineNet's backbone: maps in place of a classifier.
 
-The stride of a bottleneck is in its 3x3 convolution. Key names are timm's, whose weight files fit. The networks are
-written out here, and not asked of timm, because importing timm takes longer than segmenting a picture.
+The stride of a bottleneck is in its 3x3 convolution. Key names are timm's, whose weight files fit. The networks
+are written out here, and not asked of timm, because importing timm takes longer than segmenting a picture.
 """
 
 from __future__ import annotations
@@ -77,9 +77,9 @@ class ResNet(nn.Module):
             blocks = []
             for index in range(count):
                 stride = 2 if stage and not index else 1
-                widths, kernels = ((width, width), (3, 3))
+                widths, kernels = [width, width], [3, 3]
                 if depth >= BOTTLENECKS_FROM:
-                    widths, kernels = ((width, width, 4 * width), (1, 3, 1))
+                    widths, kernels = [width, width, 4 * width], [1, 3, 1]
                 blocks.append(ResidualBlock(channels, widths, kernels, stride))
                 channels = widths[-1]
             self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
