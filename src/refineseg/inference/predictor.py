@@ -73,7 +73,7 @@ class Segmenter:
         self.info = info
         self.precision = precision
         self._fast = Fast(self.model)
-        self._needs: dict[tuple[tuple[int, int], PredictOptions, int], int] = {}  # planning takes seconds
+        self._needs: dict[tuple[tuple[int, int], PredictOptions, int], int] = {}  # planning takes a second or more
         values = temperatures(info)
         self.temperatures = None if values is None else torch.from_numpy(values).to(self.device)
 
