@@ -34,7 +34,7 @@ from refineseg.model.backbone import Backbone, MobileNetV2, ResNetBackbone
 from refineseg.model.blocks import ChainedResidualPooling, RefineNetBlock, ResidualConvUnit, as_list
 from refineseg.model.mobilenet import InvertedResidual
 from refineseg.model.refinenet import RefineNet
-from refineseg.model.resnet import ResidualBlock
+from refineseg.model.resnet import ResNetBlock
 
 
 class Fast:
@@ -125,7 +125,7 @@ def _fast(module: nn.Module, scratch: Scratch) -> nn.Module:
         return FastUnit(module, scratch)
     if isinstance(module, ChainedResidualPooling):
         return FastPooling(module, scratch)
-    if isinstance(module, ResidualBlock) and not _has_norms(module):
+    if isinstance(module, ResNetBlock) and not _has_norms(module):
         return FastResidual(module, scratch)
     if isinstance(module, InvertedResidual) and not _has_norms(module):
         return FastInverted(module, scratch)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from refineseg.inference.options import ONE_FOR_ALL
 from refineseg.inference.winograd import Scratch, convolve, pays
 from refineseg.model.mobilenet import InvertedResidual
-from refineseg.model.resnet import ResidualBlock
+from refineseg.model.resnet import ResNetBlock
 
 Activation = Literal["none", "relu", "relu6"]
 FUSED: dict[str, tuple[str, list[float]]] = {
@@ -151,7 +151,7 @@ class FastResidual(nn.Module):
     Nobody else reads that input: the maps that a ResNet gives away are followed by blocks that have one.
     """
 
-    def __init__(self, block: ResidualBlock, scratch: Scratch) -> None:
+    def __init__(self, block: ResNetBlock, scratch: Scratch) -> None:
         super().__init__()
         self.convs = nn.ModuleList(
             FusedConv(_convolution(block, f"conv{index}"), "relu", scratch) for index in range(1, block.layers + 1)

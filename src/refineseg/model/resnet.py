@@ -17,7 +17,7 @@ WIDTHS = (64, 128, 256, 512)  # of the 3x3 convolutions of each stage
 BOTTLENECKS_FROM = 50  # layers
 
 
-class ResidualBlock(nn.Module):
+class ResNetBlock(nn.Module):
     """ReLU(x + f(x)): f are convolutions, each with its norm, and with ReLU between them.
 
     Args:
@@ -80,7 +80,7 @@ class ResNet(nn.Module):
                 widths, kernels = [width, width], [3, 3]
                 if depth >= BOTTLENECKS_FROM:
                     widths, kernels = [width, width, 4 * width], [1, 3, 1]
-                blocks.append(ResidualBlock(channels, widths, kernels, stride))
+                blocks.append(ResNetBlock(channels, widths, kernels, stride))
                 channels = widths[-1]
             self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
             self.channels.append(channels)
@@ -102,5 +102,5 @@ def initialise(network: nn.Module) -> None:
         if isinstance(part, nn.Conv2d) and not part.weight.is_meta:  # there the call takes the compiler's way
             nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
     for part in network.modules():
-        if isinstance(part, ResidualBlock):
+        if isinstance(part, ResNetBlock):
             nn.init.zeros_(part.get_parameter(f"bn{part.layers}.weight"))
