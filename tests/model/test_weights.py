@@ -106,6 +106,27 @@ def test_replacing_a_folder_leaves_nothing_behind(folder: Path) -> None:
     assert [path.name for path in folder.parent.iterdir()] == ["m"]
 
 
+@pytest.mark.parametrize("backbone", ["mobilenetv2_100", "resnet18", "convnext_atto"])
+def test_a_loaded_network_is_whole(backbone: str, tmp_path: Path) -> None:
+    """Made without drawing weights first: every tensor is there, real, of its own memory and trainable."""
+    model = create_model("refinenet-lw-r18", 3, backbone=backbone, width=8, coarse_width=8)
+    fill(model)
+    names = LabelMap.from_names(["a", "b", "c"])
+    save_model_folder(tmp_path / "m", model, ModelInfo("m", names))
+    loaded, _ = load_model_folder(tmp_path / "m")
+    (tmp_path / "m/model.safetensors").write_bytes(b"")  # nothing reads it any more
+    for (name, one), other in zip(
+        [*model.named_parameters(), *model.named_buffers()],
+        [*loaded.parameters(), *loaded.buffers()],
+        strict=True,
+    ):
+        assert (one.dtype, one.device, one.requires_grad) == (other.dtype, other.device, other.requires_grad), name
+        assert torch.equal(one, other), name
+    x = picture(64, 64)
+    assert torch.equal(model.eval()(x), loaded(x))
+    assert not loaded.training
+
+
 def classifier_names(backbone: Backbone) -> dict[str, torch.Tensor]:
     net = backbone if isinstance(backbone, MobileNetV2) else backbone.get_submodule("net")
     return net.state_dict()

@@ -34,7 +34,7 @@ from refineseg.model.backbone import Backbone, MobileNetV2, ResNetBackbone
 from refineseg.model.blocks import ChainedResidualPooling, RefineNetBlock, ResidualConvUnit, as_list
 from refineseg.model.mobilenet import InvertedResidual
 from refineseg.model.refinenet import RefineNet
-from refineseg.model.resnet import ResidualBlock
+from refineseg.model.resnet import ResNetBlock
 
 
 class Fast:
@@ -102,10 +102,10 @@ def specialise(model: RefineNet) -> RefineNet:
 
 def _rectify_stem(backbone: Backbone, scratch: Scratch) -> None:
     """The first convolution of our own backbones together with its activation."""
-    if isinstance(backbone, ResNetBackbone) and type(backbone.net.bn1) is nn.Identity:
+    if isinstance(backbone, ResNetBackbone) and not _has_norms(backbone.net.bn1):
         backbone.net.set_submodule("conv1", FusedConv(backbone.net.conv1, "relu", scratch))
         backbone.net.set_submodule("act1", nn.Identity())
-    elif isinstance(backbone, MobileNetV2) and type(backbone.bn1) is nn.Identity:
+    elif isinstance(backbone, MobileNetV2) and not _has_norms(backbone.bn1):
         backbone.set_submodule("conv_stem", FusedConv(backbone.conv_stem, "relu6", scratch))
         backbone.set_submodule("act1", nn.Identity())
 
@@ -125,7 +125,7 @@ def _fast(module: nn.Module, scratch: Scratch) -> nn.Module:
         return FastUnit(module, scratch)
     if isinstance(module, ChainedResidualPooling):
         return FastPooling(module, scratch)
-    if isinstance(module, ResidualBlock) and not _has_norms(module):
+    if isinstance(module, ResNetBlock) and not _has_norms(module):
         return FastResidual(module, scratch)
     if isinstance(module, InvertedResidual) and not _has_norms(module):
         return FastInverted(module, scratch)

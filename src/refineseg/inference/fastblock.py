@@ -48,7 +48,7 @@ class FastBlock(nn.Module):
         total: Tensor | None = None
         while queue:
             index, given = queue.pop(0)
-            *first, last = cast(list[nn.Module], [*self.paths[index]] or [nn.Identity()])
+            *first, last = list(self.paths[index].children()) or [nn.Identity()]
             x = given
             for part in first:
                 x = part(x)
@@ -81,7 +81,8 @@ def paths_of(block: RefineNetBlock) -> list[list[nn.Module]]:
 
 def _mergeable(part: nn.Module) -> bool:
     return (
-        fusable(part)
+        isinstance(part, nn.Conv2d)
+        and fusable(part)
         and part.kernel_size == part.stride == (1, 1)
         and part.groups == 1
         and part.padding in ((0, 0), "same")

@@ -22,9 +22,9 @@ NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
 def fold_batch_norm(backbone: Backbone) -> int:
     """Fold every batch norm that only follows a convolution into it. Returns how many.
 
-    Backbones of our own say which does follow which. Of others it is seen by running a copy on a small picture. That
-    touches no other thread; torch.fx, while it traces, changes how modules of the whole process are called. A
-    network that cannot be run stays so.
+    Backbones of our own say which does follow which. Of others it is seen by running a copy on a small picture.
+    That touches no other thread; torch.fx, while it traces, changes how modules of the whole process are called.
+    A network that cannot be run stays so.
     """
     folded = 0
     for before, name in list(neighbours(backbone) if backbone.orderly else _seen(backbone)):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from refineseg.inference.options import ONE_FOR_ALL
 from refineseg.inference.winograd import Scratch, convolve, pays
 from refineseg.model.mobilenet import InvertedResidual
-from refineseg.model.resnet import ResidualBlock
+from refineseg.model.resnet import ResNetBlock
 
 Activation = Literal["none", "relu", "relu6"]
 FUSED: dict[str, tuple[str, list[float]]] = {
@@ -118,14 +118,14 @@ def fusable(convolution: nn.Module) -> bool:
     """Whether it is a plain convolution that the library's operations describe."""
     if type(convolution) is not nn.Conv2d or convolution.padding_mode != "zeros":
         return False
-    odd = all(side % 2 and step == 1 for side, step in zip(convolution.kernel_size, convolution.dilation, strict=True))
-    return convolution.padding != "same" or odd
+    centred = all(side % 2 for side in convolution.kernel_size) and set(convolution.dilation) == {1}
+    return convolution.padding != "same" or centred
 
 
 @cache
 def fuses() -> bool:
     """Whether this build of torch has the two operations, and they give what three passes give."""
-    if not torch.backends.mkldnn.is_available():
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     generator = torch.Generator().manual_seed(0)
     with torch.inference_mode():
@@ -139,7 +139,7 @@ def fuses() -> bool:
             added = torch.ops.mkldnn._convolution_pointwise_.binary(
                 into, x, *settings, "add", 1.0, "relu", [], None
             )
-        except (AttributeError, RuntimeError, NotImplementedError):
+        except (AttributeError, TypeError, RuntimeError):
             return False
         same = torch.allclose(alone, plain.clamp(0, 6), atol=1e-4) and torch.allclose(into, added)
         return same and torch.allclose(added, (plain + x).relu(), atol=1e-4)
@@ -151,7 +151,7 @@ class FastResidual(nn.Module):
     Nobody else reads that input: the maps that a ResNet gives away are followed by blocks that have one.
     """
 
-    def __init__(self, block: ResidualBlock, scratch: Scratch) -> None:
+    def __init__(self, block: ResNetBlock, scratch: Scratch) -> None:
         super().__init__()
         self.convs = nn.ModuleList(
             FusedConv(_convolution(block, f"conv{index}"), "relu", scratch) for index in range(1, block.layers + 1)

@@ -23,12 +23,16 @@ from refineseg.inference.budget import BUDGET, needed_overlap, plan_windows
 from refineseg.inference.engines import Engine
 from refineseg.inference.fast import Fast
 from refineseg.inference.field import bytes_per_pixel, effective_radius
-from refineseg.inference.options import LOG_FLOOR, TINY, strips, views_of
+from refineseg.inference.options import LOG_FLOOR, strips, views_of
 from refineseg.inference.options import PredictOptions as PredictOptions
 from refineseg.inference.options import Tile as Tile
 from refineseg.inference.planner import Need, imagined, need_of, tensors_of
 from refineseg.inference.portable import read_picture, temperatures
 from refineseg.inference.result import Result
+from refineseg.inference.scores import argmax_in_strips, largest_of, probabilities_of, upsample
+from refineseg.inference.scores import argmax_of_planes as argmax_of_planes
+from refineseg.inference.scores import rows_upsampled as rows_upsampled
+from refineseg.inference.scores import soften as soften
 from refineseg.inference.tiling import Band, Map, Plan, Read, bands, joined, put_together, view_of
 from refineseg.info import ModelInfo
 from refineseg.labels import UInt8
@@ -69,7 +73,7 @@ class Segmenter:
         self.info = info
         self.precision = precision
         self._fast = Fast(self.model)
-        self._needs: dict[tuple[tuple[int, int], PredictOptions, int], int] = {}  # planning takes seconds
+        self._needs: dict[tuple[tuple[int, int], PredictOptions, int], int] = {}  # planning takes a second or more
         values = temperatures(info)
         self.temperatures = None if values is None else torch.from_numpy(values).to(self.device)
 
@@ -183,8 +187,8 @@ class Segmenter:
         maps = self._maps(images, options)
         fused = len(maps) > 1
         if not options.probabilities:
-            return _argmax_in_strips(maps, size, fused), None
-        return self._calibrated(_probabilities([_upsample(scores, size) for scores in maps], fused))
+            return argmax_in_strips(maps, size, fused), None
+        return self._calibrated(probabilities_of([upsample(scores, size) for scores in maps], fused))
 
     def need(self, size: tuple[int, int], options: PredictOptions | None = None, batch: int = 1) -> Need:
         """Bytes that pictures of ``size`` (height, width) need in one piece, without running the network.
@@ -291,8 +295,8 @@ class Segmenter:
         ]
         fused = len(parts) > 1
         if not options.probabilities:
-            return top, _largest(parts, fused)[0].to(torch.uint8).numpy(), None
-        labels, scores = self._calibrated(_probabilities([part.to(self.device) for part in parts], fused))
+            return top, largest_of(parts, fused)[0].to(torch.uint8).numpy(), None
+        labels, scores = self._calibrated(probabilities_of([part.to(self.device) for part in parts], fused))
         return top, labels[0].cpu().numpy(), scores[0].cpu().numpy()
 
     def _tiled(
@@ -396,75 +400,3 @@ def pick_device(name: str) -> torch.device:
     if device.type not in ("cpu", "cuda", "mps"):
         raise InputError(f"expected a device such as auto, cpu or cuda, got {name!r}")
     return device
-
-
-def soften(scores: Tensor, labels: Tensor, temperatures: Tensor) -> Tensor:
-    """Probabilities BxKxHxW with the temperature of each pixel's label BxHxW: softmax(log p / T[label])."""
-    return (scores.clamp(min=TINY).log() / temperatures[labels][:, None]).softmax(1)
-
-
-def _upsample(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    return F.interpolate(logits, size, mode="bilinear", align_corners=False)
-
-
-def _probabilities(parts: list[Tensor], fused: bool) -> Tensor:
-    """Full-size maps of all views to probabilities."""
-    if not fused:
-        return parts[0].softmax(1)
-    scores = sum((part.exp() for part in parts), torch.zeros(())) / len(parts)
-    return scores / scores.sum(1, keepdim=True)
-
-
-def _largest(parts: list[Tensor], fused: bool) -> Tensor:
-    """Labels BxHxW of full-size maps, which are used up."""
-    total = parts[0].exp_() if fused else parts[0]
-    for part in parts[1:]:
-        total.add_(part.exp_() if fused else part)
-    return total.argmax(1) if total.device.type != "cpu" else argmax_of_planes(total)
-
-
-def argmax_of_planes(scores: Tensor) -> Tensor:
-    """Labels BxHxW uint8 of BxKxHxW: the first of the largest, class by class.
-
-    On a processor torch's argmax takes one number at a time and is ten times as slow.
-    """
-    first, *others = scores.unbind(1)
-    best = first.clone()
-    labels, larger = torch.zeros_like(best, dtype=torch.uint8), torch.empty_like(best, dtype=torch.bool)
-    for index, plane in enumerate(others, 1):
-        torch.gt(plane, best, out=larger)
-        labels.masked_fill_(larger, index)
-        torch.maximum(best, plane, out=best)
-    return labels
-
-
-def _argmax_in_strips(maps: list[Tensor], size: tuple[int, int], fused: bool) -> Tensor:
-    """Labels BxHxW of the maps upsampled to ``size``; only a strip of the full-size scores exists at a time.
-
-    Bilinear upsampling is done row by row by hand, so that a strip is exactly the same rows of the whole.
-    """
-    maps = [scores.contiguous() for scores in maps]  # plane by plane: what argmax_of_planes goes through
-    labels = torch.empty((maps[0].shape[0], *size), dtype=torch.uint8, device=maps[0].device)
-    for top, bottom in strips(0, size[0], maps[0].shape[1], size[1]):
-        labels[:, top:bottom] = _largest([rows_upsampled(scores, top, bottom, size) for scores in maps], fused)
-    return labels
-
-
-def rows_upsampled(
-    scores: Tensor, top: int, bottom: int, size: tuple[int, int], first: int = 0, source: int | None = None
-) -> Tensor:
-    """Rows ``top`` to ``bottom`` of the bilinear upsampling (half-pixel centres) of BxKxhxw to ``size``.
-
-    Where ``scores`` are only rows ``first`` and on of a map of ``source`` rows, all that are needed must be there.
-    """
-    height, width = size
-    source = scores.shape[-2] if source is None else source
-    position = (torch.arange(top, bottom, device=scores.device, dtype=torch.float32) + 0.5) * (
-        source / height
-    ) - 0.5
-    position = position.clamp(min=0)
-    above = position.floor().long().clamp(max=source - 1)
-    below = (above + 1).clamp(max=source - 1)
-    weight = (position - above).view(1, 1, -1, 1)
-    rows = torch.lerp(scores[:, :, above - first], scores[:, :, below - first], weight)
-    return F.interpolate(rows, (bottom - top, width), mode="bilinear", align_corners=False)

@@ -67,7 +67,7 @@ class TimmBackbone(Backbone):
 
     def __init__(self, name: str, in_channels: int = 3) -> None:
         super().__init__()
-        # Here, since it brings torchvision and torch's compiler along, which takes longer than segmenting a picture.
+        # Here, since it brings torchvision and torch's compiler, which takes longer than segmenting a picture.
         import timm
         from timm.models.resnet import BasicBlock, Bottleneck
 
@@ -153,7 +153,7 @@ def identity_expansion(channels: int) -> nn.Sequential:
 
 
 def create_backbone(name: str, in_channels: int = 3) -> Backbone:
-    """A backbone by name: ``resnet18`` to ``resnet152``, ``mobilenetv2_100``, ``mobilenetv2_released``, or of timm's."""
+    """A backbone by name: ``resnet18`` to 152, ``mobilenetv2_100``, ``mobilenetv2_released``, or one of timm's."""
     if name in ("mobilenetv2_100", RELEASED_MOBILENET):
         return MobileNetV2(released=name == RELEASED_MOBILENET, in_channels=in_channels)
     depth = name.removeprefix("resnet")

@@ -1,7 +1,7 @@
 """ResNet (He et al., CVPR 2016) of 18 to 152 layers, as RefineNet's backbone: maps in place of a classifier.
 
-The stride of a bottleneck is in its 3x3 convolution. Key names are timm's, whose weight files fit. The networks are
-written out here, and not asked of timm, because importing timm takes longer than segmenting a picture.
+The stride of a bottleneck is in its 3x3 convolution. Key names are timm's, whose weight files fit. The networks
+are written out here, and not asked of timm, because importing timm takes longer than segmenting a picture.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ WIDTHS = (64, 128, 256, 512)  # of the 3x3 convolutions of each stage
 BOTTLENECKS_FROM = 50  # layers
 
 
-class ResidualBlock(nn.Module):
+class ResNetBlock(nn.Module):
     """ReLU(x + f(x)): f are convolutions, each with its norm, and with ReLU between them.
 
     Args:
@@ -77,10 +77,10 @@ class ResNet(nn.Module):
             blocks = []
             for index in range(count):
                 stride = 2 if stage and not index else 1
-                widths, kernels = ((width, width), (3, 3))
+                widths, kernels = [width, width], [3, 3]
                 if depth >= BOTTLENECKS_FROM:
-                    widths, kernels = ((width, width, 4 * width), (1, 3, 1))
-                blocks.append(ResidualBlock(channels, widths, kernels, stride))
+                    widths, kernels = [width, width, 4 * width], [1, 3, 1]
+                blocks.append(ResNetBlock(channels, widths, kernels, stride))
                 channels = widths[-1]
             self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
             self.channels.append(channels)
@@ -102,5 +102,5 @@ def initialise(network: nn.Module) -> None:
         if isinstance(part, nn.Conv2d) and not part.weight.is_meta:  # there the call takes the compiler's way
             nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
     for part in network.modules():
-        if isinstance(part, ResidualBlock):
+        if isinstance(part, ResNetBlock):
             nn.init.zeros_(part.get_parameter(f"bn{part.layers}.weight"))
