@@ -24,11 +24,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import refineseg
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-
-import refineseg
 from refineseg.config import AugmentConfig, TrainConfig, paper_recipe
 from refineseg.data.images import read_image, read_mask
 from refineseg.data.source import SegmentationData

@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-
 from refineseg.evaluation.boundary import BoundaryCounts, ContourPoints
 from refineseg.labels import IGNORE, UInt8
 

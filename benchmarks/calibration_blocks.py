@@ -17,8 +17,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.isotonic import IsotonicRegression
-
 from refineseg.data import open_data
 from refineseg.evaluation.calibration import (
     COLDEST,
@@ -30,6 +28,7 @@ from refineseg.evaluation.calibration import (
     to_logs,
 )
 from refineseg.inference.predictor import load
+from sklearn.isotonic import IsotonicRegression
 
 Floats = NDArray[np.float64]
 Truth = NDArray[np.int64]

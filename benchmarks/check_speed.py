@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageFilter
-
 from refineseg.data.check import check_data
 
 WIDTH, HEIGHT, CLASSES = 480, 360, 11

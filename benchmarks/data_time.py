@@ -21,7 +21,6 @@ from typing import Any
 
 import torch
 from benchmarks.check_speed import make
-
 from refineseg.config import AugmentConfig, TrainConfig
 from refineseg.data import SegmentationData, open_data
 from refineseg.training.loop import fit

@@ -16,9 +16,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import torch
-
 import refineseg
+import torch
 from refineseg.inference.interface import Predictor
 
 SIZE = (360, 480)

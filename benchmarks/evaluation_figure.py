@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
-
 from refineseg.evaluation.bootstrap import Resampling, resample
 from refineseg.evaluation.boundary import BoundaryCounts, ContourPoints, Outlines, near_outline
 from refineseg.evaluation.calibration import (

@@ -20,12 +20,11 @@ from statistics import mean, stdev
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
-
 from refineseg.config import ModelConfig
 from refineseg.model import Decoder
 from refineseg.model.backbone import TimmBackbone
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 BACKBONES, INITS, BLOCKS = ("resnet18", "plain"), ("default", "paper"), (1, 2, 4)
 CHANNELS, STRIDES = (64, 128, 256, 512), (4, 8, 16, 32)

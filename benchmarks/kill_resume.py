@@ -26,7 +26,6 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-
 from refineseg.config import AugmentConfig, TrainConfig
 from refineseg.data import open_data
 from refineseg.training.checkpoint import checkpoints, load_checkpoint

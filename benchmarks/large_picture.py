@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from refineseg.data import read_image
 from refineseg.inference.field import probe
 from refineseg.inference.large import predict_large

@@ -29,13 +29,12 @@ from statistics import median
 from typing import Any
 
 import torch
+from refineseg.model import create_model
+from refineseg.training.recipe import freeze_batch_norm
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-
-from refineseg.model import create_model
-from refineseg.training.recipe import freeze_batch_norm
 
 DILATED = "deeplabv3_resnet101"
 NETWORKS = (DILATED, "refinenet-r101", "refinenet-lw-r101")

@@ -23,10 +23,6 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
-from torch import Tensor, nn
-from torch.nn import functional as F
-
 from refineseg.config import AugmentConfig, TrainConfig
 from refineseg.data import SegmentationData, open_data
 from refineseg.data.loader import Batches, TrainingPictures
@@ -38,6 +34,9 @@ from refineseg.model.blocks import resize
 from refineseg.model.refinenet import RefineNet
 from refineseg.training.loop import seed_step, to_input
 from refineseg.training.recipe import make_loss, make_optimizer, rate
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 SCHEDULE = 10_000  # the rate follows the share of the time that has gone by, in as many parts
 MULTIPLE = 32  # peers refuse other sizes

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-
 from refineseg.inference.predictor import load
 
 SIZE = (360, 480)

@@ -18,15 +18,14 @@ import threading
 import time
 from pathlib import Path
 
+import refineseg
 import torch
 from PIL import Image
-from tests.data.made import made_pair
-
-import refineseg
 from refineseg.data.parquet import open_parquet
 from refineseg.inference.batch import predict_files
 from refineseg.inference.options import PredictOptions
 from refineseg.ray import predict
+from tests.data.made import made_pair
 
 
 def one_process(folder: Path, out: Path, threads: int) -> float:

@@ -15,9 +15,6 @@ from typing import cast
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFilter
-from torch import Tensor, nn
-from torch.nn import functional as F
-
 from refineseg.data.source import Sample, SegmentationData
 from refineseg.evaluation.evaluate import evaluate
 from refineseg.evaluation.report import MEASURES, write_report
@@ -25,6 +22,8 @@ from refineseg.inference.predictor import Segmenter
 from refineseg.labels import IGNORE, LabelMap, UInt8
 from refineseg.model.refinenet import RefineNet
 from refineseg.model.weights import ModelInfo
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 WIDTH, HEIGHT = 480, 320
 NAMES = ["sky", "building", "tree", "road", "pavement", "car", "fence", "person"]

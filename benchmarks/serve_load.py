@@ -33,7 +33,6 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-
 from refineseg.data.images import read_image
 from refineseg.inference.predictor import load
 from refineseg.labels import UInt8

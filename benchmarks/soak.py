@@ -21,12 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tests.serving.made import SEGMENT, encoded, pixels, serving, tiny
-
 from refineseg.errors import RefinesegError
 from refineseg.inference.batch import predict_files
 from refineseg.inference.options import PredictOptions
 from refineseg.memory import keep_freed_memory
+from tests.serving.made import SEGMENT, encoded, pixels, serving, tiny
 
 GROWTH = 1.05
 SIZES = ((24, 32), (48, 64), (96, 128), (130, 170), (200, 260))

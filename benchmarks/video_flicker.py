@@ -27,7 +27,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-
 from refineseg.data import open_data
 from refineseg.evaluation.metrics import confusion_matrix, scores
 from refineseg.inference.clips import Frame, open_clip
