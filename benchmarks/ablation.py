@@ -15,19 +15,18 @@ shared), and the clock's with ``--full``. Tables and page: benchmarks/reproducti
 from __future__ import annotations
 
 import argparse
-import json
-import shutil
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+import json
 from pathlib import Path
+import shutil
+import time
 from typing import Any
 
 import numpy as np
-import refineseg
-import torch
 from numpy.typing import NDArray
 from PIL import Image
+import refineseg
 from refineseg.config import AugmentConfig, TrainConfig, paper_recipe
 from refineseg.data.images import read_image, read_mask
 from refineseg.data.source import SegmentationData
@@ -35,6 +34,7 @@ from refineseg.evaluation.protocol import Protocol
 from refineseg.files import atomic_write
 from refineseg.model.presets import model_config, parameter_count
 from refineseg.training.run import LAST, Report
+import torch
 
 PAPER_SCALES = (0.4, 0.6, 0.8, 1.0, 1.2)
 BASE = "four"

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from pathlib import Path
+import time
 
 import numpy as np
 from refineseg.evaluation.boundary import BoundaryCounts, ContourPoints

@@ -11,8 +11,8 @@ No calibrator here changes a label. K = 0 takes every second picture, which is k
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
+import json
 from pathlib import Path
 
 import numpy as np

@@ -10,10 +10,10 @@ import argparse
 import json
 import multiprocessing
 import os
+from pathlib import Path
 import resource
 import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 
 import numpy as np
 from PIL import Image

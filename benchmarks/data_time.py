@@ -14,18 +14,18 @@ import argparse
 import dataclasses
 import json
 import os
+from pathlib import Path
 import statistics
 import tempfile
-from pathlib import Path
 from typing import Any
 
-import torch
 from benchmarks.check_speed import make
 from refineseg.config import AugmentConfig, TrainConfig
 from refineseg.data import SegmentationData, open_data
 from refineseg.training.loop import fit
 from refineseg.training.prepare import prepare
 from refineseg.training.run import Report
+import torch
 
 PAIRS = 64
 CASES = ((0, 2048), (1, 2048), (1, 0))  # workers, megabytes of cache

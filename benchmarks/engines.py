@@ -9,16 +9,16 @@ openvino where that is installed. Times are of the whole ``predict`` of a pictur
 from __future__ import annotations
 
 import argparse
+from importlib.util import find_spec
 import json
+from pathlib import Path
 import statistics
 import time
-from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import refineseg
-import torch
 from refineseg.inference.interface import Predictor
+import torch
 
 SIZE = (360, 480)
 WARM = 3

@@ -5,12 +5,12 @@ python benchmarks/evaluation_figure.py [FILE.png]
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
+import sys
 
 import matplotlib as mpl
-import numpy as np
 from matplotlib.axes import Axes
+import numpy as np
 from numpy.typing import NDArray
 
 mpl.use("Agg")

@@ -12,17 +12,17 @@ Nothing is trained: random weights, random pictures and labels.
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict, dataclass
 from itertools import product
+import json
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, Literal
 
-import torch
 from refineseg.config import ModelConfig
 from refineseg.model import Decoder
 from refineseg.model.backbone import TimmBackbone
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 

@@ -9,22 +9,21 @@ validating, or while model folders, log and checkpoint are written. The exit cod
 from __future__ import annotations
 
 import argparse
+from collections import Counter
+from collections.abc import Iterator
 import csv
 import dataclasses
 import json
 import multiprocessing
 import os
+from pathlib import Path
 import random
 import signal
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 from refineseg.config import AugmentConfig, TrainConfig
 from refineseg.data import open_data
@@ -32,6 +31,7 @@ from refineseg.training.checkpoint import checkpoints, load_checkpoint
 from refineseg.training.loop import train
 from refineseg.training.prepare import left_by_a_kill
 from refineseg.training.run import BEST, CHECKPOINTS, LAST, Report
+import torch
 
 CONFIG = TrainConfig(
     fields={"width": 16, "coarse_width": 16},

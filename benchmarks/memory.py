@@ -20,17 +20,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from pathlib import Path
+from statistics import median
 import subprocess
 import sys
 import time
-import weakref
-from pathlib import Path
-from statistics import median
 from typing import Any
+import weakref
 
-import torch
 from refineseg.model import create_model
 from refineseg.training.recipe import freeze_batch_norm
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode

@@ -13,16 +13,15 @@ the comparison may be broken off at any time and go on later.
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+import json
 from pathlib import Path
+import statistics
+import time
 from typing import Any, cast
 
 import numpy as np
-import torch
 from refineseg.config import AugmentConfig, TrainConfig
 from refineseg.data import SegmentationData, open_data
 from refineseg.data.loader import Batches, TrainingPictures
@@ -35,6 +34,7 @@ from refineseg.model.refinenet import RefineNet
 from refineseg.training.loop import seed_step, to_input
 from refineseg.training.recipe import make_loss, make_optimizer, rate
 from safetensors.torch import load_file
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 import statistics
 import time
-from pathlib import Path
 
 import numpy as np
-import torch
 from refineseg.inference.predictor import load
+import torch
 
 SIZE = (360, 480)
 

@@ -12,20 +12,20 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from pathlib import Path
 import signal
 import tempfile
 import threading
 import time
-from pathlib import Path
 
-import refineseg
-import torch
 from PIL import Image
+import refineseg
 from refineseg.data.parquet import open_parquet
 from refineseg.inference.batch import predict_files
 from refineseg.inference.options import PredictOptions
 from refineseg.ray import predict
 from tests.data.made import made_pair
+import torch
 
 
 def one_process(folder: Path, out: Path, threads: int) -> float:

@@ -6,14 +6,13 @@ python benchmarks/report_figure.py [FILE.png] [--keep FOLDER]   (needs chromium;
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 import shutil
 import subprocess
 import tempfile
-from pathlib import Path
 from typing import cast
 
 import numpy as np
-import torch
 from PIL import Image, ImageDraw, ImageFilter
 from refineseg.data.source import Sample, SegmentationData
 from refineseg.evaluation.evaluate import evaluate
@@ -22,6 +21,7 @@ from refineseg.inference.predictor import Segmenter
 from refineseg.labels import IGNORE, LabelMap, UInt8
 from refineseg.model.refinenet import RefineNet
 from refineseg.model.weights import ModelInfo
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 

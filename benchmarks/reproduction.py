@@ -6,10 +6,10 @@ python benchmarks/reproduction.py           rewrites what stands between the mar
 from __future__ import annotations
 
 import argparse
-import json
-import re
 from collections.abc import Callable
+import json
 from pathlib import Path
+import re
 from statistics import mean, median, stdev
 from typing import Any
 

@@ -9,14 +9,14 @@ one clear line. The corpus is tests/robustness.
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 import json
 import logging
 import os
+from pathlib import Path
 import resource
 import tempfile
 import time
-from collections import Counter
-from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 

@@ -12,10 +12,15 @@ is put beside those that the file has.
 from __future__ import annotations
 
 import argparse
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 import http.client
 import io
 import json
 import os
+from pathlib import Path
 import re
 import signal
 import statistics
@@ -23,20 +28,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 from refineseg.data.images import read_image
 from refineseg.inference.predictor import load
 from refineseg.labels import UInt8
 from refineseg.memory import keep_freed_memory
+import torch
 
 MODEL = "camvid"
 PATH = "/v1/segment?output=mask"

@@ -9,15 +9,15 @@ or answered with 5xx, memory grows by more than 5 % after the warm-up, or files 
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict, dataclass, field
 import gc
 import json
 import os
+from pathlib import Path
 import random
 import tempfile
 import threading
 import time
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np

@@ -6,8 +6,8 @@ python benchmarks/speed_page.py
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
+import re
 
 from refineseg.bench.report import markdown
 

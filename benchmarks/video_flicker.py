@@ -16,15 +16,14 @@ no motion: pixels whose label differs from the frame before and the frame after,
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 from refineseg.data import open_data
@@ -35,6 +34,7 @@ from refineseg.inference.predictor import Segmenter, load, rows_upsampled
 from refineseg.inference.smoothing import Smoother, cells_of, motion
 from refineseg.inference.tiling import Band, make_plan
 from refineseg.labels import UInt8
+import torch
 
 PANS, PAN_FRAMES, WINDOW, STEP = 4, 10, (256, 352), (2, 6)  # STEP: pixels down and right from frame to frame
 NOISE = 8.0  # grey levels, standard deviation
