@@ -13,6 +13,7 @@ import refineseg
 from refineseg.cli.main import main
 from refineseg.data import SegmentationData, open_data
 from refineseg.model.bundled import bundled_models
+from refineseg.training.prepare import has_bf16
 from tests.shared import shared
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -104,13 +105,15 @@ def test_its_score_is_the_one_on_the_card(name: str, spec: str) -> None:
 
 
 @pytest.mark.slow
-def test_three_minutes_of_the_training_that_made_it(tmp_path: Path) -> None:
-    """The README's training command, cut short: far above chance after 40 steps."""
+@pytest.mark.timeout(1800)
+def test_forty_steps_of_the_training_that_made_it(tmp_path: Path) -> None:
+    """The README's training command, cut short: far above chance after 40 steps. bf16 where the processor has it."""
     weights = shared("weights", "mobilenetv2_100_imagenet.safetensors")
     words = (
         f"train --data camvid:{shared('data', 'camvid')} --model refinenet-lw-mbv2 --backbone-weights {weights} "
     )
-    words += "--steps 40 --batch-size 8 --lr 0.001 --precision bf16 --set model.align_corners=false "
+    words += f"--steps 40 --batch-size 8 --lr 0.001 --precision {'bf16' if has_bf16() else '32'} "
+    words += "--set model.align_corners=false "
     words += f"--set model.dropout=0 --set class_weights=0.3 --set ema=0.9 -o {tmp_path / 'run'}"
     assert main(words.split()) == 0
     score = json.loads((tmp_path / "run" / "best" / "config.json").read_text())["scores"][0]

@@ -23,7 +23,7 @@ from refineseg.model.presets import create_model
 from refineseg.model.weights import load_model_folder, save_model_folder
 from refineseg.training.checkpoint import checkpoints
 from refineseg.training.loop import train
-from refineseg.training.prepare import initial_model
+from refineseg.training.prepare import initial_model, prepare
 from refineseg.training.run import Report
 from tests.data.made import make_folder
 
@@ -186,6 +186,19 @@ def test_bad_settings_and_folders(data: SegmentationData, tmp_path: Path) -> Non
         train(dataclasses.replace(CONFIG, fields={"widht": 3}), data, tmp_path / "b", device="cpu")
     assert not (tmp_path / "a").exists()
     assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize(
+    ("precision", "here", "told"), [("bf16", False, True), ("bf16", True, False), ("32", False, False)]
+)
+def test_emulated_bf16_is_told_before_the_first_step(
+    precision: Any, here: bool, told: bool, data: SegmentationData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("refineseg.training.prepare.has_bf16", lambda: here)
+    reports: list[Report] = []
+    config = dataclasses.replace(CONFIG, precision=precision)
+    prepare(config, data, tmp_path / "run", watch=reports.append, device="cpu")
+    assert any("--precision 32" in report.note for report in reports) is told
 
 
 def test_a_model_folder_with_other_settings(data: SegmentationData, tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ from refineseg.training.plan import check_memory
 from refineseg.training.run import BEST, CHECKPOINTS, CURVES, LAST, SETTINGS, Report, Run, Watcher
 from refineseg.yamls import to_yaml
 
+EMULATED = "this processor has no bf16, which is emulated and many times slower: use --precision 32"
+
 
 def prepare(
     config: TrainConfig,
@@ -60,6 +62,8 @@ def prepare(
     check_memory(model, config, fabric.device, fabric.world_size)
     if watch is None or not fabric.is_global_zero:
         watch = _nobody
+    if config.precision == "bf16" and fabric.device.type == "cpu" and not has_bf16():
+        watch(Report(0, 0, 0, 0.0, 0.0, 0.0, phase="note", note=EMULATED))
     pictures = TrainingPictures(data, "train", config.augment, config.seed)
     pictures.prepare(config.cache_mb, lambda done, of: watch(Report(done, of, 0, 0.0, 0.0, 0.0, phase="reading")))
     writable_folder(folder)
@@ -69,6 +73,14 @@ def prepare(
         if not (folder / SETTINGS).exists():
             atomic_write(folder / SETTINGS, to_yaml(config.to_dict()))
     return Run(config, data, folder, fabric, model, pictures, watch)
+
+
+def has_bf16() -> bool:
+    """Whether this machine's processor computes in bf16 (AVX-512 without its bf16 part counts, as for oneDNN)."""
+    try:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    except (AttributeError, RuntimeError):  # a torch without oneDNN does not say
+        return True
 
 
 def left_by_a_kill(folder: Path) -> list[Path]:
