@@ -107,7 +107,7 @@ def test_its_score_is_the_one_on_the_card(name: str, spec: str) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_forty_steps_of_the_training_that_made_it(tmp_path: Path) -> None:
-    """The README's training command, cut short, in bf16 where the processor has it: far above chance after 40 steps."""
+    """The README's training, cut short, in bf16 where the processor has it: far above chance after 40 steps."""
     weights = shared("weights", "mobilenetv2_100_imagenet.safetensors")
     words = (
         f"train --data camvid:{shared('data', 'camvid')} --model refinenet-lw-mbv2 --backbone-weights {weights} "
