@@ -65,7 +65,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "src/val.txt").write_text("s6\ns7\n")
     (folder / "src/labels.yaml").write_text("classes: [field, water]\nignore: [255]\n")
     assert main(["data", "import", str(folder / "src"), "-o", str(folder / "tiles")]) == 0
-    train = ["train", "--data", f"folder:{folder / 'tiles'}", "--model", "refinenet-lw-mbv2", "--steps", "20"]
+    train = ["train", "--data", f"folder:{folder / 'tiles'}", "--model", "refinenet-lw-mbv2", "--steps", "40"]
     assert main([*train, *SMALL, "--lr", "0.01", "-o", str(folder / "run")]) == 0
     return folder
 
