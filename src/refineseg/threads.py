@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import MutableMapping
 
-SPINS = "1000"  # what GNU's OpenMP takes by itself where it knows of more threads than processors
+SPINS = "3000"  # as fast as spinning without end on an idle machine; docs/experiments.md
 
 
 def wait_briefly(environment: MutableMapping[str, str] = os.environ) -> None:
