@@ -1,7 +1,7 @@
 """How long OpenMP's threads should spin while they wait: python benchmarks/waiting.py [--loops 3] [--rounds 3]
 
-Predicts with the bundled model ``camvid`` (480x360, two threads) in a process for each setting, in turns, beside as
-many processes that only count, each in a process group of its own. Median processor and clock seconds a picture.
+Predicts with the bundled model ``camvid`` (480x360, two threads) in a process for each setting, in turns, beside
+LOOPS processes that only count, each in a process group of its own. Median processor and clock seconds a picture.
 A process that takes longer than a minute is ended.
 """
 
