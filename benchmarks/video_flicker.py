@@ -30,7 +30,8 @@ from refineseg.data import open_data
 from refineseg.evaluation.metrics import confusion_matrix, scores
 from refineseg.inference.clips import Frame, open_clip
 from refineseg.inference.options import PredictOptions
-from refineseg.inference.predictor import Segmenter, load, rows_upsampled
+from refineseg.inference.predictor import Segmenter, load
+from refineseg.inference.scores import rows_upsampled
 from refineseg.inference.smoothing import Smoother, cells_of, motion
 from refineseg.inference.tiling import Band, make_plan
 from refineseg.labels import UInt8

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from refineseg.inference.fast import Fast, specialise
 from refineseg.inference.folding import NORMS, _seen, fold_batch_norm, neighbours
 from refineseg.inference.pooling import pooled_strips
-from refineseg.inference.predictor import argmax_of_planes
+from refineseg.inference.scores import argmax_of_planes
 from refineseg.inference.winograd import Scratch, convolve, pays
 from refineseg.model.backbone import Backbone, create_backbone
 from refineseg.model.presets import create_model

@@ -13,7 +13,8 @@ from torch.nn import functional as F
 
 from refineseg.errors import InputError, WeightsError
 from refineseg.inference.budget import BUDGET
-from refineseg.inference.predictor import PredictOptions, Segmenter, Tile, load, pick_device, rows_upsampled
+from refineseg.inference.predictor import PredictOptions, Segmenter, Tile, load, pick_device
+from refineseg.inference.scores import rows_upsampled
 from refineseg.labels import LabelMap
 from refineseg.model import create_model
 from refineseg.model.weights import ModelInfo, save_model_folder

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from refineseg.errors import InputError
 from refineseg.inference.budget import BUDGET, largest_tile
 from refineseg.inference.field import bytes_per_pixel, cut_error, effective_radius, probe
-from refineseg.inference.predictor import PredictOptions, Segmenter, rows_upsampled
+from refineseg.inference.predictor import PredictOptions, Segmenter
+from refineseg.inference.scores import rows_upsampled
 from refineseg.inference.tiling import (
     Map,
     bands,

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from refineseg.data.source import SegmentationData
 from refineseg.evaluation.metrics import Counts, Floats, divide, plain
 from refineseg.evaluation.protocol import Protocol, find_protocol
-from refineseg.inference.predictor import Segmenter, soften
+from refineseg.inference.predictor import Segmenter
+from refineseg.inference.scores import soften
 from refineseg.labels import IGNORE, UInt8
 
 BINS, RISK_BINS = 15, 4096

@@ -29,10 +29,14 @@ from refineseg.inference.options import Tile as Tile
 from refineseg.inference.planner import Need, imagined, need_of, tensors_of
 from refineseg.inference.portable import read_picture, temperatures
 from refineseg.inference.result import Result
-from refineseg.inference.scores import argmax_in_strips, largest_of, probabilities_of, upsample
-from refineseg.inference.scores import argmax_of_planes as argmax_of_planes
-from refineseg.inference.scores import rows_upsampled as rows_upsampled
-from refineseg.inference.scores import soften as soften
+from refineseg.inference.scores import (
+    argmax_in_strips,
+    largest_of,
+    probabilities_of,
+    rows_upsampled,
+    soften,
+    upsample,
+)
 from refineseg.inference.tiling import Band, Map, Plan, Read, bands, joined, put_together, view_of
 from refineseg.info import ModelInfo
 from refineseg.labels import UInt8
