@@ -154,7 +154,9 @@ def train(network: nn.Module, pictures: TrainingPictures, config: TrainConfig, b
         for group in optimizer.param_groups:
             group["lr"] = group["base_lr"] * rate(int(gone * SCHEDULE), SCHEDULE, config)
         images, labels = (torch.stack([pair[place] for pair in pairs]) for place in (0, 1))
-        loss = loss_of(model(to_input(images, torch.device("cpu")), upsample=False), labels)
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bf16"):
+            logits = model(to_input(images, torch.device("cpu")), upsample=False)
+        loss = loss_of(logits.float(), labels)
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
         optimizer.step()
@@ -220,8 +222,10 @@ def show(rows: list[dict[str, Any]]) -> None:
 
 def settings(given: argparse.Namespace) -> dict[str, Any]:
     """What two runs must have in common to stand in one table."""
-    names = ("seconds", "batch_size", "lr", "crop", "scales", "input_scale", "width", "class_weights", "every")
-    return {name: getattr(given, name) for name in names} | {"weights": given.weights.name}
+    left_out = ("data", "weights", "output", "arms", "seeds")
+    return {name: value for name, value in vars(given).items() if name not in left_out} | {
+        "weights": given.weights.name
+    }
 
 
 def parse() -> argparse.Namespace:
@@ -239,6 +243,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--input-scale", type=float, default=1.0, help="of what every network sees")
     parser.add_argument("--width", type=int, default=256, help="of RefineNet's decoder")
     parser.add_argument("--class-weights", type=float, default=0.3)
+    parser.add_argument(
+        "--precision", choices=("32", "bf16"), default="32", help="of training; scoring is in float32"
+    )
     parser.add_argument("--every", type=int, default=1, help="score every n-th picture of val")
     return parser.parse_args()
 
@@ -265,7 +272,12 @@ def main() -> None:
         pictures.seed = seed
         torch.manual_seed(seed)
         config = TrainConfig(
-            batch_size=given.batch_size, lr=given.lr, seed=seed, class_weights=given.class_weights, ema=0.0
+            batch_size=given.batch_size,
+            lr=given.lr,
+            seed=seed,
+            class_weights=given.class_weights,
+            ema=0.0,
+            precision=given.precision,
         )
         network = build(arm, data.label_map.num_classes, given.weights, given.input_scale, given.width)
         steps = train(network, pictures, config, Budget(given.seconds))
