@@ -28,11 +28,8 @@ class Config:
     def override(self, assignments: Sequence[str]) -> Self:
         """A copy with ``name.name=value`` assignments applied; values are read as YAML."""
         values = self.to_dict()
-        for assignment in assignments:
-            name, found, text = assignment.partition("=")
-            if not found:
-                raise ConfigError(f"expected --set NAME=VALUE, got {assignment!r:.200}")
-            *parents, leaf = name.strip().split(".")
+        for name, value in map(_split, assignments):
+            *parents, leaf = name.split(".")
             node = values
             for parent in parents:
                 child = node.get(parent)
@@ -41,8 +38,21 @@ class Config:
                 node = child
             if leaf not in node:
                 raise ConfigError(_unknown(name, leaf, node))
-            node[leaf] = _parse(text)
+            node[leaf] = value
         return type(self).from_dict(values)
+
+    @classmethod
+    def read(cls, assignments: Sequence[str]) -> dict[str, Any]:
+        """``name=value`` assignments as plain values of the fields' types.
+
+        Whether they fit each other is for whoever has the settings that they change.
+        """
+        hints = typing.get_type_hints(cls)
+        found = dict(map(_split, assignments))
+        for name in found:
+            if name not in hints:
+                raise ConfigError(_unknown(name, name, hints))
+        return {name: _plain(_convert(hints[name], value, name)) for name, value in found.items()}
 
 
 C = TypeVar("C", bound=Config)
@@ -52,6 +62,13 @@ def require(condition: bool, expected: str, got: object) -> None:
     """ConfigError unless the condition holds."""
     if not condition:
         raise ConfigError(f"expected {expected}, got {got!s:.200}")
+
+
+def _split(assignment: str) -> tuple[str, Any]:
+    name, found, text = assignment.partition("=")
+    if not found:
+        raise ConfigError(f"expected --set NAME=VALUE, got {assignment!r:.200}")
+    return name.strip(), _parse(text)
 
 
 def _parse(text: str) -> Any:

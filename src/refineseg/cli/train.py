@@ -169,11 +169,8 @@ def build_config(
     if fields:
         from refineseg.config import ModelConfig
 
-        changed = ModelConfig().override([text.removeprefix("model.") for text in fields]).to_dict()
-        names = [text.partition("=")[0].removeprefix("model.").strip() for text in fields]
-        config = TrainConfig.from_dict(
-            config.to_dict() | {"fields": config.fields | {name: changed[name] for name in names}}
-        )
+        changed = ModelConfig.read([text.removeprefix("model.") for text in fields])
+        config = TrainConfig.from_dict(config.to_dict() | {"fields": config.fields | changed})
     return config.override([text for text in assignments if text not in fields])
 
 

@@ -29,6 +29,7 @@ from refineseg.inference.fused import (
     rectify_,
 )
 from refineseg.inference.pooling import pooled_strips
+from refineseg.inference.products import product
 from refineseg.inference.winograd import NARROWEST, Scratch, convolve, pays, rows_of, supported
 from refineseg.model.backbone import Backbone, MobileNetV2, ResNetBackbone
 from refineseg.model.blocks import ChainedResidualPooling, RefineNetBlock, ResidualConvUnit, as_list
@@ -217,16 +218,15 @@ class FastPooling(nn.Module):
         shared = total is x  # the first stage: rows of the sum are still to be pooled
         last = last and not shared
         out = source if last else torch.empty_like(source)
-        weight = convolution.weight.flatten(1).t()
+        weight = convolution.weight.flatten(1)
         for picture, target, summed in zip(source, out, sums, strict=True):
             for top, bottom, found in pooled_strips(picture, self.scratch):
                 rows = found.flatten(0, 1)
-                if last:
-                    summed[top:bottom].flatten(0, 1).addmm_(rows, weight)
-                    continue
-                torch.mm(rows, weight, out=target[top:bottom].flatten(0, 1))
+                stage = product(rows, weight)
+                if not last:
+                    target[top:bottom].flatten(0, 1).copy_(stage)
                 if not shared:
-                    summed[top:bottom] += target[top:bottom]
+                    summed[top:bottom].flatten(0, 1).add_(stage)
         if shared:
             sums.add_(out)
         return out.permute(0, 3, 1, 2)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from refineseg.inference.options import starts
+from refineseg.inference.products import by_onednn, products
 
 TILE, SPAN = 4, 6  # outputs and inputs of a tile, in each direction
 STRIP_BYTES = 5 << 20  # of transformed inputs a strip, a thread: measured on 1 MiB of L2 and 16 of L3 a core
@@ -117,13 +118,14 @@ def rows_of(x: Tensor) -> Tensor:
 
 
 def transformed(weight: Tensor, scratch: Scratch) -> Tensor:
-    """KxCx3x3 weights in the domain of the products: 36xCxK, as a view."""
+    """KxCx3x3 weights in the domain of the products: 36xKxC."""
     outputs, inputs = weight.shape[:2]
     both = torch.kron(WEIGHTS, WEIGHTS).float()
     into = scratch.take("weights", outputs, SPAN**2, inputs)
     taps = weight.detach().permute(0, 2, 3, 1).reshape(outputs, 9, inputs)
     torch.bmm(both.expand(outputs, -1, -1), taps, out=into)
-    return into.permute(1, 2, 0)
+    ready = into.transpose(0, 1)
+    return scratch.take("ordered", *ready.shape).copy_(ready) if by_onednn() else ready
 
 
 def padded(x: Tensor, top: int, bottom: int, columns: int, scratch: Scratch, rectify: bool) -> Tensor:
@@ -148,16 +150,16 @@ def padded(x: Tensor, top: int, bottom: int, columns: int, scratch: Scratch, rec
 def multiply(strip: Tensor, weights: Tensor, columns: int, scratch: Scratch) -> Tensor:
     """A padded strip (4t+2)x(4n+2)xC to its outputs 4tx4nxK."""
     high, channels = strip.shape[0] // TILE, strip.shape[-1]
-    wide, outputs = columns * TILE + 2, weights.shape[-1]
+    wide, outputs = columns * TILE + 2, weights.shape[1]
     take = scratch.take
     # Rows first, then columns; slices of every fourth place are the inputs of all tiles at once.
     half = take("half", SPAN, high, wide, channels)
     forward(every_fourth(strip, 0, high), half.unbind(0), take("sums", 2, high, wide, channels))
     ready = take("ready", SPAN, SPAN, high, columns, channels)
     forward(every_fourth(half, 2, columns), ready.unbind(1), take("sums", 2, SPAN, high, columns, channels))
-    products = take("products", SPAN**2, high * columns, outputs)
-    torch.bmm(ready.view(SPAN**2, high * columns, channels), weights, out=products)
-    found = products.view(SPAN, SPAN, high, columns, outputs)
+    out = take("products", SPAN**2, high * columns, outputs)
+    products(ready.view(SPAN**2, high * columns, channels), weights, out)
+    found = out.view(SPAN, SPAN, high, columns, outputs)
     half = take("half", SPAN, high, columns, TILE, outputs)
     backward(found.unbind(1), half.unbind(3), take("ready", 4, SPAN, high, columns, outputs))
     tiles = take("strip", high, TILE, columns, TILE, outputs)
