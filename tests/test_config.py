@@ -35,6 +35,15 @@ def test_overrides() -> None:
     assert ModelConfig().override(["align_corners=false"]).align_corners is False
 
 
+def test_values_are_read_each_by_itself() -> None:
+    """exact_strides wants align_corners false, which the changed network may have; the default has not."""
+    found = ModelConfig.read(["exact_strides=true", "input_scales=[1.5]", "dropout=0"])
+    assert found == {"exact_strides": True, "input_scales": [1.5], "dropout": 0.0}
+    for wrong in ("widht=3", "width=wide", "width"):
+        with pytest.raises(ConfigError):
+            ModelConfig.read([wrong])
+
+
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [

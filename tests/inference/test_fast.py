@@ -68,6 +68,23 @@ def test_winograd_is_the_convolution(height: int, width: int, monkeypatch: pytes
     assert found.is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.skipif(not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="this processor has no bf16")
+@pytest.mark.parametrize(("preset", "fields"), [("refinenet-r18", SMALL), ("refinenet-lw-mbv2", {})])
+@torch.inference_mode()
+def test_bf16_has_weights_of_its_own_and_errs_no_more_than_autocast(preset: str, fields: dict[str, Any]) -> None:
+    model = lively(preset, **fields)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    x = last(torch.rand(1, 3, 65, 90))
+    exact = copy.deepcopy(model).double()(x.double(), upsample=False)
+    with torch.autocast("cpu", torch.bfloat16):
+        usual = difference(model(x, upsample=False).float(), exact)
+    copied = Fast(model, torch.bfloat16).network(x)
+    assert copied is not model
+    assert {value.dtype for value in copied.parameters()} == {torch.bfloat16}
+    assert difference(copied(x, upsample=False).float(), exact) < 1.2 * usual < 0.3
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
 def test_winograd_is_left_alone_where_it_is_slower() -> None:
     assert pays(nn.Conv2d(256, 256, 3, padding=1), 64, 64)
     assert not pays(nn.Conv2d(256, 256, 3, padding=1), 16, 16)
@@ -102,6 +119,7 @@ def test_pooling_in_strips_is_max_pooling(height: int, width: int, monkeypatch: 
 @torch.no_grad()
 def test_logits_are_the_networks(preset: str, fields: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("refineseg.inference.winograd.FEWEST", 4)
+    monkeypatch.setattr("refineseg.inference.winograd.NARROWEST", 96)
     model = lively(preset, **fields)
     exact = copy.deepcopy(model).double()
     copied = specialise(model)

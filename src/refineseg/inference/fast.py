@@ -1,9 +1,10 @@
-"""The same network, faster: a private copy for float32 inference on a processor, kept in step with the original.
+"""The same network, faster: a private copy for inference on a processor, kept in step with the original.
 
-The copy shares the weights. What is changed: batch norm is folded into the convolution before it, wide 3x3
-convolutions go by Winograd's way (inference.winograd), pooling makes no index map and is done in strips that stay
-in cache, together with the 1x1 convolution after it (inference.pooling), ReLU and sums are done in these strips.
-Logits differ by rounding: relative 1e-5 at most. The original stays an ordinary module that can be trained.
+In float32 the copy shares the weights, in bf16 it has its own. What is changed: batch norm is folded into the
+convolution before it, wide 3x3 convolutions go by Winograd's way (inference.winograd), pooling makes no index map
+and is done in strips that stay in cache, together with the 1x1 convolution after it (inference.pooling), ReLU and
+sums are done in these strips. Logits differ by rounding: relative 1e-5 at most in float32. The original stays an
+ordinary module that can be trained.
 """
 
 from __future__ import annotations
@@ -45,34 +46,41 @@ class Fast:
     in-place operations are.
     """
 
-    def __init__(self, model: RefineNet) -> None:
-        self.model = model
+    def __init__(self, model: RefineNet, dtype: torch.dtype = torch.float32) -> None:
+        self.model, self.dtype = model, dtype
         self._copy: RefineNet | None = None
         self._state: tuple[Any, ...] = ()
         self._making = Lock()
 
-    def __reduce__(self) -> tuple[type[Fast], tuple[RefineNet]]:
-        return Fast, (self.model,)
+    def __reduce__(self) -> tuple[type[Fast], tuple[RefineNet, torch.dtype]]:
+        return Fast, (self.model, self.dtype)
 
     def network(self, x: Tensor) -> RefineNet:
         """The copy, or the network itself where the copy cannot stand in for it (another device, training ...)."""
-        if not (applies(self.model) and x.device.type == "cpu" and x.dtype == torch.float32):
+        if not (applies(self.model, self.dtype) and x.device.type == "cpu" and x.dtype == torch.float32):
             return self.model
         state = state_of(self.model)
         with self._making:
             if self._copy is None or state != self._state:
-                self._copy, self._state = specialise(self.model), state
+                self._copy, self._state = specialise(self.model, self.dtype), state
             return self._copy
 
 
-def applies(model: RefineNet) -> bool:
-    """Whether a fast copy gives what the network gives: on x86 with AVX2, float32, in eval mode, without hooks."""
+def applies(model: RefineNet, dtype: torch.dtype = torch.float32) -> bool:
+    """Whether a fast copy gives what the network gives: on x86 with AVX2, in eval mode, without hooks.
+
+    In bf16 only with backbones of our own, of which it is known that all norms can be folded.
+    """
     if platform.machine() not in ("x86_64", "AMD64") or torch.backends.cpu.get_cpu_capability() == "DEFAULT":
         return False  # elsewhere nobody has measured whether it is faster
     if torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):
         return False
     if not isinstance(model, RefineNet):
         return False  # a network that only behaves like one
+    if dtype != torch.float32:
+        known = all(net.orderly for net in model.each_backbone())
+        if not (known and torch.ops.mkldnn._is_mkldnn_bf16_supported()):
+            return False
     if any(value.device.type != "cpu" or value.dtype != torch.float32 for value in model.parameters()):
         return False
     return not any(part.training or part._forward_hooks or part._forward_pre_hooks for part in model.modules())
@@ -87,17 +95,21 @@ def state_of(model: nn.Module) -> tuple[Any, ...]:
     )
 
 
-def specialise(model: RefineNet) -> RefineNet:
-    """A copy for inference that shares all weights but those of folded convolutions."""
+def specialise(model: RefineNet, dtype: torch.dtype = torch.float32) -> RefineNet:
+    """A copy for inference that shares all weights but those of folded convolutions; in bf16 none."""
     shared: dict[int, Any] = {id(value): value for value in [*model.parameters(), *model.buffers()]}
     fast = copy.deepcopy(model, shared)
-    scratch = Scratch()
+    scratch = Scratch(dtype)
     for backbone in fast.each_backbone():
         fold_batch_norm(backbone)
         _rectify_stem(backbone, scratch)
     if fast.classifier.out_channels < NARROWEST and fast.classifier.out_channels % WIDE:
         fast.set_submodule("classifier", PaddedConv(fast.classifier))
     _replace(fast, scratch)
+    if dtype != torch.float32:
+        for part in fast.modules():
+            for name, value in list(part.named_parameters(recurse=False)):
+                part.register_parameter(name, nn.Parameter(value.detach().to(dtype), requires_grad=False))
     return fast
 
 
@@ -153,6 +165,9 @@ class FastUnit(nn.Module):
         super().__init__()
         self.unit = unit
         self.scratch = scratch
+        fused = fusable(unit.conv1) and fusable(unit.conv2)
+        self.first = FusedConv(unit.conv1, "relu", scratch) if fused else unit.conv1
+        self.second = FusedConv(unit.conv2, "none", scratch) if fused else unit.conv2
 
     def forward(self, x: Tensor) -> Tensor:
         """BxCxHxW to BxCxHxW; x is not modified."""
@@ -160,7 +175,8 @@ class FastUnit(nn.Module):
         if pays(first, *x.shape[-2:]) and pays(second, *x.shape[-2:]):
             middle = convolve(x, first, self.scratch, rectify_input=True, rectify=True)
             return convolve(middle, second, self.scratch, residual=x)
-        y: Tensor = second(first(x.relu()).relu_())
+        middle = self.first(x.relu())
+        y: Tensor = self.second(middle if isinstance(self.first, FusedConv) else middle.relu_())
         return y.add_(x)
 
 

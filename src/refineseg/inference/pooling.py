@@ -22,7 +22,7 @@ def pooled_strips(x: Tensor, scratch: Scratch) -> Iterator[tuple[int, int, Tenso
     and then along the columns: six comparisons in place of 24.
     """
     height, width, channels = x.shape
-    step = max(REACH, STRIP_BYTES * torch.get_num_threads() // (4 * width * channels))
+    step = max(REACH, STRIP_BYTES * torch.get_num_threads() // (x.element_size() * width * channels))
     wide = width + 2 * REACH
     for top in starts(0, height, step):
         bottom = min(top + step, height)

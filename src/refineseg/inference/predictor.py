@@ -76,7 +76,7 @@ class Segmenter:
         self.model = model.to(self.device).to(memory_format=torch.channels_last).eval()
         self.info = info
         self.precision = precision
-        self._fast = Fast(self.model)
+        self._fast = Fast(self.model, torch.bfloat16 if precision == "bf16" else torch.float32)
         self._needs: dict[tuple[tuple[int, int], PredictOptions, int], int] = {}  # planning takes a second or more
         values = temperatures(info)
         self.temperatures = None if values is None else torch.from_numpy(values).to(self.device)
@@ -203,11 +203,8 @@ class Segmenter:
         def prepare(mode: FakeTensorMode) -> tuple[list[Tensor], Callable[[], object]]:
             twin = copy.copy(self)
             twin.model = imagined(self.model, mode)
-            twin._fast = Fast(twin.model)
-            with (
-                torch.no_grad(),
-                torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"),
-            ):
+            twin._fast = Fast(twin.model, self._fast.dtype)
+            with torch.no_grad():
                 resting = tensors_of(twin.model) + tensors_of(twin._fast.network(self.model.mean))
             dtype = torch.uint8 if self.info.bands is None else torch.float32
             images = torch.empty(batch, self.model.config.in_channels, *size, dtype=dtype, device=self.device)
@@ -363,8 +360,10 @@ class Segmenter:
         """RGB in [0, 1] to logits at stride 4, float32."""
         if self.engine is not None:
             return torch.from_numpy(self.engine(x.numpy()))
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            logits: Tensor = self._fast.network(x)(x, upsample=False)
+        network = self._fast.network(x)
+        ordinary = network is self.model  # the copy has weights in bf16
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=ordinary and self.precision == "bf16"):
+            logits: Tensor = network(x, upsample=False)
         return logits.float()
 
 

@@ -1,8 +1,8 @@
 """Products of float32 matrices by whichever of torch's two libraries is faster on this processor.
 
-torch multiplies float32 matrices with MKL, which leaves half of an AMD processor's vectors unused; oneDNN, which does
-its convolutions, does not. oneDNN's product is an operation that torch uses for compiled graphs: not part of its
-public interface, so it is tried once, and MKL stays where it is missing, wrong or no faster.
+torch multiplies float32 matrices with MKL, which leaves half of an AMD processor's vectors unused; oneDNN, which
+does the convolutions, does not. Its product is an operation that torch uses for compiled graphs, not part of
+torch's public interface, so it is tried once, and MKL stays where it is missing, wrong or no faster.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def product(rows: Tensor, weight: Tensor) -> Tensor:
 def products(rows: Tensor, weights: Tensor, out: Tensor) -> None:
     """MxNxC times MxKxC into MxNxK. With ``by_onednn`` each of the weights is contiguous."""
     if by_onednn():
-        each = zip(rows.unbind(), weights.unbind(), strict=True)
-        torch.stack([_onednn(mine, weight) for mine, weight in each], out=out)
+        for mine, weight, target in zip(rows.unbind(), weights.unbind(), out.unbind(), strict=True):
+            target.copy_(_onednn(mine, weight))  # the memory in between is the same every time, and stays in cache
     else:
         torch.bmm(rows, weights.transpose(1, 2), out=out)
 

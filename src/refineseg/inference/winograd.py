@@ -16,11 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from refineseg.inference.options import starts
-from refineseg.inference.products import by_onednn, products
+from refineseg.inference.products import products
 
 TILE, SPAN = 4, 6  # outputs and inputs of a tile, in each direction
 STRIP_BYTES = 5 << 20  # of transformed inputs a strip, a thread: measured on 1 MiB of L2 and 16 of L3 a core
-NARROWEST, FEWEST = 96, 64  # channels and tiles below which the library's own convolution is as fast
+# Channels and tiles below which the library's own convolution is as fast: with AVX2, with AVX-512.
+NARROWEST, FEWEST = (192, 256) if torch.backends.cpu.get_cpu_capability() == "AVX512" else (96, 64)
 WEIGHTS = torch.tensor(
     [[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]], dtype=torch.float64
 ).div_(24)
@@ -32,16 +33,17 @@ class Scratch(threading.local):
     Each thread has its own.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, dtype: torch.dtype = torch.float32) -> None:
+        self.dtype = dtype
         self.buffers: dict[str, Tensor] = {}
 
     def take(self, name: str, *shape: int) -> Tensor:
-        """A float32 tensor with undefined values, the same memory whenever the name is the same."""
+        """A tensor with undefined values, the same memory whenever the name is the same."""
         size = prod(shape)
         buffer = self.buffers.get(name)
         if buffer is None or buffer.numel() < size:
             with torch.inference_mode(False):  # may be written to in and outside of inference mode
-                buffer = self.buffers[name] = torch.empty(size)
+                buffer = self.buffers[name] = torch.empty(size, dtype=self.dtype)
         return buffer[:size].view(shape)
 
 
@@ -49,6 +51,7 @@ def pays(convolution: nn.Conv2d, height: int, width: int) -> bool:
     """Whether a convolution of a map is done here: 3x3 of stride 1, and wide and large enough to be faster."""
     return (
         supported(convolution)
+        and convolution.weight.dtype == torch.float32
         and min(convolution.in_channels, convolution.out_channels) >= NARROWEST
         and ceil(height / TILE) * ceil(width / TILE) >= FEWEST
     )
@@ -99,16 +102,18 @@ def convolve(
         for top in starts(0, height, step):
             bottom = min(top + step, height)
             strip = padded(source[picture], top, bottom, columns, scratch, rectify_input)
-            tiles = multiply(strip, weights, columns, scratch)
+            target = out[picture, top:bottom]
+            whole = (bottom - top) % TILE == width % TILE == 0  # outputs can be written where they belong
+            tiles = multiply(strip, weights, columns, scratch, target if whole else None)
             if bias is not None:
                 tiles.add_(bias)
             if rectify:
                 tiles.relu_()
-            found, target = tiles[: bottom - top, :width], out[picture, top:bottom]
-            if added is None:
-                target.copy_(found)
-            else:
+            found = tiles[: bottom - top, :width]
+            if added is not None:
                 torch.add(found, added[picture, top:bottom], out=target)
+            elif not whole:
+                target.copy_(found)
     return out.permute(0, 3, 1, 2)
 
 
@@ -121,11 +126,10 @@ def transformed(weight: Tensor, scratch: Scratch) -> Tensor:
     """KxCx3x3 weights in the domain of the products: 36xKxC."""
     outputs, inputs = weight.shape[:2]
     both = torch.kron(WEIGHTS, WEIGHTS).float()
-    into = scratch.take("weights", outputs, SPAN**2, inputs)
-    taps = weight.detach().permute(0, 2, 3, 1).reshape(outputs, 9, inputs)
-    torch.bmm(both.expand(outputs, -1, -1), taps, out=into)
-    ready = into.transpose(0, 1)
-    return scratch.take("ordered", *ready.shape).copy_(ready) if by_onednn() else ready
+    taps = weight.detach().permute(2, 3, 0, 1).reshape(9, outputs * inputs)
+    into = scratch.take("weights", SPAN**2, outputs, inputs)
+    torch.mm(both, taps, out=into.flatten(1))
+    return into
 
 
 def padded(x: Tensor, top: int, bottom: int, columns: int, scratch: Scratch, rectify: bool) -> Tensor:
@@ -147,8 +151,8 @@ def padded(x: Tensor, top: int, bottom: int, columns: int, scratch: Scratch, rec
     return strip
 
 
-def multiply(strip: Tensor, weights: Tensor, columns: int, scratch: Scratch) -> Tensor:
-    """A padded strip (4t+2)x(4n+2)xC to its outputs 4tx4nxK."""
+def multiply(strip: Tensor, weights: Tensor, columns: int, scratch: Scratch, into: Tensor | None) -> Tensor:
+    """A padded strip (4t+2)x(4n+2)xC to its outputs 4tx4nxK, ``into`` where that is given."""
     high, channels = strip.shape[0] // TILE, strip.shape[-1]
     wide, outputs = columns * TILE + 2, weights.shape[1]
     take = scratch.take
@@ -162,7 +166,8 @@ def multiply(strip: Tensor, weights: Tensor, columns: int, scratch: Scratch) -> 
     found = out.view(SPAN, SPAN, high, columns, outputs)
     half = take("half", SPAN, high, columns, TILE, outputs)
     backward(found.unbind(1), half.unbind(3), take("ready", 4, SPAN, high, columns, outputs))
-    tiles = take("strip", high, TILE, columns, TILE, outputs)
+    shape = (high, TILE, columns, TILE, outputs)
+    tiles = take("strip", *shape) if into is None else into.view(shape)
     backward(half.unbind(0), tiles.unbind(1), take("ready", 4, high, columns, TILE, outputs))
     return tiles.view(high * TILE, columns * TILE, outputs)
 

@@ -136,10 +136,15 @@ class RefineNet(nn.Module):
         size = images.shape[-2:]
         maps: list[Tensor] = []
         for net, scale in zip(self.each_backbone(), self.config.input_scales, strict=True):
-            maps += self._maps(net, (images - self.mean) / self.std, scale)
+            maps += self._maps(net, self._normalised(images), scale)
         logits: Tensor = self.classifier(self.dropout(self.final(self.decoder(maps))))
         # Half-pixel centres: the place of a pixel must not depend on the size of the picture, so that tiles agree.
         return resize(logits, size, align_corners=False) if upsample else logits
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        """Images less mean over deviation, in the type of the weights: bf16 starts here, not before."""
+        x, dtype = (images - self.mean) / self.std, next(self.backbones.parameters()).dtype
+        return x if x.dtype == dtype else x.to(dtype)
 
     def _maps(self, net: Backbone, images: Tensor, scale: float) -> list[Tensor]:
         """Maps of one backbone at one scale; its padding to a multiple is cut off the maps again."""
