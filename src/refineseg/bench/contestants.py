@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,8 +27,9 @@ from refineseg.model.presets import create_model
 from refineseg.model.refinenet import RefineNet
 
 BASELINE = "published layout, eager float32"
-ENGINES = ("torch", "compiled", "onnxruntime", "openvino")
 SUFFIX = {"onnxruntime": ".onnx", "openvino": ".xml"}  # of what an engine is given
+INT8 = "-int8"  # after an engine's name
+ENGINES = ("torch", "compiled", *SUFFIX, *(name + INT8 for name in SUFFIX))
 CPU = torch.device("cpu")
 Work = Callable[[], Tensor]  # labels BxHxW, or a training step's loss
 
@@ -118,12 +119,19 @@ def own_contestants(segmenter: Segmenter, setting: Setting, engines: Sequence[st
     for engine in SUFFIX:
         if engine in engines:
             yield Contestant(f"{name}, {engine}", partial(exported, segmenter, engine, setting), own=True)
+        if engine + INT8 in engines:
+            work = partial(exported, segmenter, engine, replace(setting, precision="32"), True)
+            yield Contestant(f"refineseg int8, {engine}", work, own=True)
 
 
-def exported(segmenter: Segmenter, engine: str, setting: Setting) -> Work:
-    """The network in another engine, exported for this run alone; ``refineseg export`` has the gate."""
+def exported(segmenter: Segmenter, engine: str, setting: Setting, eight: bool = False) -> Work:
+    """The network in another engine, exported for this run alone, int8 calibrated on its pictures.
+
+    Only for its speed: ``refineseg export`` has the gate.
+    """
     from refineseg.deploy.export import description
     from refineseg.deploy.formats import check_packages, write
+    from refineseg.deploy.int8 import to_int8
     from refineseg.deploy.trace import trace
 
     kind = "onnx" if engine == "onnxruntime" else engine
@@ -131,6 +139,11 @@ def exported(segmenter: Segmenter, engine: str, setting: Setting) -> Work:
     with TemporaryDirectory() as folder:
         path = Path(folder) / f"network{SUFFIX[engine]}"
         write(trace(segmenter.model), kind, path, description(segmenter, kind, "32"))
+        if eight:
+            picture = setting.pictures()[:1].float().div(255).numpy()
+            made = path.with_stem("int8")
+            to_int8(kind, path, made, [lambda: picture], description(segmenter, kind, "int8"))
+            path = made
         return portable(path, engine, setting)
 
 

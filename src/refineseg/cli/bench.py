@@ -25,7 +25,9 @@ def bench(
     size: Annotated[str, typer.Option(help="Of the pictures: N or HEIGHTxWIDTH.")] = "512",
     batch: Annotated[int, typer.Option(help="Pictures at a time.")] = 1,
     precision: Annotated[str, typer.Option(help="32 or bf16; the baseline is always 32.")] = "32",
-    engines: Annotated[str, typer.Option(help="torch; on request compiled, onnxruntime, openvino.")] = "torch",
+    engines: Annotated[
+        str, typer.Option(help="torch; on request compiled, onnxruntime, openvino and these with -int8.")
+    ] = "torch",
     files: Annotated[
         list[Path] | None, typer.Option("--file", help="Files of refineseg export; may be given again.")
     ] = None,

@@ -38,7 +38,11 @@ def to_int8(format: str, source: Path, target: Path, pictures: Sequence[Callable
         nncf.Dataset(list(pictures), lambda read: {INPUT: read()}),
         subset_size=len(pictures),
         target_device=nncf.TargetDevice.CPU,
-        advanced_parameters=parameters.AdvancedQuantizationParameters(overflow_fix=parameters.OverflowFix.ENABLE),
+        advanced_parameters=parameters.AdvancedQuantizationParameters(
+            overflow_fix=parameters.OverflowFix.ENABLE,
+            # Left to itself it gives depthwise convolutions a scale per channel, which onnxruntime refuses to run.
+            activations_quantization_params=parameters.QuantizationParameters(per_channel=False),
+        ),
     )
     (save_onnx if onnx else save_openvino)(quantised, target, text)
 
