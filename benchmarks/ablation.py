@@ -7,9 +7,9 @@ improved order, 2 stages, no RCUs; the 4-cascaded network is their base), ``mult
 paper's five scales) and ``recipes`` (the authors' beside the modern one, for the same time).
 
 Seeds go round the studies, so that what is broken off has as many of each arm. A finished run is not done again.
-The default is cut for two weak cores: pictures of a third of the size, narrow decoder, few steps. ``--full`` is
-for a GPU: whole pictures, published widths, 100 epochs. Time is the process's own CPU time (the machine may be
-shared), and the clock's with ``--full``. Tables and page: benchmarks/reproduction.py.
+The default is cut for two weak cores: pictures of a third of the size, narrow decoder, few steps; ``--steps``
+gives them more. ``--full`` is for a GPU: whole pictures, published widths, 100 epochs. Time is the process's own
+CPU time (the machine may be shared), and the clock's with ``--full``. Tables and page: benchmarks/reproduction.py.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ COMPONENTS: dict[str, dict[str, Any]] = {
     "no RCUs": {"rcus": 0, "output_rcus": 0},
 }
 Clock = Callable[[], float]
+STEPS = 200  # of a cut run
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,8 @@ class Scale:
     clock: Clock
 
 
-def cut() -> Scale:
-    """About a minute a run on one slow core. Two of the authors' settings are brought to the size.
+def cut(steps: int = STEPS) -> Scale:
+    """About a minute a run on one slow core, in STEPS steps. Two of the authors' settings are brought to the size.
 
     Crop 133 of pictures of a third of the size is their 400; N(0, 0.01) is a standard deviation for 256 channels
     (torch's own initialisation has 0.012 there), so that narrow decoders take torch's.
@@ -87,7 +88,7 @@ def cut() -> Scale:
     recipe = TrainConfig(
         augment=AugmentConfig(crop=(96, 128), scale=(0.75, 1.5)),
         batch_size=4,
-        steps=200,
+        steps=steps,
         freeze_batch_norm=True,
         ema=0.99,
         workers=0,
@@ -97,7 +98,8 @@ def cut() -> Scale:
     authors = paper_recipe()
     paper = replace(authors, augment=replace(authors.augment, crop=(133, 133)), workers=0, validate_every=10_000)
     fields = {"backbone": "mobilenetv2_100", "width": 32, "coarse_width": 64, "init": "default", "dropout": 0.0}
-    return Scale("cut", 3, fields, recipe, modern, paper, 45.0, time.process_time)
+    name = "cut" if steps == STEPS else f"cut_{steps}"
+    return Scale(name, 3, fields, recipe, modern, paper, 45.0, time.process_time)
 
 
 def full() -> Scale:
@@ -287,11 +289,14 @@ def main() -> None:
     weights = here / "../shared/weights/mobilenetv2_100_imagenet.safetensors"
     parser.add_argument("--weights", type=Path, default=weights, help="ImageNet weights of the backbone")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument(
+        "--steps", type=int, default=STEPS, help="of the cut ablations; others have a file of their own"
+    )
     parser.add_argument("--full", action="store_true", help="the uncut versions, for a GPU")
     parser.add_argument("--work", type=Path, default=here / "runs/ablation", help="folder for the runs")
     parser.add_argument("-o", "--output", type=Path, help="JSON file of the rows")
     options = parser.parse_args()
-    scale = full() if options.full else cut()
+    scale = full() if options.full else cut(options.steps)
     data = shrunk(refineseg.open_data(f"camvid:{options.data}"), scale.shrink)
     output = options.output or here / f"benchmarks/results/ablation_{scale.name}.json"
     bench = Bench(scale, data, options.weights, options.work, output)
