@@ -1,4 +1,4 @@
-"""Put a trained model into the package: float16 weights, scored as they are shipped, then calibrated.
+"""Put a trained model into the package: float16 weights, scored as they are shipped, calibrated, and as int8 ONNX.
 
 python scripts/bundle.py RUN/best camvid --data camvid:DIR
 """
@@ -10,12 +10,13 @@ import dataclasses
 import json
 from pathlib import Path
 
+from refineseg.bundled import BUNDLED, INT8
 from refineseg.cli.common import console, progress_bar, quiet_libraries
 from refineseg.data import open_data
+from refineseg.deploy.export import export
 from refineseg.evaluation.calibration import calibrate
 from refineseg.evaluation.evaluate import evaluate
 from refineseg.inference.predictor import Segmenter
-from refineseg.model.bundled import BUNDLED
 from refineseg.model.weights import ModelInfo, load_model_folder, save_model_folder
 
 
@@ -53,6 +54,7 @@ def main() -> None:
     temperatures = calibrate(Segmenter(shipped, info, "cpu"), data, "val", per_class=True)
     scored: ModelInfo = dataclasses.replace(info, scores=(evaluation.for_card(),), calibration=temperatures)
     save_model_folder(folder, shipped, scored, half=True)
+    export(folder, folder / INT8, int8=True, calibrate=data, overwrite=True)
     console.print(f"{folder.name}: val mean IoU {evaluation.scores.mean_iou:.4f}", markup=False)
 
 

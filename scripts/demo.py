@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from refineseg.bundled import bundled_models
 from refineseg.cli.common import console, errors, progress_bar, quiet_libraries
 from refineseg.data.images import read_image
 from refineseg.errors import RefinesegError
@@ -26,7 +27,6 @@ from refineseg.files import atomic_write
 from refineseg.inference.batch import Entry, find_inputs, predict_files
 from refineseg.inference.predictor import PredictOptions, load
 from refineseg.labels import LabelMap
-from refineseg.model.bundled import bundled_models
 from refineseg.page import css_color, document, picture_address
 
 

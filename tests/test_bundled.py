@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -10,9 +11,12 @@ import numpy as np
 import pytest
 
 import refineseg
+from refineseg.bundled import bundled_exports, bundled_models
 from refineseg.cli.main import main
 from refineseg.data import SegmentationData, open_data
-from refineseg.model.bundled import bundled_models
+from refineseg.deploy.opening import load
+from refineseg.errors import WeightsError
+from refineseg.model.find import find_model
 from refineseg.training.prepare import has_bf16
 from tests.shared import shared
 
@@ -52,6 +56,23 @@ def test_it_is_small_and_documented(name: str, least: float, licence: str, spec:
     assert "refineseg train" in card
     assert "one confusion matrix" in card
     assert not re.search(r"(?<![.\w])/\w+/\w", card)  # no path of the machine that trained it
+
+
+@pytest.mark.parametrize(("name", "least", "licence", "spec"), MODELS)
+def test_its_int8_form_runs_by_name(name: str, least: float, licence: str, spec: str) -> None:
+    file = bundled_exports()[f"{name}-int8"]
+    assert file.stat().st_size < 5 * 2**20
+    report = json.loads(file.with_name(f"{file.name}.report.json").read_text())
+    assert report["passed"]
+    assert report["int8"]["loss_points"] <= 0.5
+    assert report["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    pytest.importorskip("onnxruntime")
+    photograph = np.tile(np.arange(96, dtype=np.uint8)[:, None], (64, 1, 3)).reshape(64, 96, 3)
+    found = load(f"{name}-int8").predict(photograph)
+    assert found.labels.shape == (64, 96)
+    assert found.label_map.names == refineseg.load(name, device="cpu").class_names
+    with pytest.raises(WeightsError, match=f"{name} is the network"):
+        find_model(f"{name}-int8")
 
 
 def test_a_photograph_with_sky_trees_and_buildings() -> None:

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from refineseg import bundled
+from refineseg.bundled import bundled_models
 from refineseg.deploy import gate
-from refineseg.model import bundled
-from refineseg.model.bundled import bundled_models
 from refineseg.model.presets import create_model
 from refineseg.model.weights import ModelInfo, read_config, save_model_folder
 from tests.data.benchmarks.roots import listing, picture, voc2012

@@ -12,7 +12,7 @@ SOURCE = Path(refineseg.__file__).parent
 # Lower layers first; parts of one layer do not import each other.
 LAYERS = (
     ("_version", "errors", "memory", "threads"),
-    ("files", "processes", "yamls"),
+    ("files", "processes", "yamls", "bundled"),
     ("settings",),
     ("labels", "config"),
     ("bands",),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from refineseg import bundled
 from refineseg.errors import WeightsError
 from refineseg.labels import LabelMap
-from refineseg.model import PRESETS, bundled, create_model
+from refineseg.model import PRESETS, create_model
 from refineseg.model.records import HISTORIC, Score, WeightRecord, all_records, bundled_records, fetch
 from refineseg.model.weights import ModelInfo, save_model_folder
 
@@ -133,5 +135,12 @@ def test_bundled_models_are_records(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         "a, b",
     )
     assert entry.score == Score(0.5, "val", "p", (0.4, 0.6))
+    file = tmp_path / "toy" / bundled.INT8
+    file.write_bytes(CONTENT)
+    report = {"int8": {"mean_iou": 0.49, "judged_on": "val"}}
+    file.with_name(f"{file.name}.report.json").write_text(json.dumps(report))
+    _, eight = bundled_records()
+    assert (eight.name, eight.preset, eight.licence, eight.sha256) == ("toy-int8", entry.preset, "MIT", DIGEST)
+    assert eight.score == Score(0.49, "val", "p")
     assert entry.sha256 == hashlib.sha256((tmp_path / "toy" / "model.safetensors").read_bytes()).hexdigest()
-    assert [entry.name for entry in all_records()][:2] == ["toy", HISTORIC[0].name]
+    assert [entry.name for entry in all_records()][:3] == ["toy", "toy-int8", HISTORIC[0].name]

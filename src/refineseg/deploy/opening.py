@@ -59,7 +59,7 @@ def load(
         return PortableSegmenter(open_engine(model, engine or "auto", precision))
     try:
         from refineseg.inference import predictor
-        from refineseg.model.bundled import find_model
+        from refineseg.model.find import find_model
     except ModuleNotFoundError as error:
         raise InputError(
             f"expected a file of refineseg export such as model.onnx, got {str(model)!r}: model folders need "

@@ -238,11 +238,12 @@ class FastPooling(nn.Module):
         for picture, target, summed in zip(source, out, sums, strict=True):
             for top, bottom, found in pooled_strips(picture, self.scratch):
                 rows = found.flatten(0, 1)
-                stage = product(rows, weight)
+                made = product(rows, weight)
                 if not last:
-                    target[top:bottom].flatten(0, 1).copy_(stage)
+                    target[top:bottom].flatten(0, 1).copy_(made)
                 if not shared:
-                    summed[top:bottom].flatten(0, 1).add_(stage)
+                    summed[top:bottom].flatten(0, 1).add_(made)
+                del made  # before the next strip's
         if shared:
             sums.add_(out)
         return out.permute(0, 3, 1, 2)

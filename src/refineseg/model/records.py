@@ -7,9 +7,10 @@ none of them can be fetched; whoever still holds a file imports it with ``refine
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -17,9 +18,9 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import unquote, urlsplit
 from urllib.request import urlopen
 
+from refineseg.bundled import bundled_exports, bundled_models
 from refineseg.errors import WeightsError
 from refineseg.files import atomic_path
-from refineseg.model.bundled import bundled_models
 from refineseg.model.checkpoints import sha256
 from refineseg.model.weights import WEIGHTS, read_config
 
@@ -168,7 +169,18 @@ def bundled_records() -> list[WeightRecord]:
                 state="bundled",
             )
         )
+        file = bundled_exports().get(f"{name}-int8")
+        if file is not None:
+            records.append(_eight(records[-1], file))
     return records
+
+
+def _eight(record: WeightRecord, file: Path) -> WeightRecord:
+    """The int8 form of a bundled model, with its score by the report of its export."""
+    judged = json.loads(file.with_name(f"{file.name}.report.json").read_text(encoding="utf-8"))["int8"]
+    protocol = record.score.protocol if record.score else "single scale, no flip"
+    score = Score(judged["mean_iou"], judged["judged_on"], protocol)
+    return replace(record, name=f"{record.name}-int8", sha256=sha256(file), score=score)
 
 
 def _measured(score: dict[str, Any]) -> Score:

@@ -16,7 +16,7 @@ from refineseg.errors import ConfigError, InputError
 from refineseg.files import atomic_write, leftovers, writable_folder
 from refineseg.memory import keep_freed_memory
 from refineseg.model.backbone import load_backbone_weights
-from refineseg.model.bundled import find_model
+from refineseg.model.find import find_model
 from refineseg.model.hub import pinned
 from refineseg.model.presets import PRESETS, create_model
 from refineseg.model.refinenet import RefineNet

@@ -101,14 +101,19 @@ class Run:
 
 def describe_run(run: Run, evaluation: Evaluation) -> ModelInfo:
     """What the model folder says of its making."""
+    weights = run.config.backbone_weights
+    start = (
+        {"backbone weights": Path(weights).name if weights else "random"}
+        if run.config.model in PRESETS
+        else {"started from": run.config.model}
+    )
     provenance = {
         "trained": datetime.now(UTC).strftime("%Y-%m-%d"),
         **run.origin,
         "steps": run.position.step,
         "seconds": round(run.position.seconds),
         "torch": torch.__version__,
-        **({} if run.config.model in PRESETS else {"started from": run.config.model}),
-        "backbone weights": Path(run.config.backbone_weights).name if run.config.backbone_weights else "random",
+        **start,
     }
     return ModelInfo(
         run.folder.name,

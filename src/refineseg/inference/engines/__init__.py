@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from refineseg.bundled import bundled_exports
 from refineseg.errors import InputError, WeightsError
 from refineseg.info import ModelInfo
 
@@ -74,15 +75,15 @@ class Engine(Protocol):
 
 
 def is_exported(model: str | Path) -> bool:
-    """Whether a name is that of an exported file."""
-    return Path(model).suffix.lower() in SUFFIXES
+    """Whether a name is that of an exported file, or of one that comes with the package (``camvid-int8``)."""
+    return Path(model).suffix.lower() in SUFFIXES or str(model) in bundled_exports()
 
 
 def open_engine(path: str | Path, engine: str = "auto", precision: str = "32") -> Engine:
     """An exported file, ready to run.
 
     Args:
-        path: what ``refineseg export`` wrote: .onnx, .xml (OpenVINO) or .pt2 (torch).
+        path: what ``refineseg export`` wrote: .onnx, .xml (OpenVINO) or .pt2 (torch); or ``camvid-int8``.
         engine: ``auto`` is the format's own; openvino opens .onnx too.
         precision: ``32``, or ``bf16`` with openvino.
 
@@ -91,7 +92,7 @@ def open_engine(path: str | Path, engine: str = "auto", precision: str = "32") -
         InputError: an engine that does not open this format, or a precision that it does not have.
         MissingExtraError: the engine's package is not installed.
     """
-    path = Path(path).expanduser()
+    path = bundled_exports().get(str(path), Path(path).expanduser())
     able = SUFFIXES.get(path.suffix.lower(), ())
     if engine != "auto" and engine not in able:
         raise InputError(f"expected --engine {' or '.join(('auto', *able))} for {path.name}, got {engine!r}")

@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from refineseg.bundled import bundled_exports, bundled_models
 from refineseg.errors import WeightsError
 from refineseg.model.hub import fetch_model, is_hub_name
-from refineseg.model.weights import CONFIG
-
-BUNDLED = Path(__file__).parents[1] / "weights"
-
-
-def bundled_models() -> dict[str, Path]:
-    """Names and folders of the models that come with the package."""
-    return {path.parent.name: path.parent for path in sorted(BUNDLED.glob(f"*/{CONFIG}"))}
 
 
 def find_model(name: str) -> Path:
@@ -29,7 +22,8 @@ def find_model(name: str) -> Path:
     path = Path(name).expanduser()
     if path.is_dir():
         return path
-    raise WeightsError(
-        f"unknown model {name!r}: expected a bundled name ({', '.join(bundled) or 'none here'}), a model folder "
-        "or hf:ORG/NAME"
-    )
+    if name in bundled_exports():
+        network = name.removesuffix("-int8")
+        raise WeightsError(f"expected a network, got the exported file {name}: {network} is the network")
+    names = ", ".join([*bundled, *bundled_exports()]) or "none here"
+    raise WeightsError(f"unknown model {name!r}: expected a bundled name ({names}), a model folder or hf:ORG/NAME")
