@@ -129,6 +129,18 @@ def test_peers_give_labels(name: str) -> None:
     assert work().shape == (1, 64, 64)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_int8_engines_run_depthwise_convolutions(engine: str) -> None:
+    pytest.importorskip("nncf")
+    setting = Setting((64, 64), classes=5)
+    segmenter = random_segmenter("refinenet-lw-mbv2", setting)
+    (contestant,) = [c for c in own_contestants(segmenter, setting, [f"{engine}-int8"]) if "int8" in c.name]
+    found = contestant.build()()
+    assert found.shape == (1, 64, 64)
+    assert int(found.max()) < 5
+
+
 def test_machine() -> None:
     facts = describe_machine(CPU)
     assert facts["processor"]
