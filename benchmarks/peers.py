@@ -110,8 +110,9 @@ def build(arm: str, classes: int, weights: Path, scale: float, width: int) -> nn
         align_corners=False,
         exact_strides=True,
         input_scales=(scale,),
+        decoder_norm="batch" if arm == NORMED else "none",
     )
-    if arm == "refinenet":
+    if arm in ("refinenet", NORMED):
         return ours
     import segmentation_models_pytorch as smp
 
@@ -121,7 +122,8 @@ def build(arm: str, classes: int, weights: Path, scale: float, width: int) -> nn
     return Peer(network, ours, scale)
 
 
-ARMS = ("refinenet", "unet", "deeplabv3plus", "fpn")
+NORMED = "refinenet-norm"  # with batch norm in the decoder, as its peers have
+ARMS = ("refinenet", NORMED, "unet", "deeplabv3plus", "fpn")
 
 
 @dataclass(frozen=True)
