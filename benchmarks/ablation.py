@@ -52,7 +52,7 @@ COMPONENTS: dict[str, dict[str, Any]] = {
     "no RCUs": {"rcus": 0, "output_rcus": 0},
 }
 Clock = Callable[[], float]
-STEPS = 200  # of a cut run
+STEPS = 400  # of a cut run
 
 
 @dataclass(frozen=True)

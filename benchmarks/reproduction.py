@@ -39,7 +39,6 @@ NETWORKS = {
     "refinenet-r101": "RefineNet-101",
     "refinenet-lw-r101": "light-weight 101",
 }
-LONGER = "ablation_cut_1000.json"  # the cascade in five times as many steps
 SETTLED = 2.0  # standard errors between two means, from which on a difference is told from luck
 
 
@@ -134,10 +133,8 @@ def tables() -> dict[str, str]:
     """Every table of the page by the name of its mark."""
     rows: Rows = json.loads((RESULTS / "ablation_cut.json").read_text(encoding="utf-8"))["runs"]
     memory = json.loads((RESULTS / "memory.json").read_text(encoding="utf-8"))
-    longer: Rows = json.loads((RESULTS / LONGER).read_text(encoding="utf-8"))["runs"]
     made: dict[str, Callable[[], str]] = {
         "cascade": lambda: ablation_table([r for r in rows if r["study"] == "cascade"], dict(CASCADE), "four"),
-        "longer": lambda: ablation_table(longer, dict(CASCADE), "four"),
         "components": lambda: ablation_table([r for r in rows if r["study"] != "recipes"], COMPONENTS, "four"),
         "recipes": lambda: recipe_table(rows),
         "live": lambda: memory_table(memory["live"]),

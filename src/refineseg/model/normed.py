@@ -7,7 +7,7 @@ that it costs nothing.
 from __future__ import annotations
 
 import copy
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -26,7 +26,7 @@ class NormedConv(nn.Sequential):
         """One convolution for both, in evaluation mode; with weights of its own."""
         convolution, norm = cast(nn.Conv2d, self[0]), cast(nn.BatchNorm2d, self[1])
         result = copy.deepcopy(convolution)
-        statistics = (norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias)
+        statistics: Any = (norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias)
         result.weight, result.bias = fuse_conv_bn_weights(convolution.weight, convolution.bias, *statistics)
         result.weight.data = result.weight.data.contiguous(memory_format=torch.channels_last)
         return result
