@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from refineseg import processes
 from refineseg.config import TrainConfig
 from refineseg.labels import IGNORE
+from refineseg.model.normed import NormedConv
 from refineseg.model.refinenet import RefineNet
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -122,10 +123,12 @@ def rate(step: int, steps: int, config: TrainConfig) -> float:
 def freeze_batch_norm(model: nn.Module) -> None:
     """Keep every batch norm's statistics and weights as they are, also after ``model.train()``.
 
-    ``train`` of each is replaced on the instance, since ``model.train()`` would set it back otherwise.
+    Those of the decoder, where it has any, are not the backbone's to keep, and go on. ``train`` of each frozen one is
+    replaced on the instance, since ``model.train()`` would set it back otherwise.
     """
+    decoders = {norm for part in model.modules() if isinstance(part, NormedConv) for norm in part}
     for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module not in decoders:
             module.eval()
             module.train = lambda _mode=True, kept=module: kept  # type: ignore[method-assign, misc]
             for parameter in module.parameters():
