@@ -3,9 +3,9 @@
     python benchmarks/ablation.py cascade components multiscale recipes --data DIR --weights FILE
 
 Studies: ``cascade`` (single, 2-cascaded, 4-cascaded, 4-cascaded 2-scale), ``normed`` (three of them with batch
-norm in the decoder), ``components`` (no pooling chain, improved order, 2 stages, no RCUs; the 4-cascaded network is
-their base), ``multiscale`` (the base, seen at the paper's five scales) and ``recipes`` (the authors' beside the modern
-one, for the same time).
+norm in the decoder), ``components`` (no pooling chain, improved order, 2 stages, no RCUs; the 4-cascaded network
+is their base), ``multiscale`` (the base, seen at the paper's five scales) and ``recipes`` (the authors' beside the
+modern one, for the same time).
 
 Seeds go round the studies, so that what is broken off has as many of each arm. A finished run is not done again.
 The default is cut for two weak cores: pictures of a third of the size, narrow decoder, few steps; ``--steps``

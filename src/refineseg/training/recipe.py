@@ -123,8 +123,8 @@ def rate(step: int, steps: int, config: TrainConfig) -> float:
 def freeze_batch_norm(model: nn.Module) -> None:
     """Keep every batch norm's statistics and weights as they are, also after ``model.train()``.
 
-    Those of the decoder, where it has any, are not the backbone's to keep, and go on. ``train`` of each frozen one is
-    replaced on the instance, since ``model.train()`` would set it back otherwise.
+    Those of the decoder, where it has any, are not the backbone's to keep, and go on. ``train`` of each frozen one
+    is replaced on the instance, since ``model.train()`` would set it back otherwise.
     """
     decoders = {norm for part in model.modules() if isinstance(part, NormedConv) for norm in part}
     for module in model.modules():
