@@ -1,6 +1,6 @@
 """RefineNet beside peers at equal computing time.
 
-    python -m benchmarks.peers --data configs/people.yaml:DIR --weights mobilenetv2_100_imagenet.safetensors \
+    python benchmarks/peers.py --data configs/people.yaml:DIR --weights mobilenetv2_100_imagenet.safetensors \
         --seconds 3600 --seeds 3 --input-scale 0.5 -o peers-people.json
 
 Each network has the same MobileNet-v2 with the same ImageNet weights, pictures, draws, loss, optimiser and
