@@ -2,10 +2,9 @@
 
     python benchmarks/ablation.py cascade components multiscale recipes --data DIR --weights FILE
 
-Studies: ``cascade`` (single, 2-cascaded, 4-cascaded, 4-cascaded 2-scale), ``normed`` (three of them with batch
-norm in the decoder), ``components`` (no pooling chain, improved order, 2 stages, no RCUs; the 4-cascaded network
-is their base), ``multiscale`` (the base, seen at the paper's five scales) and ``recipes`` (the authors' beside the
-modern one, for the same time).
+Studies: ``cascade`` (single, 2-cascaded, 4-cascaded, 4-cascaded 2-scale), ``components`` (no pooling chain,
+improved order, 2 stages, no RCUs; the 4-cascaded network is their base), ``multiscale`` (the base, seen at the
+paper's five scales) and ``recipes`` (the authors' beside the modern one, for the same time).
 
 Seeds go round the studies, so that what is broken off has as many of each arm. A finished run is not done again.
 The default is cut for two weak cores: pictures of a third of the size, narrow decoder, few steps; ``--steps``
@@ -207,11 +206,6 @@ class Bench:
         for arm, fields in CASCADE.items():
             self.train("cascade", arm, seed, self.scale.recipe, fields)
 
-    def normed(self, seed: int) -> None:
-        """The cascades of one scale with batch norm after the decoder's convolutions, which the paper has not."""
-        for arm in ("single", "two", BASE):
-            self.train("normed", arm, seed, self.scale.recipe, CASCADE[arm] | {"decoder_norm": "batch"})
-
     def components(self, seed: int) -> None:
         """The block's parts, one changed at a time. The base is a run of the cascade study."""
         for arm, fields in COMPONENTS.items():
@@ -280,7 +274,6 @@ class Stopwatch:
 
 STUDIES: dict[str, Callable[[Bench, int], None]] = {
     "cascade": Bench.cascade,
-    "normed": Bench.normed,
     "components": Bench.components,
     "multiscale": Bench.multiscale,
     "recipes": Bench.recipes,

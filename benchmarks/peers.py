@@ -110,9 +110,9 @@ def build(arm: str, classes: int, weights: Path, scale: float, width: int) -> nn
         align_corners=False,
         exact_strides=True,
         input_scales=(scale,),
-        decoder_norm="batch" if arm == NORMED else "none",
+        cascade="single" if arm == SINGLE else "four",
     )
-    if arm in ("refinenet", NORMED):
+    if arm in ("refinenet", SINGLE):
         return ours
     import segmentation_models_pytorch as smp
 
@@ -122,8 +122,8 @@ def build(arm: str, classes: int, weights: Path, scale: float, width: int) -> nn
     return Peer(network, ours, scale)
 
 
-NORMED = "refinenet-norm"  # with batch norm in the decoder, as its peers have
-ARMS = ("refinenet", NORMED, "unet", "deeplabv3plus", "fpn")
+SINGLE = "refinenet-single"  # the paper's variant with one block for all maps
+ARMS = ("refinenet", SINGLE, "unet", "deeplabv3plus", "fpn")
 
 
 @dataclass(frozen=True)

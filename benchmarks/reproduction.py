@@ -135,14 +135,7 @@ def tables() -> dict[str, str]:
     memory = json.loads((RESULTS / "memory.json").read_text(encoding="utf-8"))
     made: dict[str, Callable[[], str]] = {
         "cascade": lambda: ablation_table([r for r in rows if r["study"] == "cascade"], dict(CASCADE), "four"),
-        "normed": lambda: ablation_table(
-            [r for r in rows if r["study"] == "normed"],
-            {arm: (CASCADE[arm][0], None) for arm in ("single", "two", "four")},
-            "four",
-        ),
-        "components": lambda: ablation_table(
-            [r for r in rows if r["study"] not in ("recipes", "normed")], COMPONENTS, "four"
-        ),
+        "components": lambda: ablation_table([r for r in rows if r["study"] != "recipes"], COMPONENTS, "four"),
         "recipes": lambda: recipe_table(rows),
         "live": lambda: memory_table(memory["live"]),
         "process": lambda: memory_table(memory["process"]),
@@ -179,7 +172,7 @@ def draw(path: Path) -> None:
     )
     for panel, (name, arms) in zip(panels, studies, strict=False):
         for place, (arm, title) in enumerate(reversed(arms.items())):
-            scores = [100 * row["mean_iou"] for row in of(rows, arm) if row["study"] != "normed"]
+            scores = [100 * row["mean_iou"] for row in of(rows, arm)]
             panel.plot(scores, [place] * len(scores), "o", color="#4477aa", alpha=0.6, markeredgewidth=0)
             if scores:
                 panel.plot([mean(scores)] * 2, [place - 0.3, place + 0.3], color="#aa3377", linewidth=2)

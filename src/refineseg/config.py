@@ -43,8 +43,6 @@ class ModelConfig(Config):
             finer map, so that windows of a picture agree with the whole also where 32 does not divide its sides.
             Wants ``align_corners`` false and a single input scale. It must be as it was in training, unless 32
             divided the training crops: then both are the same network.
-        decoder_norm: ``batch`` puts batch norm after the decoder's convolutions, which trains in fewer steps and
-            is folded away for prediction; the published networks have ``none``.
         init: ``paper`` draws new convolutions from N(0, 0.01); ``default`` keeps torch's initialisation.
         mean, std: normalisation of RGB in [0, 1], kept inside the network.
     """
@@ -68,7 +66,6 @@ class ModelConfig(Config):
     dropout: float = 0.5
     align_corners: bool = True
     exact_strides: bool = False
-    decoder_norm: Literal["none", "batch"] = "none"
     init: Literal["paper", "default"] = "paper"
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD

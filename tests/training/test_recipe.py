@@ -110,15 +110,6 @@ def test_frozen_batch_norm_stays_frozen() -> None:
     assert "classifier.weight" in changed
 
 
-def test_the_decoders_own_norms_are_trained_all_the_same() -> None:
-    model = create_model("refinenet-lw-mbv2", 3, decoder_norm="batch", width=16, coarse_width=16)
-    freeze_batch_norm(model)
-    model.train()
-    norms = {part.training for part in model.decoder.modules() if isinstance(part, nn.BatchNorm2d)}
-    assert norms == {True}
-    assert not any(part.training for part in model.backbones.modules() if isinstance(part, nn.BatchNorm2d))
-
-
 def test_moving_average_by_hand() -> None:
     model = create_model("refinenet-lw-mbv2", 3)
     average = MovingAverage(model, 0.9)

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from refineseg.inference.folding import fold_batch_norm
-from refineseg.model.normed import fold_norms
 from refineseg.model.refinenet import RefineNet
 
 EXAMPLE = (2, 67, 93)  # batch, height and width of the traced call: every map has another size, every pad is taken
@@ -37,7 +36,6 @@ def trace(model: RefineNet) -> ExportedProgram:
     network = copy.deepcopy(model).cpu().eval().requires_grad_(False)
     for backbone in network.each_backbone():
         fold_batch_norm(backbone)
-    fold_norms(network)
     # Memory formats only make the symbolic shapes harder; each engine chooses its own.
     network = network.to(memory_format=torch.contiguous_format)
     images = torch.rand(EXAMPLE[0], model.config.in_channels, *EXAMPLE[1:])

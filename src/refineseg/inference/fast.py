@@ -35,7 +35,6 @@ from refineseg.inference.winograd import NARROWEST, Scratch, convolve, pays, row
 from refineseg.model.backbone import Backbone, MobileNetV2, ResNetBackbone
 from refineseg.model.blocks import ChainedResidualPooling, RefineNetBlock, ResidualConvUnit, as_list
 from refineseg.model.mobilenet import InvertedResidual
-from refineseg.model.normed import fold_norms
 from refineseg.model.refinenet import RefineNet
 from refineseg.model.resnet import ResNetBlock
 
@@ -100,7 +99,6 @@ def specialise(model: RefineNet, dtype: torch.dtype = torch.float32) -> RefineNe
     """A copy for inference that shares all weights but those of folded convolutions; in bf16 none."""
     shared: dict[int, Any] = {id(value): value for value in [*model.parameters(), *model.buffers()]}
     fast = copy.deepcopy(model, shared)
-    fold_norms(fast)
     scratch = Scratch(dtype)
     for backbone in fast.each_backbone():
         fold_batch_norm(backbone)
@@ -208,7 +206,7 @@ class FastPooling(nn.Module):
             convolution = cast(nn.Conv2d, part)
             if self.chain.pooling == "improved":
                 stage = self._pool(self._convolve(convolution, stage))
-            elif convolution.kernel_size == (1, 1):
+            elif convolution.kernel_size == (1, 1) and convolution.bias is None:
                 stage = self._pool_and_project(stage, convolution, total, index + 1 == len(self.chain.convs))
                 continue
             else:
@@ -241,8 +239,6 @@ class FastPooling(nn.Module):
             for top, bottom, found in pooled_strips(picture, self.scratch):
                 rows = found.flatten(0, 1)
                 made = product(rows, weight)
-                if convolution.bias is not None:
-                    made.add_(convolution.bias)
                 if not last:
                     target[top:bottom].flatten(0, 1).copy_(made)
                 if not shared:

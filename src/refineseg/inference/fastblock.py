@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -86,18 +86,15 @@ def _mergeable(part: nn.Module) -> bool:
         and part.kernel_size == part.stride == (1, 1)
         and part.groups == 1
         and part.padding in ((0, 0), "same")
+        and part.bias is None
     )
 
 
 def merged(first: nn.Conv2d, second: nn.Conv2d) -> nn.Conv2d:
-    """One 1x1 convolution for two; multiplied in float64."""
-    outer = second.weight.detach().flatten(1).double()
-    weight = outer @ first.weight.detach().flatten(1).double()
-    biases = [outer @ first.bias.detach().double()] if first.bias is not None else []
-    biases += [second.bias.detach().double()] if second.bias is not None else []
-    own = {id(value): value for value in second.parameters()}
-    result = copy.deepcopy(second, cast(dict[int, Any], own))
+    """One 1x1 convolution for two without bias; multiplied in float64."""
+    weight = second.weight.detach().flatten(1).double() @ first.weight.detach().flatten(1).double()
+    own = {id(second.weight): second.weight}
+    result = copy.deepcopy(second, own)
     result.in_channels = first.in_channels
     result.weight = nn.Parameter(weight.float()[:, :, None, None], requires_grad=False)
-    result.bias = nn.Parameter(torch.stack(biases).sum(0).float(), requires_grad=False) if biases else None
     return result

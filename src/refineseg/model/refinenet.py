@@ -14,7 +14,6 @@ from torch.nn import functional as F
 from refineseg.config import ModelConfig, scaled
 from refineseg.model.backbone import Backbone, create_backbone
 from refineseg.model.blocks import RefineNetBlock, ResidualConvUnit, conv, resize
-from refineseg.model.normed import add_norms
 
 # How many strides one block takes (the paper's Fig. 7, which has four strides); 0 means all of them.
 CASCADES = {"four": 1, "two": 2, "single": 0}
@@ -66,8 +65,6 @@ class Decoder(nn.Module):
             self.blocks.append(block)
         self.groups = tuple(tuple(group) for group in groups)  # positions of the maps that each block takes
         self.out_channels = refined[0]
-        if config.decoder_norm == "batch":
-            add_norms(self)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Backbone maps to the finest block's output. A list is emptied, so that maps are freed once used."""

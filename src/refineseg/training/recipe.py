@@ -14,7 +14,6 @@ from torch.nn import functional as F
 from refineseg import processes
 from refineseg.config import TrainConfig
 from refineseg.labels import IGNORE
-from refineseg.model.normed import NormedConv
 from refineseg.model.refinenet import RefineNet
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -123,12 +122,10 @@ def rate(step: int, steps: int, config: TrainConfig) -> float:
 def freeze_batch_norm(model: nn.Module) -> None:
     """Keep every batch norm's statistics and weights as they are, also after ``model.train()``.
 
-    Those of the decoder, where it has any, are not the backbone's to keep, and go on. ``train`` of each frozen one
-    is replaced on the instance, since ``model.train()`` would set it back otherwise.
+    ``train`` of each is replaced on the instance, since ``model.train()`` would set it back otherwise.
     """
-    decoders = {norm for part in model.modules() if isinstance(part, NormedConv) for norm in part}
     for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module not in decoders:
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eval()
             module.train = lambda _mode=True, kept=module: kept  # type: ignore[method-assign, misc]
             for parameter in module.parameters():
