@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from PIL import Image
 from refineseg.cli.main import main
 from refineseg.data import read_mask
 from refineseg.errors import InputError
-from refineseg.inference import raster
+from refineseg.inference import large, raster, result
 from refineseg.inference.batch import predict_files
 from refineseg.inference.field import probe
 from refineseg.inference.large import predict_large
@@ -237,6 +238,24 @@ def test_other_options_begin_anew(segmenter: Segmenter, tmp_path: Path) -> None:
         predict_large(segmenter, tmp_path / "a.png", tmp_path, PredictOptions(), ("mask",), 96, progress=stop)
     again = predict_large(segmenter, tmp_path / "a.png", tmp_path, PredictOptions(), ("mask",), 128)
     assert again.resumed_at == 0
+
+
+def test_a_thinned_overlay_keeps_no_whole_strips(
+    segmenter: Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every n-th pixel as a view would keep the whole picture in memory, 1.2 GB for 20,000 x 20,000."""
+    monkeypatch.setattr(large, "OVERLAY_PIXELS", 500_000)
+    size = (3000, 3000)
+    labels = Raw(tmp_path / "labels.raw", size).create()
+    picture = Raw(tmp_path / "picture.raw", size, channels=3).create()
+    monkeypatch.setattr(result, "OVERLAY_ROWS", 64)
+    tracemalloc.start()
+    overlay = large._overlay(labels, picture, segmenter)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert overlay.height == 600
+    strip = 256 * 5 * 3000 * (1 + 3)
+    assert peak < 2.2 * strip < 3000 * 3000 * 4
 
 
 def test_command(segmenter: Segmenter, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -219,8 +219,9 @@ def _overlay(labels: Raw, picture: Picture, segmenter: Predictor) -> Image.Image
     step = max(1, ceil((height * width / OVERLAY_PIXELS) ** 0.5), ceil(max(height, width) / 30_000))
     small, seen = [], []
     for top, rows in labels.strips(256 * step):
-        small.append(rows[::step, ::step])
-        seen.append(visible(picture.read(top, top + len(rows), 0, width)[::step, ::step], segmenter.info.bands))
+        pixels = picture.read(top, top + len(rows), 0, width)[::step, ::step]
+        small.append(rows[::step, ::step].copy())  # views would keep every whole strip alive
+        seen.append(visible(pixels, segmenter.info.bands).copy())
     return Result(np.concatenate(small), segmenter.info.labels, np.concatenate(seen)).overlay()
 
 
