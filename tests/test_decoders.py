@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 
 from refineseg.config import ModelConfig, TrainConfig
-from refineseg.errors import ConfigError
+from refineseg.errors import ConfigError, WeightsError
 from refineseg.labels import LabelMap
 from refineseg.model.checkpoints import read_checkpoint
 from refineseg.model.weights import read_config
@@ -61,6 +61,13 @@ def test_yaml_is_read_as_it_was_written(value: Any) -> None:
 def test_yaml_of_references_without_end() -> None:
     with pytest.raises(ConfigError, match="more than 200,000 values"):
         parse_yaml("&x [*x]")
+
+
+def test_a_format_that_is_a_long_text_is_cut(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(FOLDER | {"format": "x" * 5000}))
+    with pytest.raises(WeightsError, match="expected format 1") as caught:
+        read_config(tmp_path)
+    assert len(str(caught.value)) < 1000
 
 
 @MANY

@@ -106,7 +106,8 @@ def read_config(folder: Path) -> tuple[ModelConfig, ModelInfo]:
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
         if values["format"] != FORMAT:
-            raise WeightsError(f"expected format {FORMAT} in {file}, got {values['format']}: update refineseg")
+            got = repr(values["format"])
+            raise WeightsError(f"expected format {FORMAT} in {file}, got {got:.100}: update refineseg")
         info = ModelInfo.from_dict(values)
         config = ModelConfig.from_dict(values["model"])
     except FileNotFoundError as error:

@@ -51,9 +51,8 @@ class Exported:
         try:
             values = json.loads(text)
             if values["export"]["format"] != FORMAT:
-                raise WeightsError(
-                    f"expected format {FORMAT} in {path}, got {values['export']['format']}: update refineseg"
-                )
+                got = repr(values["export"]["format"])
+                raise WeightsError(f"expected format {FORMAT} in {path}, got {got:.100}: update refineseg")
             return cls(ModelInfo.from_dict(values), values)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise WeightsError(f"cannot read the description in {path}, it is damaged: {error!r}") from error
