@@ -53,21 +53,18 @@ class FusedConv(nn.Module):
         if into is None:
             if planned or not fuses():
                 return rectify_(convolution(x), last)
-            return self._alone(x, last)
+            fused = torch.ops.mkldnn._convolution_pointwise
+            result: Tensor = fused(x, *_described(convolution), *FUSED[last], "")
+            return result
         if planned:
             return into
         ordered = all(y.is_contiguous(memory_format=torch.channels_last) for y in (x, into))
         if last == "relu6" or not ordered or not fuses():
-            return rectify_(into.add_(self._alone(x) if fuses() else convolution(x)), last)
+            return rectify_(into.add_(convolution(x)), last)
         adding = torch.ops.mkldnn._convolution_pointwise_.binary
         after = None if last == "none" else last
         added: Tensor = adding(into, x, *_described(convolution), "add", 1.0, after, [], None)
         return added
-
-    def _alone(self, x: Tensor, last: Activation = "none") -> Tensor:
-        fused = torch.ops.mkldnn._convolution_pointwise
-        result: Tensor = fused(x, *_described(self.convolution), *FUSED[last], "")
-        return result
 
 
 class PaddedConv(nn.Module):
