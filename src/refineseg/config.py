@@ -43,7 +43,8 @@ class ModelConfig(Config):
             finer map, so that windows of a picture agree with the whole also where 32 does not divide its sides.
             Wants ``align_corners`` false and a single input scale. It must be as it was in training, unless 32
             divided the training crops: then both are the same network.
-        init: ``paper`` draws new convolutions from N(0, 0.01); ``default`` keeps torch's initialisation.
+        init: ``paper`` draws new convolutions from N(0, 0.01); ``default`` keeps torch's initialisation; ``identity``
+            too, but starts the fusion convolution on a coarser block's output as the identity.
         mean, std: normalisation of RGB in [0, 1], kept inside the network.
     """
 
@@ -66,7 +67,7 @@ class ModelConfig(Config):
     dropout: float = 0.5
     align_corners: bool = True
     exact_strides: bool = False
-    init: Literal["paper", "default"] = "paper"
+    init: Literal["paper", "default", "identity"] = "paper"
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
 
@@ -109,6 +110,7 @@ class AugmentConfig(Config):
         scale_step: the scales are drawn from a grid of this step, as in the paper (0.1); 0 draws any value.
         flip: probability of a horizontal flip.
         rare_crop: probability that the crop is centred on a pixel of a class drawn from the picture's classes.
+        class_mix: probability that half of the classes of another picture are pasted onto this one.
         brightness, contrast, saturation, hue: strength of the photometric jitter, as in torchvision.
         blur: probability of a Gaussian blur.
     """
@@ -118,6 +120,7 @@ class AugmentConfig(Config):
     scale_step: float = 0.0
     flip: float = 0.5
     rare_crop: float = 0.5
+    class_mix: float = 0.0
     brightness: float = 0.3
     contrast: float = 0.3
     saturation: float = 0.3
@@ -132,7 +135,7 @@ class AugmentConfig(Config):
         )
         for name in ("scale_step", "brightness", "contrast", "saturation"):
             require(0 <= getattr(self, name) < math.inf, f"{name} of 0 or more", getattr(self, name))
-        for name in ("flip", "rare_crop", "blur"):
+        for name in ("flip", "rare_crop", "class_mix", "blur"):
             require(0 <= getattr(self, name) <= 1, f"{name} in [0, 1]", getattr(self, name))
         require(0 <= self.hue <= 0.5, "hue in [0, 0.5]", self.hue)
 

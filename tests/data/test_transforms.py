@@ -12,7 +12,15 @@ from torch import Tensor
 from refineseg.bands import Bands
 from refineseg.config import AugmentConfig
 from refineseg.data.loader import Batches, Draw, class_balanced_weights
-from refineseg.data.transforms import apply_geometry, augment, draw_geometry, generator, jitter_bands, photometric
+from refineseg.data.transforms import (
+    apply_geometry,
+    augment,
+    draw_geometry,
+    generator,
+    jitter_bands,
+    paste_classes,
+    photometric,
+)
 from refineseg.labels import IGNORE, LabelClass, LabelMap
 
 LABELS = LabelMap.from_names([f"cell {index}" for index in range(64)])
@@ -101,6 +109,56 @@ def test_rare_crops_hold_the_rare_class() -> None:
         _, out = augment(image, mask, config, LABELS, generator(0, 0, index))
         held += bool((out == 1).any())
     assert 70 < held < 130  # drawn evenly from the two classes of the picture
+
+
+def test_pasted_classes_come_whole_from_the_other_picture() -> None:
+    mask = torch.tensor([[0, 0, 1], [1, 2, 2]], dtype=torch.uint8)
+    other_mask = torch.tensor([[5, 6, 5], [7, IGNORE, 6]], dtype=torch.uint8)
+    image, other = torch.zeros(3, 2, 3, dtype=torch.uint8), torch.full((3, 2, 3), 9, dtype=torch.uint8)
+    seen = set()
+    for index in range(40):
+        out, labels = paste_classes(image, mask, other, other_mask, generator(index))
+        from_other = out[0] == 9
+        pasted = set(labels[from_other].tolist())
+        assert len(pasted) == 2, "two of the classes 5, 6 and 7; void never"
+        for label in pasted:
+            assert (from_other[other_mask == label]).all(), "all pixels of a pasted class"
+        assert (labels[~from_other] == mask[~from_other]).all()
+        assert (labels[from_other] == other_mask[from_other]).all()
+        seen.add(tuple(sorted(pasted)))
+    assert seen == {(5, 6), (5, 7), (6, 7)}
+    assert (image == 0).all()
+    assert mask.tolist() == [[0, 0, 1], [1, 2, 2]]
+
+
+def test_mixed_pictures_keep_image_and_mask_together() -> None:
+    image, mask = position_coded(90, 120)
+    other, other_mask = image.flip(-1), mask.flip(-1)
+    config = dataclasses.replace(PLAIN, crop=(64, 80), scale=(1.0, 1.0), class_mix=1.0)
+    asked = mixed = 0
+    for index in range(100):
+        out, labels = augment(
+            image, mask, config, LABELS, generator(1, 0, index), others=lambda draw: (other, other_mask)
+        )
+        seen = (out[0].float() / 4).round().to(torch.uint8)
+        inside = labels != IGNORE
+        assert (seen == labels)[inside].all()
+        plain, _ = augment(image, mask, dataclasses.replace(config, class_mix=0.0), LABELS, generator(1, 0, index))
+        asked += int(inside.sum())
+        mixed += int((plain != out).any(0).sum())
+    assert 0.2 < mixed / asked < 0.8
+
+
+def test_no_mixing_draws_nothing() -> None:
+    image, mask = position_coded(90, 120)
+
+    def refuse(draw: torch.Generator) -> tuple[Tensor, Tensor]:
+        raise AssertionError("no other picture is wanted")
+
+    with_others = augment(image, mask, PLAIN, LABELS, generator(3), others=refuse)
+    without = augment(image, mask, PLAIN, LABELS, generator(3))
+    assert torch.equal(with_others[0], without[0])
+    assert torch.equal(with_others[1], without[1])
 
 
 def test_flip_swaps_paired_classes() -> None:

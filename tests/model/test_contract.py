@@ -239,6 +239,21 @@ def test_wrong_settings(preset: str, fields: dict[str, Any], message: str) -> No
         create_model(preset, 5, **fields)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("kernel_size", [1, 3])
+def test_identity_carries_the_coarser_block_through(kernel_size: int) -> None:
+    """With nothing from the finer maps, the coarsest block's output arrives at the end, only enlarged."""
+    fields: dict[str, Any] = {"kernel_size": kernel_size, "width": 16, "coarse_width": 16, "crp_stages": 0}
+    decoder = create_model("refinenet-lw-r18", 5, init="identity", **fields).eval().decoder
+    for block in list(decoder.blocks)[1:]:
+        torch.nn.init.zeros_(block.adapt[0][0].weight)
+    maps = [torch.rand(1, 64 * factor, 32 // factor, 48 // factor) for factor in (1, 2, 4, 8)]
+    enlarged = decoder.blocks[0](maps[3])
+    for side in ((8, 12), (16, 24), (32, 48)):
+        enlarged = torch.nn.functional.interpolate(enlarged, side, mode="bilinear", align_corners=True)
+    torch.testing.assert_close(decoder(maps), enlarged)
+
+
 def test_wrong_number_of_classes() -> None:
     with pytest.raises(ConfigError, match="num_classes"):
         create_model("refinenet-lw-r18", 0)

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from refineseg.config import AugmentConfig
 from refineseg.data.source import Sample, SegmentationData
-from refineseg.data.transforms import augment, generator
+from refineseg.data.transforms import augment, generator, integer
 from refineseg.labels import IGNORE
 
 MEGABYTE = 1 << 20
@@ -67,9 +67,15 @@ class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
         return len(self.samples)
 
     def __getitem__(self, draw: Draw) -> tuple[Tensor, Tensor]:
-        image, labels = self.kept.get(draw.index) or self._read(draw.index)
+        image, labels = self._pair(draw.index)
         keyed = generator(self.seed, draw.epoch, draw.position)
-        return augment(image, labels, self.config, self.data.label_map, keyed, self.data.bands)
+        return augment(image, labels, self.config, self.data.label_map, keyed, self.data.bands, self._another)
+
+    def _another(self, draw: torch.Generator) -> tuple[Tensor, Tensor]:
+        return self._pair(integer(draw, 0, len(self) - 1))
+
+    def _pair(self, index: int) -> tuple[Tensor, Tensor]:
+        return self.kept.get(index) or self._read(index)
 
     def _read(self, index: int) -> tuple[Tensor, Tensor]:
         sample: Sample = self.samples[index]

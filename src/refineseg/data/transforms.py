@@ -7,6 +7,7 @@ An image is uint8 RGB, or floats of any number of bands.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +19,7 @@ from refineseg.bands import Bands
 from refineseg.config import AugmentConfig
 from refineseg.labels import IGNORE, LabelMap
 
+Others = Callable[[torch.Generator], tuple[Tensor, Tensor]]  # draws another pair of the same data set
 GREY = 114  # of padding, near the mean of ImageNet
 
 
@@ -172,14 +174,36 @@ def augment(
     label_map: LabelMap,
     draw: torch.Generator,
     bands: Bands | None = None,
+    others: Others | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The whole training transform: image CxHxW and mask HxW uint8 to the configured crop.
 
-    The image is uint8 RGB or, with ``bands``, float32 in [0, 1].
+    The image is uint8 RGB or, with ``bands``, float32 in [0, 1]. ``others`` gives the picture whose classes are
+    pasted, if ``class_mix`` says so; each of the two has a window of its own, and they share the light.
     """
     geometry = draw_geometry(mask, config, label_map.num_classes, draw)
     image, mask = apply_geometry(image, mask, geometry, config.crop, label_map, bands)
+    if others is not None and config.class_mix and float(torch.rand((), generator=draw)) < config.class_mix:
+        pasted, pasted_mask = others(draw)
+        geometry = draw_geometry(pasted_mask, config, label_map.num_classes, draw)
+        pasted, pasted_mask = apply_geometry(pasted, pasted_mask, geometry, config.crop, label_map, bands)
+        image, mask = paste_classes(image, mask, pasted, pasted_mask, draw)
     return photometric(image, config, draw), mask
+
+
+def paste_classes(
+    image: Tensor, mask: Tensor, other: Tensor, other_mask: Tensor, draw: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Half of the classes of another picture of the same size, drawn at random, on top of this one.
+
+    ClassMix (Olsson et al., WACV 2021), between two labelled pictures. Of an odd number of classes the larger half is taken;
+    void is never pasted. Nothing given is modified.
+    """
+    present = other_mask.unique()
+    present = present[present != IGNORE]
+    order = torch.randperm(len(present), generator=draw)
+    chosen = torch.isin(other_mask, present[order[: (len(present) + 1) // 2]])
+    return torch.where(chosen, other, image), torch.where(chosen, other_mask, mask)
 
 
 def _corner(draw: torch.Generator, side: int, crop: int) -> int:

@@ -234,6 +234,7 @@ class RefineNetBlock(nn.Module):
             *(ResidualConvUnit(self.out_channels, kernel_size) for _ in range(output_rcus))
         )
         self.inputs = len(paths)
+        self.takes_refined = bool(refined_channels)
 
     def forward(self, *maps: Tensor | list[Tensor]) -> Tensor:
         """Maps BxC_ixH_ixW_i in the order of the constructor, to BxCxHxW with HxW the largest map's size.

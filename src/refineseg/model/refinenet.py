@@ -107,6 +107,9 @@ class RefineNet(nn.Module):
         if config.init == "paper":
             for part in (self.decoder, self.final, self.classifier):
                 part.apply(_init_paper)
+        elif config.init == "identity":
+            for block in self.decoder.blocks:
+                _carry_coarser(block)
 
     def set_normalisation(self) -> None:
         """Make mean and deviation of the channels anew from the configuration."""
@@ -163,6 +166,13 @@ class RefineNet(nn.Module):
             x[..., : (height + stride - 1) // stride, : (width + stride - 1) // stride]
             for x, stride in zip(maps, net.strides, strict=True)
         ]
+
+
+def _carry_coarser(block: nn.Module) -> None:
+    """Start the fusion convolution of the coarser block's output as the identity, so that nothing of it is lost."""
+    path = block.fusion.convs[-1] if isinstance(block, RefineNetBlock) and block.takes_refined else None
+    if isinstance(path, nn.Conv2d) and not path.weight.is_meta:
+        nn.init.dirac_(path.weight)
 
 
 def _init_paper(module: nn.Module) -> None:
