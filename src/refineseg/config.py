@@ -43,8 +43,8 @@ class ModelConfig(Config):
             finer map, so that windows of a picture agree with the whole also where 32 does not divide its sides.
             Wants ``align_corners`` false and a single input scale. It must be as it was in training, unless 32
             divided the training crops: then both are the same network.
-        init: ``paper`` draws new convolutions from N(0, 0.01); ``default`` keeps torch's initialisation; ``identity``
-            too, but starts the fusion convolution on a coarser block's output as the identity.
+        init: ``paper`` draws new convolutions from N(0, 0.01); ``default`` keeps torch's initialisation;
+            ``identity`` too, but starts the fusion convolution on a coarser block's output as the identity.
         mean, std: normalisation of RGB in [0, 1], kept inside the network.
     """
 

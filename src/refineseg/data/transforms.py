@@ -196,10 +196,10 @@ def paste_classes(
 ) -> tuple[Tensor, Tensor]:
     """Half of the classes of another picture of the same size, drawn at random, on top of this one.
 
-    ClassMix (Olsson et al., WACV 2021), between two labelled pictures. Of an odd number of classes the larger half is taken;
-    void is never pasted. Nothing given is modified.
+    ClassMix (Olsson et al., WACV 2021), between two labelled pictures. Of an odd number of classes the larger half
+    is taken; void is never pasted. Nothing given is modified.
     """
-    present = other_mask.unique()
+    present = torch.unique(other_mask)
     present = present[present != IGNORE]
     order = torch.randperm(len(present), generator=draw)
     chosen = torch.isin(other_mask, present[order[: (len(present) + 1) // 2]])

@@ -169,7 +169,7 @@ class RefineNet(nn.Module):
 
 
 def _carry_coarser(block: nn.Module) -> None:
-    """Start the fusion convolution of the coarser block's output as the identity, so that nothing of it is lost."""
+    """Start the fusion convolution of the coarser block's output as the identity, so that all of it arrives."""
     path = block.fusion.convs[-1] if isinstance(block, RefineNetBlock) and block.takes_refined else None
     if isinstance(path, nn.Conv2d) and not path.weight.is_meta:
         nn.init.dirac_(path.weight)
