@@ -2,7 +2,8 @@
 
     python benchmarks/ablation.py cascade components multiscale recipes --data DIR --weights FILE
 
-Studies: ``cascade`` (single, 2-cascaded, 4-cascaded, 4-cascaded 2-scale), ``components`` (no pooling chain,
+Studies: ``cascade`` (single, 2-cascaded, 4-cascaded, 4-cascaded 2-scale, and two of them with the coarser path
+starting as the identity), ``components`` (no pooling chain,
 improved order, 2 stages, no RCUs; the 4-cascaded network is their base), ``multiscale`` (the base, seen at the
 paper's five scales) and ``recipes`` (the authors' beside the modern one, for the same time).
 
@@ -43,6 +44,8 @@ CASCADE: dict[str, dict[str, Any]] = {
     "two": {"cascade": "two"},
     BASE: {},
     "four 2-scale": {"input_scales": [1.2, 0.6]},
+    "two, identity": {"cascade": "two", "init": "identity"},
+    "four, identity": {"init": "identity"},
 }
 COMPONENTS: dict[str, dict[str, Any]] = {
     BASE: {},
@@ -138,6 +141,7 @@ class Bench:
     weights: Path
     work: Path
     output: Path
+    arms: tuple[str, ...] = ()  # of the cascade study; all if empty
 
     def rows(self) -> list[dict[str, Any]]:
         """The rows of the finished runs."""
@@ -202,8 +206,10 @@ class Bench:
         return self.work / self.scale.name / study / arm.replace(" ", "-") / f"seed-{seed}"
 
     def cascade(self, seed: int) -> None:
-        """The paper's four variants."""
+        """The paper's four variants, and what their order depends on."""
         for arm, fields in CASCADE.items():
+            if self.arms and arm not in self.arms:
+                continue
             self.train("cascade", arm, seed, self.scale.recipe, fields)
 
     def components(self, seed: int) -> None:
@@ -288,6 +294,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=here / "../shared/data/camvid", help="CamVid's folder")
     weights = here / "../shared/weights/mobilenetv2_100_imagenet.safetensors"
     parser.add_argument("--weights", type=Path, default=weights, help="ImageNet weights of the backbone")
+    parser.add_argument("--arms", nargs="+", default=[], choices=CASCADE, help="of the cascade; all by default")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument(
         "--steps", type=int, default=STEPS, help="of the cut ablations; others have a file of their own"
@@ -299,7 +306,7 @@ def main() -> None:
     scale = full() if options.full else cut(options.steps)
     data = shrunk(refineseg.open_data(f"camvid:{options.data}"), scale.shrink)
     output = options.output or here / f"benchmarks/results/ablation_{scale.name}.json"
-    bench = Bench(scale, data, options.weights, options.work, output)
+    bench = Bench(scale, data, options.weights, options.work, output, tuple(options.arms))
     for seed in range(options.seeds):
         for study in options.studies:
             STUDIES[study](bench, seed)

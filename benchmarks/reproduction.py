@@ -24,6 +24,8 @@ CASCADE = {
     "two": ("2-cascaded", 40.9),
     "four": ("4-cascaded", 42.5),
     "four 2-scale": ("4-cascaded, 2-scale", 43.1),
+    "two, identity": ("2-cascaded, coarser path from the identity", None),
+    "four, identity": ("4-cascaded, coarser path from the identity", None),
 }
 COMPONENTS = {
     "no pooling": ("no chained residual pooling", 40.4),
