@@ -134,9 +134,12 @@ def time_table(seconds: dict[str, dict[str, list[float]]]) -> str:
 def tables() -> dict[str, str]:
     """Every table of the page by the name of its mark."""
     rows: Rows = json.loads((RESULTS / "ablation_cut.json").read_text(encoding="utf-8"))["runs"]
+    longer: Rows = json.loads((RESULTS / "ablation_cut_1200.json").read_text(encoding="utf-8"))["runs"]
+    made_longer = {arm: title for arm, title in CASCADE.items() if of(longer, arm)}
     memory = json.loads((RESULTS / "memory.json").read_text(encoding="utf-8"))
     made: dict[str, Callable[[], str]] = {
         "cascade": lambda: ablation_table([r for r in rows if r["study"] == "cascade"], dict(CASCADE), "four"),
+        "longer": lambda: ablation_table(longer, made_longer, "four"),
         "components": lambda: ablation_table([r for r in rows if r["study"] != "recipes"], COMPONENTS, "four"),
         "recipes": lambda: recipe_table(rows),
         "live": lambda: memory_table(memory["live"]),
