@@ -2,8 +2,8 @@
 
 python scripts/average.py FIRST SECOND OUT
 
-The second was trained on from the first, so that both lie in one basin. OUT has the second's information; its scores
-are those of neither, and are made anew by scripts/bundle.py.
+The second was trained on from the first, so that both lie in one basin. OUT has the second's information; its
+scores are those of neither, and are made anew by scripts/bundle.py.
 """
 
 from __future__ import annotations
