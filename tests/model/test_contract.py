@@ -246,7 +246,7 @@ def test_identity_carries_the_coarser_block_through(kernel_size: int) -> None:
     fields: dict[str, Any] = {"kernel_size": kernel_size, "width": 16, "coarse_width": 16, "crp_stages": 0}
     decoder = create_model("refinenet-lw-r18", 5, init="identity", **fields).eval().decoder
     for block in list(decoder.blocks)[1:]:
-        torch.nn.init.zeros_(block.adapt[0][0].weight)
+        torch.nn.init.zeros_(next(block.get_submodule("adapt").parameters()))
     maps = [torch.rand(1, 64 * factor, 32 // factor, 48 // factor) for factor in (1, 2, 4, 8)]
     enlarged = decoder.blocks[0](maps[3])
     for side in ((8, 12), (16, 24), (32, 48)):
