@@ -14,9 +14,6 @@ refineseg train --data "configs/people.yaml:$data" --model refinenet-lw-mbv2 --b
   --steps 1350 --batch-size 8 --lr 0.001 --crop 448x320 --seed 0 \
   --set "model.input_scales=[0.5]" --set model.width=96 --set model.coarse_width=96 \
   --set model.align_corners=false --set model.exact_strides=true --set model.dropout=0 \
-  --set "augment.scale=[0.45, 1.05]" --set class_weights=0.3 --set ema=0.995 -o "$run/first"
-refineseg train --data "configs/people.yaml:$data" --model "$run/first/last" \
-  --epochs 10 --batch-size 8 --lr 0.0005 --precision bf16 --crop 448x320 \
-  --set "augment.scale=[0.45, 1.05]" --set class_weights=0.3 --set ema=0.995 -o "$run/second"
-refineseg evaluate --model "$run/second/best" --data "configs/people.yaml:$data" --split val --json "$run/val.json" \
+  --set "augment.scale=[0.45, 1.05]" --set class_weights=0.3 --set ema=0.995 -o "$run"
+refineseg evaluate --model "$run/best" --data "configs/people.yaml:$data" --split val --json "$run/val.json" \
   --measure boundary,calibration
