@@ -124,11 +124,14 @@ def test_logits_are_the_networks(preset: str, fields: dict[str, object], monkeyp
     exact = copy.deepcopy(model).double()
     copied = specialise(model)
     for size in ((2, 3, 65, 90), (1, 3, 32, 32)):
-        x = last(torch.rand(size))
-        wanted = exact(x.double(), upsample=False)
+        own, ours = [], []
+        for _ in range(4):  # one picture's rounding is luck: it moves by a factor of two from draw to draw
+            x = last(torch.rand(size))
+            wanted = exact(x.double(), upsample=False)
+            own.append(difference(model(x, upsample=False), wanted))
+            ours.append(difference(copied(x, upsample=False), wanted))
         # The network itself is as far from float64.
-        own = difference(model(x, upsample=False), wanted)
-        assert difference(copied(x, upsample=False), wanted) < max(1e-5, 2 * own)
+        assert sum(ours) / len(ours) < max(1e-5, 2 * sum(own) / len(own))
 
 
 @torch.no_grad()
