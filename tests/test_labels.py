@@ -281,7 +281,14 @@ def test_from_dict_by_color_ignores_nothing_unless_told() -> None:
 
 
 @pytest.mark.parametrize(
-    "values", [{}, {"classes": 3}, {"classes": [{"color": [0, 0, 0]}]}, {"classes": [{"name": "a", "color": [1]}]}]
+    "values",
+    [
+        {},
+        {"classes": 3},
+        {"classes": [{"color": [0, 0, 0]}]},
+        {"classes": [{"name": "a", "color": [1]}]},
+        {"classes": [{"name": "a", "color": [float("inf"), 0, 0]}]},
+    ],
 )
 def test_from_dict_says_what_it_expects(values: dict[str, Any]) -> None:
     with pytest.raises(LabelError, match="expected"):

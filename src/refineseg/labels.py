@@ -243,7 +243,7 @@ class LabelMap:
             ignore = values.get("ignore", [] if by_color else [IGNORE])
             ignore = [ignore] if isinstance(ignore, int) else ignore
             return cls(tuple(classes), tuple(_raw(value) for value in ignore))
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:  # the last: infinite colours
             raise LabelError(
                 "expected labels with a list 'classes' of names or of {name, color: [R, G, B], raw: [values]}, "
                 f"and 'ignore': [values]; got {values!r:.200} ({error})"
