@@ -149,6 +149,8 @@ class TrainConfig(Config):
         fields: changes to the ModelConfig of the preset, or of the model folder where its weights still fit.
         backbone_weights: safetensors file with ImageNet weights.
         augment: joint transforms.
+        train_splits: splits that are trained on; with ``[train, val]`` the scores on val are of pictures that were
+            learnt, and none is kept with the model.
         epochs: passes over the training set; ignored if ``steps`` is given.
         steps: optimiser steps in all.
         batch_size: pictures per step over all processes.
@@ -182,6 +184,7 @@ class TrainConfig(Config):
     fields: dict[str, Any] = field(default_factory=dict)
     backbone_weights: str | None = None
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    train_splits: tuple[str, ...] = ("train",)
     epochs: int = 100
     steps: int | None = None
     batch_size: int = 8
@@ -210,6 +213,8 @@ class TrainConfig(Config):
     metric: Literal["mean_iou", "pixel_accuracy", "mean_class_accuracy"] = "mean_iou"
 
     def __post_init__(self) -> None:
+        names = self.train_splits
+        require(0 < len(names) == len(set(names)), "train_splits of one or more splits, each once", list(names))
         require(self.epochs >= 1, "epochs of 1 or more", self.epochs)
         require(self.steps is None or self.steps >= 1, "steps of 1 or more", self.steps)
         require(1 <= self.batch_size <= 100_000, "a batch size of 1 or more, up to 100,000", self.batch_size)

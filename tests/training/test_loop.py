@@ -80,6 +80,22 @@ def test_a_run_leaves_what_it_says(data: SegmentationData, tmp_path: Path) -> No
     assert not [path for path in run.rglob(".*") if path.is_file()]
 
 
+def test_train_and_val_are_trained_on_together_and_keep_no_score(data: SegmentationData, tmp_path: Path) -> None:
+    """An epoch has the pictures of both, and what was learnt is not held up as a score."""
+    run, reports = tmp_path / "run", list[Report]()
+    config = dataclasses.replace(CONFIG, steps=None, epochs=1, batch_size=2, train_splits=("train", "val"))
+    train(config, data, run, watch=reports.append, device="cpu")
+    pictures = len(data.split("train")) + len(data.split("val"))
+    assert [report.steps for report in reports if report.phase == "train"][-1] == -(-pictures // 2)
+    assert any("val is trained on" in report.note for report in reports if report.phase == "note")
+    info = load_model_folder(run / "last")[1]
+    assert info.scores == () and info.provenance["trained on"] == "train, val"
+    with pytest.raises(InputError, match="no pictures in split 'trian'"):
+        train(dataclasses.replace(config, train_splits=("trian",)), data, tmp_path / "other", device="cpu")
+    with pytest.raises(ConfigError, match="each once"):
+        dataclasses.replace(config, train_splits=("train", "train"))
+
+
 def test_it_learns(data: SegmentationData, tmp_path: Path) -> None:
     losses: list[float] = []
     plain = AugmentConfig(

@@ -27,6 +27,7 @@ from refineseg.training.plan import check_memory
 from refineseg.training.run import BEST, CHECKPOINTS, CURVES, LAST, SETTINGS, Report, Run, Watcher
 from refineseg.yamls import to_yaml
 
+VAL_LEARNT = "val is trained on as well: its scores say nothing of other pictures, and none is kept with the model"
 EMULATED = "this processor has no bf16, which is emulated and many times slower: use --precision 32"
 
 
@@ -47,6 +48,7 @@ def prepare(
             f"expected a new or empty folder for the run, {folder} holds files; use --resume or another -o"
         )
     data.split("val")
+    data = with_train_splits(config, data)
     keep_freed_memory()
     fabric = make_fabric(config, device)
     torch.manual_seed(config.seed)
@@ -64,6 +66,8 @@ def prepare(
         watch = _nobody
     if config.precision == "bf16" and fabric.device.type == "cpu" and not has_bf16():
         watch(Report(0, 0, 0, 0.0, 0.0, 0.0, phase="note", note=EMULATED))
+    if "val" in config.train_splits:
+        watch(Report(0, 0, 0, 0.0, 0.0, 0.0, phase="note", note=VAL_LEARNT))
     pictures = TrainingPictures(data, "train", config.augment, config.seed)
     pictures.prepare(config.cache_mb, lambda done, of: watch(Report(done, of, 0, 0.0, 0.0, 0.0, phase="reading")))
     writable_folder(folder)
@@ -73,6 +77,12 @@ def prepare(
         if not (folder / SETTINGS).exists():
             atomic_write(folder / SETTINGS, to_yaml(config.to_dict()))
     return Run(config, data, folder, fabric, model, pictures, watch)
+
+
+def with_train_splits(config: TrainConfig, data: SegmentationData) -> SegmentationData:
+    """The data whose ``train`` is all the splits that are trained on, in their order."""
+    pictures = tuple(sample for name in config.train_splits for sample in data.split(name))
+    return replace(data, splits={**data.splits, "train": pictures})
 
 
 def has_bf16() -> bool:

@@ -110,6 +110,7 @@ def describe_run(run: Run, evaluation: Evaluation) -> ModelInfo:
     provenance = {
         "trained": datetime.now(UTC).strftime("%Y-%m-%d"),
         **run.origin,
+        "trained on": ", ".join(run.config.train_splits),
         "steps": run.position.step,
         "seconds": round(run.position.seconds),
         "torch": torch.__version__,
@@ -118,7 +119,7 @@ def describe_run(run: Run, evaluation: Evaluation) -> ModelInfo:
     return ModelInfo(
         run.folder.name,
         run.data.label_map,
-        (evaluation.for_card(),),
+        () if "val" in run.config.train_splits else (evaluation.for_card(),),
         provenance,
         run.data.licence,
         bands=run.data.bands,
