@@ -23,5 +23,5 @@ refineseg train --data "camvid:$data" --model "$run/second/best" \
   --set "augment.scale=[0.6, 1.6]" --set augment.class_mix=0.5 \
   --set augment.brightness=0.4 --set augment.contrast=0.4 --set augment.saturation=0.4 --set augment.hue=0.05 \
   --set class_weights=0.3 --set ema=0.99 -o "$run/third"
-python scripts/average.py "$run/second/best" "$run/third/last" "$run/model"
+python scripts/average.py "$run/second/best" "$run/third/last" -o "$run/model"
 refineseg evaluate --model "$run/model" --data "camvid:$data" --split val --json "$run/val.json"

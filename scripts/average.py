@@ -1,9 +1,10 @@
-"""Average the weights of two models of one network: a model soup (Wortsman et al., ICML 2022), of equal shares.
+"""Average the weights of models of one network: a model soup (Wortsman et al., ICML 2022), of equal shares.
 
-python scripts/average.py FIRST SECOND OUT
+python scripts/average.py MODEL MODEL ... -o OUT
 
-The second was trained on from the first, so that both lie in one basin. OUT has the second's information; its
-scores are those of neither, and are made anew by scripts/bundle.py.
+They were trained on from one another or from a common one, so that all lie in one basin; scripts/bundle.py scores
+what comes out. Settings that the weights do not depend on, such as ``input_scales``, may differ between the models:
+``--set`` says what OUT has. OUT has the last model's provenance.
 """
 
 from __future__ import annotations
@@ -12,24 +13,27 @@ import argparse
 import dataclasses
 from pathlib import Path
 
+from refineseg.config import ModelConfig
 from refineseg.model.weights import load_model_folder, save_model_folder
 
 
 def main() -> None:
     """Write OUT, a model folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("first", type=Path)
-    parser.add_argument("second", type=Path)
-    parser.add_argument("out", type=Path)
+    parser.add_argument("models", type=Path, nargs="+")
+    parser.add_argument("--set", action="append", default=[], dest="settings", metavar="NAME=VALUE")
+    parser.add_argument("-o", "--output", type=Path, required=True)
     given = parser.parse_args()
-    (first, before), (second, info) = load_model_folder(given.first), load_model_folder(given.second)
-    if first.config != second.config or before.labels != info.labels:
-        raise SystemExit("expected two models of one network and one label map")
-    ours = second.state_dict()
-    for name, value in first.state_dict().items():
+    opened = [load_model_folder(folder, **ModelConfig.read(given.settings)) for folder in given.models]
+    network, info = opened[-1]
+    if any(other.config != network.config or said.labels != info.labels for other, said in opened):
+        raise SystemExit("expected models of one network and one label map")
+    states = [other.state_dict() for other, _ in opened]
+    averaged = network.state_dict()
+    for name, value in averaged.items():
         if value.is_floating_point():  # counts of batches are left as they are
-            ours[name].copy_((value + ours[name]) / 2)
-    save_model_folder(given.out, second, dataclasses.replace(info, scores=(), calibration={}))
+            value.copy_(sum(state[name] for state in states) / len(states))
+    save_model_folder(given.output, network, dataclasses.replace(info, scores=(), calibration={}))
 
 
 if __name__ == "__main__":

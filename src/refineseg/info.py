@@ -18,7 +18,7 @@ class ModelInfo:
         name: of the model.
         labels: the label map it was trained with.
         scores: one entry per evaluation: data set, split, protocol and figures.
-        provenance: command, commit, data, time, initial weights.
+        provenance: command, commit, data and splits that were trained on, time, initial weights.
         licence: of weights and training data.
         calibration: temperatures by predicted class and how they were fitted (evaluation.calibration); or empty.
         bands: what the channels of its pictures hold; None for RGB.
@@ -31,6 +31,11 @@ class ModelInfo:
     licence: str = "unknown"
     calibration: dict[str, Any] = field(default_factory=dict)
     bands: Bands | None = None
+
+    def has_learnt(self, data: str, split: str) -> bool:
+        """Whether a split of a data set is known to have been trained on, so that a score on it says little."""
+        splits = str(self.provenance.get("trained on", "")).split(", ")
+        return self.provenance.get("data") == data and split in splits
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:

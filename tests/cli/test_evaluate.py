@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -49,6 +50,19 @@ def test_protocol_measures_and_calibration(
     stored = load_model_folder(model)[1].calibration
     assert len(stored["temperatures"]) == 3
     assert stored["split"] == "val"
+
+
+def test_a_score_on_what_was_trained_on_is_called_so(
+    folders: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, data = folders
+    network, info = load_model_folder(model)
+    for trained_on, told in (("train", False), ("train, val", True)):
+        folder = tmp_path / trained_on.replace(", ", "-")
+        known = {"data": "folder", "trained on": trained_on}
+        save_model_folder(folder, network, dataclasses.replace(info, provenance=known))
+        assert main(["evaluate", "-m", str(folder), "-d", data]) == 0
+        assert ("was trained on folder val" in " ".join(capsys.readouterr().out.split())) is told
 
 
 def test_bad_options_end_with_2(folders: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -107,6 +107,13 @@ def evaluate(
     if not is_first():  # of the processes that torchrun started, one speaks
         return
     show(evaluation)
+    if segmenter.info.has_learnt(evaluation.data, evaluation.split):
+        console.print(
+            f"note: {model} was trained on {evaluation.data} {evaluation.split} itself: "
+            "this score is no measure of what it makes of other pictures",
+            markup=False,
+            soft_wrap=True,
+        )
     pinned = segmenter.info.provenance.get("hub", model)  # a Hub model's name has its commit
     if json_file is not None:
         made_by = {"model": pinned, "engine": segmenter.engine.name if segmenter.engine else "torch"}

@@ -110,6 +110,7 @@ def describe_run(run: Run, evaluation: Evaluation) -> ModelInfo:
     provenance = {
         "trained": datetime.now(UTC).strftime("%Y-%m-%d"),
         **run.origin,
+        "data": run.data.name,
         "trained on": ", ".join(run.config.train_splits),
         "steps": run.position.step,
         "seconds": round(run.position.seconds),
