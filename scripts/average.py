@@ -3,8 +3,8 @@
 python scripts/average.py MODEL MODEL ... -o OUT
 
 They were trained on from one another or from a common one, so that all lie in one basin; scripts/bundle.py scores
-what comes out. Settings that the weights do not depend on, such as ``input_scales``, may differ between the models:
-``--set`` says what OUT has. OUT has the last model's provenance.
+what comes out. Settings that the weights do not depend on, such as ``input_scales``, may differ between the
+models: ``--set`` says what OUT has. OUT has the last model's provenance.
 """
 
 from __future__ import annotations

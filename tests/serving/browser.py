@@ -75,3 +75,9 @@ class Visit:
         allowed = (self.address, f"blob:{self.address}", "data:")
         assert [url for url in self.asked if not url.startswith(allowed)] == []
         assert self.asked[0] == self.address
+
+
+def ready(page: Any, done: int) -> None:
+    """Wait until so many pictures are segmented."""
+    if done:
+        page.wait_for_selector(f":nth-match(.item[data-state=done], {done})")

@@ -5,9 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
-import struct
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,9 +14,8 @@ from PIL import Image
 
 from refineseg.inference.predictor import Segmenter
 from refineseg.labels import UInt8
-from refineseg.serving.limits import Limits
-from tests.serving.browser import Visit, chromium, listening
-from tests.serving.made import NAMES, encoded, pixels, tiny
+from tests.serving.browser import Visit, listening, ready
+from tests.serving.made import NAMES, encoded, pixels
 
 PICTURE = pixels(120, 180)
 OTHER = pixels(90, 160, seed=3)
@@ -35,55 +32,8 @@ TEXT = file("notes.txt", b"no picture at all")
 
 
 @pytest.fixture(scope="module")
-def segmenter() -> Segmenter:
-    return tiny()
-
-
-@pytest.fixture(scope="module")
 def labels(segmenter: Segmenter) -> UInt8:
     return segmenter.predict(PICTURE).labels
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def address(segmenter: Segmenter, browser: Any) -> Iterator[str]:
-    with listening(segmenter, Limits(pixels=50_000, bytes=300_000)) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def desktop(browser: Any) -> Any:
-    return browser.new_context(viewport={"width": 1280, "height": 800})
-
-
-@pytest.fixture
-def open_page(desktop: Any, address: str) -> Iterator[Callable[..., Any]]:
-    """Opens the page; what went wrong on it fails the test at its end."""
-    visits: list[Visit] = []
-
-    def open_page(*files: dict[str, Any], done: int | None = None, context: Any = desktop) -> Any:
-        visits.append(Visit(context, address))
-        page = visits[-1].page
-        page.goto(address)
-        if files:
-            page.set_input_files("#files", list(files))
-            ready(page, len(files) if done is None else done)
-        return page
-
-    yield open_page
-    for visited in visits:
-        visited.close()
-
-
-def ready(page: Any, done: int) -> None:
-    """Wait until so many pictures are segmented."""
-    if done:
-        page.wait_for_selector(f":nth-match(.item[data-state=done], {done})")
 
 
 def rows(page: Any) -> dict[str, str]:
@@ -399,54 +349,3 @@ def test_a_picture_that_the_browser_cannot_show_is_segmented_all_the_same(open_p
     assert page.locator("#photo").evaluate("e => getComputedStyle(e).visibility") == "hidden"
     assert drawn(page).shape == (120, 180, 4)
     assert page.locator(".item b").inner_text() == "TIF"
-
-
-def filtered(labels: UInt8) -> bytes:
-    """Labels as a grey PNG that uses every filter in turn, packed into several chunks."""
-    height, width = labels.shape
-    wide = np.zeros((height + 1, width + 1), np.int64)
-    wide[1:, 1:] = labels
-    packed = bytearray()
-    for row in range(1, height + 1):
-        here, left, up, corner = wide[row, 1:], wide[row, :-1], wide[row - 1, 1:], wide[row - 1, :-1]
-        guess = left + up - corner
-        a, b, c = abs(guess - left), abs(guess - up), abs(guess - corner)
-        paeth = np.where((a <= b) & (a <= c), left, np.where(b <= c, up, corner))
-        kind = row % 5
-        packed += bytes([kind, *((here - (0 * here, left, up, (left + up) // 2, paeth)[kind]) % 256)])
-    data = zlib.compress(bytes(packed))
-
-    def chunk(name: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-
-    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
-    parts = b"".join(chunk(b"IDAT", data[at : at + 400]) for at in range(0, len(data), 400))
-    return b"\x89PNG\r\n\x1a\n" + head + parts + chunk(b"IEND", b"")
-
-
-def test_masks_are_read_to_the_bit(open_page: Callable[..., Any]) -> None:
-    labels = np.random.default_rng(0).integers(0, 256, (37, 53)).astype(np.uint8)
-    content = filtered(labels)
-    with Image.open(io.BytesIO(content)) as image:
-        assert np.array_equal(np.array(image), labels)  # the writer above is right
-    page = open_page()
-    got = page.evaluate(
-        """async (bytes) => { const { readMask } = await import("/masks.js");
-        const mask = await readMask(new Uint8Array(bytes)); return [mask.width, mask.height, ...mask.labels]; }""",
-        list(content),
-    )
-    assert got == [53, 37, *labels.ravel().tolist()]
-    deep = encoded(Image.fromarray(np.zeros((4, 4), np.uint16)))
-    wrong = "async (bytes) => (await import('/masks.js')).readMask(new Uint8Array(bytes)).catch((e) => e.message)"
-    assert "expected a mask of 8 bits a pixel" in page.evaluate(wrong, list(deep))
-
-
-def test_retry_after_as_number_and_as_date(open_page: Callable[..., Any]) -> None:
-    page = open_page()
-    given = ["3", "0", "9999", None, "", "soon", "Wed, 21 Oct 2015 07:28:07 GMT"]
-    found = page.evaluate(
-        """async (given) => { const { retryAfter } = await import("/service.js");
-        return given.map((value) => retryAfter(value, Date.parse("Wed, 21 Oct 2015 07:28:00 GMT"))); }""",
-        given,
-    )
-    assert found == [3, 1, 60, 2, 2, 2, 7]

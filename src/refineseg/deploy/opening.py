@@ -58,6 +58,7 @@ def load(
             raise InputError(f"expected --device cpu with an exported file, got {device}")
         return PortableSegmenter(open_engine(model, engine or "auto", precision))
     try:
+        from refineseg.devices import pick_device
         from refineseg.inference import predictor
         from refineseg.model.find import find_model
     except ModuleNotFoundError as error:
@@ -69,7 +70,7 @@ def load(
         return predictor.load(model, device, precision)
     folder = find_model(str(model))
     if engine == "auto":
-        on_cpu = predictor.pick_device(device).type == "cpu"
+        on_cpu = pick_device(device).type == "cpu"
         path = fastest(folder) if on_cpu and precision == "32" else None
     else:
         path = exported(folder, str(engine), say)

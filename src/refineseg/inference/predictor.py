@@ -18,6 +18,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 
 from refineseg.bands import Pixels, visible
+from refineseg.devices import pick_device
 from refineseg.errors import InputError, TooLargeError
 from refineseg.inference.budget import BUDGET, needed_overlap, plan_windows
 from refineseg.inference.engines import Engine
@@ -386,20 +387,3 @@ def load(model: str | Path, device: str = "auto", precision: str = "32") -> Segm
     network, info = load_model_folder(folder)
     info = replace(info, provenance=info.provenance | origin_of(str(model), folder))
     return Segmenter(network, info, device, precision)
-
-
-def pick_device(name: str) -> torch.device:
-    """``auto`` is the GPU where there is one. InputError for a device that this machine lacks."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise InputError(f"expected a device such as auto, cpu or cuda, got {name!r}") from error
-    if device.type == "cuda" and (
-        not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()
-    ):
-        raise InputError(f"expected the device {name}, this machine has none; use --device cpu")
-    if device.type not in ("cpu", "cuda", "mps"):
-        raise InputError(f"expected a device such as auto, cpu or cuda, got {name!r}")
-    return device
