@@ -1,6 +1,10 @@
 """Put a trained model into the package: float16 weights, scored as they are shipped, calibrated, and as int8 ONNX.
 
-python scripts/bundle.py RUN/best camvid --data camvid:DIR
+    python scripts/bundle.py RUN/best people --data configs/people.yaml:DIR
+    python scripts/bundle.py RUN/both camvid --data camvid:DIR --twin RUN/alone
+
+A model that has learnt ``val`` too cannot be judged there. ``--twin`` gives the one made likewise without it, which
+is scored and calibrated in its place, and kept in runs/NAME-twin, so that the scores can be made again.
 """
 
 from __future__ import annotations
@@ -9,15 +13,16 @@ import argparse
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 from refineseg.bundled import BUNDLED, INT8
 from refineseg.cli.common import console, progress_bar, quiet_libraries
-from refineseg.data import open_data
+from refineseg.data import SegmentationData, open_data
 from refineseg.deploy.export import export
 from refineseg.evaluation.calibration import calibrate
 from refineseg.evaluation.evaluate import evaluate
 from refineseg.inference.predictor import Segmenter
-from refineseg.model.weights import ModelInfo, load_model_folder, save_model_folder
+from refineseg.model.weights import load_model_folder, save_model_folder
 
 
 def main() -> None:
@@ -27,6 +32,7 @@ def main() -> None:
     parser.add_argument("name")
     parser.add_argument("--data", required=True)
     parser.add_argument("--notes", type=Path, help="JSON of further lines for the card's provenance")
+    parser.add_argument("--twin", type=Path, help="what is scored in the place of a model that has learnt val")
     given = parser.parse_args()
     quiet_libraries()
     data, folder = open_data(given.data), BUNDLED / given.name
@@ -41,21 +47,37 @@ def main() -> None:
         calibration={},
     )
     save_model_folder(folder, model, info, half=True)
-    shipped, info = load_model_folder(folder)  # what is scored is what is shipped
+    judged = folder
+    if given.twin:
+        judged = Path("runs") / f"{given.name}-twin"
+        twin, said = load_model_folder(given.twin)
+        said = dataclasses.replace(said, name=judged.name, licence=info.licence, scores=(), calibration={})
+        save_model_folder(judged, twin, said, half=True)
+    scores, temperatures = judge(judged, data)
+    if given.twin:
+        save_model_folder(judged, twin, dataclasses.replace(said, scores=(scores,)), half=True)
+        scores = scores | {"protocol": f"of its twin {judged}, made likewise without val; {scores['protocol']}"}
+    shipped, info = load_model_folder(folder)
+    info = dataclasses.replace(info, scores=(scores,), calibration=temperatures)
+    save_model_folder(folder, shipped, info, half=True)
+    export(folder, folder / INT8, int8=True, calibrate=data, overwrite=True)
+    console.print(f"{folder.name}: val mean IoU {scores['mean_iou']:.4f}", markup=False)
+
+
+def judge(folder: Path, data: SegmentationData) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The card's entry for ``val``, and temperatures fitted there, of a model folder as it lies there."""
+    network, info = load_model_folder(folder)
+    segmenter = Segmenter(network, info, "cpu")
     with progress_bar() as bar:
         task = bar.add_task("scoring", total=None, note="")
         evaluation = evaluate(
-            Segmenter(shipped, info, "cpu"),
+            segmenter,
             data,
             "val",
             measures=("boundary", "calibration"),
             progress=lambda done, of: bar.update(task, completed=done, total=of),
         )
-    temperatures = calibrate(Segmenter(shipped, info, "cpu"), data, "val", per_class=True)
-    scored: ModelInfo = dataclasses.replace(info, scores=(evaluation.for_card(),), calibration=temperatures)
-    save_model_folder(folder, shipped, scored, half=True)
-    export(folder, folder / INT8, int8=True, calibrate=data, overwrite=True)
-    console.print(f"{folder.name}: val mean IoU {evaluation.scores.mean_iou:.4f}", markup=False)
+    return evaluation.for_card(), calibrate(segmenter, data, "val", per_class=True)
 
 
 if __name__ == "__main__":

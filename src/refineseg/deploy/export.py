@@ -188,7 +188,8 @@ def _quantised(segmenter: Segmenter, path: Path, kind: str, data: SegmentationDa
 
     before = scored(segmenter, "scoring the network")
     after = scored(PortableSegmenter(open_engine(path)), "scoring int8")
-    return Int8(data.name, split, len(readers), "val", len(data.split("val")), before, after)
+    learnt = segmenter.info.has_learnt(data.name, "val")
+    return Int8(data.name, split, len(readers), "val", len(data.split("val")), before, after, learnt)
 
 
 def description(segmenter: Segmenter, kind: str, precision: str) -> str:
