@@ -3,8 +3,8 @@
     python scripts/bundle.py RUN/best people --data configs/people.yaml:DIR
     python scripts/bundle.py RUN/both camvid --data camvid:DIR --twin RUN/alone
 
-A model that has learnt ``val`` too cannot be judged there. ``--twin`` gives the one made likewise without it, which
-is scored and calibrated in its place, and kept in runs/NAME-twin, so that the scores can be made again.
+A model that has learnt ``val`` too cannot be judged there. ``--twin`` gives the one made likewise without it,
+which is scored and calibrated in its place, and kept in runs/NAME-twin, so that the scores can be made again.
 """
 
 from __future__ import annotations
