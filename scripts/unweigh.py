@@ -2,9 +2,9 @@
 
     python scripts/unweigh.py MODEL --data camvid:DIR --power 0.15 -o OUT
 
-Trained with ``class_weights=P`` a network's scores are those of pictures in which rare classes are more frequent by
-that power of their inverse frequency: rare things are found, and their surroundings with them. The logarithm of the
-weights of ``--power`` is taken off the classifier's biases, which leaves what ``P - power`` would have made.
+Trained with ``class_weights=P`` a network scores as if rare classes were more frequent, by that power of their
+inverse frequency: rare things are found, and their surroundings with them. The logarithm of the weights of
+``--power`` is taken off the classifier's biases, which leaves what ``P - power`` would have made.
 """
 
 from __future__ import annotations
