@@ -24,5 +24,8 @@ more() { # MODEL OUT EPOCHS SEED
 }
 more "$run/first/last" "$run/second" 14 0
 more "$run/second/last" "$run/third" 10 1
-refineseg evaluate --model "$run/third/last" --data "configs/people.yaml:$data" --split val --json "$run/val.json" \
+# The average of both, with half of the class weights' logarithm taken off again.
+python scripts/average.py "$run/second/last" "$run/third/last" -o "$run/weighed"
+python scripts/unweigh.py "$run/weighed" --data "configs/people.yaml:$data" --power 0.15 -o "$run/model"
+refineseg evaluate --model "$run/model" --data "configs/people.yaml:$data" --split val --json "$run/val.json" \
   --measure boundary,calibration

@@ -16,7 +16,7 @@ from refineseg.data.source import Sample, SegmentationData
 from refineseg.errors import InputError
 from refineseg.inference.field import probe
 
-CALIBRATED_ON = 128  # pictures at most, evenly spaced over the split
+CALIBRATED_ON = 300  # pictures at most, evenly spaced over the split; NNCF's own number
 PHOTOGRAPHS = ("grace_hopper.jpg",)  # matplotlib's sample data; US Navy, public domain
 SHOWN = 20  # pictures of a data set that the gate looks at
 
