@@ -11,9 +11,9 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from refineseg.devices import pick_device
 from refineseg.errors import InputError, WeightsError
 from refineseg.inference.budget import BUDGET
+from refineseg.inference.devices import pick_device
 from refineseg.inference.predictor import PredictOptions, Segmenter, Tile, load
 from refineseg.inference.scores import rows_upsampled
 from refineseg.labels import LabelMap

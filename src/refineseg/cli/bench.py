@@ -61,8 +61,8 @@ def bench(
     from refineseg.bench.peers import chosen_peers
     from refineseg.bench.report import compare, flop_of
     from refineseg.cli.train import parse_crop
-    from refineseg.devices import pick_device
     from refineseg.files import atomic_write
+    from refineseg.inference.devices import pick_device
     from refineseg.inference.predictor import load
 
     if threads is not None:

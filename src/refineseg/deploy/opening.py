@@ -58,8 +58,8 @@ def load(
             raise InputError(f"expected --device cpu with an exported file, got {device}")
         return PortableSegmenter(open_engine(model, engine or "auto", precision))
     try:
-        from refineseg.devices import pick_device
         from refineseg.inference import predictor
+        from refineseg.inference.devices import pick_device
         from refineseg.model.find import find_model
     except ModuleNotFoundError as error:
         raise InputError(

@@ -18,9 +18,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 
 from refineseg.bands import Pixels, visible
-from refineseg.devices import pick_device
 from refineseg.errors import InputError, TooLargeError
 from refineseg.inference.budget import BUDGET, needed_overlap, plan_windows
+from refineseg.inference.devices import pick_device
 from refineseg.inference.engines import Engine
 from refineseg.inference.fast import Fast
 from refineseg.inference.field import bytes_per_pixel, effective_radius

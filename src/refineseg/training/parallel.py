@@ -17,8 +17,8 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.utils._pytree import tree_map
 
 from refineseg.config import TrainConfig
-from refineseg.devices import pick_device
 from refineseg.errors import ConfigError
+from refineseg.inference.devices import pick_device
 from refineseg.model.presets import build
 from refineseg.model.refinenet import RefineNet
 from refineseg.processes import is_first, joined, launched
