@@ -88,9 +88,12 @@ def test_train_and_val_are_trained_on_together_and_keep_no_score(data: Segmentat
     pictures = len(data.split("train")) + len(data.split("val"))
     assert [report.steps for report in reports if report.phase == "train"][-1] == -(-pictures // 2)
     assert any("val is trained on" in report.note for report in reports if report.phase == "note")
-    info = load_model_folder(run / "last")[1]
-    assert info.scores == ()
-    assert info.provenance["trained on"] == "train, val"
+    later = dataclasses.replace(CONFIG, model=str(run / "last"), fields={}, steps=1)  # has learnt val all the same
+    train(later, data, tmp_path / "later", device="cpu")
+    for folder in (run / "last", tmp_path / "later" / "last"):
+        info = load_model_folder(folder)[1]
+        assert info.scores == ()
+        assert info.provenance["trained on"] == "train, val"
     with pytest.raises(InputError, match="no pictures in split 'trian'"):
         train(dataclasses.replace(config, train_splits=("trian",)), data, tmp_path / "other", device="cpu")
     with pytest.raises(ConfigError, match="each once"):

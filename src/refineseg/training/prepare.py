@@ -27,7 +27,7 @@ from refineseg.training.plan import check_memory
 from refineseg.training.run import BEST, CHECKPOINTS, CURVES, LAST, SETTINGS, Report, Run, Watcher
 from refineseg.yamls import to_yaml
 
-VAL_LEARNT = "val is trained on as well: its scores say nothing of other pictures, and none is kept with the model"
+VAL_LEARNT = "val is trained on, now or before: its scores say nothing of other pictures, and none is kept"
 EMULATED = "this processor has no bf16, which is emulated and many times slower: use --precision 32"
 
 
@@ -49,6 +49,7 @@ def prepare(
         )
     data.split("val")
     data = with_train_splits(config, data)
+    learnt = learnt_splits(config, data)
     keep_freed_memory()
     fabric = make_fabric(config, device)
     torch.manual_seed(config.seed)
@@ -66,7 +67,7 @@ def prepare(
         watch = _nobody
     if config.precision == "bf16" and fabric.device.type == "cpu" and not has_bf16():
         watch(Report(0, 0, 0, 0.0, 0.0, 0.0, phase="note", note=EMULATED))
-    if "val" in config.train_splits:
+    if "val" in learnt:
         watch(Report(0, 0, 0, 0.0, 0.0, 0.0, phase="note", note=VAL_LEARNT))
     pictures = TrainingPictures(data, "train", config.augment, config.seed)
     pictures.prepare(config.cache_mb, lambda done, of: watch(Report(done, of, 0, 0.0, 0.0, 0.0, phase="reading")))
@@ -76,13 +77,22 @@ def prepare(
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         if not (folder / SETTINGS).exists():
             atomic_write(folder / SETTINGS, to_yaml(config.to_dict()))
-    return Run(config, data, folder, fabric, model, pictures, watch)
+    return Run(config, data, folder, fabric, model, pictures, watch, learnt)
 
 
 def with_train_splits(config: TrainConfig, data: SegmentationData) -> SegmentationData:
     """The data whose ``train`` is all the splits that are trained on, in their order."""
     pictures = tuple(sample for name in config.train_splits for sample in data.split(name))
     return replace(data, splits={**data.splits, "train": pictures})
+
+
+def learnt_splits(config: TrainConfig, data: SegmentationData) -> tuple[str, ...]:
+    """The splits that are trained on, and those that the model folder to start from has learnt of this data."""
+    if config.model in PRESETS:
+        return config.train_splits
+    before = read_config(find_model(config.model))[1]
+    kept = tuple(name for name in data.splits if before.has_learnt(data.name, name))
+    return tuple(dict.fromkeys((*config.train_splits, *kept)))
 
 
 def has_bf16() -> bool:

@@ -69,7 +69,10 @@ Watcher = Callable[[Report], None]
 
 @dataclass
 class Run:
-    """A training run: what is trained, on what, and where it is."""
+    """A training run: what is trained, on what, and where it is.
+
+    ``learnt`` are the splits that the network has seen in the end, with those of the model that it starts from.
+    """
 
     config: TrainConfig
     data: SegmentationData
@@ -78,6 +81,7 @@ class Run:
     model: RefineNet
     pictures: TrainingPictures
     watch: Watcher
+    learnt: tuple[str, ...] = ("train",)
     origin: dict[str, str] = field(default_factory=dict)
     average: MovingAverage | None = None
     position: Position = field(default_factory=Position)
@@ -111,7 +115,7 @@ def describe_run(run: Run, evaluation: Evaluation) -> ModelInfo:
         "trained": datetime.now(UTC).strftime("%Y-%m-%d"),
         **run.origin,
         "data": run.data.name,
-        "trained on": ", ".join(run.config.train_splits),
+        "trained on": ", ".join(run.learnt),
         "steps": run.position.step,
         "seconds": round(run.position.seconds),
         "torch": torch.__version__,
@@ -120,7 +124,7 @@ def describe_run(run: Run, evaluation: Evaluation) -> ModelInfo:
     return ModelInfo(
         run.folder.name,
         run.data.label_map,
-        () if "val" in run.config.train_splits else (evaluation.for_card(),),
+        () if "val" in run.learnt else (evaluation.for_card(),),
         provenance,
         run.data.licence,
         bands=run.data.bands,
