@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pyarrow import parquet
 
-from refineseg.data.formats import import_data
+from refineseg.data.formats import huggingface, import_data
 from tests.data.formats.fuzz import one_line_or_nothing
 from tests.data.formats.helpers import brought_in, fails, rows
 
@@ -105,6 +105,12 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
     fails(src, tmp_path / "out", "huggingface", "a.parquet", "masks", "image, other")
     (src / "a.parquet").write_bytes((src / "a.parquet").read_bytes()[:-9])
     fails(src, tmp_path / "out", "huggingface", "a.parquet", "cut off")
+
+
+def test_fewer_rows_than_the_footer_says_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    src = labelled(table(tmp_path / "src/a.parquet", [photo(0)], [encoded(np.minimum(MASK, 1))]))
+    monkeypatch.setattr(huggingface._Table, "groups", [2])
+    fails(src, tmp_path / "out", "huggingface", "expected 2 rows of image", "found 1", "damaged")
 
 
 @given(st.integers(0, 10**6), st.binary(min_size=1, max_size=3))

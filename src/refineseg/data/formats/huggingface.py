@@ -121,7 +121,12 @@ class _Table:
     def _value(self, column: str, row: int) -> Any:
         for group, rows in enumerate(self.groups):
             if row < rows:
-                return _group(self, group, column)[row].as_py()
+                values = _group(self, group, column)
+                if len(values) != rows:  # its footer says one thing, its pages another
+                    raise InputError(
+                        f"expected {rows} rows of {column} in {self.file}, found {len(values)}: is the file damaged?"
+                    )
+                return values[row].as_py()
             row -= rows
         raise InputError(f"{self.place(row, column)}: there is no such row")
 
