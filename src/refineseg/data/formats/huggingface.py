@@ -124,7 +124,8 @@ class _Table:
                 values = _group(self, group, column)
                 if len(values) != rows:  # its footer says one thing, its pages another
                     raise InputError(
-                        f"expected {rows} rows of {column} in {self.file}, found {len(values)}: is the file damaged?"
+                        f"expected {rows} rows of {column} in {self.file}, found {len(values)}: "
+                        "is the file damaged?"
                     )
                 return values[row].as_py()
             row -= rows
