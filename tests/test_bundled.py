@@ -97,6 +97,20 @@ def test_two_portraits() -> None:
         assert shares.get("hair", 0) + shares.get("hat", 0) > 0.02  # she in the uniform cap shows little hair
 
 
+@pytest.mark.parametrize("name", [name for name, *_ in MODELS])
+def test_a_model_that_has_learnt_val_says_whose_score_it_gives(name: str) -> None:
+    """It is its twin's, to the last digit, and the twin has not learnt val."""
+    said = json.loads((bundled_models()[name] / "config.json").read_text())
+    learnt, score = "val" in said["provenance"]["trained on"].split(", "), said["scores"][0]
+    assert ("of its twin" in score["protocol"]) is learnt
+    if learnt:
+        folder = ROOT / "runs" / f"{name}-twin"
+        twin = json.loads((folder / "config.json").read_text())
+        assert "val" not in twin["provenance"]["trained on"].split(", ")
+        assert twin["scores"][0]["iou"] == score["iou"]
+        assert not re.search(r"(?<![.\w])/\w+/\w", (folder / "README.md").read_text())
+
+
 @pytest.mark.parametrize(("name", "spec"), [(name, spec) for name, _, _, spec in MODELS])
 def test_its_score_on_a_part_of_val(name: str, spec: str) -> None:
     data = opened(spec)
