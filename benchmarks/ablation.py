@@ -32,8 +32,8 @@ from refineseg.config import AugmentConfig, TrainConfig, paper_recipe
 from refineseg.data.images import read_image, read_mask
 from refineseg.data.source import SegmentationData
 from refineseg.evaluation.protocol import Protocol
-from refineseg.files import atomic_write
 from refineseg.model.presets import model_config, parameter_count
+from refineseg.system.files import atomic_write
 from refineseg.training.run import LAST, Report
 import torch
 

@@ -24,7 +24,7 @@ import refineseg
 from refineseg.cli.train import build_config
 from refineseg.data.source import SegmentationData
 from refineseg.evaluation.protocol import Protocol
-from refineseg.files import atomic_write
+from refineseg.system.files import atomic_write
 from refineseg.training.run import LAST, Report
 
 

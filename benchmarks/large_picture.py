@@ -27,9 +27,9 @@ from typing import Any
 
 import numpy as np
 from refineseg.data import read_image
-from refineseg.inference.field import probe
-from refineseg.inference.large import predict_large
 from refineseg.inference.predictor import PredictOptions, Segmenter, Tile, load
+from refineseg.inference.tiles.files import predict_large
+from refineseg.inference.tiles.receptive_field import probe
 from refineseg.labels import UInt8
 from refineseg.model.refinenet import RefineNet
 
@@ -99,7 +99,7 @@ def opened(model: str, exact: bool) -> Segmenter:
         return segmenter
     network = RefineNet(replace(segmenter.model.config, exact_strides=True))
     network.load_state_dict(segmenter.model.state_dict())
-    return Segmenter(network, segmenter.info, "cpu")
+    return Segmenter(network, segmenter.card, "cpu")
 
 
 def agreement(segmenter: Segmenter, picture: UInt8, tile: Tile) -> dict[str, Any]:

@@ -26,11 +26,11 @@ from refineseg.config import AugmentConfig, TrainConfig
 from refineseg.data import SegmentationData, open_data
 from refineseg.data.loader import Batches, TrainingPictures
 from refineseg.evaluation.metrics import confusion_matrix, scores
-from refineseg.files import atomic_write
-from refineseg.memory import keep_freed_memory
 from refineseg.model import create_model
 from refineseg.model.blocks import resize
 from refineseg.model.refinenet import RefineNet
+from refineseg.system.files import atomic_write
+from refineseg.system.memory import keep_freed_memory
 from refineseg.training.loop import seed_step, to_input
 from refineseg.training.recipe import make_loss, make_optimizer, rate
 from safetensors.torch import load_file

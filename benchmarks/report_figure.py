@@ -19,8 +19,8 @@ from refineseg.evaluation.evaluate import evaluate
 from refineseg.evaluation.report import MEASURES, write_report
 from refineseg.inference.predictor import Segmenter
 from refineseg.labels import IGNORE, LabelMap, UInt8
+from refineseg.model.model_folder import ModelCard
 from refineseg.model.refinenet import RefineNet
-from refineseg.model.weights import ModelInfo
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -163,7 +163,7 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         data = make_data(Path(folder))
-        segmenter = Segmenter(cast(RefineNet, ColorNet()), ModelInfo("colours", LABELS), "cpu")
+        segmenter = Segmenter(cast(RefineNet, ColorNet()), ModelCard("colours", LABELS), "cpu")
         evaluation = evaluate(segmenter, data, measures=MEASURES)
         page = write_report(given.keep or Path(folder) / "report", evaluation, segmenter, data, "By colour")
         given.path.parent.mkdir(parents=True, exist_ok=True)

@@ -35,7 +35,7 @@ from PIL import Image
 from refineseg.data.images import read_image
 from refineseg.inference.predictor import load
 from refineseg.labels import UInt8
-from refineseg.memory import keep_freed_memory
+from refineseg.system.memory import keep_freed_memory
 import torch
 
 MODEL = "camvid"

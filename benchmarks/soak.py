@@ -24,7 +24,7 @@ import numpy as np
 from refineseg.errors import RefinesegError
 from refineseg.inference.batch import predict_files
 from refineseg.inference.options import PredictOptions
-from refineseg.memory import keep_freed_memory
+from refineseg.system.memory import keep_freed_memory
 from tests.serving.made import SEGMENT, encoded, pixels, serving, tiny
 
 GROWTH = 1.05

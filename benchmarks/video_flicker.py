@@ -28,12 +28,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from refineseg.data import open_data
 from refineseg.evaluation.metrics import confusion_matrix, scores
-from refineseg.inference.clips import Frame, open_clip
 from refineseg.inference.options import PredictOptions
 from refineseg.inference.predictor import Segmenter, load
 from refineseg.inference.scores import rows_upsampled
-from refineseg.inference.smoothing import Smoother, cells_of, motion
-from refineseg.inference.tiling import Band, make_plan
+from refineseg.inference.tiles.blending import Band, make_plan
+from refineseg.inference.video.clips import Frame, open_clip
+from refineseg.inference.video.smoothing import Smoother, cells_of, motion
 from refineseg.labels import UInt8
 import torch
 
@@ -199,7 +199,7 @@ def main() -> None:
             score(sequence, segmenter, options.cache)
         rows = {}
         for strength in (0.0, *map(float, options.smooth.split(","))):
-            row = rows[str(strength)] = figures(sequences, strength, segmenter.info.labels.num_classes)
+            row = rows[str(strength)] = figures(sequences, strength, segmenter.card.labels.num_classes)
             plain = rows["0.0"]
             row["flicker_left"] = row["flicker"] / plain["flicker"]
             row["short_lived_left"] = row["short_lived"] / plain["short_lived"]

@@ -19,12 +19,12 @@ with atheris.instrument_imports(include=["refineseg", "yaml", "safetensors"]):
     from safetensors.torch import save
 
     from refineseg.config import ModelConfig, TrainConfig
+    from refineseg.config.yaml import read_yaml
     from refineseg.errors import RefinesegError
     from refineseg.labels import LabelMap
     from refineseg.model.checkpoints import read_checkpoint
-    from refineseg.model.weights import read_config
+    from refineseg.model.model_folder import read_config
     from refineseg.training.checkpoint import load_checkpoint
-    from refineseg.yamls import read_yaml
 
 PLACE = Path(tempfile.mkdtemp(prefix="refineseg-fuzz-"))
 LABELS = LabelMap.from_names(["road", "sky"])
@@ -76,7 +76,7 @@ def seeds() -> dict[str, list[bytes]]:
     torch.save({"a.weight": torch.arange(4.0)}, stream)
     old = io.BytesIO()
     torch.save({"a.weight": torch.arange(4.0)}, old, _use_new_zipfile_serialization=False)
-    from refineseg.yamls import to_yaml
+    from refineseg.config.yaml import to_yaml
 
     return {
         "labels": [to_yaml(LABELS.to_dict()).encode(), b"classes: [a, b]\nignore: [255]\n"],

@@ -14,7 +14,7 @@ import dataclasses
 from pathlib import Path
 
 from refineseg.config import ModelConfig
-from refineseg.model.weights import load_model_folder, save_model_folder
+from refineseg.model.model_folder import load_model_folder, save_model_folder
 
 
 def main() -> None:
@@ -25,15 +25,15 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     given = parser.parse_args()
     opened = [load_model_folder(folder, **ModelConfig.read(given.settings)) for folder in given.models]
-    network, info = opened[-1]
-    if any(other.config != network.config or said.labels != info.labels for other, said in opened):
+    network, card = opened[-1]
+    if any(other.config != network.config or said.labels != card.labels for other, said in opened):
         raise SystemExit("expected models of one network and one label map")
     states = [other.state_dict() for other, _ in opened]
     averaged = network.state_dict()
     for name, value in averaged.items():
         if value.is_floating_point():  # counts of batches are left as they are
             value.copy_(sum(state[name] for state in states) / len(states))
-    save_model_folder(given.output, network, dataclasses.replace(info, scores=(), calibration={}))
+    save_model_folder(given.output, network, dataclasses.replace(card, scores=(), calibration={}))
 
 
 if __name__ == "__main__":

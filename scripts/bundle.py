@@ -15,14 +15,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from refineseg.bundled import BUNDLED, INT8
 from refineseg.cli.common import console, progress_bar, quiet_libraries
 from refineseg.data import SegmentationData, open_data
 from refineseg.deploy.export import export
 from refineseg.evaluation.calibration import calibrate
 from refineseg.evaluation.evaluate import evaluate
 from refineseg.inference.predictor import Segmenter
-from refineseg.model.weights import load_model_folder, save_model_folder
+from refineseg.model.bundled import BUNDLED, INT8
+from refineseg.model.model_folder import load_model_folder, save_model_folder
 
 
 def main() -> None:
@@ -36,38 +36,38 @@ def main() -> None:
     given = parser.parse_args()
     quiet_libraries()
     data, folder = open_data(given.data), BUNDLED / given.name
-    model, info = load_model_folder(given.model)
+    model, card = load_model_folder(given.model)
     notes = json.loads(given.notes.read_text()) if given.notes else {}
-    info = dataclasses.replace(
-        info,
+    card = dataclasses.replace(
+        card,
         name=given.name,
         licence=f"weights Apache-2.0; training data: {data.licence}",
-        provenance=info.provenance | notes,
+        provenance=card.provenance | notes,
         scores=(),
         calibration={},
     )
-    save_model_folder(folder, model, info, half=True)
+    save_model_folder(folder, model, card, half=True)
     judged = folder
     if given.twin:
         judged = Path("runs") / f"{given.name}-twin"
         twin, said = load_model_folder(given.twin)
-        said = dataclasses.replace(said, name=judged.name, licence=info.licence, scores=(), calibration={})
+        said = dataclasses.replace(said, name=judged.name, licence=card.licence, scores=(), calibration={})
         save_model_folder(judged, twin, said, half=True)
     scores, temperatures = judge(judged, data)
     if given.twin:
         save_model_folder(judged, twin, dataclasses.replace(said, scores=(scores,)), half=True)
         scores = scores | {"protocol": f"of its twin {judged}, made likewise without val; {scores['protocol']}"}
-    shipped, info = load_model_folder(folder)
-    info = dataclasses.replace(info, scores=(scores,), calibration=temperatures)
-    save_model_folder(folder, shipped, info, half=True)
+    shipped, card = load_model_folder(folder)
+    card = dataclasses.replace(card, scores=(scores,), calibration=temperatures)
+    save_model_folder(folder, shipped, card, half=True)
     export(folder, folder / INT8, int8=True, calibrate=data, overwrite=True)
     console.print(f"{folder.name}: val mean IoU {scores['mean_iou']:.4f}", markup=False)
 
 
 def judge(folder: Path, data: SegmentationData) -> tuple[dict[str, Any], dict[str, Any]]:
     """The card's entry for ``val``, and temperatures fitted there, of a model folder as it lies there."""
-    network, info = load_model_folder(folder)
-    segmenter = Segmenter(network, info, "cpu")
+    network, card = load_model_folder(folder)
+    segmenter = Segmenter(network, card, "cpu")
     with progress_bar() as bar:
         task = bar.add_task("scoring", total=None, note="")
         evaluation = evaluate(

@@ -19,15 +19,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from refineseg.bundled import bundled_models
 from refineseg.cli.common import console, errors, progress_bar, quiet_libraries
 from refineseg.data.images import read_image
 from refineseg.errors import RefinesegError
-from refineseg.files import atomic_write
+from refineseg.html import css_color, document, picture_address
 from refineseg.inference.batch import Entry, find_inputs, predict_files
 from refineseg.inference.predictor import PredictOptions, load
 from refineseg.labels import LabelMap
-from refineseg.page import css_color, document, picture_address
+from refineseg.model.bundled import bundled_models
+from refineseg.system.files import atomic_write
 
 
 @dataclass(frozen=True)
@@ -140,14 +140,14 @@ def planned(pictures: Sequence[str], model: str | None) -> tuple[dict[str, list[
 def segment(model: str, pictures: Sequence[Path], output: Path) -> Shown:
     """Masks and overlays of one model under OUTPUT/NAME."""
     segmenter = load(model)
-    name = segmenter.info.name
+    name = segmenter.card.name
     options = PredictOptions(SCALES.get(model, (1.0,)))
     with progress_bar() as bar:
         task = bar.add_task(name, total=len(pictures), note="")
         entries = predict_files(
             segmenter, pictures, output / name, options, progress=lambda _entry: bar.advance(task)
         )
-    return Shown(name, segmenter.info.labels, output / name, entries)
+    return Shown(name, segmenter.card.labels, output / name, entries)
 
 
 def tell(shown: Shown) -> None:

@@ -18,7 +18,7 @@ import torch
 from refineseg.config import AugmentConfig
 from refineseg.data import open_data
 from refineseg.data.loader import TrainingPictures
-from refineseg.model.weights import load_model_folder, save_model_folder
+from refineseg.model.model_folder import load_model_folder, save_model_folder
 from refineseg.training.recipe import class_weights
 
 
@@ -30,13 +30,13 @@ def main() -> None:
     parser.add_argument("--power", type=float, required=True)
     parser.add_argument("-o", "--output", type=Path, required=True)
     given = parser.parse_args()
-    network, info = load_model_folder(given.model)
+    network, card = load_model_folder(given.model)
     pictures = TrainingPictures(open_data(given.data), "train", AugmentConfig(), seed=0)
     pictures.prepare(cache_mb=0)
     shift = class_weights(pictures.class_pixels.sum(0), given.power).log()
     with torch.no_grad():
         network.classifier.bias -= shift
-    save_model_folder(given.output, network, dataclasses.replace(info, scores=(), calibration={}))
+    save_model_folder(given.output, network, dataclasses.replace(card, scores=(), calibration={}))
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refineseg.config import AugmentConfig, ModelConfig, TrainConfig, paper_recipe
+from refineseg.config.yaml import read_yaml, to_yaml
 from refineseg.errors import ConfigError
-from refineseg.yamls import read_yaml, to_yaml
 
 
 @pytest.mark.parametrize("config", [TrainConfig(), paper_recipe(), ModelConfig(), AugmentConfig(crop=(3, 4))])

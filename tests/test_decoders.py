@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 
 from refineseg.config import ModelConfig, TrainConfig
+from refineseg.config.yaml import parse_yaml
 from refineseg.errors import ConfigError, WeightsError
 from refineseg.labels import LabelMap
 from refineseg.model.checkpoints import read_checkpoint
-from refineseg.model.weights import read_config
+from refineseg.model.model_folder import read_config
 from refineseg.training.checkpoint import load_checkpoint, save_checkpoint
-from refineseg.yamls import parse_yaml
 from tests.data.formats.fuzz import JUNK, damage, one_line_or_nothing
 
 MANY = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))

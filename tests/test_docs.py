@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from refineseg import bundled
-from refineseg.bundled import bundled_models
 from refineseg.deploy import gate
+from refineseg.model import bundled
+from refineseg.model.bundled import bundled_models
+from refineseg.model.model_folder import ModelCard, read_config, save_model_folder
 from refineseg.model.presets import create_model
-from refineseg.model.weights import ModelInfo, read_config, save_model_folder
 from tests.data.benchmarks.roots import listing, picture, voc2012
 from tests.data.made import made_pair, make_camvid, make_folder
 from tests.deploy.made import spread
@@ -41,7 +41,7 @@ def make_voc(root: Path) -> None:
     picture(devkit / "JPEGImages" / "2008_000006.jpg")
     from refineseg.data.benchmarks.voc2012 import label_map
 
-    save_model_folder(root / "runs/voc/best", create_model("refinenet-lw-mbv2", 21), ModelInfo("voc", label_map()))
+    save_model_folder(root / "runs/voc/best", create_model("refinenet-lw-mbv2", 21), ModelCard("voc", label_map()))
 
 
 def make_scene(root: Path) -> None:

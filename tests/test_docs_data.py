@@ -16,7 +16,7 @@ from refineseg.data import open_data, read_mask
 from refineseg.data.images import write_mask
 from refineseg.data.source import folder_of_pictures
 from refineseg.labels import LabelMap, UInt8
-from refineseg.model.weights import read_config
+from refineseg.model.model_folder import read_config
 from tests.docs_blocks import PAGES, blocks_of, run_block, small
 
 PAGE = PAGES["data"]
@@ -71,8 +71,8 @@ def make_data(folder: Path) -> None:
         (folder / f"labelme/{name}.json").write_text(json.dumps(values))
     (folder / "coco/annotations.json").write_text(json.dumps(coco))
     text = PAGE.read_text(encoding="utf-8")
-    numbers, bands, sides = (block.split("```")[0] for block in text.split("```yaml\n")[1:])
-    assert bands.startswith("statistics:")
+    numbers, channels, sides = (block.split("```")[0] for block in text.split("```yaml\n")[1:])
+    assert channels.startswith("statistics:")
     (folder / "numbers/labels.yaml").write_text(numbers)
     (folder / "rgb/class_dict.csv").write_text("name,r,g,b\n" + text.split("name,r,g,b\n")[1].split("```")[0])
     make_satellite(folder / "satellite")
@@ -156,7 +156,7 @@ def test_the_commands_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert (tmp_path / "prelabels-coco/annotations.json").is_file()
     statistics = yaml.safe_load((tmp_path / "tiles/labels.yaml").read_text())["statistics"]
     assert (statistics["dtype"], len(statistics["mean"]), statistics["high"][0]) == ("uint16", 5, 65535)
-    assert json.loads((tmp_path / "runs/tiles/best/config.json").read_text())["bands"] == statistics
+    assert json.loads((tmp_path / "runs/tiles/best/config.json").read_text())["channels"] == statistics
     assert len(folder_of_pictures(tmp_path / "out-tiles/masks")) == PICTURES
     for command in ("runs/bodies/best", "folder:bodies"):
         labels = labels_of(command)

@@ -22,7 +22,7 @@ from refineseg.errors import InputError
 from refineseg.inference.options import PredictOptions
 from refineseg.labels import LabelMap
 from refineseg.model import create_model
-from refineseg.model.weights import ModelInfo, save_model_folder
+from refineseg.model.model_folder import ModelCard, save_model_folder
 from refineseg.ray import Job, Shard, Worker, keep_plan, pictures_of, plan_shards, predict
 from tests.data.made import made_pair
 from tests.model.filled import fill
@@ -36,7 +36,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     network = create_model("refinenet-lw-mbv2", 3, backbone="test_efficientnet", width=16, coarse_width=16)
     fill(network)
     folder = tmp_path_factory.mktemp("ray") / "m"
-    save_model_folder(folder, network, ModelInfo("m", LabelMap.from_names(CLASSES)))
+    save_model_folder(folder, network, ModelCard("m", LabelMap.from_names(CLASSES)))
     return folder
 
 

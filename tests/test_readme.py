@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from refineseg.bundled import bundled_models
 from refineseg.cli.main import main
+from refineseg.model.bundled import bundled_models
 from tests.data.made import made_pair, make_camvid
 from tests.docs_blocks import blocks_of, small
 

@@ -63,7 +63,7 @@ def test_the_site_builds_strictly_and_loads_nothing_from_outside(tmp_path: Path)
     for sheet in tmp_path.rglob("*.css"):
         assert not re.search(r"url\(\s*[\"']?(https?:)?//", sheet.read_text(encoding="utf-8")), sheet
     interface = (tmp_path / "api.html").read_text(encoding="utf-8")
-    for name in ("refineseg.model.RefineNetBlock", "refineseg.load", "refineseg.errors"):
+    for name in ("refineseg.model.RefineNetBlock", "refineseg.loading", "refineseg.errors"):
         assert f'id="{name}' in interface, name
 
 

@@ -9,18 +9,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from refineseg._version import __version__
-from refineseg.threads import wait_briefly
+from refineseg.system.threads import wait_briefly
 
 if TYPE_CHECKING:
     from refineseg.config import AugmentConfig, ModelConfig, TrainConfig
     from refineseg.data.registry import open_data
     from refineseg.deploy.export import export
-    from refineseg.deploy.opening import load
     from refineseg.errors import RefinesegError
     from refineseg.evaluation.evaluate import evaluate
     from refineseg.inference.predictor import Segmenter
     from refineseg.inference.result import Result
     from refineseg.labels import LabelMap
+    from refineseg.loading import load
     from refineseg.model.presets import create_model
     from refineseg.training.loop import train
 
@@ -37,7 +37,7 @@ _HOMES = {
     "create_model": "refineseg.model.presets",
     "evaluate": "refineseg.evaluation.evaluate",
     "export": "refineseg.deploy.export",
-    "load": "refineseg.deploy.opening",
+    "load": "refineseg.loading",
     "open_data": "refineseg.data.registry",
     "train": "refineseg.training.loop",
 }

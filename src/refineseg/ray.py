@@ -24,10 +24,10 @@ from PIL import Image
 from refineseg.data.images import index_image
 from refineseg.data.parquet import open_parquet, write_parquet
 from refineseg.errors import InputError, MissingExtraError, RefinesegError, WriteError
-from refineseg.files import atomic_write, leftovers, writable_folder
 from refineseg.inference.batch import find_inputs, output_names
 from refineseg.inference.options import PredictOptions, Tile
 from refineseg.inference.result import check_kinds
+from refineseg.system.files import atomic_write, leftovers, writable_folder
 
 PARTS, PLAN = "parts", "plan.json"
 PATH_COLUMN, BYTES_COLUMN, NAME_COLUMN = "path", "bytes", "name"
@@ -229,7 +229,7 @@ class Worker:
                 row["files"] = json.dumps(relative)
             else:
                 stream = io.BytesIO()
-                index_image(result.labels, self.segmenter.info.labels).save(stream, format="PNG")
+                index_image(result.labels, self.segmenter.card.labels).save(stream, format="PNG")
                 row["mask"] = stream.getvalue()
         except WriteError:
             raise

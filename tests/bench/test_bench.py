@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from refineseg.bench.contestants import (
+from refineseg.bench.machine import describe_machine
+from refineseg.bench.networks import (
     BASELINE,
     Contestant,
     Setting,
@@ -21,11 +22,10 @@ from refineseg.bench.contestants import (
     random_segmenter,
     ready,
 )
-from refineseg.bench.machine import describe_machine
 from refineseg.bench.peers import PEERS, chosen_peers
 from refineseg.bench.published import published
-from refineseg.bench.race import Spread, peak_memory, race, ratios
 from refineseg.bench.report import compare, flop_of, markdown, rows
+from refineseg.bench.timing import Spread, peak_memory, race, ratios
 from refineseg.cli.main import main
 from refineseg.errors import InputError, MissingExtraError
 

@@ -19,7 +19,7 @@ from refineseg.cli.train import Watch
 from refineseg.data import read_mask
 from refineseg.labels import LabelMap
 from refineseg.model import create_model
-from refineseg.model.weights import ModelInfo, save_model_folder
+from refineseg.model.model_folder import ModelCard, save_model_folder
 from refineseg.training.run import Report
 from tests.data.made import made_pair, make_folder
 from tests.model.filled import fill
@@ -32,7 +32,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     network = create_model("refinenet-lw-mbv2", 3, width=16, coarse_width=16)
     fill(network)
     folder = tmp_path_factory.mktemp("model") / "m"
-    save_model_folder(folder, network, ModelInfo("m", LabelMap.from_names(CLASSES)))
+    save_model_folder(folder, network, ModelCard("m", LabelMap.from_names(CLASSES)))
     return folder
 
 
@@ -227,7 +227,7 @@ def test_full_disk(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Writing fails as on a full disk: one line, exit 2, no half-written file under a final name."""
-    from refineseg import files
+    from refineseg.system import files
 
     def full(path: Path) -> None:
         raise OSError(28, "No space left on device", str(path))

@@ -70,12 +70,12 @@ def test_export_wants_the_class_names_once(tmp_path: Path) -> None:
 
 
 def test_export_takes_the_names_from_a_model(tmp_path: Path) -> None:
+    from refineseg.model.model_folder import ModelCard, save_model_folder
     from refineseg.model.presets import build, model_config
-    from refineseg.model.weights import ModelInfo, save_model_folder
 
     label_map = test_exporter.MAPS[0]
     model = build(model_config("refinenet-lw-mbv2", 4, width=8, coarse_width=8))
-    save_model_folder(tmp_path / "model", model, ModelInfo("tiny", label_map))
+    save_model_folder(tmp_path / "model", model, ModelCard("tiny", label_map))
     predictions = test_exporter.predicted(tmp_path, [test_exporter.HOLES], label_map)
     output = run(
         "export", predictions, "--format", "labelme", "-o", tmp_path / "pre", "--model", tmp_path / "model"

@@ -11,8 +11,8 @@ import torch
 
 from refineseg.cli.main import main
 from refineseg.labels import LabelMap
+from refineseg.model.model_folder import ModelCard, load_model_folder, save_model_folder
 from refineseg.model.presets import create_model
-from refineseg.model.weights import ModelInfo, load_model_folder, save_model_folder
 from tests.evaluation.pictures import label_map, make_data
 
 LABELS = label_map(3)
@@ -28,7 +28,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     (root / "labels.yaml").write_text(json.dumps(LABELS.to_dict()))
     torch.manual_seed(0)
     labels = LabelMap.from_dict(LABELS.to_dict())
-    save_model_folder(root / "model", create_model("refinenet-lw-mbv2", 3), ModelInfo("m", labels))
+    save_model_folder(root / "model", create_model("refinenet-lw-mbv2", 3), ModelCard("m", labels))
     return str(root / "model"), f"folder:{root}"
 
 

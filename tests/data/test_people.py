@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from refineseg.config.yaml import read_yaml
 from refineseg.data import open_data
 from refineseg.data.images import read_mask
 from refineseg.data.source import read_list
 from refineseg.labels import LabelMap
-from refineseg.yamls import read_yaml
 from tests.shared import shared
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"

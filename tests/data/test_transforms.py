@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from refineseg.bands import Bands
+from refineseg.channels import Channels
 from refineseg.config import AugmentConfig
 from refineseg.data.loader import Batches, Draw, class_balanced_weights
 from refineseg.data.transforms import (
@@ -17,7 +17,7 @@ from refineseg.data.transforms import (
     augment,
     draw_geometry,
     generator,
-    jitter_bands,
+    jitter_channels,
     paste_classes,
     photometric,
 )
@@ -240,9 +240,9 @@ def test_class_balanced_weights_by_hand() -> None:
     assert class_balanced_weights(pixels).tolist() == [0.25, 0.25, 1.25, 0.25]
 
 
-# Bands -----------------------------------------------------------------------------------------------------
+# Channels -----------------------------------------------------------------------------------------------------
 
-FIVE = Bands("uint16", (0.0,) * 5, (65535.0,) * 5, (0.02, 0.03, 0.04, 0.05, 0.06), (0.01,) * 5, (0, 1, 2))
+FIVE = Channels("uint16", (0.0,) * 5, (65535.0,) * 5, (0.02, 0.03, 0.04, 0.05, 0.06), (0.01,) * 5, (0, 1, 2))
 
 
 def test_image_and_mask_of_bands_agree() -> None:
@@ -274,10 +274,10 @@ def test_padding_of_bands_is_their_mean() -> None:
 def test_jitter_of_bands_by_hand() -> None:
     """A band of 1 and 3 (mean 2, deviation 1) and one a thousand times that, below zero: the same in its units."""
     image = torch.tensor([[[1.0, 3.0]], [[-1000.0, -3000.0]]])
-    assert jitter_bands(image, 1.0, 1.0).tolist() == image.tolist()
+    assert jitter_channels(image, 1.0, 1.0).tolist() == image.tolist()
     # Contrast 1.5: 2 -+ 1.5 and -2000 +- 1500; brightness 1.2: up by a fifth of a deviation.
     expected = torch.tensor([[[0.7, 3.7]], [[-300.0, -3300.0]]])
-    assert torch.allclose(jitter_bands(image, 1.2, 1.5), expected)
+    assert torch.allclose(jitter_channels(image, 1.2, 1.5), expected)
 
 
 def test_photometric_changes_of_bands_do_not_depend_on_their_units() -> None:

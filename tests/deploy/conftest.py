@@ -9,7 +9,7 @@ import pytest
 from refineseg.deploy.export import export
 from refineseg.deploy.report import Report
 from refineseg.inference.predictor import Segmenter
-from refineseg.model.weights import save_model_folder
+from refineseg.model.model_folder import save_model_folder
 from tests.deploy import made
 
 
@@ -23,7 +23,7 @@ def segmenter() -> Segmenter:
 @pytest.fixture(scope="session")
 def model_folder(segmenter: Segmenter, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "small"
-    save_model_folder(folder, segmenter.model, segmenter.info)
+    save_model_folder(folder, segmenter.model, segmenter.card)
     return folder
 
 

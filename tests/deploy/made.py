@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from refineseg.inference.field import probe
 from refineseg.inference.predictor import Segmenter
+from refineseg.inference.tiles.receptive_field import probe
 from refineseg.labels import LabelMap
 from refineseg.model import RefineNet, create_model
-from refineseg.model.weights import ModelInfo
+from refineseg.model.model_folder import ModelCard
 from tests.model.filled import fill
 
 LABELS = LabelMap.from_dict(
@@ -47,5 +47,5 @@ def spread(model: RefineNet) -> RefineNet:
 def segmenter(model: RefineNet | None = None, calibrated: bool = True) -> Segmenter:
     """A predictor with labels that mirror, and with temperatures."""
     temperatures = {"temperatures": [0.5, 1.0, 1.5, 2.0, 0.8]} if calibrated else {}
-    info = ModelInfo("small", LABELS, licence="CC0", calibration=temperatures)
+    info = ModelCard("small", LABELS, licence="CC0", calibration=temperatures)
     return Segmenter(small() if model is None else model, info, device="cpu")

@@ -17,9 +17,9 @@ from refineseg.deploy import gate
 from refineseg.deploy.formats import files_of, format_of
 from refineseg.deploy.report import Report
 from refineseg.errors import InputError, MissingExtraError
-from refineseg.inference.engines import open_engine
-from refineseg.inference.field import probe
 from refineseg.inference.predictor import Segmenter
+from refineseg.inference.runners import open_engine
+from refineseg.inference.tiles.receptive_field import probe
 from refineseg.model import PRESETS, RefineNet, create_model
 from tests.data.made import make_folder
 from tests.deploy import made
@@ -72,7 +72,7 @@ def test_the_report_says_that_it_passed(exported: tuple[Path, Report]) -> None:
 def test_the_file_describes_itself(exported: tuple[Path, Report], segmenter: Segmenter) -> None:
     engine = open_engine(exported[0])
     values = engine.exported.values
-    assert engine.exported.info == segmenter.info
+    assert engine.exported.card == segmenter.card
     assert values["licence"] == "CC0"
     assert values["model"] == json.loads(json.dumps(segmenter.model.config.to_dict()))
     assert values["export"]["overlap"] == segmenter.overlap
@@ -157,7 +157,7 @@ def test_a_missing_package_names_its_extra(
 @pytest.mark.parametrize("name", list(VARIANTS))
 def test_every_member_passes_the_gate_in_every_format(name: str, suffix: str, tmp_path: Path) -> None:
     model = network(name)
-    info = made.segmenter().info
+    info = made.segmenter().card
     report = refineseg.export(Segmenter(model, info, "cpu"), tmp_path / f"model.{suffix}")
     assert report.agreement >= gate.AGREEMENT
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]

@@ -19,8 +19,8 @@ from refineseg.deploy.pictures import built_in, fitted
 from refineseg.deploy.report import Int8, Report
 from refineseg.deploy.trace import trace
 from refineseg.errors import RefusedError
-from refineseg.inference.engines import Engine, Exported
 from refineseg.inference.predictor import Segmenter
+from refineseg.inference.runners import Engine, Exported
 from refineseg.model import RefineNet
 from refineseg.model.blocks import MultiResolutionFusion
 

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from refineseg.deploy.report import Report
-from refineseg.inference.field import probe
 from refineseg.inference.predictor import Segmenter
+from refineseg.inference.tiles.receptive_field import probe
 
 ROOT = Path(__file__).parents[2]
 # Everything that `pip install refineseg` brings but the runtime does not need.

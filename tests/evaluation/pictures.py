@@ -14,8 +14,8 @@ from torch.nn import functional as F
 from refineseg.data.source import Sample, SegmentationData
 from refineseg.inference.predictor import Segmenter
 from refineseg.labels import IGNORE, LabelClass, LabelMap, default_palette
+from refineseg.model.model_folder import ModelCard
 from refineseg.model.refinenet import RefineNet
-from refineseg.model.weights import ModelInfo
 
 
 def label_map(num_classes: int, first: int = 0, submission: tuple[int, ...] | None = None) -> LabelMap:
@@ -76,5 +76,5 @@ class ColorNet(nn.Module):
 
 
 def make_segmenter(labels: LabelMap, sharpness: float = 20.0, **info: object) -> Segmenter:
-    described = ModelInfo("colours", labels, **info)  # type: ignore[arg-type]
+    described = ModelCard("colours", labels, **info)  # type: ignore[arg-type]
     return Segmenter(cast(RefineNet, ColorNet(labels, sharpness)), described, "cpu")

@@ -124,12 +124,12 @@ def test_misfits_are_refused(tmp_path: Path) -> None:
 
 
 def test_model_card_carries_interval_boundary_and_calibration(tmp_path: Path) -> None:
+    from refineseg.model.model_folder import ModelCard, load_model_folder, model_card, save_model_folder
     from refineseg.model.presets import create_model
-    from refineseg.model.weights import ModelInfo, load_model_folder, model_card, save_model_folder
 
     data = make_data(tmp_path, ["a", "b", "c", "d"], LABELS)
     score = evaluate(make_segmenter(LABELS), data, measures=("boundary", "calibration")).for_card()
-    model, info = create_model("refinenet-lw-mbv2", 4), ModelInfo("m", LABELS, (score,))
+    model, info = create_model("refinenet-lw-mbv2", 4), ModelCard("m", LABELS, (score,))
     card = model_card(model, info)
     low, high = score["intervals"]["mean_iou"]
     assert f"interval of the mean IoU: {low:.4f} to {high:.4f}" in card

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from refineseg.inference.field import probe
 from refineseg.inference.predictor import Segmenter
+from refineseg.inference.tiles.receptive_field import probe
 from refineseg.labels import LabelMap
 from refineseg.model import create_model
-from refineseg.model.weights import ModelInfo
+from refineseg.model.model_folder import ModelCard
 from tests.model.filled import fill
 
 
@@ -24,4 +24,4 @@ def lively() -> Segmenter:
         model.classifier.weight.div_(model(x, upsample=False).std((0, 2, 3)).view(-1, 1, 1, 1))
         assert model.classifier.bias is not None
         model.classifier.bias.sub_(model(x, upsample=False).mean((0, 2, 3)))
-    return Segmenter(model, ModelInfo("lively", LabelMap.from_names(list("abcdefghijk"))), device="cpu")
+    return Segmenter(model, ModelCard("lively", LabelMap.from_names(list("abcdefghijk"))), device="cpu")

@@ -11,12 +11,12 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from refineseg.inference.budget import plan_windows
 from refineseg.inference.options import PredictOptions
 from refineseg.inference.result import Result
-from refineseg.inference.tiling import Band, Map, Plan, Read, bands, joined, view_of
-from refineseg.info import ModelInfo
+from refineseg.inference.tiles.blending import Band, Map, Plan, Read, bands, joined, view_of
+from refineseg.inference.tiles.plan import plan_windows
 from refineseg.labels import LabelMap, UInt8
+from refineseg.model.card import ModelCard
 
 
 def frames(count: int = 6, height: int = 48, width: int = 64) -> list[UInt8]:
@@ -87,11 +87,11 @@ class Quarters:
     bytes_per_pixel = 1.0
 
     def __init__(self) -> None:
-        self.info = ModelInfo("quarters", LabelMap.from_names(list("abcd")))
+        self.card = ModelCard("quarters", LabelMap.from_names(list("abcd")))
 
     @property
     def class_names(self) -> list[str]:
-        return self.info.labels.names
+        return self.card.labels.names
 
     def fingerprint(self) -> str:
         return "quarters"

@@ -12,13 +12,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from refineseg.errors import InputError, WeightsError
-from refineseg.inference.budget import BUDGET
 from refineseg.inference.devices import pick_device
 from refineseg.inference.predictor import PredictOptions, Segmenter, Tile, load
 from refineseg.inference.scores import rows_upsampled
+from refineseg.inference.tiles.plan import BUDGET
 from refineseg.labels import LabelMap
 from refineseg.model import create_model
-from refineseg.model.weights import ModelInfo, save_model_folder
+from refineseg.model.model_folder import ModelCard, save_model_folder
 from tests.model.filled import fill
 
 LABELS = LabelMap.from_names(["a", "b", "c", "d", "e"])
@@ -28,7 +28,7 @@ LABELS = LabelMap.from_names(["a", "b", "c", "d", "e"])
 def segmenter() -> Segmenter:
     model = create_model("refinenet-lw-mbv2", 5, width=16, coarse_width=16)
     fill(model)
-    return Segmenter(model, ModelInfo("test", LABELS), device="cpu")
+    return Segmenter(model, ModelCard("test", LABELS), device="cpu")
 
 
 def photograph(height: int, width: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
@@ -146,13 +146,13 @@ def test_strips_are_rows_of_the_whole(size: tuple[int, int]) -> None:
 
 
 def test_bf16_is_close(segmenter: Segmenter) -> None:
-    lower = Segmenter(segmenter.model, segmenter.info, "cpu", precision="bf16")
+    lower = Segmenter(segmenter.model, segmenter.card, "cpu", precision="bf16")
     image = photograph(64, 96)
     assert (lower.predict(image).labels == segmenter.predict(image).labels).mean() > 0.9
 
 
 def test_load_by_folder_and_unknown_name(segmenter: Segmenter, tmp_path: Path) -> None:
-    save_model_folder(tmp_path / "m", segmenter.model, segmenter.info)
+    save_model_folder(tmp_path / "m", segmenter.model, segmenter.card)
     loaded = load(tmp_path / "m", device="cpu")
     image = photograph(20, 30)
     assert np.array_equal(loaded.predict(image).labels, segmenter.predict(image).labels)
@@ -165,7 +165,7 @@ def test_bad_options(segmenter: Segmenter) -> None:
         with pytest.raises(InputError, match="expected scales"):
             segmenter.predict(photograph(8, 8), scales=scales)
     with pytest.raises(InputError, match="precision 32 or bf16"):
-        Segmenter(segmenter.model, segmenter.info, "cpu", precision="int3")
+        Segmenter(segmenter.model, segmenter.card, "cpu", precision="int3")
     with pytest.raises(InputError, match="expected a device"):
         pick_device("toaster")
     if not torch.cuda.is_available():

@@ -14,8 +14,8 @@ from torch import nn
 from refineseg.errors import ConfigError, LabelError
 from refineseg.labels import LabelMap
 from refineseg.model import PRESETS, RefineNet, create_model, model_config
+from refineseg.model.model_folder import ModelCard, load_model_folder, save_model_folder
 from refineseg.model.refinenet import Decoder
-from refineseg.model.weights import ModelInfo, load_model_folder, save_model_folder
 from tests.model.filled import fill, picture
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "logits.json"
@@ -178,7 +178,7 @@ def test_golden_logits(named: tuple[str, RefineNet]) -> None:
 @torch.no_grad()
 def test_save_and_load_are_equal(named: tuple[str, RefineNet], tmp_path: Path) -> None:
     name, model = named
-    save_model_folder(tmp_path / "model", model, ModelInfo(name, LABELS, licence="none"))
+    save_model_folder(tmp_path / "model", model, ModelCard(name, LABELS, licence="none"))
     loaded, info = load_model_folder(tmp_path / "model")
     assert info.labels == LABELS
     assert info.name == name
@@ -191,7 +191,7 @@ def test_save_and_load_are_equal(named: tuple[str, RefineNet], tmp_path: Path) -
 def test_half_storage_is_close_and_half_as_large(tmp_path: Path) -> None:
     model, x = variant("mbv2"), picture(33, 47)
     for half in (False, True):
-        save_model_folder(tmp_path / str(half), model, ModelInfo("x", LABELS), half=half)
+        save_model_folder(tmp_path / str(half), model, ModelCard("x", LABELS), half=half)
     sizes = [(tmp_path / str(half) / "model.safetensors").stat().st_size for half in (False, True)]
     assert sizes[1] < 0.55 * sizes[0]
     loaded, _ = load_model_folder(tmp_path / "True")

@@ -11,8 +11,8 @@ from torch import Tensor
 from refineseg.errors import InputError, WeightsError
 from refineseg.labels import LabelMap
 from refineseg.model.convert import MismatchError, convert_checkpoint, convert_state, find_checkpoints, recognise
+from refineseg.model.model_folder import load_model_folder
 from refineseg.model.refinenet import RefineNet
-from refineseg.model.weights import load_model_folder
 from tests.model import port_reference as port
 
 torch.set_num_threads(1)

@@ -21,7 +21,7 @@ from refineseg.errors import InputError, WeightsError
 from refineseg.labels import LabelMap
 from refineseg.model import create_model
 from refineseg.model.hub import HubName, fetch_model, pinned, push_model, sha256_of
-from refineseg.model.weights import ModelInfo, load_model_folder, save_model_folder
+from refineseg.model.model_folder import ModelCard, load_model_folder, save_model_folder
 from tests.hub import TOKEN, FakeHub, fake_hub, point_at, reached_hub
 from tests.model.filled import fill
 
@@ -33,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = create_model("refinenet-lw-mbv2", 2, backbone="test_efficientnet", width=16, coarse_width=16)
     fill(model)
     path = tmp_path_factory.mktemp("hub") / "streets"
-    save_model_folder(path, model, ModelInfo("streets", LabelMap.from_names(NAMES)))
+    save_model_folder(path, model, ModelCard("streets", LabelMap.from_names(NAMES)))
     return path
 
 
@@ -64,8 +64,8 @@ def test_a_model_is_fetched_once_and_pinned(hub: FakeHub, folder: Path, monkeypa
     commit = hub.add("org/streets", folder)
     segmenter = refineseg.load("hf:org/streets", device="cpu")
     assert segmenter.class_names == NAMES
-    assert segmenter.info.provenance["hub"] == f"hf:org/streets@{commit}"
-    assert segmenter.info.provenance["sha256"] == sha256_of(folder / "model.safetensors")
+    assert segmenter.card.provenance["hub"] == f"hf:org/streets@{commit}"
+    assert segmenter.card.provenance["sha256"] == sha256_of(folder / "model.safetensors")
     assert pinned("hf:org/streets") == f"hf:org/streets@{commit}"
     assert pinned("camvid") == "camvid"
     gets = [line for line in hub.asked if line.startswith("GET") and "/resolve/" in line]
@@ -74,8 +74,8 @@ def test_a_model_is_fetched_once_and_pinned(hub: FakeHub, folder: Path, monkeypa
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     asked = len(hub.asked)
-    assert refineseg.load("hf:org/streets", device="cpu").info == segmenter.info
-    assert refineseg.load(f"hf:org/streets@{commit}", device="cpu").info == segmenter.info
+    assert refineseg.load("hf:org/streets", device="cpu").card == segmenter.card
+    assert refineseg.load(f"hf:org/streets@{commit}", device="cpu").card == segmenter.card
     assert len(hub.asked) == asked, "offline means offline"
 
 

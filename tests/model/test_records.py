@@ -14,12 +14,11 @@ from typing import Any
 
 import pytest
 
-from refineseg import bundled
 from refineseg.errors import WeightsError
 from refineseg.labels import LabelMap
-from refineseg.model import PRESETS, create_model
+from refineseg.model import PRESETS, bundled, create_model
+from refineseg.model.model_folder import ModelCard, save_model_folder
 from refineseg.model.records import HISTORIC, Score, WeightRecord, all_records, bundled_records, fetch
-from refineseg.model.weights import ModelInfo, save_model_folder
 
 CONTENT = bytes(range(256)) * 4000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -126,7 +125,7 @@ def test_bundled_models_are_records(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     scores: dict[str, object] = {"data": "toy", "split": "val", "mean_iou": 0.5, "pixel_accuracy": 1.0}
     scores |= {"mean_class_accuracy": 1.0, "protocol": "p", "iou": {}}
     scores |= {"intervals": {"mean_iou": [0.4, 0.6], "level": 0.95, "method": "m"}}
-    info = ModelInfo("toy", LabelMap.from_names(["a", "b"]), (scores,), {}, "MIT")
+    info = ModelCard("toy", LabelMap.from_names(["a", "b"]), (scores,), {}, "MIT")
     save_model_folder(tmp_path / "toy", create_model("refinenet-lw-mbv2", 2), info)
     (entry,) = bundled_records()
     assert (entry.name, entry.preset, entry.dataset, entry.class_names) == (

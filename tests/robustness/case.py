@@ -17,7 +17,7 @@ from PIL import Image
 
 from refineseg.labels import LabelMap
 from refineseg.model import create_model
-from refineseg.model.weights import ModelInfo, save_model_folder
+from refineseg.model.model_folder import ModelCard, save_model_folder
 from tests.data.made import made_pair
 from tests.model.filled import fill
 
@@ -105,7 +105,7 @@ def _good_model(place: str) -> Path:
     network = create_model("refinenet-lw-mbv2", 3, backbone="test_efficientnet", width=8, coarse_width=8)
     fill(network)
     folder = Path(place) / "good-model"
-    save_model_folder(folder, network, ModelInfo("m", LabelMap.from_names(CLASSES)))
+    save_model_folder(folder, network, ModelCard("m", LabelMap.from_names(CLASSES)))
     return folder
 
 

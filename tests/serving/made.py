@@ -15,7 +15,7 @@ from PIL import Image
 from refineseg.inference.predictor import Segmenter
 from refineseg.labels import LabelMap, UInt8
 from refineseg.model import create_model
-from refineseg.model.weights import ModelInfo
+from refineseg.model.model_folder import ModelCard
 from refineseg.serving.limits import Limits
 from tests.data.made import made_pair
 from tests.model.filled import fill
@@ -31,7 +31,7 @@ def tiny() -> Segmenter:
     """A network of few channels, four classes, no random weights."""
     model = create_model("refinenet-lw-mbv2", len(NAMES), width=16, coarse_width=16)
     fill(model)
-    segmenter = Segmenter(model, ModelInfo("tiny", LabelMap.from_names(NAMES), licence="none"), device="cpu")
+    segmenter = Segmenter(model, ModelCard("tiny", LabelMap.from_names(NAMES), licence="none"), device="cpu")
     segmenter.__dict__["overlap"] = 64  # measuring it takes a second
     return segmenter
 

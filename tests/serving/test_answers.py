@@ -15,7 +15,7 @@ from pycocotools import mask as coco
 
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.result import uncertainty
-from refineseg.inference.tiling import Plan
+from refineseg.inference.tiles.blending import Plan
 from refineseg.labels import UInt8
 from tests.serving.made import NAMES, SEGMENT, encoded, pixels, serving, tiny
 

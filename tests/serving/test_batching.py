@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from refineseg.inference.budget import BUDGET
 from refineseg.inference.predictor import PredictOptions, Segmenter, Tile
 from refineseg.inference.result import Result
+from refineseg.inference.tiles.plan import BUDGET
 from refineseg.labels import UInt8
 from refineseg.serving.batching import Abandoned, Batcher, Job
 from refineseg.serving.limits import Limits, Room
@@ -27,7 +27,7 @@ class Gated(Segmenter):
 
     def __init__(self) -> None:
         inner = tiny()
-        super().__init__(inner.model, inner.info, "cpu")
+        super().__init__(inner.model, inner.card, "cpu")
         self.__dict__["overlap"] = 64
         self.gate = threading.Event()
         self.gate.set()

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from refineseg.cli.serve import serve
-from refineseg.model.weights import save_model_folder
+from refineseg.model.model_folder import save_model_folder
 from refineseg.serving.options import NAMES, OUTPUTS
 from refineseg.serving.server import KEY
 from tests.docs_blocks import PAGES, blocks_of, parse_command
@@ -47,7 +47,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str
     """The address and key of the page's last server, in a process that ends with the tests."""
     folder = tmp_path_factory.mktemp("served") / "tiny"
     segmenter = tiny()
-    save_model_folder(folder, segmenter.model, segmenter.info)
+    save_model_folder(folder, segmenter.model, segmenter.card)
     servers = [served(words, folder) for words in COMMANDS if words[0] != "curl"]
     command, key = servers[-1]
     assert [bool(key) for _, key in servers] == [False, True], "one without a key, then one with"

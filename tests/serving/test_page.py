@@ -68,7 +68,7 @@ def test_a_picture_is_shown_with_its_classes_and_shares(
     missing = [name for name in NAMES if name not in result.class_shares]
     assert all(name in page.locator("#absent").inner_text() for name in missing)
     assert page.locator("#facts").inner_text().startswith("180 \N{MULTIPLICATION SIGN} 120, ")
-    colors = np.array([item.color for item in segmenter.info.labels.classes])[labels]
+    colors = np.array([item.color for item in segmenter.card.labels.classes])[labels]
     seen = drawn(page)
     assert np.array_equal(seen[inner(labels)][:, :3], colors[inner(labels)])
     assert (seen[~inner(labels)] == 255).all()  # white lines where classes meet
@@ -206,7 +206,7 @@ def test_downloads(open_page: Callable[..., Any], segmenter: Segmenter, labels: 
     assert waiting.value.suggested_filename == "street_overlay.jpg"
     with Image.open(waiting.value.path()) as overlay:
         assert overlay.size == (180, 120)
-        colors = np.array([item.color for item in segmenter.info.labels.classes])[labels]
+        colors = np.array([item.color for item in segmenter.card.labels.classes])[labels]
         mixed = 0.4 * PICTURE + 0.6 * np.where(inner(labels)[..., None], colors, 255)
         assert np.abs(np.asarray(overlay, float) - mixed).mean() < 6  # as JPEG
     assert np.abs(PICTURE - mixed).mean() > 20

@@ -16,10 +16,10 @@ import pytest
 import torch
 from benchmarks.kill_resume import differences
 
-import refineseg.files
+import refineseg.system.files
 from refineseg.data import SegmentationData
 from refineseg.errors import WeightsError, WriteError
-from refineseg.model.weights import write_weights
+from refineseg.model.model_folder import write_weights
 from refineseg.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
 from refineseg.training.loop import train
 from refineseg.training.prepare import left_by_a_kill
@@ -110,14 +110,14 @@ def test_a_full_disk_at_any_write(
     data: SegmentationData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """Each kind of file in turn is the one that the system has no room for."""
-    flush, full = refineseg.files._flush, threading.Event()
+    flush, full = refineseg.system.files._flush, threading.Event()
 
     def flush_or_refuse(path: Path) -> None:
         if full.is_set() and path.match(name):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         flush(path)
 
-    monkeypatch.setattr(refineseg.files, "_flush", flush_or_refuse)
+    monkeypatch.setattr(refineseg.system.files, "_flush", flush_or_refuse)
     break_at(data, tmp_path / "run", full.set)
 
 

@@ -18,9 +18,9 @@ from refineseg.config import AugmentConfig, TrainConfig
 from refineseg.data import SegmentationData, open_data
 from refineseg.data.loader import Draw, TrainingPictures
 from refineseg.errors import ConfigError, InputError, LabelError, WeightsError
-from refineseg.info import ModelInfo
+from refineseg.model.card import ModelCard
+from refineseg.model.model_folder import load_model_folder, save_model_folder
 from refineseg.model.presets import create_model
-from refineseg.model.weights import load_model_folder, save_model_folder
 from refineseg.training.checkpoint import checkpoints
 from refineseg.training.loop import train
 from refineseg.training.prepare import initial_model, prepare
@@ -225,7 +225,7 @@ def test_a_model_folder_with_other_settings(data: SegmentationData, tmp_path: Pa
     """What leaves the weights' shapes alone may change; what does not is refused, with the tensors."""
     folder = tmp_path / "start"
     model = create_model(CONFIG.model, data.label_map.num_classes, **CONFIG.fields)
-    save_model_folder(folder, model, ModelInfo("start", data.label_map))
+    save_model_folder(folder, model, ModelCard("start", data.label_map))
     exact = {"align_corners": False, "exact_strides": True}
     start = dataclasses.replace(CONFIG, model=str(folder), fields=exact)
     changed = initial_model(start, data)

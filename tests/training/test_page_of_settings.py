@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from refineseg.config import AugmentConfig, TrainConfig
-from refineseg.yamls import parse_yaml
+from refineseg.config.yaml import parse_yaml
 
 PAGE = Path(__file__).parents[2] / "docs/training.md"
 ON_THEIR_OWN = {"augment", "fields"}  # the second table, and the network's settings

@@ -7,7 +7,7 @@ import torch
 
 from refineseg.config import AugmentConfig, TrainConfig
 from refineseg.errors import ConfigError
-from refineseg.inference.planner import Alive, tensors_of
+from refineseg.inference.memory_estimate import Alive, tensors_of
 from refineseg.model.presets import create_model
 from refineseg.training import plan
 from refineseg.training.plan import check_memory, largest_batch, need_of_step

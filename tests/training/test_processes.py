@@ -21,8 +21,8 @@ from refineseg.errors import ConfigError
 from refineseg.evaluation.evaluate import evaluate
 from refineseg.inference.predictor import Segmenter, load
 from refineseg.labels import LabelMap
+from refineseg.model.model_folder import ModelCard, load_model_folder, save_model_folder
 from refineseg.model.presets import create_model
-from refineseg.model.weights import ModelInfo, load_model_folder, save_model_folder
 from refineseg.training.checkpoint import load_checkpoint
 from refineseg.training.loop import train
 from refineseg.training.parallel import make_fabric
@@ -125,8 +125,8 @@ def test_local_batch_norm_resumes_exactly(data: str, tmp_path: Path) -> None:
 
 
 def score_member(model: str, data: str, out: Path) -> None:
-    from refineseg.files import atomic_write
-    from refineseg.processes import is_first, meeting
+    from refineseg.system.files import atomic_write
+    from refineseg.system.processes import is_first, meeting
 
     with meeting("cpu"):
         measures = ("boundary", "calibration", "sizes", "distance", "suspects")
@@ -138,7 +138,7 @@ def test_sharded_evaluation_gives_exactly_the_same_score(data: str, tmp_path: Pa
     opened = open_data(data)
     torch.manual_seed(0)
     model = create_model("refinenet-lw-mbv2", 3, **FROZEN.fields)
-    save_model_folder(tmp_path / "model", model, ModelInfo("m", LabelMap.from_dict(opened.label_map.to_dict())))
+    save_model_folder(tmp_path / "model", model, ModelCard("m", LabelMap.from_dict(opened.label_map.to_dict())))
     assert run_together(score_member, 2, str(tmp_path / "model"), data, tmp_path) == [0, 0]
     measures = ("boundary", "calibration", "sizes", "distance", "suspects")
     segmenter: Segmenter = load(tmp_path / "model", "cpu")

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
-from refineseg.bench.contestants import Setting
+from refineseg.bench.networks import Setting
 from refineseg.config import AugmentConfig, TrainConfig
-from refineseg.inference.planner import Need
+from refineseg.inference.memory_estimate import Need
 from refineseg.inference.predictor import Segmenter
-from refineseg.memory import free_memory
+from refineseg.system.memory import free_memory
 from refineseg.training.plan import need_of_step
 
 MIB = 1 << 20

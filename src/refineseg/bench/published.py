@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from refineseg.model.blocks import ChainedResidualPooling, ResidualConvUnit, as_list
-from refineseg.model.frugal import FrugalBatchNorm2d
-from refineseg.model.frugal_timm import FrugalBatchNormAct2d
+from refineseg.model.memory_saving import FrugalBatchNorm2d
+from refineseg.model.memory_saving_timm import FrugalBatchNormAct2d
 from refineseg.model.refinenet import RefineNet
 
 TORCHS_OWN: dict[type, type] = {FrugalBatchNorm2d: nn.BatchNorm2d, FrugalBatchNormAct2d: BatchNormAct2d}

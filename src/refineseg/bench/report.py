@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from refineseg.bench.contestants import BASELINE, Contestant, Setting, ready
 from refineseg.bench.machine import describe_machine, peaks
-from refineseg.bench.race import Spread, peak_memory, race, ratios
+from refineseg.bench.networks import BASELINE, Contestant, Setting, ready
+from refineseg.bench.timing import Spread, peak_memory, race, ratios
 from refineseg.errors import InputError
 
 FORMAT = 1  # of the JSON

@@ -50,7 +50,7 @@ def bench(
     """
     import torch
 
-    from refineseg.bench.contestants import (
+    from refineseg.bench.networks import (
         Setting,
         engines_of,
         file_contestant,
@@ -61,9 +61,9 @@ def bench(
     from refineseg.bench.peers import chosen_peers
     from refineseg.bench.report import compare, flop_of
     from refineseg.cli.train import parse_crop
-    from refineseg.files import atomic_write
     from refineseg.inference.devices import pick_device
     from refineseg.inference.predictor import load
+    from refineseg.system.files import atomic_write
 
     if threads is not None:
         torch.set_num_threads(threads)
@@ -71,7 +71,7 @@ def bench(
         raise InputError(f"expected --batch of 1 or more and --precision 32 or bf16, got {batch} and {precision}")
     height, width = parse_crop(size)
     segmenter = None if model is None else load(model, device, precision)
-    classes = classes if segmenter is None else segmenter.info.labels.num_classes
+    classes = classes if segmenter is None else segmenter.card.labels.num_classes
     setting = Setting((height, width), batch, precision, classes, training, pick_device(device))
     if segmenter is None:
         segmenter = random_segmenter(net, setting)

@@ -31,7 +31,7 @@ def check(
     """
     from refineseg.data.check import check_data
     from refineseg.data.check.page import write_page
-    from refineseg.files import atomic_write
+    from refineseg.system.files import atomic_write
 
     with progress_bar("pairs") as bar:
         task = bar.add_task("looking", total=None, note="")

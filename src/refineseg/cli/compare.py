@@ -22,7 +22,7 @@ def compare(
     """
     from refineseg.evaluation.compare import compare as compare_scores
     from refineseg.evaluation.compare import read_scored
-    from refineseg.files import atomic_write
+    from refineseg.system.files import atomic_write
 
     comparison = compare_scores(read_scored(first), read_scored(second))
     for line in comparison.lines():

@@ -75,7 +75,7 @@ def label_map_by_name(name: str) -> LabelMap:
     from refineseg.labels import LabelMap
 
     if name.lower().endswith((".yaml", ".yml")):
-        from refineseg.yamls import read_yaml
+        from refineseg.config.yaml import read_yaml
 
         values = read_yaml(Path(name).expanduser())
         inner = values.get("labels", values)

@@ -110,6 +110,6 @@ def _label_map(model: str | None, labels: Path | None) -> LabelMap:
 
         return read_labels(labels)
     from refineseg.model.find import find_model
-    from refineseg.model.weights import read_config
+    from refineseg.model.model_folder import read_config
 
     return read_config(find_model(str(model)))[1].labels

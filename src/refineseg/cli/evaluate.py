@@ -67,14 +67,14 @@ def evaluate(
     Example: [bold]refineseg evaluate --model camvid --data camvid:data/camvid --split val --json score.json[/bold]
     """
     from refineseg.data import open_data
-    from refineseg.deploy.opening import load
     from refineseg.evaluation.evaluate import evaluate as evaluate_model
     from refineseg.evaluation.protocol import find_protocol
     from refineseg.evaluation.report import with_report, write_report
-    from refineseg.files import atomic_write, writable_folder
-    from refineseg.inference.engines import is_exported
     from refineseg.inference.portable import PortableSegmenter
-    from refineseg.processes import is_first, meeting
+    from refineseg.inference.runners import is_exported
+    from refineseg.loading import load
+    from refineseg.system.files import atomic_write, writable_folder
+    from refineseg.system.processes import is_first, meeting
 
     if calibrate is not None and is_exported(model):
         raise InputError(
@@ -107,14 +107,14 @@ def evaluate(
     if not is_first():  # of the processes that torchrun started, one speaks
         return
     show(evaluation)
-    if segmenter.info.has_learnt(evaluation.data, evaluation.split):
+    if segmenter.card.has_learnt(evaluation.data, evaluation.split):
         console.print(
             f"note: {model} was trained on {evaluation.data} {evaluation.split} itself: "
             "this score is no measure of what it makes of other pictures",
             markup=False,
             soft_wrap=True,
         )
-    pinned = segmenter.info.provenance.get("hub", model)  # a Hub model's name has its commit
+    pinned = segmenter.card.provenance.get("hub", model)  # a Hub model's name has its commit
     if json_file is not None:
         made_by = {"model": pinned, "engine": segmenter.engine.name if segmenter.engine else "torch"}
         atomic_write(json_file, json.dumps(evaluation.to_dict() | made_by, indent=1) + "\n")
@@ -130,7 +130,7 @@ def store(segmenter: Segmenter, data: SegmentationData, model: str, evaluation: 
     """Fit temperatures and write them into the model's folder."""
     from refineseg.evaluation.calibration import calibrate
     from refineseg.model.find import find_model
-    from refineseg.model.weights import store_calibration
+    from refineseg.model.model_folder import store_calibration
 
     fitted = calibrate(segmenter, data, evaluation.split, protocol=evaluation.protocol, per_class=kind == "class")
     store_calibration(find_model(model), fitted)

@@ -25,8 +25,8 @@ def models(
     """
     from rich.table import Table
 
-    from refineseg.files import atomic_write
     from refineseg.model.records import all_records
+    from refineseg.system.files import atomic_write
 
     presets = preset_sizes()
     table = Table("preset", "backbone", "parameters", title=f"Presets ({CLASSES} classes)")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from refineseg.inference.batch import Entry
     from refineseg.inference.options import Tile
-    from refineseg.inference.sources import Moving, VideoOptions
+    from refineseg.inference.video.sources import Moving, VideoOptions
 
 
 def predict(
@@ -69,10 +69,10 @@ def predict(
 
     Example: [bold]refineseg predict drive.mp4 -o out --smooth 0.8[/bold]
     """
-    from refineseg.deploy.opening import load
     from refineseg.inference.batch import predict_files
     from refineseg.inference.options import PredictOptions
-    from refineseg.inference.sources import VideoOptions
+    from refineseg.inference.video.sources import VideoOptions
+    from refineseg.loading import load
 
     work = gather(inputs or [], source, sequence, VideoOptions(smooth, None, seconds, fps))
     side = parse_tile(tile)
@@ -90,8 +90,8 @@ def predict(
 def gather(given: list[str], source: str | None, sequence: bool, options: VideoOptions) -> list[Path | Moving]:
     """What there is to do. InputError where that is nothing, or an input is missing."""
     from refineseg.inference.batch import find_inputs
-    from refineseg.inference.clips import is_video
-    from refineseg.inference.sources import Moving
+    from refineseg.inference.video.clips import is_video
+    from refineseg.inference.video.sources import Moving
 
     if not given and source is None:
         raise InputError("expected pictures, videos, folders or globs, or --source 0 for a camera, got none")

@@ -35,7 +35,7 @@ def serve(
 
     Example: [bold]refineseg serve --model camvid --port 8000[/bold]
     """
-    from refineseg.memory import keep_freed_memory
+    from refineseg.system.memory import keep_freed_memory
 
     # Before torch has threads: one that has allocated keeps its own arena, which later threads may be given.
     keep_freed_memory()

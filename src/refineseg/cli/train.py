@@ -60,7 +60,7 @@ def train(
     --backbone-weights mobilenetv2_100_imagenet.safetensors -o runs/camvid[/bold]
     """
     from refineseg.data import open_data
-    from refineseg.processes import is_first
+    from refineseg.system.processes import is_first
 
     chosen = {
         "model": model,
@@ -102,7 +102,7 @@ def train(
 
 def train_once(config: TrainConfig, data: SegmentationData, output: Path, options: dict[str, Any]) -> Path:
     """One run. Returns its best model."""
-    from refineseg.processes import is_first
+    from refineseg.system.processes import is_first
     from refineseg.training.loop import train as train_network
     from refineseg.training.run import BEST
 
@@ -147,7 +147,7 @@ def build_config(
 ) -> TrainConfig:
     """Settings from the recipe, then the file, then the options, then --set."""
     from refineseg.config import RECIPES, TrainConfig
-    from refineseg.yamls import read_yaml
+    from refineseg.config.yaml import read_yaml
 
     if recipe not in RECIPES:
         raise InputError(f"expected --recipe {' or '.join(RECIPES)}, got {recipe!r}")

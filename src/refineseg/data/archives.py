@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from refineseg.errors import InputError
-from refineseg.files import atomic_path
+from refineseg.system.files import atomic_path
 
 Progress = Callable[[int, int, str], None]  # bytes of the archive read, its size, what
 Place = Callable[[str, str], str | None]  # (archive's name, member's path) to a path under the root, or None

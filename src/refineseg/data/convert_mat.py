@@ -15,8 +15,8 @@ from refineseg.data.benchmarks import nyudv2, person_part, sunrgbd
 from refineseg.data.benchmarks.layout import first_file, first_folder, listed_stems
 from refineseg.data.matlab import integers, open_mat73, variable
 from refineseg.errors import InputError
-from refineseg.files import atomic_path, atomic_write
 from refineseg.labels import LabelMap
+from refineseg.system.files import atomic_path, atomic_write
 
 Step = Callable[[int, int, str], None]  # files done, all, what
 

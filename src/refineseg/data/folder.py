@@ -9,12 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from refineseg.bands import Bands
+from refineseg.channels import Channels
+from refineseg.config.yaml import read_yaml
 from refineseg.data.source import SPLITS, Sample, SegmentationData, folder_of_pictures, read_list
-from refineseg.data.tiff import read_bands
+from refineseg.data.tiff import read_channels
 from refineseg.errors import ConfigError, InputError
 from refineseg.labels import LabelMap
-from refineseg.yamls import read_yaml
 
 KEYS = frozenset({"root", "images", "masks", "classes", "ignore", "splits", "licence", "name", "statistics"})
 VAL_SHARE = 10  # percent held out where a data set brings no split of its own
@@ -33,7 +33,7 @@ class Description:
         lists: split name to a list file, as given; None if the file says nothing.
         places: where list files are looked for: under the root, else beside the YAML.
         licence: terms of the data.
-        bands: what pictures of more than 8-bit RGB hold; None for RGB.
+        channels: what pictures of more than 8-bit RGB hold; None for RGB.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Description:
     lists: Any
     places: tuple[Path, Path]
     licence: str
-    bands: Bands | None = None
+    channels: Channels | None = None
 
 
 def open_folder(root: Path) -> SegmentationData:
@@ -65,8 +65,8 @@ def open_yaml(path: Path, root: Path | None = None) -> SegmentationData:
 
     Keys: ``classes`` (names, or name, color, raw), ``ignore`` (mask values that do not count), ``root`` (the
     YAML's folder if left out), ``images`` and ``masks`` (folder names), ``splits`` (split name to a list file,
-    under the root or else beside the YAML), ``licence``, ``name``, ``statistics`` (bands.Bands, for TIFF of more
-    than 8-bit RGB; written by imports). Where there is no list, images/train, images/val and so on are the
+    under the root or else beside the YAML), ``licence``, ``name``, ``statistics`` (channels.Channels, for TIFF of
+    more than 8-bit RGB; written by imports). Where there is no list, images/train, images/val and so on are the
     splits, else train.txt and val.txt with a stem a line, else every tenth picture by a hash of its name is for
     val.
     """
@@ -78,9 +78,11 @@ def open_yaml(path: Path, root: Path | None = None) -> SegmentationData:
             f"{described.masks}"
         )
     data = SegmentationData(described.name, described.root, described.label_map, splits, described.licence)
-    if described.bands is None:
+    if described.channels is None:
         return data
-    return replace(data, bands=described.bands, read_picture=partial(read_bands, bands=described.bands))
+    return replace(
+        data, channels=described.channels, read_picture=partial(read_channels, channels=described.channels)
+    )
 
 
 def read_description(path: Path, root: Path | None = None) -> Description:
@@ -99,15 +101,15 @@ def read_description(path: Path, root: Path | None = None) -> Description:
         lists=values.get("splits"),
         places=(root, path.parent),
         licence=str(values.get("licence", "unknown")),
-        bands=_bands(path, values.get("statistics")),
+        channels=_channels(path, values.get("statistics")),
     )
 
 
-def _bands(path: Path, values: Any) -> Bands | None:
+def _channels(path: Path, values: Any) -> Channels | None:
     if values is None:
         return None
     try:
-        return Bands.from_dict(values)
+        return Channels.from_dict(values)
     except (ConfigError, TypeError) as error:
         raise ConfigError(
             f"{path}: expected 'statistics' as refineseg data import writes them, cannot use these: {error}"

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from refineseg.errors import InputError
-from refineseg.files import atomic_path
 from refineseg.labels import LabelMap, UInt8
+from refineseg.system.files import atomic_path
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".ppm", ".pgm"})
 

@@ -28,7 +28,7 @@ class Draw:
 
 
 class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
-    """Augmented pairs: image 3xhxw uint8 RGB (Cxhxw float32 in [0, 1] of bands) and labels hxw uint8, by Draw.
+    """Augmented pairs: image 3xhxw uint8 RGB (Cxhxw float32 in [0, 1] of channels) and labels hxw uint8, by Draw.
 
     Args:
         data: the data set.
@@ -69,7 +69,7 @@ class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
     def __getitem__(self, draw: Draw) -> tuple[Tensor, Tensor]:
         image, labels = self._pair(draw.index)
         keyed = generator(self.seed, draw.epoch, draw.position)
-        return augment(image, labels, self.config, self.data.label_map, keyed, self.data.bands, self._another)
+        return augment(image, labels, self.config, self.data.label_map, keyed, self.data.channels, self._another)
 
     def _another(self, draw: torch.Generator) -> tuple[Tensor, Tensor]:
         return self._pair(integer(draw, 0, len(self) - 1))
@@ -80,8 +80,8 @@ class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
     def _read(self, index: int) -> tuple[Tensor, Tensor]:
         sample: Sample = self.samples[index]
         image, labels = self.data.read(sample)
-        if self.data.bands is not None:
-            image = self.data.bands.to_unit(image)
+        if self.data.channels is not None:
+            image = self.data.channels.to_unit(image)
         return torch.from_numpy(image).permute(2, 0, 1).contiguous(), torch.from_numpy(labels)
 
 
@@ -157,7 +157,7 @@ def class_balanced_weights(class_pixels: Tensor) -> Tensor:
 def training_loader(
     pictures: TrainingPictures, batches: Batches, workers: int
 ) -> DataLoader[tuple[Tensor, Tensor]]:
-    """Batches of images Bx3xhxw uint8 (floats, of bands) and labels Bxhxw uint8, in the order of ``batches``."""
+    """Batches of images Bx3xhxw uint8 (floats unless RGB) and labels Bxhxw uint8, in the order of ``batches``."""
     return DataLoader(
         pictures,
         batch_sampler=batches,

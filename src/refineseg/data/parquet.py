@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from refineseg.errors import InputError, MissingExtraError
-from refineseg.files import atomic_path
+from refineseg.system.files import atomic_path
 
 
 def parquet() -> Any:

@@ -13,7 +13,7 @@ from refineseg.data.convert_mat import Step, convert_nyudv2, convert_person_part
 from refineseg.data.registry import BENCHMARKS
 from refineseg.data.source import Sample
 from refineseg.errors import InputError
-from refineseg.files import writable_folder
+from refineseg.system.files import writable_folder
 
 
 @dataclass(frozen=True)

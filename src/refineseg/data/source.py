@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from refineseg.bands import Bands, Pixels
+from refineseg.channels import Channels, Pixels
 from refineseg.data.images import SUFFIXES, read_image, read_mask
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap, UInt8
@@ -37,8 +37,8 @@ class SegmentationData:
         splits: samples by split name, in a fixed order.
         licence: terms of the data, for model cards.
         read_raw: mask file to raw values, where the format is not a plain picture.
-        read_picture: picture file to RGB, where the benchmark cuts a border off; to raw values with ``bands``.
-        bands: what the pictures' channels hold; None for RGB.
+        read_picture: picture file to RGB, where the benchmark cuts a border off; to raw values with ``channels``.
+        channels: what the pictures' channels hold; None for RGB.
     """
 
     name: str
@@ -48,7 +48,7 @@ class SegmentationData:
     licence: str = "unknown"
     read_raw: Callable[[Path], NDArray[Any]] = field(default=read_mask, repr=False)
     read_picture: Callable[[Path], Pixels] = field(default=read_image, repr=False)
-    bands: Bands | None = None
+    channels: Channels | None = None
 
     def split(self, name: str) -> tuple[Sample, ...]:
         """The samples of a split; InputError if there is none of that name or it is empty."""
@@ -59,7 +59,7 @@ class SegmentationData:
         return samples
 
     def read(self, sample: Sample) -> tuple[Pixels, UInt8]:
-        """Picture HxWx3 uint8 RGB (raw values HxWxC with ``bands``) and train ids HxW uint8.
+        """Picture HxWx3 uint8 RGB (raw values HxWxC with ``channels``) and train ids HxW uint8.
 
         Raises:
             InputError: an unreadable file, a missing mask or a mask of another size than the picture.

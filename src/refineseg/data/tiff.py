@@ -7,22 +7,22 @@ from typing import Any
 
 import numpy as np
 
-from refineseg.bands import Bands, Pixels
+from refineseg.channels import Channels, Pixels
 from refineseg.errors import InputError, MissingExtraError
 
 SUFFIXES = (".tif", ".tiff")
 
 
-def read_bands(path: Path, bands: Bands) -> Pixels:
+def read_channels(path: Path, channels: Channels) -> Pixels:
     """A TIFF as raw values HxWxC; InputError if it cannot be read, or has other channels or another type."""
     if path.suffix.lower() not in SUFFIXES:
-        raise InputError(f"expected a TIFF of {bands.channels} channels of {bands.dtype}, got {path}")
-    pixels = read_channels(path)
-    bands.check(pixels, str(path))
+        raise InputError(f"expected a TIFF of {channels.count} channels of {channels.dtype}, got {path}")
+    pixels = read_tiff(path)
+    channels.check(pixels, str(path))
     return pixels
 
 
-def read_channels(path: Path) -> Pixels:
+def read_tiff(path: Path) -> Pixels:
     """A TIFF as HxWxC, values as stored. InputError if it cannot be read."""
     _, _, axis = tiff_layout(path)
     try:

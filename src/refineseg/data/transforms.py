@@ -2,7 +2,7 @@
 
 Geometry is drawn once as a window of the source picture; image and mask are both cut by it and resampled to the
 crop, the image bilinearly and the mask by its nearest pixel centre. Photometric changes touch the image only.
-An image is uint8 RGB, or floats of any number of bands.
+An image is uint8 RGB, or floats of any number of channels.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as TF
 
-from refineseg.bands import Bands
+from refineseg.channels import Channels
 from refineseg.config import AugmentConfig
 from refineseg.labels import IGNORE, LabelMap
 
@@ -84,7 +84,7 @@ def apply_geometry(
     geometry: Geometry,
     crop: tuple[int, int],
     label_map: LabelMap | None = None,
-    bands: Bands | None = None,
+    channels: Channels | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Cut the drawn window out of image CxHxW and mask HxW uint8, padded to ``crop``.
 
@@ -98,8 +98,8 @@ def apply_geometry(
     bottom = min(geometry.top + crop[0], scaled[0])
     right = min(geometry.left + crop[1], scaled[1])
     out_image = torch.full((image.shape[0], *crop), GREY, dtype=image.dtype)
-    if bands is not None:
-        out_image[:] = torch.tensor(bands.mean)[:, None, None]
+    if channels is not None:
+        out_image[:] = torch.tensor(channels.mean)[:, None, None]
     out_mask = torch.full(crop, IGNORE, dtype=mask.dtype)
     rows = slice(top - geometry.top, bottom - geometry.top)
     columns = slice(left - geometry.left, right - geometry.left)
@@ -127,7 +127,7 @@ def scale_pair(image: Tensor, mask: Tensor, size: tuple[int, int]) -> tuple[Tens
 def photometric(image: Tensor, config: AugmentConfig, draw: torch.Generator) -> Tensor:
     """Brightness, contrast, saturation, hue and blur of an image 3xHxW uint8 or CxHxW float, by one draw.
 
-    Saturation and hue are notions of RGB: bands have neither. See ``jitter_bands`` for the others.
+    Saturation and hue are notions of RGB: channels have neither. See ``jitter_channels`` for the others.
     """
     factors = {
         name: uniform(draw, max(0.0, 1 - strength), 1 + strength)
@@ -141,7 +141,7 @@ def photometric(image: Tensor, config: AugmentConfig, draw: torch.Generator) -> 
     blurred = float(torch.rand((), generator=draw)) < config.blur
     sigma = uniform(draw, 0.3, 1.5)
     if image.is_floating_point():
-        image = jitter_bands(image, factors["brightness"], factors["contrast"])
+        image = jitter_channels(image, factors["brightness"], factors["contrast"])
     else:
         image = _jitter_rgb(image, config, factors, hue)
     return TF.gaussian_blur(image, [5, 5], [sigma, sigma]) if blurred else image
@@ -157,10 +157,10 @@ def _jitter_rgb(image: Tensor, config: AugmentConfig, factors: dict[str, float],
     return TF.adjust_hue(image, hue) if config.hue else image
 
 
-def jitter_bands(image: Tensor, brightness: float, contrast: float) -> Tensor:
+def jitter_channels(image: Tensor, brightness: float, contrast: float) -> Tensor:
     """Brightness and contrast of CxHxW floats, each band in its own units: its mean and deviation in this image.
 
-    Contrast stretches a band about its mean; brightness moves all bands the same way, as light does, by
+    Contrast stretches a band about its mean; brightness moves all channels the same way, as light does, by
     ``brightness - 1`` of their deviations. So it does not matter what a band measures, or from which zero.
     """
     deviation, mean = torch.std_mean(image, dim=(1, 2), keepdim=True, correction=0)
@@ -173,20 +173,20 @@ def augment(
     config: AugmentConfig,
     label_map: LabelMap,
     draw: torch.Generator,
-    bands: Bands | None = None,
+    channels: Channels | None = None,
     others: Others | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The whole training transform: image CxHxW and mask HxW uint8 to the configured crop.
 
-    The image is uint8 RGB or, with ``bands``, float32 in [0, 1]. ``others`` gives the picture whose classes are
+    The image is uint8 RGB or, with ``channels``, float32 in [0, 1]. ``others`` gives the picture whose classes are
     pasted, if ``class_mix`` says so; each of the two has a window of its own, and they share the light.
     """
     geometry = draw_geometry(mask, config, label_map.num_classes, draw)
-    image, mask = apply_geometry(image, mask, geometry, config.crop, label_map, bands)
+    image, mask = apply_geometry(image, mask, geometry, config.crop, label_map, channels)
     if others is not None and config.class_mix and float(torch.rand((), generator=draw)) < config.class_mix:
         pasted, pasted_mask = others(draw)
         geometry = draw_geometry(pasted_mask, config, label_map.num_classes, draw)
-        pasted, pasted_mask = apply_geometry(pasted, pasted_mask, geometry, config.crop, label_map, bands)
+        pasted, pasted_mask = apply_geometry(pasted, pasted_mask, geometry, config.crop, label_map, channels)
         image, mask = paste_classes(image, mask, pasted, pasted_mask, draw)
     return photometric(image, config, draw), mask
 

@@ -23,11 +23,11 @@ from refineseg.deploy.report import Int8, Report
 from refineseg.deploy.trace import trace
 from refineseg.errors import InputError, RefusedError
 from refineseg.evaluation.evaluate import evaluate
-from refineseg.files import cannot_write, writable_folder
-from refineseg.inference.engines import FORMAT, open_engine
 from refineseg.inference.portable import PortableSegmenter
 from refineseg.inference.predictor import Segmenter, load
-from refineseg.model.weights import describe, weights_hash
+from refineseg.inference.runners import FORMAT, open_engine
+from refineseg.model.model_folder import describe, weights_hash
+from refineseg.system.files import cannot_write, writable_folder
 
 Progress = Callable[[str, int, int], None]  # what is done, steps of it done, and in all (0 where unknown)
 
@@ -90,7 +90,7 @@ def export(
     data = open_data(calibrate) if isinstance(calibrate, str | Path) else calibrate
     segmenter = model if isinstance(model, Segmenter) else load(model, "cpu")
     if segmenter.device.type != "cpu" or segmenter.engine is not None or segmenter.precision != "32":
-        segmenter = Segmenter(copy.deepcopy(segmenter.model), segmenter.info, "cpu")
+        segmenter = Segmenter(copy.deepcopy(segmenter.model), segmenter.card, "cpu")
     if data is not None and data.label_map.names != segmenter.class_names:
         raise InputError(
             f"expected data with the model's classes {segmenter.class_names}, got {data.label_map.names}"
@@ -150,7 +150,7 @@ def _made(
     engine_ms, torch_ms = gate.times(engine, segmenter, seen)
     return Report(
         file=path.name,
-        model=segmenter.info.name,
+        model=segmenter.card.name,
         format=kind,
         precision="int8" if eight else "float32",
         engine=engine.name,
@@ -188,7 +188,7 @@ def _quantised(segmenter: Segmenter, path: Path, kind: str, data: SegmentationDa
 
     before = scored(segmenter, "scoring the network")
     after = scored(PortableSegmenter(open_engine(path)), "scoring int8")
-    learnt = segmenter.info.has_learnt(data.name, "val")
+    learnt = segmenter.card.has_learnt(data.name, "val")
     return Int8(data.name, split, len(readers), "val", len(data.split("val")), before, after, learnt)
 
 
@@ -203,7 +203,7 @@ def description(segmenter: Segmenter, kind: str, precision: str) -> str:
         "bytes_per_pixel": segmenter.bytes_per_pixel,
         "source": weights_hash(segmenter.model),
     }
-    values: dict[str, Any] = describe(segmenter.model.config, segmenter.info)
+    values: dict[str, Any] = describe(segmenter.model.config, segmenter.card)
     return json.dumps(values | {"export": made})
 
 

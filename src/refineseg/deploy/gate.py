@@ -15,9 +15,9 @@ from torch.nn import functional as F
 
 from refineseg.deploy.pictures import Pictures, fitted
 from refineseg.errors import RefusedError
-from refineseg.inference.engines import Engine
 from refineseg.inference.options import PredictOptions
 from refineseg.inference.predictor import Segmenter
+from refineseg.inference.runners import Engine
 from refineseg.model.refinenet import RefineNet
 
 AGREEMENT = 0.9999  # of the labels at full size, over all sizes together
@@ -102,7 +102,7 @@ def drift(checks: list[Check]) -> str | None:
 def times(engine: Engine, segmenter: Segmenter, pictures: Pictures) -> tuple[float, float]:
     """Median milliseconds from picture to labels with the engine and with torch, in turns, at ``TIMED``."""
     images = torch.from_numpy(fitted(pictures.planes[0], *TIMED)[None])
-    contestants = (Segmenter(segmenter.model, segmenter.info, "cpu", engine=engine), segmenter)
+    contestants = (Segmenter(segmenter.model, segmenter.card, "cpu", engine=engine), segmenter)
     taken: tuple[list[float], list[float]] = ([], [])
     for repeat in range(REPEATS + 1):
         for contestant, seconds in zip(contestants, taken, strict=True):

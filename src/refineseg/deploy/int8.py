@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from refineseg.deploy.formats import INPUT, load_onnx, save_onnx, save_openvino
 from refineseg.errors import MissingExtraError
-from refineseg.inference.engines.openvino import openvino_package
+from refineseg.inference.runners.openvino import openvino_package
 
 Planes = NDArray[np.float32]  # 1xCxHxW, as the network takes it
 

@@ -10,11 +10,11 @@ from matplotlib import cbook
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from refineseg.bands import Bands, Pixels
+from refineseg.channels import Channels, Pixels
 from refineseg.data.images import read_image
 from refineseg.data.source import Sample, SegmentationData
 from refineseg.errors import InputError
-from refineseg.inference.field import probe
+from refineseg.inference.tiles.receptive_field import probe
 
 CALIBRATED_ON = 300  # pictures at most, evenly spaced over the split; NNCF's own number
 PHOTOGRAPHS = ("grace_hopper.jpg",)  # matplotlib's sample data; US Navy, public domain
@@ -37,12 +37,12 @@ class Pictures:
 def of_data(data: SegmentationData, split: str) -> Pictures:
     """Up to ``SHOWN`` pictures, evenly spaced over the split."""
     chosen = spaced(data.split(split), SHOWN)
-    planes = tuple(to_planes(data.read_picture(sample.image), data.bands) for sample in chosen)
+    planes = tuple(to_planes(data.read_picture(sample.image), data.channels) for sample in chosen)
     return Pictures(f"{len(chosen)} pictures of {data.name} {split}", planes)
 
 
 def built_in(channels: int, mean: Sequence[float], std: Sequence[float]) -> Pictures:
-    """A photograph that comes with matplotlib, and textures of every grain; for bands only textures."""
+    """A photograph that comes with matplotlib, and textures of every grain; for channels only textures."""
     texture = to_planes(probe(480, 640, channels), None)
     if channels != 3:  # what 0 to 1 is for a photograph, two deviations about the mean
         centre, width = (np.asarray(values, np.float32)[:, None, None] for values in (mean, std))
@@ -66,7 +66,7 @@ def for_calibration(data: SegmentationData) -> tuple[str, list[Callable[[], NDAr
 
 
 def _reader(data: SegmentationData, sample: Sample) -> Callable[[], NDArray[np.float32]]:
-    return lambda: to_planes(data.read_picture(sample.image), data.bands)[None]
+    return lambda: to_planes(data.read_picture(sample.image), data.channels)[None]
 
 
 def spaced(samples: Sequence[Sample], count: int) -> list[Sample]:
@@ -77,7 +77,7 @@ def spaced(samples: Sequence[Sample], count: int) -> list[Sample]:
     return [samples[index * len(samples) // count] for index in range(count)]
 
 
-def to_planes(pixels: Pixels, bands: Bands | None) -> NDArray[np.float32]:
+def to_planes(pixels: Pixels, channels: Channels | None) -> NDArray[np.float32]:
     """HxWxC to CxHxW in [0, 1]."""
-    unit = pixels.astype(np.float32) / np.float32(255) if bands is None else bands.to_unit(pixels)
+    unit = pixels.astype(np.float32) / np.float32(255) if channels is None else channels.to_unit(pixels)
     return np.ascontiguousarray(unit.transpose(2, 0, 1))

@@ -9,7 +9,7 @@ from typing import Any
 
 from refineseg._version import __version__
 from refineseg.deploy.gate import AGREEMENT, ERROR, MIOU_LOSS, REPEATS, TIMED, Check, agreement
-from refineseg.files import atomic_write
+from refineseg.system.files import atomic_write
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from refineseg.inference.folding import fold_batch_norm
+from refineseg.inference.fast.folding import fold_batch_norm
 from refineseg.model.refinenet import RefineNet
 
 EXAMPLE = (2, 67, 93)  # batch, height and width of the traced call: every map has another size, every pad is taken

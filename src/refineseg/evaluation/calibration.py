@@ -214,7 +214,7 @@ def calibrate(
     per_class: bool = False,
     pixels: int = 200_000,
 ) -> dict[str, Any]:
-    """Fit temperatures on a split: the value for ``ModelInfo.calibration``, which the predictor then applies.
+    """Fit temperatures on a split: the value for ``ModelCard.calibration``, which the predictor then applies.
 
     The errors before and after are held out: the first half of the pictures is judged with the second half's
     temperatures and the converse, so that neighbouring frames of a drive are never on both sides. The
@@ -248,7 +248,7 @@ def sampled_scores(
     """Of each picture raw probabilities NxK and truth N of some pixels, ``pixels`` over the split at most."""
     chosen = find_protocol(protocol)
     raw = Segmenter(
-        segmenter.model, replace(segmenter.info, calibration={}), str(segmenter.device), segmenter.precision
+        segmenter.model, replace(segmenter.card, calibration={}), str(segmenter.device), segmenter.precision
     )
     samples = data.split(split)
     most = max(1, pixels // len(samples))

@@ -24,7 +24,7 @@ from refineseg.evaluation.sizes import SizeCounts
 from refineseg.evaluation.suspects import Suspects
 from refineseg.inference.interface import Predictor
 from refineseg.labels import UInt8
-from refineseg.processes import gather, joined, own_share
+from refineseg.system.processes import gather, joined, own_share
 
 Counted = tuple[Counts, list[Row], "dict[str, Measure]"]  # of some pictures: confusion matrix, rows, measures
 Progress = Callable[[int, int], None]

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Self
 
+from refineseg.config.base import Config
 from refineseg.errors import InputError
 from refineseg.evaluation.metrics import MeanOver
 from refineseg.inference.options import PredictOptions, Tile
-from refineseg.settings import Config
 
 MEANT = {
     "truth": "mean over the classes in the ground truth",

@@ -15,7 +15,7 @@ from typing import Literal, cast
 
 import numpy as np
 
-from refineseg.bands import visible
+from refineseg.channels import visible
 from refineseg.data.source import SegmentationData
 from refineseg.evaluation.boundary import BoundaryCounts
 from refineseg.evaluation.calibration import Reliability
@@ -24,10 +24,10 @@ from refineseg.evaluation.evaluate import Evaluation
 from refineseg.evaluation.metrics import Floats, means
 from refineseg.evaluation.overlays import panels, suspect_views
 from refineseg.evaluation.suspects import Suspect, Suspects
-from refineseg.files import atomic_write, writable_folder
+from refineseg.html import picture_address
 from refineseg.inference.interface import Predictor
 from refineseg.labels import LabelMap
-from refineseg.page import picture_address
+from refineseg.system.files import atomic_write, writable_folder
 
 MEASURES = ("boundary", "calibration", "distance", "suspects")
 PAGE, FIGURES = "index.html", "evaluation.json"
@@ -139,7 +139,7 @@ def make_report(evaluation: Evaluation, segmenter: Predictor, data: Segmentation
         evaluation=evaluation,
         model=model,
         label_map=data.label_map,
-        calibrated=bool(segmenter.info.calibration.get("temperatures")),
+        calibrated=bool(segmenter.card.calibration.get("temperatures")),
         pictures=tuple(_pictures(evaluation, segmenter, data)),
         suspects=tuple(_suspects(evaluation, data)),
     )
@@ -185,7 +185,7 @@ def _suspects(evaluation: Evaluation, data: SegmentationData) -> list[ShownSuspe
     for picture, group in groupby(places, key=lambda place: ranked[place].picture):
         image, truth = data.read(samples[picture])
         for place in group:
-            views = suspect_views(visible(image, data.bands), truth, ranked[place], data.label_map)
+            views = suspect_views(visible(image, data.channels), truth, ranked[place], data.label_map)
             addresses = {name: picture_address(view, 80) for name, view in views.items()}
             shown[place] = ShownSuspect(ranked[place], samples[picture].stem, addresses)
     return [shown[place] for place in range(len(ranked))]

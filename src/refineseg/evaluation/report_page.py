@@ -21,7 +21,7 @@ from refineseg.evaluation.metrics import Sums
 from refineseg.evaluation.report import Report
 from refineseg.evaluation.report_pictures import card, chip, pictures_section, section, suspects_section
 from refineseg.evaluation.report_style import SCRIPT, STYLE
-from refineseg.page import css_color, document
+from refineseg.html import css_color, document
 
 
 def page(report: Report) -> str:

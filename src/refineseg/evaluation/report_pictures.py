@@ -9,7 +9,7 @@ import numpy as np
 from refineseg.evaluation.charts import percent, pictures_chart
 from refineseg.evaluation.report import Group, Report, ShownPicture, ShownSuspect, picture_scores
 from refineseg.evaluation.suspects import SURE, Suspects
-from refineseg.page import css_color
+from refineseg.html import css_color
 
 TITLES: dict[Group, str] = {"worst": "Worst", "median": "Median"}
 VIEWS = {"picture": "picture", "truth": "truth", "prediction": "prediction", "errors": "errors, in red"}

@@ -25,9 +25,9 @@ from refineseg.evaluation.submission_check import (
     read_entry,
     size_of,
 )
-from refineseg.files import atomic_path
 from refineseg.inference.predictor import Segmenter
 from refineseg.labels import IGNORE, LabelMap, UInt8, default_palette
+from refineseg.system.files import atomic_path
 
 
 def write_submission(

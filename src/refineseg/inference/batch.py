@@ -13,15 +13,15 @@ from typing import Any
 
 from refineseg.data.images import SUFFIXES
 from refineseg.errors import InputError, RefinesegError, TooLargeError, WriteError
-from refineseg.files import atomic_write, writable_folder
-from refineseg.inference.clips import is_video
-from refineseg.inference.geotiff import read_geo
 from refineseg.inference.interface import Predictor
-from refineseg.inference.large import predict_large
 from refineseg.inference.options import PredictOptions, Tile
 from refineseg.inference.result import SCORED, check_kinds
-from refineseg.inference.sources import Moving
-from refineseg.inference.video import VIDEO_KINDS, predict_video
+from refineseg.inference.tiles.files import predict_large
+from refineseg.inference.tiles.geotiff import read_geo
+from refineseg.inference.video.clips import is_video
+from refineseg.inference.video.predict import VIDEO_KINDS, predict_video
+from refineseg.inference.video.sources import Moving
+from refineseg.system.files import atomic_write, writable_folder
 
 PICTURE_KINDS = ("mask", "overlay")
 SLIDES = frozenset({".svs"})  # always seen in windows: no memory holds a whole slide
@@ -126,7 +126,7 @@ def predict_files(
     cannot be written to, or a full disk, ends it: predictions.json then lists what was finished.
 
     With ``tile`` (a side in pixels, or ``auto``) files are read, predicted and written in windows, see
-    inference.large; slides always are, rasters of bands, so that their masks keep their place on the map, and
+    inference.large; slides always are, rasters of channels, so that their masks keep their place on the map, and
     pictures that memory does not hold in one piece.
     ``steps`` is then called with the windows done and in all of the picture in work; of a video with its frames,
     in all if that is known.
@@ -138,7 +138,7 @@ def predict_files(
     if isinstance(tile, int) and tile < 1:
         raise InputError(f"expected --tile auto or a number of pixels such as 1024, got {tile}")
     writable_folder(out)
-    if segmenter.info.bands is not None:
+    if segmenter.card.channels is not None:
         tile = tile or "auto"
     kinds = PICTURE_KINDS if save is None else tuple(save)
     options = replace(options, probabilities=options.probabilities or bool(SCORED & set(kinds)))
@@ -163,7 +163,7 @@ def predict_files(
             if progress is not None:
                 progress(entry)
     finally:
-        written = {"model": segmenter.info.name, "predictions": [entry.to_dict() for entry in entries]}
+        written = {"model": segmenter.card.name, "predictions": [entry.to_dict() for entry in entries]}
         atomic_write(out / "predictions.json", json.dumps(written, indent=1, ensure_ascii=False) + "\n")
     return entries
 

@@ -12,15 +12,15 @@ from PIL import Image
 
 from refineseg.inference.options import PredictOptions, Tile
 from refineseg.inference.result import Result
-from refineseg.inference.tiling import Band, Plan, Read
-from refineseg.info import ModelInfo
+from refineseg.inference.tiles.blending import Band, Plan, Read
 from refineseg.labels import UInt8
+from refineseg.model.card import ModelCard
 
 
 class Predictor(Protocol):
     """A Segmenter (torch) or a PortableSegmenter (an exported file, without torch)."""
 
-    info: ModelInfo
+    card: ModelCard
 
     @property
     def class_names(self) -> list[str]:

@@ -10,17 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from refineseg.bands import Bands, Pixels, visible
+from refineseg.channels import Channels, Pixels, visible
 from refineseg.data.images import read_image
-from refineseg.data.tiff import read_bands
+from refineseg.data.tiff import read_channels
 from refineseg.errors import WeightsError
-from refineseg.inference.budget import plan_windows
-from refineseg.inference.engines import Engine, open_engine
 from refineseg.inference.options import LOG_FLOOR, TINY, PredictOptions, Tile, strips, views_of
 from refineseg.inference.result import Result
-from refineseg.inference.tiling import Band, Map, Plan, Read, bands, joined, put_together, view_of
-from refineseg.info import ModelInfo
+from refineseg.inference.runners import Engine, open_engine
+from refineseg.inference.tiles.blending import Band, Map, Plan, Read, bands, joined, put_together, view_of
+from refineseg.inference.tiles.plan import plan_windows
 from refineseg.labels import UInt8
+from refineseg.model.card import ModelCard
 
 Rows = NDArray[np.float32]  # KxhxW or Kxhxw
 
@@ -30,23 +30,23 @@ class PortableSegmenter:
 
     Attributes:
         engine: what runs it.
-        info: name, labels, scores, provenance, licence, calibration, as the file says.
+        card: name, labels, scores, provenance, licence, calibration, as the file says.
         input_scales, overlap, bytes_per_pixel: of the network; measured when it was exported.
     """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.info: ModelInfo = engine.exported.info
+        self.card: ModelCard = engine.exported.card
         export = engine.exported.values["export"]
         self.input_scales: tuple[float, ...] = tuple(engine.exported.values["model"]["input_scales"])
         self.overlap: int = export["overlap"]
         self.bytes_per_pixel: float = export["bytes_per_pixel"]
-        self.temperatures = temperatures(self.info)
+        self.temperatures = temperatures(self.card)
 
     @property
     def class_names(self) -> list[str]:
         """Class names by train id."""
-        return self.info.labels.names
+        return self.card.labels.names
 
     def fingerprint(self) -> str:
         """Of weights, engine and how the file was made."""
@@ -63,16 +63,16 @@ class PortableSegmenter:
     ) -> Result:
         """Segment one picture; arguments and result are those of ``Segmenter.predict``."""
         options = PredictOptions(tuple(scales), flip, probabilities)
-        pixels = read_picture(image, self.info.bands)
+        pixels = read_picture(image, self.card.channels)
         size = (pixels.shape[0], pixels.shape[1])
         if tile is None:
             found = self._whole(pixels, options)
         else:
             plan = self.plan(size, options, tile)
             found = self.bands(plan, lambda t, b, x, r: pixels[t:b, x:r], options)
-        labels, scores = put_together(found, size, self.info.labels.num_classes if probabilities else None)
+        labels, scores = put_together(found, size, self.card.labels.num_classes if probabilities else None)
         name = Path(image).stem if isinstance(image, str | Path) else "image"
-        return Result(labels, self.info.labels, visible(pixels, self.info.bands), scores, name)
+        return Result(labels, self.card.labels, visible(pixels, self.card.channels), scores, name)
 
     def plan(self, size: tuple[int, int], options: PredictOptions, tile: int | Literal["auto"]) -> Plan:
         """The windows of a picture of ``size``; InputError where tiles are too small for the overlap."""
@@ -136,8 +136,8 @@ class PortableSegmenter:
 
     def _planes(self, pixels: Pixels) -> NDArray[np.float32]:
         """HxWxC to CxHxW in [0, 1]."""
-        bands = self.info.bands
-        unit = pixels.astype(np.float32) / np.float32(255) if bands is None else bands.to_unit(pixels)
+        channels = self.card.channels
+        unit = pixels.astype(np.float32) / np.float32(255) if channels is None else channels.to_unit(pixels)
         return unit.transpose(2, 0, 1)
 
     def _logits(self, planes: NDArray[np.float32], scale: float, mirrored: bool) -> Map:
@@ -147,7 +147,7 @@ class PortableSegmenter:
         if not mirrored:
             return self.engine(planes[None])
         logits = self.engine(planes[None, :, :, ::-1])
-        return logits[..., ::-1][:, self.info.labels.mirrored[: logits.shape[1]]]
+        return logits[..., ::-1][:, self.card.labels.mirrored[: logits.shape[1]]]
 
 
 def load(model: str | Path, engine: str = "auto", precision: str = "32") -> PortableSegmenter:
@@ -155,29 +155,29 @@ def load(model: str | Path, engine: str = "auto", precision: str = "32") -> Port
     return PortableSegmenter(open_engine(model, engine, precision))
 
 
-def read_picture(image: str | Path | Image.Image | NDArray[Any], bands: Bands | None) -> Pixels:
-    """A picture of any kind as a network's pixels: HxWx3 uint8 RGB, or HxWxC raw values of ``bands``.
+def read_picture(image: str | Path | Image.Image | NDArray[Any], channels: Channels | None) -> Pixels:
+    """A picture of any kind as a network's pixels: HxWx3 uint8 RGB, or HxWxC raw values of ``channels``.
 
     Raises:
-        InputError: it cannot be read, or has other channels or another type of number than ``bands``.
+        InputError: it cannot be read, or has other channels or another type of number than ``channels``.
     """
-    if bands is None:
+    if channels is None:
         return read_image(image)
     if isinstance(image, str | Path):
-        return read_bands(Path(image), bands)
+        return read_channels(Path(image), channels)
     pixels = np.asarray(image)
-    bands.check(pixels, "picture")
+    channels.check(pixels, "picture")
     return pixels
 
 
-def temperatures(info: ModelInfo) -> NDArray[np.float32] | None:
+def temperatures(card: ModelCard) -> NDArray[np.float32] | None:
     """A temperature per predicted class, K, from the model's calibration; None where it has none."""
-    values = info.calibration.get("temperatures")
+    values = card.calibration.get("temperatures")
     if values is None:
         return None
-    if len(values) != info.labels.num_classes or not all(0 < value < float("inf") for value in values):
+    if len(values) != card.labels.num_classes or not all(0 < value < float("inf") for value in values):
         raise WeightsError(
-            f"expected {info.labels.num_classes} temperatures above 0 in the model's calibration, got {values}"
+            f"expected {card.labels.num_classes} temperatures above 0 in the model's calibration, got {values}"
         )
     return np.asarray(values, np.float32)
 

@@ -17,19 +17,17 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 
-from refineseg.bands import Pixels, visible
+from refineseg.channels import Pixels, visible
 from refineseg.errors import InputError, TooLargeError
-from refineseg.inference.budget import BUDGET, needed_overlap, plan_windows
 from refineseg.inference.devices import pick_device
-from refineseg.inference.engines import Engine
-from refineseg.inference.fast import Fast
-from refineseg.inference.field import bytes_per_pixel, effective_radius
+from refineseg.inference.fast.network import Fast
+from refineseg.inference.memory_estimate import Need, imagined, need_of, tensors_of
 from refineseg.inference.options import LOG_FLOOR, strips, views_of
 from refineseg.inference.options import PredictOptions as PredictOptions
 from refineseg.inference.options import Tile as Tile
-from refineseg.inference.planner import Need, imagined, need_of, tensors_of
 from refineseg.inference.portable import read_picture, temperatures
 from refineseg.inference.result import Result
+from refineseg.inference.runners import Engine
 from refineseg.inference.scores import (
     argmax_in_strips,
     largest_of,
@@ -38,12 +36,14 @@ from refineseg.inference.scores import (
     soften,
     upsample,
 )
-from refineseg.inference.tiling import Band, Map, Plan, Read, bands, joined, put_together, view_of
-from refineseg.info import ModelInfo
+from refineseg.inference.tiles.blending import Band, Map, Plan, Read, bands, joined, put_together, view_of
+from refineseg.inference.tiles.plan import BUDGET, needed_overlap, plan_windows
+from refineseg.inference.tiles.receptive_field import bytes_per_pixel, effective_radius
 from refineseg.labels import UInt8
-from refineseg.memory import free_memory
+from refineseg.model.card import ModelCard
+from refineseg.model.model_folder import load_model_folder, weights_hash
 from refineseg.model.refinenet import RefineNet
-from refineseg.model.weights import load_model_folder, weights_hash
+from refineseg.system.memory import free_memory
 
 GIB = 1 << 30
 LOOKED_AT = 1 << 20  # pixels from which on it is asked whether memory is enough
@@ -54,7 +54,7 @@ class Segmenter:
 
     Attributes:
         model: the network, an nn.Module in eval mode.
-        info: name, labels, scores, provenance, licence.
+        card: name, labels, scores, provenance, licence.
         device: where it runs.
         precision: ``32`` or ``bf16``.
         engine: what runs an exported form of the network in its place, or None.
@@ -63,7 +63,7 @@ class Segmenter:
     def __init__(
         self,
         model: RefineNet,
-        info: ModelInfo,
+        card: ModelCard,
         device: str = "auto",
         precision: str = "32",
         engine: Engine | None = None,
@@ -75,17 +75,17 @@ class Segmenter:
             raise InputError(f"expected --device cpu with the engine {engine.name}, got {device}")
         self.engine = engine
         self.model = model.to(self.device).to(memory_format=torch.channels_last).eval()
-        self.info = info
+        self.card = card
         self.precision = precision
         self._fast = Fast(self.model, torch.bfloat16 if precision == "bf16" else torch.float32)
         self._needs: dict[tuple[tuple[int, int], PredictOptions, int], int] = {}  # planning takes a second or more
-        values = temperatures(info)
+        values = temperatures(card)
         self.temperatures = None if values is None else torch.from_numpy(values).to(self.device)
 
     @property
     def class_names(self) -> list[str]:
         """Class names by train id."""
-        return self.info.labels.names
+        return self.card.labels.names
 
     def fingerprint(self) -> str:
         """Of all that labels depend on beside picture and options: weights, engine, precision."""
@@ -121,7 +121,7 @@ class Segmenter:
             TooLargeError: it does not fit in memory in one piece; ``tile`` was None.
         """
         options = PredictOptions(tuple(scales), flip, probabilities)
-        (result,) = self.predict_batch([read_picture(image, self.info.bands)], options, tile)
+        (result,) = self.predict_batch([read_picture(image, self.card.channels)], options, tile)
         return replace(result, name=Path(image).stem) if isinstance(image, str | Path) else result
 
     @torch.inference_mode()
@@ -160,7 +160,7 @@ class Segmenter:
         else:
             found = [self._tiled(picture, options, plan, each) for picture in pictures]
         return [
-            Result(labels, self.info.labels, visible(picture, self.info.bands), scores)
+            Result(labels, self.card.labels, visible(picture, self.card.channels), scores)
             for picture, (labels, scores) in zip(pictures, found, strict=True)
         ]
 
@@ -179,14 +179,14 @@ class Segmenter:
             InputError: the source cannot be read, or an option is out of range.
             MissingExtraError: PyAV is not installed (extra ``video``).
         """
-        from refineseg.inference.video import results
+        from refineseg.inference.video.predict import results
 
         return results(self, source, smooth, seconds, **how)
 
     def segment(self, images: Tensor, options: PredictOptions) -> tuple[Tensor, Tensor | None]:
         """Labels BxHxW uint8 and, if asked for, probabilities BxKxHxW float32 of Bx3xHxW uint8 pictures.
 
-        Bands come as BxCxHxW float in [0, 1].
+        Channels come as BxCxHxW float in [0, 1].
         """
         size = (images.shape[-2], images.shape[-1])
         maps = self._maps(images, options)
@@ -207,7 +207,7 @@ class Segmenter:
             twin._fast = Fast(twin.model, self._fast.dtype)
             with torch.no_grad():
                 resting = tensors_of(twin.model) + tensors_of(twin._fast.network(self.model.mean))
-            dtype = torch.uint8 if self.info.bands is None else torch.float32
+            dtype = torch.uint8 if self.card.channels is None else torch.float32
             images = torch.empty(batch, self.model.config.in_channels, *size, dtype=dtype, device=self.device)
             chosen = PredictOptions() if options is None else options
             return [*resting, images], lambda: torch.inference_mode()(twin.segment)(images, chosen)
@@ -222,7 +222,7 @@ class Segmenter:
             return
         free = free_memory() if self.device.type == "cpu" else torch.cuda.mem_get_info(self.device)[0]
         pixels = batch * size[0] * size[1]
-        scores = 8 * self.info.labels.num_classes * len(views_of(options)) if options.probabilities else 0
+        scores = 8 * self.card.labels.num_classes * len(views_of(options)) if options.probabilities else 0
         rough = pixels * (self.bytes_per_pixel * max(1.0, *options.scales) ** 2 + scores)
         if free is not None and 3 * rough < free:
             return  # nowhere near the limit: planning would take longer than the prediction
@@ -308,15 +308,15 @@ class Segmenter:
         def read(top: int, bottom: int, left: int, right: int) -> Pixels:
             return pixels[top:bottom, left:right]
 
-        classes = self.info.labels.num_classes if options.probabilities else None
+        classes = self.card.labels.num_classes if options.probabilities else None
         return put_together(self.bands(plan, read, options, each=each), plan.size, classes)
 
     # The network ---------------------------------------------------------------------------------------------
 
     def _batch(self, pixels: Pixels) -> Tensor:
         """HxWx3 uint8 as 1x3xHxW uint8; raw values of bands as 1xCxHxW float32 in [0, 1]."""
-        if self.info.bands is not None:
-            pixels = self.info.bands.to_unit(pixels)
+        if self.card.channels is not None:
+            pixels = self.card.channels.to_unit(pixels)
         return torch.from_numpy(np.require(pixels, requirements="W")).permute(2, 0, 1)[None].to(self.device)
 
     def _whole(
@@ -353,7 +353,7 @@ class Segmenter:
             x = x.flip(-1)
         logits = self._network(x)
         if mirrored:
-            swap = torch.from_numpy(self.info.labels.mirrored[: logits.shape[1]].astype(np.int64))
+            swap = torch.from_numpy(self.card.labels.mirrored[: logits.shape[1]].astype(np.int64))
             logits = logits.flip(-1)[:, swap.to(logits.device)]
         return logits
 
@@ -384,6 +384,6 @@ def load(model: str | Path, device: str = "auto", precision: str = "32") -> Segm
     from refineseg.model.hub import origin_of
 
     folder = find_model(str(model))
-    network, info = load_model_folder(folder)
-    info = replace(info, provenance=info.provenance | origin_of(str(model), folder))
-    return Segmenter(network, info, device, precision)
+    network, card = load_model_folder(folder)
+    card = replace(card, provenance=card.provenance | origin_of(str(model), folder))
+    return Segmenter(network, card, device, precision)

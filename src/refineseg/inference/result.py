@@ -14,11 +14,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from refineseg.data.images import index_image
 from refineseg.errors import InputError
-from refineseg.files import atomic_path
-from refineseg.inference.geotiff import Geo
-from refineseg.inference.rle import encode_labels
-from refineseg.inference.vectors import write_geojson, write_polygons
+from refineseg.inference.outputs.polygons import write_geojson, write_polygons
+from refineseg.inference.outputs.rle import encode_labels
+from refineseg.inference.tiles.geotiff import Geo
 from refineseg.labels import LabelMap, UInt8
+from refineseg.system.files import atomic_path
 
 
 @dataclass(frozen=True)

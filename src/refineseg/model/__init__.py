@@ -1,13 +1,34 @@
-"""The network: blocks, backbones, the cascade, presets and weights."""
+"""The network: blocks, backbones, the cascade, presets and weights.
 
-from refineseg.model.blocks import (
-    ChainedResidualPooling,
-    MultiResolutionFusion,
-    RefineNetBlock,
-    ResidualConvUnit,
-)
-from refineseg.model.presets import PRESETS, create_model, model_config
-from refineseg.model.refinenet import Decoder, RefineNet
+Names are imported when first used: reading what a model says of itself must not need torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from refineseg.model.blocks import (
+        ChainedResidualPooling,
+        MultiResolutionFusion,
+        RefineNetBlock,
+        ResidualConvUnit,
+    )
+    from refineseg.model.presets import PRESETS, create_model, model_config
+    from refineseg.model.refinenet import Decoder, RefineNet
+
+_HOMES = {
+    "PRESETS": "presets",
+    "ChainedResidualPooling": "blocks",
+    "Decoder": "refinenet",
+    "MultiResolutionFusion": "blocks",
+    "RefineNet": "refinenet",
+    "RefineNetBlock": "blocks",
+    "ResidualConvUnit": "blocks",
+    "create_model": "presets",
+    "model_config": "presets",
+}
 
 __all__ = [
     "PRESETS",
@@ -20,3 +41,9 @@ __all__ = [
     "create_model",
     "model_config",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'refineseg.model' has no attribute {name!r}")
+    return getattr(import_module(f"refineseg.model.{_HOMES[name]}"), name)

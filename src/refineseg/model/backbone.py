@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from refineseg.errors import ConfigError, WeightsError
 from refineseg.model import mobilenet
-from refineseg.model.frugal import FrugalBatchNorm2d
+from refineseg.model.memory_saving import FrugalBatchNorm2d
 from refineseg.model.resnet import DEPTHS, ResNet
 
 STRIDES = (4, 8, 16, 32)
@@ -71,7 +71,7 @@ class TimmBackbone(Backbone):
         import timm
         from timm.models.resnet import BasicBlock, Bottleneck
 
-        from refineseg.model.frugal_timm import make_frugal
+        from refineseg.model.memory_saving_timm import make_frugal
 
         try:
             with torch.device("meta"):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from refineseg.model.frugal import max_pool5
+from refineseg.model.memory_saving import max_pool5
 
 Pooling = Literal["original", "improved"]
 

@@ -19,9 +19,9 @@ from refineseg.model.checkpoints import checkpoint_files, read_checkpoint, sha25
 from refineseg.model.dpt import CONFIG as DPT_CONFIG
 from refineseg.model.dpt import DPTDecoder, infer_config, save_dpt_decoder
 from refineseg.model.keymaps import DPT_DECODER, MOBILENET_PORT, RESNET_PORT, KeyMap
+from refineseg.model.model_folder import CONFIG, ModelCard, load_strictly, save_model_folder
 from refineseg.model.presets import build, model_config
 from refineseg.model.refinenet import RefineNet
-from refineseg.model.weights import CONFIG, ModelInfo, load_strictly, save_model_folder
 
 DPT = "dpt-decoder"
 HEAD = ("classifier.weight", "classifier.bias")
@@ -260,8 +260,8 @@ def convert_checkpoint(
     if conversion.reset:
         provenance["drawn anew, untrained"] = ", ".join(conversion.reset)
     licence = "that of the checkpoint and of its training data, which the file does not state"
-    info = ModelInfo(out.resolve().name, labels, provenance=provenance, licence=licence)
-    save_model_folder(out, network, info)
+    card = ModelCard(out.resolve().name, labels, provenance=provenance, licence=licence)
+    save_model_folder(out, network, card)
     return conversion
 
 

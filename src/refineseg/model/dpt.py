@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from refineseg.errors import WeightsError
-from refineseg.files import atomic_folder
 from refineseg.model.blocks import ResidualConvUnit, conv, resize
-from refineseg.model.weights import write_weights
+from refineseg.model.model_folder import write_weights
+from refineseg.system.files import atomic_folder
 
 CONFIG, WEIGHTS = "decoder.json", "decoder.safetensors"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from refineseg.bundled import bundled_exports, bundled_models
 from refineseg.errors import WeightsError
+from refineseg.model.bundled import bundled_exports, bundled_models
 from refineseg.model.hub import fetch_model, is_hub_name
 
 

@@ -117,17 +117,17 @@ def push_model(folder: str | Path, text: str, private: bool = False, message: st
     Raises:
         WeightsError: no whole model folder; the Hub refuses (no token, no right to write).
     """
-    from refineseg.model.weights import load_model_folder, model_card
+    from refineseg.model.model_folder import load_model_folder, model_card
 
     name, folder = HubName.parse(text), Path(folder)
-    model, info = load_model_folder(folder)
-    card = model_card(model, info).replace(f'refineseg.load("{info.name}")', f'refineseg.load("{name}")')
+    model, card = load_model_folder(folder)
+    text = model_card(model, card).replace(f'refineseg.load("{card.name}")', f'refineseg.load("{name}")')
     hub = _hub()
-    files = {CONFIG: str(folder / CONFIG), WEIGHTS: str(folder / WEIGHTS), CARD: card.encode()}
+    files = {CONFIG: str(folder / CONFIG), WEIGHTS: str(folder / WEIGHTS), CARD: text.encode()}
     operations = [hub.CommitOperationAdd(path_in_repo=key, path_or_fileobj=value) for key, value in files.items()]
     api = hub.HfApi()
     _ask(name, lambda: api.create_repo(name.repo, private=private, exist_ok=True))
-    words = message or f"Add {info.name}, made with refineseg"
+    words = message or f"Add {card.name}, made with refineseg"
     done = _ask(
         name, lambda: api.create_commit(name.repo, operations, commit_message=words, revision=name.revision)
     )

@@ -9,7 +9,7 @@ from math import sqrt
 
 from torch import Tensor, nn
 
-from refineseg.model.frugal import FrugalBatchNorm2d
+from refineseg.model.memory_saving import FrugalBatchNorm2d
 
 STEM = 32  # channels after the first convolution
 # Blocks in a group, channels, stride of the first. Those of the first group do not expand, the others sixfold.

@@ -18,11 +18,11 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import unquote, urlsplit
 from urllib.request import urlopen
 
-from refineseg.bundled import bundled_exports, bundled_models
 from refineseg.errors import WeightsError
-from refineseg.files import atomic_path
+from refineseg.model.bundled import bundled_exports, bundled_models
 from refineseg.model.checkpoints import sha256
-from refineseg.model.weights import WEIGHTS, read_config
+from refineseg.model.model_folder import WEIGHTS, read_config
+from refineseg.system.files import atomic_path
 
 CHUNK = 1 << 20  # bytes read at a time
 TIMEOUT = 30.0  # seconds without an answer
@@ -154,16 +154,16 @@ def bundled_records() -> list[WeightRecord]:
     """The models that come with the package."""
     records = []
     for name, folder in bundled_models().items():
-        config, info = read_config(folder)
-        best = max(info.scores, key=lambda entry: float(entry["mean_iou"]), default=None)
+        config, card = read_config(folder)
+        best = max(card.scores, key=lambda entry: float(entry["mean_iou"]), default=None)
         records.append(
             WeightRecord(
                 name=name,
                 preset=config.preset,
-                dataset=str(best["data"]) if best else str(info.provenance.get("data", "not recorded")),
-                licence=info.licence,
+                dataset=str(best["data"]) if best else str(card.provenance.get("data", "not recorded")),
+                licence=card.licence,
                 source="this package",
-                class_names=", ".join(info.labels.names),
+                class_names=", ".join(card.labels.names),
                 sha256=sha256(folder / WEIGHTS),
                 score=_measured(best) if best else None,
                 state="bundled",

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from refineseg.model.frugal import FrugalBatchNorm2d
+from refineseg.model.memory_saving import FrugalBatchNorm2d
 
 DEPTHS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 WIDTHS = (64, 128, 256, 512)  # of the 3x3 convolutions of each stage

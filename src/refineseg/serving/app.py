@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from refineseg._version import __version__
 from refineseg.errors import MissingExtraError
+from refineseg.html import TOKENS
 from refineseg.inference.predictor import Segmenter
-from refineseg.page import TOKENS
 from refineseg.serving import description, problems
 from refineseg.serving.limits import Limits
 from refineseg.serving.middleware import Envelope

@@ -79,19 +79,19 @@ class ModelDescription:
 
 def describe(segmenter: Segmenter, limits: Limits) -> ModelDescription:
     """What ``GET /v1/model`` says. Provenance stays out: it holds commands with paths."""
-    info = segmenter.info
+    card = segmenter.card
     scores = tuple(
         Score(item["data"], item["split"], item["mean_iou"], item["pixel_accuracy"], item["protocol"])
-        for item in info.scores
+        for item in card.scores
     )
     return ModelDescription(
-        model=info.name,
+        model=card.name,
         version=__version__,
-        labels=tuple(Label(i, item.name, item.color) for i, item in enumerate(info.labels.classes)),
+        labels=tuple(Label(i, item.name, item.color) for i, item in enumerate(card.labels.classes)),
         ignore=IGNORE,
-        palette=tuple((int(r), int(g), int(b)) for r, g, b in info.labels.palette),
+        palette=tuple((int(r), int(g), int(b)) for r, g, b in card.labels.palette),
         scores=scores,
-        licence=info.licence,
+        licence=card.licence,
         calibrated=segmenter.temperatures is not None,
         limits=Bounds(limits.bytes, limits.pixels, limits.seconds, pictures.NAMES),
         outputs=OUTPUTS,

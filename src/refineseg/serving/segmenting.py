@@ -53,7 +53,7 @@ class Service:
         self.limits = limits
         self.room = Room(limits)
         self.batcher = Batcher(segmenter, limits, self._ran, lambda: self.room.inside)
-        self.metrics = Metrics(segmenter.info.name, lambda: self.batcher.waiting, lambda: self.room.inside)
+        self.metrics = Metrics(segmenter.card.name, lambda: self.batcher.waiting, lambda: self.room.inside)
         self._coders = ThreadPoolExecutor(CODERS, thread_name_prefix="coder")
 
     def start(self) -> None:
@@ -113,7 +113,7 @@ class Service:
         finally:
             job.abandoned = True  # of no consequence when it is done
         clock += [job.started, time.monotonic()]
-        whole = await self._coding(lambda: answer(result, wanted.outputs, self.segmenter.info.name))
+        whole = await self._coding(lambda: answer(result, wanted.outputs, self.segmenter.card.name))
         clock.append(time.monotonic())
         names = ("decode", "queue", "predict", "encode")
         stages = {name: end - begin for name, begin, end in zip(names, clock, clock[1:], strict=False)}
@@ -121,7 +121,7 @@ class Service:
         return whole, stages
 
     def _decode(self, data: bytes, wanted: Wanted, seat: Seat) -> UInt8:
-        seat.take(measure(data, wanted, self.limits.pixels, self.segmenter.info.labels.num_classes))
+        seat.take(measure(data, wanted, self.limits.pixels, self.segmenter.card.labels.num_classes))
         return decode(data)
 
     async def _coding(self, work: Callable[[], T]) -> T:

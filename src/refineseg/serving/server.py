@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 from refineseg.errors import InputError, MissingExtraError
 from refineseg.inference.predictor import Segmenter
-from refineseg.memory import keep_freed_memory
 from refineseg.serving.app import create_app
 from refineseg.serving.limits import Limits
+from refineseg.system.memory import keep_freed_memory
 
 KEY = "REFINESEG_API_KEY"  # environment variable; an argument would be seen in the list of processes
 GRACE = 10  # seconds beyond a request's own limit until a stopping server lets go of what is in flight
@@ -58,7 +58,7 @@ def serve(
             warn(f"warning: everybody who reaches {host} can use this server: set {KEY} to ask for a key")
         address = listener.getsockname()
         shown = f"[{address[0]}]" if ":" in address[0] else address[0]
-        say(f"serving {segmenter.info.name} on http://{shown}:{address[1]} (Ctrl+C stops)")
+        say(f"serving {segmenter.card.name} on http://{shown}:{address[1]} (Ctrl+C stops)")
         # uvicorn raises the signal again when it has finished; that must not end us by it.
         before = signal.signal(signal.SIGTERM, lambda *_: None)
         try:

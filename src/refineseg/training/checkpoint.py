@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from refineseg.errors import WeightsError
-from refineseg.files import atomic_path, atomic_write
+from refineseg.system.files import atomic_path, atomic_write
 
 KEPT = 2
 

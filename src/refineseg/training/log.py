@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from refineseg.files import atomic_path, atomic_write
+from refineseg.system.files import atomic_path, atomic_write
 
 METRICS = "metrics.csv"
 EVENTS = "events.out.tfevents.{step:010d}.refineseg"

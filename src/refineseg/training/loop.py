@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from refineseg import processes
 from refineseg.config import TrainConfig
 from refineseg.data.loader import Batches, class_balanced_weights, training_loader
 from refineseg.data.source import SegmentationData
@@ -18,9 +17,10 @@ from refineseg.errors import InputError
 from refineseg.evaluation.evaluate import Evaluation, evaluate
 from refineseg.evaluation.protocol import Protocol
 from refineseg.inference.predictor import Segmenter
-from refineseg.info import ModelInfo
+from refineseg.model.card import ModelCard
+from refineseg.model.model_folder import save_model_folder
 from refineseg.model.refinenet import RefineNet
-from refineseg.model.weights import save_model_folder
+from refineseg.system import processes
 from refineseg.training.checkpoint import checkpoints, save_checkpoint
 from refineseg.training.parallel import arrange, set_up, whole_network
 from refineseg.training.prepare import prepare
@@ -135,7 +135,7 @@ def fit(run: Run) -> Evaluation:
 
 
 def to_input(images: Tensor, device: torch.device) -> Tensor:
-    """Bx3xHxW uint8 to float32 in [0, 1], channels last; floats, of bands, are in their range already."""
+    """Bx3xHxW uint8 to float32 in [0, 1], channels last; floats, of channels, are in their range already."""
     images = images.to(device, non_blocking=True)
     unit = images if images.is_floating_point() else images.float().div_(255)
     return unit.contiguous(memory_format=torch.channels_last)
@@ -196,8 +196,8 @@ def validate(run: Run, network: RefineNet) -> Evaluation:
 
     Each process takes a share of the pictures.
     """
-    info = ModelInfo("validation", run.data.label_map, bands=run.data.bands)
-    segmenter = Segmenter(network, info, str(run.fabric.device))
+    card = ModelCard("validation", run.data.label_map, channels=run.data.channels)
+    segmenter = Segmenter(network, card, str(run.fabric.device))
     step, of = run.position.step, run.steps
     return evaluate(
         segmenter,

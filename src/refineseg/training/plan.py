@@ -11,10 +11,10 @@ from torch.nn import functional as F
 
 from refineseg.config import TrainConfig
 from refineseg.errors import ConfigError
-from refineseg.inference.planner import Need, bytes_of, imagined, need_of, tensors_of
+from refineseg.inference.memory_estimate import Need, bytes_of, imagined, need_of, tensors_of
 from refineseg.labels import IGNORE
-from refineseg.memory import free_memory
 from refineseg.model.refinenet import RefineNet
+from refineseg.system.memory import free_memory
 from refineseg.training.recipe import freeze_batch_norm
 
 GIB = 1 << 30

@@ -10,22 +10,22 @@ from typing import Any
 import torch
 
 from refineseg.config import TrainConfig
+from refineseg.config.yaml import to_yaml
 from refineseg.data.loader import TrainingPictures
 from refineseg.data.source import SegmentationData
 from refineseg.errors import ConfigError, InputError
-from refineseg.files import atomic_write, leftovers, writable_folder
-from refineseg.memory import keep_freed_memory
 from refineseg.model.backbone import load_backbone_weights
 from refineseg.model.find import find_model
 from refineseg.model.hub import pinned
+from refineseg.model.model_folder import load_model_folder, read_config
 from refineseg.model.presets import PRESETS, create_model
 from refineseg.model.refinenet import RefineNet
-from refineseg.model.weights import load_model_folder, read_config
+from refineseg.system.files import atomic_write, leftovers, writable_folder
+from refineseg.system.memory import keep_freed_memory
 from refineseg.training.log import METRICS
 from refineseg.training.parallel import make_fabric
 from refineseg.training.plan import check_memory
 from refineseg.training.run import BEST, CHECKPOINTS, CURVES, LAST, SETTINGS, Report, Run, Watcher
-from refineseg.yamls import to_yaml
 
 VAL_LEARNT = "val is trained on, now or before: its scores say nothing of other pictures, and none is kept"
 EMULATED = "this processor has no bf16, which is emulated and many times slower: use --precision 32"
@@ -119,18 +119,18 @@ def _nobody(_report: Report) -> None:
 def initial_model(config: TrainConfig, data: SegmentationData) -> RefineNet:
     """The network to train: a preset with random or ImageNet weights, or the weights of a model folder."""
     if config.model in PRESETS:
-        bands = data.bands
+        channels = data.channels
         fields: dict[str, Any] = dict(config.fields)
-        if bands is not None:
-            fields = {"in_channels": bands.channels, "mean": bands.mean, "std": bands.std} | fields
-        channels = 3 if bands is None else bands.channels
-        if fields.get("in_channels", 3) != channels:
-            raise ConfigError(f"expected in_channels of {channels}, as in the data, got {config.fields}")
+        if channels is not None:
+            fields = {"in_channels": channels.count, "mean": channels.mean, "std": channels.std} | fields
+        count = 3 if channels is None else channels.count
+        if fields.get("in_channels", 3) != count:
+            raise ConfigError(f"expected in_channels of {count}, as in the data, got {config.fields}")
         return create_model(config.model, data.label_map.num_classes, config.backbone_weights, **fields)
-    model, info = load_model_folder(find_model(config.model), **config.fields)
-    if info.labels.names != data.label_map.names:
+    model, card = load_model_folder(find_model(config.model), **config.fields)
+    if card.labels.names != data.label_map.names:
         raise ConfigError(
-            f"{config.model} was trained for {info.labels.names}, the data has {data.label_map.names}"
+            f"{config.model} was trained for {card.labels.names}, the data has {data.label_map.names}"
         )
     if config.backbone_weights:
         for backbone in model.each_backbone():
@@ -142,9 +142,9 @@ def with_bands_of_model(config: TrainConfig, data: SegmentationData) -> Segmenta
     """The data as the model folder that training starts from sees it: raw values keep their meaning."""
     if config.model in PRESETS:
         return data
-    bands = read_config(find_model(config.model))[1].bands
-    kinds = [None if item is None else (item.channels, item.dtype) for item in (bands, data.bands)]
+    channels = read_config(find_model(config.model))[1].channels
+    kinds = [None if item is None else (item.count, item.dtype) for item in (channels, data.channels)]
     if kinds[0] != kinds[1]:
         model, here = ("RGB" if kind is None else f"{kind[0]} channels of {kind[1]}" for kind in kinds)
         raise ConfigError(f"{config.model} was trained on {model}, the data has {here}: start from a preset")
-    return replace(data, bands=bands)
+    return replace(data, channels=channels)

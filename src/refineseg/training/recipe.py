@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.nn import functional as F
 
-from refineseg import processes
 from refineseg.config import TrainConfig
 from refineseg.labels import IGNORE
 from refineseg.model.refinenet import RefineNet
+from refineseg.system import processes
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 OHEM_THRESHOLD, OHEM_KEPT = 0.7, 1 / 16

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from refineseg.config import TrainConfig
+from refineseg.config.yaml import to_yaml
 from refineseg.data.source import SegmentationData
 from refineseg.errors import InputError
-from refineseg.files import atomic_write, writable_folder
-from refineseg.processes import launched
+from refineseg.system.files import atomic_write, writable_folder
+from refineseg.system.processes import launched
 from refineseg.training.loop import train
 from refineseg.training.run import BEST
-from refineseg.yamls import to_yaml
 
 SUMMARY = "repeats.json"
 

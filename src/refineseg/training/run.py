@@ -16,7 +16,7 @@ from refineseg.data.loader import TrainingPictures, steps_per_epoch
 from refineseg.data.source import SegmentationData
 from refineseg.errors import ConfigError, WeightsError
 from refineseg.evaluation.evaluate import Evaluation
-from refineseg.info import ModelInfo
+from refineseg.model.card import ModelCard
 from refineseg.model.presets import PRESETS
 from refineseg.model.refinenet import RefineNet
 from refineseg.training.checkpoint import load_checkpoint
@@ -103,7 +103,7 @@ class Run:
         return self.average.model if self.average else self.model
 
 
-def describe_run(run: Run, evaluation: Evaluation) -> ModelInfo:
+def describe_run(run: Run, evaluation: Evaluation) -> ModelCard:
     """What the model folder says of its making."""
     weights = run.config.backbone_weights
     start = (
@@ -121,13 +121,13 @@ def describe_run(run: Run, evaluation: Evaluation) -> ModelInfo:
         "torch": torch.__version__,
         **start,
     }
-    return ModelInfo(
+    return ModelCard(
         run.folder.name,
         run.data.label_map,
         () if "val" in run.learnt else (evaluation.for_card(),),
         provenance,
         run.data.licence,
-        bands=run.data.bands,
+        channels=run.data.channels,
     )
 
 

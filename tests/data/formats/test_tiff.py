@@ -10,7 +10,7 @@ import yaml
 from numpy.typing import NDArray
 
 from refineseg.data.formats.tiff import statistics
-from refineseg.data.tiff import is_scientific, read_channels
+from refineseg.data.tiff import is_scientific, read_tiff
 from refineseg.errors import InputError
 from tests.data.formats.helpers import brought_in, fails, mask_file, rows
 
@@ -68,7 +68,7 @@ def test_statistics_leave_held_out_pictures_aside(tmp_path: Path) -> None:
 )
 def test_channels_come_last_whatever_the_layout(tmp_path: Path, array: NDArray[Any], options: Any) -> None:
     tifffile.imwrite(tmp_path / "a.tif", array, **options)
-    np.testing.assert_array_equal(read_channels(tmp_path / "a.tif"), values(0))
+    np.testing.assert_array_equal(read_tiff(tmp_path / "a.tif"), values(0))
 
 
 def test_what_counts_as_scientific(tmp_path: Path) -> None:

@@ -15,13 +15,13 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from refineseg.bands import Bands, Pixels, visible
+from refineseg.channels import Channels, Pixels, visible
 from refineseg.data.check.names import beside, by_stem, pictures_in
 from refineseg.data.folder import Description, held_out, nested_splits, read_description, split_lists
 from refineseg.data.images import read_image, read_mask
 from refineseg.data.registry import YAML, open_data
 from refineseg.data.source import SegmentationData, read_list
-from refineseg.data.tiff import read_bands
+from refineseg.data.tiff import read_channels
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap, UInt8
 
@@ -58,7 +58,7 @@ class Listing:
         renamed: for pictures without a mask, how their masks seem to be called instead ("STEM_mask"), or "".
         refusal: what ``open_data`` said, or None if the set opens.
         read_picture, read_raw: the data set's own readers.
-        bands: what the pictures' channels hold; None for RGB.
+        channels: what the pictures' channels hold; None for RGB.
     """
 
     data: str
@@ -77,11 +77,11 @@ class Listing:
     refusal: str | None = None
     read_picture: Callable[[Path], Pixels] = field(default=read_image, repr=False)
     read_raw: Callable[[Path], NDArray[Any]] = field(default=read_mask, repr=False)
-    bands: Bands | None = None
+    channels: Channels | None = None
 
     def visible(self, pixels: Pixels) -> UInt8:
         """A picture that was read, as RGB HxWx3."""
-        return visible(pixels, self.bands)
+        return visible(pixels, self.channels)
 
     def by_split(self) -> dict[str, list[Pair]]:
         """The pairs of each split."""
@@ -168,7 +168,7 @@ def _as_opened(text: str, data: SegmentationData, folders: list[tuple[Path, Path
         repeated=tuple(repeated),
         read_picture=data.read_picture,
         read_raw=data.read_raw,
-        bands=data.bands,
+        channels=data.channels,
         **beside(folders, {pair.image for pair in pairs}),
     )
 
@@ -200,13 +200,17 @@ def _lenient(text: str, description: Description, refusal: str) -> Listing:
         missing=tuple(missing),
         repeated=tuple(repeated),
         refusal=refusal,
-        **_reader(description.bands),
+        **_reader(description.channels),
         **beside(folders, {pair.image for pair in pairs}),
     )
 
 
-def _reader(bands: Bands | None) -> dict[str, Any]:
-    return {} if bands is None else {"read_picture": partial(read_bands, bands=bands), "bands": bands}
+def _reader(channels: Channels | None) -> dict[str, Any]:
+    return (
+        {}
+        if channels is None
+        else {"read_picture": partial(read_channels, channels=channels), "channels": channels}
+    )
 
 
 def _split(

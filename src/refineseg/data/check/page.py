@@ -14,9 +14,9 @@ from refineseg.data.check.listing import Listing, Pair
 from refineseg.data.check.measure import nearest
 from refineseg.data.check.style import STYLE
 from refineseg.errors import RefinesegError
-from refineseg.files import atomic_write
+from refineseg.html import css_color, document, picture_address
 from refineseg.labels import IGNORE, UInt8
-from refineseg.page import css_color, document, picture_address
+from refineseg.system.files import atomic_write
 
 THUMB = 360  # longer side of a sample, pixels
 PER_FINDING = 4  # pictures beside one finding, at most

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from refineseg.config.yaml import read_yaml
 from refineseg.data.formats.base import ReadOptions
 from refineseg.data.source import read_list
 from refineseg.errors import InputError, LabelError
 from refineseg.labels import IGNORE, Color, LabelClass, LabelMap
-from refineseg.yamls import read_yaml
 
 IGNORE_NAME = "__ignore__"  # LabelMe's own; written by the exports
 IGNORE_NAMES = frozenset({IGNORE_NAME, "ignore", "void"})

@@ -21,6 +21,7 @@ from xml.etree import ElementTree
 import numpy as np
 from PIL import Image
 
+from refineseg.config.yaml import to_yaml
 from refineseg.data.formats import coco_rle
 from refineseg.data.formats.base import check_size, picture_shape
 from refineseg.data.formats.classes import IGNORE_NAME, background_id, by_train_id
@@ -29,10 +30,9 @@ from refineseg.data.formats.shapes import Region, bounds, region_to_runs
 from refineseg.data.formats.staging import check_new, staged
 from refineseg.data.images import read_mask
 from refineseg.data.source import folder_of_pictures
-from refineseg.data.tiff import read_channels
+from refineseg.data.tiff import read_tiff
 from refineseg.errors import InputError
 from refineseg.labels import IGNORE, LabelMap, UInt8
-from refineseg.yamls import to_yaml
 
 
 @dataclass(frozen=True)
@@ -154,8 +154,8 @@ def regions(labels: UInt8, label_map: LabelMap) -> list[tuple[str, Region]]:
 def _masks(found: Sequence[Prediction], by_id: LabelMap, progress: Callable[[int, int], None] | None) -> Masks:
     known = LabelMap(by_id.classes, (IGNORE,))
     for done, prediction in enumerate(found, 1):
-        tiff = prediction.mask.suffix.lower() != ".png"  # of --tile and bands; Pillow refuses large ones
-        raw = read_channels(prediction.mask)[..., 0] if tiff else read_mask(prediction.mask)
+        tiff = prediction.mask.suffix.lower() != ".png"  # of --tile and channels; Pillow refuses large ones
+        raw = read_tiff(prediction.mask)[..., 0] if tiff else read_mask(prediction.mask)
         labels = known.encode(raw, str(prediction.mask))
         if prediction.image is not None:
             shape = (labels.shape[0], labels.shape[1])

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
+from refineseg.config.yaml import to_yaml
 from refineseg.data.formats.base import SUFFIX_OF, Item, Picture, ReadOptions, Source, check_size, picture_shape
 from refineseg.data.formats.registry import format_of
 from refineseg.data.formats.staging import check_new, staged
@@ -20,7 +21,6 @@ from refineseg.data.images import SUFFIXES, write_mask
 from refineseg.data.source import SPLITS
 from refineseg.data.tiff import is_scientific
 from refineseg.errors import InputError
-from refineseg.yamls import to_yaml
 
 LONGEST = 200  # characters of a file's name, below every file system's limit
 

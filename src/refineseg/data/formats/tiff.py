@@ -1,7 +1,8 @@
 """GeoTIFF and scientific TIFF: more than three channels, or more than 8 bits, with masks of numbers beside them.
 
 The files are copied as they are. What a network needs to read them, the range, mean and standard deviation of each
-channel, goes to labels.yaml under ``statistics`` (see bands.Bands); so it does where other formats annotate TIFF.
+channel, goes to labels.yaml under ``statistics`` (see channels.Channels); so it does where other formats annotate
+TIFF.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from refineseg.data.formats.base import Item, ReadOptions, Shape, Source
 from refineseg.data.formats.classes import by_train_id
 from refineseg.data.formats.pair_folders import Pair, folders_of, labels_for, pairs_of
 from refineseg.data.images import read_mask
-from refineseg.data.tiff import SUFFIXES, is_scientific, read_channels
+from refineseg.data.tiff import SUFFIXES, is_scientific, read_tiff
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap, UInt8
 
@@ -44,7 +45,7 @@ def read(src: Path, options: ReadOptions) -> Source:
 
 
 def statistics(files: Sequence[Path]) -> dict[str, Any]:
-    """The Bands of some pictures as plain values; one picture is in memory at a time.
+    """The Channels of some pictures as plain values; one picture is in memory at a time.
 
     Unsigned integers become shares of the largest value of their type, as 8-bit pictures do. Of other types the
     least and the largest value of each channel mean 0 and 1. Pixels that are not finite numbers (no data) are
@@ -100,7 +101,7 @@ class _Sums:
 
 
 def _sums(path: Path) -> _Sums:
-    pixels = read_channels(path)
+    pixels = read_tiff(path)
     values = pixels.reshape(-1, pixels.shape[-1]).astype(np.float64)
     valid = np.isfinite(values)
     count = valid.sum(0).astype(np.float64)
@@ -124,7 +125,7 @@ def _rounded(values: Floats) -> list[float]:
 def _paint(pair: Pair, labels: LabelMap, _: Shape) -> UInt8:
     if pair.mask.suffix.lower() not in SUFFIXES:
         return labels.encode(read_mask(pair.mask), str(pair.mask))
-    mask = read_channels(pair.mask)  # compressions that PIL does not know
+    mask = read_tiff(pair.mask)  # compressions that PIL does not know
     if (
         mask.shape[-1] != 1
         or mask.dtype.kind not in "uib"

@@ -1,0 +1,247 @@
+"""Who runs in ``refineseg bench``: the published layout, our predictor in its forms, exported files, peers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from refineseg.bench.peers import PEERS
+from refineseg.bench.published import published
+from refineseg.errors import InputError, RefinesegError
+from refineseg.inference.options import PredictOptions
+from refineseg.inference.portable import PortableSegmenter
+from refineseg.inference.predictor import Segmenter
+from refineseg.inference.runners import SUFFIXES, open_engine
+from refineseg.labels import LabelMap
+from refineseg.model.card import ModelCard
+from refineseg.model.presets import create_model
+from refineseg.model.refinenet import RefineNet
+
+BASELINE = "published layout, eager float32"
+SUFFIX = {"onnxruntime": ".onnx", "openvino": ".xml"}  # of what an engine is given
+INT8 = "-int8"  # after an engine's name
+ENGINES = ("torch", "compiled", *SUFFIX, *(name + INT8 for name in SUFFIX))
+CPU = torch.device("cpu")
+Work = Callable[[], Tensor]  # labels BxHxW, or a training step's loss
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all contestants do.
+
+    Attributes:
+        size: height and width of the pictures, in pixels.
+        batch: pictures at a time.
+        precision: ``32`` or ``bf16``, of all but the baseline.
+        classes: that are told apart.
+        training: a step of forward, loss and backward in place of prediction.
+        device: where.
+    """
+
+    size: tuple[int, int] = (512, 512)
+    batch: int = 1
+    precision: str = "32"
+    classes: int = 21
+    training: bool = False
+    device: torch.device = CPU
+
+    def pictures(self) -> Tensor:
+        """Bx3xHxW uint8, the same every time, smooth and noisy in parts."""
+        rng = np.random.default_rng(0)
+        coarse = torch.from_numpy(rng.random((self.batch, 3, 9, 9), np.float32))
+        fine = torch.from_numpy(rng.random((self.batch, 3, *self.size), np.float32))
+        mixed = F.interpolate(coarse, self.size, mode="bilinear") * 200 + fine * 55
+        return mixed.to(torch.uint8).to(self.device)
+
+    def labels(self) -> Tensor:
+        """BxHxW int64, to train on."""
+        rng = np.random.default_rng(1)
+        return torch.from_numpy(rng.integers(0, self.classes, (self.batch, *self.size))).to(self.device)
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A name, and how to get ready: ``build`` makes what is timed. ``own`` ones give the baseline's labels."""
+
+    name: str
+    build: Callable[[], Work]
+    own: bool = False
+
+
+def random_network(preset: str, classes: int) -> RefineNet:
+    """A preset with random weights that are the same every time and keep activations lively through all depths."""
+    torch.manual_seed(0)
+    model = create_model(preset, classes)
+    for part in model.modules():
+        if isinstance(part, nn.Conv2d):
+            nn.init.kaiming_normal_(part.weight)
+    return model.eval()
+
+
+def random_segmenter(preset: str, setting: Setting) -> Segmenter:
+    """Of a network with random weights."""
+    labels = LabelMap.from_names([f"class {index}" for index in range(setting.classes)])
+    return Segmenter(
+        random_network(preset, setting.classes), ModelCard(preset, labels), str(setting.device), setting.precision
+    )
+
+
+def own_contestants(segmenter: Segmenter, setting: Setting, engines: Sequence[str]) -> Iterator[Contestant]:
+    """The baseline and the same weights in our forms."""
+    unknown = [name for name in engines if name not in ENGINES]
+    if unknown:
+        raise InputError(f"expected --engines among {', '.join(ENGINES)}, got {unknown[0]!r}")
+    model = segmenter.model
+    name = f"refineseg {'bf16' if setting.precision == 'bf16' else 'float32'}"
+    if setting.training:
+        yield Contestant(BASELINE, lambda: step_of(published(model), setting, "32"), own=True)
+        yield Contestant(name, lambda: step_of(model, setting, setting.precision, last=True), own=True)
+        return
+    yield Contestant(BASELINE, lambda: labels_of(published(model), setting, "32"), own=True)
+    yield Contestant(
+        f"channels_last only, {name.split()[1]}",
+        lambda: labels_of(model, setting, setting.precision, last=True),
+        own=True,
+    )
+    if "torch" in engines:
+        yield Contestant(name, lambda: predictor(segmenter, setting), own=True)
+    if "compiled" in engines:
+        yield Contestant(f"{name}, compiled", lambda: compiled(segmenter, setting), own=True)
+    for engine in SUFFIX:
+        if engine in engines:
+            yield Contestant(f"{name}, {engine}", partial(exported, segmenter, engine, setting), own=True)
+        if engine + INT8 in engines:
+            work = partial(exported, segmenter, engine, replace(setting, precision="32"), True)
+            yield Contestant(f"refineseg int8, {engine}", work, own=True)
+
+
+def exported(segmenter: Segmenter, engine: str, setting: Setting, eight: bool = False) -> Work:
+    """The network in another engine, exported for this run alone, int8 calibrated on its pictures.
+
+    Only for its speed: ``refineseg export`` has the gate.
+    """
+    from refineseg.deploy.export import description
+    from refineseg.deploy.formats import check_packages, write
+    from refineseg.deploy.int8 import to_int8
+    from refineseg.deploy.trace import trace
+
+    kind = "onnx" if engine == "onnxruntime" else engine
+    check_packages(kind)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / f"network{SUFFIX[engine]}"
+        write(trace(segmenter.model), kind, path, description(segmenter, kind, "32"))
+        if eight:
+            picture = setting.pictures()[:1].float().div(255).numpy()
+            made = path.with_stem("int8")
+            to_int8(kind, path, made, [lambda: picture], description(segmenter, kind, "int8"))
+            path = made
+        return portable(path, engine, setting)
+
+
+def engines_of(path: Path) -> tuple[str, ...]:
+    """The engines that run a file, all of them."""
+    return SUFFIXES.get(path.suffix.lower(), ("auto",))
+
+
+def file_contestant(path: Path, engine: str, setting: Setting) -> Contestant:
+    """A file written by ``refineseg export``, in an engine."""
+
+    return Contestant(f"{path.name}, {engine}", lambda: portable(path, engine, setting))
+
+
+def portable(path: Path, engine: str, setting: Setting) -> Work:
+    """An exported file's way from a picture to labels."""
+    if setting.batch != 1 or setting.training:
+        raise InputError("expected --batch 1 and prediction with files and engines other than torch")
+    segmenter = PortableSegmenter(open_engine(path, engine, setting.precision))
+    picture = setting.pictures()[0].permute(1, 2, 0).contiguous().cpu().numpy()
+    return lambda: torch.from_numpy(segmenter.predict(picture).labels)[None]
+
+
+def peer_contestant(name: str, setting: Setting, last: bool) -> Contestant:
+    """Another network, as its package builds it, or with channels last."""
+
+    def build() -> Work:
+        torch.manual_seed(0)
+        net = PEERS[name](setting.classes).to(setting.device).eval()
+        if last:
+            net = net.to(memory_format=torch.channels_last)
+        if setting.training:
+            return step_of(net, setting, setting.precision, last)
+        return labels_of(net, setting, setting.precision, last)
+
+    return Contestant(name + (", channels_last" if last else ""), build)
+
+
+def labels_of(net: nn.Module, setting: Setting, precision: str, last: bool = False) -> Work:
+    """Any network that gives logits of full size: to labels by its largest."""
+    form = torch.channels_last if last else torch.contiguous_format
+    x = (setting.pictures().float() / 255).contiguous(memory_format=form)
+
+    @torch.inference_mode()
+    def work() -> Tensor:
+        with torch.autocast(setting.device.type, torch.bfloat16, enabled=precision == "bf16"):
+            logits: Tensor = net(x)
+        return logits.argmax(1).to(torch.uint8)
+
+    return work
+
+
+def predictor(segmenter: Segmenter, setting: Setting) -> Work:
+    """Our own way from pictures to labels."""
+    pictures = setting.pictures()
+
+    @torch.inference_mode()
+    def work() -> Tensor:
+        return segmenter.segment(pictures, PredictOptions())[0]
+
+    return work
+
+
+def compiled(segmenter: Segmenter, setting: Setting) -> Work:
+    """By torch.compile, which needs a compiler for C++ on a processor."""
+    net = cast(nn.Module, torch.compile(segmenter.model, dynamic=False))
+    work = labels_of(net, setting, setting.precision, last=True)
+    try:
+        work()
+    except Exception as error:  # of the many things that a compiler can miss
+        raise InputError(f"torch.compile does not work here: {type(error).__name__}") from error
+    return work
+
+
+def step_of(net: nn.Module, setting: Setting, precision: str, last: bool = False) -> Work:
+    """Forward, full-size cross-entropy and backward; gradients are dropped afterwards."""
+    form = torch.channels_last if last else torch.contiguous_format
+    x = (setting.pictures().float() / 255).contiguous(memory_format=form)
+    labels = setting.labels()
+    net.train()
+
+    def work() -> Tensor:
+        with torch.autocast(setting.device.type, torch.bfloat16, enabled=precision == "bf16"):
+            loss = F.cross_entropy(net(x).float(), labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+        net.zero_grad(set_to_none=True)
+        return loss.detach()
+
+    return work
+
+
+def ready(contestants: Sequence[Contestant]) -> tuple[dict[str, Work], dict[str, str]]:
+    """What can run, by name, and why the others cannot."""
+    works: dict[str, Work] = {}
+    skipped: dict[str, str] = {}
+    for contestant in contestants:
+        try:
+            works[contestant.name] = contestant.build()
+        except (RefinesegError, ImportError) as error:
+            skipped[contestant.name] = " ".join(str(error).split())
+    return works, skipped

@@ -1,0 +1,17 @@
+"""The settings of a network and of its training, as frozen dataclasses that are validated. No torch."""
+
+from refineseg.config.base import Config
+from refineseg.config.model import IMAGENET_MEAN, IMAGENET_STD, ModelConfig, scaled
+from refineseg.config.training import RECIPES, AugmentConfig, TrainConfig, paper_recipe
+
+__all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "RECIPES",
+    "AugmentConfig",
+    "Config",
+    "ModelConfig",
+    "TrainConfig",
+    "paper_recipe",
+    "scaled",
+]

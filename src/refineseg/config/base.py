@@ -1,0 +1,144 @@
+"""What makes dataclasses settings: plain values in and out, checked overrides, errors that name the field."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self, TypeVar
+
+from refineseg.config.yaml import parse_yaml
+from refineseg.errors import ConfigError
+
+
+class Config:
+    """Base of the settings classes: conversion and checked overrides."""
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Build from nested plain values. Raises ConfigError for unknown names and wrong types."""
+        return _build(cls, values, "")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Nested plain values, ready for YAML and JSON."""
+        return typing.cast(dict[str, Any], _plain(dataclasses.asdict(self)))  # type: ignore[call-overload]
+
+    def override(self, assignments: Sequence[str]) -> Self:
+        """A copy with ``name.name=value`` assignments applied; values are read as YAML."""
+        values = self.to_dict()
+        for name, value in map(_split, assignments):
+            *parents, leaf = name.split(".")
+            node = values
+            for parent in parents:
+                child = node.get(parent)
+                if not isinstance(child, dict):
+                    raise ConfigError(_unknown(name, parent, node))
+                node = child
+            if leaf not in node:
+                raise ConfigError(_unknown(name, leaf, node))
+            node[leaf] = value
+        return type(self).from_dict(values)
+
+    @classmethod
+    def read(cls, assignments: Sequence[str]) -> dict[str, Any]:
+        """``name=value`` assignments as plain values of the fields' types.
+
+        Whether they fit each other is for whoever has the settings that they change.
+        """
+        hints = typing.get_type_hints(cls)
+        found = dict(map(_split, assignments))
+        for name in found:
+            if name not in hints:
+                raise ConfigError(_unknown(name, name, hints))
+        return {name: _plain(_convert(hints[name], value, name)) for name, value in found.items()}
+
+
+C = TypeVar("C", bound=Config)
+
+
+def require(condition: bool, expected: str, got: object) -> None:
+    """ConfigError unless the condition holds."""
+    if not condition:
+        raise ConfigError(f"expected {expected}, got {got!s:.200}")
+
+
+def _split(assignment: str) -> tuple[str, Any]:
+    name, found, text = assignment.partition("=")
+    if not found:
+        raise ConfigError(f"expected --set NAME=VALUE, got {assignment!r:.200}")
+    return name.strip(), _parse(text)
+
+
+def _parse(text: str) -> Any:
+    try:
+        value = parse_yaml(text)
+    except ConfigError as error:
+        raise ConfigError(f"cannot read the value {text!r:.80}: {error}") from error
+    if isinstance(value, str):  # YAML 1.1 reads 1e-3 as text
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _unknown(name: str, part: str, known: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(part, list(known), n=1)
+    hint = f"; did you mean {close[0]}?" if close else f"; known are {', '.join(known)}"
+    return f"unknown setting {' '.join(name.split()):.80}{hint}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _build(cls: type[C], values: Mapping[str, Any], prefix: str) -> C:
+    hints = typing.get_type_hints(cls)
+    fields = {item.name for item in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for name in values:
+        if name not in fields:
+            raise ConfigError(_unknown(prefix + str(name), str(name), dict.fromkeys(sorted(fields))))
+    return cls(**{name: _convert(hints[name], value, prefix + name) for name, value in values.items()})
+
+
+def _convert(hint: Any, value: Any, name: str) -> Any:
+    """``value`` as the type of the field, or a ConfigError. Knows the few kinds of type used above."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        if value is None:
+            return None
+        return _convert(next(item for item in arguments if item is not type(None)), value, name)
+    if isinstance(hint, type) and issubclass(hint, Config):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"expected settings under {name}, got {value!r:.200}")
+        return _build(hint, value, f"{name}.")
+    if origin is Literal:
+        chosen = str(value) if isinstance(arguments[0], str) and not isinstance(value, bool) else value
+        if chosen not in arguments:
+            raise ConfigError(f"expected {name} to be one of {', '.join(map(str, arguments))}, got {value!r:.200}")
+        return chosen
+    if origin is tuple:
+        return _convert_tuple(arguments, value, name)
+    if origin is dict or hint is dict:
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"expected {name} to be names and values, got {value!r:.200}")
+        return dict(value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not hint:
+        raise ConfigError(f"expected {name} to be {hint.__name__}, got {value!r:.200}")
+    return value
+
+
+def _convert_tuple(arguments: tuple[Any, ...], value: Any, name: str) -> tuple[Any, ...]:
+    variable = len(arguments) == 2 and arguments[1] is Ellipsis
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        value = [value] if variable else [value] * len(arguments)
+    if not isinstance(value, list | tuple) or not (variable or len(value) == len(arguments)):
+        raise ConfigError(f"expected {name} to be a list, got {value!r:.200}")
+    kinds = [arguments[0]] * len(value) if variable else list(arguments)
+    return tuple(_convert(kind, item, name) for kind, item in zip(kinds, value, strict=True))

@@ -1,0 +1,174 @@
+"""The settings of a training run, and the recipes. No torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from refineseg.config.base import Config, require
+
+
+@dataclass(frozen=True)
+class AugmentConfig(Config):
+    """Joint transforms of image and mask while training.
+
+    Attributes:
+        crop: height and width of the training crop, in pixels after scaling; one number makes a square.
+        scale: range of the random scale (the paper: 0.7 to 1.3).
+        scale_step: the scales are drawn from a grid of this step, as in the paper (0.1); 0 draws any value.
+        flip: probability of a horizontal flip.
+        rare_crop: probability that the crop is centred on a pixel of a class drawn from the picture's classes.
+        class_mix: probability that half of the classes of another picture are pasted onto this one.
+        brightness, contrast, saturation, hue: strength of the photometric jitter, as in torchvision.
+        blur: probability of a Gaussian blur.
+    """
+
+    crop: tuple[int, int] = (360, 480)
+    scale: tuple[float, float] = (0.5, 2.0)
+    scale_step: float = 0.0
+    flip: float = 0.5
+    rare_crop: float = 0.5
+    class_mix: float = 0.0
+    brightness: float = 0.3
+    contrast: float = 0.3
+    saturation: float = 0.3
+    hue: float = 0.03
+    blur: float = 0.1
+
+    def __post_init__(self) -> None:
+        require(min(self.crop) >= 1, "a crop of at least 1 pixel", self.crop)
+        require(max(self.crop) <= 16_384, "a crop of at most 16,384 pixels a side", self.crop)
+        require(
+            0 < self.scale[0] <= self.scale[1] <= 16, "a scale range above 0, up to 16, low then high", self.scale
+        )
+        for name in ("scale_step", "brightness", "contrast", "saturation"):
+            require(0 <= getattr(self, name) < math.inf, f"{name} of 0 or more", getattr(self, name))
+        for name in ("flip", "rare_crop", "class_mix", "blur"):
+            require(0 <= getattr(self, name) <= 1, f"{name} in [0, 1]", getattr(self, name))
+        require(0 <= self.hue <= 0.5, "hue in [0, 0.5]", self.hue)
+
+
+@dataclass(frozen=True)
+class TrainConfig(Config):
+    """A training recipe. The defaults are the modern one; ``paper_recipe`` is that of the CVPR paper.
+
+    Attributes:
+        model: preset name, or a model folder to start from.
+        fields: changes to the ModelConfig of the preset, or of the model folder where its weights still fit.
+        backbone_weights: safetensors file with ImageNet weights.
+        augment: joint transforms.
+        train_splits: splits that are trained on; with ``[train, val]`` the scores on val are of pictures that were
+            learnt, and none is kept with the model.
+        epochs: passes over the training set; ignored if ``steps`` is given.
+        steps: optimiser steps in all.
+        batch_size: pictures per step over all processes.
+        optimizer: ``adamw`` or ``sgd`` (momentum 0.9).
+        lr: learning rate of the decoder.
+        backbone_lr: multiplier for the backbone.
+        weight_decay: on convolution weights; biases and norms have none.
+        schedule: ``cosine``, ``poly`` (power 0.9), ``step`` (a tenth after ``drop_at``) or ``constant``.
+        warmup: share of the steps with a linearly rising rate.
+        drop_at: share of the steps after which ``step`` drops the rate.
+        freeze_batch_norm: keep batch norm's statistics and weights as loaded.
+        sync_batch_norm: with several processes, take batch norm's statistics over the whole batch (GPUs only)
+            instead of over each process's share of it.
+        strategy: of several processes: ``ddp`` keeps the whole network in each, ``fsdp`` shards it.
+        loss: ``cross_entropy`` or ``ohem`` (hardest pixels only).
+        loss_resolution: ``full`` (labels as they are) or ``paper`` (labels at stride 4 by nearest neighbour).
+        label_smoothing: in [0, 1).
+        class_weights: power of the inverse class frequency in the loss; 0 weighs all pixels the same.
+        balanced_sampling: pictures drawn by class, as in the paper, instead of each once per epoch.
+        ema: decay of the moving average of the weights; 0 keeps none.
+        clip_norm: largest gradient norm; 0 does not clip.
+        precision: ``32`` or ``bf16``.
+        seed: of everything random.
+        workers: data loading processes.
+        cache_mb: decoded pictures kept in memory, at most.
+        validate_every: epochs between validations; the last is always validated.
+        metric: that the best checkpoint is chosen by.
+    """
+
+    model: str = "refinenet-lw-mbv2"
+    fields: dict[str, Any] = field(default_factory=dict)
+    backbone_weights: str | None = None
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    train_splits: tuple[str, ...] = ("train",)
+    epochs: int = 100
+    steps: int | None = None
+    batch_size: int = 8
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    lr: float = 1e-3
+    backbone_lr: float = 0.25
+    weight_decay: float = 1e-2
+    schedule: Literal["cosine", "poly", "step", "constant"] = "cosine"
+    warmup: float = 0.03
+    drop_at: float = 0.67
+    freeze_batch_norm: bool = False
+    sync_batch_norm: bool = False
+    strategy: Literal["ddp", "fsdp"] = "ddp"
+    loss: Literal["cross_entropy", "ohem"] = "cross_entropy"
+    loss_resolution: Literal["full", "paper"] = "full"
+    label_smoothing: float = 0.0
+    class_weights: float = 0.0
+    balanced_sampling: bool = False
+    ema: float = 0.999
+    clip_norm: float = 5.0
+    precision: Literal["32", "bf16"] = "32"
+    seed: int = 0
+    workers: int = 1
+    cache_mb: int = 2048
+    validate_every: int = 5
+    metric: Literal["mean_iou", "pixel_accuracy", "mean_class_accuracy"] = "mean_iou"
+
+    def __post_init__(self) -> None:
+        names = self.train_splits
+        require(0 < len(names) == len(set(names)), "train_splits of one or more splits, each once", list(names))
+        require(self.epochs >= 1, "epochs of 1 or more", self.epochs)
+        require(self.steps is None or self.steps >= 1, "steps of 1 or more", self.steps)
+        require(1 <= self.batch_size <= 100_000, "a batch size of 1 or more, up to 100,000", self.batch_size)
+        require(0 < self.lr < math.inf, "a learning rate above 0", self.lr)
+        for name in ("backbone_lr", "weight_decay", "class_weights", "clip_norm"):
+            require(0 <= getattr(self, name) < math.inf, f"{name} of 0 or more", getattr(self, name))
+        for name in ("warmup", "drop_at"):
+            require(0 <= getattr(self, name) <= 1, f"{name} in [0, 1]", getattr(self, name))
+        require(0 <= self.seed < 2**32, "a seed of 0 to 4294967295", self.seed)
+        require(max(self.epochs, self.steps or 1) <= 10**9, "at most 10^9 steps", (self.epochs, self.steps))
+        require(self.cache_mb >= 0, "cache_mb of 0 or more", self.cache_mb)
+        choices = (self.freeze_batch_norm, self.sync_batch_norm)
+        require(not all(choices), "freeze_batch_norm or sync_batch_norm, not both", choices)
+        require(0 <= self.label_smoothing < 1, "label_smoothing in [0, 1)", self.label_smoothing)
+        require(0 <= self.ema < 1, "ema in [0, 1)", self.ema)
+        require(self.workers >= 0, "workers of 0 or more", self.workers)
+        require(self.validate_every >= 1, "validate_every of 1 or more", self.validate_every)
+
+
+def paper_recipe() -> TrainConfig:
+    """The authors' recipe: batch 1, SGD at 5e-4 then 5e-5, frozen batch norm, loss at stride 4, crop 400."""
+    return TrainConfig(
+        augment=AugmentConfig(
+            crop=(400, 400),
+            scale=(0.7, 1.3),
+            scale_step=0.1,
+            brightness=0.0,
+            contrast=0.0,
+            saturation=0.0,
+            hue=0.0,
+            blur=0.0,
+        ),
+        batch_size=1,
+        optimizer="sgd",
+        lr=5e-4,
+        backbone_lr=0.1,
+        weight_decay=5e-4,
+        schedule="step",
+        warmup=0.0,
+        freeze_batch_norm=True,
+        loss_resolution="paper",
+        balanced_sampling=True,
+        ema=0.0,
+        clip_norm=0.0,
+    )
+
+
+RECIPES = {"modern": TrainConfig, "paper": paper_recipe}

@@ -1,0 +1,100 @@
+"""A RefineNet block for inference: fewer passes over its maps, and chains of 1x1 convolutions made into one."""
+
+from __future__ import annotations
+
+import copy
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from refineseg.inference.fast.convolution import FusedConv, fusable
+from refineseg.model.blocks import RefineNetBlock, as_list, resize, upsample_on_grid
+
+
+class FastBlock(nn.Module):
+    """A RefineNet block that adds the paths of full size into the sum of the upsampled ones as they are made.
+
+    Two 1x1 convolutions of a path, of adaptation and fusion, have nothing between them and become one.
+
+    Args:
+        block: whose weights are shared, but for those of merged convolutions.
+        parts: of each path what the map passes before it is upsampled, ready for inference.
+        pooling: the chain, ready for inference; it may use its input up.
+    """
+
+    def __init__(self, block: RefineNetBlock, parts: list[list[nn.Module]], pooling: nn.Module) -> None:
+        super().__init__()
+        self.paths = nn.ModuleList(nn.ModuleList(path) for path in parts)
+        self.pooling, self.output = pooling, block.output
+        self.factors, self.align_corners = block.fusion.factors, block.fusion.align_corners
+
+    def forward(self, *maps: Tensor | list[Tensor]) -> Tensor:
+        """As of RefineNetBlock; the maps are left alone."""
+        waiting: list[Tensor] = as_list(maps, len(self.paths))
+        del maps
+        size = torch.Size((max(x.shape[-2] for x in waiting), max(x.shape[-1] for x in waiting)))
+        x = self.pooling([self._fused(waiting, size)])
+        for unit in self.output:
+            x = unit(x)
+        return cast(Tensor, x)
+
+    def _fused(self, waiting: list[Tensor], size: torch.Size) -> Tensor:
+        """The sum of all paths, in memory of its own."""
+        factors = self.factors or [1] * len(waiting)
+        full = [x.shape[-2:] == size and factor == 1 for x, factor in zip(waiting, factors, strict=True)]
+        queue: list[tuple[int, Tensor]] = sorted(enumerate(waiting), key=lambda item: full[item[0]])
+        waiting.clear()
+        total: Tensor | None = None
+        while queue:
+            index, given = queue.pop(0)
+            *first, last = list(self.paths[index].children()) or [nn.Identity()]
+            x = given
+            for part in first:
+                x = part(x)
+            if full[index] and total is not None and isinstance(last, FusedConv):
+                total = last(x, total)
+                continue
+            x = last(x)
+            if not full[index]:
+                factor = factors[index]
+                x = upsample_on_grid(x, size, factor) if self.factors else resize(x, size, self.align_corners)
+            if total is None:
+                total = x.clone(memory_format=torch.channels_last) if x is given else x
+            else:
+                total.add_(x)
+        assert total is not None  # a block has at least one path
+        return total
+
+
+def paths_of(block: RefineNetBlock) -> list[list[nn.Module]]:
+    """Of each path the modules before it is upsampled, 1x1 convolutions merged."""
+    paths = []
+    for index, fusion in enumerate(block.fusion.convs):
+        parts = list(block.adapt[index].children()) if index < len(block.adapt) else []
+        parts += [] if isinstance(fusion, nn.Identity) else [fusion]
+        if len(parts) == 2 and all(_mergeable(part) for part in parts):
+            parts = [merged(cast(nn.Conv2d, parts[0]), cast(nn.Conv2d, parts[1]))]
+        paths.append(parts)
+    return paths
+
+
+def _mergeable(part: nn.Module) -> bool:
+    return (
+        isinstance(part, nn.Conv2d)
+        and fusable(part)
+        and part.kernel_size == part.stride == (1, 1)
+        and part.groups == 1
+        and part.padding in ((0, 0), "same")
+        and part.bias is None
+    )
+
+
+def merged(first: nn.Conv2d, second: nn.Conv2d) -> nn.Conv2d:
+    """One 1x1 convolution for two without bias; multiplied in float64."""
+    weight = second.weight.detach().flatten(1).double() @ first.weight.detach().flatten(1).double()
+    own = {id(second.weight): second.weight}
+    result = copy.deepcopy(second, own)
+    result.in_channels = first.in_channels
+    result.weight = nn.Parameter(weight.float()[:, :, None, None], requires_grad=False)
+    return result

@@ -1,0 +1,194 @@
+"""Convolutions that add to a map and rectify in the same pass over memory, and the backbones' blocks made of them.
+
+The library can do both while it writes a convolution's output, by an operation that torch itself uses for compiled
+graphs. It is not part of torch's public interface, so it is tried once, and where it is missing or gives something
+else the same is done in three passes.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from refineseg.inference.fast.winograd import Scratch, convolve, pays
+from refineseg.inference.options import ONE_FOR_ALL
+from refineseg.model.mobilenet import InvertedResidual
+from refineseg.model.resnet import ResNetBlock
+
+Activation = Literal["none", "relu", "relu6"]
+FUSED: dict[str, tuple[str, list[float]]] = {
+    "none": ("none", []),
+    "relu": ("relu", []),
+    "relu6": ("hardtanh", [0.0, 6.0]),
+}
+
+
+WIDE = 8  # float32 numbers in a vector of AVX2
+
+
+class FusedConv(nn.Module):
+    """A convolution, a sum and an activation, by whatever is fastest for the map at hand.
+
+    Args:
+        convolution: its weights are read at every call.
+        activation: what comes last.
+        scratch: memory between calls.
+    """
+
+    def __init__(self, convolution: nn.Conv2d, activation: Activation, scratch: Scratch) -> None:
+        super().__init__()
+        self.convolution, self.activation, self.scratch = convolution, activation, scratch
+
+    def forward(self, x: Tensor, into: Tensor | None = None) -> Tensor:
+        """activation(convolution(x) + into): BxCxHxW to BxKxhxw; ``into`` of that shape is used up."""
+        convolution, last = self.convolution, self.activation
+        if pays(convolution, *x.shape[-2:]):
+            first = last == "relu" and into is None
+            y = convolve(x, convolution, self.scratch, rectify=first, residual=into)
+            return y if first else rectify_(y, last)  # the sum comes after the strips' own ReLU
+        planned = ONE_FOR_ALL.get()  # tensors without memory, which only torch's own operations take
+        if into is None:
+            if planned or not fuses():
+                return rectify_(convolution(x), last)
+            fused = torch.ops.mkldnn._convolution_pointwise
+            result: Tensor = fused(x, *_described(convolution), *FUSED[last], "")
+            return result
+        if planned:
+            return into
+        ordered = all(y.is_contiguous(memory_format=torch.channels_last) for y in (x, into))
+        if last == "relu6" or not ordered or not fuses():
+            return rectify_(into.add_(convolution(x)), last)
+        adding = torch.ops.mkldnn._convolution_pointwise_.binary
+        after = None if last == "none" else last
+        added: Tensor = adding(into, x, *_described(convolution), "add", 1.0, after, [], None)
+        return added
+
+
+class PaddedConv(nn.Module):
+    """A convolution with outputs of zeros up to a multiple of ``WIDE``, which are cut off again.
+
+    The library has fast kernels for whole vectors of outputs only: 21 classes take a third longer than 24.
+    """
+
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        super().__init__()
+        self.outputs = convolution.out_channels
+        missing = -self.outputs % WIDE
+        weight = nn.functional.pad(convolution.weight.detach(), (0, 0, 0, 0, 0, 0, 0, missing))
+        self.padded = nn.Conv2d(
+            convolution.in_channels,
+            self.outputs + missing,
+            cast(tuple[int, int], convolution.kernel_size),
+            padding=cast(tuple[int, int], convolution.padding),
+            device="meta",
+        )
+        assert convolution.bias is not None  # a classifier has one
+        bias = nn.functional.pad(convolution.bias.detach(), (0, missing))
+        weight = weight.contiguous(memory_format=torch.channels_last)
+        self.padded.weight = nn.Parameter(weight, requires_grad=False)
+        self.padded.bias = nn.Parameter(bias, requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """BxCxHxW to BxKxHxW, a view."""
+        padded: Tensor = self.padded(x)
+        return padded[:, : self.outputs]
+
+
+def rectify_(x: Tensor, activation: Activation) -> Tensor:
+    """The activation, in place."""
+    if activation == "none":
+        return x
+    return x.relu_() if activation == "relu" else nn.functional.hardtanh_(x, 0.0, 6.0)
+
+
+def _described(convolution: nn.Conv2d) -> tuple[Any, ...]:
+    """Weights and settings in the order in which the library's operations take them."""
+    padding = convolution.padding
+    if isinstance(padding, str):
+        sides = convolution.kernel_size
+        padding = (sides[0] // 2, sides[1] // 2) if padding == "same" else (0, 0)
+    settings = (padding, convolution.stride, convolution.dilation, convolution.groups)
+    return (convolution.weight, convolution.bias, *settings)
+
+
+def fusable(convolution: nn.Module) -> bool:
+    """Whether it is a plain convolution that the library's operations describe."""
+    if type(convolution) is not nn.Conv2d or convolution.padding_mode != "zeros":
+        return False
+    centred = all(side % 2 for side in convolution.kernel_size) and set(convolution.dilation) == {1}
+    return convolution.padding != "same" or centred
+
+
+@cache
+def fuses() -> bool:
+    """Whether this build of torch has the two operations, and they give what three passes give."""
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return False
+    generator = torch.Generator().manual_seed(0)
+    with torch.inference_mode():
+        x = torch.randn(1, 8, 5, 6, generator=generator).contiguous(memory_format=torch.channels_last)
+        weight, bias = torch.randn(8, 8, 1, 1, generator=generator), torch.randn(8, generator=generator)
+        plain = nn.functional.conv2d(x, weight, bias)
+        settings = (weight, bias, (0, 0), (1, 1), (1, 1), 1)
+        try:
+            alone = torch.ops.mkldnn._convolution_pointwise(x, *settings, *FUSED["relu6"], "")
+            into = x.clone(memory_format=torch.channels_last)
+            added = torch.ops.mkldnn._convolution_pointwise_.binary(
+                into, x, *settings, "add", 1.0, "relu", [], None
+            )
+        except (AttributeError, TypeError, RuntimeError):
+            return False
+        same = torch.allclose(alone, plain.clamp(0, 6), atol=1e-4) and torch.allclose(into, added)
+        return same and torch.allclose(added, (plain + x).relu(), atol=1e-4)
+
+
+class FastResidual(nn.Module):
+    """A ResNet's block whose norms are folded; where there is no convolution beside it, its input is used up.
+
+    Nobody else reads that input: the maps that a ResNet gives away are followed by blocks that have one.
+    """
+
+    def __init__(self, block: ResNetBlock, scratch: Scratch) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(
+            FusedConv(_convolution(block, f"conv{index}"), "relu", scratch) for index in range(1, block.layers + 1)
+        )
+        beside = None if block.downsample is None else _convolution(block.downsample, "0")
+        self.beside = None if beside is None else FusedConv(beside, "none", scratch)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """BxCxHxW to BxKxhxw."""
+        *first, last = self.convs
+        y = x
+        for part in first:
+            y = part(y)
+        result: Tensor = last(y, x if self.beside is None else self.beside(x))
+        return result
+
+
+class FastInverted(nn.Module):
+    """A MobileNet's block whose norms are folded; where its input is added, it is used up.
+
+    Nobody else reads that input: the maps that are given away are the last of their width.
+    """
+
+    def __init__(self, block: InvertedResidual, scratch: Scratch) -> None:
+        super().__init__()
+        *first, last = block.names
+        self.first = nn.Sequential(*(FusedConv(_convolution(block, name), "relu6", scratch) for name in first))
+        self.last = FusedConv(_convolution(block, last), "none", scratch)
+        self.skip = block.skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        """BxCxHxW to BxKxhxw."""
+        result: Tensor = self.last(self.first(x), x if self.skip else None)
+        return result
+
+
+def _convolution(parent: nn.Module, name: str) -> nn.Conv2d:
+    part = parent.get_submodule(name)
+    assert isinstance(part, nn.Conv2d)
+    return part

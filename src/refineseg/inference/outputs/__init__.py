@@ -1,0 +1,1 @@
+"""What a prediction is written as: one file per kind of output."""

@@ -1,0 +1,44 @@
+"""ONNX files with onnxruntime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refineseg.errors import MissingExtraError, WeightsError
+from refineseg.inference.runners import KEY, Exported, first_line, threads
+
+
+class OnnxEngine:
+    """An Engine; see the package."""
+
+    name = "onnxruntime"
+
+    def __init__(self, path: Path) -> None:
+        runtime = onnxruntime_package()
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = threads()
+        options.log_severity_level = 3
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # as in refineseg.system.threads
+        try:
+            self.session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime raises a type of its own for every kind of damage
+            raise WeightsError(f"cannot read {path} as ONNX: {first_line(error)}") from error
+        self.exported = Exported.read(self.session.get_modelmeta().custom_metadata_map.get(KEY), path)
+
+    def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See Engine."""
+        (logits,) = self.session.run(None, {"images": np.ascontiguousarray(images)})
+        return np.asarray(logits, np.float32)
+
+
+def onnxruntime_package() -> ModuleType:
+    """The package. MissingExtraError without it."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingExtraError("onnxruntime", "runtime", "running ONNX files") from error
+    return onnxruntime  # type: ignore[no-any-return]

@@ -1,0 +1,58 @@
+"""OpenVINO's own files and ONNX files with openvino."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refineseg.errors import MissingExtraError, WeightsError
+from refineseg.inference.runners import KEY, Exported, first_line, threads
+
+
+class OpenVinoEngine:
+    """An Engine; see the package."""
+
+    name = "openvino"
+
+    def __init__(self, path: Path, precision: str = "32") -> None:
+        openvino = openvino_package()
+        core = openvino.Core()
+        settings = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": threads(),
+            # Left to itself it takes bf16 where the processor has it.
+            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
+        }
+        try:
+            model = core.read_model(path)
+            text = self._description(model)
+            self.compiled = core.compile_model(model, "CPU", settings)
+        except RuntimeError as error:
+            raise WeightsError(f"cannot read {path} with openvino: {first_line(error)}") from error
+        self.exported = Exported.read(text, path)
+
+    @staticmethod
+    def _description(model: object) -> str | None:
+        # An ONNX file's metadata come below "framework"; its own files carry the key itself.
+        info = model.get_rt_info()  # type: ignore[attr-defined]
+        if KEY in info:
+            return str(info[KEY].astype(str))
+        framework = info["framework"] if "framework" in info else {}  # noqa: SIM401 - it has no get
+        return str(framework[KEY].astype(str)) if KEY in framework else None
+
+    def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See Engine."""
+        logits = self.compiled(np.ascontiguousarray(images))[0]
+        return np.asarray(logits, np.float32).copy()  # the next call writes into its memory
+
+
+def openvino_package() -> ModuleType:
+    """The package. MissingExtraError without it."""
+    try:
+        import openvino
+    except ImportError as error:
+        raise MissingExtraError("openvino", "openvino", "the engine openvino") from error
+    return openvino  # type: ignore[no-any-return]

@@ -1,0 +1,38 @@
+"""Files of torch.export with torch."""
+
+from __future__ import annotations
+
+from inspect import signature
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from refineseg.errors import WeightsError
+from refineseg.inference.runners import KEY, Exported, first_line
+
+
+class TorchEngine:
+    """An Engine; see the package."""
+
+    name = "torch"
+
+    def __init__(self, path: Path) -> None:
+        extra = {KEY: ""}
+        try:
+            program = torch.export.load(path, extra_files=extra)
+        except Exception as error:  # a zip's, a serialiser's or torch's own
+            raise WeightsError(f"cannot read {path} as a file of torch.export: {first_line(error)}") from error
+        self.exported = Exported.read(str(extra[KEY]), path)
+        # Guards and input constraints ask for the sizes of the traced call, such as maps of two cells at the
+        # coarsest stride; smaller pictures are right too, as the gate of refineseg export makes sure.
+        unguarded = {"check_guards": False} if "check_guards" in signature(program.module).parameters else {}
+        self.module = program.module(**unguarded)
+        self.module._forward_pre_hooks.clear()
+
+    @torch.inference_mode()
+    def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See Engine."""
+        x = torch.from_numpy(np.ascontiguousarray(images)).contiguous(memory_format=torch.channels_last)
+        return np.asarray(self.module(x).numpy())

@@ -1,0 +1,78 @@
+"""What a network needs: how far around a pixel it looks in effect, and how much memory a pixel costs.
+
+The theoretical receptive field of a RefineNet is larger than most pictures; what counts for tiles is the distance
+from a cut at which scores are as good as those of the whole picture. It is measured here by cutting.
+"""
+
+from __future__ import annotations
+
+from math import ceil
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from refineseg.config import IMAGENET_MEAN
+from refineseg.inference.memory_estimate import Alive, tensors_of
+from refineseg.inference.tiles.blending import GRID, STRIDE
+from refineseg.labels import UInt8
+from refineseg.model.refinenet import RefineNet
+
+TOLERANCE = 0.005  # mean absolute error of the logits, as a share of their standard deviation
+CONTEXT = 768  # pixels on either side of the cut: the longest radius that can be measured
+HEIGHT = 256  # of the strip that is cut
+SAMPLE = 256  # side of the picture on which memory is measured
+SPARE = 1.5  # convolutions' workspaces and the allocator's rounding come on top of the tensors
+
+
+def probe(height: int = HEIGHT, width: int = 2 * CONTEXT, channels: int = 3) -> UInt8:
+    """A generated picture with structure of every size, HxWxC: noise of halving grain, strongest when coarse."""
+    rng = np.random.default_rng(0)
+    total = np.zeros((height, width, channels))
+    for grain in (128, 64, 32, 16, 8, 4, 2):
+        coarse = rng.standard_normal((ceil(height / grain), ceil(width / grain), channels))
+        total += np.repeat(np.repeat(coarse, grain, 0), grain, 1)[:height, :width] * grain**0.5
+    low, high = np.percentile(total, (1, 99))
+    return np.asarray(np.clip((total - low) / (high - low) * 255, 0, 255), np.uint8)
+
+
+@torch.inference_mode()
+def cut_error(model: RefineNet, pixels: UInt8, device: torch.device) -> NDArray[np.float64]:
+    """Error of the logits by distance from a cut: entry i is ``4 i`` to ``4 i + 4`` pixels away from it.
+
+    The picture HxWxC is seen whole and as its left half; the error is the mean absolute difference of the logits
+    divided by their standard deviation over the picture.
+    """
+    x = torch.from_numpy(np.require(pixels, requirements="W")).permute(2, 0, 1)[None].to(device).float() / 255
+    if (
+        model.config.mean != IMAGENET_MEAN
+    ):  # channels: what 0 to 1 is for a photograph, two deviations about the mean
+        x = model.mean + (4 * x - 2) * model.std
+    x = x.contiguous(memory_format=torch.channels_last)
+    half = x.shape[-1] // 2 // GRID * GRID
+    whole: Tensor = model(x, upsample=False)
+    part: Tensor = model(x[..., :half], upsample=False)
+    error = (whole[..., : part.shape[-1]] - part).abs().mean((0, 1, 2)) / whole.std().clamp(min=1e-12)
+    return error.flip(0).double().cpu().numpy()
+
+
+def effective_radius(model: RefineNet, device: torch.device, tolerance: float = TOLERANCE) -> int:
+    """Pixels from a cut beyond which the logits' error stays under ``tolerance``; at most half the probe.
+
+    Measured on ``probe``, so that it depends on the network alone. Source of the notion: Luo et al., Understanding
+    the Effective Receptive Field, NIPS 2016; here in the terms in which tiles need it.
+    """
+    error = cut_error(model, probe(channels=model.config.in_channels), device)
+    worse = np.flatnonzero(error > tolerance)
+    inner = model.config.input_scales[0]
+    return 0 if len(worse) == 0 else ceil((worse[-1] + 1) * STRIDE / inner)
+
+
+@torch.no_grad()
+def bytes_per_pixel(model: RefineNet, device: torch.device) -> float:
+    """Peak bytes of tensors alive at once while the network runs, per pixel, times ``SPARE``; weights left out."""
+    x = torch.zeros(1, model.config.in_channels, SAMPLE, SAMPLE, device=device)
+    with Alive(tensors_of(model)) as alive:
+        model(x.contiguous(memory_format=torch.channels_last), upsample=False)
+    return float(alive.peak / SAMPLE**2 * SPARE)

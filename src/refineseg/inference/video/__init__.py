@@ -1,0 +1,1 @@
+"""Video: reading, predicting frame by frame, smoothing over time, writing."""

@@ -1,0 +1,272 @@
+"""Videos, cameras and folders of frames: decoded, predicted and encoded at the same time, in bounded memory.
+
+Three threads: one decodes ahead, the caller's predicts, one paints and encodes. What is written lies in
+OUT/.NAME.part until all of it is whole.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from refineseg.errors import InputError
+from refineseg.inference.interface import Predictor
+from refineseg.inference.options import PredictOptions, Tile
+from refineseg.inference.result import KINDS, SCORED, Result, check_kinds
+from refineseg.inference.tiles.blending import Band, make_plan, put_together
+from refineseg.inference.video.clips import Clip, ClipWriter, Frame, Sound
+from refineseg.inference.video.smoothing import Smoother, label_changes
+from refineseg.inference.video.sources import Source, VideoOptions, count_frames, decoded, is_live, open_source
+from refineseg.inference.video.threads import Behind
+from refineseg.labels import UInt8
+from refineseg.system.files import cannot_write
+
+EARLY = 0.9  # a file that gives less than this share of the frames it promises is said to end early
+VIDEO_KINDS = ("overlay",)  # what is written unless something is asked for
+
+
+@dataclass
+class VideoOutcome:
+    """What became of a video.
+
+    Attributes:
+        files: what was written, by kind: ``overlay`` a video, others folders with a file for each frame.
+        size: height and width.
+        frames: how many were predicted.
+        seconds: how long it took.
+        class_shares: share of all pixels by class name, largest first.
+        label_changes: share of the pixels that change their label from one frame to the next, on average.
+        warning: what was wrong with the file, or None.
+    """
+
+    files: dict[str, Path] = field(default_factory=dict)
+    size: tuple[int, int] = (0, 0)
+    frames: int = 0
+    seconds: float = 0.0
+    class_shares: dict[str, float] = field(default_factory=dict)
+    label_changes: float = 0.0
+    warning: str | None = None
+
+
+def segment_frames(
+    predictor: Predictor,
+    items: Iterator[Frame | Sound],
+    options: PredictOptions,
+    video: VideoOptions,
+) -> Iterator[tuple[Frame | Sound, Result | None]]:
+    """Frames with their results, in order; sound passes by. InputError for a model of bands other than RGB."""
+    if predictor.card.channels is not None:
+        raise InputError(f"expected a model of RGB pictures for videos, got {predictor.card.name} of other bands")
+    smoother = Smoother(video.smooth) if video.smooth else None
+    classes = predictor.card.labels.num_classes if options.probabilities else None
+    for item in items:
+        if isinstance(item, Sound):
+            yield item, None
+            continue
+        pixels = item.pixels
+        size = (pixels.shape[0], pixels.shape[1])
+        plan = make_plan(size, max(size), 0) if video.tile is None else predictor.plan(size, options, video.tile)
+
+        def read(top: int, bottom: int, left: int, right: int, pixels: UInt8 = pixels) -> UInt8:
+            return pixels[top:bottom, left:right]
+
+        def smooth(band: Band, pixels: UInt8 = pixels) -> Band:
+            return band if smoother is None else smoother(band, pixels)
+
+        strips = predictor.bands(plan, read, options, change=None if smoother is None else smooth)
+        labels, scores = put_together(strips, size, classes)
+        yield item, Result(labels, predictor.card.labels, pixels, scores)
+
+
+def results(
+    predictor: Predictor,
+    source: str | Path | Sequence[Path],
+    smooth: float = 0.0,
+    seconds: float | None = None,
+    *,
+    scales: Sequence[float] = (1.0,),
+    flip: bool = False,
+    probabilities: bool = False,
+    tile: Tile = None,
+) -> Iterator[Result]:
+    """A Result for each frame; see ``Segmenter.predict_video``. A path given as text is taken as one."""
+    options = PredictOptions(tuple(scales), flip, probabilities)
+    video = VideoOptions(smooth, tile, seconds)
+    if isinstance(source, str) and not is_live(source):
+        source = Path(source)
+    with open_source(source) as opened, closing(decoded(opened, video)) as items:
+        for _, result in segment_frames(predictor, items, options, video):
+            if result is not None:
+                yield result
+
+
+def predict_video(
+    predictor: Predictor,
+    source: str | Path | Sequence[Path],
+    out: Path,
+    name: str,
+    options: PredictOptions,
+    save: Sequence[str] = VIDEO_KINDS,
+    video: VideoOptions | None = None,
+    progress: Callable[[int, int | None], None] | None = None,
+) -> VideoOutcome:
+    """Segment a video and write what ``save`` names under ``out``.
+
+    Args:
+        predictor: a Segmenter, or one without torch.
+        source: see ``open_source``.
+        out: output folder: videos/NAME.mp4 has the overlay, H.264, at the source's size, times and sound, and
+            videos/NAME_legend.png the classes' colours; KIND/NAME/000000.png ... has other kinds, frame by frame.
+        name: stem of the files.
+        options: scales and flip.
+        save: kinds of ``inference.result.KINDS``.
+        video: smoothing, tiles, length.
+        progress: called with the frames done, and with how many there are if that is known.
+
+    Raises:
+        InputError: the source cannot be read, or a file not be written. Nothing is left of it then.
+        KeyboardInterrupt: likewise, except that a camera's video is ended and kept.
+    """
+    check_kinds(save)
+    video = video or VideoOptions()
+    options = replace(options, probabilities=bool(SCORED & set(save)))
+    part = out / f".{name}.part"
+    shutil.rmtree(part, ignore_errors=True)
+    began = time.perf_counter()
+    try:
+        with open_source(source, video.rate) as opened:
+            part.mkdir(parents=True)
+            outcome = _through(predictor, opened, part, name, (options, video, tuple(save)), progress)
+        outcome.files = _moved(part, out, name, save)
+    except OSError as error:
+        raise cannot_write(part, error) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    outcome.seconds = time.perf_counter() - began
+    return outcome
+
+
+def _through(
+    predictor: Predictor,
+    source: Source,
+    part: Path,
+    name: str,
+    settings: tuple[PredictOptions, VideoOptions, tuple[str, ...]],
+    progress: Callable[[int, int | None], None] | None,
+) -> VideoOutcome:
+    """All frames from the source to files in ``part``."""
+    options, video, save = settings
+    live = isinstance(source, Clip) and source.live
+    total = count_frames(source, video)
+    outcome, counts, changes = VideoOutcome(), np.zeros(256, np.int64), 0.0
+    before: UInt8 | None = None
+    with (
+        _Recorder(part, name, save, source) as recorder,
+        Behind(recorder.take) as behind,
+        closing(decoded(source, video)) as items,
+    ):
+        try:
+            for item, result in segment_frames(predictor, items, options, video):
+                behind.put((item, result))
+                if result is None:
+                    continue
+                labels = result.labels
+                counts += np.bincount(labels.ravel(), minlength=256)
+                changes += 0.0 if before is None else label_changes(before, labels)
+                before = labels
+                outcome.frames += 1
+                outcome.size = (labels.shape[0], labels.shape[1])
+                if progress is not None:
+                    progress(outcome.frames, total)
+        except KeyboardInterrupt:
+            if not live or not outcome.frames:
+                raise
+    outcome.label_changes = changes / max(1, outcome.frames - 1)
+    names = predictor.class_names
+    order = np.argsort(-counts[: len(names)], kind="stable")
+    outcome.class_shares = {names[i]: float(counts[i] / counts.sum()) for i in order if counts[i]}
+    outcome.warning = _warning(source, total, outcome.frames)
+    return outcome
+
+
+class _Recorder:
+    """Writes frames as they come; the video gets its index when the block ends well."""
+
+    def __init__(self, part: Path, name: str, save: tuple[str, ...], source: Source) -> None:
+        self.part, self.name, self.source = part, name, source
+        self.kinds = tuple(kind for kind in save if kind != "overlay")
+        self.painted = "overlay" in save
+        self.writer: ClipWriter | None = None
+        self.index = 0
+
+    def __enter__(self) -> _Recorder:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        if self.writer is not None:
+            self.writer.finish() if kind is None else self.writer.drop()
+
+    def take(self, given: tuple[Frame | Sound, Result | None]) -> None:
+        """A frame and its result, or a packet of sound."""
+        item, result = given
+        if isinstance(item, Sound):
+            if self.writer is not None:
+                self.writer.copy(item)
+            return
+        if result is None:
+            return
+        if self.painted:
+            if self.writer is None:
+                self.writer = self._open(result)
+            self.writer.write(np.asarray(result.overlay(legend=False)), item.time)
+        result.save(self.part, self.kinds, f"{self.name}/{self.index:06d}")
+        self.index += 1
+
+    def _open(self, result: Result) -> ClipWriter:
+        folder = self.part / "videos"
+        folder.mkdir()
+        legend(result).save(folder / f"{self.name}_legend.png")
+        clip = self.source if isinstance(self.source, Clip) else None
+        return ClipWriter(folder / f"{self.name}.mp4", result.labels.shape, self.source.rate, clip)
+
+
+def legend(result: Result) -> Image.Image:
+    """All classes with their colours, as a picture."""
+    count = len(result.class_names)
+    all_labels = replace(result, labels=np.arange(count, dtype=np.uint8)[:, None])
+    image = all_labels.legend(52 * count + 40, with_shares=False)
+    _, top, _, bottom = ImageOps.invert(image).getbbox() or (0, 0, 0, image.height)
+    return image.crop((0, 0, image.width, bottom + top))
+
+
+def _warning(source: Source, total: int | None, frames: int) -> str | None:
+    """What a damaged file lacks, in one line."""
+    if not isinstance(source, Clip) or source.live:
+        return None
+    if source.damaged:
+        return f"{source.name} is damaged: {source.damaged} parts could not be decoded and are left out"
+    if total is not None and frames < EARLY * total:
+        return f"{source.name} ends early: {frames} of {total} frames"
+    return None
+
+
+def _moved(part: Path, out: Path, name: str, save: Sequence[str]) -> dict[str, Path]:
+    """Everything under its final name, in place of what an earlier run left there."""
+    files: dict[str, Path] = {}
+    for kind in save:
+        inside = Path("videos") / f"{name}.mp4" if kind == "overlay" else Path(KINDS[kind].folder) / name
+        files[kind] = out / inside
+        files[kind].parent.mkdir(parents=True, exist_ok=True)
+        if kind == "overlay":
+            (part / "videos" / f"{name}_legend.png").replace(out / "videos" / f"{name}_legend.png")
+        elif files[kind].exists():
+            shutil.rmtree(files[kind])
+        (part / inside).replace(files[kind])
+    return files

@@ -1,0 +1,193 @@
+"""Scores of a video smoothed over time: an exponential average that follows the picture's motion.
+
+Each frame's scores are averaged with those of the frame before, which are first moved to where their pixels went:
+the motion is found by matching blocks of the two pictures, at a quarter of the resolution, where the scores are.
+Where the moved picture differs from the new one (uncovered ground, a cut, a wrong match) the past counts less. No
+torch, so that every predictor can be smoothed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from refineseg.errors import InputError
+from refineseg.inference.tiles.blending import STRIDE, Band, Map
+from refineseg.labels import UInt8
+
+Plane = NDArray[np.float32]  # HxW
+REACH = 3  # cells that a block may move at the coarsest level: 3 cells of 16 pixels
+LEVELS = 3  # grids of cells of 4, 8 and 16 pixels
+BLOCK = 2  # cells on each side of the middle that are compared
+STAY = 0.25  # grey levels that a block's difference must win to move by a cell: flat ground stays
+FLAT = 0.5  # grey levels by which the differences about the best must rise for a fraction of a cell to be told
+DIFFERENCE = 10.0  # grey levels of remaining difference at which the past counts 1/e of its share
+DEFAULT = 0.8
+
+
+@dataclass
+class Smoother:
+    """Smooths the score maps of the frames of one video, in order.
+
+    Attributes:
+        strength: share of the past where the picture only moved, 0 (none) up to below 1.
+    """
+
+    strength: float = DEFAULT
+    _grey: Plane | None = field(default=None, repr=False)
+    _scores: tuple[Map, ...] = field(default=(), repr=False)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.strength < 1:
+            raise InputError(f"expected a smoothing of 0 up to below 1, such as {DEFAULT}, got {self.strength}")
+
+    def __call__(self, band: Band, picture: UInt8) -> Band:
+        """The whole picture's band (see ``inference.tiling``) with smoothed scores.
+
+        Args:
+            band: scores of all views over all rows.
+            picture: the frame, HxWx3 uint8.
+        """
+        grey = cells_of(picture)
+        maps = band.maps
+        if self._grey is not None and self._grey.shape == grey.shape:
+            flow = motion(self._grey, grey)
+            left = np.abs(grey - moved(self._grey[None], flow)[0])
+            share = self.strength * np.exp(-((box(left, 1) / DIFFERENCE) ** 2))
+            maps = tuple(_averaged(old, new, flow, share) for old, new in zip(self._scores, maps, strict=True))
+        self._grey, self._scores = grey, maps
+        return replace(band, maps=maps)
+
+
+def _averaged(old: Map, new: Map, flow: NDArray[np.float32], share: Plane) -> Map:
+    """One view: scores of the past, moved, and of now, 1xKxhxw. Views of other scales have other grids."""
+    height, width = new.shape[2:]
+    if share.shape != (height, width):
+        factors = np.array([height / share.shape[0], width / share.shape[1]], np.float32)
+        flow = np.stack([_resized(plane, height, width) * by for plane, by in zip(flow, factors, strict=True)])
+        share = _resized(share, height, width)
+    past = moved(old[0], flow)
+    return np.asarray(new + share * (past - new[0]), np.float32)
+
+
+def cells_of(picture: UInt8) -> Plane:
+    """Mean grey level of each 4x4 cell of HxWx3, ceil(H / 4) x ceil(W / 4)."""
+    grey = picture.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+    grey = np.pad(grey, ((0, -grey.shape[0] % STRIDE), (0, -grey.shape[1] % STRIDE)), mode="edge")
+    height, width = grey.shape
+    return np.asarray(grey.reshape(height // STRIDE, STRIDE, width // STRIDE, STRIDE).mean((1, 3)))
+
+
+def motion(before: Plane, now: Plane) -> NDArray[np.float32]:
+    """Where each cell was before: 2xHxW (rows, columns) in cells, such that before[y + v, x + u] is now[y, x].
+
+    Blocks of (2 BLOCK + 1) squared cells are matched by their mean absolute difference, from coarse to fine (half
+    the cells each level), to a fraction of a cell by a parabola through the best difference and its neighbours.
+    """
+    pyramid = [(before, now)]
+    while len(pyramid) < LEVELS and min(pyramid[-1][0].shape) >= 8:
+        pyramid.append((_halved(pyramid[-1][0]), _halved(pyramid[-1][1])))
+    flow = np.zeros((2, *pyramid[-1][0].shape), np.int64)
+    for level, (old, new) in enumerate(reversed(pyramid)):
+        if level:
+            flow = 2 * flow.repeat(2, 1).repeat(2, 2)
+            flow = np.pad(flow, ((0, 0), *((0, max(0, new.shape[i] - flow.shape[i + 1])) for i in (0, 1))), "edge")
+            flow = flow[:, : new.shape[0], : new.shape[1]]
+        flow = _best(old, new, _median(flow) if level else flow, 1 if level else REACH)
+    return _refined(before, now, flow)
+
+
+def _best(old: Plane, new: Plane, start: NDArray[np.int64], reach: int) -> NDArray[np.int64]:
+    """The best whole shift within ``reach`` of ``start``."""
+    best, lowest = start, np.full(new.shape, np.inf, np.float32)
+    for dy in range(-reach, reach + 1):
+        for dx in range(-reach, reach + 1):
+            shift = start + np.array([dy, dx])[:, None, None]
+            cost = _difference(old, new, shift) + STAY * np.abs(shift).sum(0).clip(0, 1)
+            best = np.where(cost < lowest, shift, best)
+            lowest = np.minimum(cost, lowest)
+    return best
+
+
+def _difference(old: Plane, new: Plane, shift: NDArray[np.int64]) -> Plane:
+    """Mean absolute difference of the blocks about each cell and about where it was."""
+    return box(np.abs(_taken(old, shift) - new), BLOCK)
+
+
+def _median(flow: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Of the 3x3 neighbours, each axis by itself: single wrong matches fall in with the rest."""
+    height, width = flow.shape[1:]
+    wide = np.pad(flow, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    parts = [wide[:, y : y + height, x : x + width] for y in range(3) for x in range(3)]
+    return np.asarray(np.partition(np.stack(parts), 4, axis=0)[4])
+
+
+def _refined(old: Plane, new: Plane, flow: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Whole shifts to fractions, by the lowest point of a parabola along each axis, where they fit better.
+
+    Where a picture stands still the differences about it are uneven, and the parabola's lowest point is off.
+    """
+    exact = flow.astype(np.float32)
+    middle = _difference(old, new, flow)
+    for axis in (0, 1):
+        step = np.zeros((2, 1, 1), np.int64)
+        step[axis] = 1
+        less, more = _difference(old, new, flow - step), _difference(old, new, flow + step)
+        curve = np.maximum(less + more - 2 * middle, FLAT)
+        exact[axis] += np.clip((less - more) / (2 * curve), -0.5, 0.5)
+    better = box(np.abs(moved(old[None], exact)[0] - new), BLOCK) + STAY < middle
+    return np.where(better, exact, flow).astype(np.float32)
+
+
+def moved(planes: NDArray[np.float32], flow: NDArray[np.float32]) -> NDArray[np.float32]:
+    """KxHxW as they look after the motion: bilinear at each cell's place before, the edge's value beyond it."""
+    height, width = planes.shape[1:]
+    rows, columns = np.indices((height, width), np.float32)
+    y = np.clip(rows + flow[0], 0, height - 1)
+    x = np.clip(columns + flow[1], 0, width - 1)
+    top, left = np.minimum(y.astype(np.int64), height - 1), np.minimum(x.astype(np.int64), width - 1)
+    below, right = np.minimum(top + 1, height - 1), np.minimum(left + 1, width - 1)
+    down, across = y - top, x - left
+    flat = planes.reshape(len(planes), -1)
+    corners = [flat.take(index.ravel(), 1) for index in (top * width + left, top * width + right)]
+    corners += [flat.take(index.ravel(), 1) for index in (below * width + left, below * width + right)]
+    upper = corners[0] + across.ravel() * (corners[1] - corners[0])
+    lower = corners[2] + across.ravel() * (corners[3] - corners[2])
+    return np.asarray(upper + down.ravel() * (lower - upper), np.float32).reshape(planes.shape)
+
+
+def box(plane: Plane, radius: int) -> Plane:
+    """Mean over the (2 radius + 1) squared neighbours, the edge repeated."""
+    for axis in (0, 1):
+        pad = [(0, 0), (0, 0)]
+        pad[axis] = (radius, radius)
+        wide = np.pad(plane, pad, mode="edge")
+        length = plane.shape[axis]
+        parts = [wide[i : i + length] if axis == 0 else wide[:, i : i + length] for i in range(2 * radius + 1)]
+        plane = np.asarray(sum(parts[1:], parts[0]) / np.float32(len(parts)), np.float32)
+    return plane
+
+
+def label_changes(before: UInt8, now: UInt8) -> float:
+    """Share of the pixels whose label changes from one frame to the next, in [0, 1]: motion and flicker alike."""
+    return float((before != now).mean())
+
+
+def _taken(plane: Plane, shift: NDArray[np.int64]) -> Plane:
+    """The plane at whole shifts, the edge repeated."""
+    height, width = plane.shape
+    rows, columns = np.indices(plane.shape)
+    taken = plane[np.clip(rows + shift[0], 0, height - 1), np.clip(columns + shift[1], 0, width - 1)]
+    return np.asarray(taken, np.float32)
+
+
+def _halved(plane: Plane) -> Plane:
+    padded = np.pad(plane, ((0, plane.shape[0] % 2), (0, plane.shape[1] % 2)), mode="edge")
+    return np.asarray(padded.reshape(padded.shape[0] // 2, 2, padded.shape[1] // 2, 2).mean((1, 3)), np.float32)
+
+
+def _resized(plane: Plane, height: int, width: int) -> Plane:
+    return np.asarray(Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR))

@@ -1,0 +1,138 @@
+"""What is seen as a video: files, cameras, streams and folders of frames, and how much of them is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+from refineseg.data.images import read_image
+from refineseg.errors import InputError
+from refineseg.inference.options import Tile
+from refineseg.inference.video.clips import Clip, Frame, Sound, open_clip, open_live
+from refineseg.inference.video.smoothing import Smoother
+from refineseg.inference.video.threads import ahead
+
+
+@dataclass(frozen=True)
+class VideoOptions:
+    """What is done beyond single pictures.
+
+    Attributes:
+        smooth: share of the past in the scores, 0 up to below 1 (see ``inference.smoothing``); 0 is none.
+        tile: as of ``Segmenter.predict``, for each frame.
+        seconds: how much of the source to take; None is all of it, of a camera until it is stopped.
+        rate: frames per second of a folder of frames.
+    """
+
+    smooth: float = 0.0
+    tile: Tile = None
+    seconds: float | None = None
+    rate: float = 25.0
+
+    def __post_init__(self) -> None:
+        Smoother(self.smooth)  # says what is wrong with it
+        if self.seconds is not None and not self.seconds > 0:
+            raise InputError(f"expected --seconds above 0, got {self.seconds}")
+        if not 0 < self.rate <= 1000:
+            raise InputError(f"expected --fps above 0 and up to 1000, got {self.rate}")
+
+
+@dataclass(frozen=True)
+class Moving:
+    """An input that is seen as a video.
+
+    Attributes:
+        source: see ``open_source``.
+        options: smoothing, length ...
+    """
+
+    source: str | Path | tuple[Path, ...]
+    options: VideoOptions = field(default_factory=VideoOptions)
+
+    @property
+    def place(self) -> Path:
+        """Of what its outputs are named after: the file, the folder of frames, ``camera_0``, ``stream``."""
+        if isinstance(self.source, Path):
+            return self.source
+        if isinstance(self.source, tuple):
+            return self.source[0].parent.absolute()
+        return Path(f"camera_{self.source}" if self.source.isdecimal() else "stream")
+
+    def __str__(self) -> str:
+        """As the person named it."""
+        return str(self.source[0].parent if isinstance(self.source, tuple) else self.source)
+
+
+@dataclass(frozen=True)
+class FrameFolder:
+    """Pictures of one size as the frames of a video, in order."""
+
+    paths: Sequence[Path]
+    rate: Fraction
+
+    @property
+    def frames(self) -> int:
+        """How many there are."""
+        return len(self.paths)
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Read them one by one; InputError where one cannot be read or has another size."""
+        size: tuple[int, ...] | None = None
+        for index, path in enumerate(self.paths):
+            pixels = read_image(path)
+            size = size or pixels.shape
+            if pixels.shape != size:
+                raise InputError(
+                    f"expected frames of one size, {size[1]}x{size[0]} as {self.paths[0].name}, got "
+                    f"{pixels.shape[1]}x{pixels.shape[0]} in {path}"
+                )
+            yield Frame(pixels, index / self.rate)
+
+
+Source = Clip | FrameFolder
+
+
+@contextmanager
+def open_source(source: str | Path | Sequence[Path], rate: float = 25.0) -> Iterator[Source]:
+    """A video file, the number of a camera, a stream's address, or pictures in order.
+
+    Raises InputError where it cannot be opened, MissingExtraError without PyAV (extra ``video``).
+    """
+    opened: AbstractContextManager[Source]
+    if not isinstance(source, str | Path):
+        opened = nullcontext(FrameFolder(list(source), Fraction(rate).limit_denominator(1001)))
+    elif isinstance(source, str) and is_live(source):
+        opened = open_live(source)
+    else:
+        opened = open_clip(source)
+    with opened as found:
+        yield found
+
+
+def is_live(source: str) -> bool:
+    """Whether a text names a camera or stream and not a file."""
+    return source.isdecimal() or "://" in source
+
+
+def decoded(source: Source, video: VideoOptions) -> Generator[Frame | Sound]:
+    """Frames decoded in advance; of a camera the newest."""
+    live = isinstance(source, Clip) and source.live
+    return ahead(_until(iter(source), video.seconds), 1 if live else 4, latest=live)
+
+
+def _until(items: Iterator[Frame | Sound], seconds: float | None) -> Iterator[Frame | Sound]:
+    for item in items:
+        if seconds is None or float(item.time) < seconds:
+            yield item
+        elif isinstance(item, Frame):
+            return
+
+
+def count_frames(source: Source, video: VideoOptions) -> int | None:
+    """How many frames will be taken, as far as the source says."""
+    wanted = None if video.seconds is None else max(1, round(video.seconds * source.rate))
+    known = [count for count in (wanted, source.frames) if count is not None]
+    return min(known) if known else None

@@ -1,0 +1,142 @@
+"""Opening a model by bundled name, folder or exported file, with any engine. No torch for exported files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from refineseg._version import __version__
+from refineseg.errors import InputError
+from refineseg.inference.portable import PortableSegmenter
+from refineseg.inference.runners import ENGINES, FORMAT, is_exported, open_engine
+
+if TYPE_CHECKING:
+    from refineseg.inference.predictor import Segmenter
+
+CACHED = {"openvino": "model.xml", "onnxruntime": "model.onnx"}  # file of each engine in a model's cache
+WORTH = 0.95  # of torch's time: an engine that is hardly faster is not worth another rounding
+
+
+def load(
+    model: str | Path,
+    device: str = "auto",
+    precision: str = "32",
+    engine: str | None = None,
+    say: Callable[[str], None] = lambda _line: None,
+) -> Segmenter | PortableSegmenter:
+    """Open a model.
+
+    Args:
+        model: a bundled name (``camvid``), a model folder, or a file of ``refineseg export``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; engines other than torch run on the CPU.
+        precision: ``32``, or ``bf16`` with torch and openvino.
+        engine: None is torch for a model folder and a file's own engine for an exported file. ``onnxruntime`` and
+            ``openvino`` export a model folder once, through the gate, into the user's cache. ``auto`` takes the
+            fastest of those whose export is in the cache already, where it beat torch when it was made, and never
+            makes one: so it is as quick to start as torch.
+        say: told when an export is made, which takes a minute.
+
+    Returns:
+        A Segmenter, whose ``model`` is the network; a PortableSegmenter for an exported file. Both predict alike.
+
+    Raises:
+        WeightsError: unknown name, no such file, or a damaged one.
+        InputError: the device is not there, or the engine does not open this kind of model.
+        MissingExtraError: the engine's package is not installed.
+        RefusedError: the export did not pass the gate.
+    """
+    if engine not in (None, *ENGINES):
+        raise InputError(f"expected --engine {', '.join(ENGINES)}, got {engine!r}")
+    if is_exported(model):
+        if device not in ("auto", "cpu"):
+            raise InputError(f"expected --device cpu with an exported file, got {device}")
+        return PortableSegmenter(open_engine(model, engine or "auto", precision))
+    try:
+        from refineseg.inference import predictor
+        from refineseg.inference.devices import pick_device
+        from refineseg.model.find import find_model
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"expected a file of refineseg export such as model.onnx, got {str(model)!r}: model folders need "
+            f"{error.name}, which is not installed"
+        ) from error
+    if engine in (None, "torch"):
+        return predictor.load(model, device, precision)
+    folder = find_model(str(model))
+    if engine == "auto":
+        on_cpu = pick_device(device).type == "cpu"
+        path = fastest(folder) if on_cpu and precision == "32" else None
+    else:
+        path = exported(folder, str(engine), say)
+    segmenter = predictor.load(model, "cpu" if path else device, precision)
+    if path is None:
+        return segmenter
+    chosen = next(name for name, file in CACHED.items() if file == path.name)
+    opened = open_engine(path, chosen, precision)
+    return predictor.Segmenter(segmenter.model, segmenter.card, device, precision, opened)
+
+
+def cache_folder() -> Path:
+    """Where exports of model folders are kept: REFINESEG_CACHE, or the system's place for caches."""
+    own = os.environ.get("REFINESEG_CACHE")
+    if own:
+        return Path(own).expanduser()
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library/Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "refineseg"
+
+
+def place_of(folder: Path) -> Path:
+    """The cache of a model folder: by the hash of its files, so that other weights have another one."""
+    digest = hashlib.sha256(f"{FORMAT} {__version__}".encode())
+    for file in ("config.json", "model.safetensors"):
+        path = folder / file
+        digest.update(path.read_bytes() if path.is_file() else b"")
+    return cache_folder() / "exports" / digest.hexdigest()[:32]
+
+
+def exported(folder: Path, engine: str, say: Callable[[str], None]) -> Path:
+    """The cached export of a model folder for an engine; made now, through the gate, if there is none."""
+    path = place_of(folder) / CACHED[engine]
+    if _report(path) is None:
+        from refineseg.deploy.export import export
+
+        say(f"exporting {folder.name} for {engine}, once; it is kept in {path.parent}")
+        export(folder, path, overwrite=True)
+    return path
+
+
+def fastest(folder: Path) -> Path | None:
+    """The cached export that beat torch by most when it was made, of an installed engine; None if none did."""
+    if not (cache_folder() / "exports").is_dir():
+        return None
+    place = place_of(folder)
+    shares = {}
+    for engine, file in CACHED.items():
+        report = _report(place / file) if find_spec(engine) else None
+        if report is not None:
+            shares[place / file] = report["engine_ms"] / report["torch_ms"]
+    best = min(shares, key=lambda path: shares[path], default=None)
+    return best if best is not None and shares[best] <= WORTH else None
+
+
+def _report(path: Path) -> dict[str, Any] | None:
+    """The report of a cached export that passed and is whole; None otherwise."""
+    try:
+        report: dict[str, Any] = json.loads(path.with_name(path.name + ".report.json").read_text(encoding="utf-8"))
+        digest = hashlib.sha256()
+        for file in (path.with_suffix(".bin"), path) if path.suffix == ".xml" else (path,):
+            digest.update(file.read_bytes())
+        return report if report["passed"] and report["sha256"] == digest.hexdigest() else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

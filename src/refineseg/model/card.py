@@ -1,0 +1,69 @@
+"""What a model says of itself beside its weights, in model folders and exported files. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from refineseg.channels import Channels
+from refineseg.labels import LabelMap
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a model folder says beside the weights.
+
+    Attributes:
+        name: of the model.
+        labels: the label map it was trained with.
+        scores: one entry per evaluation: data set, split, protocol and figures.
+        provenance: command, commit, data and splits that were trained on, time, initial weights.
+        licence: of weights and training data.
+        calibration: temperatures by predicted class and how they were fitted (evaluation.calibration); or empty.
+        channels: what the channels of its pictures hold; None for RGB.
+    """
+
+    name: str
+    labels: LabelMap
+    scores: tuple[dict[str, Any], ...] = ()
+    provenance: dict[str, Any] = field(default_factory=dict)
+    licence: str = "unknown"
+    calibration: dict[str, Any] = field(default_factory=dict)
+    channels: Channels | None = None
+
+    def has_learnt(self, data: str, split: str) -> bool:
+        """Whether a split of a data set is known to have been trained on, so that a score on it says little."""
+        splits = str(self.provenance.get("trained on", "")).split(", ")
+        return self.provenance.get("data") == data and split in splits
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """From the content of config.json. KeyError, TypeError, ValueError, RefinesegError where it is damaged."""
+        return cls(
+            name=str(values["name"]),
+            labels=LabelMap.from_dict(values["labels"]),
+            scores=tuple(map(_score, values.get("scores", ()))),
+            provenance=dict(values.get("provenance", {})),
+            licence=str(values.get("licence", "unknown")),
+            calibration=dict(values.get("calibration", {})),
+            channels=_channels(values),
+        )
+
+
+def _score(entry: Any) -> dict[str, Any]:
+    """An entry of ``scores``, which model cards and the server's description show; TypeError for anything else."""
+    texts, figures = ("data", "split", "protocol"), ("mean_iou", "pixel_accuracy", "mean_class_accuracy")
+    if (
+        not isinstance(entry, Mapping)
+        or not all(isinstance(entry.get(name), str) for name in texts)
+        or not all(isinstance(entry.get(name), int | float) for name in figures)
+        or not isinstance(entry.get("iou"), Mapping)
+    ):
+        raise TypeError(f"expected scores with {', '.join((*texts, *figures))} and iou, got {entry!r:.60}")
+    return dict(entry)
+
+
+def _channels(values: Mapping[str, Any]) -> Channels | None:
+    found = values.get("channels") or values.get("bands")  # "bands" up to 0.1
+    return Channels.from_dict(found) if found else None

@@ -1,0 +1,29 @@
+"""Batch norm that works in place, for networks of timm, which has a norm of its own."""
+
+from __future__ import annotations
+
+from timm.layers import BatchNormAct2d
+from torch import Tensor, nn
+
+from refineseg.model.memory_saving import FrugalBatchNorm2d, scale_in_place, stands_still
+
+
+class FrugalBatchNormAct2d(BatchNormAct2d):  # type: ignore[misc]  # timm has no types
+    """The same for timm's batch norm with activation."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """BxCxHxW to BxCxHxW; x is used up if the weights are frozen or no gradient is wanted."""
+        if not stands_still(self):
+            normal: Tensor = super().forward(x)
+            return normal
+        activated: Tensor = self.act(self.drop(scale_in_place(self, x)))
+        return activated
+
+
+def make_frugal(network: nn.Module) -> None:
+    """Every batch norm of a network in which each follows a convolution; names of weights stay."""
+    for module in network.modules():
+        if type(module) is nn.BatchNorm2d:
+            module.__class__ = FrugalBatchNorm2d
+        elif type(module) is BatchNormAct2d:
+            module.__class__ = FrugalBatchNormAct2d

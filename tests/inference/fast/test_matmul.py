@@ -1,0 +1,55 @@
+"""Products are the same by either library, and the choice falls back to torch's own."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from refineseg.inference.fast import matmul as products
+from refineseg.inference.options import ONE_FOR_ALL
+
+
+@pytest.mark.parametrize("onednn", [False, True])
+@torch.inference_mode()
+def test_products_by_either_library(onednn: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "by_onednn", lambda: onednn)
+    torch.manual_seed(0)
+    rows, weights = torch.randn(3, 7, 5), torch.randn(3, 4, 5)
+    wanted = torch.einsum("mnc,mkc->mnk", rows.double(), weights.double())
+    out = torch.full((3, 7, 4), torch.nan)
+    products.products(rows, weights, out)
+    torch.testing.assert_close(out.double(), wanted, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(products.product(rows[0], weights[0]).double(), wanted[0], atol=1e-5, rtol=1e-5)
+
+
+@torch.inference_mode()
+def test_bf16_products() -> None:
+    rows, weight = torch.randn(6, 8).bfloat16(), torch.randn(4, 8).bfloat16()
+    wanted = rows.double() @ weight.double().t()
+    torch.testing.assert_close(products.product(rows, weight).double(), wanted, atol=0.1, rtol=0.02)
+
+
+@pytest.mark.parametrize(("theirs", "wins"), [(1.0, False), (1.1, False), (1.3, True)])
+def test_the_faster_one_is_taken(theirs: float, wins: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = iter([1.0, theirs])
+    monkeypatch.setattr(products, "_least", lambda work: next(seconds))
+    assert products._wins.__wrapped__() is wins
+
+
+def test_a_wrong_or_missing_operation_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "_onednn", lambda rows, weight: rows)
+    assert not products._wins.__wrapped__()
+
+    def missing(rows: object, weight: object) -> None:
+        raise AttributeError("no such operation")
+
+    monkeypatch.setattr(products, "_onednn", missing)
+    assert not products._wins.__wrapped__()
+
+
+def test_planning_takes_torchs_own() -> None:
+    token = ONE_FOR_ALL.set(True)
+    try:
+        assert not products.by_onednn()
+    finally:
+        ONE_FOR_ALL.reset(token)

@@ -1,0 +1,252 @@
+"""The fast copy gives the network's logits, follows its weights, and steps aside where it cannot stand in."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from refineseg.inference.fast.folding import NORMS, _seen, fold_batch_norm, neighbours
+from refineseg.inference.fast.network import Fast, specialise
+from refineseg.inference.fast.pooling import pooled_strips
+from refineseg.inference.fast.winograd import Scratch, convolve, pays
+from refineseg.inference.scores import argmax_of_planes
+from refineseg.model.backbone import Backbone, create_backbone
+from refineseg.model.presets import create_model
+from refineseg.model.refinenet import RefineNet
+
+SMALL = {"width": 128, "coarse_width": 128, "crp_stages": 2, "output_rcus": 1, "rcus": 1}
+
+
+def lively(preset: str, **fields: Any) -> RefineNet:
+    """Random weights and batch statistics that are not the identity."""
+    torch.manual_seed(0)
+    model = create_model(preset, 5, **fields).eval()
+    for part in model.modules():
+        if isinstance(part, nn.Conv2d):
+            nn.init.kaiming_normal_(part.weight)
+        if isinstance(part, nn.BatchNorm2d):
+            nn.init.uniform_(part.weight, 0.5, 1.5)
+            nn.init.normal_(part.bias, std=0.2)
+            assert part.running_mean is not None
+            assert part.running_var is not None
+            part.running_mean.normal_(0, 0.2)
+            part.running_var.uniform_(0.5, 2)
+    return model
+
+
+def last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def difference(one: Tensor, other: Tensor) -> float:
+    return float((one.double() - other.double()).norm() / other.double().norm())
+
+
+@pytest.mark.parametrize(("height", "width"), [(4, 4), (33, 41), (64, 32), (1, 1), (3, 70)])
+@torch.no_grad()
+def test_winograd_is_the_convolution(height: int, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("refineseg.inference.fast.winograd.STRIP_BYTES", 1 << 16)  # several strips
+    torch.manual_seed(height)
+    convolution = nn.Conv2d(24, 16, 3, padding=1)
+    x, residual = last(torch.randn(2, 24, height, width)), last(torch.randn(2, 16, height, width))
+    before = x.clone()
+    exact = F.conv2d(x.double(), convolution.weight.double(), None, padding=1)
+    bias = convolution.bias.double().view(1, -1, 1, 1)  # type: ignore[union-attr]
+    scratch = Scratch()
+    for _ in range(2):  # the second time scratch memory is full of the first
+        assert difference(convolve(x, convolution, scratch), exact + bias) < 1e-5
+    rectified = F.conv2d(x.double().relu(), convolution.weight.double(), padding=1) + bias
+    found = convolve(x, convolution, scratch, rectify_input=True, rectify=True, residual=residual)
+    assert difference(found, rectified.relu() + residual) < 1e-5
+    assert torch.equal(x, before)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.skipif(not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="this processor has no bf16")
+@pytest.mark.parametrize(("preset", "fields"), [("refinenet-r18", SMALL), ("refinenet-lw-mbv2", {})])
+@torch.inference_mode()
+def test_bf16_has_weights_of_its_own_and_errs_no_more_than_autocast(preset: str, fields: dict[str, Any]) -> None:
+    model = lively(preset, **fields)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    x = last(torch.rand(1, 3, 65, 90))
+    exact = copy.deepcopy(model).double()(x.double(), upsample=False)
+    with torch.autocast("cpu", torch.bfloat16):
+        usual = difference(model(x, upsample=False).float(), exact)
+    copied = Fast(model, torch.bfloat16).network(x)
+    assert copied is not model
+    assert {value.dtype for value in copied.parameters()} == {torch.bfloat16}
+    assert difference(copied(x, upsample=False).float(), exact) < 1.2 * usual < 0.3
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_winograd_is_left_alone_where_it_is_slower() -> None:
+    assert pays(nn.Conv2d(256, 256, 3, padding=1), 64, 64)
+    assert not pays(nn.Conv2d(256, 256, 3, padding=1), 16, 16)
+    assert not pays(nn.Conv2d(256, 21, 3, padding=1), 64, 64)
+    for other in ({"stride": 2}, {"dilation": 2}, {"groups": 2}, {"padding": 0}, {"padding_mode": "reflect"}):
+        assert not pays(nn.Conv2d(256, 256, 3, **({"padding": 1} | other)), 64, 64)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 9), (30, 21)])
+def test_pooling_in_strips_is_max_pooling(height: int, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("refineseg.inference.fast.pooling.STRIP_BYTES", 4 * 21 * 3 * 4)  # four rows
+    x = torch.randn(height, width, 3) - 2
+    wanted = F.max_pool2d(x.permute(2, 0, 1)[None], 5, 1, 2)[0].permute(1, 2, 0)
+    found = torch.full_like(x, torch.nan)
+    for top, bottom, rows in pooled_strips(x, Scratch()):
+        found[top:bottom] = rows
+    assert torch.equal(found, wanted)
+
+
+@pytest.mark.parametrize(
+    ("preset", "fields"),
+    [
+        ("refinenet-r18", SMALL),
+        ("refinenet-lw-mbv2", {}),
+        pytest.param("refinenet-r18", SMALL | {"pooling": "improved", "crp_stages": 1}, marks=pytest.mark.slow),
+        pytest.param("refinenet-lw-mbv2", {"crp_stages": 1}, marks=pytest.mark.slow),
+        pytest.param("refinenet-lw-mbv2-released", {}, marks=pytest.mark.slow),
+        pytest.param("refinenet-lw-r50", {"pooling": "improved"}, marks=pytest.mark.slow),
+        pytest.param("refinenet-lw-r18", {"backbone": "convnext_atto"}, marks=pytest.mark.slow),
+    ],
+)
+@torch.no_grad()
+def test_logits_are_the_networks(preset: str, fields: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("refineseg.inference.fast.winograd.FEWEST", 4)
+    monkeypatch.setattr("refineseg.inference.fast.winograd.NARROWEST", 96)
+    model = lively(preset, **fields)
+    exact = copy.deepcopy(model).double()
+    copied = specialise(model)
+    for size in ((2, 3, 65, 90), (1, 3, 32, 32)):
+        own, ours = [], []
+        for _ in range(4):  # one picture's rounding is luck: it moves by a factor of two from draw to draw
+            x = last(torch.rand(size))
+            wanted = exact(x.double(), upsample=False)
+            own.append(difference(model(x, upsample=False), wanted))
+            ours.append(difference(copied(x, upsample=False), wanted))
+        # The network itself is as far from float64.
+        assert sum(ours) / len(ours) < max(1e-5, 2 * sum(own) / len(own))
+
+
+@torch.no_grad()
+def test_batch_norm_is_folded_and_weights_are_shared() -> None:
+    model = lively("refinenet-lw-mbv2")
+    copied = specialise(model)
+    assert any(isinstance(part, NORMS) for part in model.modules())
+    assert not any(isinstance(part, NORMS) for part in copied.modules())
+    for name in ("decoder.blocks.3.fusion.convs.1.weight", "decoder.blocks.0.pooling.convs.2.weight"):
+        assert any(value is model.get_parameter(name) for value in copied.parameters()), name
+
+
+def test_a_norm_that_follows_something_else_stays() -> None:
+    class Odd(Backbone):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.norm = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
+            self.second, self.other = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
+
+        def maps(self, image: Tensor) -> list[Tensor]:
+            x = self.first(image)
+            y = self.norm(x) + x  # the convolution's output is used twice
+            return [self.other(self.second(y))]
+
+    odd = Odd().eval()
+    odd.norm.get_buffer("running_mean").fill_(2.0)
+    x = torch.rand(1, 3, 4, 4)
+    before = odd.maps(x)[0]
+    assert fold_batch_norm(odd) == 1
+    assert isinstance(odd.norm, nn.BatchNorm2d)
+    assert torch.allclose(odd.maps(x)[0], before, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "mobilenetv2_released"])
+def test_backbones_that_call_themselves_orderly_are(name: str) -> None:
+    backbone = create_backbone(name).eval()
+    assert backbone.orderly
+    pairs = list(neighbours(backbone))
+    assert len(pairs) == sum(isinstance(part, NORMS) for part in backbone.modules())
+    assert sorted(pairs) == sorted(_seen(backbone))
+
+
+@torch.no_grad()
+def test_copies_are_made_while_other_threads_predict() -> None:
+    model, x = lively("refinenet-lw-mbv2", width=8, coarse_width=8), last(torch.rand(1, 3, 32, 32))
+    wanted = model(x, upsample=False)
+    wrong: list[object] = []
+    stop = threading.Event()
+
+    def work() -> None:
+        try:
+            with torch.no_grad():
+                while not stop.is_set():
+                    if not torch.equal(model(x, upsample=False), wanted):
+                        wrong.append("other logits")
+        except Exception as error:
+            wrong.append(error)
+
+    other = threading.Thread(target=work)
+    other.start()
+    for _ in range(3):
+        specialise(model)
+    stop.set()
+    other.join()
+    assert not wrong
+
+
+@torch.no_grad()
+def test_the_copy_follows_the_network() -> None:
+    model = lively("refinenet-lw-mbv2")
+    twin, x = Fast(model), last(torch.rand(1, 3, 32, 32))
+    first = twin.network(x)
+    if first is model:
+        pytest.skip("no AVX2 here: the network itself is used")
+    assert twin.network(x) is first
+    before = first(x, upsample=False)
+    norm = next(part for part in model.modules() if isinstance(part, nn.BatchNorm2d))
+    norm.weight.mul_(2.0)
+    after = twin.network(x)(x, upsample=False)
+    assert not torch.allclose(before, after)
+    assert difference(after, model(x, upsample=False)) < 1e-3
+    model.load_state_dict(lively("refinenet-lw-mbv2").state_dict())
+    assert torch.equal(twin.network(x)(x, upsample=False), before)
+
+
+def test_the_network_itself_is_used_where_the_copy_cannot_stand_in() -> None:
+    model = lively("refinenet-lw-mbv2")
+    twin, x = Fast(model), torch.rand(1, 3, 32, 32)
+    assert twin.network(x) is model  # gradients are wanted
+    with torch.no_grad():
+        model.train()
+        assert twin.network(x) is model
+        model.eval()
+        with torch.autocast("cpu", torch.bfloat16):
+            assert twin.network(x) is model
+        handle = model.classifier.register_forward_hook(lambda *_: None)
+        assert twin.network(x) is model
+        handle.remove()
+        assert twin.network(x.double()) is model
+
+
+def test_scratch_is_a_threads_own_and_may_be_used_in_any_mode() -> None:
+    scratch = Scratch()
+    with torch.inference_mode():
+        scratch.take("x", 2, 3).zero_()
+    scratch.take("x", 3, 2).fill_(1.0)
+    assert scratch.take("x", 6).sum() == 6
+    assert scratch.take("x", 9).shape == (9,)
+
+
+@pytest.mark.parametrize("classes", [1, 2, 21])
+def test_the_largest_class(classes: int) -> None:
+    scores = torch.randint(0, 4, (2, classes, 5, 7)).float()  # many are equal: the first counts
+    literal = [
+        [[max(range(classes), key=lambda k: float(x[k, i, j])) for j in range(7)] for i in range(5)]
+        for x in scores
+    ]
+    assert torch.equal(argmax_of_planes(scores), torch.tensor(literal, dtype=torch.uint8))

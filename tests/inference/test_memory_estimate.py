@@ -1,0 +1,106 @@
+"""Planned memory against the tensors that are alive when it really runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from refineseg.bench.networks import Setting, random_segmenter
+from refineseg.errors import TooLargeError
+from refineseg.inference import predictor
+from refineseg.inference.memory_estimate import Alive, Need, tensors_of
+from refineseg.inference.options import PredictOptions
+from refineseg.system.memory import free_memory
+
+SETTINGS = [
+    ("refinenet-lw-mbv2", (128, 160), 1, "32"),
+    ("refinenet-lw-mbv2", (97, 131), 2, "32"),
+    ("refinenet-lw-r18", (160, 128), 1, "32"),
+    ("refinenet-r18", (96, 96), 1, "32"),
+]
+LARGE = [
+    ("refinenet-lw-mbv2", (512, 512), 1, "32"),
+    ("refinenet-lw-mbv2", (360, 480), 4, "32"),
+    ("refinenet-lw-r101", (512, 512), 1, "32"),
+    ("refinenet-r101", (320, 320), 1, "32"),
+]
+
+
+def test_alive_counts_by_hand() -> None:
+    weight = torch.ones(1000)
+    with Alive([weight]) as alive:
+        weight.view(10, 100)  # costs nothing
+        x = torch.ones(100)  # 400 bytes
+        y = x + 1  # 400 more
+        del x
+        z = y.repeat(4)  # 1600 more
+        z.add_(1)
+    assert alive.peak == 2000
+    assert Need(10, alive.peak).peak == 2010
+
+
+@pytest.mark.parametrize(
+    ("net", "size", "batch", "precision"), [*SETTINGS, *(pytest.param(*x, marks=pytest.mark.slow) for x in LARGE)]
+)
+def test_prediction_is_planned_within_a_tenth(net: str, size: tuple[int, int], batch: int, precision: str) -> None:
+    setting = Setting(size, batch, precision, 11)
+    segmenter = random_segmenter(net, setting)
+    planned = segmenter.need(size, batch=batch)
+    pictures = setting.pictures()
+    with torch.inference_mode():
+        resting = [
+            *tensors_of(segmenter.model),
+            *tensors_of(segmenter._fast.network(pictures[:0].float())),
+            pictures,
+        ]
+        with Alive(resting) as alive:
+            segmenter.segment(pictures, PredictOptions())
+    assert alive.peak == pytest.approx(planned.working, rel=0.1)
+
+
+def test_several_scales_need_what_the_largest_needs() -> None:
+    segmenter = random_segmenter("refinenet-lw-mbv2", Setting(classes=11))
+    one = segmenter.need((64, 64)).working
+    assert segmenter.need((64, 64), PredictOptions((2.0,))).working > 3 * one
+
+
+def test_a_picture_that_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    segmenter = random_segmenter("refinenet-lw-mbv2", Setting(classes=11))
+    monkeypatch.setattr(predictor, "LOOKED_AT", 0)
+    monkeypatch.setattr(predictor, "free_memory", lambda: 1 << 20)
+    picture = Setting((64, 96)).pictures()[0].permute(1, 2, 0).numpy()
+    with pytest.raises(TooLargeError, match=r"96x64 in one piece needs .* GiB .*--tile auto"):
+        segmenter.predict(picture)
+    monkeypatch.setattr(predictor, "free_memory", lambda: 1 << 34)
+    assert segmenter.predict(picture).labels.shape == (64, 96)
+
+
+def made(root: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
+def test_free_memory_minds_control_groups(tmp_path: Path) -> None:
+    meminfo = {"proc/meminfo": "MemTotal: 100 kB\nMemAvailable:     80 kB\n"}
+    assert free_memory(tmp_path / "nowhere") is None
+    assert free_memory(made(tmp_path / "plain", meminfo)) == 80 * 1024
+    inner = "sys/fs/cgroup/a/b"
+    two = meminfo | {
+        "proc/self/cgroup": "0::/a/b\n",
+        f"{inner}/memory.max": "max\n",
+        f"{inner}/memory.current": "5\n",
+        "sys/fs/cgroup/a/memory.max": "40000\n",  # the outer group's limit holds too
+        "sys/fs/cgroup/a/memory.current": "30000\n",
+        "sys/fs/cgroup/a/memory.stat": "anon 1\ninactive_file 7000\n",
+    }
+    assert free_memory(made(tmp_path / "two", two)) == 17000
+    one = meminfo | {
+        "proc/self/cgroup": "7:memory:/\n",
+        "sys/fs/cgroup/memory/memory.limit_in_bytes": "50000\n",
+        "sys/fs/cgroup/memory/memory.usage_in_bytes": "60000\n",
+    }
+    assert free_memory(made(tmp_path / "one", one)) == 0

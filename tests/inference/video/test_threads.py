@@ -1,0 +1,91 @@
+"""Work in other threads keeps its order, hands on errors and ends when it is no longer wanted."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from refineseg.inference.video.threads import Behind, ahead
+
+
+def running() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name in ("ahead", "behind")]
+
+
+def test_ahead_keeps_order_and_a_bound() -> None:
+    made: list[int] = []
+
+    def items() -> Iterator[int]:
+        for i in range(20):
+            made.append(i)
+            yield i
+
+    seen = []
+    for item in ahead(items(), depth=3):
+        time.sleep(0.002)
+        assert len(made) <= item + 6  # three wait, one is in hand, one is being made, one is taken
+        seen.append(item)
+    assert seen == list(range(20))
+    assert not running()
+
+
+def test_ahead_hands_on_errors_and_ends_when_closed() -> None:
+    closed = []
+
+    def items(fail: bool) -> Iterator[int]:
+        try:
+            yield 1
+            yield 2
+            if fail:
+                raise RuntimeError("broken")
+            while True:
+                yield 3
+        finally:
+            closed.append(fail)
+
+    found = ahead(items(True))
+    assert [next(found), next(found)] == [1, 2]
+    with pytest.raises(RuntimeError, match="broken"):
+        next(found)
+    endless = ahead(items(False), depth=1)
+    assert next(endless) == 1
+    endless.close()
+    assert closed == [True, False]
+    assert not running()
+
+
+def test_the_latest_replaces_what_waits() -> None:
+    ready = threading.Event()
+
+    def items() -> Iterator[int]:
+        yield 0
+        ready.wait()
+        yield from range(1, 50)
+
+    found = ahead(items(), depth=1, latest=True)
+    assert next(found) == 0
+    ready.set()
+    time.sleep(0.2)
+    rest = list(found)
+    assert rest[-1] == 49
+    assert len(rest) < 10
+
+
+def test_behind_does_all_in_order_or_says_why_not() -> None:
+    done: list[int] = []
+    with Behind(done.append, depth=2) as behind:
+        for i in range(10):
+            behind.put(i)
+    assert done == list(range(10))
+
+    def fail(item: int) -> None:
+        raise ValueError(f"no {item}")
+
+    with pytest.raises(ValueError, match="no 1"), Behind(fail) as behind:
+        behind.put(1)
+    with pytest.raises(KeyError, match="mine"), Behind(done.append) as behind:
+        raise KeyError("mine")
+    assert not running()

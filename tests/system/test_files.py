@@ -1,0 +1,72 @@
+"""Writing: whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from refineseg.errors import InputError
+from refineseg.system.files import atomic_folder, atomic_path, atomic_write, writable_folder
+
+
+class BrokenOffError(Exception):
+    """Raised in the middle of a write."""
+
+
+def break_off_file(path: Path) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text("ne")
+        raise BrokenOffError
+
+
+def break_off_folder(folder: Path) -> None:
+    with atomic_folder(folder) as temporary:
+        (temporary / "b").write_text("2")
+        raise BrokenOffError
+
+
+def everything(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.rglob("*"))
+
+
+def test_a_broken_off_file_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "f.txt"
+    atomic_write(path, "old")
+    with pytest.raises(BrokenOffError):
+        break_off_file(path)
+    assert path.read_text() == "old"
+    assert everything(tmp_path) == ["f.txt"]
+    atomic_write(path, b"new")
+    assert path.read_text() == "new"
+
+
+def test_a_broken_off_folder_leaves_the_old_one(tmp_path: Path) -> None:
+    folder = tmp_path / "d"
+    with atomic_folder(folder) as temporary:
+        (temporary / "a").write_text("1")
+    with pytest.raises(BrokenOffError):
+        break_off_folder(folder)
+    assert everything(tmp_path) == ["a", "d"]
+    with atomic_folder(folder) as temporary:
+        (temporary / "c").write_text("3")
+    assert everything(tmp_path) == ["c", "d"]
+
+
+def test_places_that_cannot_be_written(tmp_path: Path) -> None:
+    blocker = tmp_path / "file"
+    blocker.write_text("x")
+    for write in (
+        lambda: atomic_write(blocker / "f", "x"),
+        lambda: writable_folder(blocker),
+        lambda: writable_folder(blocker / "d"),
+    ):
+        with pytest.raises(InputError, match="file"):
+            write()
+    assert blocker.read_text() == "x"
+
+
+def test_missing_parents_are_made(tmp_path: Path) -> None:
+    atomic_write(tmp_path / "a" / "b" / "f", "x")
+    assert (tmp_path / "a" / "b" / "f").read_text() == "x"
+    assert writable_folder(tmp_path / "c" / "d").is_dir()
