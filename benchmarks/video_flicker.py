@@ -31,7 +31,7 @@ from refineseg.evaluation.metrics import confusion_matrix, scores
 from refineseg.inference.options import PredictOptions
 from refineseg.inference.predictor import Segmenter, load
 from refineseg.inference.scores import rows_upsampled
-from refineseg.inference.tiles.blending import Band, make_plan
+from refineseg.inference.tiles.blending import Strip, make_plan
 from refineseg.inference.video.clips import Frame, open_clip
 from refineseg.inference.video.smoothing import Smoother, cells_of, motion
 from refineseg.labels import UInt8
@@ -53,7 +53,7 @@ class Sequence:
     shift: tuple[int, int] | None = None
     scale: float = 1.0
     warm: int = 0
-    bands: list[Band] = field(default_factory=list)
+    strips: list[Strip] = field(default_factory=list)
     flows: list[NDArray[np.float32]] = field(default_factory=list)
 
 
@@ -105,20 +105,20 @@ def score(sequence: Sequence, segmenter: Segmenter, cache: Path | None) -> None:
             scored = network(segmenter, picture, options)
             if kept is not None:
                 np.save(kept, scored.astype(np.float16))
-        sequence.bands.append(Band(0, picture.shape[0], (scored,), (0,), (scored.shape[2],)))
+        sequence.strips.append(Strip(0, picture.shape[0], (scored,), (0,), (scored.shape[2],)))
 
 
 def network(segmenter: Segmenter, picture: UInt8, options: PredictOptions) -> NDArray[np.float32]:
     """Scores of a whole picture, 1xKxhxw."""
     size = (picture.shape[0], picture.shape[1])
-    taken: list[Band] = []
+    taken: list[Strip] = []
 
-    def take(band: Band) -> Band:
-        taken.append(band)
-        return band
+    def take(strip: Strip) -> Strip:
+        taken.append(strip)
+        return strip
 
     plan = make_plan(size, max(size), 0)
-    for _ in segmenter.bands(plan, lambda t, b, x, r: picture[t:b, x:r], options, change=take):
+    for _ in segmenter.strips(plan, lambda t, b, x, r: picture[t:b, x:r], options, change=take):
         pass
     return taken[0].maps[0]
 
@@ -126,8 +126,8 @@ def network(segmenter: Segmenter, picture: UInt8, options: PredictOptions) -> ND
 def labels_of(sequence: Sequence, strength: float) -> list[UInt8]:
     """Labels of all frames."""
     smoother, found = Smoother(strength), []
-    for band, picture in zip(sequence.bands, sequence.pictures, strict=True):
-        smooth = smoother(band, picture).maps[0]
+    for strip, picture in zip(sequence.strips, sequence.pictures, strict=True):
+        smooth = smoother(strip, picture).maps[0]
         size = (picture.shape[0], picture.shape[1])
         rows = rows_upsampled(torch.from_numpy(smooth), 0, size[0], size)
         found.append(rows.argmax(1)[0].numpy().astype(np.uint8))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from refineseg.inference.options import PredictOptions
 from refineseg.inference.result import Result
-from refineseg.inference.tiles.blending import Band, Map, Plan, Read, bands, joined, view_of
+from refineseg.inference.tiles.blending import Map, Plan, Read, Strip, blended_strips, joined, view_of
 from refineseg.inference.tiles.plan import plan_windows
 from refineseg.labels import LabelMap, UInt8
 from refineseg.model.card import ModelCard
@@ -107,16 +107,16 @@ class Quarters:
         level = pixels[::4, ::4, 0].astype(np.float32) / 64 - 0.5
         return [np.stack([4 - np.abs(level - k) for k in range(4)])[None]]
 
-    def bands(
+    def strips(
         self,
         plan: Plan,
         read: Read,
         options: PredictOptions,
         start_row: int = 0,
         each: Callable[[], None] | None = None,
-        change: Callable[[Band], Band] | None = None,
+        change: Callable[[Strip], Strip] | None = None,
     ) -> Iterator[tuple[int, UInt8, NDArray[np.float32] | None]]:
-        found = bands(plan, [view_of(plan.size, 1.0)], read, self.scores, start_row, each)
+        found = blended_strips(plan, [view_of(plan.size, 1.0)], read, self.scores, start_row, each)
         whole = joined(found)
         scores = (whole if change is None else change(whole)).maps[0][0]
         wide = scores.repeat(4, 1).repeat(4, 2)[:, : plan.size[0], : plan.size[1]]

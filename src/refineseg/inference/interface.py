@@ -12,7 +12,7 @@ from PIL import Image
 
 from refineseg.inference.options import PredictOptions, Tile
 from refineseg.inference.result import Result
-from refineseg.inference.tiles.blending import Band, Plan, Read
+from refineseg.inference.tiles.blending import Plan, Read, Strip
 from refineseg.labels import UInt8
 from refineseg.model.card import ModelCard
 
@@ -40,14 +40,14 @@ class Predictor(Protocol):
     def plan(self, size: tuple[int, int], options: PredictOptions, tile: int | Literal["auto"]) -> Plan:
         """The windows of a picture."""
 
-    def bands(
+    def strips(
         self,
         plan: Plan,
         read: Read,
         options: PredictOptions,
         start_row: int = 0,
         each: Callable[[], None] | None = None,
-        change: Callable[[Band], Band] | None = None,
+        change: Callable[[Strip], Strip] | None = None,
     ) -> Iterator[tuple[int, UInt8, NDArray[np.float32] | None]]:
         """Strips of a picture seen in windows: first row, labels hxW and, if asked for, probabilities Kxhxw."""
 

@@ -44,7 +44,7 @@ def views_of(options: PredictOptions) -> list[tuple[float, bool]]:
     ]
 
 
-def strips(top: int, bottom: int, classes: int, width: int) -> Iterator[tuple[int, int]]:
+def row_ranges(top: int, bottom: int, classes: int, width: int) -> Iterator[tuple[int, int]]:
     """Rows ``top`` to ``bottom`` in parts of which the scores are small."""
     rows = max(1, min(STRIP, STRIP_BYTES // (4 * classes * width)))
     for first in starts(top, bottom, rows):

@@ -14,10 +14,19 @@ from refineseg.channels import Channels, Pixels, visible
 from refineseg.data.images import read_image
 from refineseg.data.tiff import read_channels
 from refineseg.errors import WeightsError
-from refineseg.inference.options import LOG_FLOOR, TINY, PredictOptions, Tile, strips, views_of
+from refineseg.inference.options import LOG_FLOOR, TINY, PredictOptions, Tile, row_ranges, views_of
 from refineseg.inference.result import Result
 from refineseg.inference.runners import Engine, open_engine
-from refineseg.inference.tiles.blending import Band, Map, Plan, Read, bands, joined, put_together, view_of
+from refineseg.inference.tiles.blending import (
+    Map,
+    Plan,
+    Read,
+    Strip,
+    blended_strips,
+    joined,
+    put_together,
+    view_of,
+)
 from refineseg.inference.tiles.plan import plan_windows
 from refineseg.labels import UInt8
 from refineseg.model.card import ModelCard
@@ -69,7 +78,7 @@ class PortableSegmenter:
             found = self._whole(pixels, options)
         else:
             plan = self.plan(size, options, tile)
-            found = self.bands(plan, lambda t, b, x, r: pixels[t:b, x:r], options)
+            found = self.strips(plan, lambda t, b, x, r: pixels[t:b, x:r], options)
         labels, scores = put_together(found, size, self.card.labels.num_classes if probabilities else None)
         name = Path(image).stem if isinstance(image, str | Path) else "image"
         return Result(labels, self.card.labels, visible(pixels, self.card.channels), scores, name)
@@ -78,34 +87,34 @@ class PortableSegmenter:
         """The windows of a picture of ``size``; InputError where tiles are too small for the overlap."""
         return plan_windows(size, options.scales, tile, self)
 
-    def bands(
+    def strips(
         self,
         plan: Plan,
         read: Read,
         options: PredictOptions,
         start_row: int = 0,
         each: Callable[[], None] | None = None,
-        change: Callable[[Band], Band] | None = None,
+        change: Callable[[Strip], Strip] | None = None,
     ) -> Iterator[tuple[int, UInt8, Rows | None]]:
-        """See ``Segmenter.bands``."""
+        """See ``Segmenter.strips``."""
         views = [view_of(plan.size, scale, self.input_scales[0]) for scale, _ in views_of(options)]
 
         def score(pixels: Pixels) -> list[Map]:
             return self._maps(pixels, options)
 
-        found = bands(plan, views, read, score, start_row, each)
-        for band in found if change is None else [change(joined(found))]:
-            for top, bottom in strips(band.top, band.bottom, band.maps[0].shape[1], plan.size[1]):
+        found = blended_strips(plan, views, read, score, start_row, each)
+        for strip in found if change is None else [change(joined(found))]:
+            for top, bottom in row_ranges(strip.top, strip.bottom, strip.maps[0].shape[1], plan.size[1]):
                 parts = [
                     rows_between(scores[0], top, bottom, plan.size[0], first, source)
-                    for scores, first, source in zip(band.maps, band.firsts, band.sources, strict=True)
+                    for scores, first, source in zip(strip.maps, strip.firsts, strip.sources, strict=True)
                 ]
                 yield self._finished(parts, top, plan.size[1], options)
 
     def _whole(self, pixels: Pixels, options: PredictOptions) -> Iterator[tuple[int, UInt8, Rows | None]]:
         maps = self._maps(pixels, options)
         height, width = pixels.shape[:2]
-        for top, bottom in strips(0, height, maps[0].shape[1], width):
+        for top, bottom in row_ranges(0, height, maps[0].shape[1], width):
             parts = [rows_between(scores[0], top, bottom, height) for scores in maps]
             yield self._finished(parts, top, width, options)
 

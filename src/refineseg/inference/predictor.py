@@ -22,7 +22,7 @@ from refineseg.errors import InputError, TooLargeError
 from refineseg.inference.devices import pick_device
 from refineseg.inference.fast.network import Fast
 from refineseg.inference.memory_estimate import Need, imagined, need_of, tensors_of
-from refineseg.inference.options import LOG_FLOOR, strips, views_of
+from refineseg.inference.options import LOG_FLOOR, row_ranges, views_of
 from refineseg.inference.options import PredictOptions as PredictOptions
 from refineseg.inference.options import Tile as Tile
 from refineseg.inference.portable import read_picture, temperatures
@@ -36,7 +36,16 @@ from refineseg.inference.scores import (
     soften,
     upsample,
 )
-from refineseg.inference.tiles.blending import Band, Map, Plan, Read, bands, joined, put_together, view_of
+from refineseg.inference.tiles.blending import (
+    Map,
+    Plan,
+    Read,
+    Strip,
+    blended_strips,
+    joined,
+    put_together,
+    view_of,
+)
 from refineseg.inference.tiles.plan import BUDGET, needed_overlap, plan_windows
 from refineseg.inference.tiles.receptive_field import bytes_per_pixel, effective_radius
 from refineseg.labels import UInt8
@@ -104,8 +113,8 @@ class Segmenter:
         """Segment one picture.
 
         Args:
-            image: path, PIL image or array HxWx3 of uint8 RGB; for a model of bands a TIFF's path or an array
-                HxWxC of raw values.
+            image: path, PIL image or array HxWx3 of uint8 RGB; for a model of other channels a TIFF's
+                path or an array HxWxC of raw values.
             scales: the picture is seen at each; class scores are averaged as the paper does.
             flip: also average over the mirrored picture.
             probabilities: keep KxHxW float16 probabilities in the result; calibrated where the model is.
@@ -135,7 +144,7 @@ class Segmenter:
         """Segment pictures of one size together; ``predict`` of each, but for rounding.
 
         Args:
-            pictures: HxWx3 uint8 RGB; raw values HxWxC for a model of bands.
+            pictures: HxWx3 uint8 RGB; raw values HxWxC for a model of other channels.
             options: scales, flip, probabilities.
             tile: as of ``predict``; pictures that are seen in windows are taken one after the other.
             each: called after every window, and after pictures that are one window each; what it raises ends the
@@ -263,37 +272,37 @@ class Segmenter:
         return plan_windows(size, options.scales, tile, self)
 
     @torch.inference_mode()
-    def bands(
+    def strips(
         self,
         plan: Plan,
         read: Read,
         options: PredictOptions,
         start_row: int = 0,
         each: Callable[[], None] | None = None,
-        change: Callable[[Band], Band] | None = None,
+        change: Callable[[Strip], Strip] | None = None,
     ) -> Iterator[tuple[int, UInt8, NDArray[np.float32] | None]]:
         """Strips of a picture seen in windows: first row, labels hxW and, if asked for, probabilities Kxhxw.
 
         Only a row of windows' scores and a strip are held. ``read`` gives pixels; rows above ``start_row`` are
         left out; ``each`` is called after every window. ``change`` is given the scores of the whole picture in
-        one band, which then are held, and labels are made of what it returns.
+        one strip, which then are held, and labels are made of what it returns.
         """
         views = [view_of(plan.size, scale, self.input_scales[0]) for scale, _ in views_of(options)]
 
         def score(pixels: Pixels) -> list[Map]:
             return [scores.cpu().numpy() for scores in self._maps(self._batch(pixels), options)]
 
-        found = bands(plan, views, read, score, start_row, each)
-        for band in found if change is None else [change(joined(found))]:
-            for top, bottom in strips(band.top, band.bottom, band.maps[0].shape[1], plan.size[1]):
-                yield self._finished(band, top, bottom, plan.size, options)
+        found = blended_strips(plan, views, read, score, start_row, each)
+        for strip in found if change is None else [change(joined(found))]:
+            for top, bottom in row_ranges(strip.top, strip.bottom, strip.maps[0].shape[1], plan.size[1]):
+                yield self._finished(strip, top, bottom, plan.size, options)
 
     def _finished(
-        self, band: Band, top: int, bottom: int, size: tuple[int, int], options: PredictOptions
+        self, strip: Strip, top: int, bottom: int, size: tuple[int, int], options: PredictOptions
     ) -> tuple[int, UInt8, NDArray[np.float32] | None]:
         parts = [
             rows_upsampled(torch.from_numpy(scores), top, bottom, size, first, source)
-            for scores, first, source in zip(band.maps, band.firsts, band.sources, strict=True)
+            for scores, first, source in zip(strip.maps, strip.firsts, strip.sources, strict=True)
         ]
         fused = len(parts) > 1
         if not options.probabilities:
@@ -309,12 +318,12 @@ class Segmenter:
             return pixels[top:bottom, left:right]
 
         classes = self.card.labels.num_classes if options.probabilities else None
-        return put_together(self.bands(plan, read, options, each=each), plan.size, classes)
+        return put_together(self.strips(plan, read, options, each=each), plan.size, classes)
 
     # The network ---------------------------------------------------------------------------------------------
 
     def _batch(self, pixels: Pixels) -> Tensor:
-        """HxWx3 uint8 as 1x3xHxW uint8; raw values of bands as 1xCxHxW float32 in [0, 1]."""
+        """HxWx3 uint8 as 1x3xHxW uint8; raw values of other channels as 1xCxHxW float32 in [0, 1]."""
         if self.card.channels is not None:
             pixels = self.card.channels.to_unit(pixels)
         return torch.from_numpy(np.require(pixels, requirements="W")).permute(2, 0, 1)[None].to(self.device)

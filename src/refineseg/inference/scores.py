@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from refineseg.inference.options import TINY, strips
+from refineseg.inference.options import TINY, row_ranges
 
 
 def soften(scores: Tensor, labels: Tensor, temperatures: Tensor) -> Tensor:
@@ -60,7 +60,7 @@ def argmax_in_strips(maps: list[Tensor], size: tuple[int, int], fused: bool) -> 
     """
     maps = [scores.contiguous() for scores in maps]  # plane by plane: what argmax_of_planes goes through
     labels = torch.empty((maps[0].shape[0], *size), dtype=torch.uint8, device=maps[0].device)
-    for top, bottom in strips(0, size[0], maps[0].shape[1], size[1]):
+    for top, bottom in row_ranges(0, size[0], maps[0].shape[1], size[1]):
         labels[:, top:bottom] = largest_of([rows_upsampled(scores, top, bottom, size) for scores in maps], fused)
     return labels
 

@@ -16,8 +16,8 @@ from refineseg.inference.predictor import PredictOptions, Segmenter
 from refineseg.inference.scores import rows_upsampled
 from refineseg.inference.tiles.blending import (
     Map,
-    bands,
     blend_weights,
+    blended_strips,
     grid_step,
     make_plan,
     spans,
@@ -92,7 +92,7 @@ def test_steps_of_scales() -> None:
 
 @pytest.mark.parametrize("size", [(200, 333), (321, 96), (64, 64)])
 @pytest.mark.parametrize("start_row", [0, 70, 190])
-def test_bands_are_rows_of_the_whole(size: tuple[int, int], start_row: int) -> None:
+def test_strips_are_rows_of_the_whole(size: tuple[int, int], start_row: int) -> None:
     """With scores that depend on their own cell only, tiles give exactly what the whole gives."""
     whole_map = torch.randn(1, 3, -(-size[0] // 4), -(-size[1] // 4))
     pixels = np.zeros((*size, 3), np.uint8)
@@ -105,14 +105,14 @@ def test_bands_are_rows_of_the_whole(size: tuple[int, int], start_row: int) -> N
     plan = make_plan(size, 96, 48)
     expected = rows_upsampled(whole_map, 0, size[0], size)
     row = start_row
-    for band in bands(plan, [view_of(size, 1.0)], lambda t, b, x, r: pixels[t:b, x:r], score, start_row):
-        assert band.top == row
+    for strip in blended_strips(plan, [view_of(size, 1.0)], lambda t, b, x, r: pixels[t:b, x:r], score, start_row):
+        assert strip.top == row
         got = rows_upsampled(
-            torch.from_numpy(band.maps[0]), band.top, band.bottom, size, band.firsts[0], band.sources[0]
+            torch.from_numpy(strip.maps[0]), strip.top, strip.bottom, size, strip.firsts[0], strip.sources[0]
         )
-        torch.testing.assert_close(got, expected[:, :, band.top : band.bottom], atol=1e-5, rtol=1e-5)
-        assert band.maps[0].shape[2] <= (96 + 32 + 96) // 4  # a row of windows and what is left of the one before
-        row = band.bottom
+        torch.testing.assert_close(got, expected[:, :, strip.top : strip.bottom], atol=1e-5, rtol=1e-5)
+        assert strip.maps[0].shape[2] <= (96 + 32 + 96) // 4  # a row of windows and what is left of the one before
+        row = strip.bottom
     assert row == max(size[0], start_row)
     assert make_plan((50, 90), 96, 48).windows == 1
 

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from refineseg.errors import InputError
-from refineseg.inference.tiles.blending import Band, Map
+from refineseg.inference.tiles.blending import Map, Strip
 from refineseg.inference.tiles.receptive_field import probe
 from refineseg.inference.video.smoothing import Smoother, box, cells_of, label_changes, motion, moved
 
 SCENE = probe(320, 480)
 
 
-def band(scores: Map) -> Band:
-    return Band(0, 4 * scores.shape[2], (scores,), (0,), (scores.shape[2],))
+def strip(scores: Map) -> Strip:
+    return Strip(0, 4 * scores.shape[2], (scores,), (0,), (scores.shape[2],))
 
 
 def test_small_parts_by_hand() -> None:
@@ -54,7 +54,7 @@ def test_noise_is_averaged_and_truth_follows_the_motion() -> None:
         cells = truth[place[0].start // 4 : place[0].stop // 4, place[1].start // 4 : place[1].stop // 4]
         noise = rng.normal(0, 0.8, (1, 2, *cells.shape))
         scores = (np.stack([1 - cells, cells])[None] + noise).astype(np.float32)
-        smooth = smoother(band(scores), SCENE[place]).maps[0]
+        smooth = smoother(strip(scores), SCENE[place]).maps[0]
         if step >= 6:
             wrong_raw.append((scores[0].argmax(0) != cells).mean())
             wrong_smooth.append((smooth[0].argmax(0) != cells).mean())
@@ -66,23 +66,23 @@ def test_a_cut_forgets_the_past() -> None:
     rng = np.random.default_rng(2)
     smoother = Smoother(0.9)
     old, new = (rng.normal(0, 1, (1, 2, 40, 60)).astype(np.float32) for _ in range(2))
-    smoother(band(old), SCENE[:160, :240])
-    after = smoother(band(new), np.ascontiguousarray(255 - SCENE[160:, 240:])).maps[0]
+    smoother(strip(old), SCENE[:160, :240])
+    after = smoother(strip(new), np.ascontiguousarray(255 - SCENE[160:, 240:])).maps[0]
     assert np.abs(after - new).mean() < 0.25 * np.abs(old - new).mean()
     still = Smoother(0.9)
-    still(band(old), SCENE[:160, :240])
-    same = still(band(new), SCENE[:160, :240]).maps[0]
+    still(strip(old), SCENE[:160, :240])
+    same = still(strip(new), SCENE[:160, :240]).maps[0]
     np.testing.assert_allclose(same, 0.9 * old + 0.1 * new, atol=1e-5)  # nothing moved: the plain average
 
 
 def test_other_scales_and_sizes() -> None:
     smoother = Smoother(0.5)
     maps = tuple(np.full((1, 2, h, w), 1.0, np.float32) for h, w in ((40, 60), (30, 45), (80, 120)))
-    given = Band(0, 160, maps, (0, 0, 0), (40, 30, 80))
+    given = Strip(0, 160, maps, (0, 0, 0), (40, 30, 80))
     smoother(given, SCENE[:160, :240])
     after = smoother(given, SCENE[4:164, 4:244])
     assert all(np.allclose(x, 1) and x.shape == y.shape for x, y in zip(after.maps, maps, strict=True))
-    other = band(np.ones((1, 2, 10, 10), np.float32))
+    other = strip(np.ones((1, 2, 10, 10), np.float32))
     assert smoother(other, SCENE[:40, :40]) == other or np.array_equal(other.maps[0], np.ones((1, 2, 10, 10)))
     for strength in (-0.1, 1.0, float("nan")):
         with pytest.raises(InputError, match="smoothing of 0 up to below 1"):

@@ -1,11 +1,11 @@
-"""Large pictures in windows: which windows, how their scores are blended, and bands of rows as they get ready.
+"""Large pictures in windows: which windows, how their scores are blended, and strips of rows as they get ready.
 
 Scores are blended before they are upsampled, on the grid of the network's output (a quarter of the picture's
 rows and columns). Blending and bilinear upsampling are both linear, so wherever the windows agree with the whole
 picture the result is that of the whole picture, bit for bit but for rounding. Starts of windows are multiples of
 32 pixels, so that the grids of all strides lie the same in every window and in the whole.
 
-Memory: one row of windows' scores (classes x tile/4 x width/4 numbers), one window's activations, one band.
+Memory: one row of windows' scores (classes x tile/4 x width/4 numbers), one window's activations, one strip.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Band:
+class Strip:
     """Rows of the picture whose scores no later window changes.
 
     Attributes:
@@ -170,15 +170,15 @@ def view_of(size: tuple[int, int], scale: float, inner: float = 1.0) -> View:
     return View((ceil(height / STRIDE), ceil(width / STRIDE)), ratio)
 
 
-def bands(
+def blended_strips(
     plan: Plan,
     views: Sequence[View],
     read: Read,
     score: Callable[[Pixels], list[Map]],
     start_row: int = 0,
     each_window: Callable[[], None] | None = None,
-) -> Iterator[Band]:
-    """Go through the windows row by row and give bands of rows as soon as they are final.
+) -> Iterator[Strip]:
+    """Go through the windows row by row and give strips of rows as soon as they are final.
 
     Args:
         plan: the windows.
@@ -224,7 +224,7 @@ def bands(
         bottom = plan.size[0] if last else max(top, plan.rows[index + 1][0] - reach)
         if bottom > top:
             sources = tuple(view.sizes[0] for view in views)
-            yield Band(top, bottom, tuple(held), tuple(firsts), sources)
+            yield Strip(top, bottom, tuple(held), tuple(firsts), sources)
             top = bottom
         if not last:
             keep = [max(0, view.cells(max(0, top - reach)) - 1) for view in views]
@@ -234,22 +234,22 @@ def bands(
             firsts = [max(row, first) for row, first in zip(keep, firsts, strict=True)]
 
 
-def joined(parts: Iterable[Band]) -> Band:
-    """All bands of a picture as one: of the rows that two have, those of the later, which no window changes."""
+def joined(parts: Iterable[Strip]) -> Strip:
+    """All strips of a picture as one: of the rows that two have, those of the later, which no window changes."""
     rows: list[list[Map]] = []
-    last: Band | None = None
-    for band in parts:
+    last: Strip | None = None
+    for strip in parts:
         if last is not None:
-            for view, first in enumerate(band.firsts):
+            for view, first in enumerate(strip.firsts):
                 rows[view][-1] = rows[view][-1][:, :, : first - last.firsts[view]]
-        rows = [[] for _ in band.maps] if last is None else rows
-        for view, scores in enumerate(band.maps):
+        rows = [[] for _ in strip.maps] if last is None else rows
+        for view, scores in enumerate(strip.maps):
             rows[view].append(scores)
-        last = band
+        last = strip
     if last is None:
-        raise ValueError("expected at least one band")
+        raise ValueError("expected at least one strip")
     maps = tuple(np.concatenate(parts_of_view, axis=2) for parts_of_view in rows)
-    return Band(0, last.bottom, maps, (0,) * len(maps), last.sources)
+    return Strip(0, last.bottom, maps, (0,) * len(maps), last.sources)
 
 
 def _grown(held: Map, rows: int) -> Map:

@@ -177,7 +177,7 @@ def _fill(
         if progress is not None:
             progress(min(seen, plan.windows), plan.windows)
 
-    for top, labels, scores in segmenter.bands(plan, picture.read, options, work.done, count):
+    for top, labels, scores in segmenter.strips(plan, picture.read, options, work.done, count):
         work.put(top, labels, scores)
 
 

@@ -20,7 +20,7 @@ from refineseg.errors import InputError
 from refineseg.inference.interface import Predictor
 from refineseg.inference.options import PredictOptions, Tile
 from refineseg.inference.result import KINDS, SCORED, Result, check_kinds
-from refineseg.inference.tiles.blending import Band, make_plan, put_together
+from refineseg.inference.tiles.blending import Strip, make_plan, put_together
 from refineseg.inference.video.clips import Clip, ClipWriter, Frame, Sound
 from refineseg.inference.video.smoothing import Smoother, label_changes
 from refineseg.inference.video.sources import Source, VideoOptions, count_frames, decoded, is_live, open_source
@@ -61,9 +61,11 @@ def segment_frames(
     options: PredictOptions,
     video: VideoOptions,
 ) -> Iterator[tuple[Frame | Sound, Result | None]]:
-    """Frames with their results, in order; sound passes by. InputError for a model of bands other than RGB."""
+    """Frames with their results, in order; sound passes by. InputError for a model of other channels than RGB."""
     if predictor.card.channels is not None:
-        raise InputError(f"expected a model of RGB pictures for videos, got {predictor.card.name} of other bands")
+        raise InputError(
+            f"expected a model of RGB pictures for videos, got {predictor.card.name} of other channels"
+        )
     smoother = Smoother(video.smooth) if video.smooth else None
     classes = predictor.card.labels.num_classes if options.probabilities else None
     for item in items:
@@ -77,10 +79,10 @@ def segment_frames(
         def read(top: int, bottom: int, left: int, right: int, pixels: UInt8 = pixels) -> UInt8:
             return pixels[top:bottom, left:right]
 
-        def smooth(band: Band, pixels: UInt8 = pixels) -> Band:
-            return band if smoother is None else smoother(band, pixels)
+        def smooth(strip: Strip, pixels: UInt8 = pixels) -> Strip:
+            return strip if smoother is None else smoother(strip, pixels)
 
-        strips = predictor.bands(plan, read, options, change=None if smoother is None else smooth)
+        strips = predictor.strips(plan, read, options, change=None if smoother is None else smooth)
         labels, scores = put_together(strips, size, classes)
         yield item, Result(labels, predictor.card.labels, pixels, scores)
 

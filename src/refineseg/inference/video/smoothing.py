@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from refineseg.errors import InputError
-from refineseg.inference.tiles.blending import STRIDE, Band, Map
+from refineseg.inference.tiles.blending import STRIDE, Map, Strip
 from refineseg.labels import UInt8
 
 Plane = NDArray[np.float32]  # HxW
@@ -44,22 +44,22 @@ class Smoother:
         if not 0 <= self.strength < 1:
             raise InputError(f"expected a smoothing of 0 up to below 1, such as {DEFAULT}, got {self.strength}")
 
-    def __call__(self, band: Band, picture: UInt8) -> Band:
-        """The whole picture's band (see ``inference.tiling``) with smoothed scores.
+    def __call__(self, strip: Strip, picture: UInt8) -> Strip:
+        """The whole picture's strip (see ``inference.tiling``) with smoothed scores.
 
         Args:
-            band: scores of all views over all rows.
+            strip: scores of all views over all rows.
             picture: the frame, HxWx3 uint8.
         """
         grey = cells_of(picture)
-        maps = band.maps
+        maps = strip.maps
         if self._grey is not None and self._grey.shape == grey.shape:
             flow = motion(self._grey, grey)
             left = np.abs(grey - moved(self._grey[None], flow)[0])
             share = self.strength * np.exp(-((box(left, 1) / DIFFERENCE) ** 2))
             maps = tuple(_averaged(old, new, flow, share) for old, new in zip(self._scores, maps, strict=True))
         self._grey, self._scores = grey, maps
-        return replace(band, maps=maps)
+        return replace(strip, maps=maps)
 
 
 def _averaged(old: Map, new: Map, flow: NDArray[np.float32], share: Plane) -> Map:
