@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from refineseg.data.check import check_data
-from refineseg.data.check.listing import list_data
-from refineseg.data.check.scan import sample
+from refineseg.data.check.files import find_files
+from refineseg.data.check.measure.pairs import spread_sample as sample
 from refineseg.errors import InputError
 from tests.data.check.corpus import Corpus
 from tests.data.check.faults import FAULTS
@@ -19,7 +19,7 @@ def test_what_cannot_be_listed_is_a_report_too(tmp_path: Path) -> None:
     for spec in (f"folder:{tmp_path / 'nowhere'}", "nonsense", f"folder:{tmp_path}"):
         report = check_data(spec)
         assert [item.kind for item in report.errors] == ["cannot-open"]
-        assert report.listing is None
+        assert report.files is None
 
 
 def test_broken_labels_are_an_error(tmp_path: Path) -> None:
@@ -76,12 +76,12 @@ def test_quick_finds_what_concerns_the_whole_set(name: str, tmp_path: Path) -> N
 
 
 def test_sample_is_bounded_and_spread(tmp_path: Path) -> None:
-    listing = list_data(Corpus(tmp_path / "set", 0).spec)
-    chosen = sample(listing, 8)
+    files = find_files(Corpus(tmp_path / "set", 0).spec)
+    chosen = sample(files, 8)
     assert [pair.stem for pair in chosen] == ["view000", "view005", "view010", "view015"] + [
         f"view{index:03}" for index in (20, 21, 22, 23)
     ]
-    assert len(sample(listing, 1)) == 2  # one of each split
+    assert len(sample(files, 1)) == 2  # one of each split
 
 
 def test_progress_is_told(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from refineseg.data.check.conventions import diagnose, stretched
+from refineseg.data.check.rules.values import diagnose, stretched
 from refineseg.labels import LabelMap
 
 FROM_0 = LabelMap.from_names(["a", "b", "c"])  # 0, 1, 2; 255 ignored

@@ -23,6 +23,7 @@ COMPANIONS = {
         "dominant-class",
         "absent-class",
     },
+    "everything_ignored": {"empty-mask"},
     "only_borders_labelled": {"void-share"},
     "nearly_all_background": {"single-class-mask", "absent-class", "class-not-in-train"},
     "mask_copied": {"shifted-mask", "turned-mask"},

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from refineseg.data.check.edges import REACH, borders, fit, gradient, peak_of, surface, working_size
+from refineseg.data.check.measure.edges import REACH, borders, fit, gradient, peak_of, surface, working_size
 from tests.data.check.corpus import scene
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from refineseg.data.check import check_data
-from refineseg.data.check.listing import Pair, list_data
+from refineseg.data.check.files import Pair, find_files
 from refineseg.data.check.page import histogram, overlay, page, write_page
 from tests.data.check.corpus import Corpus, mask_at, save_mask
 from tests.data.check.faults import FAULTS
@@ -66,13 +66,13 @@ def test_overlay_paints_classes_and_marks_the_unknown(tmp_path: Path) -> None:
     labels[0] = 255
     labels[1] = 77
     save_mask(corpus.mask("view000"), labels)
-    listing = list_data(corpus.spec)
+    files = find_files(corpus.spec)
     pair = Pair("train", "view000", corpus.image("view000"), corpus.mask("view000"))
     picture = np.full((120, 160, 3), 100, np.uint8)
-    shown = overlay(picture, pair, listing)
+    shown = overlay(picture, pair, files)
     assert (shown[0] == 100).all()
     assert (shown[1] == np.array([100 * 0.15 + 255 * 0.85, 15, 100 * 0.15 + 255 * 0.85]).astype(np.uint8)).all()
-    assert (shown[2] == (100 + np.array(listing.label_map.classes[1].color)) // 2).all()
+    assert (shown[2] == (100 + np.array(files.label_map.classes[1].color)) // 2).all()
 
 
 def test_histogram_by_hand() -> None:

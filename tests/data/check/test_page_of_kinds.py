@@ -17,7 +17,9 @@ def kinds_of_the_page() -> set[str]:
 
 
 def test_every_kind_of_the_page_is_one_of_the_code() -> None:
-    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src/refineseg/data/check").glob("*.py"))
+    source = "".join(
+        path.read_text(encoding="utf-8") for path in (ROOT / "src/refineseg/data/check").rglob("*.py")
+    )
     assert [kind for kind in sorted(kinds_of_the_page()) if f'"{kind}"' not in source] == []
 
 

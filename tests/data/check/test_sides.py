@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from refineseg.data.check.sides import find, unpaired_sides
+from refineseg.data.check.rules.left_right import find, unpaired_sides
 from refineseg.labels import LabelMap
 
 

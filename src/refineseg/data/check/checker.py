@@ -7,21 +7,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from refineseg.config import AugmentConfig
-from refineseg.data.check import (
-    alignment,
-    contents,
-    conventions,
-    images,
-    leakage,
-    masks,
-    pairing,
-    sides,
-    statistics,
-)
-from refineseg.data.check.facts import Scan
+from refineseg.data.check.files import DatasetFiles, Pair, find_files
 from refineseg.data.check.findings import CheckReport, Finding, ordered
-from refineseg.data.check.listing import Listing, Pair, list_data
-from refineseg.data.check.scan import Progress, scan
+from refineseg.data.check.measure.pairs import Progress, measure_all
+from refineseg.data.check.measure.records import Measurements
+from refineseg.data.check.rules import (
+    alignment,
+    classes,
+    duplicates,
+    images,
+    left_right,
+    masks,
+    names,
+    values,
+)
 from refineseg.errors import InputError
 
 EXAMPLES = 12
@@ -49,46 +48,46 @@ def check_data(
     """
     start = time.perf_counter()
     try:
-        listing = list_data(data)
+        files = find_files(data)
     except InputError as error:
         refused = Finding("cannot-open", "error", str(error), "see the message; then check again", count=1)
         return CheckReport(str(data), (refused,), quick=quick, seconds=time.perf_counter() - start)
-    seen = scan(listing, quick=quick, crop=crop or AugmentConfig().crop, progress=progress)
-    figures, void = statistics.class_figures(listing, seen), statistics.void_share(listing, seen)
-    findings = [*pairing.find(listing), *sides.find(listing.label_map), *_opened(listing, seen)]
-    if not any(item.kind in conventions.MISREAD for item in findings):
-        findings += [*contents.find(listing, seen), *statistics.find(listing, seen, figures, void)]
-    if listing.refusal is not None and not any(item.severity == "error" for item in findings):
+    measured = measure_all(files, quick=quick, crop=crop or AugmentConfig().crop, progress=progress)
+    figures, void = classes.class_figures(files, measured), classes.void_share(files, measured)
+    findings = [*names.find(files), *left_right.find(files.label_map), *_opened(files, measured)]
+    if not any(item.kind in values.MISREAD for item in findings):
+        findings += classes.find(files, measured, figures, void)
+    if files.refusal is not None and not any(item.severity == "error" for item in findings):
         findings.append(
-            Finding("cannot-open", "error", listing.refusal, "see the message; then check again", count=1)
+            Finding("cannot-open", "error", files.refusal, "see the message; then check again", count=1)
         )
     return CheckReport(
         data=str(data),
         findings=ordered(findings),
-        pictures={split: len(pairs) for split, pairs in listing.by_split().items()},
-        checked=len(seen.facts),
-        quick=not seen.complete,
+        pictures={split: len(pairs) for split, pairs in files.by_split().items()},
+        checked=len(measured.pairs),
+        quick=not measured.complete,
         seconds=time.perf_counter() - start,
         classes=figures,
         void_share=void,
-        sizes=statistics.sizes(seen),
-        examples=_examples(seen),
-        listing=listing,
+        sizes=classes.sizes(measured),
+        examples=_examples(measured),
+        files=files,
     )
 
 
-def _opened(listing: Listing, seen: Scan) -> Iterator[Finding]:
+def _opened(files: DatasetFiles, measured: Measurements) -> Iterator[Finding]:
     """Findings of the rules that look at what was opened."""
-    yield from images.find(seen)
-    yield from masks.find(listing, seen)
-    yield from conventions.find(listing, seen)
-    yield from alignment.find(seen)
-    if seen.complete:
-        yield from leakage.find(listing, seen)
+    yield from images.find(measured)
+    yield from masks.find(files, measured)
+    yield from values.find(files, measured)
+    yield from alignment.find(measured)
+    if measured.complete:
+        yield from duplicates.find(files, measured)
 
 
-def _examples(seen: Scan) -> tuple[Pair, ...]:
+def _examples(measured: Measurements) -> tuple[Pair, ...]:
     """Some readable pairs, spread evenly."""
-    readable = [item.pair for item in seen.facts if item.image is not None and item.mask is not None]
+    readable = [item.pair for item in measured.pairs if item.image is not None and item.mask is not None]
     count = min(EXAMPLES, len(readable))
     return tuple(readable[index * len(readable) // count] for index in range(count))

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from refineseg.data.check.listing import Listing, Pair
+from refineseg.data.check.files import DatasetFiles, Pair
 from refineseg.errors import InputError
 
 Severity = Literal["error", "warning", "note"]
@@ -79,7 +79,7 @@ class CheckReport:
         void_share: ignored pixels among all pixels of readable masks, 0 to 1.
         sizes: (width, height, number of pictures), most frequent first.
         examples: some pairs to look at, spread over the set.
-        listing: the files that were found, or None if the set could not be listed.
+        files: the files that were found, or None if the set could not be listed.
     """
 
     data: str
@@ -92,7 +92,7 @@ class CheckReport:
     void_share: float = 0.0
     sizes: tuple[tuple[int, int, int], ...] = ()
     examples: tuple[Pair, ...] = field(default=(), repr=False)
-    listing: Listing | None = field(default=None, repr=False)
+    files: DatasetFiles | None = field(default=None, repr=False)
 
     def of(self, severity: Severity) -> tuple[Finding, ...]:
         """The findings of one severity."""

@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from refineseg.data.check.files import DatasetFiles, Pair
 from refineseg.data.check.findings import SEVERITIES, CheckReport, ClassFigures, Finding, Severity
-from refineseg.data.check.listing import Listing, Pair
-from refineseg.data.check.measure import nearest
-from refineseg.data.check.style import STYLE
+from refineseg.data.check.measure.masks import nearest
 from refineseg.errors import RefinesegError
 from refineseg.html import css_color, document, picture_address
 from refineseg.labels import IGNORE, UInt8
@@ -75,21 +74,21 @@ def _head(report: CheckReport) -> str:
 def _findings(report: CheckReport) -> str:
     if not report.findings:
         return ""
-    cards = "\n".join(_card(item, report.listing) for item in report.findings)
+    cards = "\n".join(_card(item, report.files) for item in report.findings)
     return f'<section><h2>Findings <span class="quiet">{report.summary}</span></h2>\n{cards}\n</section>'
 
 
-def _card(item: Finding, listing: Listing | None) -> str:
-    files = ""
+def _card(item: Finding, files: DatasetFiles | None) -> str:
+    listed = ""
     if item.files:
-        names = "".join(f"<li>{escape(_short(name, listing))}</li>" for name in item.files)
+        names = "".join(f"<li>{escape(_short(name, files))}</li>" for name in item.files)
         more = f"<li>and {item.count - len(item.files)} more</li>" if item.count > len(item.files) else ""
         title = f"{item.count:,} file{'s' if item.count != 1 else ''}"
-        files = f"<details><summary>{title}</summary><ul>{names}{more}</ul></details>"
+        listed = f"<details><summary>{title}</summary><ul>{names}{more}</ul></details>"
     return (
         f'<article class="finding {item.severity}"><h3><span class="mark">{MARK[item.severity]}</span> '
         f"<code>{escape(item.kind)}</code></h3><p>{_sentence(item.message)}</p>"
-        f'<p class="fix"><b>What to do:</b> {_sentence(item.fix)}</p>{_evidence(item, listing)}{files}</article>'
+        f'<p class="fix"><b>What to do:</b> {_sentence(item.fix)}</p>{_evidence(item, files)}{listed}</article>'
     )
 
 
@@ -97,21 +96,21 @@ def _sentence(text: str) -> str:
     return escape(text[:1].upper() + text[1:] + ("" if text.endswith(("?", ".")) else "."))
 
 
-def _short(name: str, listing: Listing | None) -> str:
+def _short(name: str, files: DatasetFiles | None) -> str:
     """A file's path under the folder that holds all pictures, which is long and the same for all."""
-    if listing is None:
+    if files is None:
         return name
-    root = listing.pairs[0].image.parent.parent
+    root = files.pairs[0].image.parent.parent
     return str(Path(name).relative_to(root)) if Path(name).is_relative_to(root) else name
 
 
-def _evidence(item: Finding, listing: Listing | None) -> str:
+def _evidence(item: Finding, files: DatasetFiles | None) -> str:
     """The first pictures of a finding with their masks over them."""
-    if listing is None:
+    if files is None:
         return ""
-    by_file = {str(path): pair for pair in listing.pairs for path in (pair.image, pair.mask) if path is not None}
+    by_file = {str(path): pair for pair in files.pairs for path in (pair.image, pair.mask) if path is not None}
     pairs = dict.fromkeys(by_file[name] for name in item.files if name in by_file)
-    figures = [figure for pair in list(pairs)[:PER_FINDING] if (figure := _figure(pair, listing, small=True))]
+    figures = [figure for pair in list(pairs)[:PER_FINDING] if (figure := _figure(pair, files, small=True))]
     return f'<div class="strip">{"".join(figures)}</div>' if figures else ""
 
 
@@ -184,9 +183,9 @@ def histogram(sizes: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, int
 
 
 def _examples(report: CheckReport) -> str:
-    if report.listing is None or not report.examples:
+    if report.files is None or not report.examples:
         return ""
-    figures = "\n".join(_figure(pair, report.listing) for pair in report.examples)
+    figures = "\n".join(_figure(pair, report.files) for pair in report.examples)
     keys = "".join(
         f'<li><i style="background:{css_color(item.color)}"></i>{escape(item.name)}</li>'
         for item in report.classes
@@ -199,27 +198,27 @@ def _examples(report: CheckReport) -> str:
     )
 
 
-def _figure(pair: Pair, listing: Listing, *, small: bool = False) -> str:
+def _figure(pair: Pair, files: DatasetFiles, *, small: bool = False) -> str:
     """A picture with its mask over it; "" where it cannot be read."""
     try:
-        picture = listing.visible(listing.read_picture(pair.image))
+        picture = files.visible(files.read_picture(pair.image))
     except RefinesegError:
         return ""
     scale = min(1.0, THUMB / (2 if small else 1) / max(picture.shape[:2]))
     size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
     shown = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX))
-    shown = overlay(shown, pair, listing)
+    shown = overlay(shown, pair, files)
     label = f"{escape(pair.stem)}" + ("" if small else f' <span class="quiet">{escape(pair.split)}</span>')
     image = f'<img alt="{escape(pair.stem)}" src="{picture_address(shown)}">'
     return f"<figure>{image}<figcaption>{label}</figcaption></figure>"
 
 
-def overlay(picture: UInt8, pair: Pair, listing: Listing) -> UInt8:
+def overlay(picture: UInt8, pair: Pair, files: DatasetFiles) -> UInt8:
     """The mask of a pair over its picture (HxWx3), at the picture's size whatever the mask's own."""
     if pair.mask is None:
         return picture
     try:
-        raw = listing.read_raw(pair.mask)
+        raw = files.read_raw(pair.mask)
     except RefinesegError:
         return picture
     height, width = picture.shape[:2]
@@ -228,14 +227,14 @@ def overlay(picture: UInt8, pair: Pair, listing: Listing) -> UInt8:
         raw = raw.reshape(-1, raw.shape[2])[rows]
     else:
         raw = nearest(raw, (width, height))
-    colors, weight = _painted(raw, listing)
+    colors, weight = _painted(raw, files)
     mixed = picture * (1 - weight[..., None]) + colors * weight[..., None]
     return np.asarray(np.clip(mixed, 0, 255), np.uint8)
 
 
-def _painted(raw: UInt8, listing: Listing) -> tuple[UInt8, np.ndarray[tuple[int, ...], np.dtype[np.float64]]]:
+def _painted(raw: UInt8, files: DatasetFiles) -> tuple[UInt8, np.ndarray[tuple[int, ...], np.dtype[np.float64]]]:
     """Colours HxWx3 and their weight HxW in [0, 1]: nothing where ignored, magenta where unknown."""
-    label_map = listing.label_map
+    label_map = files.label_map
     if raw.ndim == 3 and not label_map.rgb:  # a colour mask where numbers are expected: show it as it is
         return raw, np.full(raw.shape[:2], 0.8)
     if raw.ndim == 2 and label_map.rgb:
@@ -254,3 +253,21 @@ def _painted(raw: UInt8, listing: Listing) -> tuple[UInt8, np.ndarray[tuple[int,
     known = labels != IGNORE
     colors[known], weight[known] = label_map.colorize(labels)[known], OPACITY
     return colors, weight
+
+
+# Style: what this page has beside the common one ---------------------------------------------------------------
+
+STYLE = """
+.finding { background: var(--card); border: 1px solid var(--line); border-left: 5px solid var(--note);
+  border-radius: 8px; padding: 14px 18px; margin: 0 0 12px; overflow-wrap: anywhere; }
+.finding.error { border-left-color: var(--error); } .finding.warning { border-left-color: var(--warning); }
+.mark { color: var(--note); } .error .mark { color: var(--error); } .warning .mark { color: var(--warning); }
+.fix { color: var(--ink); } .fix b { font-weight: 600; }
+details { margin-top: 6px; font-size: 13px; } summary { cursor: pointer; color: var(--quiet); }
+details ul { margin: 6px 0 0; padding-left: 20px; color: var(--quiet); }
+.strip { display: flex; flex-wrap: wrap; gap: 10px; margin: 10px 0 2px; }
+.sizes .row { grid-template-columns: minmax(90px, 120px) 1fr 74px; }
+.row.absent { color: var(--quiet); }
+.absent .track b { display: none; }
+@media (max-width: 640px) { .sizes .row { grid-template-columns: 1fr 70px; gap: 3px 14px; } }
+"""

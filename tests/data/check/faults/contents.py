@@ -52,6 +52,11 @@ def half_of_it_ignored(corpus: Corpus) -> None:
 
 
 @fault("void-share", "error")
+def everything_ignored(corpus: Corpus) -> None:
+    corpus.each_mask(lambda labels: np.full_like(labels, 255))
+
+
+@fault("void-share", "warning")
 def background_ignored_and_nothing_else_there(corpus: Corpus) -> None:
     corpus.describe(f"classes: [{', '.join(NAMES)}]\nignore: [9]\n")
 

@@ -40,13 +40,13 @@ def exif_turned_by_a_quarter(corpus: Corpus) -> None:
 
 @fault("exif-unrotated-mask", "error")
 def exif_turned_by_half(corpus: Corpus) -> None:
-    for stem in corpus.some(2):
+    for stem in corpus.some(5):
         _as_camera(corpus, stem, 3)
 
 
 @fault("turned-mask", "error")
 def masks_mirrored(corpus: Corpus) -> None:
-    corpus.each_mask(lambda labels: labels[:, ::-1].copy(), corpus.some(3))
+    corpus.each_mask(lambda labels: labels[:, ::-1].copy(), corpus.some(6))
 
 
 @fault("turned-mask", "error")
@@ -54,9 +54,19 @@ def masks_upside_down(corpus: Corpus) -> None:
     corpus.each_mask(lambda labels: labels[::-1].copy())
 
 
-@fault("shifted-mask", "warning")
+@fault("turned-mask", "note")
+def a_mask_upside_down(corpus: Corpus) -> None:
+    corpus.each_mask(lambda labels: labels[::-1].copy(), corpus.some(1))
+
+
+@fault("shifted-mask", "note")
 def a_mask_moved(corpus: Corpus) -> None:
     corpus.each_mask(lambda labels: np.roll(labels, (7, -11), (0, 1)), corpus.some(2))
+
+
+@fault("shifted-mask", "warning")
+def six_masks_moved(corpus: Corpus) -> None:
+    corpus.each_mask(lambda labels: np.roll(labels, (7, -11), (0, 1)), corpus.some(6))
 
 
 @fault("shifted-masks", "error")

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 from statistics import median
 
-from refineseg.data.check.facts import ImageFacts, PairFacts, Scan, with_image
 from refineseg.data.check.findings import Finding, about, counted
+from refineseg.data.check.measure.records import ImageMeasurement, Measurements, PairMeasurement, with_image
 
 CHANNELS = {
     "1": "black and white",
@@ -24,9 +24,9 @@ LARGER = 8  # picture area over crop area from which a note is due: a step sees 
 FAR_LARGER = 32  # and from which it is a warning
 
 
-def find(scan: Scan) -> Iterator[Finding]:
+def find(measured: Measurements) -> Iterator[Finding]:
     """Findings on pictures."""
-    unreadable = [item for item in scan.facts if item.image_error]
+    unreadable = [item for item in measured.pairs if item.image_error]
     if unreadable:
         yield about(
             "unreadable-image",
@@ -35,7 +35,7 @@ def find(scan: Scan) -> Iterator[Finding]:
             "copy or export them again; a truncated file is what an interrupted copy leaves",
             [item.pair.image for item in unreadable],
         )
-    readable = with_image(scan.facts)
+    readable = with_image(measured.pairs)
     blank = [item.pair.image for item, image in readable if image.blank]
     if blank:
         yield about(
@@ -47,15 +47,15 @@ def find(scan: Scan) -> Iterator[Finding]:
         )
     yield from _depths(readable)
     yield from _channels(readable)
-    yield from _sizes(readable, scan.crop)
+    yield from _sizes(readable, measured.crop)
 
 
-def deep(image: ImageFacts) -> bool:
+def deep(image: ImageMeasurement) -> bool:
     """Whether a picture has more than 8 bits per channel."""
     return image.mode.startswith(("I", "F"))
 
 
-def _depths(readable: list[tuple[PairFacts, ImageFacts]]) -> Iterator[Finding]:
+def _depths(readable: list[tuple[PairMeasurement, ImageMeasurement]]) -> Iterator[Finding]:
     many = [item.pair.image for item, image in readable if deep(image)]
     if many and len(many) < len(readable):
         yield about(
@@ -69,7 +69,7 @@ def _depths(readable: list[tuple[PairFacts, ImageFacts]]) -> Iterator[Finding]:
         )
 
 
-def _channels(readable: list[tuple[PairFacts, ImageFacts]]) -> Iterator[Finding]:
+def _channels(readable: list[tuple[PairMeasurement, ImageMeasurement]]) -> Iterator[Finding]:
     kinds = Counter(CHANNELS[image.mode] for _, image in readable if image.mode in CHANNELS)
     if len(kinds) < 2:
         return
@@ -87,7 +87,7 @@ def _channels(readable: list[tuple[PairFacts, ImageFacts]]) -> Iterator[Finding]
     )
 
 
-def _sizes(readable: list[tuple[PairFacts, ImageFacts]], crop: tuple[int, int]) -> Iterator[Finding]:
+def _sizes(readable: list[tuple[PairMeasurement, ImageMeasurement]], crop: tuple[int, int]) -> Iterator[Finding]:
     if not readable:
         return
     area = crop[0] * crop[1]

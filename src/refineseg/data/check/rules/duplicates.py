@@ -8,10 +8,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from refineseg.data.check.facts import ImageFacts, PairFacts, Scan, with_image, with_mask
+from refineseg.data.check.files import DatasetFiles
 from refineseg.data.check.findings import Finding, about, counted
-from refineseg.data.check.listing import Listing
-from refineseg.data.check.masks import mask_files
+from refineseg.data.check.measure.records import (
+    ImageMeasurement,
+    Measurements,
+    PairMeasurement,
+    with_image,
+    with_mask,
+)
+from refineseg.data.check.rules.masks import mask_files
 
 # One picture saved twice: of 64 hash bits; of 255 grey levels, in the mean over 16x16 cells and in the worst.
 COPY_BITS, COPY_GREY, COPY_WORST = 8, 0.9, 8
@@ -19,23 +25,23 @@ ALIKE_BITS, ALIKE_GREY = 12, 12.0  # bits, and mean: frames of one scene
 STILL_GREY = 4.0  # mean: frames of a standing camera, whose masks may well be equal
 CHUNK = 1 << 22  # comparisons at a time
 
-Readable = list[tuple[PairFacts, ImageFacts]]
+Readable = list[tuple[PairMeasurement, ImageMeasurement]]
 
 
-def find(listing: Listing, scan: Scan) -> Iterator[Finding]:
+def find(files: DatasetFiles, measured: Measurements) -> Iterator[Finding]:
     """Findings on repeated pictures and masks."""
-    readable = [(item, image) for item, image in with_image(scan.facts) if not image.blank]
+    readable = [(item, image) for item, image in with_image(measured.pairs) if not image.blank]
     yield from _within(readable)
-    yield from _masks(scan)
+    yield from _masks(measured)
     train = [(item, image) for item, image in readable if item.pair.split == "train"]
     held = [(item, image) for item, image in readable if item.pair.split != "train"]
     if train and held:
-        yield from _across(train, held, own=listing.own)
+        yield from _across(train, held, own=files.own)
 
 
 def _within(readable: Readable) -> Iterator[Finding]:
     """The same pixels twice in one split."""
-    seen: dict[tuple[str, bytes], PairFacts] = {}
+    seen: dict[tuple[str, bytes], PairMeasurement] = {}
     twice: list[Path] = []
     conflicting: list[Path] = []
     for item, image in readable:
@@ -63,10 +69,10 @@ def _within(readable: Readable) -> Iterator[Finding]:
         )
 
 
-def _masks(scan: Scan) -> Iterator[Finding]:
+def _masks(measured: Measurements) -> Iterator[Finding]:
     """The same mask for different pictures; plain masks (one or two values in a rim) may well be alike."""
-    groups: dict[bytes, list[tuple[PairFacts, bytes]]] = {}
-    for item, mask in with_mask(scan.facts):
+    groups: dict[bytes, list[tuple[PairMeasurement, bytes]]] = {}
+    for item, mask in with_mask(measured.pairs):
         if item.image is not None and len(mask.values) > 1:
             groups.setdefault(mask.digest, []).append((item, item.image.digest))
     shared = [
@@ -86,7 +92,7 @@ def _masks(scan: Scan) -> Iterator[Finding]:
         )
 
 
-def _frames_of_one(members: list[tuple[PairFacts, bytes]]) -> bool:
+def _frames_of_one(members: list[tuple[PairMeasurement, bytes]]) -> bool:
     """Whether the pictures are nearly the same, as a picture saved twice or a standing camera gives."""
     images = [image for _, image in with_image([item for item, _ in members])]
     thumbs = np.stack([image.thumb for image in images]).astype(np.int16)

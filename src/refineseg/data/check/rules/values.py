@@ -6,10 +6,17 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 
-from refineseg.data.check.facts import MaskFacts, PairFacts, Scan, class_values, ignored_values, with_mask
+from refineseg.data.check.files import DatasetFiles
 from refineseg.data.check.findings import Finding, about, counted
-from refineseg.data.check.listing import Listing
-from refineseg.data.check.masks import mask_files, trouble
+from refineseg.data.check.measure.records import (
+    MaskMeasurement,
+    Measurements,
+    PairMeasurement,
+    class_values,
+    ignored_values,
+    with_mask,
+)
+from refineseg.data.check.rules.masks import mask_files, trouble
 from refineseg.labels import IGNORE, LabelMap
 
 INSTANCES = 1000  # class * 1000 + instance, as Cityscapes and others number instances
@@ -17,10 +24,10 @@ INSTANCES = 1000  # class * 1000 + instance, as Cityscapes and others number ins
 MISREAD = frozenset({"off-by-one", "binary-0-255", "stretched-values", "instance-ids"})
 
 
-def find(listing: Listing, scan: Scan) -> Iterator[Finding]:
+def find(files: DatasetFiles, measured: Measurements) -> Iterator[Finding]:
     """Findings on values that the label map does not know, or knows in another meaning."""
-    label_map = listing.label_map
-    sound = [(item, mask) for item, mask in with_mask(scan.facts) if not trouble(mask, label_map)]
+    label_map = files.label_map
+    sound = [(item, mask) for item, mask in with_mask(measured.pairs) if not trouble(mask, label_map)]
     binary = _binary(label_map, sound)
     if binary:
         yield about(
@@ -127,7 +134,7 @@ def stretched(values: set[int], classes: int) -> bool:
     return values <= even and 255 in values and classes > 1
 
 
-def _binary(label_map: LabelMap, sound: list[tuple[PairFacts, MaskFacts]]) -> list[PairFacts]:
+def _binary(label_map: LabelMap, sound: list[tuple[PairMeasurement, MaskMeasurement]]) -> list[PairMeasurement]:
     """Masks of 0 and 255 for background and object, where the label map does not give 255 to a class."""
     if label_map.rgb or len(label_map.classes) < 2 or IGNORE in class_values(label_map):
         return []
@@ -138,7 +145,7 @@ def _binary(label_map: LabelMap, sound: list[tuple[PairFacts, MaskFacts]]) -> li
     return two if most or (len(label_map.classes) == 2 and not void_in_use) else []
 
 
-def _only_0_and_255(mask: MaskFacts) -> bool:
+def _only_0_and_255(mask: MaskMeasurement) -> bool:
     return set(mask.values.tolist()) == {0, IGNORE} and int(mask.counts.min()) > 0.002 * mask.pixels
 
 

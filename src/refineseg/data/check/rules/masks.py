@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from refineseg.data.check.facts import (
-    MaskFacts,
-    PairFacts,
-    Scan,
+from refineseg.data.check.chance import beyond_chance
+from refineseg.data.check.files import DatasetFiles
+from refineseg.data.check.findings import Finding, about, counted
+from refineseg.data.check.measure.records import (
+    MaskMeasurement,
+    Measurements,
+    PairMeasurement,
+    class_values,
+    ignored_values,
     with_mask,
 )
-from refineseg.data.check.findings import Finding, about, counted
-from refineseg.data.check.listing import Listing
 from refineseg.labels import LabelMap
 
 SMOOTHED = 0.1  # share of borders over an in-between value; CamVid has 0.006 at most, Clothing Co-Parsing 0.0002
@@ -21,10 +24,10 @@ PHOTO_FLAT = 0.5  # share of the KEPT_VALUES most frequent values below which it
 LOSSY = frozenset({"JPEG", "MPO", "JPEG2000"})
 
 
-def find(listing: Listing, scan: Scan) -> Iterator[Finding]:
+def find(files: DatasetFiles, measured: Measurements) -> Iterator[Finding]:
     """Findings on single masks."""
-    facts = scan.facts
-    unreadable = [item for item in facts if item.mask_error]
+    pairs = measured.pairs
+    unreadable = [item for item in pairs if item.mask_error]
     if unreadable:
         yield about(
             "unreadable-mask",
@@ -33,20 +36,31 @@ def find(listing: Listing, scan: Scan) -> Iterator[Finding]:
             "copy or export them again; a truncated file is what an interrupted copy leaves",
             mask_files(unreadable),
         )
-    yield from _sizes(facts)
-    yield from _formats(listing.label_map, facts)
-    yield from _palettes(facts)
+    yield from _sizes(pairs)
+    yield from _formats(files.label_map, pairs)
+    yield from _smoothed(files.label_map, pairs)
+    yield from _palettes(pairs)
 
 
-def mask_files(facts: list[PairFacts]) -> list[Path]:
+def mask_files(pairs: list[PairMeasurement]) -> list[Path]:
     """The mask files of some pairs."""
-    return [item.pair.mask for item in facts if item.pair.mask is not None]
+    return [item.pair.mask for item in pairs if item.pair.mask is not None]
 
 
-def trouble(mask: MaskFacts, label_map: LabelMap) -> str:
-    """What makes a mask's values not worth interpreting, or "": the one cause that explains most."""
+def strange(mask: MaskMeasurement, label_map: LabelMap) -> bool:
+    """Whether a mask has values that the label map does not know."""
+    return not (class_values(label_map).keys() | ignored_values(label_map)).issuperset(mask.values.tolist())
+
+
+def trouble(mask: MaskMeasurement, label_map: LabelMap) -> str:
+    """What makes a mask's values not worth interpreting, or "": the one cause that explains most.
+
+    A mask whose values the label map all knows may look like a photograph or smoothed, and yet be right.
+    """
+    unknown = strange(mask, label_map)
     colorful = mask.distinct > PHOTO_COLORS and mask.counts.sum() < PHOTO_FLAT * mask.pixels
-    if colorful or (mask.distinct > 200 and mask.counts[:32].sum() < PHOTO_FLAT * mask.pixels and not mask.rgb):
+    noisy = mask.distinct > 200 and mask.counts[:32].sum() < PHOTO_FLAT * mask.pixels and not mask.rgb
+    if unknown and (colorful or noisy):
         return "photograph-as-mask"
     if mask.format in LOSSY:
         return "jpeg-mask"
@@ -54,14 +68,14 @@ def trouble(mask: MaskFacts, label_map: LabelMap) -> str:
         return "rgb-mask"
     if label_map.rgb and not mask.rgb:
         return "index-mask"
-    if mask.between > SMOOTHED:
+    if unknown and mask.between > SMOOTHED:
         return "antialiased-mask"
     return ""
 
 
-def _formats(label_map: LabelMap, facts: tuple[PairFacts, ...]) -> Iterator[Finding]:
-    groups: dict[str, list[PairFacts]] = {}
-    for item, mask in with_mask(facts):
+def _formats(label_map: LabelMap, pairs: tuple[PairMeasurement, ...]) -> Iterator[Finding]:
+    groups: dict[str, list[PairMeasurement]] = {}
+    for item, mask in with_mask(pairs):
         groups.setdefault(trouble(mask, label_map), []).append(item)
     said = {
         "photograph-as-mask": (
@@ -92,7 +106,22 @@ def _formats(label_map: LabelMap, facts: tuple[PairFacts, ...]) -> Iterator[Find
             yield about(kind, "error", f"{counted(found, 'mask')} {what}", fix, mask_files(found))
 
 
-def _rgb_message(label_map: LabelMap, found: list[PairFacts]) -> str:
+def _smoothed(label_map: LabelMap, pairs: tuple[PairMeasurement, ...]) -> Iterator[Finding]:
+    """Masks that look smoothed although all values are known: a guess, as outlines of one pixel look alike."""
+    sound = [(item, mask) for item, mask in with_mask(pairs) if not trouble(mask, label_map)]
+    found = [item for item, mask in sound if mask.between > SMOOTHED]
+    if found:
+        yield about(
+            "antialiased-mask",
+            "warning" if beyond_chance(found, len(sound)) else "note",
+            f"{counted(found, 'mask')} of {len(sound):,} whose borders run over values in between, "
+            "which are other classes' numbers here: smoothing leaves such borders, and so do outlines of one pixel",
+            "if they were resized, export them again; resize masks by nearest neighbour only",
+            mask_files(found),
+        )
+
+
+def _rgb_message(label_map: LabelMap, found: list[PairMeasurement]) -> str:
     masks = [mask for _, mask in with_mask(found)]
     if masks and all(mask.grey for mask in masks):
         return "saved as RGB although grey: the label map expects one channel of numbers"
@@ -103,10 +132,10 @@ def _rgb_message(label_map: LabelMap, found: list[PairFacts]) -> str:
     return f"in RGB ({len(colors)} colours such as {shown}{known}), while the label map is by number"
 
 
-def _sizes(facts: tuple[PairFacts, ...]) -> Iterator[Finding]:
-    wrong: dict[str, list[PairFacts]] = {}
+def _sizes(pairs: tuple[PairMeasurement, ...]) -> Iterator[Finding]:
+    wrong: dict[str, list[PairMeasurement]] = {}
     sizes: dict[str, str] = {}
-    for item, mask in with_mask(facts):
+    for item, mask in with_mask(pairs):
         if item.image is None or item.image.size == mask.size:
             continue
         kind = "size-mismatch"
@@ -137,17 +166,17 @@ def _sizes(facts: tuple[PairFacts, ...]) -> Iterator[Finding]:
             yield about(kind, "error", f"{counted(found, 'mask')} {what}{shown}", fix, mask_files(found))
 
 
-def _palettes(facts: tuple[PairFacts, ...]) -> Iterator[Finding]:
+def _palettes(pairs: tuple[PairMeasurement, ...]) -> Iterator[Finding]:
     """Palette masks whose numbers mean other colours than in most: an image editor renumbered them."""
-    colors: dict[int, dict[tuple[int, ...], list[PairFacts]]] = {}
-    for item, mask in with_mask(facts):
+    colors: dict[int, dict[tuple[int, ...], list[PairMeasurement]]] = {}
+    for item, mask in with_mask(pairs):
         if mask.palette is None:
             continue
         for value, color in zip(mask.values.tolist(), mask.palette.tolist(), strict=True):
             colors.setdefault(value, {}).setdefault(tuple(color), []).append(item)
     usual = {value: max(by_color, key=lambda c: len(by_color[c])) for value, by_color in colors.items()}
     owners = {color: value for value, color in usual.items()}
-    odd: dict[Path, PairFacts] = {}
+    odd: dict[Path, PairMeasurement] = {}
     for value, by_color in colors.items():
         for color, items in by_color.items():
             # Only where the colour belongs to another number elsewhere: a palette in other tints is no fault.

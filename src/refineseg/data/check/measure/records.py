@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from refineseg.data.check.edges import Fit, Floats
-from refineseg.data.check.listing import Pair
+from refineseg.data.check.files import Pair
+from refineseg.data.check.measure.edges import Fit, Floats
 from refineseg.labels import LabelMap, Raw
 
 KEPT_VALUES = 256  # different values of one mask that are kept, the most frequent ones
 
 
 @dataclass(frozen=True)
-class ImageFacts:
+class ImageMeasurement:
     """One picture.
 
     Attributes:
@@ -41,7 +41,7 @@ class ImageFacts:
 
 
 @dataclass(frozen=True)
-class MaskFacts:
+class MaskMeasurement:
     """One mask.
 
     Attributes:
@@ -79,44 +79,44 @@ class MaskFacts:
 
 
 @dataclass(frozen=True)
-class PairFacts:
+class PairMeasurement:
     """One pair: what was seen of each file, or why it could not be read."""
 
     pair: Pair
-    image: ImageFacts | None = None
-    mask: MaskFacts | None = None
+    image: ImageMeasurement | None = None
+    mask: MaskMeasurement | None = None
     image_error: str = ""
     mask_error: str = ""
     fit: Fit | None = None
 
 
 @dataclass(frozen=True)
-class Scan:
+class Measurements:
     """Everything that the rules look at.
 
     Attributes:
-        facts: one record per pair that was opened.
+        pairs: one record per pair that was opened.
         surfaces: by size-independent offset, the sum of the pairs' fit surfaces, in units of their noise.
         fitted: number of pairs in that sum.
         complete: whether every pair was opened.
         crop: height and width of the training crop, pixels.
     """
 
-    facts: tuple[PairFacts, ...]
+    pairs: tuple[PairMeasurement, ...]
     surfaces: Floats | None = field(default=None, repr=False)
     fitted: int = 0
     complete: bool = True
     crop: tuple[int, int] = (360, 480)
 
 
-def with_image(facts: Iterable[PairFacts]) -> list[tuple[PairFacts, ImageFacts]]:
+def with_image(pairs: Iterable[PairMeasurement]) -> list[tuple[PairMeasurement, ImageMeasurement]]:
     """The pairs whose picture could be read."""
-    return [(item, item.image) for item in facts if item.image is not None]
+    return [(item, item.image) for item in pairs if item.image is not None]
 
 
-def with_mask(facts: Iterable[PairFacts]) -> list[tuple[PairFacts, MaskFacts]]:
+def with_mask(pairs: Iterable[PairMeasurement]) -> list[tuple[PairMeasurement, MaskMeasurement]]:
     """The pairs whose mask could be read."""
-    return [(item, item.mask) for item in facts if item.mask is not None]
+    return [(item, item.mask) for item in pairs if item.mask is not None]
 
 
 def number(value: Raw) -> int:

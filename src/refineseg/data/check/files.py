@@ -16,7 +16,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from refineseg.channels import Channels, Pixels, visible
-from refineseg.data.check.names import beside, by_stem, pictures_in
+from refineseg.data.check.file_names import beside, by_stem, pictures_in
 from refineseg.data.folder import Description, held_out, nested_splits, read_description, split_lists
 from refineseg.data.images import read_image, read_mask
 from refineseg.data.registry import YAML, open_data
@@ -39,7 +39,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Listing:
+class DatasetFiles:
     """What lies on disk, and what does not fit together.
 
     Attributes:
@@ -91,7 +91,7 @@ class Listing:
         return grouped
 
 
-def list_data(spec: str | Path) -> Listing:
+def find_files(spec: str | Path) -> DatasetFiles:
     """Look at the folders of a data set.
 
     Args:
@@ -139,7 +139,7 @@ def _folders(description: Description) -> list[tuple[Path, Path]]:
     return [(description.images, description.masks)]
 
 
-def _as_opened(text: str, data: SegmentationData, folders: list[tuple[Path, Path]], *, own: bool) -> Listing:
+def _as_opened(text: str, data: SegmentationData, folders: list[tuple[Path, Path]], *, own: bool) -> DatasetFiles:
     """A set that opens: its own samples, and what else lies in its folders."""
     pairs, no_mask, missing, repeated = [], [], [], []
     for split, samples in data.splits.items():
@@ -158,7 +158,7 @@ def _as_opened(text: str, data: SegmentationData, folders: list[tuple[Path, Path
             pairs.append(Pair(split, sample.stem, sample.image, mask))
     if not pairs:
         raise InputError(f"expected pictures in {data.root}, found none of those that its lists name")
-    return Listing(
+    return DatasetFiles(
         data=text,
         label_map=data.label_map,
         pairs=tuple(pairs),
@@ -173,7 +173,7 @@ def _as_opened(text: str, data: SegmentationData, folders: list[tuple[Path, Path
     )
 
 
-def _lenient(text: str, description: Description, refusal: str) -> Listing:
+def _lenient(text: str, description: Description, refusal: str) -> DatasetFiles:
     """One's own data that ``open_data`` refuses: everything that can be paired, and what cannot."""
     folders = _folders(description)
     nested = folders[0][0] != description.images
@@ -191,7 +191,7 @@ def _lenient(text: str, description: Description, refusal: str) -> Listing:
     pairs = tuple(pair for items in found.values() for pair in items)
     if not pairs:
         raise InputError(refusal)
-    return Listing(
+    return DatasetFiles(
         data=text,
         label_map=description.label_map,
         pairs=pairs,

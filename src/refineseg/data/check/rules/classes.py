@@ -1,32 +1,42 @@
-"""Rules on the classes: absent, rare, dominating, ignored; and the figures that they rest on."""
+"""Rules on the classes: absent, rare, dominating, ignored, alone in a mask; and the figures behind them."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
 
-from refineseg.data.check.facts import Scan, class_values, ignored_values, with_image, with_mask
-from refineseg.data.check.findings import ClassFigures, Finding, counted
-from refineseg.data.check.listing import Listing
-from refineseg.data.check.masks import trouble
+import numpy as np
+
+from refineseg.data.check.files import DatasetFiles
+from refineseg.data.check.findings import ClassFigures, Finding, about, counted
+from refineseg.data.check.measure.records import (
+    Measurements,
+    PairMeasurement,
+    class_values,
+    ignored_values,
+    with_image,
+    with_mask,
+)
+from refineseg.data.check.rules.masks import mask_files, trouble
+from refineseg.labels import IGNORE
 
 RARE_SHARE = 0.001  # of the labelled training pixels
 RARE_MASKS = 3  # training masks that hold the class
 RARE_OF = 20  # training masks from which a count of RARE_MASKS says something
 DOMINANT = 0.95  # share of one class
 VOID_MANY = 0.4  # share of ignored pixels that is worth a warning
-VOID_NEARLY_ALL = 0.98
 NAMED = 8
+THIN = 0.9  # share of labelled pixels beside ignored ones from which labels are lines
 
 
-def class_figures(listing: Listing, scan: Scan) -> tuple[ClassFigures, ...]:
+def class_figures(files: DatasetFiles, measured: Measurements) -> tuple[ClassFigures, ...]:
     """Pixels and masks of every class by split, of the masks whose values can be trusted."""
-    label_map = listing.label_map
+    label_map = files.label_map
     ids = class_values(label_map)
-    splits = list(listing.by_split())
+    splits = list(files.by_split())
     pixels = [dict.fromkeys(splits, 0) for _ in label_map.classes]
     masks = [dict.fromkeys(splits, 0) for _ in label_map.classes]
-    for item, mask in with_mask(scan.facts):
+    for item, mask in with_mask(measured.pairs):
         if trouble(mask, label_map):
             continue
         seen = set()
@@ -42,12 +52,12 @@ def class_figures(listing: Listing, scan: Scan) -> tuple[ClassFigures, ...]:
     )
 
 
-def void_share(listing: Listing, scan: Scan) -> float:
+def void_share(files: DatasetFiles, measured: Measurements) -> float:
     """Ignored pixels among all pixels of the masks whose values can be trusted."""
-    ignored = ignored_values(listing.label_map)
+    ignored = ignored_values(files.label_map)
     void = total = 0
-    for _, mask in with_mask(scan.facts):
-        if not trouble(mask, listing.label_map):
+    for _, mask in with_mask(measured.pairs):
+        if not trouble(mask, files.label_map):
             total += mask.pixels
             void += sum(
                 count
@@ -57,27 +67,31 @@ def void_share(listing: Listing, scan: Scan) -> float:
     return void / total if total else 0.0
 
 
-def sizes(scan: Scan) -> tuple[tuple[int, int, int], ...]:
+def sizes(measured: Measurements) -> tuple[tuple[int, int, int], ...]:
     """Width, height and number of pictures, most frequent first."""
-    found = Counter(image.size for _, image in with_image(scan.facts))
+    found = Counter(image.size for _, image in with_image(measured.pairs))
     return tuple((width, height, count) for (width, height), count in found.most_common())
 
 
-def find(listing: Listing, scan: Scan, figures: tuple[ClassFigures, ...], void: float) -> Iterator[Finding]:
-    """Findings on class balance. Absent and rare classes only where every mask was opened."""
+def find(
+    files: DatasetFiles, measured: Measurements, figures: tuple[ClassFigures, ...], void: float
+) -> Iterator[Finding]:
+    """Findings on classes. Absent and rare ones only where every mask was opened."""
     if void >= VOID_MANY:
+        share = "all" if void == 1 else f"{void:.1%} of the"
         yield Finding(
             "void-share",
-            "error" if void >= VOID_NEARLY_ALL else "warning",
-            f"{void:.0%} of all mask pixels are ignored: neither the loss nor a score sees them",
-            f"right for sparse labels; else see 'ignore' in the label map (now {list(listing.label_map.ignore)})",
+            "error" if void == 1 else "warning",
+            f"{share} mask pixels are ignored: neither the loss nor a score sees them",
+            f"right for sparse labels; else see 'ignore' in the label map (now {list(files.label_map.ignore)})",
             count=1,
         )
+    yield from _single_masks(files, measured)
     labelled = sum(item.total for item in figures)
     if not labelled:
         return
     yield from _dominant(figures, labelled)
-    if scan.complete:
+    if measured.complete:
         yield from _absent(figures)
         yield from _rare(figures)
 
@@ -145,3 +159,48 @@ def _rare(figures: tuple[ClassFigures, ...]) -> Iterator[Finding]:
 def _names(names: list[str]) -> str:
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more
+
+
+def _single_masks(files: DatasetFiles, measured: Measurements) -> Iterator[Finding]:
+    """Masks that say little: ignored everywhere, one class everywhere, thin lines of labels."""
+    label_map = files.label_map
+    sound = [(item, mask) for item, mask in with_mask(measured.pairs) if not trouble(mask, label_map)]
+    ignored = list(ignored_values(label_map))
+    empty, lines = [], []
+    single: dict[int, list[PairMeasurement]] = {}
+    for item, mask in sound:
+        present = mask.values[~np.isin(mask.values, ignored)]
+        if not len(present):
+            empty.append(item)
+        elif len(present) == 1:
+            single.setdefault(int(present[0]), []).append(item)
+        if mask.thin > THIN:
+            lines.append(item)
+    if empty:
+        yield about(
+            "empty-mask",
+            "warning",
+            f"{counted(empty, 'mask')} of nothing but ignored pixels: nothing is learnt from them",
+            "annotate them, or take the pictures out; if the value means a class, see 'ignore' in the label map",
+            mask_files(empty),
+        )
+    names = {value: label_map.names[index] for value, index in class_values(label_map).items()}
+    for value, items in single.items():
+        many = len(items) > max(1, len(sound) // 2)
+        yield about(
+            "single-class-mask",
+            "warning" if many else "note",
+            f"{counted(items, 'mask')} of {len(sound):,} with one class only: "
+            f"{names.get(value, f'the value {value}')}",
+            "right for pictures that show nothing else; otherwise the annotation is missing: look at some",
+            mask_files(items),
+        )
+    if len(lines) * 2 > len(sound):
+        yield about(
+            "inverted-ignore",
+            "warning",
+            f"{counted(lines, 'mask')} with thin lines of labels and the rest ignored: the ignored value may "
+            "be the wrong way round",
+            f"check 'ignore' in the label map (now {list(label_map.ignore)}; {IGNORE} is usual for borders)",
+            mask_files(lines),
+        )
