@@ -115,7 +115,7 @@ def _smoothed(label_map: LabelMap, pairs: tuple[PairMeasurement, ...]) -> Iterat
             "antialiased-mask",
             "warning" if beyond_chance(found, len(sound)) else "note",
             f"{counted(found, 'mask')} of {len(sound):,} whose borders run over values in between, "
-            "which are other classes' numbers here: smoothing leaves such borders, and so do outlines of one pixel",
+            "which are other classes' numbers here: smoothing leaves such borders, and so do one-pixel outlines",
             "if they were resized, export them again; resize masks by nearest neighbour only",
             mask_files(found),
         )
