@@ -77,13 +77,27 @@ def fetch_model(text: str) -> Path:
         ours = False
     if not ours:  # known before gigabytes of somebody else's weights are fetched
         raise WeightsError(f"{name} is no refineseg model: its {CONFIG} was not written by refineseg")
-    weights = _download(name, WEIGHTS, config.parent.name)
-    stored = weights.resolve().name  # the cache names a large file by the hash that the Hub states
+    _verified(_download(name, WEIGHTS, config.parent.name), name)
+    return config.parent
+
+
+def fetch_file(repo: str, file: str) -> Path:
+    """A file of a repository ``ORG/NAME`` in the Hub's cache, in a folder named by its commit; fetched if need be.
+
+    WeightsError if it is not there, not in the cache and out of reach, or damaged.
+    """
+    name = HubName(repo)
+    return _verified(_download(name, file, None), name)
+
+
+def _verified(weights: Path, name: HubName) -> Path:
+    """The file itself, if it has the hash that the Hub states; WeightsError otherwise."""
+    stored = weights.resolve().name  # the cache names a large file by that hash
     if SHA256.fullmatch(stored) and stored != sha256_of(weights):
         raise WeightsError(
-            f"{WEIGHTS} of {name} does not match its hash: delete {weights.resolve()} and try again"
+            f"{weights.name} of {name} does not match its hash: delete {weights.resolve()} and try again"
         )
-    return config.parent
+    return weights
 
 
 def origin_of(text: str, folder: Path) -> dict[str, str]:

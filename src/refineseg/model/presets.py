@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from refineseg.config import ModelConfig
 from refineseg.errors import ConfigError
 from refineseg.model.backbone import RELEASED_MOBILENET, load_backbone_weights
+from refineseg.model.pretrained import HALF, BackboneWeights, find_backbone_weights
 from refineseg.model.refinenet import RefineNet
 
 DEPTHS = (18, 34, 50, 101, 152)
@@ -32,6 +34,12 @@ PRESETS: dict[str, dict[str, Any]] = {
     **{f"refinenet-lw-r{depth}": {"backbone": f"resnet{depth}"} | LIGHT_WEIGHT for depth in DEPTHS},
     "refinenet-lw-mbv2": {"backbone": "mobilenetv2_100"} | LIGHT_MOBILENET,
     "refinenet-lw-mbv2-released": {"backbone": RELEASED_MOBILENET} | LIGHT_MOBILENET,
+    # EfficientNet-lite has no squeeze-excite and ReLU6 throughout, as MobileNet-v2, and knows more.
+    **{
+        f"refinenet-lw-lite{size}": {"backbone": f"tf_efficientnet_lite{size}", "mean": HALF, "std": HALF}
+        | LIGHT_MOBILENET
+        for size in (0, 2)
+    },
 }
 
 
@@ -66,10 +74,12 @@ def create_model(
     """Build a network.
 
     Args:
-        preset: ``refinenet-r18|r34|r50|r101|r152``, ``refinenet-lw-r18|...|r152|mbv2`` or
+        preset: ``refinenet-r18|r34|r50|r101|r152``, ``refinenet-lw-r18|...|r152|mbv2|lite0|lite2`` or
             ``refinenet-lw-mbv2-released``.
         num_classes: number of classes, 1 to 255.
-        backbone_weights: safetensors file with ImageNet weights under timm's key names; random if None.
+        backbone_weights: None for random ones; ``imagenet`` for those in the package or, through the Hub's cache,
+            timm's; ``auto`` for the same where there are any; or a safetensors file under timm's key names. The
+            network's normalisation follows weights whose own is known, unless ``mean`` or ``std`` is given.
         settings: ``released`` (default) or ``paper``: stages and units as in the code or as in the text.
         fields: any field of ModelConfig, for example ``cascade="two"`` or ``backbone="convnext_atto"``.
 
@@ -80,10 +90,23 @@ def create_model(
         ConfigError: unknown preset or field, or a value out of range.
         WeightsError: the backbone weights do not fit.
     """
-    model = build(model_config(preset, num_classes, settings, **fields))
-    if backbone_weights is not None:
-        for backbone in model.each_backbone():
-            load_backbone_weights(backbone, backbone_weights)
+    config = model_config(preset, num_classes, settings, **fields)
+    weights = find_backbone_weights(backbone_weights, config.backbone)
+    return build_pretrained(config, weights, {"mean", "std"} & fields.keys() == set())
+
+
+def build_pretrained(config: ModelConfig, weights: BackboneWeights | None, normalise: bool = True) -> RefineNet:
+    """The network of a configuration with a backbone's weights, and their normalisation if ``normalise``.
+
+    Pictures of other channels than RGB keep the normalisation of the configuration.
+    """
+    if weights is None:
+        return build(config)
+    if normalise and config.in_channels == 3 and weights.mean is not None and weights.std is not None:
+        config = replace(config, mean=weights.mean, std=weights.std)
+    model = build(config)
+    for backbone in model.each_backbone():
+        load_backbone_weights(backbone, weights.file)
     return model
 
 

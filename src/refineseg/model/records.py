@@ -22,6 +22,7 @@ from refineseg.errors import WeightsError
 from refineseg.model.bundled import bundled_exports, bundled_models
 from refineseg.model.checkpoints import sha256
 from refineseg.model.model_folder import WEIGHTS, read_config
+from refineseg.model.pretrained import PACKAGED
 from refineseg.system.files import atomic_path
 
 CHUNK = 1 << 20  # bytes read at a time
@@ -190,9 +191,26 @@ def _measured(score: dict[str, Any]) -> Score:
     return Score(float(score["mean_iou"]), str(score["split"]), str(score["protocol"]), interval)
 
 
+def imagenet_records() -> list[WeightRecord]:
+    """The backbones' ImageNet weights that come with the package."""
+    return [
+        WeightRecord(
+            name=f"{name}.imagenet",
+            preset=None,
+            dataset="imagenet-1k",
+            licence=weights.licence,
+            source=weights.source,
+            class_names="none: a backbone without classifier",
+            sha256=weights.sha256,
+            state="bundled",
+        )
+        for name, weights in PACKAGED.items()
+    ]
+
+
 def all_records() -> list[WeightRecord]:
-    """Ours, then the historic ones."""
-    return [*bundled_records(), *HISTORIC]
+    """Ours, the backbones', then the historic ones."""
+    return [*bundled_records(), *imagenet_records(), *HISTORIC]
 
 
 # Download ---------------------------------------------------------------------------------------------------
