@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from refineseg.cli.data import data
 from refineseg.cli.data_prepare import Watch
-from refineseg.data.registry import BENCHMARKS
+from refineseg.data.benchmarks import camvid
+from refineseg.data.registry import find_benchmark
 from refineseg.errors import InputError
 from tests.data.benchmarks import roots
 from tests.data.test_prepare import pack
@@ -25,8 +26,8 @@ def camvid_zip(folder: Path, counts: dict[str, int]) -> Path:
 
 
 def test_a_whole_benchmark_ends_with_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    small = replace(BENCHMARKS["camvid"], counts={"train": (3,), "val": (2,), "test": (1, 9)})
-    monkeypatch.setitem(BENCHMARKS, "camvid", small)
+    small = replace(find_benchmark("camvid"), pairs={"train": (3,), "val": (2,), "test": (1, 9)})
+    monkeypatch.setattr(camvid, "BENCHMARK", small)
     archive = camvid_zip(tmp_path, {"train": 3, "val": 2, "test": 1})
     done = CliRunner().invoke(data, ["prepare", "camvid", str(archive), "-o", str(tmp_path / "camvid")])
     assert done.exit_code == 0, done.output

@@ -181,9 +181,9 @@ def test_faults_are_named_before_training(tmp_path: Path, damage: object, messag
 
 def test_unknown_names_and_folders(tmp_path: Path) -> None:
     for spec, message in (
-        ("nonsense:/tmp", "expected NAME:ROOT"),
+        ("nonsense:/tmp", "unknown benchmark"),
         ("/just/a/path", "expected NAME:ROOT"),
-        (f"camvid:{tmp_path}/none", "found none"),
+        (f"camvid:{tmp_path}/none", "Folder not found"),
         (f"camvid:{tmp_path}", "SegNet layout"),
         (f"folder:{tmp_path}", "labels.yaml"),
         (str(tmp_path / "no.yaml"), "found none"),

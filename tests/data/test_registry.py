@@ -66,9 +66,9 @@ def test_unknown_keys_and_specs_are_told(tmp_path: Path) -> None:
     path = write(pairs(tmp_path, ["a"]) / "labels.yaml", "classes: [a]\nclasess: 3\n")
     with pytest.raises(InputError, match="unknown key 'clasess'"):
         open_data(str(path))
-    with pytest.raises(InputError, match="expected NAME:ROOT with a NAME of camvid"):
+    with pytest.raises(InputError, match=r"expected NAME:ROOT .*camvid.*write folder:"):
         open_data(str(tmp_path))
-    with pytest.raises(InputError, match="found none at"):
+    with pytest.raises(InputError, match="Folder not found"):
         open_data(f"folder:{tmp_path}/nowhere")
 
 

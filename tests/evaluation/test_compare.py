@@ -14,7 +14,7 @@ from refineseg.evaluation.bootstrap import intervals, intervals_to_dict
 from refineseg.evaluation.compare import Scored, compare, read_scored
 from refineseg.evaluation.metrics import Counts, scores
 from refineseg.evaluation.pictures import Pictures, picture_row
-from refineseg.evaluation.protocol import PROTOCOLS
+from refineseg.evaluation.protocol import find_protocol
 
 NAMES = ["road", "car", "pole", "sky"]
 
@@ -36,7 +36,7 @@ def matrices(seed: int, count: int = 40, skill: float = 0.7) -> list[Counts]:
 
 
 def write(path: Path, parts: list[Counts], protocol: str = "single", **other: Any) -> Scored:
-    chosen = PROTOCOLS[protocol]
+    chosen = find_protocol(protocol)
     rows = [picture_row(f"p{index}", part) for index, part in enumerate(parts)]
     pictures = Pictures.of(rows, len(NAMES))
     total = np.sum(parts, axis=0)

@@ -6,19 +6,22 @@ import json
 
 import pytest
 
+from refineseg.data.registry import benchmark_names
 from refineseg.errors import ConfigError, InputError
 from refineseg.evaluation.protocol import PROTOCOLS, Protocol, find_protocol
 
+NAMES = sorted({*PROTOCOLS, *benchmark_names()})
 
-@pytest.mark.parametrize("name", sorted(PROTOCOLS))
+
+@pytest.mark.parametrize("name", NAMES)
 def test_round_trip_through_json(name: str) -> None:
-    protocol = PROTOCOLS[name]
+    protocol = find_protocol(name)
     assert protocol.name == name
     assert Protocol.from_dict(json.loads(json.dumps(protocol.to_dict()))) == protocol
 
 
 def test_paper_is_the_authors_way() -> None:
-    paper = PROTOCOLS["paper"]
+    paper = find_protocol("paper")
     assert paper.scales == (0.4, 0.6, 0.8, 1.0, 1.2)
     assert (paper.flip, paper.fusion, paper.mean_over, paper.short_edge) == (False, "log", "truth", None)
     text = paper.describe()
@@ -27,9 +30,9 @@ def test_paper_is_the_authors_way() -> None:
 
 
 def test_each_protocol_is_described_differently() -> None:
-    assert len({protocol.describe() for protocol in PROTOCOLS.values()}) == len(PROTOCOLS)
+    assert len({protocol.describe() for protocol in map(find_protocol, NAMES)}) == len(NAMES)
     assert "with flip" in PROTOCOLS["ms-flip"].describe()
-    assert "truth or prediction" in PROTOCOLS["cityscapes"].describe()
+    assert "truth or prediction" in find_protocol("cityscapes").describe()
 
 
 def test_short_edge_is_folded_into_the_scales() -> None:
@@ -41,14 +44,14 @@ def test_short_edge_is_folded_into_the_scales() -> None:
 
 
 def test_differences_name_the_settings() -> None:
-    assert not PROTOCOLS["single"].differences(PROTOCOLS["camvid"])
-    changed = PROTOCOLS["single"].differences(PROTOCOLS["cityscapes"])
+    assert not find_protocol("single").differences(find_protocol("camvid"))
+    changed = find_protocol("single").differences(find_protocol("cityscapes"))
     assert changed["mean_over"] == ("truth", "union")
     assert set(changed) == {"mean_over", "categories"}
 
 
 def test_wrong_ones_are_refused() -> None:
-    with pytest.raises(InputError, match="expected a protocol of single, paper"):
+    with pytest.raises(InputError, match=r"unknown protocol .papre.: known are single, paper"):
         find_protocol("papre")
     with pytest.raises(ConfigError, match="mean_over"):
         Protocol.from_dict({"mean_over": "some"})

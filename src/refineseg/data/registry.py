@@ -1,63 +1,48 @@
-"""From what the user writes (``NAME:ROOT`` or a YAML file) to a data set."""
+"""From what the user writes (``NAME:ROOT`` or a YAML file) to a data set, and from names to benchmarks."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 
-from refineseg.data.benchmarks import (
-    ade20k,
-    camvid,
-    cityscapes,
-    nyudv2,
-    pascal_context,
-    person_part,
-    sunrgbd,
-    voc2012,
-)
-from refineseg.data.benchmarks.layout import Counts
+from refineseg.data import benchmarks
+from refineseg.data.benchmark import Benchmark
 from refineseg.data.folder import open_folder, open_yaml
 from refineseg.data.source import SegmentationData
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap
+from refineseg.system.plugins import load_plugin, plugin_names
 
-
-@dataclass(frozen=True)
-class Benchmark:
-    """A public benchmark: how to open it, its labels, and the published numbers of pairs by split."""
-
-    open: Callable[[Path], SegmentationData]
-    label_map: Callable[[], LabelMap]
-    counts: Counts
-
-
-BENCHMARKS = {
-    "camvid": Benchmark(camvid.open_camvid, camvid.label_map, camvid.COUNTS),
-    "voc2012": Benchmark(voc2012.open_voc2012, voc2012.label_map, voc2012.COUNTS),
-    "cityscapes": Benchmark(cityscapes.open_cityscapes, cityscapes.label_map, cityscapes.COUNTS),
-    "nyudv2": Benchmark(nyudv2.open_nyudv2, nyudv2.label_map, nyudv2.COUNTS),
-    "sunrgbd": Benchmark(sunrgbd.open_sunrgbd, sunrgbd.label_map, sunrgbd.COUNTS),
-    "pascal-context": Benchmark(
-        pascal_context.open_pascal_context, pascal_context.label_map, pascal_context.COUNTS
-    ),
-    "ade20k": Benchmark(ade20k.open_ade20k, ade20k.label_map, ade20k.COUNTS),
-    "person-part": Benchmark(person_part.open_person_part, person_part.label_map, person_part.COUNTS),
-}
-OPENERS: dict[str, Callable[[Path], SegmentationData]] = {
-    **{name: benchmark.open for name, benchmark in BENCHMARKS.items()},
-    "folder": open_folder,
-}
+GROUP = "refineseg.benchmarks"  # entry points of other distributions
 YAML = re.compile(r"(.+\.ya?ml)(?::(.+))?", re.IGNORECASE)
+
+
+def benchmark_names() -> list[str]:
+    """Names of all benchmarks: one for each file in ``benchmarks/``, then those of other distributions."""
+    own = sorted(module.name.replace("_", "-") for module in iter_modules(benchmarks.__path__))
+    return own + [name for name in plugin_names(GROUP) if name not in own]
+
+
+def find_benchmark(name: str) -> Benchmark:
+    """A benchmark by its name or an alias; InputError that lists the names for another one."""
+    names = benchmark_names()
+    if name in names:
+        return _load(name)
+    for known in names:
+        benchmark = _load(known)
+        if name in benchmark.aliases:
+            return benchmark
+    raise InputError(f"unknown benchmark {name!r}: known are {', '.join(names)}")
 
 
 def open_data(spec: str | Path) -> SegmentationData:
     """Open a data set.
 
     Args:
-        spec: ``NAME:ROOT`` with a name of ``OPENERS`` (``camvid:/data/camvid``), the path of a YAML file, or
-            ``FILE.yaml:ROOT`` to use the YAML file's description for another folder.
+        spec: ``NAME:ROOT`` with a benchmark's name (``camvid:/data/camvid``), ``folder:ROOT``, the path of a YAML
+            file, or ``FILE.yaml:ROOT`` to use the YAML file's description for another folder.
 
     Raises:
         InputError: unknown name, missing folder, or pictures without masks.
@@ -67,19 +52,31 @@ def open_data(spec: str | Path) -> SegmentationData:
     if yaml:
         return open_yaml(Path(yaml[1]).expanduser(), Path(yaml[2]).expanduser() if yaml[2] else None)
     name, colon, root = text.partition(":")
-    if not colon or name not in OPENERS:
+    path = Path(root if colon else text).expanduser()
+    if not colon:
+        hint = f"; for pictures and masks of your own write folder:{text}" if path.is_dir() else ""
         raise InputError(
-            f"expected NAME:ROOT with a NAME of {', '.join(OPENERS)}, or a YAML file, got {text!r}; "
-            "for pictures and masks of your own write folder:ROOT"
+            f"expected NAME:ROOT (folder:ROOT, or a NAME of {', '.join(benchmark_names())}) or a YAML file, "
+            f"got {text!r}{hint}"
         )
-    path = Path(root).expanduser()
+    opened = open_folder if name == "folder" else find_benchmark(name).open
     if not path.is_dir():
-        raise InputError(f"expected the folder of the {name} data, found none at {path}")
-    return OPENERS[name](path)
+        raise InputError(f"Folder not found: {path}")
+    return opened(path)
 
 
 def label_map_by_name(name: str) -> LabelMap:
     """The label map of a benchmark; InputError that lists the names for another one."""
-    if name not in BENCHMARKS:
-        raise InputError(f"expected the labels of {', '.join(BENCHMARKS)}, got {name!r}")
-    return BENCHMARKS[name].label_map()
+    return find_benchmark(name).label_map()
+
+
+def _load(name: str) -> Benchmark:
+    """The record of a name in ``benchmark_names``."""
+    module = name.replace("-", "_")
+    if any(item.name == module for item in iter_modules(benchmarks.__path__)):
+        found = import_module(f"{benchmarks.__name__}.{module}").BENCHMARK
+    else:
+        found = load_plugin(GROUP, name)
+    if not isinstance(found, Benchmark):
+        raise InputError(f"expected a Benchmark registered as {name!r} in {GROUP}, got {type(found).__name__}")
+    return found

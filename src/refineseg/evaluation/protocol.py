@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Self
 
 from refineseg.config.base import Config
+from refineseg.data.registry import benchmark_names, find_benchmark
 from refineseg.errors import InputError
 from refineseg.evaluation.metrics import MeanOver
 from refineseg.inference.options import PredictOptions, Tile
@@ -107,15 +108,6 @@ class Protocol(Config):
         return {name: (mine[name], theirs[name]) for name in names if mine[name] != theirs[name]}
 
 
-CITYSCAPES_CATEGORIES = {
-    "flat": ["road", "sidewalk"],
-    "construction": ["building", "wall", "fence"],
-    "object": ["pole", "traffic light", "traffic sign"],
-    "nature": ["vegetation", "terrain"],
-    "sky": ["sky"],
-    "human": ["person", "rider"],
-    "vehicle": ["car", "truck", "bus", "train", "motorcycle", "bicycle"],
-}
 PAPER_SCALES = (0.4, 0.6, 0.8, 1.0, 1.2)
 
 PROTOCOLS = {
@@ -126,24 +118,16 @@ PROTOCOLS = {
         # As ``paper``, with the authors' range of input sizes in testing.
         Protocol("paper-range", scales=PAPER_SCALES, short_edge=(450, 800)),
         Protocol("ms-flip", scales=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75), flip=True),
-        # The benchmarks' own scripts; they score files, so the way of predicting is ``single``.
-        Protocol("voc2012", mean_over="all"),
-        Protocol("cityscapes", mean_over="union", categories=CITYSCAPES_CATEGORIES),
-        Protocol("ade20k", mean_over="zero"),
-        # Scored by the authors with their own script.
-        Protocol("camvid"),
-        Protocol("nyudv2"),
-        Protocol("sunrgbd"),
-        Protocol("pascal-context"),
-        Protocol("person-part"),
     )
 }
 
 
 def find_protocol(name: str | Protocol) -> Protocol:
-    """A protocol by name. InputError with the known names if there is none."""
+    """A protocol by its name or a benchmark's. InputError with the known names if there is none."""
     if isinstance(name, Protocol):
         return name
-    if name not in PROTOCOLS:
-        raise InputError(f"expected a protocol of {', '.join(PROTOCOLS)}, got {name!r}")
-    return PROTOCOLS[name]
+    if name in PROTOCOLS:
+        return PROTOCOLS[name]
+    if name in benchmark_names():  # as the benchmark's own script scores; predicting is as in ``single``
+        return Protocol(name, **find_benchmark(name).scoring)
+    raise InputError(f"unknown protocol {name!r}: known are {', '.join([*PROTOCOLS, *benchmark_names()])}")

@@ -10,12 +10,12 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image
 
+from refineseg.data.benchmark import SubmissionFormat
 from refineseg.data.source import Sample, SegmentationData
 from refineseg.errors import InputError
 from refineseg.evaluation.metrics import Scores, confusion_matrix, scores
 from refineseg.evaluation.protocol import Protocol, find_protocol
 from refineseg.evaluation.submission_check import (
-    Format,
     check_set,
     check_submission,
     entries_by_picture,
@@ -67,7 +67,7 @@ def write_submission(
         return check_submission(name, temporary, data, split=split)
 
 
-def encode(form: Format, values: UInt8) -> bytes:
+def encode(form: SubmissionFormat, values: UInt8) -> bytes:
     """Submission values HxW as the PNG that the server takes."""
     image = Image.fromarray(values)
     if form.palette:

@@ -1,21 +1,16 @@
-"""What the benchmarks' servers take, and whether an archive is that.
-
-- *voc2012*: results/VOC2012/Segmentation/comp6_SPLIT_cls/STEM.png, palette PNG of 0..20 (VOC devkit, section 9.2);
-- *cityscapes*: CITY_SEQUENCE_FRAME*.png, 2048x1024, one channel of labelIds (cityscapesScripts);
-- *ade20k*: ADE_SPLIT_NUMBER.png, one channel of 1..150 (scene parsing challenge).
-"""
+"""Whether an archive is what a benchmark's server takes (``data.benchmark.SubmissionFormat``)."""
 
 from __future__ import annotations
 
 import io
-import re
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import Image
 
+from refineseg.data.benchmark import SubmissionFormat
+from refineseg.data.registry import benchmark_names, find_benchmark
 from refineseg.data.source import Sample, SegmentationData
 from refineseg.errors import InputError
 from refineseg.labels import UInt8, default_palette
@@ -23,78 +18,13 @@ from refineseg.labels import UInt8, default_palette
 LARGEST = 64 << 20  # bytes of one unpacked file; a mask of a benchmark is far below
 
 
-@dataclass(frozen=True)
-class Format:
-    """What a server takes.
-
-    Attributes:
-        name: of the benchmark, and of its protocol.
-        folder: in the archive, by split (``{split}``); empty for the root.
-        stem: pattern of a file's stem; its group ``id`` names the picture.
-        values: pixel values that are classes.
-        pictures: of the official splits.
-        size: width and height that every mask has; None for the picture's own.
-        palette: whether masks are palette pictures with VOC's colours.
-        hint: what odd values usually mean.
-    """
-
-    name: str
-    folder: str
-    stem: str
-    values: tuple[int, ...]
-    pictures: dict[str, int]
-    size: tuple[int, int] | None = None
-    palette: bool = False
-    hint: str = ""
-
-    def prefix(self, split: str) -> str:
-        """The folder of a split."""
-        return self.folder.format(split=split)
-
-    def picture(self, stem: str) -> str | None:
-        """The picture that a file's (or picture's) stem names; None if it names none."""
-        match = re.fullmatch(self.stem, stem)
-        return match["id"] if match else None
-
-
-FORMATS = {
-    item.name: item
-    for item in (
-        Format(
-            name="voc2012",
-            folder="results/VOC2012/Segmentation/comp6_{split}_cls",
-            stem=r"(?P<id>\d{4}_\d{6})",
-            values=tuple(range(21)),
-            pictures={"train": 1464, "val": 1449, "test": 1456},
-            palette=True,
-            hint="255 is void, which a prediction cannot be",
-        ),
-        Format(
-            name="cityscapes",
-            folder="",
-            stem=r"(?P<id>[a-z-]+_\d{6}_\d{6}).*",
-            values=(7, 8, 11, 12, 13, 17, *range(19, 29), 31, 32, 33),
-            pictures={"train": 2975, "val": 500, "test": 1525},
-            size=(2048, 1024),
-            hint="the server wants labelIds such as 7 for road, not train ids such as 0",
-        ),
-        Format(
-            name="ade20k",
-            folder="",
-            stem=r"(?P<id>ADE_(train|val|test)_\d{8})",
-            values=tuple(range(1, 151)),
-            pictures={"train": 20210, "val": 2000, "test": 3352},
-            hint="classes are 1..150, train ids plus 1",
-        ),
-    )
-}
-
-
-def find_format(name: str) -> Format:
+def find_format(name: str) -> SubmissionFormat:
     """The format of a benchmark. InputError with the known names if there is none."""
-    if name not in FORMATS:
-        raise InputError(f"expected a benchmark of {', '.join(FORMATS)}, got {name!r}")
-    return FORMATS[name]
+    found = find_benchmark(name).submission
+    if found is None:
+        able = [other for other in benchmark_names() if find_benchmark(other).submission is not None]
+        raise InputError(f"{name} has no benchmark server: submissions are for {', '.join(able)}")
+    return found
 
 
 def check_submission(
@@ -128,7 +58,7 @@ def check_submission(
 
 
 def read_entry(
-    form: Format, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, size: tuple[int, int] | None
+    form: SubmissionFormat, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, size: tuple[int, int] | None
 ) -> UInt8:
     """The values HxW of one mask, checked. ``size`` is width and height, None to take any."""
     name = entry.filename
@@ -184,7 +114,7 @@ def open_archive(path: str | Path) -> zipfile.ZipFile:
         raise InputError(f"expected a zip archive, cannot read {path}: {error}") from error
 
 
-def entries_by_picture(form: Format, archive: zipfile.ZipFile, split: str) -> dict[str, zipfile.ZipInfo]:
+def entries_by_picture(form: SubmissionFormat, archive: zipfile.ZipFile, split: str) -> dict[str, zipfile.ZipInfo]:
     """The archive's files by picture: in the right folder, named right, each picture once."""
     entries: dict[str, zipfile.ZipInfo] = {}
     prefix = form.prefix(split)
@@ -201,23 +131,23 @@ def entries_by_picture(form: Format, archive: zipfile.ZipFile, split: str) -> di
             raise InputError(f"expected the masks in the {where}, got {entry.filename}")
         picture = form.picture(path.stem)
         if picture is None:
-            raise InputError(f"expected names such as {form.stem} for {form.name}, got {path.name}")
+            raise InputError(f"expected names such as {form.stem}, got {path.name}")
         if picture in entries:
             raise InputError(
                 f"expected one mask per picture, {picture} has {entries[picture].filename} and {entry.filename}"
             )
         entries[picture] = entry
     if not entries:
-        raise InputError(f"expected masks of {form.name} in {archive.filename}, the archive has none")
+        raise InputError(f"expected masks named {form.stem} in {archive.filename}, the archive has none")
     return entries
 
 
-def check_set(form: Format, found: set[str], wanted: set[str] | None, split: str) -> None:
+def check_set(form: SubmissionFormat, found: set[str], wanted: set[str] | None, split: str) -> None:
     """InputError unless every wanted picture, and no other, is there; None asks for the official number."""
     if wanted is None:
         if len(found) != form.pictures.get(split, len(found)):
             raise InputError(
-                f"expected {form.pictures[split]} masks for {form.name} {split}, got {len(found)}; "
+                f"expected {form.pictures[split]} masks for {split}, got {len(found)}; "
                 "for part of a split give its pictures with --data"
             )
         return
@@ -228,11 +158,11 @@ def check_set(form: Format, found: set[str], wanted: set[str] | None, split: str
         raise InputError(f"expected pictures of {split} only, got {len(unknown)} others, such as {unknown[0]}")
 
 
-def picture_of(form: Format, sample: Sample) -> str:
+def picture_of(form: SubmissionFormat, sample: Sample) -> str:
     """The benchmark's name of a sample's picture; InputError if its stem is not one."""
     picture = form.picture(sample.stem)
     if picture is None:
-        raise InputError(f"expected pictures named as in {form.name} ({form.stem}), got {sample.stem}")
+        raise InputError(f"expected pictures named {form.stem}, got {sample.stem}")
     return picture
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from refineseg.data import open_data
-from refineseg.data.registry import BENCHMARKS, OPENERS, label_map_by_name
+from refineseg.data.registry import benchmark_names, find_benchmark, label_map_by_name
 from refineseg.errors import InputError
 from refineseg.labels import IGNORE, default_palette
 from tests.data.benchmarks import roots
@@ -40,8 +40,11 @@ PUBLISHED = {
 
 
 def test_every_benchmark_is_registered() -> None:
-    assert set(BENCHMARKS) == set(CLASSES)
-    assert set(OPENERS) == {*CLASSES, "folder"}
+    assert set(benchmark_names()) == set(CLASSES)
+    for name in CLASSES:
+        benchmark = find_benchmark(name)
+        assert benchmark.name == name
+        assert all(find_benchmark(alias) is benchmark for alias in benchmark.aliases)
 
 
 @pytest.mark.parametrize("name", CLASSES)
@@ -49,8 +52,8 @@ def test_numbers_of_classes_and_pairs_are_the_published_ones(name: str) -> None:
     label_map = label_map_by_name(name)
     assert label_map.num_classes == CLASSES[name]
     train, val = PUBLISHED[name]
-    assert train in BENCHMARKS[name].counts["train"]
-    assert val in BENCHMARKS[name].counts["val"]
+    assert train in find_benchmark(name).pairs["train"]
+    assert val in find_benchmark(name).pairs["val"]
 
 
 @pytest.mark.parametrize("name", CLASSES)
@@ -61,7 +64,7 @@ def test_labels_go_out_and_come_back(name: str) -> None:
 
 
 def test_unknown_names_are_answered_with_the_list() -> None:
-    with pytest.raises(InputError, match=r"camvid, voc2012.*got 'coco'"):
+    with pytest.raises(InputError, match=r"unknown benchmark 'coco': known are ade20k, camvid,.*voc2012"):
         label_map_by_name("coco")
 
 

@@ -1,1 +1,1 @@
-"""The public benchmarks in their official layouts: one file each, all of them ``open_...(root)``."""
+"""The public benchmarks in their official layouts. A file is a benchmark: it holds one record ``BENCHMARK``."""

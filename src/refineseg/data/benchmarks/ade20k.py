@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from refineseg.data.benchmarks.layout import Counts, by_stem, entries, first_folder, hex_colors, need_folder, pair
+from refineseg.data.benchmark import Benchmark, SubmissionFormat
+from refineseg.data.benchmark_files import (
+    NAME,
+    by_stem,
+    entries,
+    first_folder,
+    hex_colors,
+    need_folder,
+    pair,
+    places,
+)
 from refineseg.data.source import SegmentationData
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap
@@ -37,7 +47,7 @@ eb0cff a09614 00a3ff 8c8c8c fa0a0f 14ff00 1fff00 ff1f00 ffe000 99ff00 0000ff ff4
 ffcc00 ff008f 00ffeb 85ff00 ff00eb f500ff ff007a fff500 0abed4 d6ff00 00ccff 1400ff ffff00 0099ff 0029ff
 00ffcc 2900ff 29ff00 ad00ff 00f5ff 4700ff 7a00ff 00ffb8 005cff b8ff00 0085ff ffd600 19c2c2 66ff00 5c00ff
 """)
-COUNTS: Counts = {"train": (20210,), "val": (2000,)}
+PAIRS = {"train": (20210,), "val": (2000,)}
 LICENCE = "ADE20K: BSD-3 annotations, pictures for non-commercial research"
 FOLDERS = {"train": "training", "val": "validation"}
 
@@ -67,3 +77,25 @@ def open_ade20k(root: Path) -> SegmentationData:
     if not splits:
         raise InputError(f"expected pictures in {images}/training or {images}/validation, found none")
     return SegmentationData("ade20k", root, label_map(), splits, LICENCE)
+
+
+BENCHMARK = Benchmark(
+    name="ade20k",
+    open=open_ade20k,
+    label_map=label_map,
+    pairs=PAIRS,
+    licence=LICENCE,
+    archives="ADEChallengeData2016.zip",
+    place=places(
+        (rf"(ADEChallengeData2016/(?:images|annotations)/(?:training|validation)/{NAME}\.(?:jpg|png))", r"\1")
+    ),
+    aliases=("ade",),
+    submission=SubmissionFormat(  # scene parsing challenge
+        folder="",
+        stem=r"(?P<id>ADE_(train|val|test)_\d{8})",
+        values=tuple(range(1, 151)),
+        pictures={"train": 20210, "val": 2000, "test": 3352},
+        hint="classes are 1..150, train ids plus 1",
+    ),
+    scoring={"mean_over": "zero"},
+)

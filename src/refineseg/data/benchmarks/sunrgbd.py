@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import re
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
-from refineseg.data.benchmarks.layout import (
+import numpy as np
+
+from refineseg.data.benchmark import Benchmark, Step
+from refineseg.data.benchmark_files import (
     ALL,
-    Counts,
     by_stem,
     entries,
     first_file,
     first_folder,
+    given_file,
     listed_splits,
     need_folder,
+    places,
+    write_raw_mask,
 )
+from refineseg.data.matlab import integers, open_mat73, variable
 from refineseg.data.source import Sample, SegmentationData
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap, default_palette
+from refineseg.system.files import atomic_path
 
 NAMES = entries("""
 wall, floor, cabinet, bed, chair, sofa, table, door, window, bookshelf, picture, counter, blinds, desk,
@@ -26,7 +35,7 @@ shower curtain, box, whiteboard, person, night stand, toilet, sink, lamp, bathtu
 """)
 TEST = 5050  # numbers 1..5050 of the toolbox's order are the test split, 5051..10335 the train split
 TOTAL = 10335
-COUNTS: Counts = {"train": (TOTAL - TEST,), "val": (TEST,)}  # val is the official test split
+PAIRS = {"train": (TOTAL - TEST,), "val": (TEST,)}  # val is the official test split
 LICENCE = "SUN RGB-D: research"
 LISTS = {"train": ("train.txt",), "val": ("val.txt", "test.txt")}
 
@@ -72,3 +81,59 @@ def split_of(stem: str) -> str:
 def _plain(stem: str) -> str:
     """``img-000012`` and ``000012`` and ``12`` name the same picture."""
     return stem.removeprefix("img-").lstrip("0")
+
+
+def _place(archive: str, member: str) -> str | None:
+    """The two archives of pictures count from 1 each: those for training come after the 5,050 for testing."""
+    found = re.search(r"img-(\d+)\.(jpg|png)$", member)
+    if found:
+        number = int(found[1]) + (TEST if "train_images" in f"{archive}/{member}" else 0)
+        folder = "images" if found[2] == "jpg" else "labels37"
+        return f"{folder}/img-{number:06d}.{found[2]}"
+    return places(
+        (r"SUNRGBD/(.+/image/[^/]+\.(?:jpg|png))", r"SUNRGBD/\1"),
+        (r"(SUNRGBDMeta\.mat|SUNRGBD2Dseg\.mat)", r"SUNRGBDtoolbox/Metadata/\1"),
+    )(archive, member)
+
+
+def convert_sunrgbd(root: Path, sources: Sequence[Path], step: Step) -> int:
+    """``images/`` and ``labels37/`` from SUNRGBD/ and the toolbox's two .mat files, in the toolbox's order."""
+    meta = given_file("SUNRGBDMeta.mat", root, sources)
+    labels = given_file("SUNRGBD2Dseg.mat", root, sources)
+    if meta is None or labels is None:
+        return 0
+    pictures = [
+        str(item.rgbpath).partition("SUNRGBD/")[2] for item in np.atleast_1d(variable(meta, "SUNRGBDMeta"))
+    ]
+    new = 0
+    with open_mat73(labels) as file:
+        references = file["SUNRGBD2Dseg"]["seglabel"]
+        for index, picture in enumerate(pictures):
+            source = root / "SUNRGBD" / picture
+            stem = f"img-{index + 1:06d}"
+            mask = root / "labels37" / f"{stem}.png"
+            if not mask.is_file():
+                if not source.is_file():
+                    raise InputError(f"expected the picture {source}, found none: name SUNRGBD.zip too")
+                with atomic_path(root / "images" / f"{stem}{source.suffix}") as temporary:
+                    shutil.copyfile(source, temporary)
+                write_raw_mask(mask, integers(file[references[index][0]], labels).T, label_map())
+                new += 1
+            step(index + 1, len(pictures), mask.name)
+    return new
+
+
+BENCHMARK = Benchmark(
+    name="sunrgbd",
+    open=open_sunrgbd,
+    label_map=label_map,
+    pairs=PAIRS,
+    licence=LICENCE,
+    archives=(
+        "SUNRGBD-train_images.tgz, SUNRGBD-test_images.tgz and sunrgbd_train_test_labels.tar.gz, or SUNRGBD.zip "
+        "and SUNRGBDtoolbox.zip"
+    ),
+    place=_place,
+    convert=convert_sunrgbd,
+    aliases=("sun-rgbd",),
+)

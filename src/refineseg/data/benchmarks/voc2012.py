@@ -8,14 +8,16 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from refineseg.data.benchmarks.layout import (
-    Counts,
+from refineseg.data.benchmark import Benchmark, SubmissionFormat
+from refineseg.data.benchmark_files import (
+    NAME,
     by_stem,
     entries,
     first_folder,
     listed_stems,
     need_folder,
     pair,
+    places,
 )
 from refineseg.data.images import read_mask
 from refineseg.data.matlab import integers, variable
@@ -27,7 +29,7 @@ NAMES = entries("""
 background, aeroplane, bicycle, bird, boat, bottle, bus, car, cat, chair, cow, diningtable, dog, horse,
 motorbike, person, pottedplant, sheep, sofa, train, tvmonitor
 """)
-COUNTS: Counts = {"train": (1464, 10582), "val": (1449,)}  # the larger one with SBD
+PAIRS = {"train": (1464, 10582), "val": (1449,)}  # the larger one with SBD
 LICENCE = "PASCAL VOC 2012 and SBD: flickr's terms of use, research"
 LISTS = "ImageSets/Segmentation"
 SBD_PLACES = ("SBD", "SBD/dataset", "benchmark_RELEASE/dataset", "dataset")
@@ -88,3 +90,31 @@ def _require_masks(splits: Mapping[str, tuple[Sample, ...]], voc: Path) -> None:
                 f"expected masks for the pictures of {split} in {voc}/SegmentationClass, SegmentationClassAug or "
                 f"SBD's cls/, {len(without)} have none, such as {without[0]}"
             )
+
+
+BENCHMARK = Benchmark(
+    name="voc2012",
+    open=open_voc2012,
+    label_map=label_map,
+    pairs=PAIRS,
+    licence=LICENCE,
+    archives="VOCtrainval_11-May-2012.tar, VOC2012test.tar; for SBD benchmark.tgz, SegmentationClassAug.zip",
+    place=places(
+        (r"VOC2012/(JPEGImages/[^/]+\.jpg)", r"VOCdevkit/VOC2012/\1"),
+        (r"VOC2012/(SegmentationClass/[^/]+\.png)", r"VOCdevkit/VOC2012/\1"),
+        (r"VOC2012/(ImageSets/Segmentation/[^/]+\.txt)", r"VOCdevkit/VOC2012/\1"),
+        (rf"(SegmentationClassAug/{NAME}\.png)", r"VOCdevkit/VOC2012/\1"),
+        (r"trainaug\.txt", r"VOCdevkit/VOC2012/ImageSets/Segmentation/trainaug.txt"),
+        (r"benchmark_RELEASE/dataset/(cls/[^/]+\.mat|(?:train|val)\.txt)", r"SBD/\1"),
+    ),
+    aliases=("voc", "pascal-voc"),
+    submission=SubmissionFormat(  # VOC devkit, section 9.2
+        folder="results/VOC2012/Segmentation/comp6_{split}_cls",
+        stem=r"(?P<id>\d{4}_\d{6})",
+        values=tuple(range(21)),
+        pictures={"train": 1464, "val": 1449, "test": 1456},
+        palette=True,
+        hint="255 is void, which a prediction cannot be",
+    ),
+    scoring={"mean_over": "all"},
+)

@@ -1,16 +1,29 @@
-"""What the benchmarks share: finding their folders, lists and pairs."""
+"""What the benchmarks share: finding folders, lists and pairs, placing archive members, writing masks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from refineseg.data.archives import Place
 from refineseg.data.source import Sample, folder_of_pictures, read_list
 from refineseg.errors import InputError
-from refineseg.labels import Color
+from refineseg.labels import Color, LabelMap
+from refineseg.system.files import atomic_path
 
+NAME = r"[^/]+"  # pattern of a file or folder name
+# Members of VOC 2010's archive that PASCAL-Context and Person-Part need, and their places.
+VOC2010 = (
+    (r"VOC2010/(JPEGImages/[^/]+\.jpg)", r"VOCdevkit/VOC2010/\1"),
+    (r"VOC2010/(ImageSets/Main/(?:train|val)\.txt)", r"VOCdevkit/VOC2010/\1"),
+)
 ALL = "all"  # split of a folder that has no split list
-Counts = dict[str, tuple[int, ...]]  # published numbers of pairs by split; several where releases differ
 
 
 def hex_colors(text: str) -> list[Color]:
@@ -76,3 +89,48 @@ def listed_splits(
     found = {split: first_file(root, *names) for split, names in lists.items()}
     splits = {split: pair(listed_stems(path), images, masks, root) for split, path in found.items() if path}
     return splits or {ALL: pair(sorted(images), images, masks, root)}
+
+
+# Preparing from archives -----------------------------------------------------------------------------------
+
+
+def places(*pairs: tuple[str, str]) -> Place:
+    """Places by patterns: the first that matches the end of ARCHIVE/MEMBER gives the path, \\1 a group."""
+    compiled = [(re.compile(rf"(?:.*/)?{pattern}"), target) for pattern, target in pairs]
+
+    def place(archive: str, member: str) -> str | None:
+        for pattern, target in compiled:
+            found = pattern.fullmatch(f"{archive}/{member}")
+            if found:
+                return found.expand(target)
+        return None
+
+    return place
+
+
+def given_file(name: str, root: Path, sources: Sequence[Path]) -> Path | None:
+    """A .mat file among those named on the command line, or under the root."""
+    places = [
+        *(path for path in sources if path.name == name),
+        root / name,
+        root / "SUNRGBDtoolbox/Metadata" / name,
+    ]
+    return next((path for path in places if path.is_file()), None)
+
+
+def write_raw_mask(path: Path, raw: NDArray[Any], label_map: LabelMap) -> None:
+    """Raw values 0..255 HxW as a palette PNG with the colours of their classes."""
+    palette = np.zeros((256, 3), np.uint8)
+    for item in label_map.classes:
+        for value in item.raw:
+            palette[value] = item.color
+    write_png(path, np.asarray(raw, np.uint8), palette)
+
+
+def write_png(path: Path, array: NDArray[Any], palette: NDArray[np.uint8] | None = None) -> None:
+    """An array HxW (with a palette Nx3) or HxWx3 as PNG, whole or not at all."""
+    image = Image.fromarray(np.ascontiguousarray(array))
+    if palette is not None:
+        image.putpalette(palette.tobytes())
+    with atomic_path(path) as temporary:
+        image.save(temporary, format="PNG")
