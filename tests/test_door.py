@@ -56,7 +56,7 @@ def test_options(verb: str, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
 def test_presets() -> None:
     full = {f"refinenet-{depth}" for depth in ("r18", "r34", "r50", "r101", "r152")}
     light = {f"refinenet-lw-{depth}" for depth in ("r18", "r34", "r50", "r101", "r152", "mbv2", "lite0", "lite2")}
-    assert set(PRESETS) == full | light | {"refinenet-lw-mbv2-released"}
+    assert set(PRESETS) == full | light | {"refinenet-lw-mbv2-released", "refinenet-dpt"}
 
 
 def test_create_model_and_forward() -> None:

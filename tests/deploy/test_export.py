@@ -26,7 +26,7 @@ from tests.deploy import made
 from tests.shared import shared
 
 VARIANTS: dict[str, dict[str, Any]] = {
-    **{preset: {"preset": preset} for preset in PRESETS if "r101" not in preset and "r152" not in preset},
+    **{preset: {"preset": preset} for preset in PRESETS if not preset.endswith(("r101", "r152", "dpt"))},
     "paper": {"preset": "refinenet-r18", "settings": "paper"},
     "improved": {"preset": "refinenet-r18", "pooling": "improved"},
     "two": {"preset": "refinenet-r18", "cascade": "two"},

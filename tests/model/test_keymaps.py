@@ -7,7 +7,7 @@ import torch
 
 from refineseg.errors import WeightsError
 from refineseg.model import create_model
-from refineseg.model.dpt import DPTConfig, DPTDecoder
+from refineseg.model.dpt import DecoderConfig, DPTDecoder
 from refineseg.model.keymaps import DPT_DECODER, KEY_MAPS, MOBILENET_PORT, RESNET_PORT, KeyMap
 from tests.model import port_reference as port
 
@@ -41,7 +41,7 @@ def test_mobilenet_port_names_are_ours_one_to_one() -> None:
 @pytest.mark.parametrize("out_conv", [True, False])
 def test_dpt_names_are_ours_one_to_one(out_conv: bool) -> None:
     theirs = {name for name, _ in port.dpt_shapes((8, 12, 16, 20), 10, out_conv, unread=False)}
-    decoder = DPTDecoder(DPTConfig((8, 12, 16, 20), (10,) * 4, 10, project=out_conv))
+    decoder = DPTDecoder(DecoderConfig((8, 12, 16, 20), (10,) * 4, 10, project=out_conv))
     check_bijection(DPT_DECODER, theirs, set(decoder.state_dict()))
 
 

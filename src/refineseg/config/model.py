@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from fractions import Fraction
 from typing import Literal
 
 from refineseg.config.base import Config, require
+from refineseg.config.dpt import DPTConfig
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 LARGEST_WIDTH = 8192  # beyond it a damaged file asks for terabytes
+OF_DPT = (  # the fields that a DPT has
+    *("preset", "backbone", "num_classes", "in_channels", "width", "align_corners", "init", "mean", "std"),
+    *("outputs", "dpt"),
+)
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,9 @@ class ModelConfig(Config):
         init: ``paper`` draws new convolutions from N(0, 0.01); ``default`` keeps torch's initialisation;
             ``identity`` too, but starts the fusion convolution on a coarser block's output as the identity.
         mean, std: normalisation of RGB in [0, 1], kept inside the network.
+        outputs: ``classes``, or ``depth``: one channel without classes.
+        dpt: settings of a DPT, a vision transformer under RefineNet's blocks cut down; None for all others. It has
+            none of the settings of the cascade (``OF_DPT``).
     """
 
     preset: str = "custom"
@@ -70,6 +78,8 @@ class ModelConfig(Config):
     init: Literal["paper", "default", "identity"] = "paper"
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
+    outputs: Literal["classes", "depth"] = "classes"
+    dpt: DPTConfig | None = None
 
     def __post_init__(self) -> None:
         require(1 <= self.num_classes <= 255, "num_classes between 1 and 255", self.num_classes)
@@ -98,6 +108,17 @@ class ModelConfig(Config):
         )
         require(all(0 < s < math.inf for s in self.std), "std above 0", self.std)
         require(all(map(math.isfinite, self.mean)), "finite means", self.mean)
+        require(self.outputs == "classes" or self.dpt is not None, "dpt settings with outputs of depth", None)
+        require(self.outputs == "classes" or self.num_classes == 1, "one output of depth", self.num_classes)
+        if self.dpt is not None:
+            others = [item.name for item in fields(self) if item.name not in OF_DPT]
+            changed = [name for name in others if getattr(self, name) != getattr(ModelConfig, name)]
+            require(not changed, f"only {', '.join(OF_DPT)} with a DPT", ", ".join(changed))
+
+    @property
+    def stride(self) -> int:
+        """Pixels of the (scaled) input for each cell of the scores that the network gives without upsampling."""
+        return 4 if self.dpt is None else 1
 
 
 def scaled(length: int, scale: float) -> int:

@@ -16,8 +16,8 @@ from torch import Tensor
 from refineseg.errors import InputError, WeightsError
 from refineseg.labels import LabelMap
 from refineseg.model.checkpoints import checkpoint_files, read_checkpoint, sha256, torch_caches
-from refineseg.model.dpt import CONFIG as DPT_CONFIG
-from refineseg.model.dpt import DPTDecoder, infer_config, save_dpt_decoder
+from refineseg.model.dpt.decoder import CONFIG as DPT_CONFIG
+from refineseg.model.dpt.decoder import DPTDecoder, infer_config, save_dpt_decoder
 from refineseg.model.keymaps import DPT_DECODER, MOBILENET_PORT, RESNET_PORT, KeyMap
 from refineseg.model.model_folder import CONFIG, ModelCard, load_strictly, save_model_folder
 from refineseg.model.presets import build, model_config

@@ -23,6 +23,10 @@ LIGHT_WEIGHT: dict[str, Any] = {"kernel_size": 1, "rcus": 0, "output_rcus": 0, "
 # block's output, ReLU6.
 LIGHT_MOBILENET = LIGHT_WEIGHT | {"coarse_width": 256, "lateral_fusion": False, "activation": "relu6"}
 
+# DPT: a plain vision transformer of timm under RefineNet's blocks cut down (Ranftl et al., ICCV 2021), with the
+# half-pixel centres that tiles need, and as wide as UniMatch V2.
+PLAIN_VIT: dict[str, Any] = {"dpt": {}, "width": 128, "align_corners": False, "init": "default"}
+
 # What the paper's text and the released code differ in (full networks; light-weight ones have no RCUs).
 SETTINGS: dict[str, dict[str, Any]] = {
     "released": {"crp_stages": 4, "output_rcus": 3, "final_rcus": 0},
@@ -40,6 +44,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         | LIGHT_MOBILENET
         for size in (0, 2)
     },
+    "refinenet-dpt": {"backbone": "vit_small_patch14_dinov2"} | PLAIN_VIT,
 }
 
 
@@ -58,8 +63,8 @@ def model_config(preset: str, num_classes: int, settings: str | None = None, **f
         raise ConfigError(f"unknown settings {settings!r}: expected 'released' or 'paper'")
     values: dict[str, Any] = {"preset": preset, "num_classes": num_classes} | PRESETS[preset]
     if settings is not None:
-        light = values.get("kernel_size") == 1  # has no RCUs in either
-        values |= {} if light else SETTINGS[settings]
+        fixed = values.get("kernel_size") == 1 or "dpt" in values  # without RCUs, or with its own
+        values |= {} if fixed else SETTINGS[settings]
     return ModelConfig.from_dict(values | fields)
 
 
@@ -74,8 +79,8 @@ def create_model(
     """Build a network.
 
     Args:
-        preset: ``refinenet-r18|r34|r50|r101|r152``, ``refinenet-lw-r18|...|r152|mbv2|lite0|lite2`` or
-            ``refinenet-lw-mbv2-released``.
+        preset: ``refinenet-r18|r34|r50|r101|r152``, ``refinenet-lw-r18|...|r152|mbv2|lite0|lite2``,
+            ``refinenet-lw-mbv2-released``, or ``refinenet-dpt`` with any plain vision transformer as ``backbone``.
         num_classes: number of classes, 1 to 255.
         backbone_weights: None for random ones; ``imagenet`` for those in the package or, through the Hub's cache,
             timm's; ``auto`` for the same where there are any; or a safetensors file under timm's key names. The
@@ -112,7 +117,11 @@ def build_pretrained(config: ModelConfig, weights: BackboneWeights | None, norma
 
 def build(config: ModelConfig) -> RefineNet:
     """The network of a configuration, with random weights."""
-    return RefineNet(config)
+    if config.dpt is None:
+        return RefineNet(config)
+    from refineseg.model.dpt.network import DPT
+
+    return DPT(config)
 
 
 def parameter_count(config: ModelConfig) -> int:

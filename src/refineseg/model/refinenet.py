@@ -131,11 +131,7 @@ class RefineNet(nn.Module):
 
         Raises ValueError if the images do not have four dimensions and the network's number of channels.
         """
-        if images.ndim != 4 or images.shape[1] != self.config.in_channels:
-            raise ValueError(
-                f"expected images of shape (B, {self.config.in_channels}, H, W) with values in [0, 1], "
-                f"got {tuple(images.shape)}; add a batch dimension with images[None], channels come second"
-            )
+        self.check(images)
         size = images.shape[-2:]
         maps: list[Tensor] = []
         for net, scale in zip(self.each_backbone(), self.config.input_scales, strict=True):
@@ -143,6 +139,14 @@ class RefineNet(nn.Module):
         logits: Tensor = self.classifier(self.dropout(self.final(self.decoder(maps))))
         # Half-pixel centres: the place of a pixel must not depend on the size of the picture, so that tiles agree.
         return resize(logits, size, align_corners=False) if upsample else logits
+
+    def check(self, images: Tensor) -> None:
+        """ValueError unless the images have four dimensions and the network's number of channels."""
+        if images.ndim != 4 or images.shape[1] != self.config.in_channels:
+            raise ValueError(
+                f"expected images of shape (B, {self.config.in_channels}, H, W) with values in [0, 1], "
+                f"got {tuple(images.shape)}; add a batch dimension with images[None], channels come second"
+            )
 
     def _normalised(self, images: Tensor) -> Tensor:
         """Images less mean over deviation, in the type of the weights: bf16 starts here, not before."""

@@ -10,7 +10,8 @@ import torch
 from refineseg.errors import InputError, WeightsError
 from refineseg.labels import LabelMap
 from refineseg.model.convert import MismatchError, convert_checkpoint, convert_state
-from refineseg.model.dpt import BiasedUnit, DPTDecoder, load_dpt_decoder
+from refineseg.model.dpt import DPTDecoder, load_dpt_decoder
+from refineseg.model.dpt.decoder import DPTUnit
 from tests.model import port_reference as port
 
 CHANNELS = (8, 12, 16, 20)
@@ -45,7 +46,7 @@ def test_the_shortcut_matters() -> None:
     decoder, _ = convert_state(tensors)
     assert isinstance(decoder, DPTDecoder)
     for unit in decoder.modules():
-        if isinstance(unit, BiasedUnit):
+        if isinstance(unit, DPTUnit):
             unit.rectified = False
     with torch.inference_mode():
         ours, theirs = decoder(maps()), port.dpt(tensors, maps())

@@ -1,8 +1,8 @@
-"""The decoder of DPT and MiDaS (Ranftl et al., 2021 and 2020): RefineNet blocks cut down, as a module to import.
+"""The decoder of DPT and MiDaS (Ranftl et al., 2021 and 2020): RefineNet blocks cut down.
 
 Each stage is a RefineNet block without pooling and fusion convolutions: a 3x3 convolution adapts the backbone's
 map, one residual conv unit follows, the coarser stage's output is added, another unit and (in DPT) a 1x1
-convolution follow, and the result is upsampled. Both convolutions of a unit have a bias here.
+convolution follow, and the result is upsampled. Both convolutions of a unit have a bias here, or a batch norm.
 
 Shapes: maps BxC_ixH_ixW_i from fine to coarse; output Bx(width)x2H_0x2W_0.
 """
@@ -28,7 +28,7 @@ CONFIG, WEIGHTS = "decoder.json", "decoder.safetensors"
 
 
 @dataclass(frozen=True)
-class DPTConfig:
+class DecoderConfig:
     """The settings of a decoder.
 
     Attributes:
@@ -37,6 +37,9 @@ class DPTConfig:
         out_channels: of the finest stage's output.
         project: whether stages end in a 1x1 convolution (DPT, MiDaS 2.1 small) or not (MiDaS 2).
         rectified: whether units add relu(x) instead of x. MiDaS 2 was trained with an in-place ReLU that did so.
+        batch_norm: whether each convolution of a unit is followed by a batch norm (DPT for segmentation).
+        unit_bias: whether the convolutions of a unit have a bias.
+        align_corners: of the upsampling.
     """
 
     in_channels: tuple[int, ...]
@@ -44,34 +47,43 @@ class DPTConfig:
     out_channels: int
     project: bool = True
     rectified: bool = False
+    batch_norm: bool = False
+    unit_bias: bool = True
+    align_corners: bool = True
 
 
-class BiasedUnit(ResidualConvUnit):
-    """Residual conv unit whose second convolution has a bias too; ``rectified`` adds relu(x) instead of x."""
+class DPTUnit(ResidualConvUnit):
+    """Residual conv unit with the settings of a DPT; ``rectified`` adds relu(x) instead of x."""
 
-    def __init__(self, channels: int, rectified: bool = False) -> None:
+    def __init__(self, channels: int, config: DecoderConfig) -> None:
         super().__init__(channels)
-        self.conv2 = conv(channels, channels, 3, bias=True)
-        self.rectified = rectified
+        self.conv1 = conv(channels, channels, 3, bias=config.unit_bias)
+        self.conv2 = conv(channels, channels, 3, bias=config.unit_bias)
+        self.norm1 = nn.BatchNorm2d(channels) if config.batch_norm else nn.Identity()
+        self.norm2 = nn.BatchNorm2d(channels) if config.batch_norm else nn.Identity()
+        self.rectified = config.rectified
 
     def forward(self, x: Tensor) -> Tensor:
         """BxCxHxW to BxCxHxW; x is not modified."""
-        return super().forward(F.relu(x) if self.rectified else x)
+        rectified = F.relu(x)
+        y: Tensor = self.norm2(self.conv2(F.relu_(self.norm1(self.conv1(rectified)))))
+        return y.add_(rectified if self.rectified else x)
 
 
 class DPTStage(nn.Module):
     """One stage: adaptation, unit, sum with the coarser stage, unit, 1x1 convolution."""
 
-    def __init__(self, config: DPTConfig, index: int) -> None:
+    def __init__(self, config: DecoderConfig, index: int) -> None:
         super().__init__()
         width = config.widths[index]
         self.adapt = conv(config.in_channels[index], width, 3)
         # The coarsest stage has nothing to be summed with: the published code skips its first unit.
         coarsest = index == len(config.widths) - 1
-        self.lateral = None if coarsest else BiasedUnit(width, config.rectified)
-        self.output = BiasedUnit(width, config.rectified)
+        self.lateral = None if coarsest else DPTUnit(width, config)
+        self.output = DPTUnit(width, config)
         narrower = config.widths[index - 1] if index else config.out_channels
         self.project = conv(width, narrower, 1, bias=True) if config.project else nn.Identity()
+        self.align_corners = config.align_corners
 
     def forward(self, x: Tensor, coarser: Tensor | None, size: Sequence[int]) -> Tensor:
         """A backbone map and the coarser stage's output of its size, to a map of ``size``."""
@@ -79,13 +91,13 @@ class DPTStage(nn.Module):
         if self.lateral is not None and coarser is not None:
             x = coarser + self.lateral(x)
         # A 1x1 convolution and bilinear upsampling commute; this order costs a quarter.
-        return resize(self.project(self.output(x)), size, align_corners=True)
+        return resize(self.project(self.output(x)), size, self.align_corners)
 
 
 class DPTDecoder(nn.Module):
     """Stages from coarse to fine over any four maps of a backbone."""
 
-    def __init__(self, config: DPTConfig) -> None:
+    def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
         count = len(config.widths)
         if len(config.in_channels) != count:
@@ -94,26 +106,29 @@ class DPTDecoder(nn.Module):
         self.stages = nn.ModuleList(DPTStage(config, index) for index in reversed(range(count)))
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Maps from fine to coarse to one map of twice the finest one's size."""
+        """Maps from fine to coarse to one map of twice the finest one's size. A list of maps is emptied."""
         if len(maps) != len(self.stages):
             raise ValueError(f"expected {len(self.stages)} maps from fine to coarse, got {len(maps)}")
         height, width = maps[0].shape[-2:]
         sizes = [(2 * height, 2 * width)] + [tuple(x.shape[-2:]) for x in maps[:-1]]
+        waiting = list(maps)
+        if isinstance(maps, list):
+            maps.clear()
         x: Tensor | None = None
-        for stage, given, size in zip(self.stages, reversed(maps), reversed(sizes), strict=True):
-            x = stage(given, x, size)
+        for stage, size in zip(self.stages, reversed(sizes), strict=True):
+            x = stage(waiting.pop(), x, size)
         assert x is not None
         return x
 
 
-def infer_config(shapes: Mapping[str, tuple[int, ...]]) -> DPTConfig:
+def infer_config(shapes: Mapping[str, tuple[int, ...]]) -> DecoderConfig:
     """The settings from the shapes of tensors under our names; what is missing shows when they are loaded."""
     count = 4
     square = {key: shape for key, shape in shapes.items() if len(shape) == 4}
     adapt = [square.get(f"stages.{index}.adapt.weight", (1, 1, 3, 3)) for index in reversed(range(count))]
     project = any(".project." in key for key in shapes)
     last = square.get(f"stages.{count - 1}.project.weight", adapt[0])
-    return DPTConfig(
+    return DecoderConfig(
         in_channels=tuple(shape[1] for shape in adapt),
         widths=tuple(shape[0] for shape in adapt),
         out_channels=last[0],
@@ -139,7 +154,7 @@ def load_dpt_decoder(path: str | Path) -> DPTDecoder:
     folder = Path(path)
     try:
         values = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        config = DPTConfig(
+        config = DecoderConfig(
             in_channels=tuple(int(count) for count in values["in_channels"]),
             widths=tuple(int(count) for count in values["widths"]),
             out_channels=int(values["out_channels"]),

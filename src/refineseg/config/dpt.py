@@ -1,0 +1,88 @@
+"""The settings of a DPT network: a plain vision transformer under RefineNet's blocks. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from refineseg.config.base import Config, require
+
+MAPS = 4  # a DPT takes tokens after four blocks of the transformer
+LARGEST_WIDTH = 8192  # beyond it a damaged file asks for terabytes
+
+
+@dataclass(frozen=True)
+class ViTSizes(Config):
+    """Sizes of a vision transformer that are not those of the timm model it is built as.
+
+    Attributes:
+        image: side in pixels of the pictures whose grid the position embeddings have.
+        patch: side of a patch in pixels.
+        width: channels of a token.
+        depth: number of blocks.
+        heads: attention heads of a block.
+        mlp: channels inside a block's MLP, as a multiple of ``width``.
+        norm_eps: of the layer norms.
+    """
+
+    image: int
+    patch: int
+    width: int
+    depth: int
+    heads: int
+    mlp: float = 4.0
+    norm_eps: float = 1e-6
+
+    def __post_init__(self) -> None:
+        require(1 <= self.patch <= 64, "a patch of 1 to 64 pixels", self.patch)
+        require(self.patch <= self.image <= 4096, "an image side from the patch to 4096", self.image)
+        require(1 <= self.heads <= self.width <= LARGEST_WIDTH, "heads up to the width, up to 8192", self.width)
+        require(self.width % self.heads == 0, "a width that the heads divide", (self.width, self.heads))
+        require(1 <= self.depth <= 256, "1 to 256 blocks", self.depth)
+        require(0 < self.mlp <= 64, "an mlp factor above 0, up to 64", self.mlp)
+        require(0 < self.norm_eps < 1, "a norm_eps between 0 and 1", self.norm_eps)
+
+
+@dataclass(frozen=True)
+class DPTConfig(Config):
+    """A dense prediction transformer (Ranftl et al., ICCV 2021), as data.
+
+    Attributes:
+        vit: sizes of the transformer; those of the timm model named as ``backbone`` if None.
+        layers: the four blocks, counted from 0, after which tokens are taken; the ends of the quarters if empty.
+        final_norm: whether the transformer's last layer norm is applied to the tokens that are taken.
+        positions: interpolation of the position embeddings to the grid of the picture.
+        readout: what becomes of the class token: ignored, added to every token, or concatenated and projected.
+        map_widths: channels of the four maps; an eighth, a quarter, a half and all of the tokens' if empty.
+        batch_norm: whether each convolution of a residual conv unit is followed by a batch norm.
+        unit_bias: whether the convolutions of a unit have a bias.
+        head_norm: head for classes: a batch norm in place of the first convolution's bias.
+        head_width: head for depth: channels of its second convolution.
+        head_projection: head for depth: one more convolution and ReLU at its beginning.
+        depth: head for depth: ``relative`` (inverse depth without a scale, larger is nearer) or ``metres``.
+        max_depth: head for depth: the largest value in metres; the head then ends in a sigmoid.
+    """
+
+    vit: ViTSizes | None = None
+    layers: tuple[int, ...] = ()
+    final_norm: bool = True
+    positions: Literal["bilinear", "bicubic"] = "bicubic"
+    readout: Literal["ignore", "add", "project"] = "ignore"
+    map_widths: tuple[int, ...] = ()
+    batch_norm: bool = False
+    unit_bias: bool = True
+    head_norm: bool = False
+    head_width: int = 32
+    head_projection: bool = False
+    depth: Literal["relative", "metres"] = "relative"
+    max_depth: float | None = None
+
+    def __post_init__(self) -> None:
+        require(len(self.layers) in (0, MAPS), f"{MAPS} layers, or none", self.layers)
+        require(list(self.layers) == sorted(set(self.layers)), "layers in increasing order", self.layers)
+        require(all(0 <= layer < 256 for layer in self.layers), "layers from 0 to 255", self.layers)
+        require(len(self.map_widths) in (0, MAPS), f"{MAPS} map_widths, or none", self.map_widths)
+        widths = (*self.map_widths, self.head_width)
+        require(0 < min(widths) <= max(widths) <= LARGEST_WIDTH, f"widths of 1 to {LARGEST_WIDTH}", widths)
+        require(self.max_depth is None or 0 < self.max_depth <= 1e6, "max_depth above 0", self.max_depth)
+        require(self.max_depth is None or self.depth == "metres", "depth in metres with max_depth", self.depth)

@@ -1,0 +1,164 @@
+"""The network: a vision transformer, its tokens reassembled into four maps, RefineNet's blocks cut down, a head.
+
+Ranftl et al., Vision Transformers for Dense Prediction, ICCV 2021. With a patch of P pixels the maps have strides
+P/4, P/2, P and 2P, the decoder's output P/8, and the head brings it to the picture's size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from refineseg.config import ModelConfig
+from refineseg.config.dpt import MAPS, DPTConfig
+from refineseg.model.blocks import conv, resize
+from refineseg.model.dpt.decoder import DecoderConfig, DPTDecoder
+from refineseg.model.dpt.vit import Tokens, ViTBackbone
+from refineseg.model.refinenet import RefineNet
+
+FACTORS = (4.0, 2.0, 1.0, 0.5)  # of the maps' sizes to the grid of tokens, fine to coarse
+HEAD_DROPOUT = 0.1  # of DPT for segmentation
+
+
+class DPT(RefineNet):
+    """A DPT for classes or for depth, with the interface of a RefineNet.
+
+    Any height and width from 1 pixel up; normalisation is inside. Logits have the picture's size, so that
+    ``upsample`` changes nothing. A model of depth has one channel, its output.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        if config.dpt is None:
+            raise ValueError("expected settings with dpt, got none")
+        nn.Module.__init__(self)  # a RefineNet to others; none of its parts is made
+        self.config = config
+        self.set_normalisation()
+        backbone = ViTBackbone(config.backbone, config.in_channels, config.dpt)
+        self.backbones = nn.ModuleList([backbone])
+        tokens = backbone.channels[0]
+        widths = config.dpt.map_widths or (tokens // 8, tokens // 4, tokens // 2, tokens)
+        self.reassemble = Reassemble(tokens, widths, config.dpt.readout if backbone.has_class_token else "ignore")
+        self.decoder = DPTDecoder(  # type: ignore[assignment]
+            DecoderConfig(
+                in_channels=tuple(widths),
+                widths=(config.width,) * MAPS,
+                out_channels=config.width,
+                batch_norm=config.dpt.batch_norm,
+                unit_bias=config.dpt.unit_bias,
+                align_corners=config.align_corners,
+            )
+        )
+        head = DepthHead if config.outputs == "depth" else ClassHead
+        self.classifier = head(config, config.dpt)  # type: ignore[assignment]
+
+    def forward(self, images: Tensor, upsample: bool = True) -> Tensor:  # noqa: ARG002 - as of a RefineNet
+        """RGB in [0, 1], BxCxHxW, to logits BxKxHxW; or depth Bx1xHxW, not negative.
+
+        Raises ValueError if the images do not have four dimensions and the network's number of channels.
+        """
+        self.check(images)
+        height, width = images.shape[-2:]
+        (backbone,) = self.backbones
+        assert isinstance(backbone, ViTBackbone)
+        x = self._normalised(images)
+        down, right = -height % backbone.multiple, -width % backbone.multiple
+        x = F.pad(x, (0, right, 0, down), mode="replicate")
+        size = (height + down, width + right)
+        out: Tensor = self.classifier(self.decoder(self.reassemble(backbone.tokens(x))), size)
+        return out[..., :height, :width]
+
+
+class Reassemble(nn.Module):
+    """Tokens to four maps: read the class token out, project, and bring to strides P/4, P/2, P and 2P.
+
+    Args:
+        channels: of a token.
+        widths: of the four maps, fine to coarse.
+        readout: ``ignore``, ``add`` or ``project``: what becomes of the class token.
+    """
+
+    def __init__(
+        self, channels: int, widths: Sequence[int], readout: Literal["ignore", "add", "project"] = "ignore"
+    ) -> None:
+        super().__init__()
+        self.readout = readout
+        joined = (nn.Linear(2 * channels, channels) for _ in widths if readout == "project")
+        self.readouts = nn.ModuleList(joined)
+        self.projections = nn.ModuleList(conv(channels, width, 1, bias=True) for width in widths)
+        self.resizes = nn.ModuleList(
+            _resampling(width, factor) for width, factor in zip(widths, FACTORS, strict=True)
+        )
+
+    def forward(self, tokens: list[Tokens]) -> list[Tensor]:
+        """Maps BxCxhxw with their class token, fine to coarse, to the four maps. The list is emptied."""
+        maps = []
+        for index, (project, resample) in enumerate(zip(self.projections, self.resizes, strict=True)):
+            patches, read = tokens[index]
+            tokens[index] = patches, None
+            maps.append(resample(project(self._read(index, patches, read))))
+            del patches
+        tokens.clear()
+        return maps
+
+    def _read(self, index: int, patches: Tensor, read: Tensor | None) -> Tensor:
+        if self.readout == "ignore" or read is None:
+            return patches
+        if self.readout == "add":
+            return patches + read[:, :, None, None]
+        # The projection of both is the sum of one for each: the class token's is computed once, not per patch.
+        layer = self.readouts[index]
+        assert isinstance(layer, nn.Linear)
+        of_patch, of_read = layer.weight.chunk(2, dim=1)
+        shift = F.linear(read, of_read, layer.bias)
+        return F.gelu(F.conv2d(patches, of_patch[:, :, None, None]) + shift[:, :, None, None])
+
+
+def _resampling(width: int, factor: float) -> nn.Module:
+    """A learned change of size, as DPT has it: a transposed convolution up, a strided one down."""
+    if factor > 1:
+        return nn.ConvTranspose2d(width, width, int(factor), stride=int(factor))
+    return nn.Identity() if factor == 1 else nn.Conv2d(width, width, 3, stride=int(1 / factor), padding=1)
+
+
+class ClassHead(nn.Module):
+    """A 3x3 convolution, ReLU and a 1x1 convolution to the classes; then upsampling."""
+
+    def __init__(self, config: ModelConfig, dpt: DPTConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.conv = conv(width, width, 3, bias=not dpt.head_norm)
+        self.norm = nn.BatchNorm2d(width) if dpt.head_norm else nn.Identity()
+        self.dropout = nn.Dropout(HEAD_DROPOUT)
+        self.classes = conv(width, config.num_classes, 1, bias=True)
+        self.align_corners = config.align_corners
+
+    def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        """BxCxhxw to logits BxKxHxW of ``size``."""
+        x = F.relu_(self.norm(self.conv(x)))
+        return resize(self.classes(self.dropout(x)), size, self.align_corners)
+
+
+class DepthHead(nn.Module):
+    """A 3x3 convolution, upsampling, then a 3x3 and a 1x1 convolution at full size; the result is not negative."""
+
+    def __init__(self, config: ModelConfig, dpt: DPTConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.project = conv(width, width, 3, bias=True) if dpt.head_projection else None
+        self.conv1 = conv(width, width // 2, 3, bias=True)
+        self.conv2 = conv(width // 2, dpt.head_width, 3, bias=True)
+        self.depth = conv(dpt.head_width, 1, 1, bias=True)
+        self.align_corners = config.align_corners
+        self.max_depth = dpt.max_depth
+
+    def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        """BxCxhxw to depth Bx1xHxW of ``size``."""
+        if self.project is not None:
+            x = F.relu_(self.project(x))
+        x = resize(self.conv1(x), size, self.align_corners)
+        depth: Tensor = self.depth(F.relu_(self.conv2(x)))
+        return F.relu_(depth) if self.max_depth is None else torch.sigmoid(depth) * self.max_depth
