@@ -181,7 +181,7 @@ def load_backbone_weights(backbone: Backbone, path: str | Path) -> None:
         state = load_file(path)
     except Exception as error:  # safetensors raises its own untyped errors
         raise WeightsError(f"expected a safetensors file, cannot read {path}: {error}") from error
-    target = backbone.net if hasattr(backbone, "net") else backbone
+    target: nn.Module = getattr(backbone, "net", backbone)
     own = target.state_dict()
     # timm's feature networks write stages.0 as stages_0: compare names with one separator.
     names = {key.replace(".", "_"): key for key in own}
