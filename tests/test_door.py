@@ -26,6 +26,7 @@ OPTIONS = {
     "models": "",
     "push": "",
     "data prepare": "-o",
+    "data split": "--val --test --group --seed --overwrite",
     "data import": "-o",
     "data export": "-o",
 }

@@ -9,6 +9,7 @@ import typer
 
 from refineseg.cli.data_formats import export, import_
 from refineseg.cli.data_prepare import prepare
+from refineseg.cli.data_split import split
 
 data = typer.Typer(
     name="data",
@@ -19,6 +20,7 @@ data = typer.Typer(
 # One command of `refineseg data` a line.
 COMMANDS: dict[str, Callable[..., Any]] = {
     "prepare": prepare,
+    "split": split,
     "import": import_,
     "export": export,
 }

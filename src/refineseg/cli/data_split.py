@@ -1,0 +1,53 @@
+"""refineseg data split."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from refineseg.cli.common import console, progress_bar
+from refineseg.errors import InputError
+
+
+def split(
+    data: Annotated[str, typer.Argument(help="folder:ROOT, or ROOT.")],
+    val: Annotated[float, typer.Option(help="Share of the pictures for validation.")] = 0.15,
+    test: Annotated[float, typer.Option(help="Share of the pictures for testing.")] = 0.0,
+    group: Annotated[
+        str | None,
+        typer.Option(
+            help="Regular expression: pictures in whose names it (or its first bracket) matches the same text "
+            "stay together. Guessed from names if left out."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace lists that are there.")] = False,
+) -> None:
+    """Write train.txt and val.txt: groups stay together, every class gets its share.
+
+    Example: [bold]refineseg data split folder:mydata --val 0.15 --group '^(drive[0-9]+)_'[/bold]
+    """
+    from refineseg.data.split import split_data
+
+    if val <= 0:
+        raise InputError(f"expected --val above 0, got {val}")
+    shares = {"val": val} | ({"test": test} if test else {})
+    with progress_bar("masks") as bar:
+        task = bar.add_task("reading masks", total=None, note="")
+        report = split_data(
+            data if ":" in data else f"folder:{data}",
+            shares,
+            group=group,
+            seed=seed,
+            overwrite=overwrite,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    counts = ", ".join(f"{count:,} {name}" for name, count in report.pictures.items())
+    how = "guessed from names" if group is None else "by --group"
+    console.print(f"{counts}; {report.groups:,} groups, {how}")
+    for name, shown in report.classes.items():
+        missing = [part for part in report.pictures if not shown[part]]
+        if missing:
+            console.print(f"note: no picture of {' or '.join(missing)} shows {name}", markup=False, soft_wrap=True)
+    console.print(f"wrote {', '.join(str(path) for path in report.lists)}", markup=False, soft_wrap=True)
