@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from refineseg.errors import LabelError
 
 IGNORE = 255
+UNLABELLED = 254  # in training: pixels of pictures without a mask, of which only a teacher says anything
 Color = tuple[int, int, int]
 Raw = int | Color
 UInt8 = NDArray[np.uint8]

@@ -77,6 +77,11 @@ class TrainConfig(Config):
         loss: ``cross_entropy`` or ``ohem`` (hardest pixels only).
         loss_resolution: ``full`` (labels as they are) or ``paper`` (labels at stride 4 by nearest neighbour).
         label_smoothing: in [0, 1).
+        teacher: bundled model, model folder or hf:ORG/NAME whose soft labels are learned too; same classes.
+        teacher_weight: share of the teacher in the loss; the labels have the rest.
+        teacher_temperature: softens teacher and student alike; above 1 shows more of the less likely classes.
+        unlabelled: folder of pictures without masks, which the teacher alone labels.
+        unlabelled_share: share of these pictures in each batch.
         class_weights: power of the inverse class frequency in the loss; 0 weighs all pixels the same.
         balanced_sampling: pictures drawn by class, as in the paper, instead of each once per epoch.
         ema: decay of the moving average of the weights; 0 keeps none.
@@ -110,6 +115,11 @@ class TrainConfig(Config):
     loss: Literal["cross_entropy", "ohem"] = "cross_entropy"
     loss_resolution: Literal["full", "paper"] = "full"
     label_smoothing: float = 0.0
+    teacher: str | None = None
+    teacher_weight: float = 0.5
+    teacher_temperature: float = 1.0
+    unlabelled: str | None = None
+    unlabelled_share: float = 0.5
     class_weights: float = 0.0
     balanced_sampling: bool = False
     ema: float = 0.999
@@ -120,6 +130,18 @@ class TrainConfig(Config):
     cache_mb: int = 2048
     validate_every: int = 5
     metric: Literal["mean_iou", "pixel_accuracy", "mean_class_accuracy"] = "mean_iou"
+
+    @property
+    def unlabelled_in_batch(self) -> int:
+        """Number of pictures without masks in a batch; at least one picture has a mask."""
+        if self.unlabelled is None:
+            return 0
+        return min(max(1, round(self.batch_size * self.unlabelled_share)), self.batch_size - 1)
+
+    @property
+    def labelled_in_batch(self) -> int:
+        """Number of pictures with masks in a batch."""
+        return self.batch_size - self.unlabelled_in_batch
 
     def __post_init__(self) -> None:
         names = self.train_splits
@@ -138,6 +160,11 @@ class TrainConfig(Config):
         choices = (self.freeze_batch_norm, self.sync_batch_norm)
         require(not all(choices), "freeze_batch_norm or sync_batch_norm, not both", choices)
         require(0 <= self.label_smoothing < 1, "label_smoothing in [0, 1)", self.label_smoothing)
+        require(0 <= self.teacher_weight <= 1, "teacher_weight in [0, 1]", self.teacher_weight)
+        require(0 < self.teacher_temperature < math.inf, "teacher_temperature above 0", self.teacher_temperature)
+        require(0 < self.unlabelled_share < 1, "unlabelled_share between 0 and 1", self.unlabelled_share)
+        enough = self.unlabelled is None or self.batch_size > 1
+        require(enough, "a batch size of 2 or more with unlabelled pictures", self.batch_size)
         require(0 <= self.ema < 1, "ema in [0, 1)", self.ema)
         require(self.workers >= 0, "workers of 0 or more", self.workers)
         require(self.validate_every >= 1, "validate_every of 1 or more", self.validate_every)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -13,18 +17,19 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from refineseg.config import AugmentConfig
 from refineseg.data.source import Sample, SegmentationData
 from refineseg.data.transforms import augment, generator, integer
-from refineseg.labels import IGNORE
+from refineseg.labels import IGNORE, UNLABELLED
 
 MEGABYTE = 1 << 20
 
 
 @dataclass(frozen=True)
 class Draw:
-    """One picture of one batch: which sample, and the place that keys its randomness."""
+    """One picture of one batch: which sample (of the labelled or the unlabelled), and what keys its randomness."""
 
     index: int
     epoch: int
     position: int
+    labelled: bool = True
 
 
 class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
@@ -35,13 +40,22 @@ class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
         split: whose samples are used.
         config: the joint transforms.
         seed: of the draws.
+        unlabelled: pictures without masks; their labels are UNLABELLED, and IGNORE in the padding.
     """
 
-    def __init__(self, data: SegmentationData, split: str, config: AugmentConfig, seed: int) -> None:
+    def __init__(
+        self,
+        data: SegmentationData,
+        split: str,
+        config: AugmentConfig,
+        seed: int,
+        unlabelled: Sequence[Path] = (),
+    ) -> None:
         self.data, self.config, self.seed = data, config, seed
-        self.samples = data.split(split)
+        self.labelled = data.split(split)
+        self.samples = (*self.labelled, *(Sample(path.stem, path, None) for path in unlabelled))
         self.kept: dict[int, tuple[Tensor, Tensor]] = {}
-        self.class_pixels = torch.zeros(len(self.samples), data.label_map.num_classes, dtype=torch.int64)
+        self.class_pixels = torch.zeros(len(self.labelled), data.label_map.num_classes, dtype=torch.int64)
 
     def prepare(self, cache_mb: int, progress: Callable[[int, int], None] | None = None) -> None:
         """Read every pair once: bad files and values show now, and not after hours. Keeps what fits in memory.
@@ -55,7 +69,8 @@ class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
                 chunk = range(start, min(start + 32, len(self.samples)))
                 for index, (image, labels) in zip(chunk, pool.map(self._read, chunk), strict=True):
                     counts = torch.bincount(labels.flatten().long(), minlength=IGNORE + 1)
-                    self.class_pixels[index] = counts[: self.class_pixels.shape[1]]
+                    if index < len(self):
+                        self.class_pixels[index] = counts[: self.class_pixels.shape[1]]
                     size = image.nbytes + labels.nbytes
                     if size <= room:
                         self.kept[index] = (image, labels)
@@ -64,12 +79,18 @@ class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
                     progress(chunk.stop, len(self.samples))
 
     def __len__(self) -> int:
-        return len(self.samples)
+        return len(self.labelled)
+
+    @property
+    def unlabelled_count(self) -> int:
+        """Number of pictures without masks."""
+        return len(self.samples) - len(self.labelled)
 
     def __getitem__(self, draw: Draw) -> tuple[Tensor, Tensor]:
-        image, labels = self._pair(draw.index)
+        image, labels = self._pair(draw.index if draw.labelled else len(self) + draw.index)
         keyed = generator(self.seed, draw.epoch, draw.position)
-        return augment(image, labels, self.config, self.data.label_map, keyed, self.data.channels, self._another)
+        others = self._another if draw.labelled else None  # nothing is pasted where the labels are not known
+        return augment(image, labels, self.config, self.data.label_map, keyed, self.data.channels, others)
 
     def _another(self, draw: torch.Generator) -> tuple[Tensor, Tensor]:
         return self._pair(integer(draw, 0, len(self) - 1))
@@ -79,7 +100,11 @@ class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
 
     def _read(self, index: int) -> tuple[Tensor, Tensor]:
         sample: Sample = self.samples[index]
-        image, labels = self.data.read(sample)
+        if sample.mask is None and index >= len(self):
+            image = self.data.read_picture(sample.image)
+            labels = np.full(image.shape[:2], UNLABELLED, np.uint8)
+        else:
+            image, labels = self.data.read(sample)
         if self.data.channels is not None:
             image = self.data.channels.to_unit(image)
         return torch.from_numpy(image).permute(2, 0, 1).contiguous(), torch.from_numpy(labels)
@@ -141,6 +166,41 @@ class Batches(Sampler[list[Draw]]):
         return order[:needed]
 
 
+class WithUnlabelled(Sampler[list[Draw]]):
+    """Batches of labelled pictures with pictures without masks added, which are gone through in permutations.
+
+    Args:
+        batches: of the labelled pictures, of this process.
+        pictures: number of unlabelled pictures.
+        per_batch: number of these in a batch over all processes.
+    """
+
+    def __init__(self, batches: Batches, pictures: int, per_batch: int) -> None:
+        self.batches, self.pictures, self.per_batch = batches, pictures, per_batch
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        own = self.batches
+        for step, labelled in enumerate(own, own.start):
+            places = range(own.rank, self.per_batch, own.world)
+            yield labelled + [
+                Draw(self._index(step * self.per_batch + place), step, -2 - place, labelled=False)
+                for place in places
+            ]
+
+    def _index(self, drawn: int) -> int:
+        """The picture after ``drawn`` others; every pass over them is a permutation of its own."""
+        done, place = divmod(drawn, self.pictures)
+        return _permutation(self.pictures, self.batches.seed, done)[place]
+
+
+@lru_cache(maxsize=2)
+def _permutation(count: int, seed: int, done: int) -> list[int]:
+    return cast(list[int], torch.randperm(count, generator=generator(seed, done, -1, -1)).tolist())
+
+
 def steps_per_epoch(pictures: int, batch_size: int) -> int:
     """Whole batches in one pass over the pictures, at least one."""
     return max(1, pictures // batch_size)
@@ -155,7 +215,7 @@ def class_balanced_weights(class_pixels: Tensor) -> Tensor:
 
 
 def training_loader(
-    pictures: TrainingPictures, batches: Batches, workers: int
+    pictures: TrainingPictures, batches: Sampler[list[Draw]], workers: int
 ) -> DataLoader[tuple[Tensor, Tensor]]:
     """Batches of images Bx3xhxw uint8 (floats unless RGB) and labels Bxhxw uint8, in the order of ``batches``."""
     return DataLoader(

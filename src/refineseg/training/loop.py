@@ -5,23 +5,25 @@ from __future__ import annotations
 import math
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import torch
 from torch import Tensor
 
 from refineseg.config import TrainConfig
-from refineseg.data.loader import Batches, class_balanced_weights, training_loader
+from refineseg.data.loader import Batches, WithUnlabelled, class_balanced_weights, training_loader
 from refineseg.data.source import SegmentationData
 from refineseg.errors import InputError
 from refineseg.evaluation.evaluate import Evaluation, evaluate
 from refineseg.evaluation.protocol import Protocol
 from refineseg.inference.predictor import Segmenter
+from refineseg.labels import IGNORE, UNLABELLED
 from refineseg.model.card import ModelCard
 from refineseg.model.model_folder import save_model_folder
 from refineseg.model.refinenet import RefineNet
 from refineseg.system import processes
 from refineseg.training.checkpoint import checkpoints, save_checkpoint
+from refineseg.training.distillation import Teacher, ask, soft_loss
 from refineseg.training.parallel import arrange, set_up, whole_network
 from refineseg.training.prepare import prepare
 from refineseg.training.recipe import MovingAverage, freeze_batch_norm, make_loss, rate
@@ -38,6 +40,13 @@ from refineseg.training.run import (
     state_of,
 )
 
+
+class Custom(TypedDict, total=False):
+    """What a caller may give in Python in place of a setting."""
+
+    teacher: Teacher
+
+
 SCORES = ("mean_iou", "pixel_accuracy", "mean_class_accuracy")
 
 
@@ -51,6 +60,7 @@ def train(
     device: str = "auto",
     command: str = "",
     commit: str = "",
+    **custom: Unpack[Custom],
 ) -> Evaluation:
     """Train a network and write RUN/config.yaml, metrics.csv, curves.png, best/, last/ and checkpoints/.
 
@@ -63,6 +73,8 @@ def train(
         device: ``auto``, ``cpu`` or ``cuda``.
         command: written into the model's provenance.
         commit: likewise.
+        custom: ``teacher``: a callable or module whose soft labels are learned too, images BxCxHxW in [0, 1] to
+            logits BxKxhxw; instead of the setting of that name.
 
     Returns:
         The evaluation of the last weights on ``val``.
@@ -71,7 +83,7 @@ def train(
         InputError: RUN holds files already, pictures or masks that cannot be used (before the first step).
         ConfigError: settings that do not fit each other, or a step that does not fit in memory.
     """
-    run = prepare(config, data, folder, resume=resume, watch=watch, device=device)
+    run = prepare(config, data, folder, resume=resume, watch=watch, device=device, **custom)
     run.origin = {"command": command or "refineseg.train", "commit": commit}
     return fit(run)
 
@@ -92,7 +104,7 @@ def fit(run: Run) -> Evaluation:
     loss_of = make_loss(config, class_pixels.sum(0))
     batches = Batches(
         len(run.pictures),
-        config.batch_size,
+        config.labelled_in_batch,
         run.steps,
         run.position.step,
         config.seed,
@@ -103,14 +115,21 @@ def fit(run: Run) -> Evaluation:
     model.train()
     evaluation: Evaluation | None = None
     clock = time.perf_counter()
-    for images, labels in training_loader(run.pictures, batches, config.workers):
+    for images, labels in training_loader(run.pictures, with_unlabelled(run, batches), config.workers):
         waited = time.perf_counter() - clock
         step = run.position.step
         share = rate(step, run.steps, config)
         for group in optimizer.param_groups:
             group["lr"] = group["base_lr"] * share
         seed_step(config.seed, step, fabric.global_rank)
-        loss = loss_of(wrapped(to_input(images, fabric.device), upsample=False), labels.to(fabric.device))
+        images, labels = to_input(images, fabric.device), labels.to(fabric.device)
+        logits = wrapped(images, upsample=False)
+        loss = loss_of(logits, labels.masked_fill(labels == UNLABELLED, IGNORE))
+        if run.teacher is not None:
+            with fabric.autocast():
+                expected = ask(run.teacher, images)
+            taught = soft_loss(logits, expected, labels, config.teacher_temperature)
+            loss = torch.lerp(loss, taught, config.teacher_weight)
         value = processes.mean(loss).item()
         if not math.isfinite(value):
             raise InputError(f"the loss is {value} at step {step}: lower --lr, or set precision to 32")
@@ -132,6 +151,13 @@ def fit(run: Run) -> Evaluation:
             model.train()
             clock = time.perf_counter()
     return evaluation if evaluation is not None else validate(run, whole_network(run.trained))
+
+
+def with_unlabelled(run: Run, batches: Batches) -> Batches | WithUnlabelled:
+    """The batches with their share of pictures without masks, where there are any."""
+    if not run.pictures.unlabelled_count:
+        return batches
+    return WithUnlabelled(batches, run.pictures.unlabelled_count, run.config.unlabelled_in_batch)
 
 
 def to_input(images: Tensor, device: torch.device) -> Tensor:

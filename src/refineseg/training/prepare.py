@@ -22,6 +22,7 @@ from refineseg.model.presets import PRESETS, create_model
 from refineseg.model.refinenet import RefineNet
 from refineseg.system.files import atomic_write, leftovers, writable_folder
 from refineseg.system.memory import keep_freed_memory
+from refineseg.training.distillation import Teacher, prepare_teacher, unlabelled_pictures
 from refineseg.training.log import METRICS
 from refineseg.training.parallel import make_fabric
 from refineseg.training.plan import check_memory
@@ -39,6 +40,7 @@ def prepare(
     resume: bool = False,
     watch: Watcher | None = None,
     device: str = "auto",
+    teacher: Teacher | None = None,
 ) -> Run:
     """A run ready for its first step. Arguments and errors are those of ``refineseg.train``."""
     folder = Path(folder)
@@ -53,7 +55,12 @@ def prepare(
     keep_freed_memory()
     fabric = make_fabric(config, device)
     torch.manual_seed(config.seed)
-    config = replace(config, model=pinned(config.model))
+    config = replace(config, model=pinned(config.model), teacher=config.teacher and pinned(config.teacher))
+    if config.labelled_in_batch % fabric.world_size:
+        raise ConfigError(
+            f"expected labelled pictures in a batch that {fabric.world_size} processes can share, got "
+            f"{config.labelled_in_batch}: change batch_size or unlabelled_share"
+        )
     share = config.batch_size // fabric.world_size
     if share < 2 and max(config.augment.crop) <= 32 and not config.freeze_batch_norm:
         raise ConfigError(
@@ -62,6 +69,8 @@ def prepare(
         )
     data = with_bands_of_model(config, data)
     model = initial_model(config, data)
+    taught = prepare_teacher(config, data, teacher, fabric.device)
+    unlabelled, left_out = unlabelled_pictures(config, data)
     check_memory(model, config, fabric.device, fabric.world_size)
     if watch is None or not fabric.is_global_zero:
         watch = _nobody
@@ -69,7 +78,10 @@ def prepare(
         watch(Report(0, 0, 0, 0.0, 0.0, 0.0, phase="note", note=EMULATED))
     if "val" in learnt:
         watch(Report(0, 0, 0, 0.0, 0.0, 0.0, phase="note", note=VAL_LEARNT))
-    pictures = TrainingPictures(data, "train", config.augment, config.seed)
+    if left_out:
+        own = f"{left_out} pictures in {config.unlabelled} are the data set's own and are not used as unlabelled"
+        watch(Report(0, 0, 0, 0.0, 0.0, 0.0, phase="note", note=own))
+    pictures = TrainingPictures(data, "train", config.augment, config.seed, unlabelled)
     pictures.prepare(config.cache_mb, lambda done, of: watch(Report(done, of, 0, 0.0, 0.0, 0.0, phase="reading")))
     writable_folder(folder)
     if fabric.is_global_zero:
@@ -77,7 +89,7 @@ def prepare(
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         if not (folder / SETTINGS).exists():
             atomic_write(folder / SETTINGS, to_yaml(config.to_dict()))
-    return Run(config, data, folder, fabric, model, pictures, watch, learnt)
+    return Run(config, data, folder, fabric, model, pictures, watch, learnt, teacher=taught)
 
 
 def with_train_splits(config: TrainConfig, data: SegmentationData) -> SegmentationData:
@@ -87,11 +99,10 @@ def with_train_splits(config: TrainConfig, data: SegmentationData) -> Segmentati
 
 
 def learnt_splits(config: TrainConfig, data: SegmentationData) -> tuple[str, ...]:
-    """The splits that are trained on, and those that the model folder to start from has learnt of this data."""
-    if config.model in PRESETS:
-        return config.train_splits
-    before = read_config(find_model(config.model))[1]
-    kept = tuple(name for name in data.splits if before.has_learnt(data.name, name))
+    """The splits trained on, here or before by the model to start from or by the teacher."""
+    names = [name for name in (config.model, config.teacher) if name is not None and name not in PRESETS]
+    cards = [read_config(find_model(name))[1] for name in names]
+    kept = tuple(name for name in data.splits if any(card.has_learnt(data.name, name) for card in cards))
     return tuple(dict.fromkeys((*config.train_splits, *kept)))
 
 

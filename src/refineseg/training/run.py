@@ -20,6 +20,7 @@ from refineseg.model.card import ModelCard
 from refineseg.model.presets import PRESETS
 from refineseg.model.refinenet import RefineNet
 from refineseg.training.checkpoint import load_checkpoint
+from refineseg.training.distillation import Teacher
 from refineseg.training.log import MetricsLog
 from refineseg.training.parallel import load_whole_network, load_whole_optimizer, whole_state
 from refineseg.training.recipe import MovingAverage
@@ -83,6 +84,7 @@ class Run:
     watch: Watcher
     learnt: tuple[str, ...] = ("train",)
     origin: dict[str, str] = field(default_factory=dict)
+    teacher: Teacher | None = None
     average: MovingAverage | None = None
     position: Position = field(default_factory=Position)
     log: MetricsLog = field(default_factory=MetricsLog)
@@ -90,7 +92,7 @@ class Run:
     @property
     def per_epoch(self) -> int:
         """Optimiser steps in one epoch."""
-        return steps_per_epoch(len(self.pictures), self.config.batch_size)
+        return steps_per_epoch(len(self.pictures), self.config.labelled_in_batch)
 
     @property
     def steps(self) -> int:
@@ -116,6 +118,7 @@ def describe_run(run: Run, evaluation: Evaluation) -> ModelCard:
         **run.origin,
         "data": run.data.name,
         "trained on": ", ".join(run.learnt),
+        **taught_by(run),
         "steps": run.position.step,
         "seconds": round(run.position.seconds),
         "torch": torch.__version__,
@@ -131,10 +134,27 @@ def describe_run(run: Run, evaluation: Evaluation) -> ModelCard:
     )
 
 
+def taught_by(run: Run) -> dict[str, Any]:
+    """What the model folder says of the teacher and of the pictures that it alone labelled."""
+    config = run.config
+    if run.teacher is None:
+        return {}
+    name = config.teacher or f"{type(run.teacher).__name__}, given in Python"
+    taught: dict[str, Any] = {
+        "teacher": name,
+        "teacher weight": config.teacher_weight,
+        "teacher temperature": config.teacher_temperature,
+    }
+    if config.unlabelled:
+        taught["unlabelled pictures"] = f"{run.pictures.unlabelled_count} of {Path(config.unlabelled).name}"
+    return taught
+
+
 def state_of(run: Run, optimizer: Any) -> dict[str, Any]:
     """Everything a resumed run needs, as plain values and whole tensors, however many processes there are."""
     return {
         "config": run.config.to_dict(),
+        "taught": taught_by(run),
         "model": whole_state(run.model.state_dict()),
         "average": whole_state(run.average.model.state_dict()) if run.average else None,
         "optimizer": whole_state(optimizer.state_dict()),
@@ -163,6 +183,8 @@ def take_up(run: Run, optimizer: Any, state: dict[str, Any]) -> None:
     changed = [key for key in now if key not in free and before[key] != now[key]]
     if changed:
         raise ConfigError(f"expected the run's own settings with --resume, got other {', '.join(changed)}")
+    if state.get("taught", {}) != taught_by(run):
+        raise ConfigError(f"expected the run's own teacher with --resume: {state.get('taught') or 'none'}")
     load_whole_network(run.model, state["model"])
     if run.average:
         load_whole_network(run.average.model, state["average"])

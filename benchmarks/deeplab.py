@@ -1,0 +1,164 @@
+"""DeepLab-v3 on MobileNet-v2 (Google's, trained on PASCAL VOC trainaug): the peer of `everyday`, and its teacher.
+
+    python benchmarks/deeplab.py WEIGHTS voc2012:ROOT [--first N]     mean IoU on the first N pictures of val
+    python benchmarks/deeplab.py WEIGHTS voc2012:ROOT --train RUN --config F.yaml [--set NAME=VALUE ...] [--resume]
+                                                                      a RefineNet that it teaches
+
+WEIGHTS is deeplabv3_mnv2_voc_trainaug.safetensors: batch norm folded into the convolutions, TensorFlow's names,
+kernels OxHxWxI (depthwise 1xHxWxC). A copy of it is not part of this project.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import refineseg
+from refineseg.cli.common import progress_bar
+from refineseg.cli.train import Watch
+from refineseg.config import TrainConfig
+from refineseg.config.yaml import read_yaml
+from refineseg.data import open_data
+from refineseg.data.source import SegmentationData
+from refineseg.evaluation.metrics import confusion_matrix, scores
+from safetensors.torch import load_file
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+CLASSES = 21
+LARGEST = 513  # longer side of the pictures that it was trained on
+# Of the 17 inverted residual blocks: width, stride, dilation.
+BLOCKS = (
+    *((16, 1, 1), (24, 2, 1), (24, 1, 1), (32, 2, 1), (32, 1, 1), (32, 1, 1)),
+    *((64, 1, 1), (64, 1, 2), (64, 1, 2), (64, 1, 2), (96, 1, 2), (96, 1, 2), (96, 1, 2)),
+    *((160, 1, 2), (160, 1, 4), (160, 1, 4), (320, 1, 4)),
+)
+
+
+class InvertedResidual(nn.Module):
+    """1x1 expansion, 3x3 depthwise, 1x1 projection, and a sum where shapes agree."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, dilation: int, expansion: int) -> None:
+        super().__init__()
+        width = inputs * expansion
+        self.expand = nn.Conv2d(inputs, width, 1) if expansion > 1 else None
+        self.depthwise = nn.Conv2d(width, width, 3, stride, dilation, dilation, groups=width)
+        self.project = nn.Conv2d(width, outputs, 1)
+        self.adds = stride == 1 and inputs == outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x if self.expand is None else F.relu6(self.expand(x))
+        y = self.project(F.relu6(self.depthwise(y)))
+        return x + y if self.adds else y
+
+
+class DeepLab(nn.Module):
+    """Images BxCxHxW, RGB in [0, 1], to logits Bx21xHxW; output stride 8.
+
+    Sides are padded with mid-grey at the right and bottom to one more than a multiple of 8, where TensorFlow's
+    padding is the same on all sides, and the logits cut again.
+    """
+
+    def __init__(self, weights: str | Path) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 32, 3, 2, 1)
+        self.blocks = nn.Sequential()
+        width = 32
+        for index, (outputs, stride, dilation) in enumerate(BLOCKS):
+            self.blocks.append(InvertedResidual(width, outputs, stride, dilation, 6 if index else 1))
+            width = outputs
+        self.image_pooling = nn.Conv2d(width, 256, 1)
+        self.aspp = nn.Conv2d(width, 256, 1)
+        self.projection = nn.Conv2d(512, 256, 1)
+        self.logits = nn.Conv2d(256, CLASSES, 1)
+        self._fill(load_file(weights))
+        self.eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        height, width = images.shape[-2:]
+        x = F.pad(images * 2 - 1, (0, -(width - 1) % 8, 0, -(height - 1) % 8))
+        padded = x.shape[-2:]
+        x = self.blocks(F.relu6(self.stem(x)))
+        pooled = F.relu6(self.image_pooling(x.mean((2, 3), keepdim=True))).expand(-1, -1, *x.shape[-2:])
+        x = F.relu6(self.projection(torch.cat([pooled, F.relu6(self.aspp(x))], 1)))
+        x = F.interpolate(self.logits(x), padded, mode="bilinear", align_corners=True)
+        return x[..., :height, :width]
+
+    @torch.no_grad()
+    def predict(self, image: Tensor) -> Tensor:
+        """Labels HxW of one picture 3xHxW uint8, seen within 513x513 and padded with mid-grey."""
+        height, width = image.shape[-2:]
+        unit = image[None].float() / 255
+        share = min(1.0, LARGEST / max(height, width))
+        size = round(height * share), round(width * share)
+        if size != (height, width):
+            unit = F.interpolate(unit, size, mode="bilinear", align_corners=False, antialias=True)
+        unit = F.pad(unit, (0, LARGEST - size[1], 0, LARGEST - size[0]), value=0.5)
+        logits = self(unit)[..., : size[0], : size[1]]
+        return F.interpolate(logits, (height, width), mode="bilinear", align_corners=False)[0].argmax(0)
+
+    def _fill(self, state: dict[str, Tensor]) -> None:
+        modules = {
+            "MobilenetV2_Conv": self.stem,
+            "image_pooling": self.image_pooling,
+            "aspp0": self.aspp,
+            "concat_projection": self.projection,
+        }
+        for index, block in enumerate(self.blocks):
+            name = f"MobilenetV2_expanded_conv{f'_{index}' if index else ''}"
+            parts = {"expand": block.expand, "depthwise": block.depthwise, "project": block.project}
+            modules |= {f"{name}_{part}": module for part, module in parts.items() if module is not None}
+        left = dict(state)
+        with torch.no_grad():
+            for name, module in modules.items():
+                depthwise = name.endswith("_depthwise")
+                key = f"{name}_depthwise" if depthwise else f"{name}_Conv2D"
+                kernel = left.pop(key)
+                module.weight.copy_(kernel.permute(3, 0, 1, 2) if depthwise else kernel.permute(0, 3, 1, 2))
+                module.bias.copy_(left.pop(f"{key}_bn_offset"))
+            self.logits.weight.copy_(left.pop("logits_semantic_Conv2D").permute(0, 3, 1, 2))
+            self.logits.bias.copy_(left.pop("logits_semantic_biases"))
+        if left:
+            raise ValueError(f"weights that the network has no place for: {sorted(left)}")
+
+
+def evaluate(network: DeepLab, data: SegmentationData, first: int | None) -> dict[str, float]:
+    """Mean IoU and IoU by class on the first pictures of val."""
+    matrix = None
+    for sample in data.split("val")[:first]:
+        image, labels = data.read(sample)
+        predicted = network.predict(torch.from_numpy(image).permute(2, 0, 1))
+        counted = confusion_matrix(labels, predicted.numpy().astype("uint8"), CLASSES)
+        matrix = counted if matrix is None else matrix + counted
+    found = scores(matrix)
+    return {"mean IoU": found.mean_iou} | dict(zip(data.label_map.names, found.iou, strict=True))
+
+
+def teach(network: DeepLab, data: SegmentationData, given: argparse.Namespace) -> None:
+    """Train a RefineNet from masks and the DeepLab's soft labels."""
+    with progress_bar(unit=None) as bar:
+        values = read_yaml(given.config) if given.config else {}
+        config = TrainConfig.from_dict(values).override(given.set)
+        refineseg.train(config, data, given.train, resume=given.resume, watch=Watch(bar), teacher=network)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("weights", type=Path)
+    parser.add_argument("data", help="voc2012:ROOT")
+    parser.add_argument("--first", type=int, metavar="N", help="only the first N pictures of val")
+    parser.add_argument("--train", metavar="RUN", help="train a RefineNet with this teacher, into RUN")
+    parser.add_argument("--config", type=Path, help="YAML file with settings for --train")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting for --train")
+    parser.add_argument("--resume", action="store_true", help="continue the run in RUN")
+    given = parser.parse_args()
+    if given.train:
+        teach(DeepLab(given.weights), open_data(given.data), given)
+        return
+    print(json.dumps(evaluate(DeepLab(given.weights), open_data(given.data), given.first), indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""Distillation: a larger network's soft labels of the very crops that are trained on (Hinton et al., 2015)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from refineseg.channels import Channels
+from refineseg.config import TrainConfig
+from refineseg.data.source import SegmentationData, folder_of_pictures
+from refineseg.errors import ConfigError, InputError
+from refineseg.labels import IGNORE, UNLABELLED
+from refineseg.model.find import find_model
+from refineseg.model.model_folder import load_model_folder
+from refineseg.system import processes
+
+Teacher = Callable[[Tensor], Tensor]  # images BxCxHxW in [0, 1] to logits BxKxhxw, at any resolution
+
+
+def soft_loss(logits: Tensor, teacher: Tensor, labels: Tensor, temperature: float) -> Tensor:
+    """Mean over valid pixels of the KL divergence from the teacher's classes to the student's, times T squared.
+
+    Both are softened by the temperature T; T squared keeps the gradient's size (Hinton et al., section 2).
+    Unlabelled pixels count, ignored ones (void, and the padding around a picture) do not.
+
+    Args:
+        logits: of the student, BxKxhxw, at whose resolution the two are compared.
+        teacher: of the teacher, BxKx any size; resized bilinearly.
+        labels: BxHxW uint8 train ids, IGNORE or UNLABELLED.
+        temperature: above 0.
+    """
+    size = logits.shape[-2:]
+    if teacher.shape[-2:] != size:
+        teacher = F.interpolate(teacher.float(), size, mode="bilinear", align_corners=False)
+    valid = F.interpolate((labels != IGNORE)[:, None].float(), size, mode="nearest-exact")[:, 0]
+    expected = F.log_softmax(teacher.float() / temperature, 1)
+    given = F.log_softmax(logits.float() / temperature, 1)
+    pixels = F.kl_div(given, expected, reduction="none", log_target=True).sum(1)
+    return (pixels * valid).sum() * temperature**2 / processes.mean(valid.sum()).clamp(min=1e-6)
+
+
+def load_teacher(name: str, data: SegmentationData) -> nn.Module:
+    """A model of this package as a teacher: its logits in the order of the data's classes.
+
+    Raises:
+        WeightsError: there is no such model.
+        ConfigError: other classes, or other channels, than the data's.
+    """
+    model, card = load_model_folder(find_model(name))
+    theirs, ours = card.labels.names, data.label_map.names
+    if sorted(theirs) != sorted(ours):
+        lacking, extra = sorted(set(ours) - set(theirs)), sorted(set(theirs) - set(ours))
+        raise ConfigError(
+            f"teacher {name} has other classes than the data: it lacks {lacking} and has {extra} besides; "
+            "choose a teacher of the same classes"
+        )
+    if _range(card.channels) != _range(data.channels):
+        raise ConfigError(f"teacher {name} was trained on pictures with other channels than the data's")
+    return _InOrder(model, [theirs.index(item) for item in ours])
+
+
+class _InOrder(nn.Module):
+    """A network whose logits are given in another order of the classes."""
+
+    def __init__(self, model: nn.Module, order: list[int]) -> None:
+        super().__init__()
+        self.model = model
+        self.order = order
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.model(images, upsample=False)
+        return logits[:, self.order]
+
+
+def prepare_teacher(
+    config: TrainConfig, data: SegmentationData, given: Teacher | None, device: torch.device
+) -> Teacher | None:
+    """The teacher of a run on its device, tried once on a crop; None without one.
+
+    Args:
+        config: names the teacher, unless one is given.
+        data: whose classes it must have.
+        given: a caller's own teacher, instead of a named one. A module is put into eval mode.
+        device: where training runs.
+
+    Raises:
+        ConfigError: settings that do not fit each other, or logits of the wrong shape.
+    """
+    if given is not None and config.teacher:
+        raise ConfigError(f"two teachers, the setting {config.teacher!r} and the argument: give one")
+    if given is None and config.teacher is None:
+        if config.unlabelled:
+            raise ConfigError("unlabelled pictures need a teacher to label them: set teacher")
+        return None
+    teacher = given or load_teacher(str(config.teacher), data)
+    if isinstance(teacher, nn.Module):
+        teacher.to(device).eval()
+    channels = data.channels.count if data.channels else 3
+    logits = ask(teacher, torch.zeros(1, channels, *config.augment.crop, device=device))
+    classes = data.label_map.num_classes
+    if not isinstance(logits, Tensor) or logits.ndim != 4 or logits.shape[:2] != (1, classes):
+        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ConfigError(f"expected logits 1x{classes}xHxW of the teacher for one picture, got {got}")
+    return teacher
+
+
+def ask(teacher: Teacher, images: Tensor) -> Tensor:
+    """The teacher's logits, without gradients."""
+    with torch.no_grad():
+        return teacher(images)
+
+
+def unlabelled_pictures(config: TrainConfig, data: SegmentationData) -> tuple[tuple[Path, ...], int]:
+    """Pictures of the folder ``config.unlabelled``, and how many were left out as the data set's own.
+
+    Pictures of any split are left out, so that validation and test pictures stay unseen.
+    """
+    if config.unlabelled is None:
+        return (), 0
+    if data.label_map.num_classes > UNLABELLED:
+        raise ConfigError(
+            f"unlabelled pictures need {UNLABELLED} classes or fewer, got {data.label_map.num_classes}"
+        )
+    own = {sample.image.resolve() for samples in data.splits.values() for sample in samples}
+    found = folder_of_pictures(Path(config.unlabelled))
+    kept = tuple(path for path in found if path.resolve() not in own)
+    if not kept:
+        raise InputError(f"no pictures in {config.unlabelled} besides the data set's own ({len(found)} of those)")
+    return kept, len(found) - len(kept)
+
+
+def _range(channels: Channels | None) -> object:
+    """What decides how raw values become the network's input."""
+    return None if channels is None else (channels.dtype, channels.low, channels.high)
