@@ -6,7 +6,7 @@ OUT ?= out/demo
 PICTURES ?=
 FUZZ_SECONDS ?= 20
 
-.PHONY: demo test lint types unit slow fuzz robustness audit docs test-oldest lock clean
+.PHONY: demo test test-all test-oldest lint types unit slow fuzz robustness audit docs lock clean
 
 demo: $(VENV)/.demo   ## segment real photographs with the bundled model
 	@$(BIN)/python scripts/demo.py -o $(OUT) $(PICTURES)
@@ -41,10 +41,11 @@ docs: $(VENV)/.dev     ## the site, broken links as errors: open out/site/index.
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "the site is in out/site/index.html"
 
+test-all:              ## the fast tests on every supported Python that is installed, and on the lowest versions
+	@scripts/test_all.sh
+
 test-oldest:           ## the fast tests with the lowest versions that pyproject.toml allows
-	@uv venv -q --allow-existing --python 3.11 $(VENV)-oldest
-	@uv pip install -q --python $(VENV)-oldest/bin/python --resolution lowest-direct -e '.[dev]'
-	@OMP_NUM_THREADS=1 $(VENV)-oldest/bin/pytest -q -n 2
+	@scripts/test_all.sh oldest
 
 lock:                  ## refresh the locked versions
 	@uv pip compile -q pyproject.toml --extra demo --universal --python-version 3.11 --generate-hashes \
@@ -61,4 +62,4 @@ $(VENV)/.dev: requirements/dev.txt pyproject.toml
 	@touch $@ $(VENV)/.demo
 
 clean:
-	rm -rf $(VENV) out .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(VENV)-* out .mypy_cache .ruff_cache .pytest_cache

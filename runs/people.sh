@@ -2,7 +2,7 @@
 # The bundled model `people` from nothing: ImageNet weights of MobileNet-v2, 700 street photographs, chosen on 100.
 #   runs/people.sh [DATA [WEIGHTS [RUN]]]       about an hour and a half on one core
 # The bundled weights' first stage was trained without exact_strides, which is the same network on these crops (their
-# halves divide by 32), and was set afterwards: see docs/experiments.md.
+# halves divide by 32), and was set afterwards: see docs/notebook/experiments.md.
 # The photographs are 550 pixels wide and a person fills their height, so the network looks at half size
 # (input_scales): each step sees most of a body for a quarter of the work. Masks halved and enlarged again agree
 # with themselves to 0.97 mean IoU, far above what is reached.

@@ -6,20 +6,14 @@ import os
 import platform
 import time
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch.nn import functional as F
 
 from refineseg._version import __version__
+from refineseg.system.hardware import instruction_sets, package_versions, processor_name
 
-SETS = (
-    "avx2", "fma", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "i8mm",
-    "bf16",
-)  # fmt: skip  # of instructions that matter for matrix products
-PACKAGES = ("torch", "torchvision", "timm", "segmentation-models-pytorch", "onnxruntime", "openvino")
 SIDES = (512, 1024, 2048)  # of the matrices
 SECONDS = 0.5  # spent on each shape
 
@@ -34,29 +28,12 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
         "system": platform.system(),
         "python": platform.python_version(),
         "refineseg": __version__,
-        "versions": {name: found for name in PACKAGES if (found := _version(name)) is not None},
+        "versions": package_versions(),
     }
     if device.type == "cuda":
         card = torch.cuda.get_device_properties(device)
         facts["card"] = {"name": card.name, "memory_gib": round(card.total_memory / 2**30, 1)}
     return facts
-
-
-def processor_name() -> str:
-    """The processor's own name, or its architecture."""
-    for line in _cpuinfo():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def instruction_sets() -> list[str]:
-    """Those that matter for matrix products; empty where the system does not tell."""
-    for line in _cpuinfo():
-        if line.startswith(("flags", "Features")):
-            found = set(line.partition(":")[2].split())
-            return [name for name in SETS if name in found]
-    return []
 
 
 @torch.inference_mode()
@@ -95,17 +72,3 @@ def wait_for(device: torch.device) -> None:
     """Until a card has done what it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def _cpuinfo() -> list[str]:
-    try:
-        return Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return []
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

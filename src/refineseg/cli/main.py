@@ -5,6 +5,7 @@ Exit codes: 0 success, 2 bad input (one line on standard error), 1 failure of th
 
 from __future__ import annotations
 
+import platform
 import sys
 from importlib import import_module
 
@@ -13,6 +14,7 @@ import typer
 from refineseg._version import __version__
 from refineseg.cli.data import data
 from refineseg.errors import RefinesegError, RefusedError
+from refineseg.system.hardware import instruction_sets, package_versions, processor_name
 
 app = typer.Typer(
     name="refineseg",
@@ -45,9 +47,12 @@ for _verb in VERBS:
 app.add_typer(data, name="data")
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(given: bool) -> None:
+    if given:
         typer.echo(f"refineseg {__version__}")
+        typer.echo(f"Python {platform.python_version()}, {platform.system()} {platform.machine()}")
+        typer.echo(", ".join(f"{name} {number}" for name, number in package_versions().items()))
+        typer.echo(f"{processor_name()}: {' '.join(instruction_sets()) or 'instruction sets unknown'}")
         raise typer.Exit
 
 
@@ -55,7 +60,11 @@ def _print_version(wanted: bool) -> None:
 def _options(
     verbose: bool = typer.Option(False, "--verbose", "-v", help="Show tracebacks and the notes of libraries."),
     _version: bool = typer.Option(
-        False, "--version", help="Print the version and exit.", callback=_print_version, is_eager=True
+        False,
+        "--version",
+        help="Print what a bug report needs and exit.",
+        callback=_print_version,
+        is_eager=True,
     ),
 ) -> None:
     if not verbose:

@@ -17,7 +17,7 @@ from refineseg.model.refinenet import RefineNet
 DEPTHS = (18, 34, 50, 101, 152)
 
 # Light-Weight RefineNet: 1x1 convolutions, no RCUs (Nekrasov et al., BMVC 2018). Its author draws as torch does.
-# Where the coarser path starts as the identity besides, short training gains much (docs/experiments.md).
+# Where the coarser path starts as the identity besides, short training gains much (docs/notebook/experiments.md).
 LIGHT_WEIGHT: dict[str, Any] = {"kernel_size": 1, "rcus": 0, "output_rcus": 0, "init": "identity"}
 # On MobileNet-v2: all paths 256 wide, two maps at strides 16 and 32, fusion convolution only on the coarser
 # block's output, ReLU6.

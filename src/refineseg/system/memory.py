@@ -19,7 +19,7 @@ def keep_freed_memory() -> bool:
     A training step, or a batch of pictures, allocates the same hundreds of megabytes each time; by default every
     activation above 32 MiB is mapped and unmapped anew. Threads share one arena, since arenas of their own hand
     every large block back; arenas that are there already stay in use, so call it before there are threads.
-    Measured in docs/experiments.md. Returns whether it took effect; elsewhere than on glibc nothing happens.
+    Measured in docs/notebook/experiments.md. Returns whether it took effect; only glibc can do it.
     """
     if not sys.platform.startswith("linux"):
         return False

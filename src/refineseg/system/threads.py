@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import MutableMapping
 
-SPINS = "3000"  # as fast as spinning without end on an idle machine; docs/experiments.md
+SPINS = "3000"  # as fast as spinning without end on an idle machine; docs/notebook/experiments.md
 
 
 def wait_briefly(environment: MutableMapping[str, str] = os.environ) -> None:
@@ -13,7 +13,8 @@ def wait_briefly(environment: MutableMapping[str, str] = os.environ) -> None:
 
     By default GNU's OpenMP, which torch's Linux wheels bring along, spins for milliseconds at the end of every
     parallel region. Where other processes want the processor too, each spin takes it from the thread that is
-    waited for: a picture then costs ten times the processor time, and as much of the clock (docs/experiments.md).
+    waited for: a picture then takes ten times the processor time and as much longer by the
+    clock (docs/notebook/experiments.md).
     It is read when torch is first imported, so this has to come before.
     """
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & environment.keys():
