@@ -137,11 +137,17 @@ def evaluate(network: DeepLab, data: SegmentationData, first: int | None) -> dic
 
 
 def teach(network: DeepLab, data: SegmentationData, given: argparse.Namespace) -> None:
-    """Train a RefineNet from masks and the DeepLab's soft labels."""
+    """Train a RefineNet from masks and the DeepLab's soft labels, which are computed in the run's own precision."""
+    network = network.to(memory_format=torch.channels_last)
+
+    def teacher(images: Tensor) -> Tensor:
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+            return network(images).float()
+
     with progress_bar(unit=None) as bar:
         values = read_yaml(given.config) if given.config else {}
         config = TrainConfig.from_dict(values).override(given.set)
-        refineseg.train(config, data, given.train, resume=given.resume, watch=Watch(bar), teacher=network)
+        refineseg.train(config, data, given.train, resume=given.resume, watch=Watch(bar), teacher=teacher)
 
 
 def main() -> None:
