@@ -14,6 +14,7 @@ LAYERS = (
     ("_version", "errors"),
     ("system",),
     ("config",),
+    ("colors",),
     ("labels",),
     ("channels",),
     ("html",),

@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from refineseg.colors import class_colors, distinct_colors, voc_palette
 from refineseg.data.transforms import Geometry, apply_geometry
 from refineseg.errors import LabelError
-from refineseg.labels import IGNORE, LabelClass, LabelMap, default_palette
+from refineseg.labels import IGNORE, LabelClass, LabelMap
 
 STREET = LabelMap(
     (
@@ -202,11 +203,25 @@ def test_submission_by_hand() -> None:
 
 def test_voc_palette_rule() -> None:
     # aeroplane, bicycle, bird, tvmonitor and the void colour, as in VOC's own palette.
-    palette = default_palette(256)
+    palette = voc_palette(256)
     assert palette[:4] == [(0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0)]
     assert palette[20] == (0, 64, 128)
     assert palette[255] == (224, 224, 192)
     assert len(set(palette)) == 256
+
+
+def test_distinct_colors_are_distinct_and_leave_background_black() -> None:
+    colors = distinct_colors(255)
+    assert len(set(colors)) == 255
+    assert (0, 0, 0) not in colors
+    assert colors[0] == (230, 159, 0)  # Okabe and Ito's orange
+    gaps = np.abs(np.array(colors)[:, None].astype(int) - np.array(colors)).sum(2) + 999 * np.eye(255, dtype=int)
+    assert gaps[:20, :20].min() > 60
+    assert gaps.min() >= 12
+    assert class_colors(["sky", "Background", "road"]) == [colors[0], (0, 0, 0), colors[1]]
+    named = LabelMap.from_names(["sky", "Background", "road"])
+    assert named.clear == (1,)
+    assert len(LabelMap.from_names([str(index) for index in range(255)]).classes) == 255
 
 
 def test_colorize_takes_the_classes_colors_and_black() -> None:
@@ -269,9 +284,25 @@ def test_maps_that_cannot_be(classes: Any, ignore: Any, message: str) -> None:
 def test_from_dict_fills_in_what_is_left_out() -> None:
     read = LabelMap.from_dict({"classes": ["sky", {"name": "road", "raw": [4, 5]}], "ignore": 9})
     assert [item.raw for item in read.classes] == [(0,), (4, 5)]
-    assert [item.color for item in read.classes] == default_palette(2)
+    assert [item.color for item in read.classes] == distinct_colors(2)
     assert read.ignore == (9,)
     assert LabelMap.from_dict({"classes": ["sky"]}).ignore == (IGNORE,)
+
+
+def test_a_class_that_claims_255_leaves_none_to_ignore() -> None:
+    binary = {"classes": ["background", {"name": "pond", "raw": 255}]}
+    read = LabelMap.from_dict(binary)
+    assert read.ignore == ()
+    assert read.encode(np.array([[0, 255]], np.uint8)).tolist() == [[0, 1]]
+    with pytest.raises(LabelError, match="255 more than once"):
+        LabelMap.from_dict(binary | {"ignore": [255]})
+
+
+def test_names_lose_marks_and_blanks() -> None:
+    read = LabelMap.from_dict({"classes": ["\ufeffroad ", {"name": " side  walk"}]})
+    assert read.names == ["road", "side walk"]
+    with pytest.raises(LabelError, match="once"):
+        LabelMap.from_dict({"classes": ["road", "road "]})
 
 
 def test_from_dict_by_color_ignores_nothing_unless_told() -> None:

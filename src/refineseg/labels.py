@@ -14,11 +14,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from refineseg.colors import Color as Color
+from refineseg.colors import class_colors, is_background
 from refineseg.errors import LabelError
 
 IGNORE = 255
 UNLABELLED = 254  # in training: pixels of pictures without a mask, of which only a teacher says anything
-Color = tuple[int, int, int]
 Raw = int | Color
 UInt8 = NDArray[np.uint8]
 
@@ -28,11 +29,11 @@ class LabelClass:
     """One class.
 
     Attributes:
-        name: as printed.
+        name: Name as printed.
         color: RGB, 0..255, in palettes and overlays.
-        raw: the values (or RGB colours) in mask files that mean this class; several are merged into one.
-        submission: the value that a benchmark's server wants; the first raw value if None.
-        mirror: name of the class that this one becomes in a horizontally flipped picture (left arm, right arm).
+        raw: Values (or RGB colours) in mask files that mean this class; several are merged into one.
+        submission: Value that a benchmark's server takes; the first raw value if None.
+        mirror: Name of the class that this one becomes in a horizontally flipped picture (left arm, right arm).
     """
 
     name: str
@@ -47,8 +48,8 @@ class LabelMap:
     """Classes in the order of their train ids, and the raw values that are ignored.
 
     Attributes:
-        classes: index in this tuple is the train id.
-        ignore: raw values (or RGB colours) that become IGNORE.
+        classes: The index in this tuple is the train id.
+        ignore: Raw values (or RGB colours) that become IGNORE.
     """
 
     classes: tuple[LabelClass, ...]
@@ -111,6 +112,11 @@ class LabelMap:
         return palette
 
     @cached_property
+    def clear(self) -> tuple[int, ...]:
+        """Train ids that overlays leave clear: the background, by its name."""
+        return tuple(index for index, name in enumerate(self.names) if is_background(name))
+
+    @cached_property
     def mirrored(self) -> UInt8:
         """256 train ids: what each becomes in a horizontally flipped picture."""
         swap = np.arange(256, dtype=np.uint8)
@@ -167,7 +173,7 @@ class LabelMap:
         return self._raw_values(labels, [item.raw[0] if item.raw else None for item in self.classes], ignored)
 
     def submission(self, labels: NDArray[Any]) -> NDArray[Any]:
-        """Train ids to the values that the benchmark's server wants; IGNORE becomes 0."""
+        """Train ids to the values that the benchmark's server takes; IGNORE becomes 0."""
         values = [
             item.submission if item.submission is not None else item.raw[0] if item.raw else None
             for item in self.classes
@@ -218,30 +224,35 @@ class LabelMap:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The inverse of ``to_dict``; ``color`` and ``raw`` may be left out, and a class may be a bare name."""
+        """The inverse of ``to_dict``; ``color`` and ``raw`` may be left out, and a class may be a bare name.
+
+        Without ``ignore`` the value 255 is ignored, unless a class claims it or masks are by colour.
+        """
         try:
             entries = values["classes"]
             if not isinstance(entries, list | tuple):
                 raise TypeError(f"'classes' is a {type(entries).__name__}")
-            defaults = default_palette(len(entries))
-            classes = []
-            for train_id, given in enumerate(entries):
-                entry = given if isinstance(given, Mapping) else {"name": given}
+            given = [entry if isinstance(entry, Mapping) else {"name": entry} for entry in entries]
+            for entry in given:
                 if not isinstance(entry["name"], str | int | float):
                     raise TypeError(f"a name is a {type(entry['name']).__name__}")
+            names = [class_name(str(entry["name"])) for entry in given]
+            classes = []
+            for train_id, (name, color, entry) in enumerate(zip(names, class_colors(names), given, strict=True)):
                 raw = entry.get("raw", train_id)
                 single = isinstance(raw, int)
                 classes.append(
                     LabelClass(
-                        name=str(entry["name"]),
-                        color=_color(entry.get("color", defaults[train_id])),
+                        name=name,
+                        color=_color(entry.get("color", color)),
                         raw=tuple(_raw(value) for value in ([raw] if single else raw)),
                         submission=entry.get("submission"),
                         mirror=entry.get("mirror"),
                     )
                 )
             by_color = any(not isinstance(value, int) for item in classes for value in item.raw)
-            ignore = values.get("ignore", [] if by_color else [IGNORE])
+            claimed = any(IGNORE in item.raw for item in classes)  # a class of value 255 leaves none to ignore
+            ignore = values.get("ignore", [] if by_color or claimed else [IGNORE])
             ignore = [ignore] if isinstance(ignore, int) else ignore
             return cls(tuple(classes), tuple(_raw(value) for value in ignore))
         except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:  # the last: infinite colours
@@ -259,7 +270,7 @@ class LabelMap:
         ignore: Sequence[int] = (IGNORE,),
     ) -> Self:
         """Classes whose raw values are ``first``, ``first`` + 1, ..."""
-        chosen = default_palette(len(names)) if colors is None else colors
+        chosen = class_colors(names) if colors is None else colors
         classes = tuple(
             LabelClass(name, _color(color), (first + index,))
             for index, (name, color) in enumerate(zip(names, chosen, strict=True))
@@ -310,18 +321,12 @@ class LabelMap:
         return str((number >> 16, number >> 8 & 255, number & 255)) if self.rgb else str(number)
 
 
-def default_palette(count: int) -> list[Color]:
-    """Distinct colours by PASCAL VOC's rule: the bits of the index spread over the three channels.
+def class_name(text: str) -> str:
+    """A class name as it is meant: without a byte order mark, blanks around it or runs of blanks inside.
 
-    Index 0 is black, as VOC's background.
+    Spreadsheets write the mark, and people write "road" and "road " for one class.
     """
-    colors: list[Color] = []
-    for index in range(count):
-        channels = [0, 0, 0]
-        for bit in range(24):
-            channels[bit % 3] |= (index >> bit & 1) << (7 - bit // 3)
-        colors.append((channels[0], channels[1], channels[2]))
-    return colors
+    return " ".join(text.replace("\ufeff", "").split())
 
 
 def _number(value: Raw) -> int:

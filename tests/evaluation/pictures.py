@@ -11,15 +11,16 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from refineseg.colors import voc_palette
 from refineseg.data.source import Sample, SegmentationData
 from refineseg.inference.predictor import Segmenter
-from refineseg.labels import IGNORE, LabelClass, LabelMap, default_palette
+from refineseg.labels import IGNORE, LabelClass, LabelMap
 from refineseg.model.model_folder import ModelCard
 from refineseg.model.refinenet import RefineNet
 
 
 def label_map(num_classes: int, first: int = 0, submission: tuple[int, ...] | None = None) -> LabelMap:
-    colors = default_palette(num_classes + 1)[1:]
+    colors = voc_palette(num_classes + 1)[1:]
     return LabelMap(
         tuple(
             LabelClass(f"class{index}", colors[index], (index + first,), submission[index] if submission else None)

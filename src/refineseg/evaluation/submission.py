@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image
 
+from refineseg.colors import voc_palette
 from refineseg.data.benchmark import SubmissionFormat
 from refineseg.data.source import Sample, SegmentationData
 from refineseg.errors import InputError
@@ -26,7 +27,7 @@ from refineseg.evaluation.submission_check import (
     size_of,
 )
 from refineseg.inference.predictor import Segmenter
-from refineseg.labels import IGNORE, LabelMap, UInt8, default_palette
+from refineseg.labels import IGNORE, LabelMap, UInt8
 from refineseg.system.files import atomic_path
 
 
@@ -71,7 +72,7 @@ def encode(form: SubmissionFormat, values: UInt8) -> bytes:
     """Submission values HxW as the PNG that the server takes."""
     image = Image.fromarray(values)
     if form.palette:
-        image.putpalette(np.array(default_palette(256), np.uint8).tobytes())
+        image.putpalette(np.array(voc_palette(256), np.uint8).tobytes())
     buffer = io.BytesIO()
     image.save(buffer, format="PNG")
     return buffer.getvalue()

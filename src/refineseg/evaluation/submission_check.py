@@ -9,11 +9,12 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image
 
+from refineseg.colors import voc_palette
 from refineseg.data.benchmark import SubmissionFormat
 from refineseg.data.registry import benchmark_names, find_benchmark
 from refineseg.data.source import Sample, SegmentationData
 from refineseg.errors import InputError
-from refineseg.labels import UInt8, default_palette
+from refineseg.labels import UInt8
 
 LARGEST = 64 << 20  # bytes of one unpacked file; a mask of a benchmark is far below
 
@@ -99,7 +100,7 @@ def read_entry(
 
 def _check_palette(name: str, image: Image.Image, used: int) -> None:
     colors = np.array(image.getpalette() or [], np.uint8).reshape(-1, 3)[:used]
-    wanted = np.array(default_palette(used), np.uint8)
+    wanted = np.array(voc_palette(used), np.uint8)
     if colors.shape != wanted.shape or (colors != wanted).any():
         raise InputError(f"expected VOC's palette (128, 0, 0 for class 1 ...), {name} has other colours")
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.io import savemat
 
-from refineseg.labels import default_palette
+from refineseg.colors import voc_palette
 
 SIZE = (6, 8)
 
@@ -37,7 +37,7 @@ def mask(path: Path, array: NDArray[Any], palette: bool = False) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.fromarray(np.asarray(array, np.uint8))
     if palette:
-        image.putpalette(np.array(default_palette(256), np.uint8).tobytes())
+        image.putpalette(np.array(voc_palette(256), np.uint8).tobytes())
     image.save(path)
 
 
@@ -148,7 +148,7 @@ def pascal_context(root: Path, form: str) -> dict[str, NDArray[np.uint16]]:
             elif form == "index":
                 mask(root / "59_context_labels" / f"{stem}.png", truth[stem], palette=True)
             else:
-                colors = np.array(default_palette(60), np.uint8)[truth[stem]]
+                colors = np.array(voc_palette(60), np.uint8)[truth[stem]]
                 mask(root / "masks" / f"{stem}.png", colors)
     picture(voc / "JPEGImages" / "2009_999999.jpg")  # VOC has more pictures than were annotated
     return truth

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from refineseg.colors import voc_palette
 from refineseg.data import open_data
 from refineseg.data.registry import benchmark_names, find_benchmark, label_map_by_name
 from refineseg.errors import InputError
-from refineseg.labels import IGNORE, default_palette
+from refineseg.labels import IGNORE
 from tests.data.benchmarks import roots
 
 # Names, colours and counts of all --------------------------------------------------------------------------
@@ -76,8 +77,8 @@ def test_unknown_names_are_answered_with_the_list() -> None:
         ("cityscapes", 0, "road", (128, 64, 128), 7),
         ("cityscapes", 18, "bicycle", (119, 11, 32), 33),
         ("nyudv2", 0, "wall", (128, 0, 0), 1),
-        ("nyudv2", 39, "other prop", default_palette(41)[40], 40),
-        ("sunrgbd", 36, "bag", default_palette(38)[37], 37),
+        ("nyudv2", 39, "other prop", voc_palette(41)[40], 40),
+        ("sunrgbd", 36, "bag", voc_palette(38)[37], 37),
         ("ade20k", 0, "wall", (120, 120, 120), 1),
         ("ade20k", 12, "person", (150, 5, 61), 13),
         ("ade20k", 149, "flag", (92, 0, 255), 150),

@@ -68,7 +68,7 @@ def test_masks_as_lists_or_colours(tmp_path: Path) -> None:
     assert report.class_names == ("background", "road")
     assert report.splits == {}
     np.testing.assert_array_equal(found["a-000000"], small)
-    colors = np.array([[0, 0, 0], [128, 0, 0]], np.uint8)[small]  # the default palette's
+    colors = np.array([[0, 0, 0], [230, 159, 0]], np.uint8)[small]  # the default palette's
     table(tmp_path / "src/a.parquet", [photo(0)], [encoded(colors)])
     _, found = brought_in(src, tmp_path / "rgb")
     np.testing.assert_array_equal(found["a-000000"], small)

@@ -41,7 +41,7 @@ def test_masks_are_palette_pictures_of_train_ids(tmp_path: Path) -> None:
     import_data(src, tmp_path / "out")
     with Image.open(tmp_path / "out/masks/a.png") as image:
         assert image.mode == "P"
-        assert (image.getpalette() or [])[3:6] == [128, 0, 0]
+        assert (image.getpalette() or [])[3:6] == [230, 159, 0]
     np.testing.assert_array_equal(read_mask(tmp_path / "out/masks/a.png"), test_palette.MASK)
     sample = open_data(f"folder:{tmp_path / 'out'}").split("train")[0]
     pixels, labels = open_data(f"folder:{tmp_path / 'out'}").read(sample)

@@ -69,7 +69,7 @@ def test_raw_values_are_merged_as_the_labels_say(tmp_path: Path) -> None:
 def test_palette_masks_are_read_by_colour_where_the_labels_are_colours(tmp_path: Path) -> None:
     src = made(tmp_path / "src")
     (src / "labels.yaml").unlink()
-    lines = "# label:color_rgb:parts:actions\ncar:0,128,0::\nvoid:0,0,0::\nroad:128,0,0::\n"
+    lines = "# label:color_rgb:parts:actions\ncar:86,180,233::\nvoid:0,0,0::\nroad:230,159,0::\n"
     (src / "labelmap.txt").write_text(lines)
     report, found = brought_in(src, tmp_path / "out")
     assert report.class_names == ("car", "road")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from refineseg.colors import voc_palette
 from refineseg.data.benchmark import Benchmark, Step
 from refineseg.data.benchmark_files import (
     NAME,
@@ -29,7 +30,7 @@ from refineseg.data.images import read_image, read_mask
 from refineseg.data.matlab import integers, open_mat73, read_mat, variable
 from refineseg.data.source import Sample, SegmentationData
 from refineseg.errors import InputError
-from refineseg.labels import LabelMap, UInt8, default_palette
+from refineseg.labels import LabelMap, UInt8
 from refineseg.system.files import atomic_write
 
 NAMES = entries("""
@@ -48,7 +49,7 @@ ROWS, COLUMNS = slice(6, 474), slice(7, 632)  # without the white border: 468x62
 
 def label_map() -> LabelMap:
     """1 wall to 40 other prop, colours by VOC's rule (the release has none); 0, unlabelled, is void."""
-    return LabelMap.from_names(NAMES, default_palette(len(NAMES) + 1)[1:], first=1, ignore=(0,))
+    return LabelMap.from_names(NAMES, voc_palette(len(NAMES) + 1)[1:], first=1, ignore=(0,))
 
 
 def open_nyudv2(root: Path) -> SegmentationData:

@@ -8,13 +8,14 @@ from typing import Any
 from numpy.typing import NDArray
 from PIL import Image
 
+from refineseg.colors import voc_palette
 from refineseg.data.benchmark import Benchmark
 from refineseg.data.benchmark_files import NAME, VOC2010, by_stem, entries, listed_splits, need_folder, places
 from refineseg.data.images import read_mask
 from refineseg.data.matlab import integers, variable
 from refineseg.data.source import SegmentationData
 from refineseg.errors import InputError
-from refineseg.labels import IGNORE, LabelClass, LabelMap, default_palette
+from refineseg.labels import IGNORE, LabelClass, LabelMap
 
 # name and its number among the 459 names of the .mat files, in the order of the release's 59_labels.txt
 CLASSES = entries("""
@@ -57,7 +58,7 @@ def label_map(form: str = "index") -> LabelMap:
         form: of the masks: ``index`` (PNG 0..59, 255 void), ``color`` (RGB PNG in VOC's colours), or ``mat`` (the
             release's .mat files; the 400 other of their 459 names are background).
     """
-    colors = default_palette(len(NAMES))
+    colors = voc_palette(len(NAMES))
     if form == "color":
         classes = tuple(LabelClass(name, color, (color,)) for name, color in zip(NAMES, colors, strict=True))
         return LabelMap(classes, ignore=(VOID_COLOR,))

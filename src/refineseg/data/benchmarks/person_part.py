@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from refineseg.colors import voc_palette
 from refineseg.data.benchmark import Benchmark, Step
 from refineseg.data.benchmark_files import (
     NAME,
@@ -29,7 +30,7 @@ from refineseg.data.images import read_mask
 from refineseg.data.matlab import variable
 from refineseg.data.source import SegmentationData
 from refineseg.errors import InputError
-from refineseg.labels import IGNORE, LabelMap, UInt8, default_palette
+from refineseg.labels import IGNORE, LabelMap, UInt8
 from refineseg.system.files import atomic_write
 
 NAMES = ("background", "head", "torso", "upper arms", "lower arms", "upper legs", "lower legs")
@@ -77,7 +78,7 @@ LISTS = {
 
 def label_map() -> LabelMap:
     """0 background, head, torso, upper arms, lower arms, upper legs, 6 lower legs in VOC's colours; 255 void."""
-    return LabelMap.from_names(NAMES, default_palette(len(NAMES)), ignore=(IGNORE,))
+    return LabelMap.from_names(NAMES, voc_palette(len(NAMES)), ignore=(IGNORE,))
 
 
 def open_person_part(root: Path) -> SegmentationData:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from refineseg.colors import voc_palette
 from refineseg.data.benchmark import Benchmark, Step
 from refineseg.data.benchmark_files import (
     ALL,
@@ -25,7 +26,7 @@ from refineseg.data.benchmark_files import (
 from refineseg.data.matlab import integers, open_mat73, variable
 from refineseg.data.source import Sample, SegmentationData
 from refineseg.errors import InputError
-from refineseg.labels import LabelMap, default_palette
+from refineseg.labels import LabelMap
 from refineseg.system.files import atomic_path
 
 NAMES = entries("""
@@ -42,7 +43,7 @@ LISTS = {"train": ("train.txt",), "val": ("val.txt", "test.txt")}
 
 def label_map() -> LabelMap:
     """1 wall to 37 bag, colours by VOC's rule (the release has none); 0, unlabelled, is void."""
-    return LabelMap.from_names(NAMES, default_palette(len(NAMES) + 1)[1:], first=1, ignore=(0,))
+    return LabelMap.from_names(NAMES, voc_palette(len(NAMES) + 1)[1:], first=1, ignore=(0,))
 
 
 def open_sunrgbd(root: Path) -> SegmentationData:

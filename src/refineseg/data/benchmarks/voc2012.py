@@ -8,6 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from refineseg.colors import voc_palette
 from refineseg.data.benchmark import Benchmark, SubmissionFormat
 from refineseg.data.benchmark_files import (
     NAME,
@@ -23,7 +24,7 @@ from refineseg.data.images import read_mask
 from refineseg.data.matlab import integers, variable
 from refineseg.data.source import SPLITS, Sample, SegmentationData
 from refineseg.errors import InputError
-from refineseg.labels import IGNORE, LabelMap, default_palette
+from refineseg.labels import IGNORE, LabelMap
 
 NAMES = entries("""
 background, aeroplane, bicycle, bird, boat, bottle, bus, car, cat, chair, cow, diningtable, dog, horse,
@@ -37,7 +38,7 @@ SBD_PLACES = ("SBD", "SBD/dataset", "benchmark_RELEASE/dataset", "dataset")
 
 def label_map() -> LabelMap:
     """0 background to 20 tvmonitor, in VOC's palette; 255, the rim of objects, is void."""
-    return LabelMap.from_names(NAMES, default_palette(len(NAMES)), ignore=(IGNORE,))
+    return LabelMap.from_names(NAMES, voc_palette(len(NAMES)), ignore=(IGNORE,))
 
 
 def open_voc2012(root: Path) -> SegmentationData:
