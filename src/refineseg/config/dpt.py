@@ -59,6 +59,8 @@ class DPTConfig(Config):
         head_norm: head for classes: a batch norm in place of the first convolution's bias.
         head_width: head for depth: channels of its second convolution.
         head_projection: head for depth: one more convolution and ReLU at its beginning.
+        head_doubles: head for depth: its last convolutions see maps of twice its input's size (transformers' DPT
+            whatever the patch), not of the picture's.
         depth: head for depth: ``relative`` (inverse depth without a scale, larger is nearer) or ``metres``.
         max_depth: head for depth: the largest value in metres; the head then ends in a sigmoid.
     """
@@ -74,6 +76,7 @@ class DPTConfig(Config):
     head_norm: bool = False
     head_width: int = 32
     head_projection: bool = False
+    head_doubles: bool = False
     depth: Literal["relative", "metres"] = "relative"
     max_depth: float | None = None
 

@@ -32,12 +32,15 @@ class Backbone(nn.Module):
         multiple: height and width must divide by it (1 for networks whose convolutions pad by themselves).
         orderly: whether each batch norm follows the convolution before it in the order of modules, and alone
             reads what that has made.
+        made_from_weights: whether it can be built without memory and then be given its weights; not where it
+            computes something else when built.
     """
 
     channels: list[int]
     strides: list[int]
     multiple: int
     orderly: bool = False
+    made_from_weights: bool = True
 
     def maps(self, image: Tensor) -> list[Tensor]:
         """Bx3xHxW to the taps, fine to coarse."""
@@ -64,6 +67,8 @@ class ResNetBackbone(Backbone):
 
 class TimmBackbone(Backbone):
     """Any timm model with feature maps at strides 4, 8, 16 and 32 (ConvNeXt, PVT, Swin, other ResNets ...)."""
+
+    made_from_weights = False
 
     def __init__(self, name: str, in_channels: int = 3) -> None:
         super().__init__()

@@ -19,6 +19,8 @@ from refineseg.model.checkpoints import checkpoint_files, read_checkpoint, sha25
 from refineseg.model.dpt.decoder import CONFIG as DPT_CONFIG
 from refineseg.model.dpt.decoder import DPTDecoder, infer_config, save_dpt_decoder
 from refineseg.model.keymaps import DPT_DECODER, MOBILENET_PORT, RESNET_PORT, KeyMap
+from refineseg.model.mismatch import MismatchError as MismatchError
+from refineseg.model.mismatch import matched
 from refineseg.model.model_folder import CONFIG, ModelCard, load_strictly, save_model_folder
 from refineseg.model.presets import build, model_config
 from refineseg.model.refinenet import RefineNet
@@ -29,14 +31,6 @@ COUNTER = ".num_batches_tracked"  # of batch norm; read by no forward pass
 UNREAD = "scratch.refinenet4.resConfUnit1."  # is in DPT files, and no forward pass reads it
 BOTTLENECKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}  # units per stage of a ResNet
 BASIC = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
-
-
-class MismatchError(WeightsError):
-    """Tensors of a checkpoint and of the network differ; ``table`` lists every difference."""
-
-    def __init__(self, message: str, table: str) -> None:
-        super().__init__(message)
-        self.table = table
 
 
 @dataclass(frozen=True)
@@ -154,7 +148,7 @@ def convert_state(
     taken = {key: value for key, value in state.items() if key not in dropped}
     for name in reset:
         expected.pop(name)
-    ours = _check(architecture, taken, expected)
+    ours = matched(architecture.keys, architecture.preset, taken, expected)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # so that the same file gives the same new classifier
         model = build(config)
@@ -172,46 +166,9 @@ def _convert_decoder(architecture: Architecture, state: Mapping[str, Tensor]) ->
     pairs = architecture.keys.pairs(taken)
     decoder = DPTDecoder(infer_config({pairs[key]: tuple(taken[key].shape) for key in pairs}))
     expected = {key: tuple(value.shape) for key, value in decoder.state_dict().items()}
-    ours = _check(architecture, taken, expected)
+    ours = matched(architecture.keys, architecture.preset, taken, expected)
     decoder.load_state_dict({key: value.float() for key, value in ours.items()})
     return decoder.eval(), Conversion(architecture, None, len(taken), left_out=left_out)
-
-
-def _check(
-    architecture: Architecture, state: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]]
-) -> dict[str, Tensor]:
-    """Tensors under our names, if they are exactly those expected; MismatchError otherwise."""
-    pairs = architecture.keys.pairs(state)
-    ours = {name: state[key] for key, name in pairs.items()}
-    rows = [
-        ("missing", architecture.keys.to_theirs(name) or name, "-", _show(shape))
-        for name, shape in expected.items()
-        if name not in ours
-    ]
-    missing = len(rows)
-    unknown = [key for key in state if pairs.get(key) not in expected]
-    rows += [("left over", key, _show(tuple(state[key].shape)), "-") for key in unknown]
-    misfits = [key for key, name in pairs.items() if name in expected and state[key].shape != expected[name]]
-    rows += [("other shape", key, _show(tuple(state[key].shape)), _show(expected[pairs[key]])) for key in misfits]
-    if rows:
-        raise MismatchError(
-            f"the checkpoint looks like {architecture.preset} and is not: {missing} tensors missing, "
-            f"{len(unknown)} left over, {len(misfits)} of another shape, such as {rows[0][1]} ({rows[0][0]}); "
-            "nothing was written",
-            _table([("what", "tensor", "in the file", "expected"), *rows]),
-        )
-    return ours
-
-
-def _show(shape: tuple[int, ...]) -> str:
-    return "x".join(str(size) for size in shape) or "scalar"
-
-
-def _table(rows: list[tuple[str, str, str, str]]) -> str:
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    return "\n".join(
-        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
 
 
 def convert_checkpoint(

@@ -1,8 +1,9 @@
 """Two-way maps between the tensor names of published checkpoints and ours, written as rules.
 
 A rule is a pair of name templates. ``{b}`` stands for a number, ``{b-1}`` for that number less one, ``{4-k}``
-for four less that number, and ``{part}`` for the name of a layer inside a residual unit. What stands after the
-last dot (weight, bias, running_mean ...) is carried over. The first rule that fits is taken.
+for four less that number, ``{part}`` for the name of a layer inside a residual unit and ``{rest}`` for any text.
+What stands after the last dot (weight, bias, running_mean ...) is carried over, unless the rule is of whole names.
+The first rule that fits is taken.
 
 Facts: the names of the two PyTorch ports (full: b = 1 is the block at stride 32; MobileNet-v2: crp4 is) and of
 DPT and MiDaS (refinenet1 is the block at stride 4).
@@ -17,17 +18,18 @@ from functools import cached_property
 
 from refineseg.errors import WeightsError
 
+Table = list[tuple[re.Pattern[str], str, bool]]  # pattern of a name, template of the other, whether of whole names
 FIELD = re.compile(r"\{(?:(\d+)-)?([a-z]+)(?:-(\d+))?\}")
-PART = "part"  # the one field that is no number
-PART_PATTERN = r"(?:conv|bn)\d|downsample\.\d"
+TEXTS = {"part": r"(?:conv|bn)\d|downsample\.\d", "rest": r".+"}  # the fields that are not numbers
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One pair of name templates with the same fields."""
+    """One pair of name templates with the same fields; ``whole`` with what stands after the last dot."""
 
     theirs: str
     ours: str
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,19 +65,19 @@ class KeyMap:
         return known
 
     @cached_property
-    def _forward(self) -> list[tuple[re.Pattern[str], str]]:
-        return [(_pattern(rule.theirs), rule.ours) for rule in self.rules]
+    def _forward(self) -> Table:
+        return [(_pattern(rule.theirs), rule.ours, rule.whole) for rule in self.rules]
 
     @cached_property
-    def _backward(self) -> list[tuple[re.Pattern[str], str]]:
+    def _backward(self) -> Table:
         # Solved for the fields: {b-1} read backwards gives b.
-        return [(_pattern(rule.ours), rule.theirs) for rule in self.rules]
+        return [(_pattern(rule.ours), rule.theirs, rule.whole) for rule in self.rules]
 
 
-def _rename(key: str, table: list[tuple[re.Pattern[str], str]]) -> str | None:
+def _rename(key: str, table: Table) -> str | None:
     stem, dot, leaf = key.rpartition(".")
-    for pattern, target in table:
-        found = pattern.fullmatch(stem)
+    for pattern, target, whole in table:
+        found = pattern.fullmatch(key if whole else stem)
         if found is None:
             continue
         fields = {name: _solve(name, text) for name, text in found.groupdict().items()}
@@ -85,7 +87,7 @@ def _rename(key: str, table: list[tuple[re.Pattern[str], str]]) -> str | None:
             continue
         texts = iter(text for text in written if text is not None)
         renamed = FIELD.sub(lambda _, texts=texts: next(texts), target)  # type: ignore[misc]
-        return renamed + dot + leaf
+        return renamed if whole else renamed + dot + leaf
     return None
 
 
@@ -95,7 +97,7 @@ def _pattern(template: str) -> re.Pattern[str]:
     for field in FIELD.finditer(template):
         minuend, name, subtrahend = field.groups()
         group = f"{name}__{minuend or ''}__{subtrahend or ''}"
-        inner = PART_PATTERN if name == PART else r"\d+"
+        inner = TEXTS.get(name, r"\d+")
         parts += [re.escape(template[end : field.start()]), f"(?P<{group}>{inner})"]
         end = field.end()
     return re.compile("".join(parts) + re.escape(template[end:]))
@@ -104,7 +106,7 @@ def _pattern(template: str) -> re.Pattern[str]:
 def _solve(group: str, text: str) -> str | int:
     """The field's value from what is written: {b-1} reading 0 means b = 1; {4-k} reading 1 means k = 3."""
     name, minuend, subtrahend = group.split("__")
-    if name == PART:
+    if name in TEXTS:
         return text
     return int(minuend) - int(text) if minuend else int(text) + int(subtrahend or 0)
 

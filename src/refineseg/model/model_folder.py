@@ -80,7 +80,7 @@ def load_model_folder(path: str | Path, **changes: Any) -> tuple[RefineNet, Mode
     with torch.device("meta"):  # sizes without memory: a damaged config.json may ask for any
         model = build(config)
     check_fit(model, state, str(file))
-    if all(backbone.orderly for backbone in model.each_backbone()):
+    if all(backbone.made_from_weights for backbone in model.each_backbone()):
         take_over(model, state, str(file))
     else:
         model = build(config)
@@ -147,7 +147,7 @@ def load_strictly(model: RefineNet, state: dict[str, Tensor], source: str) -> No
 def take_over(model: RefineNet, state: dict[str, Tensor], source: str) -> None:
     """Make a network of the meta device real with these weights, which fit; none are drawn only to be replaced.
 
-    Only for our own backbones: what others compute when built would be lost.
+    Only for our own backbones and timm's transformers: what others compute when built would be lost.
     """
     check_finite(state, source)
     # Copies, since a file's tensors may be a view of the file, which somebody may cut.
@@ -155,6 +155,10 @@ def take_over(model: RefineNet, state: dict[str, Tensor], source: str) -> None:
     model.load_state_dict(copies, strict=False, assign=True)
     model.set_normalisation()
     for part in model.modules():
+        if hasattr(part, "init_non_persistent_buffers"):  # timm's name for computing them anew
+            for name, value in part.named_buffers(recurse=False):
+                setattr(part, name, torch.empty_like(value, device="cpu") if value.is_meta else value)
+            part.init_non_persistent_buffers()  # type: ignore[operator]
         if isinstance(part, nn.modules.batchnorm._BatchNorm):
             part.num_batches_tracked = torch.zeros((), dtype=torch.int64)
 

@@ -153,12 +153,14 @@ class DepthHead(nn.Module):
         self.conv2 = conv(width // 2, dpt.head_width, 3, bias=True)
         self.depth = conv(dpt.head_width, 1, 1, bias=True)
         self.align_corners = config.align_corners
-        self.max_depth = dpt.max_depth
+        self.max_depth, self.doubles = dpt.max_depth, dpt.head_doubles
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         """BxCxhxw to depth Bx1xHxW of ``size``."""
         if self.project is not None:
             x = F.relu_(self.project(x))
-        x = resize(self.conv1(x), size, self.align_corners)
+        inner = (2 * x.shape[-2], 2 * x.shape[-1]) if self.doubles else size
+        x = resize(self.conv1(x), inner, self.align_corners)
         depth: Tensor = self.depth(F.relu_(self.conv2(x)))
-        return F.relu_(depth) if self.max_depth is None else torch.sigmoid(depth) * self.max_depth
+        depth = F.relu_(depth) if self.max_depth is None else torch.sigmoid(depth) * self.max_depth
+        return resize(depth, size, align_corners=False)

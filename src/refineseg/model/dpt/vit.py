@@ -35,8 +35,9 @@ class ViTBackbone(Backbone):
     def __init__(self, name: str, in_channels: int, config: DPTConfig) -> None:
         super().__init__()
         net: Any = _timm_network(name, in_channels, config)
+        net.fc_norm = nn.Identity()  # no weights that nothing reads
         if not config.final_norm:
-            net.norm = nn.Identity()  # no weights that nothing reads
+            net.norm = nn.Identity()
         self.net = net
         depth = len(net.blocks)
         self.layers = config.layers or tuple(depth * (part + 1) // MAPS - 1 for part in range(MAPS))

@@ -1,0 +1,209 @@
+"""Repositories of transformers on the Hub: config.json and preprocessor_config.json to our settings.
+
+Only the two JSON files are read. No code of a repository and no class of transformers runs. Every setting of
+theirs that our network does not have must be at the value that it stands for; any other is refused by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from refineseg.config import ModelConfig
+from refineseg.config.dpt import MAPS, DPTConfig, ViTSizes
+from refineseg.config.resize import Resize
+from refineseg.errors import WeightsError
+from refineseg.model.dpt import keymaps
+from refineseg.model.dpt.source import Source
+
+Values = Mapping[str, Any]
+CLASSES, DEPTH, DEPTH_ANYTHING = (
+    "DPTForSemanticSegmentation",
+    "DPTForDepthEstimation",
+    "DepthAnythingForDepthEstimation",
+)
+ARCHITECTURES = (CLASSES, DEPTH, DEPTH_ANYTHING)
+FACTORS = [4, 2, 1, 0.5]
+FILTERS = {2: "bilinear", 3: "bicubic"}  # by PIL's numbers
+UNREAD = (  # the coarsest stage has nothing to be summed with
+    r"neck\.fusion_stage\.layers\.0\.residual_layer1\..*",
+    r"auxiliary_head\..*",
+    r"dpt\.(layernorm|pooler)\..*",
+    r"backbone\.embeddings\.mask_token",
+)
+
+
+def architecture_of(values: Values) -> str | None:
+    """The class of transformers that a config.json names, if it is one that is imported; else None."""
+    names = values.get("architectures") or []
+    return next((name for name in names if name in ARCHITECTURES), None)
+
+
+def source_of(values: Values, preprocessor: Values, where: str) -> Source:
+    """What a repository holds.
+
+    Args:
+        values: of config.json.
+        preprocessor: of preprocessor_config.json.
+        where: the repository, as named in errors.
+
+    Raises:
+        WeightsError: another architecture, or a setting that our network does not have.
+    """
+    try:
+        name = architecture_of(values)
+        if name is None:
+            got = ", ".join(map(str, values.get("architectures") or [])) or "none"
+            raise WeightsError(f"expected an architecture of {', '.join(ARCHITECTURES)} in {where}, got {got}")
+        resize, mean, std, notes = preprocessing(preprocessor, where)
+        dpt, backbone, vit_rules = _transformer(values, name, where)
+        names = _class_names(values) if name == CLASSES else ()
+        config = ModelConfig(
+            preset="refinenet-dpt",
+            backbone=backbone,
+            num_classes=len(names) if name == CLASSES else 1,
+            width=int(values["fusion_hidden_size"]),
+            init="default",
+            mean=mean,
+            std=std,
+            outputs="classes" if name == CLASSES else "depth",
+            dpt=dpt,
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise WeightsError(f"cannot read the settings of {where}: {type(error).__name__} {error}") from error
+    heads = {CLASSES: keymaps.CLASSES, DEPTH: keymaps.DEPTH, DEPTH_ANYTHING: keymaps.DEPTH_ANYTHING_HEAD}
+    keys = keymaps.key_map(f"{name} of transformers", keymaps.NECK, heads[name], vit_rules)
+    return Source(config, keys, UNREAD, resize, names, notes)
+
+
+def _transformer(values: Values, name: str, where: str) -> tuple[DPTConfig, str, tuple[Any, ...]]:
+    """Settings of the DPT, the timm name of its transformer, and the rules of that one's names."""
+    _must(values, where, head_in_index=-1, reassemble_factors=FACTORS)
+    inner = values.get("backbone_config") if name != CLASSES else None
+    if inner is None:
+        _must(
+            values, where, is_hybrid=False, backbone_config=None, num_channels=3, qkv_bias=True, hidden_act="gelu"
+        )
+        backbone, rules = "vit_base_patch16_384", keymaps.PLAIN_VIT
+        layers = [int(layer) for layer in values["backbone_out_indices"]]
+        own: dict[str, Any] = {"final_norm": False, "positions": "bilinear"}
+        sizes = _sizes(values, float(values["intermediate_size"]) / float(values["hidden_size"]))
+    else:
+        backbone, rules, own, sizes = _backbone(inner, where)
+        # transformers counts the embeddings as stage 0.
+        layers = [int(index) - 1 for index in inner["out_indices"]]
+    if len(layers) != MAPS:
+        raise WeightsError(f"expected {MAPS} layers of the transformer in {where}, got {layers}")
+    if name == DEPTH_ANYTHING:
+        metric = values.get("depth_estimation_type", "relative") == "metric"
+        own |= {"head_width": int(values.get("head_hidden_size", 32)), "depth": "metres" if metric else "relative"}
+        own |= {"max_depth": float(values["max_depth"])} if metric else {}
+        _must(values, where, patch_size=sizes.patch)
+    else:
+        own |= _of_dpt(values, name, sizes, where)
+    widths = tuple(int(width) for width in values["neck_hidden_sizes"])
+    return DPTConfig(vit=sizes, layers=tuple(layers), map_widths=widths, **own), backbone, rules
+
+
+def _of_dpt(values: Values, name: str, sizes: ViTSizes, where: str) -> dict[str, Any]:
+    """Settings that only DPT's own classes have."""
+    norm = bool(values.get("use_batch_norm_in_fusion_residual") or False)
+    bias = values.get("use_bias_in_fusion_residual")
+    own = {
+        "readout": values.get("readout_type", "project"),
+        "batch_norm": norm,
+        "unit_bias": (not norm) if bias is None else bool(bias),
+    }
+    if name == CLASSES:
+        if sizes.patch != 16:
+            raise WeightsError(f"expected a patch_size of 16 in {where}, got {sizes.patch}")
+        return own | {"head_norm": True}
+    return own | {"head_projection": bool(values.get("add_projection")), "head_doubles": sizes.patch != 16}
+
+
+def _backbone(inner: Values, where: str) -> tuple[str, tuple[Any, ...], dict[str, Any], ViTSizes]:
+    """The timm name, rules, settings and sizes of a backbone with a config of its own."""
+    kind = inner.get("model_type")
+    if kind == "dinov2":
+        _must(inner, where, num_channels=3, hidden_act="gelu", qkv_bias=True, use_swiglu_ffn=False)
+        own: dict[str, Any] = {"final_norm": bool(inner.get("apply_layernorm", True)), "positions": "bicubic"}
+        return "vit_base_patch14_dinov2", keymaps.DINOV2, own, _sizes(inner, float(inner["mlp_ratio"]))
+    if kind == "beit":
+        _must(inner, where, num_channels=3, hidden_act="gelu", use_relative_position_bias=True)
+        _must(inner, where, use_shared_relative_position_bias=False, use_absolute_position_embeddings=False)
+        ratio = float(inner["intermediate_size"]) / float(inner["hidden_size"])
+        return "beit_base_patch16_384", keymaps.BEIT, {"final_norm": False}, _sizes(inner, ratio)
+    raise WeightsError(f"expected a backbone_config of dinov2 or beit in {where}, got {kind}")
+
+
+def _sizes(values: Values, mlp: float) -> ViTSizes:
+    return ViTSizes(
+        image=int(values["image_size"]),
+        patch=int(values["patch_size"]),
+        width=int(values["hidden_size"]),
+        depth=int(values["num_hidden_layers"]),
+        heads=int(values["num_attention_heads"]),
+        mlp=mlp,
+        norm_eps=float(values["layer_norm_eps"]),
+    )
+
+
+def _must(values: Values, where: str, **expected: Any) -> None:
+    """WeightsError unless each setting, where it is given, has the one value that our network stands for."""
+    for name, value in expected.items():
+        got = values.get(name, value)
+        if (list(got) if isinstance(got, list | tuple) else got) != value:
+            raise WeightsError(f"expected {name} {value} in {where}, got {got}: this network is not imported")
+
+
+def _class_names(values: Values) -> tuple[str, ...]:
+    """Names by train id, from id2label; a name that occurs twice gets its number."""
+    table = {int(key): str(name).strip() for key, name in values["id2label"].items()}
+    if sorted(table) != list(range(len(table))):
+        raise ValueError(f"id2label does not count from 0: {sorted(table)[:5]}")
+    names = [table[index] for index in range(len(table))]
+    return tuple(name if names.count(name) == 1 else f"{name} ({index})" for index, name in enumerate(names))
+
+
+def preprocessing(
+    values: Values, where: str
+) -> tuple[Resize | None, tuple[float, ...], tuple[float, ...], dict[str, str]]:
+    """Resize rule, mean, deviation, and notes for the card, of a preprocessor_config.json."""
+    _must(values, where, do_rescale=True, do_center_crop=False)
+    factor = float(values.get("rescale_factor", 1 / 255))
+    if abs(factor - 1 / 255) > 1e-6:
+        raise WeightsError(f"expected rescale_factor 1/255 in {where}, got {factor}")
+    mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    if values.get("do_normalize", True):
+        mean, std = (_three(values[name]) for name in ("image_mean", "image_std"))
+    notes = {}
+    if values.get("do_pad"):
+        notes["padding"] = "the repository's preprocessor pads all around with zeros; here the edge is repeated"
+    return _resize(values, where) if values.get("do_resize", True) else None, mean, std, notes
+
+
+def _three(values: Any) -> tuple[float, float, float]:
+    red, green, blue = (float(value) for value in values)
+    return red, green, blue
+
+
+def _resize(values: Values, where: str) -> Resize:
+    size = values["size"]
+    if isinstance(size, Mapping):
+        if "shortest_edge" in size:
+            raise WeightsError(f"expected a size with height and width in {where}, got {dict(size)}")
+        height, width = int(size["height"]), int(size["width"])
+    else:
+        height = width = int(size)
+    chosen = FILTERS.get(int(values.get("resample", 3)))
+    if chosen is None:
+        raise WeightsError(f"expected resample 2 (bilinear) or 3 (bicubic) in {where}, got {values['resample']}")
+    return Resize.from_dict(
+        {
+            "height": height,
+            "width": width,
+            "fit": "least" if values.get("keep_aspect_ratio") else "exact",
+            "multiple": int(values.get("ensure_multiple_of") or 1),
+            "filter": chosen,
+        }
+    )

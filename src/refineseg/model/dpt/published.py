@@ -1,0 +1,203 @@
+"""Checkpoints of the authors' own code: which DPT network the names and shapes of their tensors are.
+
+isl-org/DPT and isl-org/MiDaS 3 (``pretrained.model`` and ``scratch``), Depth Anything v1 and v2 (``pretrained``
+and ``depth_head``) and UniMatch V2 (``backbone`` and ``head``). The files hold tensors alone. What two of these
+networks differ in and no tensor tells must be given (``KINDS``); it is never guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import isqrt
+from typing import Any
+
+from torch import Tensor
+
+from refineseg.config import IMAGENET_MEAN, IMAGENET_STD, ModelConfig
+from refineseg.config.dpt import DPTConfig, ViTSizes
+from refineseg.config.resize import Resize
+from refineseg.errors import InputError, WeightsError
+from refineseg.model.dpt import keymaps
+from refineseg.model.dpt.source import Source, count_blocks, quarters
+
+HEAD_CHANNELS = 64  # of an attention head, in every published network here
+LAYERS = {12: (2, 5, 8, 11), 24: (4, 11, 17, 23)}  # of Depth Anything v2 and UniMatch V2, by depth
+HALF = (0.5, 0.5, 0.5)
+UNREAD_TRANSFORMER = r"(norm|fc_norm|head|pre_logits)\..*|blocks\.\d+\.attn\.relative_position_index"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Settings of a Depth Anything that its tensors do not tell.
+
+    Attributes:
+        last: whether tokens are taken after the last four blocks (v1), not at ``LAYERS`` (v2).
+        max_depth: in metres, of the networks of metric depth.
+    """
+
+    last: bool = False
+    max_depth: float | None = None
+
+
+KINDS = {
+    "depth-anything-v1": Kind(last=True),
+    "depth-anything-v2": Kind(),
+    "depth-anything-v2-metric-indoor": Kind(max_depth=20.0),
+    "depth-anything-v2-metric-outdoor": Kind(max_depth=80.0),
+}
+
+
+def is_published(names: set[str]) -> bool:
+    """Whether tensors are those of a whole DPT network, transformer included."""
+    decoder = any("scratch.refinenet" in name for name in names)
+    return decoder and any(".blocks.0.attn." in name for name in names)
+
+
+def source_of(state: Mapping[str, Tensor], kind: str | None = None) -> Source:
+    """What a checkpoint is.
+
+    Args:
+        state: its tensors.
+        kind: one of ``KINDS``; only for Depth Anything, where it must be given.
+
+    Raises:
+        InputError: ``kind`` is missing, unknown, or given for a checkpoint of another family.
+        WeightsError: a tensor that tells the network apart is missing.
+    """
+    depth_anything = any(name.startswith("depth_head.") for name in state)
+    if depth_anything and kind not in KINDS:
+        got = "none" if kind is None else repr(kind)
+        raise InputError(
+            f"expected --as {', '.join(KINDS)}, got {got}: the tensors of these have the same names and shapes"
+        )
+    if not depth_anything and kind is not None:
+        raise InputError(f"expected no --as {kind} for this checkpoint, whose tensors tell what it is")
+    try:
+        if depth_anything:
+            return _depth_anything(state, KINDS[str(kind)])
+        if any(name.startswith("backbone.blocks.") for name in state):
+            return _unimatch(state)
+        return _midas(state)
+    except (KeyError, IndexError, ValueError) as error:
+        raise WeightsError(f"expected a whole DPT network, its checkpoint lacks {error}") from error
+
+
+def _depth_anything(state: Mapping[str, Tensor], kind: Kind) -> Source:
+    vit = _vit(state, "pretrained", image=None)
+    layers = tuple(range(vit.depth - 4, vit.depth)) if kind.last else LAYERS.get(vit.depth, quarters(vit.depth))
+    dpt = DPTConfig(
+        vit=vit,
+        layers=layers,
+        readout="project" if "depth_head.readout_projects.0.0.weight" in state else "ignore",
+        map_widths=_widths(state, "depth_head.projects.{}.weight"),
+        head_width=_rows(state, "depth_head.scratch.output_conv2.0.weight"),
+        depth="relative" if kind.max_depth is None else "metres",
+        max_depth=kind.max_depth,
+    )
+    config = _config("vit_base_patch14_dinov2", dpt, state, "depth_head.", outputs="depth", num_classes=1)
+    keys = keymaps.key_map("Depth Anything", keymaps.DEPTH_ANYTHING)
+    unread = (r"pretrained\.mask_token", r"depth_head\.scratch\.refinenet4\.resConfUnit1\..*")
+    return Source(config, keys, unread, Resize(518, 518, "cover", 14, "bicubic"))
+
+
+def _unimatch(state: Mapping[str, Tensor]) -> Source:
+    vit = _vit(state, "backbone", image=None)
+    dpt = DPTConfig(
+        vit=vit,
+        layers=LAYERS.get(vit.depth, quarters(vit.depth)),
+        map_widths=_widths(state, "head.projects.{}.weight"),
+        batch_norm="head.scratch.refinenet1.resConfUnit1.bn1.weight" in state,
+    )
+    classes = _rows(state, "head.scratch.output_conv.2.weight")
+    config = _config("vit_base_patch14_dinov2", dpt, state, "head.", num_classes=classes)
+    keys = keymaps.key_map("UniMatch V2", keymaps.UNIMATCH)
+    return Source(config, keys, (r"backbone\.mask_token", r"head\.scratch\.refinenet4\.resConfUnit1\..*"))
+
+
+def _midas(state: Mapping[str, Tensor]) -> Source:
+    if "pretrained.act_postprocess1.0.project.0.weight" not in state:
+        raise WeightsError(
+            "expected a DPT or MiDaS 3 of a plain ViT or BEiT, whose checkpoint has "
+            "pretrained.act_postprocess1.0.project.0.weight, found none: hybrid, Swin, LeViT and Next-ViT "
+            "networks are not imported"
+        )
+    beit = "pretrained.model.blocks.0.attn.relative_position_bias_table" in state
+    vit = _vit(state, "pretrained.model", image=_beit_image(state) if beit else None)
+    classes = "scratch.output_conv.1.weight" in state  # the batch norm of the head for classes
+    dpt = DPTConfig(
+        vit=vit,
+        layers=quarters(vit.depth),
+        final_norm=False,
+        positions="bilinear",
+        readout="project",
+        map_widths=tuple(_rows(state, f"pretrained.act_postprocess{level}.3.weight") for level in (1, 2, 3, 4)),
+        batch_norm="scratch.refinenet1.resConfUnit1.bn1.weight" in state,
+        unit_bias="scratch.refinenet1.resConfUnit1.conv1.bias" in state,
+        head_norm=classes,
+        head_width=32 if classes else _rows(state, "scratch.output_conv.2.weight"),
+    )
+    count = _rows(state, "scratch.output_conv.4.weight")
+    config = _config(
+        "beit_base_patch16_384" if beit else "vit_base_patch16_384",
+        dpt,
+        state,
+        "",
+        num_classes=count,
+        outputs="classes" if classes else "depth",
+    )
+    head = keymaps.MIDAS_CLASSES if classes else keymaps.MIDAS_DEPTH
+    keys = keymaps.key_map(f"{'DPT' if classes else 'MiDaS 3 or DPT'} of isl-org", head, keymaps.MIDAS)
+    unread = (
+        rf"pretrained\.model\.({UNREAD_TRANSFORMER})",
+        r"auxlayer\..*",
+        r"scratch\.refinenet4\.resConfUnit1\..*",
+    )
+    side = 480 if classes else vit.image
+    source = Source(config, keys, unread, Resize(side, side, "least", 32, "bicubic"))
+    return replace(source, config=replace(config, mean=HALF, std=HALF))
+
+
+def _config(backbone: str, dpt: DPTConfig, state: Mapping[str, Tensor], prefix: str, **fields: Any) -> ModelConfig:
+    return ModelConfig(
+        preset="refinenet-dpt",
+        backbone=backbone,
+        width=_rows(state, f"{prefix}scratch.layer1_rn.weight"),
+        init="default",
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        dpt=dpt,
+        **fields,
+    )
+
+
+def _vit(state: Mapping[str, Tensor], prefix: str, image: int | None) -> ViTSizes:
+    """Sizes of a transformer under timm's names, from its tensors."""
+    width, _, patch, _ = state[f"{prefix}.patch_embed.proj.weight"].shape
+    if image is None:
+        image = isqrt(state[f"{prefix}.pos_embed"].shape[1] - 1) * patch
+    return ViTSizes(
+        image=image,
+        patch=patch,
+        width=width,
+        depth=count_blocks(state, f"{prefix}.blocks"),
+        heads=max(1, width // HEAD_CHANNELS),
+        mlp=_rows(state, f"{prefix}.blocks.0.mlp.fc1.weight") / width,
+    )
+
+
+def _beit_image(state: Mapping[str, Tensor]) -> int:
+    """Side of BEiT's pictures, from its table of offsets: (2 grid - 1) squared rows, and three."""
+    rows = _rows(state, "pretrained.model.blocks.0.attn.relative_position_bias_table")
+    patch: int = state["pretrained.model.patch_embed.proj.weight"].shape[-1]
+    grid = (isqrt(rows - 3) + 1) // 2
+    return grid * patch
+
+
+def _rows(state: Mapping[str, Tensor], name: str) -> int:
+    rows: int = state[name].shape[0]
+    return rows
+
+
+def _widths(state: Mapping[str, Tensor], template: str) -> tuple[int, ...]:
+    return tuple(_rows(state, template.format(index)) for index in range(4))

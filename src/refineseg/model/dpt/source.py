@@ -1,0 +1,74 @@
+"""What a published DPT checkpoint is, and the network filled with its tensors, strictly."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from refineseg.config import ModelConfig
+from refineseg.config.resize import Resize
+from refineseg.model.dpt.keymaps import joined, split
+from refineseg.model.dpt.network import DPT
+from refineseg.model.keymaps import KeyMap
+from refineseg.model.mismatch import matched
+from refineseg.model.model_folder import take_over
+
+COUNTER = ".num_batches_tracked"  # of batch norm; read by no forward pass
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a checkpoint was recognised as.
+
+    Attributes:
+        config: of our network.
+        keys: the rules of its names.
+        unread: patterns of whole names of tensors that no forward pass of the network reads.
+        resize: how its pictures are resized, as published; None for any size.
+        class_names: from the file beside the weights; empty where there is none.
+        notes: what the model's card says beside, by heading.
+    """
+
+    config: ModelConfig
+    keys: KeyMap
+    unread: tuple[str, ...]
+    resize: Resize | None = None
+    class_names: tuple[str, ...] = ()
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+
+def fill(source: Source, state: Mapping[str, Tensor]) -> tuple[DPT, tuple[str, ...]]:
+    """The network with the checkpoint's tensors, in eval mode, and the names of those left out.
+
+    Raises:
+        MismatchError: a tensor is missing, left over or of another shape.
+        WeightsError: a value is not finite.
+    """
+    unread = re.compile("|".join(source.unread)) if source.unread else None
+    left_out = tuple(name for name in state if unread is not None and unread.fullmatch(name))
+    taken = {key: value for key, value in state.items() if key not in left_out and not key.endswith(COUNTER)}
+    with torch.device("meta"):
+        network = DPT(source.config)
+    expected = {
+        key: tuple(value.shape) for key, value in network.state_dict().items() if not key.endswith(COUNTER)
+    }
+    if any(":" in rule.ours for rule in source.keys.rules):
+        expected = split(expected)
+    ours = joined(matched(source.keys, source.keys.name, taken, expected))
+    take_over(network, ours, "the checkpoint")
+    return network.eval(), tuple(name for name in left_out if not name.endswith(COUNTER))
+
+
+def quarters(depth: int) -> tuple[int, ...]:
+    """The last block of each quarter of a transformer."""
+    return tuple(depth * part // 4 - 1 for part in (1, 2, 3, 4))
+
+
+def count_blocks(names: Iterable[str], prefix: str) -> int:
+    """How many blocks ``PREFIX.N.`` the names have."""
+    found = re.compile(re.escape(prefix) + r"\.(\d+)\.")
+    return max((int(match[1]) + 1 for name in names if (match := found.match(name))), default=0)

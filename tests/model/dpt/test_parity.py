@@ -1,0 +1,37 @@
+"""Our network with the weights of transformers' own classes gives what these give."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from refineseg.model.dpt.huggingface import source_of
+from refineseg.model.dpt.source import fill
+from tests.model.dpt.originals import ORIGINALS, PREPROCESSOR, output
+
+GRIDS = ((2, 4), (6, 6), (8, 2))  # of patches: even, as their preprocessors make them
+
+
+@pytest.mark.parametrize("name", list(ORIGINALS))
+def test_same_output_as_the_original_class(tmp_path: Path, name: str) -> None:
+    original: Any = ORIGINALS[name]()
+    original.save_pretrained(tmp_path)  # not state_dict(), whose names are those of this release of transformers
+    source = source_of(json.loads((tmp_path / "config.json").read_text()), PREPROCESSOR, "this test")
+    network, _ = fill(source, load_file(tmp_path / "model.safetensors"))
+    patch = source.config.dpt.vit.patch if source.config.dpt and source.config.dpt.vit else 0
+    draw = torch.Generator().manual_seed(1)
+    for rows, columns in GRIDS:
+        images = torch.rand(2, 3, rows * patch, columns * patch, generator=draw)
+        theirs = output(original, (images - network.mean) / network.std)
+        if theirs.shape[-2:] != images.shape[-2:]:  # transformers' DPT gives 16 pixels for each patch of 14
+            theirs = torch.nn.functional.interpolate(theirs, images.shape[-2:], mode="bilinear")
+        with torch.inference_mode():
+            ours = network(images)
+        assert ours.shape == theirs.shape
+        assert theirs.std() > 0.01
+        assert float((ours - theirs).norm() / theirs.norm()) < 1e-4
