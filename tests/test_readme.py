@@ -14,7 +14,7 @@ from PIL import Image
 
 from refineseg.cli.main import main
 from refineseg.model.bundled import bundled_models
-from tests.data.made import made_pair, make_camvid
+from tests.data.made import made_pair, make_camvid, make_folder
 from tests.docs_blocks import blocks_of, small
 
 README = Path(__file__).parents[1] / "README.md"
@@ -32,6 +32,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("street.jpg", "photos/a.jpg", "photos/b.png"):
         Image.fromarray(made_pair(1, 11, (90, 120))[0]).save(tmp_path / name)
     make_camvid(tmp_path / "data", train=8, val=2)
+    make_folder(tmp_path / "own", 6).rename(tmp_path / "mydata")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -50,7 +51,7 @@ def test_python(number: int, workplace: Path) -> None:
 @pytest.mark.parametrize("words", [words for words in COMMANDS if words[1] != "serve"], ids=" ".join)
 def test_commands(words: list[str], workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     here = [re.sub(r"camvid:\S+", f"camvid:{workplace / 'data' / 'camvid'}", word) for word in small(words[1:])]
-    here = [word.replace("runs/camvid/best", "camvid") for word in here]
+    here = [word.replace("runs/mine/best", "camvid") for word in here]
     assert main(here) == 0, capsys.readouterr().err
 
 
