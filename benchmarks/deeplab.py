@@ -137,7 +137,7 @@ def evaluate(network: DeepLab, data: SegmentationData, first: int | None) -> dic
 
 
 def teach(network: DeepLab, data: SegmentationData, given: argparse.Namespace) -> None:
-    """Train a RefineNet from masks and the DeepLab's soft labels, which are computed in the run's own precision."""
+    """Train a RefineNet from masks and the DeepLab's soft labels, computed in the precision of the run."""
     network = network.to(memory_format=torch.channels_last)
 
     def teacher(images: Tensor) -> Tensor:
