@@ -1,6 +1,9 @@
 """DeepLab-v3 on MobileNet-v2 (Google's, trained on PASCAL VOC trainaug): the peer of `everyday`, and its teacher.
 
-    python benchmarks/deeplab.py WEIGHTS voc2012:ROOT [--first N]     mean IoU on the first N pictures of val
+    python benchmarks/deeplab.py WEIGHTS voc2012:ROOT [--first N]     its scores on the first N pictures of val
+    python benchmarks/deeplab.py WEIGHTS voc2012:ROOT --against MODEL [-o FILE.json]
+                                                                      and a model of this package, on the same pictures:
+                                                                      mean and boundary IoU, time and peak memory
     python benchmarks/deeplab.py WEIGHTS voc2012:ROOT --train RUN --config F.yaml [--set NAME=VALUE ...] [--resume]
                                                                       a RefineNet that it teaches
 
@@ -11,17 +14,28 @@ kernels OxHxWxI (depthwise 1xHxWxC). A copy of it is not part of this project.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from functools import partial
 import json
 from pathlib import Path
+from statistics import median, quantiles
+import time
+from typing import Any
 
+import numpy as np
 import refineseg
+from refineseg.bench.machine import describe_machine
+from refineseg.bench.timing import peak_memory
 from refineseg.cli.common import progress_bar
 from refineseg.cli.train import Watch
 from refineseg.config import TrainConfig
 from refineseg.config.yaml import read_yaml
 from refineseg.data import open_data
 from refineseg.data.source import SegmentationData
+from refineseg.evaluation.boundary import BoundaryCounts
 from refineseg.evaluation.metrics import confusion_matrix, scores
+from refineseg.labels import UInt8
+from refineseg.system.files import atomic_write
 from safetensors.torch import load_file
 import torch
 from torch import Tensor, nn
@@ -86,18 +100,20 @@ class DeepLab(nn.Module):
         x = F.interpolate(self.logits(x), padded, mode="bilinear", align_corners=True)
         return x[..., :height, :width]
 
-    @torch.no_grad()
-    def predict(self, image: Tensor) -> Tensor:
-        """Labels HxW of one picture 3xHxW uint8, seen within 513x513 and padded with mid-grey."""
-        height, width = image.shape[-2:]
-        unit = image[None].float() / 255
+    @torch.inference_mode()
+    def predict(self, image: UInt8) -> UInt8:
+        """Labels HxW of a picture HxWx3, seen within 513x513 and padded with mid-grey."""
+        height, width = image.shape[:2]
+        unit = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
         share = min(1.0, LARGEST / max(height, width))
         size = round(height * share), round(width * share)
         if size != (height, width):
             unit = F.interpolate(unit, size, mode="bilinear", align_corners=False, antialias=True)
         unit = F.pad(unit, (0, LARGEST - size[1], 0, LARGEST - size[0]), value=0.5)
-        logits = self(unit)[..., : size[0], : size[1]]
-        return F.interpolate(logits, (height, width), mode="bilinear", align_corners=False)[0].argmax(0)
+        logits = self(unit.contiguous(memory_format=torch.channels_last))[..., : size[0], : size[1]]
+        if size != (height, width):
+            logits = F.interpolate(logits, (height, width), mode="bilinear", align_corners=False)
+        return np.asarray(logits[0].argmax(0).to(torch.uint8).numpy())
 
     def _fill(self, state: dict[str, Tensor]) -> None:
         modules = {
@@ -124,16 +140,55 @@ class DeepLab(nn.Module):
             raise ValueError(f"weights that the network has no place for: {sorted(left)}")
 
 
-def evaluate(network: DeepLab, data: SegmentationData, first: int | None) -> dict[str, float]:
-    """Mean IoU and IoU by class on the first pictures of val."""
-    matrix = None
-    for sample in data.split("val")[:first]:
+Predict = Callable[[UInt8], UInt8]  # a picture HxWx3 to train ids HxW
+
+
+def evaluate(contestants: dict[str, Predict], data: SegmentationData, first: int | None) -> dict[str, Any]:
+    """Scores of each on the first pictures of val, and the seconds that each took, picture by picture in turns."""
+    names, classes = list(contestants), data.label_map.num_classes
+    matrices = {name: np.zeros((classes, classes), np.int64) for name in names}
+    outlines = {name: BoundaryCounts.zeros(classes) for name in names}
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for number, sample in enumerate(data.split("val")[:first]):
         image, labels = data.read(sample)
-        predicted = network.predict(torch.from_numpy(image).permute(2, 0, 1))
-        counted = confusion_matrix(labels, predicted.numpy().astype("uint8"), CLASSES)
-        matrix = counted if matrix is None else matrix + counted
-    found = scores(matrix)
-    return {"mean IoU": found.mean_iou} | dict(zip(data.label_map.names, found.iou, strict=True))
+        for name in names[number % len(names) :] + names[: number % len(names)]:
+            start = time.perf_counter()
+            predicted = contestants[name](image)
+            seconds[name].append(time.perf_counter() - start)
+            matrices[name] += confusion_matrix(labels, predicted, classes)
+            outlines[name].add(labels, predicted)
+    found = {}
+    for name in names:
+        figures = scores(matrices[name])
+        found[name] = {
+            "mean_iou": figures.mean_iou,
+            "boundary_iou": float(np.nanmean(outlines[name].boundary_iou)),
+            "milliseconds": 1000 * median(seconds[name]),
+            "iou": dict(zip(data.label_map.names, map(float, figures.iou), strict=True)),
+        }
+    if len(names) == 2:
+        shares = [ours / theirs for theirs, ours in zip(*seconds.values(), strict=True)]
+        found["time_ratio"] = {"median": median(shares), "quartiles": quantiles(shares, n=4)[::2]}
+    return found
+
+
+def compare(network: DeepLab, data: SegmentationData, given: argparse.Namespace) -> dict[str, Any]:
+    """The DeepLab and a model of this package on the same pictures in the same process."""
+    network = network.to(memory_format=torch.channels_last)
+    segmenter = refineseg.load(given.against, device="cpu")
+    contestants: dict[str, Predict] = {
+        "deeplab-v3": network.predict,
+        given.against: lambda image: segmenter.predict(image).labels,
+    }
+    found = evaluate(contestants, data, given.first)
+    pictures = [data.read(sample)[0] for sample in data.split("val")[:9]]
+    for name, predict in contestants.items():
+        peaks = [peak_memory(partial(predict, image), torch.device("cpu")) for image in pictures]
+        found[name]["peak_mebibytes"] = median(peak or 0 for peak in peaks) / 2**20
+    return found | {
+        "machine": describe_machine(torch.device("cpu")),
+        "pictures": len(data.split("val")[: given.first]),
+    }
 
 
 def teach(network: DeepLab, data: SegmentationData, given: argparse.Namespace) -> None:
@@ -155,6 +210,8 @@ def main() -> None:
     parser.add_argument("weights", type=Path)
     parser.add_argument("data", help="voc2012:ROOT")
     parser.add_argument("--first", type=int, metavar="N", help="only the first N pictures of val")
+    parser.add_argument("--against", metavar="MODEL", help="a bundled model or model folder to compare with")
+    parser.add_argument("-o", "--output", type=Path, help="JSON file for the figures")
     parser.add_argument("--train", metavar="RUN", help="train a RefineNet with this teacher, into RUN")
     parser.add_argument("--config", type=Path, help="YAML file with settings for --train")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting for --train")
@@ -163,7 +220,16 @@ def main() -> None:
     if given.train:
         teach(DeepLab(given.weights), open_data(given.data), given)
         return
-    print(json.dumps(evaluate(DeepLab(given.weights), open_data(given.data), given.first), indent=1))
+    data = open_data(given.data)
+    if given.against:
+        found = compare(DeepLab(given.weights), data, given)
+    else:
+        network = DeepLab(given.weights).to(memory_format=torch.channels_last)
+        found = evaluate({"deeplab-v3": network.predict}, data, given.first)
+    text = json.dumps(found, indent=1)
+    print(text)
+    if given.output:
+        atomic_write(given.output, text + "\n")
 
 
 if __name__ == "__main__":
