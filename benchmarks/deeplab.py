@@ -2,8 +2,8 @@
 
     python benchmarks/deeplab.py WEIGHTS voc2012:ROOT [--first N]     its scores on the first N pictures of val
     python benchmarks/deeplab.py WEIGHTS voc2012:ROOT --against MODEL [-o FILE.json]
-                                                                      and a model of this package, on the same pictures:
-                                                                      mean and boundary IoU, time and peak memory
+                                                                      beside a model of this package: mean and
+                                                                      boundary IoU, time, peak memory
     python benchmarks/deeplab.py WEIGHTS voc2012:ROOT --train RUN --config F.yaml [--set NAME=VALUE ...] [--resume]
                                                                       a RefineNet that it teaches
 
