@@ -87,7 +87,9 @@ class Cascade(nn.Module):
         self.backbone = net
         self.first_stage: nn.Module = net.stages[0] if isinstance(net, PlainBackbone) else net.net.layer1
         self.long_range = long_range
-        settings = ModelConfig(cascade=CASCADES[blocks], width=WIDTH, coarse_width=WIDTH, dropout=0.0)
+        settings = ModelConfig(
+            cascade=CASCADES[blocks], width=WIDTH, coarse_width=WIDTH, backbone_dropout=0.0, classifier_dropout=0.0
+        )
         self.decoder = Decoder(settings, CHANNELS, STRIDES)
         self.classifier = nn.Conv2d(WIDTH, CLASSES, 3, padding=1)
         if init == "paper":

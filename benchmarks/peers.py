@@ -27,8 +27,8 @@ from refineseg.data import SegmentationData, open_data
 from refineseg.data.loader import Batches, TrainingPictures
 from refineseg.evaluation.metrics import confusion_matrix, scores
 from refineseg.model import create_model
-from refineseg.model.blocks import resize
 from refineseg.model.refinenet import RefineNet
+from refineseg.model.resize import bilinear
 from refineseg.system.files import atomic_write
 from refineseg.system.memory import keep_freed_memory
 from refineseg.training.loop import seed_step, to_input
@@ -62,10 +62,10 @@ class Peer(nn.Module):
         """BxKxHxW, or the size of the picture that the encoder saw."""
         height, width = images.shape[-2:]
         seen = (round(height * self.scale), round(width * self.scale))
-        x = resize((images - self.mean) / self.std, seen, align_corners=False)
+        x = bilinear((images - self.mean) / self.std, seen, align_corners=False)
         x = F.pad(x, (0, -seen[1] % MULTIPLE, 0, -seen[0] % MULTIPLE), mode="replicate")
         logits: Tensor = self.head(self.decoder(self.backbones(x)))[..., : seen[0], : seen[1]]
-        return resize(logits, (height, width), align_corners=False) if upsample else logits
+        return bilinear(logits, (height, width), align_corners=False) if upsample else logits
 
 
 def encoder_key(key: str) -> str | None:

@@ -38,7 +38,12 @@ def test_overrides() -> None:
 def test_values_are_read_each_by_itself() -> None:
     """exact_strides wants align_corners false, which the changed network may have; the default has not."""
     found = ModelConfig.read(["exact_strides=true", "input_scales=[1.5]", "dropout=0"])
-    assert found == {"exact_strides": True, "input_scales": [1.5], "dropout": 0.0}
+    assert found == {
+        "exact_strides": True,
+        "input_scales": [1.5],
+        "backbone_dropout": 0.0,  # both rates were one setting up to 0.1
+        "classifier_dropout": 0.0,
+    }
     for wrong in ("widht=3", "width=wide", "width"):
         with pytest.raises(ConfigError):
             ModelConfig.read([wrong])

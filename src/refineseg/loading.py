@@ -60,7 +60,7 @@ def load(
     try:
         from refineseg.inference import predictor
         from refineseg.inference.devices import pick_device
-        from refineseg.model.find import find_model
+        from refineseg.model.find_model import find_model
     except ModuleNotFoundError as error:
         raise InputError(
             f"expected a file of refineseg export such as model.onnx, got {str(model)!r}: model folders need "

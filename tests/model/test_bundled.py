@@ -16,7 +16,7 @@ from refineseg.data import SegmentationData, open_data
 from refineseg.errors import WeightsError
 from refineseg.loading import load
 from refineseg.model.bundled import bundled_exports, bundled_models
-from refineseg.model.find import find_model
+from refineseg.model.find_model import find_model
 from refineseg.training.prepare import has_bf16
 from tests.shared import shared
 

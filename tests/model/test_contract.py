@@ -34,6 +34,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "lw-r18": {"preset": "refinenet-lw-r18"},
     "r18": {"preset": "refinenet-r18", "width": 32, "coarse_width": 64},
     "r18-paper": {"preset": "refinenet-r18", "width": 32, "coarse_width": 64, "settings": "paper"},
+    "r50-authors": {"preset": "refinenet-r50", "width": 32, "coarse_width": 64, "settings": "authors"},
     "r18-improved": {"preset": "refinenet-r18", "width": 32, "coarse_width": 64, "pooling": "improved"},
     "r18-two": {"preset": "refinenet-r18", "width": 32, "coarse_width": 64, "cascade": "two"},
     "r18-single": {"preset": "refinenet-r18", "width": 32, "coarse_width": 64, "cascade": "single"},
@@ -84,13 +85,12 @@ def test_parameter_counts(preset: str) -> None:
         assert count == counted_from_the_table(int(preset.rpartition("r")[2]), "-lw-" in preset)
 
 
-def test_paper_settings_differ_from_released_as_the_text_says() -> None:
-    paper, released = model_config("refinenet-r101", 21, "paper"), model_config("refinenet-r101", 21)
-    assert (paper.crp_stages, paper.output_rcus, paper.final_rcus) == (2, 1, 2)
-    assert (released.crp_stages, released.output_rcus, released.final_rcus) == (4, 3, 0)
-    # per block: 2 CRP convolutions and 2 RCUs of two convolutions less; and 2 RCUs more at the end
-    square = {width: 9 * width * width for width in (512, 256)}
-    fewer = (2 + 4) * square[512] + 2 * 512 + 3 * ((2 + 4) * square[256] + 2 * 256) - (4 * square[256] + 2 * 256)
+def test_paper_settings_differ_from_the_ports_as_the_text_says() -> None:
+    paper, ports = model_config("refinenet-r101", 21, "paper"), model_config("refinenet-r101", 21)
+    assert (paper.crp_stages, paper.output_rcus, paper.refined_rcus, paper.final_rcus) == (2, 1, 2, 2)
+    assert (ports.crp_stages, ports.output_rcus, ports.refined_rcus, ports.final_rcus) == (4, 3, 0, 0)
+    # Two pooling convolutions less in every block; as many units as in the ports, in other places.
+    fewer = 2 * 9 * 512 * 512 + 3 * 2 * 9 * 256 * 256
     with torch.device("meta"):
         model = create_model("refinenet-r101", 21, settings="paper")
     assert sum(parameter.numel() for parameter in model.parameters()) == PUBLISHED["refinenet-r101"] - fewer
@@ -121,8 +121,8 @@ def test_light_weight_has_only_1x1_but_the_classifier() -> None:
 
 @torch.no_grad()
 def test_any_size(named: tuple[str, RefineNet]) -> None:
-    name, model = named
-    scale = VARIANTS[name].get("input_scales", (1.0,))[0]
+    _, model = named
+    scale = model.config.input_scales[0]
     for height, width in SIZES:
         x = picture(height, width, batch=2)
         assert model(x).shape == (2, 5, height, width)
@@ -230,7 +230,9 @@ def test_shape_error_says_what_to_do() -> None:
         ("refinenet-r18", {"crp_stage": 2}, "did you mean crp_stages"),
         ("refinenet-r18", {"pooling": "best"}, "pooling to be one of original, improved"),
         ("refinenet-r18", {"backbone": "no_such_net"}, "timm model"),
-        ("refinenet-r18", {"dropout": 1.5}, "dropout in"),
+        ("refinenet-r18", {"dropout": 1.5}, "backbone_dropout in"),
+        ("refinenet-r18", {"classifier_dropout": -0.5}, "classifier_dropout in"),
+        ("refinenet-r18", {"upsampling": "bicubic"}, "align_corners false with bicubic"),
         ("refinenet-r18", {"mean": (0.5,)}, "one mean and std"),
     ],
 )

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from refineseg.model import create_model
-from refineseg.model.memory_saving import FrugalBatchNorm2d, max_pool5
-from refineseg.model.memory_saving_timm import make_frugal
+from refineseg.model.memory_saving import InPlaceBatchNorm2d, max_pool5
+from refineseg.model.memory_saving_timm import use_in_place_norms
 from refineseg.training.recipe import freeze_batch_norm
 
 SIZES = [(1, 1), (1, 7), (4, 3), (9, 2), (13, 17)]
@@ -63,21 +63,21 @@ def test_pooling_keeps_only_small_distances() -> None:
 @pytest.mark.parametrize("activated", [False, True])
 def test_batch_norm_that_stands_still(activated: bool) -> None:
     norm = lively(BatchNormAct2d(4) if activated else nn.BatchNorm2d(4))
-    frugal = copy.deepcopy(norm)
-    make_frugal(frugal)
-    assert list(frugal.state_dict()) == list(norm.state_dict())
+    in_place = copy.deepcopy(norm)
+    use_in_place_norms(in_place)
+    assert list(in_place.state_dict()) == list(norm.state_dict())
     x = torch.randn(2, 4, 5, 6)
-    for frozen in (norm, frugal):
+    for frozen in (norm, in_place):
         freeze_batch_norm(frozen)
     results: list[list[Tensor]] = []
-    for one in (norm, frugal):
+    for one in (norm, in_place):
         given = x.clone().requires_grad_()
         made = given * 2
         result = one(made)
         (result * torch.arange(6.0)).sum().backward()
         assert given.grad is not None
         results.append([result.detach(), given.grad])
-        assert (made._version > 0) == (one is frugal)  # done in place
+        assert (made._version > 0) == (one is in_place)  # done in place
         with torch.no_grad():
             torch.testing.assert_close(one(x * 2), result.detach())
     for first, second in zip(*results, strict=True):
@@ -86,17 +86,17 @@ def test_batch_norm_that_stands_still(activated: bool) -> None:
 
 def test_batch_norm_that_is_trained_is_torchs() -> None:
     norm = nn.BatchNorm2d(4)
-    frugal = copy.deepcopy(norm)
-    make_frugal(frugal)
-    assert type(frugal) is FrugalBatchNorm2d
+    in_place = copy.deepcopy(norm)
+    use_in_place_norms(in_place)
+    assert type(in_place) is InPlaceBatchNorm2d
     x = torch.randn(2, 4, 5, 6)
     kept = x.clone()
     for mode in (True, False):  # training; and evaluation with a gradient for the weights
-        assert torch.equal(frugal.train(mode)(x), norm.train(mode)(x))
+        assert torch.equal(in_place.train(mode)(x), norm.train(mode)(x))
         assert torch.equal(x, kept)
-    assert frugal.running_mean is not None
+    assert in_place.running_mean is not None
     assert norm.running_mean is not None
-    assert torch.equal(frugal.running_mean, norm.running_mean)
+    assert torch.equal(in_place.running_mean, norm.running_mean)
 
 
 def test_frozen_network_trains_as_with_torchs_own() -> None:
@@ -108,7 +108,7 @@ def test_frozen_network_trains_as_with_torchs_own() -> None:
             lively(module)
     plain = copy.deepcopy(lean)
     for module in plain.modules():
-        if isinstance(module, FrugalBatchNorm2d):
+        if isinstance(module, InPlaceBatchNorm2d):
             module.__class__ = nn.BatchNorm2d  # type: ignore[assignment]
     x = torch.rand(1, 3, 33, 47)
     for model in (lean, plain):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from fractions import Fraction
-from typing import Literal
+from typing import Any, Literal, Self
 
 from refineseg.config.base import Config, require
 from refineseg.config.dpt import DPTConfig
@@ -17,42 +18,52 @@ OF_DPT = (  # the fields that a DPT has
     *("preset", "backbone", "num_classes", "in_channels", "width", "align_corners", "init", "mean", "std"),
     *("outputs", "dpt"),
 )
+DROPOUTS = ("backbone_dropout", "classifier_dropout")  # one setting, ``dropout``, up to 0.1
 
 
 @dataclass(frozen=True)
 class ModelConfig(Config):
     """A member of the RefineNet family, as data. Presets fill it; every field may be changed.
 
-    The defaults are the released networks of Lin et al. (CVPR 2017).
+    The defaults are the full network of the PyTorch ports.
 
     Attributes:
-        preset: the name it came from, for the record.
-        backbone: ``mobilenetv2_100``, ``mobilenetv2_released`` or any timm model with feature maps.
-        num_classes: width of the classifier.
-        in_channels: channels of the image.
+        preset: Name of the preset it came from, for the record.
+        backbone: ``resnet18`` to ``resnet152``, ``mobilenetv2_100``, ``mobilenetv2_released``, any timm model with
+            feature maps, or a name that a package registers under ``refineseg.backbones``.
+        num_classes: Number of classes, 1 to 255.
+        in_channels: Channels of the image.
         cascade: ``four`` (one block per stride), ``two`` or ``single`` (one block takes all maps).
-        input_scales: one backbone per scale sees the image at it; (1.2, 0.6) is the paper's 2-scale network.
+        input_scales: One backbone per scale sees the image at it; (1.2, 0.6) is the paper's 2-scale network.
         kernel_size: 3, or 1 for light-weight.
-        rcus: residual conv units per backbone map.
-        output_rcus: at the end of every block.
-        final_rcus: additional ones before the classifier.
-        crp_stages: stages of chained residual pooling.
-        pooling: order of pooling and convolution in them.
-        width: channels of the paths at strides 4, 8 and 16.
-        coarse_width: channels of the stride-32 path.
-        lateral_fusion: whether backbone maps pass a fusion convolution.
-        activation: ``relu`` or ``relu6``, of the pooling chain.
-        dropout: on backbone maps of more than 512 channels and before the classifier.
-        align_corners: of the upsampling inside the decoder; the published ports use true.
-        exact_strides: upsample maps inside the decoder by the exact ratio of their strides, not to the size of the
+        rcus: Residual conv units per backbone map.
+        refined_rcus: Residual conv units per output of a coarser block; the paper's text has 2, the code none.
+        output_rcus: Residual conv units at the end of every block.
+        final_rcus: Additional ones before the classifier.
+        crp_stages: Stages of chained residual pooling.
+        pooling: ``original`` pools, then convolves; ``improved`` convolves, then pools (the authors' models of
+            2018).
+        width: Channels of the paths at strides 4, 8 and 16.
+        coarse_width: Channels of the stride-32 path.
+        lateral_fusion: Whether backbone maps pass a fusion convolution.
+        activation: Activation of the pooling chain, ``relu`` or ``relu6``.
+        backbone_dropout: Dropout rate on backbone maps of more than 512 channels.
+        classifier_dropout: Dropout rate before the classifier.
+        upsampling: Resizing of maps inside the decoder and of the picture to its input scale: ``bilinear`` (the
+            PyTorch ports), or ``bicubic`` as MATLAB's imresize (the authors).
+        align_corners: Whether bilinear upsampling inside the decoder aligns corners, as in the PyTorch ports.
+        exact_strides: Upsample maps inside the decoder by the exact ratio of their strides, not to the size of the
             finer map, so that windows of a picture agree with the whole also where 32 does not divide its sides.
-            Wants ``align_corners`` false and a single input scale. It must be as it was in training, unless 32
-            divided the training crops: then both are the same network.
+            Needs bilinear upsampling, ``align_corners`` false and a single input scale. It must be as it was in
+            training, unless 32 divided the training crops: then both are the same network.
+        stride_in_1x1: Whether a ResNet's bottlenecks have their stride in the first 1x1 convolution (the authors'
+            backbones) or in the 3x3 (torchvision, timm). The weights have the same shapes in both.
+        void_logit: Whether the classifier has one logit more, the last, for void; it is left out of the output.
         init: ``paper`` draws new convolutions from N(0, 0.01); ``default`` keeps torch's initialisation;
             ``identity`` too, but starts the fusion convolution on a coarser block's output as the identity.
-        mean, std: normalisation of RGB in [0, 1], kept inside the network.
+        mean, std: Normalisation of RGB in [0, 1], kept inside the network.
         outputs: ``classes``, or ``depth``: one channel without classes.
-        dpt: settings of a DPT, a vision transformer under RefineNet's blocks cut down; None for all others. It has
+        dpt: Settings of a DPT, a vision transformer under RefineNet's blocks cut down; None for all others. It has
             none of the settings of the cascade (``OF_DPT``).
     """
 
@@ -64,6 +75,7 @@ class ModelConfig(Config):
     input_scales: tuple[float, ...] = (1.0,)
     kernel_size: int = 3
     rcus: int = 2
+    refined_rcus: int = 0
     output_rcus: int = 3
     final_rcus: int = 0
     crp_stages: int = 4
@@ -72,9 +84,13 @@ class ModelConfig(Config):
     coarse_width: int = 512
     lateral_fusion: bool = True
     activation: Literal["relu", "relu6"] = "relu"
-    dropout: float = 0.5
+    backbone_dropout: float = 0.5
+    classifier_dropout: float = 0.5
+    upsampling: Literal["bilinear", "bicubic"] = "bilinear"
     align_corners: bool = True
     exact_strides: bool = False
+    stride_in_1x1: bool = False
+    void_logit: bool = False
     init: Literal["paper", "default", "identity"] = "paper"
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
@@ -89,16 +105,21 @@ class ModelConfig(Config):
         require(len(self.input_scales) <= 8, "at most 8 input scales", len(self.input_scales))
         local = not set(":/\\") & set(self.backbone)  # timm fetches what is written hf-hub:ORG/NAME
         require(local, "the plain name of a timm model as backbone", repr(self.backbone))
-        free = not self.align_corners and len(self.input_scales) == 1
+        bicubic = self.upsampling == "bicubic"
+        require(
+            not (bicubic and self.align_corners), "align_corners false with bicubic upsampling", self.align_corners
+        )
+        free = not (self.align_corners or bicubic) and len(self.input_scales) == 1
         require(
             free or not self.exact_strides,
-            "align_corners false and one input scale with exact_strides",
-            (self.align_corners, self.input_scales),
+            "bilinear upsampling, align_corners false and one input scale with exact_strides",
+            (self.upsampling, self.align_corners, self.input_scales),
         )
-        require(0 <= self.dropout < 1, "dropout in [0, 1)", self.dropout)
+        for name in DROPOUTS:
+            require(0 <= getattr(self, name) < 1, f"{name} in [0, 1)", getattr(self, name))
         widths = (self.width, self.coarse_width)
         require(0 < min(widths) <= max(widths) <= LARGEST_WIDTH, f"widths of 1 to {LARGEST_WIDTH}", widths)
-        counts = (self.rcus, self.output_rcus, self.final_rcus, self.crp_stages)
+        counts = (self.rcus, self.refined_rcus, self.output_rcus, self.final_rcus, self.crp_stages)
         require(0 <= min(counts) <= max(counts) <= 64, "numbers of units and stages of 0 to 64", counts)
         require(1 <= self.in_channels <= 4096, "in_channels of 1 to 4096", self.in_channels)
         require(
@@ -119,6 +140,25 @@ class ModelConfig(Config):
     def stride(self) -> int:
         """Pixels of the (scaled) input for each cell of the scores that the network gives without upsampling."""
         return 4 if self.dpt is None else 1
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Build from plain values; ``dropout`` of older files sets both rates.
+
+        Raises ConfigError for unknown names and wrong types.
+        """
+        old = dict.fromkeys(DROPOUTS, values["dropout"]) if "dropout" in values else {}
+        return super().from_dict({name: value for name, value in values.items() if name != "dropout"} | old)
+
+    @classmethod
+    def read(cls, assignments: Sequence[str]) -> dict[str, Any]:
+        """``name=value`` assignments as plain values; ``dropout=`` sets both rates."""
+        split = []
+        for assignment in assignments:
+            name, found, value = assignment.partition("=")
+            names = DROPOUTS if found and name.strip() == "dropout" else (name,)
+            split += [f"{each}{found}{value}" for each in names]
+        return super().read(split)
 
 
 def scaled(length: int, scale: float) -> int:

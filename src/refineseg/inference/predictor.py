@@ -389,7 +389,7 @@ def load(model: str | Path, device: str = "auto", precision: str = "32") -> Segm
         WeightsError: unknown name, or a damaged folder.
         InputError: the device is not there.
     """
-    from refineseg.model.find import find_model
+    from refineseg.model.find_model import find_model
     from refineseg.model.hub import origin_of
 
     folder = find_model(str(model))

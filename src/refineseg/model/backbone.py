@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from refineseg.errors import ConfigError, WeightsError
 from refineseg.model import mobilenet
-from refineseg.model.memory_saving import FrugalBatchNorm2d
-from refineseg.model.resnet import DEPTHS, ResNet
+from refineseg.model.memory_saving import InPlaceBatchNorm2d
+from refineseg.model.resnet import BOTTLENECKS_FROM, DEPTHS, ResNet
 
 STRIDES = (4, 8, 16, 32)
 RELEASED_MOBILENET = "mobilenetv2_released"
@@ -30,8 +30,8 @@ class Backbone(nn.Module):
         channels: channels of each tap, fine to coarse.
         strides: stride of each tap.
         multiple: height and width must divide by it (1 for networks whose convolutions pad by themselves).
-        orderly: whether each batch norm follows the convolution before it in the order of modules, and alone
-            reads what that has made.
+        norms_follow_convs: whether each batch norm follows the convolution before it in the order of modules, and
+            alone reads what that has made.
         made_from_weights: whether it can be built without memory and then be given its weights; not where it
             computes something else when built.
     """
@@ -39,7 +39,7 @@ class Backbone(nn.Module):
     channels: list[int]
     strides: list[int]
     multiple: int
-    orderly: bool = False
+    norms_follow_convs: bool = False
     made_from_weights: bool = True
 
     def maps(self, image: Tensor) -> list[Tensor]:
@@ -50,11 +50,11 @@ class Backbone(nn.Module):
 class ResNetBackbone(Backbone):
     """The published backbones: 18, 34, 50, 101 or 152 layers, maps at strides 4, 8, 16 and 32."""
 
-    orderly = True
+    norms_follow_convs = True
 
-    def __init__(self, depth: int, in_channels: int = 3) -> None:
+    def __init__(self, depth: int, in_channels: int = 3, stride_in_1x1: bool = False) -> None:
         super().__init__()
-        self.net = ResNet(depth, in_channels)
+        self.net = ResNet(depth, in_channels, stride_in_1x1)
         self.channels = list(self.net.channels)
         self.strides = list(STRIDES)
         self.multiple = 1
@@ -76,7 +76,7 @@ class TimmBackbone(Backbone):
         import timm
         from timm.models.resnet import BasicBlock, Bottleneck
 
-        from refineseg.model.memory_saving_timm import make_frugal
+        from refineseg.model.memory_saving_timm import use_in_place_norms
 
         try:
             with torch.device("meta"):
@@ -98,7 +98,7 @@ class TimmBackbone(Backbone):
                 "timm.list_models() lists the names"
             ) from error
         if any(isinstance(module, BasicBlock | Bottleneck) for module in net.modules()):
-            make_frugal(net)  # a ResNet: each of its norms follows a convolution
+            use_in_place_norms(net)  # a ResNet: each of its norms follows a convolution
         self.net = net
         self.channels = list(net.feature_info.channels())
         self.strides = list(STRIDES)
@@ -120,13 +120,13 @@ class MobileNetV2(Backbone):
     the identity, so that the same ImageNet weights give the same function in both forms.
     """
 
-    orderly = True
+    norms_follow_convs = True
     TAPS = ((1, 4), (2, 8), (3, 16), (4, 16), (5, 32), (6, 32))  # (group of blocks, its stride)
 
     def __init__(self, released: bool = False, in_channels: int = 3) -> None:
         super().__init__()
         self.conv_stem = nn.Conv2d(in_channels, mobilenet.STEM, 3, 2, 1, bias=False)
-        self.bn1 = FrugalBatchNorm2d(mobilenet.STEM)
+        self.bn1 = InPlaceBatchNorm2d(mobilenet.STEM)
         self.act1 = nn.ReLU6(inplace=True)
         self.blocks = mobilenet.make_blocks()
         mobilenet.initialise(self)
@@ -150,20 +150,26 @@ class MobileNetV2(Backbone):
 def identity_expansion(channels: int) -> nn.Sequential:
     """1x1 convolution, batch norm and ReLU6 that pass values in [0, 6] on unchanged."""
     convolution = nn.Conv2d(channels, channels, 1, bias=False)
-    norm = FrugalBatchNorm2d(channels)
+    norm = InPlaceBatchNorm2d(channels)
     with torch.no_grad():
         convolution.weight.copy_(torch.eye(channels)[:, :, None, None])
         norm.weight.fill_((1 + norm.eps) ** 0.5)
     return nn.Sequential(OrderedDict(conv=convolution, norm=norm, act=nn.ReLU6()))
 
 
-def create_backbone(name: str, in_channels: int = 3) -> Backbone:
-    """A backbone by name: ``resnet18`` to 152, ``mobilenetv2_100``, ``mobilenetv2_released``, or one of timm's."""
+def create_backbone(name: str, in_channels: int = 3, stride_in_1x1: bool = False) -> Backbone:
+    """A backbone by name: ``resnet18`` to 152, ``mobilenetv2_100``, ``mobilenetv2_released``, or one of timm's.
+
+    Raises ConfigError for an unknown name, or ``stride_in_1x1`` with anything but a ResNet of 50 layers or more.
+    """
+    depth = name.removeprefix("resnet")
+    resnet = int(depth) if name != depth and depth.isdecimal() and int(depth) in DEPTHS else 0
+    if stride_in_1x1 and resnet < BOTTLENECKS_FROM:
+        raise ConfigError(f"expected resnet50, resnet101 or resnet152 with stride_in_1x1, got {name!r}")
+    if resnet:
+        return ResNetBackbone(resnet, in_channels, stride_in_1x1)
     if name in ("mobilenetv2_100", RELEASED_MOBILENET):
         return MobileNetV2(released=name == RELEASED_MOBILENET, in_channels=in_channels)
-    depth = name.removeprefix("resnet")
-    if name != depth and depth.isdecimal() and int(depth) in DEPTHS:
-        return ResNetBackbone(int(depth), in_channels)
     return TimmBackbone(name, in_channels)
 
 

@@ -6,16 +6,17 @@ A kernel size of 3 is the published network; 1 is Light-Weight RefineNet (Nekras
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from refineseg.model.memory_saving import max_pool5
+from refineseg.model.memory_saving import max_pool5, run
+from refineseg.model.resize import bicubic, bilinear, upsample_on_grid
 
 Pooling = Literal["original", "improved"]
+Upsampling = Literal["bilinear", "bicubic"]
 
 
 def conv(in_channels: int, out_channels: int, kernel_size: int, bias: bool = False) -> nn.Conv2d:
@@ -23,30 +24,10 @@ def conv(in_channels: int, out_channels: int, kernel_size: int, bias: bool = Fal
     return nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=bias)
 
 
-def resize(x: Tensor, size: Sequence[int], align_corners: bool) -> Tensor:
-    """Bilinear resize of BxCxHxW to ``size`` (height, width); the same tensor if it has that size already."""
-    if x.shape[-2:] == torch.Size(size):
-        return x
-    return F.interpolate(x, tuple(size), mode="bilinear", align_corners=align_corners)
-
-
-def upsample_on_grid(x: Tensor, size: Sequence[int], factor: int) -> Tensor:
-    """Bilinear upsampling of BxCxHxW by a whole ``factor`` (half-pixel centres), cut to ``size``.
-
-    The last cell of a coarse map reaches beyond a picture whose sides the stride does not divide. Resizing to the
-    finer map's size stretches the whole map for it, by up to half a coarse cell, so that a place depends on the
-    picture's size, and windows of a picture do not agree with the whole.
-    """
-    if factor > 1:
-        x = F.interpolate(x, [side * factor for side in x.shape[-2:]], mode="bilinear", align_corners=False)
-        x = x[..., : size[0], : size[1]]
-    return resize(x, size, align_corners=False)  # maps of others' networks may have dropped the remainder
-
-
 class ResidualConvUnit(nn.Module):
     """x + conv(relu(conv(relu(x)))): pre-activation residual unit without batch norm (section 3.2, RCU).
 
-    The first convolution has a bias, the second has none, as released. The shortcut carries x itself.
+    The first convolution has a bias, the second has none, as in the public code. The shortcut carries x itself.
     """
 
     def __init__(self, channels: int, kernel_size: int = 3) -> None:
@@ -56,24 +37,24 @@ class ResidualConvUnit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """BxCxHxW to BxCxHxW; x is not modified."""
-        # relu_ acts on a fresh tensor, never on x: the shortcut must not see it.
-        y: Tensor = self.conv2(F.relu_(self.conv1(F.relu(x))))
-        return y.add_(x)
+        delta: Tensor = self.conv2(F.relu(self.conv1(F.relu(x))))
+        return x + delta
 
 
 class MultiResolutionFusion(nn.Module):
     """Brings maps of several sizes and widths to one, and sums them (section 3.2, multi-resolution fusion).
 
-    Each path passes a convolution to the smallest channel count among the inputs, then bilinear upsampling to
-    the largest map among the inputs. A single path goes through unchanged, without parameters.
+    Each path passes a convolution to the smallest channel count among the inputs, then upsampling to the largest
+    map among the inputs. A single path goes through unchanged, without parameters.
 
     Args:
-        in_channels: width of each path.
-        project: per path, whether it has a convolution; a path without one must have the output width already.
-        kernel_size: of the convolutions.
-        align_corners: of the upsampling; the published ports use True.
-        strides: of the paths' maps in one picture. With them maps are upsampled by the exact ratio of strides
-            (``upsample_on_grid``) and ``align_corners`` has no meaning; else to the size of the largest.
+        in_channels: Width of each path.
+        project: Whether each path has a convolution; a path without one must have the output width already.
+        kernel_size: Kernel size of the convolutions.
+        align_corners: Whether bilinear upsampling aligns corners; the PyTorch ports do.
+        strides: Strides of the paths' maps in one picture. With them maps are upsampled by the exact ratio of
+            strides (``upsample_on_grid``) and ``align_corners`` has no meaning; else to the size of the largest.
+        upsampling: ``bilinear``, or ``bicubic`` as in the authors' code (both sides by one ratio, then cut).
     """
 
     def __init__(
@@ -83,10 +64,14 @@ class MultiResolutionFusion(nn.Module):
         kernel_size: int = 3,
         align_corners: bool = True,
         strides: Sequence[int] | None = None,
+        upsampling: Upsampling = "bilinear",
     ) -> None:
         super().__init__()
+        if upsampling not in ("bilinear", "bicubic"):
+            raise ValueError(f"expected upsampling 'bilinear' or 'bicubic', got {upsampling!r}")
         self.out_channels = min(in_channels)
         self.align_corners = align_corners
+        self.upsampling = upsampling
         self.factors: list[int] | None = None
         if strides is not None:
             if any(stride % min(strides) for stride in strides):
@@ -104,28 +89,26 @@ class MultiResolutionFusion(nn.Module):
         )
 
     def forward(self, *maps: Tensor | list[Tensor]) -> Tensor:
-        """Maps BxC_ixH_ixW_i, one per path, to BxCxHxW with C the smallest width and HxW the largest map.
+        """Maps BxC_ixH_ixW_i, one per path, to BxCxHxW with C the smallest width and HxW the largest map."""
+        given = as_list(maps, len(self.convs))
+        return self.merge((path(x) for path, x in zip(self.convs, given, strict=True)), largest(given))
 
-        One list of maps is taken too, and emptied on the way: each map is freed as soon as it is used.
-        """
-        waiting = as_list(maps, len(self.convs))
-        del maps
-        size = (max(x.shape[-2] for x in waiting), max(x.shape[-1] for x in waiting))
-        total, owned = waiting[0], False
-        for index, path in enumerate(self.convs):
-            entering = waiting.pop(0)
-            x = path(entering)
-            if self.factors is None:
-                x = resize(x, size, self.align_corners)
-            else:
-                x = upsample_on_grid(x, size, self.factors[index])
-            fresh = x is not entering  # not a map of the caller, so it may be summed into in place
-            del entering
-            if index == 0:
-                total, owned = x, fresh
-            else:
-                total, owned = (total.add_(x) if owned else total + x), True
+    def merge(self, maps: Iterable[Tensor], size: tuple[int, int]) -> Tensor:
+        """The sum of maps of one width BxCxH_ixW_i, in the order of the paths, each upsampled to ``size``."""
+        total: Tensor | None = None
+        for path, x in enumerate(maps):
+            enlarged = self.upsample(x, size, path)
+            total = enlarged if total is None else total + enlarged
+        assert total is not None  # there is at least one path
         return total
+
+    def upsample(self, x: Tensor, size: Sequence[int], path: int) -> Tensor:
+        """The map of one path, BxCxHxW, at ``size``; the map itself if it has that size already."""
+        if self.factors is not None:
+            return upsample_on_grid(x, size, self.factors[path])
+        if self.upsampling == "bicubic":
+            return bicubic(x, size, one_ratio=True)
+        return bilinear(x, size, self.align_corners)
 
 
 class ChainedResidualPooling(nn.Module):
@@ -150,19 +133,18 @@ class ChainedResidualPooling(nn.Module):
         self.activation = activation()
         self.convs = nn.ModuleList(conv(channels, channels, kernel_size) for _ in range(stages))
 
-    def forward(self, x: Tensor | list[Tensor]) -> Tensor:
-        """BxCxHxW to BxCxHxW; x is not modified. A list of one map is taken too, and emptied: the map is freed."""
-        given = as_list((x,), 1)
-        del x
-        total: Tensor = self.activation(given.pop())
+    def forward(self, x: Tensor) -> Tensor:
+        """BxCxHxW to BxCxHxW; x is not modified."""
+        return self.chain(self.activation(x))
+
+    def chain(self, total: Tensor) -> Tensor:
+        """The stages and their sum, from the activated map BxCxHxW on."""
         stage = total
-        for index, convolution in enumerate(self.convs):
-            # In two steps: what the first was made of is freed before the second makes its map.
+        for convolution in self.convs:
             steps = (max_pool5, convolution) if self.pooling == "original" else (convolution, max_pool5)
             for step in steps:
                 stage = step(stage)
-            # Autograd keeps the activation's output, so the first sum must not overwrite it while training.
-            total = total + stage if index == 0 and torch.is_grad_enabled() else total.add_(stage)
+            total = total + stage
         return total
 
 
@@ -170,23 +152,24 @@ class RefineNetBlock(nn.Module):
     """One RefineNet block: adaptation and RCUs per path, fusion, chained residual pooling, output RCUs.
 
     Takes any number of maps of any sizes and widths and gives one map of the size of the largest, so it can be
-    the decoder of any network. Inputs come in two kinds: maps of a backbone (adapted by a convolution and RCUs)
-    and, after them, outputs of coarser RefineNet blocks (``refined_channels``), which enter the fusion as they
-    are, since their own output RCUs have served.
+    the decoder of any network. Inputs come in two kinds: maps of a backbone, adapted by a convolution and RCUs,
+    and, after them, outputs of coarser RefineNet blocks (``refined_channels``). In the paper's text these pass two
+    RCUs of their own; the public code has these at the end of the coarser block instead, which is the same
+    function.
 
     Args:
-        in_channels: channels of each backbone map.
-        widths: channels after adaptation, one per backbone map, or one number for all.
-        refined_channels: channels of each output of a coarser block, given after the backbone maps.
-        rcus: residual conv units per backbone map.
-        crp_stages: pooling stages; the paper's text has 2, the released networks 4.
-        pooling: order in chained residual pooling, ``original`` or ``improved``.
-        output_rcus: residual conv units at the end; the paper's text has 1, the released networks 3.
+        in_channels: Channels of each backbone map.
+        widths: Channels after adaptation, one per backbone map, or one number for all.
+        refined_channels: Channels of each output of a coarser block, given after the backbone maps.
+        rcus: Residual conv units per backbone map.
+        refined_rcus: Residual conv units per output of a coarser block; the paper's text has 2, the code none.
+        crp_stages: Pooling stages; the paper's text has 2, the public code 4.
+        pooling: Order in chained residual pooling, ``original`` or ``improved``.
+        output_rcus: Residual conv units at the end; the paper's text has 1, the public code 3.
         kernel_size: 3, or 1 for the light-weight form.
-        lateral_fusion: whether backbone maps pass a fusion convolution; the light-weight MobileNet-v2 has none.
-        activation: of the pooling chain; ReLU, or ReLU6 in the light-weight MobileNet-v2.
-        align_corners: of the fusion's upsampling.
-        strides: of all maps in one picture, in their order; see ``MultiResolutionFusion``.
+        lateral_fusion: Whether backbone maps pass a fusion convolution; the light-weight MobileNet-v2 has none.
+        activation: Activation of the pooling chain: ReLU, or ReLU6 in the light-weight MobileNet-v2.
+        align_corners, strides, upsampling: Upsampling in the fusion; see ``MultiResolutionFusion``.
 
     Example:
         >>> block = RefineNetBlock([512, 256], widths=128, refined_channels=[128])
@@ -202,6 +185,7 @@ class RefineNetBlock(nn.Module):
         refined_channels: Sequence[int] = (),
         *,
         rcus: int = 2,
+        refined_rcus: int = 0,
         crp_stages: int = 4,
         pooling: Pooling = "original",
         output_rcus: int = 3,
@@ -210,6 +194,7 @@ class RefineNetBlock(nn.Module):
         activation: type[nn.Module] = nn.ReLU,
         align_corners: bool = True,
         strides: Sequence[int] | None = None,
+        upsampling: Upsampling = "bilinear",
     ) -> None:
         super().__init__()
         widths = [widths] * len(in_channels) if isinstance(widths, int) else list(widths)
@@ -224,10 +209,14 @@ class RefineNetBlock(nn.Module):
             )
             for channels, width in zip(in_channels, widths, strict=True)
         )
+        self.adapt.extend(
+            nn.Sequential(*(ResidualConvUnit(width, kernel_size) for _ in range(refined_rcus)))
+            for width in refined_channels
+        )
         several = len(paths) > 1
         lateral = several and (lateral_fusion or len(set(paths)) > 1)
         project = [lateral] * len(widths) + [several] * len(refined_channels)
-        self.fusion = MultiResolutionFusion(paths, project, kernel_size, align_corners, strides)
+        self.fusion = MultiResolutionFusion(paths, project, kernel_size, align_corners, strides, upsampling)
         self.out_channels = self.fusion.out_channels
         self.pooling = ChainedResidualPooling(self.out_channels, crp_stages, pooling, kernel_size, activation)
         self.output = nn.Sequential(
@@ -241,15 +230,14 @@ class RefineNetBlock(nn.Module):
 
         One list of maps is taken too, and emptied on the way: each map is freed as soon as it is used.
         """
-        paths = as_list(maps, self.inputs)
-        del maps
-        for index, adapt in enumerate(self.adapt):
-            for part in adapt.children():  # one by one, so that no caller holds on to the backbone's map
-                paths[index] = part(paths[index])
-        x: Tensor = self.pooling([self.fusion(paths)])  # in a list, so that it is freed as soon as it is used
-        for unit in self.output:
-            x = unit(x)
-        return x
+        waiting = as_list(maps, self.inputs)
+        size = largest(waiting)
+        paths = (
+            run([*adapt.children(), fuse], waiting)
+            for adapt, fuse in zip(self.adapt, self.fusion.convs, strict=True)
+        )
+        fused = [self.fusion.merge(paths, size)]
+        return run([self.pooling.activation, self.pooling.chain, *self.output], fused)
 
 
 def as_list(maps: tuple[Tensor | list[Tensor], ...], expected: int) -> list[Tensor]:
@@ -258,3 +246,9 @@ def as_list(maps: tuple[Tensor | list[Tensor], ...], expected: int) -> list[Tens
     if len(given) != expected:
         raise ValueError(f"expected {expected} input maps, got {len(given)}")
     return given
+
+
+def largest(maps: Iterable[Tensor]) -> tuple[int, int]:
+    """The largest height and the largest width among maps."""
+    sizes = [x.shape[-2:] for x in maps]
+    return max(size[0] for size in sizes), max(size[1] for size in sizes)

@@ -6,6 +6,7 @@ so that exported files have the usual nodes.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ KERNEL, REACH = 5, 2
 STRIP = {"cpu": 1 << 19, "cuda": 1 << 24}
 
 
-class FrugalBatchNorm2d(nn.BatchNorm2d):
+class InPlaceBatchNorm2d(nn.BatchNorm2d):
     """Batch norm that works in place while its statistics and weights stand still.
 
     For networks in which it follows a convolution: nobody else reads what the convolution has made. Torch's own
@@ -28,6 +29,18 @@ class FrugalBatchNorm2d(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         """BxCxHxW to BxCxHxW; x is used up if the weights are frozen or no gradient is wanted."""
         return scale_in_place(self, x) if stands_still(self) else super().forward(x)
+
+
+def run(steps: Iterable[Callable[[Tensor], Tensor]], maps: list[Tensor]) -> Tensor:
+    """Put the first of ``maps`` through ``steps`` in turn, as nn.Sequential does.
+
+    The map is taken out of the list, and what a step was given is freed as soon as the step is through; within
+    nn.Sequential the first map stays until the end.
+    """
+    held = [maps.pop(0)]
+    for step in steps:
+        held.append(step(held.pop()))
+    return held.pop()
 
 
 def stands_still(norm: nn.BatchNorm2d) -> bool:

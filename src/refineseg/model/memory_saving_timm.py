@@ -5,10 +5,10 @@ from __future__ import annotations
 from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 
-from refineseg.model.memory_saving import FrugalBatchNorm2d, scale_in_place, stands_still
+from refineseg.model.memory_saving import InPlaceBatchNorm2d, scale_in_place, stands_still
 
 
-class FrugalBatchNormAct2d(BatchNormAct2d):  # type: ignore[misc]  # timm has no types
+class InPlaceBatchNormAct2d(BatchNormAct2d):  # type: ignore[misc]  # timm has no types
     """The same for timm's batch norm with activation."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -20,10 +20,10 @@ class FrugalBatchNormAct2d(BatchNormAct2d):  # type: ignore[misc]  # timm has no
         return activated
 
 
-def make_frugal(network: nn.Module) -> None:
+def use_in_place_norms(network: nn.Module) -> None:
     """Every batch norm of a network in which each follows a convolution; names of weights stay."""
     for module in network.modules():
         if type(module) is nn.BatchNorm2d:
-            module.__class__ = FrugalBatchNorm2d
+            module.__class__ = InPlaceBatchNorm2d
         elif type(module) is BatchNormAct2d:
-            module.__class__ = FrugalBatchNormAct2d
+            module.__class__ = InPlaceBatchNormAct2d

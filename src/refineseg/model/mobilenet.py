@@ -9,7 +9,7 @@ from math import sqrt
 
 from torch import Tensor, nn
 
-from refineseg.model.memory_saving import FrugalBatchNorm2d
+from refineseg.model.memory_saving import InPlaceBatchNorm2d
 
 STEM = 32  # channels after the first convolution
 # Blocks in a group, channels, stride of the first. Those of the first group do not expand, the others sixfold.
@@ -37,7 +37,7 @@ class InvertedResidual(nn.Module):
         self.names = tuple(name for name, _ in names)
         for index, (name, convolution) in enumerate(names):
             self.add_module(name, convolution)
-            self.add_module(f"bn{index + 1}", FrugalBatchNorm2d(convolution.out_channels))
+            self.add_module(f"bn{index + 1}", InPlaceBatchNorm2d(convolution.out_channels))
         self.act = nn.ReLU6(inplace=True)
         self.skip = stride == 1 and channels == out_channels
 

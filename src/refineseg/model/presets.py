@@ -15,23 +15,49 @@ from refineseg.model.pretrained import HALF, BackboneWeights, find_backbone_weig
 from refineseg.model.refinenet import RefineNet
 
 DEPTHS = (18, 34, 50, 101, 152)
+WITH_BOTTLENECKS = ("resnet50", "resnet101", "resnet152")
 
-# Light-Weight RefineNet: 1x1 convolutions, no RCUs (Nekrasov et al., BMVC 2018). Its author draws as torch does.
-# Where the coarser path starts as the identity besides, short training gains much (docs/notebook/experiments.md).
-LIGHT_WEIGHT: dict[str, Any] = {"kernel_size": 1, "rcus": 0, "output_rcus": 0, "init": "identity"}
+# Light-Weight RefineNet: 1x1 convolutions, no RCUs, no dropout before the classifier (Nekrasov et al., BMVC 2018).
+# Its initialisation is torch's; with the coarser path started as the identity besides, short training gains much
+# (docs/notebook/experiments.md).
+LIGHT_WEIGHT: dict[str, Any] = {
+    "kernel_size": 1,
+    "rcus": 0,
+    "output_rcus": 0,
+    "classifier_dropout": 0.0,
+    "init": "identity",
+}
 # On MobileNet-v2: all paths 256 wide, two maps at strides 16 and 32, fusion convolution only on the coarser
-# block's output, ReLU6.
-LIGHT_MOBILENET = LIGHT_WEIGHT | {"coarse_width": 256, "lateral_fusion": False, "activation": "relu6"}
+# block's output, ReLU6, no dropout.
+LIGHT_MOBILENET = LIGHT_WEIGHT | {
+    "coarse_width": 256,
+    "lateral_fusion": False,
+    "activation": "relu6",
+    "backbone_dropout": 0.0,
+}
 
 # DPT: a plain vision transformer of timm under RefineNet's blocks cut down (Ranftl et al., ICCV 2021), with the
 # half-pixel centres that tiles need, and as wide as UniMatch V2.
 PLAIN_VIT: dict[str, Any] = {"dpt": {}, "width": 128, "align_corners": False, "init": "default"}
 
-# What the paper's text and the released code differ in (full networks; light-weight ones have no RCUs).
+# The full network in its three published forms, which differ in what is given here.
 SETTINGS: dict[str, dict[str, Any]] = {
-    "released": {"crp_stages": 4, "output_rcus": 3, "final_rcus": 0},
-    "paper": {"crp_stages": 2, "output_rcus": 1, "final_rcus": 2},
+    "ports": {"crp_stages": 4, "output_rcus": 3, "refined_rcus": 0, "final_rcus": 0},
+    "paper": {"crp_stages": 2, "output_rcus": 1, "refined_rcus": 2, "final_rcus": 2},
+    "authors": {
+        "crp_stages": 4,
+        "output_rcus": 3,
+        "refined_rcus": 0,
+        "final_rcus": 0,
+        "input_scales": (1.2,),
+        "upsampling": "bicubic",
+        "align_corners": False,
+        "stride_in_1x1": True,
+        "mean": (128 / 255,) * 3,
+        "std": (1 / 255,) * 3,
+    },
 }
+SETTINGS_ALIASES = {"released": "ports"}  # its name up to 0.1
 
 PRESETS: dict[str, dict[str, Any]] = {
     **{f"refinenet-r{depth}": {"backbone": f"resnet{depth}"} for depth in DEPTHS},
@@ -54,18 +80,33 @@ def model_config(preset: str, num_classes: int, settings: str | None = None, **f
     Args:
         preset: one of ``PRESETS``.
         num_classes: width of the classifier.
-        settings: ``released`` (the default of every preset) or ``paper``.
+        settings: ``ports`` (the default of every preset; ``released`` is its older name), ``paper`` or
+            ``authors``.
         fields: any field of ModelConfig.
+
+    Raises:
+        ConfigError: unknown preset, settings or field, or a value out of range.
     """
     if preset not in PRESETS:
         raise ConfigError(f"unknown preset {preset!r}: expected one of {', '.join(PRESETS)}")
-    if settings is not None and settings not in SETTINGS:
-        raise ConfigError(f"unknown settings {settings!r}: expected 'released' or 'paper'")
     values: dict[str, Any] = {"preset": preset, "num_classes": num_classes} | PRESETS[preset]
     if settings is not None:
-        fixed = values.get("kernel_size") == 1 or "dpt" in values  # without RCUs, or with its own
-        values |= {} if fixed else SETTINGS[settings]
+        values |= _of_settings(settings, preset, str(fields.get("backbone", values.get("backbone"))))
     return ModelConfig.from_dict(values | fields)
+
+
+def _of_settings(settings: str, preset: str, backbone: str) -> dict[str, Any]:
+    name = SETTINGS_ALIASES.get(settings, settings)
+    if name not in SETTINGS:
+        raise ConfigError(f"unknown settings {settings!r}: expected one of {', '.join(SETTINGS)}")
+    if PRESETS[preset].get("kernel_size") == 1 or "dpt" in PRESETS[preset]:
+        if name == "authors":
+            raise ConfigError(f"expected a full network with settings 'authors', got {preset}: it is not theirs")
+        return {}  # no residual conv units, or its own: one form only
+    chosen = dict(SETTINGS[name])
+    if backbone not in WITH_BOTTLENECKS:
+        chosen.pop("stride_in_1x1", None)
+    return chosen
 
 
 def create_model(
@@ -85,7 +126,8 @@ def create_model(
         backbone_weights: None for random ones; ``imagenet`` for those in the package or, through the Hub's cache,
             timm's; ``auto`` for the same where there are any; or a safetensors file under timm's key names. The
             network's normalisation follows weights whose own is known, unless ``mean`` or ``std`` is given.
-        settings: ``released`` (default) or ``paper``: stages and units as in the code or as in the text.
+        settings: Published form of a full network: ``ports`` (default), the PyTorch ports' code; ``paper``, the
+            paper's text; ``authors``, the authors' MATLAB code. See docs/reproduction.md.
         fields: any field of ModelConfig, for example ``cascade="two"`` or ``backbone="convnext_atto"``.
 
     Returns:

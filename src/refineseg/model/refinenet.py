@@ -5,7 +5,8 @@ Shapes: images BxCxHxW, RGB in [0, 1]; logits at stride 4 BxKxceil(H/4)xceil(W/4
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -13,12 +14,13 @@ from torch.nn import functional as F
 
 from refineseg.config import ModelConfig, scaled
 from refineseg.model.backbone import Backbone, create_backbone
-from refineseg.model.blocks import RefineNetBlock, ResidualConvUnit, conv, resize
+from refineseg.model.blocks import RefineNetBlock, ResidualConvUnit, conv
+from refineseg.model.resize import bicubic, bilinear
 
 # How many strides one block takes (the paper's Fig. 7, which has four strides); 0 means all of them.
 CASCADES = {"four": 1, "two": 2, "single": 0}
 ACTIVATIONS = {"relu": nn.ReLU, "relu6": nn.ReLU6}
-DROPOUT_ABOVE = 512  # channels; released networks drop only from the wide backbone maps
+DROPOUT_ABOVE = 512  # channels: only the wide backbone maps have dropout
 
 
 class Decoder(nn.Module):
@@ -39,7 +41,7 @@ class Decoder(nn.Module):
         size = CASCADES[config.cascade] or len(levels)
         groups: list[list[int]] = []
         self.dropped = [count > DROPOUT_ABOVE for count in channels]
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = nn.Dropout(config.backbone_dropout)
         self.blocks = nn.ModuleList()
         refined: list[int] = []
         coarser: list[int] = []  # stride of the coarser block's output
@@ -51,6 +53,7 @@ class Decoder(nn.Module):
                 [config.coarse_width if strides[i] == levels[0] else config.width for i in taken],
                 refined,
                 rcus=config.rcus,
+                refined_rcus=config.refined_rcus,
                 crp_stages=config.crp_stages,
                 pooling=config.pooling,
                 output_rcus=config.output_rcus,
@@ -59,6 +62,7 @@ class Decoder(nn.Module):
                 activation=ACTIVATIONS[config.activation],
                 align_corners=config.align_corners,
                 strides=[strides[i] for i in taken] + coarser if config.exact_strides else None,
+                upsampling=config.upsampling,
             )
             refined, coarser = [block.out_channels], [min(group)]
             groups.append(taken)
@@ -95,15 +99,18 @@ class RefineNet(nn.Module):
         super().__init__()
         self.config = config
         self.set_normalisation()
-        backbones = [create_backbone(config.backbone, config.in_channels) for _ in config.input_scales]
+        backbones = [
+            create_backbone(config.backbone, config.in_channels, config.stride_in_1x1) for _ in config.input_scales
+        ]
         taps = [tap for net in backbones for tap in zip(net.channels, net.strides, strict=True)]
         self.backbones = nn.ModuleList(backbones)
         self.decoder = Decoder(config, [tap[0] for tap in taps], [tap[1] for tap in taps])
         self.final = nn.Sequential(
             *(ResidualConvUnit(self.decoder.out_channels, config.kernel_size) for _ in range(config.final_rcus))
         )
-        self.dropout = nn.Dropout(config.dropout)
-        self.classifier = conv(self.decoder.out_channels, config.num_classes, 3, bias=True)
+        self.dropout = nn.Dropout(config.classifier_dropout)
+        outputs = config.num_classes + config.void_logit
+        self.classifier = conv(self.decoder.out_channels, outputs, 3, bias=True)
         if config.init == "paper":
             for part in (self.decoder, self.final, self.classifier):
                 part.apply(_init_paper)
@@ -111,11 +118,20 @@ class RefineNet(nn.Module):
             for block in self.decoder.blocks:
                 _carry_coarser(block)
 
-    def set_normalisation(self) -> None:
+    def set_normalisation(self, dtype: torch.dtype = torch.float32) -> None:
         """Make mean and deviation of the channels anew from the configuration."""
         for name in ("mean", "std"):
-            values = torch.tensor(getattr(self.config, name)).view(1, -1, 1, 1)
+            values = torch.tensor(getattr(self.config, name), dtype=dtype).view(1, -1, 1, 1)
             self.register_buffer(name, values, persistent=False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """As of nn.Module; in float64, mean and deviation are the configuration's, not rounded to float32."""
+        moved: Self = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if self.mean.dtype == torch.float64:
+            device = self.mean.device
+            self.set_normalisation(torch.float64)
+            self.mean, self.std = self.mean.to(device), self.std.to(device)
+        return moved
 
     @property
     def num_classes(self) -> int:
@@ -137,8 +153,10 @@ class RefineNet(nn.Module):
         for net, scale in zip(self.each_backbone(), self.config.input_scales, strict=True):
             maps += self._maps(net, self._normalised(images), scale)
         logits: Tensor = self.classifier(self.dropout(self.final(self.decoder(maps))))
+        if self.config.void_logit:
+            logits = logits[:, :-1]
         # Half-pixel centres: the place of a pixel must not depend on the size of the picture, so that tiles agree.
-        return resize(logits, size, align_corners=False) if upsample else logits
+        return bilinear(logits, size, align_corners=False) if upsample else logits
 
     def check(self, images: Tensor) -> None:
         """ValueError unless the images have four dimensions and the network's number of channels."""
@@ -158,7 +176,10 @@ class RefineNet(nn.Module):
         height, width = images.shape[-2:]
         if scale != 1.0:
             height, width = scaled(height, scale), scaled(width, scale)
-            images = resize(images, (height, width), align_corners=False)
+            if self.config.upsampling == "bicubic":
+                images = bicubic(images, (height, width))
+            else:
+                images = bilinear(images, (height, width), align_corners=False)
         multiple = net.multiple
         down, right = -height % multiple, -width % multiple
         if down or right:

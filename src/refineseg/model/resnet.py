@@ -1,7 +1,9 @@
 """ResNet (He et al., CVPR 2016) of 18 to 152 layers, as RefineNet's backbone: maps in place of a classifier.
 
-The stride of a bottleneck is in its 3x3 convolution. Key names are timm's, whose weight files fit. The networks
-are written out here, and not asked of timm, because importing timm takes longer than segmenting a picture.
+The stride of a bottleneck is in its 3x3 convolution, as in torchvision and timm, or in its first 1x1, as in the
+networks of the ResNet paper's authors, which RefineNet's authors used. Key names are timm's, whose weight files
+fit. The networks are written out here, and not taken from timm, because importing timm takes longer than
+segmenting a picture.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from refineseg.model.memory_saving import FrugalBatchNorm2d
+from refineseg.model.memory_saving import InPlaceBatchNorm2d
 
 DEPTHS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 WIDTHS = (64, 128, 256, 512)  # of the 3x3 convolutions of each stage
@@ -21,26 +23,34 @@ class ResNetBlock(nn.Module):
     """ReLU(x + f(x)): f are convolutions, each with its norm, and with ReLU between them.
 
     Args:
-        channels: of the input.
-        widths: of each convolution's output.
-        kernels: of each convolution.
-        stride: of the first 3x3 convolution, and of the shortcut.
+        channels: Channels of the input.
+        widths: Channels of each convolution's output.
+        kernels: Kernel size of each convolution.
+        stride: Stride of one convolution, and of the shortcut.
+        strided: Position of that convolution; the first 3x3 if None.
     """
 
-    def __init__(self, channels: int, widths: Sequence[int], kernels: Sequence[int], stride: int) -> None:
+    def __init__(
+        self,
+        channels: int,
+        widths: Sequence[int],
+        kernels: Sequence[int],
+        stride: int,
+        strided: int | None = None,
+    ) -> None:
         super().__init__()
-        strided = kernels.index(3)
+        strided = kernels.index(3) if strided is None else strided
         inputs = [channels, *widths[:-1]]
         self.layers = len(widths)
         for index, (into, out, kernel) in enumerate(zip(inputs, widths, kernels, strict=True)):
             step = stride if index == strided else 1
             self.add_module(f"conv{index + 1}", nn.Conv2d(into, out, kernel, step, kernel // 2, bias=False))
-            self.add_module(f"bn{index + 1}", FrugalBatchNorm2d(out))
+            self.add_module(f"bn{index + 1}", InPlaceBatchNorm2d(out))
         self.act = nn.ReLU(inplace=True)
         self.downsample: nn.Sequential | None = None
         if stride != 1 or channels != widths[-1]:
             self.downsample = nn.Sequential(
-                nn.Conv2d(channels, widths[-1], 1, stride, bias=False), FrugalBatchNorm2d(widths[-1])
+                nn.Conv2d(channels, widths[-1], 1, stride, bias=False), InPlaceBatchNorm2d(widths[-1])
             )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -58,17 +68,18 @@ class ResNet(nn.Module):
     """Stem and four stages.
 
     Args:
-        depth: one of ``DEPTHS``.
-        in_channels: of the picture.
+        depth: One of ``DEPTHS``.
+        in_channels: Channels of the picture.
+        stride_in_1x1: Whether bottlenecks have their stride in the first 1x1 convolution.
 
     Attributes:
-        channels: of each stage's map.
+        channels: Channels of each stage's map.
     """
 
-    def __init__(self, depth: int, in_channels: int = 3) -> None:
+    def __init__(self, depth: int, in_channels: int = 3, stride_in_1x1: bool = False) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, 64, 7, 2, 3, bias=False)
-        self.bn1 = FrugalBatchNorm2d(64)
+        self.bn1 = InPlaceBatchNorm2d(64)
         self.act1 = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
         self.channels: list[int] = []
@@ -80,7 +91,7 @@ class ResNet(nn.Module):
                 widths, kernels = [width, width], [3, 3]
                 if depth >= BOTTLENECKS_FROM:
                     widths, kernels = [width, width, 4 * width], [1, 3, 1]
-                blocks.append(ResNetBlock(channels, widths, kernels, stride))
+                blocks.append(ResNetBlock(channels, widths, kernels, stride, 0 if stride_in_1x1 else None))
                 channels = widths[-1]
             self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
             self.channels.append(channels)

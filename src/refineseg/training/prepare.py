@@ -15,7 +15,7 @@ from refineseg.data.loader import TrainingPictures
 from refineseg.data.source import SegmentationData
 from refineseg.errors import ConfigError, InputError
 from refineseg.model.backbone import load_backbone_weights
-from refineseg.model.find import find_model
+from refineseg.model.find_model import find_model
 from refineseg.model.hub import pinned
 from refineseg.model.model_folder import load_model_folder, read_config
 from refineseg.model.presets import PRESETS, create_model

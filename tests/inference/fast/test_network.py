@@ -168,7 +168,7 @@ def test_a_norm_that_follows_something_else_stays() -> None:
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "mobilenetv2_released"])
 def test_backbones_that_call_themselves_orderly_are(name: str) -> None:
     backbone = create_backbone(name).eval()
-    assert backbone.orderly
+    assert backbone.norms_follow_convs
     pairs = list(neighbours(backbone))
     assert len(pairs) == sum(isinstance(part, NORMS) for part in backbone.modules())
     assert sorted(pairs) == sorted(_seen(backbone))

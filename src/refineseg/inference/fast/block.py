@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from refineseg.inference.fast.convolution import FusedConv, fusable
-from refineseg.model.blocks import RefineNetBlock, as_list, resize, upsample_on_grid
+from refineseg.model.blocks import RefineNetBlock, as_list, largest
 
 
 class FastBlock(nn.Module):
@@ -27,13 +27,13 @@ class FastBlock(nn.Module):
         super().__init__()
         self.paths = nn.ModuleList(nn.ModuleList(path) for path in parts)
         self.pooling, self.output = pooling, block.output
-        self.factors, self.align_corners = block.fusion.factors, block.fusion.align_corners
+        self.factors, self.upsample = block.fusion.factors, block.fusion.upsample
 
     def forward(self, *maps: Tensor | list[Tensor]) -> Tensor:
         """As of RefineNetBlock; the maps are left alone."""
         waiting: list[Tensor] = as_list(maps, len(self.paths))
         del maps
-        size = torch.Size((max(x.shape[-2] for x in waiting), max(x.shape[-1] for x in waiting)))
+        size = torch.Size(largest(waiting))
         x = self.pooling([self._fused(waiting, size)])
         for unit in self.output:
             x = unit(x)
@@ -57,8 +57,7 @@ class FastBlock(nn.Module):
                 continue
             x = last(x)
             if not full[index]:
-                factor = factors[index]
-                x = upsample_on_grid(x, size, factor) if self.factors else resize(x, size, self.align_corners)
+                x = self.upsample(x, size, index)
             if total is None:
                 total = x.clone(memory_format=torch.channels_last) if x is given else x
             else:

@@ -78,7 +78,7 @@ def applies(model: RefineNet, dtype: torch.dtype = torch.float32) -> bool:
     if not isinstance(model, RefineNet):
         return False  # a network that only behaves like one
     if dtype != torch.float32:
-        known = all(net.orderly for net in model.each_backbone())
+        known = all(net.norms_follow_convs for net in model.each_backbone())
         if not (known and torch.ops.mkldnn._is_mkldnn_bf16_supported()):
             return False
     if any(value.device.type != "cpu" or value.dtype != torch.float32 for value in model.parameters()):

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from refineseg.errors import WeightsError
-from refineseg.model.blocks import ResidualConvUnit, conv, resize
+from refineseg.model.blocks import ResidualConvUnit, conv
 from refineseg.model.model_folder import write_weights
+from refineseg.model.resize import bilinear
 from refineseg.system.files import atomic_folder
 
 CONFIG, WEIGHTS = "decoder.json", "decoder.safetensors"
@@ -91,7 +92,7 @@ class DPTStage(nn.Module):
         if self.lateral is not None and coarser is not None:
             x = coarser + self.lateral(x)
         # A 1x1 convolution and bilinear upsampling commute; this order costs a quarter.
-        return resize(self.project(self.output(x)), size, self.align_corners)
+        return bilinear(self.project(self.output(x)), size, self.align_corners)
 
 
 class DPTDecoder(nn.Module):

@@ -15,10 +15,11 @@ from torch.nn import functional as F
 
 from refineseg.config import ModelConfig
 from refineseg.config.dpt import MAPS, DPTConfig
-from refineseg.model.blocks import conv, resize
+from refineseg.model.blocks import conv
 from refineseg.model.dpt.decoder import DecoderConfig, DPTDecoder
 from refineseg.model.dpt.vit import Tokens, ViTBackbone
 from refineseg.model.refinenet import RefineNet
+from refineseg.model.resize import bilinear
 
 FACTORS = (4.0, 2.0, 1.0, 0.5)  # of the maps' sizes to the grid of tokens, fine to coarse
 HEAD_DROPOUT = 0.1  # of DPT for segmentation
@@ -139,7 +140,7 @@ class ClassHead(nn.Module):
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         """BxCxhxw to logits BxKxHxW of ``size``."""
         x = F.relu_(self.norm(self.conv(x)))
-        return resize(self.classes(self.dropout(x)), size, self.align_corners)
+        return bilinear(self.classes(self.dropout(x)), size, self.align_corners)
 
 
 class DepthHead(nn.Module):
@@ -160,7 +161,7 @@ class DepthHead(nn.Module):
         if self.project is not None:
             x = F.relu_(self.project(x))
         inner = (2 * x.shape[-2], 2 * x.shape[-1]) if self.doubles else size
-        x = resize(self.conv1(x), inner, self.align_corners)
+        x = bilinear(self.conv1(x), inner, self.align_corners)
         depth: Tensor = self.depth(F.relu_(self.conv2(x)))
         depth = F.relu_(depth) if self.max_depth is None else torch.sigmoid(depth) * self.max_depth
-        return resize(depth, size, align_corners=False)
+        return bilinear(depth, size, align_corners=False)

@@ -1,0 +1,80 @@
+"""Resizing of maps and pictures inside the network, BxCxHxW.
+
+Bilinear is the PyTorch ports'; bicubic is the authors', whose MATLAB code calls ``imresize`` with its defaults.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+CUBIC = -0.5  # the kernel's free parameter: Keys 1981, and MATLAB's imresize (torch's own bicubic has -0.75)
+REACH = 2  # source pixels on either side that the kernel covers
+
+
+def bilinear(x: Tensor, size: Sequence[int], align_corners: bool) -> Tensor:
+    """Bilinear resize to ``size`` (height, width); the same tensor if it has that size already."""
+    if x.shape[-2:] == torch.Size(size):
+        return x
+    return F.interpolate(x, tuple(size), mode="bilinear", align_corners=align_corners)
+
+
+def upsample_on_grid(x: Tensor, size: Sequence[int], factor: int) -> Tensor:
+    """Bilinear upsampling by a whole ``factor`` (half-pixel centres), cut to ``size``.
+
+    The last cell of a coarse map reaches beyond a picture whose sides the stride does not divide. Resizing to the
+    finer map's size stretches the whole map for it, by up to half a coarse cell, so that a place depends on the
+    picture's size, and windows of a picture do not agree with the whole.
+    """
+    if factor > 1:
+        x = F.interpolate(x, [side * factor for side in x.shape[-2:]], mode="bilinear", align_corners=False)
+        x = x[..., : size[0], : size[1]]
+    return bilinear(x, size, align_corners=False)  # maps of others' networks may have dropped the remainder
+
+
+def bicubic(x: Tensor, size: Sequence[int], one_ratio: bool = False) -> Tensor:
+    """Bicubic resize as MATLAB's ``imresize``; the same tensor if it has the size already.
+
+    Half-pixel centres, a = -0.5, mirrored beyond the border; where a side shrinks, the kernel is widened by the
+    same ratio, so that nothing is skipped.
+
+    Args:
+        x: BxCxHxW.
+        size: Height and width of the result.
+        one_ratio: Scale both sides by the larger of the two ratios and cut the result to ``size``, as the authors'
+            fusion does; otherwise each side has its own ratio.
+    """
+    if x.shape[-2:] == torch.Size(size):
+        return x
+    ratios = [side / given for side, given in zip(size, x.shape[-2:], strict=True)]
+    if one_ratio:
+        ratios = [max(ratios)] * 2
+    rows, columns = (
+        _weights(x, given, side, ratio) for given, side, ratio in zip(x.shape[-2:], size, ratios, strict=True)
+    )
+    return rows @ x @ columns.T
+
+
+def _weights(like: Tensor, given: int, side: int, ratio: float) -> Tensor:
+    """Matrix side x given: how much each source pixel counts for each pixel of the result."""
+    dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
+    target = torch.arange(side, device=like.device, dtype=dtype)[:, None]
+    source = torch.arange(given, device=like.device, dtype=dtype)
+    place = (target + 0.5) / ratio - 0.5
+    narrow = min(ratio, 1.0)
+    total = torch.zeros_like(place - source)
+    for turn in (-1, 0, 1):  # the picture and its mirror images on either side
+        for mirrored in (source + 2 * given * turn, 2 * given * turn - 1 - source):
+            total = total + _cubic((place - mirrored) * narrow)
+    return (total / total.sum(1, keepdim=True)).to(like.dtype)
+
+
+def _cubic(distance: Tensor) -> Tensor:
+    """Keys' cubic convolution kernel (IEEE Transactions on Acoustics, Speech and Signal Processing, 1981)."""
+    d = distance.abs()
+    inner = ((CUBIC + 2) * d - (CUBIC + 3)) * d * d + 1
+    outer = CUBIC * (((d - 5) * d + 8) * d - 4)
+    return torch.where(d <= 1, inner, torch.where(d < REACH, outer, torch.zeros_like(d)))
