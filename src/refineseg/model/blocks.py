@@ -7,6 +7,8 @@ A kernel size of 3 is the published network; 1 is Light-Weight RefineNet (Nekras
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import reduce
+from operator import add
 from typing import Literal
 
 from torch import Tensor, nn
@@ -91,16 +93,9 @@ class MultiResolutionFusion(nn.Module):
     def forward(self, *maps: Tensor | list[Tensor]) -> Tensor:
         """Maps BxC_ixH_ixW_i, one per path, to BxCxHxW with C the smallest width and HxW the largest map."""
         given = as_list(maps, len(self.convs))
-        return self.merge((path(x) for path, x in zip(self.convs, given, strict=True)), largest(given))
-
-    def merge(self, maps: Iterable[Tensor], size: tuple[int, int]) -> Tensor:
-        """The sum of maps of one width BxCxH_ixW_i, in the order of the paths, each upsampled to ``size``."""
-        total: Tensor | None = None
-        for path, x in enumerate(maps):
-            enlarged = self.upsample(x, size, path)
-            total = enlarged if total is None else total + enlarged
-        assert total is not None  # there is at least one path
-        return total
+        size = largest(given)
+        paths = enumerate(zip(self.convs, given, strict=True))
+        return reduce(add, (self.upsample(project(x), size, index) for index, (project, x) in paths))
 
     def upsample(self, x: Tensor, size: Sequence[int], path: int) -> Tensor:
         """The map of one path, BxCxHxW, at ``size``; the map itself if it has that size already."""
@@ -230,14 +225,20 @@ class RefineNetBlock(nn.Module):
 
         One list of maps is taken too, and emptied on the way: each map is freed as soon as it is used.
         """
-        waiting = as_list(maps, self.inputs)
-        size = largest(waiting)
-        paths = (
-            run([*adapt.children(), fuse], waiting)
-            for adapt, fuse in zip(self.adapt, self.fusion.convs, strict=True)
+        x = [self._fused(as_list(maps, self.inputs))]
+        return run([self.pooling.activation, self.pooling.chain, *self.output], x)
+
+    def _fused(self, maps: list[Tensor]) -> Tensor:
+        """The sum of all paths: adaptation, RCUs, convolution, upsampling. The list is emptied."""
+        size = largest(maps)
+        paths = enumerate(zip(self.adapt, self.fusion.convs, strict=True))
+        return reduce(
+            add,
+            (
+                self.fusion.upsample(run([*adapt.children(), project], maps), size, index)
+                for index, (adapt, project) in paths
+            ),
         )
-        fused = [self.fusion.merge(paths, size)]
-        return run([self.pooling.activation, self.pooling.chain, *self.output], fused)
 
 
 def as_list(maps: tuple[Tensor | list[Tensor], ...], expected: int) -> list[Tensor]:
