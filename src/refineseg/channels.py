@@ -64,6 +64,13 @@ class Channels(Config):
         if not pixels.size:
             raise InputError(f"{source}: expected at least 1x1 pixel, got shape {pixels.shape}")
 
+    def check_kind(self, count: int, dtype: np.dtype[Any], source: str) -> None:
+        """InputError unless a file has as many channels, of this type."""
+        if count != self.count or dtype.name != self.dtype:
+            raise InputError(
+                f"{source}: expected {self.count} channels of {self.dtype}, got {count} of {dtype.name}"
+            )
+
     def to_unit(self, pixels: Pixels) -> NDArray[np.float32]:
         """Raw values HxWxC to float32, ``low`` to 0 and ``high`` to 1; the mean where there is no number (NaN)."""
         exact = np.result_type(pixels, np.float32)  # 32-bit integers have more digits than float32

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from refineseg.channels import Channels
 from refineseg.config.yaml import read_yaml
+from refineseg.data.pictures.opening import needs_statistics
+from refineseg.data.pictures.statistics import statistics
 from refineseg.data.source import SPLITS, Sample, SegmentationData, folder_of_pictures, read_list
-from refineseg.data.tiff import read_channels
 from refineseg.errors import ConfigError, InputError
 from refineseg.labels import LabelMap
 
@@ -65,10 +65,10 @@ def open_yaml(path: Path, root: Path | None = None) -> SegmentationData:
 
     Keys: ``classes`` (names, or name, color, raw), ``ignore`` (mask values that do not count), ``root`` (the
     YAML's folder if left out), ``images`` and ``masks`` (folder names), ``splits`` (split name to a list file,
-    under the root or else beside the YAML), ``licence``, ``name``, ``statistics`` (channels.Channels, for TIFF of
-    more than 8-bit RGB; written by imports). Where there is no list, images/train, images/val and so on are the
-    splits, else train.txt and val.txt with a stem a line, else every tenth picture by a hash of its name is for
-    val.
+    under the root or else beside the YAML), ``licence``, ``name``, ``statistics`` (channels.Channels, for
+    pictures of more than 8-bit RGB; written by imports, measured on the training pictures where left out). Where
+    there is no list, images/train, images/val and so on are the splits, else train.txt and val.txt with a stem a
+    line, else every tenth picture by a hash of its name is for val.
     """
     described = read_description(path, root)
     splits = _splits(described)
@@ -78,11 +78,22 @@ def open_yaml(path: Path, root: Path | None = None) -> SegmentationData:
             f"{described.masks}"
         )
     data = SegmentationData(described.name, described.root, described.label_map, splits, described.licence)
-    if described.channels is None:
-        return data
-    return replace(
-        data, channels=described.channels, read_picture=partial(read_channels, channels=described.channels)
-    )
+    channels = described.channels or _measured(data)
+    return data if channels is None else data.seen_as(channels)
+
+
+def _measured(data: SegmentationData) -> Channels | None:
+    """The channels of pictures of more than 8 bits or of channels that are no colours; None for RGB.
+
+    Only headers are read where the first picture is RGB.
+    """
+    files = [sample.image for sample in data.splits.get("train") or sum(data.splits.values(), ())]
+    try:
+        if not files or not all(needs_statistics(path) for path in files):
+            return None
+        return Channels.from_dict(statistics(files))
+    except InputError:
+        return None  # damaged or of several kinds: whoever reads them says which
 
 
 def read_description(path: Path, root: Path | None = None) -> Description:

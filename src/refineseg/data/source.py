@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from refineseg.channels import Channels, Pixels
 from refineseg.data.images import SUFFIXES, read_image, read_mask
+from refineseg.data.pictures.opening import read_picture, read_void
+from refineseg.data.pictures.picture import void_of
 from refineseg.errors import InputError
-from refineseg.labels import LabelMap, UInt8
+from refineseg.labels import IGNORE, LabelMap, UInt8
 
 SPLITS: tuple[str, ...] = ("train", "val", "test")
 
@@ -58,8 +61,28 @@ class SegmentationData:
             raise InputError(f"{self.name}:{self.root} has no pictures in split {name!r}; filled are: {filled}")
         return samples
 
+    def seen_as(self, channels: Channels | None, choice: tuple[int, ...] | None = None) -> SegmentationData:
+        """The same data, its pictures read for a model.
+
+        Args:
+            channels: of the model; None for RGB.
+            choice: indices of the files' channels to take, counted from 0, in this order; None for all of them,
+                or for those that the header marks as colours.
+        """
+        if channels == self.channels and choice is None:
+            return self
+        if channels is None and choice is None:
+            return replace(self, channels=None, read_picture=read_image)
+
+        def read_chosen(path: Path) -> Pixels:
+            return read_picture(path, channels, choice).pixels
+
+        return replace(self, channels=channels, read_picture=read_chosen)
+
     def read(self, sample: Sample) -> tuple[Pixels, UInt8]:
         """Picture HxWx3 uint8 RGB (raw values HxWxC with ``channels``) and train ids HxW uint8.
+
+        Train ids are 255 where the picture has no data.
 
         Raises:
             InputError: an unreadable file, a missing mask or a mask of another size than the picture.
@@ -74,6 +97,9 @@ class SegmentationData:
                 f"expected mask and picture of one size, got {_size(labels)} for {sample.mask} and "
                 f"{_size(image)} for {sample.image}; export the mask again at the picture's size"
             )
+        void = void_of(image) if self.channels is not None else read_void(sample.image)
+        if void is not None:  # where the picture has no data the mask says nothing
+            labels = np.where(void, np.uint8(IGNORE), labels)
         return image, labels
 
 

@@ -1,44 +1,279 @@
-"""Reading TIFF of any number of channels and any type of number; needs the extra ``data``."""
+"""TIFF by tifffile: samples as they are stored, by windows, of any number of channels and any type of number.
+
+Needs the extra ``data``. What the samples mean (colours, alpha, no data) is said by ``TiffSamples`` and used by
+data.pictures; nothing here converts a value.
+"""
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from refineseg.channels import Channels, Pixels
+from refineseg.channels import Pixels
+from refineseg.data.pictures.geotiff import TAGS, Geo, parse_nodata
 from refineseg.errors import InputError, MissingExtraError
 
 SUFFIXES = (".tif", ".tiff")
+CACHE = 192 << 20  # bytes of decoded tiles or strips that are kept
+SUBFILE, REDUCED, MASK = 254, 1, 4  # TIFF 6.0, section 8: NewSubfileType and its bits
+ORIENTATION, UPRIGHT, NODATA = 274, 1, 42113
+ASSOCIATED, UNASSOCIATED = 1, 2  # ExtraSamples that are alpha
+OF_A_SLIDE = frozenset({"svs", "ndpi", "scn", "bif", "philips", "qpi"})  # further pages are smaller copies, labels
+Count = int | Literal["any"] | None
 
 
-def read_channels(path: Path, channels: Channels) -> Pixels:
-    """A TIFF as raw values HxWxC; InputError if it cannot be read, or has other channels or another type."""
-    if path.suffix.lower() not in SUFFIXES:
-        raise InputError(f"expected a TIFF of {channels.count} channels of {channels.dtype}, got {path}")
-    pixels = read_tiff(path)
-    channels.check(pixels, str(path))
-    return pixels
+class PageWindows:
+    """One page of a TIFF, decoded by its tiles or strips where windows need them."""
+
+    def __init__(self, name: str, page: Any, fill: float = 0) -> None:
+        self.name, self.page, self.fill = name, page, fill
+        self.size = (int(page.imagelength), int(page.imagewidth))
+        self.samples = int(page.samplesperpixel)
+        self.dtype = np.dtype(page.dtype).newbyteorder("=")
+        self.separate = int(page.planarconfig) == 2 and self.samples > 1
+        whole = (min(page.rowsperstrip, self.size[0]), self.size[1])
+        self.step = (page.tilelength, page.tilewidth) if page.is_tiled else whole
+        self.across, self.down = (
+            -(-side // step) for side, step in zip(self.size[::-1], self.step[::-1], strict=True)
+        )
+        self._cache: OrderedDict[int, NDArray[Any]] = OrderedDict()
+        self._held = 0
+        self._rows: tuple[int, int, Pixels] | None = None
+
+    def read(self, top: int, bottom: int, left: int, right: int) -> Pixels:
+        """A window, HxWxS. InputError where a part cannot be decoded."""
+        if (
+            self.page.is_final and not self.separate and self.page.databytecounts[0]
+        ):  # rows lie one after the other: no part is decoded twice
+            if self._rows is None or self._rows[:2] != (top, bottom):
+                self._rows = None  # freed before the next are read
+                self._rows = (top, bottom, self._stored_rows(top, bottom))
+            return self._rows[2][:, left:right]
+        planes, depth = (self.samples, 1) if self.separate else (1, self.samples)
+        window = np.full((bottom - top, right - left, self.samples), self.fill, self.dtype)
+        height, width = self.step
+        for row in range(top // height, -(-bottom // height)):
+            for column in range(left // width, -(-right // width)):
+                y, x = row * height, column * width
+                for plane in range(planes):
+                    part = self._segment((plane * self.down + row) * self.across + column, depth)
+                    if part is None:
+                        continue
+                    above, below = max(top, y), min(bottom, y + part.shape[0])
+                    first, last = max(left, x), min(right, x + part.shape[1])
+                    window[above - top : below - top, first - left : last - left, plane : plane + depth] = part[
+                        above - y : below - y, first - x : last - x
+                    ]
+        return window
+
+    def check_decodable(self) -> None:
+        """MissingExtraError or InputError where the first part that is there cannot be decoded."""
+        if not self.page.is_final:
+            first = next((i for i, count in enumerate(self.page.databytecounts) if count), None)
+            if first is not None:
+                self._segment(first, 1 if self.separate else self.samples)
+
+    def _stored_rows(self, top: int, bottom: int) -> Pixels:
+        file = self.page.parent.filehandle
+        count = (bottom - top) * self.size[1] * self.samples
+        stored = self.dtype.newbyteorder(self.page.parent.byteorder)
+        file.seek(self.page.dataoffsets[0] + top * self.size[1] * self.samples * self.dtype.itemsize)
+        data = file.read(count * self.dtype.itemsize)
+        if len(data) < count * self.dtype.itemsize:
+            raise InputError(f"expected {self.size[0]} rows in {self.name}, it ends before row {bottom}: cut off?")
+        return np.frombuffer(data, stored).astype(self.dtype, copy=False).reshape(bottom - top, self.size[1], -1)
+
+    def _segment(self, index: int, depth: int) -> NDArray[Any] | None:
+        """A tile or strip, hxwxS; None where the file leaves it out (GDAL's sparse files)."""
+        if index in self._cache:
+            self._cache.move_to_end(index)
+            return self._cache[index]
+        page = self.page
+        if index >= len(page.databytecounts) or not page.databytecounts[index]:
+            return None
+        try:
+            file = page.parent.filehandle
+            file.seek(page.dataoffsets[index])
+            data = file.read(page.databytecounts[index])
+            decoded, _, shape = page.decode(data, index, jpegtables=page.jpegtables, jpegheader=page.jpegheader)
+            if decoded is None:
+                return None
+            part = np.asarray(decoded).reshape(*shape[1:3], depth)
+        except Exception as error:  # tifffile raises its own, ValueError, IndexError, and its codecs' errors
+            if "imagecodecs" in str(error):
+                raise MissingExtraError("imagecodecs", "slide", f"decoding {self.name}") from error
+            raise InputError(f"cannot read {self.name}, part {index}: {_reason(error)}") from error
+        self._cache[index] = part
+        self._held += part.nbytes
+        while self._held > CACHE and len(self._cache) > 1:
+            self._held -= self._cache.popitem(last=False)[1].nbytes
+        return part
+
+
+@dataclass(frozen=True)
+class TiffSamples:
+    """The samples of a TIFF's picture and what its header says of them.
+
+    Attributes:
+        size: height and width.
+        samples: number of samples of a pixel, those of channels that are pages of their own included.
+        dtype: type of the samples.
+        page: tifffile's first page.
+        read: a window (top, bottom, left, right) to HxWxS.
+        geo: place on the map.
+        nodata: the value that means no data, or None.
+        mask: a window to the internal mask, HxWx1, 0 where there is no data; or None.
+        left_out: number of further pages that hold pictures of their own.
+    """
+
+    size: tuple[int, int]
+    samples: int
+    dtype: np.dtype[Any]
+    page: Any
+    read: Callable[[int, int, int, int], Pixels]
+    geo: Geo
+    nodata: float | int | None
+    mask: Callable[[int, int, int, int], Pixels] | None
+    left_out: int
+
+    @property
+    def alpha(self) -> int | None:
+        """Index of the sample that is alpha, or None."""
+        extra = [int(kind) for kind in self.page.extrasamples]
+        first = next((i for i, kind in enumerate(extra) if kind in (ASSOCIATED, UNASSOCIATED)), None)
+        return None if first is None else int(self.page.samplesperpixel) - len(extra) + first
+
+    @property
+    def premultiplied(self) -> bool:
+        """Whether colours are multiplied by alpha already."""
+        return ASSOCIATED in [int(kind) for kind in self.page.extrasamples]
+
+    @property
+    def bits(self) -> int:
+        """Bits of a sample as stored."""
+        bits = self.page.bitspersample
+        return int(max(bits) if isinstance(bits, tuple) else bits)
+
+    @property
+    def orientation(self) -> int:
+        """EXIF orientation, 1 to 8."""
+        tag = self.page.tags.get(ORIENTATION)
+        value = UPRIGHT if tag is None else int(tag.value)
+        return value if 1 <= value <= 8 else UPRIGHT
+
+
+@contextmanager
+def open_samples(source: Path | BinaryIO, name: str, count: Count = None) -> Iterator[TiffSamples]:
+    """The samples of a TIFF's first picture.
+
+    Args:
+        source: a file, or one that is open.
+        name: of the file, for messages.
+        count: number of channels that are needed, or ``any``. Pages of one sample each are taken as the channels
+            of one picture where the header says so, where there are ``count`` of them, or for ``any`` where they
+            are few; else the first page is the picture.
+
+    Raises:
+        InputError: the file cannot be read.
+        MissingExtraError: tifffile, or the codec of the file, is not installed.
+    """
+    tifffile = tifffile_package()
+    try:
+        file = tifffile.TiffFile(source)
+    except FileNotFoundError as error:
+        raise InputError(f"File not found: {name}") from error
+    except Exception as error:  # tifffile raises its own, ValueError, struct.error ...
+        raise _unreadable(name, error) from error
+    with file:
+        try:
+            found = _samples(file, name, count)
+        except (InputError, MissingExtraError):
+            raise
+        except Exception as error:  # tifffile raises its own, ValueError, IndexError, struct.error ...
+            raise _unreadable(name, error) from error
+        yield found
+
+
+def _samples(file: Any, name: str, count: Count) -> TiffSamples:
+    page = file.pages[0]
+    if page.dtype is None or page.imagedepth != 1:
+        raise InputError(f"{name}: expected a TIFF of height, width and channels, got a volume or unknown numbers")
+    tag = page.tags.get(NODATA)
+    dtype = np.dtype(page.dtype).newbyteorder("=")
+    nodata = None if tag is None else parse_nodata(str(tag.value), dtype)
+    fill = 0 if nodata is None else nodata
+    same, mask = _further_pages(file, name)
+    pages = [page, *same] if _are_channels(file, page, 1 + len(same), count) else [page]
+    windows = [PageWindows(name, part, fill) for part in pages]
+    if len({(part.size, part.dtype) for part in windows}) > 1:
+        windows = windows[:1]
+    for part in windows:
+        part.check_decodable()
+    geo = Geo({code: page.tags[code].value for code in TAGS if code in page.tags})
+    slide = file.series[0].kind in OF_A_SLIDE
+
+    def read(top: int, bottom: int, left: int, right: int) -> Pixels:
+        parts = [part.read(top, bottom, left, right) for part in windows]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
+
+    return TiffSamples(
+        windows[0].size,
+        sum(part.samples for part in windows),
+        windows[0].dtype,
+        page,
+        read,
+        geo,
+        nodata,
+        None if mask is None else mask.read,
+        0 if slide or len(windows) > 1 else len(same),
+    )
+
+
+def _further_pages(file: Any, name: str) -> tuple[list[Any], PageWindows | None]:
+    """Pages that are pictures of their own, and the first picture's internal mask."""
+    first = file.pages[0]
+    pictures, mask = [], None
+    for page in list(file.pages)[1:]:
+        page = page.aspage() if hasattr(page, "aspage") else page
+        kind = int(page.tags[SUBFILE].value) if SUBFILE in page.tags else 0
+        if kind & MASK:
+            if mask is None and (page.imagelength, page.imagewidth) == (first.imagelength, first.imagewidth):
+                mask = PageWindows(name, page)
+        elif not kind & REDUCED:
+            pictures.append(page)
+    return pictures, mask
+
+
+def _are_channels(file: Any, page: Any, pages: int, count: Count) -> bool:
+    """Whether pages of one sample each are the channels of one picture."""
+    if pages == 1 or page.samplesperpixel != 1:
+        return False
+    series = file.series[0]
+    leading = [axis for axis in str(series.axes) if axis not in "YXS"]
+    if int(np.prod(series.shape)) != pages * page.imagelength * page.imagewidth:
+        return False
+    few = pages < min(page.imagelength, page.imagewidth)
+    return leading == ["C"] or count == pages or (count == "any" and few)
 
 
 def read_tiff(path: Path) -> Pixels:
     """A TIFF as HxWxC, values as stored. InputError if it cannot be read."""
-    _, _, axis = tiff_layout(path)
-    try:
-        with tifffile_package().TiffFile(path) as file:
-            array = np.asarray(file.series[0].asarray())
-    except Exception as error:  # tifffile raises its own, ValueError, struct.error, IndexError ...
-        raise _unreadable(path, error) from error
-    array = array.astype(array.dtype.newbyteorder("="), copy=False)
-    return array[..., None] if axis is None else np.moveaxis(array, axis, -1)
+    with open_samples(path, str(path), "any") as samples:
+        return samples.read(0, samples.size[0], 0, samples.size[1])
 
 
 def tiff_shape(path: Path) -> tuple[int, int]:
     """Height and width; header only. InputError if it cannot be read."""
-    shape, _, axis = tiff_layout(path)
-    height, width = (side for index, side in enumerate(shape) if index != axis)
-    return height, width
+    with open_samples(path, str(path)) as samples:
+        height, width = samples.size
+        return (width, height) if samples.orientation > 4 else (height, width)
 
 
 def is_scientific(path: Path) -> bool:
@@ -46,34 +281,10 @@ def is_scientific(path: Path) -> bool:
     if path.suffix.lower() not in SUFFIXES:
         return False
     try:
-        shape, dtype, axis = tiff_layout(path)
+        with open_samples(path, str(path), "any") as samples:
+            return samples.dtype.itemsize > 1 or samples.samples > 3
     except InputError:
         return False
-    return dtype.itemsize > 1 or (axis is not None and shape[axis] > 3)
-
-
-def tiff_layout(path: Path) -> tuple[tuple[int, ...], np.dtype[Any], int | None]:
-    """Shape, type and the channels' axis (None for one channel) of a TIFF's first picture; header only."""
-    try:
-        with tifffile_package().TiffFile(path) as file:
-            series = file.series[0]
-            shape, dtype, axes = (
-                tuple(int(side) for side in series.shape),
-                np.dtype(series.dtype),
-                str(series.axes),
-            )
-    except FileNotFoundError as error:
-        raise InputError(f"expected a picture, found no file {path}") from error
-    except MissingExtraError:
-        raise
-    except Exception as error:  # tifffile raises its own, ValueError, struct.error, IndexError ...
-        raise _unreadable(path, error) from error
-    if len(shape) == 2:
-        return shape, dtype, None
-    if len(shape) != 3:
-        raise InputError(f"{path}: expected a TIFF of height, width and channels, got shape {shape}")
-    named = next((axes.index(letter) for letter in "SC" if letter in axes), None)
-    return shape, dtype, int(np.argmin(shape)) if named is None else named
 
 
 def tifffile_package() -> Any:
@@ -85,6 +296,9 @@ def tifffile_package() -> Any:
     return tifffile
 
 
-def _unreadable(path: Path, error: Exception) -> InputError:
-    reason = " ".join(str(error).split())[:120] or type(error).__name__
-    return InputError(f"cannot read {path} as TIFF ({reason}): is it damaged or another format?")
+def _unreadable(name: str, error: Exception) -> InputError:
+    return InputError(f"cannot read {name} as TIFF ({_reason(error)}): is it damaged or another format?")
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:120] or type(error).__name__

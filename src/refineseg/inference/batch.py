@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from refineseg.data.images import SUFFIXES
+from refineseg.data.pictures.geotiff import read_geo
 from refineseg.errors import InputError, RefinesegError, TooLargeError, WriteError
 from refineseg.inference.interface import Predictor
 from refineseg.inference.options import PredictOptions, Tile
 from refineseg.inference.result import SCORED, check_kinds
 from refineseg.inference.tiles.files import predict_large
-from refineseg.inference.tiles.geotiff import read_geo
 from refineseg.inference.video.clips import is_video
 from refineseg.inference.video.predict import VIDEO_KINDS, predict_video
 from refineseg.inference.video.sources import Moving

@@ -12,7 +12,7 @@ from PIL import Image
 
 from refineseg.channels import Channels, Pixels, visible
 from refineseg.data.images import read_image
-from refineseg.data.tiff import read_channels
+from refineseg.data.pictures.opening import read_channels
 from refineseg.errors import WeightsError
 from refineseg.inference.options import LOG_FLOOR, TINY, PredictOptions, Tile, row_ranges, views_of
 from refineseg.inference.result import Result

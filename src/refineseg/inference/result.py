@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from refineseg.data.images import index_image
+from refineseg.data.pictures.geotiff import Geo
 from refineseg.errors import InputError
 from refineseg.inference.outputs.polygons import write_geojson, write_polygons
 from refineseg.inference.outputs.rle import encode_labels
-from refineseg.inference.tiles.geotiff import Geo
 from refineseg.labels import LabelMap, UInt8
 from refineseg.system.files import atomic_path
 

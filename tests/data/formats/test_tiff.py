@@ -9,7 +9,7 @@ import tifffile
 import yaml
 from numpy.typing import NDArray
 
-from refineseg.data.formats.tiff import statistics
+from refineseg.data.pictures.statistics import statistics
 from refineseg.data.tiff import is_scientific, read_tiff
 from refineseg.errors import InputError
 from tests.data.formats.helpers import brought_in, fails, mask_file, rows

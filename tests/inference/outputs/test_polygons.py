@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pycocotools import mask as coco
 
+from refineseg.data.pictures.geotiff import KEYS, PIXEL_SCALE, TIEPOINT, TRANSFORMATION, Geo
 from refineseg.inference.outputs import polygons as vectors
 from refineseg.inference.outputs import rle
 from refineseg.inference.outputs.polygons import Polygon, rasterise, signed_area, trace
-from refineseg.inference.tiles.geotiff import KEYS, PIXEL_SCALE, TIEPOINT, TRANSFORMATION, Geo
 from refineseg.labels import LabelMap, UInt8
 
 MAP = LabelMap.from_names(["a", "b", "c", "d"])

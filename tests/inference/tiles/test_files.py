@@ -14,6 +14,10 @@ from PIL import Image
 
 from refineseg.cli.main import main
 from refineseg.data import read_mask
+from refineseg.data.pictures import pillow
+from refineseg.data.pictures.opening import open_picture
+from refineseg.data.pictures.picture import OnDisk
+from refineseg.data.pictures.raster import Raster
 from refineseg.errors import InputError
 from refineseg.inference import result
 from refineseg.inference.batch import predict_files
@@ -21,9 +25,7 @@ from refineseg.inference.outputs.png import write_png
 from refineseg.inference.predictor import PredictOptions, Segmenter
 from refineseg.inference.result import KINDS, uncertainty
 from refineseg.inference.tiles import files as large
-from refineseg.inference.tiles import raster
 from refineseg.inference.tiles.files import predict_large
-from refineseg.inference.tiles.raster import Raw, open_picture
 from refineseg.inference.tiles.receptive_field import probe
 from refineseg.labels import UInt8
 from refineseg.model.model_folder import save_model_folder
@@ -59,7 +61,7 @@ def test_tiff_windows(tmp_path: Path, form: str) -> None:
     data = PICTURE.transpose(2, 0, 1) if form == "planes" else PICTURE
     with tifffile.TiffWriter(tmp_path / "a.tif", bigtiff=options.pop("bigtiff", False)) as writer:
         writer.write(data, photometric="rgb", extratags=GEO, **options)
-    with open_picture(tmp_path / "a.tif", tmp_path) as picture:
+    with open_picture(tmp_path / "a.tif", scratch=tmp_path) as picture:
         assert picture.size == (160, 416)
         for window in ((0, 160, 0, 416), (10, 75, 30, 200), (150, 160, 400, 416)):
             top, bottom, left, right = window
@@ -74,21 +76,18 @@ def test_grey_deep_and_transparent_tiff(tmp_path: Path) -> None:
     alpha = np.dstack([PICTURE, np.full((160, 416), 0, np.uint8)])
     tifffile.imwrite(tmp_path / "alpha.tif", alpha, tile=(64, 64), photometric="rgb", extrasamples=["unassalpha"])
     tifffile.imwrite(tmp_path / "six.tif", np.zeros((64, 64, 6), np.uint8), tile=(64, 64), planarconfig="contig")
-    with open_picture(tmp_path / "deep.tif", tmp_path) as picture:
+    with open_picture(tmp_path / "deep.tif", scratch=tmp_path) as picture:
         assert np.array_equal(picture.read(0, 160, 0, 416), np.repeat(PICTURE[..., :1], 3, 2))
-    with open_picture(tmp_path / "alpha.tif", tmp_path) as picture:
+    with open_picture(tmp_path / "alpha.tif", scratch=tmp_path) as picture:
         assert (picture.read(0, 9, 0, 9) == 255).all()
-    with (
-        open_picture(tmp_path / "six.tif", tmp_path) as picture,
-        pytest.raises(InputError, match="1 to 4 channels"),
-    ):
-        picture.read(0, 9, 0, 9)
+    with pytest.raises(InputError, match="6 channels"), open_picture(tmp_path / "six.tif"):
+        pass
 
 
 def test_a_turned_tiff_is_seen_upright(tmp_path: Path) -> None:
     extra = [(274, 3, 1, 6, True)]  # turned clockwise for viewing
     tifffile.imwrite(tmp_path / "a.tif", PICTURE, tile=(64, 64), photometric="rgb", extratags=extra)
-    with open_picture(tmp_path / "a.tif", tmp_path) as picture:
+    with open_picture(tmp_path / "a.tif", scratch=tmp_path) as picture:
         assert picture.size == (416, 160)
         assert np.array_equal(picture.read(0, 416, 0, 160), np.rot90(PICTURE, -1))
 
@@ -100,10 +99,10 @@ def test_damaged_tiff(tmp_path: Path) -> None:
         at = file.pages[0].dataoffsets[3]
     data[at : at + 200] = bytes(200)
     (tmp_path / "a.tif").write_bytes(data)
-    with open_picture(tmp_path / "a.tif", tmp_path) as picture, pytest.raises(InputError, match="part 3"):
+    with open_picture(tmp_path / "a.tif", scratch=tmp_path) as picture, pytest.raises(InputError, match="part 3"):
         picture.read(0, 160, 0, 416)
     (tmp_path / "b.tif").write_bytes(b"no tiff at all")
-    with pytest.raises(InputError, match="as TIFF"), open_picture(tmp_path / "b.tif", tmp_path):
+    with pytest.raises(InputError, match="as TIFF"), open_picture(tmp_path / "b.tif", scratch=tmp_path):
         pass
 
 
@@ -118,7 +117,7 @@ def test_compressed_slides(tmp_path: Path, codec: str) -> None:
         writer.write(smooth, tile=(64, 64), description=note, metadata=None, **level)
         writer.write(smooth[::4, ::4], description="Aperio thumbnail", metadata=None, photometric="rgb")
         writer.write(smooth[::2, ::2], tile=(64, 64), metadata=None, **level)
-    with open_picture(tmp_path / "a.svs", tmp_path) as picture:
+    with open_picture(tmp_path / "a.svs", scratch=tmp_path) as picture:
         assert picture.size == (160, 416)
         window = picture.read(10, 150, 30, 200).astype(int)
     assert np.abs(window - smooth[10:150, 30:200]).mean() < 3  # colours, not merely brightness
@@ -143,18 +142,18 @@ def test_a_slide_is_seen_in_windows_and_says_what_it_lacks(
 
 def test_large_png_goes_through_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.fromarray(PICTURE).save(tmp_path / "a.png")
-    monkeypatch.setattr(raster, "IN_MEMORY", 1000)
+    monkeypatch.setattr(pillow, "IN_MEMORY", 1000)
     before = Image.MAX_IMAGE_PIXELS
-    with open_picture(tmp_path / "a.png", tmp_path) as picture:
-        assert isinstance(picture, Raw)
+    with open_picture(tmp_path / "a.png", scratch=tmp_path) as picture:
+        assert isinstance(picture, OnDisk)
         assert np.array_equal(picture.read(3, 50, 7, 99), PICTURE[3:50, 7:99])
     assert not list(tmp_path.glob("*.raw"))
     assert before == Image.MAX_IMAGE_PIXELS
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # Pillow would refuse: 66,560 pixels
-    with open_picture(tmp_path / "a.png", tmp_path) as picture:
+    with open_picture(tmp_path / "a.png", scratch=tmp_path) as picture:
         assert picture.size == (160, 416)
-    monkeypatch.setattr(raster, "LIMIT", 1000)
-    with pytest.raises(InputError, match="tiled TIFF"), open_picture(tmp_path / "a.png", tmp_path):
+    monkeypatch.setattr(pillow, "LIMIT", 1000)
+    with pytest.raises(InputError, match="tiled TIFF"), open_picture(tmp_path / "a.png", scratch=tmp_path):
         pass
 
 
@@ -248,8 +247,8 @@ def test_a_thinned_overlay_keeps_no_whole_strips(
     """Every n-th pixel as a view would keep the whole picture in memory, 1.2 GB for 20,000 x 20,000."""
     monkeypatch.setattr(large, "OVERLAY_PIXELS", 500_000)
     size = (3000, 3000)
-    labels = Raw(tmp_path / "labels.raw", size).create()
-    picture = Raw(tmp_path / "picture.raw", size, channels=3).create()
+    labels = Raster(tmp_path / "labels.raw", size).create()
+    picture = OnDisk(Raster(tmp_path / "picture.raw", size, channels=3).create())
     monkeypatch.setattr(result, "OVERLAY_ROWS", 64)
     tracemalloc.start()
     overlay = large._overlay(labels, picture, segmenter)

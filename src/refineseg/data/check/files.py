@@ -19,9 +19,9 @@ from refineseg.channels import Channels, Pixels, visible
 from refineseg.data.check.file_names import beside, by_stem, pictures_in
 from refineseg.data.folder import Description, held_out, nested_splits, read_description, split_lists
 from refineseg.data.images import read_image, read_mask
+from refineseg.data.pictures.opening import read_channels
 from refineseg.data.registry import YAML, open_data
 from refineseg.data.source import SegmentationData, read_list
-from refineseg.data.tiff import read_channels
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap, UInt8
 

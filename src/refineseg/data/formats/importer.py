@@ -16,8 +16,9 @@ from refineseg.config.yaml import to_yaml
 from refineseg.data.formats.base import SUFFIX_OF, Item, Picture, ReadOptions, Source, check_size, picture_shape
 from refineseg.data.formats.registry import format_of
 from refineseg.data.formats.staging import check_new, staged
-from refineseg.data.formats.tiff import statistics
 from refineseg.data.images import SUFFIXES, write_mask
+from refineseg.data.pictures.opening import needs_statistics
+from refineseg.data.pictures.statistics import statistics
 from refineseg.data.source import SPLITS
 from refineseg.data.tiff import is_scientific
 from refineseg.errors import InputError
@@ -175,7 +176,7 @@ def _write_splits(items: Sequence[Item], names: Sequence[str], folder: Path) -> 
 def _description(source: Source) -> str:
     values = source.label_map.to_dict()
     pictures = [(item.image, item.split) for item in source.items if isinstance(item.image, Path)]
-    if pictures and is_scientific(pictures[0][0]):
+    if pictures and (is_scientific(pictures[0][0]) or needs_statistics(pictures[0][0])):
         used = [image for image, split in pictures if split in (None, "train")]
         values["statistics"] = statistics(used or [image for image, _ in pictures])
     return to_yaml(values)

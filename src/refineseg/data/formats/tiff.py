@@ -7,14 +7,8 @@ TIFF.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from refineseg.data.formats.base import Item, ReadOptions, Shape, Source
 from refineseg.data.formats.classes import by_train_id
@@ -23,8 +17,6 @@ from refineseg.data.images import read_mask
 from refineseg.data.tiff import SUFFIXES, is_scientific, read_tiff
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap, UInt8
-
-Floats = NDArray[np.float64]
 
 
 def fits(src: Path) -> bool:
@@ -42,84 +34,6 @@ def read(src: Path, options: ReadOptions) -> Source:
     labels = labels_for(pairs, src, options.labels, "'classes: [water, field]' and 'ignore: [255]'")
     items = [Item(pair.image.stem, pair.image, partial(_paint, pair, labels), pair.split) for pair in pairs]
     return Source(by_train_id(labels), items)
-
-
-def statistics(files: Sequence[Path]) -> dict[str, Any]:
-    """The Channels of some pictures as plain values; one picture is in memory at a time.
-
-    Unsigned integers become shares of the largest value of their type, as 8-bit pictures do. Of other types the
-    least and the largest value of each channel mean 0 and 1. Pixels that are not finite numbers (no data) are
-    left out. The first three channels are shown, the first alone where there are one or two.
-
-    Raises:
-        InputError: pictures of different channels or types, or a channel without any number.
-    """
-    parts = [_sums(path) for path in files]
-    first = parts[0]
-    for path, part in zip(files, parts, strict=True):
-        if (part.low.shape, part.dtype) != (first.low.shape, first.dtype):
-            raise InputError(
-                f"{path}: expected {len(first.low)} channels of {first.dtype} as in {files[0]}, "
-                f"got {len(part.low)} of {part.dtype}"
-            )
-    count = np.sum([part.count for part in parts], axis=0)
-    if not count.all():
-        raise InputError(
-            f"expected values in every channel, channel {int(np.argmin(count))} of {files[0]} has none"
-        )
-    mean = np.sum([part.total for part in parts], axis=0) / count
-    # Around each picture's own mean, so that large offsets (metres above the sea) cost no digits.
-    apart = [part.count * (part.total / np.maximum(part.count, 1) - mean) ** 2 for part in parts]
-    deviation = np.sqrt(np.sum([part.squares for part in parts] + apart, axis=0) / count)
-    if first.dtype.kind == "u":
-        low, high = np.zeros_like(mean), np.full_like(mean, np.iinfo(first.dtype).max)
-    else:
-        low = np.min([part.low for part in parts], axis=0)
-        high = np.max([part.high for part in parts], axis=0)
-    span = np.where(high > low, high - low, 1.0)  # a constant channel says nothing, whatever it is divided by
-    many = len(mean) >= 3
-    return {
-        "dtype": first.dtype.name,
-        "low": _rounded(low),
-        "high": _rounded(low + span),
-        "mean": _rounded((mean - low) / span),
-        "std": _rounded(np.where(deviation > 0, deviation / span, 1.0)),
-        "shown": [0, 1, 2] if many else [0, 0, 0],
-    }
-
-
-@dataclass(frozen=True)
-class _Sums:
-    """Of one picture, by channel: numbers that count, their sum, squares about their mean, least and largest."""
-
-    dtype: np.dtype[Any]
-    count: Floats
-    total: Floats
-    squares: Floats
-    low: Floats
-    high: Floats
-
-
-def _sums(path: Path) -> _Sums:
-    pixels = read_tiff(path)
-    values = pixels.reshape(-1, pixels.shape[-1]).astype(np.float64)
-    valid = np.isfinite(values)
-    count = valid.sum(0).astype(np.float64)
-    total = np.where(valid, values, 0.0).sum(0)
-    about = np.where(valid, values - total / np.maximum(count, 1), 0.0)
-    return _Sums(
-        pixels.dtype,
-        count,
-        total,
-        (about**2).sum(0),
-        np.where(valid, values, np.inf).min(0),
-        np.where(valid, values, -np.inf).max(0),
-    )
-
-
-def _rounded(values: Floats) -> list[float]:
-    """Twelve significant digits: enough for metres above the sea, and still to be read."""
-    return [float(f"{value:.12g}") for value in values]
 
 
 def _paint(pair: Pair, labels: LabelMap, _: Shape) -> UInt8:

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from refineseg.inference.tiles.geotiff import Geo
+from refineseg.data.pictures.geotiff import Geo
 from refineseg.labels import LabelMap, UInt8
 
 Ints = NDArray[np.int64]

@@ -21,13 +21,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from refineseg.channels import visible
+from refineseg.data.pictures.opening import open_picture
+from refineseg.data.pictures.picture import Picture
+from refineseg.data.pictures.raster import Raster
 from refineseg.errors import InputError
 from refineseg.inference.interface import Predictor
 from refineseg.inference.options import PredictOptions
 from refineseg.inference.outputs.png import write_png
 from refineseg.inference.result import SCORED, VECTORS, Result, save_vectors, uncertainty
 from refineseg.inference.tiles.blending import Plan
-from refineseg.inference.tiles.raster import Picture, Raw, open_picture
+from refineseg.inference.tiles.tiff import write_index_tiff
 from refineseg.labels import UInt8
 from refineseg.system.files import atomic_path, atomic_write
 from refineseg.system.memory import hand_back_memory
@@ -63,18 +66,19 @@ class _Work:
     classes: int
     save: tuple[str, ...]
     done: int = 0
-    labels: Raw = field(init=False)
-    entropy: Raw = field(init=False)
-    probs: list[Raw] = field(init=False)
+    labels: Raster = field(init=False)
+    entropy: Raster = field(init=False)
+    probs: list[Raster] = field(init=False)
 
     def __post_init__(self) -> None:
         """Go on with what is there if it has the same key, else make empty rasters."""
-        self.labels = Raw(self.folder / "labels.raw", self.size)
-        self.entropy = Raw(self.folder / "uncertainty.raw", self.size)
+        self.labels = Raster(self.folder / "labels.raw", self.size)
+        self.entropy = Raster(self.folder / "uncertainty.raw", self.size)
         header = _npy_header((self.classes, *self.size))
         pixels = self.size[0] * self.size[1]
         self.probs = [
-            Raw(self.folder / "probs.npy", self.size, offset=len(header) + i * pixels) for i in range(self.classes)
+            Raster(self.folder / "probs.npy", self.size, offset=len(header) + i * pixels)
+            for i in range(self.classes)
         ]
         state = self.folder / "state.json"
         try:
@@ -137,7 +141,7 @@ def predict_large(
     options = replace(options, probabilities=bool(SCORED & set(save)))
     try:
         part.mkdir(parents=True, exist_ok=True)
-        with open_picture(path, part, segmenter.card.channels) as picture:
+        with open_picture(path, segmenter.card.channels, scratch=part) as picture:
             plan = segmenter.plan(picture.size, options, tile)
             key = _key(segmenter, path, options, save, plan)
             work = _Work(part, key, picture.size, segmenter.card.labels.num_classes, save)
@@ -190,8 +194,6 @@ def _write(
     if "mask" in work.save:
         files["mask"] = out / "masks" / f"{name}{'.tif' if tiff else '.png'}"
         if tiff:
-            from refineseg.inference.tiles.tiff import write_index_tiff
-
             write_index_tiff(files["mask"], work.labels, label_map.palette, picture.geo)
         else:
             strips = (rows for _, rows in work.labels.strips())
@@ -213,7 +215,7 @@ def _write(
     return files
 
 
-def _overlay(labels: Raw, picture: Picture, segmenter: Predictor) -> Image.Image:
+def _overlay(labels: Raster, picture: Picture, segmenter: Predictor) -> Image.Image:
     """The overlay of every n-th row and column, so that it has at most ``OVERLAY_PIXELS``."""
     height, width = labels.size
     step = max(1, ceil((height * width / OVERLAY_PIXELS) ** 0.5), ceil(max(height, width) / 30_000))
@@ -225,7 +227,7 @@ def _overlay(labels: Raw, picture: Picture, segmenter: Predictor) -> Image.Image
     return Result(np.concatenate(small), segmenter.card.labels, np.concatenate(seen)).overlay()
 
 
-def _shares(labels: Raw, names: list[str]) -> dict[str, float]:
+def _shares(labels: Raster, names: list[str]) -> dict[str, float]:
     counts = np.zeros(256, np.int64)
     for _, rows in labels.strips():
         counts += np.bincount(rows.ravel(), minlength=256)

@@ -84,3 +84,31 @@ def read_geo(path: Path) -> Geo:
             return Geo({code: tags[code] for code in TAGS if code in tags})
     except (OSError, UnidentifiedImageError):
         return Geo()
+
+
+def parse_nodata(text: str, dtype: np.dtype[Any]) -> float | int | None:
+    """The value of GDAL's tag 42113 as the file's samples hold it; None where they cannot hold it, as in GDAL.
+
+    Args:
+        text: of the tag: a number, ``nan`` or ``inf``.
+        dtype: type of the samples.
+    """
+    text = text.strip(" \0")
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            return float(dtype.type(value))
+    if dtype.kind not in "iu" or not np.isfinite(value) or value != int(value):
+        return None
+    whole = int(text) if text.lstrip("+-").isdecimal() else int(value)  # 64-bit integers have more digits
+    limits = np.iinfo(dtype)
+    return whole if limits.min <= whole <= limits.max else None
+
+
+def is_nodata(samples: NDArray[Any], nodata: float | int | None) -> NDArray[np.bool_]:
+    """Where samples are no data: equal to ``nodata``, or no finite number."""
+    none = ~np.isfinite(samples) if samples.dtype.kind == "f" else np.zeros(samples.shape, np.bool_)
+    return none if nodata is None or np.isnan(nodata) else none | (samples == samples.dtype.type(nodata))

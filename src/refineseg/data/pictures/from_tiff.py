@@ -1,0 +1,152 @@
+"""A TIFF as a picture: which samples are colours or channels, which value is white, where there is no data.
+
+All of it is decided when the file is opened, from its header or from all of its values, and conversions are done
+pixel by pixel: so a window is the same pixels as that part of the whole.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+
+from refineseg.channels import Channels, Pixels
+from refineseg.data.pictures.colors import COLORS, over_white, to_bytes, to_rgb, white_of
+from refineseg.data.pictures.geotiff import is_nodata
+from refineseg.data.pictures.picture import Kind, Void, with_nan
+from refineseg.data.tiff import TiffSamples
+from refineseg.errors import InputError
+
+STRIP = 1 << 22  # pixels that are looked at together to find the largest value
+
+
+class FromTiff:
+    """A TIFF, converted window by window.
+
+    Args:
+        samples: what the file holds.
+        channels: of the model; ``any`` for raw values of whatever channels; None for RGB.
+        choice: indices of the samples to take, in this order; None for what the header says.
+        name: of the file.
+    """
+
+    def __init__(self, samples: TiffSamples, channels: Kind, choice: tuple[int, ...] | None, name: str) -> None:
+        self.samples, self.channels, self.name = samples, channels, name
+        self.size, self.geo, self.dtype = samples.size, samples.geo, samples.dtype
+        self._notes: list[str] = []
+        self._chosen = choice is not None
+        self.taken = _chosen(samples, choice, name) if choice is not None else self._by_header()
+        if isinstance(channels, Channels):
+            channels.check_kind(len(self.taken), samples.dtype, name)
+        elif channels is None and self._chosen and len(self.taken) not in (1, 3):
+            raise InputError(f"{name}: expected 3 of --channels (or 1 for grey), got {len(self.taken)}")
+        if samples.left_out:
+            self._notes.append(f"page 1 of {1 + samples.left_out} is read")
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """See ``Picture``."""
+        assumed = None if self.channels is not None else self._white[1]
+        return (*self._notes, assumed) if assumed else tuple(self._notes)
+
+    def read(self, top: int, bottom: int, left: int, right: int) -> Pixels:
+        """See ``Picture``."""
+        stored = self.samples.read(top, bottom, left, right)
+        taken = stored[..., list(self.taken)]
+        if self.channels is not None:
+            return with_nan(taken, self._missing(taken, (top, bottom, left, right)))
+        alpha = self.samples.alpha
+        if self.samples.page.photometric.name == "PALETTE":
+            return to_rgb(taken, self.samples.page)
+        white = self._white[0]
+        rgb = to_bytes(taken, white)
+        rgb = (
+            (np.repeat(rgb, 3, 2) if rgb.shape[2] == 1 else rgb)
+            if self._chosen
+            else to_rgb(rgb, self.samples.page)
+        )
+        if alpha is not None and not self._chosen:
+            rgb = over_white(rgb, to_bytes(stored[..., alpha : alpha + 1], white), self.samples.premultiplied)
+        return rgb
+
+    def void(self, top: int, bottom: int, left: int, right: int) -> Void | None:
+        """See ``Picture``: the value of no data in every channel, nothing in the mask, or fully transparent."""
+        samples, window = self.samples, (top, bottom, left, right)
+        sure = samples.nodata is None and samples.mask is None and samples.alpha is None
+        if sure and samples.dtype.kind != "f":
+            return None
+        stored = samples.read(*window)
+        return np.asarray(self._missing(stored[..., list(self.taken)], window, stored).all(-1))
+
+    def _missing(self, taken: Pixels, window: tuple[int, int, int, int], stored: Pixels | None = None) -> Void:
+        """Where each of the taken samples is no data, HxWxC."""
+        samples = self.samples
+        missing = is_nodata(taken, samples.nodata)
+        if samples.mask is not None:
+            missing = missing | (samples.mask(*window) == 0).all(-1, keepdims=True)
+        alpha = samples.alpha
+        if alpha is not None and alpha not in self.taken:
+            stored = samples.read(*window) if stored is None else stored
+            missing = missing | (stored[..., alpha : alpha + 1] == 0)
+        return missing
+
+    @cached_property
+    def _white(self) -> tuple[float, str | None]:
+        """The value that means white, and what was assumed to find it."""
+        samples = self.samples
+        fixed = samples.dtype.itemsize == 1 and samples.dtype.kind in "ub"
+        if fixed or (samples.dtype.kind == "u" and samples.bits < 8 * samples.dtype.itemsize):
+            return white_of(samples.dtype, samples.bits, 0, self.name)
+        return white_of(samples.dtype, samples.bits, self.largest(), self.name)
+
+    def largest(self) -> float:
+        """The largest value of the samples that are taken, no data left out; 0 where there is none."""
+        height, width = self.size
+        rows = max(1, STRIP // width)
+        found = 0.0
+        for top in range(0, height, rows):
+            window = (top, min(top + rows, height), 0, width)
+            taken = self.samples.read(*window)[..., list(self.taken)]
+            valid = taken[~self._missing(taken, window)]
+            found = max(found, float(valid.max(initial=0)))
+        return found
+
+    def _by_header(self) -> tuple[int, ...]:
+        """The samples that are the channels, or the colours of a picture of RGB."""
+        samples, alpha = self.samples, self.samples.alpha
+        every = [index for index in range(samples.samples) if index != alpha]
+        if self.channels is not None:
+            with_alpha = isinstance(self.channels, Channels) and self.channels.count == samples.samples
+            return tuple(range(samples.samples)) if with_alpha else tuple(every)
+        kind = samples.page.photometric.name
+        needed = COLORS.get(kind)
+        if needed is None or (kind in ("CIELAB", "ICCLAB", "YCBCR", "PALETTE") and samples.bits > 8):
+            raise InputError(
+                f"{self.name}: expected grey, RGB, palette, YCbCr, CMYK or Lab, got {kind}: save it as RGB"
+            )
+        if needed == 1 and len(every) == 3:
+            self._notes.append("its 3 channels are not marked as colours: taken as red, green and blue")
+            return tuple(every)
+        if needed == 1 and len(every) > 1:
+            raise InputError(
+                f"{self.name}: expected grey or RGB, got {len(every)} channels that are not marked as colours: "
+                "name those that are red, green and blue with --channels 3,2,1"
+            )
+        if len(every) > needed:
+            rest = len(every) - needed
+            self._notes.append(
+                f"{rest} more {'channel is' if rest == 1 else 'channels are'} left out: {needed} of {len(every)} "
+                f"are {'grey' if needed == 1 else 'colours'}"
+            )
+        return tuple(every[:needed])
+
+
+def _chosen(samples: TiffSamples, choice: tuple[int, ...], name: str) -> tuple[int, ...]:
+    """The choice, checked against what the file holds."""
+    if samples.page.photometric.name not in ("MINISBLACK", "RGB"):
+        raise InputError(f"{name}: expected --channels for grey or RGB, got {samples.page.photometric.name}")
+    if not choice or not all(0 <= index < samples.samples for index in choice):
+        raise InputError(
+            f"{name}: expected --channels in 1..{samples.samples}, got {','.join(str(i + 1) for i in choice)}"
+        )
+    return choice

@@ -1,0 +1,212 @@
+"""Opening pictures of any format: one way of reading for whole pictures, windows, uploads and data sets."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from refineseg.channels import Channels, Pixels
+from refineseg.data.pictures import pillow
+from refineseg.data.pictures.colors import to_bytes, white_of
+from refineseg.data.pictures.from_tiff import FromTiff
+from refineseg.data.pictures.picture import InMemory, Kind, OnDisk, Picture, Void, upright
+from refineseg.data.pictures.raster import Raster
+from refineseg.data.tiff import SUFFIXES as TIFF_SUFFIXES
+from refineseg.data.tiff import Count, open_samples
+from refineseg.errors import InputError, MissingExtraError, TooLargeError
+from refineseg.labels import UInt8
+
+TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # classic and BigTIFF
+SLIDES = (".svs",)
+WHOLE = 1 << 28  # pixels of a TIFF that are read in one piece; Pillow's own limit for other formats is lower
+
+
+@contextmanager
+def open_picture(
+    source: Path | bytes,
+    channels: Kind = None,
+    choice: tuple[int, ...] | None = None,
+    scratch: Path | None = None,
+) -> Iterator[Picture]:
+    """Open a picture for reading by windows.
+
+    TIFF, BigTIFF, GeoTIFF and SVS are read by their own tiles or strips (tifffile, extra ``data``; without it, or
+    without a codec, Pillow decodes what it can); others are decoded as a whole.
+
+    Args:
+        source: a file, or its content.
+        channels: of the model, to get raw values; ``any`` for raw values of whatever channels; None for RGB.
+        choice: indices of the channels to take, counted from 0, in this order.
+        scratch: folder for a picture that is too large to keep in memory once decoded.
+
+    Raises:
+        InputError: missing, damaged, of a kind that cannot be read, or other channels than those of the model.
+    """
+    name = pillow.name_of(source)
+    if isinstance(source, Path):
+        pillow.check_regular(source, "a picture")
+    if not is_tiff(source):
+        with _decoded(source, channels, choice, scratch, name) as picture:
+            yield picture
+        return
+    needed: Count = channels.count if isinstance(channels, Channels) else channels
+    needed = "any" if choice is not None and max(choice, default=0) > 0 else needed
+    file = source if isinstance(source, Path) else io.BytesIO(source)
+    try:
+        opened = open_samples(file, name, needed)
+        samples = opened.__enter__()
+    except MissingExtraError:
+        if channels is not None or choice is not None or _is_slide(source):
+            raise
+        with _decoded(source, None, None, scratch, name) as picture:
+            yield picture
+        return
+    try:
+        found = FromTiff(samples, channels, choice, name)
+        yield _turned(found, samples.orientation) if samples.orientation > 1 else found
+    finally:
+        opened.__exit__(None, None, None)
+
+
+def read_picture(source: Path | bytes, channels: Kind = None, choice: tuple[int, ...] | None = None) -> InMemory:
+    """A whole picture: what ``open_picture`` gives, read as one window.
+
+    Raises TooLargeError for a TIFF that is too large for it, else as ``open_picture``.
+    """
+    with open_picture(source, channels, choice) as picture:
+        height, width = picture.size
+        if isinstance(picture, InMemory):
+            return picture
+        if height * width > WHOLE and channels is None:
+            raise TooLargeError(
+                f"{pillow.name_of(source)}: {width}x{height} is too large for one piece: use --tile auto"
+            )
+        window = (0, height, 0, width)
+        return InMemory(picture.read(*window), picture.geo, picture.notes, picture.void(*window), picture.dtype)
+
+
+def read_void(path: Path) -> Void | None:
+    """Where a picture has no data, HxW, or None; only TIFF can say so, so that others are not opened."""
+    if path.suffix.lower() not in TIFF_SUFFIXES:
+        return None
+    try:
+        with open_picture(path) as picture:
+            height, width = picture.size
+            return picture.void(0, height, 0, width)
+    except MissingExtraError:
+        return None
+
+
+def read_channels(path: Path, channels: Channels) -> Pixels:
+    """Raw values HxWxC of a file; InputError if it cannot be read, or has other channels or another type."""
+    return read_picture(path, channels).pixels
+
+
+def needs_statistics(path: Path) -> bool:
+    """Whether RGB would cut a file down, from its header: more than 8 bits, or channels that are no colours."""
+    if not is_tiff(path):
+        return pillow.stored_bits(path) > 8
+    try:
+        with open_samples(path, str(path), "any") as samples:
+            colors = samples.samples - (samples.alpha is not None) in (1, 3)
+            kind = samples.page.photometric.name
+            return samples.dtype.itemsize > 1 or (kind == "MINISBLACK" and not colors)
+    except MissingExtraError:
+        return pillow.stored_bits(path) > 8
+
+
+def stored_bits(path: Path) -> int:
+    """Bits of a sample as stored; header only. InputError where it cannot be read."""
+    if not is_tiff(path):
+        return pillow.stored_bits(path)
+    with open_samples(path, str(path)) as samples:
+        return samples.bits
+
+
+def largest_value(path: Path) -> float:
+    """The largest value of a picture, no data left out. InputError where it cannot be read."""
+    with open_picture(path, "any") as picture:
+        if isinstance(picture, FromTiff):
+            return picture.largest()
+        height, width = picture.size
+        pixels = picture.read(0, height, 0, width)
+        return float(pixels[np.isfinite(pixels)].max(initial=0))
+
+
+def is_tiff(source: Path | bytes) -> bool:
+    """Whether a file is a TIFF, by its suffix or its first bytes."""
+    if isinstance(source, bytes):
+        return source[:4] in TIFF_SIGNATURES
+    if source.suffix.lower() in (*TIFF_SUFFIXES, *SLIDES):
+        return True
+    try:
+        with source.open("rb") as stream:
+            return stream.read(4) in TIFF_SIGNATURES
+    except OSError:
+        return False
+
+
+def _is_slide(source: Path | bytes) -> bool:
+    return isinstance(source, Path) and source.suffix.lower() in SLIDES
+
+
+def _turned(picture: FromTiff, orientation: int) -> InMemory:
+    """Upright, as a whole."""
+    height, width = picture.size
+    window = (0, height, 0, width)
+    void = picture.void(*window)
+    return InMemory(
+        upright(picture.read(*window), orientation),
+        picture.geo,
+        picture.notes,
+        None if void is None else upright(void, orientation),
+        picture.dtype,
+    )
+
+
+@contextmanager
+def _decoded(
+    source: Path | bytes,
+    channels: Kind,
+    choice: tuple[int, ...] | None,
+    scratch: Path | None,
+    name: str,
+) -> Iterator[Picture]:
+    """A picture that Pillow decodes as a whole."""
+    if channels is not None or choice is not None:
+        raw, notes = pillow.read_raw(source)
+        if choice is not None:
+            if not all(0 <= index < raw.shape[2] for index in choice):
+                given = ",".join(str(index + 1) for index in choice)
+                raise InputError(f"{name}: expected --channels in 1..{raw.shape[2]}, got {given}")
+            raw = raw[..., list(choice)]
+        if isinstance(channels, Channels):
+            channels.check_kind(raw.shape[2], raw.dtype, name)
+        if channels is not None:
+            yield InMemory(raw, notes=notes)
+            return
+        white, assumed = white_of(raw.dtype, 8 * raw.dtype.itemsize, float(raw.max(initial=0)), name)
+        rgb = to_bytes(raw, white)
+        yield InMemory(_three(rgb, name), notes=(*notes, assumed) if assumed else notes)
+        return
+    pixels, notes = pillow.read_rgb(source, scratch is not None)
+    if scratch is None or pixels.nbytes <= pillow.IN_MEMORY:
+        yield InMemory(pixels, notes=notes)
+        return
+    raster = Raster(scratch / "picture.raw", (pixels.shape[0], pixels.shape[1]), 3).create()
+    try:
+        raster.write(0, pixels)
+        del pixels
+        yield OnDisk(raster, notes)
+    finally:
+        raster.path.unlink(missing_ok=True)
+
+
+def _three(rgb: UInt8, name: str) -> UInt8:
+    if rgb.shape[2] not in (1, 3):
+        raise InputError(f"{name}: expected --channels with 3 channels (or 1 for grey), got {rgb.shape[2]}")
+    return np.repeat(rgb, 3, axis=2) if rgb.shape[2] == 1 else rgb

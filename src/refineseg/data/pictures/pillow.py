@@ -1,0 +1,196 @@
+"""Decoding by Pillow: PNG, JPEG, WebP, GIF and all else that is not a TIFF, always as a whole."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from refineseg.channels import Pixels
+from refineseg.data.pictures.colors import to_bytes, white_of
+from refineseg.errors import InputError, TooLargeError
+from refineseg.labels import UInt8
+
+LIMIT = 1 << 30  # pixels of a PNG, JPEG ... that are decoded with --tile, 3 to 4 bytes each
+IN_MEMORY = 256 << 20  # bytes of decoded pixels that are kept in memory with --tile; more go to a temporary file
+DEEP = ("I;16", "I;16B", "I;16L", "I", "F")  # modes of more than 8 bits
+PNG = b"\x89PNG\r\n\x1a\n"
+PNG_DEPTH, PNG_COLOR = 24, 25  # bytes of the header that hold bits and colour type
+_pillow_limit = Lock()
+
+
+def read_rgb(source: Path | bytes, large: bool = False) -> tuple[UInt8, tuple[str, ...]]:
+    """A picture as HxWx3 uint8 RGB, and what was assumed or left out.
+
+    Args:
+        source: a file, or its content.
+        large: decode up to ``LIMIT`` pixels, where Pillow has a lower limit against attacks.
+
+    Raises:
+        InputError: missing, unreadable, cut off or too large.
+    """
+    deep = _deep_color_png(source)
+    if deep is not None:
+        white, assumed = white_of(deep.dtype, 16, float(deep[..., :3].max(initial=0)), name_of(source))
+        rgb = to_bytes(deep, white)
+        return _over_white(Image.fromarray(rgb)), (assumed,) if assumed else ()
+    with opened(source, large) as image:
+        notes = frame_notes(image)
+        pixels, assumed = to_rgb(image, name_of(source))
+        return pixels, (*notes, assumed) if assumed else notes
+
+
+def read_raw(source: Path | bytes) -> tuple[Pixels, tuple[str, ...]]:
+    """A picture's values as stored, HxWxC, and what was left out; palettes are RGB. InputError as ``read_rgb``."""
+    deep = _deep_color_png(source)
+    if deep is not None:
+        return deep, ()
+    with opened(source) as image:
+        notes = frame_notes(image)
+        image.load()
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode not in (*DEEP, "L", "RGB", "RGBA", "LA"):
+            upright = upright.convert("RGB")
+        values = np.asarray(upright)
+        if values.dtype == np.int32 and stored_bits(source) == 16:  # older Pillow reads 16-bit grey as 32-bit
+            values = values.astype(np.uint16)
+        values = values.astype(values.dtype.newbyteorder("="), copy=False)
+        return values[..., None] if values.ndim == 2 else values, notes
+
+
+@contextmanager
+def opened(source: Path | bytes, large: bool = False) -> Iterator[Image.Image]:
+    """An opened picture; errors inside the block are told as those of the file."""
+    name = name_of(source)
+    try:
+        with _open(source, large) as image:
+            if large and image.width * image.height > LIMIT:
+                raise InputError(
+                    f"expected at most {LIMIT:,} pixels in {name}, which is decoded as a whole, got {image.width}x"
+                    f"{image.height}: save it as a tiled TIFF, which is read by windows"
+                )
+            yield image
+    except InputError:
+        raise
+    except FileNotFoundError as error:
+        raise InputError(f"expected a picture, found no file {name}") from error
+    except Image.DecompressionBombError as error:
+        raise TooLargeError(f"{name}: {error}; use --tile for pictures of this size") from error
+    except Exception as error:  # decoders raise OSError, ValueError, SyntaxError, struct.error ...
+        raise InputError(
+            f"cannot read {name} as a picture ({_reason(error)}): is it damaged or another format?"
+        ) from error
+
+
+def to_rgb(image: Image.Image, name: str = "picture") -> tuple[UInt8, str | None]:
+    """An opened picture as HxWx3 uint8 RGB, upright, and what was assumed of its values."""
+    image.load()
+    image = ImageOps.exif_transpose(image)
+    if image.mode not in DEEP:
+        return _over_white(image), None
+    values = np.asarray(image)
+    if values.dtype == np.int32 and 255 < values.max(initial=0) <= 65535:
+        values = values.astype(np.uint16)
+    values = values.astype(values.dtype.newbyteorder("="), copy=False)
+    finite = values[np.isfinite(values)]
+    white, assumed = white_of(values.dtype, 8 * values.dtype.itemsize, float(finite.max(initial=0)), name)
+    return np.repeat(to_bytes(values, white)[..., None], 3, axis=2), assumed
+
+
+def frame_notes(image: Image.Image) -> tuple[str, ...]:
+    """What is left out of a picture of several frames or pages; a telephone's second view (MPO) is none."""
+    frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+    part = "page" if image.format == "TIFF" else "frame"
+    return (f"{part} 1 of {frames} is read",) if frames > 1 else ()
+
+
+def stored_bits(source: Path | bytes) -> int:
+    """Bits of a sample, 8 or more, of a picture that Pillow reads; header only. InputError as ``read_rgb``."""
+    header = _start(source)
+    if header.startswith(PNG):
+        return max(8, header[PNG_DEPTH]) if len(header) > PNG_DEPTH else 8
+    with opened(source) as image:
+        return 16 if image.mode.startswith("I;16") else 32 if image.mode in ("I", "F") else 8
+
+
+def check_regular(path: Path, what: str) -> None:
+    """InputError for a folder, pipe or device in a file's place: reading it may wait for ever, or never end."""
+    try:
+        if path.is_file() or not path.exists():
+            return
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    kind = "the folder" if path.is_dir() else "a pipe or device,"
+    raise InputError(f"expected {what}, got {kind} {path}")
+
+
+def _open(source: Path | bytes, large: bool) -> Image.Image:
+    file = source if isinstance(source, Path) else io.BytesIO(source)
+    if not large:
+        return Image.open(file)
+    with _pillow_limit:  # Pillow's own, lower limit is lifted for this picture alone
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(file)
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
+def _over_white(image: Image.Image) -> UInt8:
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        paper = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+        image = Image.alpha_composite(paper, rgba)
+    return np.array(image.convert("RGB"))
+
+
+def _deep_color_png(source: Path | bytes) -> NDArray[np.uint16] | None:
+    """A PNG of 16-bit colours, HxWxC, of which Pillow keeps the upper 8 bits; None for others or without torch."""
+    header = _start(source)
+    if not header.startswith(PNG) or header[PNG_DEPTH : PNG_DEPTH + 2] not in (
+        b"\x10\x02",
+        b"\x10\x04",
+        b"\x10\x06",
+    ):
+        return None
+    try:
+        import torch
+        from torchvision.io import ImageReadMode, decode_png
+    except ImportError:
+        return None
+    with opened(source) as image:  # its size is checked before it is decoded
+        image.verify()
+    data = source.read_bytes() if isinstance(source, Path) else source
+    try:
+        planes: Any = decode_png(torch.frombuffer(bytearray(data), dtype=torch.uint8), ImageReadMode.UNCHANGED)
+    except RuntimeError as error:
+        raise InputError(
+            f"cannot read {name_of(source)} as a picture ({_reason(error)}): is it damaged?"
+        ) from error
+    return np.ascontiguousarray(planes.permute(1, 2, 0).numpy())
+
+
+def _start(source: Path | bytes) -> bytes:
+    if isinstance(source, bytes):
+        return source[:32]
+    try:
+        with source.open("rb") as stream:
+            return stream.read(32)
+    except OSError:
+        return b""
+
+
+def name_of(source: Path | bytes) -> str:
+    """A file's name in messages."""
+    return str(source) if isinstance(source, Path) else "the picture"
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:120] or type(error).__name__
