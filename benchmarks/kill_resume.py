@@ -40,7 +40,7 @@ CONFIG = TrainConfig(
     validate_every=1,
     lr=3e-3,
 )
-PHASES = ("starting", "reading", "train", "validating", "writing", "note")
+PHASES = ("starting", "reading", "train", "validating", "writing", "note", "start", "warning")
 PER_EPOCH = 3  # steps
 # Children are forked from a server that has all imports and no threads, so that they start at once.
 SERVER = multiprocessing.get_context("forkserver")

@@ -25,7 +25,7 @@ from tests.robustness.case import Case, good_data, good_model, pair
 
 SECONDS = 30  # more is a hang
 GROWTH_MB = 3000  # of the largest memory of the process, by one command
-SMALL = ("model.backbone=test_efficientnet", "model.width=8", "model.coarse_width=8")
+SMALL = ("backbone_weights=none", "model.backbone=test_efficientnet", "model.width=8", "model.coarse_width=8")
 TRAIN = ("--model", "refinenet-lw-mbv2", *(word for part in SMALL for word in ("--set", part)))
 SHORT = ("--steps", "1", "--batch-size", "2", "--crop", "32", "--workers", "0", "--skip-check", "--device", "cpu")
 

@@ -28,7 +28,10 @@ from tests.training.test_loop import CONFIG, data
 
 __all__ = ["data"]  # the fixture
 SMALL = dataclasses.replace(
-    CONFIG, fields={"backbone": "test_efficientnet", "width": 16, "coarse_width": 16}, steps=6
+    CONFIG,
+    backbone_weights="none",
+    fields={"backbone": "test_efficientnet", "width": 16, "coarse_width": 16},
+    steps=6,
 )
 
 

@@ -11,7 +11,7 @@ from benchmarks.kill_resume import CONFIG, differences, in_peace, make_data, tri
 
 from refineseg.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
 
-SMALL = dataclasses.replace(CONFIG, fields={**CONFIG.fields, "backbone": "test_resnet"})
+SMALL = dataclasses.replace(CONFIG, backbone_weights="none", fields={**CONFIG.fields, "backbone": "test_resnet"})
 
 
 def test_two_kills(tmp_path: Path) -> None:

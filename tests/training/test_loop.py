@@ -23,8 +23,9 @@ from refineseg.model.model_folder import load_model_folder, save_model_folder
 from refineseg.model.presets import create_model
 from refineseg.training.checkpoint import checkpoints
 from refineseg.training.loop import train
-from refineseg.training.prepare import initial_model, prepare
+from refineseg.training.prepare import prepare
 from refineseg.training.run import Report
+from refineseg.training.start import starting_network
 from tests.data.made import make_folder
 
 CONFIG = TrainConfig(
@@ -200,7 +201,7 @@ def test_bad_settings_and_folders(data: SegmentationData, tmp_path: Path) -> Non
     with pytest.raises(InputError, match="holds files"):
         train(CONFIG, data, run, device="cpu")
     assert (run / "mine.txt").read_text() == "keep me"
-    with pytest.raises(WeightsError, match="unknown model"):
+    with pytest.raises(ConfigError, match=r"unknown model 'nothing': expected a preset \(.*lw-mbv2.*camvid"):
         train(dataclasses.replace(CONFIG, model="nothing"), data, tmp_path / "a", device="cpu")
     with pytest.raises(ConfigError, match="unknown setting"):
         train(dataclasses.replace(CONFIG, fields={"widht": 3}), data, tmp_path / "b", device="cpu")
@@ -228,14 +229,14 @@ def test_a_model_folder_with_other_settings(data: SegmentationData, tmp_path: Pa
     save_model_folder(folder, model, ModelCard("start", data.label_map))
     exact = {"align_corners": False, "exact_strides": True}
     start = dataclasses.replace(CONFIG, model=str(folder), fields=exact)
-    changed = initial_model(start, data)
+    changed = starting_network(start, data).model
     assert changed.config == dataclasses.replace(model.config, align_corners=False, exact_strides=True)
     for key, value in model.state_dict().items():
         assert torch.equal(changed.state_dict()[key], value), key
     with pytest.raises(WeightsError, match=r"does not fit the network.*another shape"):
-        initial_model(dataclasses.replace(start, fields={"width": 24}), data)
+        starting_network(dataclasses.replace(start, fields={"width": 24}), data)
     with pytest.raises(ConfigError, match="unknown setting"):
-        initial_model(dataclasses.replace(start, fields={"widht": 24}), data)
+        starting_network(dataclasses.replace(start, fields={"widht": 24}), data)
 
 
 def test_unknown_mask_values_stop_before_the_first_step(data: SegmentationData, tmp_path: Path) -> None:

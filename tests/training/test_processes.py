@@ -31,6 +31,7 @@ from tests.data.made import make_folder
 from tests.processes import run_together
 
 FROZEN = TrainConfig(
+    backbone_weights="none",
     fields={"backbone": "test_resnet", "width": 16, "coarse_width": 16, "dropout": 0.0},
     augment=AugmentConfig(crop=(32, 32)),
     steps=20,

@@ -31,11 +31,18 @@ def train(
         Path, typer.Option("--output", "-o", help="RUN: folder for config, metrics, curves, best/, last/.")
     ],
     model: Annotated[
-        str | None, typer.Option(help="Preset (refineseg models lists them) or a model folder.")
+        str | None,
+        typer.Option(help="Preset (refineseg models lists them), or a model to start from: bundled, folder, hf:."),
     ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file with settings.")] = None,
     recipe: Annotated[str, typer.Option(help="Settings to start from: modern or paper.")] = "modern",
-    backbone_weights: Annotated[Path | None, typer.Option(help="safetensors file with ImageNet weights.")] = None,
+    backbone_weights: Annotated[
+        str | None, typer.Option(help="auto, imagenet, none (random) or a safetensors file.")
+    ] = None,
+    class_map: Annotated[
+        list[str] | None,
+        typer.Option("--map", help="MODEL_CLASS=DATA_CLASS: a class of the model that the data calls otherwise."),
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training pictures.")] = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps, instead of epochs.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Pictures per step.")] = None,
@@ -56,15 +63,15 @@ def train(
 ) -> None:
     """Train a RefineNet.
 
-    Example: [bold]refineseg train --data camvid:data/camvid --model refinenet-lw-mbv2
-    --backbone-weights mobilenetv2_100_imagenet.safetensors -o runs/camvid[/bold]
+    Example: [bold]refineseg train --data folder:mydata -o runs/mine[/bold]
     """
     from refineseg.data import open_data
     from refineseg.system.processes import is_first
 
     chosen = {
         "model": model,
-        "backbone_weights": str(backbone_weights) if backbone_weights else None,
+        "backbone_weights": backbone_weights,
+        "class_map": parse_class_map(class_map or []),
         "epochs": epochs,
         "steps": steps,
         "batch_size": batch_size,
@@ -174,6 +181,15 @@ def build_config(
     return config.override([text for text in assignments if text not in fields])
 
 
+def parse_class_map(texts: list[str]) -> dict[str, str] | None:
+    """``car=vehicle`` ... to names in the model and names in the data; None if there are none."""
+    pairs = [text.partition("=") for text in texts]
+    for text, (model, _, data) in zip(texts, pairs, strict=True):
+        if not (model.strip() and data.strip()):
+            raise InputError(f"expected --map MODEL_CLASS=DATA_CLASS, got {text!r}")
+    return {model.strip(): data.strip() for model, _, data in pairs} or None
+
+
 def parse_crop(text: str) -> list[int]:
     """``400`` or ``360x480`` to height and width."""
     try:
@@ -206,8 +222,9 @@ class Watch:
 
     def __call__(self, report: Report) -> None:
         """Draw one report."""
-        if report.phase == "note":
-            errors.print(f"note: {report.note}", markup=False)
+        if report.phase in ("note", "warning", "start"):
+            word = "starts from" if report.phase == "start" else report.phase
+            errors.print(f"{word}: {report.note}", markup=False)
             return
         if report.phase not in self.tasks:
             self.tasks[report.phase] = self.bar.add_task(report.phase, total=report.steps, note="")

@@ -54,9 +54,12 @@ class TrainConfig(Config):
     """A training recipe. The defaults are the modern one; ``paper_recipe`` is that of the CVPR paper.
 
     Attributes:
-        model: preset name, or a model folder to start from.
+        model: preset name, or a bundled model, model folder or hf:ORG/NAME to start from, whose classes may be
+            others.
         fields: changes to the ModelConfig of the preset, or of the model folder where its weights still fit.
-        backbone_weights: safetensors file with ImageNet weights.
+        backbone_weights: ``imagenet`` (from the package, else timm's through the Hub's cache), ``auto`` (the same
+            where there are any; a model folder keeps its own), ``none`` (random), or a safetensors file.
+        class_map: class of the model to start from to class of the data, where the same thing has two names.
         augment: joint transforms.
         train_splits: splits that are trained on; with ``[train, val]`` the scores on val are of pictures that were
             learnt, and none is kept with the model.
@@ -96,7 +99,8 @@ class TrainConfig(Config):
 
     model: str = "refinenet-lw-mbv2"
     fields: dict[str, Any] = field(default_factory=dict)
-    backbone_weights: str | None = None
+    backbone_weights: str | None = "auto"
+    class_map: dict[str, str] = field(default_factory=dict)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     train_splits: tuple[str, ...] = ("train",)
     epochs: int = 100

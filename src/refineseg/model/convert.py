@@ -16,6 +16,7 @@ from torch import Tensor
 from refineseg.errors import InputError, WeightsError
 from refineseg.labels import LabelMap
 from refineseg.model.checkpoints import checkpoint_files, read_checkpoint, sha256, torch_caches
+from refineseg.model.classifier import HEAD, change_classes
 from refineseg.model.dpt.decoder import CONFIG as DPT_CONFIG
 from refineseg.model.dpt.decoder import DPTDecoder, infer_config, save_dpt_decoder
 from refineseg.model.keymaps import DPT_DECODER, MOBILENET_PORT, RESNET_PORT, KeyMap
@@ -26,7 +27,6 @@ from refineseg.model.presets import build, model_config
 from refineseg.model.refinenet import RefineNet
 
 DPT = "dpt-decoder"
-HEAD = ("classifier.weight", "classifier.bias")
 COUNTER = ".num_batches_tracked"  # of batch norm; read by no forward pass
 UNREAD = "scratch.refinenet4.resConfUnit1."  # is in DPT files, and no forward pass reads it
 BOTTLENECKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}  # units per stage of a ResNet
@@ -149,11 +149,11 @@ def convert_state(
     for name in reset:
         expected.pop(name)
     ours = matched(architecture.keys, architecture.preset, taken, expected)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)  # so that the same file gives the same new classifier
-        model = build(config)
+    model = build(config)
     ours |= {name: tensor for name, tensor in model.state_dict().items() if name in reset}
     load_strictly(model, ours, "the checkpoint")
+    if reset_head is not None:
+        change_classes(model, reset_head, {})
     return model.eval(), Conversion(architecture, num_classes, len(taken), reset)
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from refineseg.errors import WeightsError
 from refineseg.model.bundled import bundled_exports, bundled_models
-from refineseg.model.hub import fetch_model, is_hub_name
+from refineseg.model.hub import CONFIG, fetch_model, is_hub_name
 
 
 def find_model(name: str) -> Path:
     """The folder of a bundled name, the model folder itself, or that of ``hf:ORG/NAME`` in the Hub's cache.
 
-    WeightsError if it is none of them.
+    The folder of a training run means its ``best/``. WeightsError if it is none of them.
     """
     if is_hub_name(name):
         return fetch_model(name)
@@ -21,7 +21,8 @@ def find_model(name: str) -> Path:
         return bundled[name]
     path = Path(name).expanduser()
     if path.is_dir():
-        return path
+        best = path / "best"
+        return best if not (path / CONFIG).exists() and (best / CONFIG).is_file() else path
     if name in bundled_exports():
         network = name.removesuffix("-int8")
         raise WeightsError(f"expected a network, got the exported file {name}: {network} is the network")

@@ -137,24 +137,23 @@ def create_model(
         ConfigError: unknown preset or field, or a value out of range.
         WeightsError: the backbone weights do not fit.
     """
-    config = model_config(preset, num_classes, settings, **fields)
-    weights = find_backbone_weights(backbone_weights, config.backbone)
-    return build_pretrained(config, weights, {"mean", "std"} & fields.keys() == set())
+    model = build(model_config(preset, num_classes, settings, **fields))
+    weights = find_backbone_weights(backbone_weights, model.config.backbone)
+    if weights is not None:
+        fill_backbones(model, weights, normalise={"mean", "std"} & fields.keys() == set())
+    return model
 
 
-def build_pretrained(config: ModelConfig, weights: BackboneWeights | None, normalise: bool = True) -> RefineNet:
-    """The network of a configuration with a backbone's weights, and their normalisation if ``normalise``.
+def fill_backbones(model: RefineNet, weights: BackboneWeights, normalise: bool = True) -> None:
+    """Load weights into every backbone of a network, and take over their normalisation if ``normalise``.
 
-    Pictures of other channels than RGB keep the normalisation of the configuration.
+    Pictures of other channels than RGB keep the normalisation that they have.
     """
-    if weights is None:
-        return build(config)
-    if normalise and config.in_channels == 3 and weights.mean is not None and weights.std is not None:
-        config = replace(config, mean=weights.mean, std=weights.std)
-    model = build(config)
     for backbone in model.each_backbone():
         load_backbone_weights(backbone, weights.file)
-    return model
+    if normalise and model.config.in_channels == 3 and weights.mean is not None and weights.std is not None:
+        model.config = replace(model.config, mean=weights.mean, std=weights.std)
+        model.set_normalisation()
 
 
 def build(config: ModelConfig) -> RefineNet:

@@ -113,7 +113,7 @@ class RefineNet(nn.Module):
         self.classifier = conv(self.decoder.out_channels, outputs, 3, bias=True)
         if config.init == "paper":
             for part in (self.decoder, self.final, self.classifier):
-                part.apply(_init_paper)
+                part.apply(init_paper)
         elif config.init == "identity":
             for block in self.decoder.blocks:
                 _carry_coarser(block)
@@ -203,7 +203,8 @@ def _carry_coarser(block: nn.Module) -> None:
         nn.init.dirac_(path.weight)
 
 
-def _init_paper(module: nn.Module) -> None:
+def init_paper(module: nn.Module) -> None:
+    """Draw a convolution from N(0, 0.01), as the authors do; to be applied to every module."""
     if isinstance(module, nn.Conv2d) and not module.weight.is_meta:
         nn.init.normal_(module.weight, std=0.01)
         if module.bias is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -14,12 +13,10 @@ from refineseg.config.yaml import to_yaml
 from refineseg.data.loader import TrainingPictures
 from refineseg.data.source import SegmentationData
 from refineseg.errors import ConfigError, InputError
-from refineseg.model.backbone import load_backbone_weights
 from refineseg.model.find_model import find_model
 from refineseg.model.hub import pinned
-from refineseg.model.model_folder import load_model_folder, read_config
-from refineseg.model.presets import PRESETS, create_model
-from refineseg.model.refinenet import RefineNet
+from refineseg.model.model_folder import read_config
+from refineseg.model.presets import PRESETS
 from refineseg.system.files import atomic_write, leftovers, writable_folder
 from refineseg.system.memory import keep_freed_memory
 from refineseg.training.distillation import Teacher, prepare_teacher, unlabelled_pictures
@@ -27,6 +24,7 @@ from refineseg.training.log import METRICS
 from refineseg.training.parallel import make_fabric
 from refineseg.training.plan import check_memory
 from refineseg.training.run import BEST, CHECKPOINTS, CURVES, LAST, SETTINGS, Report, Run, Watcher
+from refineseg.training.start import Start, model_to_start_from, starting_network
 
 VAL_LEARNT = "val is trained on, now or before: its scores say nothing of other pictures, and none is kept"
 EMULATED = "this processor has no bf16, which is emulated and many times slower: use --precision 32"
@@ -49,6 +47,8 @@ def prepare(
         raise InputError(
             f"expected a new or empty folder for the run, {folder} holds files; use --resume or another -o"
         )
+    if config.model not in PRESETS:
+        model_to_start_from(config.model)
     data.split("val")
     data = with_train_splits(config, data)
     learnt = learnt_splits(config, data)
@@ -56,31 +56,16 @@ def prepare(
     fabric = make_fabric(config, device)
     torch.manual_seed(config.seed)
     config = replace(config, model=pinned(config.model), teacher=config.teacher and pinned(config.teacher))
-    if config.labelled_in_batch % fabric.world_size:
-        raise ConfigError(
-            f"expected labelled pictures in a batch that {fabric.world_size} processes can share, got "
-            f"{config.labelled_in_batch}: change batch_size or unlabelled_share"
-        )
-    share = config.batch_size // fabric.world_size
-    if share < 2 and max(config.augment.crop) <= 32 and not config.freeze_batch_norm:
-        raise ConfigError(
-            f"expected more than one pixel at stride 32 for batch norm, got {share} picture a process of crop "
-            f"{config.augment.crop}: raise the crop or the batch size, or set freeze_batch_norm"
-        )
+    check_shares(config, fabric.world_size)
     data = with_bands_of_model(config, data)
-    model = initial_model(config, data)
+    start = starting_network(config, data)
     taught = prepare_teacher(config, data, teacher, fabric.device)
     unlabelled, left_out = unlabelled_pictures(config, data)
-    check_memory(model, config, fabric.device, fabric.world_size)
     if watch is None or not fabric.is_global_zero:
         watch = _nobody
-    if config.precision == "bf16" and fabric.device.type == "cpu" and not has_bf16():
-        watch(Report(0, 0, 0, 0.0, 0.0, 0.0, phase="note", note=EMULATED))
-    if "val" in learnt:
-        watch(Report(0, 0, 0, 0.0, 0.0, 0.0, phase="note", note=VAL_LEARNT))
-    if left_out:
-        own = f"{left_out} pictures in {config.unlabelled} are the data set's own and are not used as unlabelled"
-        watch(Report(0, 0, 0, 0.0, 0.0, 0.0, phase="note", note=own))
+    check_memory(start.model, config, fabric.device, fabric.world_size)
+    for phase, text in what_to_know(config, start, fabric.device, learnt, left_out):
+        watch(Report(0, 0, 0, 0.0, 0.0, 0.0, phase=phase, note=text))
     pictures = TrainingPictures(data, "train", config.augment, config.seed, unlabelled)
     pictures.prepare(config.cache_mb, lambda done, of: watch(Report(done, of, 0, 0.0, 0.0, 0.0, phase="reading")))
     writable_folder(folder)
@@ -89,7 +74,39 @@ def prepare(
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         if not (folder / SETTINGS).exists():
             atomic_write(folder / SETTINGS, to_yaml(config.to_dict()))
-    return Run(config, data, folder, fabric, model, pictures, watch, learnt, teacher=taught)
+    run = Run(config, data, folder, fabric, start.model, pictures, watch, learnt)
+    return replace(run, started=start.provenance, teacher=taught)
+
+
+def check_shares(config: TrainConfig, processes: int) -> None:
+    """ConfigError unless every process gets its share of a batch, and enough pixels for batch norm."""
+    if config.labelled_in_batch % processes:
+        raise ConfigError(
+            f"expected labelled pictures in a batch that {processes} processes can share, got "
+            f"{config.labelled_in_batch}: change batch_size or unlabelled_share"
+        )
+    share = config.batch_size // processes
+    if share < 2 and max(config.augment.crop) <= 32 and not config.freeze_batch_norm:
+        raise ConfigError(
+            f"expected more than one pixel at stride 32 for batch norm, got {share} picture a process of crop "
+            f"{config.augment.crop}: raise the crop or the batch size, or set freeze_batch_norm"
+        )
+
+
+def what_to_know(
+    config: TrainConfig, start: Start, device: torch.device, learnt: tuple[str, ...], left_out: int
+) -> list[tuple[str, str]]:
+    """What is said before the first step, as phase and text: what the run starts from, then warnings and notes."""
+    own = f"{left_out} pictures in {config.unlabelled} are the data set's own and are not used as unlabelled"
+    emulated = config.precision == "bf16" and device.type == "cpu" and not has_bf16()
+    said = (
+        ("start", start.line, True),
+        ("warning", start.warning, bool(start.warning)),
+        ("note", EMULATED, emulated),
+        ("note", VAL_LEARNT, "val" in learnt),
+        ("note", own, left_out > 0),
+    )
+    return [(phase, text) for phase, text, due in said if due]
 
 
 def with_train_splits(config: TrainConfig, data: SegmentationData) -> SegmentationData:
@@ -125,28 +142,6 @@ def left_by_a_kill(folder: Path) -> list[Path]:
 
 def _nobody(_report: Report) -> None:
     pass
-
-
-def initial_model(config: TrainConfig, data: SegmentationData) -> RefineNet:
-    """The network to train: a preset with random or ImageNet weights, or the weights of a model folder."""
-    if config.model in PRESETS:
-        channels = data.channels
-        fields: dict[str, Any] = dict(config.fields)
-        if channels is not None:
-            fields = {"in_channels": channels.count, "mean": channels.mean, "std": channels.std} | fields
-        count = 3 if channels is None else channels.count
-        if fields.get("in_channels", 3) != count:
-            raise ConfigError(f"expected in_channels of {count}, as in the data, got {config.fields}")
-        return create_model(config.model, data.label_map.num_classes, config.backbone_weights, **fields)
-    model, card = load_model_folder(find_model(config.model), **config.fields)
-    if card.labels.names != data.label_map.names:
-        raise ConfigError(
-            f"{config.model} was trained for {card.labels.names}, the data has {data.label_map.names}"
-        )
-    if config.backbone_weights:
-        for backbone in model.each_backbone():
-            load_backbone_weights(backbone, config.backbone_weights)
-    return model
 
 
 def with_bands_of_model(config: TrainConfig, data: SegmentationData) -> SegmentationData:

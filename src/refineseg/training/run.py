@@ -17,7 +17,6 @@ from refineseg.data.source import SegmentationData
 from refineseg.errors import ConfigError, WeightsError
 from refineseg.evaluation.evaluate import Evaluation
 from refineseg.model.card import ModelCard
-from refineseg.model.presets import PRESETS
 from refineseg.model.refinenet import RefineNet
 from refineseg.training.checkpoint import load_checkpoint
 from refineseg.training.distillation import Teacher
@@ -72,7 +71,8 @@ Watcher = Callable[[Report], None]
 class Run:
     """A training run: what is trained, on what, and where it is.
 
-    ``learnt`` are the splits that the network has seen in the end, with those of the model that it starts from.
+    ``learnt`` are the splits that the network has seen in the end, with those of the model that it starts from;
+    ``started`` says on the model card what that is.
     """
 
     config: TrainConfig
@@ -84,6 +84,7 @@ class Run:
     watch: Watcher
     learnt: tuple[str, ...] = ("train",)
     origin: dict[str, str] = field(default_factory=dict)
+    started: dict[str, str] = field(default_factory=dict)
     teacher: Teacher | None = None
     average: MovingAverage | None = None
     position: Position = field(default_factory=Position)
@@ -107,12 +108,6 @@ class Run:
 
 def describe_run(run: Run, evaluation: Evaluation) -> ModelCard:
     """What the model folder says of its making."""
-    weights = run.config.backbone_weights
-    start = (
-        {"backbone weights": Path(weights).name if weights else "random"}
-        if run.config.model in PRESETS
-        else {"started from": run.config.model}
-    )
     provenance = {
         "trained": datetime.now(UTC).strftime("%Y-%m-%d"),
         **run.origin,
@@ -122,7 +117,7 @@ def describe_run(run: Run, evaluation: Evaluation) -> ModelCard:
         "steps": run.position.step,
         "seconds": round(run.position.seconds),
         "torch": torch.__version__,
-        **start,
+        **run.started,
     }
     return ModelCard(
         run.folder.name,

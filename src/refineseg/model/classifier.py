@@ -1,0 +1,69 @@
+"""A new classifier on a network that was trained for other classes; rows of classes that stay are carried over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import torch
+
+from refineseg.errors import ConfigError
+from refineseg.model.blocks import conv
+from refineseg.model.refinenet import RefineNet, init_paper
+
+HEAD = ("classifier.weight", "classifier.bias")
+SEPARATORS = str.maketrans("", "", " _-\t")
+
+
+def change_classes(model: RefineNet, num_classes: int, rows: Mapping[int, int], seed: int = 0) -> None:
+    """Give a network a classifier of ``num_classes`` classes, in place.
+
+    Args:
+        model: the network; backbone and decoder stay as they are.
+        num_classes: of the new classifier.
+        rows: new class to old class, for the rows of weight and bias that are carried over.
+        seed: of all other rows, which are drawn, so that the same call gives the same classifier.
+    """
+    old = model.classifier
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        new = conv(old.in_channels, num_classes, 3, bias=True)
+        if model.config.init == "paper":
+            new.apply(init_paper)
+        for to, source in rows.items():
+            for name, value in new.named_parameters():
+                value[to] = old.get_parameter(name)[source]
+    model.classifier = new.train(old.training)
+    model.config = replace(model.config, num_classes=num_classes)
+
+
+def same_classes(new: Sequence[str], old: Sequence[str], aliases: Mapping[str, str]) -> dict[int, int]:
+    """Which class of ``old`` each class of ``new`` is, by name; case, spaces, ``_`` and ``-`` do not matter.
+
+    Args:
+        new: class names of the data.
+        old: class names of the model.
+        aliases: name in the model to name in the data, for classes that are called otherwise.
+
+    Raises:
+        ConfigError: an alias names no class of the model, or none of the data.
+    """
+    by_name = {plain(name): index for index, name in reversed(list(enumerate(old)))}
+    targets = {plain(name): index for index, name in enumerate(new)}
+    found = {index: by_name[plain(name)] for index, name in enumerate(new) if plain(name) in by_name}
+    for source, target in aliases.items():
+        _known(source, by_name, old, "the model")
+        _known(target, targets, new, "the data")
+        found[targets[plain(target)]] = by_name[plain(source)]
+    return dict(sorted(found.items()))
+
+
+def plain(name: str) -> str:
+    """A class name without case and separators."""
+    return name.casefold().translate(SEPARATORS)
+
+
+def _known(name: str, known: Iterable[str], names: Sequence[str], where: str) -> None:
+    if plain(name) not in known:
+        shown = ", ".join(names)
+        raise ConfigError(f"expected --map MODEL_CLASS=DATA_CLASS, {where} has no class {name!r}: {shown:.300}")
