@@ -8,12 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from refineseg.errors import WeightsError
 from refineseg.model.checkpoints import read_checkpoint
+from tests.shared import shared
 
 
 class Bomb:
@@ -44,9 +46,30 @@ def test_a_prefix_stays_unless_all_names_have_it(tmp_path: Path) -> None:
 
 def test_a_pickle_that_runs_code_is_refused_unrun(tmp_path: Path) -> None:
     torch.save({"a": Bomb(tmp_path / "ran")}, tmp_path / "bomb.pth")
-    with pytest.raises(WeightsError, match=r"wants to run posix\.mkdir"):
+    with pytest.raises(WeightsError, match=r"asks to run posix\.mkdir"):
         read_checkpoint(tmp_path / "bomb.pth")
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("number", [np.float64(0.4), np.float32(1.5), np.int64(3), np.bool_(True)])
+def test_numpy_scalars_beside_the_weights_are_read(tmp_path: Path, number: np.generic) -> None:
+    """As the ports' own training writes them: a best score of numpy's."""
+    torch.save({"segmenter": {"a": torch.ones(2)}, "best_val": number}, tmp_path / "file.pth.tar")
+    assert list(read_checkpoint(tmp_path / "file.pth.tar")) == ["a"]
+
+
+@pytest.mark.parametrize(
+    "thing", [np.ones(2), np.array([print], object), np.datetime64("2020-01-01"), np.str_("a")]
+)
+def test_other_things_of_numpy_are_refused(tmp_path: Path, thing: Any) -> None:
+    torch.save({"segmenter": {"a": torch.ones(2)}, "best_val": thing}, tmp_path / "file.pth.tar")
+    with pytest.raises(WeightsError):
+        read_checkpoint(tmp_path / "file.pth.tar")
+
+
+def test_a_strangers_checkpoint_is_read() -> None:
+    path = shared("inputs/strangers/ckpt/minimal_numpy_best_val.pth.tar")
+    assert read_checkpoint(path)
 
 
 def test_a_pickle_with_more_than_tensors_is_refused_with_the_reason(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def convert(
     checkpoint: Annotated[
-        Path | None, typer.Argument(help="A published checkpoint (.pth, .pth.tar, .safetensors).")
+        Path | None, typer.Argument(help="A published checkpoint (.pth, .pth.tar, .safetensors, .mat).")
     ] = None,
     out: Annotated[Path | None, typer.Argument(help="Folder for the model.")] = None,
     labels: Annotated[
@@ -26,6 +26,13 @@ def convert(
     ] = None,
     reset_head: Annotated[
         int | None, typer.Option(help="Number of classes of a new, untrained classifier.")
+    ] = None,
+    void: Annotated[
+        str | None,
+        typer.Option(
+            help="Which logit of one of the authors' .mat files stands for void: first, last or none. Known for "
+            "the seven published sets."
+        ),
     ] = None,
     find: Annotated[bool, typer.Option("--find", help="List what the torch caches of this machine hold.")] = False,
 ) -> None:
@@ -36,14 +43,16 @@ def convert(
     from refineseg.model.convert import MismatchError, convert_checkpoint
 
     if find:
-        if checkpoint or out or labels or reset_head is not None:
+        if checkpoint or out or labels or void or reset_head is not None:
             raise InputError("expected nothing beside --find, which only looks")
         return _find()
     if checkpoint is None or out is None:
         raise InputError("expected CHECKPOINT and OUT, or --find: refineseg convert FILE OUT --labels voc2012")
+    if void not in (None, "first", "last", "none"):
+        raise InputError(f"expected --void as first, last or none, got {void!r}")
     names = label_map_by_name(labels) if labels else None
     try:
-        done = convert_checkpoint(checkpoint, out, names, reset_head)
+        done = convert_checkpoint(checkpoint, out, names, reset_head, void)
     except MismatchError as error:
         console.print(error.table, markup=False, soft_wrap=True)
         raise
@@ -51,6 +60,9 @@ def convert(
     console.print(
         f"recognised as {known.preset} ({known.keys.name}), {done.tensors} tensors taken over", soft_wrap=True
     )
+    if known.fields:
+        shown = ", ".join(f"{name} {value}" for name, value in known.fields.items())
+        console.print(f"settings {known.settings}, and by the file itself: {shown}", soft_wrap=True)
     if done.reset:
         console.print(f"drawn anew, untrained: {', '.join(done.reset)}")
     if done.left_out:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -28,7 +29,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
 
     Args:
         path: a safetensors file, or a file of ``torch.save`` of any age. A pickle is read with
-            ``weights_only=True``: tensors and plain containers, no code.
+            ``weights_only=True``: tensors, numpy scalars and plain containers, no code.
 
     Raises:
         WeightsError: no such file, damaged, a pickle that needs more than tensors, or no tensors in it.
@@ -44,15 +45,35 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     return strip_prefixes(unwrap(_unpickle(path), path.name))
 
 
+def _latin1(text: str, encoding: str) -> bytes:
+    """What pickles of protocol 2 call to make bytes; any other codec is refused."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"refused the codec {encoding!r:.40}")
+    return text.encode("latin1")
+
+
+# What a numpy scalar, such as a best score beside the weights, is pickled as, by numpy 1 and 2. The scalar's
+# constructor takes raw bytes and a dtype; of dtypes only those of numbers are let through, none of objects.
+NUMBERS = [np.dtype(code) for code in "?bBhHiIlLqQefdFD"]
+NUMPY_SCALARS: list[Any] = [
+    (np.float64(0).__reduce__()[0], "numpy.core.multiarray.scalar"),
+    (np.float64(0).__reduce__()[0], "numpy._core.multiarray.scalar"),
+    np.dtype,
+    *dict.fromkeys(type(number) for number in NUMBERS),
+    (_latin1, "_codecs.encode"),
+]
+
+
 def _unpickle(path: Path) -> Any:
     try:
         # Mapped into memory where the format allows it, so that --find does not read gigabytes.
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        with torch.serialization.safe_globals(NUMPY_SCALARS):
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except Exception as error:  # bytes that are no pickle make the unpickler raise anything
         needs = re.search(r"(?:GLOBAL|global:?|class|type) ([\w.]+\.[\w.]+)", str(error))
         if isinstance(error, pickle.UnpicklingError) and needs is not None:
             raise WeightsError(
-                f"refused to read {path}: its pickle wants to run {needs[1]}, and only tensors and plain "
+                f"refused to read {path}: its pickle asks to run {needs[1]}, and only tensors, numbers and plain "
                 "containers are read; load it where you trust it and save the state dict alone with torch.save"
             ) from error
         reason = f"{type(error).__name__} {error}".strip().splitlines()[0]

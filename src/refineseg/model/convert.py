@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,7 +20,8 @@ from refineseg.model.checkpoints import checkpoint_files, read_checkpoint, sha25
 from refineseg.model.classifier import HEAD, change_classes
 from refineseg.model.dpt.decoder import CONFIG as DPT_CONFIG
 from refineseg.model.dpt.decoder import DPTDecoder, infer_config, save_dpt_decoder
-from refineseg.model.keymaps import DPT_DECODER, MOBILENET_PORT, RESNET_PORT, KeyMap
+from refineseg.model.keymaps import DPT_DECODER, MATCONVNET, MOBILENET_PORT, RESNET_PORT, KeyMap
+from refineseg.model.matconvnet import is_matlab, move_void, port_state, read_matconvnet
 from refineseg.model.mismatch import MismatchError as MismatchError
 from refineseg.model.mismatch import matched
 from refineseg.model.model_folder import CONFIG, ModelCard, load_strictly, save_model_folder
@@ -39,13 +41,17 @@ class Architecture:
 
     Attributes:
         preset: ours, or ``dpt-decoder``.
-        keys: the names' rules.
-        num_classes: rows of the classifier; None for a decoder without one, or where the classifier is missing.
+        keys: The names' rules.
+        num_classes: Number of classes; None for a decoder without a classifier, or where it is missing.
+        settings: Published form of the network, see ``model_config``.
+        fields: Settings that the file itself shows.
     """
 
     preset: str
     keys: KeyMap
     num_classes: int | None
+    settings: str | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -97,7 +103,7 @@ def recognise(state: Mapping[str, Tensor]) -> Architecture:
     )
 
 
-def _depth(names: set[str]) -> int:
+def _depth(names: set[str], bottlenecks: bool | None = None) -> int:
     """The ResNet whose numbers of units per stage are nearest to the names'."""
     units: list[set[str]] = [set(), set(), set(), set()]
     for name in names:
@@ -105,7 +111,9 @@ def _depth(names: set[str]) -> int:
         if len(parts) > 2 and parts[0] in ("layer1", "layer2", "layer3", "layer4"):
             units[int(parts[0][-1]) - 1].add(parts[1])
     counts = [len(stage) for stage in units]
-    depths = BOTTLENECKS if any(".conv3." in name for name in names) else BASIC
+    if bottlenecks is None:
+        bottlenecks = any(".conv3." in name for name in names)
+    depths = BOTTLENECKS if bottlenecks else BASIC
     return min(depths, key=lambda depth: sum(abs(a - b) for a, b in zip(depths[depth], counts, strict=True)))
 
 
@@ -117,14 +125,35 @@ def _rows(state: Mapping[str, Tensor], keys: KeyMap) -> int | None:
     return None
 
 
+def read_authors(
+    path: Path, classes: int | None = None, void: str | None = None
+) -> tuple[dict[str, Tensor], Architecture]:
+    """The tensors of one of the authors' MATLAB files under the port's names, and what they make.
+
+    Args:
+        path: The file.
+        classes: Number of classes in the labels, if they are known.
+        void: Which logit stands for void: ``first``, ``last`` or ``none``; None: as in the published networks.
+
+    Raises WeightsError if it cannot be read or is something else.
+    """
+    state, fields = port_state(read_matconvnet(path))
+    place = move_void(state, classes, void)
+    count = len(state["clf_conv.bias"]) - (place != "none")
+    fields = fields | {"void_logit": place != "none"}
+    preset = f"refinenet-r{_depth(set(state), bottlenecks=True)}"
+    return state, Architecture(preset, MATCONVNET, count, "authors", fields)
+
+
 def convert_state(
-    state: Mapping[str, Tensor], reset_head: int | None = None
+    state: Mapping[str, Tensor], reset_head: int | None = None, architecture: Architecture | None = None
 ) -> tuple[RefineNet | DPTDecoder, Conversion]:
     """The network of a checkpoint, filled with its tensors.
 
     Args:
-        state: tensors under the checkpoint's names, without prefixes.
-        reset_head: number of classes of a new, random classifier; None keeps the file's.
+        state: Tensors under the checkpoint's names, without prefixes.
+        reset_head: Number of classes of a new, random classifier; None keeps the file's.
+        architecture: What the tensors make; None recognises it by their names.
 
     Raises:
         MismatchError: a tensor is missing, left over or of another shape.
@@ -133,14 +162,15 @@ def convert_state(
     """
     if reset_head is not None and reset_head < 1:
         raise InputError(f"expected --reset-head with a number of classes of 1 or more, got {reset_head}")
-    architecture = recognise(state)
+    architecture = architecture or recognise(state)
     state = {key: value for key, value in state.items() if not key.endswith(COUNTER)}
     if architecture.preset == DPT:
         if reset_head is not None:
             raise InputError("expected no --reset-head for a decoder, which has no classifier")
         return _convert_decoder(architecture, state)
     num_classes = reset_head or architecture.num_classes or 1
-    config = model_config(architecture.preset, num_classes)
+    fields = dict(architecture.fields) | ({"void_logit": False} if reset_head else {})
+    config = model_config(architecture.preset, num_classes, architecture.settings, **fields)
     with torch.device("meta"):
         expected = {k: tuple(v.shape) for k, v in build(config).state_dict().items() if not k.endswith(COUNTER)}
     reset = HEAD if reset_head is not None else ()
@@ -172,7 +202,11 @@ def _convert_decoder(architecture: Architecture, state: Mapping[str, Tensor]) ->
 
 
 def convert_checkpoint(
-    path: str | Path, out: str | Path, labels: LabelMap | None = None, reset_head: int | None = None
+    path: str | Path,
+    out: str | Path,
+    labels: LabelMap | None = None,
+    reset_head: int | None = None,
+    void: str | None = None,
 ) -> Conversion:
     """Turn a published checkpoint into a model folder, or a DPT or MiDaS one into a decoder folder.
 
@@ -181,6 +215,7 @@ def convert_checkpoint(
         out: folder to write; a model folder that is there is replaced.
         labels: names and colours of the classes. Never guessed: without it they are called ``class 0`` ...
         reset_head: number of classes of a new, random classifier.
+        void: which logit of one of the authors' MATLAB files stands for void, see ``read_authors``.
 
     Raises:
         MismatchError: the tensors are not exactly those of the network.
@@ -191,7 +226,13 @@ def convert_checkpoint(
     used = out.is_dir() and any(out.iterdir()) and not any((out / name).is_file() for name in (CONFIG, DPT_CONFIG))
     if used or out.is_file():
         raise InputError(f"expected a new folder for the model, got {out} with other content: choose another name")
-    network, conversion = convert_state(read_checkpoint(path), reset_head)
+    if void is not None and not is_matlab(path):
+        raise InputError(f"expected --void with one of the authors' MATLAB files (.mat), got {path.name}")
+    if is_matlab(path):
+        state, architecture = read_authors(path, labels.num_classes if labels and not reset_head else None, void)
+        network, conversion = convert_state(state, reset_head, architecture)
+    else:
+        network, conversion = convert_state(read_checkpoint(path), reset_head)
     if isinstance(network, DPTDecoder):
         if labels is not None:
             raise InputError(f"expected no --labels for {path.name}: it is a decoder, which has no classes")
@@ -214,6 +255,9 @@ def convert_checkpoint(
         "recognised as": f"{conversion.architecture.preset} ({conversion.architecture.keys.name})",
         "class names": named,
     }
+    if conversion.architecture.fields:
+        shown = {"settings": conversion.architecture.settings, **conversion.architecture.fields}
+        provenance["settings by the file"] = ", ".join(f"{name} {value}" for name, value in shown.items())
     if conversion.reset:
         provenance["drawn anew, untrained"] = ", ".join(conversion.reset)
     licence = "that of the checkpoint and of its training data, which the file does not state"

@@ -27,11 +27,11 @@ from refineseg.data.benchmark_files import (
     write_raw_mask,
 )
 from refineseg.data.images import read_image, read_mask
-from refineseg.data.matlab import integers, open_mat73, read_mat, variable
 from refineseg.data.source import Sample, SegmentationData
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap, UInt8
 from refineseg.system.files import atomic_write
+from refineseg.system.matlab import integers, open_mat73, read_mat, variable
 
 NAMES = entries("""
 wall, floor, cabinet, bed, chair, sofa, table, door, window, bookshelf, picture, counter, blinds, desk,

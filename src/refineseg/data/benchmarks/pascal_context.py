@@ -12,10 +12,10 @@ from refineseg.colors import voc_palette
 from refineseg.data.benchmark import Benchmark
 from refineseg.data.benchmark_files import NAME, VOC2010, by_stem, entries, listed_splits, need_folder, places
 from refineseg.data.images import read_mask
-from refineseg.data.matlab import integers, variable
 from refineseg.data.source import SegmentationData
 from refineseg.errors import InputError
 from refineseg.labels import IGNORE, LabelClass, LabelMap
+from refineseg.system.matlab import integers, variable
 
 # name and its number among the 459 names of the .mat files, in the order of the release's 59_labels.txt
 CLASSES = entries("""

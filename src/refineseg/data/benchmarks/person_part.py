@@ -27,11 +27,11 @@ from refineseg.data.benchmark_files import (
     write_raw_mask,
 )
 from refineseg.data.images import read_mask
-from refineseg.data.matlab import variable
 from refineseg.data.source import SegmentationData
 from refineseg.errors import InputError
 from refineseg.labels import IGNORE, LabelMap, UInt8
 from refineseg.system.files import atomic_write
+from refineseg.system.matlab import variable
 
 NAMES = ("background", "head", "torso", "upper arms", "lower arms", "upper legs", "lower legs")
 # PASCAL-Part's names of a person's parts (l and r stand for left and right) to the train id.

@@ -23,11 +23,11 @@ from refineseg.data.benchmark_files import (
     places,
     write_raw_mask,
 )
-from refineseg.data.matlab import integers, open_mat73, variable
 from refineseg.data.source import Sample, SegmentationData
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap
 from refineseg.system.files import atomic_path
+from refineseg.system.matlab import integers, open_mat73, variable
 
 NAMES = entries("""
 wall, floor, cabinet, bed, chair, sofa, table, door, window, bookshelf, picture, counter, blinds, desk,

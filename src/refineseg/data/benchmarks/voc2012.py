@@ -21,10 +21,10 @@ from refineseg.data.benchmark_files import (
     places,
 )
 from refineseg.data.images import read_mask
-from refineseg.data.matlab import integers, variable
 from refineseg.data.source import SPLITS, Sample, SegmentationData
 from refineseg.errors import InputError
 from refineseg.labels import IGNORE, LabelMap
+from refineseg.system.matlab import integers, variable
 
 NAMES = entries("""
 background, aeroplane, bicycle, bird, boat, bottle, bus, car, cat, chair, cow, diningtable, dog, horse,

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from refineseg.errors import InputError, MissingExtraError
 
 
-def read_mat(path: Path) -> dict[str, Any]:
+def read_mat(path: Path, squeeze: bool = True) -> dict[str, Any]:
     """The variables of a .mat file up to version 7.2; structs have their fields as attributes.
+
+    ``squeeze`` takes sides of length 1 out of all arrays.
 
     Raises InputError for files that cannot be read, MissingExtraError without scipy.
     """
@@ -25,7 +27,7 @@ def read_mat(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"expected a MATLAB file, found none at {path}")
     try:
-        return dict(loadmat(path, squeeze_me=True, struct_as_record=False))
+        return dict(loadmat(path, squeeze_me=squeeze, struct_as_record=False))
     except NotImplementedError as error:
         raise InputError(f"expected a MATLAB file of version 7.2 or older, {path} is of version 7.3") from error
     except Exception as error:  # scipy raises ValueError, TypeError, OSError, zlib.error ...

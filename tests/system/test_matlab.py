@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from refineseg.data.matlab import integers, open_mat73, read_mat, variable
 from refineseg.errors import InputError, MissingExtraError
+from refineseg.system.matlab import integers, open_mat73, read_mat, variable
 
 
 def test_variables_are_read_and_named_if_absent(tmp_path: Path) -> None:

@@ -1,0 +1,302 @@
+"""Networks in MATLAB files of MatConvNet: the authors' own RefineNets, on a ResNet of 50, 101 or 152 layers.
+
+A file holds one or more DagNN structs (``params`` with name and value, ``layers`` with name and block, ``vars``),
+wherever they are nested, and the classifier as a layer of a simple network (``filters``, ``biases``). Convolutions
+are HxWxIxO. Batch norm has a multiplier, a bias and moments Cx2: mean and standard deviation, the small constant
+included. Pixels are RGB less 128.
+
+Facts: MatConvNet's manual and public sources; the names of layers in the authors' public code. Read from files of
+version 7.3 (HDF5) with h5py, older ones with scipy.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from refineseg.errors import InputError, WeightsError
+from refineseg.system.matlab import open_mat73, read_mat
+
+HDF5 = b"MATLAB 7.3"
+EPSILON = 1e-5  # of our batch norm
+# Where the published networks have their logit for void, by the number of logits.
+VOID = {
+    **{22: "last", 20: "last", 41: "last"},  # VOC, Cityscapes, NYUDv2
+    **{151: "first", 38: "first"},  # ADE20K, SUN-RGBD
+    **{7: "none", 60: "none"},  # Person-Part, PASCAL-Context
+}
+BACKBONE = re.compile(r"(res|bn)([2-5])([a-z])(\d*)_branch(?:(1)|2([abc]))")
+SCALE = re.compile(r"p_ims(\d+)d(\d+)_outl")
+IMPROVED = re.compile(r"mflow_conv_g(\d+)_pool(?:prev_relu_varout|\d+_outvar)_pb(\d+)")
+
+Array = NDArray[Any]
+
+
+@dataclass
+class MatConvNet:
+    """What a file holds.
+
+    Attributes:
+        params: Arrays of all DagNNs by name.
+        strides: Strides of the convolutions by layer.
+        classifiers: Weights and biases of convolutions outside the DagNNs.
+    """
+
+    params: dict[str, Array] = field(default_factory=dict)
+    strides: dict[str, int] = field(default_factory=dict)
+    classifiers: list[tuple[Array, Array]] = field(default_factory=list)
+
+    def add_classifier(self, weights: Array, biases: Array) -> None:
+        """Take one more classifier, unless it is one that is there."""
+        if not any(np.array_equal(weights, known) for known, _ in self.classifiers):
+            self.classifiers.append((weights, biases))
+
+    def add_param(self, name: str, value: Array) -> None:
+        """Take one more array. WeightsError if there is another of the name."""
+        if name in self.params and not np.array_equal(self.params[name], value):
+            raise WeightsError(f"expected every array under one name, got two different {name}: two networks?")
+        self.params[name] = value
+
+
+def is_matlab(path: Path) -> bool:
+    """Whether a file is named as MATLAB's."""
+    return path.suffix.lower() == ".mat"
+
+
+def read_matconvnet(path: Path) -> MatConvNet:
+    """The networks of a MATLAB file.
+
+    Raises:
+        WeightsError: The file cannot be read, or holds no network of MatConvNet.
+        MissingExtraError: scipy or h5py is not installed.
+    """
+    if not path.is_file():
+        raise WeightsError(f"expected a checkpoint, found no file at {path}")
+    with path.open("rb") as stream:
+        modern = stream.read(len(HDF5)) == HDF5
+    found = MatConvNet()
+    try:
+        if modern:
+            with open_mat73(path) as file:
+                _collect_hdf5(file, found)
+        else:
+            _collect_structs(read_mat(path, squeeze=False), found)
+    except InputError as error:
+        raise WeightsError(str(error)) from error
+    if not found.params:
+        raise WeightsError(
+            f"expected networks of MatConvNet in {path.name} (DagNN structs with params, layers and vars), found "
+            "none; if they are objects in an older file, save them from MATLAB with -v7.3"
+        )
+    return found
+
+
+def port_state(found: MatConvNet) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors under the names of the PyTorch port, and the settings that the file shows.
+
+    Raises WeightsError for what the published networks do not have: several input scales, several classifiers, or
+    batch norm without moments.
+    """
+    stems = {name.rpartition("_")[0] for name in found.params}
+    scales = sorted({(int(m[1]), m[2]) for stem in stems if (m := SCALE.match(stem))})
+    if len(scales) > 1:
+        raise WeightsError("expected a network of one input scale, got several: two-scale networks are not read")
+    if len(found.classifiers) != 1:
+        raise WeightsError(f"expected one classifier (filters and biases), found {len(found.classifiers)}")
+    state: dict[str, Tensor] = {}
+    for name, value in found.params.items():
+        stem, _, leaf = name.rpartition("_")
+        norm = f"{stem}_mult" in found.params
+        for key, tensor in _tensors(leaf, value, norm, name).items():
+            state[f"{port_name(stem)}.{key}"] = tensor
+    _absorb_bias(state)
+    weights, biases = found.classifiers[0]
+    state["clf_conv.weight"], state["clf_conv.bias"] = _filters(weights), _vector(biases)
+    return state, _settings(found, stems, scales)
+
+
+def _settings(found: MatConvNet, stems: set[str], scales: list[tuple[int, str]]) -> dict[str, Any]:
+    pools = {int(m[1]) for stem in stems if (m := re.search(r"mflow_conv_g1_pool(\d+)_outvar_dimred", stem))}
+    improved = {int(m[2]) for stem in stems if (m := IMPROVED.fullmatch(stem)) and m[1] == "1"}
+    fields: dict[str, Any] = {
+        "crp_stages": len(improved or pools),
+        "pooling": "improved" if improved else "original",
+        "final_rcus": len({stem for stem in stems if re.fullmatch(r"lossblock_b\d+_conv", stem)}),
+    }
+    if scales:
+        whole, tenths = scales[0]
+        fields["input_scales"] = (float(f"{whole}.{tenths}"),)
+    first, second = (found.strides.get(f"res3a_branch2{part}") for part in "ab")
+    if (first, second) not in ((2, 1), (1, 2)):
+        raise WeightsError(
+            "expected a stride of 2 in the first or second convolution of res3a, which decides how the weights "
+            f"are used, got {first} and {second}"
+        )
+    fields["stride_in_1x1"] = first == 2
+    return fields
+
+
+def move_void(state: dict[str, Tensor], classes: int | None, place: str | None) -> str:
+    """Bring the logit for void to the end of the classifier; where it was: ``first``, ``last`` or ``none``.
+
+    Args:
+        state: Tensors under the port's names.
+        classes: Number of classes in the labels, if they are known.
+        place: Where the caller says it is; None takes that of the published network with as many logits.
+
+    Raises:
+        WeightsError: It is not known where it is, or the labels do not have as many classes as are left.
+    """
+    rows = len(state["clf_conv.bias"])
+    place = place or ("none" if classes == rows else VOID.get(rows))
+    if place is None:
+        raise WeightsError(
+            f"expected one of the seven published classifiers ({', '.join(map(str, sorted(VOID)))} logits), got "
+            f"{rows} logits: say with --void first, last or none which of them stands for void"
+        )
+    if place == "first":
+        for name in ("clf_conv.weight", "clf_conv.bias"):
+            state[name] = state[name].roll(-1, 0)
+    return place
+
+
+def port_name(stem: str) -> str:
+    """The PyTorch port's name of a layer of the authors'; other names are left as they are."""
+    if m := BACKBONE.fullmatch(stem):
+        kind, stage, letter, number, branch, part = m.groups()
+        unit = int(number) if number else ord(letter) - ord("a")
+        inner = (
+            f"downsample.{int(kind == 'bn')}"
+            if branch
+            else f"{'bn' if kind == 'bn' else 'conv'}{'abc'.index(part) + 1}"
+        )
+        return f"layer{int(stage) - 1}.{unit}.{inner}"
+    if stem == "bn_conv1":
+        return "bn1"
+    stem = SCALE.sub("p_ims1d2_outl", stem)
+    if m := IMPROVED.fullmatch(stem):
+        return f"mflow_conv_g{m[1]}_pool.0.{m[2]}_outvar_dimred"
+    stem = re.sub(r"(mflow_conv_g\d+)_pool(\d+)_outvar_dimred", r"\1_pool.0.\2_outvar_dimred", stem)
+    return re.sub(r"(adapt_stage\d+|mflow_conv_g\d+|lossblock)_b(\d+)_conv", r"\1_b.0.\2_conv", stem)
+
+
+def _tensors(leaf: str, value: Array, norm: bool, name: str) -> dict[str, Tensor]:
+    """The tensors of one array by the last part of their names."""
+    if leaf == "filter":
+        return {"weight": _filters(value)}
+    if leaf == "mult":
+        return {"weight": _vector(value)}
+    if leaf == "bias":
+        return {"bias": _vector(value)}
+    if leaf == "moments" and norm:
+        if value.ndim != 2 or value.shape[1] != 2 or not (value[:, 1] > 0).all():
+            raise WeightsError(
+                f"expected a mean and a positive deviation per channel in {name}, got {value.shape}"
+            )
+        mean, deviation = torch.from_numpy(np.ascontiguousarray(value.T)).double()
+        return {"running_mean": mean.float(), "running_var": (deviation.square() - EPSILON).float()}
+    raise WeightsError(f"expected arrays named ..._filter, _bias, _mult or _moments, got {name}")
+
+
+def _filters(value: Array) -> Tensor:
+    """HxWxIxO to OxIxHxW; MATLAB drops last sides of length 1."""
+    full = value.reshape(value.shape + (1,) * (4 - value.ndim)) if value.ndim < 4 else value
+    return torch.from_numpy(np.ascontiguousarray(full.transpose(3, 2, 0, 1))).float()
+
+
+def _vector(value: Array) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(value.reshape(-1))).float()
+
+
+def _absorb_bias(state: dict[str, Tensor]) -> None:
+    """The first convolution of ResNet-50 has a bias, which the norm after it takes off again with the mean."""
+    bias = state.pop("conv1.bias", None)
+    if bias is not None and "bn1.running_mean" in state:
+        state["bn1.running_mean"] = state["bn1.running_mean"] - bias
+
+
+# Files of version 7.3 -------------------------------------------------------------------------------------------
+
+
+def _collect_hdf5(file: Any, found: MatConvNet) -> None:
+    import h5py
+
+    def visit(_name: str, item: Any) -> None:
+        if not isinstance(item, h5py.Group):
+            return
+        if {"params", "layers", "vars"} <= set(item) and isinstance(item["params"], h5py.Group):
+            for record in _records(file, item["params"], ("name", "value")):
+                found.add_param(_text(record["name"]), _array(record["value"]))
+            if isinstance(item["layers"], h5py.Group):
+                for record in _records(file, item["layers"], ("name", "block")):
+                    block = record["block"]
+                    if isinstance(block, h5py.Group) and "stride" in block:
+                        found.strides[_text(record["name"])] = int(_array(block["stride"]).flat[0])
+        elif {"filters", "biases"} <= set(item):
+            for record in _records(file, item, ("filters", "biases")):
+                found.add_classifier(_array(record["filters"]), _array(record["biases"]))
+
+    file.visititems(visit)
+
+
+def _records(file: Any, group: Any, names: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    """The elements of a struct array, whose fields hold references; or the values, if there is one element."""
+    import h5py
+
+    columns = []
+    for name in names:
+        item = group[name]
+        references = isinstance(item, h5py.Dataset) and item.dtype == h5py.ref_dtype
+        columns.append([file[reference] for reference in item[()].T.flat] if references else [item])
+    if len({len(column) for column in columns}) != 1:
+        raise WeightsError(
+            f"expected as many of each of {', '.join(names)} in {group.name}, got different numbers"
+        )
+    for values in zip(*columns, strict=True):
+        yield dict(zip(names, values, strict=True))
+
+
+def _array(dataset: Any) -> Array:
+    """A dataset with MATLAB's order of axes."""
+    if dataset.attrs.get("MATLAB_empty", 0):
+        return np.zeros(0)
+    return np.asarray(dataset[()].T)
+
+
+def _text(dataset: Any) -> str:
+    return "".join(map(chr, _array(dataset).T.flat))
+
+
+# Older files ----------------------------------------------------------------------------------------------------
+
+
+def _collect_structs(value: Any, found: MatConvNet) -> None:
+    """Look through nested structs and cells for networks."""
+    names = set(getattr(value, "_fieldnames", ()))
+    if {"params", "layers", "vars"} <= names:
+        for record in np.ravel(value.params):
+            found.add_param(str(np.ravel(record.name)[0]), np.asarray(record.value))
+        for record in np.ravel(value.layers):
+            block = np.ravel(record.block)
+            stride = getattr(block[0], "stride", None) if block.size else None
+            if stride is not None and np.size(stride):
+                found.strides[str(np.ravel(record.name)[0])] = int(np.ravel(stride)[0])
+    elif {"filters", "biases"} <= names:
+        found.add_classifier(np.asarray(value.filters), np.asarray(value.biases))
+    elif names:
+        for name in sorted(names):
+            _collect_structs(getattr(value, name), found)
+    elif isinstance(value, dict):
+        for item in value.values():
+            _collect_structs(item, found)
+    elif isinstance(value, np.ndarray) and value.dtype == object:
+        for item in value.flat:
+            _collect_structs(item, found)
