@@ -19,7 +19,7 @@ OPTIONS = {
     "check": "--json",
     "compare": "",
     "submit": "--model --data -o --validate",
-    "convert": "--labels --find --reset-head",
+    "convert": "--labels --find --reset-head --void",
     "export": "--model -o --output --format --int8 --calibrate --overwrite",
     "serve": "--model --host --port",
     "bench": "--net --model --against --size --batch --precision --engines --file --training --plan --json",

@@ -12,7 +12,6 @@ version 7.3 (HDF5) with h5py, older ones with scipy.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from refineseg.errors import InputError, WeightsError
-from refineseg.system.matlab import open_mat73, read_mat
+from refineseg.system.matlab import array_of, is_struct, open_mat73, read_mat, struct_elements, text_of
 
 HDF5 = b"MATLAB 7.3"
 EPSILON = 1e-5  # of our batch norm
@@ -91,6 +90,8 @@ def read_matconvnet(path: Path) -> MatConvNet:
             _collect_structs(read_mat(path, squeeze=False), found)
     except InputError as error:
         raise WeightsError(str(error)) from error
+    except (AttributeError, IndexError, KeyError, OSError, TypeError, ValueError) as error:
+        raise WeightsError(f"cannot read {path} as a network of MatConvNet, is it damaged? ({error})") from error
     if not found.params:
         raise WeightsError(
             f"expected networks of MatConvNet in {path.name} (DagNN structs with params, layers and vars), found "
@@ -223,59 +224,20 @@ def _absorb_bias(state: dict[str, Tensor]) -> None:
         state["bn1.running_mean"] = state["bn1.running_mean"] - bias
 
 
-# Files of version 7.3 -------------------------------------------------------------------------------------------
-
-
 def _collect_hdf5(file: Any, found: MatConvNet) -> None:
-    import h5py
-
     def visit(_name: str, item: Any) -> None:
-        if not isinstance(item, h5py.Group):
-            return
-        if {"params", "layers", "vars"} <= set(item) and isinstance(item["params"], h5py.Group):
-            for record in _records(file, item["params"], ("name", "value")):
-                found.add_param(_text(record["name"]), _array(record["value"]))
-            if isinstance(item["layers"], h5py.Group):
-                for record in _records(file, item["layers"], ("name", "block")):
-                    block = record["block"]
-                    if isinstance(block, h5py.Group) and "stride" in block:
-                        found.strides[_text(record["name"])] = int(_array(block["stride"]).flat[0])
-        elif {"filters", "biases"} <= set(item):
-            for record in _records(file, item, ("filters", "biases")):
-                found.add_classifier(_array(record["filters"]), _array(record["biases"]))
+        names = set(item) if is_struct(item) else set()
+        if {"params", "layers", "vars"} <= names:
+            for record in struct_elements(file, item["params"], ("name", "value")):
+                found.add_param(text_of(record["name"]), array_of(record["value"]))
+            for record in struct_elements(file, item["layers"], ("name", "block")):
+                if is_struct(record["block"]) and "stride" in record["block"]:
+                    found.strides[text_of(record["name"])] = int(array_of(record["block"]["stride"]).flat[0])
+        elif {"filters", "biases"} <= names:
+            for record in struct_elements(file, item, ("filters", "biases")):
+                found.add_classifier(array_of(record["filters"]), array_of(record["biases"]))
 
     file.visititems(visit)
-
-
-def _records(file: Any, group: Any, names: tuple[str, ...]) -> Iterator[dict[str, Any]]:
-    """The elements of a struct array, whose fields hold references; or the values, if there is one element."""
-    import h5py
-
-    columns = []
-    for name in names:
-        item = group[name]
-        references = isinstance(item, h5py.Dataset) and item.dtype == h5py.ref_dtype
-        columns.append([file[reference] for reference in item[()].T.flat] if references else [item])
-    if len({len(column) for column in columns}) != 1:
-        raise WeightsError(
-            f"expected as many of each of {', '.join(names)} in {group.name}, got different numbers"
-        )
-    for values in zip(*columns, strict=True):
-        yield dict(zip(names, values, strict=True))
-
-
-def _array(dataset: Any) -> Array:
-    """A dataset with MATLAB's order of axes."""
-    if dataset.attrs.get("MATLAB_empty", 0):
-        return np.zeros(0)
-    return np.asarray(dataset[()].T)
-
-
-def _text(dataset: Any) -> str:
-    return "".join(map(chr, _array(dataset).T.flat))
-
-
-# Older files ----------------------------------------------------------------------------------------------------
 
 
 def _collect_structs(value: Any, found: MatConvNet) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -73,3 +73,39 @@ def open_mat73(path: Path) -> Iterator[Any]:
         ) from error
     with file:
         yield file
+
+
+def is_struct(item: Any) -> bool:
+    """Whether something in a MATLAB 7.3 file is a struct or an array of structs."""
+    return hasattr(item, "keys")
+
+
+def struct_elements(file: Any, group: Any, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The elements of a struct array of a MATLAB 7.3 file, with the fields ``names``.
+
+    Its fields hold references to the values; those of a single struct are the values. An empty array has none.
+
+    Raises InputError if the fields are not equally many.
+    """
+    if not is_struct(group):
+        return
+    columns = []
+    for name in names:
+        item = group[name]
+        references = not is_struct(item) and item.dtype.kind == "O"
+        columns.append([file[reference] for reference in item[()].T.flat] if references else [item])
+    if len({len(column) for column in columns}) != 1:
+        raise InputError(f"expected as many {' as '.join(names)} in {group.name}, got different numbers")
+    for values in zip(*columns, strict=True):
+        yield dict(zip(names, values, strict=True))
+
+
+def array_of(dataset: Any) -> NDArray[Any]:
+    """A dataset of a MATLAB 7.3 file with MATLAB's order of axes."""
+    empty = dataset.attrs.get("MATLAB_empty", 0)
+    return np.zeros(0) if empty else np.asarray(dataset[()].T)
+
+
+def text_of(dataset: Any) -> str:
+    """A text of a MATLAB 7.3 file."""
+    return "".join(map(chr, array_of(dataset).T.flat))
