@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ COPIED_AUDIO = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus"})  # what 
 COVER = 0x400  # FFmpeg's AV_DISPOSITION_ATTACHED_PIC
 QUALITY = "20"  # x264's constant rate factor: 18 looks lossless, 23 is its default
 HIGH_DEFINITION = 720  # rows from which colours are meant by BT.709, below by BT.601
+UNSPECIFIED = 2  # FFmpeg's AVCOL_SPC_UNSPECIFIED
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,13 @@ class Clip:
     Attributes:
         size: height and width of the upright frames.
         rate: frames per second, on average.
-        frames: how many there are, or None if the file does not say.
+        frames: number of frames, or None if the file does not say.
+        seconds: length by the file's header, or None.
         audio: the sound's stream if it can be copied to an MP4, else None.
         aspect: width of a pixel by its height, or None for square ones.
         live: whether frames come in their own time and cannot wait.
-        damaged: packets that could not be decoded so far.
+        damaged: number of packets that could not be decoded so far.
+        reached: seconds from the first frame to the end of the last one decoded so far.
     """
 
     def __init__(self, name: str, container: Any, live: bool) -> None:
@@ -80,6 +84,9 @@ class Clip:
         sounds = [] if live else [s for s in container.streams.audio if s.codec_context.name in COPIED_AUDIO]
         self.audio = sounds[0] if sounds else None
         self.damaged = 0
+        self.reached = Fraction(0)
+        beginning = container.start_time  # microseconds; many files do not begin at 0
+        self._start = Fraction(0 if live or beginning is None else beginning, 1_000_000)
         self._first_size: tuple[int, int] | None = None
         self._turned = False
         self._items = self._decoded()
@@ -94,6 +101,7 @@ class Clip:
             raise InputError(f"cannot decode a single frame of {name}: is it damaged?")
         self._early = [first, *self._early[:-1]]
         self.size = (first.pixels.shape[0], first.pixels.shape[1])
+        self.seconds = self._length()
         self.frames = self._count()
 
     def __iter__(self) -> Iterator[Frame | Sound]:
@@ -115,29 +123,46 @@ class Clip:
             return None
         if self._stream.frames:
             return int(self._stream.frames)
+        return max(1, round(self.seconds * self.rate)) if self.seconds else None
+
+    @property
+    def counted(self) -> bool:
+        """Whether ``frames`` is a number from the file and not its length times its average rate."""
+        return bool(self._stream.frames) and not self.live
+
+    def _length(self) -> Fraction | None:
+        """Seconds by the file's header. Matroska's end with the last frame, so that a late start is in them."""
         duration, base = self._stream.duration, self._stream.time_base
         if duration is None and self._container.duration is not None:
             duration, base = self._container.duration, Fraction(1, 1_000_000)
-        return max(1, round(duration * base * self.rate)) if duration and base else None
+        if self.live or not duration or not base:
+            return None
+        length = Fraction(duration * base)
+        late = "matroska" in self._container.format.name and length > self._start
+        return length - self._start if late else length
 
     def _decoded(self) -> Iterator[Frame | Sound]:
         """Decode; packets that cannot be decoded are counted and left out."""
         streams = [self._stream] if self.audio is None else [self._stream, self.audio]
         last: Fraction | None = None
         start: Fraction | None = None
+        first: Fraction | None = None
         for packet in self._packets(streams):
             if packet.stream.type == "audio":
                 if packet.dts is not None:
-                    yield Sound(packet, Fraction(packet.dts) * packet.time_base)
+                    yield Sound(packet, Fraction(packet.dts) * packet.time_base - self._start)
                 continue
             for frame in self._frames(packet):
                 stamp = None if frame.pts is None else Fraction(frame.pts) * frame.time_base
-                if self.live and stamp is not None:  # a camera's clock begins anywhere
-                    start = stamp if start is None else start
-                    stamp -= start
+                if stamp is not None:
+                    if self.live:  # a camera's clock begins anywhere
+                        start = stamp if start is None else start
+                    stamp -= start or self._start
                 if stamp is None or (last is not None and stamp <= last):
                     stamp = Fraction(0) if last is None else last + 1 / self.rate
                 last = stamp
+                first = stamp if first is None else first
+                self.reached = last - first + 1 / self.rate
                 yield Frame(self._upright(frame), stamp)
 
     def _packets(self, streams: list[Any]) -> Iterator[Any]:
@@ -164,17 +189,51 @@ class Clip:
             return []
 
     def _upright(self, frame: Any) -> UInt8:
-        """RGB with the file's rotation applied, all of the first frame's size."""
-        pixels = frame.to_ndarray(format="rgb24")
-        turns = round(frame.rotation / 90) % 4  # anticlockwise
-        self._turned = turns % 2 == 1
-        pixels = np.ascontiguousarray(np.rot90(pixels, turns))
+        """RGB as the file's display matrix turns or mirrors it, all of the first frame's size."""
+        matrix = display_matrix(frame)
+        self._turned = matrix[0] == 0
+        pixels = np.ascontiguousarray(displayed(to_rgb(frame), matrix))
         if self._first_size is None:
             self._first_size = (pixels.shape[0], pixels.shape[1])
         if pixels.shape[:2] != self._first_size:
             height, width = self._first_size
             pixels = np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
         return np.asarray(pixels, np.uint8)
+
+
+def to_rgb(frame: Any) -> UInt8:
+    """A decoded frame as HxWx3, by the colours and the range that it says it has.
+
+    Colours that are not said are BT.709 from 720 rows on and BT.601 below, as players take them.
+    """
+    unsaid = frame.colorspace == UNSPECIFIED and not frame.format.is_rgb and frame.height >= HIGH_DEFINITION
+    if unsaid:
+        frame = frame.reformat(format="rgb24", src_colorspace="ITU709")
+    return np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+
+
+def display_matrix(frame: Any) -> tuple[int, int, int, int]:
+    """The signs (a, b, c, d) by which a frame is shown: a pixel at (x, y) goes to (a x + c y, b x + d y).
+
+    ISO/IEC 14496-12, 8.3.2. Angles between the quarter turns are rounded. (1, 0, 0, 1) where nothing is said.
+    """
+    from av.sidedata.sidedata import Type
+
+    found = frame.side_data.get(Type.DISPLAYMATRIX)
+    if found is None:
+        return (1, 0, 0, 1)
+    a, b, _, c, d = struct.unpack("=5i", bytes(found)[:20])
+    if abs(a) + abs(d) >= abs(b) + abs(c):
+        return (-1 if a < 0 else 1, 0, 0, -1 if d < 0 else 1)
+    return (0, -1 if b < 0 else 1, -1 if c < 0 else 1, 0)
+
+
+def displayed(pixels: UInt8, matrix: tuple[int, int, int, int]) -> UInt8:
+    """HxWx3 as stored to what the display matrix makes of it."""
+    a, b, c, d = matrix
+    if a == 0:
+        pixels = pixels.swapaxes(0, 1)
+    return pixels[:: -1 if b + d < 0 else 1, :: -1 if a + c < 0 else 1]
 
 
 class ClipWriter:

@@ -194,7 +194,7 @@ def _through(
     names = predictor.class_names
     order = np.argsort(-counts[: len(names)], kind="stable")
     outcome.class_shares = {names[i]: float(counts[i] / counts.sum()) for i in order if counts[i]}
-    outcome.warning = _warning(source, total, outcome.frames)
+    outcome.warning = _warning(source, total, outcome.frames, video.seconds)
     return outcome
 
 
@@ -248,15 +248,18 @@ def legend(result: Result) -> Image.Image:
     return image.crop((0, 0, image.width, bottom + top))
 
 
-def _warning(source: Source, total: int | None, frames: int) -> str | None:
-    """What a damaged file lacks, in one line."""
+def _warning(source: Source, total: int | None, frames: int, limit: float | None) -> str | None:
+    """What a damaged file lacks, in one line; ``limit`` is the number of seconds to take, or None."""
     if not isinstance(source, Clip) or source.live:
         return None
     if source.damaged:
         return f"{source.name} is damaged: {source.damaged} parts could not be decoded and are left out"
-    if total is not None and frames < EARLY * total:
-        return f"{source.name} ends early: {frames} of {total} frames"
-    return None
+    if source.counted and limit is None:
+        return f"{source.name} ends early: {frames} of {total} frames" if frames < EARLY * (total or 0) else None
+    # The number of frames is then a guess from an average rate; the time is not.
+    length = float(source.seconds or 0) if limit is None else min(limit, float(source.seconds or 0))
+    seen = float(source.reached)
+    return f"{source.name} ends early: {seen:.1f} of {length:.1f} s" if seen < EARLY * length else None
 
 
 def _moved(part: Path, out: Path, name: str, save: Sequence[str]) -> dict[str, Path]:
