@@ -34,7 +34,8 @@ from refineseg.data.source import SegmentationData
 from refineseg.evaluation.protocol import Protocol
 from refineseg.model.presets import model_config, parameter_count
 from refineseg.system.files import atomic_write
-from refineseg.training.run import LAST, Report
+from refineseg.training.custom import Report
+from refineseg.training.run import LAST
 import torch
 
 PAPER_SCALES = (0.4, 0.6, 0.8, 1.0, 1.2)
@@ -180,7 +181,7 @@ class Bench:
         folder = self.folder(study, arm, seed)
         shutil.rmtree(folder, ignore_errors=True)  # of a run that was broken off
         watch = Stopwatch(self.scale.clock)
-        evaluation = refineseg.train(config, self.data, folder, watch=watch)
+        evaluation = refineseg.train(config, self.data, folder, callbacks=[watch])
         shutil.rmtree(folder / "checkpoints")
         shape = model_config(config.model, self.data.label_map.num_classes, **config.fields)
         self.add(
@@ -258,7 +259,7 @@ class Bench:
             backbone_weights=str(self.weights),
         )
         watch = Stopwatch(self.scale.clock)
-        refineseg.train(config, short, folder, watch=watch)
+        refineseg.train(config, short, folder, callbacks=[watch])
         shutil.rmtree(folder)
         return max(1, round(self.scale.seconds / (watch.seconds / watch.steps)))
 

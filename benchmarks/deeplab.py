@@ -202,7 +202,7 @@ def teach(network: DeepLab, data: SegmentationData, given: argparse.Namespace) -
     with progress_bar(unit=None) as bar:
         values = read_yaml(given.config) if given.config else {}
         config = TrainConfig.from_dict(values).override(given.set)
-        refineseg.train(config, data, given.train, resume=given.resume, watch=Watch(bar), teacher=teacher)
+        refineseg.train(config, data, given.train, resume=given.resume, callbacks=[Watch(bar)], teacher=teacher)
 
 
 def main() -> None:

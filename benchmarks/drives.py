@@ -65,7 +65,7 @@ def main() -> None:
             steps = report.step if report.phase == "train" else steps
 
         trained = replace(data, splits=dict(data.splits) | {"val": data.split("val")[:1]})
-        refineseg.train(config, trained, Path(work) / "run", watch=watch)
+        refineseg.train(config, trained, Path(work) / "run", callbacks=[watch])
         seconds = time.process_time() - start
         model = Path(work) / "run" / LAST
         if given.keep:

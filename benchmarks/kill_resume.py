@@ -28,9 +28,10 @@ from PIL import Image
 from refineseg.config import AugmentConfig, TrainConfig
 from refineseg.data import open_data
 from refineseg.training.checkpoint import checkpoints, load_checkpoint
+from refineseg.training.custom import Report
 from refineseg.training.loop import train
 from refineseg.training.prepare import left_by_a_kill
-from refineseg.training.run import BEST, CHECKPOINTS, LAST, Report
+from refineseg.training.run import BEST, CHECKPOINTS, LAST
 import torch
 
 CONFIG = TrainConfig(
@@ -97,11 +98,12 @@ def train_here(config: TrainConfig, data: str, folder: Path, told: Any) -> None:
 
     def watch(report: Report) -> None:
         scored = report.phase == "validating" and report.step == report.steps
-        told[0] = PHASES.index("writing" if scored else report.phase)
+        if report.phase in PHASES:
+            told[0] = PHASES.index("writing" if scored else report.phase)
         if report.phase == "train":
             told[1] = report.step
 
-    train(config, open_data(data), folder, resume=True, watch=watch, device="cpu")
+    train(config, open_data(data), folder, resume=True, callbacks=[watch], device="cpu")
 
 
 def start(config: TrainConfig, data: str, folder: Path) -> tuple[Any, Any]:

@@ -29,7 +29,7 @@ from typing import Any
 import weakref
 
 from refineseg.model import create_model
-from refineseg.training.recipe import freeze_batch_norm
+from refineseg.training.optimizer import freeze_batch_norm
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F

@@ -32,7 +32,8 @@ from refineseg.model.resize import bilinear
 from refineseg.system.files import atomic_write
 from refineseg.system.memory import keep_freed_memory
 from refineseg.training.loop import seed_step, to_input
-from refineseg.training.recipe import make_loss, make_optimizer, rate
+from refineseg.training.losses import make_loss
+from refineseg.training.optimizer import make_optimizer, rate
 from safetensors.torch import load_file
 import torch
 from torch import Tensor, nn

@@ -19,7 +19,7 @@ from refineseg.config import AugmentConfig
 from refineseg.data import open_data
 from refineseg.data.loader import TrainingPictures
 from refineseg.model.model_folder import load_model_folder, save_model_folder
-from refineseg.training.recipe import class_weights
+from refineseg.training.losses import class_weights
 
 
 def main() -> None:

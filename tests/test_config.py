@@ -59,7 +59,7 @@ def test_values_are_read_each_by_itself() -> None:
         ("lr=fast", "lr to be float"),
         ("epochs=1.5", "epochs to be int"),
         ("freeze_batch_norm=maybe", "freeze_batch_norm to be bool"),
-        ("loss=huber", "one of cross_entropy, ohem"),
+        ("metric=f1", "one of mean_iou, pixel_accuracy"),
         ("augment.crop=[1, 2, 3]", "augment.crop to be a list"),
         ("augment=3", "settings under augment"),
         ("ema=1.5", "ema in"),

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from refineseg.model import create_model
 from refineseg.model.memory_saving import InPlaceBatchNorm2d, max_pool5
 from refineseg.model.memory_saving_timm import use_in_place_norms
-from refineseg.training.recipe import freeze_batch_norm
+from refineseg.training.optimizer import freeze_batch_norm
 
 SIZES = [(1, 1), (1, 7), (4, 3), (9, 2), (13, 17)]
 

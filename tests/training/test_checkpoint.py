@@ -21,9 +21,9 @@ from refineseg.data import SegmentationData
 from refineseg.errors import WeightsError, WriteError
 from refineseg.model.model_folder import write_weights
 from refineseg.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
+from refineseg.training.custom import Report
 from refineseg.training.loop import train
 from refineseg.training.prepare import left_by_a_kill
-from refineseg.training.run import Report
 from tests.training.test_loop import CONFIG, data
 
 __all__ = ["data"]  # the fixture
@@ -100,7 +100,7 @@ def break_at(data: SegmentationData, run: Path, fill: Callable[[], object]) -> N
             fill()
 
     with pytest.raises(WriteError, match=r"cannot write .*(No space|space left).*free space there"):
-        train(SMALL, data, run, watch=watch, device="cpu")
+        train(SMALL, data, run, callbacks=[watch], device="cpu")
     assert load_checkpoint(run / "checkpoints")[0]["position"]["step"] == 3
     assert not left_by_a_kill(run)
 

@@ -20,9 +20,9 @@ from refineseg.labels import IGNORE, UNLABELLED
 from refineseg.model.card import ModelCard
 from refineseg.model.model_folder import read_config, save_model_folder
 from refineseg.model.presets import create_model
+from refineseg.training.custom import Report
 from refineseg.training.distillation import ask, load_teacher, soft_loss
 from refineseg.training.loop import train
-from refineseg.training.run import Report
 from tests.training.test_loop import CONFIG, StopHereError, data, stop_at
 
 __all__ = ["data"]
@@ -149,7 +149,7 @@ def test_a_module_given_in_python_teaches(data: SegmentationData, tmp_path: Path
     assert batch.shape == (2, 3, 32, 32)
     assert 0 <= float(batch.min()) <= float(batch.max()) <= 1
     _, card = read_config(tmp_path / "run/last")
-    assert card.provenance["teacher"] == "Still, given in Python"
+    assert card.provenance["teacher, in Python"].endswith("test_distillation.Still")
     assert card.provenance["teacher weight"] == 1.0
     from refineseg.model.model_folder import load_model_folder
 
@@ -199,7 +199,7 @@ def test_resuming_gives_the_same_bits(data: SegmentationData, tmp_path: Path) ->
         unlabelled=str(folder),
     )
     notes: list[Report] = []
-    train(config, data, tmp_path / "whole", watch=notes.append, device="cpu")
+    train(config, data, tmp_path / "whole", callbacks=[notes.append], device="cpu")
     assert [note.note for note in notes if note.phase == "note"] == [
         f"2 pictures in {folder} are the data set's own and are not used as unlabelled"
     ]
@@ -209,7 +209,7 @@ def test_resuming_gives_the_same_bits(data: SegmentationData, tmp_path: Path) ->
     longer = dataclasses.replace(config, steps=8)
     train(longer, data, tmp_path / "a", device="cpu")
     with pytest.raises(StopHereError):
-        train(longer, data, tmp_path / "b", watch=stop_at(7), device="cpu")
+        train(longer, data, tmp_path / "b", callbacks=[stop_at(7)], device="cpu")
     train(longer, data, tmp_path / "b", resume=True, device="cpu")
     one, other = (load_file(tmp_path / name / "last/model.safetensors") for name in "ab")
     assert all(torch.equal(one[key], other[key]) for key in one)

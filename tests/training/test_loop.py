@@ -22,9 +22,9 @@ from refineseg.model.card import ModelCard
 from refineseg.model.model_folder import load_model_folder, save_model_folder
 from refineseg.model.presets import create_model
 from refineseg.training.checkpoint import checkpoints
+from refineseg.training.custom import Report
 from refineseg.training.loop import train
 from refineseg.training.prepare import prepare
-from refineseg.training.run import Report
 from refineseg.training.start import starting_network
 from tests.data.made import make_folder
 
@@ -63,7 +63,7 @@ def test_a_run_leaves_what_it_says(data: SegmentationData, tmp_path: Path) -> No
     run = tmp_path / "run"
     reports: list[Report] = []
     evaluation = train(
-        CONFIG, data, run, watch=reports.append, device="cpu", command="refineseg train x", commit="abc"
+        CONFIG, data, run, callbacks=[reports.append], device="cpu", command="refineseg train x", commit="abc"
     )
     names = {path.name for path in run.iterdir()}
     assert {"config.yaml", "metrics.csv", "curves.png", "best", "last", "checkpoints"} <= names
@@ -85,7 +85,7 @@ def test_train_and_val_are_trained_on_together_and_keep_no_score(data: Segmentat
     """An epoch has the pictures of both, and what was learnt is not held up as a score."""
     run, reports = tmp_path / "run", list[Report]()
     config = dataclasses.replace(CONFIG, steps=None, epochs=1, batch_size=2, train_splits=("train", "val"))
-    train(config, data, run, watch=reports.append, device="cpu")
+    train(config, data, run, callbacks=[reports.append], device="cpu")
     pictures = len(data.split("train")) + len(data.split("val"))
     assert [report.steps for report in reports if report.phase == "train"][-1] == -(-pictures // 2)
     assert any("val is trained on" in report.note for report in reports if report.phase == "note")
@@ -114,7 +114,7 @@ def test_it_learns(data: SegmentationData, tmp_path: Path) -> None:
         if report.phase == "train":
             losses.append(report.loss)
 
-    evaluation = train(config, data, tmp_path / "run", watch=watch, device="cpu")
+    evaluation = train(config, data, tmp_path / "run", callbacks=[watch], device="cpu")
     assert sum(losses[-5:]) < 0.6 * sum(losses[:5]), losses
     assert evaluation.scores.pixel_accuracy > 0.6
 
@@ -138,7 +138,7 @@ def test_the_share_of_time_waiting_for_pictures_is_told(
             told += [report.waiting] * (report.phase == "train")
 
         config = dataclasses.replace(CONFIG, steps=3, validate_every=100)
-        train(config, data, tmp_path / name, watch=watch, device="cpu")
+        train(config, data, tmp_path / name, callbacks=[watch], device="cpu")
     assert all(0 < share < 1 for told in shares.values() for share in told)
     assert min(shares["slow"][1:]) > 0.5
     assert min(shares["slow"][1:]) > max(shares["quick"][1:])
@@ -149,7 +149,7 @@ def test_resumed_equals_uninterrupted(data: SegmentationData, tmp_path: Path, wo
     train(CONFIG, data, tmp_path / "whole", device="cpu")
     broken = dataclasses.replace(CONFIG, workers=workers)
     with pytest.raises(StopHereError):
-        train(broken, data, tmp_path / "broken", watch=stop_at(5), device="cpu")
+        train(broken, data, tmp_path / "broken", callbacks=[stop_at(5)], device="cpu")
     train(broken, data, tmp_path / "broken", resume=True, device="cpu")
     for kind in ("last", "best"):
         one, other = (load_file(tmp_path / run / kind / "model.safetensors") for run in ("whole", "broken"))
@@ -163,7 +163,7 @@ def test_resumed_equals_uninterrupted(data: SegmentationData, tmp_path: Path, wo
 def test_a_torn_checkpoint_gives_way_to_the_one_before(data: SegmentationData, tmp_path: Path) -> None:
     run = tmp_path / "run"
     with pytest.raises(StopHereError):
-        train(dataclasses.replace(CONFIG, steps=9), data, run, watch=stop_at(7), device="cpu")
+        train(dataclasses.replace(CONFIG, steps=9), data, run, callbacks=[stop_at(7)], device="cpu")
     newest, older = checkpoints(run / "checkpoints")
     newest.write_bytes(newest.read_bytes()[:-100])
     seen: list[int] = []
@@ -175,7 +175,7 @@ def test_a_torn_checkpoint_gives_way_to_the_one_before(data: SegmentationData, t
         elif report.phase == "note":
             notes.append(report.note)
 
-    train(dataclasses.replace(CONFIG, steps=9), data, run, resume=True, watch=watch, device="cpu")
+    train(dataclasses.replace(CONFIG, steps=9), data, run, resume=True, callbacks=[watch], device="cpu")
     assert seen[0] == int(older.stem.rpartition("-")[2]) + 1
     assert notes == [f"{newest.name} does not match its hash: it is torn or was changed"]
     for path in checkpoints(run / "checkpoints"):
@@ -187,7 +187,7 @@ def test_a_torn_checkpoint_gives_way_to_the_one_before(data: SegmentationData, t
 def test_resuming_before_the_first_checkpoint_begins_anew(data: SegmentationData, tmp_path: Path) -> None:
     train(CONFIG, data, tmp_path / "whole", device="cpu")
     with pytest.raises(StopHereError):
-        train(CONFIG, data, tmp_path / "broken", watch=stop_at(2), device="cpu")
+        train(CONFIG, data, tmp_path / "broken", callbacks=[stop_at(2)], device="cpu")
     (tmp_path / "broken" / "checkpoints").mkdir()  # as a kill during the first checkpoint leaves it
     train(CONFIG, data, tmp_path / "broken", resume=True, device="cpu")
     one, other = (load_file(tmp_path / run / "last" / "model.safetensors") for run in ("whole", "broken"))
@@ -218,7 +218,7 @@ def test_emulated_bf16_is_told_before_the_first_step(
     monkeypatch.setattr("refineseg.training.prepare.has_bf16", lambda: here)
     reports: list[Report] = []
     config = dataclasses.replace(CONFIG, precision=precision)
-    prepare(config, data, tmp_path / "run", watch=reports.append, device="cpu")
+    prepare(config, data, tmp_path / "run", callbacks=[reports.append], device="cpu")
     assert any("--precision 32" in report.note for report in reports) is told
 
 

@@ -24,9 +24,9 @@ from refineseg.labels import LabelMap
 from refineseg.model.model_folder import ModelCard, load_model_folder, save_model_folder
 from refineseg.model.presets import create_model
 from refineseg.training.checkpoint import load_checkpoint
+from refineseg.training.custom import Report
 from refineseg.training.loop import train
 from refineseg.training.parallel import make_fabric
-from refineseg.training.run import Report
 from tests.data.made import make_folder
 from tests.processes import run_together
 
@@ -70,7 +70,7 @@ def train_member(config: TrainConfig, data: str, run: Path, resume: bool = False
         if report.phase == "train" and report.step == stop:
             os._exit(1)
 
-    train(config, open_data(data), run, resume=resume, watch=watch, device="cpu")
+    train(config, open_data(data), run, resume=resume, callbacks=[watch], device="cpu")
 
 
 def compare(one: Path, other: Path, tolerance: float) -> None:

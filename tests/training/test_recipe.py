@@ -12,15 +12,8 @@ from torch.nn import functional as F
 from refineseg.config import TrainConfig, paper_recipe
 from refineseg.labels import IGNORE
 from refineseg.model import create_model
-from refineseg.training.recipe import (
-    MovingAverage,
-    class_weights,
-    freeze_batch_norm,
-    make_loss,
-    make_optimizer,
-    ohem_mean,
-    rate,
-)
+from refineseg.training.losses import class_weights, make_loss, ohem_mean
+from refineseg.training.optimizer import MovingAverage, freeze_batch_norm, make_optimizer, rate
 
 PIXELS = torch.tensor([100, 100, 100])
 

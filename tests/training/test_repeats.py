@@ -14,9 +14,9 @@ from refineseg.cli.main import main
 from refineseg.config import AugmentConfig, TrainConfig
 from refineseg.data import SegmentationData, open_data
 from refineseg.errors import InputError
+from refineseg.training.custom import Report
 from refineseg.training.loop import train
 from refineseg.training.repeats import Repeat, Repeats, Spread, best_model, train_repeats
-from refineseg.training.run import Report
 from tests.data.made import make_folder
 
 CONFIG = TrainConfig(
@@ -81,7 +81,7 @@ def test_resumed_equals_uninterrupted(data: SegmentationData, tmp_path: Path) ->
     whole = train_repeats(CONFIG, data, tmp_path / "whole", 3, device="cpu")
     broken = tmp_path / "broken"
     with pytest.raises(StopHereError):
-        train_repeats(CONFIG, data, broken, 3, each=seen.append, watch=watch, device="cpu")
+        train_repeats(CONFIG, data, broken, 3, each=seen.append, callbacks=[watch], device="cpu")
     assert len(json.loads((broken / "repeats.json").read_text())["runs"]) == 1  # what was known is not lost
     with pytest.raises(InputError, match="--resume"):
         train_repeats(CONFIG, data, broken, 3, device="cpu")
@@ -93,7 +93,7 @@ def test_resumed_equals_uninterrupted(data: SegmentationData, tmp_path: Path) ->
         3,
         resume=True,
         device="cpu",
-        watch=lambda report: steps.append(report.step) if report.phase == "train" else None,
+        callbacks=[lambda report: steps.append(report.step) if report.phase == "train" else None],
     )
     assert again == whole
     assert steps == [1, 2, 1, 2]  # the finished run is not trained again

@@ -12,7 +12,7 @@ from refineseg.config import AugmentConfig, TrainConfig
 from refineseg.inference.memory_estimate import Need
 from refineseg.inference.predictor import Segmenter
 from refineseg.system.memory import free_memory
-from refineseg.training.plan import need_of_step
+from refineseg.training.memory import need_of_step
 
 MIB = 1 << 20
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from refineseg.config import TrainConfig
     from refineseg.data import SegmentationData
-    from refineseg.training.run import Report
+    from refineseg.training.custom import Report
 
 LONG_WAIT = 0.1  # share of the time waiting for pictures above which a note says so
 
@@ -93,7 +93,7 @@ def train(
     origin = {"command": shlex.join(["refineseg", *sys.argv[1:]]), "commit": commit_of_this_code()}
     with progress_bar(unit=None, shown=is_first()) as bar:
         watch = Watch(bar)
-        options: dict[str, Any] = {"resume": resume, "watch": watch, "device": device, **origin}
+        options: dict[str, Any] = {"resume": resume, "callbacks": [watch], "device": device, **origin}
         if repeats is None:
             best = train_once(settings_of_run, opened, output, options)
         else:
@@ -225,6 +225,8 @@ class Watch:
         if report.phase in ("note", "warning", "start"):
             word = "starts from" if report.phase == "start" else report.phase
             errors.print(f"{word}: {report.note}", markup=False)
+            return
+        if report.phase == "epoch":
             return
         if report.phase not in self.tasks:
             self.tasks[report.phase] = self.bar.add_task(report.phase, total=report.steps, note="")

@@ -111,7 +111,7 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
     if origin in (types.UnionType, typing.Union):
         if value is None:
             return None
-        return _convert(next(item for item in arguments if item is not type(None)), value, name)
+        return _convert_union([item for item in arguments if item is not type(None)], value, name)
     if isinstance(hint, type) and issubclass(hint, Config):
         if not isinstance(value, Mapping):
             raise ConfigError(f"expected settings under {name}, got {value!r:.200}")
@@ -132,6 +132,16 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
     if type(value) is not hint:
         raise ConfigError(f"expected {name} to be {hint.__name__}, got {value!r:.200}")
     return value
+
+
+def _convert_union(arguments: list[Any], value: Any, name: str) -> Any:
+    """``value`` as the first of the types that takes it; the error is of the last one."""
+    for argument in arguments[:-1]:
+        try:
+            return _convert(argument, value, name)
+        except ConfigError:
+            continue
+    return _convert(arguments[-1], value, name)
 
 
 def _convert_tuple(arguments: tuple[Any, ...], value: Any, name: str) -> tuple[Any, ...]:

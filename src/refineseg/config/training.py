@@ -1,4 +1,4 @@
-"""The settings of a training run, and the recipes. No torch."""
+"""The settings of a training run. No torch."""
 
 from __future__ import annotations
 
@@ -6,47 +6,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from refineseg.config.augment import AugmentConfig
 from refineseg.config.base import Config, require
-
-
-@dataclass(frozen=True)
-class AugmentConfig(Config):
-    """Joint transforms of image and mask while training.
-
-    Attributes:
-        crop: height and width of the training crop, in pixels after scaling; one number makes a square.
-        scale: range of the random scale (the paper: 0.7 to 1.3).
-        scale_step: the scales are drawn from a grid of this step, as in the paper (0.1); 0 draws any value.
-        flip: probability of a horizontal flip.
-        rare_crop: probability that the crop is centred on a pixel of a class drawn from the picture's classes.
-        class_mix: probability that half of the classes of another picture are pasted onto this one.
-        brightness, contrast, saturation, hue: strength of the photometric jitter, as in torchvision.
-        blur: probability of a Gaussian blur.
-    """
-
-    crop: tuple[int, int] = (360, 480)
-    scale: tuple[float, float] = (0.5, 2.0)
-    scale_step: float = 0.0
-    flip: float = 0.5
-    rare_crop: float = 0.5
-    class_mix: float = 0.0
-    brightness: float = 0.3
-    contrast: float = 0.3
-    saturation: float = 0.3
-    hue: float = 0.03
-    blur: float = 0.1
-
-    def __post_init__(self) -> None:
-        require(min(self.crop) >= 1, "a crop of at least 1 pixel", self.crop)
-        require(max(self.crop) <= 16_384, "a crop of at most 16,384 pixels a side", self.crop)
-        require(
-            0 < self.scale[0] <= self.scale[1] <= 16, "a scale range above 0, up to 16, low then high", self.scale
-        )
-        for name in ("scale_step", "brightness", "contrast", "saturation"):
-            require(0 <= getattr(self, name) < math.inf, f"{name} of 0 or more", getattr(self, name))
-        for name in ("flip", "rare_crop", "class_mix", "blur"):
-            require(0 <= getattr(self, name) <= 1, f"{name} in [0, 1]", getattr(self, name))
-        require(0 <= self.hue <= 0.5, "hue in [0, 0.5]", self.hue)
 
 
 @dataclass(frozen=True)
@@ -77,7 +38,8 @@ class TrainConfig(Config):
         sync_batch_norm: with several processes, take batch norm's statistics over the whole batch (GPUs only)
             instead of over each process's share of it.
         strategy: of several processes: ``ddp`` keeps the whole network in each, ``fsdp`` shards it.
-        loss: ``cross_entropy`` or ``ohem`` (hardest pixels only).
+        loss: ``cross_entropy``, ``ohem`` (hardest pixels only), ``focal``, ``dice``, or a sum:
+            ``cross_entropy+dice``.
         loss_resolution: ``full`` (labels as they are) or ``paper`` (labels at stride 4 by nearest neighbour).
         label_smoothing: in [0, 1).
         teacher: bundled model, model folder or hf:ORG/NAME whose soft labels are learned too; same classes.
@@ -85,7 +47,8 @@ class TrainConfig(Config):
         teacher_temperature: softens teacher and student alike; above 1 shows more of the less likely classes.
         unlabelled: folder of pictures without masks, which the teacher alone labels.
         unlabelled_share: share of these pictures in each batch.
-        class_weights: power of the inverse class frequency in the loss; 0 weighs all pixels the same.
+        class_weights: power of the inverse class frequency in the loss (0 weighs all pixels the same), or a list
+            with one weight for each class.
         balanced_sampling: pictures drawn by class, as in the paper, instead of each once per epoch.
         ema: decay of the moving average of the weights; 0 keeps none.
         clip_norm: largest gradient norm; 0 does not clip.
@@ -116,7 +79,7 @@ class TrainConfig(Config):
     freeze_batch_norm: bool = False
     sync_batch_norm: bool = False
     strategy: Literal["ddp", "fsdp"] = "ddp"
-    loss: Literal["cross_entropy", "ohem"] = "cross_entropy"
+    loss: str = "cross_entropy"
     loss_resolution: Literal["full", "paper"] = "full"
     label_smoothing: float = 0.0
     teacher: str | None = None
@@ -124,7 +87,7 @@ class TrainConfig(Config):
     teacher_temperature: float = 1.0
     unlabelled: str | None = None
     unlabelled_share: float = 0.5
-    class_weights: float = 0.0
+    class_weights: float | tuple[float, ...] = 0.0
     balanced_sampling: bool = False
     ema: float = 0.999
     clip_norm: float = 5.0
@@ -154,7 +117,7 @@ class TrainConfig(Config):
         require(self.steps is None or self.steps >= 1, "steps of 1 or more", self.steps)
         require(1 <= self.batch_size <= 100_000, "a batch size of 1 or more, up to 100,000", self.batch_size)
         require(0 < self.lr < math.inf, "a learning rate above 0", self.lr)
-        for name in ("backbone_lr", "weight_decay", "class_weights", "clip_norm"):
+        for name in ("backbone_lr", "weight_decay", "clip_norm"):
             require(0 <= getattr(self, name) < math.inf, f"{name} of 0 or more", getattr(self, name))
         for name in ("warmup", "drop_at"):
             require(0 <= getattr(self, name) <= 1, f"{name} in [0, 1]", getattr(self, name))
@@ -164,6 +127,8 @@ class TrainConfig(Config):
         choices = (self.freeze_batch_norm, self.sync_batch_norm)
         require(not all(choices), "freeze_batch_norm or sync_batch_norm, not both", choices)
         require(0 <= self.label_smoothing < 1, "label_smoothing in [0, 1)", self.label_smoothing)
+        weights = self.class_weights if isinstance(self.class_weights, tuple) else (self.class_weights,)
+        require(all(0 <= item < math.inf for item in weights), "class_weights of 0 or more", self.class_weights)
         require(0 <= self.teacher_weight <= 1, "teacher_weight in [0, 1]", self.teacher_weight)
         require(0 < self.teacher_temperature < math.inf, "teacher_temperature above 0", self.teacher_temperature)
         require(0 < self.unlabelled_share < 1, "unlabelled_share between 0 and 1", self.unlabelled_share)
@@ -172,34 +137,3 @@ class TrainConfig(Config):
         require(0 <= self.ema < 1, "ema in [0, 1)", self.ema)
         require(self.workers >= 0, "workers of 0 or more", self.workers)
         require(self.validate_every >= 1, "validate_every of 1 or more", self.validate_every)
-
-
-def paper_recipe() -> TrainConfig:
-    """The authors' recipe: batch 1, SGD at 5e-4 then 5e-5, frozen batch norm, loss at stride 4, crop 400."""
-    return TrainConfig(
-        augment=AugmentConfig(
-            crop=(400, 400),
-            scale=(0.7, 1.3),
-            scale_step=0.1,
-            brightness=0.0,
-            contrast=0.0,
-            saturation=0.0,
-            hue=0.0,
-            blur=0.0,
-        ),
-        batch_size=1,
-        optimizer="sgd",
-        lr=5e-4,
-        backbone_lr=0.1,
-        weight_decay=5e-4,
-        schedule="step",
-        warmup=0.0,
-        freeze_batch_norm=True,
-        loss_resolution="paper",
-        balanced_sampling=True,
-        ema=0.0,
-        clip_norm=0.0,
-    )
-
-
-RECIPES = {"modern": TrainConfig, "paper": paper_recipe}

@@ -16,7 +16,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from refineseg.config import AugmentConfig
 from refineseg.data.source import Sample, SegmentationData
-from refineseg.data.transforms import augment, generator, integer
+from refineseg.data.transforms import Transform, augment, generator, integer
+from refineseg.errors import InputError
 from refineseg.labels import IGNORE, UNLABELLED
 
 MEGABYTE = 1 << 20
@@ -41,6 +42,7 @@ class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
         config: the joint transforms.
         seed: of the draws.
         unlabelled: pictures without masks; their labels are UNLABELLED, and IGNORE in the padding.
+        transform: a caller's own, in place of the joint transforms.
     """
 
     def __init__(
@@ -50,8 +52,9 @@ class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
         config: AugmentConfig,
         seed: int,
         unlabelled: Sequence[Path] = (),
+        transform: Transform | None = None,
     ) -> None:
-        self.data, self.config, self.seed = data, config, seed
+        self.data, self.config, self.seed, self.transform = data, config, seed, transform
         self.labelled = data.split(split)
         self.samples = (*self.labelled, *(Sample(path.stem, path, None) for path in unlabelled))
         self.kept: dict[int, tuple[Tensor, Tensor]] = {}
@@ -89,8 +92,22 @@ class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
     def __getitem__(self, draw: Draw) -> tuple[Tensor, Tensor]:
         image, labels = self._pair(draw.index if draw.labelled else len(self) + draw.index)
         keyed = generator(self.seed, draw.epoch, draw.position)
+        if self.transform is not None:
+            return self._transformed(self.transform(image, labels, keyed), draw)
         others = self._another if draw.labelled else None  # nothing is pasted where the labels are not known
         return augment(image, labels, self.config, self.data.label_map, keyed, self.data.channels, others)
+
+    def _transformed(self, pair: tuple[Tensor, Tensor], draw: Draw) -> tuple[Tensor, Tensor]:
+        """What a caller's transform gave; InputError unless it can be stacked with others and trained on."""
+        image, labels = pair
+        size = tuple(self.config.crop)
+        if image.shape[1:] != size or tuple(labels.shape) != size or labels.dtype != torch.uint8:
+            path = self.samples[draw.index if draw.labelled else len(self) + draw.index].image
+            raise InputError(
+                f"expected image Cx{size[0]}x{size[1]} and uint8 labels {size[0]}x{size[1]} of the augment given, "
+                f"got {tuple(image.shape)} and {labels.dtype} {tuple(labels.shape)} for {path}"
+            )
+        return image, labels
 
     def _another(self, draw: torch.Generator) -> tuple[Tensor, Tensor]:
         return self._pair(integer(draw, 0, len(self) - 1))

@@ -20,6 +20,8 @@ from refineseg.config import AugmentConfig
 from refineseg.labels import IGNORE, LabelMap
 
 Others = Callable[[torch.Generator], tuple[Tensor, Tensor]]  # draws another pair of the same data set
+# Image CxHxW, labels HxW and a generator to both, transformed.
+Transform = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 GREY = 114  # of padding, near the mean of ImageNet
 
 

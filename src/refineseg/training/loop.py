@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
@@ -23,29 +23,22 @@ from refineseg.model.model_folder import save_model_folder
 from refineseg.model.refinenet import RefineNet
 from refineseg.system import processes
 from refineseg.training.checkpoint import checkpoints, save_checkpoint
-from refineseg.training.distillation import Teacher, ask, soft_loss
+from refineseg.training.custom import Custom, Report, StopTraining
+from refineseg.training.distillation import ask, soft_loss
+from refineseg.training.losses import make_loss
+from refineseg.training.optimizer import MovingAverage, freeze_batch_norm, rate
 from refineseg.training.parallel import arrange, set_up, whole_network
 from refineseg.training.prepare import prepare
-from refineseg.training.recipe import MovingAverage, freeze_batch_norm, make_loss, rate
 from refineseg.training.run import (
     BEST,
     CHECKPOINTS,
     CURVES,
     LAST,
-    Report,
     Run,
-    Watcher,
     describe_run,
     restore,
     state_of,
 )
-
-
-class Custom(TypedDict, total=False):
-    """What a caller may give in Python in place of a setting."""
-
-    teacher: Teacher
-
 
 SCORES = ("mean_iou", "pixel_accuracy", "mean_class_accuracy")
 
@@ -56,7 +49,6 @@ def train(
     folder: str | Path,
     *,
     resume: bool = False,
-    watch: Watcher | None = None,
     device: str = "auto",
     command: str = "",
     commit: str = "",
@@ -69,12 +61,11 @@ def train(
         data: with splits ``train`` and ``val``.
         folder: RUN; must be new or empty unless ``resume``.
         resume: go on from the newest whole checkpoint in RUN; ends as the uninterrupted run would have.
-        watch: called after every step and validation picture.
         device: ``auto``, ``cpu`` or ``cuda``.
         command: written into the model's provenance.
         commit: likewise.
-        custom: ``teacher``: a callable or module whose soft labels are learned too, images BxCxHxW in [0, 1] to
-            logits BxKxhxw; instead of the setting of that name.
+        custom: ``teacher``, ``loss``, ``augment``, each a callable in place of a setting, and ``callbacks``; see
+            ``refineseg.training.custom.Custom``.
 
     Returns:
         The evaluation of the last weights on ``val``.
@@ -83,7 +74,7 @@ def train(
         InputError: RUN holds files already, pictures or masks that cannot be used (before the first step).
         ConfigError: settings that do not fit each other, or a step that does not fit in memory.
     """
-    run = prepare(config, data, folder, resume=resume, watch=watch, device=device, **custom)
+    run = prepare(config, data, folder, resume=resume, device=device, **custom)
     run.origin = {"command": command or "refineseg.train", "commit": commit}
     return fit(run)
 
@@ -101,7 +92,7 @@ def fit(run: Run) -> Evaluation:
     if checkpoints(run.folder / CHECKPOINTS):  # none yet: the run was broken off early, and begins anew
         restore(run, optimizer)
     class_pixels = run.pictures.class_pixels
-    loss_of = make_loss(config, class_pixels.sum(0))
+    loss_of = make_loss(config, class_pixels.sum(0), run.custom.get("loss"))
     batches = Batches(
         len(run.pictures),
         config.labelled_in_batch,
@@ -144,13 +135,23 @@ def fit(run: Run) -> Evaluation:
         advance(run, value, now - clock)
         speed, waiting = config.batch_size / (now - clock), waited / (now - clock)
         epoch = step // run.per_epoch
-        run.watch(Report(step + 1, run.steps, epoch, value, config.lr * share, speed, waiting=waiting))
+        tell(run, Report("train", step + 1, run.steps, epoch, value, config.lr * share, speed, waiting, run=run))
         clock = now
-        if run.position.step % run.per_epoch == 0 or run.position.step == run.steps:
+        if run.position.step % run.per_epoch == 0 or run.is_last:
             evaluation = end_of_epoch(run, optimizer, config.lr * share)
             model.train()
             clock = time.perf_counter()
+        if run.is_last:
+            break
     return evaluation if evaluation is not None else validate(run, whole_network(run.trained))
+
+
+def tell(run: Run, report: Report) -> None:
+    """Tell the callbacks; one that raises StopTraining makes the newest step the last."""
+    try:
+        run.report(report)
+    except StopTraining:
+        run.stopped = True
 
 
 def with_unlabelled(run: Run, batches: Batches) -> Batches | WithUnlabelled:
@@ -187,7 +188,7 @@ def end_of_epoch(run: Run, optimizer: Any, lr: float) -> Evaluation | None:
     Whatever a checkpoint says is done therefore stands on the disk, and a kill before it repeats the epoch.
     """
     position, config, start = run.position, run.config, time.perf_counter()
-    epoch, last = -(-position.step // run.per_epoch), position.step >= run.steps
+    epoch, last = -(-position.step // run.per_epoch), run.is_last
     row: dict[str, float | int | None] = {
         "epoch": epoch,
         "step": position.step,
@@ -213,6 +214,7 @@ def end_of_epoch(run: Run, optimizer: Any, lr: float) -> Evaluation | None:
         if last:
             run.log.plot(run.folder / CURVES)
         save_checkpoint(run.folder / CHECKPOINTS, position.step, state)
+    tell(run, Report("epoch", position.step, run.steps, epoch - 1, row=row, run=run))
     run.fabric.barrier()
     return evaluation
 
@@ -224,13 +226,10 @@ def validate(run: Run, network: RefineNet) -> Evaluation:
     """
     card = ModelCard("validation", run.data.label_map, channels=run.data.channels)
     segmenter = Segmenter(network, card, str(run.fabric.device))
-    step, of = run.position.step, run.steps
     return evaluate(
         segmenter,
         run.data,
         "val",
         protocol=Protocol(tile="auto"),
-        progress=lambda done, all_: run.watch(
-            Report(done, all_, step * 100 // of, 0.0, 0.0, 0.0, phase="validating")
-        ),
+        progress=lambda done, of: run.report(Report("validating", done, of)),
     )

@@ -22,7 +22,7 @@ from refineseg.inference.devices import pick_device
 from refineseg.model.presets import build
 from refineseg.model.refinenet import RefineNet
 from refineseg.system.processes import is_first, joined, launched
-from refineseg.training.recipe import MovingAverage, make_optimizer
+from refineseg.training.optimizer import MovingAverage, make_optimizer
 
 UNIT = 100_000  # parameters from which a block is gathered and freed by itself; smaller ones go with the rest
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Unpack
 
 import torch
 
@@ -19,11 +21,13 @@ from refineseg.model.model_folder import read_config
 from refineseg.model.presets import PRESETS
 from refineseg.system.files import atomic_write, leftovers, writable_folder
 from refineseg.system.memory import keep_freed_memory
-from refineseg.training.distillation import Teacher, prepare_teacher, unlabelled_pictures
+from refineseg.training.custom import Callback, Custom, Report
+from refineseg.training.distillation import prepare_teacher, unlabelled_pictures
 from refineseg.training.log import METRICS
+from refineseg.training.losses import find_loss
+from refineseg.training.memory import check_memory
 from refineseg.training.parallel import make_fabric
-from refineseg.training.plan import check_memory
-from refineseg.training.run import BEST, CHECKPOINTS, CURVES, LAST, SETTINGS, Report, Run, Watcher
+from refineseg.training.run import BEST, CHECKPOINTS, CURVES, LAST, SETTINGS, Run
 from refineseg.training.start import Start, model_to_start_from, starting_network
 
 VAL_LEARNT = "val is trained on, now or before: its scores say nothing of other pictures, and none is kept"
@@ -36,9 +40,8 @@ def prepare(
     folder: str | Path,
     *,
     resume: bool = False,
-    watch: Watcher | None = None,
     device: str = "auto",
-    teacher: Teacher | None = None,
+    **custom: Unpack[Custom],
 ) -> Run:
     """A run ready for its first step. Arguments and errors are those of ``refineseg.train``."""
     folder = Path(folder)
@@ -58,23 +61,24 @@ def prepare(
     config = replace(config, model=pinned(config.model), teacher=config.teacher and pinned(config.teacher))
     check_shares(config, fabric.world_size)
     data = with_bands_of_model(config, data)
+    if "loss" not in custom:
+        find_loss(config.loss)
     start = starting_network(config, data)
-    taught = prepare_teacher(config, data, teacher, fabric.device)
+    taught = prepare_teacher(config, data, custom.get("teacher"), fabric.device)
     unlabelled, left_out = unlabelled_pictures(config, data)
-    if watch is None or not fabric.is_global_zero:
-        watch = _nobody
     check_memory(start.model, config, fabric.device, fabric.world_size)
+    report = reporter(custom.get("callbacks", ()) if fabric.is_global_zero else ())
     for phase, text in what_to_know(config, start, fabric.device, learnt, left_out):
-        watch(Report(0, 0, 0, 0.0, 0.0, 0.0, phase=phase, note=text))
-    pictures = TrainingPictures(data, "train", config.augment, config.seed, unlabelled)
-    pictures.prepare(config.cache_mb, lambda done, of: watch(Report(done, of, 0, 0.0, 0.0, 0.0, phase="reading")))
+        report(Report(phase, note=text))
+    pictures = TrainingPictures(data, "train", config.augment, config.seed, unlabelled, custom.get("augment"))
+    pictures.prepare(config.cache_mb, lambda done, of: report(Report("reading", done, of)))
     writable_folder(folder)
     if fabric.is_global_zero:
         for path in half_written:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         if not (folder / SETTINGS).exists():
             atomic_write(folder / SETTINGS, to_yaml(config.to_dict()))
-    run = Run(config, data, folder, fabric, start.model, pictures, watch, learnt)
+    run = Run(config, data, folder, fabric, start.model, pictures, report, custom, learnt)
     return replace(run, started=start.provenance, teacher=taught)
 
 
@@ -140,8 +144,14 @@ def left_by_a_kill(folder: Path) -> list[Path]:
     return [path for name in names for path in leftovers(folder / name)]
 
 
-def _nobody(_report: Report) -> None:
-    pass
+def reporter(callbacks: Sequence[Callback]) -> Callback:
+    """One callback that calls all of them in their order."""
+
+    def report(told: Report) -> None:
+        for callback in callbacks:
+            callback(told)
+
+    return report
 
 
 def with_bands_of_model(config: TrainConfig, data: SegmentationData) -> SegmentationData:

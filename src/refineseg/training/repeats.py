@@ -99,7 +99,7 @@ def train_repeats(
         count: how many, 2 or more.
         resume: go on: finished runs are taken as they are, the one that was broken off from its last checkpoint.
         each: called with the seed before each run.
-        options: of ``train``: watch, device, command, commit.
+        options: of ``train``: device, command, commit, callbacks and others.
 
     Raises:
         InputError: fewer than two, RUN holds files already, and all that ``train`` raises.

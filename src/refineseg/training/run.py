@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,10 +18,11 @@ from refineseg.evaluation.evaluate import Evaluation
 from refineseg.model.card import ModelCard
 from refineseg.model.refinenet import RefineNet
 from refineseg.training.checkpoint import load_checkpoint
+from refineseg.training.custom import Callback, Custom, Report, names_of
 from refineseg.training.distillation import Teacher
 from refineseg.training.log import MetricsLog
+from refineseg.training.optimizer import MovingAverage
 from refineseg.training.parallel import load_whole_network, load_whole_optimizer, whole_state
-from refineseg.training.recipe import MovingAverage
 
 CHECKPOINTS, BEST, LAST = "checkpoints", "best", "last"
 SETTINGS, CURVES = "config.yaml", "curves.png"
@@ -46,27 +46,6 @@ class Position:
     seconds: float = 0.0
 
 
-@dataclass(frozen=True)
-class Report:
-    """What the loop tells whoever watches (progress bar, test): one record per step, or a note in words.
-
-    ``waiting`` is the share of the step's time that it waited for its pictures.
-    """
-
-    step: int
-    steps: int
-    epoch: int
-    loss: float
-    lr: float
-    images_per_second: float
-    phase: str = "train"
-    note: str = ""
-    waiting: float = 0.0
-
-
-Watcher = Callable[[Report], None]
-
-
 @dataclass
 class Run:
     """A training run: what is trained, on what, and where it is.
@@ -81,7 +60,8 @@ class Run:
     fabric: Fabric
     model: RefineNet
     pictures: TrainingPictures
-    watch: Watcher
+    report: Callback
+    custom: Custom = field(default_factory=Custom)
     learnt: tuple[str, ...] = ("train",)
     origin: dict[str, str] = field(default_factory=dict)
     started: dict[str, str] = field(default_factory=dict)
@@ -89,6 +69,7 @@ class Run:
     average: MovingAverage | None = None
     position: Position = field(default_factory=Position)
     log: MetricsLog = field(default_factory=MetricsLog)
+    stopped: bool = False
 
     @property
     def per_epoch(self) -> int:
@@ -99,6 +80,11 @@ class Run:
     def steps(self) -> int:
         """Optimiser steps in all."""
         return self.config.steps or self.config.epochs * self.per_epoch
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the newest step is the last one."""
+        return self.stopped or self.position.step >= self.steps
 
     @property
     def trained(self) -> RefineNet:
@@ -113,6 +99,7 @@ def describe_run(run: Run, evaluation: Evaluation) -> ModelCard:
         **run.origin,
         "data": run.data.name,
         "trained on": ", ".join(run.learnt),
+        **{f"{key}, in Python": name for key, name in names_of(run.custom).items()},
         **taught_by(run),
         "steps": run.position.step,
         "seconds": round(run.position.seconds),
@@ -134,9 +121,8 @@ def taught_by(run: Run) -> dict[str, Any]:
     config = run.config
     if run.teacher is None:
         return {}
-    name = config.teacher or f"{type(run.teacher).__name__}, given in Python"
     taught: dict[str, Any] = {
-        "teacher": name,
+        **({"teacher": config.teacher} if config.teacher else {}),
         "teacher weight": config.teacher_weight,
         "teacher temperature": config.teacher_temperature,
     }
@@ -149,7 +135,7 @@ def state_of(run: Run, optimizer: Any) -> dict[str, Any]:
     """Everything a resumed run needs, as plain values and whole tensors, however many processes there are."""
     return {
         "config": run.config.to_dict(),
-        "taught": taught_by(run),
+        "custom": names_of(run.custom),
         "model": whole_state(run.model.state_dict()),
         "average": whole_state(run.average.model.state_dict()) if run.average else None,
         "optimizer": whole_state(optimizer.state_dict()),
@@ -162,7 +148,7 @@ def restore(run: Run, optimizer: Any) -> None:
     """Take up the newest whole checkpoint. ConfigError if the run was started with other settings."""
     state, refused = load_checkpoint(run.folder / CHECKPOINTS)
     for line in refused:
-        run.watch(Report(0, run.steps, 0, 0.0, 0.0, 0.0, phase="note", note=line))
+        run.report(Report("note", note=line))
     try:
         take_up(run, optimizer, state)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
@@ -178,8 +164,11 @@ def take_up(run: Run, optimizer: Any, state: dict[str, Any]) -> None:
     changed = [key for key in now if key not in free and before[key] != now[key]]
     if changed:
         raise ConfigError(f"expected the run's own settings with --resume, got other {', '.join(changed)}")
-    if state.get("taught", {}) != taught_by(run):
-        raise ConfigError(f"expected the run's own teacher with --resume: {state.get('taught') or 'none'}")
+    if state.get("custom", {}) != names_of(run.custom):
+        raise ConfigError(
+            f"the run was started with {state.get('custom') or 'settings only'}, given in Python: pass the same "
+            "to refineseg.train with resume=True"
+        )
     load_whole_network(run.model, state["model"])
     if run.average:
         load_whole_network(run.average.model, state["average"])

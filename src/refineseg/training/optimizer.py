@@ -1,82 +1,16 @@
-"""The recipe's parts: loss, parameter groups, learning rate, moving average. No loop and no files."""
+"""What is optimised and how fast: parameter groups, learning rate, frozen batch norm, moving average."""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
-from torch.nn import functional as F
 
 from refineseg.config import TrainConfig
-from refineseg.labels import IGNORE
 from refineseg.model.refinenet import RefineNet
-from refineseg.system import processes
-
-Loss = Callable[[Tensor, Tensor], Tensor]
-OHEM_THRESHOLD, OHEM_KEPT = 0.7, 1 / 16
-
-
-def make_loss(config: TrainConfig, class_pixels: Tensor) -> Loss:
-    """Loss of stride-4 logits BxKxhxw against labels BxHxW (uint8 train ids, IGNORE left out).
-
-    ``full`` upsamples the logits to the labels; ``paper`` brings the labels to the logits by nearest neighbour
-    (the authors' recipe). The mean is over valid pixels; a batch without any has loss 0.
-
-    With several processes the mean of their losses (and so of their gradients) is that of the whole batch,
-    although their shares differ in valid pixels. ``ohem`` chooses the hardest pixels of each share.
-
-    Args:
-        config: which loss.
-        class_pixels: pixels per class in the training set, for class weights.
-    """
-    weights = class_weights(class_pixels, config.class_weights) if config.class_weights else None
-
-    def loss(logits: Tensor, labels: Tensor) -> Tensor:
-        logits = logits.float()
-        target = labels.long()
-        if config.loss_resolution == "paper":
-            target = F.interpolate(labels[:, None].float(), logits.shape[-2:], mode="nearest-exact")[:, 0].long()
-        else:
-            logits = F.interpolate(logits, labels.shape[-2:], mode="bilinear", align_corners=False)
-        weight = None if weights is None else weights.to(logits)
-        pixels = F.cross_entropy(
-            logits,
-            target,
-            weight,
-            ignore_index=IGNORE,
-            reduction="none",
-            label_smoothing=config.label_smoothing,
-        )
-        valid = target != IGNORE
-        if config.loss == "ohem":
-            return ohem_mean(pixels, valid)
-        count = valid.sum() if weight is None else weight[target[valid]].sum()
-        return pixels.sum() / processes.mean(count.float()).clamp(min=1e-6)
-
-    return loss
-
-
-def ohem_mean(pixels: Tensor, valid: Tensor) -> Tensor:
-    """Mean over the hard pixels: true class under a probability of 0.7, at least a sixteenth of all."""
-    values = pixels[valid]
-    if not values.numel():
-        return pixels.sum() * 0
-    kept = max(1, int(values.numel() * OHEM_KEPT))
-    hard = values[values > -math.log(OHEM_THRESHOLD)]
-    return hard.mean() if hard.numel() >= kept else values.topk(kept).values.mean()
-
-
-def class_weights(class_pixels: Tensor, power: float) -> Tensor:
-    """(median frequency / frequency) ** power per class, at most 10; classes without pixels weigh 1."""
-    frequency = class_pixels.double() / class_pixels.sum().clamp(min=1)
-    present = frequency > 0
-    weights = torch.ones_like(frequency)
-    weights[present] = (frequency[present].median() / frequency[present]) ** power
-    return weights.clamp(max=10).float()
 
 
 def make_optimizer(model: RefineNet, config: TrainConfig) -> torch.optim.Optimizer:

@@ -15,7 +15,7 @@ from refineseg.inference.memory_estimate import Need, bytes_of, imagined, need_o
 from refineseg.labels import IGNORE
 from refineseg.model.refinenet import RefineNet
 from refineseg.system.memory import free_memory
-from refineseg.training.recipe import freeze_batch_norm
+from refineseg.training.optimizer import freeze_batch_norm
 
 GIB = 1 << 30
 STATES = {"adamw": 2, "sgd": 1}  # copies of the weights that an optimiser keeps

@@ -1,0 +1,156 @@
+"""The losses. A new one is a function here and a line in ``LOSSES``, or a callable given to ``refineseg.train``.
+
+Each takes logits BxKxHxW (float32) and labels BxHxW (int64 train ids, IGNORE left out) of one resolution, weights
+by class (K, or None) and the settings, and returns a scalar that is 0 where no pixel is valid.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from refineseg.config import TrainConfig
+from refineseg.errors import ConfigError
+from refineseg.labels import IGNORE
+from refineseg.system import processes
+from refineseg.system.plugins import load_plugin, plugin_names
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+WeightedLoss = Callable[[Tensor, Tensor, Tensor | None, TrainConfig], Tensor]
+GROUP = "refineseg.losses"  # entry points of other distributions, each a WeightedLoss
+OHEM_THRESHOLD, OHEM_KEPT = 0.7, 1 / 16
+FOCUS = 2.0  # the focal loss's exponent (Lin et al., ICCV 2017)
+SMOOTH = 1.0  # pixels added to both sides of Dice's fraction, so that a class of few pixels does not jump
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None, config: TrainConfig) -> Tensor:
+    """Mean over valid pixels, weighted by class.
+
+    With several processes the mean of their losses (and so of their gradients) is that of the whole batch,
+    although their shares differ in valid pixels.
+    """
+    return _mean(_pixels(logits, labels, weights, config), labels, weights)
+
+
+def ohem(logits: Tensor, labels: Tensor, weights: Tensor | None, config: TrainConfig) -> Tensor:
+    """Cross-entropy of the hard pixels (online hard example mining); each process chooses its own."""
+    return ohem_mean(_pixels(logits, labels, weights, config), labels != IGNORE)
+
+
+def focal(logits: Tensor, labels: Tensor, weights: Tensor | None, config: TrainConfig) -> Tensor:
+    """Cross-entropy times (1 - probability of the true class) squared (Lin et al., ICCV 2017)."""
+    plain = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="none")
+    pixels = _pixels(logits, labels, weights, config)
+    return _mean((1 - torch.exp(-plain)) ** FOCUS * pixels, labels, weights)
+
+
+def dice(logits: Tensor, labels: Tensor, weights: Tensor | None, _config: TrainConfig) -> Tensor:
+    """1 - the mean soft Dice coefficient of the classes that the labels show (Milletari et al., 3DV 2016).
+
+    Sums are over the batch (of each process), so that small objects weigh as much as large ones.
+    """
+    classes = logits.shape[1]
+    valid = labels != IGNORE
+    truth = F.one_hot(labels.masked_fill(~valid, 0), classes).permute(0, 3, 1, 2) * valid[:, None]
+    probabilities = logits.softmax(1) * valid[:, None]
+    both, true, given = (value.sum((0, 2, 3)) for value in (probabilities * truth, truth, probabilities))
+    share = 1 - (2 * both + SMOOTH) / (true + given + SMOOTH)
+    weight = (true > 0) * (torch.ones_like(share) if weights is None else weights)
+    return (share * weight).sum() / weight.sum().clamp(min=1e-6)
+
+
+LOSSES: dict[str, WeightedLoss] = {"cross_entropy": cross_entropy, "ohem": ohem, "focal": focal, "dice": dice}
+
+
+def find_loss(name: str) -> list[WeightedLoss]:
+    """The losses that a setting such as ``cross_entropy+dice`` adds up; ConfigError if one is unknown."""
+    found = []
+    for part in name.split("+"):
+        loss = LOSSES.get(part.strip()) or load_plugin(GROUP, part.strip())
+        if loss is None:
+            known = ", ".join([*LOSSES, *plugin_names(GROUP)])
+            raise ConfigError(
+                f"unknown loss {part.strip()!r:.80}: expected {known}, or a sum such as cross_entropy+dice"
+            )
+        found.append(loss)
+    return found
+
+
+def make_loss(config: TrainConfig, class_pixels: Tensor, given: Loss | None = None) -> Loss:
+    """Loss of stride-4 logits BxKxhxw against labels BxHxW (uint8 train ids, IGNORE left out).
+
+    ``full`` upsamples the logits to the labels; ``paper`` brings the labels to the logits by nearest neighbour
+    (the authors' recipe).
+
+    Args:
+        config: which loss.
+        class_pixels: pixels per class in the training set, for class weights.
+        given: a caller's own loss, called with logits and labels of one resolution, instead of the setting.
+    """
+    weights = _weights(class_pixels, config.class_weights)
+    chosen = find_loss(config.loss)
+
+    def loss(logits: Tensor, labels: Tensor) -> Tensor:
+        logits, target = at_one_resolution(logits, labels, config)
+        if given is not None:
+            return given(logits, target)
+        weight = None if weights is None else weights.to(logits)
+        return torch.stack([part(logits, target, weight, config) for part in chosen]).sum()
+
+    return loss
+
+
+def at_one_resolution(logits: Tensor, labels: Tensor, config: TrainConfig) -> tuple[Tensor, Tensor]:
+    """Float32 logits and int64 labels, both of the labels' size (``full``) or of the logits' (``paper``)."""
+    logits = logits.float()
+    if config.loss_resolution == "paper":
+        resized = F.interpolate(labels[:, None].float(), logits.shape[-2:], mode="nearest-exact")
+        return logits, resized[:, 0].long()
+    return F.interpolate(logits, labels.shape[-2:], mode="bilinear", align_corners=False), labels.long()
+
+
+def ohem_mean(pixels: Tensor, valid: Tensor) -> Tensor:
+    """Mean over the hard pixels: true class under a probability of 0.7, at least a sixteenth of all."""
+    values = pixels[valid]
+    if not values.numel():
+        return pixels.sum() * 0
+    kept = max(1, int(values.numel() * OHEM_KEPT))
+    hard = values[values > -math.log(OHEM_THRESHOLD)]
+    return hard.mean() if hard.numel() >= kept else values.topk(kept).values.mean()
+
+
+def class_weights(class_pixels: Tensor, power: float) -> Tensor:
+    """(median frequency / frequency) ** power per class, at most 10; classes without pixels weigh 1."""
+    frequency = class_pixels.double() / class_pixels.sum().clamp(min=1)
+    present = frequency > 0
+    weights = torch.ones_like(frequency)
+    weights[present] = (frequency[present].median() / frequency[present]) ** power
+    return weights.clamp(max=10).float()
+
+
+def _weights(class_pixels: Tensor, chosen: float | tuple[float, ...]) -> Tensor | None:
+    """The weights that the setting says: a list as it is, a power of the frequencies, or none."""
+    if not isinstance(chosen, tuple):
+        return class_weights(class_pixels, chosen) if chosen else None
+    if len(chosen) != len(class_pixels):
+        raise ConfigError(f"expected {len(class_pixels)} class_weights, one for each class, got {len(chosen)}")
+    return torch.tensor(chosen)
+
+
+def _pixels(logits: Tensor, labels: Tensor, weights: Tensor | None, config: TrainConfig) -> Tensor:
+    """Cross-entropy by pixel, 0 where the label is ignored."""
+    smoothing = config.label_smoothing
+    return F.cross_entropy(
+        logits, labels, weights, ignore_index=IGNORE, reduction="none", label_smoothing=smoothing
+    )
+
+
+def _mean(pixels: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
+    """Sum over valid pixels by the sum of their weights, over all processes."""
+    valid = labels != IGNORE
+    count = valid.sum() if weights is None else weights[labels[valid]].sum()
+    return pixels.sum() / processes.mean(count.float()).clamp(min=1e-6)
