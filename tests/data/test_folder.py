@@ -194,7 +194,7 @@ def test_unknown_names_and_folders(tmp_path: Path) -> None:
 
 def test_empty_folder(tmp_path: Path) -> None:
     root = make_folder(tmp_path, pictures=0)
-    with pytest.raises(InputError, match="expected pictures in"):
+    with pytest.raises(InputError, match="no pictures in"):
         open_data(f"folder:{root}")
 
 

@@ -58,7 +58,7 @@ def test_a_yaml_for_another_root(tmp_path: Path) -> None:
     path = write(tmp_path / "mine.yml", "classes: [ground, tree]\n")
     root = pairs(tmp_path / "elsewhere", ["a", "b"])
     assert open_data(f"{path}:{root}").root == root
-    with pytest.raises(InputError, match="expected a folder with pictures"):
+    with pytest.raises(InputError, match="Folder not found"):
         open_data(str(path))
 
 

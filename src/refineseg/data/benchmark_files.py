@@ -61,13 +61,25 @@ def listed_stems(path: Path) -> list[str]:
 
 
 def by_stem(folder: Path | None, suffixes: Iterable[str] = ()) -> dict[str, Path]:
-    """Pictures of a folder by stem, or its files with the given suffixes; nothing for no folder."""
+    """Pictures of a folder by stem, or its files with the given suffixes; nothing for no folder.
+
+    Raises:
+        InputError: two files differ only in their suffix.
+    """
     if folder is None:
         return {}
     chosen = tuple(suffixes)
-    if not chosen:
-        return {path.stem: path for path in folder_of_pictures(folder)}
-    return {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in chosen}
+    files = (
+        [path for path in sorted(folder.iterdir()) if path.suffix.lower() in chosen]
+        if chosen
+        else folder_of_pictures(folder)
+    )
+    found: dict[str, Path] = {}
+    for path in files:
+        other = found.setdefault(path.stem, path)
+        if other is not path:
+            raise InputError(f"{other} and {path.name} differ only in their suffix: keep one of them")
+    return found
 
 
 def pair(stems: Iterable[str], images: dict[str, Path], masks: dict[str, Path], where: Path) -> tuple[Sample, ...]:

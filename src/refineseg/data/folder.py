@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from refineseg.channels import Channels
 from refineseg.config.yaml import read_yaml
-from refineseg.data.pictures.opening import needs_statistics
+from refineseg.data.binary_masks import read_binary_mask
+from refineseg.data.groups import guess_groups
+from refineseg.data.leftovers import Leftovers, find_leftovers
+from refineseg.data.pictures.opening import needs_statistics, read_channels
 from refineseg.data.pictures.statistics import statistics
 from refineseg.data.source import SPLITS, Sample, SegmentationData, folder_of_pictures, read_list
 from refineseg.errors import ConfigError, InputError
 from refineseg.labels import LabelMap
 
-KEYS = frozenset({"root", "images", "masks", "classes", "ignore", "splits", "licence", "name", "statistics"})
-VAL_SHARE = 10  # percent held out where a data set brings no split of its own
+KEYS = frozenset(
+    {"root", "images", "masks", "classes", "ignore", "threshold", "splits", "licence", "name", "statistics"}
+)
+VAL_SHARE = 0.1  # held out where a data set brings no split of its own
 
 
 @dataclass(frozen=True)
@@ -25,15 +32,16 @@ class Description:
     """What a YAML file says of a data set, before any picture is looked at.
 
     Attributes:
-        name: of the data set.
-        root: folder that the pictures and masks are under.
-        images: folder of pictures.
-        masks: folder of masks.
-        label_map: from raw mask values to train ids.
-        lists: split name to a list file, as given; None if the file says nothing.
-        places: where list files are looked for: under the root, else beside the YAML.
-        licence: terms of the data.
-        channels: what pictures of more than 8-bit RGB hold; None for RGB.
+        name: Name of the data set.
+        root: Folder that the pictures and masks are under.
+        images: Folder of pictures.
+        masks: Folder of masks.
+        label_map: From raw mask values to train ids.
+        lists: Split name to a list file, as given; None if the file says nothing.
+        places: Where list files are looked for: under the root, else beside the YAML.
+        licence: Terms of the data.
+        channels: What pictures of more than 8-bit RGB hold; None for RGB.
+        threshold: Grey value from which a mask shows the second of two classes; None for masks of class numbers.
     """
 
     name: str
@@ -45,41 +53,62 @@ class Description:
     places: tuple[Path, Path]
     licence: str
     channels: Channels | None = None
+    threshold: int | None = None
 
 
-def open_folder(root: Path) -> SegmentationData:
+def open_folder(root: Path, *, drop_bad: bool = False) -> SegmentationData:
     """ROOT/images, ROOT/masks and ROOT/labels.yaml."""
     if not root.is_dir():
-        raise InputError(f"expected a folder with images/, masks/ and labels.yaml, found none at {root}")
+        raise InputError(f"Folder not found: {root}")
     description = root / "labels.yaml"
     if not description.is_file():
         raise InputError(
             f"expected the class names in {description}, found no such file; "
             "write one with, for example, 'classes: [background, road]' and 'ignore: [255]'"
         )
-    return open_yaml(description)
+    return open_yaml(description, drop_bad=drop_bad)
 
 
-def open_yaml(path: Path, root: Path | None = None) -> SegmentationData:
+def open_yaml(path: Path, root: Path | None = None, *, drop_bad: bool = False) -> SegmentationData:
     """A data set described by a YAML file, at ``root`` if that is given.
 
-    Keys: ``classes`` (names, or name, color, raw), ``ignore`` (mask values that do not count), ``root`` (the
-    YAML's folder if left out), ``images`` and ``masks`` (folder names), ``splits`` (split name to a list file,
-    under the root or else beside the YAML), ``licence``, ``name``, ``statistics`` (channels.Channels, for
-    pictures of more than 8-bit RGB; written by imports, measured on the training pictures where left out). Where
-    there is no list, images/train, images/val and so on are the splits, else train.txt and val.txt with a stem a
-    line, else every tenth picture by a hash of its name is for val.
+    Keys: ``classes`` (names, or name, color, raw), ``ignore`` (mask values that do not count), ``threshold`` (grey
+    value from which a mask of any mode shows the second of two classes), ``root`` (the YAML's folder if left out),
+    ``images`` and ``masks`` (folder names), ``splits`` (split name to a list file, under the root or else beside
+    the YAML), ``licence``, ``name``, ``statistics`` (channels.Channels, for pictures of more than 8-bit
+    RGB; written by imports, measured on the training pictures where left out). Where there is no list, images/train, images/val and so on are the splits, else train.txt and
+    val.txt with a stem a line, else a tenth is held out for val, in whole groups (``groups.guess_groups``).
+
+    Files that are skipped are counted in the data set's ``notes``. With ``drop_bad`` pictures without a mask and
+    list entries without a picture are left out and noted, instead of an error.
     """
     described = read_description(path, root)
-    splits = _splits(described)
-    if not any(splits.values()):
+    left_out: list[str] = []
+    splits, assumed = _splits(described, left_out if drop_bad else None)
+    used = {sample.image for samples in splits.values() for sample in samples}
+    if not used:
         raise InputError(
-            f"expected pictures in {described.images}, found none; put them there, masks of the same name in "
-            f"{described.masks}"
+            f"no pictures in {described.images}; put them there, masks of the same names in {described.masks}"
         )
-    data = SegmentationData(described.name, described.root, described.label_map, splits, described.licence)
+    leftovers = find_leftovers(folders_of(described), used, described.root, described.images)
+    _refuse_clashes(leftovers)
+    data = SegmentationData(
+        described.name,
+        described.root,
+        described.label_map,
+        splits,
+        described.licence,
+        notes=(*assumed, *left_out, *leftovers.notes()),
+        **readers(described),
+    )
     channels = described.channels or _measured(data)
-    return data if channels is None else data.seen_as(channels)
+    if channels is None or described.channels is not None:
+        return data
+    note = (
+        f"pictures have {channels.count} channel{'s' if channels.count > 1 else ''} of {channels.dtype}: mean and "
+        "deviation were measured on the training pictures ('statistics' in labels.yaml fixes them)"
+    )
+    return replace(data.seen_as(channels), notes=(*data.notes, note))
 
 
 def _measured(data: SegmentationData) -> Channels | None:
@@ -103,28 +132,38 @@ def read_description(path: Path, root: Path | None = None) -> Description:
     if unknown:
         raise InputError(f"unknown key {unknown[0]!r} in {path}: known are {', '.join(sorted(KEYS))}")
     root = (path.parent / str(values.get("root", "."))).resolve() if root is None else root.resolve()
+    label_map = LabelMap.from_dict({key: values[key] for key in ("classes", "ignore") if key in values})
     return Description(
         name=str(values.get("name", "folder")),
         root=root,
         images=root / str(values.get("images", "images")),
         masks=root / str(values.get("masks", "masks")),
-        label_map=LabelMap.from_dict({key: values[key] for key in ("classes", "ignore") if key in values}),
+        label_map=label_map,
         lists=values.get("splits"),
         places=(root, path.parent),
         licence=str(values.get("licence", "unknown")),
         channels=_channels(path, values.get("statistics")),
+        threshold=_threshold(path, values.get("threshold"), label_map),
     )
 
 
-def _channels(path: Path, values: Any) -> Channels | None:
-    if values is None:
-        return None
-    try:
-        return Channels.from_dict(values)
-    except (ConfigError, TypeError) as error:
-        raise ConfigError(
-            f"{path}: expected 'statistics' as refineseg data import writes them, cannot use these: {error}"
-        ) from error
+def readers(described: Description) -> dict[str, Any]:
+    """How pictures and masks of this data set are read, where not in the usual way: fields of SegmentationData."""
+    fields: dict[str, Any] = {}
+    if described.channels is not None:
+        fields["channels"] = described.channels
+        fields["read_picture"] = partial(read_channels, channels=described.channels)
+    if described.threshold is not None:
+        fields["read_raw"] = partial(read_binary_mask, threshold=described.threshold)
+    return fields
+
+
+def folders_of(described: Description) -> list[tuple[Path, Path]]:
+    """Folders of pictures with their folders of masks: one pair, or one for each split that is a folder."""
+    nested = nested_splits(described)
+    if nested:
+        return [(described.images / split, described.masks / split) for split in nested]
+    return [(described.images, described.masks)]
 
 
 def nested_splits(described: Description) -> list[str]:
@@ -143,17 +182,23 @@ def split_lists(described: Description) -> dict[str, Path]:
 
 
 def held_out(stems: Sequence[str]) -> set[str]:
-    """The stems that are for validation where a data set brings no split: every tenth by a hash of its name."""
-    chosen = {stem for stem in stems if _bucket(stem) < VAL_SHARE}
-    if len(stems) > 1 and not chosen:  # too few for the share: hold one out
-        chosen = {stems[-1]}
-    return chosen
+    """The stems that are for validation where a data set brings no split: a tenth, in whole groups.
+
+    Groups are taken in the order of a hash of their names, so that the choice does not follow the alphabet.
+    """
+    groups = guess_groups(stems)
+    sizes = Counter(groups)
+    chosen: set[str] = set()
+    for group in sorted(sizes, key=_hash):
+        if sum(sizes[name] for name in chosen) >= VAL_SHARE * len(stems) or len(chosen) + 1 == len(sizes):
+            break
+        chosen.add(group)
+    return {stem for stem, group in zip(stems, groups, strict=True) if group in chosen}
 
 
-def _splits(described: Description) -> dict[str, tuple[Sample, ...]]:
+def _splits(described: Description, left_out: list[str] | None) -> tuple[dict[str, tuple[Sample, ...]], list[str]]:
+    """Samples by split, and what was assumed. What is bad is noted in ``left_out``; an error if that is None."""
     images, masks = described.images, described.masks
-    if not images.is_dir():
-        raise InputError(f"expected a folder with pictures, found none at {images}")
     nested = nested_splits(described)
     if nested and described.lists:
         raise InputError(
@@ -161,31 +206,61 @@ def _splits(described: Description) -> dict[str, tuple[Sample, ...]]:
             f"{images}, or leave 'splits' out"
         )
     if nested:
-        return {split: _pair(folder_of_pictures(images / split), masks / split) for split in nested}
-    samples = _pair(folder_of_pictures(images), masks)
+        folders = {split: (images / split, masks / split) for split in nested}
+        return {split: _pair(*folder, left_out) for split, folder in folders.items()}, []
+    samples = _pair(images, masks, left_out)
     listed = split_lists(described)
     if listed:
         known = {sample.stem: sample for sample in samples}
-        return {split: _listed(file, known, images) for split, file in listed.items()}
+        return {split: _listed(file, known, images, left_out) for split, file in listed.items()}, []
     validation = held_out([sample.stem for sample in samples])
-    return {
+    splits = {
         "train": tuple(sample for sample in samples if sample.stem not in validation),
         "val": tuple(sample for sample in samples if sample.stem in validation),
     }
+    note = f"no split lists: {len(splits['val']):,} of {len(samples):,} pictures are held out as val"
+    return splits, [f"{note} (refineseg data split writes lists)"] if samples else []
 
 
-def _pair(images: list[Path], masks: Path) -> tuple[Sample, ...]:
-    """Pictures with the mask of the same stem; a picture without one is an error that names it."""
-    if images and not masks.is_dir():
-        raise InputError(f"expected a folder with masks, found none at {masks}")
-    by_stem = {path.stem: path for path in folder_of_pictures(masks)} if images else {}
-    unpaired = [path.name for path in images if path.stem not in by_stem]
-    if unpaired:
+def _pair(images: Path, masks: Path, left_out: list[str] | None) -> tuple[Sample, ...]:
+    """Pictures with the mask of the same stem."""
+    pictures = folder_of_pictures(images)
+    if pictures and not masks.is_dir():
+        raise InputError(f"Folder not found: {masks} (with the masks of {images})")
+    by_stem = {path.stem: path for path in folder_of_pictures(masks)} if pictures else {}
+    unpaired = [path for path in pictures if path.stem not in by_stem]
+    if unpaired and left_out is None:
+        style = find_leftovers([(images, masks)], set(pictures)).renamed
+        hint = f"; masks seem to be called {style}: refineseg data import pairs such names" if style else ""
         raise InputError(
             f"expected a mask of the same name in {masks} for every picture, {len(unpaired)} have none, "
-            f"such as {unpaired[0]}"
+            f"such as {unpaired[0].name}{hint}"
         )
-    return tuple(Sample(path.stem, path, by_stem[path.stem]) for path in images)
+    if unpaired and left_out is not None:
+        left_out.append(f"left out {len(unpaired):,} pictures without a mask, such as {unpaired[0]}")
+    return tuple(Sample(path.stem, path, by_stem[path.stem]) for path in pictures if path.stem in by_stem)
+
+
+def _listed(path: Path, known: dict[str, Sample], images: Path, left_out: list[str] | None) -> tuple[Sample, ...]:
+    """Samples that a list names, in its order."""
+    names = [Path(line.split()[0]).name for line in read_list(path)]
+    found = {name: known.get(name) or known.get(Path(name).stem) for name in names}
+    absent = [name for name, sample in found.items() if sample is None]
+    if absent and left_out is None:
+        raise InputError(f"{path} lists {absent[0]}, but {images} has no such picture")
+    if absent and left_out is not None:
+        left_out.append(f"left out {len(absent):,} lines of {path} without a usable picture, such as {absent[0]}")
+    return tuple(sample for name in names if (sample := found[name]) is not None)
+
+
+def _refuse_clashes(leftovers: Leftovers) -> None:
+    """InputError where files of one folder differ only in their suffix: which pairs up would be left to chance."""
+    if leftovers.same_stem:
+        first, second, *_ = leftovers.same_stem[0]
+        raise InputError(
+            f"{first} and {second.name} differ only in their suffix ({len(leftovers.same_stem)} such names): keep "
+            "one file of each name"
+        )
 
 
 def _find_list(file: str, places: tuple[Path, Path]) -> Path:
@@ -193,16 +268,30 @@ def _find_list(file: str, places: tuple[Path, Path]) -> Path:
     return next((place / file for place in places if (place / file).is_file()), places[0] / file)
 
 
-def _listed(path: Path, known: dict[str, Sample], images: Path) -> tuple[Sample, ...]:
-    stems = [Path(line.split()[0]).name for line in read_list(path)]
-    found = []
-    for name in stems:
-        sample = known.get(name) or known.get(Path(name).stem)
-        if sample is None:
-            raise InputError(f"{path} lists {name}, but {images} has no such picture")
-        found.append(sample)
-    return tuple(found)
+def _channels(path: Path, values: Any) -> Channels | None:
+    if values is None:
+        return None
+    try:
+        return Channels.from_dict(values)
+    except (ConfigError, TypeError) as error:
+        raise ConfigError(
+            f"{path}: expected 'statistics' as refineseg data import writes them, cannot use these: {error}"
+        ) from error
 
 
-def _bucket(stem: str) -> int:
-    return int.from_bytes(hashlib.sha256(stem.encode()).digest()[:4], "big") % 100
+def _threshold(path: Path, value: Any, label_map: LabelMap) -> int | None:
+    """The threshold, checked with the label map: two classes, of values 0 and 1."""
+    if value is None:
+        return None
+    if not isinstance(value, int) or not 1 <= value <= 255:
+        raise InputError(f"{path}: expected 'threshold' in 1..255, got {value!r}")
+    if [item.raw for item in label_map.classes] != [(0,), (1,)]:
+        raise InputError(
+            f"{path}: expected two classes without 'raw' beside 'threshold' (below it the first, from it on the "
+            f"second), got {', '.join(f'{item.name}: {list(item.raw)}' for item in label_map.classes)}"
+        )
+    return value
+
+
+def _hash(name: str) -> bytes:
+    return hashlib.sha256(name.encode()).digest()

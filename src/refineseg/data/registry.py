@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
 
 from refineseg.data import benchmarks
+from refineseg.data.bad_pairs import drop_bad_pairs
 from refineseg.data.benchmark import Benchmark
 from refineseg.data.folder import open_folder, open_yaml
 from refineseg.data.source import SegmentationData
@@ -37,37 +40,46 @@ def find_benchmark(name: str) -> Benchmark:
     raise InputError(f"unknown benchmark {name!r}: known are {', '.join(names)}")
 
 
-def open_data(spec: str | Path) -> SegmentationData:
+def open_data(
+    spec: str | Path, *, drop_bad: bool = False, progress: Callable[[int, int], None] | None = None
+) -> SegmentationData:
     """Open a data set.
 
     Args:
         spec: ``NAME:ROOT`` with a benchmark's name (``camvid:/data/camvid``), ``folder:ROOT``, the path of a YAML
             file, or ``FILE.yaml:ROOT`` to use the YAML file's description for another folder.
+        drop_bad: leave out pairs that training could not use; they are named in ``notes``. Reads every pair once.
+        progress: called with pairs read and pairs in all, where they are.
 
     Raises:
         InputError: unknown name, missing folder, or pictures without masks.
     """
-    text = str(spec)
+    data = _open(str(spec), drop_bad)
+    return drop_bad_pairs(data, progress) if drop_bad else data
+
+
+def label_map_by_name(name: str) -> LabelMap:
+    """The label map of a benchmark; InputError that lists the names for another one."""
+    return find_benchmark(name).label_map()
+
+
+def _open(text: str, drop_bad: bool) -> SegmentationData:
     yaml = YAML.fullmatch(text)
     if yaml:
-        return open_yaml(Path(yaml[1]).expanduser(), Path(yaml[2]).expanduser() if yaml[2] else None)
-    name, colon, root = text.partition(":")
-    path = Path(root if colon else text).expanduser()
+        root = Path(yaml[2]).expanduser() if yaml[2] else None
+        return open_yaml(Path(yaml[1]).expanduser(), root, drop_bad=drop_bad)
+    name, colon, place = text.partition(":")
+    path = Path(place if colon else text).expanduser()
     if not colon:
         hint = f"; for pictures and masks of your own write folder:{text}" if path.is_dir() else ""
         raise InputError(
             f"expected NAME:ROOT (folder:ROOT, or a NAME of {', '.join(benchmark_names())}) or a YAML file, "
             f"got {text!r}{hint}"
         )
-    opened = open_folder if name == "folder" else find_benchmark(name).open
+    opened = partial(open_folder, drop_bad=drop_bad) if name == "folder" else find_benchmark(name).open
     if not path.is_dir():
         raise InputError(f"Folder not found: {path}")
     return opened(path)
-
-
-def label_map_by_name(name: str) -> LabelMap:
-    """The label map of a benchmark; InputError that lists the names for another one."""
-    return find_benchmark(name).label_map()
 
 
 def _load(name: str) -> Benchmark:

@@ -39,6 +39,7 @@ class SegmentationData:
         label_map: from raw mask values to train ids.
         splits: samples by split name, in a fixed order.
         licence: terms of the data, for model cards.
+        notes: what was skipped, left out or assumed, a line each.
         read_raw: mask file to raw values, where the format is not a plain picture.
         read_picture: picture file to RGB, where the benchmark cuts a border off; to raw values with ``channels``.
         channels: what the pictures' channels hold; None for RGB.
@@ -49,6 +50,7 @@ class SegmentationData:
     label_map: LabelMap
     splits: Mapping[str, tuple[Sample, ...]]
     licence: str = "unknown"
+    notes: tuple[str, ...] = ()
     read_raw: Callable[[Path], NDArray[Any]] = field(default=read_mask, repr=False)
     read_picture: Callable[[Path], Pixels] = field(default=read_image, repr=False)
     channels: Channels | None = None
@@ -90,7 +92,7 @@ class SegmentationData:
         """
         image = self.read_picture(sample.image)
         if sample.mask is None:
-            raise InputError(f"expected a mask for {sample.image}, there is none")
+            raise InputError(f"expected a mask: {sample.image} has none")
         labels = self.label_map.encode(self.read_raw(sample.mask), str(sample.mask))
         if labels.shape != image.shape[:2]:
             raise InputError(
@@ -106,16 +108,18 @@ class SegmentationData:
 def folder_of_pictures(folder: Path) -> list[Path]:
     """Pictures of a folder in the order of their names; InputError if there is no such folder."""
     if not folder.is_dir():
-        raise InputError(f"expected a folder with pictures, found none at {folder}")
+        raise InputError(f"Folder not found: {folder}")
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.name[0] != ".")
 
 
 def read_list(path: Path) -> list[str]:
-    """The lines of a split list that are not empty."""
+    """Lines of a split list that are not empty, without a byte order mark."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError as error:
+        raise InputError(f"File not found: {path}") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"expected a list of pictures, cannot read {path}: {error}") from error
+        raise InputError(f"cannot read the list {path}: {error}") from error
     return [line.strip() for line in lines if line.strip()]
 
 

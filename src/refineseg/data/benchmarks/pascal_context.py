@@ -87,7 +87,12 @@ def open_pascal_context(root: Path) -> SegmentationData:
     masked = {stem: path for stem, path in images.items() if stem in masks}
     splits = listed_splits(root, LISTS, masked, masks)
     return SegmentationData(
-        "pascal-context", root, label_map(form_of(next(iter(masks.values())))), splits, LICENCE, read_context_mask
+        "pascal-context",
+        root,
+        label_map(form_of(next(iter(masks.values())))),
+        splits,
+        LICENCE,
+        read_raw=read_context_mask,
     )
 
 

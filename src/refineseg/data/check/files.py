@@ -9,17 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from refineseg.channels import Channels, Pixels, visible
-from refineseg.data.check.file_names import beside, by_stem, pictures_in
-from refineseg.data.folder import Description, held_out, nested_splits, read_description, split_lists
+from refineseg.data.folder import Description, folders_of, held_out, read_description, readers, split_lists
 from refineseg.data.images import read_image, read_mask
-from refineseg.data.pictures.opening import read_channels
+from refineseg.data.leftovers import Leftovers, by_stem, find_leftovers
 from refineseg.data.registry import YAML, open_data
 from refineseg.data.source import SegmentationData, read_list
 from refineseg.errors import InputError
@@ -48,14 +46,9 @@ class DatasetFiles:
         pairs: pictures with their masks, in the order of the splits.
         own: whether the user's own files rather than a benchmark's, so that splits and files can be changed.
         no_mask: pictures without a mask.
-        no_image: masks without a picture.
-        same_stem: groups of files in one folder that differ only in their suffix.
-        case: groups of files whose names differ only in letter case.
         missing: (list file, entry) that no picture belongs to.
         repeated: pictures that are in their split more than once.
-        unlisted: pictures that no split list names.
-        strays: files among pictures or masks of a kind that is not read.
-        renamed: for pictures without a mask, how their masks seem to be called instead ("STEM_mask"), or "".
+        leftovers: what else lies in the folders.
         refusal: what ``open_data`` said, or None if the set opens.
         read_picture, read_raw: the data set's own readers.
         channels: what the pictures' channels hold; None for RGB.
@@ -66,14 +59,9 @@ class DatasetFiles:
     pairs: tuple[Pair, ...]
     own: bool
     no_mask: tuple[Path, ...] = ()
-    no_image: tuple[Path, ...] = ()
-    same_stem: tuple[tuple[Path, ...], ...] = ()
-    case: tuple[tuple[Path, ...], ...] = ()
     missing: tuple[tuple[Path, str], ...] = ()
     repeated: tuple[Path, ...] = ()
-    unlisted: tuple[Path, ...] = ()
-    strays: tuple[Path, ...] = ()
-    renamed: str = ""
+    leftovers: Leftovers = field(default_factory=Leftovers)
     refusal: str | None = None
     read_picture: Callable[[Path], Pixels] = field(default=read_image, repr=False)
     read_raw: Callable[[Path], NDArray[Any]] = field(default=read_mask, repr=False)
@@ -109,14 +97,14 @@ def find_files(spec: str | Path) -> DatasetFiles:
             raise
         return _lenient(text, description, str(error))
     if description is not None:
-        folders = _folders(description)
+        folders = folders_of(description)
     elif data.name in FLAT:
         folders = sorted(
             {(s.image.parent, s.mask.parent) for items in data.splits.values() for s in items if s.mask}
         )
     else:
         folders = []
-    return _as_opened(text, data, folders, own=description is not None)
+    return _as_opened(text, data, folders, description)
 
 
 def _description(text: str) -> Description | None:
@@ -132,14 +120,9 @@ def _description(text: str) -> Description | None:
     return read_description(file, place) if file.is_file() else None
 
 
-def _folders(description: Description) -> list[tuple[Path, Path]]:
-    nested = nested_splits(description)
-    if nested:
-        return [(description.images / split, description.masks / split) for split in nested]
-    return [(description.images, description.masks)]
-
-
-def _as_opened(text: str, data: SegmentationData, folders: list[tuple[Path, Path]], *, own: bool) -> DatasetFiles:
+def _as_opened(
+    text: str, data: SegmentationData, folders: list[tuple[Path, Path]], described: Description | None
+) -> DatasetFiles:
     """A set that opens: its own samples, and what else lies in its folders."""
     pairs, no_mask, missing, repeated = [], [], [], []
     for split, samples in data.splits.items():
@@ -162,27 +145,32 @@ def _as_opened(text: str, data: SegmentationData, folders: list[tuple[Path, Path
         data=text,
         label_map=data.label_map,
         pairs=tuple(pairs),
-        own=own,
+        own=described is not None,
         no_mask=tuple(no_mask),
         missing=tuple(missing),
         repeated=tuple(repeated),
         read_picture=data.read_picture,
         read_raw=data.read_raw,
         channels=data.channels,
-        **beside(folders, {pair.image for pair in pairs}),
+        leftovers=find_leftovers(
+            folders,
+            {pair.image for pair in pairs},
+            described.root if described else None,
+            described.images if described else None,
+        ),
     )
 
 
 def _lenient(text: str, description: Description, refusal: str) -> DatasetFiles:
     """One's own data that ``open_data`` refuses: everything that can be paired, and what cannot."""
-    folders = _folders(description)
+    folders = folders_of(description)
     nested = folders[0][0] != description.images
     found: dict[str, list[Pair]] = {}
     for images, masks in folders:
         split = images.name if nested else ""
-        labels = by_stem(masks)  # of several masks of one stem training takes the last by name
+        labels = by_stem(masks)  # of several files of one stem the last by name
         found[split] = [
-            Pair(split, image.stem, image, labels.get(image.stem, [None])[-1]) for image in pictures_in(images)
+            Pair(split, stem, paths[-1], labels.get(stem, [None])[-1]) for stem, paths in by_stem(images).items()
         ]
     missing: list[tuple[Path, str]] = []
     repeated: list[Path] = []
@@ -200,16 +188,8 @@ def _lenient(text: str, description: Description, refusal: str) -> DatasetFiles:
         missing=tuple(missing),
         repeated=tuple(repeated),
         refusal=refusal,
-        **_reader(description.channels),
-        **beside(folders, {pair.image for pair in pairs}),
-    )
-
-
-def _reader(channels: Channels | None) -> dict[str, Any]:
-    return (
-        {}
-        if channels is None
-        else {"read_picture": partial(read_channels, channels=channels), "channels": channels}
+        **readers(description),
+        leftovers=find_leftovers(folders, {pair.image for pair in pairs}, description.root, description.images),
     )
 
 

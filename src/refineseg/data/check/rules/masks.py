@@ -84,7 +84,8 @@ def _formats(label_map: LabelMap, pairs: tuple[PairMeasurement, ...]) -> Iterato
         ),
         "jpeg-mask": (
             "in JPEG files, which changes values near every border",
-            "export them as PNG from the annotation tool; saving the JPEG as PNG does not bring the values back",
+            "export them as PNG from the annotation tool (saving the JPEG as PNG does not bring the values back); "
+            "for two classes write 'threshold: 128' in labels.yaml",
         ),
         "rgb-mask": (
             _rgb_message(label_map, groups.get("rgb-mask", [])),

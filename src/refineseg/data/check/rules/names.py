@@ -14,27 +14,40 @@ def find(files: DatasetFiles) -> Iterator[Finding]:
     yield from _partners(files)
     yield from _clashes(files)
     yield from _lists(files)
-    if files.strays:
-        kinds = ", ".join(sorted({path.suffix or path.name for path in files.strays}))
+    left = files.leftovers
+    if left.elsewhere:
+        yield about(
+            "picture-elsewhere",
+            "warning",
+            f"{counted(left.elsewhere, 'picture')} in folders that are not read: they are skipped",
+            "move them beside the others, or run refineseg data import, which reads subfolders of any depth",
+            left.elsewhere,
+        )
+    if left.strays:
+        kinds = ", ".join(sorted({path.suffix or path.name for path in left.strays}))
         yield about(
             "unread-file",
             "note",
-            f"{counted(files.strays, 'file')} among the pictures and masks of a kind that is not read ({kinds})",
+            f"{counted(left.strays, 'file')} among the pictures and masks of a kind that is not read ({kinds})",
             "convert them to PNG or JPEG if they belong to the data, else leave or remove them",
-            files.strays,
+            left.strays,
         )
 
 
 def _partners(files: DatasetFiles) -> Iterator[Finding]:
-    cased = {path for group in files.case for path in group}
+    left = files.leftovers
+    cased = {path for group in left.case for path in group}
     no_mask = [path for path in files.no_mask if path not in cased]
-    no_image = [path for path in files.no_image if path not in cased]
+    no_image = [path for path in left.no_image if path not in cased]
     if no_mask:
         fix = (
             "put a mask of the same name beside the others, or take these pictures out of the folder and the lists"
         )
-        if files.renamed:
-            fix = f"masks seem to be called {files.renamed}: rename them to STEM, as the pictures are called"
+        if left.renamed:
+            fix = (
+                f"masks seem to be called {left.renamed}: run refineseg data import, which pairs such names, "
+                "or give them the pictures' names"
+            )
         yield about("image-without-mask", "error", f"{counted(no_mask, 'picture')} without a mask", fix, no_mask)
     if no_image:
         yield about(
@@ -47,19 +60,19 @@ def _partners(files: DatasetFiles) -> Iterator[Finding]:
 
 
 def _clashes(files: DatasetFiles) -> Iterator[Finding]:
-    if files.same_stem:
+    left = files.leftovers
+    if left.same_stem:
         yield about(
             "same-name",
             "error",
-            f"{counted(files.same_stem, 'name')} with several files that differ only in their suffix: it "
-            f"is left "
-            "to chance which of them pairs up",
+            f"{counted(left.same_stem, 'name')} with several files that differ only in their suffix: which one "
+            "pairs up is left to chance",
             "keep one file of each name",
-            [path for group in files.same_stem for path in group],
+            [path for group in left.same_stem for path in group],
         )
-    lonely = set(files.no_mask) | set(files.no_image)
-    broken = [group for group in files.case if any(path in lonely for path in group)]
-    harmless = [group for group in files.case if group not in broken]
+    lonely = set(files.no_mask) | set(left.no_image)
+    broken = [group for group in left.case if any(path in lonely for path in group)]
+    harmless = [group for group in left.case if group not in broken]
     for groups, severity, consequence in (
         (broken, "error", "they pair up on some systems (macOS, Windows) and not on others (Linux)"),
         (harmless, "warning", "they overwrite one another when copied to macOS or Windows"),
@@ -94,13 +107,14 @@ def _lists(files: DatasetFiles) -> Iterator[Finding]:
             "remove the repeated lines",
             files.repeated,
         )
-    if files.unlisted:
+    left = files.leftovers
+    if left.unlisted:
         yield about(
             "unlisted",
             "note",
-            f"{counted(files.unlisted, 'picture')} in no split's list, which leaves them unused",
+            f"{counted(left.unlisted, 'picture')} in no split's list, which leaves them unused",
             "add their names to a list if they should be",
-            files.unlisted,
+            left.unlisted,
         )
     empty = [split for split in ("train", "val") if not files.by_split().get(split)]
     if empty:

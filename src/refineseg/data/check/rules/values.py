@@ -36,7 +36,8 @@ def find(files: DatasetFiles, measured: Measurements) -> Iterator[Finding]:
             f"{counted(binary, 'mask')} of 0 and 255 only, the usual way to save background and object; "
             f"here 255 is "
             + ("ignored, so that the object would not be learnt" if IGNORE in label_map.ignore else "unknown"),
-            f"write 'raw: 255' for {label_map.names[1]} and 'ignore: []' in the label map, or save 0 and 1",
+            f"write 'raw: 255' for {label_map.names[1]} and 'ignore: []' in the label map, or 'threshold: 128' in "
+            "labels.yaml",
             mask_files(binary),
         )
     known = set(class_values(label_map)) | ignored_values(label_map)

@@ -1,0 +1,34 @@
+"""Masks of two classes as grey values: scans, JPEG files, soft masks of other programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from refineseg.data.images import check_regular
+from refineseg.errors import InputError
+from refineseg.labels import UInt8
+
+
+def read_binary_mask(path: Path, threshold: int) -> UInt8:
+    """A mask of any mode as HxW zeros and ones: 1 where its grey value (0..255) is ``threshold`` or more.
+
+    Values of 16 bits count by their high byte. InputError for files that cannot be read.
+    """
+    check_regular(path, "a mask")
+    try:
+        with Image.open(path) as image:
+            if image.mode.startswith("I;16"):
+                grey = np.asarray(image).astype(np.uint16) >> 8
+            elif image.mode == "P":  # palette pictures count by their colours
+                grey = np.asarray(image.convert("RGB").convert("L"))
+            else:
+                grey = np.asarray(image.convert("L"))
+    except FileNotFoundError as error:
+        raise InputError(f"File not found: {path}") from error
+    except Exception as error:  # decoders raise OSError, ValueError, SyntaxError, struct.error ...
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(f"cannot read {path} as a mask ({reason}): is it damaged?") from error
+    return np.asarray(grey >= threshold, np.uint8)

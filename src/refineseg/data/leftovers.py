@@ -1,0 +1,140 @@
+"""Files in a data set's folders that are no pair of it, by name alone: what is skipped is counted and named."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from refineseg.data.images import SUFFIXES
+
+# What masks' names often have more than their pictures' (CamVid's original form: _L), and pictures' at their end.
+MASK_WORDS = (
+    *("mask", "masks", "label", "labels", "gt", "seg", "segmentation", "annotation", "annotations"),
+    *("groundtruth", "labelIds", "gtFine_labelIds", "L"),
+)
+PICTURE_WORDS = ("image", "img", "photo", "rgb", "leftImg8bit")
+
+
+@dataclass(frozen=True)
+class Leftovers:
+    """Files that are no pair of the data set.
+
+    Attributes:
+        no_image: Masks without a picture.
+        unlisted: Pictures that no split list names.
+        elsewhere: Pictures in folders that are not read, such as subfolders.
+        same_stem: Groups of files in one folder that differ only in their suffix.
+        case: Groups of files whose names differ only in letter case.
+        strays: Files among pictures or masks of a kind that is not read.
+        renamed: For pictures without a mask, how their masks seem to be called instead ("STEM_mask"), or "".
+    """
+
+    no_image: tuple[Path, ...] = ()
+    unlisted: tuple[Path, ...] = ()
+    elsewhere: tuple[Path, ...] = ()
+    same_stem: tuple[tuple[Path, ...], ...] = ()
+    case: tuple[tuple[Path, ...], ...] = ()
+    strays: tuple[Path, ...] = ()
+    renamed: str = ""
+
+    def notes(self) -> tuple[str, ...]:
+        """A line for each kind of file that is skipped, with its number and an example."""
+        kinds = (
+            ("picture", self.elsewhere, "in folders that are not read"),
+            ("picture", self.unlisted, "in no split's list"),
+            ("mask", self.no_image, "without a picture"),
+            ("file", self.strays, "of a kind that is not read"),
+        )
+        return tuple(
+            f"skipped {len(files):,} {what}{'s' if len(files) > 1 else ''} {why}, such as {files[0]}"
+            for what, files, why in kinds
+            if files
+        )
+
+
+def find_leftovers(
+    folders: Sequence[tuple[Path, Path]], used: Collection[Path], root: Path | None = None, top: Path | None = None
+) -> Leftovers:
+    """What else lies in folders of pictures and of masks.
+
+    Args:
+        folders: Pairs of folders whose files belong together.
+        used: Pictures of the data set.
+        root: Folder of the user's data, or None; pictures that lie in it beside the folders count.
+        top: Folder of its pictures, whose subfolders count, or None.
+    """
+    no_image, unlisted, elsewhere, same_stem, case, strays, lonely, extra = [], [], [], [], [], [], [], []
+    read = {folder for pair in folders for folder in pair}
+    for images, masks in folders:
+        pictures, labels = by_stem(images), by_stem(masks)
+        no_image += [path for stem, paths in labels.items() if stem not in pictures for path in paths]
+        lonely += [stem for stem in pictures if stem not in labels]
+        extra += [stem for stem in labels if stem not in pictures]
+        unlisted += [path for paths in pictures.values() for path in paths if path not in used]
+        for group in (pictures, labels):
+            same_stem += [tuple(paths) for paths in group.values() if len(paths) > 1]
+        strays += _strays(images) + _strays(masks)
+        case += _case_clashes(pictures, labels)
+    places = [*(root.iterdir() if root else ()), *(top.rglob("*") if top else ())]
+    masks_of = {masks for _, masks in folders}
+    for path in sorted(set(places)):
+        if path.parent not in read and masks_of.isdisjoint(path.parents) and _is_picture(path):
+            elsewhere.append(path)
+    return Leftovers(
+        no_image=tuple(no_image),
+        unlisted=tuple(path for path in unlisted if all(path not in group for group in same_stem)),
+        elsewhere=tuple(elsewhere),
+        same_stem=tuple(same_stem),
+        case=tuple(case),
+        strays=tuple(strays),
+        renamed=naming_style(lonely, set(extra)),
+    )
+
+
+def by_stem(folder: Path) -> dict[str, list[Path]]:
+    """Pictures of a folder by stem, none for no folder; more than one where they differ in their suffix."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if _is_picture(path):
+            found.setdefault(path.stem, []).append(path)
+    return found
+
+
+def naming_style(pictures: Sequence[str], masks: Collection[str]) -> str:
+    """How masks are called where most pictures have none of their own stem: ``STEM_mask``, or ""."""
+    words = [f"_{word}" for word in PICTURE_WORDS]
+    bare = [next((stem.removesuffix(word) for word in words if stem.endswith(word)), stem) for stem in pictures]
+    for word in MASK_WORDS:
+        for style in (f"STEM{joint}{word}" for joint in ("_", "-", ".", "")):
+            for stems in (pictures, bare):
+                if stems and sum(style.replace("STEM", stem) in masks for stem in stems) * 2 > len(stems):
+                    return style
+        for style in (f"{word}_STEM", f"{word}-STEM"):
+            if pictures and sum(style.replace("STEM", stem) in masks for stem in pictures) * 2 > len(pictures):
+                return style
+    return ""
+
+
+def _case_clashes(pictures: Mapping[str, list[Path]], labels: Mapping[str, list[Path]]) -> list[tuple[Path, ...]]:
+    """Files of one folder, or a picture and its mask, whose stems differ only in letter case."""
+    folded: defaultdict[str, set[str]] = defaultdict(set)
+    for stem in [*pictures, *labels]:
+        folded[stem.casefold()].add(stem)
+    clashes = [sorted(stems) for stems in folded.values() if len(stems) > 1]
+    return [
+        tuple(path for stem in stems for path in [*pictures.get(stem, []), *labels.get(stem, [])])
+        for stems in clashes
+    ]
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and path.name[0] != "."
+
+
+def _strays(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    files = (path for path in folder.iterdir() if path.is_file() and path.name[0] != ".")
+    return sorted(path for path in files if path.suffix.lower() not in SUFFIXES)
