@@ -15,8 +15,8 @@ OPTIONS = {
     "predict": "-o --output --model --scales --flip --save --smooth --source --sequence --device --engine",
     "evaluate": "--model --data --split --scales --flip --tile --json --report --engine",
     "train": "--data --model -o --config --backbone-weights --epochs --steps --batch-size --crop --lr --seed "
-    "--workers --precision --repeats --resume --set",
-    "check": "--json",
+    "--workers --precision --repeats --resume --drop-bad --set",
+    "check": "--json --html --quick --data",
     "compare": "",
     "submit": "--model --data -o --validate",
     "convert": "--labels --find --reset-head --void",

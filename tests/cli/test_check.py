@@ -50,3 +50,13 @@ def test_names_with_brackets_are_printed_as_they_are(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, [corpus.spec])
     assert done.exit_code == 2
     assert "[red]set" in done.output
+
+
+def test_the_data_set_may_be_an_option(tmp_path: Path) -> None:
+    corpus = Corpus(tmp_path / "set", 0)
+    done = CliRunner().invoke(app, ["--data", corpus.spec])
+    assert done.exit_code == 0, done.output
+    assert "20 train, 5 val; nothing wrong" in done.output
+    for words in ([], [corpus.spec, "--data", corpus.spec]):
+        refused = CliRunner().invoke(app, words)
+        assert "expected one data set" in str(refused.exception)

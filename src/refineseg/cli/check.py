@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from refineseg.cli.common import console, errors, progress_bar
+from refineseg.errors import InputError
 
 if TYPE_CHECKING:
     from refineseg.data.check import Finding
@@ -18,7 +19,10 @@ FILES = 3  # named below a finding; all are in the JSON and the page
 
 
 def check(
-    data: Annotated[str, typer.Argument(help="NAME:ROOT such as folder:DIR, or a YAML file.")],
+    data: Annotated[
+        str | None, typer.Argument(metavar="DATA", help="NAME:ROOT such as folder:DIR, or a YAML file.")
+    ] = None,
+    data_option: Annotated[str | None, typer.Option("--data", "-d", help="The same as DATA.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the report to a JSON file.")] = None,
     html_file: Annotated[
         Path | None, typer.Option("--html", help="Write a page with class balance, sizes and samples.")
@@ -29,14 +33,17 @@ def check(
 
     Example: [bold]refineseg check folder:data/mine --html check.html[/bold]
     """
+    if (data is None) == (data_option is None):
+        raise InputError("expected one data set: refineseg check folder:DIR")
+    chosen = data or data_option or ""
     from refineseg.data.check import check_data
     from refineseg.data.check.page import write_page
     from refineseg.system.files import atomic_write
 
     with progress_bar("pairs") as bar:
-        task = bar.add_task("looking", total=None, note="")
+        task = bar.add_task("checking", total=None, note="")
         report = check_data(
-            data, quick=quick, progress=lambda done, total: bar.update(task, completed=done, total=total)
+            chosen, quick=quick, progress=lambda done, total: bar.update(task, completed=done, total=total)
         )
     if json_file is not None:
         atomic_write(json_file, json.dumps(report.to_dict(), indent=1) + "\n")
@@ -46,7 +53,7 @@ def check(
         show(finding)
     pictures = ", ".join(f"{count} {split}" for split, count in report.pictures.items()) or "no pictures"
     sampled = f" ({report.checked} pairs of them opened)" if report.quick and report.checked else ""
-    outcome = f"{data}: {pictures}{sampled}; {report.summary}"
+    outcome = f"{chosen}: {pictures}{sampled}; {report.summary}"
     if report.errors:
         errors.print(f"error: {outcome}; training on it would be wrong", markup=False)
         raise typer.Exit(2)

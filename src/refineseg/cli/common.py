@@ -6,6 +6,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import (
@@ -20,6 +21,9 @@ from rich.progress import (
 from rich.text import Text
 
 from refineseg.errors import InputError
+
+if TYPE_CHECKING:
+    from refineseg.data import SegmentationData
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -55,6 +59,12 @@ def progress_bar(unit: str | None = "pictures", shown: bool = True) -> Iterator[
         columns.insert(3, RateColumn(unit))
     with Progress(*columns, console=errors, transient=not errors.is_terminal, disable=not shown) as bar:
         yield bar
+
+
+def show_notes(data: SegmentationData) -> None:
+    """Say what a data set skips, leaves out or assumes."""
+    for note in data.notes:
+        errors.print(f"note: {note}", markup=False)
 
 
 def parse_scales(text: str) -> tuple[float, ...]:

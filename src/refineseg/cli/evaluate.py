@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from refineseg.cli.common import console, parse_scales, progress_bar
+from refineseg.cli.common import console, parse_scales, progress_bar, show_notes
 from refineseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -91,6 +91,8 @@ def evaluate(
     chosen = find_protocol(protocol)
     chosen = chosen if tile is None else replace(chosen, tile=tile)
     opened = open_data(data)
+    if is_first():
+        show_notes(opened)
     with meeting(device), progress_bar(shown=is_first()) as bar:
         segmenter = load(model, device, precision, engine, say=lambda line: bar.console.print(line, markup=False))
         task = bar.add_task("evaluating", total=None, note="")

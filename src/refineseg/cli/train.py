@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from refineseg.cli.common import console, errors, progress_bar
+from refineseg.cli.common import console, errors, progress_bar, show_notes
 from refineseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -56,6 +56,9 @@ def train(
         int | None, typer.Option(help="Train with this many seeds; mean and spread of the scores.", metavar="K")
     ] = None,
     skip_check: Annotated[bool, typer.Option("--skip-check", help="Do not look the data over first.")] = False,
+    drop_bad: Annotated[
+        bool, typer.Option("--drop-bad", help="Leave out pairs that cannot be read, and name them.")
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run in RUN stopped.")] = False,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="name=value, any setting of config.yaml.")
@@ -86,9 +89,11 @@ def train(
     settings_file = resumed if resume and config is None else config
     settings_of_run = build_config(settings_file, recipe, chosen, crop, settings or [])
 
-    opened = open_data(data)
-    if is_first() and not (skip_check or resume):
-        look_over(data, settings_of_run.augment.crop)
+    opened = open_data(data, drop_bad=drop_bad)
+    if is_first():
+        show_notes(opened)
+        if not (skip_check or resume):
+            look_over(data, settings_of_run.augment.crop, drop_bad)
 
     origin = {"command": shlex.join(["refineseg", *sys.argv[1:]]), "commit": commit_of_this_code()}
     with progress_bar(unit=None, shown=is_first()) as bar:
@@ -138,15 +143,19 @@ def train_several(
     return best
 
 
-def look_over(data: str, crop: tuple[int, int]) -> None:
-    """The quick form of ``refineseg check``: prints warnings, and stops where training would be wrong."""
+def look_over(data: str, crop: tuple[int, int], drop_bad: bool) -> None:
+    """The quick form of ``refineseg check``: prints warnings, and stops where training would be wrong.
+
+    It does not stop with ``drop_bad``, which has left out the pairs that errors are about.
+    """
     from refineseg.cli.check import show
     from refineseg.data.check import check_data
 
     report = check_data(data, quick=True, crop=crop)
     for finding in report.errors + report.warnings:
         show(finding)
-    report.raise_errors()
+    if not drop_bad:
+        report.raise_errors()
 
 
 def build_config(
