@@ -9,7 +9,7 @@ import pytest
 from refineseg.cli.main import main
 from tests.data.made import make_folder
 
-SMALL = "--steps 1 --batch-size 1 --crop 32 --workers 0 --set fields.width=16 --set fields.coarse_width=16"
+SMALL = "--steps 1 --batch-size 1 --crop 64 --workers 0"
 
 
 def test_bad_pairs_are_left_out_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
