@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from refineseg.data.images import check_regular
+from refineseg.data.pictures.pillow import check_regular
 from refineseg.errors import InputError
 from refineseg.labels import UInt8
 
