@@ -6,7 +6,7 @@
 # Third with half of another picture's classes pasted onto every second one, which helps on a drive not seen; the
 # average of both sets of weights goes on.
 # Last seen twice as large, once on train and once on train and val. The model shipped is the average of all three;
-# its twin, the average of those that have not learnt val, is what is scored. From both, half of the class weights'
+# the average of those trained without val is what is scored. From both, half of the class weights'
 # logarithm is taken off again, which helps on the drive not seen as well as on val.
 # Half-pixel upsampling in the decoder (align_corners=false) and exact strides make tiles agree; docs/architecture.md.
 set -eu
@@ -42,6 +42,6 @@ average() { # OUT MODEL ...
   python scripts/average.py "$@" --set "input_scales=[2.0]" -o "$out-weighed"
   python scripts/unweigh.py "$out-weighed" --data "camvid:$data" --power 0.15 -o "$out"
 }
-average "$run/twin" "$run/before" "$run/alone/last"
+average "$run/without-val" "$run/before" "$run/alone/last"
 average "$run/model" "$run/before" "$run/alone/last" "$run/both/last"
-refineseg evaluate --model "$run/twin" --data "camvid:$data" --split val --json "$run/val.json"
+refineseg evaluate --model "$run/without-val" --data "camvid:$data" --split val --json "$run/val.json"

@@ -1,10 +1,10 @@
 """Put a trained model into the package: float16 weights, scored as they are shipped, calibrated, and as int8 ONNX.
 
     python scripts/bundle.py RUN/best people --data configs/people.yaml:DIR
-    python scripts/bundle.py RUN/both camvid --data camvid:DIR --twin RUN/alone
+    python scripts/bundle.py RUN/both camvid --data camvid:DIR --without-val RUN/alone
 
-A model that has learnt ``val`` too cannot be judged there. ``--twin`` gives the one made likewise without it,
-which is scored and calibrated in its place, and kept in runs/NAME-twin, so that the scores can be made again.
+A model trained on ``val`` too cannot be scored there. ``--without-val`` names a copy trained without it, which is
+scored and calibrated in its place and kept in runs/NAME-without-val, so that the scores can be reproduced.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("name")
     parser.add_argument("--data", required=True)
     parser.add_argument("--notes", type=Path, help="JSON of further lines for the card's provenance")
-    parser.add_argument("--twin", type=Path, help="what is scored in the place of a model that has learnt val")
+    parser.add_argument("--without-val", type=Path, help="the copy to score in place of a model trained on val")
     given = parser.parse_args()
     quiet_libraries()
     data, folder = open_data(given.data), BUNDLED / given.name
@@ -48,15 +48,15 @@ def main() -> None:
     )
     save_model_folder(folder, model, card, half=True)
     judged = folder
-    if given.twin:
-        judged = Path("runs") / f"{given.name}-twin"
-        twin, said = load_model_folder(given.twin)
+    if given.without_val:
+        judged = Path("runs") / f"{given.name}-without-val"
+        copy, said = load_model_folder(given.without_val)
         said = dataclasses.replace(said, name=judged.name, licence=card.licence, scores=(), calibration={})
-        save_model_folder(judged, twin, said, half=True)
+        save_model_folder(judged, copy, said, half=True)
     scores, temperatures = judge(judged, data)
-    if given.twin:
-        save_model_folder(judged, twin, dataclasses.replace(said, scores=(scores,)), half=True)
-        scores = scores | {"protocol": f"of its twin {judged}, made likewise without val; {scores['protocol']}"}
+    if given.without_val:
+        save_model_folder(judged, copy, dataclasses.replace(said, scores=(scores,)), half=True)
+        scores = scores | {"protocol": f"measured on a copy trained without val, {judged}; {scores['protocol']}"}
     shipped, card = load_model_folder(folder)
     card = dataclasses.replace(card, scores=(scores,), calibration=temperatures)
     save_model_folder(folder, shipped, card, half=True)

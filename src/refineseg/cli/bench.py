@@ -83,9 +83,9 @@ def bench(
         if json_file is not None:
             atomic_write(json_file, json.dumps(planned, indent=1) + "\n")
         return
-    wanted = [name.strip() for name in engines.split(",") if name.strip()]
+    chosen = [name.strip() for name in engines.split(",") if name.strip()]
     contestants = [
-        *own_contestants(segmenter, setting, wanted),
+        *own_contestants(segmenter, setting, chosen),
         *(file_contestant(path, engine, setting) for path in files or [] for engine in engines_of(path)),
         *(peer_contestant(name, setting, False) for name in chosen_peers(against)),
         *(peer_contestant(name, setting, True) for name in chosen_peers(against) if channels_last),

@@ -37,7 +37,7 @@ def parse_yaml(text: str) -> Any:
     try:
         value = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # ValueError: an impossible date or number
-        raise ConfigError(f"it is no YAML: {' '.join(str(error).split()):.300}") from error
+        raise ConfigError(f"invalid YAML: {' '.join(str(error).split()):.300}") from error
     except RecursionError as error:
         raise ConfigError("it is nested too deeply") from error
     left = LARGEST_YAML

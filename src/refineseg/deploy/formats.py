@@ -20,14 +20,14 @@ INPUT, OUTPUT = "images", "logits"  # as engines name them
 SUFFIX = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
 
 
-def format_of(path: Path, wanted: str | None) -> str:
-    """The format for a file: ``wanted``, which its suffix must fit, or by its suffix. InputError otherwise."""
+def format_of(path: Path, given: str | None) -> str:
+    """The format for a file: ``given``, which its suffix must fit, or by its suffix. InputError otherwise."""
     by_suffix = {suffix: name for name, suffix in SUFFIX.items()}
-    if wanted is not None and wanted not in SUFFIX:
-        raise InputError(f"expected --format {', '.join(SUFFIX)}, got {wanted!r}")
+    if given is not None and given not in SUFFIX:
+        raise InputError(f"expected --format {', '.join(SUFFIX)}, got {given!r}")
     found = by_suffix.get(path.suffix.lower())
-    if found is None or wanted not in (None, found):
-        ends = SUFFIX[wanted] if wanted else " or ".join(f"{end} ({name})" for end, name in by_suffix.items())
+    if found is None or given not in (None, found):
+        ends = SUFFIX[given] if given else " or ".join(f"{end} ({name})" for end, name in by_suffix.items())
         raise InputError(f"expected an output file that ends in {ends}, got {path.name}")
     return found
 

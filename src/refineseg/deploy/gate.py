@@ -1,4 +1,4 @@
-"""The gate: an exported file gets its name only if it gives the labels of the network it was made from."""
+"""The gate: an exported file is kept only if its labels match those of the network it was made from."""
 
 from __future__ import annotations
 
@@ -63,18 +63,18 @@ def compare(
     for done, (height, width, batch) in enumerate(SIZES):
         chosen = [pictures.planes[(done + i) % len(pictures.planes)] for i in range(batch)]
         images = np.stack([fitted(planes, height, width) for planes in chosen])
-        wanted = run(model, images)
+        expected = run(model, images)
         try:
             found = torch.from_numpy(engine(images))
         except Exception as error:  # each engine has its own
             reason = " ".join(str(error).split())[:200]
             raise RefusedError(f"export refused: {engine.name} fails at {width}x{height}: {reason}") from error
-        if found.shape != wanted.shape:
-            shapes = f"{tuple(wanted.shape)}, got {tuple(found.shape)}"
+        if found.shape != expected.shape:
+            shapes = f"{tuple(expected.shape)}, got {tuple(found.shape)}"
             raise RefusedError(f"export refused: expected logits of {shapes} at {width}x{height}")
-        same = (_labels(found, (height, width)) == _labels(wanted, (height, width))).float().mean().item()
-        spread = max(float(wanted.std(correction=0)), 1e-12)
-        checks.append(Check(height, width, batch, same, float((found - wanted).abs().mean()) / spread))
+        same = (_labels(found, (height, width)) == _labels(expected, (height, width))).float().mean().item()
+        spread = max(float(expected.std(correction=0)), 1e-12)
+        checks.append(Check(height, width, batch, same, float((found - expected).abs().mean()) / spread))
         progress(done + 1, len(SIZES))
     return checks
 

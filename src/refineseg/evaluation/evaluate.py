@@ -72,7 +72,7 @@ class Evaluation:
         pictures: how many.
         seconds: of the clock.
         by_picture: pixels per class of each picture.
-        measures: what was asked for beyond IoU, by name.
+        measures: Further measures by name, such as ``boundary``.
     """
 
     scores: Scores

@@ -101,7 +101,7 @@ class Report:
 
 
 def with_report(measures: Sequence[str]) -> list[str]:
-    """The measures asked for and those that the page needs, each once."""
+    """The given measures and those that the page needs, each once."""
     return list(dict.fromkeys([*measures, *MEASURES]))
 
 

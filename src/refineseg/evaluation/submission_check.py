@@ -82,10 +82,10 @@ def read_entry(
         raise InputError(f"cannot read {name} as a picture ({' '.join(str(error).split())[:100]})") from error
     if image.format != "PNG":
         raise InputError(f"expected PNG files, {name} is {image.format}: compression changes labels")
-    wanted = "P" if form.palette else "L"
-    if image.mode != wanted:
+    expected = "P" if form.palette else "L"
+    if image.mode != expected:
         kind = "a palette picture" if form.palette else "one channel of 8 bits"
-        raise InputError(f"expected {kind} (mode {wanted}), {name} has mode {image.mode}")
+        raise InputError(f"expected {kind} (mode {expected}), {name} has mode {image.mode}")
     if size is not None and image.size != size:
         raise InputError(f"expected {size[0]}x{size[1]} pixels, {name} has {image.size[0]}x{image.size[1]}")
     values = np.array(image)
@@ -100,8 +100,8 @@ def read_entry(
 
 def _check_palette(name: str, image: Image.Image, used: int) -> None:
     colors = np.array(image.getpalette() or [], np.uint8).reshape(-1, 3)[:used]
-    wanted = np.array(voc_palette(used), np.uint8)
-    if colors.shape != wanted.shape or (colors != wanted).any():
+    expected = np.array(voc_palette(used), np.uint8)
+    if colors.shape != expected.shape or (colors != expected).any():
         raise InputError(f"expected VOC's palette (128, 0, 0 for class 1 ...), {name} has other colours")
 
 
@@ -143,16 +143,16 @@ def entries_by_picture(form: SubmissionFormat, archive: zipfile.ZipFile, split: 
     return entries
 
 
-def check_set(form: SubmissionFormat, found: set[str], wanted: set[str] | None, split: str) -> None:
-    """InputError unless every wanted picture, and no other, is there; None asks for the official number."""
-    if wanted is None:
+def check_set(form: SubmissionFormat, found: set[str], expected: set[str] | None, split: str) -> None:
+    """InputError unless every expected picture, and no other, is there; None asks for the official number."""
+    if expected is None:
         if len(found) != form.pictures.get(split, len(found)):
             raise InputError(
                 f"expected {form.pictures[split]} masks for {split}, got {len(found)}; "
                 "for part of a split give its pictures with --data"
             )
         return
-    missing, unknown = sorted(wanted - found), sorted(found - wanted)
+    missing, unknown = sorted(expected - found), sorted(found - expected)
     if missing:
         raise InputError(f"expected a mask for every picture, {len(missing)} lack one, such as {missing[0]}")
     if unknown:
