@@ -77,8 +77,8 @@ def open_yaml(path: Path, root: Path | None = None, *, drop_bad: bool = False) -
     ``images`` and ``masks`` (folder names), ``splits`` (split name to a list file, under the root or else beside
     the YAML), ``licence``, ``name``, ``statistics`` (channels.Channels, for pictures of more than 8-bit RGB;
     written by imports, measured on the training pictures where left out). Where there is no list, images/train,
-    images/val and so on are the splits, else train.txt and val.txt with a stem a line, else a tenth is held out for
-    val, in whole groups (``groups.guess_groups``).
+    images/val and so on are the splits, else train.txt and val.txt with a stem a line, else a tenth is held out
+    for val, in whole groups (``groups.guess_groups``).
 
     Files that are skipped are counted in the data set's ``notes``. With ``drop_bad`` pictures without a mask and
     list entries without a picture are left out and noted, instead of an error.
