@@ -7,8 +7,11 @@ import timm
 import torch
 from torch import nn
 
-from refineseg.model.backbone import MobileNetV2, ResNetBackbone, TimmBackbone, create_backbone
+from refineseg.errors import ConfigError
+from refineseg.model import create_model
+from refineseg.model.backbone import MobileNetV2, ResNetBackbone, create_backbone
 from refineseg.model.mobilenet import GROUPS
+from refineseg.model.timm_backbone import TimmBackbone
 from tests.model.filled import fill, picture
 
 
@@ -71,3 +74,26 @@ def test_weights_start_as_timms_do(name: str) -> None:
             assert abs(ratio - 1) < 12 / value.numel() ** 0.5, key
         else:
             assert torch.equal(value, theirs[key]), key
+
+
+@pytest.mark.parametrize(
+    ("name", "multiple"),
+    [("swin_tiny_patch4_window7_224", 32), ("maxvit_tiny_tf_224", 224), ("convnext_atto", 32)],
+)
+def test_timm_networks_take_any_size(name: str, multiple: int) -> None:
+    """On the meta device: sizes alone."""
+    with torch.device("meta"):
+        model = create_model("refinenet-lw-r18", 3, backbone=name, width=8, coarse_width=8).eval()
+        assert model.each_backbone()[0].multiple == multiple
+        for height, width in ((97, 131), (224, 320)):
+            assert model(torch.zeros(1, 3, height, width), upsample=False).shape[-2:] == (
+                -(-height // 4),
+                -(-width // 4),
+            )
+
+
+@pytest.mark.parametrize("name", ["hiera_tiny_224", "coatnet_0_rw_224"])
+def test_networks_of_one_size_are_refused_in_one_line(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"takes pictures of any size, got '{name}'") as caught:
+        create_model("refinenet-lw-r18", 3, backbone=name)
+    assert "\n" not in str(caught.value)

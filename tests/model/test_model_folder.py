@@ -15,12 +15,12 @@ from refineseg.model import create_model
 from refineseg.model.backbone import (
     Backbone,
     MobileNetV2,
-    TimmBackbone,
     create_backbone,
     fit_stem,
     load_backbone_weights,
 )
 from refineseg.model.model_folder import ModelCard, load_model_folder, save_model_folder
+from refineseg.model.timm_backbone import TimmBackbone
 from tests.model.filled import fill, picture
 from tests.shared import shared
 

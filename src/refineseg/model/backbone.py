@@ -1,14 +1,16 @@
-"""Backbones: ResNets, the MobileNet-v2 of Light-Weight RefineNet, and any timm network that gives feature maps.
+"""Backbones: ResNets, the MobileNet-v2 of Light-Weight RefineNet, any timm network with feature maps, any module.
 
-A backbone maps a normalised image Bx3xHxW to a list of taps from fine to coarse. Each tap has a stride
-(4, 8, 16 or 32); several taps may share one, as in MobileNet-v2.
+A backbone maps a normalised image BxCxHxW to a list of taps from fine to coarse. Each tap has a stride; several
+taps may share one, as in MobileNet-v2.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -18,9 +20,12 @@ from refineseg.errors import ConfigError, WeightsError
 from refineseg.model import mobilenet
 from refineseg.model.memory_saving import InPlaceBatchNorm2d
 from refineseg.model.resnet import BOTTLENECKS_FROM, DEPTHS, ResNet
+from refineseg.system.plugins import load_plugin
 
 STRIDES = (4, 8, 16, 32)
 RELEASED_MOBILENET = "mobilenetv2_released"
+GROUP = "refineseg.backbones"  # of entry points
+CUSTOM = "custom"  # in place of a name, for a module that was given
 
 
 class Backbone(nn.Module):
@@ -65,53 +70,6 @@ class ResNetBackbone(Backbone):
         return maps
 
 
-class TimmBackbone(Backbone):
-    """Any timm model with feature maps at strides 4, 8, 16 and 32 (ConvNeXt, PVT, Swin, other ResNets ...)."""
-
-    made_from_weights = False
-
-    def __init__(self, name: str, in_channels: int = 3) -> None:
-        super().__init__()
-        # Here, since it brings torchvision and torch's compiler, which takes longer than segmenting a picture.
-        import timm
-        from timm.models.resnet import BasicBlock, Bottleneck
-
-        from refineseg.model.memory_saving_timm import use_in_place_norms
-
-        try:
-            with torch.device("meta"):
-                reductions = list(timm.create_model(name, features_only=True).feature_info.reduction())
-            missing = [stride for stride in STRIDES if stride not in reductions]
-            if missing:
-                raise ConfigError(
-                    f"expected a backbone with maps at strides 4, 8, 16 and 32, got {name!r} with {reductions}"
-                )
-            # Where a stride occurs twice, the last map of it is the deepest. Only these are asked for: a map at
-            # stride 2 would be kept until the network is through.
-            taps = tuple(len(reductions) - 1 - reductions[::-1].index(stride) for stride in STRIDES)
-            net = timm.create_model(
-                name, pretrained=False, features_only=True, in_chans=in_channels, out_indices=taps
-            )
-        except (RuntimeError, ValueError) as error:
-            raise ConfigError(
-                f"expected the name of a timm model that gives feature maps, got {name!r} ({error}); "
-                "timm.list_models() lists the names"
-            ) from error
-        if any(isinstance(module, BasicBlock | Bottleneck) for module in net.modules()):
-            use_in_place_norms(net)  # a ResNet: each of its norms follows a convolution
-        self.net = net
-        self.channels = list(net.feature_info.channels())
-        self.strides = list(STRIDES)
-        self.channels_last = "NHWC" in str(getattr(net, "output_fmt", "")).upper()
-        # Residual networks pad inside every convolution; patchifying ones drop or refuse the remainder.
-        self.multiple = 1 if name.startswith(("resnet", "resnext", "wide_resnet", "seresnet")) else 32
-
-    def maps(self, image: Tensor) -> list[Tensor]:
-        """Bx3xHxW to four maps at strides 4, 8, 16 and 32."""
-        maps = list(self.net(image))
-        return [x.permute(0, 3, 1, 2).contiguous() for x in maps] if self.channels_last else maps
-
-
 class MobileNetV2(Backbone):
     """MobileNet-v2 with the six taps of Light-Weight RefineNet: 24, 32, 64, 96, 160 and 320 channels.
 
@@ -147,6 +105,71 @@ class MobileNetV2(Backbone):
         return maps
 
 
+class ModuleBackbone(Backbone):
+    """Any module that gives feature maps.
+
+    Args:
+        net: Takes BxCxHxW and gives a list, tuple or dictionary of maps from fine to coarse.
+        channels: Channels of each map; None reads ``net.channels``.
+        strides: Stride of each map; None reads ``net.strides``.
+        in_channels: Channels of the image.
+
+    ``net.multiple``, if there is one, is what height and width must divide by; otherwise the largest stride.
+
+    Raises ConfigError if a trial run on a small picture gives other maps.
+    """
+
+    made_from_weights = False
+
+    def __init__(
+        self,
+        net: nn.Module,
+        channels: Sequence[int] | None = None,
+        strides: Sequence[int] | None = None,
+        in_channels: int = 3,
+    ) -> None:
+        super().__init__()
+        kind = type(net).__name__
+        found: list[Any] = [getattr(net, "channels", None) if channels is None else channels]
+        found.append(getattr(net, "strides", None) if strides is None else strides)
+        if not all(isinstance(values, list | tuple) and values for values in found):
+            raise ConfigError(
+                f"expected channels and strides of the maps of {kind}: give both, or have them as attributes"
+            )
+        self.net = net
+        self.channels, self.strides = (list(map(int, values)) for values in found)
+        self.multiple = int(getattr(net, "multiple", max(self.strides)))
+        self._try(in_channels, kind)
+
+    def maps(self, image: Tensor) -> list[Tensor]:
+        """BxCxHxW to the taps, fine to coarse."""
+        maps = self.net(image)
+        return list(maps.values()) if isinstance(maps, Mapping) else list(maps)
+
+    @torch.no_grad()
+    def _try(self, in_channels: int, kind: str) -> None:
+        weights = next(self.net.parameters(), torch.zeros(()))
+        training = self.net.training
+        size = (2 * self.multiple, 3 * self.multiple)
+        image = torch.zeros(1, in_channels, *size, dtype=weights.dtype, device=weights.device)
+        try:
+            shapes = [tuple(x.shape[1:]) for x in self.eval().maps(image)]
+        except Exception as error:  # whatever a module of others raises
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise ConfigError(f"cannot run {kind} on a picture of {size[0]}x{size[1]}: {reason:.200}") from error
+        finally:
+            self.net.train(training)
+        expected = [
+            (count, *(-(-side // stride) for side in size))
+            for count, stride in zip(self.channels, self.strides, strict=False)
+        ]
+        if shapes != expected or len(self.channels) != len(self.strides):
+            raise ConfigError(
+                f"expected of {kind} maps of channels {self.channels} and strides {self.strides}, which on "
+                f"{size[0]}x{size[1]} are {expected}, got {shapes}"
+            )
+
+
 def identity_expansion(channels: int) -> nn.Sequential:
     """1x1 convolution, batch norm and ReLU6 that pass values in [0, 6] on unchanged."""
     convolution = nn.Conv2d(channels, channels, 1, bias=False)
@@ -158,9 +181,13 @@ def identity_expansion(channels: int) -> nn.Sequential:
 
 
 def create_backbone(name: str, in_channels: int = 3, stride_in_1x1: bool = False) -> Backbone:
-    """A backbone by name: ``resnet18`` to 152, ``mobilenetv2_100``, ``mobilenetv2_released``, or one of timm's.
+    """A backbone by name: ``resnet18`` to 152, ``mobilenetv2_100``, ``mobilenetv2_released``, others', or timm's.
 
-    Raises ConfigError for an unknown name, or ``stride_in_1x1`` with anything but a ResNet of 50 layers or more.
+    A package registers a name under the entry points ``refineseg.backbones``: a callable that takes the number of
+    channels and returns a module for ``ModuleBackbone``.
+
+    Raises ConfigError for an unknown name, a network that does not take pictures of any size, or ``stride_in_1x1``
+    with anything but a ResNet of 50 layers or more.
     """
     depth = name.removeprefix("resnet")
     resnet = int(depth) if name != depth and depth.isdecimal() and int(depth) in DEPTHS else 0
@@ -170,6 +197,14 @@ def create_backbone(name: str, in_channels: int = 3, stride_in_1x1: bool = False
         return ResNetBackbone(resnet, in_channels, stride_in_1x1)
     if name in ("mobilenetv2_100", RELEASED_MOBILENET):
         return MobileNetV2(released=name == RELEASED_MOBILENET, in_channels=in_channels)
+    if name == CUSTOM:
+        raise ConfigError("expected the backbone itself, a module that has no name here: backbone=MODULE")
+    make = load_plugin(GROUP, name)
+    if make is not None:
+        return ModuleBackbone(make(in_channels), in_channels=in_channels)
+    # Here, since it brings torchvision and torch's compiler, which takes longer than segmenting a picture.
+    from refineseg.model.timm_backbone import TimmBackbone
+
     return TimmBackbone(name, in_channels)
 
 

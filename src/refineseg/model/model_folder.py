@@ -18,7 +18,7 @@ from refineseg._version import __version__
 from refineseg.config import ModelConfig
 from refineseg.errors import RefinesegError, WeightsError
 from refineseg.model.card import ModelCard as ModelCard
-from refineseg.model.presets import build
+from refineseg.model.presets import build, take_module
 from refineseg.model.refinenet import RefineNet
 from refineseg.system.files import atomic_folder, atomic_write, cannot_write
 
@@ -60,7 +60,8 @@ def load_model_folder(path: str | Path, **changes: Any) -> tuple[RefineNet, Mode
 
     Args:
         path: the folder.
-        changes: to its ModelConfig, where its weights still fit, such as ``exact_strides=True``.
+        changes: to its ModelConfig, where its weights still fit, such as ``exact_strides=True``. A network on a
+            module of yours needs that module: ``backbone=MODULE``, as in ``create_model``.
 
     Raises:
         ConfigError: an unknown change.
@@ -68,6 +69,7 @@ def load_model_folder(path: str | Path, **changes: Any) -> tuple[RefineNet, Mode
     """
     folder = Path(path)
     config, card = read_config(folder)
+    module = take_module(changes)
     if changes:
         config = ModelConfig.from_dict(config.to_dict() | changes)
     file = folder / WEIGHTS
@@ -78,12 +80,12 @@ def load_model_folder(path: str | Path, **changes: Any) -> tuple[RefineNet, Mode
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"cannot read {file}, it is damaged: {error}") from error
     with torch.device("meta"):  # sizes without memory: a damaged config.json may ask for any
-        model = build(config)
+        model = build(config, module)
     check_fit(model, state, str(file))
     if all(backbone.made_from_weights for backbone in model.each_backbone()):
         take_over(model, state, str(file))
     else:
-        model = build(config)
+        model = build(config, module)
         load_strictly(model, state, str(file))
     return model.eval(), card
 

@@ -7,10 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from refineseg.config import ModelConfig
 from refineseg.errors import ConfigError
-from refineseg.model.backbone import RELEASED_MOBILENET, load_backbone_weights
+from refineseg.model.backbone import (
+    CUSTOM,
+    RELEASED_MOBILENET,
+    Backbone,
+    ModuleBackbone,
+    load_backbone_weights,
+)
 from refineseg.model.pretrained import HALF, BackboneWeights, find_backbone_weights
 from refineseg.model.refinenet import RefineNet
 
@@ -128,7 +135,9 @@ def create_model(
             network's normalisation follows weights whose own is known, unless ``mean`` or ``std`` is given.
         settings: Published form of a full network: ``ports`` (default), the PyTorch ports' code; ``paper``, the
             paper's text; ``authors``, the authors' MATLAB code. See docs/reproduction.md.
-        fields: any field of ModelConfig, for example ``cascade="two"`` or ``backbone="convnext_atto"``.
+        fields: any field of ModelConfig, for example ``cascade="two"`` or ``backbone="convnext_atto"``. It may
+            also be a module that gives maps from fine to coarse, with ``channels`` and ``strides`` of the maps (or
+            attributes of these names); see docs/block.md.
 
     Returns:
         The module: RGB in [0, 1], BxCxHxW, to logits BxKxHxW.
@@ -137,7 +146,8 @@ def create_model(
         ConfigError: unknown preset or field, or a value out of range.
         WeightsError: the backbone weights do not fit.
     """
-    model = build(model_config(preset, num_classes, settings, **fields))
+    module = take_module(fields)
+    model = build(model_config(preset, num_classes, settings, **fields), module)
     weights = find_backbone_weights(backbone_weights, model.config.backbone)
     if weights is not None:
         fill_backbones(model, weights, normalise={"mean", "std"} & fields.keys() == set())
@@ -156,10 +166,26 @@ def fill_backbones(model: RefineNet, weights: BackboneWeights, normalise: bool =
         model.set_normalisation()
 
 
-def build(config: ModelConfig) -> RefineNet:
-    """The network of a configuration, with random weights."""
+def take_module(fields: dict[str, Any]) -> ModuleBackbone | None:
+    """Take a module that was given as ``backbone``, its ``channels`` and ``strides`` out of the fields.
+
+    A name stands in its place afterwards. None if a name was given, or nothing.
+    """
+    module = fields.get("backbone")
+    shapes = {name: fields.pop(name, None) for name in ("channels", "strides")}
+    if isinstance(module, nn.Module):
+        fields["backbone"] = CUSTOM
+        return ModuleBackbone(module, shapes["channels"], shapes["strides"], fields.get("in_channels", 3))
+    given = [name for name, values in shapes.items() if values is not None]
+    if given:
+        raise ConfigError(f"expected a module as backbone with {' and '.join(given)}, got {module!r}")
+    return None
+
+
+def build(config: ModelConfig, backbone: Backbone | None = None) -> RefineNet:
+    """The network of a configuration, with random weights; on ``backbone`` where one is given."""
     if config.dpt is None:
-        return RefineNet(config)
+        return RefineNet(config, backbone)
     from refineseg.model.dpt.network import DPT
 
     return DPT(config)

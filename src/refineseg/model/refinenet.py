@@ -5,6 +5,7 @@ Shapes: images BxCxHxW, RGB in [0, 1]; logits at stride 4 BxKxceil(H/4)xceil(W/4
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Self
 
@@ -90,17 +91,24 @@ class RefineNet(nn.Module):
     """The network of Lin et al. (CVPR 2017) and its family, built from a ModelConfig.
 
     Any height and width from 1 pixel up; normalisation is inside. Use ``refineseg.create_model`` for presets.
+
+    Args:
+        config: Settings of the network.
+        backbone: Backbone to use in place of the one that the settings name, copied for further input scales.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, backbone: Backbone | None = None) -> None:
         super().__init__()
         self.config = config
         self.set_normalisation()
         backbones = [
-            create_backbone(config.backbone, config.in_channels, config.stride_in_1x1) for _ in config.input_scales
+            create_backbone(config.backbone, config.in_channels, config.stride_in_1x1)
+            if backbone is None
+            else (copy.deepcopy(backbone) if scale else backbone)
+            for scale in range(len(config.input_scales))
         ]
         taps = [tap for net in backbones for tap in zip(net.channels, net.strides, strict=True)]
         self.backbones = nn.ModuleList(backbones)
