@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +13,7 @@ from refineseg._version import __version__
 from refineseg.errors import InputError
 from refineseg.inference.portable import PortableSegmenter
 from refineseg.inference.runners import ENGINES, FORMAT, is_exported, open_engine
+from refineseg.system.cache import cache_folder
 
 if TYPE_CHECKING:
     from refineseg.inference.predictor import Segmenter
@@ -80,20 +79,6 @@ def load(
     chosen = next(name for name, file in CACHED.items() if file == path.name)
     opened = open_engine(path, chosen, precision)
     return predictor.Segmenter(segmenter.model, segmenter.card, device, precision, opened)
-
-
-def cache_folder() -> Path:
-    """Where exports of model folders are kept: REFINESEG_CACHE, or the system's place for caches."""
-    own = os.environ.get("REFINESEG_CACHE")
-    if own:
-        return Path(own).expanduser()
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library/Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "refineseg"
 
 
 def place_of(folder: Path) -> Path:

@@ -47,7 +47,7 @@ def test_a_mismatch_prints_its_table(tmp_path: Path, capsys: pytest.CaptureFixtu
     del state["conv_adapt3.weight"]
     torch.save(state, tmp_path / "mb.pth")
     with pytest.raises(WeightsError, match="1 tensors missing"):
-        convert(tmp_path / "mb.pth", tmp_path / "model")
+        convert(str(tmp_path / "mb.pth"), tmp_path / "model")
     assert "conv_adapt3.weight" in capsys.readouterr().out
 
 
@@ -65,7 +65,7 @@ def test_find(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("COLUMNS", "200")
     assert "1 of 1 checkpoint files recognised" in run(convert, "--find")
     with pytest.raises(InputError, match="nothing beside"):
-        convert(checkpoint, find=True)
+        convert(str(checkpoint), find=True)
 
 
 def test_labels(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from refineseg.errors import InputError, WeightsError
 from refineseg.inference.portable import PortableSegmenter
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.tiles.receptive_field import probe
+from refineseg.system.cache import cache_folder
 from tests.data.made import make_folder
 
 PICTURE = probe(70, 90)
@@ -142,9 +143,9 @@ def test_the_cache_lies_where_caches_lie(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.delenv("REFINESEG_CACHE", raising=False)
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert opening.cache_folder() == tmp_path / "refineseg"
+    assert cache_folder() == tmp_path / "refineseg"
     monkeypatch.setenv("REFINESEG_CACHE", str(tmp_path / "own"))
-    assert opening.cache_folder() == tmp_path / "own"
+    assert cache_folder() == tmp_path / "own"
 
 
 def test_predict_and_evaluate_take_an_exported_file(

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 def convert(
     checkpoint: Annotated[
-        Path | None, typer.Argument(help="A published checkpoint (.pth, .pth.tar, .safetensors, .mat).")
+        str | None,
+        typer.Argument(
+            help="A published checkpoint (.pth, .pth.tar, .pt, .safetensors, .mat), a folder with a network of "
+            "transformers, or hf:ORG/NAME."
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Argument(help="Folder for the model.")] = None,
     labels: Annotated[
@@ -34,6 +38,12 @@ def convert(
             "the seven published sets."
         ),
     ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            "--as", help="Which Depth Anything a file of tensors is: depth-anything-v1, depth-anything-v2 ..."
+        ),
+    ] = None,
     find: Annotated[bool, typer.Option("--find", help="List what the torch caches of this machine hold.")] = False,
 ) -> None:
     """Import a published checkpoint, strictly: every tensor fits, or none is taken.
@@ -43,7 +53,7 @@ def convert(
     from refineseg.model.convert import MismatchError, convert_checkpoint
 
     if find:
-        if checkpoint or out or labels or void or reset_head is not None:
+        if checkpoint or out or labels or void or kind or reset_head is not None:
             raise InputError("expected nothing beside --find, which only looks")
         return _find()
     if checkpoint is None or out is None:
@@ -52,7 +62,7 @@ def convert(
         raise InputError(f"expected --void as first, last or none, got {void!r}")
     names = label_map_by_name(labels) if labels else None
     try:
-        done = convert_checkpoint(checkpoint, out, names, reset_head, void)
+        done = convert_checkpoint(checkpoint, out, names, reset_head, void, kind)
     except MismatchError as error:
         console.print(error.table, markup=False, soft_wrap=True)
         raise
@@ -66,13 +76,12 @@ def convert(
     if done.reset:
         console.print(f"drawn anew, untrained: {', '.join(done.reset)}")
     if done.left_out:
-        console.print(
-            f"not part of the decoder, left out: {len(done.left_out)} tensors ({_starts(done.left_out)})"
-        )
-    if done.num_classes is None:
+        what = "not part of the decoder" if done.outputs == "decoder" else "not read by the network"
+        console.print(f"{what}, left out: {len(done.left_out)} tensors ({_starts(done.left_out)})", soft_wrap=True)
+    if done.outputs == "decoder":
         console.print(f"decoder in {out}: refineseg.model.dpt.load_dpt_decoder({str(out)!r})")
         return None
-    if names is None:
+    if names is None and done.num_classes is not None and not done.named:
         console.print(f"{done.num_classes} classes without names: give --labels to name them")
     console.print(f"model in {out}: refineseg predict IMAGE -o RESULTS --model {out}", soft_wrap=True)
     return None

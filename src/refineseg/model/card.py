@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from refineseg.channels import Channels
+from refineseg.config.resize import Resize
 from refineseg.labels import LabelMap
 
 
@@ -22,6 +23,7 @@ class ModelCard:
         licence: of weights and training data.
         calibration: temperatures by predicted class and how they were fitted (evaluation.calibration); or empty.
         channels: what the channels of its pictures hold; None for RGB.
+        resize: how pictures are resized before the network sees them; None for pictures as they are.
     """
 
     name: str
@@ -31,6 +33,7 @@ class ModelCard:
     licence: str = "unknown"
     calibration: dict[str, Any] = field(default_factory=dict)
     channels: Channels | None = None
+    resize: Resize | None = None
 
     def has_learnt(self, data: str, split: str) -> bool:
         """Whether a split of a data set is known to have been trained on, so that a score on it says little."""
@@ -48,6 +51,7 @@ class ModelCard:
             licence=str(values.get("licence", "unknown")),
             calibration=dict(values.get("calibration", {})),
             channels=_channels(values),
+            resize=_resize(values),
         )
 
 
@@ -62,6 +66,11 @@ def _score(entry: Any) -> dict[str, Any]:
     ):
         raise TypeError(f"expected scores with {', '.join((*texts, *figures))} and iou, got {entry!r:.60}")
     return dict(entry)
+
+
+def _resize(values: Mapping[str, Any]) -> Resize | None:
+    found = (values.get("preprocessing") or {}).get("resize")
+    return Resize.from_dict(found) if found else None
 
 
 def _channels(values: Mapping[str, Any]) -> Channels | None:

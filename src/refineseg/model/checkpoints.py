@@ -19,7 +19,8 @@ from torch import Tensor
 
 from refineseg.errors import WeightsError
 
-WRAPPERS = ("state_dict", "segmenter", "model_state_dict", "model")  # where trainers put the tensors
+# Where trainers put the tensors; UniMatch V2 scores the average of its weights, pip's refinenet writes "weights".
+WRAPPERS = ("state_dict", "segmenter", "model_state_dict", "model_ema", "model", "weights")
 PREFIXES = ("module.",)  # put before every name by data-parallel training
 SUFFIXES = (".pth", ".pt", ".pth.tar", ".ckpt", ".safetensors")
 

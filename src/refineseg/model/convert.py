@@ -7,9 +7,9 @@ is not exactly one of the known networks is refused with a table of the differen
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -18,8 +18,12 @@ from refineseg.errors import InputError, WeightsError
 from refineseg.labels import LabelMap
 from refineseg.model.checkpoints import checkpoint_files, read_checkpoint, sha256, torch_caches
 from refineseg.model.classifier import HEAD, change_classes
+from refineseg.model.dpt import published
 from refineseg.model.dpt.decoder import CONFIG as DPT_CONFIG
 from refineseg.model.dpt.decoder import DPTDecoder, infer_config, save_dpt_decoder
+from refineseg.model.dpt.importing import Imported, import_published, import_repository, is_repository
+from refineseg.model.dpt.repository import fetch_repository
+from refineseg.model.hub import HubName, is_hub_name
 from refineseg.model.keymaps import DPT_DECODER, MATCONVNET, MOBILENET_PORT, RESNET_PORT, KeyMap
 from refineseg.model.matconvnet import is_matlab, move_void, port_state, read_matconvnet
 from refineseg.model.mismatch import MismatchError as MismatchError
@@ -64,6 +68,8 @@ class Conversion:
         tensors: how many were taken over.
         reset: our names of tensors that were drawn anew.
         left_out: the file's names that no forward pass of the result reads.
+        outputs: ``classes`` or ``depth`` of a model folder; ``decoder`` of a decoder folder.
+        named: whether the classes have names.
     """
 
     architecture: Architecture
@@ -71,6 +77,8 @@ class Conversion:
     tensors: int
     reset: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+    outputs: Literal["classes", "depth", "decoder"] = "classes"
+    named: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,6 +96,8 @@ def recognise(state: Mapping[str, Tensor]) -> Architecture:
     Raises WeightsError if it is none of the known ones.
     """
     names = set(state)
+    if published.is_published(names):
+        return Architecture("refinenet-dpt", published.keys_of(names), None)
     if any("scratch.refinenet" in name for name in names):
         return Architecture(DPT, DPT_DECODER, None)
     if any(name.startswith(("mflow_conv_", "p_ims1d2_")) for name in names):
@@ -98,7 +108,8 @@ def recognise(state: Mapping[str, Tensor]) -> Architecture:
         return Architecture("refinenet-lw-mbv2-released", MOBILENET_PORT, _rows(state, MOBILENET_PORT))
     shown = ", ".join(sorted(names)[:4])
     raise WeightsError(
-        "expected a RefineNet of the two PyTorch ports, or a DPT or MiDaS decoder (scratch.refinenet1 ...), "
+        "expected a RefineNet of the two PyTorch ports, a DPT, MiDaS, Depth Anything or UniMatch V2 (with "
+        "scratch.refinenet1 ...), or a network of transformers with its config.json beside it, "
         f"got {len(names)} tensors of something else, such as {shown}"
     )
 
@@ -198,7 +209,7 @@ def _convert_decoder(architecture: Architecture, state: Mapping[str, Tensor]) ->
     expected = {key: tuple(value.shape) for key, value in decoder.state_dict().items()}
     ours = matched(architecture.keys, architecture.preset, taken, expected)
     decoder.load_state_dict({key: value.float() for key, value in ours.items()})
-    return decoder.eval(), Conversion(architecture, None, len(taken), left_out=left_out)
+    return decoder.eval(), Conversion(architecture, None, len(taken), (), left_out, "decoder")
 
 
 def convert_checkpoint(
@@ -207,32 +218,69 @@ def convert_checkpoint(
     labels: LabelMap | None = None,
     reset_head: int | None = None,
     void: str | None = None,
+    kind: str | None = None,
 ) -> Conversion:
-    """Turn a published checkpoint into a model folder, or a DPT or MiDaS one into a decoder folder.
+    """Turn a published checkpoint into a model folder, or a DPT or MiDaS decoder into a decoder folder.
 
     Args:
-        path: the checkpoint; see ``read_checkpoint``.
+        path: the checkpoint (see ``read_checkpoint``); or a network of transformers: ``hf:ORG/NAME``, or a folder
+            with its config.json, preprocessor_config.json and weights.
         out: folder to write; a model folder that is there is replaced.
-        labels: names and colours of the classes. Never guessed: without it they are called ``class 0`` ...
+        labels: names and colours of the classes. Never guessed: without it they are the repository's own, or
+            ``class 0`` ...
         reset_head: number of classes of a new, random classifier.
         void: which logit of one of the authors' MATLAB files stands for void, see ``read_authors``.
+        kind: which of the networks of ``dpt.published.KINDS``, whose tensors are alike.
 
     Raises:
         MismatchError: the tensors are not exactly those of the network.
         WeightsError: unreadable, unsafe or unknown file, or the labels have another number of classes.
-        InputError: ``out`` is a folder of something else.
+        InputError: ``out`` is a folder of something else, or ``kind`` is missing or given needlessly.
     """
-    path, out = Path(path), Path(out)
+    if reset_head is not None and reset_head < 1:
+        raise InputError(f"expected --reset-head with a number of classes of 1 or more, got {reset_head}")
+    out = Path(out)
     used = out.is_dir() and any(out.iterdir()) and not any((out / name).is_file() for name in (CONFIG, DPT_CONFIG))
     if used or out.is_file():
         raise InputError(f"expected a new folder for the model, got {out} with other content: choose another name")
+    origin = ""
+    if is_hub_name(str(path)):
+        path, pinned = fetch_repository(HubName.parse(str(path)))
+        origin = str(pinned)
+    path, name = Path(path), out.resolve().name
     if void is not None and not is_matlab(path):
         raise InputError(f"expected --void with one of the authors' MATLAB files (.mat), got {path.name}")
     if is_matlab(path):
+        if kind is not None:
+            raise InputError(f"expected no --as {kind} for {path.name}: it is no Depth Anything")
         state, architecture = read_authors(path, labels.num_classes if labels and not reset_head else None, void)
-        network, conversion = convert_state(state, reset_head, architecture)
-    else:
-        network, conversion = convert_state(read_checkpoint(path), reset_head)
+        return _convert_others(path, convert_state(state, reset_head, architecture), out, labels)
+    if is_repository(path):
+        if kind is not None:
+            raise InputError(f"expected no --as {kind} for {path.name}, whose {CONFIG} tells what it is")
+        return _saved(import_repository(path, name, labels, reset_head, origin), out)
+    state = read_checkpoint(path)
+    if published.is_published(set(state)):
+        return _saved(import_published(path, name, labels, reset_head, kind), out)
+    if kind is not None:
+        raise InputError(f"expected no --as {kind} for {path.name}: it is no Depth Anything")
+    return _convert_others(path, convert_state(state, reset_head), out, labels)
+
+
+def _saved(imported: Imported, out: Path) -> Conversion:
+    save_model_folder(out, imported.network, imported.card)
+    config = imported.source.config
+    count = config.num_classes if config.outputs == "classes" else None
+    architecture = Architecture(config.preset, imported.source.keys, count)
+    done = Conversion(architecture, count, imported.tensors, imported.reset, imported.left_out, config.outputs)
+    return replace(done, named=imported.named)
+
+
+def _convert_others(
+    path: Path, converted: tuple[RefineNet | DPTDecoder, Conversion], out: Path, labels: LabelMap | None
+) -> Conversion:
+    """Write what the two PyTorch ports and the authors' own code made, and decoders alone."""
+    network, conversion = converted
     if isinstance(network, DPTDecoder):
         if labels is not None:
             raise InputError(f"expected no --labels for {path.name}: it is a decoder, which has no classes")

@@ -1,8 +1,9 @@
 """Models on the Hugging Face Hub, named ``hf:ORG/NAME`` or ``hf:ORG/NAME@REVISION``.
 
-Only config.json and model.safetensors are ever fetched, into the Hub's own cache; nothing is unpickled and no code
-of a repository runs. A revision (branch, tag, commit) is resolved to a commit, which is what gets recorded. The
-variables of huggingface_hub hold: HF_HUB_OFFLINE, HF_HOME, HF_TOKEN, HF_ENDPOINT.
+Only JSON, safetensors and a model card's licence are ever read, from the Hub's own cache; nothing is unpickled
+and no code of a repository runs. A network of transformers that is imported (``dpt.huggingface``) becomes a model
+folder in the user's cache, once. A revision (branch, tag, commit) is resolved to a commit, which is what gets
+recorded. The variables of huggingface_hub hold: HF_HUB_OFFLINE, HF_HOME, HF_TOKEN, HF_ENDPOINT.
 """
 
 from __future__ import annotations
@@ -62,11 +63,11 @@ def is_hub_name(text: str) -> bool:
 
 
 def fetch_model(text: str) -> Path:
-    """The folder, in the Hub's cache, of a model's config.json and model.safetensors; fetched if need be.
+    """The folder of a model's config.json and model.safetensors; fetched, and imported, if need be.
 
     Raises:
         InputError: no name of a Hub model.
-        WeightsError: not there, gated, not in the cache and out of reach, not made by refineseg, damaged.
+        WeightsError: not there, gated, not in the cache and out of reach, no network that is known, damaged.
     """
     name = HubName.parse(text)
     config = _download(name, CONFIG, name.revision)
@@ -75,19 +76,21 @@ def fetch_model(text: str) -> Path:
         ours = isinstance(values, dict) and "format" in values and "refineseg" in values
     except (OSError, ValueError, RecursionError):
         ours = False
-    if not ours:  # known before gigabytes of somebody else's weights are fetched
-        raise WeightsError(f"{name} is no refineseg model: its {CONFIG} was not written by refineseg")
+    if not ours:
+        from refineseg.model.dpt.repository import imported_model  # which itself fetches
+
+        return imported_model(name, config.parent.name)
     _verified(_download(name, WEIGHTS, config.parent.name), name)
     return config.parent
 
 
-def fetch_file(repo: str, file: str) -> Path:
+def fetch_file(repo: str, file: str, revision: str | None = None) -> Path:
     """A file of a repository ``ORG/NAME`` in the Hub's cache, in a folder named by its commit; fetched if need be.
 
     WeightsError if it is not there, not in the cache and out of reach, or damaged.
     """
-    name = HubName(repo)
-    return _verified(_download(name, file, None), name)
+    name = HubName(repo, revision)
+    return _verified(_download(name, file, revision), name)
 
 
 def _verified(weights: Path, name: HubName) -> Path:
@@ -182,7 +185,11 @@ def _ask(name: HubName, call: Callable[[], T]) -> T:
         why = "HF_HUB_OFFLINE is set" if offline else "the Hub cannot be reached"
         raise WeightsError(f"{name} is not in the cache and {why}: fetch it once with a connection") from error
     except problems.EntryNotFoundError as error:
-        raise WeightsError(f"{name} is no refineseg model: it lacks {CONFIG} or {WEIGHTS}") from error
+        raise WeightsError(
+            f"{name} is no refineseg model: it lacks one of {CONFIG}, {WEIGHTS} and, of transformers, "
+            "preprocessor_config.json; where the weights are a pickle, download the files, then refineseg convert "
+            "FOLDER OUT"
+        ) from error
     except problems.OfflineModeIsEnabled as error:
         raise WeightsError(f"cannot reach {name}: HF_HUB_OFFLINE is set") from error
     except Exception as error:  # the HTTP client's own errors differ from release to release of huggingface_hub

@@ -195,7 +195,10 @@ def describe(config: ModelConfig, card: ModelCard) -> dict[str, Any]:
         "name": card.name,
         "model": config.to_dict(),
         "labels": card.labels.to_dict(),
-        "preprocessing": {"input": f"{seen} in [0, 1], any size; normalised inside the network"},
+        "preprocessing": {
+            "input": f"{seen} in [0, 1], any size; normalised inside the network",
+            **({} if card.resize is None else {"resize": card.resize.to_dict()}),
+        },
         "scores": list(card.scores),
         "provenance": card.provenance,
         "licence": card.licence,

@@ -52,6 +52,7 @@ def segmentation(**changes: Any) -> nn.Module:
     from transformers import DPTForSemanticSegmentation
 
     names = {index: f"kind {index}" for index in range(5)}
+    torch.manual_seed(0)
     changes = {"use_batch_norm_in_fusion_residual": True, "id2label": names, **changes}
     return shaken(DPTForSemanticSegmentation(dpt_config(**changes)))
 
@@ -59,6 +60,7 @@ def segmentation(**changes: Any) -> nn.Module:
 def depth(backbone: Any = None, **changes: Any) -> nn.Module:
     from transformers import DPTForDepthEstimation
 
+    torch.manual_seed(0)
     changes |= {} if backbone is None else {"backbone_config": backbone}
     return shaken(DPTForDepthEstimation(dpt_config(**changes)))
 
@@ -66,6 +68,7 @@ def depth(backbone: Any = None, **changes: Any) -> nn.Module:
 def depth_anything(**changes: Any) -> nn.Module:
     from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation
 
+    torch.manual_seed(0)
     config = DepthAnythingConfig(backbone_config=dinov2(), reassemble_hidden_size=64, **HEAD, **changes)
     return shaken(DepthAnythingForDepthEstimation(config))
 

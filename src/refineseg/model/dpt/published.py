@@ -20,6 +20,7 @@ from refineseg.config.resize import Resize
 from refineseg.errors import InputError, WeightsError
 from refineseg.model.dpt import keymaps
 from refineseg.model.dpt.source import Source, count_blocks, quarters
+from refineseg.model.keymaps import KeyMap
 
 HEAD_CHANNELS = 64  # of an attention head, in every published network here
 LAYERS = {12: (2, 5, 8, 11), 24: (4, 11, 17, 23)}  # of Depth Anything v2 and UniMatch V2, by depth
@@ -52,6 +53,17 @@ def is_published(names: set[str]) -> bool:
     """Whether tensors are those of a whole DPT network, transformer included."""
     decoder = any("scratch.refinenet" in name for name in names)
     return decoder and any(".blocks.0.attn." in name for name in names)
+
+
+def keys_of(names: set[str]) -> KeyMap:
+    """The rules of the names of the family that a whole network belongs to."""
+    if any(name.startswith("depth_head.") for name in names):
+        return keymaps.key_map("Depth Anything", keymaps.DEPTH_ANYTHING)
+    if any(name.startswith("backbone.blocks.") for name in names):
+        return keymaps.key_map("UniMatch V2", keymaps.UNIMATCH)
+    if "scratch.output_conv.1.weight" in names:  # the batch norm of the head for classes
+        return keymaps.key_map("DPT of isl-org, classes", keymaps.MIDAS_CLASSES, keymaps.MIDAS)
+    return keymaps.key_map("DPT or MiDaS 3 of isl-org, depth", keymaps.MIDAS_DEPTH, keymaps.MIDAS)
 
 
 def source_of(state: Mapping[str, Tensor], kind: str | None = None) -> Source:
@@ -96,9 +108,8 @@ def _depth_anything(state: Mapping[str, Tensor], kind: Kind) -> Source:
         max_depth=kind.max_depth,
     )
     config = _config("vit_base_patch14_dinov2", dpt, state, "depth_head.", outputs="depth", num_classes=1)
-    keys = keymaps.key_map("Depth Anything", keymaps.DEPTH_ANYTHING)
     unread = (r"pretrained\.mask_token", r"depth_head\.scratch\.refinenet4\.resConfUnit1\..*")
-    return Source(config, keys, unread, Resize(518, 518, "cover", 14, "bicubic"))
+    return Source(config, keys_of(set(state)), unread, Resize(518, 518, "cover", 14, "bicubic"))
 
 
 def _unimatch(state: Mapping[str, Tensor]) -> Source:
@@ -111,8 +122,8 @@ def _unimatch(state: Mapping[str, Tensor]) -> Source:
     )
     classes = _rows(state, "head.scratch.output_conv.2.weight")
     config = _config("vit_base_patch14_dinov2", dpt, state, "head.", num_classes=classes)
-    keys = keymaps.key_map("UniMatch V2", keymaps.UNIMATCH)
-    return Source(config, keys, (r"backbone\.mask_token", r"head\.scratch\.refinenet4\.resConfUnit1\..*"))
+    unread = (r"backbone\.mask_token", r"head\.scratch\.refinenet4\.resConfUnit1\..*")
+    return Source(config, keys_of(set(state)), unread)
 
 
 def _midas(state: Mapping[str, Tensor]) -> Source:
@@ -146,15 +157,13 @@ def _midas(state: Mapping[str, Tensor]) -> Source:
         num_classes=count,
         outputs="classes" if classes else "depth",
     )
-    head = keymaps.MIDAS_CLASSES if classes else keymaps.MIDAS_DEPTH
-    keys = keymaps.key_map(f"{'DPT' if classes else 'MiDaS 3 or DPT'} of isl-org", head, keymaps.MIDAS)
     unread = (
         rf"pretrained\.model\.({UNREAD_TRANSFORMER})",
         r"auxlayer\..*",
         r"scratch\.refinenet4\.resConfUnit1\..*",
     )
     side = 480 if classes else vit.image
-    source = Source(config, keys, unread, Resize(side, side, "least", 32, "bicubic"))
+    source = Source(config, keys_of(set(state)), unread, Resize(side, side, "least", 32, "bicubic"))
     return replace(source, config=replace(config, mean=HALF, std=HALF))
 
 

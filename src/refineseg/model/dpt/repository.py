@@ -1,0 +1,47 @@
+"""Repositories of transformers on the Hub, fetched and made into model folders of the user's cache."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from refineseg._version import __version__
+from refineseg.errors import WeightsError
+from refineseg.model.dpt.huggingface import ARCHITECTURES
+from refineseg.model.dpt.importing import CARD, CONFIG, PREPROCESSOR, WEIGHTS, import_repository, is_repository
+from refineseg.model.hub import HubName, fetch_file
+from refineseg.model.model_folder import save_model_folder
+from refineseg.system.cache import cache_folder
+
+
+def fetch_repository(name: HubName) -> tuple[Path, HubName]:
+    """The files of a repository in the Hub's cache, fetched if need be, and its name with the commit.
+
+    Raises:
+        WeightsError: not there, gated, not in the cache and out of reach, damaged, or no network that is imported.
+    """
+    config = fetch_file(name.repo, CONFIG, name.revision)
+    if not is_repository(config.parent):  # known before gigabytes of somebody else's weights are fetched
+        raise WeightsError(
+            f"{name} is no refineseg model: its {CONFIG} was not written by refineseg and names none of the "
+            f"networks that are imported ({', '.join(ARCHITECTURES)})"
+        )
+    commit = config.parent.name
+    fetch_file(name.repo, PREPROCESSOR, commit)
+    with suppress(WeightsError):  # a repository without a card states no licence
+        fetch_file(name.repo, CARD, commit)
+    fetch_file(name.repo, WEIGHTS[0], commit)
+    return config.parent, HubName(name.repo, commit)
+
+
+def imported_model(name: HubName, commit: str) -> Path:
+    """The model folder of a repository at a commit; made now if there is none.
+
+    Errors are those of ``fetch_repository``.
+    """
+    place = cache_folder() / "hub" / __version__ / name.repo.replace("/", "--") / commit
+    if not (place / CONFIG).is_file():
+        folder, pinned = fetch_repository(name)
+        made = import_repository(folder, name.repo.rpartition("/")[2], origin=str(pinned))
+        save_model_folder(place, made.network, made.card)
+    return place
