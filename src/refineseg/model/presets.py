@@ -106,10 +106,12 @@ def _of_settings(settings: str, preset: str, backbone: str) -> dict[str, Any]:
     name = SETTINGS_ALIASES.get(settings, settings)
     if name not in SETTINGS:
         raise ConfigError(f"unknown settings {settings!r}: expected one of {', '.join(SETTINGS)}")
-    if PRESETS[preset].get("kernel_size") == 1 or "dpt" in PRESETS[preset]:
+    if "dpt" in PRESETS[preset]:
+        raise ConfigError(f"expected no settings with {preset}, got {settings!r}: it has one form only")
+    if PRESETS[preset].get("kernel_size") == 1:
         if name == "authors":
             raise ConfigError(f"expected a full network with settings 'authors', got {preset}: it is not theirs")
-        return {}  # no residual conv units, or its own: one form only
+        return {}  # no residual conv units, so one form only
     chosen = dict(SETTINGS[name])
     if backbone not in WITH_BOTTLENECKS:
         chosen.pop("stride_in_1x1", None)
