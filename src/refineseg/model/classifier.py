@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
+from torch import nn
 
 from refineseg.errors import ConfigError
 from refineseg.model.blocks import conv
@@ -23,17 +24,23 @@ def change_classes(model: RefineNet, num_classes: int, rows: Mapping[int, int], 
         num_classes: of the new classifier.
         rows: new class to old class, for the rows of weight and bias that are carried over.
         seed: of all other rows, which are drawn, so that the same call gives the same classifier.
+
+    Raises:
+        ConfigError: the network has no classes.
     """
-    old = model.classifier
+    if model.config.outputs != "classes":
+        raise ConfigError(f"expected a network of classes to change them, got one of {model.config.outputs}")
+    old = model.get_submodule(model.CLASS_LAYER)
+    assert isinstance(old, nn.Conv2d)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
-        new = conv(old.in_channels, num_classes, 3, bias=True)
+        new = conv(old.in_channels, num_classes, old.kernel_size[0], bias=True)
         if model.config.init == "paper":
             new.apply(init_paper)
         for to, source in rows.items():
             for name, value in new.named_parameters():
                 value[to] = old.get_parameter(name)[source]
-    model.classifier = new.train(old.training)
+    model.set_submodule(model.CLASS_LAYER, new.train(old.training))
     model.config = replace(model.config, num_classes=num_classes)
 
 

@@ -97,6 +97,7 @@ class RefineNet(nn.Module):
         backbone: Backbone to use in place of the one that the settings name, copied for further input scales.
     """
 
+    CLASS_LAYER = "classifier"  # the convolution whose channels are the classes
     mean: Tensor
     std: Tensor
 

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from refineseg.errors import InputError, WeightsError
 from refineseg.labels import LabelMap
 from refineseg.model.checkpoints import read_checkpoint, sha256
+from refineseg.model.classifier import change_classes
 from refineseg.model.dpt import huggingface, published
-from refineseg.model.dpt.network import DPT, ClassHead
+from refineseg.model.dpt.network import DPT
 from refineseg.model.dpt.source import COUNTER, Source, fill
 from refineseg.model.model_folder import ModelCard
 
@@ -109,15 +106,15 @@ def _imported(
     if source.config.outputs == "depth" and not (labels is None and reset_head is None):
         raise InputError(f"expected no --labels and no --reset-head for {name}: it gives depth, not classes")
     state = read_checkpoint(weights)
-    count = sum(not key.endswith(COUNTER) for key in state)
-    reset = NEW_HEAD if reset_head else ()
-    if reset_head:
-        state, source = _with_new_head(source, state, reset_head)
     network, left_out = fill(source, state)
+    if reset_head is not None:
+        change_classes(network, reset_head, {})
+        source = replace(source, config=network.config, class_names=())
+    reset = () if reset_head is None else NEW_HEAD
     chosen = labels or _labels(source)
-    if chosen.num_classes != source.config.num_classes:
+    if chosen.num_classes != network.num_classes:
         raise WeightsError(
-            f"expected labels of {source.config.num_classes} classes, as the classifier has, got "
+            f"expected labels of {network.num_classes} classes, as the classifier has, got "
             f"{chosen.num_classes}; give the label set it was trained with, or --reset-head {chosen.num_classes} "
             "for a new classifier"
         )
@@ -132,7 +129,7 @@ def _imported(
     if reset:
         provenance["drawn anew, untrained"] = ", ".join(reset)
     card = ModelCard(name, chosen, provenance=provenance, licence=licence, resize=source.resize)
-    taken = count - len(left_out) - len(reset)
+    taken = sum(not key.endswith(COUNTER) for key in state) - len(left_out) - len(reset)
     return Imported(network, card, source, taken, left_out, reset, bool(labels or source.class_names))
 
 
@@ -141,18 +138,6 @@ def _labels(source: Source) -> LabelMap:
         return LabelMap.from_names([DEPTH])
     numbered = [f"class {index}" for index in range(source.config.num_classes)]
     return LabelMap.from_names(list(source.class_names) or numbered)
-
-
-def _with_new_head(source: Source, state: Mapping[str, Tensor], classes: int) -> tuple[dict[str, Tensor], Source]:
-    """The checkpoint with a new, random classifier of ``classes``, the same from the same checkpoint."""
-    config = replace(source.config, num_classes=classes)
-    assert config.dpt is not None
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        head = ClassHead(config, config.dpt)
-    fresh = {f"classifier.{key}": value for key, value in head.state_dict().items()}
-    new = {source.keys.to_theirs(name) or name: fresh[name] for name in NEW_HEAD}
-    return dict(state) | new, replace(source, config=config, class_names=())
 
 
 def licence_of(card: Path) -> str:

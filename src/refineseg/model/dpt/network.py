@@ -32,6 +32,8 @@ class DPT(RefineNet):
     ``upsample`` changes nothing. A model of depth has one channel, its output.
     """
 
+    CLASS_LAYER = "classifier.classes"
+
     def __init__(self, config: ModelConfig) -> None:
         if config.dpt is None:
             raise ValueError("expected settings with dpt, got none")
