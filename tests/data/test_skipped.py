@@ -180,3 +180,10 @@ def test_two_masks_of_one_stem_from_strangers() -> None:
     with pytest.raises(InputError, match=r"a\.png and a\.tif differ only in their suffix"):
         open_data(f"folder:{root}")
     assert "same-name" in {item.kind for item in check_data(f"folder:{root}").errors}
+
+
+def test_twelve_bits_in_sixteen_are_found_and_named() -> None:
+    root = shared("inputs", "strangers", "png16_12bit")
+    found = next(item for item in check_data(f"folder:{root}").findings if item.kind == "used-depth")
+    assert (found.severity, found.count) == ("note", 12)
+    assert "use 12 of them" in found.message

@@ -63,3 +63,12 @@ def next_frame_in_val(corpus: Corpus) -> None:
     stem = corpus.some(1)[0]
     picture, labels = np.asarray(Image.open(corpus.image(stem))).copy(), mask_at(corpus.mask(stem))
     corpus.add("next", np.roll(picture, 2, 1), np.roll(labels, 2, 1), "val")
+
+
+@fault("leak-pieces", "warning")
+def pieces_of_one_photograph_in_both_splits(corpus: Corpus) -> None:
+    for index, stem in enumerate((*corpus.stems[:2], *corpus.stems[TRAIN : TRAIN + 2])):
+        for path in (corpus.image(stem), corpus.mask(stem)):
+            path.rename(path.with_name(f"yard{index % 2}_scaled_{index // 2}.png"))
+    renamed = ["yard0_scaled_0", "yard1_scaled_0"]
+    corpus.split(renamed + corpus.stems[2:TRAIN], ["yard0_scaled_1", "yard1_scaled_1", *corpus.stems[TRAIN + 2 :]])

@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from refineseg.channels import Pixels
 from refineseg.data.check.files import DatasetFiles
 from refineseg.data.check.measure.edges import working_size
 from refineseg.data.check.measure.records import ImageMeasurement
 from refineseg.data.images import read_image
+from refineseg.data.pictures.opening import largest_value
 from refineseg.labels import UInt8
 
 ORIENTATION = 274  # EXIF tag
@@ -42,8 +44,16 @@ def measure_image(path: Path, files: DatasetFiles) -> tuple[ImageMeasurement, UI
         thumb=np.asarray(grey.resize((THUMB, THUMB), Image.Resampling.BOX)),
         phash=perceptual_hash(grey),
         blank=float(high) - float(low) <= BLANK,  # type: ignore[arg-type]
+        largest=_largest(path, pixels, mode),
     )
     return measured, np.asarray(grey)
+
+
+def _largest(path: Path, pixels: Pixels, mode: str) -> int:
+    """Largest raw value of a picture of 16 bits, opened again where it was read as 8 bits; 0 of others."""
+    if pixels.dtype == np.uint16:
+        return int(pixels.max())
+    return int(largest_value(path)) if mode.startswith("I;16") else 0
 
 
 def _header(path: Path) -> tuple[str, int, tuple[int, int]]:

@@ -28,6 +28,7 @@ class ImageMeasurement:
         thumb: 16x16 grey, uint8.
         phash: 64-bit perceptual hash.
         blank: whether all pixels are (nearly) of one colour.
+        largest: largest raw value of a picture of 16 bits; 0 of others.
     """
 
     size: tuple[int, int]
@@ -38,6 +39,7 @@ class ImageMeasurement:
     thumb: NDArray[np.uint8]
     phash: int
     blank: bool
+    largest: int = 0
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,7 @@ def _absent(figures: tuple[ClassFigures, ...]) -> Iterator[Finding]:
             f"{counted(nowhere, 'class', 'classes')} of {len(figures)} without a pixel in any mask: "
             f"{_names(nowhere)}",
             "take them out of the label map, or add pictures that show them; if masks do show them, the label "
-            "map's values are wrong",
+            "map's values are wrong; a class of COCO that is only crowds is ignored unless imported otherwise",
             count=len(nowhere),
         )
     if not any(item.pixels.get("train") for item in figures):

@@ -8,6 +8,7 @@ from statistics import median
 
 from refineseg.data.check.findings import Finding, about, counted
 from refineseg.data.check.measure.records import ImageMeasurement, Measurements, PairMeasurement, with_image
+from refineseg.data.pictures.colors import used_bits
 
 CHANNELS = {
     "1": "black and white",
@@ -62,10 +63,21 @@ def _depths(readable: list[tuple[PairMeasurement, ImageMeasurement]]) -> Iterato
             "mixed-bit-depths",
             "warning",
             f"{counted(many, 'picture')} of {len(readable):,} with 16 or more bits per channel, the rest 8: "
-            f"they are "
-            "brought to 8 bits by their high byte, which leaves 10- and 12-bit pictures nearly black",
+            "each is brought to 8 bits by the depth that it uses",
             "convert them to 8 bits with one scaling for the whole set",
             many,
+        )
+    used = used_bits(max((image.largest for _, image in readable), default=0))
+    partly = [item.pair.image for item, image in readable if image.largest] if used < 16 else []
+    if partly:
+        largest = max(image.largest for _, image in readable)
+        yield about(
+            "used-depth",
+            "note",
+            f"{counted(partly, 'picture')} of 16 bits that use {used} of them (the largest value is {largest:,}), "
+            f"as cameras of {used} bits write",
+            "nothing: values are read by the depth that is used; keep to one camera, or convert all to one depth",
+            partly,
         )
 
 

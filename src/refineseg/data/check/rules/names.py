@@ -7,6 +7,7 @@ from pathlib import Path
 
 from refineseg.data.check.files import DatasetFiles
 from refineseg.data.check.findings import Finding, about, counted
+from refineseg.data.groups import original_name
 
 
 def find(files: DatasetFiles) -> Iterator[Finding]:
@@ -14,6 +15,7 @@ def find(files: DatasetFiles) -> Iterator[Finding]:
     yield from _partners(files)
     yield from _clashes(files)
     yield from _lists(files)
+    yield from _pieces(files)
     left = files.leftovers
     if left.elsewhere:
         yield about(
@@ -125,4 +127,26 @@ def _lists(files: DatasetFiles) -> Iterator[Finding]:
             + (": nothing can be trained" if "train" in empty else ": no score while training"),
             "name pictures in train.txt and val.txt, or leave the lists out to have every tenth held out",
             count=len(empty),
+        )
+
+
+def _pieces(files: DatasetFiles) -> Iterator[Finding]:
+    """Copies or pieces of one photograph, by their names, in train and in another split."""
+    train = {original_name(pair.stem): pair for pair in files.pairs if pair.split == "train"}
+    shared = [
+        (pair, other)
+        for pair in files.pairs
+        if pair.split != "train"
+        and (other := train.get(original := original_name(pair.stem)))
+        and not pair.stem == other.stem == original
+    ]
+    if shared:
+        photographs = {original_name(pair.stem) for pair, _ in shared}
+        yield about(
+            "leak-pieces",
+            "warning",
+            f"{counted(photographs, 'photograph')} of which train and another split have copies or pieces, by "
+            f"their names, such as {shared[0][0].image.name} and {shared[0][1].image.name}: scores would be too good",
+            "split again in whole photographs: refineseg data split folder:ROOT --overwrite",
+            [path for pair, other in shared for path in (pair.image, other.image)],
         )
