@@ -72,7 +72,8 @@ def convert(
     )
     if known.fields:
         shown = ", ".join(f"{name} {value}" for name, value in known.fields.items())
-        console.print(f"settings {known.settings}, and by the file itself: {shown}", soft_wrap=True)
+        form = f"settings {known.settings}, and " if known.settings else ""
+        console.print(f"{form}by the file itself: {shown}", soft_wrap=True)
     if done.reset:
         console.print(f"drawn anew, untrained: {', '.join(done.reset)}")
     if done.left_out:

@@ -62,6 +62,8 @@ class ModelConfig(Config):
         init: ``paper`` draws new convolutions from N(0, 0.01); ``default`` keeps torch's initialisation;
             ``identity`` too, but starts the fusion convolution on a coarser block's output as the identity.
         mean, std: Normalisation of RGB in [0, 1], kept inside the network.
+        further_outputs: What the multi-task port gives beside the classes, ``depth`` and ``normals``; it differs
+            from other light-weight networks in its finest block and its heads. Empty for all others.
         outputs: ``classes``, or ``depth``: one channel without classes.
         dpt: Settings of a DPT, a vision transformer under RefineNet's blocks cut down; None for all others. It has
             none of the settings of the cascade (``OF_DPT``).
@@ -94,6 +96,7 @@ class ModelConfig(Config):
     init: Literal["paper", "default", "identity"] = "paper"
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
+    further_outputs: tuple[Literal["depth", "normals"], ...] = ()
     outputs: Literal["classes", "depth"] = "classes"
     dpt: DPTConfig | None = None
 
@@ -129,6 +132,10 @@ class ModelConfig(Config):
         )
         require(all(0 < s < math.inf for s in self.std), "std above 0", self.std)
         require(all(map(math.isfinite, self.mean)), "finite means", self.mean)
+        require(
+            len(set(self.further_outputs)) == len(self.further_outputs), "each output once", self.further_outputs
+        )
+        require(not (self.further_outputs and self.void_logit), "no void_logit with further_outputs", True)
         require(self.outputs == "classes" or self.dpt is not None, "dpt settings with outputs of depth", None)
         require(self.outputs == "classes" or self.num_classes == 1, "one output of depth", self.num_classes)
         if self.dpt is not None:

@@ -24,7 +24,7 @@ from refineseg.model.dpt.decoder import DPTDecoder, infer_config, save_dpt_decod
 from refineseg.model.dpt.importing import Imported, import_published, import_repository, is_repository
 from refineseg.model.dpt.repository import fetch_repository
 from refineseg.model.hub import HubName, is_hub_name
-from refineseg.model.keymaps import DPT_DECODER, MATCONVNET, MOBILENET_PORT, RESNET_PORT, KeyMap
+from refineseg.model.keymaps import DPT_DECODER, MATCONVNET, MOBILENET_PORT, MULTI_TASK_PORT, RESNET_PORT, KeyMap
 from refineseg.model.matconvnet import is_matlab, move_void, port_state, read_matconvnet
 from refineseg.model.mismatch import MismatchError as MismatchError
 from refineseg.model.mismatch import matched
@@ -104,6 +104,13 @@ def recognise(state: Mapping[str, Tensor]) -> Architecture:
         full = any("_b.0." in name and name.startswith(("mflow_conv_", "adapt_stage")) for name in names)
         preset = f"refinenet-r{_depth(names)}" if full else f"refinenet-lw-r{_depth(names)}"
         return Architecture(preset, RESNET_PORT, _rows(state, RESNET_PORT))
+    if "pre_segm.weight" in names:
+        count = state["segm.weight"].shape[0] if "segm.weight" in names else None
+        further = tuple(
+            task for task, name in (("depth", "depth"), ("normals", "normal")) if f"{name}.weight" in names
+        )
+        fields = {"align_corners": False, "further_outputs": further}
+        return Architecture("refinenet-lw-mbv2-released", MULTI_TASK_PORT, count, fields=fields)
     if any(name.startswith("conv_adapt") for name in names) and any(".output." in name for name in names):
         return Architecture("refinenet-lw-mbv2-released", MOBILENET_PORT, _rows(state, MOBILENET_PORT))
     shown = ", ".join(sorted(names)[:4])
@@ -183,8 +190,9 @@ def convert_state(
     fields = dict(architecture.fields) | ({"void_logit": False} if reset_head else {})
     config = model_config(architecture.preset, num_classes, architecture.settings, **fields)
     with torch.device("meta"):
-        expected = {k: tuple(v.shape) for k, v in build(config).state_dict().items() if not k.endswith(COUNTER)}
-    reset = HEAD if reset_head is not None else ()
+        model = build(config)
+    expected = {key: tuple(v.shape) for key, v in model.state_dict().items() if not key.endswith(COUNTER)}
+    reset = tuple(f"{model.CLASS_LAYER}.{leaf}" for leaf in ("weight", "bias") if reset_head is not None)
     dropped = {architecture.keys.to_theirs(name) for name in reset}
     taken = {key: value for key, value in state.items() if key not in dropped}
     for name in reset:
@@ -304,7 +312,8 @@ def _convert_others(
         "class names": named,
     }
     if conversion.architecture.fields:
-        shown = {"settings": conversion.architecture.settings, **conversion.architecture.fields}
+        form = conversion.architecture.settings
+        shown = ({"settings": form} if form else {}) | dict(conversion.architecture.fields)
         provenance["settings by the file"] = ", ".join(f"{name} {value}" for name, value in shown.items())
     if conversion.reset:
         provenance["drawn anew, untrained"] = ", ".join(conversion.reset)

@@ -185,6 +185,20 @@ MOBILENET_PORT = KeyMap(
     ),
 )
 
+# The same network with two or three heads.
+MULTI_TASK_PORT = KeyMap(
+    "multi-task port on MobileNet-v2",
+    (
+        Rule("pre_segm", "classifier.scale"),
+        Rule("segm", "classifier.out"),
+        Rule("pre_depth", "further.depth.scale"),
+        Rule("depth", "further.depth.out"),
+        Rule("pre_normal", "further.normals.scale"),
+        Rule("normal", "further.normals.out"),
+        *MOBILENET_PORT.rules,
+    ),
+)
+
 # Our decoder counts its stages from coarse (0) to fine (3), as all of ours do.
 DPT_DECODER = KeyMap(
     "DPT or MiDaS decoder",
@@ -196,4 +210,4 @@ DPT_DECODER = KeyMap(
     ),
 )
 
-KEY_MAPS = (RESNET_PORT, MOBILENET_PORT, DPT_DECODER)
+KEY_MAPS = (RESNET_PORT, MOBILENET_PORT, MULTI_TASK_PORT, DPT_DECODER)

@@ -18,6 +18,7 @@ from refineseg.model.backbone import (
     ModuleBackbone,
     load_backbone_weights,
 )
+from refineseg.model.multi_task import MultiTaskRefineNet
 from refineseg.model.pretrained import HALF, BackboneWeights, find_backbone_weights
 from refineseg.model.refinenet import RefineNet
 
@@ -186,11 +187,16 @@ def take_module(fields: dict[str, Any]) -> ModuleBackbone | None:
 
 def build(config: ModelConfig, backbone: Backbone | None = None) -> RefineNet:
     """The network of a configuration, with random weights; on ``backbone`` where one is given."""
-    if config.dpt is None:
-        return RefineNet(config, backbone)
-    from refineseg.model.dpt.network import DPT
+    if config.dpt is not None:
+        if backbone is not None:
+            raise ConfigError(
+                f"expected the name of a vision transformer with a DPT, got {type(backbone).__name__}"
+            )
+        from refineseg.model.dpt.network import DPT
 
-    return DPT(config)
+        return DPT(config)
+    kind = MultiTaskRefineNet if config.further_outputs else RefineNet
+    return kind(config, backbone)
 
 
 def parameter_count(config: ModelConfig) -> int:

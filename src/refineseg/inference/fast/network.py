@@ -75,8 +75,8 @@ def applies(model: RefineNet, dtype: torch.dtype = torch.float32) -> bool:
         return False  # elsewhere nobody has measured whether it is faster
     if torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):
         return False
-    if not isinstance(model, RefineNet):
-        return False  # a network that only behaves like one
+    if type(model) is not RefineNet:
+        return False  # a network that only behaves like one, or has other parts
     if dtype != torch.float32:
         known = all(net.norms_follow_convs for net in model.each_backbone())
         if not (known and torch.ops.mkldnn._is_mkldnn_bf16_supported()):
