@@ -27,7 +27,7 @@ from refineseg.evaluation.calibration import (
     sampled_scores,
     to_logs,
 )
-from refineseg.inference.predictor import load
+from refineseg.loading import load
 from sklearn.isotonic import IsotonicRegression
 
 Floats = NDArray[np.float64]

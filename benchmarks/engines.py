@@ -17,19 +17,19 @@ import time
 
 import numpy as np
 import refineseg
-from refineseg.inference.interface import Predictor
+from refineseg.inference.predictor import Segmenter
 import torch
 
 SIZE = (360, 480)
 WARM = 3
 
 
-def contestants(model: str, files: list[Path]) -> dict[str, Predictor]:
+def contestants(model: str, files: list[Path]) -> dict[str, Segmenter]:
     """By name, the reference first."""
-    found: dict[str, Predictor] = {"torch": refineseg.load(model, "cpu")}
+    found: dict[str, Segmenter] = {"torch": refineseg.load(model, "cpu")}
     for file in files:
         segmenter = refineseg.load(file)
-        found[f"{file.name} {segmenter.engine.name}" if segmenter.engine else file.name] = segmenter
+        found[f"{file.name} {segmenter.runner.name}"] = segmenter
         if file.suffix == ".onnx" and find_spec("openvino"):
             found[f"{file.name} openvino"] = refineseg.load(file, engine="openvino")
     return found

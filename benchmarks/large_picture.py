@@ -27,10 +27,12 @@ from typing import Any
 
 import numpy as np
 from refineseg.data import read_image
-from refineseg.inference.predictor import PredictOptions, Segmenter, Tile, load
+from refineseg.inference.options import PredictOptions, Tile
+from refineseg.inference.predictor import Segmenter
 from refineseg.inference.tiles.files import predict_large
 from refineseg.inference.tiles.receptive_field import probe
 from refineseg.labels import UInt8
+from refineseg.loading import load
 from refineseg.model.refinenet import RefineNet
 
 BLOCK = 512  # side of the TIFF's tiles
@@ -99,7 +101,7 @@ def opened(model: str, exact: bool) -> Segmenter:
         return segmenter
     network = RefineNet(replace(segmenter.model.config, exact_strides=True))
     network.load_state_dict(segmenter.model.state_dict())
-    return Segmenter(network, segmenter.card, "cpu")
+    return Segmenter.from_network(network, segmenter.card, "cpu")
 
 
 def agreement(segmenter: Segmenter, picture: UInt8, tile: Tile) -> dict[str, Any]:

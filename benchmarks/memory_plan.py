@@ -44,7 +44,7 @@ def measured(net: str, setting: Setting) -> tuple[float, float, float | None]:
     """MiB planned, alive and by the process, above what rests."""
     segmenter = random_segmenter(net, setting)
     planned = need_of_setting(segmenter, setting).working
-    pictures, model = setting.pictures(), segmenter.model
+    pictures, model, runner = setting.pictures(), segmenter.model, segmenter.runner
     if setting.training:
         model.train()
         x, labels = pictures.float() / 255, setting.labels()
@@ -59,16 +59,16 @@ def measured(net: str, setting: Setting) -> tuple[float, float, float | None]:
             model.zero_grad(set_to_none=True)
     else:
         with torch.no_grad():
-            resting = [*tensors_of(model), *tensors_of(segmenter._fast.network(pictures[:0].float())), pictures]
+            resting = [*tensors_of(model), *tensors_of(runner._fast.network(pictures[:0].float())), pictures]
+        arrays = pictures.permute(0, 2, 3, 1).contiguous().numpy()
 
-        @torch.inference_mode()
         def work() -> object:
-            return segmenter.segment(pictures, PredictOptions())
+            return segmenter.segment(arrays, PredictOptions())
 
         def rest() -> None:
-            segmenter._fast._copy = None  # and with it the scratch memory
+            runner._fast._copy = None  # and with it the scratch memory
             with torch.no_grad():
-                segmenter._fast.network(pictures[:0].float())
+                runner._fast.network(pictures[:0].float())
 
     with Alive(resting) as alive:
         work()

@@ -12,7 +12,7 @@ import statistics
 import time
 
 import numpy as np
-from refineseg.inference.predictor import load
+from refineseg.loading import load
 import torch
 
 SIZE = (360, 480)

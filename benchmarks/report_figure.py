@@ -163,7 +163,7 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         data = make_data(Path(folder))
-        segmenter = Segmenter(cast(RefineNet, ColorNet()), ModelCard("colours", LABELS), "cpu")
+        segmenter = Segmenter.from_network(cast(RefineNet, ColorNet()), ModelCard("colours", LABELS), "cpu")
         evaluation = evaluate(segmenter, data, measures=MEASURES)
         page = write_report(given.keep or Path(folder) / "report", evaluation, segmenter, data, "By colour")
         given.path.parent.mkdir(parents=True, exist_ok=True)

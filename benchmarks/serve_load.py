@@ -33,8 +33,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from refineseg.data.images import read_image
-from refineseg.inference.predictor import load
 from refineseg.labels import UInt8
+from refineseg.loading import load
 from refineseg.system.memory import keep_freed_memory
 import torch
 

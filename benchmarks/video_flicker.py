@@ -28,14 +28,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from refineseg.data import open_data
 from refineseg.evaluation.metrics import confusion_matrix, scores
+from refineseg.inference.arithmetic import Arithmetic
 from refineseg.inference.options import PredictOptions
-from refineseg.inference.predictor import Segmenter, load
-from refineseg.inference.scores import rows_upsampled
+from refineseg.inference.predictor import Segmenter
 from refineseg.inference.tiles.blending import Strip, make_plan
 from refineseg.inference.video.clips import Frame, open_clip
 from refineseg.inference.video.smoothing import Smoother, cells_of, motion
 from refineseg.labels import UInt8
-import torch
+from refineseg.loading import load
 
 PANS, PAN_FRAMES, WINDOW, STEP = 4, 10, (256, 352), (2, 6)  # STEP: pixels down and right from frame to frame
 NOISE = 8.0  # grey levels, standard deviation
@@ -129,8 +129,8 @@ def labels_of(sequence: Sequence, strength: float) -> list[UInt8]:
     for strip, picture in zip(sequence.strips, sequence.pictures, strict=True):
         smooth = smoother(strip, picture).maps[0]
         size = (picture.shape[0], picture.shape[1])
-        rows = rows_upsampled(torch.from_numpy(smooth), 0, size[0], size)
-        found.append(rows.argmax(1)[0].numpy().astype(np.uint8))
+        arithmetic = Arithmetic()
+        found.append(arithmetic.largest(arithmetic.upsampled(smooth, 0, size[0], size))[0])
     return found[sequence.warm :]
 
 

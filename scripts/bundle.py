@@ -67,7 +67,7 @@ def main() -> None:
 def judge(folder: Path, data: SegmentationData) -> tuple[dict[str, Any], dict[str, Any]]:
     """The card's entry for ``val``, and temperatures fitted there, of a model folder as it lies there."""
     network, card = load_model_folder(folder)
-    segmenter = Segmenter(network, card, "cpu")
+    segmenter = Segmenter.from_network(network, card, "cpu")
     with progress_bar() as bar:
         task = bar.add_task("scoring", total=None, note="")
         evaluation = evaluate(

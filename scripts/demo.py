@@ -24,8 +24,9 @@ from refineseg.data.images import read_image
 from refineseg.errors import RefinesegError
 from refineseg.html import css_color, document, picture_address
 from refineseg.inference.batch import Entry, find_inputs, predict_files
-from refineseg.inference.predictor import PredictOptions, load
+from refineseg.inference.options import PredictOptions
 from refineseg.labels import LabelMap
+from refineseg.loading import load
 from refineseg.model.bundled import bundled_models
 from refineseg.system.files import atomic_write
 

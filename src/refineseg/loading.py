@@ -1,4 +1,4 @@
-"""Opening a model by bundled name, folder or exported file, with any engine. No torch for exported files."""
+"""Loading a model by name, folder or exported file, to run with any engine. No torch for exported files."""
 
 from __future__ import annotations
 
@@ -7,16 +7,13 @@ import json
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from refineseg._version import __version__
 from refineseg.errors import InputError
-from refineseg.inference.portable import PortableSegmenter
-from refineseg.inference.runners import ENGINES, FORMAT, is_exported, open_engine
+from refineseg.inference.predictor import Segmenter
+from refineseg.inference.runners.exported import ENGINES, FORMAT, is_exported, open_exported
 from refineseg.system.cache import cache_folder
-
-if TYPE_CHECKING:
-    from refineseg.inference.predictor import Segmenter
 
 CACHED = {"openvino": "model.xml", "onnxruntime": "model.onnx"}  # file of each engine in a model's cache
 WORTH = 0.95  # of torch's time: an engine that is hardly faster is not worth another rounding
@@ -28,21 +25,22 @@ def load(
     precision: str = "32",
     engine: str | None = None,
     say: Callable[[str], None] = lambda _line: None,
-) -> Segmenter | PortableSegmenter:
-    """Open a model.
+) -> Segmenter:
+    """Load a model.
 
     Args:
-        model: a bundled name (``camvid``), a model folder, or a file of ``refineseg export``.
+        model: a bundled name (``camvid``), a model folder, ``hf:ORG/NAME[@REVISION]`` on the Hub, or a file of
+            ``refineseg export``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; engines other than torch run on the CPU.
         precision: ``32``, or ``bf16`` with torch and openvino.
         engine: None is torch for a model folder and a file's own engine for an exported file. ``onnxruntime`` and
             ``openvino`` export a model folder once, through the gate, into the user's cache. ``auto`` takes the
             fastest of those whose export is in the cache already, where it beat torch when it was made, and never
             makes one: so it is as quick to start as torch.
-        say: told when an export is made, which takes a minute.
+        say: called with a line when an export is made, which takes a minute.
 
     Returns:
-        A Segmenter, whose ``model`` is the network; a PortableSegmenter for an exported file. Both predict alike.
+        A Segmenter; its ``model`` is the nn.Module, which an exported file does not have.
 
     Raises:
         WeightsError: unknown name, no such file, or a damaged one.
@@ -55,30 +53,34 @@ def load(
     if is_exported(model):
         if device not in ("auto", "cpu"):
             raise InputError(f"expected --device cpu with an exported file, got {device}")
-        return PortableSegmenter(open_engine(model, engine or "auto", precision))
+        runner = open_exported(model, engine or "auto", precision)
+        return Segmenter(runner, runner.exported.card)
     try:
-        from refineseg.inference import predictor
-        from refineseg.inference.devices import pick_device
-        from refineseg.model.find_model import find_model
+        from refineseg.inference.runners.network import open_network
     except ModuleNotFoundError as error:
         raise InputError(
             f"expected a file of refineseg export such as model.onnx, got {str(model)!r}: model folders need "
             f"{error.name}, which is not installed"
         ) from error
-    if engine in (None, "torch"):
-        return predictor.load(model, device, precision)
-    folder = find_model(str(model))
-    if engine == "auto":
-        on_cpu = pick_device(device).type == "cpu"
-        path = fastest(folder) if on_cpu and precision == "32" else None
-    else:
-        path = exported(folder, str(engine), say)
-    segmenter = predictor.load(model, "cpu" if path else device, precision)
+    path = None if engine in (None, "torch") else _export_of(str(model), device, precision, str(engine), say)
+    network, card = open_network(model, "cpu" if path else device, precision)
     if path is None:
-        return segmenter
+        return Segmenter(network, card, network.model)
     chosen = next(name for name, file in CACHED.items() if file == path.name)
-    opened = open_engine(path, chosen, precision)
-    return predictor.Segmenter(segmenter.model, segmenter.card, device, precision, opened)
+    return Segmenter(open_exported(path, chosen, precision), card, network.model)
+
+
+def _export_of(model: str, device: str, precision: str, engine: str, say: Callable[[str], None]) -> Path | None:
+    """The cached export of a model folder to run in place of its network; None where torch is to run it."""
+    from refineseg.inference.devices import pick_device
+    from refineseg.model.find_model import find_model
+
+    on_cpu = pick_device(device).type == "cpu"
+    if engine == "auto":
+        return fastest(find_model(model)) if on_cpu and precision == "32" else None
+    if not on_cpu and device != "auto":
+        raise InputError(f"expected --device cpu with the engine {engine}, got {device}")
+    return exported(find_model(model), engine, say)
 
 
 def place_of(folder: Path) -> Path:

@@ -187,7 +187,7 @@ class Worker:
     def __init__(self, job: Job) -> None:
         import torch
 
-        from refineseg.inference.predictor import load
+        from refineseg.loading import load
 
         torch.set_num_threads(max(1, int(os.environ.get("OMP_NUM_THREADS") or 1)))
         self.job, self.out = job, Path(job.out)

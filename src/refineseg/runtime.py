@@ -4,7 +4,8 @@ from refineseg.runtime import load
 result = load("camvid.onnx").predict("street.jpg")  # as refineseg.load("camvid").predict
 """
 
-from refineseg.inference.portable import PortableSegmenter, load
+from refineseg.inference.predictor import Segmenter
 from refineseg.inference.result import Result
+from refineseg.loading import load
 
-__all__ = ["PortableSegmenter", "Result", "load"]
+__all__ = ["Result", "Segmenter", "load"]

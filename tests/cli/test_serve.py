@@ -13,7 +13,7 @@ from refineseg.cli.main import main
 def test_only_the_networks_thread_gets_a_team(monkeypatch: pytest.MonkeyPatch) -> None:
     """The model is opened on one thread, and the server then has as many as before."""
     seen: list[int] = []
-    monkeypatch.setattr("refineseg.inference.predictor.load", lambda *_: seen.append(torch.get_num_threads()))
+    monkeypatch.setattr("refineseg.loading.load", lambda *_: seen.append(torch.get_num_threads()))
     monkeypatch.setattr("refineseg.serving.server.serve", lambda *_, **__: seen.append(torch.get_num_threads()))
     before: Any = torch.get_num_threads()
     torch.set_num_threads(2)

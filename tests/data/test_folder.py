@@ -14,8 +14,8 @@ from refineseg.data.check import check_data
 from refineseg.data.loader import Draw, TrainingPictures
 from refineseg.errors import InputError, LabelError, RefinesegError
 from refineseg.evaluation.evaluate import evaluate
-from refineseg.inference.predictor import load
 from refineseg.labels import IGNORE
+from refineseg.loading import load
 from refineseg.training.loop import train
 from tests.data.made import make_camvid, make_folder
 from tests.shared import shared

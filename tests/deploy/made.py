@@ -48,4 +48,4 @@ def segmenter(model: RefineNet | None = None, calibrated: bool = True) -> Segmen
     """A predictor with labels that mirror, and with temperatures."""
     temperatures = {"temperatures": [0.5, 1.0, 1.5, 2.0, 0.8]} if calibrated else {}
     info = ModelCard("small", LABELS, licence="CC0", calibration=temperatures)
-    return Segmenter(small() if model is None else model, info, device="cpu")
+    return Segmenter.from_network(small() if model is None else model, info, device="cpu")

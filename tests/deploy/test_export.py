@@ -18,7 +18,7 @@ from refineseg.deploy.formats import files_of, format_of
 from refineseg.deploy.report import Report
 from refineseg.errors import InputError, MissingExtraError
 from refineseg.inference.predictor import Segmenter
-from refineseg.inference.runners import open_engine
+from refineseg.inference.runners.exported import open_exported
 from refineseg.inference.tiles.receptive_field import probe
 from refineseg.model import PRESETS, RefineNet, create_model
 from tests.data.made import make_folder
@@ -70,7 +70,7 @@ def test_the_report_says_that_it_passed(exported: tuple[Path, Report]) -> None:
 
 
 def test_the_file_describes_itself(exported: tuple[Path, Report], segmenter: Segmenter) -> None:
-    engine = open_engine(exported[0])
+    engine = open_exported(exported[0])
     values = engine.exported.values
     assert engine.exported.card == segmenter.card
     assert values["licence"] == "CC0"
@@ -158,12 +158,12 @@ def test_a_missing_package_names_its_extra(
 def test_every_member_passes_the_gate_in_every_format(name: str, suffix: str, tmp_path: Path) -> None:
     model = network(name)
     info = made.segmenter().card
-    report = refineseg.export(Segmenter(model, info, "cpu"), tmp_path / f"model.{suffix}")
+    report = refineseg.export(Segmenter.from_network(model, info, "cpu"), tmp_path / f"model.{suffix}")
     assert report.agreement >= gate.AGREEMENT
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
     pixels = probe(131, 75, model.config.in_channels)
     images = pixels.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255)
-    found = open_engine(tmp_path / f"model.{suffix}")(images)
+    found = open_exported(tmp_path / f"model.{suffix}")(images)
     wanted = gate.run(model, images).numpy()
     assert np.abs(found - wanted).mean() < 0.01 * wanted.std()
 

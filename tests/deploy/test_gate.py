@@ -20,16 +20,15 @@ from refineseg.deploy.report import Int8, Report
 from refineseg.deploy.trace import trace
 from refineseg.errors import RefusedError
 from refineseg.inference.predictor import Segmenter
-from refineseg.inference.runners import Engine, Exported
+from refineseg.inference.runners.exported import ExportedRunner
 from refineseg.model import RefineNet
 from refineseg.model.blocks import MultiResolutionFusion
 
 
-class Eager:
-    """An engine that is a network."""
+class Eager(ExportedRunner):
+    """An exported file that is a network."""
 
     name = "eager"
-    exported: Exported
 
     def __init__(self, model: RefineNet, change: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> None:
         self.model, self.change = model, change
@@ -62,7 +61,7 @@ def fewer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate, "SIZES", SOME)
 
 
-def checked(engine: Engine, model: RefineNet) -> list[gate.Check]:
+def checked(engine: ExportedRunner, model: RefineNet) -> list[gate.Check]:
     seen = built_in(3, model.config.mean, model.config.std)
     return gate.compare(engine, model, seen, lambda _done, _of: None)
 

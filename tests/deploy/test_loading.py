@@ -17,9 +17,9 @@ from refineseg.cli.main import main
 from refineseg.deploy import export as module
 from refineseg.deploy.report import Report
 from refineseg.errors import InputError, WeightsError
-from refineseg.inference.portable import PortableSegmenter
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.tiles.receptive_field import probe
+from refineseg.model.refinenet import RefineNet
 from refineseg.system.cache import cache_folder
 from tests.data.made import make_folder
 
@@ -46,8 +46,9 @@ def fill_cache(folder: Path, exported: tuple[Path, Report], engine_ms: float = 1
 
 def test_an_exported_file_predicts_as_the_folder(exported: tuple[Path, Report], model_folder: Path) -> None:
     wanted, found = refineseg.load(model_folder, "cpu"), refineseg.load(exported[0])
-    assert isinstance(wanted, Segmenter)
-    assert isinstance(found, PortableSegmenter)
+    assert isinstance(found, Segmenter)
+    with pytest.raises(InputError, match="is an exported file: it has no"):
+        _ = found.model
     assert found.class_names == wanted.class_names
     assert np.array_equal(found.predict(PICTURE).labels, wanted.predict(PICTURE).labels)
 
@@ -57,12 +58,12 @@ def test_without_an_engine_a_folder_is_torch(
 ) -> None:
     fill_cache(model_folder, exported)
     segmenter = refineseg.load(model_folder, "cpu")
-    assert segmenter.engine is None
+    assert segmenter.runner.name == "torch"
 
 
 def test_auto_never_exports(cache: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "export", lambda *_, **__: pytest.fail("exported"))
-    assert refineseg.load(model_folder, engine="auto").engine is None
+    assert refineseg.load(model_folder, engine="auto").runner.name == "torch"
     assert not cache.exists()
 
 
@@ -72,8 +73,8 @@ def test_auto_takes_what_was_faster(
 ) -> None:
     fill_cache(model_folder, exported, engine_ms)
     segmenter = refineseg.load(model_folder, "cpu", engine="auto")
-    assert (segmenter.engine is not None) == taken
-    assert isinstance(segmenter, Segmenter)  # with its network, whatever runs it
+    assert segmenter.runner.name == ("onnxruntime" if taken else "torch")
+    assert isinstance(segmenter.model, RefineNet)  # whatever runs it
     wanted = refineseg.load(model_folder, "cpu").predict(PICTURE, flip=True, probabilities=True)
     found = segmenter.predict(PICTURE, flip=True, probabilities=True)
     assert np.array_equal(found.labels, wanted.labels)
@@ -118,8 +119,7 @@ def test_an_engine_exports_a_folder_once(
     said: list[str] = []
     for _ in range(2):
         segmenter = refineseg.load(model_folder, engine="onnxruntime", say=said.append)
-        assert segmenter.engine is not None
-        assert segmenter.engine.name == "onnxruntime"
+        assert segmenter.runner.name == "onnxruntime"
     assert len(made) == len(said) == 1
 
 
@@ -132,7 +132,7 @@ def test_what_does_not_fit_is_said(exported: tuple[Path, Report], model_folder: 
         refineseg.load(exported[0], device="cuda")
     with pytest.raises(InputError, match="expected --precision 32 with onnxruntime"):
         refineseg.load(exported[0], precision="bf16")
-    with pytest.raises(WeightsError, match="found none at"):
+    with pytest.raises(WeightsError, match="File not found: "):
         refineseg.load(tmp_path / "none.onnx")
     (tmp_path / "bad.onnx").write_bytes(b"not a network")
     with pytest.raises(WeightsError, match="cannot read"):
@@ -179,8 +179,7 @@ def test_an_engine_by_name_makes_its_export_and_uses_it(
     cache: Path, model_folder: Path, engine: str, tmp_path: Path
 ) -> None:
     segmenter = refineseg.load(model_folder, engine=engine)
-    assert segmenter.engine is not None
-    assert segmenter.engine.name == engine
+    assert segmenter.runner.name == engine
     wanted = refineseg.load(model_folder, "cpu").predict(PICTURE, scales=(0.75, 1.25), flip=True)
     assert np.mean(segmenter.predict(PICTURE, scales=(0.75, 1.25), flip=True).labels == wanted.labels) > 0.999
     assert refineseg.load(model_folder, engine="auto") is not None

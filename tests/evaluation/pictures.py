@@ -78,4 +78,4 @@ class ColorNet(nn.Module):
 
 def make_segmenter(labels: LabelMap, sharpness: float = 20.0, **info: object) -> Segmenter:
     described = ModelCard("colours", labels, **info)  # type: ignore[arg-type]
-    return Segmenter(cast(RefineNet, ColorNet(labels, sharpness)), described, "cpu")
+    return Segmenter.from_network(cast(RefineNet, ColorNet(labels, sharpness)), described, "cpu")

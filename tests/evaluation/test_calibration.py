@@ -123,7 +123,7 @@ def test_calibrated_model_keeps_its_labels_and_is_stored(tmp_path: Path) -> None
     fitted = calibrate(raw, data, pixels=8000)
     assert fitted["temperatures"][0] > 1
     assert fitted["ece_after"] < fitted["ece_before"]
-    calibrated = Segmenter(raw.model, replace(raw.card, calibration=fitted), "cpu")
+    calibrated = Segmenter.from_network(raw.model, replace(raw.card, calibration=fitted), "cpu")
     image = data.split("val")[0].image
     before, after = (one.predict(image, probabilities=True) for one in (raw, calibrated))
     assert (before.labels == after.labels).all()

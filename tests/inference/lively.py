@@ -24,4 +24,6 @@ def lively() -> Segmenter:
         model.classifier.weight.div_(model(x, upsample=False).std((0, 2, 3)).view(-1, 1, 1, 1))
         assert model.classifier.bias is not None
         model.classifier.bias.sub_(model(x, upsample=False).mean((0, 2, 3)))
-    return Segmenter(model, ModelCard("lively", LabelMap.from_names(list("abcdefghijk"))), device="cpu")
+    return Segmenter.from_network(
+        model, ModelCard("lively", LabelMap.from_names(list("abcdefghijk"))), device="cpu"
+    )

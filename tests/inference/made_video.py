@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from types import SimpleNamespace
+from typing import Any, cast
 
 import av
 import numpy as np
 from numpy.typing import NDArray
 
+from refineseg.inference.arithmetic import Arithmetic
 from refineseg.inference.options import PredictOptions
-from refineseg.inference.result import Result
+from refineseg.inference.predictor import Segmenter
+from refineseg.inference.runners import Runner
 from refineseg.inference.tiles.blending import Map, Plan, Read, Strip, blended_strips, joined, view_of
-from refineseg.inference.tiles.plan import plan_windows
 from refineseg.labels import LabelMap, UInt8
 from refineseg.model.card import ModelCard
 
@@ -79,28 +81,12 @@ def turned(path: Path) -> None:
     path.write_bytes(data)
 
 
-class Quarters:
+class Quarters(Segmenter):
     """A predictor whose class is the grey level's quarter, cell by cell of 4x4."""
 
-    input_scales: Sequence[float] = (1.0,)
-    overlap = 32
-    bytes_per_pixel = 1.0
-
     def __init__(self) -> None:
-        self.card = ModelCard("quarters", LabelMap.from_names(list("abcd")))
-
-    @property
-    def class_names(self) -> list[str]:
-        return self.card.labels.names
-
-    def fingerprint(self) -> str:
-        return "quarters"
-
-    def predict(self, image: Any, **options: Any) -> Result:
-        raise NotImplementedError
-
-    def plan(self, size: tuple[int, int], options: PredictOptions, tile: int | Literal["auto"]) -> Plan:
-        return plan_windows(size, options.scales, tile, self)
+        runner = SimpleNamespace(arithmetic=Arithmetic(), input_scales=(1.0,), overlap=32, bytes_per_pixel=1.0)
+        super().__init__(cast(Runner, runner), ModelCard("quarters", LabelMap.from_names(list("abcd"))))
 
     def scores(self, pixels: UInt8) -> list[Map]:
         """4 minus the distance from each quarter's middle, in quarters."""
@@ -115,9 +101,9 @@ class Quarters:
         start_row: int = 0,
         each: Callable[[], None] | None = None,
         change: Callable[[Strip], Strip] | None = None,
-    ) -> Iterator[tuple[int, UInt8, NDArray[np.float32] | None]]:
+    ) -> Iterator[tuple[int, UInt8, NDArray[np.float16] | None]]:
         found = blended_strips(plan, [view_of(plan.size, 1.0)], read, self.scores, start_row, each)
         whole = joined(found)
         scores = (whole if change is None else change(whole)).maps[0][0]
         wide = scores.repeat(4, 1).repeat(4, 2)[:, : plan.size[0], : plan.size[1]]
-        yield 0, wide.argmax(0).astype(np.uint8), np.exp(wide) / np.exp(wide).sum(0)
+        yield 0, wide.argmax(0).astype(np.uint8), (np.exp(wide) / np.exp(wide).sum(0)).astype(np.float16)

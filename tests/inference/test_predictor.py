@@ -13,10 +13,11 @@ from torch.nn import functional as F
 
 from refineseg.errors import InputError, WeightsError
 from refineseg.inference.devices import pick_device
-from refineseg.inference.predictor import PredictOptions, Segmenter, Tile, load
-from refineseg.inference.scores import rows_upsampled
+from refineseg.inference.options import PredictOptions, Tile
+from refineseg.inference.predictor import Segmenter
 from refineseg.inference.tiles.plan import BUDGET
 from refineseg.labels import LabelMap
+from refineseg.loading import load
 from refineseg.model import create_model
 from refineseg.model.model_folder import ModelCard, save_model_folder
 from tests.model.filled import fill
@@ -28,7 +29,7 @@ LABELS = LabelMap.from_names(["a", "b", "c", "d", "e"])
 def segmenter() -> Segmenter:
     model = create_model("refinenet-lw-mbv2", 5, width=16, coarse_width=16)
     fill(model)
-    return Segmenter(model, ModelCard("test", LABELS), device="cpu")
+    return Segmenter.from_network(model, ModelCard("test", LABELS), device="cpu")
 
 
 def photograph(height: int, width: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
@@ -136,17 +137,8 @@ def test_flip_makes_mirrored_pictures_agree(segmenter: Segmenter) -> None:
     assert (plain == mirrored[:, ::-1]).mean() < 0.999  # without it they differ: the test can fail
 
 
-@pytest.mark.parametrize("size", [(1, 1), (5, 3), (9, 12)])
-def test_strips_are_rows_of_the_whole(size: tuple[int, int]) -> None:
-    scores = torch.randn(2, 3, *size)
-    target = (37, 50)
-    whole = F.interpolate(scores, target, mode="bilinear", align_corners=False)
-    for top, bottom in ((0, 10), (10, 11), (11, 37)):
-        torch.testing.assert_close(rows_upsampled(scores, top, bottom, target), whole[:, :, top:bottom])
-
-
 def test_bf16_is_close(segmenter: Segmenter) -> None:
-    lower = Segmenter(segmenter.model, segmenter.card, "cpu", precision="bf16")
+    lower = Segmenter.from_network(segmenter.model, segmenter.card, "cpu", precision="bf16")
     image = photograph(64, 96)
     assert (lower.predict(image).labels == segmenter.predict(image).labels).mean() > 0.9
 
@@ -165,7 +157,7 @@ def test_bad_options(segmenter: Segmenter) -> None:
         with pytest.raises(InputError, match="expected scales"):
             segmenter.predict(photograph(8, 8), scales=scales)
     with pytest.raises(InputError, match="precision 32 or bf16"):
-        Segmenter(segmenter.model, segmenter.card, "cpu", precision="int3")
+        Segmenter.from_network(segmenter.model, segmenter.card, "cpu", precision="int3")
     with pytest.raises(InputError, match="expected a device"):
         pick_device("toaster")
     if not torch.cuda.is_available():

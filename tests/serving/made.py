@@ -31,7 +31,9 @@ def tiny() -> Segmenter:
     """A network of few channels, four classes, no random weights."""
     model = create_model("refinenet-lw-mbv2", len(NAMES), width=16, coarse_width=16)
     fill(model)
-    segmenter = Segmenter(model, ModelCard("tiny", LabelMap.from_names(NAMES), licence="none"), device="cpu")
+    segmenter = Segmenter.from_network(
+        model, ModelCard("tiny", LabelMap.from_names(NAMES), licence="none"), device="cpu"
+    )
     segmenter.__dict__["overlap"] = 64  # measuring it takes a second
     return segmenter
 

@@ -166,7 +166,7 @@ def test_the_model_is_described(client: Any) -> None:
 
 
 def test_the_bundled_models_description_has_its_protocol_and_no_path() -> None:
-    from refineseg.inference.predictor import load
+    from refineseg.loading import load
     from refineseg.serving.description import describe
     from refineseg.serving.limits import Limits
 

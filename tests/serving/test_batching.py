@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from refineseg.inference.predictor import PredictOptions, Segmenter, Tile
+from refineseg.inference.options import PredictOptions, Tile
+from refineseg.inference.predictor import Segmenter
 from refineseg.inference.result import Result
 from refineseg.inference.tiles.plan import BUDGET
 from refineseg.labels import UInt8
@@ -27,7 +28,7 @@ class Gated(Segmenter):
 
     def __init__(self) -> None:
         inner = tiny()
-        super().__init__(inner.model, inner.card, "cpu")
+        super().__init__(inner.runner, inner.card, inner.model)
         self.__dict__["overlap"] = 64
         self.gate = threading.Event()
         self.gate.set()

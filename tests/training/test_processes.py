@@ -19,8 +19,9 @@ from refineseg.config import AugmentConfig, TrainConfig
 from refineseg.data import open_data
 from refineseg.errors import ConfigError
 from refineseg.evaluation.evaluate import evaluate
-from refineseg.inference.predictor import Segmenter, load
+from refineseg.inference.predictor import Segmenter
 from refineseg.labels import LabelMap
+from refineseg.loading import load
 from refineseg.model.model_folder import ModelCard, load_model_folder, save_model_folder
 from refineseg.model.presets import create_model
 from refineseg.training.checkpoint import load_checkpoint

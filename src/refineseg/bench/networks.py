@@ -18,9 +18,8 @@ from refineseg.bench.peers import PEERS
 from refineseg.bench.published import published
 from refineseg.errors import InputError, RefinesegError
 from refineseg.inference.options import PredictOptions
-from refineseg.inference.portable import PortableSegmenter
 from refineseg.inference.predictor import Segmenter
-from refineseg.inference.runners import SUFFIXES, open_engine
+from refineseg.inference.runners.exported import SUFFIXES, open_exported
 from refineseg.labels import LabelMap
 from refineseg.model.card import ModelCard
 from refineseg.model.presets import create_model
@@ -90,7 +89,7 @@ def random_network(preset: str, classes: int) -> RefineNet:
 def random_segmenter(preset: str, setting: Setting) -> Segmenter:
     """Of a network with random weights."""
     labels = LabelMap.from_names([f"class {index}" for index in range(setting.classes)])
-    return Segmenter(
+    return Segmenter.from_network(
         random_network(preset, setting.classes), ModelCard(preset, labels), str(setting.device), setting.precision
     )
 
@@ -144,7 +143,7 @@ def exported(segmenter: Segmenter, engine: str, setting: Setting, eight: bool = 
             made = path.with_stem("int8")
             to_int8(kind, path, made, [lambda: picture], description(segmenter, kind, "int8"))
             path = made
-        return portable(path, engine, setting)
+        return of_file(path, engine, setting)
 
 
 def engines_of(path: Path) -> tuple[str, ...]:
@@ -155,14 +154,15 @@ def engines_of(path: Path) -> tuple[str, ...]:
 def file_contestant(path: Path, engine: str, setting: Setting) -> Contestant:
     """A file written by ``refineseg export``, in an engine."""
 
-    return Contestant(f"{path.name}, {engine}", lambda: portable(path, engine, setting))
+    return Contestant(f"{path.name}, {engine}", lambda: of_file(path, engine, setting))
 
 
-def portable(path: Path, engine: str, setting: Setting) -> Work:
+def of_file(path: Path, engine: str, setting: Setting) -> Work:
     """An exported file's way from a picture to labels."""
     if setting.batch != 1 or setting.training:
         raise InputError("expected --batch 1 and prediction with files and engines other than torch")
-    segmenter = PortableSegmenter(open_engine(path, engine, setting.precision))
+    runner = open_exported(path, engine, setting.precision)
+    segmenter = Segmenter(runner, runner.exported.card)
     picture = setting.pictures()[0].permute(1, 2, 0).contiguous().cpu().numpy()
     return lambda: torch.from_numpy(segmenter.predict(picture).labels)[None]
 
@@ -198,13 +198,8 @@ def labels_of(net: nn.Module, setting: Setting, precision: str, last: bool = Fal
 
 def predictor(segmenter: Segmenter, setting: Setting) -> Work:
     """Our own way from pictures to labels."""
-    pictures = setting.pictures()
-
-    @torch.inference_mode()
-    def work() -> Tensor:
-        return segmenter.segment(pictures, PredictOptions())[0]
-
-    return work
+    pictures = setting.pictures().permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    return lambda: torch.from_numpy(segmenter.segment(pictures, PredictOptions())[0])
 
 
 def compiled(segmenter: Segmenter, setting: Setting) -> Work:

@@ -9,6 +9,7 @@ import torch
 
 from refineseg.bench.networks import Setting
 from refineseg.config import AugmentConfig, TrainConfig
+from refineseg.errors import InputError
 from refineseg.inference.memory_estimate import Need
 from refineseg.inference.predictor import Segmenter
 from refineseg.system.memory import free_memory
@@ -20,7 +21,10 @@ MIB = 1 << 20
 def need_of_setting(segmenter: Segmenter, setting: Setting) -> Need:
     """Of prediction, or of a training step of the modern recipe with its moving average."""
     if not setting.training:
-        return segmenter.need(setting.size, batch=setting.batch)
+        need = segmenter.need(setting.size, batch=setting.batch)
+        if need is None:
+            raise InputError("expected a model folder with --plan, got an exported file")
+        return need
     config = TrainConfig(
         batch_size=setting.batch,
         augment=AugmentConfig(crop=setting.size),

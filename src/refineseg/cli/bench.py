@@ -62,7 +62,7 @@ def bench(
     from refineseg.bench.report import compare, flop_of
     from refineseg.cli.train import parse_crop
     from refineseg.inference.devices import pick_device
-    from refineseg.inference.predictor import load
+    from refineseg.loading import load
     from refineseg.system.files import atomic_write
 
     if threads is not None:

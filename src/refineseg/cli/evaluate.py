@@ -70,8 +70,7 @@ def evaluate(
     from refineseg.evaluation.evaluate import evaluate as evaluate_model
     from refineseg.evaluation.protocol import find_protocol
     from refineseg.evaluation.report import with_report, write_report
-    from refineseg.inference.portable import PortableSegmenter
-    from refineseg.inference.runners import is_exported
+    from refineseg.inference.runners.exported import is_exported
     from refineseg.loading import load
     from refineseg.system.files import atomic_write, writable_folder
     from refineseg.system.processes import is_first, meeting
@@ -118,13 +117,12 @@ def evaluate(
         )
     pinned = segmenter.card.provenance.get("hub", model)  # a Hub model's name has its commit
     if json_file is not None:
-        made_by = {"model": pinned, "engine": segmenter.engine.name if segmenter.engine else "torch"}
+        made_by = {"model": pinned, "engine": segmenter.runner.name}
         atomic_write(json_file, json.dumps(evaluation.to_dict() | made_by, indent=1) + "\n")
         console.print(f"all figures in {json_file}", markup=False)
     if report is not None:
         console.print(f"report in {write_report(report, evaluation, segmenter, opened, model)}", markup=False)
     if calibrate is not None:
-        assert not isinstance(segmenter, PortableSegmenter)  # refused above
         store(segmenter, opened, model, evaluation, calibrate)
 
 

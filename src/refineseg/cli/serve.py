@@ -41,7 +41,7 @@ def serve(
     keep_freed_memory()
     import torch
 
-    from refineseg.inference.predictor import load
+    from refineseg.loading import load
     from refineseg.serving.limits import Limits
     from refineseg.serving.server import serve as run
 

@@ -48,7 +48,7 @@ def submit(
         raise InputError("expected --model, --data and -o FILE.zip to write, or --validate FILE.zip to check")
 
     from refineseg.evaluation.protocol import find_protocol
-    from refineseg.inference.predictor import load
+    from refineseg.loading import load
 
     chosen = find_protocol(protocol)
     segmenter = load(model, device)

@@ -23,9 +23,9 @@ from refineseg.deploy.report import Int8, Report
 from refineseg.deploy.trace import trace
 from refineseg.errors import InputError, RefusedError
 from refineseg.evaluation.evaluate import evaluate
-from refineseg.inference.portable import PortableSegmenter
-from refineseg.inference.predictor import Segmenter, load
-from refineseg.inference.runners import FORMAT, open_engine
+from refineseg.inference.predictor import Segmenter
+from refineseg.inference.runners.exported import FORMAT, open_exported
+from refineseg.inference.runners.network import NetworkRunner, open_network
 from refineseg.model.model_folder import describe, weights_hash
 from refineseg.system.files import cannot_write, writable_folder
 
@@ -88,9 +88,7 @@ def export(
     path = Path(output).expanduser()
     kind = _checked(path, options)
     data = open_data(calibrate) if isinstance(calibrate, str | Path) else calibrate
-    segmenter = model if isinstance(model, Segmenter) else load(model, "cpu")
-    if segmenter.device.type != "cpu" or segmenter.engine is not None or segmenter.precision != "32":
-        segmenter = Segmenter(copy.deepcopy(segmenter.model), segmenter.card, "cpu")
+    segmenter = on_cpu(model)
     if data is not None and data.label_map.names != segmenter.class_names:
         raise InputError(
             f"expected data with the model's classes {segmenter.class_names}, got {data.label_map.names}"
@@ -107,6 +105,17 @@ def export(
             raise RefusedError(f"export refused: {done.refused}; figures in {report.files(path)[1]}")
         _named(made, path)
     return done
+
+
+def on_cpu(model: str | Path | Segmenter) -> Segmenter:
+    """A model's network in float32 on the CPU, whatever ran it before."""
+    if not isinstance(model, Segmenter):
+        opened, card = open_network(model, "cpu")
+        return Segmenter(opened, card, opened.model)
+    runner = model.runner
+    if isinstance(runner, NetworkRunner) and runner.device.type == "cpu" and runner.precision == "32":
+        return model
+    return Segmenter.from_network(copy.deepcopy(model.model), model.card, "cpu")
 
 
 def _checked(path: Path, options: ExportOptions) -> str:
@@ -137,13 +146,13 @@ def _made(
     write(program, kind, path, text)
     del program
     seen = _pictures(segmenter, data)
-    engine = open_engine(path)
+    engine = open_exported(path)
     checks = gate.compare(engine, model, seen, lambda done, of: progress("comparing with the network", done, of))
     refused = gate.drift(checks)
     quantised = None
     if eight and refused is None and data is not None:
         quantised = _quantised(segmenter, path, kind, data, progress)
-        engine = open_engine(path)
+        engine = open_exported(path)
         checks = gate.compare(engine, model, seen, lambda done, of: progress("comparing int8", done, of))
         refused = quantised.refused
     progress("timing", 0, 0)
@@ -182,12 +191,12 @@ def _quantised(segmenter: Segmenter, path: Path, kind: str, data: SegmentationDa
             file.rename(source.with_suffix(file.suffix))
         int8.to_int8(kind, source, path, readers, description(segmenter, kind, "int8"))
 
-    def scored(predictor: Segmenter | PortableSegmenter, what: str) -> float:
-        found = evaluate(predictor, data, "val", progress=lambda done, of: progress(what, done, of))
+    def scored(segmenter: Segmenter, what: str) -> float:
+        found = evaluate(segmenter, data, "val", progress=lambda done, of: progress(what, done, of))
         return found.scores.mean_iou
 
     before = scored(segmenter, "scoring the network")
-    after = scored(PortableSegmenter(open_engine(path)), "scoring int8")
+    after = scored(Segmenter(open_exported(path), segmenter.card), "scoring int8")
     learnt = segmenter.card.has_learnt(data.name, "val")
     return Int8(data.name, split, len(readers), "val", len(data.split("val")), before, after, learnt)
 

@@ -13,7 +13,7 @@ from torch.export import ExportedProgram
 from refineseg._version import __version__
 from refineseg.deploy.trace import out_of_place
 from refineseg.errors import InputError, MissingExtraError
-from refineseg.inference.runners import KEY
+from refineseg.inference.runners.exported import KEY
 from refineseg.inference.runners.openvino import openvino_package
 
 INPUT, OUTPUT = "images", "logits"  # as engines name them

@@ -17,7 +17,7 @@ from refineseg.deploy.pictures import Pictures, fitted
 from refineseg.errors import RefusedError
 from refineseg.inference.options import PredictOptions
 from refineseg.inference.predictor import Segmenter
-from refineseg.inference.runners import Engine
+from refineseg.inference.runners.exported import ExportedRunner
 from refineseg.model.refinenet import RefineNet
 
 AGREEMENT = 0.9999  # of the labels at full size, over all sizes together
@@ -56,7 +56,7 @@ class Check:
 
 
 def compare(
-    engine: Engine, model: RefineNet, pictures: Pictures, progress: Callable[[int, int], None]
+    engine: ExportedRunner, model: RefineNet, pictures: Pictures, progress: Callable[[int, int], None]
 ) -> list[Check]:
     """The file and the network on pictures of all ``SIZES``. RefusedError where the file cannot take one."""
     checks = []
@@ -99,10 +99,10 @@ def drift(checks: list[Check]) -> str | None:
 
 
 @torch.inference_mode()
-def times(engine: Engine, segmenter: Segmenter, pictures: Pictures) -> tuple[float, float]:
+def times(engine: ExportedRunner, segmenter: Segmenter, pictures: Pictures) -> tuple[float, float]:
     """Median milliseconds from picture to labels with the engine and with torch, in turns, at ``TIMED``."""
-    images = torch.from_numpy(fitted(pictures.planes[0], *TIMED)[None])
-    contestants = (Segmenter(segmenter.model, segmenter.card, "cpu", engine=engine), segmenter)
+    images = fitted(pictures.planes[0], *TIMED).transpose(1, 2, 0)[None]
+    contestants = (Segmenter(engine, segmenter.card), segmenter)
     taken: tuple[list[float], list[float]] = ([], [])
     for repeat in range(REPEATS + 1):
         for contestant, seconds in zip(contestants, taken, strict=True):

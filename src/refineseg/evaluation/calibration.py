@@ -16,14 +16,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from refineseg.data.source import SegmentationData
 from refineseg.evaluation.metrics import Counts, Floats, divide, plain
 from refineseg.evaluation.protocol import Protocol, find_protocol
+from refineseg.inference.arithmetic import Arithmetic
 from refineseg.inference.predictor import Segmenter
-from refineseg.inference.scores import soften
 from refineseg.labels import IGNORE, UInt8
 
 BINS, RISK_BINS = 15, 4096
@@ -193,9 +192,8 @@ def _as_sure_as_right(logs: Floats, truth: NDArray[np.integer[Any]]) -> Floats:
 
 def apply_temperatures(probabilities: Floats, temperatures: Floats) -> Floats:
     """NxK probabilities with the predicted class's temperature, as the predictor applies it."""
-    scores = torch.from_numpy(probabilities.T[None, :, :, None].copy())
-    labels = scores.argmax(1)
-    return np.asarray(soften(scores, labels, torch.from_numpy(temperatures))[0, :, :, 0].numpy().T)
+    scores = probabilities.T[None]
+    return np.asarray(Arithmetic().softened(scores, scores.argmax(1), temperatures)[0].T)
 
 
 def expected_error(probabilities: Floats, truth: NDArray[np.integer[Any]]) -> float:
@@ -247,9 +245,7 @@ def sampled_scores(
 ) -> list[tuple[Floats, UInt8]]:
     """Of each picture raw probabilities NxK and truth N of some pixels, ``pixels`` over the split at most."""
     chosen = find_protocol(protocol)
-    raw = Segmenter(
-        segmenter.model, replace(segmenter.card, calibration={}), str(segmenter.device), segmenter.precision
-    )
+    raw = Segmenter(segmenter.runner, replace(segmenter.card, calibration={}))
     samples = data.split(split)
     most = max(1, pixels // len(samples))
     kept: list[tuple[Floats, UInt8]] = []

@@ -22,7 +22,7 @@ from refineseg.evaluation.pictures import Pictures, Row, picture_row
 from refineseg.evaluation.protocol import Protocol, find_protocol
 from refineseg.evaluation.sizes import SizeCounts
 from refineseg.evaluation.suspects import Suspects
-from refineseg.inference.interface import Predictor
+from refineseg.inference.predictor import Segmenter
 from refineseg.labels import UInt8
 from refineseg.system.processes import gather, joined, own_share
 
@@ -118,7 +118,7 @@ class Evaluation:
 
 
 def evaluate(
-    segmenter: Predictor,
+    segmenter: Segmenter,
     data: SegmentationData,
     split: str = "val",
     *,

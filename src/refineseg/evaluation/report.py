@@ -25,7 +25,7 @@ from refineseg.evaluation.metrics import Floats, means
 from refineseg.evaluation.overlays import panels, suspect_views
 from refineseg.evaluation.suspects import Suspect, Suspects
 from refineseg.html import picture_address
-from refineseg.inference.interface import Predictor
+from refineseg.inference.predictor import Segmenter
 from refineseg.labels import LabelMap
 from refineseg.system.files import atomic_write, writable_folder
 
@@ -106,7 +106,7 @@ def with_report(measures: Sequence[str]) -> list[str]:
 
 
 def write_report(
-    folder: str | Path, evaluation: Evaluation, segmenter: Predictor, data: SegmentationData, model: str
+    folder: str | Path, evaluation: Evaluation, segmenter: Segmenter, data: SegmentationData, model: str
 ) -> Path:
     """Write DIR/evaluation.json, then DIR/index.html; other files of the folder stay.
 
@@ -133,7 +133,7 @@ def write_report(
     return target / PAGE
 
 
-def make_report(evaluation: Evaluation, segmenter: Predictor, data: SegmentationData, model: str) -> Report:
+def make_report(evaluation: Evaluation, segmenter: Segmenter, data: SegmentationData, model: str) -> Report:
     """Choose what is shown and open it."""
     return Report(
         evaluation=evaluation,
@@ -160,7 +160,7 @@ def chosen_pictures(scores: Floats, worst: int = WORST, median: int = MEDIAN) ->
     return {"worst": lowest, "median": sorted(nearest, key=order.index)}
 
 
-def _pictures(evaluation: Evaluation, segmenter: Predictor, data: SegmentationData) -> list[ShownPicture]:
+def _pictures(evaluation: Evaluation, segmenter: Segmenter, data: SegmentationData) -> list[ShownPicture]:
     samples, protocol = data.split(evaluation.split), evaluation.protocol
     mean_iou, accuracy = picture_scores(evaluation)
     shown = []

@@ -14,8 +14,8 @@ from typing import Any
 from refineseg.data.images import SUFFIXES
 from refineseg.data.pictures.geotiff import read_geo
 from refineseg.errors import InputError, RefinesegError, TooLargeError, WriteError
-from refineseg.inference.interface import Predictor
 from refineseg.inference.options import PredictOptions, Tile
+from refineseg.inference.predictor import Segmenter
 from refineseg.inference.result import SCORED, check_kinds
 from refineseg.inference.tiles.files import predict_large
 from refineseg.inference.video.clips import is_video
@@ -109,7 +109,7 @@ def output_names(inputs: Sequence[Path]) -> list[str]:
 
 
 def predict_files(
-    segmenter: Predictor,
+    segmenter: Segmenter,
     inputs: Sequence[Path | Moving],
     out: Path,
     options: PredictOptions,
@@ -169,7 +169,7 @@ def predict_files(
 
 
 def _picture(
-    segmenter: Predictor,
+    segmenter: Segmenter,
     path: Path,
     out: Path,
     options: PredictOptions,
@@ -189,7 +189,7 @@ def _picture(
 
 
 def _whole(
-    segmenter: Predictor, path: Path, out: Path, options: PredictOptions, save: tuple[str, ...], name: str
+    segmenter: Segmenter, path: Path, out: Path, options: PredictOptions, save: tuple[str, ...], name: str
 ) -> Entry:
     result = segmenter.predict(path, scales=options.scales, flip=options.flip, probabilities=options.probabilities)
     if "geojson" in save:
@@ -200,7 +200,7 @@ def _whole(
 
 
 def _video(
-    segmenter: Predictor,
+    segmenter: Segmenter,
     item: Moving,
     out: Path,
     options: PredictOptions,

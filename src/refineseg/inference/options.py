@@ -1,4 +1,4 @@
-"""How scores are made, for every predictor: views, their fusion's constants, strips of rows. No torch."""
+"""How scores are made: views of the picture, and strips of its rows. No torch."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from typing import Literal
 
 from refineseg.errors import InputError
 
-LOG_FLOOR = -20.0  # REFERENCE of the authors' evaluation: log scores below it count as it
-TINY = 1e-9  # probabilities below it count as it when a temperature is applied
-STRIP = 64  # rows upsampled at a time, so that the full-size score map never exists
-STRIP_BYTES = 64 << 20  # of wide pictures fewer rows, so that a strip's scores stay below it
+STRIP = 64  # rows given at a time, so that the full-size score map never exists
+STRIP_BYTES = 64 << 20  # fewer rows of wide pictures, so that a strip's scores stay below this
 Tile = int | Literal["auto"] | None
-# While memory is planned (inference.planner) one strip is run for all: none needs more than the first.
+# While memory is planned (inference.memory_estimate) one strip is run for all: none needs more than the first.
 ONE_FOR_ALL: ContextVar[bool] = ContextVar("ONE_FOR_ALL", default=False)
 
 
@@ -23,9 +21,9 @@ class PredictOptions:
     """How scores are made.
 
     Attributes:
-        scales: the picture is seen at each, and the scores averaged.
-        flip: also see it mirrored.
-        probabilities: keep the class probabilities in the result.
+        scales: scales at which the picture is seen; the scores are averaged.
+        flip: whether it is also seen mirrored.
+        probabilities: whether the class probabilities are kept in the result.
     """
 
     scales: tuple[float, ...] = (1.0,)
@@ -47,7 +45,7 @@ def views_of(options: PredictOptions) -> list[tuple[float, bool]]:
 def row_ranges(top: int, bottom: int, classes: int, width: int) -> Iterator[tuple[int, int]]:
     """Rows ``top`` to ``bottom`` in parts of which the scores are small."""
     rows = max(1, min(STRIP, STRIP_BYTES // (4 * classes * width)))
-    for first in starts(top, bottom, rows):
+    for first in range(top, bottom, rows):
         yield first, min(first + rows, bottom)
 
 

@@ -11,7 +11,8 @@ from math import inf
 
 import numpy as np
 
-from refineseg.inference.predictor import PredictOptions, Segmenter
+from refineseg.inference.options import PredictOptions
+from refineseg.inference.predictor import Segmenter
 from refineseg.inference.result import Result
 from refineseg.labels import UInt8
 from refineseg.serving.limits import Limits
@@ -103,7 +104,8 @@ class Batcher:
 
     def _work(self) -> None:
         try:
-            side, channels = WARMING, self.segmenter.model.config.in_channels
+            known = self.segmenter.card.channels
+            side, channels = WARMING, 3 if known is None else known.count
             self.segmenter.predict_batch([np.zeros((side, side, channels), np.uint8)], PredictOptions())
             _ = self.segmenter.overlap, self.segmenter.bytes_per_pixel  # measured once, before anyone waits
         except BaseException as error:

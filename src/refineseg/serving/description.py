@@ -92,7 +92,7 @@ def describe(segmenter: Segmenter, limits: Limits) -> ModelDescription:
         palette=tuple((int(r), int(g), int(b)) for r, g, b in card.labels.palette),
         scores=scores,
         licence=card.licence,
-        calibrated=segmenter.temperatures is not None,
+        calibrated=segmenter.calibrated,
         limits=Bounds(limits.bytes, limits.pixels, limits.seconds, pictures.NAMES),
         outputs=OUTPUTS,
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from math import isfinite
 
 from refineseg.errors import InputError
-from refineseg.inference.predictor import PredictOptions, Tile
+from refineseg.inference.options import PredictOptions, Tile
 from refineseg.inference.result import KINDS, SCORED
 from refineseg.serving.problems import Refused
 

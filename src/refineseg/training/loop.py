@@ -225,7 +225,7 @@ def validate(run: Run, network: RefineNet) -> Evaluation:
     Each process takes a share of the pictures.
     """
     card = ModelCard("validation", run.data.label_map, channels=run.data.channels)
-    segmenter = Segmenter(network, card, str(run.fabric.device))
+    segmenter = Segmenter.from_network(network, card, str(run.fabric.device))
     return evaluate(
         segmenter,
         run.data,

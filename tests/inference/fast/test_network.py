@@ -15,7 +15,6 @@ from refineseg.inference.fast.folding import NORMS, _seen, fold_batch_norm, neig
 from refineseg.inference.fast.network import Fast, specialise
 from refineseg.inference.fast.pooling import pooled_strips
 from refineseg.inference.fast.winograd import Scratch, convolve, pays
-from refineseg.inference.scores import argmax_of_planes
 from refineseg.model.backbone import Backbone, create_backbone
 from refineseg.model.presets import create_model
 from refineseg.model.refinenet import RefineNet
@@ -240,13 +239,3 @@ def test_scratch_is_a_threads_own_and_may_be_used_in_any_mode() -> None:
     scratch.take("x", 3, 2).fill_(1.0)
     assert scratch.take("x", 6).sum() == 6
     assert scratch.take("x", 9).shape == (9,)
-
-
-@pytest.mark.parametrize("classes", [1, 2, 21])
-def test_the_largest_class(classes: int) -> None:
-    scores = torch.randint(0, 4, (2, classes, 5, 7)).float()  # many are equal: the first counts
-    literal = [
-        [[max(range(classes), key=lambda k: float(x[k, i, j])) for j in range(7)] for i in range(5)]
-        for x in scores
-    ]
-    assert torch.equal(argmax_of_planes(scores), torch.tensor(literal, dtype=torch.uint8))

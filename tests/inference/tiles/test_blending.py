@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refineseg.errors import InputError
-from refineseg.inference.predictor import PredictOptions, Segmenter
-from refineseg.inference.scores import rows_upsampled
+from refineseg.inference.arithmetic import Arithmetic
+from refineseg.inference.options import PredictOptions
+from refineseg.inference.predictor import Segmenter
 from refineseg.inference.tiles.blending import (
     Map,
     blend_weights,
@@ -94,23 +95,22 @@ def test_steps_of_scales() -> None:
 @pytest.mark.parametrize("start_row", [0, 70, 190])
 def test_strips_are_rows_of_the_whole(size: tuple[int, int], start_row: int) -> None:
     """With scores that depend on their own cell only, tiles give exactly what the whole gives."""
-    whole_map = torch.randn(1, 3, -(-size[0] // 4), -(-size[1] // 4))
+    upsampled = Arithmetic().upsampled
+    whole_map = torch.randn(1, 3, -(-size[0] // 4), -(-size[1] // 4)).numpy()
     pixels = np.zeros((*size, 3), np.uint8)
     pixels[..., 0], pixels[..., 1] = np.arange(size[0])[:, None] // 4, np.arange(size[1]) // 4
 
     def score(window: UInt8) -> list[Map]:
         y, x = window[::4, 0, 0].astype(int), window[0, ::4, 1].astype(int)
-        return [whole_map[:, :, y][..., x].numpy()]
+        return [whole_map[:, :, y][..., x]]
 
     plan = make_plan(size, 96, 48)
-    expected = rows_upsampled(whole_map, 0, size[0], size)
+    expected = upsampled(whole_map, 0, size[0], size)
     row = start_row
     for strip in blended_strips(plan, [view_of(size, 1.0)], lambda t, b, x, r: pixels[t:b, x:r], score, start_row):
         assert strip.top == row
-        got = rows_upsampled(
-            torch.from_numpy(strip.maps[0]), strip.top, strip.bottom, size, strip.firsts[0], strip.sources[0]
-        )
-        torch.testing.assert_close(got, expected[:, :, strip.top : strip.bottom], atol=1e-5, rtol=1e-5)
+        got = upsampled(strip.maps[0], strip.top, strip.bottom, size, strip.firsts[0], strip.sources[0])
+        np.testing.assert_allclose(got, expected[:, :, strip.top : strip.bottom], atol=1e-5, rtol=1e-5)
         assert strip.maps[0].shape[2] <= (96 + 32 + 96) // 4  # a row of windows and what is left of the one before
         row = strip.bottom
     assert row == max(size[0], start_row)

@@ -21,8 +21,9 @@ from refineseg.data.pictures.raster import Raster
 from refineseg.errors import InputError
 from refineseg.inference import result
 from refineseg.inference.batch import predict_files
+from refineseg.inference.options import PredictOptions
 from refineseg.inference.outputs.png import write_png
-from refineseg.inference.predictor import PredictOptions, Segmenter
+from refineseg.inference.predictor import Segmenter
 from refineseg.inference.result import KINDS, uncertainty
 from refineseg.inference.tiles import files as large
 from refineseg.inference.tiles.files import predict_large

@@ -1,128 +1,50 @@
-"""Engines: what runs an exported network. All else, views, fusion, tiles, labels, stays with the predictor.
+"""Runners: images in, score maps at stride 4 out. All else (views, fusion, tiles, labels) is the predictor's.
 
-An exported file describes itself: beside the network it carries one JSON text (``Exported``) with everything that
-prediction needs. No torch here; each engine's package is imported in its own file.
+``network`` runs an nn.Module with torch, ``onnx``, ``openvino`` and ``torch_export`` run exported files.
 """
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+from refineseg.inference.arithmetic import Arithmetic
 
-from refineseg.errors import InputError, WeightsError
-from refineseg.model.bundled import bundled_exports
-from refineseg.model.card import ModelCard
-
-KEY = "refineseg"  # of the description in a file's metadata
-FORMAT = 1  # raised when older readers could misread a file
-ENGINES = ("auto", "torch", "onnxruntime", "openvino")
-SUFFIXES = {
-    ".onnx": ("onnxruntime", "openvino"),
-    ".xml": ("openvino",),
-    ".pt2": ("torch",),
-}  # first is the default
+if TYPE_CHECKING:
+    from refineseg.inference.memory_estimate import Need
 
 
-@dataclass(frozen=True)
-class Exported:
-    """What an exported file says beside the network.
+class Runner(Protocol):
+    """Runs a network, wherever it is."""
 
-    Attributes:
-        card: name, labels, scores with protocol, provenance, licence, calibration.
-        values: everything, as written: also ``model`` (its settings) and ``export`` (format, versions, precision,
-            ``overlap`` in pixels and ``bytes_per_pixel``, which tiles need, ``source``, a hash of the weights).
-    """
+    @property
+    def name(self) -> str:
+        """``torch``, ``onnxruntime`` or ``openvino``."""
 
-    card: ModelCard
-    values: Mapping[str, Any]
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """Computes with the arrays that the runner takes and gives."""
 
-    @classmethod
-    def read(cls, text: str | None, path: Path) -> Exported:
-        """From the text in a file's metadata. WeightsError if it has none that can be used."""
-        if not text:
-            raise WeightsError(f"expected a file written by refineseg export, {path} does not say what it is")
-        try:
-            values = json.loads(text)
-            if values["export"]["format"] != FORMAT:
-                got = repr(values["export"]["format"])
-                raise WeightsError(f"expected format {FORMAT} in {path}, got {got:.100}: update refineseg")
-            return cls(ModelCard.from_dict(values), values)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise WeightsError(f"cannot read the description in {path}, it is damaged: {error!r}") from error
+    @property
+    def input_scales(self) -> Sequence[float]:
+        """Scales at which the network takes its input."""
 
+    @property
+    def overlap(self) -> int:
+        """Pixels that neighbouring windows must share."""
 
-class Engine(Protocol):
-    """Runs an exported network on the CPU.
+    @property
+    def bytes_per_pixel(self) -> float:
+        """Memory of the activations by pixel of a window."""
 
-    Attributes:
-        name: ``onnxruntime``, ``openvino`` or ``torch``.
-        exported: the file's description of itself.
-    """
+    def __call__(self, images: Any) -> Any:
+        """Images in [0, 1], BxCxHxW of any size, to float32 logits BxKxceil(H/4)xceil(W/4)."""
 
-    name: str
-    exported: Exported
+    def fingerprint(self) -> str:
+        """A text that changes whenever the logits may: engine, precision, weights."""
 
-    def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """RGB in [0, 1], Bx3xHxW of any size, to logits BxKxceil(H/4)xceil(W/4)."""
+    def need(self, shape: tuple[int, int, int, int]) -> Need | None:
+        """Memory for images of that shape; None where it is not known."""
 
-
-def is_exported(model: str | Path) -> bool:
-    """Whether a name is that of an exported file, or of one that comes with the package (``camvid-int8``)."""
-    return Path(model).suffix.lower() in SUFFIXES or str(model) in bundled_exports()
-
-
-def open_engine(path: str | Path, engine: str = "auto", precision: str = "32") -> Engine:
-    """An exported file, ready to run.
-
-    Args:
-        path: what ``refineseg export`` wrote: .onnx, .xml (OpenVINO) or .pt2 (torch); or ``camvid-int8``.
-        engine: ``auto`` is the format's own; openvino opens .onnx too.
-        precision: ``32``, or ``bf16`` with openvino.
-
-    Raises:
-        WeightsError: no such file, or a damaged or foreign one.
-        InputError: an engine that does not open this format, or a precision that it does not have.
-        MissingExtraError: the engine's package is not installed.
-    """
-    path = bundled_exports().get(str(path), Path(path).expanduser())
-    able = SUFFIXES.get(path.suffix.lower(), ())
-    if engine != "auto" and engine not in able:
-        raise InputError(f"expected --engine {' or '.join(('auto', *able))} for {path.name}, got {engine!r}")
-    if not path.is_file():
-        raise WeightsError(f"expected an exported file, found none at {path}")
-    chosen = able[0] if engine == "auto" else engine
-    if precision == "bf16" and chosen != "openvino":
-        raise InputError(
-            f"expected --precision 32 with {chosen} and an exported file, got bf16: use --engine openvino"
-        )
-    if chosen == "onnxruntime":
-        from refineseg.inference.runners.onnx import OnnxEngine
-
-        return OnnxEngine(path)
-    if chosen == "openvino":
-        from refineseg.inference.runners.openvino import OpenVinoEngine
-
-        return OpenVinoEngine(path, precision)
-    from refineseg.inference.runners.torch import TorchEngine
-
-    return TorchEngine(path)
-
-
-def threads() -> int:
-    """Cores that an engine may use: OMP_NUM_THREADS as torch takes it, else those given to the process."""
-    wanted = os.environ.get("OMP_NUM_THREADS", "")
-    if wanted.isdecimal() and int(wanted) > 0:
-        return int(wanted)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def first_line(error: Exception) -> str:
-    """An engine's error on one line, cut to what a person reads."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    def free_memory(self) -> int | None:
+        """Bytes free where the network runs; None where that is not known."""

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refineseg.errors import MissingExtraError, WeightsError
-from refineseg.inference.runners import KEY, Exported, first_line, threads
+from refineseg.inference.runners.exported import KEY, Exported, ExportedRunner, first_line, threads
 
 
-class OnnxEngine:
-    """An Engine; see the package."""
+class OnnxRunner(ExportedRunner):
+    """Runs a file with onnxruntime; see ``ExportedRunner``."""
 
     name = "onnxruntime"
 
@@ -27,10 +27,10 @@ class OnnxEngine:
             self.session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime raises a type of its own for every kind of damage
             raise WeightsError(f"cannot read {path} as ONNX: {first_line(error)}") from error
-        self.exported = Exported.read(self.session.get_modelmeta().custom_metadata_map.get(KEY), path)
+        super().__init__(Exported.read(self.session.get_modelmeta().custom_metadata_map.get(KEY), path))
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """See Engine."""
+        """See ``ExportedRunner``."""
         (logits,) = self.session.run(None, {"images": np.ascontiguousarray(images)})
         return np.asarray(logits, np.float32)
 

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refineseg.errors import MissingExtraError, WeightsError
-from refineseg.inference.runners import KEY, Exported, first_line, threads
+from refineseg.inference.runners.exported import KEY, Exported, ExportedRunner, first_line, threads
 
 
-class OpenVinoEngine:
-    """An Engine; see the package."""
+class OpenVinoRunner(ExportedRunner):
+    """Runs a file with openvino; see ``ExportedRunner``."""
 
     name = "openvino"
 
@@ -32,7 +32,7 @@ class OpenVinoEngine:
             self.compiled = core.compile_model(model, "CPU", settings)
         except RuntimeError as error:
             raise WeightsError(f"cannot read {path} with openvino: {first_line(error)}") from error
-        self.exported = Exported.read(text, path)
+        super().__init__(Exported.read(text, path))
 
     @staticmethod
     def _description(model: object) -> str | None:
@@ -44,7 +44,7 @@ class OpenVinoEngine:
         return str(framework[KEY].astype(str)) if KEY in framework else None
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """See Engine."""
+        """See ``ExportedRunner``."""
         logits = self.compiled(np.ascontiguousarray(images))[0]
         return np.asarray(logits, np.float32).copy()  # the next call writes into its memory
 

@@ -279,7 +279,7 @@ def _add(
 
 
 def put_together(
-    strips: Iterable[tuple[int, UInt8, NDArray[np.float32] | None]], size: tuple[int, int], classes: int | None
+    strips: Iterable[tuple[int, UInt8, NDArray[np.float16] | None]], size: tuple[int, int], classes: int | None
 ) -> tuple[UInt8, NDArray[np.float16] | None]:
     """Labels HxW and, for a number of ``classes``, probabilities KxHxW of a whole picture from its strips."""
     labels = np.empty(size, np.uint8)

@@ -25,9 +25,9 @@ from refineseg.data.pictures.opening import open_picture
 from refineseg.data.pictures.picture import Picture
 from refineseg.data.pictures.raster import Raster
 from refineseg.errors import InputError
-from refineseg.inference.interface import Predictor
 from refineseg.inference.options import PredictOptions
 from refineseg.inference.outputs.png import write_png
+from refineseg.inference.predictor import Segmenter
 from refineseg.inference.result import SCORED, VECTORS, Result, save_vectors, uncertainty
 from refineseg.inference.tiles.blending import Plan
 from refineseg.inference.tiles.tiff import write_index_tiff
@@ -97,13 +97,13 @@ class _Work:
             with self.probs[0].path.open("r+b") as stream:
                 stream.write(header)
 
-    def put(self, top: int, labels: UInt8, scores: NDArray[np.float32] | None) -> None:
+    def put(self, top: int, labels: UInt8, scores: NDArray[np.float16] | None) -> None:
         """Write a strip, then note that it is done."""
         self.labels.write(top, labels)
         if scores is not None and "uncertainty" in self.save:
             self.entropy.write(top, uncertainty(scores))
         if scores is not None and "probs" in self.save:
-            scaled = np.rint(scores * 255).astype(np.uint8)
+            scaled = np.rint(scores.astype(np.float32) * 255).astype(np.uint8)
             for raster, plane in zip(self.probs, scaled, strict=True):
                 raster.write(top, plane)
         self.done = top + len(labels)
@@ -111,7 +111,7 @@ class _Work:
 
 
 def predict_large(
-    segmenter: Predictor,
+    segmenter: Segmenter,
     path: Path,
     out: Path,
     options: PredictOptions,
@@ -161,7 +161,7 @@ def predict_large(
 
 def _fill(
     work: _Work,
-    segmenter: Predictor,
+    segmenter: Segmenter,
     plan: Plan,
     picture: Picture,
     options: PredictOptions,
@@ -186,7 +186,7 @@ def _fill(
 
 
 def _write(
-    work: _Work, segmenter: Predictor, picture: Picture, out: Path, name: str, tiff: bool
+    work: _Work, segmenter: Segmenter, picture: Picture, out: Path, name: str, tiff: bool
 ) -> dict[str, Path]:
     """The finished rasters in the formats that are asked for, each under its final name when it is whole."""
     label_map = segmenter.card.labels
@@ -215,7 +215,7 @@ def _write(
     return files
 
 
-def _overlay(labels: Raster, picture: Picture, segmenter: Predictor) -> Image.Image:
+def _overlay(labels: Raster, picture: Picture, segmenter: Segmenter) -> Image.Image:
     """The overlay of every n-th row and column, so that it has at most ``OVERLAY_PIXELS``."""
     height, width = labels.size
     step = max(1, ceil((height * width / OVERLAY_PIXELS) ** 0.5), ceil(max(height, width) / 30_000))
@@ -235,7 +235,7 @@ def _shares(labels: Raster, names: list[str]) -> dict[str, float]:
     return {names[i]: float(counts[i] / (labels.size[0] * labels.size[1])) for i in order if counts[i]}
 
 
-def _key(segmenter: Predictor, path: Path, options: PredictOptions, save: tuple[str, ...], plan: Plan) -> str:
+def _key(segmenter: Segmenter, path: Path, options: PredictOptions, save: tuple[str, ...], plan: Plan) -> str:
     """Of weights, calibration, options, windows and the file: what the rows already written depend on."""
     state = path.stat()
     facts = (segmenter.fingerprint(), segmenter.card.calibration, options, sorted(save), plan)

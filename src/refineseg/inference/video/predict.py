@@ -17,8 +17,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from refineseg.errors import InputError
-from refineseg.inference.interface import Predictor
 from refineseg.inference.options import PredictOptions, Tile
+from refineseg.inference.predictor import Segmenter
 from refineseg.inference.result import KINDS, SCORED, Result, check_kinds
 from refineseg.inference.tiles.blending import Strip, make_plan, put_together
 from refineseg.inference.video.clips import Clip, ClipWriter, Frame, Sound
@@ -56,25 +56,25 @@ class VideoOutcome:
 
 
 def segment_frames(
-    predictor: Predictor,
+    segmenter: Segmenter,
     items: Iterator[Frame | Sound],
     options: PredictOptions,
     video: VideoOptions,
 ) -> Iterator[tuple[Frame | Sound, Result | None]]:
     """Frames with their results, in order; sound passes by. InputError for a model of other channels than RGB."""
-    if predictor.card.channels is not None:
+    if segmenter.card.channels is not None:
         raise InputError(
-            f"expected a model of RGB pictures for videos, got {predictor.card.name} of other channels"
+            f"expected a model of RGB pictures for videos, got {segmenter.card.name} of other channels"
         )
     smoother = Smoother(video.smooth) if video.smooth else None
-    classes = predictor.card.labels.num_classes if options.probabilities else None
+    classes = segmenter.card.labels.num_classes if options.probabilities else None
     for item in items:
         if isinstance(item, Sound):
             yield item, None
             continue
         pixels = item.pixels
         size = (pixels.shape[0], pixels.shape[1])
-        plan = make_plan(size, max(size), 0) if video.tile is None else predictor.plan(size, options, video.tile)
+        plan = make_plan(size, max(size), 0) if video.tile is None else segmenter.plan(size, options, video.tile)
 
         def read(top: int, bottom: int, left: int, right: int, pixels: UInt8 = pixels) -> UInt8:
             return pixels[top:bottom, left:right]
@@ -82,13 +82,13 @@ def segment_frames(
         def smooth(strip: Strip, pixels: UInt8 = pixels) -> Strip:
             return strip if smoother is None else smoother(strip, pixels)
 
-        strips = predictor.strips(plan, read, options, change=None if smoother is None else smooth)
+        strips = segmenter.strips(plan, read, options, change=None if smoother is None else smooth)
         labels, scores = put_together(strips, size, classes)
-        yield item, Result(labels, predictor.card.labels, pixels, scores)
+        yield item, Result(labels, segmenter.card.labels, pixels, scores)
 
 
 def results(
-    predictor: Predictor,
+    segmenter: Segmenter,
     source: str | Path | Sequence[Path],
     smooth: float = 0.0,
     seconds: float | None = None,
@@ -104,13 +104,13 @@ def results(
     if isinstance(source, str) and not is_live(source):
         source = Path(source)
     with open_source(source) as opened, closing(decoded(opened, video)) as items:
-        for _, result in segment_frames(predictor, items, options, video):
+        for _, result in segment_frames(segmenter, items, options, video):
             if result is not None:
                 yield result
 
 
 def predict_video(
-    predictor: Predictor,
+    segmenter: Segmenter,
     source: str | Path | Sequence[Path],
     out: Path,
     name: str,
@@ -122,7 +122,7 @@ def predict_video(
     """Segment a video and write what ``save`` names under ``out``.
 
     Args:
-        predictor: a Segmenter, or one without torch.
+        segmenter: the predictor.
         source: see ``open_source``.
         out: output folder: videos/NAME.mp4 has the overlay, H.264, at the source's size, times and sound, and
             videos/NAME_legend.png the classes' colours; KIND/NAME/000000.png ... has other kinds, frame by frame.
@@ -145,7 +145,7 @@ def predict_video(
     try:
         with open_source(source, video.rate) as opened:
             part.mkdir(parents=True)
-            outcome = _through(predictor, opened, part, name, (options, video, tuple(save)), progress)
+            outcome = _through(segmenter, opened, part, name, (options, video, tuple(save)), progress)
         outcome.files = _moved(part, out, name, save)
     except OSError as error:
         raise cannot_write(part, error) from error
@@ -156,7 +156,7 @@ def predict_video(
 
 
 def _through(
-    predictor: Predictor,
+    segmenter: Segmenter,
     source: Source,
     part: Path,
     name: str,
@@ -175,7 +175,7 @@ def _through(
         closing(decoded(source, video)) as items,
     ):
         try:
-            for item, result in segment_frames(predictor, items, options, video):
+            for item, result in segment_frames(segmenter, items, options, video):
                 behind.put((item, result))
                 if result is None:
                     continue
@@ -191,7 +191,7 @@ def _through(
             if not live or not outcome.frames:
                 raise
     outcome.label_changes = changes / max(1, outcome.frames - 1)
-    names = predictor.class_names
+    names = segmenter.class_names
     order = np.argsort(-counts[: len(names)], kind="stable")
     outcome.class_shares = {names[i]: float(counts[i] / counts.sum()) for i in order if counts[i]}
     outcome.warning = _warning(source, total, outcome.frames, video.seconds)

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from refineseg.errors import WeightsError
-from refineseg.inference.runners import KEY, Exported, first_line
+from refineseg.inference.runners.exported import KEY, Exported, ExportedRunner, first_line
 
 
-class TorchEngine:
-    """An Engine; see the package."""
+class TorchExportRunner(ExportedRunner):
+    """Runs a .pt2 file with torch; see ``ExportedRunner``."""
 
     name = "torch"
 
@@ -24,7 +24,7 @@ class TorchEngine:
             program = torch.export.load(path, extra_files=extra)
         except Exception as error:  # a zip's, a serialiser's or torch's own
             raise WeightsError(f"cannot read {path} as a file of torch.export: {first_line(error)}") from error
-        self.exported = Exported.read(str(extra[KEY]), path)
+        super().__init__(Exported.read(str(extra[KEY]), path))
         # Guards and input constraints ask for the sizes of the traced call, such as maps of two cells at the
         # coarsest stride; smaller pictures are right too, as the gate of refineseg export makes sure.
         unguarded = {"check_guards": False} if "check_guards" in signature(program.module).parameters else {}
@@ -33,6 +33,6 @@ class TorchEngine:
 
     @torch.inference_mode()
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """See Engine."""
+        """See ``ExportedRunner``."""
         x = torch.from_numpy(np.ascontiguousarray(images)).contiguous(memory_format=torch.channels_last)
         return np.asarray(self.module(x).numpy())

@@ -1,0 +1,155 @@
+"""From pixels to the network's input, and from its score maps at stride 4 to labels and probabilities. No torch.
+
+Shapes: B pictures, C channels, K classes; images BxCxHxW, maps BxKxhxw, full-size scores BxKxHxW.
+
+NumPy is not a fallback here: columns are interpolated by small matrix products, the largest class is found plane
+after plane, in a third of the time of torch's interpolate and argmax on one core (benchmarks/postprocessing.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from refineseg.labels import UInt8
+
+LOG_FLOOR = -20.0  # the authors' evaluation counts smaller log scores as this
+TINY = 1e-9  # probabilities below it count as it when a temperature is applied
+ROWS = 16  # upsampled at a time: what is worked on stays in the cache
+COLUMNS = 64  # interpolated by one matrix product
+Array = Any  # an ndarray; in a subclass for a GPU, a tensor
+
+
+class Arithmetic:
+    """What the predictor computes before and after the network, on the CPU; a GPU's runner has a subclass."""
+
+    def unit(self, pictures: NDArray[Any]) -> Array:
+        """BxHxWxC of uint8, or of floats in [0, 1], as images BxCxHxW in [0, 1]."""
+        if pictures.dtype == np.uint8:
+            pictures = pictures.astype(np.float32)
+            pictures /= np.float32(255)
+        return pictures.astype(np.float32, copy=False).transpose(0, 3, 1, 2)
+
+    def resized(self, images: Array, height: int, width: int) -> Array:
+        """Bilinear with half-pixel centres; smoothed where it gets smaller, as torch's antialias does."""
+        planes = images.reshape(-1, *images.shape[2:])
+        resample = Image.Resampling.BILINEAR
+        made = [np.asarray(Image.fromarray(plane).resize((width, height), resample)) for plane in planes]
+        return np.stack(made).reshape(*images.shape[:2], height, width)
+
+    def mirrored(self, x: Array) -> Array:
+        """Left and right exchanged."""
+        return x[..., ::-1].copy("K")  # a copy, since torch takes no negative strides
+
+    def log_probabilities(self, logits: Array) -> Array:
+        """Log-softmax over the classes, floored as in the authors' evaluation."""
+        x = logits - logits.max(1, keepdims=True)
+        x -= np.log(np.exp(x).sum(1, keepdims=True))
+        return np.maximum(x, np.float32(LOG_FLOOR), out=x)
+
+    def ranges(self, top: int, bottom: int, classes: int, width: int) -> Iterator[tuple[int, int]]:
+        """Rows ``top`` to ``bottom`` in parts that are upsampled at a time."""
+        del classes, width  # on a GPU they count
+        for first in range(top, bottom, ROWS):
+            yield first, min(first + ROWS, bottom)
+
+    def upsampled(
+        self, maps: Array, top: int, bottom: int, size: tuple[int, int], first: int = 0, source: int | None = None
+    ) -> Array:
+        """Rows ``top`` to ``bottom`` of the bilinear upsampling (half-pixel centres) to ``size``: BxKx...xW.
+
+        ``maps`` may be only some rows of maps of ``source`` rows, beginning with row ``first``.
+        """
+        height, width = size
+        source = maps.shape[2] if source is None else source
+        above, below, weight = neighbours(np.arange(top, bottom), source, height)
+        upper, lower = maps[:, :, above - first], maps[:, :, below - first]
+        rows = upper + weight[:, None] * (lower - upper)
+        wide = np.empty((*rows.shape[:3], width), np.float32)
+        for left, right, start, stop, product in _column_products(maps.shape[3], width):
+            np.matmul(rows[..., start:stop], product, out=wide[..., left:right])
+        return wide
+
+    def summed(self, log_scores: Iterable[Array]) -> Array:
+        """Sum of the exponentials of full-size maps, which are used up."""
+        first, *others = (np.exp(scores, out=scores) for scores in log_scores)
+        for scores in others:
+            first += scores
+        return first
+
+    def largest(self, scores: Array) -> Array:
+        """Labels BxHxW uint8: the first of the largest, class by class.
+
+        NumPy's argmax over the first axes takes one number at a time. Labels grow from class to class, so that
+        choosing is a maximum of small integers.
+        """
+        best = scores[:, 0].copy()
+        labels, chosen = np.zeros(best.shape, np.uint8), np.empty(best.shape, np.uint8)
+        larger = np.empty(best.shape, np.bool_)
+        for index in range(1, scores.shape[1]):
+            plane = scores[:, index]
+            np.greater(plane, best, out=larger)
+            np.multiply(larger.view(np.uint8), np.uint8(index), out=chosen)
+            np.maximum(labels, chosen, out=labels)
+            np.maximum(best, plane, out=best)
+        return labels
+
+    def softmax(self, scores: Array) -> Array:
+        """Probabilities of logits, over the classes."""
+        x = np.exp(scores - scores.max(1, keepdims=True))
+        x /= x.sum(1, keepdims=True)
+        return x
+
+    def normalised(self, scores: Array) -> Array:
+        """Positive scores divided by their sum over the classes."""
+        return scores / scores.sum(1, keepdims=True)
+
+    def softened(self, scores: Array, labels: Array, temperatures: NDArray[np.floating[Any]]) -> Array:
+        """Probabilities with the temperature of each pixel's label: softmax(log p / T[label])."""
+        return self.softmax(np.log(np.maximum(scores, TINY)) / temperatures[labels][:, None])
+
+    def from_numpy(self, array: NDArray[Any]) -> Array:
+        """An array to compute with."""
+        return array
+
+    def to_numpy(self, array: Array) -> NDArray[Any]:
+        """Back; half precision stays half."""
+        return np.asarray(array)
+
+
+def neighbours(
+    places: NDArray[np.int64], source: int, target: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """For places on an axis of ``target`` cells: the cells of ``source`` around each, the share of the second."""
+    position = np.maximum((places + 0.5) * (source / target) - 0.5, 0)
+    before = np.minimum(position.astype(np.int64), source - 1)
+    return before, np.minimum(before + 1, source - 1), (position - before).astype(np.float32)
+
+
+@lru_cache(maxsize=32)
+def _column_products(source: int, width: int) -> tuple[tuple[int, int, int, int, NDArray[np.float32]], ...]:
+    """Interpolation from ``source`` to ``width`` columns as products: columns made, columns needed, weights."""
+    before, after, share = neighbours(np.arange(width), source, width)
+    products = []
+    for left in range(0, width, COLUMNS):
+        right = min(left + COLUMNS, width)
+        start, stop = int(before[left]), int(after[right - 1]) + 1
+        weights, made = np.zeros((stop - start, right - left), np.float32), np.arange(right - left)
+        np.add.at(weights, (before[left:right] - start, made), 1 - share[left:right])
+        np.add.at(weights, (after[left:right] - start, made), share[left:right])
+        products.append((left, right, start, stop, weights))
+    return tuple(products)
+
+
+def uncertainty(probabilities: NDArray[Any]) -> UInt8:
+    """Entropy of KxHxW probabilities divided by that of K equal ones: 0 is certain, 255 all classes alike."""
+    p = np.clip(probabilities.astype(np.float32), TINY, 1)
+    if len(p) == 1:
+        return np.zeros(p.shape[1:], np.uint8)
+    entropy = -(p * np.log(p)).sum(0) / np.log(len(p))
+    return np.asarray(np.clip(np.rint(entropy * 255), 0, 255), np.uint8)

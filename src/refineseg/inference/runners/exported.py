@@ -1,0 +1,162 @@
+"""Exported files: how they describe themselves, and what opens them. No torch.
+
+Beside the network a file carries one JSON text (``Exported``) with everything that prediction needs. Each engine's
+package is imported in its own file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refineseg.errors import InputError, WeightsError
+from refineseg.inference.arithmetic import Arithmetic
+from refineseg.model.bundled import bundled_exports
+from refineseg.model.card import ModelCard
+from refineseg.system.memory import free_memory
+
+KEY = "refineseg"  # under which a file's metadata hold the description
+FORMAT = 1  # raised when older readers could misread a file
+ENGINES = ("auto", "torch", "onnxruntime", "openvino")
+SUFFIXES = {
+    ".onnx": ("onnxruntime", "openvino"),
+    ".xml": ("openvino",),
+    ".pt2": ("torch",),
+}  # first is the default
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an exported file says beside the network.
+
+    Attributes:
+        card: name, labels, scores with protocol, provenance, licence, calibration.
+        values: everything, as written: also ``model`` (its settings) and ``export`` (format, versions, precision,
+            ``overlap`` in pixels and ``bytes_per_pixel``, which tiles need, ``source``, a hash of the weights).
+    """
+
+    card: ModelCard
+    values: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, text: str | None, path: Path) -> Exported:
+        """Parse the text in a file's metadata. WeightsError if there is none, or a damaged one."""
+        if not text:
+            raise WeightsError(f"expected a file written by refineseg export, {path} does not say what it is")
+        try:
+            values = json.loads(text)
+            if values["export"]["format"] != FORMAT:
+                got = repr(values["export"]["format"])
+                raise WeightsError(f"expected format {FORMAT} in {path}, got {got:.100}: update refineseg")
+            return cls(ModelCard.from_dict(values), values)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise WeightsError(f"cannot read the description in {path}, it is damaged: {error!r}") from error
+
+
+class ExportedRunner(ABC):
+    """Runs an exported network on the CPU; a Runner.
+
+    Attributes:
+        name: ``onnxruntime``, ``openvino`` or ``torch``.
+        exported: the file's description of itself.
+    """
+
+    name: ClassVar[str]
+    arithmetic = Arithmetic()
+
+    def __init__(self, exported: Exported) -> None:
+        self.exported = exported
+
+    @abstractmethod
+    def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Images in [0, 1], BxCxHxW of any size, to logits BxKxceil(H/4)xceil(W/4)."""
+
+    @property
+    def input_scales(self) -> tuple[float, ...]:
+        """Scales at which the network takes its input."""
+        return tuple(self.exported.values["model"]["input_scales"])
+
+    @property
+    def overlap(self) -> int:
+        """Pixels that windows share; measured when the file was made."""
+        return int(self.exported.values["export"]["overlap"])
+
+    @property
+    def bytes_per_pixel(self) -> float:
+        """Memory of the activations by pixel of a window; measured when the file was made."""
+        return float(self.exported.values["export"]["bytes_per_pixel"])
+
+    def fingerprint(self) -> str:
+        """Engine, weights and how the file was made."""
+        return f"{self.name} {self.exported.values['export']}"
+
+    def need(self, shape: tuple[int, int, int, int]) -> None:
+        """Unknown, whatever the shape: engines manage memory by themselves."""
+        del shape
+
+    def free_memory(self) -> int | None:
+        """Bytes free on this machine."""
+        return free_memory()
+
+
+def is_exported(model: str | Path) -> bool:
+    """Whether a name is that of an exported file, or of one that comes with the package (``camvid-int8``)."""
+    return Path(model).suffix.lower() in SUFFIXES or str(model) in bundled_exports()
+
+
+def open_exported(path: str | Path, engine: str = "auto", precision: str = "32") -> ExportedRunner:
+    """An exported file, ready to run.
+
+    Args:
+        path: what ``refineseg export`` wrote: .onnx, .xml (OpenVINO) or .pt2 (torch); or ``camvid-int8``.
+        engine: ``auto`` is the format's own; openvino opens .onnx too.
+        precision: ``32``, or ``bf16`` with openvino.
+
+    Raises:
+        WeightsError: no such file, or a damaged or foreign one.
+        InputError: an engine that does not open this format, or a precision that it does not have.
+        MissingExtraError: the engine's package is not installed.
+    """
+    path = bundled_exports().get(str(path), Path(path).expanduser())
+    able = SUFFIXES.get(path.suffix.lower(), ())
+    if engine != "auto" and engine not in able:
+        raise InputError(f"expected --engine {' or '.join(('auto', *able))} for {path.name}, got {engine!r}")
+    if not path.is_file():
+        raise WeightsError(f"File not found: {path}")
+    chosen = able[0] if engine == "auto" else engine
+    if precision == "bf16" and chosen != "openvino":
+        raise InputError(
+            f"expected --precision 32 with {chosen} and an exported file, got bf16: use --engine openvino"
+        )
+    if chosen == "onnxruntime":
+        from refineseg.inference.runners.onnx import OnnxRunner
+
+        return OnnxRunner(path)
+    if chosen == "openvino":
+        from refineseg.inference.runners.openvino import OpenVinoRunner
+
+        return OpenVinoRunner(path, precision)
+    from refineseg.inference.runners.torch_export import TorchExportRunner
+
+    return TorchExportRunner(path)
+
+
+def threads() -> int:
+    """Cores that an engine may use: OMP_NUM_THREADS as torch takes it, else those given to the process."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    if wanted.isdecimal() and int(wanted) > 0:
+        return int(wanted)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def first_line(error: Exception) -> str:
+    """An engine's error on one line, cut to a readable length."""
+    return " ".join(str(error).split())[:200] or type(error).__name__

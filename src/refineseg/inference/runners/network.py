@@ -1,0 +1,118 @@
+"""A network with torch, on the CPU by its fast copy, or on a GPU."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from refineseg.errors import InputError
+from refineseg.inference.arithmetic import Arithmetic
+from refineseg.inference.devices import pick_device
+from refineseg.inference.fast.network import Fast
+from refineseg.inference.memory_estimate import Need, imagined, need_of, tensors_of
+from refineseg.inference.runners.gpu import GpuArithmetic
+from refineseg.inference.tiles.plan import needed_overlap
+from refineseg.inference.tiles.receptive_field import bytes_per_pixel, effective_radius
+from refineseg.model.card import ModelCard
+from refineseg.model.find_model import find_model
+from refineseg.model.hub import origin_of
+from refineseg.model.model_folder import load_model_folder, weights_hash
+from refineseg.model.refinenet import RefineNet
+from refineseg.system.memory import free_memory
+
+
+class NetworkRunner:
+    """Runs an nn.Module; a Runner.
+
+    Attributes:
+        model: the network, in eval mode.
+        device: where it runs.
+        precision: ``32`` or ``bf16``.
+    """
+
+    name = "torch"
+
+    def __init__(self, model: RefineNet, device: str = "auto", precision: str = "32") -> None:
+        if precision not in ("32", "bf16"):
+            raise InputError(f"expected precision 32 or bf16, got {precision!r}")
+        self.device = pick_device(device)
+        self.model = model.to(self.device).to(memory_format=torch.channels_last).eval()
+        self.precision = precision
+        self.arithmetic = Arithmetic() if self.device.type == "cpu" else GpuArithmetic(self.device)
+        self._fast = Fast(self.model, torch.bfloat16 if precision == "bf16" else torch.float32)
+
+    @torch.inference_mode()
+    def __call__(self, images: Any) -> Any:
+        """Images in [0, 1], BxCxHxW, to float32 logits BxKxceil(H/4)xceil(W/4); arrays, or tensors on a GPU."""
+        if isinstance(images, Tensor):
+            return self._logits(images)
+        return self._logits(torch.from_numpy(images)).contiguous().numpy()
+
+    def _logits(self, x: Tensor) -> Tensor:
+        network = self._fast.network(x)
+        ordinary = network is self.model  # the copy has weights in bf16
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=ordinary and self.precision == "bf16"):
+            logits: Tensor = network(x.contiguous(memory_format=torch.channels_last), upsample=False)
+        return logits.float()
+
+    @property
+    def input_scales(self) -> tuple[float, ...]:
+        """Scales at which the network takes its input."""
+        return self.model.config.input_scales
+
+    @cached_property
+    def overlap(self) -> int:
+        """Pixels that windows share: two effective radii of the network, measured once."""
+        return needed_overlap(effective_radius(self.model, self.device))
+
+    @cached_property
+    def bytes_per_pixel(self) -> float:
+        """Memory of the activations by pixel of a window, measured once."""
+        return bytes_per_pixel(self.model, self.device)
+
+    def fingerprint(self) -> str:
+        """Precision and weights."""
+        return f"{self.name} {self.precision} {weights_hash(self.model)}"
+
+    def need(self, shape: tuple[int, int, int, int]) -> Need | None:
+        """Bytes for images of that shape, without running the network; None for one that is no RefineNet."""
+        if not isinstance(self.model, RefineNet):
+            return None  # a network that only behaves like one cannot be planned
+
+        def prepare(mode: FakeTensorMode) -> tuple[list[Tensor], Callable[[], object]]:
+            twin = copy.copy(self)
+            twin.model = imagined(self.model, mode)
+            twin._fast = Fast(twin.model, self._fast.dtype)
+            with torch.no_grad():
+                resting = tensors_of(twin.model) + tensors_of(twin._fast.network(self.model.mean))
+            images = torch.empty(shape, device=self.device)
+            return [*resting, images], lambda: torch.inference_mode()(twin._logits)(images)
+
+        return need_of(prepare)
+
+    def free_memory(self) -> int | None:
+        """Bytes free on the device."""
+        return torch.cuda.mem_get_info(self.device)[0] if self.device.type == "cuda" else free_memory()
+
+
+def open_network(
+    model: str | Path, device: str = "auto", precision: str = "32"
+) -> tuple[NetworkRunner, ModelCard]:
+    """A bundled name, a model folder or ``hf:ORG/NAME[@REVISION]``, ready to run, and what it says of itself.
+
+    Raises:
+        WeightsError: unknown name, or a damaged folder.
+        InputError: the device is not there, or the precision is unknown.
+    """
+    folder = find_model(str(model))
+    network, card = load_model_folder(folder)
+    card = replace(card, provenance=card.provenance | origin_of(str(model), folder))
+    return NetworkRunner(network, device, precision), card

@@ -1,0 +1,104 @@
+"""From pictures to score maps at stride 4 by a runner, and from strips of maps to labels and probabilities.
+
+The one place where views (scales, mirrored) are seen and fused, for networks and exported files alike. No torch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refineseg.channels import Pixels
+from refineseg.errors import WeightsError
+from refineseg.inference.arithmetic import Array
+from refineseg.inference.options import PredictOptions, views_of
+from refineseg.inference.runners import Runner
+from refineseg.inference.tiles.blending import Strip
+from refineseg.labels import UInt8
+from refineseg.model.card import ModelCard
+
+Scores = NDArray[np.float16]  # probabilities in [0, 1]
+
+
+class Scoring:
+    """A runner's scores.
+
+    Attributes:
+        runner: runs the network.
+        channels: of the pictures; None for RGB.
+        mirrored_class: train id of each class in a mirrored picture.
+        temperatures: of each predicted class, K, from the card's calibration; None without one.
+    """
+
+    def __init__(self, runner: Runner, card: ModelCard) -> None:
+        self.runner = runner
+        self.arithmetic = runner.arithmetic
+        self.channels = card.channels
+        self.mirrored_class = card.labels.mirrored.astype(np.int64)
+        self.temperatures = temperatures(card)
+
+    def scaled(self, pixels: Pixels) -> NDArray[Any]:
+        """HxWx3 of uint8 as it is; raw values of other channels as HxWxC of float32 in [0, 1]."""
+        return pixels if self.channels is None else self.channels.to_unit(pixels)
+
+    def maps(self, pictures: NDArray[Any], options: PredictOptions) -> list[Array]:
+        """A map BxKxhxw per view at stride 4: logits of a single view, floored log-probabilities of several."""
+        arithmetic, views = self.arithmetic, views_of(options)
+        images = arithmetic.unit(pictures)
+        if len(views) == 1:  # the largest probability is the largest logit, since softmax keeps their order
+            return [self._logits(images, *views[0])]
+        return [arithmetic.log_probabilities(self._logits(images, *view)) for view in views]
+
+    def _logits(self, images: Array, scale: float, mirrored: bool) -> Array:
+        """Logits of one view at stride 4, mirrored back."""
+        arithmetic = self.arithmetic
+        if scale != 1.0:
+            height, width = (max(1, round(side * scale)) for side in images.shape[2:])
+            images = arithmetic.resized(images, height, width)
+        if not mirrored:
+            return self.runner(images)
+        logits = arithmetic.mirrored(self.runner(arithmetic.mirrored(images)))
+        return logits[:, self.mirrored_class[: logits.shape[1]]]
+
+    def finished(
+        self, strip: Strip, rows: tuple[int, int], size: tuple[int, int], options: PredictOptions
+    ) -> tuple[UInt8, Scores | None]:
+        """Labels BxhxW and, if kept, probabilities BxKxhxW of rows (first, and after the last) of a strip.
+
+        One view: the largest upsampled logit. Several: the exponentials of the upsampled log-probabilities are
+        averaged, as in the authors' evaluation. Temperatures never change a label.
+        """
+        arithmetic, (batch, classes) = self.arithmetic, strip.maps[0].shape[:2]
+        top, bottom = rows
+        labels = np.empty((batch, bottom - top, size[1]), np.uint8)
+        kept = np.empty((batch, classes, bottom - top, size[1]), np.float16) if options.probabilities else None
+        for first, last in arithmetic.ranges(top, bottom, classes, size[1]):
+            parts = [
+                arithmetic.upsampled(scores, first, last, size, row, source)
+                for scores, row, source in zip(strip.maps, strip.firsts, strip.sources, strict=True)
+            ]
+            scores = parts[0] if len(parts) == 1 else arithmetic.summed(parts)
+            part = slice(first - top, last - top)
+            if kept is None:
+                labels[:, part] = arithmetic.to_numpy(arithmetic.largest(scores))
+                continue
+            scores = arithmetic.softmax(scores) if len(parts) == 1 else arithmetic.normalised(scores)
+            found = arithmetic.largest(scores)
+            if self.temperatures is not None:
+                scores = arithmetic.softened(scores, found, self.temperatures)
+            labels[:, part], kept[:, :, part] = arithmetic.to_numpy(found), arithmetic.to_numpy(scores)
+        return labels, kept
+
+
+def temperatures(card: ModelCard) -> NDArray[np.float32] | None:
+    """A temperature per predicted class, K, from the model's calibration; None without one."""
+    values = card.calibration.get("temperatures")
+    if values is None:
+        return None
+    if len(values) != card.labels.num_classes or not all(0 < value < float("inf") for value in values):
+        raise WeightsError(
+            f"expected {card.labels.num_classes} temperatures above 0 in the model's calibration, got {values}"
+        )
+    return np.asarray(values, np.float32)
