@@ -146,7 +146,7 @@ def _pieces(files: DatasetFiles) -> Iterator[Finding]:
             "leak-pieces",
             "warning",
             f"{counted(photographs, 'photograph')} of which train and another split have copies or pieces, by "
-            f"their names, such as {shared[0][0].image.name} and {shared[0][1].image.name}: scores would be too good",
+            f"their names ({shared[0][0].image.name} and {shared[0][1].image.name}): scores would be too good",
             "split again in whole photographs: refineseg data split folder:ROOT --overwrite",
             [path for pair, other in shared for path in (pair.image, other.image)],
         )
