@@ -73,6 +73,7 @@ header.note { border-color: var(--note); }
 .track { background: var(--track); border-radius: 4px; height: 12px; overflow: hidden; }
 .track b { display: block; height: 100%; min-width: 1px; background: var(--bar); border-radius: 4px;
   box-shadow: inset 0 0 0 1px color-mix(in srgb, var(--ink) 30%, transparent); }
+.row > *, .key li, .grid > * { min-width: 0; overflow-wrap: anywhere; }
 .figure { text-align: right; font-variant-numeric: tabular-nums; }
 .key { list-style: none; display: flex; flex-wrap: wrap; gap: 4px 18px; margin: 0 0 14px; padding: 0;
   font-size: 13px; }

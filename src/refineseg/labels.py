@@ -167,7 +167,7 @@ class LabelMap:
         the map has values above 255.
 
         Raises:
-            LabelError: an id that is no class, or IGNORE where the map ignores nothing.
+            LabelError: an id outside the classes, or IGNORE where the map ignores nothing.
         """
         ignored = _number(self.ignore[0]) if self.ignore else None
         return self._raw_values(labels, [item.raw[0] if item.raw else None for item in self.classes], ignored)

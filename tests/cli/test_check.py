@@ -21,7 +21,7 @@ def test_a_clean_set_exits_0_and_writes_what_was_asked(tmp_path: Path) -> None:
         app, [corpus.spec, "--json", str(tmp_path / "a.json"), "--html", str(tmp_path / "a.html")]
     )
     assert done.exit_code == 0, done.output
-    assert "20 train, 5 val; nothing wrong" in done.output
+    assert "20 train, 5 val; no problems found" in done.output
     assert json.loads((tmp_path / "a.json").read_text())["ok"] is True
     assert (tmp_path / "a.html").read_text().startswith("<!doctype html>")
 
@@ -56,7 +56,7 @@ def test_the_data_set_may_be_an_option(tmp_path: Path) -> None:
     corpus = Corpus(tmp_path / "set", 0)
     done = CliRunner().invoke(app, ["--data", corpus.spec])
     assert done.exit_code == 0, done.output
-    assert "20 train, 5 val; nothing wrong" in done.output
+    assert "20 train, 5 val; no problems found" in done.output
     for words in ([], [corpus.spec, "--data", corpus.spec]):
         refused = CliRunner().invoke(app, words)
         assert "expected one data set" in str(refused.exception)

@@ -145,7 +145,7 @@ BAD = {
     "output is a file": (["predict", "{pictures}", "-o", "{tmp}/file", "--model", "{model}"], "output folder"),
     "output holds files": (["predict", "{pictures}", "-o", "{tmp}/full", "--model", "{model}"], "--overwrite"),
     "unknown data": (["evaluate", "--model", "{model}", "--data", "mine:{tmp}"], "expected NAME:ROOT"),
-    "missing data": (["train", "--data", "folder:{tmp}/none", "-o", "{tmp}/run"], "found none"),
+    "missing data": (["train", "--data", "folder:{tmp}/none", "-o", "{tmp}/run"], "Folder not found"),
     "unknown preset": (
         ["train", "--data", "{data}", "-o", "{tmp}/run", "--model", "refinenet-r7"],
         "refinenet-r7",

@@ -32,7 +32,7 @@ def test_a_whole_benchmark_ends_with_ready(tmp_path: Path, monkeypatch: pytest.M
     done = CliRunner().invoke(data, ["prepare", "camvid", str(archive), "-o", str(tmp_path / "camvid")])
     assert done.exit_code == 0, done.output
     assert "train: 3 pairs (as published)" in done.stdout
-    assert "15 files written, 0 were there" in done.stdout
+    assert "15 files written, 0 already there" in done.stdout
     assert re.sub(r"\s", "", f"ready: --data camvid:{tmp_path / 'camvid'}") in re.sub(r"\s", "", done.stdout)
 
 

@@ -29,7 +29,7 @@ def check(
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Open a sample of the pairs only: seconds.")] = False,
 ) -> None:
-    """Look a data set over before anything trains on it. Exit code 2 where training would be wrong.
+    """Check a data set before anything trains on it. Exit code 2 where training would go wrong.
 
     Example: [bold]refineseg check folder:data/mine --html check.html[/bold]
     """
@@ -55,7 +55,7 @@ def check(
     sampled = f" ({report.checked} pairs of them opened)" if report.quick and report.checked else ""
     outcome = f"{chosen}: {pictures}{sampled}; {report.summary}"
     if report.errors:
-        errors.print(f"error: {outcome}; training on it would be wrong", markup=False)
+        errors.print(f"error: {outcome}; training on it would go wrong", markup=False)
         raise typer.Exit(2)
     console.print(outcome, markup=False, soft_wrap=True)
 
@@ -67,7 +67,7 @@ def show(finding: Finding) -> None:
     color = COLORS[finding.severity]
     message, kind = escape(finding.message), finding.kind
     console.print(f"[{color} bold]{finding.severity}[/] {message} [dim]({kind})[/]", soft_wrap=True)
-    console.print(f"  [green]do[/] {escape(finding.fix)}", soft_wrap=True)
+    console.print(f"  [green]fix:[/] {escape(finding.fix)}", soft_wrap=True)
     for name in finding.files[:FILES]:
         console.print(f"  [dim]{escape(name)}[/]", soft_wrap=True)
     if finding.count > FILES and finding.files:

@@ -23,7 +23,7 @@ def prepare(
 ) -> None:
     """Unpack a benchmark's official archives into its layout and verify the counts.
 
-    Run it again to go on where it stopped: files that are there are kept.
+    Run it again to continue where it stopped: existing files are kept.
 
     Example: [bold]refineseg data prepare cityscapes leftImg8bit_trainvaltest.zip gtFine_trainvaltest.zip
     -o data/cityscapes[/bold]
@@ -33,7 +33,7 @@ def prepare(
     with progress_bar("%") as bar:
         prepared = prepare_benchmark(name, archives, output, Watch(bar))
     taken = prepared.taken
-    line = f"{taken.written} files written, {taken.present} were there"
+    line = f"{taken.written} files written, {taken.present} already there"
     console.print(line + (f", {prepared.converted} pairs converted" if prepared.converted else ""))
     for count in prepared.counts:
         console.print(f"{count.split}: {count.found} pairs ({describe(count)})")
@@ -42,7 +42,7 @@ def prepare(
         raise InputError(
             f"expected the published numbers of pairs in {name}:{output}, "
             + "; ".join(f"{count.split} has {count.found}, not {published(count)}" for count in wrong)
-            + ": name the archives that are still to come"
+            + ": give the missing archives too"
         )
     console.print(f"ready: --data {name}:{output}")
 

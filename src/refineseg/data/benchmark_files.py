@@ -46,7 +46,7 @@ def need_folder(root: Path, what: str, *names: str) -> Path:
     """As ``first_folder``; InputError that names the places if none is there."""
     found = first_folder(root, *names)
     if found is None:
-        raise InputError(f"expected {what} in {root} as {' or '.join(names)}, found none")
+        raise InputError(f"{root} does not hold {what}: expected the folder {' or '.join(names)}")
     return found
 
 

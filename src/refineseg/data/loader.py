@@ -40,7 +40,7 @@ class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
         data: the data set.
         split: whose samples are used.
         config: the joint transforms.
-        seed: of the draws.
+        seed: Random seed.
         unlabelled: pictures without masks; their labels are UNLABELLED, and IGNORE in the padding.
         transform: a caller's own, in place of the joint transforms.
     """

@@ -36,7 +36,7 @@ def test_figures(tmp_path: Path) -> None:
     assert sum(item.total for item in report.classes) == 25 * 160 * 120
     assert report.classes[0].masks == {"train": 20, "val": 5}
     assert report.void_share == 0.0
-    assert report.summary == "nothing wrong"
+    assert report.summary == "no problems found"
 
 
 def test_void_share_by_hand(tmp_path: Path) -> None:

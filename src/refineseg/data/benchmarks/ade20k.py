@@ -75,7 +75,7 @@ def open_ade20k(root: Path) -> SegmentationData:
             )
         splits[split] = pair(found, found, masks, images)
     if not splits:
-        raise InputError(f"expected pictures in {images}/training or {images}/validation, found none")
+        raise InputError(f"no pictures in {images}: expected training/ or validation/ with pictures")
     return SegmentationData("ade20k", root, label_map(), splits, LICENCE)
 
 

@@ -99,9 +99,7 @@ def open_camvid(root: Path) -> SegmentationData:
         )
         splits[split] = tuple(Sample(Path(name).stem, folder / name, masks / name) for name in names)
     if not splits:
-        raise InputError(
-            f"expected CamVid in the SegNet layout (train/, trainannot/, train.txt ...) in {root}, found none"
-        )
+        raise InputError(f"{root} is not CamVid in the SegNet layout: expected train/, trainannot/, train.txt ...")
     return SegmentationData("camvid", root, label_map(), splits, LICENCE)
 
 

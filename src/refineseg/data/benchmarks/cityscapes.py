@@ -68,7 +68,7 @@ def open_cityscapes(root: Path) -> SegmentationData:
         if found:
             splits[split] = tuple(_sample(path, root / "gtFine" / split) for path in found)
     if not splits:
-        raise InputError(f"expected pictures as {images}/train/CITY/NAME{IMAGE}, found none")
+        raise InputError(f"no pictures in {images}: expected train/CITY/NAME{IMAGE}")
     for split in ("train", "val"):
         without = [sample.image.name for sample in splits.get(split, ()) if sample.mask is None]
         if without:

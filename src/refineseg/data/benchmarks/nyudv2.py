@@ -122,7 +122,7 @@ def cut_border(array: NDArray[Any]) -> NDArray[Any]:
 def _splits_of_mat(root: Path) -> dict[str, tuple[Sample, ...]]:
     for name, what in ((MAPPING, "the 40 classes of the 894 names"), (SPLIT_FILE, "the official split")):
         if not (root / name).is_file():
-            raise InputError(f"expected {name} ({what}) beside {root / LABELLED}, found none")
+            raise InputError(f"File not found: {root / name} ({what}), expected {name} beside {LABELLED}")
     numbers = official_split(root / SPLIT_FILE)
     for split, names in LISTS.items():
         listed = first_file(root, *names)
@@ -147,7 +147,7 @@ def classes_of_names(path: Path) -> UInt8:
 def _member(file: Any, name: str, path: Path) -> NDArray[Any]:
     number = int(path.name)
     if name not in file or not 1 <= number <= len(file[name]):
-        raise InputError(f"expected number {number} of the variable {name!r} in {path.parent}, found none")
+        raise InputError(f"{path.parent}: the variable {name!r} has no entry {number}")
     return np.asarray(file[name][number - 1])
 
 

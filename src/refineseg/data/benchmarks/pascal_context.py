@@ -82,7 +82,7 @@ def open_pascal_context(root: Path) -> SegmentationData:
     folder = need_folder(root, "PASCAL-Context's masks", *MASKS)
     masks = by_stem(folder, (".png", ".mat"))
     if not masks:
-        raise InputError(f"expected masks as .png or .mat in {folder}, found none")
+        raise InputError(f"no masks in {folder}: expected .png or .mat files")
     # VOC has more pictures than were annotated.
     masked = {stem: path for stem, path in images.items() if stem in masks}
     splits = listed_splits(root, LISTS, masked, masks)

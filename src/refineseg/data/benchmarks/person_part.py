@@ -91,7 +91,7 @@ def open_person_part(root: Path) -> SegmentationData:
     folder = need_folder(root, "Person-Part's masks", *MASKS)
     masks = by_stem(folder, (".png", ".mat"))
     if not masks:
-        raise InputError(f"expected masks as .png or .mat in {folder}, found none")
+        raise InputError(f"no masks in {folder}: expected .png or .mat files")
     masked = {stem: path for stem, path in images.items() if stem in masks}
     splits = listed_splits(root, LISTS, masked, masks)
     return SegmentationData("person-part", root, label_map(), splits, LICENCE, read_raw=read_person_mask)
@@ -103,7 +103,7 @@ def read_person_mask(path: Path) -> NDArray[Any]:
         return read_mask(path)
     merged = merge_parts(path)
     if merged is None:
-        raise InputError(f"expected at least one object in {path}, found none")
+        raise InputError(f"{path} has no object")
     return merged
 
 

@@ -115,7 +115,7 @@ def convert_sunrgbd(root: Path, sources: Sequence[Path], step: Step) -> int:
             mask = root / "labels37" / f"{stem}.png"
             if not mask.is_file():
                 if not source.is_file():
-                    raise InputError(f"expected the picture {source}, found none: name SUNRGBD.zip too")
+                    raise InputError(f"File not found: {source}; give SUNRGBD.zip too")
                 with atomic_path(root / "images" / f"{stem}{source.suffix}") as temporary:
                     shutil.copyfile(source, temporary)
                 write_raw_mask(mask, integers(file[references[index][0]], labels).T, label_map())

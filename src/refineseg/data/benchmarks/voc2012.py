@@ -63,7 +63,7 @@ def open_voc2012(root: Path) -> SegmentationData:
     stems["test"] = [stem for stem in stems.get("test", ()) if stem in images]  # has an archive of its own
     splits = {split: pair(stems[split], images, masks, voc) for split in SPLITS if stems.get(split)}
     if not splits:
-        raise InputError(f"expected train.txt, val.txt in {lists}, found none")
+        raise InputError(f"no split lists in {lists}: expected train.txt and val.txt")
     _require_masks(splits, voc)
     return SegmentationData("voc2012", root, label_map(), splits, LICENCE, read_raw=read_voc_mask)
 

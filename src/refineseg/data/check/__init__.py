@@ -1,4 +1,4 @@
-"""Looks a data set over before anything trains on it: what is wrong, and which setting or command mends it."""
+"""Checks a data set before anything trains on it: what is wrong, and which setting or command fixes it."""
 
 from refineseg.data.check.checker import check_data
 from refineseg.data.check.findings import CheckReport, Finding

@@ -33,12 +33,12 @@ def check_data(
     crop: tuple[int, int] | None = None,
     progress: Progress | None = None,
 ) -> CheckReport:
-    """Look a data set over before anything trains on it.
+    """Check a data set before anything trains on it.
 
     Args:
         data: ``NAME:ROOT`` or a YAML file, as for ``open_data``.
         quick: open a sample of the pairs only, for the start of a training: seconds, whatever the size. Names and
-            lists are looked at in full; absent and rare classes and repeated pictures need the full check.
+            lists are checked in full; absent and rare classes and repeated pictures need the full check.
         crop: height and width of the training crop in pixels; the default of training if left out.
         progress: told (pairs done, pairs in all).
 

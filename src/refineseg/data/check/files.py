@@ -140,7 +140,7 @@ def _as_opened(
                 no_mask.append(sample.image)
             pairs.append(Pair(split, sample.stem, sample.image, mask))
     if not pairs:
-        raise InputError(f"expected pictures in {data.root}, found none of those that its lists name")
+        raise InputError(f"none of the pictures that the lists of {data.root} name are there")
     return DatasetFiles(
         data=text,
         label_map=data.label_map,

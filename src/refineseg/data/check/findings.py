@@ -21,10 +21,10 @@ class Finding:
 
     Attributes:
         kind: stable name, such as ``off-by-one``.
-        severity: ``error`` where training would be wrong or stop, ``warning`` where it probably suffers,
+        severity: ``error`` where training would go wrong or stop, ``warning`` where it probably suffers,
             ``note`` for what is worth knowing.
         message: what was found, in plain words.
-        fix: the setting or command that mends it.
+        fix: the setting or command that fixes it.
         files: the files it is about, SHOWN at most.
         count: how many files (or classes) it is about in all.
     """
@@ -115,10 +115,10 @@ class CheckReport:
 
     @property
     def summary(self) -> str:
-        """``2 errors, 1 note``, or ``nothing wrong``."""
+        """``2 errors, 1 note``, or ``no problems found``."""
         counts = {severity: len(self.of(severity)) for severity in SEVERITIES}
         parts = [f"{count} {name}{'s' if count > 1 else ''}" for name, count in counts.items() if count]
-        return ", ".join(parts) or "nothing wrong"
+        return ", ".join(parts) or "no problems found"
 
     def raise_errors(self) -> None:
         """InputError with every error and its fix in one line, if any: for a command about to train."""

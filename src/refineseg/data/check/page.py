@@ -48,10 +48,10 @@ def page(report: CheckReport) -> str:
 def _head(report: CheckReport) -> str:
     worst = next((severity for severity in SEVERITIES if report.of(severity)), None)
     verdict = {
-        "error": "Training on this data would be wrong: mend the errors first.",
-        "warning": "Training will run; look at the warnings first.",
-        "note": "Nothing wrong was found; the notes are worth knowing.",
-        None: "Nothing wrong was found.",
+        "error": "Training on this data would go wrong: fix the errors first.",
+        "warning": "Training would run, but read the warnings first.",
+        "note": "No errors or warnings; the notes are worth reading.",
+        None: "No problems found.",
     }[worst]
     pictures = ", ".join(f"{count:,} {escape(split)}" for split, count in report.pictures.items())
     facts = [
@@ -193,7 +193,7 @@ def _examples(report: CheckReport) -> str:
     )
     return (
         '<section><h2>Samples <span class="quiet">masks as training reads them, drawn over the pictures; ignored '
-        f'pixels keep the picture, unknown values are magenta</span></h2>\n<ul class="key">{keys}</ul>\n'
+        f'pixels and background stay clear, unknown values are magenta</span></h2>\n<ul class="key">{keys}</ul>\n'
         f'<div class="grid">{figures}</div></section>'
     )
 
@@ -233,7 +233,7 @@ def overlay(picture: UInt8, pair: Pair, files: DatasetFiles) -> UInt8:
 
 
 def _painted(raw: UInt8, files: DatasetFiles) -> tuple[UInt8, np.ndarray[tuple[int, ...], np.dtype[np.float64]]]:
-    """Colours HxWx3 and their weight HxW in [0, 1]: nothing where ignored, magenta where unknown."""
+    """Colours HxWx3 and their weight HxW in [0, 1]: nothing where ignored or background, magenta where unknown."""
     label_map = files.label_map
     if raw.ndim == 3 and not label_map.rgb:  # a colour mask where numbers are expected: show it as it is
         return raw, np.full(raw.shape[:2], 0.8)
@@ -250,7 +250,7 @@ def _painted(raw: UInt8, files: DatasetFiles) -> tuple[UInt8, np.ndarray[tuple[i
             colors[here], weight[here] = (255, 0, 255), 0.85
             continue
         labels[here] = label_map.encode(single)[0, 0]
-    known = labels != IGNORE
+    known = (labels != IGNORE) & ~np.isin(labels, label_map.clear)
     colors[known], weight[known] = label_map.colorize(labels)[known], OPACITY
     return colors, weight
 
@@ -266,6 +266,7 @@ STYLE = """
 details { margin-top: 6px; font-size: 13px; } summary { cursor: pointer; color: var(--quiet); }
 details ul { margin: 6px 0 0; padding-left: 20px; color: var(--quiet); }
 .strip { display: flex; flex-wrap: wrap; gap: 10px; margin: 10px 0 2px; }
+.strip figure { max-width: 190px; }
 .sizes .row { grid-template-columns: minmax(90px, 120px) 1fr 74px; }
 .row.absent { color: var(--quiet); }
 .absent .track b { display: none; }

@@ -75,8 +75,8 @@ def between(steps: NDArray[Any], void: Border | None = None, known: Border | Non
 
     Args:
         steps: HxW values.
-        void: HxW, where ignored; a thin line of a class beside ignored pixels is no smoothing.
-        known: HxW, where a class's value stands.
+        void: HxW, where ignored; a thin line of a class beside ignored pixels is not smoothing.
+        known: HxW, where the value is a class's.
     """
     wide = steps.astype(np.int32)
     found = total = 0

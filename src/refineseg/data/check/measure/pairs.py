@@ -54,8 +54,8 @@ def spread_sample(files: DatasetFiles, size: int = QUICK_PAIRS) -> list[Pair]:
     chosen: list[Pair] = []
     groups = files.by_split()
     for pairs in groups.values():
-        wanted = min(len(pairs), max(1, size // len(groups)))
-        chosen += [pairs[i * len(pairs) // wanted] for i in range(wanted)]
+        count = min(len(pairs), max(1, size // len(groups)))
+        chosen += [pairs[i * len(pairs) // count] for i in range(count)]
     return chosen
 
 

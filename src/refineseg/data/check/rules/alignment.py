@@ -85,7 +85,9 @@ def _guess(
     sure = beyond_chance(suspects, tested)
     counts = f"{counted(suspects, 'mask')} of {tested:,} {what if len(suspects) == 1 else _plural(what)}"
     extent = "; chance does not make so many" if sure else "; a correct mask may do so by chance"
-    advice = fix if sure else f"look at {'it' if len(suspects) == 1 else 'them'} in the page (--html): {fix}"
+    advice = (
+        fix if sure else f"look at {'it' if len(suspects) == 1 else 'them'} in the page that --html writes; {fix}"
+    )
     yield about(kind, severity if sure else "note", counts + extent, advice, mask_files(suspects))
 
 

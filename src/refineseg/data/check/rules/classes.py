@@ -130,7 +130,7 @@ def _absent(figures: tuple[ClassFigures, ...]) -> Iterator[Finding]:
             "class-not-in-train",
             "warning",
             f"{counted(unseen, 'class', 'classes')} in other splits but not in train, which cannot be "
-            f"learnt and will count "
+            f"learned and will count "
             f"as wrong: {_names(unseen)}",
             "move pictures that show them into train (see 'splits' in labels.yaml)",
             count=len(unseen),
@@ -144,7 +144,7 @@ def _rare(figures: tuple[ClassFigures, ...]) -> Iterator[Finding]:
     for item in figures:
         pixels, masks = item.pixels.get("train", 0), item.masks.get("train", 0)
         if pixels and (pixels < RARE_SHARE * labelled or (masks < RARE_MASKS and most >= RARE_OF)):
-            rare.append(f"{item.name} ({pixels} pixels, {pixels / labelled:.3%}, in {masks} masks)")
+            rare.append(f"{item.name} ({pixels:,} pixels, {pixels / labelled:.3%}, in {masks:,} masks)")
     if rare:
         yield Finding(
             "rare-class",
@@ -180,7 +180,7 @@ def _single_masks(files: DatasetFiles, measured: Measurements) -> Iterator[Findi
         yield about(
             "empty-mask",
             "warning",
-            f"{counted(empty, 'mask')} of nothing but ignored pixels: nothing is learnt from them",
+            f"{counted(empty, 'mask')} of nothing but ignored pixels, from which nothing can be learned",
             "annotate them, or take the pictures out; if the value means a class, see 'ignore' in the label map",
             mask_files(empty),
         )

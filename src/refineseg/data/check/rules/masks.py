@@ -180,7 +180,7 @@ def _palettes(pairs: tuple[PairMeasurement, ...]) -> Iterator[Finding]:
     odd: dict[Path, PairMeasurement] = {}
     for value, by_color in colors.items():
         for color, items in by_color.items():
-            # Only where the colour belongs to another number elsewhere: a palette in other tints is no fault.
+            # Only where the colour belongs to another number elsewhere: a palette in other tints is fine.
             if color != usual[value] and color in owners:
                 odd |= {item.pair.image: item for item in items}
     if odd:

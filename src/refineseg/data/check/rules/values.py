@@ -35,7 +35,7 @@ def find(files: DatasetFiles, measured: Measurements) -> Iterator[Finding]:
             "error",
             f"{counted(binary, 'mask')} of 0 and 255 only, the usual way to save background and object; "
             f"here 255 is "
-            + ("ignored, so that the object would not be learnt" if IGNORE in label_map.ignore else "unknown"),
+            + ("ignored, so that the object would not be learned" if IGNORE in label_map.ignore else "unknown"),
             f"write 'raw: 255' for {label_map.names[1]} and 'ignore: []' in the label map, or 'threshold: 128' in "
             "labels.yaml",
             mask_files(binary),
