@@ -115,9 +115,9 @@ def labels_of(place: str) -> LabelMap:
 
 def test_the_page_has_every_step() -> None:
     found = [words[1:3] if words[1] == "data" else words[1:2] for b in blocks_of("data") for words in b.commands]
-    steps = ("data import", "data export", "check", "train", "predict")
+    steps = ("data import", "data split", "data export", "check", "train", "predict")
     assert {" ".join(words) for words in found} == set(steps)
-    assert len(found) == 19
+    assert len(found) == 20
 
 
 def test_every_format_is_on_the_page() -> None:

@@ -144,7 +144,7 @@ BAD = {
     "device": (["predict", "{pictures}", "-o", "{tmp}/out", "--model", "{model}", "--device", "abacus"], "device"),
     "output is a file": (["predict", "{pictures}", "-o", "{tmp}/file", "--model", "{model}"], "output folder"),
     "output holds files": (["predict", "{pictures}", "-o", "{tmp}/full", "--model", "{model}"], "--overwrite"),
-    "unknown data": (["evaluate", "--model", "{model}", "--data", "mine:{tmp}"], "expected NAME:ROOT"),
+    "unknown data": (["evaluate", "--model", "{model}", "--data", "mine:{tmp}"], "write folder:ROOT"),
     "missing data": (["train", "--data", "folder:{tmp}/none", "-o", "{tmp}/run"], "Folder not found"),
     "unknown preset": (
         ["train", "--data", "{data}", "-o", "{tmp}/run", "--model", "refinenet-r7"],

@@ -76,7 +76,12 @@ def _open(text: str, drop_bad: bool) -> SegmentationData:
             f"expected NAME:ROOT (folder:ROOT, or a NAME of {', '.join(benchmark_names())}) or a YAML file, "
             f"got {text!r}{hint}"
         )
-    opened = partial(open_folder, drop_bad=drop_bad) if name == "folder" else find_benchmark(name).open
+    opened: Callable[[Path], SegmentationData] = partial(open_folder, drop_bad=drop_bad)
+    if name != "folder":
+        try:
+            opened = find_benchmark(name).open
+        except InputError as error:
+            raise InputError(f"{error}; for pictures and masks of your own write folder:ROOT") from error
     if not path.is_dir():
         raise InputError(f"Folder not found: {path}")
     return opened(path)
