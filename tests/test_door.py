@@ -23,7 +23,7 @@ OPTIONS = {
     "export": "--model -o --output --format --int8 --calibrate --overwrite",
     "serve": "--model --host --port",
     "bench": "--net --model --against --size --batch --precision --engines --file --training --plan --json",
-    "models": "",
+    "models": "--json --describe --size --classes --svg --set",
     "push": "",
     "data prepare": "-o",
     "data split": "--val --test --group --seed --overwrite",

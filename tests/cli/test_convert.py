@@ -83,6 +83,21 @@ def test_labels(tmp_path: Path) -> None:
         convert()
 
 
+def test_models_describes_and_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    words = ("--describe", "refinenet-lw-r18", "--size", "96x160", "--set", "width=16", "--set", "coarse_width=16")
+    printed = run(models, *words, "--svg", tmp_path / "net.svg", "--json", tmp_path / "net.json")
+    assert "block 4" in printed
+    assert "with the 40 of NYUDv2" in printed
+    assert (tmp_path / "net.svg").read_text().startswith("<svg")
+    content = json.loads((tmp_path / "net.json").read_text())
+    assert content["size"] == [96, 160]
+    assert [stage["name"] for stage in content["stages"]][-1] == "classifier"
+    for wrong in (("--describe", "refinenet-lw-r18", "--size", "96"), ("--svg", tmp_path / "x.svg")):
+        with pytest.raises(InputError, match="expected --s"):
+            run(models, *wrong)
+
+
 def test_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     printed = run(models, "--json", tmp_path / "models.json")

@@ -3,26 +3,107 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from refineseg.cli.common import console
+from refineseg.errors import InputError
 
 if TYPE_CHECKING:
     from refineseg.model.records import Score
 
 CLASSES = 21  # of the networks whose parameters are counted, as in the papers
+NYU_CLASSES = 40
 
 
 def models(
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write everything to this file.")] = None,
+    describe: Annotated[str | None, typer.Option(help="Preset to describe stage by stage.")] = None,
+    size: Annotated[str, typer.Option(help="With --describe: size of the picture, HEIGHTxWIDTH.")] = "512x512",
+    classes: Annotated[int, typer.Option(help="With --describe: number of classes.")] = CLASSES,
+    svg: Annotated[Path | None, typer.Option(help="With --describe: draw the network into this file.")] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="With --describe: any field of the model, or settings=paper, authors or ports."
+        ),
+    ] = None,
 ) -> None:
-    """List presets with their sizes, and every known weight with licence and score.
+    """List presets with their sizes and every known weight with licence and score, or describe one preset.
 
-    Example: [bold]refineseg models --json models.json[/bold]
+    Example: [bold]refineseg models --describe refinenet-r101 --size 512x512 --svg r101.svg[/bold]
     """
+    if describe is not None:
+        return describe_preset(describe, size, classes, svg, assignments or [], json_file)
+    if svg is not None or assignments:
+        raise InputError("expected --svg and --set together with --describe PRESET")
+    return _list(json_file)
+
+
+def describe_preset(
+    preset: str, size: str, classes: int, svg: Path | None, assignments: list[str], json_file: Path | None
+) -> None:
+    """Print shapes, parameters, multiplications and receptive field of every stage, and draw them."""
+    from dataclasses import asdict
+
+    from rich.table import Table
+
+    from refineseg.config import ModelConfig
+    from refineseg.model.describe import STRIP, describe
+    from refineseg.model.drawing import draw
+    from refineseg.model.presets import model_config
+    from refineseg.system.files import atomic_write
+
+    sides = re.fullmatch(r"(\d{1,5})x(\d{1,5})", size)
+    if sides is None or "0" in sides.groups():
+        raise InputError(f"expected --size HEIGHTxWIDTH such as 512x512, got {size!r}")
+    forms = [
+        text.partition("=")[2].strip() for text in assignments if text.partition("=")[0].strip() == "settings"
+    ]
+    fields = ModelConfig.read([text for text in assignments if text.partition("=")[0].strip() != "settings"])
+    config = model_config(preset, classes, forms[-1] if forms else None, **fields)
+    found = describe(config, (int(sides[1]), int(sides[2])))
+    table = Table("stage", "takes", "gives", "parameters", "GMAC", "field, px")
+    for stage in found.stages:
+        takes, gives = (_shapes(shapes) for shapes in (stage.inputs, stage.outputs))
+        field = "-" if stage.field is None else f"{stage.field}"
+        table.add_row(stage.name, takes, gives, f"{stage.parameters:,}", f"{stage.gmac:.2f}", field)
+    table.add_row("all", "", "", f"{found.parameters:,}", f"{found.gmac:.1f}", "")
+    console.print(table)
+    forty = found.gmac + (NYU_CLASSES / classes - 1) * found.stages[-1].gmac
+    if not config.final_rcus:
+        console.print(
+            f"{found.gmac:.1f} GMAC with {classes} classes; {forty:.1f} with the {NYU_CLASSES} of NYUDv2, as the "
+            "light-weight port counts",
+            soft_wrap=True,
+        )
+    console.print(
+        f"field: width that holds 95 % of the gradient, with random weights, at most {STRIP[1]} px; of the "
+        "backbone, its coarsest map",
+        soft_wrap=True,
+    )
+    if svg is not None:
+        atomic_write(svg, draw(found))
+        console.print(f"drawn in {svg}")
+    if json_file is not None:
+        content = {
+            "model": config.to_dict(),
+            "size": list(found.size),
+            "parameters": found.parameters,
+            "gmac": found.gmac,
+            "stages": [asdict(stage) for stage in found.stages],
+        }
+        atomic_write(json_file, json.dumps(content, indent=1) + "\n")
+
+
+def _shapes(shapes: tuple[tuple[int, ...], ...]) -> str:
+    return "\n".join("x".join(map(str, shape)) for shape in shapes)
+
+
+def _list(json_file: Path | None) -> None:
     from rich.table import Table
 
     from refineseg.model.records import all_records

@@ -1,0 +1,205 @@
+"""What a network consists of, stage by stage: shapes, parameters, multiplications, effective receptive field.
+
+Counted on the meta device, so that no size needs memory. Only the receptive field is measured by computing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from refineseg.config import ModelConfig
+from refineseg.errors import ConfigError
+from refineseg.model.presets import build
+from refineseg.model.refinenet import RefineNet
+
+STRIP = (64, 768)  # picture on which the receptive field is measured, along its width
+HELD = 0.95  # share of the gradient within the receptive field
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One line of a description.
+
+    Attributes:
+        name: ``backbone``, ``block 1`` (the coarsest) ..., ``classifier``.
+        inputs: What it takes: shapes CxHxW.
+        outputs: What it gives: shapes CxHxW.
+        parameters: Number of trainable values.
+        gmac: Multiplications with their additions, in 10^9.
+        taken: Of a block, the positions of the backbone's maps.
+        field: Side in pixels of the effective receptive field of its (coarsest) output; None if not measured.
+    """
+
+    name: str
+    inputs: tuple[tuple[int, ...], ...]
+    outputs: tuple[tuple[int, ...], ...]
+    parameters: int
+    gmac: float
+    taken: tuple[int, ...] = ()
+    field: int | None = None
+
+
+@dataclass(frozen=True)
+class Description:
+    """A network on pictures of one size.
+
+    Attributes:
+        config: Its settings.
+        size: Height and width of the picture.
+        strides: Stride of each map of the backbones.
+        stages: Backbones as one, then blocks from coarse to fine, then the classifier.
+    """
+
+    config: ModelConfig
+    size: tuple[int, int]
+    strides: tuple[int, ...]
+    stages: tuple[Stage, ...]
+
+    @property
+    def parameters(self) -> int:
+        """Number of trainable values of the whole network."""
+        return sum(stage.parameters for stage in self.stages)
+
+    @property
+    def gmac(self) -> float:
+        """Multiplications of the whole network, in 10^9."""
+        return sum(stage.gmac for stage in self.stages)
+
+
+def describe(config: ModelConfig, size: tuple[int, int], measure: bool = True) -> Description:
+    """Describe a member of the family.
+
+    Args:
+        config: Its settings; a DPT has no cascade.
+        size: Height and width of the picture.
+        measure: Whether to measure receptive fields, which takes seconds to a minute.
+
+    Raises ConfigError for a DPT.
+    """
+    if config.dpt is not None:
+        raise ConfigError(f"expected a network with a cascade, got {config.preset}: it has none")
+    with torch.device("meta"):
+        network = build(config).eval()
+    shapes: dict[str, list[tuple[int, ...]]] = {}
+    with torch.no_grad(), FlopCounterMode(display=False) as counter, watched(network, _noted(shapes)):
+        network(torch.zeros(1, config.in_channels, *size, device="meta"), upsample=False)
+    counts = {name: sum(ops.values()) / 2e9 for name, ops in counter.get_flop_counts().items()}
+    root = type(network).__name__
+    names = [f"decoder.blocks.{index}" for index in range(len(network.decoder.blocks))]
+    head = ["classifier", *(["final"] if config.final_rcus else [])]
+    gmac = {name: counts.get(f"{root}.{name}", 0.0) for name in (*names, *head)}
+    fields = receptive_fields(config) if measure else {}
+    maps = tuple(shapes["backbones"])
+    stages = [
+        Stage(
+            "backbone" if len(network.backbones) == 1 else f"{len(network.backbones)} backbones",
+            tuple(_scaled_image(config, size)),
+            maps,
+            _parameters(network.backbones),
+            counts["Global"] - sum(gmac.values()),
+            field=fields.get("backbones"),
+        )
+    ]
+    for number, (name, taken) in enumerate(zip(names, network.decoder.groups, strict=True), 1):
+        inputs = [maps[index] for index in taken] + ([stages[-1].outputs[0]] if number > 1 else [])
+        made = tuple(shapes[name])
+        block = network.get_submodule(name)
+        stages.append(
+            Stage(f"block {number}", tuple(inputs), made, _parameters(block), gmac[name], taken, fields.get(name))
+        )
+    parameters = sum(_parameters(network.get_submodule(name)) for name in ("final", "classifier"))
+    classes = (config.num_classes, *shapes["classifier"][0][1:])
+    last = Stage("classifier", stages[-1].outputs, (classes,), parameters, sum(gmac[name] for name in head))
+    strides = tuple(stride for net in network.each_backbone() for stride in net.strides)
+    return Description(config, size, strides, (*stages, last))
+
+
+def _scaled_image(config: ModelConfig, size: tuple[int, int]) -> Iterator[tuple[int, ...]]:
+    from refineseg.config import scaled
+
+    for scale in config.input_scales:
+        yield (config.in_channels, *(side if scale == 1 else scaled(side, scale) for side in size))
+
+
+def _parameters(module: nn.Module) -> int:
+    return sum(value.numel() for value in module.parameters())
+
+
+def _noted(shapes: dict[str, list[tuple[int, ...]]]) -> Callable[[str, Tensor], None]:
+    return lambda name, made: shapes.setdefault(name, []).append(tuple(made.shape[1:]))
+
+
+@contextmanager
+def watched(network: RefineNet, see: Callable[[str, Tensor], None]) -> Iterator[None]:
+    """While it lasts, ``see`` gets the name and output of every block and classifier, and each backbone map."""
+    handles = []
+    for name, part in network.named_modules():
+        if name == "classifier" or (name.startswith("decoder.blocks.") and name.count(".") == 2):
+
+            def hook(_part: nn.Module, _given: object, made: Tensor, name: str = name) -> None:
+                see(name, made)
+
+            handles.append(part.register_forward_hook(hook))
+
+    def before(_part: nn.Module, given: tuple[list[Tensor], ...]) -> None:
+        for each in given[0]:
+            see("backbones", each)
+
+    handles.append(network.decoder.register_forward_pre_hook(before))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def receptive_fields(config: ModelConfig) -> dict[str, int]:
+    """Side in pixels of the effective receptive field of the coarsest backbone map and of every block.
+
+    Measured with random weights (normal by the fan; norms by the statistics of the picture): the width around the
+    middle that holds 95 % of the absolute gradient of the middle's value with respect to the picture, here a strip
+    of ``STRIP`` of noise.
+    Source of the notion: Luo et al., NIPS 2016. Training changes it.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = build(config).train()
+        for part in network.modules():
+            if isinstance(part, nn.Conv2d):
+                nn.init.kaiming_normal_(part.weight, nonlinearity="relu")
+            elif isinstance(part, nn.BatchNorm2d):
+                nn.init.ones_(part.weight)
+                part.momentum = 1.0  # its statistics are the next picture's
+            elif isinstance(part, nn.Dropout):
+                part.p = 0.0
+        image = torch.rand(2, config.in_channels, *STRIP, requires_grad=True)
+    with torch.no_grad():
+        network(image, upsample=False)
+    network.eval()
+    made: dict[str, Tensor] = {}
+
+    def see(name: str, value: Tensor) -> None:
+        if name != "backbones" or name not in made or value.shape[-1] < made[name].shape[-1]:
+            made[name] = value
+
+    with watched(network, see):
+        network(image, upsample=False)
+    made.pop("classifier")
+    return {name: _width(image, value) for name, value in made.items()}
+
+
+def _width(image: Tensor, value: Tensor) -> int:
+    middle = value[..., value.shape[-2] // 2, value.shape[-1] // 2].abs().sum()
+    (gradient,) = torch.autograd.grad(middle, image, retain_graph=True)
+    column = gradient.abs().sum((0, 1, 2))
+    centre = round((value.shape[-1] // 2 + 0.5) * image.shape[-1] / value.shape[-1])
+    total, reach = column.sum(), 1
+    while reach < len(column) and column[max(0, centre - reach) : centre + reach].sum() < HELD * total:
+        reach += 1
+    return min(2 * reach, len(column))

@@ -1,0 +1,205 @@
+"""A network drawn as SVG: backbones, their maps by stride, blocks from coarse to fine, and what is inside a block.
+
+In the manner of the paper's Figures 2, 3 and 7. Colours follow the reader's light or dark mode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from refineseg.config import ModelConfig
+from refineseg.model.describe import Description, Stage
+
+ROW, TOP = 150, 84  # distance of strides, and the first one's middle
+MAP, MAP_HEIGHT = 132, 30
+BLOCK, BLOCK_HEIGHT = 216, 112
+GAP = 66  # between columns
+PADDING = 14
+STYLE = """
+.ground{fill:#fff}.text{fill:#1f2328}.faint{fill:#57606a}.map{fill:#dbeafe;stroke:#3b6fb6}
+.block{fill:#fde8d0;stroke:#b8691b}.head{fill:#dff3e0;stroke:#3c8c46}
+.net{fill:none;stroke:#8c959f;stroke-dasharray:5 4}
+.line{fill:none;stroke:#57606a;stroke-width:1.6}.tip{fill:#57606a}
+text{font:13px system-ui,-apple-system,"Segoe UI","DejaVu Sans",sans-serif;text-anchor:middle}
+.title{font-weight:600;font-size:14px}.small{font-size:11.5px}
+@media (prefers-color-scheme:dark){.ground{fill:#0d1117}.text{fill:#e6edf3}.faint{fill:#9da7b3}
+.map{fill:#13294b;stroke:#6ea8fe}.block{fill:#40270c;stroke:#f0a95b}.net{stroke:#6e7681}.head{fill:#12351a;stroke:#6cc676}
+.line{stroke:#9da7b3}.tip{fill:#9da7b3}}
+"""
+
+
+def draw(description: Description) -> str:
+    """The description as the text of an SVG file."""
+    config, strides = description.config, description.strides
+    levels = sorted(set(strides))
+    middle = {stride: TOP + ROW * row for row, stride in enumerate(levels)}
+    backbones = len(config.input_scales)
+    columns = [PADDING + 96 + GAP / 2 + (backbones - 1 - k) * (MAP + GAP) for k in range(backbones)]
+    left = PADDING + 96 + GAP / 2 + backbones * (MAP + GAP)
+    right = left + BLOCK + GAP + 30
+    bottom = middle[levels[-1]] + ROW / 2 + 10
+    width, height = right + 150 + PADDING, bottom + 84
+    parts = _image(description, middle[levels[0]])
+    parts += _backbones(description, columns, middle)
+    previous = 0.0
+    for stage in description.stages[1:-1]:
+        rows = [middle[strides[index]] for index in stage.taken]
+        parts += _block(stage, left, sum(rows) / len(rows), max(rows) - min(rows))
+        parts += _paths(description, stage, columns, middle, left)
+        top = sum(rows) / len(rows) - (BLOCK_HEIGHT + max(rows) - min(rows)) / 2
+        if previous:
+            parts.append(
+                _arrow((left + BLOCK / 2, previous), (left + BLOCK / 2, top + BLOCK_HEIGHT + _span(rows)))
+            )
+        previous = top
+    last = description.stages[-2]
+    rows = [middle[strides[index]] for index in last.taken]
+    parts += _head(description, left + BLOCK, right, sum(rows) / len(rows))
+    parts += _legend(config, width / 2, bottom + 22)
+    title = escape(f"{config.preset}: {config.cascade} cascade")
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" width="{width:g}" '
+        f'height="{height:g}" role="img" aria-label="{title}">\n<title>{title}</title>\n<style>{STYLE}</style>\n'
+        '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
+        'orient="auto">'
+        '<path class="tip" d="M0 0L8 4L0 8z"/></marker></defs>\n'
+        f'<rect class="ground" width="{width:g}" height="{height:g}"/>\n' + "\n".join(parts) + "\n</svg>\n"
+    )
+
+
+def _span(rows: Sequence[float]) -> float:
+    return max(rows) - min(rows)
+
+
+def _image(description: Description, y: float) -> list[str]:
+    height, width = description.size
+    x = PADDING
+    return [
+        _box("map", x, y - 24, 96, 48),
+        _text(x + 48, y - 4, "image", "text title"),
+        _text(x + 48, y + 13, f"{height} x {width}", "faint small"),
+    ]
+
+
+def _backbones(description: Description, columns: list[float], middle: dict[int, float]) -> list[str]:
+    """One dashed frame per backbone with its maps by stride, and an arrow from the image."""
+    config = description.config
+    parts = []
+    top, bottom = min(middle.values()) - 62, max(middle.values()) + 58
+    for number, (x, scale) in enumerate(zip(columns, config.input_scales, strict=True)):
+        parts.append(_box("net", x - 12, top, MAP + 24, bottom - top))
+        at = "" if scale == 1 else f" at {scale:g}"
+        parts.append(_text(x + MAP / 2, top + 18, config.backbone + at, "text title"))
+        for index, y in _places(description, number, middle):
+            channels, high, wide = description.stages[0].outputs[index]
+            stride = description.strides[index]
+            parts.append(_box("map", x, y - MAP_HEIGHT / 2, MAP, MAP_HEIGHT))
+            parts.append(_text(x + MAP / 2, y + 4.5, f"1/{stride}: {channels} x {high} x {wide}", "text small"))
+    start = PADDING + 96
+    parts.append(_arrow((start, min(middle.values())), (columns[-1] - 13, min(middle.values()))))
+    if len(columns) > 1:
+        y = top - 6
+        for x in columns[:-1]:
+            points = ((PADDING + 48, min(middle.values()) - 24), (PADDING + 48, y), (x + MAP / 2, y))
+            parts.append(_arrow(*points, (x + MAP / 2, top - 1)))
+    return parts
+
+
+def _places(description: Description, number: int, middle: dict[int, float]) -> list[tuple[int, float]]:
+    """Position and height of each map of one backbone; several of a stride are one above the other."""
+    count = len(description.strides) // len(description.config.input_scales)
+    places = []
+    own = range(number * count, (number + 1) * count)
+    for index in own:
+        same = [other for other in own if description.strides[other] == description.strides[index]]
+        shift = (same.index(index) - (len(same) - 1) / 2) * (MAP_HEIGHT + 6)
+        places.append((index, middle[description.strides[index]] + shift))
+    return places
+
+
+def _paths(
+    description: Description, stage: Stage, columns: list[float], middle: dict[int, float], left: float
+) -> list[str]:
+    """Arrows from the maps into a block; those of the further backbones pass below the nearer ones' maps."""
+    parts = []
+    for number, x in enumerate(columns):
+        for index, y in _places(description, number, middle):
+            if index in stage.taken:
+                start = x + MAP
+                below = y if number == 0 else y + MAP_HEIGHT / 2 + 10
+                parts.append(_arrow((start, y), (start + 20, y), (start + 20, below), (left, below)))
+    return parts
+
+
+def _block(stage: Stage, x: float, y: float, span: float) -> list[str]:
+    high = BLOCK_HEIGHT + span
+    channels, rows, columns = stage.outputs[0]
+    lines = [
+        (f"RefineNet {stage.name}", "text title"),
+        (f"{len(stage.inputs)} {'path' if len(stage.inputs) == 1 else 'paths'} in", "text small"),
+        (f"{channels} x {rows} x {columns} out", "text small"),
+        (f"{stage.parameters / 1e6:.2f} M, {stage.gmac:.2f} GMAC", "faint small"),
+    ]
+    if stage.field is not None:
+        lines.append((f"sees about {stage.field} px", "faint small"))
+    first = y - 9.5 * (len(lines) - 1) + 4
+    return [
+        _box("block", x, y - high / 2, BLOCK, high),
+        *(_text(x + BLOCK / 2, first + 19 * row, text, kind) for row, (text, kind) in enumerate(lines)),
+    ]
+
+
+def _head(description: Description, start: float, x: float, y: float) -> list[str]:
+    stage = description.stages[-1]
+    classes, rows, columns = stage.outputs[0]
+    lines = [
+        ("classifier 3x3", "text title"),
+        (f"{classes} x {rows} x {columns}", "text small"),
+        ("then bilinear", "faint small"),
+        ("to the image's size", "faint small"),
+    ]
+    return [
+        _arrow((start, y), (x, y)),
+        _box("head", x, y - 46, 150, 92),
+        *(_text(x + 75, y - 20 + 18 * row, text, kind) for row, (text, kind) in enumerate(lines)),
+    ]
+
+
+def _legend(config: ModelConfig, x: float, y: float) -> list[str]:
+    """What is inside every block, and the whole's size."""
+    size = f"{config.kernel_size}x{config.kernel_size}"
+    order = "5x5 max-pool, conv" if config.pooling == "original" else "conv, 5x5 max-pool"
+    units = f" + {config.rcus} RCU" if config.rcus else ""
+    paths = [f"backbone path: conv {size}{units}"]
+    if config.refined_rcus:
+        paths.append(f"coarser path: {config.refined_rcus} RCU")
+    steps = [
+        "; ".join(paths),
+        f"fusion: conv {size}, {config.upsampling} to the largest, sum",
+    ]
+    more = [
+        f"chained residual pooling: {config.activation.replace('relu', 'ReLU')}, {config.crp_stages} x ({order})"
+    ]
+    if config.output_rcus:
+        more.append(f"output: {config.output_rcus} RCU")
+    if config.final_rcus:
+        more.append(f"before the classifier: {config.final_rcus} RCU")
+    return [
+        _text(x, y, "Inside a block", "text title"),
+        _text(x, y + 20, "  →  ".join(steps), "faint small"),
+        _text(x, y + 38, "  →  ".join(more), "faint small"),
+    ]
+
+
+def _box(kind: str, x: float, y: float, width: float, height: float) -> str:
+    return f'<rect class="{kind}" x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="6"/>'
+
+
+def _text(x: float, y: float, text: str, kind: str) -> str:
+    return f'<text class="{kind}" x="{x:g}" y="{y:g}">{escape(text)}</text>'
+
+
+def _arrow(*points: tuple[float, float]) -> str:
+    path = " ".join(f"{x:g},{y:g}" for x, y in points)
+    return f'<polyline class="line" points="{path}" marker-end="url(#tip)"/>'
