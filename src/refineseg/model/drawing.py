@@ -33,7 +33,7 @@ def draw(description: Description) -> str:
     """The description as the text of an SVG file."""
     config, strides = description.config, description.strides
     levels = sorted(set(strides))
-    middle = {stride: TOP + ROW * row for row, stride in enumerate(levels)}
+    middle = {stride: float(TOP + ROW * row) for row, stride in enumerate(levels)}
     backbones = len(config.input_scales)
     columns = [PADDING + 96 + GAP / 2 + (backbones - 1 - k) * (MAP + GAP) for k in range(backbones)]
     left = PADDING + 96 + GAP / 2 + backbones * (MAP + GAP)
