@@ -100,7 +100,12 @@ def cut(steps: int = STEPS) -> Scale:
     )
     modern = replace(recipe, augment=AugmentConfig(crop=(120, 160)), batch_size=8, freeze_batch_norm=False)
     authors = paper_recipe()
-    paper = replace(authors, augment=replace(authors.augment, crop=(133, 133)), workers=0, validate_every=10_000)
+    paper = replace(
+        authors,
+        augment=replace(authors.augment, crop=(133, 133), short_edge=(150, 366)),
+        workers=0,
+        validate_every=10_000,
+    )
     fields = {"backbone": "mobilenetv2_100", "width": 32, "coarse_width": 64, "init": "default", "dropout": 0.0}
     name = "cut" if steps == STEPS else f"cut_{steps}"
     return Scale(name, 3, fields, recipe, modern, paper, 45.0, time.process_time)

@@ -31,9 +31,9 @@ from refineseg.model.refinenet import RefineNet
 from refineseg.model.resize import bilinear
 from refineseg.system.files import atomic_write
 from refineseg.system.memory import keep_freed_memory
-from refineseg.training.loop import seed_step, to_input
 from refineseg.training.losses import make_loss
 from refineseg.training.optimizer import make_optimizer, rate
+from refineseg.training.step import seed_step, to_input
 from safetensors.torch import load_file
 import torch
 from torch import Tensor, nn

@@ -244,12 +244,12 @@ def test_flipping_twice_changes_nothing(seed: int) -> None:
 def test_joint_transform_swaps_left_and_right_with_the_picture() -> None:
     mask = torch.tensor([[1, 1, 0, 2], [1, 0, 0, IGNORE]], dtype=torch.uint8)
     image = torch.stack([mask * 10] * 3)  # the picture shows its labels
-    flipped = Geometry(scale=1.0, top=0, left=0, flip=True)
-    out_image, out_mask = apply_geometry(image, mask, flipped, (2, 4), BODY)
+    flipped = Geometry(scale=1.0, top=0, left=0, flip=True, size=(2, 4))
+    out_image, out_mask = apply_geometry(image, mask, flipped, BODY)
     assert out_image[0].tolist() == mask.flip(-1).mul(10).tolist()
     assert out_mask.tolist() == [[1, 0, 2, 2], [IGNORE, 0, 0, 2]]
     assert out_mask.numpy().tolist() == BODY.flip(mask.numpy()).tolist()
-    _, kept = apply_geometry(image, mask, Geometry(1.0, 0, 0, flip=False), (2, 4), BODY)
+    _, kept = apply_geometry(image, mask, Geometry(1.0, 0, 0, flip=False, size=(2, 4)), BODY)
     assert kept.tolist() == mask.tolist()
 
 

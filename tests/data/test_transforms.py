@@ -13,6 +13,7 @@ from refineseg.channels import Channels
 from refineseg.config import AugmentConfig
 from refineseg.data.loader import Batches, Draw, class_balanced_weights
 from refineseg.data.transforms import (
+    Geometry,
     apply_geometry,
     augment,
     draw_geometry,
@@ -173,7 +174,7 @@ def test_flip_swaps_paired_classes() -> None:
     image = torch.arange(4, dtype=torch.uint8).view(1, 1, 4).repeat(3, 1, 1)
     config = dataclasses.replace(PLAIN, crop=(1, 4), scale=(1.0, 1.0), flip=1.0, rare_crop=0.0)
     geometry = draw_geometry(mask, config, 3, generator(0, 0, 0))
-    out_image, out_mask = apply_geometry(image, mask, geometry, config.crop, labels)
+    out_image, out_mask = apply_geometry(image, mask, geometry, labels)
     assert out_image[0].tolist() == [[3, 2, 1, 0]]
     # the picture's left arm is now drawn as a right arm
     assert out_mask.tolist() == [[IGNORE, 1, 0, 2]]
@@ -288,3 +289,45 @@ def test_photometric_changes_of_bands_do_not_depend_on_their_units() -> None:
         other = photometric(image * 1e-3 - 5, config, generator(index))
         assert torch.allclose((other + 5) * 1e3, one, atol=5e-3)
     assert not torch.equal(one, image)
+
+
+def test_turned_by_a_quarter_the_picture_shows_its_labels() -> None:
+    """90 degrees about the middle of an even square is a permutation of its pixels, as numpy turns it."""
+    mask = torch.arange(64, dtype=torch.uint8).view(8, 8)
+    image = torch.stack([mask * 3] * 3)
+    geometry = Geometry(1.0, 2, 2, flip=False, size=(4, 4), angle=90.0)
+    out_image, out_mask = apply_geometry(image, mask, geometry)
+    expected = torch.rot90(mask[2:6, 2:6])
+    assert out_mask.tolist() == expected.tolist()
+    assert out_image[0].tolist() == (expected * 3).tolist()
+
+
+def test_turning_fills_the_outside_with_void() -> None:
+    mask = torch.zeros(8, 8, dtype=torch.uint8)
+    geometry = Geometry(1.0, 0, 0, flip=False, size=(8, 8), angle=45.0)
+    _, out = apply_geometry(torch.zeros(3, 8, 8, dtype=torch.uint8), mask, geometry)
+    assert out[0, 0] == out[-1, -1] == IGNORE
+    assert (out[2:6, 2:6] == 0).all()
+
+
+def test_two_flips_are_half_a_turn_and_swap_no_sides() -> None:
+    from tests.test_labels import BODY
+
+    mask = torch.tensor([[0, 1, 2, 2], [1, 0, 0, 2]], dtype=torch.uint8)
+    image = torch.stack([mask] * 3)
+    both = Geometry(1.0, 0, 0, flip=True, size=(2, 4), vertical_flip=True)
+    _, turned = apply_geometry(image, mask, both, BODY)
+    assert turned.tolist() == mask.flip(0, 1).tolist()
+    _, once = apply_geometry(image, mask, Geometry(1.0, 0, 0, flip=False, size=(2, 4), vertical_flip=True), BODY)
+    assert once.tolist() == torch.from_numpy(BODY.mirrored)[mask.flip(0).long()].tolist()
+
+
+def test_a_crop_shrinks_with_the_picture_and_short_edges_are_brought_into_range() -> None:
+    mask = torch.zeros(100, 300, dtype=torch.uint8)
+    config = AugmentConfig(crop=(400, 400), scale=(1.0, 1.0), pad=False, short_edge=(150, 1100), rare_crop=1.0)
+    geometry = draw_geometry(mask, config, 1, generator(1))
+    assert geometry.scale == 1.5
+    assert geometry.size == (150, 400)
+    _, out = apply_geometry(torch.zeros(3, 100, 300, dtype=torch.uint8), mask, geometry)
+    assert out.shape == (150, 400)
+    assert IGNORE not in out

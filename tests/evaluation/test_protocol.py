@@ -23,7 +23,9 @@ def test_round_trip_through_json(name: str) -> None:
 def test_paper_is_the_authors_way() -> None:
     paper = find_protocol("paper")
     assert paper.scales == (0.4, 0.6, 0.8, 1.0, 1.2)
-    assert (paper.flip, paper.fusion, paper.mean_over, paper.short_edge) == (False, "log", "truth", None)
+    assert (paper.flip, paper.fusion, paper.mean_over, paper.short_edge) == (False, "log", "truth", (450, 800))
+    single = find_protocol("paper-single")
+    assert (single.scales, single.short_edge) == ((0.8,), (450, 800))
     text = paper.describe()
     for part in ("0.4, 0.6, 0.8, 1, 1.2", "log space", "no flip", "own size", "void left out", "ground truth"):
         assert part in text

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from refineseg.config import TrainConfig, paper_recipe
+from refineseg.config import RECIPES, TrainConfig, paper_recipe
+from refineseg.data import open_data
+from refineseg.data.loader import Batches, Sampling, class_balanced_weights
 from refineseg.labels import IGNORE
 from refineseg.model import create_model
+from refineseg.training.loop import make_batches
 from refineseg.training.losses import class_weights, make_loss, ohem_mean
 from refineseg.training.optimizer import MovingAverage, freeze_batch_norm, make_optimizer, rate
+from refineseg.training.parallel import set_up
+from refineseg.training.prepare import prepare
+from refineseg.training.step import Step
+from tests.data.made import make_folder
 
 PIXELS = torch.tensor([100, 100, 100])
 
@@ -114,10 +124,79 @@ def test_moving_average_by_hand() -> None:
     assert not average.model.training
 
 
-def test_paper_recipe_is_the_papers() -> None:
+def test_paper_recipe_is_the_authors() -> None:
     recipe = paper_recipe()
     assert (recipe.optimizer, recipe.batch_size, recipe.lr, recipe.weight_decay) == ("sgd", 1, 5e-4, 5e-4)
-    assert recipe.freeze_batch_norm
-    assert recipe.backbone_lr == 0.1
-    assert recipe.augment.crop == (400, 400)
-    assert recipe.loss_resolution == "paper"
+    assert (recipe.backbone_lr, recipe.decay_all, recipe.freeze_batch_norm) == (0.1, True, "statistics")
+    assert (recipe.loss_resolution, recipe.balanced_sampling) == ("paper", "paper")
+    augment = recipe.augment
+    assert (augment.crop, augment.short_edge, augment.pad, augment.rare_crop) == (
+        (400, 400),
+        (450, 1100),
+        False,
+        0,
+    )
+    assert RECIPES["paper-class-crop"]().augment == dataclasses.replace(augment, rare_crop=1.0)
+
+
+def test_lightweight_recipe_is_nekrasovs() -> None:
+    recipe = RECIPES["lightweight"]()
+    assert (recipe.batch_size, recipe.lr, recipe.lr * recipe.backbone_lr, recipe.weight_decay) == (
+        6,
+        5e-3,
+        5e-4,
+        1e-5,
+    )
+    assert (recipe.augment.scale, recipe.augment.pad) == ((0.5, 2.0), True)
+    assert [rate(step, 300, recipe) for step in (0, 99, 100, 199, 200, 299)] == [1, 1, 0.5, 0.5, 0.25, 0.25]
+
+
+def test_one_step_of_the_paper_recipe_is_a_literal_one(tmp_path: Path) -> None:
+    """Forward, loss at stride 4, gradient, decay on all weights, two rates: written out again, to 1e-6."""
+    config = dataclasses.replace(
+        paper_recipe(),
+        fields={"width": 16, "coarse_width": 16, "dropout": 0.0},
+        workers=0,
+        backbone_weights="none",
+    )
+    data = open_data(f"folder:{make_folder(tmp_path, pictures=10)}")
+    run = prepare(dataclasses.replace(config, steps=1), data, tmp_path / "run", device="cpu")
+    freeze_batch_norm(run.model, trained=True)
+    model = copy.deepcopy(run.model).train()
+    freeze_batch_norm(model, trained=True)
+    network, optimizer = set_up(run.fabric, run.model, None, config)
+    network.train()
+    image, labels = run.pictures[make_batches(run).at(0)[0]]
+    assert min(image.shape[1:]) <= 400
+    Step(run, network, optimizer)(image[None], labels[None])
+
+    logits = model(image[None] / 255, upsample=False)
+    rows, columns = (
+        ((torch.arange(n) + 0.5) * (side / n)).long()
+        for n, side in zip(logits.shape[2:], labels.shape, strict=True)
+    )
+    small = labels[rows][:, columns]
+    valid = small != IGNORE
+    chosen = logits[0].log_softmax(0).gather(0, small.masked_fill(~valid, 0)[None].long())[0]
+    (-(chosen * valid).sum() / valid.sum()).backward()
+    for (name, after), before in zip(run.model.named_parameters(), model.parameters(), strict=True):
+        assert before.grad is not None
+        lr = 5e-4 * (0.1 if name.startswith("backbones.") else 1.0)
+        expected = before - lr * (before.grad + 5e-4 * before)
+        torch.testing.assert_close(after, expected, rtol=1e-6, atol=1e-6)
+    buffers = zip(run.model.buffers(), model.buffers(), strict=True)
+    assert all(torch.equal(one, other) for one, other in buffers)
+
+
+def test_sampling_by_class_without_replacement() -> None:
+    weights = class_balanced_weights(torch.tensor([[1, 0]] * 9 + [[1, 1]]))
+    orders = [
+        [
+            draw.index
+            for batch in Batches(10, 2, 5, 0, seed, Sampling(weights, replacement=False))
+            for draw in batch
+        ]
+        for seed in range(40)
+    ]
+    assert all(sorted(order) == list(range(10)) for order in orders)
+    assert sum(order.index(9) for order in orders) / 40 < 2  # the rare class comes early; 4.5 is the middle

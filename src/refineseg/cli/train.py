@@ -24,18 +24,23 @@ LONG_WAIT = 0.1  # share of the time waiting for pictures above which a note say
 
 
 def train(
-    data: Annotated[
-        str, typer.Option("--data", "-d", help="NAME:ROOT such as camvid:DIR or folder:DIR, or a YAML file.")
-    ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="RUN: folder for config, metrics, curves, best/, last/.")
     ],
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data", "-d", help="NAME:ROOT such as camvid:DIR or folder:DIR, or a YAML file; --resume knows it."
+        ),
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(help="Preset (refineseg models lists them), or a model to start from: bundled, folder, hf:."),
     ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file with settings.")] = None,
-    recipe: Annotated[str, typer.Option(help="Settings to start from: modern or paper.")] = "modern",
+    recipe: Annotated[
+        str, typer.Option(help="Settings to start from: modern, paper, paper-class-crop or lightweight.")
+    ] = "modern",
     backbone_weights: Annotated[
         str | None, typer.Option(help="auto, imagenet, none (random) or a safetensors file.")
     ] = None,
@@ -45,6 +50,10 @@ def train(
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training pictures.")] = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps, instead of epochs.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Time for the run, instead of epochs.")] = None,
+    patience: Annotated[
+        int | None, typer.Option(help="Stop after this many validations without a better score.", metavar="K")
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Pictures per step.")] = None,
     crop: Annotated[str | None, typer.Option(help="Crop in pixels: N or HEIGHTxWIDTH.")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate of the decoder.")] = None,
@@ -77,6 +86,9 @@ def train(
         "class_map": parse_class_map(class_map or []),
         "epochs": epochs,
         "steps": steps,
+        "minutes": minutes,
+        "patience": patience,
+        "data": data,
         "batch_size": batch_size,
         "lr": lr,
         "seed": seed,
@@ -89,20 +101,27 @@ def train(
     settings_file = resumed if resume and config is None else config
     settings_of_run = build_config(settings_file, recipe, chosen, crop, settings or [])
 
-    opened = open_data(data, drop_bad=drop_bad)
+    if settings_of_run.data is None:
+        raise InputError("expected --data NAME:ROOT, such as folder:DIR, or a YAML file")
+    opened = open_data(settings_of_run.data, drop_bad=drop_bad)
     if is_first():
         show_notes(opened)
         if not (skip_check or resume):
-            look_over(data, settings_of_run.augment.crop, drop_bad)
+            look_over(settings_of_run.data, settings_of_run.augment.crop, drop_bad)
 
     origin = {"command": shlex.join(["refineseg", *sys.argv[1:]]), "commit": commit_of_this_code()}
     with progress_bar(unit=None, shown=is_first()) as bar:
         watch = Watch(bar)
         options: dict[str, Any] = {"resume": resume, "callbacks": [watch], "device": device, **origin}
-        if repeats is None:
-            best = train_once(settings_of_run, opened, output, options)
-        else:
-            best = train_several(settings_of_run, opened, output, repeats, options)
+        try:
+            if repeats is None:
+                best = train_once(settings_of_run, opened, output, options)
+            else:
+                best = train_several(settings_of_run, opened, output, repeats, options)
+        except KeyboardInterrupt:
+            if is_first():
+                errors.print(continuing(output, repeats), markup=False)
+            raise
     if is_first():
         if watch.share_waiting() > LONG_WAIT:
             errors.print(
@@ -110,6 +129,19 @@ def train(
                 "or --set cache_mb=N where memory holds more of them, would help"
             )
         console.print(f"try it: refineseg predict PICTURE --model {best} -o out")
+
+
+def continuing(output: Path, repeats: int | None) -> str:
+    """How to go on with a run that was interrupted."""
+    words = [
+        "refineseg",
+        "train",
+        "--resume",
+        "-o",
+        str(output),
+        *(["--repeats", str(repeats)] if repeats else []),
+    ]
+    return f"continue from the last checkpoint with: {shlex.join(words)}"
 
 
 def train_once(config: TrainConfig, data: SegmentationData, output: Path, options: dict[str, Any]) -> Path:
@@ -175,8 +207,9 @@ def build_config(
         raise InputError(f"expected settings under augment in {file}, got {augment!r:.100}")
     values["augment"] |= augment
     values |= {name: value for name, value in chosen.items() if value is not None}
-    if chosen["epochs"] is not None and chosen["steps"] is None:
-        values["steps"] = None
+    for name in ("epochs", "steps", "minutes"):  # the last one given says how long a run is
+        if chosen.get(name) is not None:
+            values |= {other: None for other in ("steps", "minutes") if chosen.get(other) is None}
     if crop is not None:
         values["augment"]["crop"] = parse_crop(crop)
     # model.NAME reaches into the preset, as fields.NAME does.

@@ -135,13 +135,22 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
 
 
 def _convert_union(arguments: list[Any], value: Any, name: str) -> Any:
-    """``value`` as the first of the types that takes it; the error is of the last one."""
-    for argument in arguments[:-1]:
+    """``value`` as the first of the types that takes it."""
+    if len(arguments) == 1:
+        return _convert(arguments[0], value, name)
+    for argument in arguments:
         try:
             return _convert(argument, value, name)
         except ConfigError:
             continue
-    return _convert(arguments[-1], value, name)
+    kinds = " or ".join(map(_in_words, arguments))
+    raise ConfigError(f"expected {name} to be {kinds}, got {value!r:.200}")
+
+
+def _in_words(hint: Any) -> str:
+    if typing.get_origin(hint) is Literal:
+        return " or ".join(map(str, typing.get_args(hint)))
+    return "a list" if typing.get_origin(hint) is tuple else str(hint.__name__)
 
 
 def _convert_tuple(arguments: tuple[Any, ...], value: Any, name: str) -> tuple[Any, ...]:

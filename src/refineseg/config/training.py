@@ -24,17 +24,23 @@ class TrainConfig(Config):
         augment: joint transforms.
         train_splits: splits that are trained on; with ``[train, val]`` the scores on val are of pictures that were
             learnt, and none is kept with the model.
-        epochs: passes over the training set; ignored if ``steps`` is given.
+        data: what ``--data`` said, so that ``--resume`` need not say it again.
+        epochs: passes over the training set; ignored if ``steps`` or ``minutes`` is given.
         steps: optimiser steps in all.
+        minutes: time for the whole run, validation included; the schedule ends with it, whatever the machine does.
+        patience: validations without a better ``metric`` after which the run ends.
         batch_size: pictures per step over all processes.
+        accumulate: parts of a batch that go through the network one after another, for less memory.
         optimizer: ``adamw`` or ``sgd`` (momentum 0.9).
         lr: learning rate of the decoder.
         backbone_lr: multiplier for the backbone.
         weight_decay: on convolution weights; biases and norms have none.
-        schedule: ``cosine``, ``poly`` (power 0.9), ``step`` (a tenth after ``drop_at``) or ``constant``.
+        decay_all: weight decay on biases and norms too.
+        schedule: ``cosine``, ``poly`` (power 0.9), ``step`` (a tenth after ``drop_at``), ``halving``
+            (halved after each third) or ``constant``.
         warmup: share of the steps with a linearly rising rate.
         drop_at: share of the steps after which ``step`` drops the rate.
-        freeze_batch_norm: keep batch norm's statistics and weights as loaded.
+        freeze_batch_norm: keep batch norm's statistics and weights as loaded; ``statistics`` trains its weights.
         sync_batch_norm: with several processes, take batch norm's statistics over the whole batch (GPUs only)
             instead of over each process's share of it.
         strategy: of several processes: ``ddp`` keeps the whole network in each, ``fsdp`` shards it.
@@ -49,14 +55,16 @@ class TrainConfig(Config):
         unlabelled_share: share of these pictures in each batch.
         class_weights: power of the inverse class frequency in the loss (0 weighs all pixels the same), or a list
             with one weight for each class.
-        balanced_sampling: pictures drawn by class, as in the paper, instead of each once per epoch.
+        balanced_sampling: pictures drawn by class instead of each once per epoch; ``paper`` does so above 1,000
+            pictures and without repeating one in an epoch.
         ema: decay of the moving average of the weights; 0 keeps none.
         clip_norm: largest gradient norm; 0 does not clip.
         precision: ``32`` or ``bf16``.
+        compile: compile the network with torch.compile.
         seed: of everything random.
         workers: data loading processes.
         cache_mb: decoded pictures kept in memory, at most.
-        validate_every: epochs between validations; the last is always validated.
+        validate_every: epochs between validations, of which a run has ten at least; the last is always validated.
         metric: that the best checkpoint is chosen by.
     """
 
@@ -66,17 +74,22 @@ class TrainConfig(Config):
     class_map: dict[str, str] = field(default_factory=dict)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     train_splits: tuple[str, ...] = ("train",)
+    data: str | None = None
     epochs: int = 100
     steps: int | None = None
+    minutes: float | None = None
+    patience: int | None = None
     batch_size: int = 8
+    accumulate: int = 1
     optimizer: Literal["adamw", "sgd"] = "adamw"
     lr: float = 1e-3
     backbone_lr: float = 0.25
     weight_decay: float = 1e-2
-    schedule: Literal["cosine", "poly", "step", "constant"] = "cosine"
+    decay_all: bool = False
+    schedule: Literal["cosine", "poly", "step", "halving", "constant"] = "cosine"
     warmup: float = 0.03
     drop_at: float = 0.67
-    freeze_batch_norm: bool = False
+    freeze_batch_norm: bool | Literal["statistics"] = False
     sync_batch_norm: bool = False
     strategy: Literal["ddp", "fsdp"] = "ddp"
     loss: str = "cross_entropy"
@@ -88,10 +101,11 @@ class TrainConfig(Config):
     unlabelled: str | None = None
     unlabelled_share: float = 0.5
     class_weights: float | tuple[float, ...] = 0.0
-    balanced_sampling: bool = False
+    balanced_sampling: bool | Literal["paper"] = False
     ema: float = 0.999
     clip_norm: float = 5.0
     precision: Literal["32", "bf16"] = "32"
+    compile: bool = False
     seed: int = 0
     workers: int = 1
     cache_mb: int = 2048
@@ -124,6 +138,12 @@ class TrainConfig(Config):
         require(0 <= self.seed < 2**32, "a seed of 0 to 4294967295", self.seed)
         require(max(self.epochs, self.steps or 1) <= 10**9, "at most 10^9 steps", (self.epochs, self.steps))
         require(self.cache_mb >= 0, "cache_mb of 0 or more", self.cache_mb)
+        require(self.minutes is None or 0 < self.minutes < 1e6, "minutes above 0", self.minutes)
+        require(self.patience is None or self.patience >= 1, "patience of 1 or more", self.patience)
+        split = self.batch_size % self.accumulate == 0 if self.accumulate >= 1 else False
+        require(split, "accumulate to divide the batch size", (self.accumulate, self.batch_size))
+        fits = self.augment.pad or self.augment.class_mix == 0
+        require(fits, "pad with class_mix, which needs crops of one size", self.augment.class_mix)
         choices = (self.freeze_batch_norm, self.sync_batch_norm)
         require(not all(choices), "freeze_batch_norm or sync_batch_norm, not both", choices)
         require(0 <= self.label_smoothing < 1, "label_smoothing in [0, 1)", self.label_smoothing)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -102,12 +102,15 @@ class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
         image, labels = pair
         size = tuple(self.config.crop)
         if image.shape[1:] != size or tuple(labels.shape) != size or labels.dtype != torch.uint8:
-            path = self.samples[draw.index if draw.labelled else len(self) + draw.index].image
             raise InputError(
                 f"expected image Cx{size[0]}x{size[1]} and uint8 labels {size[0]}x{size[1]} of the augment given, "
-                f"got {tuple(image.shape)} and {labels.dtype} {tuple(labels.shape)} for {path}"
+                f"got {tuple(image.shape)} and {labels.dtype} {tuple(labels.shape)} for {self.path_of(draw)}"
             )
         return image, labels
+
+    def path_of(self, draw: Draw) -> Path:
+        """The picture's file."""
+        return self.samples[draw.index if draw.labelled else len(self) + draw.index].image
 
     def _another(self, draw: torch.Generator) -> tuple[Tensor, Tensor]:
         return self._pair(integer(draw, 0, len(self) - 1))
@@ -127,10 +130,17 @@ class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
         return torch.from_numpy(image).permute(2, 0, 1).contiguous(), torch.from_numpy(labels)
 
 
+class Sampling(NamedTuple):
+    """Weights by picture, and whether a picture may come twice in an epoch."""
+
+    weights: Tensor
+    replacement: bool = True
+
+
 class Batches(Sampler[list[Draw]]):
     """The batches from one optimiser step to the end, for one of several processes.
 
-    Every epoch is a permutation keyed by (seed, epoch), or draws by class where ``weights`` are given (the paper
+    Every epoch is a permutation keyed by (seed, epoch), or draws by class where a ``sampling`` is given (the paper
     samples epochs by class). What is left over when the batch size does not divide the epoch waits for another
     permutation; a data set smaller than a batch is gone through several times.
 
@@ -140,7 +150,7 @@ class Batches(Sampler[list[Draw]]):
         steps: optimiser steps in all.
         start: first step, when resuming.
         seed: of the order.
-        weights: probability of each sample, or None.
+        sampling: pictures drawn with these weights, or None for each once an epoch.
         rank, world: this process and their number; each takes an equal share of every batch.
     """
 
@@ -151,35 +161,41 @@ class Batches(Sampler[list[Draw]]):
         steps: int,
         start: int = 0,
         seed: int = 0,
-        weights: Tensor | None = None,
+        sampling: Sampling | None = None,
         rank: int = 0,
         world: int = 1,
     ) -> None:
         self.pictures, self.batch_size, self.steps, self.start = pictures, batch_size, steps, start
-        self.seed, self.weights, self.rank, self.world = seed, weights, rank, world
+        self.seed, self.sampling, self.rank, self.world = seed, sampling, rank, world
         self.per_epoch = steps_per_epoch(pictures, batch_size)
+        self._kept: tuple[int, list[int]] = (-1, [])  # an epoch and its order
 
     def __len__(self) -> int:
         return self.steps - self.start
 
     def __iter__(self) -> Iterator[list[Draw]]:
-        order: list[int] = []
-        for step in range(self.start, self.steps):
-            epoch, place = divmod(step, self.per_epoch)
-            if not order or place == 0:
-                order = self._order(epoch)
-            first = place * self.batch_size
-            positions = range(first + self.rank, first + self.batch_size, self.world)
-            yield [Draw(order[position], epoch, position) for position in positions]
+        return map(self.at, range(self.start, self.steps))
+
+    def at(self, step: int) -> list[Draw]:
+        """The batch of a step."""
+        epoch, place = divmod(step, self.per_epoch)
+        if self._kept[0] != epoch:
+            self._kept = epoch, self._order(epoch)
+        first = place * self.batch_size
+        positions = range(first + self.rank, first + self.batch_size, self.world)
+        return [Draw(self._kept[1][position], epoch, position) for position in positions]
 
     def _order(self, epoch: int) -> list[int]:
         draw = generator(self.seed, epoch, -1)
         needed = self.per_epoch * self.batch_size
-        if self.weights is not None:
-            return torch.multinomial(self.weights, needed, replacement=True, generator=draw).tolist()
         order: list[int] = []
         while len(order) < needed:
-            order += torch.randperm(self.pictures, generator=draw).tolist()
+            if self.sampling is None:
+                order += torch.randperm(self.pictures, generator=draw).tolist()
+            else:
+                weights, replacement = self.sampling
+                count = needed if replacement else int((weights > 0).sum())
+                order += torch.multinomial(weights, count, replacement, generator=draw).tolist()
         return order[:needed]
 
 
@@ -199,13 +215,13 @@ class WithUnlabelled(Sampler[list[Draw]]):
         return len(self.batches)
 
     def __iter__(self) -> Iterator[list[Draw]]:
-        own = self.batches
-        for step, labelled in enumerate(own, own.start):
-            places = range(own.rank, self.per_batch, own.world)
-            yield labelled + [
-                Draw(self._index(step * self.per_batch + place), step, -2 - place, labelled=False)
-                for place in places
-            ]
+        return map(self.at, range(self.batches.start, self.batches.steps))
+
+    def at(self, step: int) -> list[Draw]:
+        """The batch of a step."""
+        places = range(self.batches.rank, self.per_batch, self.batches.world)
+        drawn = [(self._index(step * self.per_batch + place), place) for place in places]
+        return self.batches.at(step) + [Draw(index, step, -2 - place, labelled=False) for index, place in drawn]
 
     def _index(self, drawn: int) -> int:
         """The picture after ``drawn`` others; every pass over them is a permutation of its own."""

@@ -7,6 +7,7 @@ An image is uint8 RGB, or floats of any number of channels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -33,12 +34,18 @@ class Geometry:
         scale: size of the picture after scaling over its own size.
         top, left: corner of the crop in the scaled picture; may lie outside it, the rest is padded.
         flip: whether the crop is mirrored.
+        size: height and width of the crop.
+        vertical_flip: whether it is turned upside down by a mirror.
+        angle: by which the picture is turned about the crop's centre, in degrees, anticlockwise.
     """
 
     scale: float
     top: int
     left: int
     flip: bool
+    size: tuple[int, int]
+    vertical_flip: bool = False
+    angle: float = 0.0
 
 
 def generator(*key: int) -> torch.Generator:
@@ -68,8 +75,13 @@ def draw_geometry(mask: Tensor, config: AugmentConfig, num_classes: int, draw: t
     scale = uniform(draw, low, high)
     if config.scale_step > 0:
         scale = low + config.scale_step * integer(draw, 0, round((high - low) / config.scale_step))
+    if config.short_edge is not None:
+        short = min(mask.shape)
+        scale *= min(max(short, config.short_edge[0]), config.short_edge[1]) / short
     height, width = (max(1, round(side * scale)) for side in mask.shape)
     crop_height, crop_width = config.crop
+    if not config.pad:
+        crop_height, crop_width = min(crop_height, height), min(crop_width, width)
     top, left = _corner(draw, height, crop_height), _corner(draw, width, crop_width)
     if float(torch.rand((), generator=draw)) < config.rare_crop:
         place = _pixel_of_a_class(mask, num_classes, draw)
@@ -77,41 +89,71 @@ def draw_geometry(mask: Tensor, config: AugmentConfig, num_classes: int, draw: t
             # Centred on the pixel as far as the picture reaches, so that the crop is not needlessly padded.
             top = _clamped(round(place[0] * scale) - crop_height // 2, height, crop_height)
             left = _clamped(round(place[1] * scale) - crop_width // 2, width, crop_width)
-    return Geometry(scale, top, left, bool(torch.rand((), generator=draw) < config.flip))
+    flip = bool(torch.rand((), generator=draw) < config.flip)
+    size = (crop_height, crop_width)
+    # Drawn only where they are set, so that other draws do not depend on them.
+    vertical = config.vertical_flip > 0 and bool(torch.rand((), generator=draw) < config.vertical_flip)
+    angle = uniform(draw, -config.rotation, config.rotation) if config.rotation else 0.0
+    return Geometry(scale, top, left, flip, size, vertical, angle)
 
 
 def apply_geometry(
     image: Tensor,
     mask: Tensor,
     geometry: Geometry,
-    crop: tuple[int, int],
     label_map: LabelMap | None = None,
     channels: Channels | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Cut the drawn window out of image CxHxW and mask HxW uint8, padded to ``crop``.
+    """Cut the drawn window out of image CxHxW and mask HxW uint8, padded to its size.
 
     Padding is a mean grey (the data set's mean of each band) in the image and IGNORE in the mask. A label map
-    with paired classes (left arm, right arm) swaps them where the picture is flipped.
+    with paired classes (left arm, right arm) swaps them where the picture is mirrored, which two flips do not do.
     """
     height, width = mask.shape
-    scaled = [max(1, round(side * geometry.scale)) for side in (height, width)]
-    image, mask = scale_pair(image, mask, (scaled[0], scaled[1]))
-    top, left = max(geometry.top, 0), max(geometry.left, 0)
-    bottom = min(geometry.top + crop[0], scaled[0])
-    right = min(geometry.left + crop[1], scaled[1])
-    out_image = torch.full((image.shape[0], *crop), GREY, dtype=image.dtype)
-    if channels is not None:
-        out_image[:] = torch.tensor(channels.mean)[:, None, None]
-    out_mask = torch.full(crop, IGNORE, dtype=mask.dtype)
-    rows = slice(top - geometry.top, bottom - geometry.top)
-    columns = slice(left - geometry.left, right - geometry.left)
-    out_image[:, rows, columns] = image[:, top:bottom, left:right]
-    out_mask[rows, columns] = mask[top:bottom, left:right]
-    if geometry.flip:
-        out_image, out_mask = out_image.flip(-1), out_mask.flip(-1)
-        if label_map is not None:
-            out_mask = torch.from_numpy(label_map.mirrored)[out_mask.long()]
+    scaled = max(1, round(height * geometry.scale)), max(1, round(width * geometry.scale))
+    image, mask = scale_pair(image, mask, scaled)
+    fill = torch.tensor(channels.mean) if channels is not None else torch.full(image.shape[:1], float(GREY))
+    if geometry.angle:
+        image, mask = _turned(image, mask, geometry, fill)
+    else:
+        image, mask = _window(image, mask, (geometry.top, geometry.left), geometry.size, fill)
+    axes = [-1] * geometry.flip + [-2] * geometry.vertical_flip
+    image, mask = image.flip(axes), mask.flip(axes)
+    if len(axes) == 1 and label_map is not None:
+        mask = torch.from_numpy(label_map.mirrored)[mask.long()]
+    return image, mask
+
+
+def _window(
+    image: Tensor, mask: Tensor, corner: tuple[int, int], size: tuple[int, int], fill: Tensor
+) -> tuple[Tensor, Tensor]:
+    """A window of image CxHxW and mask HxW; outside the picture ``fill`` (by channel) and IGNORE."""
+    (top, left), (height, width) = corner, mask.shape
+    first_row, first_column = max(top, 0), max(left, 0)
+    last_row, last_column = min(top + size[0], height), min(left + size[1], width)
+    out_image = fill.to(image.dtype)[:, None, None].repeat(1, *size)
+    out_mask = torch.full(size, IGNORE, dtype=mask.dtype)
+    if first_row < last_row and first_column < last_column:
+        rows, columns = slice(first_row - top, last_row - top), slice(first_column - left, last_column - left)
+        out_image[:, rows, columns] = image[:, first_row:last_row, first_column:last_column]
+        out_mask[rows, columns] = mask[first_row:last_row, first_column:last_column]
     return out_image, out_mask
+
+
+def _turned(image: Tensor, mask: Tensor, geometry: Geometry, fill: Tensor) -> tuple[Tensor, Tensor]:
+    """The crop of a picture turned about the crop's centre: the mask by nearest pixels, the image bilinearly."""
+    height, width = geometry.size
+    sine, cosine = abs(math.sin(math.radians(geometry.angle))), abs(math.cos(math.radians(geometry.angle)))
+    # A larger window with the same centre holds all that the crop will show, and a pixel of margin.
+    tall = math.ceil((height * cosine + width * sine - height) / 2) + 1
+    wide = math.ceil((height * sine + width * cosine - width) / 2) + 1
+    tall, wide = max(tall, 0), max(wide, 0)
+    size = (height + 2 * tall, width + 2 * wide)
+    image, mask = _window(image, mask, (geometry.top - tall, geometry.left - wide), size, fill)
+    image = TF.rotate(image, geometry.angle, InterpolationMode.BILINEAR)
+    mask = TF.rotate(mask[None], geometry.angle, InterpolationMode.NEAREST, fill=[float(IGNORE)])[0]
+    rows, columns = slice(tall, tall + height), slice(wide, wide + width)
+    return image[:, rows, columns], mask[rows, columns]
 
 
 def scale_pair(image: Tensor, mask: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -184,11 +226,11 @@ def augment(
     pasted, if ``class_mix`` says so; each of the two has a window of its own, and they share the light.
     """
     geometry = draw_geometry(mask, config, label_map.num_classes, draw)
-    image, mask = apply_geometry(image, mask, geometry, config.crop, label_map, channels)
+    image, mask = apply_geometry(image, mask, geometry, label_map, channels)
     if others is not None and config.class_mix and float(torch.rand((), generator=draw)) < config.class_mix:
         pasted, pasted_mask = others(draw)
         geometry = draw_geometry(pasted_mask, config, label_map.num_classes, draw)
-        pasted, pasted_mask = apply_geometry(pasted, pasted_mask, geometry, config.crop, label_map, channels)
+        pasted, pasted_mask = apply_geometry(pasted, pasted_mask, geometry, label_map, channels)
         image, mask = paste_classes(image, mask, pasted, pasted_mask, draw)
     return photometric(image, config, draw), mask
 

@@ -109,14 +109,14 @@ class Protocol(Config):
 
 
 PAPER_SCALES = (0.4, 0.6, 0.8, 1.0, 1.2)
+PAPER_EDGE = (450, 800)  # the authors' range of input sizes in testing
 
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
         Protocol("single"),
-        Protocol("paper", scales=PAPER_SCALES),
-        # As ``paper``, with the authors' range of input sizes in testing.
-        Protocol("paper-range", scales=PAPER_SCALES, short_edge=(450, 800)),
+        Protocol("paper", scales=PAPER_SCALES, short_edge=PAPER_EDGE),
+        Protocol("paper-single", scales=(0.8,), short_edge=PAPER_EDGE),
         Protocol("ms-flip", scales=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75), flip=True),
     )
 }

@@ -5,42 +5,30 @@ from __future__ import annotations
 import math
 import time
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Unpack
 
 import torch
 from torch import Tensor
 
 from refineseg.config import TrainConfig
-from refineseg.data.loader import Batches, WithUnlabelled, class_balanced_weights, training_loader
+from refineseg.data.loader import Batches, Sampling, WithUnlabelled, class_balanced_weights, training_loader
 from refineseg.data.source import SegmentationData
 from refineseg.errors import InputError
-from refineseg.evaluation.evaluate import Evaluation, evaluate
-from refineseg.evaluation.protocol import Protocol
-from refineseg.inference.predictor import Segmenter
-from refineseg.labels import IGNORE, UNLABELLED
-from refineseg.model.card import ModelCard
-from refineseg.model.model_folder import save_model_folder
-from refineseg.model.refinenet import RefineNet
+from refineseg.evaluation.evaluate import Evaluation
 from refineseg.system import processes
-from refineseg.training.checkpoint import checkpoints, save_checkpoint
-from refineseg.training.custom import Custom, Report, StopTraining
-from refineseg.training.distillation import ask, soft_loss
-from refineseg.training.losses import make_loss
-from refineseg.training.optimizer import MovingAverage, freeze_batch_norm, rate
+from refineseg.training.checkpoint import checkpoints
+from refineseg.training.custom import Custom, Report
+from refineseg.training.optimizer import MovingAverage, freeze_batch_norm, own_shard, rate
 from refineseg.training.parallel import arrange, set_up, whole_network
 from refineseg.training.prepare import prepare
-from refineseg.training.run import (
-    BEST,
-    CHECKPOINTS,
-    CURVES,
-    LAST,
-    Run,
-    describe_run,
-    restore,
-    state_of,
-)
+from refineseg.training.run import CHECKPOINTS, LAST, Run, restore
+from refineseg.training.step import Step, seed_step
+from refineseg.training.validation import save_progress, tell, validate
 
-SCORES = ("mean_iou", "pixel_accuracy", "mean_class_accuracy")
+FETCHED = 16  # steps between looks at the losses on a GPU, each of which waits for it
+ENDLESS = 10**12  # steps, where time ends the run
+EXTREME = 1e3  # in units of the data's range: values that a network is not made for
+PAPER_PICTURES = 1_000  # above which the authors sample by class
 
 
 def train(
@@ -84,61 +72,39 @@ def fit(run: Run) -> Evaluation:
     config, fabric = run.config, run.fabric
     model = arrange(run.model, config)
     if config.freeze_batch_norm:
-        freeze_batch_norm(model)
+        freeze_batch_norm(model, trained=config.freeze_batch_norm == "statistics")
     model = model.to(fabric.device)
     run.model = model
     run.average = MovingAverage(model, config.ema) if config.ema else None
-    wrapped, optimizer = set_up(fabric, model, run.average, config)
+    network, optimizer = set_up(fabric, model, run.average, config)
     if checkpoints(run.folder / CHECKPOINTS):  # none yet: the run was broken off early, and begins anew
         restore(run, optimizer)
-    class_pixels = run.pictures.class_pixels
-    loss_of = make_loss(config, class_pixels.sum(0), run.custom.get("loss"))
-    batches = Batches(
-        len(run.pictures),
-        config.labelled_in_batch,
-        run.steps,
-        run.position.step,
-        config.seed,
-        class_balanced_weights(class_pixels) if config.balanced_sampling else None,
-        fabric.global_rank,
-        fabric.world_size,
-    )
+    batches = make_batches(run)
+    take_step = Step(run, network, optimizer)
     model.train()
     evaluation: Evaluation | None = None
-    clock = time.perf_counter()
-    for images, labels in training_loader(run.pictures, with_unlabelled(run, batches), config.workers):
+    losses: list[Tensor] = []  # of the steps since they were last fetched from the device
+    value, clock = 0.0, time.perf_counter()
+    for images, labels in training_loader(run.pictures, batches, config.workers) if not run.is_last else ():
         waited = time.perf_counter() - clock
-        step = run.position.step
-        share = rate(step, run.steps, config)
+        step, share = run.position.step, rate(*run.place, config)
         for group in optimizer.param_groups:
             group["lr"] = group["base_lr"] * share
         seed_step(config.seed, step, fabric.global_rank)
-        images, labels = to_input(images, fabric.device), labels.to(fabric.device)
-        logits = wrapped(images, upsample=False)
-        loss = loss_of(logits, labels.masked_fill(labels == UNLABELLED, IGNORE))
-        if run.teacher is not None:
-            with fabric.autocast():
-                expected = ask(run.teacher, images)
-            taught = soft_loss(logits, expected, labels, config.teacher_temperature)
-            loss = torch.lerp(loss, taught, config.teacher_weight)
-        value = processes.mean(loss).item()
-        if not math.isfinite(value):
-            raise InputError(f"the loss is {value} at step {step}: lower --lr, or set precision to 32")
-        fabric.backward(loss)
-        if config.clip_norm:
-            fabric.clip_gradients(wrapped, optimizer, max_norm=config.clip_norm)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        losses.append(take_step(images, labels))
         if run.average:
             run.average.update(model, step)
-        now = time.perf_counter()
-        advance(run, value, now - clock)
-        speed, waiting = config.batch_size / (now - clock), waited / (now - clock)
-        epoch = step // run.per_epoch
-        tell(run, Report("train", step + 1, run.steps, epoch, value, config.lr * share, speed, waiting, run=run))
-        clock = now
-        if run.position.step % run.per_epoch == 0 or run.is_last:
-            evaluation = end_of_epoch(run, optimizer, config.lr * share)
+        seconds = time.perf_counter() - clock
+        run.advance(seconds)
+        due = run.is_last or run.progress_is_due
+        if due or len(losses) == FETCHED or fabric.device.type == "cpu":
+            value = fetch(run, losses, batches)
+        speed = config.batch_size / seconds
+        epoch, lr, clock = step // run.per_epoch, config.lr * share, time.perf_counter()
+        tell(run, Report("train", step + 1, run.steps, epoch, value, lr, speed, waited / seconds, run=run))
+        if due or run.is_last:
+            check_weights(run, batches)
+            evaluation = save_progress(run, optimizer, lr)
             model.train()
             clock = time.perf_counter()
         if run.is_last:
@@ -146,90 +112,66 @@ def fit(run: Run) -> Evaluation:
     return evaluation if evaluation is not None else validate(run, whole_network(run.trained))
 
 
-def tell(run: Run, report: Report) -> None:
-    """Tell the callbacks; one that raises StopTraining makes the newest step the last."""
-    try:
-        run.report(report)
-    except StopTraining:
-        run.stopped = True
-
-
-def with_unlabelled(run: Run, batches: Batches) -> Batches | WithUnlabelled:
-    """The batches with their share of pictures without masks, where there are any."""
+def make_batches(run: Run) -> Batches | WithUnlabelled:
+    """The batches from the run's place on, with their share of pictures without masks, where there are any."""
+    config, count = run.config, len(run.pictures)
+    once = config.balanced_sampling == "paper"
+    sampling = None
+    if config.balanced_sampling is True or (once and count > PAPER_PICTURES):
+        sampling = Sampling(class_balanced_weights(run.pictures.class_pixels), replacement=not once)
+    batches = Batches(
+        count,
+        config.labelled_in_batch,
+        config.steps or config.epochs * run.per_epoch if config.minutes is None else ENDLESS,
+        run.position.step,
+        config.seed,
+        sampling,
+        run.fabric.global_rank,
+        run.fabric.world_size,
+    )
     if not run.pictures.unlabelled_count:
         return batches
-    return WithUnlabelled(batches, run.pictures.unlabelled_count, run.config.unlabelled_in_batch)
+    return WithUnlabelled(batches, run.pictures.unlabelled_count, config.unlabelled_in_batch)
 
 
-def to_input(images: Tensor, device: torch.device) -> Tensor:
-    """Bx3xHxW uint8 to float32 in [0, 1], channels last; floats, of channels, are in their range already."""
-    images = images.to(device, non_blocking=True)
-    unit = images if images.is_floating_point() else images.float().div_(255)
-    return unit.contiguous(memory_format=torch.channels_last)
+def fetch(run: Run, losses: list[Tensor], batches: Batches | WithUnlabelled) -> float:
+    """The newest of the losses, which are counted and emptied; InputError if one of them is not finite.
 
-
-def seed_step(seed: int, step: int, rank: int) -> None:
-    """Dropout depends on (seed, step, process) alone, so that nothing random has to be restored."""
-    torch.manual_seed((seed * 1_000_003 + step) * 1_009 + rank)
-
-
-def advance(run: Run, loss: float, seconds: float) -> None:
-    """Count one step."""
+    Processes agree here on the mean of their losses, on the time and on whether a callback has ended the run.
+    """
     position = run.position
-    position.step += 1
-    position.loss_sum += loss
-    position.loss_steps += 1
-    position.seconds += seconds
+    told = [torch.stack(losses), losses[0].new_tensor([float(run.stopped), position.seconds])]
+    *values, stopped, seconds = processes.mean(torch.cat(told)).tolist()
+    if run.fabric.world_size > 1:
+        run.stopped, position.seconds = stopped > 0, seconds
+    first = position.step - len(losses)
+    losses.clear()
+    for index, value in enumerate(values):
+        if not math.isfinite(value):
+            raise diverged(run, f"the loss is {value}", first + index, batches)
+    position.loss_sum += sum(values)
+    position.loss_steps += len(values)
+    return float(values[-1])
 
 
-def end_of_epoch(run: Run, optimizer: Any, lr: float) -> Evaluation | None:
-    """Validate if it is time; then the first process writes model folders, log and, last of all, the checkpoint.
-
-    Whatever a checkpoint says is done therefore stands on the disk, and a kill before it repeats the epoch.
-    """
-    position, config, start = run.position, run.config, time.perf_counter()
-    epoch, last = -(-position.step // run.per_epoch), run.is_last
-    row: dict[str, float | int | None] = {
-        "epoch": epoch,
-        "step": position.step,
-        "lr": lr,
-        "loss": position.loss_sum / max(1, position.loss_steps),
-    }
-    position.loss_sum, position.loss_steps = 0.0, 0
-    evaluation = None
-    if last or epoch % config.validate_every == 0:
-        network = whole_network(run.trained)
-        evaluation = validate(run, network)
-        row |= {name: getattr(evaluation.scores, name) for name in SCORES}
-        value = float(row[config.metric] or 0.0)
-        folders = [BEST, LAST] if value > position.best else [LAST]
-        position.best = max(value, position.best)
-        for name in folders if run.fabric.is_global_zero else []:
-            save_model_folder(run.folder / name, network, describe_run(run, evaluation))
-    position.seconds += time.perf_counter() - start
-    run.log.add(row | {"seconds": round(position.seconds, 1)})
-    state = state_of(run, optimizer)
-    if run.fabric.is_global_zero:
-        run.log.write(run.folder)
-        if last:
-            run.log.plot(run.folder / CURVES)
-        save_checkpoint(run.folder / CHECKPOINTS, position.step, state)
-    tell(run, Report("epoch", position.step, run.steps, epoch - 1, row=row, run=run))
-    run.fabric.barrier()
-    return evaluation
+def check_weights(run: Run, batches: Batches | WithUnlabelled) -> None:
+    """InputError if a weight is not finite, so that what is on the disk stays as it is."""
+    finite = torch.stack([own_shard(value.detach()).isfinite().all() for value in run.model.parameters()]).all()
+    if processes.mean(finite.float()).item() < 1:
+        raise diverged(run, "weights are not finite", run.position.step - 1, batches)
 
 
-def validate(run: Run, network: RefineNet) -> Evaluation:
-    """Score a network on ``val`` with the predictor, in float32, large pictures in windows.
-
-    Each process takes a share of the pictures.
-    """
-    card = ModelCard("validation", run.data.label_map, channels=run.data.channels)
-    segmenter = Segmenter.from_network(network, card, str(run.fabric.device))
-    return evaluate(
-        segmenter,
-        run.data,
-        "val",
-        protocol=Protocol(tile="auto"),
-        progress=lambda done, of: run.report(Report("validating", done, of)),
+def diverged(run: Run, what: str, step: int, batches: Batches | WithUnlabelled) -> InputError:
+    """An error that names the step, the pictures of its batch, and where good weights are."""
+    named = []
+    for draw in batches.at(step):
+        image = run.pictures[draw][0]
+        largest = float(image.abs().max()) if image.is_floating_point() else 0.0
+        extreme = f" (values up to {largest:.3g})" if not largest < EXTREME else ""
+        named.append(f"{run.pictures.path_of(draw)}{extreme}")
+    scored = [row["step"] for row in run.log.rows if row["mean_iou"] is not None]
+    kept = f"{run.folder / LAST} keeps the weights of step {scored[-1]}" if scored else "no weights were saved yet"
+    return InputError(
+        f"{what} at step {step + 1}: lower --lr, or use --precision 32, or look at the batch's pictures "
+        f"({', '.join(named)}); {kept}"
     )

@@ -33,7 +33,7 @@ def need_of_step(model: RefineNet, config: TrainConfig, batch: int | None = None
     def prepare(mode: FakeTensorMode) -> tuple[list[Tensor], Callable[[], object]]:
         network = imagined(model, mode).train()
         if config.freeze_batch_norm:
-            freeze_batch_norm(network)
+            freeze_batch_norm(network, trained=config.freeze_batch_norm == "statistics")
         height, width = config.augment.crop
         images = torch.empty(batch, model.config.in_channels, height, width)
         labels = torch.zeros(batch, height, width, dtype=torch.uint8)
@@ -91,7 +91,7 @@ def check_memory(model: RefineNet, config: TrainConfig, device: torch.device, sh
     if free is None:
         return
     free //= share if device.type == "cpu" else 1
-    batch, (height, width) = max(1, config.batch_size // share), config.augment.crop
+    batch, (height, width) = max(1, config.batch_size // share // config.accumulate), config.augment.crop
     there = bytes_of(tensors_of(model)) if device.type == "cpu" else 0
     if batch * height * width * GENEROUS + 8 * bytes_of(tensors_of(model)) < free:
         return

@@ -16,12 +16,15 @@ from refineseg.model.refinenet import RefineNet
 def make_optimizer(model: RefineNet, config: TrainConfig) -> torch.optim.Optimizer:
     """AdamW or SGD over four groups: backbone and decoder, with and without weight decay.
 
-    Biases and batch norm have no decay; the backbone's rate is ``backbone_lr`` times the decoder's.
+    Biases and batch norm have no decay unless ``decay_all``. The backbone's rate is ``backbone_lr`` times the
+    decoder's.
     """
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            groups.setdefault((name.startswith("backbones."), parameter.ndim > 1), []).append(parameter)
+            groups.setdefault((name.startswith("backbones."), parameter.ndim > 1 or config.decay_all), []).append(
+                parameter
+            )
     parameters = [
         {
             "params": members,
@@ -49,12 +52,14 @@ def rate(step: int, steps: int, config: TrainConfig) -> float:
             return float((1 - done) ** 0.9)
         case "step":
             return 1.0 if step < config.drop_at * steps else 0.1
+        case "halving":
+            return 0.5 ** min(2, 3 * step // max(1, steps))
         case _:
             return 1.0
 
 
-def freeze_batch_norm(model: nn.Module) -> None:
-    """Keep every batch norm's statistics and weights as they are, also after ``model.train()``.
+def freeze_batch_norm(model: nn.Module, trained: bool = False) -> None:
+    """Keep every batch norm's statistics as they are, and its weights unless ``trained``.
 
     ``train`` of each is replaced on the instance, since ``model.train()`` would set it back otherwise.
     """
@@ -63,7 +68,7 @@ def freeze_batch_norm(model: nn.Module) -> None:
             module.eval()
             module.train = lambda _mode=True, kept=module: kept  # type: ignore[method-assign, misc]
             for parameter in module.parameters():
-                parameter.requires_grad_(False)
+                parameter.requires_grad_(trained)
 
 
 class MovingAverage:

@@ -44,6 +44,8 @@ def make_fabric(config: TrainConfig, device: str) -> Fabric:
         raise ConfigError("expected several processes for strategy fsdp, got one: start them with torchrun")
     if config.batch_size % world:
         raise ConfigError(f"expected a batch size that {world} processes can share, got {config.batch_size}")
+    if config.compile and config.strategy == "fsdp":
+        raise ConfigError("compile does not go with strategy fsdp: use ddp")
     here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     fabric = Fabric(
         accelerator=chosen.type,
@@ -97,7 +99,8 @@ def set_up(
     fabric: Fabric, model: RefineNet, average: MovingAverage | None, config: TrainConfig
 ) -> tuple[nn.Module, Any]:
     """Network and optimiser as Fabric runs them; the moving average is sharded like the network."""
-    wrapped: nn.Module = fabric.setup_module(model)
+    network = torch.compile(model) if config.compile else model
+    wrapped: nn.Module = fabric.setup_module(network)  # type: ignore[arg-type]
     if average and isinstance(fabric.strategy, ModelParallelStrategy):
         shard(average.model, fabric.strategy.device_mesh["data_parallel"])
     return wrapped, fabric.setup_optimizers(make_optimizer(model, config))  # of the shards, if there are any

@@ -90,6 +90,10 @@ def check_shares(config: TrainConfig, processes: int) -> None:
             f"{config.labelled_in_batch}: change batch_size or unlabelled_share"
         )
     share = config.batch_size // processes
+    if not config.augment.pad and share != 1:
+        raise ConfigError(f"augment.pad=false needs batches of 1, since its crops differ in size; got {share}")
+    if share % config.accumulate:
+        raise ConfigError(f"expected accumulate to divide {share} pictures a process, got {config.accumulate}")
     if share < 2 and max(config.augment.crop) <= 32 and not config.freeze_batch_norm:
         raise ConfigError(
             f"expected more than one pixel at stride 32 for batch norm, got {share} picture a process of crop "

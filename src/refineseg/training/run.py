@@ -11,12 +11,14 @@ import torch
 from lightning_fabric import Fabric
 
 from refineseg.config import TrainConfig
+from refineseg.config.yaml import to_yaml
 from refineseg.data.loader import TrainingPictures, steps_per_epoch
 from refineseg.data.source import SegmentationData
 from refineseg.errors import ConfigError, WeightsError
 from refineseg.evaluation.evaluate import Evaluation
 from refineseg.model.card import ModelCard
 from refineseg.model.refinenet import RefineNet
+from refineseg.system.files import atomic_write
 from refineseg.training.checkpoint import load_checkpoint
 from refineseg.training.custom import Callback, Custom, Report, names_of
 from refineseg.training.distillation import Teacher
@@ -26,6 +28,9 @@ from refineseg.training.parallel import load_whole_network, load_whole_optimizer
 
 CHECKPOINTS, BEST, LAST = "checkpoints", "best", "last"
 SETTINGS, CURVES = "config.yaml", "curves.png"
+FREE = ("workers", "cache_mb", "backbone_weights", "strategy", "compile", "data")  # the result is the same
+LENGTH = ("epochs", "steps", "minutes", "patience")  # a resumed run may have other ones
+FEWEST = 50  # steps between validations within an epoch
 
 
 @dataclass
@@ -37,6 +42,10 @@ class Position:
         loss_sum, loss_steps: since the last line of the log.
         best: highest value of the chosen metric so far.
         seconds: of training so far, validation included.
+        validated_seconds: the same, when validation last ended.
+        validation_seconds: that the last validation took.
+        stale: validations since the best one.
+        ended: whether ``patience`` has ended the run.
     """
 
     step: int = 0
@@ -44,6 +53,10 @@ class Position:
     loss_steps: int = 0
     best: float = -1.0
     seconds: float = 0.0
+    validated_seconds: float = 0.0
+    validation_seconds: float = 0.0
+    stale: int = 0
+    ended: bool = False
 
 
 @dataclass
@@ -78,13 +91,56 @@ class Run:
 
     @property
     def steps(self) -> int:
-        """Optimiser steps in all."""
-        return self.config.steps or self.config.epochs * self.per_epoch
+        """Optimiser steps in all; where time ends the run, as far as can be told."""
+        if self.config.minutes is None:
+            return self.config.steps or self.config.epochs * self.per_epoch
+        done = self.position.seconds / (60 * self.config.minutes)
+        return max(self.position.step + 1, round(self.position.step / done) if done else 0)
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """How far the schedule is: steps done and in all, or milliseconds where time ends the run."""
+        if self.config.minutes is None:
+            return self.position.step, self.steps
+        every = round(60_000 * self.config.minutes)
+        return min(every, round(1000 * self.position.seconds)), every
 
     @property
     def is_last(self) -> bool:
         """Whether the newest step is the last one."""
-        return self.stopped or self.position.step >= self.steps
+        if self.stopped or self.position.ended:
+            return True
+        if self.config.minutes is None:
+            return self.position.step >= self.steps
+        return self.position.seconds + self.position.validation_seconds >= 60 * self.config.minutes
+
+    @property
+    def validation_is_due(self) -> bool:
+        """Whether the newest step is to be validated: each ``validate_every`` epochs, at least ten times."""
+        position, config = self.position, self.config
+        if config.minutes is not None and position.seconds - position.validated_seconds >= 6 * config.minutes:
+            return True
+        return position.step % self.validation_interval == 0
+
+    @property
+    def validation_interval(self) -> int:
+        """Steps between validations: whole epochs where a tenth of the run has them."""
+        every, tenth = self.config.validate_every * self.per_epoch, -(-self.steps // 10)
+        if self.config.minutes is not None:
+            return every
+        if tenth >= self.per_epoch:
+            return min(every, tenth // self.per_epoch * self.per_epoch)
+        return min(every, self.per_epoch, max(tenth, FEWEST))
+
+    @property
+    def progress_is_due(self) -> bool:
+        """Whether the newest step ends an epoch, or is to be validated."""
+        return self.position.step % self.per_epoch == 0 or self.validation_is_due
+
+    def advance(self, seconds: float) -> None:
+        """Count one step."""
+        self.position.step += 1
+        self.position.seconds += seconds
 
     @property
     def trained(self) -> RefineNet:
@@ -160,8 +216,7 @@ def take_up(run: Run, optimizer: Any, state: dict[str, Any]) -> None:
     """Fill network, average, optimiser, position and log of a run from a checkpoint's state."""
     # A setting that is newer than the checkpoint had its default.
     before, now = TrainConfig.from_dict(state["config"]).to_dict(), run.config.to_dict()
-    free = {"workers", "cache_mb", "backbone_weights", "strategy"}  # change nothing in the result
-    changed = [key for key in now if key not in free and before[key] != now[key]]
+    changed = [key for key in now if key not in (*FREE, *LENGTH) and before[key] != now[key]]
     if changed:
         raise ConfigError(f"expected the run's own settings with --resume, got other {', '.join(changed)}")
     if state.get("custom", {}) != names_of(run.custom):
@@ -175,3 +230,15 @@ def take_up(run: Run, optimizer: Any, state: dict[str, Any]) -> None:
     load_whole_optimizer(optimizer, state["optimizer"])
     run.position = Position(**state["position"])
     run.log = MetricsLog([dict(row) for row in state["log"]])
+    if any(before[key] != now[key] for key in LENGTH):
+        change_length(run)
+
+
+def change_length(run: Run) -> None:
+    """Go on to another end than the run was started with; the rate follows the new schedule from here on."""
+    step, run.position.ended, run.position.stale = run.position.step, False, 0
+    if run.is_last:
+        raise ConfigError(f"the run has {step} steps behind it already: give more --epochs, --steps or --minutes")
+    end = f"{run.config.minutes:g} minutes" if run.config.minutes else f"{run.steps} steps"
+    atomic_write(run.folder / SETTINGS, to_yaml(run.config.to_dict()))
+    run.report(Report("note", note=f"the run goes on from step {step} by the schedule of {end}"))

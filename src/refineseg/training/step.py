@@ -1,0 +1,79 @@
+"""One optimiser step: forward and backward of a batch, in parts where ``accumulate`` says so, and the update."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from refineseg.labels import IGNORE, UNLABELLED
+from refineseg.training.distillation import ask, soft_loss
+from refineseg.training.losses import make_loss
+from refineseg.training.run import Run
+
+
+class Step:
+    """Calling it with images Bx3xHxW and labels BxHxW makes one step; returns the loss, which stays on the device.
+
+    Args:
+        run: whose settings say how.
+        network: as Fabric wraps it.
+        optimizer: likewise.
+    """
+
+    def __init__(self, run: Run, network: nn.Module, optimizer: Any) -> None:
+        self.run, self.network, self.optimizer = run, network, optimizer
+        self.loss_of = make_loss(run.config, run.pictures.class_pixels.sum(0), run.custom.get("loss"))
+
+    def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Forward, backward and update."""
+        fabric, config = self.run.fabric, self.run.config
+        labels = labels.to(fabric.device, non_blocking=True)
+        whole = _pixels(labels)
+        parts = list(zip(images.chunk(config.accumulate), labels.chunk(config.accumulate), strict=True))
+        total = torch.zeros((), device=fabric.device)
+        for index, (some, known) in enumerate(parts):
+            waits = index < len(parts) - 1 and fabric.world_size > 1
+            with fabric.no_backward_sync(self.network, enabled=waits):  # type: ignore[arg-type]
+                shares = [part / all_.clamp(min=1) for part, all_ in zip(_pixels(known), whole, strict=True)]
+                loss = self._loss(to_input(some, fabric.device), known, shares if len(parts) > 1 else [1, 1])
+                fabric.backward(loss)
+            total += loss.detach()
+        if config.clip_norm:
+            fabric.clip_gradients(
+                self.network, self.optimizer, max_norm=config.clip_norm, error_if_nonfinite=False
+            )
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return total
+
+    def _loss(self, images: Tensor, labels: Tensor, shares: list[Any]) -> Tensor:
+        """Loss of a part, weighted by its share of the batch's labelled and of its valid pixels."""
+        config, teacher = self.run.config, self.run.teacher
+        logits = self.network(images, upsample=False)
+        loss: Tensor = self.loss_of(logits, labels.masked_fill(labels == UNLABELLED, IGNORE)) * shares[0]
+        if teacher is None:
+            return loss
+        with self.run.fabric.autocast():
+            expected = ask(teacher, images)
+        soft = soft_loss(logits, expected, labels, config.teacher_temperature) * shares[1]
+        mixed: Tensor = torch.lerp(loss, soft, config.teacher_weight)
+        return mixed
+
+
+def _pixels(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Number of labelled pixels, and of those that a teacher may label."""
+    return (labels < UNLABELLED).sum(), (labels != IGNORE).sum()
+
+
+def to_input(images: Tensor, device: torch.device) -> Tensor:
+    """Bx3xHxW uint8 to float32 in [0, 1], channels last; floats, of channels, are in their range already."""
+    images = images.to(device, non_blocking=True)
+    unit = images if images.is_floating_point() else images.float().div_(255)
+    return unit.contiguous(memory_format=torch.channels_last)
+
+
+def seed_step(seed: int, step: int, rank: int) -> None:
+    """Dropout depends on (seed, step, process) alone, so that nothing random has to be restored."""
+    torch.manual_seed((seed * 1_000_003 + step) * 1_009 + rank)

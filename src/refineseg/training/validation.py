@@ -1,0 +1,93 @@
+"""What happens between steps: validation, model folders, log and checkpoint."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from refineseg.evaluation.evaluate import Evaluation, evaluate
+from refineseg.evaluation.protocol import Protocol
+from refineseg.inference.predictor import Segmenter
+from refineseg.model.card import ModelCard
+from refineseg.model.model_folder import save_model_folder
+from refineseg.model.refinenet import RefineNet
+from refineseg.training.checkpoint import save_checkpoint
+from refineseg.training.custom import Report, StopTraining
+from refineseg.training.parallel import whole_network
+from refineseg.training.run import BEST, CHECKPOINTS, CURVES, LAST, Run, describe_run, state_of
+
+SCORES = ("mean_iou", "pixel_accuracy", "mean_class_accuracy")
+
+
+def save_progress(run: Run, optimizer: Any, lr: float) -> Evaluation | None:
+    """Validate if it is time; then the first process writes model folders, log and, last of all, the checkpoint.
+
+    Whatever a checkpoint says is done therefore stands on the disk, and a kill before it repeats the steps.
+    """
+    position, start = run.position, time.perf_counter()
+    row: dict[str, float | int | None] = {
+        "epoch": -(-position.step // run.per_epoch),
+        "step": position.step,
+        "lr": lr,
+        "loss": position.loss_sum / max(1, position.loss_steps),
+    }
+    position.loss_sum, position.loss_steps = 0.0, 0
+    evaluation = None
+    if run.is_last or run.validation_is_due:
+        network = whole_network(run.trained)
+        evaluation = validate(run, network)
+        row |= {name: getattr(evaluation.scores, name) for name in SCORES}
+        better = count_validation(run, float(row[run.config.metric] or 0.0))
+        for name in [BEST, LAST] if better else [LAST]:
+            if run.fabric.is_global_zero:
+                save_model_folder(run.folder / name, network, describe_run(run, evaluation))
+        position.validation_seconds = time.perf_counter() - start
+    position.seconds += time.perf_counter() - start
+    position.validated_seconds = position.seconds if evaluation else position.validated_seconds
+    run.log.add(row | {"seconds": round(position.seconds, 1)})
+    state = state_of(run, optimizer)
+    if run.fabric.is_global_zero:
+        run.log.write(run.folder)
+        if run.is_last:
+            run.log.plot(run.folder / CURVES)
+        save_checkpoint(run.folder / CHECKPOINTS, position.step, state)
+    tell(run, Report("epoch", position.step, run.steps, position.step // run.per_epoch, row=row, run=run))
+    run.fabric.barrier()
+    return evaluation
+
+
+def count_validation(run: Run, value: float) -> bool:
+    """Whether the metric is the best so far; without a better one for ``patience`` validations the run ends."""
+    position, patience = run.position, run.config.patience
+    better = value > position.best
+    position.best = max(value, position.best)
+    position.stale = 0 if better else position.stale + 1
+    if patience and position.stale >= patience and not run.is_last:
+        position.ended = True
+        line = f"{run.config.metric} has not risen in {patience} validations: the run ends at step {position.step}"
+        run.report(Report("note", note=line))
+    return better
+
+
+def tell(run: Run, report: Report) -> None:
+    """Tell the callbacks; one that raises StopTraining makes the newest step the last."""
+    try:
+        run.report(report)
+    except StopTraining:
+        run.stopped = True
+
+
+def validate(run: Run, network: RefineNet) -> Evaluation:
+    """Score a network on ``val`` with the predictor, in float32, large pictures in windows.
+
+    Each process takes a share of the pictures.
+    """
+    card = ModelCard("validation", run.data.label_map, channels=run.data.channels)
+    segmenter = Segmenter.from_network(network, card, str(run.fabric.device))
+    return evaluate(
+        segmenter,
+        run.data,
+        "val",
+        protocol=Protocol(tile="auto"),
+        progress=lambda done, of: run.report(Report("validating", done, of)),
+    )

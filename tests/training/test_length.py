@@ -1,0 +1,161 @@
+"""How long a run is, what ends it, and how it goes on."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from refineseg.cli.main import main
+from refineseg.config import TrainConfig
+from refineseg.config.yaml import read_yaml
+from refineseg.data import SegmentationData
+from refineseg.errors import ConfigError, InputError
+from refineseg.training.custom import Report
+from refineseg.training.loop import train
+from tests.training.test_loop import CONFIG, StopHereError, data, stop_at
+
+__all__ = ["data"]
+
+
+def rows_of(run: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((run / "metrics.csv").open()))
+
+
+def test_patience_ends_a_run_that_does_not_rise(data: SegmentationData, tmp_path: Path) -> None:
+    """A rate of nearly nothing: the first validation is the best, two more are waited for."""
+    config = dataclasses.replace(CONFIG, steps=60, lr=1e-12, ema=0.0, patience=2, freeze_batch_norm=True)
+    reports: list[Report] = []
+    train(config, data, tmp_path / "run", device="cpu", callbacks=[reports.append])
+    rows = rows_of(tmp_path / "run")
+    assert len([row for row in rows if row["mean_iou"]]) == 3
+    assert int(rows[-1]["step"]) < 60
+    assert any("has not risen in 2 validations" in report.note for report in reports)
+    assert (tmp_path / "run/curves.png").is_file()
+
+
+def test_minutes_end_in_time_with_the_rate_at_its_end(data: SegmentationData, tmp_path: Path) -> None:
+    config = dataclasses.replace(CONFIG, steps=None, minutes=0.15, warmup=0.0)
+    reports: list[Report] = []
+    train(config, data, tmp_path / "run", device="cpu", callbacks=[reports.append])
+    last = rows_of(tmp_path / "run")[-1]
+    assert 4 < float(last["seconds"]) < 20  # of 9, on a machine that may be busy
+    rates = [report.lr for report in reports if report.phase == "train"]
+    assert len(rates) > 10
+    assert all(later <= earlier for earlier, later in itertools.pairwise(rates))
+    assert rates[-1] < rates[0] / 2
+
+
+def test_a_run_is_validated_at_least_ten_times(data: SegmentationData, tmp_path: Path) -> None:
+    config = dataclasses.replace(CONFIG, steps=30, validate_every=1000)
+    train(config, data, tmp_path / "run", device="cpu")
+    assert [int(row["step"]) for row in rows_of(tmp_path / "run") if row["mean_iou"]] == list(range(3, 31, 3))
+
+
+def test_resume_with_more_steps(data: SegmentationData, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(CONFIG, data, run, device="cpu")
+    longer = dataclasses.replace(CONFIG, steps=12)
+    reports: list[Report] = []
+    train(longer, data, run, resume=True, device="cpu", callbacks=[reports.append])
+    assert [report.step for report in reports if report.phase == "train"] == [7, 8, 9, 10, 11, 12]
+    assert any("from step 6 by the schedule of 12 steps" in report.note for report in reports)
+    assert read_yaml(run / "config.yaml")["steps"] == 12
+    with pytest.raises(ConfigError, match="12 steps behind it"):
+        train(dataclasses.replace(CONFIG, steps=9), data, run, resume=True, device="cpu")
+
+
+def test_accumulating_gives_the_same_weights(data: SegmentationData, tmp_path: Path) -> None:
+    """Without batch statistics, four pictures at once and in two parts make the same step, void or not."""
+    config = dataclasses.replace(
+        CONFIG,
+        steps=2,
+        batch_size=4,
+        freeze_batch_norm=True,
+        ema=0.0,
+        optimizer="sgd",
+        fields={"width": 16, "coarse_width": 16, "dropout": 0.0},
+    )
+    states = []
+    for parts in (1, 2):
+        run = tmp_path / str(parts)
+        train(dataclasses.replace(config, accumulate=parts), data, run, device="cpu")
+        states.append(load_file(run / "last/model.safetensors"))
+    for key, value in states[0].items():
+        torch.testing.assert_close(states[1][key], value, rtol=1e-4, atol=1e-6)
+
+
+def test_a_diverging_run_names_step_and_files_and_keeps_good_weights(
+    data: SegmentationData, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    train(CONFIG, data, run, device="cpu")
+    good = load_file(run / "last/model.safetensors")
+    wild = dataclasses.replace(CONFIG, lr=1e30, steps=9, clip_norm=0.0, optimizer="sgd", ema=0.0)
+    with pytest.raises(InputError, match=r"at step \d+: .*images/p\d.png.*no weights were saved yet"):
+        train(wild, data, tmp_path / "wild", device="cpu")
+    assert not (tmp_path / "wild/last").exists()
+
+    class Later:
+        """A loss that is not finite from the eighth call on."""
+
+        calls = 0
+
+        def __call__(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+            self.calls += 1
+            return logits.mean() * (torch.nan if self.calls > 7 else 1.0)
+
+    with pytest.raises(InputError, match=r"loss is nan at step 8: .*keeps the weights of step 6"):
+        train(dataclasses.replace(CONFIG, steps=9), data, tmp_path / "later", device="cpu", loss=Later())
+    kept = load_file(tmp_path / "later/last/model.safetensors")
+    assert all(bool(value.isfinite().all()) for value in kept.values() if value.is_floating_point())
+    assert good.keys() == kept.keys()
+
+
+def test_a_compiled_network_is_handed_to_fabric(data: SegmentationData, tmp_path: Path, monkeypatch: Any) -> None:
+    compiled: list[object] = []
+
+    def note(model: object) -> object:
+        compiled.append(model)
+        return model
+
+    monkeypatch.setattr(torch, "compile", note)
+    train(dataclasses.replace(CONFIG, steps=1, compile=True), data, tmp_path / "run", device="cpu")
+    assert len(compiled) == 1
+
+
+def test_ctrl_c_says_how_to_go_on_and_resume_knows_the_data(
+    data: SegmentationData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    words = ["train", "--data", f"folder:{data.root}", "-o", str(run), "--steps", "6", "--batch-size", "2"]
+    words += ["--crop", "32", "--workers", "0", "--device", "cpu", "--skip-check", "--set", "validate_every=1"]
+    words += ["--set", "model.width=16", "--set", "model.coarse_width=16", "--backbone-weights", "none"]
+    with monkeypatch.context() as patched:
+        from refineseg.cli.train import Watch
+
+        told = Watch.__call__
+
+        def interrupt(self: Watch, report: Report) -> None:
+            told(self, report)
+            if report.phase == "train" and report.step == 4:
+                raise KeyboardInterrupt
+
+        patched.setattr(Watch, "__call__", interrupt)
+        assert main(words) == 130
+    assert f"refineseg train --resume -o {run}" in " ".join(capsys.readouterr().err.split())
+    assert main(["train", "--resume", "-o", str(run), "--device", "cpu"]) == 0
+    assert [row["step"] for row in rows_of(run)] == ["3", "6"]
+
+
+def test_what_does_not_fit() -> None:
+    for settings in ({"accumulate": 3}, {"minutes": 0.0}, {"patience": 0}, {"freeze_batch_norm": "half"}):
+        with pytest.raises(ConfigError):
+            TrainConfig.from_dict({"batch_size": 4} | settings)
+    _ = StopHereError, stop_at
