@@ -56,7 +56,7 @@ def test_a_network_of_transformers_by_its_name(
         "multiple": 32,
         "filter": "bilinear",
     }
-    model = segmenter.model  # type: ignore[union-attr]
+    model = segmenter.model
     assert model.config.mean == (0.5, 0.4, 0.6)
     assert model.config.std == (0.5, 0.25, 0.3)
     assert not any(".bin" in line or ".py" in line for line in hub.asked), "no pickle and no code is fetched"
