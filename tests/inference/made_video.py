@@ -85,7 +85,14 @@ class Quarters(Segmenter):
     """A predictor whose class is the grey level's quarter, cell by cell of 4x4."""
 
     def __init__(self) -> None:
-        runner = SimpleNamespace(arithmetic=Arithmetic(), input_scales=(1.0,), overlap=32, bytes_per_pixel=1.0)
+        runner = SimpleNamespace(
+            arithmetic=Arithmetic(),
+            input_scales=(1.0,),
+            stride=4,
+            outputs="classes",
+            overlap=32,
+            bytes_per_pixel=1.0,
+        )
         super().__init__(cast(Runner, runner), ModelCard("quarters", LabelMap.from_names(list("abcd"))))
 
     def scores(self, pixels: UInt8) -> list[Map]:

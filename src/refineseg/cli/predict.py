@@ -154,6 +154,10 @@ def report(entries: list[Entry], output: Path) -> int:
     """Say what was done; the exit code."""
     done = [entry for entry in entries if entry.error is None]
     for entry in done[:20]:
+        if entry.depth:
+            low, high, unit = entry.depth["low"], entry.depth["high"], entry.depth["unit"]
+            console.print(f"{Path(str(entry.input)).name}: depth {low:.4g} to {high:.4g}, {unit}", markup=False)
+            continue
         shares = ", ".join(f"{name} {share:.0%}" for name, share in list(entry.class_shares.items())[:5])
         frames = entry.video and f"{entry.video['frames']} frames, {entry.video['frames_per_second']:.1f}/s; "
         console.print(f"{Path(str(entry.input)).name}: {frames or ''}{shares}", markup=False)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ LOG_FLOOR = -20.0  # the authors' evaluation counts smaller log scores as this
 TINY = 1e-9  # probabilities below it count as it when a temperature is applied
 ROWS = 16  # upsampled at a time: what is worked on stays in the cache
 COLUMNS = 64  # interpolated by one matrix product
+Filter = Literal["bilinear", "bicubic"]
 Array = Any  # an ndarray; in a subclass for a GPU, a tensor
 
 
@@ -35,12 +36,16 @@ class Arithmetic:
             pictures /= np.float32(255)
         return pictures.astype(np.float32, copy=False).transpose(0, 3, 1, 2)
 
-    def resized(self, images: Array, height: int, width: int) -> Array:
-        """Bilinear with half-pixel centres; smoothed where it gets smaller, as torch's antialias does."""
+    def resized(self, images: Array, height: int, width: int, filter: Filter = "bilinear") -> Array:
+        """Resized with half-pixel centres; smoothed where it gets smaller, as torch's antialias does.
+
+        Bicubic is kept within [0, 1].
+        """
         planes = images.reshape(-1, *images.shape[2:])
-        resample = Image.Resampling.BILINEAR
+        resample = Image.Resampling[filter.upper()]
         made = [np.asarray(Image.fromarray(plane).resize((width, height), resample)) for plane in planes]
-        return np.stack(made).reshape(*images.shape[:2], height, width)
+        found = np.stack(made).reshape(*images.shape[:2], height, width)
+        return found.clip(0, 1) if filter == "bicubic" else found
 
     def mirrored(self, x: Array) -> Array:
         """Left and right exchanged."""

@@ -14,6 +14,8 @@ from typing import Any
 from refineseg.data.images import SUFFIXES
 from refineseg.data.pictures.geotiff import read_geo
 from refineseg.errors import InputError, RefinesegError, TooLargeError, WriteError
+from refineseg.inference.depth import KINDS as DEPTH_KINDS
+from refineseg.inference.depth import check_depth_kinds
 from refineseg.inference.options import PredictOptions, Tile
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.result import SCORED, check_kinds
@@ -39,6 +41,7 @@ class Entry:
         seconds: reading, prediction and writing.
         size: width and height in pixels.
         video: of a video: frames, frames_per_second (of the work), label_changes, and a warning if it was damaged.
+        depth: of a model of depth: unit, low and high, and what the 16-bit PNG's zero and step stand for.
         error: why there is no result, or None.
     """
 
@@ -48,6 +51,7 @@ class Entry:
     seconds: float = 0.0
     size: tuple[int, int] | None = None
     video: dict[str, Any] = field(default_factory=dict)
+    depth: dict[str, Any] = field(default_factory=dict)
     error: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -61,6 +65,7 @@ class Entry:
             "class_shares": {name: round(share, 6) for name, share in self.class_shares.items()},
             "seconds": round(self.seconds, 4),
             **self.video,
+            **({"depth": self.depth} if self.depth else {}),
         }
 
 
@@ -134,13 +139,21 @@ def predict_files(
     Raises:
         InputError: unknown kind in ``save``, or OUT cannot be written to.
     """
-    check_kinds(save or ())
+    if segmenter.outputs == "depth":
+        check_depth_kinds(save or ())
+        if tile is not None:
+            raise InputError(
+                f"expected no --tile with {segmenter.card.name}: windows of depth have no common scale"
+            )
+    else:
+        check_kinds(save or ())
     if isinstance(tile, int) and tile < 1:
         raise InputError(f"expected --tile auto or a number of pixels such as 1024, got {tile}")
     writable_folder(out)
     if segmenter.card.channels is not None:
         tile = tile or "auto"
-    kinds = PICTURE_KINDS if save is None else tuple(save)
+    usual = PICTURE_KINDS if segmenter.outputs == "classes" else tuple(DEPTH_KINDS)
+    kinds = usual if save is None else tuple(save)
     options = replace(options, probabilities=options.probabilities or bool(SCORED & set(kinds)))
     work = [Moving(item) if isinstance(item, Path) and is_video(item) else item for item in inputs]
     names = output_names([item.place if isinstance(item, Moving) else item for item in work])
@@ -179,6 +192,10 @@ def _picture(
     steps: Callable[[int, int | None], None] | None,
 ) -> Entry:
     """In one piece, or in windows where that is wanted or memory is too small for it."""
+    if segmenter.outputs == "depth":
+        depth = segmenter.predict_depth(path, scales=options.scales, flip=options.flip)
+        entry = _entry(path, out, depth.save(out, kinds, name), {}, depth.image.shape[:2])
+        return replace(entry, depth=depth.facts)
     if tile is None and path.suffix.lower() not in SLIDES:
         try:
             return _whole(segmenter, path, out, options, kinds, name)

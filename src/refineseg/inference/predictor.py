@@ -17,6 +17,7 @@ from refineseg.data.images import read_image
 from refineseg.data.pictures.opening import read_channels
 from refineseg.errors import InputError, TooLargeError
 from refineseg.inference.arithmetic import ROWS
+from refineseg.inference.depth import Depth
 from refineseg.inference.options import PredictOptions, Tile, row_ranges, views_of
 from refineseg.inference.result import Result
 from refineseg.inference.runners import Runner
@@ -28,6 +29,7 @@ from refineseg.inference.tiles.blending import (
     Strip,
     blended_strips,
     joined,
+    make_plan,
     put_together,
     view_of,
 )
@@ -85,6 +87,11 @@ class Segmenter:
         """Class names by train id."""
         return self.card.labels.names
 
+    @property
+    def outputs(self) -> Literal["classes", "depth"]:
+        """What the model gives."""
+        return self.runner.outputs
+
     def fingerprint(self) -> str:
         """A text that changes whenever labels may, beside picture and options: engine, precision, weights."""
         return self.runner.fingerprint()
@@ -140,6 +147,7 @@ class Segmenter:
         Raises:
             InputError: the sizes differ, or windows do not fit.
         """
+        self._check_outputs("classes")
         size = (pictures[0].shape[0], pictures[0].shape[1])
         if any(picture.shape[:2] != size for picture in pictures):
             raise InputError(
@@ -185,6 +193,36 @@ class Segmenter:
 
         return results(self, source, smooth, seconds, **how)
 
+    def predict_depth(
+        self,
+        image: str | Path | Image.Image | NDArray[Any],
+        *,
+        scales: Sequence[float] = (1.0,),
+        flip: bool = False,
+    ) -> Depth:
+        """The depth of one picture, by a model of depth; the mean over scales and the mirrored picture.
+
+        Raises:
+            InputError: the picture cannot be read, or the model gives classes.
+            TooLargeError: it does not fit in memory.
+        """
+        self._check_outputs("depth")
+        pixels = read_picture(image, self.card.channels)
+        size, options = (pixels.shape[0], pixels.shape[1]), PredictOptions(tuple(scales), flip)
+        self._check_memory(size, 1, options)
+        arithmetic = self.runner.arithmetic
+        maps = self._scoring.maps(self._scoring.scaled(pixels)[None], options)
+        full = [arithmetic.to_numpy(arithmetic.upsampled(depth, 0, size[0], size))[0, 0] for depth in maps]
+        name = Path(image).stem if isinstance(image, str | Path) else "image"
+        values = np.asarray(np.mean(full, axis=0), np.float32)
+        return Depth(values, self.runner.depth_unit, visible(pixels, self.card.channels), name)
+
+    def _check_outputs(self, wanted: Literal["classes", "depth"]) -> None:
+        """InputError for a model of classes where depth is wanted, and the other way round."""
+        if self.outputs != wanted:
+            way = "refineseg predict, or predict_depth" if self.outputs == "depth" else "predict"
+            raise InputError(f"expected a model of {wanted}, {self.card.name} gives {self.outputs}: use {way}")
+
     def segment(self, pictures: NDArray[Any], options: PredictOptions) -> tuple[UInt8, Scores | None]:
         """Labels BxHxW uint8 and probabilities BxKxHxW (if ``options`` keep them) of pictures in one piece.
 
@@ -206,13 +244,16 @@ class Segmenter:
         """
         options = PredictOptions() if options is None else options
         channels = 3 if self.card.channels is None else self.card.channels.count
-        height, width = (max(1, round(side * max(options.scales))) for side in size)
+        seen = self._scoring.seen(size)
+        height, width = (max(1, round(side * max(options.scales))) for side in seen)
         found = self.runner.need((batch, channels, height, width))
         if found is None:
             return None
         pixels, views, by_cell = batch * size[0] * size[1], views_of(options), 4 * self.card.labels.num_classes
-        images = 4 * channels * pixels if views != [(1.0, False)] else 0  # kept beside the view in work
-        maps = [round(by_cell * pixels * scale**2 / 16) for scale, _ in views]
+        alone = views == [(1.0, False)] and seen == size
+        images = 0 if alone else 4 * channels * pixels  # kept beside the view in work
+        cells = batch * seen[0] * seen[1] / self.runner.stride**2
+        maps = [round(by_cell * cells * scale**2) for scale, _ in views]
         strip = by_cell * batch * ROWS * size[1]
         results = pixels * (1 + by_cell // 2 if options.probabilities else 1) + 4 * strip
         in_work = max(found.working, 2 * max(maps) if len(views) > 1 else 0)
@@ -220,7 +261,8 @@ class Segmenter:
 
     def _check_memory(self, size: tuple[int, int], batch: int, options: PredictOptions) -> None:
         """TooLargeError for pictures that would not fit in memory. Small ones are not planned."""
-        pixels = batch * size[0] * size[1]
+        seen = self._scoring.seen(size)
+        pixels = batch * seen[0] * seen[1]
         if pixels * max(options.scales) ** 2 < PLANNED:
             return
         free = self.runner.free_memory()
@@ -242,7 +284,8 @@ class Segmenter:
     def at_once(self, size: tuple[int, int], options: PredictOptions) -> int:
         """Number of pictures of ``size`` whose activations fit in 768 MiB together; at least 1."""
         costs = self.bytes_per_pixel * max(1.0, *options.scales) ** 2
-        return max(1, int(BUDGET / (costs * size[0] * size[1])))
+        height, width = self._scoring.seen(size)
+        return max(1, int(BUDGET / (costs * height * width)))
 
     # Windows -------------------------------------------------------------------------------------------------
 
@@ -262,7 +305,12 @@ class Segmenter:
         return self.runner.bytes_per_pixel
 
     def plan(self, size: tuple[int, int], options: PredictOptions, tile: int | Literal["auto"]) -> Plan:
-        """The windows of a picture of ``size``; InputError where tiles are too small for the overlap."""
+        """The windows of a picture of ``size``; InputError where tiles are too small for the overlap.
+
+        A model that resizes whole pictures takes them whole with ``auto``; windows it sees as they are.
+        """
+        if tile == "auto" and self.card.resize is not None:
+            return make_plan(size, max(size), 0)
         return plan_windows(size, options.scales, tile, self)
 
     def strips(
@@ -287,13 +335,19 @@ class Segmenter:
             change: given the scores of the whole picture as one strip, which then is held; labels are made from
                 the strip that it returns.
         """
-        views = [view_of(plan.size, scale, self.input_scales[0]) for scale, _ in views_of(options)]
+        self._check_outputs("classes")
+        inner, stride = self.input_scales[0], self.runner.stride
+        views = [view_of(plan.size, scale, inner, stride) for scale, _ in views_of(options)]
         scoring, arithmetic = self._scoring, self.runner.arithmetic
 
         def score(pixels: Pixels) -> list[Map]:
-            return [arithmetic.to_numpy(scores) for scores in scoring.maps(scoring.scaled(pixels)[None], options)]
+            maps = scoring.maps(scoring.scaled(pixels)[None], options, window=plan.windows > 1)
+            return [arithmetic.to_numpy(scores) for scores in maps]
 
-        found = blended_strips(plan, views, read, score, start_row, each)
+        if plan.windows == 1:
+            found = _one_strip(plan, read, score, start_row, each)
+        else:
+            found = blended_strips(plan, views, read, score, start_row, each)
         for strip in found if change is None else [change(joined(found))]:
             held = replace(strip, maps=tuple(map(arithmetic.from_numpy, strip.maps)))
             for top, bottom in row_ranges(strip.top, strip.bottom, strip.maps[0].shape[1], plan.size[1]):
@@ -308,6 +362,21 @@ class Segmenter:
 
         classes = self.card.labels.num_classes if options.probabilities else None
         return put_together(self.strips(plan, read, options, each=each), plan.size, classes)
+
+
+def _one_strip(
+    plan: Plan,
+    read: Read,
+    score: Callable[[Pixels], list[Map]],
+    start_row: int,
+    each: Callable[[], None] | None,
+) -> Iterator[Strip]:
+    """A picture that is one window, at whatever size the model sees it, as one strip."""
+    height, width = plan.size
+    maps = score(read(0, height, 0, width))
+    if each is not None:
+        each()
+    yield Strip(start_row, height, tuple(maps), (0,) * len(maps), tuple(scores.shape[2] for scores in maps))
 
 
 def read_picture(image: str | Path | Image.Image | NDArray[Any], channels: Channels | None) -> Pixels:

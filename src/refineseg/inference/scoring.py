@@ -1,4 +1,4 @@
-"""From pictures to score maps at stride 4 by a runner, and from strips of maps to labels and probabilities.
+"""From pictures to score maps by a runner, and from strips of maps to labels and probabilities.
 
 The one place where views (scales, mirrored) are seen and fused, for networks and exported files alike. No torch.
 """
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from refineseg.channels import Pixels
 from refineseg.errors import WeightsError
-from refineseg.inference.arithmetic import Array
+from refineseg.inference.arithmetic import Array, Filter
 from refineseg.inference.options import PredictOptions, views_of
 from refineseg.inference.runners import Runner
 from refineseg.inference.tiles.blending import Strip
@@ -28,6 +28,7 @@ class Scoring:
     Attributes:
         runner: runs the network.
         channels: of the pictures; None for RGB.
+        resize: how whole pictures are resized; None as they are.
         mirrored_class: train id of each class in a mirrored picture.
         temperatures: of each predicted class, K, from the card's calibration; None without one.
     """
@@ -36,6 +37,7 @@ class Scoring:
         self.runner = runner
         self.arithmetic = runner.arithmetic
         self.channels = card.channels
+        self.resize = card.resize
         self.mirrored_class = card.labels.mirrored.astype(np.int64)
         self.temperatures = temperatures(card)
 
@@ -43,20 +45,30 @@ class Scoring:
         """HxWx3 of uint8 as it is; raw values of other channels as HxWxC of float32 in [0, 1]."""
         return pixels if self.channels is None else self.channels.to_unit(pixels)
 
-    def maps(self, pictures: NDArray[Any], options: PredictOptions) -> list[Array]:
-        """A map BxKxhxw per view at stride 4: logits of a single view, floored log-probabilities of several."""
+    def maps(self, pictures: NDArray[Any], options: PredictOptions, window: bool = False) -> list[Array]:
+        """A map BxKxhxw per view: logits of a single view, floored log-probabilities of several; or depth.
+
+        A ``window`` of a picture is seen as it is, without the model's resize rule, which is for whole pictures.
+        """
         arithmetic, views = self.arithmetic, views_of(options)
         images = arithmetic.unit(pictures)
-        if len(views) == 1:  # the largest probability is the largest logit, since softmax keeps their order
-            return [self._logits(images, *views[0])]
-        return [arithmetic.log_probabilities(self._logits(images, *view)) for view in views]
+        found = [self._logits(images, *view, window) for view in views]
+        if len(views) == 1 or self.runner.outputs == "depth":
+            return found  # the largest probability is the largest logit, since softmax keeps their order
+        return [arithmetic.log_probabilities(logits) for logits in found]
 
-    def _logits(self, images: Array, scale: float, mirrored: bool) -> Array:
-        """Logits of one view at stride 4, mirrored back."""
+    def seen(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Height and width at which a whole picture of ``size`` is seen at scale 1."""
+        return size if self.resize is None else self.resize.size(*size)
+
+    def _logits(self, images: Array, scale: float, mirrored: bool, window: bool = False) -> Array:
+        """Logits of one view, mirrored back."""
         arithmetic = self.arithmetic
-        if scale != 1.0:
-            height, width = (max(1, round(side * scale)) for side in images.shape[2:])
-            images = arithmetic.resized(images, height, width)
+        size = (images.shape[2], images.shape[3])
+        height, width = (max(1, round(side * scale)) for side in (size if window else self.seen(size)))
+        if (height, width) != size:
+            filter: Filter = "bilinear" if self.resize is None else self.resize.filter
+            images = arithmetic.resized(images, height, width, filter)
         if not mirrored:
             return self.runner(images)
         logits = arithmetic.mirrored(self.runner(arithmetic.mirrored(images)))

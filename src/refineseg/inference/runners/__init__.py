@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from refineseg.inference.arithmetic import Arithmetic
 
@@ -28,6 +28,18 @@ class Runner(Protocol):
     @property
     def input_scales(self) -> Sequence[float]:
         """Scales at which the network takes its input."""
+
+    @property
+    def stride(self) -> int:
+        """Pixels of the (scaled) input for each cell of the score maps: 4, or 1."""
+
+    @property
+    def outputs(self) -> Literal["classes", "depth"]:
+        """What the maps are: logits of classes, or depth."""
+
+    @property
+    def depth_unit(self) -> Literal["relative", "metres"]:
+        """Of a model of depth."""
 
     @property
     def overlap(self) -> int:

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,6 +83,22 @@ class ExportedRunner(ABC):
     def input_scales(self) -> tuple[float, ...]:
         """Scales at which the network takes its input."""
         return tuple(self.exported.values["model"]["input_scales"])
+
+    @property
+    def stride(self) -> int:
+        """Pixels of the input for each cell of the score maps."""
+        return 1 if self.exported.values["model"].get("dpt") else 4
+
+    @property
+    def outputs(self) -> Literal["classes", "depth"]:
+        """Logits of classes, or depth."""
+        return "depth" if self.exported.values["model"].get("outputs") == "depth" else "classes"
+
+    @property
+    def depth_unit(self) -> Literal["relative", "metres"]:
+        """Of a model of depth."""
+        dpt = self.exported.values["model"].get("dpt") or {}
+        return "metres" if dpt.get("depth") == "metres" else "relative"
 
     @property
     def overlap(self) -> int:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from refineseg.inference.arithmetic import LOG_FLOOR, TINY, Arithmetic
+from refineseg.inference.arithmetic import LOG_FLOOR, TINY, Arithmetic, Filter
 
 PART = 16 << 20  # pixels of scores upsampled at a time, all classes together
 
@@ -26,9 +26,13 @@ class GpuArithmetic(Arithmetic):
         x = self.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2)
         return x.float() / 255 if x.dtype == torch.uint8 else x.float()
 
-    def resized(self, images: Tensor, height: int, width: int) -> Tensor:  # noqa: D102
+    def resized(  # noqa: D102
+        self, images: Tensor, height: int, width: int, filter: Filter = "bilinear"
+    ) -> Tensor:
         smaller = height < images.shape[2] or width < images.shape[3]
-        return F.interpolate(images, (height, width), mode="bilinear", align_corners=False, antialias=smaller)
+        smooth = smaller or filter == "bicubic"  # PIL's kernel, which torch has with antialias alone
+        found = F.interpolate(images, (height, width), mode=filter, align_corners=False, antialias=smooth)
+        return found.clamp(0, 1) if filter == "bicubic" else found
 
     def mirrored(self, x: Tensor) -> Tensor:  # noqa: D102
         return x.flip(-1)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ from refineseg.inference.devices import pick_device
 from refineseg.inference.fast.network import Fast
 from refineseg.inference.memory_estimate import Need, imagined, need_of, tensors_of
 from refineseg.inference.runners.gpu import GpuArithmetic
-from refineseg.inference.tiles.plan import needed_overlap
+from refineseg.inference.tiles.plan import GLOBAL_OVERLAP, needed_overlap
 from refineseg.inference.tiles.receptive_field import bytes_per_pixel, effective_radius
 from refineseg.model.card import ModelCard
 from refineseg.model.find_model import find_model
@@ -68,9 +68,30 @@ class NetworkRunner:
         """Scales at which the network takes its input."""
         return self.model.config.input_scales
 
+    @property
+    def stride(self) -> int:
+        """Pixels of the input for each cell of the score maps."""
+        return self.model.config.stride
+
+    @property
+    def outputs(self) -> Literal["classes", "depth"]:
+        """Logits of classes, or depth."""
+        return self.model.config.outputs
+
+    @property
+    def depth_unit(self) -> Literal["relative", "metres"]:
+        """Of a model of depth."""
+        dpt = self.model.config.dpt
+        return "relative" if dpt is None else dpt.depth
+
     @cached_property
     def overlap(self) -> int:
-        """Pixels that windows share: two effective radii of the network, measured once."""
+        """Pixels that windows share: two effective radii of the network, measured once.
+
+        In a DPT every patch sees the whole window, so no radius is enough.
+        """
+        if self.model.config.dpt is not None:
+            return GLOBAL_OVERLAP
         return needed_overlap(effective_radius(self.model, self.device))
 
     @cached_property

@@ -25,7 +25,7 @@ from refineseg.errors import InputError
 from refineseg.labels import UInt8
 
 GRID = 32  # the coarsest stride of the backbones
-STRIDE = 4  # of the scores
+STRIDE = 4  # of the scores of a RefineNet
 TINY = 1e-6  # weight at the very edge of a window, so that no pixel is without
 Span = tuple[int, int]  # first pixel and the one after the last, along one axis
 Map = NDArray[np.float32]  # scores, 1xKxhxw
@@ -151,23 +151,25 @@ class View:
 
     Attributes:
         sizes: height and width of its map of the whole picture.
-        ratio: pixels of the view per pixel of the picture; 4 of them make a cell of the map.
+        ratio: pixels of the view per pixel of the picture.
+        stride: pixels of the view that make a cell of the map.
     """
 
     sizes: tuple[int, int]
     ratio: Fraction
+    stride: int = STRIDE
 
     def cells(self, pixels: int) -> int:
         """Where a window's start, in pixels, lies on the map."""
-        return int(pixels * self.ratio / STRIDE)
+        return int(pixels * self.ratio / self.stride)
 
 
-def view_of(size: tuple[int, int], scale: float, inner: float = 1.0) -> View:
+def view_of(size: tuple[int, int], scale: float, inner: float = 1.0, stride: int = STRIDE) -> View:
     """The view at a scale of a picture, by a network that scales its (first) input by ``inner``."""
     seen = [max(1, round(side * scale)) for side in size]
     height, width = seen if inner == 1 else [scaled(side, inner) for side in seen]
     ratio = Fraction(scale).limit_denominator(1000) * Fraction(inner).limit_denominator(1000)
-    return View((ceil(height / STRIDE), ceil(width / STRIDE)), ratio)
+    return View((ceil(height / stride), ceil(width / stride)), ratio, stride)
 
 
 def blended_strips(
@@ -196,7 +198,7 @@ def blended_strips(
         for view in views
     ]
     # A row of the picture reads scores up to a cell and a half away.
-    reach = max(ceil(1.5 * STRIDE / view.ratio) for view in views)
+    reach = max(ceil(1.5 * view.stride / view.ratio) for view in views)
     needed = [i for i, (_, stop) in enumerate(plan.rows) if stop > start_row - reach]
     if start_row >= plan.size[0]:
         return

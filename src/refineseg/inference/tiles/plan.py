@@ -10,6 +10,7 @@ from refineseg.errors import InputError
 from refineseg.inference.tiles.blending import GRID, Plan, make_plan
 
 BUDGET = 768 << 20  # bytes that one window's activations may take: the whole process then stays within 2 GB
+GLOBAL_OVERLAP = 128  # pixels that windows share of a network whose every output sees the whole window
 LARGEST = 2048  # side of automatic tiles as seen: beyond it the overlap is a small share of the work anyway
 INPUT = 32  # bytes by pixel of a window before it is scaled: as read, as numbers with a point, and their copy
 

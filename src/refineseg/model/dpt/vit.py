@@ -133,7 +133,7 @@ def _timm_network(name: str, in_channels: int, config: DPTConfig) -> nn.Module:
         if family is Eva:
             sizes["dynamic_img_size"] = True
         net: nn.Module = timm.create_model(name, pretrained=False, num_classes=0, in_chans=in_channels, **sizes)
-    except (RuntimeError, ValueError, TypeError) as error:
+    except (KeyError, RuntimeError, ValueError, TypeError) as error:
         raise ConfigError(
             f"expected the name of a plain vision transformer of timm, got {name!r} ({error}); "
             "timm.list_models('vit*') lists the names"

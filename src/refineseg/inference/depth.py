@@ -1,0 +1,92 @@
+"""What a model of depth gives: a value for each pixel, as a 16-bit PNG and as a picture in colour. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from refineseg.errors import InputError
+from refineseg.labels import UInt8
+from refineseg.system.files import atomic_path
+
+KINDS = {"depth": "depth", "depth-picture": "depth-pictures"}  # kind of output: its folder; both are PNG
+LEVELS = 65535  # of a 16-bit PNG
+MILLIMETRES = 1000  # in a metre
+# Corners of the colours from far to near: dark blue, violet, orange, light yellow.
+COLOURS = np.array([[13, 8, 60], [120, 28, 109], [237, 105, 37], [252, 255, 164]], np.float32)
+Unit = Literal["relative", "metres"]
+
+
+@dataclass(frozen=True)
+class Depth:
+    """The depth of one picture.
+
+    Attributes:
+        values: HxW float32, not negative: metres, or inverse depth without a scale (larger is nearer).
+        unit: ``metres`` or ``relative``.
+        image: the picture, HxWx3 uint8 RGB.
+        name: stem of the files that ``save`` writes.
+    """
+
+    values: NDArray[np.float32]
+    unit: Unit
+    image: UInt8
+    name: str = "image"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Unit, smallest and largest value, and what one step of the 16-bit PNG stands for."""
+        low, high = float(self.values.min()), float(self.values.max())
+        step = 1 / MILLIMETRES if self.unit == "metres" else (high - low) / LEVELS
+        return {"unit": self.unit, "low": low, "high": high, "png_zero": self._zero(), "png_step": step}
+
+    def _zero(self) -> float:
+        return 0.0 if self.unit == "metres" else float(self.values.min())
+
+    def levels(self) -> NDArray[np.uint16]:
+        """HxW for a 16-bit PNG: millimetres (up to 65.535 m), or smallest to largest value as 0 to 65535."""
+        if self.unit == "metres":
+            scaled = self.values * np.float32(MILLIMETRES)
+        else:
+            spread = max(float(np.ptp(self.values)), 1e-12)
+            scaled = (self.values - self._zero()) * np.float32(LEVELS / spread)
+        return np.asarray(np.clip(np.rint(scaled), 0, LEVELS), np.uint16)
+
+    def picture(self) -> Image.Image:
+        """Colours from dark (far) to light (near), between the picture's own extremes."""
+        spread = max(float(np.ptp(self.values)), 1e-12)
+        near = (self.values - self.values.min()) / np.float32(spread)
+        near = 1 - near if self.unit == "metres" else near
+        stops = np.linspace(0, 1, len(COLOURS))
+        planes = [np.interp(near, stops, COLOURS[:, channel]) for channel in range(3)]
+        return Image.fromarray(np.rint(np.stack(planes, -1)).astype(np.uint8))
+
+    def save(
+        self, folder: str | Path, save: Iterable[str] = tuple(KINDS), name: str | None = None
+    ) -> dict[str, Path]:
+        """Write depth/NAME.png (16 bits) and depth-pictures/NAME.png; the files by kind.
+
+        Raises InputError for another kind of output, or if they cannot be written.
+        """
+        kinds = check_depth_kinds(save)
+        files = {kind: Path(folder) / KINDS[kind] / f"{name or self.name}.png" for kind in kinds}
+        for kind, path in files.items():
+            image = self.picture() if kind == "depth-picture" else Image.fromarray(self.levels())
+            with atomic_path(path) as temporary, temporary.open("wb") as stream:
+                image.save(stream, format="PNG")
+        return files
+
+
+def check_depth_kinds(kinds: Iterable[str]) -> tuple[str, ...]:
+    """The kinds; InputError for one that a model of depth does not have."""
+    chosen = tuple(kinds)
+    unknown = [kind for kind in chosen if kind not in KINDS]
+    if unknown:
+        raise InputError(f"expected --save among {', '.join(KINDS)} with a model of depth, got {unknown[0]!r}")
+    return chosen
