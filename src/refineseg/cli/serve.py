@@ -62,8 +62,6 @@ def serve(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     segmenter = load(model, device, precision)
-    if segmenter.outputs != "classes":
-        raise InputError(f"expected a model of classes to serve, {segmenter.card.name} gives {segmenter.outputs}")
     torch.set_num_threads(threads)
     run(
         segmenter,

@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Annotated, Any
 
 from refineseg._version import __version__
-from refineseg.errors import MissingExtraError
+from refineseg.errors import InputError, MissingExtraError
 from refineseg.html import TOKENS
 from refineseg.inference.predictor import Segmenter
 from refineseg.serving import description, problems
@@ -37,8 +37,11 @@ def create_app(segmenter: Segmenter, limits: Limits | None = None, api_key: str 
         api_key: what ``Authorization: Bearer KEY`` must say for /v1 and /metrics; None lets everybody in.
 
     Raises:
+        InputError: the model gives depth, not classes.
         MissingExtraError: the packages of the extra ``serve`` are not there.
     """
+    if segmenter.outputs != "classes":
+        raise InputError(f"expected a model of classes to serve, {segmenter.card.name} gives {segmenter.outputs}")
     try:
         from fastapi import FastAPI
     except ImportError as error:

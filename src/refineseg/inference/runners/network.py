@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from refineseg.config import ModelConfig
 from refineseg.errors import InputError
 from refineseg.inference.arithmetic import Arithmetic
 from refineseg.inference.devices import pick_device
@@ -69,19 +70,24 @@ class NetworkRunner:
         return self.model.config.input_scales
 
     @property
+    def _config(self) -> ModelConfig:
+        """The settings; those of any RefineNet for a network that only behaves like one."""
+        return self.model.config if isinstance(self.model, RefineNet) else ModelConfig()
+
+    @property
     def stride(self) -> int:
         """Pixels of the input for each cell of the score maps."""
-        return self.model.config.stride
+        return self._config.stride
 
     @property
     def outputs(self) -> Literal["classes", "depth"]:
         """Logits of classes, or depth."""
-        return self.model.config.outputs
+        return self._config.outputs
 
     @property
     def depth_unit(self) -> Literal["relative", "metres"]:
         """Of a model of depth."""
-        dpt = self.model.config.dpt
+        dpt = self._config.dpt
         return "relative" if dpt is None else dpt.depth
 
     @cached_property
@@ -90,7 +96,7 @@ class NetworkRunner:
 
         In a DPT every patch sees the whole window, so no radius is enough.
         """
-        if self.model.config.dpt is not None:
+        if self._config.dpt is not None:
             return GLOBAL_OVERLAP
         return needed_overlap(effective_radius(self.model, self.device))
 
