@@ -108,10 +108,10 @@ def label_map_by_name(name: str) -> LabelMap:
     makers = {
         m.__name__.rpartition(".")[2].replace("_", "-"): m.label_map for m in modules if hasattr(m, "label_map")
     }
-    wanted = name.lower().replace("_", "-")
-    if wanted not in makers:
+    known = name.lower().replace("_", "-")
+    if known not in makers:
         raise InputError(f"expected --labels as one of {', '.join(makers)}, or a YAML file, got {name!r}")
-    labels: LabelMap = makers[wanted]()
+    labels: LabelMap = makers[known]()
     return labels
 
 

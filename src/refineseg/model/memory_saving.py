@@ -27,7 +27,7 @@ class InPlaceBatchNorm2d(nn.BatchNorm2d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """BxCxHxW to BxCxHxW; x is used up if the weights are frozen or no gradient is wanted."""
+        """BxCxHxW to BxCxHxW; x is used up if the weights are frozen or no gradient is recorded."""
         return scale_in_place(self, x) if stands_still(self) else super().forward(x)
 
 

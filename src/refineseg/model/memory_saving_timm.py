@@ -12,7 +12,7 @@ class InPlaceBatchNormAct2d(BatchNormAct2d):  # type: ignore[misc]  # timm has n
     """The same for timm's batch norm with activation."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """BxCxHxW to BxCxHxW; x is used up if the weights are frozen or no gradient is wanted."""
+        """BxCxHxW to BxCxHxW; x is used up if the weights are frozen or no gradient is recorded."""
         if not stands_still(self):
             normal: Tensor = super().forward(x)
             return normal

@@ -1,4 +1,4 @@
-"""Every known weight as a record, and its download with a check of the hash.
+"""Every known weight as a record.
 
 The historic ones are listed with what is known of them and nothing else: no hash of any was ever published, so
 none of them can be fetched; whoever still holds a file imports it with ``refineseg convert``.
@@ -6,27 +6,16 @@ none of them can be fetched; whoever still holds a file imports it with ``refine
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from http.client import HTTPException
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError, URLError
-from urllib.parse import unquote, urlsplit
-from urllib.request import urlopen
 
-from refineseg.errors import WeightsError
 from refineseg.model.bundled import bundled_exports, bundled_models
 from refineseg.model.checkpoints import sha256
 from refineseg.model.model_folder import WEIGHTS, read_config
 from refineseg.model.pretrained import PACKAGED
-from refineseg.system.files import atomic_path
-
-CHUNK = 1 << 20  # bytes read at a time
-TIMEOUT = 30.0  # seconds without an answer
 
 
 @dataclass(frozen=True)
@@ -57,7 +46,6 @@ class WeightRecord:
         licence: of the weights.
         source: page or paper that published it.
         class_names: where its class names come from.
-        homes: addresses of the file, tried in turn.
         sha256: of the file, in hexadecimal; None where it was never published.
         score: as published.
         state: of the links.
@@ -69,7 +57,6 @@ class WeightRecord:
     licence: str
     source: str
     class_names: str
-    homes: tuple[str, ...] = ()
     sha256: str | None = None
     score: Score | None = None
     state: str = "available"
@@ -211,81 +198,3 @@ def imagenet_records() -> list[WeightRecord]:
 def all_records() -> list[WeightRecord]:
     """Ours, the backbones', then the historic ones."""
     return [*bundled_records(), *imagenet_records(), *HISTORIC]
-
-
-# Download ---------------------------------------------------------------------------------------------------
-
-
-class _HomeError(Exception):
-    """One home did not give the file; the message says why."""
-
-
-def fetch(record: WeightRecord, folder: str | Path, timeout: float = TIMEOUT) -> Path:
-    """Download a weight; a file that is there already with the right hash is taken as it is.
-
-    Args:
-        record: its homes are tried in turn.
-        folder: to put the file into.
-        timeout: seconds without an answer after which a home counts as silent.
-
-    Returns:
-        The file's path. Nothing is left there unless its SHA-256 is the record's.
-
-    Raises:
-        WeightsError: no home or no hash is known, or no home gave the file; the message says why for each.
-    """
-    if not record.homes:
-        raise WeightsError(
-            f"{record.name} cannot be fetched ({record.state}); whoever has the file: refineseg convert FILE OUT"
-        )
-    if record.sha256 is None:
-        raise WeightsError(f"{record.name} is not fetched: no SHA-256 of it is known, so it could be anything")
-    reasons = []
-    for home in record.homes:
-        target = Path(folder) / file_name(record, home)
-        if target.is_file() and sha256(target) == record.sha256:
-            return target
-        try:
-            _download(home, target, record.sha256, timeout)
-        except _HomeError as error:
-            reasons.append(f"{home}: {error}")
-        else:
-            return target
-    raise WeightsError(f"could not fetch {record.name} from any home: {'; '.join(reasons)}")
-
-
-def file_name(record: WeightRecord, home: str) -> str:
-    """Under which name a home's file is kept: the record's name with the file's suffixes."""
-    return record.name + "".join(PurePosixPath(unquote(urlsplit(home).path)).suffixes[-2:])
-
-
-def _download(url: str, target: Path, expected: str, timeout: float) -> None:
-    digest = hashlib.sha256()
-    chunks = _chunks(url, timeout)
-    first = next(chunks, b"")  # so that a silent home leaves no trace on the disk
-    with atomic_path(target) as temporary:
-        with temporary.open("wb") as stream:
-            stream.write(first)
-            digest.update(first)
-            for chunk in chunks:
-                stream.write(chunk)
-                digest.update(chunk)
-        if digest.hexdigest() != expected:
-            raise _HomeError(f"expected SHA-256 {expected}, got {digest.hexdigest()}; the file was not kept")
-
-
-def _chunks(url: str, timeout: float) -> Iterator[bytes]:
-    """The bytes behind an address; every fault of the network becomes a _HomeError."""
-    if urlsplit(url).scheme not in ("http", "https"):
-        raise _HomeError("expected an address with http or https")
-    try:
-        with urlopen(url, timeout=timeout) as answer:
-            while chunk := answer.read(CHUNK):
-                yield chunk
-    except HTTPError as error:
-        gone = error.code in (404, 410)
-        raise _HomeError(f"the file is not there any more ({error.code})" if gone else str(error)) from error
-    except URLError as error:
-        raise _HomeError(f"no connection, offline? ({error.reason})") from error
-    except (HTTPException, OSError) as error:
-        raise _HomeError(f"the connection broke ({type(error).__name__} {error})") from error

@@ -205,7 +205,7 @@ class RefineNet(nn.Module):
 def _carry_coarser(block: nn.Module) -> None:
     """Start the fusion convolution of the coarser block's output as the identity.
 
-    So all of it arrives; where the block narrows (512 to 256), its first channels do, and the others are learnt.
+    So all of it arrives; where the block narrows (512 to 256), its first channels do.
     """
     path = block.fusion.convs[-1] if isinstance(block, RefineNetBlock) and block.takes_refined else None
     if isinstance(path, nn.Conv2d) and not path.weight.is_meta:
