@@ -3,8 +3,8 @@
 python benchmarks/relatives.py [--rounds 5] [--threads 1] [--side 518]
 
 Depth Anything's reassemble stage, decoder and head for a picture of 518x518 (37x37 patches). Weights are random
-and the same in both; the relative difference of the outputs is printed. Memory is what is alive at once, by counting
-the storages of all tensors while it runs.
+and the same in both; the relative difference of the outputs is printed. Memory is what is alive at once, by
+counting the storages of all tensors while it runs.
 """
 
 from __future__ import annotations

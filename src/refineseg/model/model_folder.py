@@ -242,22 +242,24 @@ def _calibrated(calibration: dict[str, Any]) -> list[str]:
 def model_card(model: RefineNet, card: ModelCard) -> str:
     """A model card in the Hub's form."""
     parameters = sum(value.numel() for value in model.parameters())
+    depth = model.config.outputs == "depth"
+    network = "RefineNet (Lin et al., CVPR 2017)" if model.config.dpt is None else "DPT (Ranftl et al., ICCV 2021)"
+    gives = "depth" if depth else f"{model.config.num_classes} classes: {', '.join(card.labels.names)}"
     lines = [
         "---",
         "library_name: refineseg",
-        "pipeline_tag: image-segmentation",
+        f"pipeline_tag: {'depth-estimation' if depth else 'image-segmentation'}",
         "---",
         "",
         f"# {card.name}",
         "",
-        f"RefineNet (Lin et al., CVPR 2017), preset `{model.config.preset}`, backbone "
-        f"`{model.config.backbone}`, {parameters:,} parameters, {model.config.num_classes} classes: "
-        f"{', '.join(card.labels.names)}.",
+        f"{network}, preset `{model.config.preset}`, backbone `{model.config.backbone}`, {parameters:,} "
+        f"parameters, {gives}.",
         "",
         "```python",
         "import refineseg",
         "",
-        f'refineseg.load("{card.name}").predict("street.jpg").save("out/")',
+        f'refineseg.load("{card.name}").predict{"_depth" * depth}("street.jpg").save("out/")',
         "```",
         "",
         "## Scores",
