@@ -26,7 +26,7 @@ from refineseg.data.parquet import open_parquet, write_parquet
 from refineseg.errors import InputError, MissingExtraError, RefinesegError, WriteError
 from refineseg.inference.batch import find_inputs, output_names
 from refineseg.inference.options import PredictOptions, Tile
-from refineseg.inference.result import check_kinds
+from refineseg.inference.outputs import find_kinds, need_probabilities
 from refineseg.system.files import atomic_write, leftovers, writable_folder
 
 PARTS, PLAN = "parts", "plan.json"
@@ -116,7 +116,7 @@ def predict(
     shards = plan_shards(source, shard)
     folder = writable_folder(Path(out).expanduser().absolute())
     kinds = tuple(save) if save is not None else () if shards[0].parquet else ("mask",)
-    check_kinds(kinds)
+    find_kinds(kinds)  # refuses unknown ones
     model = pinned(model)
     if Path(model).is_dir():
         model = str(Path(model).absolute())
@@ -218,7 +218,11 @@ class Worker:
         options = self.job.options
         try:
             result = self.segmenter.predict(
-                _decoded(picture), scales=options.scales, flip=options.flip, tile=self.job.tile
+                _decoded(picture),
+                scales=options.scales,
+                flip=options.flip,
+                probabilities=need_probabilities(self.job.save),
+                tile=self.job.tile,
             )
             shares = {label: round(share, 6) for label, share in result.class_shares.items()}
             row["height"], row["width"] = result.labels.shape

@@ -13,7 +13,8 @@ from PIL import Image
 from refineseg.data import read_mask
 from refineseg.errors import InputError
 from refineseg.inference.batch import find_inputs, output_names
-from refineseg.inference.result import KINDS, Result, borders
+from refineseg.inference.outputs import built_in
+from refineseg.inference.result import Result, borders
 from refineseg.labels import IGNORE, LabelMap
 
 LABELS = LabelMap.from_names(["sky", "road"], [(10, 20, 200), (120, 60, 120)])
@@ -88,8 +89,8 @@ def test_inputs_from_files_folders_and_globs(tmp_path: Path) -> None:
 
 def test_what_is_written_is_what_is_saved(tmp_path: Path) -> None:
     """Every kind in memory is the file byte for byte; a kind that there is not is refused."""
-    files = result().save(tmp_path, tuple(KINDS))
-    assert set(files) == set(KINDS)
+    files = result().save(tmp_path, tuple(built_in()))
+    assert set(files) == set(built_in())
     for kind, path in files.items():
         stream = io.BytesIO()
         result().write(kind, stream)
@@ -99,7 +100,7 @@ def test_what_is_written_is_what_is_saved(tmp_path: Path) -> None:
                 assert np.array_equal(written["probabilities"], saved["probabilities"])
         else:
             assert stream.getvalue() == path.read_bytes(), kind
-    with pytest.raises(InputError, match=r"among mask, overlay.*got 'masks'"):
+    with pytest.raises(InputError, match=r"among confidence, .*got 'masks'"):
         result().save(tmp_path, ("masks",))
     with pytest.raises(InputError, match="probabilities=True"):
         replace(result(), probabilities=None).write("uncertainty", io.BytesIO())

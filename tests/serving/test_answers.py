@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco
 
+from refineseg.inference.arithmetic import uncertainty
 from refineseg.inference.predictor import Segmenter
-from refineseg.inference.result import uncertainty
 from refineseg.inference.tiles.blending import Plan
 from refineseg.labels import UInt8
 from tests.serving.made import NAMES, SEGMENT, encoded, pixels, serving, tiny

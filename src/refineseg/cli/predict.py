@@ -39,7 +39,7 @@ def predict(
     save: Annotated[
         str | None,
         typer.Option(
-            help="What to write: mask, overlay, probs, uncertainty, polygons, geojson, rle. "
+            help="What to write: mask, overlay, probs, confidence, uncertainty, polygons, geojson, rle. "
             "Default: mask,overlay; of videos overlay."
         ),
     ] = None,
@@ -78,7 +78,7 @@ def predict(
     side = parse_tile(tile)
     check_output(output, overwrite, resumable=side is not None)
     kinds = None if save is None else tuple(kind.strip() for kind in save.split(",") if kind.strip())
-    options = PredictOptions(parse_scales(scales), flip, probabilities="probs" in (kinds or ()))
+    options = PredictOptions(parse_scales(scales), flip, probabilities=False)
     segmenter = load(model, device, precision, engine, say=lambda line: errors.print(line, markup=False))
     single = len(work) == 1 and not isinstance(work[0], Path)
     with progress_bar("frames" if single else "pictures") as bar:

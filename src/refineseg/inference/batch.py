@@ -17,8 +17,8 @@ from refineseg.errors import InputError, RefinesegError, TooLargeError, WriteErr
 from refineseg.inference.depth import KINDS as DEPTH_KINDS
 from refineseg.inference.depth import check_depth_kinds
 from refineseg.inference.options import PredictOptions, Tile
+from refineseg.inference.outputs import find_kinds, need_probabilities
 from refineseg.inference.predictor import Segmenter
-from refineseg.inference.result import SCORED, check_kinds
 from refineseg.inference.tiles.files import predict_large
 from refineseg.inference.video.clips import is_video
 from refineseg.inference.video.predict import VIDEO_KINDS, predict_video
@@ -146,7 +146,7 @@ def predict_files(
                 f"expected no --tile with {segmenter.card.name}: windows of depth have no common scale"
             )
     else:
-        check_kinds(save or ())
+        find_kinds(save or ())  # refuses unknown ones
     if isinstance(tile, int) and tile < 1:
         raise InputError(f"expected --tile auto or a number of pixels such as 1024, got {tile}")
     writable_folder(out)
@@ -154,7 +154,8 @@ def predict_files(
         tile = tile or "auto"
     usual = PICTURE_KINDS if segmenter.outputs == "classes" else tuple(DEPTH_KINDS)
     kinds = usual if save is None else tuple(save)
-    options = replace(options, probabilities=options.probabilities or bool(SCORED & set(kinds)))
+    scored = segmenter.outputs == "classes" and need_probabilities(kinds)
+    options = replace(options, probabilities=options.probabilities or scored)
     work = [Moving(item) if isinstance(item, Path) and is_video(item) else item for item in inputs]
     names = output_names([item.place if isinstance(item, Moving) else item for item in work])
     entries: list[Entry] = []

@@ -8,10 +8,11 @@ from math import isfinite
 
 from refineseg.errors import InputError
 from refineseg.inference.options import PredictOptions, Tile
-from refineseg.inference.result import KINDS, SCORED
+from refineseg.inference.outputs import built_in
 from refineseg.serving.problems import Refused
 
 SUMMARY = "json"
+KINDS = built_in()
 OUTPUTS = (SUMMARY, *KINDS)
 NAMES = ("output", "scales", "flip", "tile")
 MAX_SCALES = 8
@@ -57,7 +58,11 @@ def read_options(given: Iterable[tuple[str, str]]) -> Wanted:
         )
     return Wanted(
         outputs,
-        PredictOptions(_scales(values), _flip(values), probabilities=bool(SCORED & set(outputs))),
+        PredictOptions(
+            _scales(values),
+            _flip(values),
+            probabilities=any(name in KINDS and KINDS[name].needs_probabilities for name in outputs),
+        ),
         _tile(values),
     )
 

@@ -20,12 +20,14 @@ from refineseg.data.pictures.picture import OnDisk
 from refineseg.data.pictures.raster import Raster
 from refineseg.errors import InputError
 from refineseg.inference import result
+from refineseg.inference.arithmetic import uncertainty
 from refineseg.inference.batch import predict_files
+from refineseg.inference.encoding.png import write_png
 from refineseg.inference.options import PredictOptions
-from refineseg.inference.outputs.png import write_png
+from refineseg.inference.outputs import LargeResult, built_in
+from refineseg.inference.outputs import overlay as overlays
+from refineseg.inference.outputs.confidence import confidence
 from refineseg.inference.predictor import Segmenter
-from refineseg.inference.result import KINDS, uncertainty
-from refineseg.inference.tiles import files as large
 from refineseg.inference.tiles.files import predict_large
 from refineseg.inference.tiles.receptive_field import probe
 from refineseg.labels import UInt8
@@ -173,9 +175,9 @@ def test_png_by_strips(tmp_path: Path) -> None:
 def test_all_outputs_of_a_geotiff(segmenter: Segmenter, tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "map.tif", PICTURE, tile=(64, 64), photometric="rgb", extratags=GEO)
     out = tmp_path / "out"
-    (entry,) = predict_files(segmenter, [tmp_path / "map.tif"], out, PredictOptions(), tuple(KINDS), tile=128)
+    (entry,) = predict_files(segmenter, [tmp_path / "map.tif"], out, PredictOptions(), tuple(built_in()), tile=128)
     assert entry.error is None
-    assert set(entry.files) == set(KINDS)
+    assert set(entry.files) == set(built_in())
     expected = segmenter.predict(PICTURE, tile=128, probabilities=True)
     assert expected.probabilities is not None
     with tifffile.TiffFile(out / entry.files["mask"]) as file:
@@ -184,10 +186,12 @@ def test_all_outputs_of_a_geotiff(segmenter: Segmenter, tmp_path: Path) -> None:
         assert page.tags[33922].value == GEO[1][3]
         assert page.tags[34735].value == GEO[2][3]
         assert (page.colormap[:, 3] // 257).tolist() == segmenter.card.labels.palette[3].tolist()
-    probs = np.load(out / entry.files["probs"], mmap_mode="r")
-    assert probs.shape == (11, 160, 416)
-    assert probs.dtype == np.uint8
-    assert np.abs(probs / 255 - expected.probabilities).max() < 0.004
+    with np.load(out / entry.files["probs"]) as saved:  # as of whole pictures
+        assert saved["probabilities"].dtype == np.float16
+        np.testing.assert_allclose(saved["probabilities"], expected.probabilities, atol=2e-3)
+        assert list(saved["class_names"]) == expected.class_names
+    sure = read_mask(out / entry.files["confidence"]).astype(int)
+    assert np.abs(sure - confidence(expected.probabilities)).max() <= 1
     entropy = read_mask(out / entry.files["uncertainty"]).astype(int)
     assert np.abs(entropy - uncertainty(expected.probabilities)).max() <= 1
     features = json.loads((out / entry.files["geojson"]).read_text())["features"]
@@ -246,16 +250,18 @@ def test_a_thinned_overlay_keeps_no_whole_strips(
     segmenter: Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every n-th pixel as a view would keep the whole picture in memory, 1.2 GB for 20,000 x 20,000."""
-    monkeypatch.setattr(large, "OVERLAY_PIXELS", 500_000)
+    monkeypatch.setattr(overlays, "PIXELS", 500_000)
     size = (3000, 3000)
     labels = Raster(tmp_path / "labels.raw", size).create()
     picture = OnDisk(Raster(tmp_path / "picture.raw", size, channels=3).create())
     monkeypatch.setattr(result, "OVERLAY_ROWS", 64)
     tracemalloc.start()
-    overlay = large._overlay(labels, picture, segmenter)
+    large = LargeResult(labels, segmenter.card.labels, picture, None, [], False)
+    path = overlays.KIND.write_large(large, tmp_path, "a")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert overlay.height == 600
+    with Image.open(path) as overlay:
+        assert overlay.height == 600
     strip = 256 * 5 * 3000 * (1 + 3)
     assert peak < 2.2 * strip < 3000 * 3000 * 4
 

@@ -1,248 +1,30 @@
-"""Label rasters as polygons whose borders are those of the pixels: no gaps, no overlaps, rasterised back exactly.
-
-Rings run along the edges of the pixels, in the coordinates of their corners: the first pixel is the square from
-(0, 0) to (1, 1), rows count down. Pixels that touch at a corner only are not connected, so rings never cross; a
-ring may touch itself in a point. Neighbours share their borders, since both follow the same pixel edges.
-"""
+"""Polygons along the edges of pixels, as JSON."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, BinaryIO
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import BinaryIO
 
 from refineseg.data.pictures.geotiff import Geo
+from refineseg.inference.encoding.label_json import LabelJson, described, write_items
+from refineseg.inference.encoding.regions import trace
 from refineseg.labels import LabelMap, UInt8
 
-Ints = NDArray[np.int64]
-EAST, SOUTH, WEST, NORTH = range(4)  # each one's right turn is the next
-STRIP = 1024  # rows or columns whose edges are found at a time
+
+class Polygons(LabelJson):
+    """See the module."""
+
+    name, folder = "polygons", "polygons"
+
+    def encode(self, stream: BinaryIO, labels: UInt8, label_map: LabelMap, geo: Geo) -> None:
+        """Size (height, width) and polygons: class, train id, area, rings of pixel corners."""
+        del geo
+        head = f'{{"size": {json.dumps(list(labels.shape))}, "polygons": ['
+        items = (
+            described(polygon, label_map) | {"rings": [ring.tolist() for ring in polygon.rings]}
+            for polygon in trace(labels, range(label_map.num_classes))
+        )
+        write_items(stream, head, items)
 
 
-@dataclass(frozen=True)
-class Polygon:
-    """A connected region of one class.
-
-    Attributes:
-        label: its train id.
-        rings: Nx2 corners (x, y), not closed: the outline clockwise as seen, then holes anticlockwise.
-    """
-
-    label: int
-    rings: tuple[Ints, ...]
-
-    @property
-    def area(self) -> int:
-        """Number of pixels."""
-        return sum(signed_area(ring) for ring in self.rings)
-
-
-def signed_area(ring: Ints) -> int:
-    """Pixels inside: positive for clockwise as seen with rows going down."""
-    x, y = ring[:, 0], ring[:, 1]
-    return int((x * np.roll(y, -1) - np.roll(x, -1) * y).sum()) // 2
-
-
-def trace(labels: UInt8, wanted: Sequence[int]) -> Iterator[Polygon]:
-    """Polygons of HxW train ids, class after class in the order of ``wanted``."""
-    present = np.bincount(labels.ravel(), minlength=256)
-    for label in wanted:
-        if present[label]:
-            yield from _trace_class(labels, label)
-
-
-def _trace_class(labels: UInt8, label: int) -> Iterator[Polygon]:
-    stride = labels.shape[1] + 1  # vertices are numbered row by row
-    segments = _segments(labels, label)
-    rings, ring_of = _cycles(_following(segments, stride))
-    starts = np.concatenate([segment[:, 0] + segment[:, 1] * stride for segment in segments])
-    corners = [np.stack([starts[ring] % stride, starts[ring] // stride], axis=1) for ring in rings]
-    areas = [signed_area(ring) for ring in corners]
-    walls = _Walls(segments, ring_of)
-    parents = {i: walls.left_of(labels, label, corners[i]) for i, area in enumerate(areas) if area < 0}
-    holes: dict[int, list[Ints]] = {i: [] for i, area in enumerate(areas) if area > 0}
-    for hole in parents:
-        outer = hole
-        while outer in parents:  # another hole stands between: that one's outline is ours
-            outer = parents[outer]
-        holes[outer].append(corners[hole])
-    for outer, inner in holes.items():
-        yield Polygon(label, (corners[outer], *inner))
-
-
-def _segments(labels: UInt8, label: int) -> list[Ints]:
-    """Straight pieces of the class's borders by direction: Nx4, x and y of start and end, class to the right."""
-    tops, bottoms = _row_runs(labels, label)
-    lefts, rights = _row_runs(labels.T, label)
-    return [
-        tops[:, [1, 0, 2, 0]],
-        rights[:, [0, 1, 0, 2]],
-        bottoms[:, [2, 0, 1, 0]],
-        lefts[:, [0, 2, 0, 1]],
-    ]
-
-
-def _row_runs(labels: UInt8, label: int) -> tuple[Ints, Ints]:
-    """Runs of edges above the class's pixels, and of edges below them: Nx3 of line, first, end."""
-    height, width = labels.shape
-    above: list[Ints] = []
-    below: list[Ints] = []
-    nothing = np.zeros((1, width), np.bool_)
-    for top in range(0, height, STRIP):
-        bottom = min(top + STRIP, height)
-        mask = labels[top:bottom] == label
-        before = labels[top - 1 : top] == label if top else nothing
-        after = labels[bottom : bottom + 1] == label if bottom < height else nothing
-        above.append(_runs(mask & ~np.concatenate([before, mask[:-1]]), top))
-        below.append(_runs(mask & ~np.concatenate([mask[1:], after]), top + 1))
-    return np.concatenate(above), np.concatenate(below)
-
-
-def _runs(edges: NDArray[np.bool_], line: int) -> Ints:
-    padded = np.zeros((edges.shape[0], edges.shape[1] + 2), np.int8)
-    padded[:, 1:-1] = edges
-    change = np.diff(padded, axis=1)
-    rows, first = np.nonzero(change == 1)
-    _, end = np.nonzero(change == -1)
-    return np.stack([rows + line, first, end], axis=1).astype(np.int64)
-
-
-def _following(segments: list[Ints], stride: int) -> Ints:
-    """For every segment (by direction, one after the other) the next one of its ring.
-
-    Where two leave a corner, pixels of the class touch diagonally there: the right turn stays with its own pixel.
-    """
-    starts = [segment[:, 0] + segment[:, 1] * stride for segment in segments]
-    ends = [segment[:, 2] + segment[:, 3] * stride for segment in segments]
-    orders = [np.argsort(start) for start in starts]
-    offsets = np.cumsum([0, *(len(start) for start in starts)])
-    following = []
-    for direction in range(4):
-        right, left = (direction + 1) % 4, (direction + 3) % 4
-        found = np.empty(len(ends[direction]), np.int64)
-        open_ = np.ones(len(found), np.bool_)
-        for turn in (right, left):
-            ordered = starts[turn][orders[turn]]
-            place = np.searchsorted(ordered, ends[direction])
-            hit = open_ & (place < len(ordered))
-            hit[hit] = ordered[place[hit]] == ends[direction][hit]
-            found[hit] = orders[turn][place[hit]] + offsets[turn]
-            open_ &= ~hit
-        following.append(found)
-    return np.concatenate(following)
-
-
-def _cycles(following: Ints) -> tuple[list[Ints], Ints]:
-    """The cycles of a permutation, and the cycle that each element is in."""
-    nexts = following.tolist()
-    ring_of = [-1] * len(nexts)
-    rings: list[Ints] = []
-    for first in range(len(nexts)):
-        if ring_of[first] >= 0:
-            continue
-        ring = []
-        at = first
-        while ring_of[at] < 0:
-            ring_of[at] = len(rings)
-            ring.append(at)
-            at = nexts[at]
-        rings.append(np.array(ring, np.int64))
-    return rings, np.array(ring_of, np.int64)
-
-
-class _Walls:
-    """The left walls of a class, sorted, to find the ring that one meets on the way left from a hole."""
-
-    def __init__(self, segments: list[Ints], ring_of: Ints) -> None:
-        walls = segments[NORTH]
-        self.order = np.lexsort((walls[:, 3], walls[:, 0]))
-        self.x, self.top = walls[self.order, 0], walls[self.order, 3]
-        self.rings = ring_of[sum(len(segments[i]) for i in range(NORTH)) :][self.order]
-
-    def left_of(self, labels: UInt8, label: int, hole: Ints) -> int:
-        """The ring whose wall begins the run of pixels that lies on the hole's top edge.
-
-        It is the outline, or a hole that begins further up or to the left, so that asking on comes to an end.
-        """
-        corner = hole[np.lexsort((hole[:, 0], hole[:, 1]))[0]]
-        column, row = int(corner[0]), int(corner[1]) - 1
-        others = np.flatnonzero(labels[row, : column + 1] != label)
-        x = int(others[-1]) + 1 if len(others) else 0
-        first, end = np.searchsorted(self.x, [x, x + 1])
-        place = int(first) + int(np.searchsorted(self.top[first:end], row, side="right")) - 1
-        return int(self.rings[place])
-
-
-def rasterise(polygons: Sequence[Polygon], size: tuple[int, int], fill: int = 255) -> UInt8:
-    """Polygons back to HxW train ids, ``fill`` where there is none; a pixel is inside by the even-odd rule."""
-    labels = np.full(size, fill, np.uint8)
-    for polygon in polygons:
-        outline = polygon.rings[0]
-        (left, top), (right, bottom) = outline.min(0), outline.max(0)
-        walls = np.zeros((bottom - top, right - left + 1), np.uint8)
-        for ring in polygon.rings:
-            for (x, y), (_, y2) in zip(ring, np.roll(ring, -1, axis=0), strict=True):
-                walls[min(y, y2) - top : max(y, y2) - top, x - left] ^= 1
-        inside = np.bitwise_xor.accumulate(walls, axis=1)[:, :-1].astype(np.bool_)
-        labels[top:bottom, left:right][inside] = polygon.label
-    return labels
-
-
-def write_polygons(stream: BinaryIO, labels: UInt8, label_map: LabelMap) -> None:
-    """JSON: the picture's size (height, width) and its polygons: class, train id, area, rings of pixel corners."""
-    head = f'{{"size": {json.dumps(list(labels.shape))}, "polygons": ['
-    items = (
-        _described(polygon, label_map) | {"rings": [ring.tolist() for ring in polygon.rings]}
-        for polygon in trace(labels, range(label_map.num_classes))
-    )
-    _write(stream, head, items)
-
-
-def write_geojson(stream: BinaryIO, labels: UInt8, label_map: LabelMap, geo: Geo) -> None:
-    """A FeatureCollection (RFC 7946) in the map coordinates of a GeoTIFF, in pixels without them.
-
-    Outlines are anticlockwise and rings closed, as it asks. It wants longitude and latitude; other coordinate
-    systems are named by the ``crs`` member of the 2008 format, which GDAL and QGIS read.
-    """
-    head = '{"type": "FeatureCollection", '
-    if geo.epsg is not None:
-        name = {"type": "name", "properties": {"name": f"urn:ogc:def:crs:EPSG::{geo.epsg}"}}
-        head += f'"crs": {json.dumps(name)}, '
-    a, b, _, d, e, _ = geo.transform or (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
-    mirrored = a * e - b * d < 0
-    items = (
-        {
-            "type": "Feature",
-            "properties": _described(polygon, label_map),
-            "geometry": {
-                "type": "Polygon",
-                "coordinates": [_closed(ring, geo, mirrored) for ring in polygon.rings],
-            },
-        }
-        for polygon in trace(labels, range(label_map.num_classes))
-    )
-    _write(stream, head + '"features": [', items)
-
-
-def _described(polygon: Polygon, label_map: LabelMap) -> dict[str, Any]:
-    return {"class": label_map.names[polygon.label], "train_id": polygon.label, "area_pixels": polygon.area}
-
-
-def _closed(ring: Ints, geo: Geo, mirrored: bool) -> list[list[float]]:
-    # Clockwise with rows going down is anticlockwise in numbers; a map with y going up mirrors it.
-    points = ring[::-1] if mirrored else ring
-    placed = geo.to_map(points.astype(np.float64)) if geo.transform else points
-    corners: list[list[float]] = placed.tolist()
-    return [*corners, corners[0]]
-
-
-def _write(stream: BinaryIO, head: str, items: Iterator[dict[str, Any]]) -> None:
-    """One item a line, so that the document never exists as a whole."""
-    stream.write(head.encode())
-    for number, item in enumerate(items):
-        stream.write(((",\n" if number else "\n") + json.dumps(item, ensure_ascii=False)).encode())
-    stream.write(b"\n]}\n")
+KIND = Polygons()

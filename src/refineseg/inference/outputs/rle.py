@@ -1,88 +1,25 @@
-"""COCO's run lengths, compressed as in its maskApi, for every class of a label raster; no package needed."""
+"""COCO's compressed run lengths for every class, as JSON."""
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from typing import BinaryIO
 
-import numpy as np
-from numpy.typing import NDArray
-
+from refineseg.data.pictures.geotiff import Geo
+from refineseg.inference.encoding.label_json import LabelJson
+from refineseg.inference.encoding.run_lengths import encode_labels
 from refineseg.labels import LabelMap, UInt8
 
-STRIP = 512  # columns turned at a time: run lengths go down the columns
-DIGITS = 7  # of 5 bits: more than a difference of two 32-bit numbers has
-Ints = NDArray[np.int64]
+
+class RunLengths(LabelJson):
+    """See the module."""
+
+    name, folder = "rle", "rle"
+
+    def encode(self, stream: BinaryIO, labels: UInt8, label_map: LabelMap, geo: Geo) -> None:
+        """Size, and class, train id, area, bounding box and segmentation of each class present."""
+        del geo
+        stream.write(json.dumps(encode_labels(labels, label_map)).encode() + b"\n")
 
 
-def class_runs(labels: UInt8) -> tuple[Ints, Ints]:
-    """First position and label of every run of HxW, column after column; positions count down the columns."""
-    height, width = labels.shape
-    starts: list[Ints] = []
-    values: list[Ints] = []
-    previous = -1
-    for left in range(0, width, STRIP):
-        flat = labels[:, left : left + STRIP].T.ravel().astype(np.int16)
-        changes = np.flatnonzero(np.diff(flat, prepend=np.int16(previous)))
-        starts.append(changes + left * height)
-        values.append(flat[changes].astype(np.int64))
-        previous = int(flat[-1])
-    return np.concatenate(starts), np.concatenate(values)
-
-
-def counts_of_class(starts: Ints, values: Ints, total: int, label: int) -> Ints:
-    """COCO's counts of one class: pixels outside, inside, outside ... in turn; the first may be 0."""
-    stops = np.append(starts[1:], total)
-    mine = values == label
-    edges = np.stack([starts[mine], stops[mine]], axis=1).ravel()
-    counts = np.diff(edges, prepend=0, append=total)
-    return counts[:-1] if len(counts) > 1 and counts[-1] == 0 else counts
-
-
-def compress(counts: Ints) -> str:
-    """The string of COCO's maskApi.
-
-    From the fourth count on, the difference to the last but one is stored. Digits of 5 bits, low ones first, with
-    a sixth bit that says that more follow, as characters from ``0`` on; the last digit's highest bit is the sign.
-    """
-    x = counts.astype(np.int64).copy()
-    x[3:] -= counts[1:-2]
-    characters = np.zeros((len(x), DIGITS), np.uint8)
-    going = np.ones(len(x), np.bool_)
-    for digit in range(DIGITS):
-        low = x & 31
-        x = x >> 5
-        more = np.where(low & 16, x != -1, x != 0)
-        characters[:, digit] = np.where(going, low + 48 + 32 * more, 0)
-        going &= more
-    return characters[characters > 0].tobytes().decode("ascii")
-
-
-def encode_labels(labels: UInt8, label_map: LabelMap) -> dict[str, Any]:
-    """HxW train ids as one compressed RLE per class that is there, for JSON; bbox is left, top, width, height."""
-    height, width = labels.shape
-    starts, values = class_runs(labels)
-    lengths = np.diff(starts, append=height * width)
-    found = []
-    for index, name in enumerate(label_map.names):
-        mine = values == index
-        if not mine.any():
-            continue
-        segmentation = {
-            "size": [height, width],
-            "counts": compress(counts_of_class(starts, values, height * width, index)),
-        }
-        box = _box(starts[mine], lengths[mine], height)
-        area = int(lengths[mine].sum())
-        found.append({"class": name, "train_id": index, "area": area, "bbox": box, "segmentation": segmentation})
-    return {"size": [height, width], "masks": found}
-
-
-def _box(starts: Ints, lengths: Ints, height: int) -> list[int]:
-    last = starts + lengths - 1
-    left, right = int(starts[0] // height), int(last[-1] // height)
-    wraps = (
-        starts // height != last // height
-    )  # such a run reaches the bottom of one column and the next one's top
-    top = 0 if wraps.any() else int((starts % height).min())
-    bottom = height - 1 if wraps.any() else int((last % height).max())
-    return [left, top, right - left + 1, bottom - top + 1]
+KIND = RunLengths()

@@ -7,35 +7,28 @@ and a key of everything that they depend on. A later run with the same key goes 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from math import ceil
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from refineseg.channels import visible
 from refineseg.data.pictures.opening import open_picture
 from refineseg.data.pictures.picture import Picture
 from refineseg.data.pictures.raster import Raster
 from refineseg.errors import InputError
 from refineseg.inference.options import PredictOptions
-from refineseg.inference.outputs.png import write_png
+from refineseg.inference.outputs import Kind, LargeResult, find_large_kinds, need_probabilities
 from refineseg.inference.predictor import Segmenter
-from refineseg.inference.result import SCORED, VECTORS, Result, save_vectors, uncertainty
 from refineseg.inference.tiles.blending import Plan
-from refineseg.inference.tiles.tiff import write_index_tiff
 from refineseg.labels import UInt8
-from refineseg.system.files import atomic_path, atomic_write
+from refineseg.system.files import atomic_write
 from refineseg.system.memory import hand_back_memory
 
-OVERLAY_PIXELS = 32_000_000  # larger overlays are made from every n-th row and column
 TIFFS = (".tif", ".tiff", ".svs")
 
 
@@ -64,48 +57,42 @@ class _Work:
     key: str
     size: tuple[int, int]
     classes: int
-    save: tuple[str, ...]
+    kinds: list[Kind]
     done: int = 0
     labels: Raster = field(init=False)
-    entropy: Raster = field(init=False)
-    probs: list[Raster] = field(init=False)
+    kept: dict[str, list[Raster]] = field(init=False)
 
     def __post_init__(self) -> None:
         """Go on with what is there if it has the same key, else make empty rasters."""
         self.labels = Raster(self.folder / "labels.raw", self.size)
-        self.entropy = Raster(self.folder / "uncertainty.raw", self.size)
-        header = _npy_header((self.classes, *self.size))
-        pixels = self.size[0] * self.size[1]
-        self.probs = [
-            Raster(self.folder / "probs.npy", self.size, offset=len(header) + i * pixels)
-            for i in range(self.classes)
-        ]
+        self.kept = {kind.name: self._planes(kind) for kind in self.kinds}
         state = self.folder / "state.json"
         try:
             found = json.loads(state.read_text(encoding="utf-8"))
-            moved = "probs" in self.save and not self.probs[0].path.exists()  # its last run ended while finishing
-            if found["key"] == self.key and not moved:
+            if found["key"] == self.key:
                 self.done = int(found["rows"])
                 return
         except (OSError, ValueError, KeyError, TypeError):
             pass  # no state, or none that can be trusted: begin
         self.labels.create()
-        if "uncertainty" in self.save:
-            self.entropy.create()
-        if "probs" in self.save:
-            self.probs[-1].create()
-            with self.probs[0].path.open("r+b") as stream:
-                stream.write(header)
+        for planes in self.kept.values():
+            if planes:
+                planes[-1].create()
+
+    def _planes(self, kind: Kind) -> list[Raster]:
+        """Planes one after another in one file; numbers of several bytes as channels."""
+        width = np.dtype(kind.kept_type).itemsize
+        plane = self.size[0] * self.size[1] * width
+        path = self.folder / f"{kind.name}.raw"
+        return [Raster(path, self.size, width, i * plane) for i in range(kind.planes(self.classes))]
 
     def put(self, top: int, labels: UInt8, scores: NDArray[np.float16] | None) -> None:
         """Write a strip, then note that it is done."""
         self.labels.write(top, labels)
-        if scores is not None and "uncertainty" in self.save:
-            self.entropy.write(top, uncertainty(scores))
-        if scores is not None and "probs" in self.save:
-            scaled = np.rint(scores.astype(np.float32) * 255).astype(np.uint8)
-            for raster, plane in zip(self.probs, scaled, strict=True):
-                raster.write(top, plane)
+        for kind in self.kinds:
+            if scores is not None and self.kept[kind.name]:
+                for raster, plane in zip(self.kept[kind.name], kind.keep(scores), strict=True):
+                    raster.write(top, np.ascontiguousarray(plane, kind.kept_type).view(np.uint8))
         self.done = top + len(labels)
         atomic_write(self.folder / "state.json", json.dumps({"key": self.key, "rows": self.done}) + "\n")
 
@@ -127,8 +114,7 @@ def predict_large(
         path: a picture of any size; TIFF is read by windows, others are decoded once.
         out: output folder.
         options: scales and flip.
-        save: kinds of inference.result.KINDS. Here probabilities are uint8 (p = value / 255) in a .npy file
-            KxHxW, and the mask of a TIFF is a TIFF with its geographic tags.
+        save: names of output kinds (inference.outputs). The mask of a TIFF is a TIFF with its geographic tags.
         tile: side of the windows, or ``auto``.
         name: stem of the files; the picture's if None.
         progress: called with windows done and in all.
@@ -138,16 +124,22 @@ def predict_large(
     """
     name = name or path.stem
     part = out / f".{name}.part"
-    options = replace(options, probabilities=bool(SCORED & set(save)))
+    kinds = find_large_kinds(save)
+    options = replace(options, probabilities=need_probabilities(save))
     try:
         part.mkdir(parents=True, exist_ok=True)
         with open_picture(path, segmenter.card.channels, scratch=part) as picture:
             plan = segmenter.plan(picture.size, options, tile)
             key = _key(segmenter, path, options, save, plan)
-            work = _Work(part, key, picture.size, segmenter.card.labels.num_classes, save)
+            work = _Work(part, key, picture.size, segmenter.card.labels.num_classes, kinds)
             resumed_at = work.done
             _fill(work, segmenter, plan, picture, options, progress)
-            files = _write(work, segmenter, picture, out, name, path.suffix.lower() in TIFFS)
+            from_tiff = path.suffix.lower() in TIFFS
+            card, files = segmenter.card, {}
+            for kind in kinds:
+                kept = work.kept[kind.name]
+                large = LargeResult(work.labels, card.labels, picture, card.channels, kept, from_tiff)
+                files[kind.name] = kind.write_large(large, out, name)
         shares = _shares(work.labels, segmenter.class_names)
         shutil.rmtree(part, ignore_errors=True)
         return Outcome(files, shares, work.size, resumed_at)
@@ -185,48 +177,6 @@ def _fill(
         work.put(top, labels, scores)
 
 
-def _write(
-    work: _Work, segmenter: Segmenter, picture: Picture, out: Path, name: str, tiff: bool
-) -> dict[str, Path]:
-    """The finished rasters in the formats that are asked for, each under its final name when it is whole."""
-    label_map = segmenter.card.labels
-    files: dict[str, Path] = {}
-    if "mask" in work.save:
-        files["mask"] = out / "masks" / f"{name}{'.tif' if tiff else '.png'}"
-        if tiff:
-            write_index_tiff(files["mask"], work.labels, label_map.palette, picture.geo)
-        else:
-            strips = (rows for _, rows in work.labels.strips())
-            write_png(files["mask"], work.size, strips, label_map.palette)
-    if "uncertainty" in work.save:
-        files["uncertainty"] = out / "uncertainty" / f"{name}.png"
-        write_png(files["uncertainty"], work.size, (rows for _, rows in work.entropy.strips()))
-    if "overlay" in work.save:
-        files["overlay"] = out / "overlays" / f"{name}.jpg"
-        with atomic_path(files["overlay"]) as temporary:
-            _overlay(work.labels, picture, segmenter).save(temporary, quality=92)
-    if set(VECTORS) & set(work.save):
-        labels = work.labels.rows(0, work.size[0])
-        files |= save_vectors(labels, label_map, picture.geo, out, name, work.save)
-    if "probs" in work.save:
-        files["probs"] = out / "probs" / f"{name}.npy"
-        files["probs"].parent.mkdir(parents=True, exist_ok=True)
-        work.probs[0].path.replace(files["probs"])
-    return files
-
-
-def _overlay(labels: Raster, picture: Picture, segmenter: Segmenter) -> Image.Image:
-    """The overlay of every n-th row and column, so that it has at most ``OVERLAY_PIXELS``."""
-    height, width = labels.size
-    step = max(1, ceil((height * width / OVERLAY_PIXELS) ** 0.5), ceil(max(height, width) / 30_000))
-    small, seen = [], []
-    for top, rows in labels.strips(256 * step):
-        pixels = picture.read(top, top + len(rows), 0, width)[::step, ::step]
-        small.append(rows[::step, ::step].copy())  # views would keep every whole strip alive
-        seen.append(visible(pixels, segmenter.card.channels).copy())
-    return Result(np.concatenate(small), segmenter.card.labels, np.concatenate(seen)).overlay()
-
-
 def _shares(labels: Raster, names: list[str]) -> dict[str, float]:
     counts = np.zeros(256, np.int64)
     for _, rows in labels.strips():
@@ -241,10 +191,3 @@ def _key(segmenter: Segmenter, path: Path, options: PredictOptions, save: tuple[
     facts = (segmenter.fingerprint(), segmenter.card.calibration, options, sorted(save), plan)
     text = repr((facts, str(path.resolve()), state.st_size, state.st_mtime_ns))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _npy_header(shape: tuple[int, ...]) -> bytes:
-    """The header of a .npy file of uint8 (NumPy's NEP 1)."""
-    stream = io.BytesIO()
-    np.lib.format.write_array_header_1_0(stream, {"descr": "|u1", "fortran_order": False, "shape": shape})
-    return stream.getvalue()

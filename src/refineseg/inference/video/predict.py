@@ -18,8 +18,9 @@ from PIL import Image, ImageOps
 
 from refineseg.errors import InputError
 from refineseg.inference.options import PredictOptions, Tile
+from refineseg.inference.outputs import find_kinds, need_probabilities
 from refineseg.inference.predictor import Segmenter
-from refineseg.inference.result import KINDS, SCORED, Result, check_kinds
+from refineseg.inference.result import Result
 from refineseg.inference.tiles.blending import Strip, make_plan, put_together
 from refineseg.inference.video.clips import Clip, ClipWriter, Frame, Sound
 from refineseg.inference.video.smoothing import Smoother, label_changes
@@ -128,7 +129,7 @@ def predict_video(
             videos/NAME_legend.png the classes' colours; KIND/NAME/000000.png ... has other kinds, frame by frame.
         name: stem of the files.
         options: scales and flip.
-        save: kinds of ``inference.result.KINDS``.
+        save: names of output kinds (inference.outputs).
         video: smoothing, tiles, length.
         progress: called with the frames done, and with how many there are if that is known.
 
@@ -136,9 +137,9 @@ def predict_video(
         InputError: the source cannot be read, or a file not be written. Nothing is left of it then.
         KeyboardInterrupt: likewise, except that a camera's video is ended and kept.
     """
-    check_kinds(save)
+    find_kinds(save)  # refuses unknown ones
     video = video or VideoOptions()
-    options = replace(options, probabilities=bool(SCORED & set(save)))
+    options = replace(options, probabilities=need_probabilities(save))
     part = out / f".{name}.part"
     shutil.rmtree(part, ignore_errors=True)
     began = time.perf_counter()
@@ -266,7 +267,7 @@ def _moved(part: Path, out: Path, name: str, save: Sequence[str]) -> dict[str, P
     """Everything under its final name, in place of what an earlier run left there."""
     files: dict[str, Path] = {}
     for kind in save:
-        inside = Path("videos") / f"{name}.mp4" if kind == "overlay" else Path(KINDS[kind].folder) / name
+        inside = Path("videos") / f"{name}.mp4" if kind == "overlay" else Path(find_kinds([kind])[0].folder) / name
         files[kind] = out / inside
         files[kind].parent.mkdir(parents=True, exist_ok=True)
         if kind == "overlay":

@@ -1,4 +1,4 @@
-"""PNG written row by row (W3C PNG, third edition), so that a picture of any size takes the memory of a strip."""
+"""PNG written row by row (W3C PNG, third edition): Pillow needs the whole picture, this a strip of it."""
 
 from __future__ import annotations
 

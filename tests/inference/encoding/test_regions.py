@@ -13,13 +13,30 @@ from hypothesis.extra import numpy as hnp
 from pycocotools import mask as coco
 
 from refineseg.data.pictures.geotiff import KEYS, PIXEL_SCALE, TIEPOINT, TRANSFORMATION, Geo
-from refineseg.inference.outputs import polygons as vectors
-from refineseg.inference.outputs import rle
-from refineseg.inference.outputs.polygons import Polygon, rasterise, signed_area, trace
+from refineseg.inference.encoding import regions
+from refineseg.inference.encoding import run_lengths as rle
+from refineseg.inference.encoding.regions import Polygon, signed_area, trace
+from refineseg.inference.outputs.geojson import GeoJson
+from refineseg.inference.outputs.polygons import Polygons
 from refineseg.labels import LabelMap, UInt8
 
 MAP = LabelMap.from_names(["a", "b", "c", "d"])
 RASTERS = hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, max_side=14), elements=st.integers(0, 3))
+
+
+def rasterise(polygons: list[Polygon], size: tuple[int, ...], fill: int = 255) -> UInt8:
+    """Polygons back to HxW train ids, ``fill`` where there is none; a pixel is inside by the even-odd rule."""
+    labels = np.full(size, fill, np.uint8)
+    for polygon in polygons:
+        outline = polygon.rings[0]
+        (left, top), (right, bottom) = outline.min(0), outline.max(0)
+        walls = np.zeros((bottom - top, right - left + 1), np.uint8)
+        for ring in polygon.rings:
+            for (x, y), (_, y2) in zip(ring, np.roll(ring, -1, axis=0), strict=True):
+                walls[min(y, y2) - top : max(y, y2) - top, x - left] ^= 1
+        inside = np.bitwise_xor.accumulate(walls, axis=1)[:, :-1].astype(np.bool_)
+        labels[top:bottom, left:right][inside] = polygon.label
+    return labels
 
 
 def covered(polygon: Polygon, size: tuple[int, int]) -> UInt8:
@@ -97,7 +114,7 @@ def test_a_hole_behind_a_hole_belongs_to_the_outline() -> None:
 def test_strips_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     labels = np.random.default_rng(0).integers(0, 3, (23, 31)).astype(np.uint8)
     whole = [[ring.tolist() for ring in polygon.rings] for polygon in trace(labels, range(3))]
-    monkeypatch.setattr(vectors, "STRIP", 5)
+    monkeypatch.setattr(regions, "STRIP", 5)
     assert [[ring.tolist() for ring in polygon.rings] for polygon in trace(labels, range(3))] == whole
     expected = rle.encode_labels(labels, MAP)
     monkeypatch.setattr(rle, "STRIP", 4)
@@ -110,7 +127,7 @@ def test_geojson_in_map_coordinates() -> None:
     keys = (1, 1, 0, 2, 1025, 0, 1, 1, 3072, 0, 1, 32633)
     geo = Geo({PIXEL_SCALE: (10.0, 20.0, 0.0), TIEPOINT: (0, 0, 0, 500_000.0, 6_000_000.0, 0), KEYS: keys})
     placed = io.BytesIO()
-    vectors.write_geojson(placed, labels, MAP, geo)
+    GeoJson().encode(placed, labels, MAP, geo)
     read = json.loads(placed.getvalue())
     assert read["crs"]["properties"]["name"].endswith("::32633")
     (square,) = [item for item in read["features"] if item["properties"]["class"] == "b"]
@@ -125,13 +142,13 @@ def test_geojson_in_map_coordinates() -> None:
     x, y = np.array(ring[:-1]).T
     assert (x * np.roll(y, -1) - np.roll(x, -1) * y).sum() > 0  # anticlockwise, as RFC 7946 wants
     unplaced = io.BytesIO()
-    vectors.write_geojson(unplaced, labels, MAP, Geo())
+    GeoJson().encode(unplaced, labels, MAP, Geo())
     plain = json.loads(unplaced.getvalue())
     assert "crs" not in plain
     x, y = np.array(plain["features"][1]["geometry"]["coordinates"][0][:-1]).T
     assert (x * np.roll(y, -1) - np.roll(x, -1) * y).sum() == 2 * 4
     polygons = io.BytesIO()
-    vectors.write_polygons(polygons, labels, MAP)
+    Polygons().encode(polygons, labels, MAP, Geo())
     described = json.loads(polygons.getvalue())
     assert described["size"] == [4, 6]
     made = [Polygon(item["train_id"], tuple(np.array(r) for r in item["rings"])) for item in described["polygons"]]

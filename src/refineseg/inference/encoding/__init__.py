@@ -1,0 +1,1 @@
+"""Encoders of label rasters: streamed PNG, polygons along pixel edges, run lengths."""

@@ -1,0 +1,55 @@
+"""Confidence: the probability of each pixel's label as grey PNG, 255 is certain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from refineseg.inference.encoding.png import write_png
+from refineseg.inference.outputs import Kind, LargeResult
+from refineseg.labels import UInt8
+
+if TYPE_CHECKING:
+    from refineseg.inference.result import Result
+
+
+def confidence(probabilities: NDArray[Any]) -> UInt8:
+    """The largest of KxHxW probabilities times 255, rounded: HxW."""
+    return np.asarray(np.rint(probabilities.max(0).astype(np.float32) * 255), np.uint8)
+
+
+class Confidence(Kind):
+    """See the module."""
+
+    name, folder, suffix, media_type = "confidence", "confidence", ".png", "image/png"
+    needs_probabilities = True
+
+    def write(self, result: Result, stream: BinaryIO, effort: int = 6) -> None:
+        """HxW of 8 bits."""
+        assert result.probabilities is not None  # Result.write refuses before
+        Image.fromarray(self.shown(result.probabilities)).save(stream, format="PNG", compress_level=effort)
+
+    def shown(self, probabilities: NDArray[Any]) -> UInt8:
+        """What is shown of KxHxW probabilities."""
+        return confidence(probabilities)
+
+    def planes(self, _classes: int) -> int:
+        """One."""
+        return 1
+
+    def keep(self, probabilities: NDArray[np.float16]) -> NDArray[Any]:
+        """1xhxw."""
+        return self.shown(probabilities)[None]
+
+    def write_large(self, large: LargeResult, folder: Path, name: str) -> Path:
+        """Row by row."""
+        path = self.path(folder, name)
+        write_png(path, large.labels.size, (rows for _, rows in large.kept[0].strips()))
+        return path
+
+
+KIND = Confidence()

@@ -1,0 +1,45 @@
+"""Overlays: the picture with its classes in colour and a legend, as JPEG."""
+
+from __future__ import annotations
+
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+
+from refineseg.channels import visible
+from refineseg.inference.outputs import Kind, LargeResult, write_file
+
+if TYPE_CHECKING:
+    from refineseg.inference.result import Result
+
+PIXELS = 32_000_000  # larger overlays are made from every n-th row and column
+SIDE = 30_000  # a JPEG has at most 65,535 pixels a side, the legend included
+
+
+class Overlay(Kind):
+    """See the module. Of videos it is a video."""
+
+    name, folder, suffix, media_type = "overlay", "overlays", ".jpg", "image/jpeg"
+
+    def write(self, result: Result, stream: BinaryIO, effort: int = 6) -> None:
+        """JPEG of the picture's height."""
+        del effort
+        result.overlay().save(stream, format="JPEG", quality=92)
+
+    def write_large(self, large: LargeResult, folder: Path, name: str) -> Path:
+        """Of every n-th row and column, so that it has at most ``PIXELS``."""
+        from refineseg.inference.result import Result
+
+        height, width = large.labels.size
+        step = max(1, ceil((height * width / PIXELS) ** 0.5), ceil(max(height, width) / SIDE))
+        small, seen = [], []
+        for top, rows in large.labels.strips(256 * step):
+            pixels = large.picture.read(top, top + len(rows), 0, width)[::step, ::step]
+            small.append(rows[::step, ::step].copy())  # views would keep every whole strip alive
+            seen.append(visible(pixels, large.channels).copy())
+        return write_file(self, Result(np.concatenate(small), large.label_map, np.concatenate(seen)), folder, name)
+
+
+KIND = Overlay()
