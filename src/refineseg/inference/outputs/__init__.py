@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
+from inspect import isabstract
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
@@ -111,7 +112,7 @@ def _registered(name: str, ours: Iterable[str]) -> Kind:
     found = load_plugin(GROUP, name)
     if found is None:
         raise InputError(f"expected --save among {', '.join([*ours, *plugin_names(GROUP)])}, got {name!r}")
-    kind = found() if isinstance(found, type) else found
+    kind = found() if isinstance(found, type) and issubclass(found, Kind) and not isabstract(found) else found
     if not isinstance(kind, Kind) or kind.name != name:
         raise InputError(f"expected a Kind named {name!r} under {GROUP}, got {found!r}")
     return kind
