@@ -32,7 +32,10 @@ def font_for(text: str, size: float) -> Any:
 
 @lru_cache(maxsize=1)
 def _dejavu() -> tuple[Path, ...]:
-    spec = find_spec("matplotlib")  # found, not imported: that takes half a second
+    try:
+        spec = find_spec("matplotlib")  # found, not imported: that takes half a second
+    except ModuleNotFoundError:
+        spec = None
     if spec is None or spec.origin is None:
         return ()
     path = Path(spec.origin).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf"
