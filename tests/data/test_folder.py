@@ -163,7 +163,7 @@ def damage_rgb(root: Path) -> None:
         (damage_rgb, "p0.png: expected a mask of one channel"),
         (lambda root: (root / "masks" / "p0.png").unlink(), "1 have none, such as p0.png"),
         (lambda root: (root / "images" / "p0.png").write_bytes(b"x"), "cannot read .*p0.png"),
-        (lambda root: (root / "labels.yaml").unlink(), "expected the class names in"),
+        (lambda root: (root / "labels.yaml").unlink(), "expected the class names there"),
         (lambda root: (root / "labels.yaml").write_text("classes: 3"), "expected labels with a list"),
         (lambda root: (root / "labels.yaml").write_text("classes: [a, a]"), "every class name once"),
         (lambda root: (root / "labels.yaml").write_text("clases: [a]"), "unknown key 'clases'"),

@@ -63,7 +63,7 @@ def open_folder(root: Path, *, drop_bad: bool = False) -> SegmentationData:
     description = root / "labels.yaml"
     if not description.is_file():
         raise InputError(
-            f"expected the class names in {description}, found no such file; "
+            f"File not found: {description} (expected the class names there); "
             "write one with, for example, 'classes: [background, road]' and 'ignore: [255]'"
         )
     return open_yaml(description, drop_bad=drop_bad)
