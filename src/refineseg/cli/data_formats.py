@@ -7,25 +7,31 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from refineseg.cli.common import console, progress_bar
+from refineseg.cli.common import console, errors, progress_bar
 from refineseg.errors import InputError
 
 if TYPE_CHECKING:
+    from refineseg.data.formats import ClassEdits, ImportReport
     from refineseg.labels import LabelMap
+
+SHOWN = 100  # faults on the screen
+
+Formats = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        help="class-masks, coco, coco-panoptic, cvat, huggingface, labelme, labelstudio, list, palette, rgb, "
+        "roboflow, supervisely, tiff, via, yolo; recognised if absent.",
+    ),
+]
 
 
 def import_(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="File or folder in a foreign format.")],
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="File or folder in another format.")],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="ROOT: new folder for images/, masks/, labels.yaml.")
     ],
-    format: Annotated[
-        str | None,
-        typer.Option(
-            "--format",
-            help="list, coco, labelme, cvat, labelstudio, palette, rgb, tiff, huggingface; recognised if absent.",
-        ),
-    ] = None,
+    format: Formats = None,
     labels: Annotated[
         Path | None, typer.Option(help="Classes: labels.yaml, a CSV of name,r,g,b, labelmap.txt or classes.txt.")
     ] = None,
@@ -33,27 +39,95 @@ def import_(
         Path | None, typer.Option(help="Folder with the pictures, where they are not beside the annotations.")
     ] = None,
     unlabelled: Annotated[
-        str, typer.Option(help="What pixels outside all outlines are: background or ignore.")
+        str, typer.Option(help="Pixels outside all outlines: background or ignore.")
     ] = "background",
+    unannotated: Annotated[
+        str, typer.Option(help="Pictures without annotation: skip (and name them) or background.")
+    ] = "skip",
+    crowds: Annotated[
+        str, typer.Option(help="COCO's crowd regions (iscrowd): ignore, or class (brush masks of CVAT, Datumaro).")
+    ] = "ignore",
+    merge: Annotated[
+        list[str] | None, typer.Option(help="Classes to make one: car=bus,truck; repeatable.")
+    ] = None,
+    drop: Annotated[list[str] | None, typer.Option(help="Classes to leave unlabelled: pole,sign.")] = None,
+    rename: Annotated[list[str] | None, typer.Option(help="Class names to change: OLD=NEW; repeatable.")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Shares of train, val and test: 0.8/0.1/0.1; classes are spread alike.")
+    ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(help="Pictures that --split keeps together: folder, or a regular expression on the name."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Random seed of --split.")] = 0,
+    max_side: Annotated[
+        int | None, typer.Option(help="Longest side of a picture in pixels; larger ones are scaled down.")
+    ] = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Import what has no fault; left_out.txt lists the rest.")
+    ] = False,
     link: Annotated[bool, typer.Option("--link", help="Hard links to the pictures instead of copies.")] = False,
 ) -> None:
-    """Bring annotations in another format in as a folder data set.
+    """Convert annotations of another format to a folder data set.
 
     Example: [bold]refineseg data import annotations/instances.json --images photos -o mydata[/bold]
     """
-    from refineseg.data.formats import ReadOptions, import_data, read_labels
+    from refineseg.data.formats import FaultsError, ImportOptions, ReadOptions, import_data, read_labels
+    from refineseg.data.formats.transfer.split import SplitOptions, parse_shares
 
-    options = ReadOptions(read_labels(labels) if labels else None, images, unlabelled)
-    with progress_bar() as bar:
-        task = bar.add_task("importing", total=None, note="")
-        report = import_data(
-            source,
-            output,
-            format,
-            options=options,
-            link=link,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )
+    if split is None and group is not None:
+        raise InputError("expected --split with --group, such as --split 0.8/0.1/0.1")
+    edits = parse_edits(merge or [], drop or [], rename or [])
+    options = ReadOptions(read_labels(labels) if labels else None, images, unlabelled, crowds, edits)
+    shares = SplitOptions(parse_shares(split), seed, group) if split is not None else None
+    how = ImportOptions(link, skip_bad, unannotated, shares, max_side)
+    try:
+        with progress_bar() as bar:
+            task = bar.add_task("importing", total=None, note="")
+            report = import_data(
+                source,
+                output,
+                format,
+                options=options,
+                how=how,
+                progress=lambda done, total: bar.update(task, completed=done, total=total),
+            )
+    except FaultsError as error:
+        _print_faults(error.faults)
+        raise
+    _print_report(report, output)
+
+
+def parse_edits(merge: list[str], drop: list[str], rename: list[str]) -> ClassEdits:
+    """``car=bus,truck``, ``pole,sign`` and ``old=new`` to ClassEdits; InputError for anything else."""
+    from refineseg.data.formats import ClassEdits
+
+    merged = {new: _names(old) for text in merge for new, old in [_assigned(text, "merge", "car=bus,truck")]}
+    renamed = dict(_assigned(text, "rename", "old=new") for text in rename)
+    return ClassEdits(merged, [name for text in drop for name in _names(text)], renamed)
+
+
+def _assigned(text: str, option: str, example: str) -> tuple[str, str]:
+    left, mark, right = (part.strip() for part in text.partition("="))
+    if not (left and mark and right):
+        raise InputError(f"expected --{option} such as {example}, got {text!r}")
+    return left, right
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _print_faults(faults: tuple[str, ...]) -> None:
+    """All faults of a source, a line each; one alone is said by the error."""
+    if len(faults) > 1:
+        for fault in faults[:SHOWN]:
+            errors.print(f"fault: {fault}", markup=False)
+        if len(faults) > SHOWN:
+            errors.print(f"and {len(faults) - SHOWN} more; --skip-bad writes all of them to left_out.txt")
+
+
+def _print_report(report: ImportReport, output: Path) -> None:
     splits = ", ".join(f"{count} {split}" for split, count in report.splits.items()) or "no splits in the source"
     console.print(
         f"{report.pictures} pictures ({splits}), {len(report.class_names)} classes, read as {report.format}"
@@ -61,6 +135,11 @@ def import_(
     console.print(f"classes: {', '.join(report.class_names)}", soft_wrap=True, markup=False)
     for note in report.notes:
         console.print(f"note: {note}", soft_wrap=True, markup=False)
+    for warning in report.warnings:
+        console.print(f"warning: {warning}", soft_wrap=True, markup=False)
+    if report.faults:
+        line = f"warning: {len(report.faults)} faults were left out, listed in {output / 'left_out.txt'}"
+        console.print(line, soft_wrap=True, markup=False)
     console.print(f"next: refineseg check folder:{output}", soft_wrap=True, markup=False)
 
 
@@ -69,7 +148,7 @@ def export(
         Path, typer.Argument(metavar="PREDICTIONS", help="What refineseg predict wrote, or its folder masks/.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the annotation files.")],
-    format: Annotated[str, typer.Option("--format", help="labelme, cvat or coco.")],
+    format: Annotated[str, typer.Option("--format", help="labelme, cvat, coco or yolo.")],
     images: Annotated[Path | None, typer.Option(help="Folder with the pictures that were segmented.")] = None,
     model: Annotated[
         str | None, typer.Option(help="Model that made the predictions, for its class names.")
@@ -77,26 +156,37 @@ def export(
     labels: Annotated[
         Path | None, typer.Option(help="labels.yaml with the class names, instead of --model.")
     ] = None,
+    shapes: Annotated[
+        str | None,
+        typer.Option(help="LabelMe: polygon (default; can be edited) or mask (nothing is lost)."),
+    ] = None,
+    tolerance: Annotated[
+        float, typer.Option(help="Largest distance in pixels of a polygon to the outline.")
+    ] = 1.0,
+    smallest: Annotated[int, typer.Option(help="Connected pieces of fewer pixels get no polygon.")] = 8,
 ) -> None:
     """Write predictions as pre-labels that people correct in their annotation tool.
 
     Example: [bold]refineseg data export out --format cvat --images photos --model runs/a/best -o prelabels[/bold]
     """
-    from refineseg.data.formats import export_predictions
+    from refineseg.data.formats import WriteOptions, export_predictions
 
-    label_map = _label_map(model, labels)
+    label_map, options = _label_map(model, labels), WriteOptions(shapes, tolerance, smallest)
     with progress_bar() as bar:
         task = bar.add_task("exporting", total=None, note="")
-        files = export_predictions(
+        written = export_predictions(
             predictions,
             label_map,
             format,
             output,
             images=images,
+            options=options,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    what = str(files[0]) if len(files) == 1 else f"{len(files)} files in {output}"
+    what = str(written.files[0]) if len(written.files) == 1 else f"{len(written.files)} files in {output}"
     console.print(f"wrote {what}", soft_wrap=True, markup=False)
+    for note in written.notes:
+        console.print(f"note: {note}", soft_wrap=True, markup=False)
     if images is None:
         note = "note: pictures that predictions.json does not name are taken to be STEM.jpg; give --images DIR"
         console.print(note, soft_wrap=True)

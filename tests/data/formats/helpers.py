@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from refineseg.data import open_data, read_mask
-from refineseg.data.formats import ImportReport, ReadOptions, import_data
+from refineseg.data.formats import ImportOptions, ImportReport, ReadOptions, import_data
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap, UInt8
 
@@ -41,10 +41,10 @@ def write_json(path: Path, values: Any) -> Path:
 
 
 def brought_in(
-    src: Path, root: Path, format: str | None = None, **options: Any
+    src: Path, root: Path, format: str | None = None, how: ImportOptions | None = None, **options: Any
 ) -> tuple[ImportReport, dict[str, UInt8]]:
     """Import, open the result as ``folder:``, and give its masks by name."""
-    report = import_data(src, root, format, options=ReadOptions(**options))
+    report = import_data(src, root, format, options=ReadOptions(**options), how=how)
     data = open_data(f"folder:{root}")
     samples = [sample for samples in data.splits.values() for sample in samples]
     assert len(samples) == report.pictures

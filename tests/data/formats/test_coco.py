@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from refineseg.data.formats import import_data
-from refineseg.data.formats.coco_rle import counts_of, decode, encode, to_rle
-from refineseg.data.formats.nodes import Node
+from refineseg.data.formats.parsing.coco_rle import counts_of, decode, encode, to_rle
+from refineseg.data.formats.parsing.json_nodes import Node
 from refineseg.errors import InputError
 from refineseg.labels import UInt8
 from tests.data.formats.fuzz import damage, one_line_or_nothing
@@ -110,13 +110,13 @@ def test_annotations_with_boxes_only_are_left_out_and_said(tmp_path: Path) -> No
     report, _ = brought_in(src, tmp_path / "out")
     assert any("1 annotations have no outline" in note for note in report.notes)
     src = made(tmp_path / "boxes", document({"segmentation": []}))
-    fails(src, tmp_path / "no", "coco", "all 1 annotations have bounding boxes only")
+    fails(src, tmp_path / "no", "coco", "all 1 annotations have bounding boxes or key points only")
 
 
 @pytest.mark.parametrize(
     ("annotation", "words"),
     [
-        ({}, ["annotations[0]", "'segmentation'"]),
+        ({}, ["'segmentation'", "all 1 annotations"]),
         ({"segmentation": BOX, "category_id": 5}, ["annotations[0].category_id", "categories", "5"]),
         ({"segmentation": BOX, "image_id": 8}, ["annotations[0].image_id", "8"]),
         ({"segmentation": [[1, 1, 2, 2]]}, ["annotations[0].segmentation[0]", "3 points"]),

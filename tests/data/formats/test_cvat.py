@@ -72,7 +72,7 @@ def test_a_turned_box(tmp_path: Path) -> None:
         ),
         ('<mask label="car" rle="a" left="0" top="0" width="3" height="2"/>', ["mask 0", "rle", "'a'"]),
         ('<mask label="car" rle="1.5,4.5" left="0" top="0" width="3" height="2"/>', ["whole numbers"]),
-        ('<mask label="car" rle="6" left="6" top="0" width="3" height="2"/>', ["inside the picture 8x6"]),
+        ('<mask label="car" rle="6" left="8" top="0" width="3" height="2"/>', ["inside the picture 8x6"]),
         ('<mask label="car" rle="6" left="0" top="0" width="3"/>', ["mask 0", "'height'"]),
     ],
 )
@@ -90,8 +90,8 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
     fails(src, tmp_path / "out", "cvat", "image 0", "'name'")
     src = made(tmp_path / "d", meta="<meta><labels><label/></labels></meta>")
     fails(src, tmp_path / "out", "cvat", "<name>")
-    src = made(tmp_path / "e", meta='<track id="0"/>')
-    fails(src, tmp_path / "out", "cvat", "tracks of a video")
+    src = made(tmp_path / "e", inside='<polygon points="0,0;1,1;2,2"/>')
+    fails(src, tmp_path / "out", "cvat", "polygon", "'label'")
     src = made(tmp_path / "f")
     text = (src / "annotations.xml").read_text()
     (src / "annotations.xml").write_text(text[:-30])

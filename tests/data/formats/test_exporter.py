@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from refineseg.data import open_data, read_mask
-from refineseg.data.formats import ReadOptions, export_predictions, import_data
+from refineseg.data.formats import ReadOptions, WriteOptions, export_predictions, import_data
 from refineseg.data.images import write_mask
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap, UInt8
@@ -36,10 +37,15 @@ def predicted(folder: Path, masks: list[UInt8], label_map: LabelMap) -> Path:
     return folder / "out"
 
 
+def exported(*given: Any, **named: Any) -> list[Path]:
+    """The files of an export without loss."""
+    return list(export_predictions(*given, **named, options=WriteOptions("mask")).files)
+
+
 def round_trip(folder: Path, masks: list[UInt8], label_map: LabelMap, format: str) -> LabelMap:
     """Masks to pre-labels and back; they must be the same. Gives the label map that came back."""
     predictions, photos = predicted(folder, masks, label_map), folder / "photos"
-    export_predictions(predictions, label_map, format, folder / "pre", images=photos)
+    exported(predictions, label_map, format, folder / "pre", images=photos)
     report = import_data(folder / "pre", folder / "back", options=ReadOptions(images=photos))
     assert report.format == format
     for index, mask in enumerate(masks):
@@ -73,7 +79,7 @@ def test_nothing_is_lost_of_any_mask(mask: UInt8, format: str, label_map: LabelM
 def test_the_files_alone_bring_the_classes_back(tmp_path: Path, format: str) -> None:
     """Without labels.yaml the classes come from the annotations; the background is first."""
     predictions = predicted(tmp_path, [HOLES], MAPS[0])
-    export_predictions(predictions / "masks", MAPS[0], format, tmp_path / "pre", images=tmp_path / "photos")
+    exported(predictions / "masks", MAPS[0], format, tmp_path / "pre", images=tmp_path / "photos")
     (tmp_path / "pre/labels.yaml").unlink()
     report = import_data(tmp_path / "pre", tmp_path / "back", options=ReadOptions(images=tmp_path / "photos"))
     assert sorted(report.class_names) == sorted(MAPS[0].names)
@@ -83,7 +89,7 @@ def test_the_files_alone_bring_the_classes_back(tmp_path: Path, format: str) -> 
 
 def test_labelme_points_at_the_pictures(tmp_path: Path) -> None:
     predictions = predicted(tmp_path, [HOLES], MAPS[0])
-    (file,) = export_predictions(predictions, MAPS[0], "labelme", tmp_path / "pre", images=tmp_path / "photos")
+    (file,) = exported(predictions, MAPS[0], "labelme", tmp_path / "pre", images=tmp_path / "photos")
     values = json.loads(file.read_text())
     assert (file.parent / values["imagePath"]).is_file()
     assert [shape["label"] for shape in values["shapes"]] == ["road", "car", "void-ish", "__ignore__"]
@@ -95,7 +101,7 @@ def test_coco_is_what_pycocotools_reads(tmp_path: Path) -> None:
     from pycocotools.coco import COCO
 
     predictions = predicted(tmp_path, [HOLES], MAPS[0])
-    (file,) = export_predictions(predictions, MAPS[0], "coco", tmp_path / "pre")
+    (file,) = exported(predictions, MAPS[0], "coco", tmp_path / "pre")
     coco = COCO(str(file))
     for annotation in coco.loadAnns(coco.getAnnIds(imgIds=[1])):
         name = coco.loadCats([annotation["category_id"]])[0]["name"]
@@ -116,7 +122,7 @@ def test_pictures_are_those_of_predictions_json(tmp_path: Path) -> None:
         {"input": "broken.png", "error": "cannot read it"},
     ]
     (predictions / "predictions.json").write_text(json.dumps({"predictions": entries}))
-    (file,) = export_predictions(predictions, MAPS[0], "coco", tmp_path / "pre")
+    (file,) = exported(predictions, MAPS[0], "coco", tmp_path / "pre")
     assert [image["file_name"] for image in json.loads(file.read_text())["images"]] == ["p1.png", "p1.jpg"]
     (predictions / "predictions.json").write_text("{}")
     with pytest.raises(InputError, match=r"predictions\.json: expected the key 'predictions'"):
@@ -125,7 +131,7 @@ def test_pictures_are_those_of_predictions_json(tmp_path: Path) -> None:
 
 def test_corrected_files_are_never_written_over(tmp_path: Path) -> None:
     predictions = predicted(tmp_path, [HOLES], MAPS[0])
-    (file,) = export_predictions(predictions, MAPS[0], "labelme", tmp_path / "pre")
+    (file,) = exported(predictions, MAPS[0], "labelme", tmp_path / "pre")
     file.write_text("corrected by hand")
     with pytest.raises(InputError, match="new or empty folder"):
         export_predictions(predictions, MAPS[0], "labelme", tmp_path / "pre")
@@ -143,7 +149,7 @@ def test_bad_predictions_are_named(tmp_path: Path) -> None:
         assert all(word in str(caught.value) for word in words), str(caught.value)
         assert not (tmp_path / "pre").exists()
 
-    fails("labelme, cvat, coco", "'voc'", format="voc")
+    fails("coco, cvat, labelme, yolo", "'voc'", format="voc")
     fails("p0.png", "3 (", label_map=labels_map("background", "road", "car"))
     fails("__ignore__", label_map=labels_map("background", "__ignore__"))
     (tmp_path / "none").mkdir()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
@@ -113,6 +113,7 @@ def test_fewer_rows_than_the_footer_says_are_told(tmp_path: Path, monkeypatch: p
     fails(src, tmp_path / "out", "huggingface", "expected 2 rows of image", "found 1", "damaged")
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**6), st.binary(min_size=1, max_size=3))
 def test_damaged_files_give_one_line(tmp_path_factory: pytest.TempPathFactory, place: int, junk: bytes) -> None:
     folder = tmp_path_factory.mktemp("x")

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from refineseg.data import open_data, read_mask
-from refineseg.data.formats import ReadOptions, import_data
-from refineseg.data.formats.base import picture_shape, split_of
-from refineseg.data.formats.importer import unique_names
+from refineseg.data.formats import ImportOptions, ReadOptions, import_data
+from refineseg.data.formats.parsing.pictures import picture_shape, split_of
+from refineseg.data.formats.transfer.importer import unique_names
 from refineseg.errors import InputError
 from tests.data.formats import test_labelme, test_palette
 from tests.data.formats.helpers import brought_in, fails, mask_file, picture
@@ -28,7 +28,12 @@ def test_the_source_is_only_read(tmp_path: Path, link: bool) -> None:
     src = test_palette.made(tmp_path / "src")
     before = snapshot(src)
     seen: list[tuple[int, int]] = []
-    import_data(src, tmp_path / "deep/out", link=link, progress=lambda done, total: seen.append((done, total)))
+    import_data(
+        src,
+        tmp_path / "deep/out",
+        how=ImportOptions(link=link),
+        progress=lambda done, total: seen.append((done, total)),
+    )
     assert seen == [(1, 2), (2, 2)]
     assert snapshot(src) == before
     image = tmp_path / "deep/out/images/a.jpg"
@@ -130,6 +135,7 @@ def test_names_by_hand() -> None:
     assert unique_names(["my photo #1", "../up", ".hidden", "a.b"]) == ["my_photo__1", "up", "hidden", "a.b"]
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=12), max_size=8))
 def test_names_are_different_files_on_every_system(names: list[str]) -> None:
     found = unique_names(names)

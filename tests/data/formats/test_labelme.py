@@ -116,7 +116,7 @@ GOOD = document(
         (shape("road", "mask", [[0, 0], [1, 1]]), ["shapes[0]", "'mask'"]),
         (shape("road", "mask", [[0, 0], [1, 1]], mask="!!"), ["shapes[0].mask", "base64"]),
         (shape("road", "mask", [[0, 0], [1, 1]], mask=png(rows("11"))), ["shapes[0].mask", "2x2", "2x1"]),
-        (shape("road", "mask", [[7, 0], [8, 1]], mask=png(rows("11", "11"))), ["inside the picture 8x6"]),
+        (shape("road", "mask", [[8, 0], [9, 1]], mask=png(rows("11", "11"))), ["inside the picture 8x6"]),
         (shape("road", "mask", [[0, 0], [1, 1]], mask=png(rows("11", "11"))[:40]), ["PNG", "cut off"]),
     ],
 )

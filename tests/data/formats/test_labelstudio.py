@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from refineseg.data.formats import import_data
-from refineseg.data.formats.labelstudio_rle import decode
+from refineseg.data.formats.parsing.brush_rle import decode
 from refineseg.errors import InputError
 from refineseg.labels import UInt8
 from tests.data.formats.fuzz import damage, one_line_or_nothing
@@ -180,7 +180,7 @@ def test_bad_results_are_named(tmp_path: Path, bad: dict[str, Any], words: list[
         ),
         (
             [{"data": {"image": "z.png"}, "annotations": [{"result": []}]}],
-            ["expected annotations with class names"],
+            ["[0].data.image", "'z.png'"],
         ),
         (tasks(result("c", "rectangle", x=0, y=0, width=1, height=1), image="z.png"), ["data.image", "'z.png'"]),
         ([{"data": {"image": "a.png"}, "annotations": []}], ["annotated tasks"]),

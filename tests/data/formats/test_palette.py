@@ -81,7 +81,11 @@ def test_palette_masks_are_read_by_colour_where_the_labels_are_colours(tmp_path:
 def test_bad_folders_are_named(tmp_path: Path) -> None:
     src = made(tmp_path / "src")
     (src / "masks/b.png").unlink()
-    fails(src, tmp_path / "out", "palette", "b.jpg", "expected a mask")
+    report, _ = brought_in(src, tmp_path / "some")
+    assert any("1 pictures have no annotation and were left out: b.jpg" in note for note in report.notes)
+    (src / "masks/a.png").rename(src / "masks/z.png")
+    fails(src, tmp_path / "out", "palette", "a.jpg", "expected a mask")
+    (src / "masks/z.png").rename(src / "masks/a.png")
     mask_file(src / "masks/b.png", np.full((6, 8), 7))
     fails(src, tmp_path / "out", "palette", "b.png", "7 (48 pixels)")
     mask_file(src / "masks/b.png", np.zeros((8, 6)))

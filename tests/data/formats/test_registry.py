@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 
-from refineseg.data.formats import FORMATS, detect
-from refineseg.data.formats.registry import format_of
+from refineseg.data.formats import detect, formats
+from refineseg.data.formats.registry import built_in, format_of
 from refineseg.errors import InputError
 from tests.data.formats import (
     test_coco,
@@ -22,7 +24,21 @@ from tests.data.formats import (
 )
 from tests.data.formats.helpers import picture
 
-MADE = {
+STRANGERS = Path(__file__).parent / "strangers"
+
+
+def stranger(name: str) -> Callable[[Path], Path]:
+    """Copies one of the strangers' folders."""
+    return lambda folder: Path(shutil.copytree(STRANGERS / name, folder))
+
+
+MADE: dict[str, Callable[[Path], Path]] = {
+    "class-masks": stranger("mk_per_class"),
+    "coco-panoptic": stranger("dm_coco_panoptic"),
+    "roboflow": stranger("mk_roboflow_sem"),
+    "supervisely": stranger("supervisely"),
+    "via": stranger("via"),
+    "yolo": stranger("yolo_seg"),
     "list": lambda folder: test_pairs_list.made(folder, "photos/c.jpg,truth/2.png\n"),
     "coco": lambda folder: test_coco.made(folder, test_coco.GOOD),
     "labelme": lambda folder: test_labelme.made(folder, test_labelme.GOOD),
@@ -36,14 +52,14 @@ MADE = {
 
 
 def test_there_is_a_fixture_for_every_format() -> None:
-    assert sorted(MADE) == sorted(FORMATS)
-    assert all(name == item.name for name, item in FORMATS.items())
+    assert sorted(MADE) == sorted(formats())
+    assert all(name == item.name for name, item in formats().items())
 
 
-@pytest.mark.parametrize("name", list(FORMATS))
+@pytest.mark.parametrize("name", list(built_in()))
 def test_every_format_is_recognised_as_itself_only(tmp_path: Path, name: str) -> None:
     src = MADE[name](tmp_path / "src")
-    assert [item.name for item in FORMATS.values() if item.fits(src)] == [name]
+    assert [item.name for item in formats().values() if item.fits(src)] == [name]
     assert detect(src).name == name
     if src.is_file() and name != "list":  # their folder is as good
         assert detect(src.parent).name == name
@@ -51,11 +67,11 @@ def test_every_format_is_recognised_as_itself_only(tmp_path: Path, name: str) ->
 
 def test_nothing_and_several_and_unknown_are_said(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"cannot tell the format.*coco.*--format"):
+    with pytest.raises(InputError, match=r"cannot tell the format.*an empty folder.*--format .*coco"):
         detect(tmp_path / "empty")
     with pytest.raises(InputError, match="found nothing"):
         detect(tmp_path / "gone")
-    with pytest.raises(InputError, match="expected a format of list, coco"):
+    with pytest.raises(InputError, match="expected a format of class-masks, coco"):
         format_of("cocoo", tmp_path)
     with pytest.raises(InputError, match="found nothing"):
         format_of("coco", tmp_path / "gone")
@@ -67,7 +83,7 @@ def test_nothing_and_several_and_unknown_are_said(tmp_path: Path) -> None:
 
 
 def test_pictures_alone_and_plain_tiffs_are_not_mistaken(tmp_path: Path) -> None:
-    picture(tmp_path / "images/a.png")
+    picture(tmp_path / "images/b.png")
     with pytest.raises(InputError, match="cannot tell"):
         detect(tmp_path)
     (tmp_path / "masks").mkdir()

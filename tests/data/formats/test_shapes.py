@@ -6,7 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from refineseg.data.formats.shapes import bounds, box, ellipse, polygon, region_to_runs, runs_to_region, turn
+from refineseg.data.formats.parsing.shapes import (
+    bounds,
+    box,
+    ellipse,
+    polygon,
+    region_to_runs,
+    runs_to_region,
+    turn,
+)
 from refineseg.errors import InputError
 from tests.data.formats.helpers import pixels_inside, rows
 

@@ -126,6 +126,6 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
     tifffile.imwrite(src / "masks/a.tif", MASK.astype(np.float32))
     fails(src, tmp_path / "out", "tiff", "a.tif", "whole numbers", "float32")
     (src / "masks/a.tif").unlink()
-    fails(src, tmp_path / "out", "tiff", "a.tif", "expected a mask")
+    fails(src, tmp_path / "out", "tiff", "b.tif", "8x5", "8x6")
     mask_file(src / "masks/a.png", np.full((6, 8), 9))
     fails(src, tmp_path / "out", "tiff", "a.png", "9 (48 pixels)")

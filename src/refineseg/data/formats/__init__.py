@@ -1,20 +1,41 @@
-"""Others' annotation formats: read into folder data sets, and predictions written as pre-labels."""
+"""Annotation formats of other tools: read into folder data sets, and predictions written as pre-labels.
 
-from refineseg.data.formats.base import Format, Item, ReadOptions, Source
-from refineseg.data.formats.classes import read_labels
-from refineseg.data.formats.exporter import export_predictions
-from refineseg.data.formats.importer import ImportReport, import_data
-from refineseg.data.formats.registry import FORMATS, detect
+A format is one file of this folder; ``parsing/`` has what they share, ``transfer/`` what uses them.
+"""
+
+from refineseg.data.formats.base import (
+    ClassEdits,
+    Format,
+    Item,
+    Prediction,
+    ReadOptions,
+    Source,
+    Unannotated,
+    WriteOptions,
+    Written,
+)
+from refineseg.data.formats.faults import FaultsError
+from refineseg.data.formats.parsing.label_files import read_labels
+from refineseg.data.formats.registry import detect, formats
+from refineseg.data.formats.transfer.exporter import export_predictions
+from refineseg.data.formats.transfer.importer import ImportOptions, ImportReport, import_data
 
 __all__ = [
-    "FORMATS",
+    "ClassEdits",
+    "FaultsError",
     "Format",
+    "ImportOptions",
     "ImportReport",
     "Item",
+    "Prediction",
     "ReadOptions",
     "Source",
+    "Unannotated",
+    "WriteOptions",
+    "Written",
     "detect",
     "export_predictions",
+    "formats",
     "import_data",
     "read_labels",
 ]

@@ -1,25 +1,44 @@
-"""CVAT for images 1.1: one XML file with polygons, boxes, ellipses and masks, painted by their z_order."""
+"""CVAT for images 1.1 and for video 1.1: one XML file with polygons, boxes, ellipses and masks by z_order.
+
+For video every track has a shape for each frame that it is seen in, and one with ``outside="1"`` where it is gone.
+CVAT writes the frames between key frames too. Key frames alone give a warning: nothing is interpolated.
+"""
 
 from __future__ import annotations
 
-import math
-from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from xml.etree.ElementTree import Element, TreeBuilder
-from xml.parsers import expat
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
 
-import numpy as np
-
-from refineseg.data.formats.base import Item, ReadOptions, Shape, Source, check_size, find_picture, head, split_of
-from refineseg.data.formats.classes import Names, find_labels, names_of
-from refineseg.data.formats.nodes import LARGEST
-from refineseg.data.formats.shapes import Points, Region, box, ellipse, polygon, runs_to_region
+from refineseg.data.formats.base import Format, Prediction, ReadOptions, Shape, Source, WriteOptions, Written
+from refineseg.data.formats.faults import Faults
+from refineseg.data.formats.parsing.areas import Annotated, Area, LeftOut, items_of, unused_note
+from refineseg.data.formats.parsing.classes import names_of
+from refineseg.data.formats.parsing.label_files import find_labels, hex_color
+from refineseg.data.formats.parsing.pictures import Pictures, split_of, split_of_path
+from refineseg.data.formats.parsing.regions import regions
+from refineseg.data.formats.parsing.shapes import (
+    Points,
+    Region,
+    bounds,
+    box,
+    ellipse,
+    paste,
+    polygon,
+    region_to_runs,
+    runs_to_region,
+)
+from refineseg.data.formats.parsing.texts import head
+from refineseg.data.formats.parsing.xml import attribute, integer, number, parse_number, read_xml
 from refineseg.errors import InputError
-from refineseg.labels import Color, UInt8
+from refineseg.labels import Color, LabelMap
 
 PAINTED = ("polygon", "box", "ellipse", "mask")
-WITHOUT_AREA = ("polyline", "points", "cuboid", "skeleton")
+AREA_TYPES = (None, "any", "polygon", "rectangle", "ellipse", "mask")  # of labels in <meta>
+NO_AREA = "shapes of type {} have no area"
 
 
 def fits(src: Path) -> bool:
@@ -31,123 +50,184 @@ def read(src: Path, options: ReadOptions) -> Source:
     """The task's pictures, with the classes in the order of the task's labels."""
     file = _file(src)
     if file is None:
-        raise InputError(f"expected CVAT's annotations.xml (CVAT for images 1.1) at {src}, found none")
+        raise InputError(f"expected an annotations.xml of CVAT for images or for video 1.1 at {src}, found none")
     root = read_xml(file)
-    if root.tag != "annotations" or root.find("track") is not None:
-        raise InputError(
-            f"{file}: expected CVAT for images 1.1 (<annotations> with <image>), got "
-            f"{'tracks of a video' if root.tag == 'annotations' else f'<{root.tag}>'}; export it in that format"
-        )
+    if root.tag != "annotations":
+        raise InputError(f"{file}: expected CVAT for images or for video 1.1 (<annotations>), got <{root.tag}>")
     if options.labels is None:
-        options = ReadOptions(find_labels(file.parent), options.images, options.unlabelled)
-    colors: dict[str, Color] = {}
-    found: list[str] = []
-    for label in root.iterfind("meta//labels/label"):
-        name = (label.findtext("name") or "").strip()
-        if not name:
-            raise InputError(f"{file}: expected a <name> in every <label> of <meta>, one has none")
-        found.append(name)
-        color = _hex(label.findtext("color"))
-        if color is not None:
-            colors[name] = color
-    images = root.findall("image")
-    left_out = Counter(shape.tag for image in images for shape in image if shape.tag in WITHOUT_AREA)
-    used = sorted({_label(shape, file, image) for image in images for shape in image if shape.tag in PAINTED})
-    names = names_of([*found, *used], options, str(file), colors)
-    items = [_item(image, index, file, options, names) for index, image in enumerate(images)]
-    notes = [f"{count} shapes of type {kind} have no area and were left out" for kind, count in left_out.items()]
-    return Source(names.label_map, items, tuple(notes))
+        options = replace(options, labels=find_labels(file.parent))
+    left_out = LeftOut()
+    declared, colors, without_area = _labels(root, file)
+    frames = _frames_of_tracks(root, file, options.faults) if root.find("track") is not None else _images(root)
+    used = set[str]()
+    for frame in frames:
+        for shape in frame:
+            with options.faults.collect():
+                _count(shape, f"{file}: image {frame.get('name')!r}: {shape.tag}", used, left_out)
+    classes = [name for name in declared if name not in without_area or name in used]
+    dropped = [name for name in declared if name not in classes]
+    names = names_of([*classes, *sorted(used)], options, str(file), colors)
+    pictures = Pictures(src, [file.parent / "images", file.parent], options.images)
+    annotated = []
+    for index, frame in enumerate(frames):
+        with options.faults.collect():
+            annotated.append(_annotated(frame, index, file, pictures))
+    notes = left_out.notes()
+    if dropped:
+        notes.append(f"labels that cannot have an area are no classes: {', '.join(dropped)}")
+    empty = sum(len(frame) == 0 for frame in frames)
+    notes += [f"{empty} pictures have no shape: all of them is unlabelled"] if empty else []
+    notes += [*unused_note(classes, used), *names.notes, *pictures.notes()]
+    items = items_of(annotated, names, options)
+    return Source(names.label_map, items, tuple(notes), _gaps(root), pictures.unannotated())
 
 
-def read_xml(path: Path) -> Element:
-    """The root of an XML file. Document types and entities are refused: they can read files and fill memory."""
-    builder = TreeBuilder()
-    parser = expat.ParserCreate()
-    parser.buffer_text = True
-
-    def refuse(*_: object) -> None:
-        raise InputError(f"{path}: expected plain XML, got a document type or entity definition; CVAT writes none")
-
-    parser.StartDoctypeDeclHandler = refuse
-    parser.EntityDeclHandler = refuse
-    parser.StartElementHandler = builder.start
-    parser.EndElementHandler = builder.end
-    parser.CharacterDataHandler = builder.data
-    try:
-        parser.Parse(path.read_bytes(), True)
-        return builder.close()
-    except FileNotFoundError as error:
-        raise InputError(f"expected annotations, found no file {path}") from error
-    except (expat.ExpatError, OSError, ValueError, LookupError) as error:
-        raise InputError(f"expected XML, cannot read {path} ({error}): is it cut off?") from error
+def _count(shape: Element, place: str, used: set[str], left_out: LeftOut) -> None:
+    """Add a shape's class to those used, or the shape to those left out."""
+    label = shape.get("label", "")
+    if shape.tag == "tag":
+        left_out.add("tags name the whole picture", label)
+    elif shape.tag not in PAINTED:
+        left_out.add(NO_AREA.format(shape.tag), label)
+    elif shape.get("points") == "":
+        left_out.add("shapes have no points", label)
+    else:
+        used.add(attribute(shape, "label", place))
 
 
 def _file(src: Path) -> Path | None:
-    candidates = [src] if src.is_file() else [src / "annotations.xml"]
+    candidates = [src] if src.is_file() else [src / "annotations.xml", *sorted(src.glob("*.xml"))]
     return next(
         (path for path in candidates if path.suffix.lower() == ".xml" and "<annotations" in head(path)), None
     )
 
 
-def _hex(text: str | None) -> Color | None:
-    """``#rrggbb`` as RGB."""
-    try:
-        red, green, blue = bytes.fromhex((text or "").strip().lstrip("#"))
-    except ValueError:
-        return None
-    return red, green, blue
+def _labels(root: Element, file: Path) -> tuple[list[str], dict[str, Color], set[str]]:
+    """Names of the task's labels, their colours, and those of a type without area (points, skeleton, tag ...)."""
+    found: list[str] = []
+    colors: dict[str, Color] = {}
+    without_area: set[str] = set()
+    for label in root.iterfind("meta//labels/label"):
+        name = (label.findtext("name") or "").strip()
+        if not name:
+            raise InputError(f"{file}: expected a <name> in every <label> of <meta>, one has none")
+        found.append(name)
+        color = hex_color(label.findtext("color"))
+        if color is not None:
+            colors[name] = color
+        kind = (label.findtext("type") or "any").strip().lower()
+        if kind not in AREA_TYPES or label.findtext("parent"):
+            without_area.add(name)
+    return found, colors, without_area
 
 
-def _item(image: Element, index: int, file: Path, options: ReadOptions, names: Names) -> Item:
+def _images(root: Element) -> list[Element]:
+    return root.findall("image")
+
+
+def _frames_of_tracks(root: Element, file: Path, faults: Faults) -> list[Element]:
+    """Tracks as an <image> element for each frame with a shape; shapes take the label of their track."""
+    frames: dict[int, Element] = {}
+    size = root.find("meta//original_size")
+    width, height = ("", "") if size is None else (size.findtext("width") or "", size.findtext("height") or "")
+    for index, track in enumerate(root.iterfind("track")):
+        label = track.get("label", "")
+        for shape in track:
+            place = f"{file}: track {index}: {shape.tag}"
+            with faults.collect():
+                if shape.get("outside") == "1":
+                    continue
+                at = integer(shape, "frame", place)
+                frame = frames.setdefault(at, _frame(at, width, height))
+                copied = ElementTree.SubElement(frame, shape.tag, {"label": label, **shape.attrib})
+                copied.text = shape.text
+    return [frames[at] for at in sorted(frames)]
+
+
+def _gaps(root: Element) -> tuple[str, ...]:
+    """A warning where tracks have no shape in frames between two of theirs that other tracks have shapes in."""
+    tracks = []
+    for track in root.iterfind("track"):
+        shapes = [(shape.get("frame", ""), shape.get("outside") == "1") for shape in track]
+        tracks.append({int(frame): outside for frame, outside in shapes if frame.isdecimal()})
+    frames = sorted({frame for track in tracks for frame in track})
+    gaps = 0
+    for own in tracks:
+        seen = False
+        for at in frames[: frames.index(max(own)) + 1] if own else []:
+            gaps += seen and at not in own
+            seen = not own[at] if at in own else seen
+    if not gaps:
+        return ()
+    return (
+        f"tracks lack {gaps} shapes between their key frames, which are unlabelled pixels here; export from CVAT "
+        "again, which writes every frame",
+    )
+
+
+def _frame(at: int, width: str, height: str) -> Element:
+    element = Element("image", {"id": str(at), "name": f"frame_{at:06d}"})
+    if width and height:
+        element.attrib |= {"width": width, "height": height}
+    return element
+
+
+def _annotated(image: Element, index: int, file: Path, pictures: Pictures) -> Annotated:
     place = f"{file}: image {index}"
-    name = _attribute(image, "name", place)
-    beside = [file.parent / "images", file.parent]
-    path = find_picture(name, [options.images] if options.images else beside, place)
-    split = split_of(image.get("subset", "")) or next(
-        (s for part in Path(name).parts[:-1] if (s := split_of(part))), None
-    )
-    return Item(
-        str(Path(name).with_suffix("")), path, partial(_paint, image, f"{file}: image {name!r}", names), split
-    )
+    name = attribute(image, "name", place)
+    split = split_of(image.get("subset", "")) or split_of_path(Path(name))
+    path = pictures.find(name, place, split)
+    place = f"{file}: image {name!r}"
+    declared = None
+    if image.get("height") is not None or image.get("width") is not None:
+        declared = (integer(image, "height", place), integer(image, "width", place))
+    return Annotated(_stem(name), path, partial(_areas, image, place), split, declared, place)
 
 
-def _paint(image: Element, place: str, names: Names, shape: Shape) -> UInt8:
-    declared = (_integer(image, "height", place), _integer(image, "width", place))
-    check_size(declared, shape, place)
-    labels = np.full(shape, names.fill, np.uint8)
-    shapes = [(node, f"{place}: {node.tag} {index}") for index, node in enumerate(image) if node.tag in PAINTED]
-    ordered = sorted(shapes, key=lambda pair: _integer(pair[0], "z_order", pair[1], "0"))
-    for node, where in ordered:
-        labels[_region(node, shape, where)] = names.train_id(_attribute(node, "label", where), where)
-    return labels
+def _stem(name: str) -> str:
+    path = Path(name)
+    return str(path.with_suffix("")) if path.suffix else name
 
 
-def _region(node: Element, shape: Shape, place: str) -> Region:
-    number = partial(_number, node, place=place)
-    turned = _number(node, "rotation", place, "0")
+def _areas(image: Element, place: str) -> list[Area]:
+    shapes = [
+        (node, f"{place}: {node.tag} {index}")
+        for index, node in enumerate(image)
+        if node.tag in PAINTED and node.get("label", "").strip() and node.get("points") != ""
+    ]
+    ordered = sorted(shapes, key=lambda pair: _z_order(pair[0]))
+    return [Area(node.get("label", ""), where, partial(_region, node, where)) for node, where in ordered]
+
+
+def _z_order(node: Element) -> float:
+    """For the order only: a damaged value is a fault when the shape is drawn."""
+    try:
+        return float(node.get("z_order", "0"))
+    except ValueError:
+        return 0.0
+
+
+def _region(node: Element, place: str, shape: Shape) -> Region:
+    integer(node, "z_order", place, "0")
+    value = partial(number, node, place=place)
+    turned = number(node, "rotation", place, "0")
     if node.tag == "polygon":
-        return polygon(_points(_attribute(node, "points", place), place), shape)
+        return polygon(_points(attribute(node, "points", place), place), shape)
     if node.tag == "box":
-        return box(number("xtl"), number("ytl"), number("xbr"), number("ybr"), shape, turned)
+        return box(value("xtl"), value("ytl"), value("xbr"), value("ybr"), shape, turned)
     if node.tag == "ellipse":
-        return ellipse((number("cx"), number("cy")), (number("rx"), number("ry")), shape, turned)
+        return ellipse((value("cx"), value("cy")), (value("rx"), value("ry")), shape, turned)
     return _mask(node, shape, place)
 
 
 def _mask(node: Element, shape: Shape, place: str) -> Region:
-    left, top, width, height = (_integer(node, key, place) for key in ("left", "top", "width", "height"))
-    if min(left, top) < 0 or min(width, height) < 1 or left + width > shape[1] or top + height > shape[0]:
-        raise InputError(
-            f"{place}: expected a mask inside the picture {shape[1]}x{shape[0]}, "
-            f"got {width}x{height} at {left},{top}"
-        )
-    runs = [_parse(part, "rle", place) for part in _attribute(node, "rle", place).split(",")]
+    left, top, width, height = (integer(node, key, place) for key in ("left", "top", "width", "height"))
+    if min(width, height) < 1:
+        raise InputError(f"{place}: expected a mask of at least one pixel, got {width}x{height}")
+    runs = [parse_number(part, "rle", place) for part in attribute(node, "rle", place).split(",")]
     if any(run != int(run) for run in runs):
         raise InputError(f"{place}: expected rle of whole numbers, got {runs[:4]}")
-    region = np.zeros(shape, np.bool_)
-    crop = runs_to_region([int(run) for run in runs], (height, width), place)
-    region[top : top + height, left : left + width] = crop
-    return region
+    return paste(runs_to_region([int(run) for run in runs], (height, width), place), left, top, shape, place)
 
 
 def _points(text: str, place: str) -> Points:
@@ -156,40 +236,49 @@ def _points(text: str, place: str) -> Points:
         parts = pair.split(",")
         if len(parts) != 2:
             raise InputError(f"{place}: expected points as x,y;x,y;..., got {pair[:40]!r}")
-        points.append((_parse(parts[0], "points", place), _parse(parts[1], "points", place)))
+        points.append((parse_number(parts[0], "points", place), parse_number(parts[1], "points", place)))
     if len(points) < 3:
         raise InputError(f"{place}: expected at least 3 points, got {len(points)}")
     return points
 
 
-def _label(node: Element, file: Path, image: Element) -> str:
-    return _attribute(node, "label", f"{file}: image {image.get('name')!r}: {node.tag}")
+def write(predictions: Iterator[Prediction], label_map: LabelMap, out: Path, _: WriteOptions) -> Written:
+    """annotations.xml, CVAT for images 1.1, with a <mask> of run lengths for every class of a picture."""
+    root = ElementTree.Element("annotations")
+    ElementTree.SubElement(root, "version").text = "1.1"
+    labels_node = ElementTree.SubElement(
+        ElementTree.SubElement(ElementTree.SubElement(root, "meta"), "task"), "labels"
+    )
+    for item in label_map.classes:
+        node = ElementTree.SubElement(labels_node, "label")
+        ElementTree.SubElement(node, "name").text = item.name
+        ElementTree.SubElement(node, "color").text = "#{:02x}{:02x}{:02x}".format(*item.color)
+    for index, prediction in enumerate(predictions):
+        height, width = (str(side) for side in prediction.labels.shape)
+        attributes = {"id": str(index), "name": prediction.image_name, "width": width, "height": height}
+        image = ElementTree.SubElement(root, "image", attributes)
+        for name, region in regions(prediction.labels, label_map):
+            ElementTree.SubElement(image, "mask", _written_mask(name, region))
+    ElementTree.indent(root)
+    file = out / "annotations.xml"
+    file.write_bytes(ElementTree.tostring(root, encoding="utf-8", xml_declaration=True))
+    return Written([file])
 
 
-def _attribute(node: Element, key: str, place: str) -> str:
-    value = node.get(key)
-    if value is None or not value.strip():
-        raise InputError(f"{place}: expected the attribute {key!r}, found {', '.join(node.keys())[:80] or 'none'}")
-    return value
+def _written_mask(name: str, region: Region) -> dict[str, str]:
+    left, top, right, bottom = bounds(region)
+    runs = region_to_runs(region[top:bottom, left:right])
+    size = {"left": left, "top": top, "width": right - left, "height": bottom - top}
+    text = {"label": name, "source": "auto", "occluded": "0", "rle": ", ".join(map(str, runs)), "z_order": "0"}
+    return text | {key: str(value) for key, value in size.items()}
 
 
-def _number(node: Element, key: str, place: str, default: str | None = None) -> float:
-    text = default if default is not None and node.get(key) is None else _attribute(node, key, place)
-    return _parse(text, key, place)
-
-
-def _integer(node: Element, key: str, place: str, default: str | None = None) -> int:
-    value = _number(node, key, place, default)
-    if value != int(value):
-        raise InputError(f"{place}: expected {key} to be a whole number, got {value}")
-    return int(value)
-
-
-def _parse(text: str, key: str, place: str) -> float:
-    try:
-        value = float(text)
-    except ValueError as error:
-        raise InputError(f"{place}: expected numbers in {key}, got {text[:40]!r}") from error
-    if not math.isfinite(value) or abs(value) > LARGEST:
-        raise InputError(f"{place}: expected numbers in {key}, got {text[:40]!r}")
-    return value
+FORMAT = Format(
+    name="cvat",
+    title="CVAT for images or for video 1.1",
+    needs="an annotations.xml with <annotations>",
+    fits=fits,
+    read=read,
+    write=write,
+    marks=("xml annotations", "file annotations.xml"),
+)

@@ -14,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from refineseg.data.formats.base import Item, ReadOptions, Shape, Source, split_of
-from refineseg.data.formats.classes import by_train_id, find_labels
-from refineseg.data.formats.nodes import read_json
-from refineseg.data.formats.pair_folders import by_color
+from refineseg.data.formats.base import Format, Item, ReadOptions, Shape, Source
+from refineseg.data.formats.parsing.classes import by_train_id, edit_labels
+from refineseg.data.formats.parsing.json_nodes import read_json
+from refineseg.data.formats.parsing.label_files import find_labels
+from refineseg.data.formats.parsing.masks import by_color
+from refineseg.data.formats.parsing.pictures import split_of
 from refineseg.data.parquet import open_parquet
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap, UInt8
@@ -46,6 +48,7 @@ def read(src: Path, options: ReadOptions) -> Source:
     if not files:
         raise InputError(f"expected parquet files of a Hugging Face data set at {src}, found none")
     labels = options.labels or _labels(src if src.is_dir() else src.parent)
+    labels = None if labels is None else edit_labels(labels, options.edits)
     items: list[Item] = []
     for file in files:
         table = _Table(file)
@@ -55,12 +58,12 @@ def read(src: Path, options: ReadOptions) -> Source:
                 "(classes: [background, road]) or id2label.json beside the parquet files, or give --labels"
             )
         split = split_of(file.name.split("-")[0]) or split_of(file.parent.name)
-        for row in range(table.rows):
-            name = f"{file.stem.split('-of-')[0]}-{row:06d}"
-            items.append(Item(name, partial(table.picture, row), partial(_paint, table, row, labels), split))
-    if not items:
+        with options.faults.collect():
+            for row in range(table.rows):
+                name = f"{file.stem.split('-of-')[0]}-{row:06d}"
+                items.append(Item(name, partial(table.picture, row), partial(_paint, table, row, labels), split))
+    if labels is None or (not items and not len(options.faults)):
         raise InputError(f"expected rows in the parquet files of {src}, found none")
-    assert labels is not None
     return Source(by_train_id(labels), items)
 
 
@@ -207,3 +210,13 @@ def _files(src: Path) -> list[Path]:
     if src.is_file():
         return [src] if src.suffix.lower() == ".parquet" else []
     return sorted(file for place in ("*.parquet", "*/*.parquet", "*/*/*.parquet") for file in src.glob(place))
+
+
+FORMAT = Format(
+    name="huggingface",
+    title="Hugging Face data set (parquet)",
+    needs="parquet files with columns image and label, and id2label.json or labels.yaml",
+    fits=fits,
+    read=read,
+    marks=("suffix .parquet", "file id2label.json"),
+)

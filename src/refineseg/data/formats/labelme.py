@@ -1,42 +1,51 @@
-"""LabelMe: one JSON file per picture with polygons, rectangles, circles and masks; later shapes lie on top."""
+"""LabelMe and X-AnyLabeling: one JSON file per picture; later shapes lie on top."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import io
+import json
 import math
-from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from refineseg.data.formats.base import (
-    Item,
+    Format,
     Picture,
+    Prediction,
     ReadOptions,
     Shape,
     Source,
-    check_size,
-    find_picture,
-    head,
-    split_of,
+    WriteOptions,
+    Written,
 )
-from refineseg.data.formats.classes import Names, find_labels, names_of
-from refineseg.data.formats.nodes import Node, read_json
-from refineseg.data.formats.shapes import Region, box, ellipse, polygon
-from refineseg.data.images import SUFFIXES
+from refineseg.data.formats.parsing.areas import Annotated, Area, LeftOut, items_of
+from refineseg.data.formats.parsing.classes import names_of
+from refineseg.data.formats.parsing.json_nodes import Node, read_json
+from refineseg.data.formats.parsing.label_files import find_labels
+from refineseg.data.formats.parsing.outlines import Outliner
+from refineseg.data.formats.parsing.pictures import Pictures, split_of_path, walk_files
+from refineseg.data.formats.parsing.regions import regions
+from refineseg.data.formats.parsing.shapes import Region, bounds, box, ellipse, paste, polygon
+from refineseg.data.formats.parsing.texts import head
 from refineseg.errors import InputError
-from refineseg.labels import UInt8
+from refineseg.labels import LabelMap
 
 KEYS = ('"shapes"', '"imagePath"', '"imageData"')
-WITHOUT_AREA = ("line", "linestrip", "point", "points")
+CORNERS = ("oriented_rectangle", "rotation", "quadrilateral")  # turned boxes, all of whose corners are in the file
+WITHOUT_AREA = ("line", "linestrip", "point", "points", "cuboid")
+NO_AREA = "shapes of type {} have no area"
 
 
 def fits(src: Path) -> bool:
-    """A folder with LabelMe's JSON files, in it or up to two levels below."""
+    """A folder with LabelMe's JSON files at any depth, or one such file."""
     return bool(_files(src))
 
 
@@ -47,31 +56,32 @@ def read(src: Path, options: ReadOptions) -> Source:
         raise InputError(f"expected a folder with LabelMe's JSON files (with 'shapes'), found none at {src}")
     root = src if src.is_dir() else src.parent
     if options.labels is None:
-        options = ReadOptions(find_labels(root), options.images, options.unlabelled)
+        options = replace(options, labels=find_labels(root))
     found: set[str] = set()
-    left_out: Counter[str] = Counter()
-    pictures = []
+    left_out = LeftOut()
+    pictures = Pictures(src, [], options.images)
+    annotated: list[Annotated] = []
+    empty = 0
     for file in files:
-        document = read_json(file)
-        pictures.append(_picture(document, file, options))
-        for shape in document["shapes"]:
-            kind = _kind(shape)
-            if kind in WITHOUT_AREA:
-                left_out[kind] += 1
-            else:
-                found.add(shape["label"].text())
+        with options.faults.collect():
+            document = read_json(file)
+            shapes = list(document["shapes"])
+            empty += not shapes
+            for shape in shapes:
+                with options.faults.collect():
+                    _count(shape, found, left_out)
+            annotated.append(_annotated(file, root, document, pictures))
+    options.faults.stop_if_nothing_is_left(annotated, src)
     names = names_of(sorted(found), options, str(src))
-    items = [_item(file, root, picture, names) for file, picture in zip(files, pictures, strict=True)]
-    notes = [f"{count} shapes of type {kind} have no area and were left out" for kind, count in left_out.items()]
-    return Source(names.label_map, items, tuple(notes))
+    notes = [f"{empty} pictures have no shape: all of them is unlabelled"] if empty else []
+    notes += [*left_out.notes(), *names.notes, *pictures.notes()]
+    items = items_of(annotated, names, options)
+    return Source(names.label_map, items, tuple(notes), unannotated=pictures.unannotated())
 
 
 def _files(src: Path) -> list[Path]:
-    if src.is_file():
-        return [src] if src.suffix.lower() == ".json" and _is_labelme(src) else []
-    return sorted(
-        file for place in ("*.json", "*/*.json", "*/*/*.json") for file in src.glob(place) if _is_labelme(file)
-    )
+    files = [src] if src.is_file() else walk_files(src) if src.is_dir() else []
+    return [file for file in files if file.suffix.lower() == ".json" and _is_labelme(file)]
 
 
 def _is_labelme(path: Path) -> bool:
@@ -79,32 +89,44 @@ def _is_labelme(path: Path) -> bool:
     return start.startswith("{") and any(key in start for key in KEYS)
 
 
+def _count(shape: Node, found: set[str], left_out: LeftOut) -> None:
+    """Add a shape's class to those found, or the shape to those left out."""
+    kind = _kind(shape)
+    label = shape.get("label")
+    name = label.value if label is not None and isinstance(label.value, str) else ""
+    if kind in WITHOUT_AREA:
+        left_out.add(NO_AREA.format(kind), name)
+    elif _has_no_points(shape):
+        left_out.add("shapes have no points", name)
+    else:
+        found.add(shape["label"].text())
+
+
 def _kind(shape: Node) -> str:
     kind = shape.get("shape_type")
     return "polygon" if kind is None else kind.text()
 
 
-def _item(file: Path, root: Path, picture: Picture, names: Names) -> Item:
+def _has_no_points(shape: Node) -> bool:
+    return "points" in shape.value and shape["points"].empty()
+
+
+def _annotated(file: Path, root: Path, document: Node, pictures: Pictures) -> Annotated:
     relative = file.relative_to(root).with_suffix("")
-    split = next((split for part in relative.parts[:-1] if (split := split_of(part))), None)
-    return Item(str(relative), picture, partial(_paint, file, names), split)
+    size = None
+    if document.get("imageHeight") is not None and document.get("imageWidth") is not None:
+        size = (document["imageHeight"].integer(), document["imageWidth"].integer())
+    image, split = _picture(document, file, pictures), split_of_path(relative)
+    return Annotated(str(relative), image, partial(_areas, file), split, size, str(file))
 
 
-def _picture(document: Node, file: Path, options: ReadOptions) -> Picture:
+def _picture(document: Node, file: Path, pictures: Pictures) -> Picture:
     """The picture's file: where imagePath says, else one of the JSON's name, else the bytes inside the JSON."""
     path = document["imagePath"]
-    folders = (
-        [options.images]
-        if options.images
-        else [file.parent, file.parent / "images", file.parent.parent / "images"]
-    )
+    beside = [file.parent, file.parent / "images", file.parent.parent / "images"]
     try:
-        return find_picture(path.text(), folders, path.place)
+        return pictures.find(path.text(), path.place, first=beside, stem=file.stem)
     except InputError:
-        for folder in folders:
-            for suffix in sorted(SUFFIXES):
-                if (folder / (file.stem + suffix)).is_file():
-                    return folder / (file.stem + suffix)
         if document.get("imageData") is None:
             raise
     return partial(_embedded, file)
@@ -121,24 +143,25 @@ def _base64(node: Node) -> bytes:
         raise InputError(f"{node.place}: expected base64, cannot read it: is it cut off?") from error
 
 
-def _paint(file: Path, names: Names, shape: Shape) -> UInt8:
-    document = read_json(file)
-    if document.get("imageHeight") is not None and document.get("imageWidth") is not None:
-        check_size((document["imageHeight"].integer(), document["imageWidth"].integer()), shape, str(file))
-    labels = np.full(shape, names.fill, np.uint8)
-    for node in document["shapes"]:
-        region = _region(node, shape)
-        if region is not None:
-            label = node["label"]
-            labels[region] = names.train_id(label.text(), label.place)
-    return labels
+def _areas(file: Path) -> Iterator[Area]:
+    """The shapes with an area; the file is read again, so that memory stays flat."""
+    for node in read_json(file)["shapes"]:
+        try:
+            used = _kind(node) not in WITHOUT_AREA and not _has_no_points(node)
+            label = node["label"].text() if used else ""
+        except InputError:  # a fault since the first reading
+            continue
+        if used:
+            yield Area(label, f"{node.place}.label", partial(_region, node))
 
 
-def _region(node: Node, shape: Shape) -> Region | None:
+def _region(node: Node, shape: Shape) -> Region:
     kind = _kind(node)
     points = node["points"]
     if kind == "polygon":
         return polygon(points.points(3), shape)
+    if kind in CORNERS:
+        return _with_border(points.points(4), shape)
     if kind == "rectangle":
         corners = points.points(2)
         xs, ys = [x for x, _ in corners], [y for _, y in corners]
@@ -149,14 +172,15 @@ def _region(node: Node, shape: Shape) -> Region | None:
         return ellipse(centre, (radius, radius), shape)
     if kind == "mask":
         return _mask(node, shape)
-    if kind in WITHOUT_AREA:
-        return None
-    known = ", ".join(("polygon", "rectangle", "circle", "mask", *WITHOUT_AREA))
+    known = ", ".join(("polygon", *CORNERS, "rectangle", "circle", "mask", *WITHOUT_AREA))
     raise InputError(f"{node.place}.shape_type: expected one of {known}, got {kind[:40]!r}")
 
 
 def _mask(node: Node, shape: Shape) -> Region:
-    """A base64 PNG that fills the box from the first point to the second, both included."""
+    """A base64 PNG that fills the box from the first point to the second, both included, clipped to the picture.
+
+    Corners between pixels are cut down to whole numbers, as LabelMe does, or rounded where that is the PNG's size.
+    """
     (left, top), (right, bottom) = node["points"].points(2)[:2]
     data = _base64(node["mask"])
     try:
@@ -164,13 +188,75 @@ def _mask(node: Node, shape: Shape) -> Region:
             crop = np.asarray(image.convert("L")) > 0 if image.mode != "1" else np.asarray(image)
     except Exception as error:  # decoders raise OSError, ValueError, SyntaxError ...
         raise InputError(f"{node.place}.mask: expected a PNG, cannot read it: is it cut off?") from error
-    x, y, height, width = int(left), int(top), int(bottom) - int(top) + 1, int(right) - int(left) + 1
-    inside = x >= 0 and y >= 0 and y + height <= shape[0] and x + width <= shape[1]
-    if crop.shape != (height, width) or not inside:
+    x, y = _start(left, right, crop.shape[1]), _start(top, bottom, crop.shape[0])
+    if x is None or y is None:
+        width, height = int(right) - int(left) + 1, int(bottom) - int(top) + 1
         raise InputError(
-            f"{node.place}.mask: expected {width}x{height} pixels inside the picture {shape[1]}x{shape[0]} "
-            f"for the box {x},{y}, got {crop.shape[1]}x{crop.shape[0]}"
+            f"{node.place}.mask: expected {width}x{height} pixels for the box {int(left)},{int(top)}, "
+            f"got {crop.shape[1]}x{crop.shape[0]}"
         )
-    region = np.zeros(shape, np.bool_)
-    region[y : y + height, x : x + width] = crop
-    return region
+    return paste(crop, x, y, shape, f"{node.place}.mask")
+
+
+def _start(first: float, last: float, size: int) -> int | None:
+    """The pixel that a mask of ``size`` pixels between two corners starts at; None if it has another size."""
+    for whole in (int, round):
+        if whole(last) - whole(first) + 1 == size:
+            return int(whole(first))
+    return None
+
+
+def _with_border(corners: list[tuple[float, float]], shape: Shape) -> Region:
+    """A turned box as LabelMe fills it, with all pixels that its border touches."""
+    image = Image.new("1", (shape[1], shape[0]))
+    ImageDraw.Draw(image).polygon(corners, fill=1, outline=1)
+    return np.asarray(image)
+
+
+def write(predictions: Iterator[Prediction], label_map: LabelMap, out: Path, options: WriteOptions) -> Written:
+    """STEM.json with a polygon for each connected piece, or with shapes of type ``mask``."""
+    files = []
+    outliner = Outliner(options.tolerance, options.smallest)
+    for prediction in predictions:
+        shapes = []
+        for name, region in regions(prediction.labels, label_map):
+            if options.shapes == "mask":
+                shapes.append(_written_mask(name, region))
+            else:
+                shapes += [_shape(name, "polygon", ring) for ring in outliner.rings(region)]
+        document = {
+            "version": "5.5.0",
+            "flags": {},
+            "shapes": shapes,
+            "imagePath": prediction.image_path,
+            "imageData": None,
+            "imageHeight": prediction.labels.shape[0],
+            "imageWidth": prediction.labels.shape[1],
+        }
+        files.append(out / f"{prediction.stem}.json")
+        files[-1].write_text(json.dumps(document, indent=1), encoding="utf-8")
+    return Written(files, outliner.notes())
+
+
+def _shape(name: str, kind: str, points: list[list[float]]) -> dict[str, Any]:
+    empty: dict[str, Any] = {"group_id": None, "description": "", "shape_type": kind, "flags": {}}
+    return {"label": name, "points": points, **empty, "mask": None}
+
+
+def _written_mask(name: str, region: Region) -> dict[str, Any]:
+    left, top, right, bottom = bounds(region)
+    stream = io.BytesIO()
+    Image.fromarray(region[top:bottom, left:right].astype(np.uint8) * 255).save(stream, format="PNG")
+    text = base64.b64encode(stream.getvalue()).decode("ascii")
+    return _shape(name, "mask", [[left, top], [right - 1, bottom - 1]]) | {"mask": text}
+
+
+FORMAT = Format(
+    name="labelme",
+    title="LabelMe or X-AnyLabeling json files",
+    needs="a json for each picture with shapes and imagePath",
+    fits=fits,
+    read=read,
+    write=write,
+    marks=("json key shapes", "json key imagePath", "json key imageData"),
+)

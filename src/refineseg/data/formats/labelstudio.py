@@ -1,25 +1,44 @@
-"""Label Studio's JSON export: brushes, polygons, rectangles and ellipses, in percent of the picture."""
+"""Label Studio's JSON export: brushes, bit masks, polygons, rectangles and ellipses, in percent of the picture.
+
+A task may show several pictures. Every region says by ``to_name`` on which of them it was drawn; the names are
+those of the labelling interface, which the export does not hold, so they are matched with the keys of ``data``.
+"""
 
 from __future__ import annotations
 
+import base64
+import binascii
+import io
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import numpy as np
+from PIL import Image
 
-from refineseg.data.formats import labelstudio_rle
-from refineseg.data.formats.base import Item, ReadOptions, Shape, Source, check_size, find_picture, head
-from refineseg.data.formats.classes import Names, find_labels, names_of
-from refineseg.data.formats.nodes import Node, read_json
-from refineseg.data.formats.shapes import Region, ellipse, polygon, turn
+from refineseg.data.formats.base import Format, ReadOptions, Shape, Source
+from refineseg.data.formats.parsing import brush_rle
+from refineseg.data.formats.parsing.areas import Annotated, Area, LeftOut, items_of
+from refineseg.data.formats.parsing.classes import names_of
+from refineseg.data.formats.parsing.json_nodes import Node, read_json
+from refineseg.data.formats.parsing.label_files import find_labels
+from refineseg.data.formats.parsing.pictures import Pictures, check_size
+from refineseg.data.formats.parsing.shapes import Region, ellipse, polygon, turn
+from refineseg.data.formats.parsing.texts import head
 from refineseg.data.images import SUFFIXES
 from refineseg.errors import InputError
-from refineseg.labels import UInt8
 
-LABEL_KEYS = ("brushlabels", "polygonlabels", "rectanglelabels", "ellipselabels", "labels")
+LABEL_KEYS = (
+    "brushlabels", "bitmasklabels", "polygonlabels", "vectorlabels", "rectanglelabels", "ellipselabels", "labels",
+)  # fmt: skip
+WITHOUT_AREA = ("keypointlabels", "choices", "taxonomy", "rating", "text", "textarea", "number", "videorectangle")
 UPLOAD = re.compile(r"^[0-9a-f]{8}-")  # what the server puts before an uploaded file's name
+NO_CLASS = "results without a class or an area (choices, key points ...) have no pixels"
+OPEN_VECTOR = "vectors are open lines"
+SMALL_WORDS = ("thumb", "preview", "icon", "small")  # in the names of fields that show a picture only
 
 
 def fits(src: Path) -> bool:
@@ -33,21 +52,34 @@ def read(src: Path, options: ReadOptions) -> Source:
     if file is None:
         raise InputError(f"expected Label Studio's JSON export (a list of tasks) at {src}, found none")
     if options.labels is None:
-        options = ReadOptions(find_labels(file.parent), options.images, options.unlabelled)
-    tasks = [(task, _results(task)) for task in read_json(file)]
-    annotated = [(task, results) for task, results in tasks if results is not None]
-    if not annotated:
-        raise InputError(f"{file}: expected annotated tasks, found none among {len(tasks)}")
-    found = {label for _, results in annotated for node in results if (label := _label(node)) is not None}
-    left_out = sum(_label(node) is None for _, results in annotated for node in results)
+        options = replace(options, labels=find_labels(file.parent))
+    beside = [file.parent, file.parent / "images", file.parent.parent / "images"]
+    pictures = Pictures(src, beside, options.images)
+    left_out = LeftOut()
+    found: set[str] = set()
+    annotated: list[Annotated] = []
+    total = skipped = 0
+    for task in read_json(file):
+        total += 1
+        with options.faults.collect():
+            results = _results(task)
+            if results is None:
+                skipped += 1
+                continue
+            for group in _by_picture(task, results):
+                with options.faults.collect():
+                    annotated.append(_annotated(group, pictures))
+                for node in group.results:
+                    with options.faults.collect():
+                        _count(node, found, left_out)
+    if total and skipped == total:
+        raise InputError(f"{file}: expected annotated tasks, found none among {total}")
+    options.faults.stop_if_nothing_is_left(annotated, Path(src))
     names = names_of(sorted(found), options, str(file))
-    items = [_item(task, results, file, options, names) for task, results in annotated]
-    notes = []
-    if len(annotated) < len(tasks):
-        notes.append(f"{len(tasks) - len(annotated)} tasks without annotation were left out")
-    if left_out:
-        notes.append(f"{left_out} results without a class or an area (choices, key points ...) were left out")
-    return Source(names.label_map, items, tuple(notes))
+    notes = [f"{skipped} tasks without annotation were left out"] if skipped else []
+    notes += [*left_out.notes(), *names.notes, *pictures.notes()]
+    items = items_of(annotated, names, options)
+    return Source(names.label_map, items, tuple(notes), unannotated=pictures.unannotated())
 
 
 def _file(src: Path) -> Path | None:
@@ -70,6 +102,89 @@ def _results(task: Node) -> list[Node] | None:
     return None if chosen is None else list(chosen["result"])
 
 
+@dataclass(frozen=True)
+class _Group:
+    """A picture of a task (the node of its address) and the results drawn on it."""
+
+    address: Node
+    results: list[Node]
+
+
+def _by_picture(task: Node, results: list[Node]) -> list[_Group]:
+    """The results by the picture that their ``to_name`` speaks of.
+
+    Raises InputError where a task has several pictures and it cannot be told which one is meant.
+    """
+    fields = _picture_fields(task)
+    if len(fields) == 1:
+        drawn = {name for node in results if (name := _to_name(node)) is not None and _has_area(node)}
+        if len(drawn) > 1:
+            raise task["data"].fail(
+                f"a picture for each of the names that were drawn on ({', '.join(sorted(drawn))})"
+            )
+        (address,) = fields.values()
+        return [_Group(address, results)]
+    groups: dict[str, list[Node]] = {}
+    for node in results:
+        key = _field_of(_to_name(node), fields, results)
+        if key is not None:
+            groups.setdefault(key, []).append(node)
+        elif _has_area(node):
+            raise node.fail(f"a to_name that is one of the pictures {', '.join(fields)}")
+    if not groups:
+        return [_Group(next(iter(fields.values())), results)]
+    return [_Group(fields[key], group) for key, group in groups.items()]
+
+
+def _picture_fields(task: Node) -> dict[str, Node]:
+    """The values of ``data`` that name a picture, fields that only show a small copy last or not at all."""
+    data = task["data"]
+    if not isinstance(data.value, dict):
+        raise data.fail("an object with the picture's address")
+    found = {
+        key: data[key]
+        for key, value in data.value.items()
+        if isinstance(value, str) and any(suffix in value.lower() for suffix in SUFFIXES)
+    }
+    if not found:
+        raise data.fail("the address of a picture")
+    full = {key: node for key, node in found.items() if not any(word in key.lower() for word in SMALL_WORDS)}
+    return full or found
+
+
+def _to_name(node: Node) -> str | None:
+    name = node.get("to_name")
+    return None if name is None else name.text()
+
+
+def _field_of(name: str | None, fields: dict[str, Node], results: list[Node]) -> str | None:
+    """The field of ``data`` that an object tag's name stands for: equal, ending alike, or the only one left.
+
+    Label Studio's templates call the tag of field ``image`` ``image`` or ``img``, those of ``image1`` ``img1`` ...
+    """
+    if name is None:
+        return None
+    if name in fields:
+        return name
+    digits = re.sub(r"\D", "", name)
+    alike = [key for key in fields if digits and re.sub(r"\D", "", key) == digits]
+    if len(alike) == 1:
+        return alike[0]
+    named = [key for key in fields if key.lower().startswith(name.lower()[:2]) and not digits]
+    if len(named) == 1:
+        return named[0]
+    drawn = {other for node in results if (other := _to_name(node)) is not None and _has_area(node)}
+    if len(drawn) == 1:  # one picture is drawn on: the field that is called like a picture
+        usual = [key for key in fields if key.lower() in ("image", "img", "picture", "photo", "url")]
+        return usual[0] if len(usual) == 1 else None
+    return None
+
+
+def _has_area(node: Node) -> bool:
+    value = node.get("value")
+    return value is not None and isinstance(value.value, dict) and any(key in value.value for key in LABEL_KEYS)
+
+
 def _label(node: Node) -> str | None:
     value = node.get("value")
     if value is None:
@@ -83,50 +198,59 @@ def _label(node: Node) -> str | None:
     return first.text()
 
 
-def _item(task: Node, results: list[Node], file: Path, options: ReadOptions, names: Names) -> Item:
-    url = _picture_url(task)
-    split = urlsplit(url.text())
+def _count(node: Node, found: set[str], left_out: LeftOut) -> None:
+    label = _label(node)
+    if label is None:
+        left_out.add(NO_CLASS)
+    elif _is_open(node):
+        left_out.add(OPEN_VECTOR, label)
+    else:
+        found.add(label)
+
+
+def _is_open(node: Node) -> bool:
+    value = node["value"]
+    closed = value.get("closed")
+    return value.get("vectorlabels") is not None and closed is not None and closed.value is False
+
+
+def _annotated(group: _Group, pictures: Pictures) -> Annotated:
+    address = group.address
+    split = urlsplit(address.text())
     local = parse_qs(split.query).get("d")
-    name = unquote(local[0] if local else split.path)
-    folders = (
-        [options.images]
-        if options.images
-        else [file.parent, file.parent / "images", file.parent.parent / "images"]
-    )
-    plain = Path(name).with_name(UPLOAD.sub("", Path(name).name)) if Path(name).name else Path(name)
+    name = unquote(local[0] if local else split.path).lstrip("/")
+    plain = UPLOAD.sub("", Path(name).name)
+    path = _found(pictures, name, plain, address.place)
+    return Annotated(path.stem, path, partial(_areas, group.results))
+
+
+def _found(pictures: Pictures, name: str, plain: str, place: str) -> Path:
     try:
-        path = find_picture(name.lstrip("/"), folders, url.place)
+        return pictures.find(name, place)
     except InputError:
-        if plain == Path(name):
+        if not plain or plain == Path(name).name:
             raise
-        path = find_picture(str(plain).lstrip("/"), folders, url.place)
-    return Item(path.stem, path, partial(_paint, results, names))
+        return pictures.find(plain, place)
 
 
-def _picture_url(task: Node) -> Node:
-    """The value of ``data`` that names a picture."""
-    data = task["data"]
-    if not isinstance(data.value, dict):
-        raise data.fail("an object with the picture's address")
-    for key, value in data.value.items():
-        if isinstance(value, str) and any(suffix in value.lower() for suffix in SUFFIXES):
-            return data[key]
-    raise data.fail("the address of a picture")
-
-
-def _paint(results: list[Node], names: Names, shape: Shape) -> UInt8:
-    labels = np.full(shape, names.fill, np.uint8)
+def _areas(results: list[Node]) -> Iterator[Area]:
     for node in results:
-        label = _label(node)
-        if label is None:
+        try:
+            label = _label(node)
+            used = label is not None and not _is_open(node)
+        except InputError:  # a fault since it was counted
             continue
-        if node.get("original_width") is not None and node.get("original_height") is not None:
-            check_size((node["original_height"].integer(), node["original_width"].integer()), shape, node.place)
-        rotation = node.get("image_rotation")
-        if rotation is not None and rotation.number() != 0:
-            raise rotation.fail("a picture that was not turned in the tool (0)")
-        labels[_region(node["value"], shape)] = names.train_id(label, node.place)
-    return labels
+        if label is not None and used:
+            yield Area(label, node.place, partial(_drawn, node))
+
+
+def _drawn(node: Node, shape: Shape) -> Region:
+    if node.get("original_width") is not None and node.get("original_height") is not None:
+        check_size((node["original_height"].integer(), node["original_width"].integer()), shape, node.place)
+    rotation = node.get("image_rotation")
+    if rotation is not None and rotation.number() != 0:
+        raise rotation.fail("a picture that was not turned in the tool (0)")
+    return _region(node["value"], shape)
 
 
 def _region(value: Node, shape: Shape) -> Region:
@@ -134,10 +258,13 @@ def _region(value: Node, shape: Shape) -> Region:
         numbers = [byte.integer() for byte in value["rle"]]
         if any(number > 255 for number in numbers):
             raise value["rle"].fail("bytes 0..255")
-        return labelstudio_rle.decode(bytes(numbers), shape, value["rle"].place)
+        return brush_rle.decode(bytes(numbers), shape, value["rle"].place)
+    if value.get("imageDataURL") is not None:
+        return _bitmask(value["imageDataURL"], shape)
     sx, sy = shape[1] / 100, shape[0] / 100
-    if value.get("points") is not None:
-        return polygon([(x * sx, y * sy) for x, y in value["points"].points(3)], shape)
+    points = value.get("points") or value.get("vertices")
+    if points is not None:
+        return polygon([(x * sx, y * sy) for x, y in _corners(points)], shape)
     left, top = value["x"].number() * sx, value["y"].number() * sy
     rotation = value.get("rotation")
     degrees = 0.0 if rotation is None else rotation.number()
@@ -148,3 +275,40 @@ def _region(value: Node, shape: Shape) -> Region:
     corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
     # Its rectangles turn about their first corner.
     return polygon([turn(corner, (left, top), degrees) for corner in corners], shape)
+
+
+def _corners(points: Node) -> list[tuple[float, float]]:
+    """[x, y] pairs, or the objects with x and y of vectors."""
+    if not isinstance(points.value, list) or not any(isinstance(point, dict) for point in points.value):
+        return points.points(3)
+    corners = [(point["x"].number(), point["y"].number()) for point in points]
+    if len(corners) < 3:
+        raise points.fail("at least 3 points")
+    return corners
+
+
+def _bitmask(node: Node, shape: Shape) -> Region:
+    """``data:image/png;base64,...`` of the picture's size: opaque pixels, or those not black if all are opaque."""
+    try:
+        header, _, data = node.text().partition(",")
+        if not header.startswith("data:image/"):
+            raise node.fail("a data URL of a picture")
+        with Image.open(io.BytesIO(base64.b64decode(data, validate=True))) as image:
+            channels = np.asarray(image.convert("RGBA"))
+    except InputError:
+        raise
+    except (binascii.Error, Exception) as error:  # decoders raise OSError, ValueError, SyntaxError ...
+        raise InputError(f"{node.place}: expected a PNG in base64, cannot read it: is it cut off?") from error
+    check_size((channels.shape[0], channels.shape[1]), shape, node.place)
+    opaque = channels[..., 3] >= brush_rle.COVERED
+    return np.asarray(channels[..., :3].max(axis=2) > 0 if opaque.all() else opaque)
+
+
+FORMAT = Format(
+    name="labelstudio",
+    title="Label Studio json export",
+    needs="a json that is a list of tasks with data and annotations (not JSON-MIN)",
+    fits=fits,
+    read=read,
+    marks=("json list", "json key data", "json key annotations"),
+)

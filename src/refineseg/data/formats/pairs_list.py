@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-from functools import partial
 from pathlib import Path
 
-from refineseg.data.formats.base import Item, ReadOptions, Shape, Source, head, split_of
-from refineseg.data.formats.classes import by_train_id
-from refineseg.data.formats.pair_folders import Pair, by_color, labels_for, palette_colors
-from refineseg.data.images import SUFFIXES, read_mask
-from refineseg.data.source import read_list
+from refineseg.data.formats.base import Format, ReadOptions, Source
+from refineseg.data.formats.parsing.masks import labels_for, source_of
+from refineseg.data.formats.parsing.pairs import Pair, Pairs
+from refineseg.data.formats.parsing.pictures import split_of
+from refineseg.data.formats.parsing.texts import Row, read_rows
+from refineseg.data.images import SUFFIXES
 from refineseg.errors import InputError
-from refineseg.labels import LabelMap, UInt8
 
 LIST_SUFFIXES = (".csv", ".tsv", ".txt", ".lst")
 
@@ -21,54 +19,41 @@ def fits(src: Path) -> bool:
     """A .csv, .tsv, .txt or .lst file with two file names on its first lines."""
     if not src.is_file() or src.suffix.lower() not in LIST_SUFFIXES:
         return False
-    return any(len(_files(_cells(line))) >= 2 for line in head(src).splitlines()[:2])
+    try:
+        return any(len(_files(row)) >= 2 for row in read_rows(src, blanks=True)[:2])
+    except InputError:
+        return False
 
 
 def read(src: Path, options: ReadOptions) -> Source:
     """The pairs of the list; paths count from the list's folder (or --images for the pictures)."""
-    pairs = [pair for number, line in enumerate(read_list(src), 1) if (pair := _pair(line, number, src, options))]
-    if not pairs:
+    found = Pairs()
+    rows = read_rows(src, blanks=True)
+    for row in rows[1:] if rows and not _files(rows[0]) else rows:  # the first may name the columns
+        with options.faults.collect():
+            found.pairs.append(_pair(row, src, options))
+    if not found.pairs:
         raise InputError(f"{src}: expected a picture and a mask on every line, such as a.jpg,a.png; found none")
-    labels = labels_for(pairs, src.parent, options.labels, "'classes: [background, road]' and 'ignore: [255]'")
-    items = [
-        Item(_name(pair.image, src), pair.image, partial(paint, pair.mask, labels), pair.split) for pair in pairs
-    ]
-    return Source(by_train_id(labels), items)
+    labels = labels_for(found.pairs, src.parent, options, "'classes: [background, road]' and 'ignore: [255]'")
+    return source_of(found, labels)
 
 
-def paint(mask: Path, labels: LabelMap, _: Shape) -> UInt8:
-    """The train ids of a mask file, whether it holds numbers or colours (of its pixels or its palette)."""
-    raw = read_mask(mask)
-    if raw.ndim == 2 and labels.rgb:
-        raw = palette_colors(mask)
-    return (by_color(labels) if raw.ndim == 3 else labels).encode(raw, str(mask))
-
-
-def _pair(line: str, number: int, src: Path, options: ReadOptions) -> Pair | None:
-    cells = _cells(line)
-    files = _files(cells)
-    if line[0] == "#" or (number == 1 and not files):
-        return None  # a comment, or the names of the columns
+def _pair(row: Row, src: Path, options: ReadOptions) -> Pair:
+    files = _files(row)
     if len(files) < 2:
         raise InputError(
-            f"{src}: line {number}: expected a picture and its mask (names that end with .jpg, .png ...), "
-            f"got {line[:80]!r}"
+            f"{src}: line {row.number}: expected a picture and its mask (names that end with .jpg, .png ...), "
+            f"got {row.text[:80]!r}"
         )
-    image = _existing(files[0], [options.images or src.parent, src.parent], f"{src}: line {number}")
-    mask = _existing(files[1], [src.parent], f"{src}: line {number}")
-    return Pair(
-        image, mask, next((split for cell in cells if cell not in files and (split := split_of(cell))), None)
-    )
+    image = _existing(files[0], [options.images or src.parent, src.parent], f"{src}: line {row.number}")
+    mask = _existing(files[1], [src.parent], f"{src}: line {row.number}")
+    split = next((split for cell in row.cells if cell not in files and (split := split_of(cell))), None)
+    name = str((image.relative_to(src.parent) if image.is_relative_to(src.parent) else image).with_suffix(""))
+    return Pair(image, mask, name, split)
 
 
-def _cells(line: str) -> list[str]:
-    separator = next((mark for mark in (",", "\t", ";") if mark in line), None)
-    cells = line.split() if separator is None else next(csv.reader([line], delimiter=separator), [])
-    return [cell.strip() for cell in cells]
-
-
-def _files(cells: list[str]) -> list[str]:
-    return [cell for cell in cells if Path(cell).suffix.lower() in SUFFIXES]
+def _files(row: Row) -> list[str]:
+    return [cell for cell in row.cells if Path(cell).suffix.lower() in SUFFIXES]
 
 
 def _existing(name: str, folders: list[Path], place: str) -> Path:
@@ -82,6 +67,11 @@ def _existing(name: str, folders: list[Path], place: str) -> Path:
     return found
 
 
-def _name(image: Path, src: Path) -> str:
-    base = src.parent
-    return str((image.relative_to(base) if image.is_relative_to(base) else image).with_suffix(""))
+FORMAT = Format(
+    name="list",
+    title="CSV or text list of pictures and masks",
+    needs="a .csv or .txt file with a picture and its mask on every line",
+    fits=fits,
+    read=read,
+    marks=("suffix .csv", "suffix .txt", "suffix .tsv"),
+)

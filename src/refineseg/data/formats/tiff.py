@@ -7,12 +7,11 @@ TIFF.
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
-from refineseg.data.formats.base import Item, ReadOptions, Shape, Source
-from refineseg.data.formats.classes import by_train_id
-from refineseg.data.formats.pair_folders import Pair, folders_of, labels_for, pairs_of
+from refineseg.data.formats.base import Format, ReadOptions, Shape, Source
+from refineseg.data.formats.parsing.masks import labels_for, source_of
+from refineseg.data.formats.parsing.pairs import first_pair, pairs_of
 from refineseg.data.images import read_mask
 from refineseg.data.tiff import SUFFIXES, is_scientific, read_tiff
 from refineseg.errors import InputError
@@ -21,25 +20,21 @@ from refineseg.labels import LabelMap, UInt8
 
 def fits(src: Path) -> bool:
     """Folders of pictures and of masks, where the first picture is a TIFF that plain readers would cut down."""
-    folders = folders_of(src)
-    if folders is None:
-        return False
-    first = next((path for path in sorted(folders[0].rglob("*")) if path.suffix.lower() in SUFFIXES), None)
-    return first is not None and is_scientific(first)
+    pair = first_pair(src)
+    return pair is not None and is_scientific(pair.image)
 
 
 def read(src: Path, options: ReadOptions) -> Source:
     """All pairs."""
-    pairs = pairs_of(src)
-    labels = labels_for(pairs, src, options.labels, "'classes: [water, field]' and 'ignore: [255]'")
-    items = [Item(pair.image.stem, pair.image, partial(_paint, pair, labels), pair.split) for pair in pairs]
-    return Source(by_train_id(labels), items)
+    found = pairs_of(src, options.faults)
+    labels = labels_for(found.pairs, src, options, "'classes: [water, field]' and 'ignore: [255]'")
+    return source_of(found, labels, _paint)
 
 
-def _paint(pair: Pair, labels: LabelMap, _: Shape) -> UInt8:
-    if pair.mask.suffix.lower() not in SUFFIXES:
-        return labels.encode(read_mask(pair.mask), str(pair.mask))
-    mask = read_tiff(pair.mask)  # compressions that PIL does not know
+def _paint(path: Path, labels: LabelMap, _: Shape) -> UInt8:
+    if path.suffix.lower() not in SUFFIXES:
+        return labels.encode(read_mask(path), str(path))
+    mask = read_tiff(path)  # compressions that PIL does not know
     if (
         mask.shape[-1] != 1
         or mask.dtype.kind not in "uib"
@@ -47,7 +42,17 @@ def _paint(pair: Pair, labels: LabelMap, _: Shape) -> UInt8:
         or mask.max(initial=0) > 65535
     ):
         raise InputError(
-            f"{pair.mask}: expected a mask of one channel with whole numbers in 0..65535, "
+            f"{path}: expected a mask of one channel with whole numbers in 0..65535, "
             f"got {mask.shape[-1]} of {mask.dtype}"
         )
-    return labels.encode(mask[..., 0], str(pair.mask))
+    return labels.encode(mask[..., 0], str(path))
+
+
+FORMAT = Format(
+    name="tiff",
+    title="folders of TIFF with many channels or bits, and masks",
+    needs="a folder images/ of TIFF files and a folder masks/ with masks of the same names, and a labels.yaml",
+    fits=fits,
+    read=read,
+    marks=("folder images", "folder masks", "suffix .tif"),
+)

@@ -1,0 +1,117 @@
+"""One mask for each class of a picture: masks/a_car.png, masks/car/a.png or masks/a/car.png.
+
+Where masks of a picture overlap, the class that comes later in the labels file (or the alphabet) is on top.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from refineseg.data.formats.base import Format, ReadOptions, Shape, Source, Unannotated
+from refineseg.data.formats.parsing.areas import Annotated, Area, items_of
+from refineseg.data.formats.parsing.classes import clean, names_of
+from refineseg.data.formats.parsing.label_files import find_labels
+from refineseg.data.formats.parsing.layouts import MASK_ENDINGS, UNUSED_ENDINGS, Place, places_of
+from refineseg.data.formats.parsing.pairs import first_pair
+from refineseg.data.formats.parsing.pictures import check_size, named, split_of_path, walk_pictures
+from refineseg.data.formats.parsing.shapes import Region
+from refineseg.data.images import read_mask
+from refineseg.errors import InputError
+
+Named = tuple[str, Path]  # class and mask
+
+
+def fits(src: Path) -> bool:
+    """Folders of pictures and of masks where no picture has a mask of its name, but several with class names."""
+    places = places_of(src)
+    if not places or first_pair(src) is not None:
+        return False
+    return any(masks for place in places for masks in _masks_of(place).values())
+
+
+def read(src: Path, options: ReadOptions) -> Source:
+    """All pictures with a mask of any class."""
+    places = places_of(src)
+    if options.labels is None:
+        found = (find_labels(folder) for place in places for folder in (src, place.masks.parent, place.masks))
+        options = replace(options, labels=next((labels for labels in found if labels), None))
+    masks: dict[Path, list[Named]] = {}
+    places_by_image: dict[Path, Place] = {}
+    unused: list[Path] = []
+    for place in places:
+        matched = _masks_of(place)
+        masks |= matched
+        places_by_image |= dict.fromkeys(matched, place)
+        taken = {path for named_masks in matched.values() for _, path in named_masks}
+        unused += [path for path in walk_pictures(place.masks) if path not in taken and path not in matched]
+    if not any(masks.values()):
+        raise InputError(f"expected masks called like a picture and a class, such as a_car.png, in {src}")
+    names = names_of(sorted({label for entries in masks.values() for label, _ in entries}), options, str(src))
+    order = {name: index for index, name in enumerate(names.label_map.names)}
+    annotated, without = [], []
+    for image, entries in masks.items():
+        relative = image.relative_to(src)
+        name, split = str(relative.with_suffix("")), places_by_image[image].split or split_of_path(relative)
+        if not entries:
+            without.append(Unannotated(name, image, split))
+            continue
+        entries = sorted(entries, key=lambda entry: order.get(entry[0], -1))
+        annotated.append(Annotated(name, image, partial(_areas, entries), split))
+    notes = [f"{len(unused)} masks have no picture and were left out: {named(unused)}"] if unused else []
+    items = items_of(annotated, names, options)
+    return Source(names.label_map, items, (*notes, *names.notes), unannotated=without)
+
+
+def _masks_of(place: Place) -> dict[Path, list[Named]]:
+    """Masks with their classes by picture."""
+    images = walk_pictures(place.images)
+    masks = walk_pictures(place.masks)
+    longest_first = sorted(images, key=lambda path: -len(path.stem))
+    stems = {path.stem: path for path in longest_first}
+    found: dict[Path, list[Named]] = {image: [] for image in images}
+    for mask in masks:
+        folders = mask.relative_to(place.masks).parts[:-1]
+        if folders and mask.stem in stems and folders[-1] not in stems:
+            found[stems[mask.stem]].append((clean(folders[-1]), mask))
+        elif folders and folders[-1] in stems:
+            found[stems[folders[-1]]].append((clean(mask.stem), mask))
+        elif (owner := _owner(mask.stem, longest_first)) is not None:
+            found[owner].append((clean(mask.stem[len(owner.stem) + 1 :]), mask))
+    return found
+
+
+def _owner(stem: str, images: Sequence[Path]) -> Path | None:
+    """The picture whose name, ``_`` or ``-`` and a class make up the mask's name; the longest one counts."""
+    if any(stem.endswith(ending) for ending in (*MASK_ENDINGS, *UNUSED_ENDINGS)):
+        return None
+    return next((path for path in images if stem.startswith((f"{path.stem}_", f"{path.stem}-"))), None)
+
+
+def _areas(entries: Sequence[Named]) -> Iterator[Area]:
+    for label, mask in entries:
+        yield Area(label, str(mask), partial(_region, mask))
+
+
+def _region(mask: Path, shape: Shape) -> Region:
+    """Pixels of more than half the largest value that the type of the mask suggests: 1, 255 or 65535."""
+    raw = read_mask(mask)
+    grey = raw.max(axis=2) if raw.ndim == 3 else raw
+    check_size((grey.shape[0], grey.shape[1]), shape, str(mask))
+    largest = int(grey.max(initial=0))
+    white = 1 if largest <= 1 else 255 if largest <= 255 else 65535
+    return np.asarray(grey > white / 2)
+
+
+FORMAT = Format(
+    name="class-masks",
+    title="folders of pictures and a mask for each class",
+    needs="a folder images/ and a folder masks/ with a_car.png, car/a.png or a/car.png for a.jpg",
+    fits=fits,
+    read=read,
+    marks=("folder images", "folder masks", "pictures"),
+)

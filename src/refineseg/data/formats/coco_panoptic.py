@@ -1,0 +1,159 @@
+"""COCO panoptic: a json beside a folder of PNG files whose colours are segment ids, R + 256 G + 65536 B."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from refineseg.data.formats.base import Format, Item, ReadOptions, Shape, Source, Unannotated
+from refineseg.data.formats.parsing.classes import Names, names_of
+from refineseg.data.formats.parsing.coco_files import coco_files, has_segments, ordered_categories
+from refineseg.data.formats.parsing.json_nodes import Node, read_json
+from refineseg.data.formats.parsing.label_files import find_labels
+from refineseg.data.formats.parsing.pictures import Pictures, check_size, split_of
+from refineseg.data.images import read_mask
+from refineseg.errors import InputError
+from refineseg.labels import IGNORE, UInt8
+
+UNLABELLED = 0  # segment id of pixels without annotation
+
+
+def fits(src: Path) -> bool:
+    """A COCO json with ``segments_info``, or a folder with some."""
+    return any(has_segments(file) for file in coco_files(src))
+
+
+def read(src: Path, options: ReadOptions) -> Source:
+    """All panoptic files of ``src``; the split comes from a file's or its folder's name."""
+    files = [file for file in coco_files(src) if has_segments(file)]
+    if not files:
+        raise InputError(f"expected a COCO panoptic json (with segments_info) at {src}, found none")
+    root = src if src.is_dir() else src.parent
+    if options.labels is None:
+        options = replace(options, labels=find_labels(root))
+    documents = [document for file in files if (document := _opened(file, options)) is not None]
+    options.faults.stop_if_nothing_is_left(documents, src)
+    names = names_of(ordered_categories([document.categories for document in documents]), options, str(src))
+    pictures = Pictures(src, [place for file in files for place in _folders(file)], options.images)
+    items: list[Item] = []
+    unannotated: list[Unannotated] = []
+    for document in documents:
+        found, without = document.items(names, options, pictures)
+        items += found
+        unannotated += without
+    masks = [path for document in documents for path in document.masks]
+    named = {picture.image for picture in unannotated}
+    unannotated += [picture for picture in pictures.unannotated(masks) if picture.image not in named]
+    return Source(names.label_map, items, (*names.notes, *pictures.notes()), unannotated=unannotated)
+
+
+def _opened(file: Path, options: ReadOptions) -> _Document | None:
+    with options.faults.collect():
+        root = read_json(file)
+        names = {node["id"].identifier(): node["name"].text() for node in root["categories"]}
+        return _Document(file, root, names)
+    return None
+
+
+def _folders(file: Path) -> list[Path]:
+    split = file.stem.removeprefix("panoptic_")
+    places = (file.parent, file.parent / "images", file.parent.parent, file.parent.parent / "images")
+    return [*(place / split for place in places), *places]
+
+
+@dataclass
+class _Document:
+    """One file: its path, content, and category names by id."""
+
+    file: Path
+    root: Node
+    categories: dict[Hashable, str]
+
+    def __post_init__(self) -> None:
+        self.masks: list[Path] = []
+
+    def items(
+        self, names: Names, options: ReadOptions, pictures: Pictures
+    ) -> tuple[list[Item], list[Unannotated]]:
+        """An item for each picture with a PNG, and the other pictures."""
+        split = split_of(self.file.stem) or split_of(self.file.parent.name)
+        images: dict[Hashable, tuple[str, Path]] = {}
+        with options.faults.collect():
+            for node in self.root["images"]:
+                with options.faults.collect():
+                    name = node["file_name"]
+                    images[node["id"].identifier()] = (name.text(), pictures.find(name.text(), name.place, split))
+        items: list[Item] = []
+        annotated: set[Hashable] = set()
+        with options.faults.collect():
+            for node in self.root["annotations"]:
+                with options.faults.collect():
+                    id_ = node["image_id"].identifier()
+                    if id_ not in images:
+                        raise node["image_id"].fail("the id of one of the images")
+                    annotated.add(id_)
+                    values = self._values(node, names, options)
+                    mask = self._mask(node["file_name"])
+                    self.masks.append(mask)
+                    stem = str(Path(images[id_][0]).with_suffix(""))
+                    items.append(Item(stem, images[id_][1], partial(_paint, mask, values, names.fill), split))
+        without = [
+            Unannotated(str(Path(name).with_suffix("")), path, split)
+            for id_, (name, path) in images.items()
+            if id_ not in annotated
+        ]
+        return items, without
+
+    def _values(self, node: Node, names: Names, options: ReadOptions) -> dict[int, int]:
+        """Train id by segment id."""
+        values: dict[int, int] = {}
+        for segment in node["segments_info"]:
+            category = segment["category_id"]
+            id_ = category.identifier()
+            if id_ not in self.categories:
+                raise category.fail(f"the id of one of the {len(self.categories)} categories")
+            train_id = names.train_id(self.categories[id_], category.place)
+            crowd = segment.get("iscrowd")
+            if crowd is not None and crowd.value and options.crowds == "ignore":
+                train_id = IGNORE
+            values[segment["id"].integer()] = names.fill if train_id is None else train_id
+        return values
+
+    def _mask(self, name: Node) -> Path:
+        places = [self.file.parent / self.file.stem, self.file.parent, self.file.parent / "panoptic"]
+        relative = name.text().replace("\\", "/")
+        for place in places:
+            if (place / relative).is_file():
+                return place / relative
+        raise InputError(f"{name.place}: expected the mask {relative[:200]!r} in {places[0]}, found none")
+
+
+def _paint(mask: Path, values: dict[int, int], fill: int, shape: Shape) -> UInt8:
+    pixels = read_mask(mask)
+    if pixels.ndim != 3:
+        pixels = np.repeat(pixels[..., None], 3, axis=2) * np.array([1, 0, 0])
+    check_size((pixels.shape[0], pixels.shape[1]), shape, str(mask))
+    wide = pixels.astype(np.int64)
+    ids = wide[..., 0] + 256 * wide[..., 1] + 65536 * wide[..., 2]
+    labels = np.full(shape, fill, np.uint8)
+    for id_ in np.unique(ids).tolist():
+        if id_ in values:
+            labels[ids == id_] = values[id_]
+        elif id_ != UNLABELLED:
+            count = int((ids == id_).sum())
+            raise InputError(f"{mask}: expected the segments of segments_info, found {id_} ({count} pixels)")
+    return labels
+
+
+FORMAT = Format(
+    name="coco-panoptic",
+    title="COCO panoptic json with its PNG files",
+    needs="a json with segments_info and a folder of PNG files of the json's name",
+    fits=fits,
+    read=read,
+    marks=("json key images", "json key annotations", "json key categories", "panoptic"),
+)

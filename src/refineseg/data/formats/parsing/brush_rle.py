@@ -1,0 +1,73 @@
+"""Label Studio's brush masks: the rle-pack format (thi.ng/rle-pack) over the RGBA bytes of the drawn layer.
+
+A stream of bits, high bit first: 32 bits, the number of values; 5 bits, the width of a value less one; four
+times 4 bits, the widths of a run's length less one. Then runs: 1 bit, whether one value is repeated; 2 bits, which
+of the four widths the length has; the length less one; then one value, or as many values as the length says.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from refineseg.data.formats.base import Shape
+from refineseg.data.formats.parsing.shapes import Region
+from refineseg.errors import InputError
+from refineseg.labels import UInt8
+
+VALUE_BITS = 8
+COVERED = 128  # alpha from which a pixel counts as painted: more than half
+
+
+class _Bits:
+    """Reads whole numbers off a stream of bits."""
+
+    def __init__(self, data: bytes, place: str) -> None:
+        self.data, self.place, self.position = data, place, 0
+
+    def read(self, count: int) -> int:
+        """The next ``count`` bits. InputError where the stream ends before."""
+        end = self.position + count
+        if end > 8 * len(self.data):
+            raise InputError(
+                f"{self.place}: expected more bytes of brush RLE, it is cut off after {len(self.data)}"
+            )
+        chunk = int.from_bytes(self.data[self.position // 8 : (end + 7) // 8], "big")
+        self.position = end
+        return chunk >> (-end % 8) & ((1 << count) - 1)
+
+
+def decode(data: bytes, shape: Shape, place: str) -> Region:
+    """The bytes of a brush to HxW, true where it painted.
+
+    Args:
+        data: the ``rle`` list of the export, as bytes.
+        shape: height and width that the brush was drawn at.
+        place: what to call it in an error.
+
+    Raises:
+        InputError: cut off, or of another size than ``shape``.
+    """
+    bits = _Bits(data, place)
+    total = bits.read(32)
+    width = bits.read(5) + 1
+    if total != 4 * shape[0] * shape[1] or width != VALUE_BITS:
+        raise InputError(
+            f"{place}: expected brush RLE of {4 * shape[0] * shape[1]} values of {VALUE_BITS} bits "
+            f"(RGBA at {shape[1]}x{shape[0]}), got {total} of {width} bits"
+        )
+    sizes = [bits.read(4) + 1 for _ in range(4)]
+    values = np.zeros(total, np.uint8)
+    start = 0
+    while start < total:
+        repeated = bits.read(1)
+        end = start + 1 + bits.read(sizes[bits.read(2)])
+        if end > total:
+            raise InputError(f"{place}: expected {total} values of brush RLE, a run goes on to {end}")
+        values[start:end] = bits.read(VALUE_BITS) if repeated else _literals(bits, end - start)
+        start = end
+    return np.asarray(values.reshape(*shape, 4)[..., 3] >= COVERED)
+
+
+def _literals(bits: _Bits, count: int) -> UInt8:
+    packed = bits.read(VALUE_BITS * count)
+    return np.frombuffer(packed.to_bytes(count, "big"), np.uint8)

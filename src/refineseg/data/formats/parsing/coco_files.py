@@ -1,0 +1,56 @@
+"""Which files of a folder are COCO's, of instances or panoptic."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+
+from refineseg.data.formats.parsing.texts import head
+
+KEYS = ('"info"', '"images"', '"annotations"', '"categories"', '"licenses"')
+SEGMENTS = b'"segments_info"'
+PLACES = ("*.json", "annotations/*.json", "*/_annotations.coco.json", "*/annotations/*.json")
+
+
+def coco_files(src: Path) -> list[Path]:
+    """COCO's json files at ``src``; of several kinds of one data set those called instances or panoptic."""
+    if src.is_file():
+        return [src] if src.suffix.lower() == ".json" and is_coco(src) else []
+    found = sorted({file for place in PLACES for file in src.glob(place) if is_coco(file)})
+    return [file for file in found if file.name.startswith(("instances", "panoptic"))] or found
+
+
+def is_coco(path: Path) -> bool:
+    """Whether a json begins like COCO's."""
+    start = head(path)
+    return start.startswith("{") and any(key in start for key in KEYS) and '"shapes"' not in start
+
+
+def has_segments(path: Path) -> bool:
+    """Whether a COCO json is a panoptic one; memory stays flat, as these files may have gigabytes."""
+    try:
+        with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return content.find(SEGMENTS) >= 0
+    except (OSError, ValueError):  # ValueError: an empty file
+        return False
+
+
+def ordered_categories(files: Sequence[Mapping[Hashable, str]]) -> list[str]:
+    """Category names of some files: by id where the files agree on the ids, else as they come."""
+    by_id: dict[Hashable, set[str]] = {}
+    by_name: dict[str, set[Hashable]] = {}
+    for categories in files:
+        for id_, name in categories.items():
+            by_id.setdefault(id_, set()).add(name)
+            by_name.setdefault(name, set()).add(id_)
+    entries = [entry for categories in files for entry in sorted(categories.items(), key=_rank)]
+    if all(len(ids) == 1 for ids in by_name.values()) and all(len(names) == 1 for names in by_id.values()):
+        entries.sort(key=_rank)
+    return list(dict.fromkeys(name for _, name in entries))
+
+
+def _rank(entry: tuple[Hashable, str]) -> tuple[str, int, str]:
+    """Numbers in their order, then texts in theirs."""
+    id_ = entry[0]
+    return ("", id_, "") if isinstance(id_, int) else ("text", 0, str(id_))

@@ -1,0 +1,109 @@
+"""COCO's masks by pycocotools: polygons and run lengths, checked first (its decoder reads beyond damaged ones)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from refineseg.data.formats.base import Shape
+from refineseg.data.formats.parsing.json_nodes import Node
+from refineseg.data.formats.parsing.pictures import check_size
+from refineseg.data.formats.parsing.shapes import Region
+from refineseg.errors import InputError, MissingExtraError
+
+Rle = dict[str, Any]  # pycocotools': size [height, width] and counts as bytes
+
+
+def to_rle(segmentation: Node, shape: Shape) -> Rle:
+    """Polygons, uncompressed or compressed run lengths to one RLE of the picture's size.
+
+    Raises InputError for anything else, also for run lengths that do not fill the picture exactly.
+    """
+    if isinstance(segmentation.value, dict):
+        return _checked_rle(segmentation, shape)
+    coco = _mask_api()
+    polygons = [_checked_polygon(node, shape) for node in segmentation if not node.empty()]
+    rle: Rle = coco.merge(coco.frPyObjects(polygons, *shape))
+    return rle
+
+
+def area(rle: Rle) -> int:
+    """Number of pixels."""
+    return int(_mask_api().area(rle))
+
+
+def decode(rle: Rle) -> Region:
+    """HxW of an RLE."""
+    return np.asarray(_mask_api().decode(rle), dtype=np.bool_)
+
+
+def encode(region: Region) -> tuple[dict[str, Any], list[float]]:
+    """A region as JSON's compressed RLE and as bounding box [left, top, width, height]."""
+    coco = _mask_api()
+    rle = coco.encode(np.asfortranarray(region, dtype=np.uint8))
+    box = [float(value) for value in coco.toBbox(rle)]
+    return {"size": list(region.shape), "counts": rle["counts"].decode("ascii")}, box
+
+
+def counts_of(text: str, place: str) -> list[int]:
+    """Run lengths from COCO's compressed string (the format of its maskApi).
+
+    Characters from ``0`` hold 5 bits, low bits first, and a flag that more follow; the sign is the highest of
+    them; from the third run on the difference to the last but one run is stored.
+    """
+    counts: list[int] = []
+    value = shift = 0
+    for letter in text:
+        code = ord(letter) - 48
+        if not 0 <= code < 64 or shift > 35:
+            raise InputError(f"{place}: expected compressed run lengths, got the character {letter!r}")
+        value |= (code & 31) << shift
+        shift += 5
+        if not code & 32:
+            value -= (1 << shift) if code & 16 else 0
+            counts.append(value + (counts[-2] if len(counts) > 2 else 0))
+            value = shift = 0
+    if shift:
+        raise InputError(f"{place}: expected compressed run lengths, they are cut off")
+    return counts
+
+
+def _checked_rle(node: Node, shape: Shape) -> Rle:
+    size = [part.integer() for part in node["size"]]
+    if len(size) != 2:
+        raise node["size"].fail("[height, width]")
+    check_size((size[0], size[1]), shape, node.place)
+    counts = node["counts"]
+    compressed = isinstance(counts.value, str)
+    runs = counts_of(counts.value, counts.place) if compressed else [run.integer() for run in counts]
+    if sum(runs) != shape[0] * shape[1] or any(run < 0 for run in runs):
+        raise InputError(
+            f"{counts.place}: expected run lengths of {shape[0] * shape[1]} pixels in all, got {sum(runs)}; "
+            "is it cut off?"
+        )
+    if compressed:
+        return {"size": list(shape), "counts": counts.value.encode("ascii")}
+    rle: Rle = _mask_api().frPyObjects({"size": list(shape), "counts": runs}, *shape)
+    return rle
+
+
+def _checked_polygon(node: Node, shape: Shape) -> list[float]:
+    values = node.numbers()
+    if len(values) < 6 or len(values) % 2:
+        raise InputError(f"{node.place}: expected x, y of at least 3 points, got {len(values)} numbers")
+    limits = [shape[1], shape[0]] * (len(values) // 2)
+    outside = [value for value, limit in zip(values, limits, strict=True) if not -limit <= value <= 2 * limit]
+    if outside:
+        raise InputError(
+            f"{node.place}: expected coordinates in the picture {shape[1]}x{shape[0]}, got {outside[0]}"
+        )
+    return values
+
+
+def _mask_api() -> Any:
+    try:
+        from pycocotools import mask
+    except ImportError as error:
+        raise MissingExtraError("pycocotools", "data", "COCO's masks") from error
+    return mask

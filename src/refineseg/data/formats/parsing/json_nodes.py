@@ -1,0 +1,136 @@
+"""JSON of unknown quality: every access says which file and place is not as expected."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from refineseg.data.formats.parsing.texts import read_text
+from refineseg.errors import InputError
+
+LARGEST = 1e7  # no picture has pixels beyond
+LONGEST_ID = 18  # digits
+
+
+@dataclass(frozen=True)
+class Node:
+    """A JSON value and where it stands.
+
+    Attributes:
+        value: as parsed.
+        place: ``FILE: annotations[3].segmentation``, for errors.
+    """
+
+    value: Any
+    place: str
+
+    def fail(self, expected: str) -> InputError:
+        """The error for a value that is not as expected."""
+        return InputError(f"{self.place}: expected {expected}, got {_brief(self.value)}")
+
+    def __getitem__(self, key: str) -> Node:
+        """The value of a key that must be there."""
+        if not isinstance(self.value, dict):
+            raise self.fail(f"an object with the key {key!r}")
+        if key not in self.value:
+            raise InputError(f"{self.place}: expected the key {key!r}, found {_brief(list(self.value)[:8])}")
+        return Node(self.value[key], self._below(key))
+
+    def get(self, key: str) -> Node | None:
+        """The value of a key, or None if it is absent or null."""
+        if not isinstance(self.value, dict):
+            raise self.fail(f"an object, perhaps with the key {key!r}")
+        found = self.value.get(key)
+        return None if found is None else Node(found, self._below(key))
+
+    def __iter__(self) -> Iterator[Node]:
+        if not isinstance(self.value, list):
+            raise self.fail("a list")
+        for index, value in enumerate(self.value):
+            yield Node(value, f"{self.place}[{index}]" if ": " in self.place else f"{self.place}: [{index}]")
+
+    def text(self) -> str:
+        """The value as text that is not empty."""
+        if not isinstance(self.value, str) or not self.value.strip():
+            raise self.fail("text")
+        return self.value
+
+    def number(self) -> float:
+        """The value as a finite number of a size that coordinates can have."""
+        value = self.value
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self.fail("a number")
+        if not -LARGEST <= value <= LARGEST or math.isnan(value):
+            raise self.fail("a number that a coordinate can be")
+        return float(value)
+
+    def integer(self) -> int:
+        """The value as a whole number of 0 or more (ids have no upper limit)."""
+        if isinstance(self.value, bool) or not isinstance(self.value, int) or self.value < 0:
+            raise self.fail("a whole number of 0 or more")
+        return self.value
+
+    def identifier(self) -> Hashable:
+        """The value as an id: a whole number, also where it is written as text; else the text."""
+        if isinstance(self.value, str):
+            text = self.text().strip()
+            return int(text) if text.isascii() and text.isdigit() and len(text) <= LONGEST_ID else text
+        if isinstance(self.value, float) and self.value.is_integer() and self.value >= 0:
+            return int(self.value)
+        return self.integer()
+
+    def items(self) -> Iterator[tuple[str, Node]]:
+        """The keys and values of an object."""
+        if not isinstance(self.value, dict):
+            raise self.fail("an object")
+        for key, value in self.value.items():
+            yield key, Node(value, self._below(key))
+
+    def empty(self) -> bool:
+        """Whether the value says nothing: null, or a list, object or text with nothing in it at any depth."""
+        return _is_empty(self.value)
+
+    def numbers(self) -> list[float]:
+        """The value as a list of numbers."""
+        return [node.number() for node in self]
+
+    def points(self, least: int) -> list[tuple[float, float]]:
+        """The value as a list of [x, y]."""
+        points = []
+        for node in self:
+            pair = node.numbers()
+            if len(pair) != 2:
+                raise node.fail("a point [x, y]")
+            points.append((pair[0], pair[1]))
+        if len(points) < least:
+            raise InputError(f"{self.place}: expected at least {least} points, got {len(points)}")
+        return points
+
+    def _below(self, key: str) -> str:
+        return f"{self.place}.{key}" if ": " in self.place else f"{self.place}: {key}"
+
+
+def read_json(path: Path) -> Node:
+    """A JSON file as a Node; InputError if it is none."""
+    try:
+        return Node(json.loads(read_text(path)), str(path))
+    except (ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(f"expected JSON, cannot read {path} ({reason}): is it cut off?") from error
+
+
+def _is_empty(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(isinstance(part, list) and _is_empty(part) for part in value)
+    return value is None or value in ({}, "")
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"an object with keys {list(value)[:6]!r:.100}"
+    text = repr(value) if not isinstance(value, list) else repr(value[:8])
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,160 @@
+"""Labels files: labels.yaml, tables of names with colours or numbers, CVAT's labelmap.txt, lists of names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from refineseg.colors import class_colors, voc_palette
+from refineseg.config.yaml import read_yaml
+from refineseg.data.formats.parsing.classes import IGNORE_NAMES, clean
+from refineseg.data.formats.parsing.texts import Row, read_rows
+from refineseg.errors import InputError, LabelError
+from refineseg.labels import Color, LabelClass, LabelMap
+
+LABEL_FILES = (
+    "labels.yaml",
+    "labels.yml",
+    "class_dict.csv",
+    "labels.csv",
+    "colors.csv",
+    "_classes.csv",
+    "labelmap.txt",
+    "classes.txt",
+)
+HEADINGS = frozenset({"name", "names", "class", "classes", "label", "labels", "class name", "class_name"})
+
+
+def find_labels(folder: Path) -> LabelMap | None:
+    """The labels file of a folder (``LABEL_FILES``), or None."""
+    for name in LABEL_FILES:
+        if (folder / name).is_file():
+            return read_labels(folder / name)
+    return None
+
+
+def read_labels(path: Path) -> LabelMap:
+    """Classes from labels.yaml, a CSV of names with r,g,b or a value, labelmap.txt, or a text file of names.
+
+    Raises InputError that names the file.
+    """
+    try:
+        if path.suffix.lower() in (".yaml", ".yml"):
+            return LabelMap.from_dict(_by_color_throughout(read_yaml(path)))
+        if path.suffix.lower() == ".csv":
+            return _from_table(path)
+        rows = read_rows(path)
+        if any(row.text.count(":") >= 3 for row in rows):
+            return _from_labelmap(rows, path)
+        names = [clean(row.text) for row in rows]
+        return LabelMap.from_names([name for name in names if name.lower() not in IGNORE_NAMES])
+    except LabelError as error:
+        raise LabelError(error if str(path) in str(error) else f"{path}: {error}") from error
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A class of a table, with what its row says."""
+
+    name: str
+    color: Color | None = None
+    value: int | None = None
+
+
+def _by_color_throughout(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Classes and ignored values of a labels.yaml; if ignored values are colours, ``color`` stands for ``raw``."""
+    kept = {key: values[key] for key in ("classes", "ignore") if key in values}
+    ignored = kept.get("ignore")
+    if isinstance(ignored, list) and any(isinstance(value, list) for value in ignored):
+        kept["classes"] = [
+            {"raw": [entry["color"]], **entry} if isinstance(entry, dict) and "color" in entry else entry
+            for entry in kept.get("classes") or []
+        ]
+    return kept
+
+
+def _from_table(path: Path) -> LabelMap:
+    rows = read_rows(path)
+    if rows and _is_heading(rows[0]):
+        rows = rows[1:]
+    return _label_map([_entry(row, path) for row in rows], path)
+
+
+def _is_heading(row: Row) -> bool:
+    if any(letter.isdigit() for letter in row.text):
+        return False
+    return len(row.cells) > 1 or row.cells[0].lower() in HEADINGS
+
+
+def _entry(row: Row, path: Path) -> _Entry:
+    """A row of a name and, in any order, a colour (three numbers or ``#rrggbb``) and the mask value."""
+    cells = [cell for cell in row.cells if cell]
+    colors = [color for cell in cells if (color := hex_color(cell)) is not None]
+    numbers = [int(cell) for cell in cells if cell.isascii() and cell.isdigit()]
+    texts = [cell for cell in cells if hex_color(cell) is None and not (cell.isascii() and cell.isdigit())]
+    if len(texts) == 1 and len(numbers) in (3, 4) and not colors:
+        before = row.cells.index(texts[0]) if len(numbers) == 4 else 0
+        value, rest = (numbers[0], numbers[1:]) if before == 1 else (numbers[-1], numbers[:-1])
+        red, green, blue = rest if len(numbers) == 4 else numbers
+        return _Entry(clean(texts[0]), (red, green, blue), value if len(numbers) == 4 else None)
+    if len(texts) == 1 and len(numbers) <= 1 and len(colors) <= 1:
+        return _Entry(clean(texts[0]), colors[0] if colors else None, numbers[0] if numbers else None)
+    raise InputError(
+        f"{path}: expected a name and its colour as r, g, b in 0..255 or its mask value, got {row.text[:80]!r}"
+    )
+
+
+def _from_labelmap(rows: list[Row], path: Path) -> LabelMap:
+    """CVAT's and Datumaro's ``label:color_rgb:parts:actions``; without colours VOC's palette counts."""
+    entries = []
+    for row in rows:
+        name, text = row.text.split(":")[:2]
+        parts = [part for part in text.split(",") if part.strip()]
+        try:
+            numbers = [int(part) for part in parts]
+        except ValueError:
+            numbers = []
+        if parts and len(numbers) != 3:
+            raise InputError(f"{path}: expected a name and its colour as r, g, b in 0..255, got {row.text!r}")
+        entries.append(_Entry(clean(name), (numbers[0], numbers[1], numbers[2]) if parts else None))
+    if all(entry.color is None for entry in entries):
+        palette = voc_palette(len(entries))
+        entries = [replace(entry, color=color) for entry, color in zip(entries, palette, strict=True)]
+    return _label_map(entries, path)
+
+
+def _label_map(entries: list[_Entry], path: Path) -> LabelMap:
+    """Classes by value, else by colour, else by their order; void and the like are ignored."""
+    if not entries:
+        raise LabelError(f"{path}: expected a class name on every line, found none")
+    kept = [entry for entry in entries if entry.name.lower() not in IGNORE_NAMES]
+    ignored = [entry for entry in entries if entry.name.lower() in IGNORE_NAMES]
+    colors = class_colors([entry.name for entry in kept])
+    if any(entry.value is not None for entry in entries):
+        if any(entry.value is None for entry in entries):
+            raise LabelError(f"{path}: expected a mask value for every class, some have none")
+        values = tuple(entry.value for entry in ignored if entry.value is not None)
+        classes = [
+            LabelClass(entry.name, entry.color or color, (entry.value or 0,))
+            for entry, color in zip(kept, colors, strict=True)
+        ]
+        taken = {value for item in classes for value in item.raw}
+        return LabelMap(tuple(classes), values or (() if 255 in taken else (255,)))
+    if all(entry.color is None for entry in entries):
+        return LabelMap.from_names([entry.name for entry in kept])
+    if any(entry.color is None for entry in entries):
+        raise LabelError(f"{path}: expected a colour for every class, some have none")
+    by_color = tuple(LabelClass(entry.name, entry.color, (entry.color,)) for entry in kept if entry.color)
+    return LabelMap(by_color, tuple(entry.color for entry in ignored if entry.color))
+
+
+def hex_color(text: str | None) -> Color | None:
+    """``#rrggbb`` as RGB; None for anything else."""
+    text = (text or "").strip()
+    try:
+        red, green, blue = bytes.fromhex(text[1:]) if text.startswith("#") else b""
+    except ValueError:
+        return None
+    return red, green, blue

@@ -1,0 +1,89 @@
+"""Where the pictures and masks of a folder lie: images/ and masks/ at any depth, or side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from refineseg.data.formats.parsing.pictures import IMAGE_FOLDERS, SPLIT_WORDS, walk_pictures
+from refineseg.data.images import SUFFIXES
+
+MASK_FOLDERS = (
+    "masks", "mask", "labels", "label", "annotations", "annotation", "annot", "SegmentationClass",
+    "SegmentationClassPNG", "SegmentationClassRaw", "gt", "gtFine", "gtCoarse", "ground_truth", "groundtruth",
+    "segmentation", "segmentations",
+)  # fmt: skip
+# What masks have at the end of their names; of several masks of a picture the first counts.
+MASK_ENDINGS = (
+    "_mask", "-mask", "_masks", "_label", "_labels", "_gt", "_L", "_seg", "_segmentation", "_annotation",
+    "_labelIds", "_gtFine_labelIds", "_gtCoarse_labelIds", "_gtFine_labelTrainIds", "_gtFine_color",
+)  # fmt: skip
+UNUSED_ENDINGS = ("_gtFine_instanceIds", "_gtFine_instanceTrainIds", "_gtCoarse_instanceIds")
+IMAGE_ENDINGS = ("_leftImg8bit", "_image", "-image", "_img", "_rgb", "_sat")
+PAIRED_FOLDERS = ("_masks", "_mask", "_labels", "_label", "_annotations", "_annot", "annot", "_gt")
+DEPTH = 3  # folders between the source and images/
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder of pictures and the folder of their masks (the same one for side by side), and their split."""
+
+    images: Path
+    masks: Path
+    split: str | None
+
+
+def places_of(src: Path, depth: int = DEPTH) -> list[Place]:
+    """Places in a folder: images/ and masks/, train/ and train_masks/, side by side, or any of it further down."""
+    if not src.is_dir() or (src / "_classes.csv").is_file():
+        return []
+    folders = {child.name: child for child in sorted(src.iterdir()) if child.is_dir() and child.name[0] != "."}
+    images, masks = _first(folders, IMAGE_FOLDERS), _first(folders, MASK_FOLDERS)
+    if images and masks:
+        return [Place(images, masks, _split(src.name))]
+    paired = [
+        Place(folder, folders[base + ending], _split(base))
+        for name, folder in folders.items()
+        if (base := name.removesuffix("_images"))
+        for ending in PAIRED_FOLDERS
+        if base + ending in folders and _has_pictures(folder) and _has_pictures(folders[base + ending])
+    ]
+    if paired:
+        return paired
+    if _side_by_side(src):
+        return [Place(src, src, _split(src.name))]
+    return [place for folder in folders.values() for place in places_of(folder, depth - 1)] if depth else []
+
+
+def _split(name: str) -> str | None:
+    return SPLIT_WORDS.get(name.lower())
+
+
+def _first(folders: dict[str, Path], names: tuple[str, ...]) -> Path | None:
+    by_name = {name.lower(): folder for name, folder in folders.items()}
+    found = (by_name[name.lower()] for name in names if name.lower() in by_name)
+    return next((folder for folder in found if _has_pictures(folder) and not _is_panoptic(folder)), None)
+
+
+def _is_panoptic(folder: Path) -> bool:
+    """Whether a folder holds COCO's panoptic PNG files, each folder of them beside a json of its name."""
+    return any(path.with_suffix("").is_dir() for path in folder.glob("*.json"))
+
+
+def _has_pictures(folder: Path) -> bool:
+    if any(path.suffix.lower() in SUFFIXES for path in folder.iterdir()):
+        return True
+    return bool(walk_pictures(folder))
+
+
+def _side_by_side(folder: Path) -> bool:
+    """Whether pictures of a folder have their masks beside them, told by the ends of the names."""
+    stems = {path.stem for path in folder.iterdir() if path.suffix.lower() in SUFFIXES}
+    bases = {base for stem in stems if (base := base_of(stem)) is not None}
+    return any(stem.removesuffix(ending) in bases for stem in stems for ending in ("", *IMAGE_ENDINGS))
+
+
+def base_of(stem: str) -> str | None:
+    """The name of the picture that a mask's name ends in a mask's way; None if it does not."""
+    ending = max((end for end in MASK_ENDINGS if stem.endswith(end)), key=len, default=None)
+    return None if ending is None else stem.removesuffix(ending)

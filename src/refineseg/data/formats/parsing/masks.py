@@ -1,0 +1,106 @@
+"""Mask files of numbers or colours to train ids, by the labels of a source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from refineseg.data.formats.base import Item, ReadOptions, Shape, Source
+from refineseg.data.formats.parsing.classes import by_train_id, edit_labels
+from refineseg.data.formats.parsing.label_files import find_labels
+from refineseg.data.formats.parsing.pairs import Pair, Pairs
+from refineseg.data.images import read_mask
+from refineseg.errors import InputError
+from refineseg.labels import LabelMap, UInt8
+
+SAMPLES = 20  # masks looked at to say which values there are
+Painter = Callable[[Path, LabelMap, Shape], UInt8]
+
+
+def paint(mask: Path, labels: LabelMap, _: Shape) -> UInt8:
+    """The train ids of a mask file, whether it holds numbers or colours (of its pixels or its palette)."""
+    raw = read_mask(mask)
+    if raw.ndim == 2 and labels.rgb:
+        raw = palette_colors(mask)
+    return (by_color(labels) if raw.ndim == 3 else labels).encode(raw, str(mask))
+
+
+def source_of(found: Pairs, labels: LabelMap, painter: Painter = paint) -> Source:
+    """Pairs as a Source."""
+    items = [Item(pair.name, pair.image, partial(painter, pair.mask, labels), pair.split) for pair in found.pairs]
+    return Source(by_train_id(labels), items, tuple(found.notes), unannotated=found.unannotated)
+
+
+def labels_for(pairs: Sequence[Pair], src: Path, options: ReadOptions, example: str) -> LabelMap:
+    """The labels given, or those in the source, edited; else InputError with the values found and an example."""
+    labels = options.labels or next(
+        (found for place in _places(pairs, src) if (found := find_labels(place))), None
+    )
+    if labels is None:
+        raise InputError(
+            f"expected class names for the masks in {src} ({values_in(pairs)}); write a labels.yaml there, "
+            f"or give one with --labels: {example}"
+        )
+    return edit_labels(labels, options.edits)
+
+
+def _places(pairs: Sequence[Pair], src: Path) -> list[Path]:
+    """Folders that a labels file may be in: the source, and those of the first mask up to it."""
+    places = [src]
+    for pair in pairs[:1]:
+        places += [folder for folder in pair.mask.parents if folder.is_relative_to(src)]
+    return list(dict.fromkeys(places))
+
+
+def values_in(pairs: Sequence[Pair]) -> str:
+    """The values of the first masks, with a proposal for a labels file, for an error."""
+    found: set[Any] = set()
+    for pair in pairs[:SAMPLES]:
+        mask = read_mask(pair.mask)
+        found |= set(map(tuple, _unique(mask))) if mask.ndim == 3 else set(np.unique(mask).tolist())
+    shown = ", ".join(str(value) for value in sorted(found)[:12]) + (" ..." if len(found) > 12 else "")
+    return f"the first masks hold {shown}"
+
+
+@lru_cache(maxsize=4)  # its table of colours is made once
+def by_color(labels: LabelMap) -> LabelMap:
+    """A label map whose raw values are the colours of its classes, unless they are colours already."""
+    if labels.rgb:
+        return labels
+    values = labels.to_dict()
+    for entry in values["classes"]:
+        entry["raw"] = [entry["color"]]
+    return LabelMap.from_dict(values | {"ignore": []})
+
+
+def palette_colors(path: Path) -> UInt8:
+    """A palette mask as HxWx3 colours; InputError if it has no palette."""
+    try:
+        with Image.open(path) as image:
+            if image.mode == "P":
+                return np.asarray(image.convert("RGB"))
+    except OSError as error:
+        raise InputError(f"cannot read {path} as a mask: is it damaged?") from error
+    raise InputError(
+        f"{path}: expected colours, as in the labels file, got numbers; give the numbers as 'raw' there"
+    )
+
+
+def mask_mode(path: Path) -> str | None:
+    """PIL's mode of a mask; None if it cannot be read."""
+    try:
+        with Image.open(path) as image:
+            return image.mode
+    except Exception:  # not to be judged here: any of the decoders' errors
+        return None
+
+
+def _unique(mask: NDArray[Any]) -> list[list[int]]:
+    rows: list[list[int]] = np.unique(mask.reshape(-1, 3), axis=0).tolist()
+    return rows

@@ -1,0 +1,89 @@
+"""Text files and tables as editors and spreadsheets write them: byte order marks, commas, semicolons or tabs."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from refineseg.errors import InputError
+
+SEPARATORS = (",", ";", "\t")
+UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of a table: its number from 1, its cells without blanks around them, and its text."""
+
+    number: int
+    cells: tuple[str, ...]
+    text: str
+
+
+def read_text(path: Path) -> str:
+    """A file of UTF-8 or UTF-16, without its byte order mark.
+
+    Raises InputError if it cannot be read or is of another encoding.
+    """
+    try:
+        data = path.read_bytes()
+        text = data.decode("utf-16" if data.startswith(UTF16) else "utf-8-sig")
+    except FileNotFoundError as error:
+        raise InputError(f"File not found: {path}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"expected text in UTF-8, cannot read {path}: {error}") from error
+    if "\0" in text:
+        raise InputError(f"expected text in UTF-8, cannot read {path}: it holds zero bytes")
+    return text
+
+
+def read_rows(path: Path, *, blanks: bool = False) -> list[Row]:
+    """The rows of a table that are not empty; lines that begin with ``#`` are comments.
+
+    Args:
+        path: the file.
+        blanks: whether blanks separate cells where no comma, semicolon or tab does.
+
+    Raises:
+        InputError: cannot be read.
+    """
+    lines = [(number, line) for number, line in enumerate(read_text(path).splitlines(), 1) if line.strip()]
+    lines = [(number, line) for number, line in lines if not line.lstrip().startswith("#")]
+    separator = _separator([line for _, line in lines])
+    rows = []
+    for number, line in lines:
+        if separator is None:
+            cells = line.split() if blanks else [line]
+        else:
+            cells = _cells(line, separator, f"{path}: line {number}")
+        cells = [cell.strip() for cell in cells]
+        if any(cells):
+            rows.append(Row(number, tuple(cells), line.strip()))
+    return rows
+
+
+def head(path: Path, size: int = 4096) -> str:
+    """The beginning of a text file; empty if it cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(size).decode("utf-8", errors="replace").lstrip("\ufeff \t\r\n")
+    except OSError:
+        return ""
+
+
+def _cells(line: str, separator: str, place: str) -> list[str]:
+    try:
+        return next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
+    except csv.Error as error:
+        raise InputError(
+            f"{place}: expected cells separated by {separator!r}, cannot read them: {error}"
+        ) from error
+
+
+def _separator(lines: list[str]) -> str | None:
+    """The separator that most lines have; semicolons and tabs win, since cells may hold commas."""
+    counts = {mark: sum(mark in line for line in lines) for mark in SEPARATORS}
+    best = max(counts.values(), default=0)
+    return next((mark for mark in ("\t", ";", ",") if counts[mark] == best), None) if best else None

@@ -1,0 +1,76 @@
+"""Roboflow's semantic masks: for each split a folder with NAME.jpg, NAME_mask.png and _classes.csv.
+
+Every split has its own numbers; classes are merged by name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from refineseg.data.formats.base import Format, Item, ReadOptions, Source
+from refineseg.data.formats.parsing.classes import by_train_id, edit_labels
+from refineseg.data.formats.parsing.label_files import read_labels
+from refineseg.data.formats.parsing.layouts import Place
+from refineseg.data.formats.parsing.masks import paint
+from refineseg.data.formats.parsing.pairs import Pairs, match
+from refineseg.data.formats.parsing.pictures import SPLIT_WORDS
+from refineseg.errors import InputError
+from refineseg.labels import LabelMap
+
+CLASSES = "_classes.csv"
+
+
+def fits(src: Path) -> bool:
+    """A folder with _classes.csv, or with a folder for each split that has one."""
+    return bool(_folders(src))
+
+
+def read(src: Path, options: ReadOptions) -> Source:
+    """The pairs of all splits, with one list of classes."""
+    folders = _folders(src)
+    if not folders:
+        raise InputError(f"expected {CLASSES} in {src} or in its folders train, valid, test, found none")
+    own = {folder: read_labels(folder / CLASSES) for folder in folders}
+    labels = {folder: options.labels or _with_all(own[folder], list(own.values())) for folder in folders}
+    edited = {folder: edit_labels(found, options.edits) for folder, found in labels.items()}
+    items: list[Item] = []
+    everything = Pairs()
+    for folder in folders:
+        found = Pairs()
+        match(Place(folder, folder, SPLIT_WORDS.get(folder.name.lower())), src, found, options.faults)
+        items += [
+            Item(pair.name, pair.image, partial(paint, pair.mask, edited[folder]), pair.split)
+            for pair in found.pairs
+        ]
+        everything.unannotated += found.unannotated
+        everything.notes += found.notes
+    if not items and not len(options.faults):
+        raise InputError(f"expected pictures with NAME_mask.png beside them in {src}, found none")
+    label_map = by_train_id(edited[folders[0]])
+    return Source(label_map, items, tuple(everything.notes), unannotated=everything.unannotated)
+
+
+def _folders(src: Path) -> list[Path]:
+    if not src.is_dir():
+        return []
+    return [file.parent for file in sorted([*src.glob(CLASSES), *src.glob(f"*/{CLASSES}")])]
+
+
+def _with_all(own: LabelMap, everyone: list[LabelMap]) -> LabelMap:
+    """The classes of all splits, with the numbers of one; classes that it lacks have no number there."""
+    merged = {item.name: item for labels in everyone for item in labels.classes}
+    mine = {item.name: item.raw for item in own.classes}
+    classes = tuple(replace(item, raw=mine.get(name, ())) for name, item in merged.items())
+    return LabelMap(classes, own.ignore)
+
+
+FORMAT = Format(
+    name="roboflow",
+    title="Roboflow semantic masks",
+    needs="a folder for each split with _classes.csv, NAME.jpg and NAME_mask.png",
+    fits=fits,
+    read=read,
+    marks=("file _classes.csv", "pictures"),
+)

@@ -1,0 +1,1 @@
+"""From a format to a folder data set, and from predictions to a format."""

@@ -1,0 +1,154 @@
+"""Predictions as pre-labels for annotation tools.
+
+Pixels of a class called background are left without annotation; ignored pixels become regions named
+``__ignore__``. labels.yaml is written beside, so that ``refineseg data import`` gives the same train ids.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from refineseg.config.yaml import to_yaml
+from refineseg.data.formats.base import Prediction, WriteOptions, Written
+from refineseg.data.formats.parsing.classes import IGNORE_NAME, by_train_id
+from refineseg.data.formats.parsing.json_nodes import read_json
+from refineseg.data.formats.parsing.pictures import check_size, picture_shape
+from refineseg.data.formats.registry import formats
+from refineseg.data.formats.transfer.staging import check_new, staged
+from refineseg.data.images import read_mask
+from refineseg.data.source import folder_of_pictures
+from refineseg.data.tiff import read_tiff
+from refineseg.errors import InputError
+from refineseg.labels import IGNORE, LabelMap
+
+MASKS = (".png", ".tif", ".tiff")  # what predict writes
+
+
+@dataclass(frozen=True)
+class Mask:
+    """A predicted mask and the picture it belongs to.
+
+    Attributes:
+        file: of train ids.
+        image: the picture's file, or None where it is not known.
+        out: folder that the annotations are for.
+    """
+
+    file: Path
+    image: Path | None
+    out: Path
+
+    @property
+    def stem(self) -> str:
+        """The mask's name without suffix."""
+        return self.file.stem
+
+    @property
+    def image_name(self) -> str:
+        """The picture's file name; a guess where it is not known."""
+        return self.image.name if self.image else f"{self.stem}.jpg"
+
+    @property
+    def image_path(self) -> str:
+        """The path from the annotations to the picture."""
+        if self.image is None:
+            return self.image_name
+        return Path(os.path.relpath(self.image.resolve(), self.out.resolve())).as_posix()
+
+
+def export_predictions(
+    predictions: str | Path,
+    label_map: LabelMap,
+    format: str,
+    out: str | Path,
+    *,
+    images: str | Path | None = None,
+    options: WriteOptions | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Written:
+    """Write predictions as annotations that a person can correct in a tool.
+
+    Args:
+        predictions: what ``refineseg predict`` wrote, or its folder masks/.
+        label_map: names of the train ids.
+        format: name of a format that can be written.
+        out: new folder; gets the format's files and labels.yaml.
+        images: folder with the pictures, for their names and places; else those that predictions.json names.
+        options: polygons or masks, and how much polygons are simplified.
+        progress: called with masks done and in all.
+
+    Returns:
+        The annotation files, and notes on what was left out.
+
+    Raises:
+        InputError: no masks, values outside the label map, or a picture missing or of another size.
+    """
+    writers = {name: item.write for name, item in formats().items() if item.write is not None}
+    if format not in writers:
+        raise InputError(f"expected a format of {', '.join(writers)} to export to, got {format!r}")
+    final = Path(out).expanduser()
+    check_new(final)
+    found = list_predictions(Path(predictions).expanduser(), Path(images).expanduser() if images else None, final)
+    by_id = by_train_id(label_map)
+    if IGNORE_NAME in by_id.names:
+        raise InputError(
+            f"expected class names other than {IGNORE_NAME}, which stands for ignored pixels; rename it"
+        )
+    with staged(final) as folder:
+        written = writers[format](_predictions(found, by_id, progress), by_id, folder, options or WriteOptions())
+        (folder / "labels.yaml").write_text(to_yaml(by_id.to_dict()), encoding="utf-8")
+        files = [final / file.relative_to(folder) for file in written.files]
+    return Written(files, written.notes)
+
+
+def list_predictions(folder: Path, images: Path | None, out: Path) -> list[Mask]:
+    """The masks of a prediction folder, each with its picture, as seen from ``out``.
+
+    Raises InputError if there are no masks, or a picture is not in ``images``.
+    """
+    masks = folder / "masks" if (folder / "masks").is_dir() else folder
+    found = [path for path in folder_of_pictures(masks) if path.suffix.lower() in MASKS]
+    twice = [name for name, count in Counter(path.stem for path in found).items() if count > 1]
+    if twice:
+        raise InputError(f"expected one mask of each name in {masks}, found several called {twice[0]}")
+    if not found:
+        raise InputError(f"expected masks that refineseg predict wrote in {masks}, found none")
+    pictures = _recorded(folder)
+    if images is not None:
+        pictures |= {path.stem: path for path in folder_of_pictures(images)}
+        missing = [path.stem for path in found if path.stem not in pictures]
+        if missing:
+            raise InputError(
+                f"expected the picture of every mask in {images}, {len(missing)} are missing: {missing[0]}"
+            )
+    return [Mask(path, pictures.get(path.stem), out) for path in found]
+
+
+def _recorded(folder: Path) -> dict[str, Path]:
+    """Pictures by the stem of their mask, as predictions.json beside masks/ says; those that are still there."""
+    record = folder / "predictions.json"
+    if not record.is_file():
+        return {}
+    done = [entry for entry in read_json(record)["predictions"] if entry.get("files") is not None]
+    masks = [(entry, mask) for entry in done if (mask := entry["files"].get("mask")) is not None]
+    found = {Path(mask.text()).stem: Path(entry["input"].text()) for entry, mask in masks}
+    return {stem: path for stem, path in found.items() if path.is_file()}
+
+
+def _predictions(
+    found: Sequence[Mask], by_id: LabelMap, progress: Callable[[int, int], None] | None
+) -> Iterator[Prediction]:
+    known = LabelMap(by_id.classes, (IGNORE,))
+    for done, mask in enumerate(found, 1):
+        tiff = mask.file.suffix.lower() != ".png"  # of --tile and channels; Pillow refuses large ones
+        raw = read_tiff(mask.file)[..., 0] if tiff else read_mask(mask.file)
+        labels = known.encode(raw, str(mask.file))
+        if mask.image is not None:
+            check_size((labels.shape[0], labels.shape[1]), picture_shape(mask.image), str(mask.file))
+        yield Prediction(mask.stem, labels, mask.image_name, mask.image_path)
+        if progress is not None:
+            progress(done, len(found))

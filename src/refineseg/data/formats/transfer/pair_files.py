@@ -1,0 +1,117 @@
+"""Pictures and masks written side by side: copied, linked, or scaled down."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from refineseg.data.formats.base import Item, Picture, Shape
+from refineseg.data.formats.parsing.pictures import SUFFIX_OF, check_size, picture_shape
+from refineseg.data.images import SUFFIXES, read_image, write_mask
+from refineseg.data.tiff import is_scientific
+from refineseg.errors import InputError
+from refineseg.labels import LabelMap, UInt8
+
+EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")  # PIL's modes that may be scaled down
+QUALITY = 95  # of JPEGs that are written again
+JPEG = (".jpg", ".jpeg")
+
+
+class PairWriter:
+    """Writes pairs to images/ and masks/ of a folder.
+
+    Args:
+        folder: gets images/ and masks/.
+        label_map: of the masks.
+        link: hard links instead of copies.
+        max_side: longest side of a picture in pixels; None for any.
+    """
+
+    def __init__(self, folder: Path, label_map: LabelMap, link: bool, max_side: int | None) -> None:
+        self.folder, self.label_map, self.link, self.max_side = folder, label_map, link, max_side
+        self.scaled = self.unscaled = 0
+        (folder / "images").mkdir()
+        (folder / "masks").mkdir()
+
+    def notes(self) -> list[str]:
+        """How many pictures were scaled down, or were too large and could not be."""
+        notes = [f"{self.scaled} pictures were scaled down to {self.max_side} pixels"] if self.scaled else []
+        if self.unscaled:
+            notes.append(f"{self.unscaled} larger pictures of many channels or bits were not scaled down")
+        return notes
+
+    def checked(self, item: Item) -> tuple[Shape, UInt8]:
+        """Size of the picture and its labels; InputError if they do not fit or cannot be read."""
+        shape = picture_shape(item.image)
+        labels = item.labels(shape)
+        where = str(item.image) if isinstance(item.image, Path) else f"picture {item.name}"
+        check_size((labels.shape[0], labels.shape[1]), shape, f"mask of {where}")
+        return shape, labels
+
+    def write(self, item: Item, name: str, shape: Shape, labels: UInt8) -> None:
+        """Write a pair under a name."""
+        suffix = _suffix(item.image)
+        if self.max_side is not None and max(shape) > self.max_side:
+            if _may_be_scaled(item.image):
+                self.scaled += 1
+                self._write_scaled(item, name, suffix, labels)
+                return
+            self.unscaled += 1
+        write_mask(self.folder / "masks" / f"{name}.png", labels, self.label_map)
+        target = self.folder / "images" / (name + suffix)
+        if isinstance(item.image, Path):
+            self._copy(item.image, target)
+        else:
+            target.write_bytes(item.image())
+
+    def _write_scaled(self, item: Item, name: str, suffix: str, labels: UInt8) -> None:
+        """The picture by area-aware resampling, the mask by the nearest pixel to each centre."""
+        assert self.max_side is not None
+        factor = self.max_side / max(labels.shape)
+        height, width = (max(1, round(side * factor)) for side in labels.shape)
+        rows = _centres(height, labels.shape[0])
+        columns = _centres(width, labels.shape[1])
+        write_mask(self.folder / "masks" / f"{name}.png", labels[rows[:, None], columns], self.label_map)
+        source = item.image if isinstance(item.image, Path) else Image.open(io.BytesIO(item.image()))
+        small = Image.fromarray(read_image(source)).resize((width, height), Image.Resampling.LANCZOS)
+        jpeg = suffix in JPEG
+        target = self.folder / "images" / (name + (suffix if jpeg else ".png"))
+        small.save(target, quality=QUALITY, subsampling=0)  # PNG ignores both
+
+    def _copy(self, image: Path, target: Path) -> None:
+        if self.link:
+            try:
+                os.link(image.resolve(), target)
+                return
+            except OSError:  # another disk, or a file system without links
+                pass
+        shutil.copyfile(image, target)
+
+
+def _centres(count: int, size: int) -> NDArray[np.int64]:
+    """The pixel that the centre of each of ``count`` equal parts of ``size`` pixels falls in."""
+    return np.asarray((np.arange(count) + 0.5) * size / count, np.int64)
+
+
+def _may_be_scaled(image: Picture) -> bool:
+    if isinstance(image, Path) and is_scientific(image):
+        return False
+    with Image.open(image if isinstance(image, Path) else io.BytesIO(image())) as opened:
+        return opened.mode in EIGHT_BITS
+
+
+def _suffix(image: Picture) -> str:
+    if isinstance(image, Path):
+        suffix = image.suffix.lower()
+    else:
+        with Image.open(io.BytesIO(image())) as opened:
+            suffix = SUFFIX_OF.get(opened.format or "", "")
+    if suffix not in SUFFIXES:
+        raise InputError(f"expected a picture of type {', '.join(sorted(SUFFIXES))}, got {image}")
+    return suffix

@@ -1,0 +1,193 @@
+"""VGG Image Annotator (VIA 1 and 2): a json or CSV of regions, or a project file; later regions lie on top.
+
+The class of a region is the value of one of its attributes. Where regions have several attributes, the one called
+like a class (``class``, ``label``, ``name`` ...) counts, else the first.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from refineseg.data.formats.base import Format, ReadOptions, Shape, Source
+from refineseg.data.formats.parsing.areas import Annotated, Area, LeftOut, items_of
+from refineseg.data.formats.parsing.classes import names_of
+from refineseg.data.formats.parsing.json_nodes import Node, read_json
+from refineseg.data.formats.parsing.label_files import find_labels
+from refineseg.data.formats.parsing.pictures import Pictures, split_of, split_of_path
+from refineseg.data.formats.parsing.shapes import Region, ellipse, polygon
+from refineseg.data.formats.parsing.texts import head, read_rows
+from refineseg.errors import InputError
+
+CLASS_ATTRIBUTES = ("class", "label", "name", "category", "type", "object")
+PAINTED = ("polygon", "rect", "circle", "ellipse")
+CSV_START = "filename,file_size,file_attributes,region_count,region_id,region_shape_attributes"
+PLACES = ("*.json", "*.csv", "*/*.json", "*/*.csv")
+
+
+def fits(src: Path) -> bool:
+    """A json, CSV or project of VIA, or a folder with some (also one for each split)."""
+    return bool(_files(src))
+
+
+def read(src: Path, options: ReadOptions) -> Source:
+    """All pictures that have regions; classes in the order of their names, after the background."""
+    files = _files(src)
+    if not files:
+        raise InputError(f"expected a json or CSV of VGG Image Annotator at {src}, found none")
+    if options.labels is None:
+        options = replace(options, labels=find_labels(src if src.is_dir() else src.parent))
+    folders = [place for file in files for place in (file.parent, file.parent / "images")]
+    pictures = Pictures(src, folders, options.images)
+    left_out, found = LeftOut(), set[str]()
+    annotated: list[Annotated] = []
+    for file in files:
+        with options.faults.collect():
+            for entry in _entries(file):
+                with options.faults.collect():
+                    regions = _regions(entry)
+                    if not regions:
+                        continue
+                    name = entry["filename"]
+                    split = split_of(file.stem) or split_of(file.parent.name) or split_of_path(Path(name.text()))
+                    path = pictures.find(name.text(), name.place, split, [file.parent, file.parent / "images"])
+                    for region in regions:
+                        with options.faults.collect():
+                            _count(region, found, left_out)
+                    stem = str(Path(name.text()).with_suffix(""))
+                    annotated.append(Annotated(stem, path, partial(_areas, regions), split))
+    options.faults.stop_if_nothing_is_left(annotated, src)
+    names = names_of(sorted(found), options, str(src))
+    notes = (*left_out.notes(), *names.notes, *pictures.notes())
+    return Source(names.label_map, items_of(annotated, names, options), notes, unannotated=pictures.unannotated())
+
+
+def _files(src: Path) -> list[Path]:
+    files = [src] if src.is_file() else sorted(file for place in PLACES for file in src.glob(place))
+    return [file for file in files if _is_via(file)]
+
+
+def _is_via(path: Path) -> bool:
+    start = head(path)
+    if path.suffix.lower() == ".csv":
+        return start.replace('"', "").startswith(CSV_START)
+    if path.suffix.lower() != ".json" or not start.startswith("{"):
+        return False
+    return "_via_" in start or ('"regions"' in start and '"filename"' in start)
+
+
+def _entries(file: Path) -> list[Node]:
+    """Objects with filename and regions."""
+    if file.suffix.lower() == ".csv":
+        return _from_csv(file)
+    root = read_json(file)
+    if root.get("_via_img_metadata") is not None:
+        root = root["_via_img_metadata"]
+    elif root.get("metadata") is not None and root.get("view") is not None:
+        raise InputError(f"{file}: expected a project or export of VIA 1 or 2, got VIA 3; export it as COCO")
+    return [node for _, node in root.items()]
+
+
+def _from_csv(file: Path) -> list[Node]:
+    pictures: dict[str, Node] = {}
+    for row in read_rows(file)[1:]:
+        place = f"{file}: line {row.number}"
+        if len(row.cells) < 7:
+            raise InputError(f"{place}: expected 7 cells, got {len(row.cells)}")
+        name = row.cells[0]
+        entry = pictures.setdefault(name, Node({"filename": name, "regions": []}, f"{place}: picture"))
+        try:
+            shape, attributes = (json.loads(cell or "{}") for cell in row.cells[5:7])
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{place}: expected json in region_shape_attributes, cannot read it") from error
+        if shape:
+            entry.value["regions"].append({"shape_attributes": shape, "region_attributes": attributes})
+    return list(pictures.values())
+
+
+def _regions(entry: Node) -> list[Node]:
+    """A list in VIA 2, an object by number in VIA 1."""
+    regions = entry["regions"]
+    return [node for _, node in regions.items()] if isinstance(regions.value, dict) else list(regions)
+
+
+def _label(region: Node) -> str | None:
+    """The value of the attribute that names the class; checked boxes are objects of true values."""
+    attributes = region.get("region_attributes")
+    if attributes is None:
+        return None
+    values: dict[str, Any] = {key: node.value for key, node in attributes.items()}
+    keys = [key for word in CLASS_ATTRIBUTES for key in values if key.lower() == word] or list(values)
+    value = values[keys[0]] if keys else None
+    if isinstance(value, dict):
+        value = next((name for name, checked in value.items() if checked is True), None)
+    text = str(value).strip() if isinstance(value, str | int | float) else ""
+    return text or None
+
+
+def _count(region: Node, found: set[str], left_out: LeftOut) -> None:
+    kind = region["shape_attributes"]["name"].text()
+    label = _label(region)
+    if kind not in (*PAINTED, "point", "polyline", "line"):
+        raise region["shape_attributes"]["name"].fail(f"one of {', '.join(PAINTED)}, point, polyline")
+    if kind not in PAINTED:
+        left_out.add(f"regions of type {kind} have no area", label or "")
+    elif _has_no_points(region):
+        left_out.add("regions have no points", label or "")
+    elif label is None:
+        left_out.add("regions have no class")
+    else:
+        found.add(label)
+
+
+def _has_no_points(region: Node) -> bool:
+    points = region["shape_attributes"].get("all_points_x")
+    return region["shape_attributes"]["name"].value == "polygon" and points is not None and points.empty()
+
+
+def _areas(regions: list[Node]) -> Iterator[Area]:
+    for node in regions:
+        try:
+            kind, label = node["shape_attributes"]["name"].text(), _label(node)
+            used = kind in PAINTED and not _has_no_points(node)
+        except InputError:  # a fault since it was counted
+            continue
+        if used and label is not None:
+            yield Area(label, node.place, partial(_region, node["shape_attributes"]))
+
+
+def _region(node: Node, shape: Shape) -> Region:
+    kind = node["name"].text()
+    if kind == "polygon":
+        xs, ys = node["all_points_x"].numbers(), node["all_points_y"].numbers()
+        if len(xs) != len(ys) or len(xs) < 3:
+            raise InputError(
+                f"{node.place}: expected x and y of at least 3 points, got {len(xs)} x and {len(ys)} y"
+            )
+        return polygon(list(zip(xs, ys, strict=True)), shape)
+    if kind == "rect":
+        left, top, width, height = (node[key].number() for key in ("x", "y", "width", "height"))
+        return polygon(
+            [(left, top), (left + width, top), (left + width, top + height), (left, top + height)], shape
+        )
+    centre = (node["cx"].number(), node["cy"].number())
+    if kind == "circle":
+        return ellipse(centre, (node["r"].number(), node["r"].number()), shape)
+    theta = node.get("theta")
+    turned = 0.0 if theta is None else math.degrees(theta.number())
+    return ellipse(centre, (node["rx"].number(), node["ry"].number()), shape, turned)
+
+
+FORMAT = Format(
+    name="via",
+    title="VGG Image Annotator json or CSV",
+    needs="a json whose entries have filename and regions",
+    fits=fits,
+    read=read,
+    marks=("json key regions", "json key filename", "json key _via_settings"),
+)

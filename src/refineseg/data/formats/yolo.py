@@ -1,0 +1,293 @@
+"""YOLO segmentation (ultralytics): a text file per picture, lines of a class number and x, y in shares.
+
+Instances have no order; they are painted from large to small, so that small ones stay on top. Lines of five
+numbers are boxes without an outline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+
+from refineseg.config.yaml import read_yaml, to_yaml
+from refineseg.data.formats.base import (
+    Format,
+    Prediction,
+    ReadOptions,
+    Shape,
+    Source,
+    Unannotated,
+    WriteOptions,
+    Written,
+)
+from refineseg.data.formats.parsing.areas import Annotated, Area, LeftOut, items_of
+from refineseg.data.formats.parsing.classes import IGNORE_NAME, background_id, names_of
+from refineseg.data.formats.parsing.json_nodes import Node
+from refineseg.data.formats.parsing.outlines import Outliner
+from refineseg.data.formats.parsing.pictures import SPLIT_WORDS, named, unread_note, walk_pictures
+from refineseg.data.formats.parsing.regions import regions
+from refineseg.data.formats.parsing.shapes import Region, polygon
+from refineseg.data.formats.parsing.texts import Row, read_rows
+from refineseg.errors import InputError
+from refineseg.labels import LabelMap
+
+DESCRIPTIONS = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
+CLASS_LISTS = ("classes.txt", "obj.names")
+BOX_CELLS = 5  # class, centre and size
+BOXES = "lines are boxes without an outline"
+EMPTY = "lines have a class number only"
+
+
+def fits(src: Path) -> bool:
+    """A data.yaml with names, its folder, or a folder with images/, labels/ of text files and classes.txt."""
+    if _description(src) is not None:
+        return True
+    return src.is_dir() and _class_list(src) is not None and any((src / "labels").rglob("*.txt"))
+
+
+def read(src: Path, options: ReadOptions) -> Source:
+    """The pictures of the splits of data.yaml with the text files of their names; classes by number."""
+    file, root = _description(src), src if src.is_dir() else src.parent
+    if file is None and _class_list(root) is None:
+        raise InputError(f"expected a data.yaml with names, or classes.txt, in {src}, found none")
+    classes, splits = _described(file) if file else _undescribed(root)
+    if options.images is not None:
+        splits = {None: walk_pictures(options.images)}
+    names = names_of([classes[number] for number in sorted(classes)], options, str(file or root))
+    left_out = LeftOut()
+    annotated: dict[Path, Annotated] = {}
+    unannotated: dict[Path, Unannotated] = {}
+    twice: set[Path] = set()
+    outlines = 0
+    for split, files in splits.items():
+        for image in files:
+            if image in annotated or image in unannotated:
+                twice.add(image)
+                continue
+            name = str((image.relative_to(root) if image.is_relative_to(root) else image).with_suffix(""))
+            labels = _labels_file(image, root)
+            if labels is None:
+                unannotated[image] = Unannotated(name, image, split)
+                continue
+            areas: list[Area] = []
+            with options.faults.collect():
+                areas = _areas(labels, classes, left_out, options)
+            outlines += len(areas)
+            annotated[image] = Annotated(name, image, partial(list, areas), split, largest_first=True)
+    _check_found(file or root, annotated, unannotated, outlines, left_out)
+    notes = [f"{len(twice)} pictures are in several splits and were taken once: {named(sorted(twice))}"] * bool(
+        twice
+    )
+    notes += [*left_out.notes(), *names.notes, *unread_note({image.parent for image in annotated})]
+    notes.append("where instances overlap the smaller one is on top")
+    items = items_of(annotated.values(), names, options)
+    return Source(names.label_map, items, tuple(notes), unannotated=list(unannotated.values()))
+
+
+def _check_found(
+    place: Path,
+    annotated: Mapping[Path, Annotated],
+    unannotated: Mapping[Path, Unannotated],
+    outlines: int,
+    left_out: LeftOut,
+) -> None:
+    if not annotated:
+        count = len(unannotated)
+        where = f", such as labels/.../{next(iter(unannotated)).stem}.txt" if count else ""
+        raise InputError(f"{place}: expected a text file for each of {count} pictures{where}, found none")
+    if not outlines and left_out.total(BOXES):
+        raise InputError(
+            f"{place}: expected outlines, all {left_out.total(BOXES)} lines are boxes; export as YOLO segmentation"
+        )
+
+
+def _description(src: Path) -> Path | None:
+    candidates = [src] if src.is_file() else [src / name for name in DESCRIPTIONS]
+    for path in candidates:
+        if path.suffix.lower() in (".yaml", ".yml") and path.is_file():
+            try:
+                values = read_yaml(path)
+            except InputError:
+                continue
+            if "names" in values:
+                return path
+    return None
+
+
+def _class_list(root: Path) -> Path | None:
+    places = [root / name for name in CLASS_LISTS] + [root / "labels" / name for name in CLASS_LISTS]
+    return next((path for path in places if path.is_file()), None)
+
+
+def _described(file: Path) -> tuple[dict[int, str], dict[str | None, list[Path]]]:
+    """Class names by number and pictures by split, as data.yaml says."""
+    values = Node(read_yaml(file), f"{file}: data")
+    return _class_names(values["names"]), _splits(values, file)
+
+
+def _undescribed(root: Path) -> tuple[dict[int, str], dict[str | None, list[Path]]]:
+    """Class names by number from classes.txt, and pictures by folder."""
+    listed = _class_list(root)
+    assert listed is not None
+    return dict(enumerate(row.text for row in read_rows(listed))), _split_folders(root)
+
+
+def _class_names(node: Node) -> dict[int, str]:
+    if isinstance(node.value, list):
+        return {index: _name(name) for index, name in enumerate(node)}
+    found: dict[int, str] = {}
+    if isinstance(node.value, dict):
+        for key, value in node.value.items():
+            if isinstance(key, bool) or not str(key).isdecimal():
+                raise node.fail("class names by number")
+            found[int(key)] = _name(Node(value, f"{node.place}.{key}"))
+    if not found:
+        raise node.fail("class names, as a list or by number")
+    return found
+
+
+def _name(node: Node) -> str:
+    return (
+        str(node.value) if isinstance(node.value, int | float) else node.text()
+    )  # YAML reads 1 and 1.5 as numbers
+
+
+def _splits(values: Node, file: Path) -> dict[str | None, list[Path]]:
+    found: dict[str | None, list[Path]] = {}
+    for key, split in SPLIT_WORDS.items():
+        given = values.value.get(key)
+        entries = [entry for entry in (given if isinstance(given, list) else [given]) if entry]
+        for entry in entries:
+            pictures = _pictures_of(str(entry), values.value.get("path"), file)
+            if pictures is None and split == "test":
+                continue  # written by exports that have no test split
+            if pictures is None:
+                raise InputError(f"{file}: {key}: expected a folder or list of pictures, found none at {entry!r}")
+            found.setdefault(split, []).extend(pictures)
+    return found or _split_folders(file.parent)
+
+
+def _pictures_of(entry: str, base: object, file: Path) -> list[Path] | None:
+    """The pictures of a folder or list, as seen from ``path`` or from data.yaml, with ``..`` or without."""
+    here = file.parent
+    relative = entry.replace("\\", "/")
+    inner = relative.lstrip("./")  # Roboflow writes ../train/images for train/images
+    places = [here / str(base or ".") / relative, here / relative, here / inner, here / str(base or ".") / inner]
+    for place in places:
+        if place.is_dir():
+            return walk_pictures(place)
+        if place.is_file() and place.suffix == ".txt":
+            listed = [row.text.replace("\\", "/") for row in read_rows(place)]
+            return [found for name in listed if (found := _listed(name, place, here)) is not None]
+    return None
+
+
+def _listed(name: str, file: Path, root: Path) -> Path:
+    for folder in (root, file.parent):
+        if (folder / name).is_file():
+            return folder / name
+    raise InputError(f"{file}: expected the picture {name[:200]!r} below {root}, found none")
+
+
+def _split_folders(root: Path) -> dict[str | None, list[Path]]:
+    """Pictures by the split that a folder of theirs speaks of: images/train or train/images."""
+    found: dict[str | None, list[Path]] = {}
+    for path in walk_pictures(root):
+        parts = path.relative_to(root).parts[:-1]
+        split = next((SPLIT_WORDS[part.lower()] for part in parts if part.lower() in SPLIT_WORDS), None)
+        found.setdefault(split, []).append(path)
+    return found
+
+
+def _labels_file(image: Path, root: Path) -> Path | None:
+    """labels/.../STEM.txt for images/.../STEM.jpg (the last folder called images), or the text file beside."""
+    parts = list(image.parts)
+    places = [image.with_suffix(".txt")]
+    for index in reversed(range(len(parts) - 1)):
+        if parts[index].lower() == "images":
+            places.insert(0, Path(*parts[:index], "labels", *parts[index + 1 : -1], f"{image.stem}.txt"))
+            break
+    places.append(root / "labels" / f"{image.stem}.txt")
+    return next((place for place in places if place.is_file() and place.name not in CLASS_LISTS), None)
+
+
+def _areas(file: Path, classes: Mapping[int, str], left_out: LeftOut, options: ReadOptions) -> list[Area]:
+    areas = []
+    for row in read_rows(file, blanks=True):
+        place = f"{file}: line {row.number}"
+        with options.faults.collect():
+            label = _class(row, classes, place)
+            if len(row.cells) == BOX_CELLS:
+                left_out.add(BOXES, label)
+            elif len(row.cells) == 1:
+                left_out.add(EMPTY, label)
+            else:
+                points = _points(row, place)
+                areas.append(Area(label, place, partial(_region, points)))
+    return areas
+
+
+def _class(row: Row, classes: Mapping[int, str], place: str) -> str:
+    try:
+        number = float(row.cells[0])
+        return classes[int(number)] if number == int(number) else classes[-1]
+    except (ValueError, KeyError, OverflowError) as error:
+        known = f"{min(classes)} to {max(classes)}"
+        raise InputError(f"{place}: expected a class number of {known}, got {row.cells[0][:40]!r}") from error
+
+
+def _points(row: Row, place: str) -> list[tuple[float, float]]:
+    try:
+        values = [float(cell) for cell in row.cells[1:]]
+    except ValueError as error:
+        raise InputError(f"{place}: expected numbers after the class, got {row.text[:60]!r}") from error
+    if len(values) % 2 or len(values) < 6:
+        raise InputError(f"{place}: expected x and y of at least 3 points, got {len(values)} numbers")
+    outside = [value for value in values if not -1 <= value <= 2]
+    if outside:
+        raise InputError(f"{place}: expected shares of the picture's width and height 0..1, got {outside[0]}")
+    return list(zip(values[::2], values[1::2], strict=True))
+
+
+def _region(points: list[tuple[float, float]], shape: Shape) -> Region:
+    return polygon([(x * shape[1], y * shape[0]) for x, y in points], shape)
+
+
+def write(predictions: Iterator[Prediction], label_map: LabelMap, out: Path, options: WriteOptions) -> Written:
+    """labels/STEM.txt with a line for each connected piece, and data.yaml with the names.
+
+    The background has no lines and no number. Ignored pixels cannot be said in this format.
+    """
+    background = background_id(label_map)
+    names = [name for index, name in enumerate(label_map.names) if index != background]
+    outliner = Outliner(options.tolerance, options.smallest)
+    (out / "labels").mkdir()
+    files, ignored = [], 0
+    for prediction in predictions:
+        height, width = prediction.labels.shape
+        lines = []
+        for name, region in regions(prediction.labels, label_map):
+            if name == IGNORE_NAME:
+                ignored += int(region.sum())
+                continue
+            for ring in outliner.rings(region):
+                numbers = " ".join(f"{x / width:.6f} {y / height:.6f}" for x, y in ring)
+                lines.append(f"{names.index(name)} {numbers}\n")
+        files.append(out / "labels" / f"{prediction.stem}.txt")
+        files[-1].write_text("".join(lines), encoding="utf-8")
+    description = {"path": ".", "train": "images", "val": "images", "names": dict(enumerate(names))}
+    (out / "data.yaml").write_text(to_yaml(description), encoding="utf-8")
+    notes = [f"{ignored} ignored pixels have no class in this format and are background"] if ignored else []
+    return Written(files, (*notes, *outliner.notes()))
+
+
+FORMAT = Format(
+    name="yolo",
+    title="YOLO segmentation with data.yaml",
+    needs="a data.yaml with names (or classes.txt), and labels/ with a text file for each picture",
+    fits=fits,
+    read=read,
+    write=write,
+    marks=("file data.yaml", "folder labels", "suffix .txt"),
+)
