@@ -3,7 +3,7 @@
 Shapes: B pictures, C channels, K classes; images BxCxHxW, maps BxKxhxw, full-size scores BxKxHxW.
 
 NumPy is not a fallback here: columns are interpolated by small matrix products, the largest class is found plane
-after plane, in a third of the time of torch's interpolate and argmax on one core (benchmarks/postprocessing.py).
+by plane, in about a tenth of the time of torch's interpolate and argmax (benchmarks/postprocessing.py, one core).
 """
 
 from __future__ import annotations
