@@ -163,7 +163,8 @@ def differences(whole: Path, broken: Path) -> list[str]:
     states = [load_checkpoint(run / CHECKPOINTS)[0] for run in (whole, broken)]
     for state in states:
         state["config"].pop("workers")
-        state["position"].pop("seconds")
+        for name in ("seconds", "validated_seconds", "validation_seconds"):
+            state["position"].pop(name)
         for row in state["log"]:
             row.pop("seconds")
     one, other = (dict(leaves(state)) for state in states)

@@ -37,7 +37,11 @@ def test_arms_are_networks_and_differ_in_nothing_else(scale: ablation.Scale) -> 
         changed = {key for key, value in configs[name].to_dict().items() if value != base[key]}
         assert changed == set(fields)
     assert scale.modern.freeze_batch_norm is False
-    assert (scale.paper.batch_size, scale.paper.optimizer, scale.paper.freeze_batch_norm) == (1, "sgd", True)
+    assert (scale.paper.batch_size, scale.paper.optimizer, scale.paper.freeze_batch_norm) == (
+        1,
+        "sgd",
+        "statistics",
+    )
 
 
 def test_pictures_and_masks_shrink_together(tmp_path: Path) -> None:

@@ -37,9 +37,9 @@ def distinct_colors(count: int) -> list[Color]:
 
 
 def class_colors(names: Sequence[str]) -> list[Color]:
-    """Colours of classes: black for a background, distinct ones for all others, in their order."""
+    """Colours of classes: black for a background and beyond 255, distinct ones for all others, in their order."""
     others = iter(distinct_colors(len(names)))
-    return [(0, 0, 0) if is_background(name) else next(others) for name in names]
+    return [(0, 0, 0) if is_background(name) else next(others, (0, 0, 0)) for name in names]
 
 
 def is_background(name: str) -> bool:
