@@ -74,7 +74,8 @@ def test_the_check_finds_nothing_wrong(root: Path, tmp_path: Path) -> None:
     page = tmp_path / "check.html"
     assert main(["check", f"folder:{root / 'tiles'}", "--json", f"{tmp_path}/c.json", "--html", str(page)]) == 0
     report = json.loads((tmp_path / "c.json").read_text())
-    assert [item["kind"] for item in report["findings"]] == []
+    # That not all 16 bits are used is said, and no fault.
+    assert [(item["kind"], item["level"]) for item in report["findings"]] == [("used-depth", "note")]
     assert page.read_text().count("<figure>") == 8
 
 
@@ -119,6 +120,7 @@ def test_predictions_keep_their_place_and_go_back_as_prelabels(root: Path, tmp_p
     assert coordinates["crs"]["properties"]["name"].endswith("32633")
     for format in ("labelme", "cvat", "coco"):
         arguments = ["--format", format, "--model", str(root / "run/best"), "--images", str(photos)]
+        arguments += ["--shapes", "mask"] if format == "labelme" else []  # polygons are simplified
         pre, back = tmp_path / f"pre-{format}", tmp_path / f"back-{format}"
         assert main(["data", "export", str(out), *arguments, "-o", str(pre)]) == 0
         assert main(["data", "import", str(pre), "--images", str(photos), "-o", str(back)]) == 0
