@@ -75,7 +75,7 @@ def test_the_check_finds_nothing_wrong(root: Path, tmp_path: Path) -> None:
     assert main(["check", f"folder:{root / 'tiles'}", "--json", f"{tmp_path}/c.json", "--html", str(page)]) == 0
     report = json.loads((tmp_path / "c.json").read_text())
     # That not all 16 bits are used is said, and no fault.
-    assert [(item["kind"], item["level"]) for item in report["findings"]] == [("used-depth", "note")]
+    assert [(item["kind"], item["severity"]) for item in report["findings"]] == [("used-depth", "note")]
     assert page.read_text().count("<figure>") == 8
 
 

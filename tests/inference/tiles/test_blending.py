@@ -200,7 +200,7 @@ def test_field_is_measured(segmenter: Segmenter) -> None:
 
 
 def test_memory_sets_the_tile(segmenter: Segmenter) -> None:
-    per_pixel = bytes_per_pixel(segmenter.model, torch.device("cpu"))
+    per_pixel = bytes_per_pixel(segmenter.model, 3, torch.device("cpu"))
     assert 256 * 4 / 16 < per_pixel < 10_000  # at least one 256-wide map at stride 4
     assert largest_tile(1000.0, 128, 1e9) == 992
     assert largest_tile(1e9, 128, 1e9) == 160

@@ -103,7 +103,7 @@ class NetworkRunner:
     @cached_property
     def bytes_per_pixel(self) -> float:
         """Memory of the activations by pixel of a window, measured once."""
-        return bytes_per_pixel(self.model, self.device)
+        return bytes_per_pixel(self.model, self._config.in_channels, self.device)
 
     def fingerprint(self) -> str:
         """Precision and weights."""

@@ -70,9 +70,9 @@ def effective_radius(model: RefineNet, device: torch.device, tolerance: float = 
 
 
 @torch.no_grad()
-def bytes_per_pixel(model: RefineNet, device: torch.device) -> float:
+def bytes_per_pixel(model: RefineNet, channels: int, device: torch.device) -> float:
     """Peak bytes of tensors alive at once while the network runs, per pixel, times ``SPARE``; weights left out."""
-    x = torch.zeros(1, model.config.in_channels, SAMPLE, SAMPLE, device=device)
+    x = torch.zeros(1, channels, SAMPLE, SAMPLE, device=device)
     with Alive(tensors_of(model)) as alive:
         model(x.contiguous(memory_format=torch.channels_last), upsample=False)
     return float(alive.peak / SAMPLE**2 * SPARE)
