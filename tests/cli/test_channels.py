@@ -76,7 +76,7 @@ def test_the_check_finds_nothing_wrong(root: Path, tmp_path: Path) -> None:
     report = json.loads((tmp_path / "c.json").read_text())
     # That not all 16 bits are used is said, and no fault.
     assert [(item["kind"], item["severity"]) for item in report["findings"]] == [("used-depth", "note")]
-    assert page.read_text().count("<figure>") == 8
+    assert page.read_text().count("<figure>") == 12
 
 
 def test_the_model_keeps_what_the_channels_mean(root: Path) -> None:

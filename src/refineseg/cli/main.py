@@ -30,6 +30,7 @@ VERBS = (
     "predict",
     "evaluate",
     "train",
+    "plan",
     "check",
     "compare",
     "submit",

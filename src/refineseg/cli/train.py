@@ -77,8 +77,11 @@ def train(
 
     Example: [bold]refineseg train --data folder:mydata -o runs/mine[/bold]
     """
+    from refineseg.cli.plan import show_plan
     from refineseg.data import open_data
-    from refineseg.system.processes import is_first
+    from refineseg.data.held_out import with_validation
+    from refineseg.system.processes import is_first, launched
+    from refineseg.training.planning.plan import make_plan
 
     chosen = {
         "model": model,
@@ -103,11 +106,16 @@ def train(
 
     if settings_of_run.data is None:
         raise InputError("expected --data NAME:ROOT, such as folder:DIR, or a YAML file")
-    opened = open_data(settings_of_run.data, drop_bad=drop_bad)
+    opened = with_validation(open_data(settings_of_run.data, drop_bad=drop_bad))
     if is_first():
         show_notes(opened)
         if not (skip_check or resume):
             look_over(settings_of_run.data, settings_of_run.augment.crop, drop_bad)
+    explicit = explicit_settings(settings_file, chosen, crop, settings or [])
+    if recipe == "modern" and not resume and launched()[1] == 1 and not {"epochs", "steps"} & explicit:
+        planned = make_plan(opened, settings_of_run, explicit, minutes, device)
+        settings_of_run = planned.config
+        show_plan(planned, settings_of_run.data or "")
 
     origin = {"command": shlex.join(["refineseg", *sys.argv[1:]]), "commit": commit_of_this_code()}
     with progress_bar(unit=None, shown=is_first()) as bar:
@@ -221,6 +229,21 @@ def build_config(
         changed = ModelConfig.read([text.removeprefix("model.") for text in fields])
         config = TrainConfig.from_dict(config.to_dict() | {"fields": config.fields | changed})
     return config.override([text for text in assignments if text not in fields])
+
+
+def explicit_settings(
+    file: Path | None, chosen: dict[str, Any], crop: str | None, assignments: list[str]
+) -> set[str]:
+    """Names of the settings that a person has given, which no plan changes."""
+    from refineseg.config.yaml import read_yaml
+
+    given = read_yaml(file) if file else {}
+    names = {name for name, value in {**given, **chosen}.items() if value is not None}
+    for group in ("augment", "fields"):
+        names |= {f"{group}.{name}" for name in given.get(group) or {}}
+    names |= {text.partition("=")[0].strip() for text in assignments}
+    names |= {"augment.crop"} if crop is not None else set()
+    return {f"fields.{name.removeprefix('model.')}" if name.startswith("model.") else name for name in names}
 
 
 def parse_class_map(texts: list[str]) -> dict[str, str] | None:

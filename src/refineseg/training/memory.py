@@ -78,6 +78,16 @@ def largest_batch(model: RefineNet, config: TrainConfig, free: int, below: int) 
     return fits
 
 
+def fitting_batch(model: RefineNet, config: TrainConfig, device: torch.device) -> int:
+    """The configuration's batch size where its step fits in memory, else the largest that does; at least 1."""
+    try:
+        check_memory(model, config, device)
+    except ConfigError:
+        free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory() or 0
+        return max(1, largest_batch(model, config, free, config.batch_size))
+    return config.batch_size
+
+
 def check_memory(model: RefineNet, config: TrainConfig, device: torch.device, share: int = 1) -> None:
     """Before the first step: ConfigError if it would not fit, with the largest batch that does.
 

@@ -12,6 +12,7 @@ import torch
 
 from refineseg.config import TrainConfig
 from refineseg.config.yaml import to_yaml
+from refineseg.data.held_out import with_validation
 from refineseg.data.loader import TrainingPictures
 from refineseg.data.source import SegmentationData
 from refineseg.errors import ConfigError, InputError
@@ -52,8 +53,7 @@ def prepare(
         )
     if config.model not in PRESETS:
         model_to_start_from(config.model)
-    data.split("val")
-    data = with_train_splits(config, data)
+    data = with_train_splits(config, with_validation(data))
     learnt = learnt_splits(config, data)
     keep_freed_memory()
     fabric = make_fabric(config, device)

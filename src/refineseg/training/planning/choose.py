@@ -1,0 +1,129 @@
+"""Settings chosen from the data, the machine and the time: each with its reason and the option that fixes it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from refineseg.model.bundled import bundled_models
+from refineseg.training.planning.facts import DataFacts
+from refineseg.training.planning.probe import Machine
+
+# Fewer training pictures than these start from a whole segmentation model: what ImageNet does not teach, where
+# things end, takes a few hundred labelled pictures to learn. Reasoned, not measured yet.
+FEW_PICTURES = 500
+GENERAL = "everyday"  # the bundled model to start from, once it is there
+PRESET = "refinenet-lw-mbv2"
+# Below so many steps one block that takes all maps learns faster than four (docs/notebook/experiments.md: mean IoU
+# 0.57 against 0.44 after 70 steps, 0.479 against 0.467 after 360); 128 channels cost a third less than 256.
+DEEP_FROM = 2000
+QUICK = {"cascade": "single", "width": 128, "coarse_width": 128}
+# Windows of a picture agree with the whole; dropout takes a tenth of a step on a processor.
+ALWAYS = {"align_corners": False, "exact_strides": True, "dropout": 0.0}
+THIN, THICK = 4.0, 24.0  # pixels: one cell of the scores at stride 4; six of them
+LARGE = 640  # pixels of the shorter side from which half the size loses little where all is thick
+CPU_AREA, GPU_AREA = 256 * 352, 512 * 512  # pixels of a crop, as the network sees it
+MULTIPLE = 32  # the network's coarsest stride
+UNEVEN = 20  # times as many pixels for the commonest class as for the rarest
+SELDOM = 0.1  # share of the pictures that show a class
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One setting, by its name in config.yaml (``fields`` are the network's), and why it is so."""
+
+    setting: str
+    value: Any
+    reason: str
+
+    @property
+    def option(self) -> str:
+        """The option of ``refineseg train`` that fixes it."""
+        value = self.value
+        match self.setting:
+            case "model" | "steps" | "precision":
+                return f"--{self.setting} {value}"
+            case "batch_size":
+                return f"--batch-size {value}"
+            case "augment.crop":
+                return f"--crop {value[0]}x{value[1]}"
+        name = self.setting.replace("fields.", "model.")
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        return f'--set "{name}={text}"' if " " in text else f"--set {name}={text}"
+
+
+def choose_start(facts: DataFacts) -> Choice:
+    """The network, by what it knows already."""
+    if facts.rgb and facts.train < FEW_PICTURES and GENERAL in bundled_models():
+        return Choice("model", GENERAL, f"{facts.train} pictures are few: a whole segmentation model knows more")
+    return Choice("model", PRESET, "light enough for any machine, and its ImageNet weights are in the package")
+
+
+def choose_network(facts: DataFacts, steps: int | None) -> list[Choice]:
+    """Settings of a preset's network; ``steps`` is the length of the training, None where it is not known yet."""
+    scale, why = input_scale(facts)
+    chosen = [Choice(f"fields.{name}", value, "windows agree with the whole") for name, value in ALWAYS.items()]
+    chosen[-1] = Choice("fields.dropout", 0.0, "a tenth of every step's time")
+    chosen.append(Choice("fields.input_scales", [scale], why))
+    if steps is None or steps < DEEP_FROM:
+        reason = f"one block learns fastest in fewer than {DEEP_FROM:,} steps"
+        chosen += [Choice(f"fields.{name}", value, reason) for name, value in QUICK.items()]
+    return chosen
+
+
+def input_scale(facts: DataFacts) -> tuple[float, str]:
+    """How large the network sees a picture, by its thinnest class."""
+    name, width = facts.thinnest
+    if width < THIN:
+        return 1.5, f"{name} is {width:.1f} pixels wide: less than one cell of the scores"
+    if width > THICK and min(facts.size) >= LARGE:
+        return 0.5, f"the thinnest class, {name}, is {width:.0f} pixels wide: half the size loses little"
+    return 1.0, f"the thinnest class, {name}, is {width:.0f} pixels wide"
+
+
+def choose_crop(facts: DataFacts, machine: Machine, scale: float) -> Choice:
+    """As much of a picture as the machine carries, in the picture's shape."""
+    area = (CPU_AREA if machine.device == "cpu" else GPU_AREA) / scale**2
+    height, width = facts.size
+    shrink = min(1.0, math.sqrt(area / (height * width)))
+    unit = max(1, round(MULTIPLE / scale))
+    # A whole picture is rounded up, so that nothing of it is cut off; a part of one is rounded.
+    fit = math.ceil if shrink == 1.0 else round
+    crop = [max(1, fit(side * shrink / unit)) * unit for side in (height, width)]
+    share = min(1.0, crop[0] * crop[1] / (height * width))
+    what = "a whole picture" if shrink == 1.0 else f"{share:.0%} of a picture"
+    where = "a processor" if machine.device == "cpu" else "a GPU"
+    return Choice("augment.crop", crop, f"{what} of {width}x{height}, as much as {where} carries")
+
+
+def choose_scales(facts: DataFacts, crop: list[int]) -> Choice:
+    """The range of random scales: 1 well inside; down to where a crop shows the whole picture."""
+    whole = min(crop[0] / facts.size[0], crop[1] / facts.size[1])
+    low = round(max(0.25, min(0.5, whole)), 2)
+    return Choice("augment.scale", [low, 2.0], "things are seen nearer and farther than in these pictures")
+
+
+def choose_balance(facts: DataFacts) -> list[Choice]:
+    """More weight to rare classes where classes are uneven, more turns for pictures that show seldom ones."""
+    seen, chosen = facts.shares > 0, []
+    ratio = facts.shares.max() / facts.shares[seen].min() if seen.any() else 1.0
+    if ratio > UNEVEN:
+        rarest = facts.names[int(np.where(seen, facts.shares, np.inf).argmin())]
+        reason = f"the commonest class has {ratio:,.0f} times the pixels of {rarest}"
+        chosen.append(Choice("class_weights", 0.3, reason))
+    seldom = [name for name, share in zip(facts.names, facts.shown_by, strict=True) if 0 < share < SELDOM]
+    if seldom:
+        some = ", ".join(seldom[:3]) + (f" and {len(seldom) - 3} more" if len(seldom) > 3 else "")
+        chosen.append(Choice("balanced_sampling", True, f"few pictures show {some}"))
+    return chosen
+
+
+def choose_precision(machine: Machine) -> Choice:
+    """bf16 where the hardware has it."""
+    what = "this processor" if machine.device == "cpu" else "this GPU"
+    if machine.bf16:
+        return Choice("precision", "bf16", f"{what} computes in bf16, up to twice as fast")
+    return Choice("precision", "32", f"{what} has no bf16")

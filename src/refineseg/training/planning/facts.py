@@ -1,0 +1,93 @@
+"""What a plan is made from: sizes, classes and thickness of what the masks show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refineseg.data.source import SegmentationData
+from refineseg.labels import IGNORE, UInt8
+
+LOOKED_AT = 64  # masks, evenly spaced over train: enough for shares and sizes, read in seconds
+FEWEST = 0.0005  # of the labelled pixels: rarer classes say nothing of the thickness of things
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """A data set as a plan sees it.
+
+    Attributes:
+        train, val: number of pictures.
+        looked_at: number of training masks that the figures below are of.
+        size: median height and width, in pixels.
+        names: class names.
+        shares: of the labelled pixels, by class.
+        shown_by: share of the pictures that show a class.
+        thickness: typical width of a class's regions, in pixels: twice their area over their outline; NaN where
+            the class was not seen or is too rare.
+        rgb: whether pictures are 8-bit RGB.
+    """
+
+    train: int
+    val: int
+    looked_at: int
+    size: tuple[int, int]
+    names: tuple[str, ...]
+    shares: NDArray[np.float64]
+    shown_by: NDArray[np.float64]
+    thickness: NDArray[np.float64]
+    rgb: bool
+
+    @property
+    def thinnest(self) -> tuple[str, float]:
+        """Name and thickness of the thinnest class; the whole picture's height if none is known."""
+        if np.isnan(self.thickness).all():
+            return "everything", float(self.size[0])
+        index = int(np.nanargmin(self.thickness))
+        return self.names[index], float(self.thickness[index])
+
+
+def measure_data(data: SegmentationData) -> DataFacts:
+    """Look at up to 64 training pairs of a data set with ``train`` and ``val``.
+
+    Raises InputError or LabelError for a pair that cannot be read.
+    """
+    samples = data.split("train")
+    places = np.unique(np.linspace(0, len(samples) - 1, min(LOOKED_AT, len(samples))).round().astype(int))
+    count = data.label_map.num_classes
+    pixels, outlines = np.zeros(count), np.zeros(count)
+    shown, sizes = np.zeros(count), []
+    for place in places:
+        _, labels = data.read(samples[place])
+        sizes.append(labels.shape)
+        here = np.bincount(labels.ravel(), minlength=IGNORE + 1)[:count]
+        pixels += here
+        shown += here > 0
+        outlines += outline_lengths(labels, count)
+    height, width = np.median(np.array(sizes), axis=0)
+    shares = pixels / max(1.0, pixels.sum())
+    known = (shares >= FEWEST) & (outlines > 0)
+    thickness = np.where(known, 2 * pixels / np.maximum(outlines, 1), np.nan)
+    return DataFacts(
+        len(samples),
+        len(data.split("val")),
+        len(places),
+        (int(height), int(width)),
+        tuple(data.label_map.names),
+        shares,
+        shown / len(places),
+        thickness,
+        data.channels is None,
+    )
+
+
+def outline_lengths(labels: UInt8, classes: int) -> NDArray[np.float64]:
+    """Length of every class's outline, in sides of pixels; the edge of the picture and void are no outline."""
+    lengths = np.zeros(IGNORE + 1)
+    for one, other in ((labels[1:], labels[:-1]), (labels[:, 1:], labels[:, :-1])):
+        edge = (one != other) & (one != IGNORE) & (other != IGNORE)
+        for side in (one, other):
+            lengths += np.bincount(side[edge], minlength=IGNORE + 1)
+    return lengths[:classes]

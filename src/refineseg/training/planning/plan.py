@@ -1,0 +1,176 @@
+"""The plan of a training run: facts, machine, choices, and the time that it will take."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Any
+
+from refineseg.config import TrainConfig
+from refineseg.data.source import SegmentationData
+from refineseg.errors import ConfigError
+from refineseg.model.presets import PRESETS
+from refineseg.training.planning.choose import (
+    DEEP_FROM,
+    QUICK,
+    Choice,
+    choose_balance,
+    choose_crop,
+    choose_network,
+    choose_precision,
+    choose_scales,
+    choose_start,
+)
+from refineseg.training.planning.facts import DataFacts, measure_data
+from refineseg.training.planning.probe import Machine, images_per_second, this_machine
+
+EPOCHS = 60  # times that every picture is seen where no time is given
+LEAST_STEPS, MOST_STEPS = 200, 6000
+LONGEST = 60  # minutes of a training without --minutes: an evening's work leaves time for a second one
+VALIDATIONS = 10
+VAL_SPEED = 3  # a picture is predicted in a third of the time of a training step on it
+FEW_STEPS = 150  # below which smaller batches make more of the time
+FINE_TUNING_RATE = 5e-4  # what has learnt already is moved less; docs/notebook/experiments.md, people 4
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What training will do.
+
+    Attributes:
+        facts: of the data.
+        machine: that trains.
+        config: with the choices.
+        choices: settings that were chosen, in the order of their names on the terminal.
+        speed: measured training pictures a second; None if the length was given and nothing was measured.
+    """
+
+    facts: DataFacts
+    machine: Machine
+    config: TrainConfig
+    choices: tuple[Choice, ...]
+    speed: float | None = None
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps in all."""
+        config = self.config
+        return config.steps or config.epochs * max(1, self.facts.train // config.batch_size)
+
+    @property
+    def minutes(self) -> float | None:
+        """Expected time, validations included; None if no speed was measured."""
+        if self.speed is None:
+            return None
+        validations = min(VALIDATIONS, self.steps) * self.facts.val / VAL_SPEED
+        return (self.steps * self.config.batch_size + validations) / self.speed / 60
+
+
+def make_plan(
+    data: SegmentationData,
+    config: TrainConfig | None = None,
+    explicit: Collection[str] = (),
+    minutes: float | None = None,
+    device: str = "auto",
+) -> Plan:
+    """Choose all settings that are not explicit.
+
+    Args:
+        data: with ``train`` and ``val``.
+        config: settings to start from; the defaults if None.
+        explicit: names of settings that stay: ``batch_size``, ``augment.crop``, ``fields.width`` ...
+        minutes: time that the training may take; as the data ask for, up to an hour, if None.
+        device: ``auto``, ``cpu`` or ``cuda``.
+
+    Raises:
+        ConfigError: ``minutes`` is not above 0.
+    """
+    if minutes is not None and not minutes > 0:
+        raise ConfigError(f"expected minutes above 0, got {minutes}")
+    facts, machine = measure_data(data), this_machine(device)
+    making = _Making(config or TrainConfig(), explicit)
+    making.take(choose_start(facts))
+    preset = making.config.model in PRESETS
+    own_network = preset and "model" not in explicit
+    for choice in choose_network(facts, making.config.steps) if own_network else []:
+        making.take(choice)
+    scale = float(making.config.fields.get("input_scales", [1.0])[0])
+    making.take(choose_crop(facts, machine, scale))
+    making.take(choose_scales(facts, list(making.config.augment.crop)))
+    making.take(choose_precision(machine))
+    for choice in choose_balance(facts):
+        making.take(choice)
+    if not preset:
+        making.take(Choice("lr", FINE_TUNING_RATE, "a trained model is moved less than a new one"))
+    speed = None
+    if not {"steps", "epochs"} & set(explicit):
+        speed = _choose_length(making, facts, machine, minutes, own_network)
+    epochs = max(1, (making.config.steps or making.config.epochs) * making.config.batch_size // facts.train)
+    every = max(1, epochs // VALIDATIONS) if making.config.steps else max(1, making.config.epochs // VALIDATIONS)
+    making.take(Choice("validate_every", every, f"in epochs: about {VALIDATIONS} validations in all"))
+    return Plan(facts, machine, making.config, tuple(making.choices), speed)
+
+
+class _Making:
+    """A configuration while it is chosen; explicit settings stay."""
+
+    def __init__(self, config: TrainConfig, explicit: Collection[str]) -> None:
+        self.config, self.explicit = config, explicit
+        self.choices: list[Choice] = []
+
+    def take(self, choice: Choice) -> None:
+        """Apply a choice, in place of an earlier one of the same setting, unless it is explicit."""
+        if choice.setting in self.explicit:
+            return
+        self.choices = [made for made in self.choices if made.setting != choice.setting] + [choice]
+        values: dict[str, Any] = self.config.to_dict()
+        group, _, name = choice.setting.rpartition(".")
+        (values[group] if group else values)[name] = choice.value
+        self.config = TrainConfig.from_dict(values)
+
+    def drop(self, setting: str) -> None:
+        """Take a choice of a network's field back."""
+        if any(made.setting == setting for made in self.choices):
+            self.choices = [made for made in self.choices if made.setting != setting]
+            fields = {name: value for name, value in self.config.fields.items() if f"fields.{name}" != setting}
+            self.config = replace(self.config, fields=fields)
+
+
+def _choose_length(
+    making: _Making, facts: DataFacts, machine: Machine, minutes: float | None, own_network: bool
+) -> float:
+    """Batch size and steps by the measured speed; four blocks in place of one if there is time for them."""
+    speed = _measure(making, facts, machine)
+    steps = _steps(making, facts, minutes, speed)
+    if own_network and steps >= DEEP_FROM:
+        for name in QUICK:
+            making.drop(f"fields.{name}")
+        speed = _measure(making, facts, machine)
+        steps = _steps(making, facts, minutes, speed)
+    if steps < FEW_STEPS and making.config.batch_size > 4:
+        making.take(Choice("batch_size", 4, f"only {steps} steps of more would fit into the time"))
+        steps = _steps(making, facts, minutes, speed)
+    epochs = max(1, round(steps * making.config.batch_size / facts.train))
+    time = f"--minutes {minutes:g}" if minutes else f"every picture about {epochs} times, an hour at most"
+    making.take(Choice("steps", steps, f"{time}, at {speed:.1f} pictures a second"))
+    return speed
+
+
+def _measure(making: _Making, facts: DataFacts, machine: Machine) -> float:
+    """Pictures a second; the batch size is lowered to what fits in memory."""
+    config = making.config
+    if config.model not in PRESETS:  # a model folder has a light network: measured as the preset that it is like
+        config = replace(config, model="refinenet-lw-mbv2", fields={})
+    channels = 3 if facts.rgb else int(config.fields.get("in_channels", 3))
+    speed, batch = images_per_second(config, len(facts.names), channels, machine.device)
+    reason = "enough for batch norm" if batch == config.batch_size else "as much as fits in memory"
+    making.take(Choice("batch_size", batch, reason))
+    return speed
+
+
+def _steps(making: _Making, facts: DataFacts, minutes: float | None, speed: float) -> int:
+    batch = making.config.batch_size
+    left = (minutes or LONGEST) * 60 - VALIDATIONS * facts.val / VAL_SPEED / speed
+    possible = max(10, int(left * speed / batch))
+    sensible = min(MOST_STEPS, max(LEAST_STEPS, EPOCHS * facts.train // batch))
+    return possible if minutes else min(possible, sensible)

@@ -1,0 +1,66 @@
+"""What the machine can do: training pictures a second, measured on a few steps, and the batch that fits."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass
+
+import torch
+
+from refineseg.config import TrainConfig
+from refineseg.inference.devices import pick_device
+from refineseg.model.presets import build, model_config
+from refineseg.training.memory import fitting_batch, plain_loss
+from refineseg.training.optimizer import make_optimizer
+from refineseg.training.prepare import has_bf16
+
+WARM, TIMED = 1, 2  # steps
+OF_A_STEP = 0.85  # reading, augmenting and the moving average take the rest of the time
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The device and what was measured on it."""
+
+    device: str
+    threads: int
+    bf16: bool
+
+
+def this_machine(device: str = "auto") -> Machine:
+    """The device that training would take, and whether it computes in bf16."""
+    chosen = pick_device(device)
+    bf16 = torch.cuda.is_bf16_supported() if chosen.type == "cuda" else has_bf16()
+    return Machine(chosen.type, torch.get_num_threads(), bf16)
+
+
+def images_per_second(config: TrainConfig, classes: int, channels: int, device: str) -> tuple[float, int]:
+    """Training pictures a second of a preset's network with these settings, and the largest batch that fits.
+
+    A few steps on random pixels with random weights; nothing of the run is touched.
+    """
+    fields = {key: value for key, value in config.fields.items() if key not in ("mean", "std")}
+    values = {"in_channels": channels, "mean": (0.5,) * channels, "std": (0.5,) * channels}
+    where = torch.device(device)
+    with torch.random.fork_rng(devices=[]):
+        network = build(model_config(config.model, classes, **(fields | values)))
+        batch = fitting_batch(network, config, where)
+        network = network.to(where, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        optimizer = make_optimizer(network, config)
+        height, width = config.augment.crop
+        images = torch.rand(batch, channels, height, width, device=where)
+        images = images.contiguous(memory_format=torch.channels_last)
+        labels = torch.zeros(batch, height, width, dtype=torch.uint8, device=where)
+        seconds = []
+        for _ in range(WARM + TIMED):
+            start = time.perf_counter()
+            with torch.autocast(where.type, torch.bfloat16, enabled=config.precision == "bf16"):
+                logits = network(images, upsample=False)
+            loss = plain_loss(config, logits, labels)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            loss.item()  # waits for a GPU
+            seconds.append(time.perf_counter() - start)
+    return OF_A_STEP * batch / statistics.median(seconds[WARM:]), batch
