@@ -16,6 +16,7 @@ OPTIONS = {
     "evaluate": "--model --data --split --scales --flip --tile --json --report --engine",
     "train": "--data --model -o --config --backbone-weights --epochs --steps --batch-size --crop --lr --seed "
     "--workers --precision --repeats --resume --drop-bad --set",
+    "plan": "--minutes --device",
     "check": "--json --html --quick --data",
     "compare": "",
     "submit": "--model --data -o --validate",

@@ -152,14 +152,25 @@ def test_explicit_settings_win(tmp_path: Path) -> None:
 
 def test_the_one_command_writes_the_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = make_folder(tmp_path, pictures=12)
-    words = ["train", "--data", f"folder:{root}", "-o", str(tmp_path / "run"), "--steps", "1", "--batch-size", "2"]
+    words = [
+        "train",
+        "--data",
+        f"folder:{root}",
+        "-o",
+        str(tmp_path / "run"),
+        "--minutes",
+        "0.01",
+        "--batch-size",
+        "2",
+    ]
     assert main([*words, "--skip-check", "--set", "workers=0", "--set", "model.width=16"]) == 0
     printed = capsys.readouterr()
-    assert "10 train and 2 val pictures, 3 classes, 48x36" in printed.out
+    assert "10 train and 2 val pictures, 3 classes, 48x36" in " ".join(printed.out.split())
     assert "model.cascade = single: one block" in printed.out
     assert "starts from: refinenet-lw-mbv2, backbone from ImageNet" in printed.err
     written = read_yaml(tmp_path / "run" / "config.yaml")
-    assert (written["steps"], written["fields"]["cascade"], written["fields"]["width"]) == (1, "single", 16)
+    assert (written["fields"]["cascade"], written["fields"]["width"]) == ("single", 16)
+    assert written["steps"] >= 1
 
 
 def test_groups_are_held_out_whole(tmp_path: Path) -> None:
