@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # Name, least mean IoU on val, a word of the licence of the data, and how it is opened.
 MODELS = [
     ("camvid", 0.70, "research", "camvid:{camvid}"),
+    ("everyday", 0.55, "research", "voc2012:{samples}/voc2012"),
     ("people", 0.50, "Apache-2.0", f"{ROOT}/configs/people.yaml:{{clothing_parsing}}"),
 ]
 
@@ -58,7 +59,12 @@ def test_it_is_small_and_documented(name: str, least: float, licence: str, spec:
     assert not re.search(r"(?<![.\w])/\w+/\w", card)  # no path of the machine that trained it
 
 
-@pytest.mark.parametrize(("name", "least", "licence", "spec"), MODELS)
+def test_the_gate_kept_these_int8_forms() -> None:
+    """Everyday's lost 1.2 points in 8 bits, more than the 0.5 that the gate allows."""
+    assert sorted(bundled_exports()) == ["camvid-int8", "people-int8"]
+
+
+@pytest.mark.parametrize(("name", "least", "licence", "spec"), [row for row in MODELS if row[0] != "everyday"])
 def test_its_int8_form_runs_by_name(name: str, least: float, licence: str, spec: str) -> None:
     file = bundled_exports()[f"{name}-int8"]
     assert file.stat().st_size < 5 * 2**20
@@ -73,6 +79,16 @@ def test_its_int8_form_runs_by_name(name: str, least: float, licence: str, spec:
     assert found.label_map.names == refineseg.load(name, device="cpu").class_names
     with pytest.raises(WeightsError, match=f"{name} is the network"):
         find_model(f"{name}-int8")
+
+
+def test_a_cat_is_a_cat() -> None:
+    """chelsea.png shows the face of a cat, astronaut.png a person."""
+    photographs = pytest.importorskip("skimage.data")
+    segmenter = refineseg.load("everyday", device="cpu")
+    for picture, name, least in ((photographs.chelsea(), "cat", 0.6), (photographs.astronaut(), "person", 0.3)):
+        shares = segmenter.predict(picture).class_shares
+        assert shares[name] > least
+        assert sum(shares[other] for other in shares if other not in (name, "background")) < 0.05
 
 
 def test_a_photograph_with_sky_trees_and_buildings() -> None:
@@ -130,6 +146,8 @@ def test_its_score_on_a_part_of_val(name: str, spec: str) -> None:
 def test_its_score_is_the_one_on_the_card(name: str, spec: str) -> None:
     """A model trained on val gives the score of a copy trained without it, and knows val better itself."""
     data = opened(spec)
+    if "{samples}" in spec:
+        pytest.skip("only a few of the pictures that it was scored on are here")
     segmenter = refineseg.load(name, device="cpu")
     said = segmenter.card.scores[0]
     measured = refineseg.evaluate(segmenter, data, "val")

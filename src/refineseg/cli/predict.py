@@ -29,7 +29,7 @@ def predict(
     ] = ...,  # type: ignore[assignment]  # typer's sign of a required option
     model: Annotated[
         str, typer.Option("--model", "-m", help="Bundled name, model folder, hf:ORG/NAME or exported file.")
-    ] = "camvid",
+    ] = "everyday",
     scales: Annotated[str, typer.Option(help="Scales to average over, such as 0.75,1.0,1.25.")] = "1.0",
     flip: Annotated[bool, typer.Option("--flip", help="Average over the mirrored picture too.")] = False,
     tile: Annotated[

@@ -14,7 +14,7 @@ from refineseg.errors import InputError
 def serve(
     model: Annotated[
         str, typer.Option("--model", "-m", help="Bundled name, model folder or hf:ORG/NAME.")
-    ] = "camvid",
+    ] = "everyday",
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every network.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)] = 8000,
     max_mb: Annotated[float, typer.Option(help="Largest request, in MiB.")] = 20,

@@ -55,6 +55,8 @@ class Result:
     def overlay(self, opacity: float = 0.55, legend: bool = True) -> Image.Image:
         """The picture with classes in colour, borders between them drawn, and a legend beside it.
 
+        A background class is left as in the picture.
+
         Args:
             opacity: of the colours, 0 to 1.
             legend: whether names and shares stand at the right.
@@ -65,6 +67,8 @@ class Result:
             rows = slice(top, top + OVERLAY_ROWS)
             colors = self.label_map.colorize(self.labels[rows])
             mixed[rows] = np.clip(self.image[rows] * picture_share + colors * color_share, 0, 255)
+            clear = np.isin(self.labels[rows], self.label_map.clear)
+            mixed[rows][clear] = self.image[rows][clear]
         mixed[borders(self.labels)] = 255
         picture = Image.fromarray(mixed)
         return beside(picture, self.legend(picture.height)) if legend else picture
