@@ -74,7 +74,11 @@ PHOTOGRAPHS = (
 )
 # At which scales a model sees these pictures: portraits show faces larger than the street photographs do.
 SCALES = {"people": (0.35, 0.5, 0.75)}
-ABOUT = {"everyday": "20 everyday things in photographs", "people": "people and their clothes", "camvid": "streets"}
+ABOUT = {
+    "everyday": "20 everyday things in photographs",
+    "people": "people and their clothes",
+    "camvid": "streets",
+}
 STYLE = """
 .pair { display: grid; grid-template-columns: 1fr 1fr; gap: 12px; margin-bottom: 6px; } .pair img { width: 100%; }
 h1.model { font-size: 1.15rem; margin: 26px 0 4px; }
