@@ -55,8 +55,12 @@ class Channels(Config):
         return len(self.low)
 
     def check(self, pixels: Pixels, source: str) -> None:
-        """InputError unless the pixels are HxWxC of these channels and this type."""
-        if pixels.ndim != 3 or pixels.shape[2] != self.count or pixels.dtype.name != self.dtype:
+        """InputError unless the pixels are HxWxC of these channels and this type.
+
+        Whole numbers that lack data somewhere come as floats with NaN there.
+        """
+        lacking = pixels.dtype.kind == "f" and bool(np.isnan(pixels).any())
+        if pixels.ndim != 3 or pixels.shape[2] != self.count or not (pixels.dtype.name == self.dtype or lacking):
             raise InputError(
                 f"{source}: expected {self.count} channels of {self.dtype}, HxWx{self.count}, "
                 f"got {pixels.dtype.name} of shape {pixels.shape}"

@@ -172,7 +172,7 @@ OPTIONS = {
     "tile=-64": "of 32 to 4096",
     "tile=1e3": "of 32 to 4096",
     "tile=99999999999999999999": "of 32 to 4096",
-    "turn=left": "options among output, scales, flip, tile, got 'turn'",
+    "turn=left": "options among output, scales, flip, tile, channels, got 'turn'",
     "flip=true&flip=false": "flip once",
 }
 

@@ -78,6 +78,16 @@ def parse_scales(text: str) -> tuple[float, ...]:
     return scales
 
 
+def parse_channels(text: str | None) -> tuple[int, ...] | None:
+    """``3,2,1`` to numbers, nothing to None; InputError otherwise."""
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise InputError(f"expected --channels as numbers from 1 on with commas, such as 3,2,1, got {text!r}")
+    return tuple(int(part) for part in parts)
+
+
 def quiet_libraries() -> None:
     """Keep other packages' notes off the terminal; -v shows them."""
     warnings.filterwarnings("ignore")

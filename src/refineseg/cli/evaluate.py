@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from refineseg.cli.common import console, parse_scales, progress_bar, show_notes
+from refineseg.cli.common import console, parse_channels, parse_scales, progress_bar, show_notes
 from refineseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ def evaluate(
     ] = None,
     flip: Annotated[
         bool | None, typer.Option("--flip/--no-flip", help="Average over the mirrored picture too.")
+    ] = None,
+    channels: Annotated[
+        str | None, typer.Option(help="TIFF of more channels: those that are red, green and blue, such as 3,2,1.")
     ] = None,
     tile: Annotated[
         str | None, typer.Option(help="Large pictures in windows: auto or a side in pixels.", metavar="auto|N")
@@ -70,6 +73,7 @@ def evaluate(
     from refineseg.evaluation.evaluate import evaluate as evaluate_model
     from refineseg.evaluation.protocol import find_protocol
     from refineseg.evaluation.report import with_report, write_report
+    from refineseg.inference.options import PredictOptions
     from refineseg.inference.runners.exported import is_exported
     from refineseg.loading import load
     from refineseg.system.files import atomic_write, writable_folder
@@ -94,6 +98,7 @@ def evaluate(
         show_notes(opened)
     with meeting(device), progress_bar(shown=is_first()) as bar:
         segmenter = load(model, device, precision, engine, say=lambda line: bar.console.print(line, markup=False))
+        opened = opened.seen_as(segmenter.card.channels, PredictOptions(channels=parse_channels(channels)).choice)
         task = bar.add_task("evaluating", total=None, note="")
         evaluation = evaluate_model(
             segmenter,

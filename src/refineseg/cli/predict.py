@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from refineseg.cli.common import console, errors, parse_scales, progress_bar
+from refineseg.cli.common import console, errors, parse_channels, parse_scales, progress_bar
 from refineseg.errors import InputError
+from refineseg.system.files import atomic_write
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -32,6 +35,12 @@ def predict(
     ] = "everyday",
     scales: Annotated[str, typer.Option(help="Scales to average over, such as 0.75,1.0,1.25.")] = "1.0",
     flip: Annotated[bool, typer.Option("--flip", help="Average over the mirrored picture too.")] = False,
+    channels: Annotated[
+        str | None,
+        typer.Option(
+            help="TIFF of more channels: those that are red, green and blue, counted from 1, such as 3,2,1."
+        ),
+    ] = None,
     tile: Annotated[
         str | None,
         typer.Option(help="Large pictures: see them in windows, auto or a side in pixels such as 1024."),
@@ -69,7 +78,7 @@ def predict(
 
     Example: [bold]refineseg predict drive.mp4 -o out --smooth 0.8[/bold]
     """
-    from refineseg.inference.batch import predict_files
+    from refineseg.inference.batch import left_out, predict_files
     from refineseg.inference.options import PredictOptions
     from refineseg.inference.video.sources import VideoOptions
     from refineseg.loading import load
@@ -78,13 +87,27 @@ def predict(
     side = parse_tile(tile)
     check_output(output, overwrite, resumable=side is not None)
     kinds = None if save is None else tuple(kind.strip() for kind in save.split(",") if kind.strip())
-    options = PredictOptions(parse_scales(scales), flip, probabilities=False)
+    options = PredictOptions(parse_scales(scales), flip, False, parse_channels(channels))
     segmenter = load(model, device, precision, engine, say=lambda line: errors.print(line, markup=False))
     single = len(work) == 1 and not isinstance(work[0], Path)
     with progress_bar("frames" if single else "pictures") as bar:
         shown = _Shown(bar, work)
         entries = predict_files(segmenter, work, output, options, kinds, shown.entry, side, shown.step)
+    say_left_out(left_out(inputs or []), output)
     return report(entries, output)
+
+
+def say_left_out(files: list[Path], output: Path) -> None:
+    """Name what the folders hold beside pictures and videos, on the terminal and in predictions.json."""
+    if not files:
+        return
+    counts = Counter(path.suffix.lower() or "no suffix" for path in files)
+    kinds = ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common())
+    errors.print(f"note: left out, no picture or video by name: {kinds}, such as {files[0].name}", markup=False)
+    written = output / "predictions.json"
+    values = json.loads(written.read_text(encoding="utf-8"))
+    values["left_out"] = [str(path) for path in files]
+    atomic_write(written, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
 
 
 def gather(given: list[str], source: str | None, sequence: bool, options: VideoOptions) -> list[Path | Moving]:
@@ -131,7 +154,9 @@ class _Shown:
 
     def entry(self, entry: Entry) -> None:
         """An input is finished."""
-        for line in (entry.error and f"error: {entry.error}", entry.video.get("warning")):
+        name = Path(str(entry.input)).name
+        notes = [f"note: {name}: {note}" for note in entry.notes]
+        for line in (entry.error and f"error: {entry.error}", entry.video.get("warning"), *notes):
             if line:
                 errors.print(line, markup=False)
         self.done += 1

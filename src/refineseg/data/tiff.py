@@ -131,6 +131,7 @@ class TiffSamples:
         nodata: the value that means no data, or None.
         mask: a window to the internal mask, HxWx1, 0 where there is no data; or None.
         left_out: number of further pages that hold pictures of their own.
+        check: raises MissingExtraError or InputError where the first tile or strip cannot be decoded.
     """
 
     size: tuple[int, int]
@@ -142,6 +143,7 @@ class TiffSamples:
     nodata: float | int | None
     mask: Callable[[int, int, int, int], Pixels] | None
     left_out: int
+    check: Callable[[], None]
 
     @property
     def alpha(self) -> int | None:
@@ -214,8 +216,6 @@ def _samples(file: Any, name: str, count: Count) -> TiffSamples:
     windows = [PageWindows(name, part, fill) for part in pages]
     if len({(part.size, part.dtype) for part in windows}) > 1:
         windows = windows[:1]
-    for part in windows:
-        part.check_decodable()
     geo = Geo({code: page.tags[code].value for code in TAGS if code in page.tags})
     slide = file.series[0].kind in OF_A_SLIDE
 
@@ -233,6 +233,7 @@ def _samples(file: Any, name: str, count: Count) -> TiffSamples:
         nodata,
         None if mask is None else mask.read,
         0 if slide or len(windows) > 1 else len(same),
+        windows[0].check_decodable,
     )
 
 

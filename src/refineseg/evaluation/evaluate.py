@@ -152,6 +152,7 @@ def evaluate(
         raise InputError(
             f"expected data with the model's classes {segmenter.class_names}, got {data.label_map.names}"
         )
+    data = data.seen_as(segmenter.card.channels)
     chosen = adjusted(find_protocol(protocol), scales, flip)
     names = data.label_map.names
     categories = category_ids(chosen, names)

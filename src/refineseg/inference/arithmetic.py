@@ -157,4 +157,5 @@ def uncertainty(probabilities: NDArray[Any]) -> UInt8:
     if len(p) == 1:
         return np.zeros(p.shape[1:], np.uint8)
     entropy = -(p * np.log(p)).sum(0) / np.log(len(p))
+    entropy[~(probabilities > 0).any(0)] = 1  # the picture has no data there
     return np.asarray(np.clip(np.rint(entropy * 255), 0, 255), np.uint8)

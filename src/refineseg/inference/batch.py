@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from refineseg.data.images import SUFFIXES
-from refineseg.data.pictures.geotiff import read_geo
+from refineseg.data.pictures.opening import is_picture
 from refineseg.errors import InputError, RefinesegError, TooLargeError, WriteError
 from refineseg.inference.depth import KINDS as DEPTH_KINDS
 from refineseg.inference.depth import check_depth_kinds
@@ -43,6 +43,7 @@ class Entry:
         video: of a video: frames, frames_per_second (of the work), label_changes, and a warning if it was damaged.
         depth: of a model of depth: unit, low and high, and what the 16-bit PNG's zero and step stand for.
         error: why there is no result, or None.
+        notes: what was assumed or left out when the picture was read, a sentence each.
     """
 
     input: Path | str
@@ -53,6 +54,7 @@ class Entry:
     video: dict[str, Any] = field(default_factory=dict)
     depth: dict[str, Any] = field(default_factory=dict)
     error: str | None = None
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """As written to predictions.json."""
@@ -64,6 +66,7 @@ class Entry:
             "files": self.files,
             "class_shares": {name: round(share, 6) for name, share in self.class_shares.items()},
             "seconds": round(self.seconds, 4),
+            **({"notes": list(self.notes)} if self.notes else {}),
             **self.video,
             **({"depth": self.depth} if self.depth else {}),
         }
@@ -203,18 +206,22 @@ def _picture(
         except TooLargeError:
             tile = "auto"
     done = predict_large(segmenter, path, out, options, kinds, tile or "auto", name, steps)
-    return _entry(path, out, done.files, done.class_shares, done.size)
+    return replace(_entry(path, out, done.files, done.class_shares, done.size), notes=done.notes)
 
 
 def _whole(
     segmenter: Segmenter, path: Path, out: Path, options: PredictOptions, save: tuple[str, ...], name: str
 ) -> Entry:
-    result = segmenter.predict(path, scales=options.scales, flip=options.flip, probabilities=options.probabilities)
-    if "geojson" in save:
-        result = replace(result, geo=read_geo(path))
+    result = segmenter.predict(
+        path,
+        scales=options.scales,
+        flip=options.flip,
+        probabilities=options.probabilities,
+        channels=options.channels,
+    )
     files = result.save(out, save, name=name)
     height, width = result.labels.shape
-    return _entry(path, out, files, result.class_shares, (height, width))
+    return replace(_entry(path, out, files, result.class_shares, (height, width)), notes=result.notes)
 
 
 def _video(
@@ -246,6 +253,15 @@ def _entry(
     return Entry(input=path, files=relative, class_shares=shares, size=(size[1], size[0]))
 
 
+def left_out(given: Sequence[str]) -> list[Path]:
+    """Files in the folders of ``given`` that are no pictures or videos by name; hidden ones do not count."""
+    folders = [path for path in (Path(text).expanduser() for text in given) if path.is_dir()]
+    inside = {item for folder in folders for item in folder.rglob("*") if item.is_file()}
+    return sorted(item for item in inside if not item.name.startswith(".") and not _is_input(item))
+
+
 def _is_input(path: Path) -> bool:
-    known = path.suffix.lower() in WINDOWED or is_video(path)
-    return known and path.is_file() and not path.name.startswith(".")
+    if path.name.startswith(".") or not path.is_file():
+        return False
+    suffix = path.suffix.lower()
+    return suffix in WINDOWED or is_video(path) or (not suffix and is_picture(path))

@@ -24,15 +24,25 @@ class PredictOptions:
         scales: scales at which the picture is seen; the scores are averaged.
         flip: whether it is also seen mirrored.
         probabilities: whether the class probabilities are kept in the result.
+        channels: the files' channels that are taken, counted from 1, in this order: three for a model of RGB (or
+            one for grey). Without them the files' own marks of colours count.
     """
 
     scales: tuple[float, ...] = (1.0,)
     flip: bool = False
     probabilities: bool = False
+    channels: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if not self.scales or not all(0 < scale <= 8 for scale in self.scales):
             raise InputError(f"expected scales above 0 and up to 8, such as 0.75,1.0,1.25, got {self.scales}")
+        if self.channels is not None and (not self.channels or min(self.channels) < 1):
+            raise InputError(f"expected --channels as numbers from 1 on, such as 3,2,1, got {self.channels}")
+
+    @property
+    def choice(self) -> tuple[int, ...] | None:
+        """``channels`` counted from 0."""
+        return None if self.channels is None else tuple(number - 1 for number in self.channels)
 
 
 def views_of(options: PredictOptions) -> list[tuple[float, bool]]:

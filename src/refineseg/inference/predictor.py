@@ -14,7 +14,8 @@ from PIL import Image
 
 from refineseg.channels import Channels, Pixels, visible
 from refineseg.data.images import read_image
-from refineseg.data.pictures.opening import read_channels
+from refineseg.data.pictures import opening as data_pictures
+from refineseg.data.pictures.picture import InMemory
 from refineseg.errors import InputError, TooLargeError
 from refineseg.inference.arithmetic import ROWS
 from refineseg.inference.depth import Depth
@@ -104,6 +105,7 @@ class Segmenter:
         flip: bool = False,
         probabilities: bool = False,
         tile: Tile = None,
+        channels: Sequence[int] | None = None,
     ) -> Result:
         """Segment one picture.
 
@@ -116,16 +118,20 @@ class Segmenter:
             tile: side in pixels of the windows in which a large picture is seen, rounded up to 32; ``auto`` takes
                 the whole picture where its activations fit in 768 MiB, else the largest windows that do; None is
                 always the whole picture. For files larger than memory see ``inference.tiles.files``.
+            channels: the file's channels to take, counted from 1, in this order, such as (3, 2, 1).
 
         Returns:
-            A Result with labels HxW of uint8 train ids, at the picture's own size.
+            A Result with labels HxW of uint8 train ids, at the picture's own size; 255 where it has no data.
 
         Raises:
             InputError: the picture cannot be read, or an option is out of range.
             TooLargeError: ``tile`` is None and the picture does not fit in memory in one piece.
         """
-        options = PredictOptions(tuple(scales), flip, probabilities)
-        (result,) = self.predict_batch([read_picture(image, self.card.channels)], options, tile)
+        chosen = None if channels is None else tuple(channels)
+        options = PredictOptions(tuple(scales), flip, probabilities, chosen)
+        picture = read_picture(image, self.card.channels, options.choice)
+        (result,) = self.predict_batch([picture.pixels], options, tile)
+        result = result.of(picture)
         return replace(result, name=Path(image).stem) if isinstance(image, str | Path) else result
 
     def predict_batch(
@@ -207,7 +213,7 @@ class Segmenter:
             TooLargeError: it does not fit in memory.
         """
         self._check_outputs("depth")
-        pixels = read_picture(image, self.card.channels)
+        pixels = read_picture(image, self.card.channels).pixels
         size, options = (pixels.shape[0], pixels.shape[1]), PredictOptions(tuple(scales), flip)
         self._check_memory(size, 1, options)
         arithmetic = self.runner.arithmetic
@@ -379,16 +385,25 @@ def _one_strip(
     yield Strip(start_row, height, tuple(maps), (0,) * len(maps), tuple(scores.shape[2] for scores in maps))
 
 
-def read_picture(image: str | Path | Image.Image | NDArray[Any], channels: Channels | None) -> Pixels:
-    """A picture of any kind as pixels: HxWx3 uint8 RGB, or HxWxC raw values of ``channels``.
+def read_picture(
+    image: str | Path | Image.Image | NDArray[Any],
+    channels: Channels | None,
+    choice: tuple[int, ...] | None = None,
+) -> InMemory:
+    """A picture of any kind: HxWx3 uint8 RGB, or HxWxC raw values of ``channels``.
+
+    Args:
+        image: a file, an opened PIL image, or an array.
+        channels: of the model; None for RGB.
+        choice: indices of a file's channels to take.
 
     Raises:
         InputError: it cannot be read, or has other channels or another type of number than ``channels``.
     """
-    if channels is None:
-        return read_image(image)
     if isinstance(image, str | Path):
-        return read_channels(Path(image), channels)
+        return data_pictures.read_picture(Path(image), channels, choice)
+    if channels is None:
+        return InMemory(read_image(image))
     pixels = np.asarray(image)
     channels.check(pixels, "picture")
-    return pixels
+    return InMemory(pixels)

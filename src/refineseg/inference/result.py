@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from refineseg.data.pictures.geotiff import Geo
+from refineseg.data.pictures.picture import InMemory
 from refineseg.errors import InputError
 from refineseg.inference.fonts import font_for
 from refineseg.inference.outputs import Kind, find_kinds, write_file
-from refineseg.labels import LabelMap, UInt8
+from refineseg.labels import IGNORE, LabelMap, UInt8
 
 OVERLAY_ROWS = 64  # mixed at a time: numbers with a point take twelve times the picture
 LEGEND_MIN_SHARE = 0.001  # classes below it are left out of the legend, not of the mask
@@ -25,12 +26,13 @@ class Result:
     """The segmentation of one picture.
 
     Attributes:
-        labels: HxW uint8 train ids.
+        labels: HxW uint8 train ids; 255 where the picture has no data.
         label_map: names and colours.
         image: the picture, HxWx3 uint8 RGB.
         probabilities: KxHxW float16 in [0, 1], or None if they were not kept.
         name: stem of the files that ``save`` writes.
         geo: where the picture lies on the map, for GeoJSON; empty for most.
+        notes: what was assumed or left out when the picture was read, a sentence each.
     """
 
     labels: UInt8
@@ -39,6 +41,21 @@ class Result:
     probabilities: NDArray[np.float16] | None = None
     name: str = "image"
     geo: Geo = field(default_factory=Geo)
+    notes: tuple[str, ...] = ()
+
+    def of(self, picture: InMemory) -> Result:
+        """The same result with what is known of the picture: where it has no data, its place, notes."""
+        height, width = picture.size
+        result = self.without(picture.void(0, height, 0, width))
+        return replace(result, notes=picture.notes, geo=picture.geo)
+
+    def without(self, void: NDArray[np.bool_] | None) -> Result:
+        """The same result with label 255 and probabilities 0 where ``void`` says that the picture has no data."""
+        if void is None or not void.any():
+            return self
+        probabilities = None if self.probabilities is None else np.where(void, np.float16(0), self.probabilities)
+        labels = np.where(void, np.uint8(IGNORE), self.labels)
+        return replace(self, labels=labels, probabilities=probabilities)
 
     @property
     def class_names(self) -> list[str]:
@@ -47,15 +64,16 @@ class Result:
 
     @property
     def class_shares(self) -> dict[str, float]:
-        """Share of the picture by class name, largest first, in [0, 1]; absent classes are left out."""
-        counts = np.bincount(self.labels.ravel(), minlength=256)[: self.label_map.num_classes]
-        order = np.argsort(-counts, kind="stable")
-        return {self.class_names[i]: float(counts[i] / self.labels.size) for i in order if counts[i]}
+        """Share of the picture by class name, largest first, in [0, 1]; absent classes are left out.
+
+        Pixels without data do not count.
+        """
+        return shares_of(np.bincount(self.labels.ravel(), minlength=256), self.class_names)
 
     def overlay(self, opacity: float = 0.55, legend: bool = True) -> Image.Image:
         """The picture with classes in colour, borders between them drawn, and a legend beside it.
 
-        A background class is left as in the picture.
+        A background class is left as in the picture, and so is what has no data.
 
         Args:
             opacity: of the colours, 0 to 1.
@@ -70,6 +88,8 @@ class Result:
             clear = np.isin(self.labels[rows], self.label_map.clear)
             mixed[rows][clear] = self.image[rows][clear]
         mixed[borders(self.labels)] = 255
+        void = self.labels == IGNORE
+        mixed[void] = self.image[void]
         picture = Image.fromarray(mixed)
         return beside(picture, self.legend(picture.height)) if legend else picture
 
@@ -130,6 +150,13 @@ class Result:
             draw.rectangle(box, fill=color, outline=(90, 90, 90))
             draw.text((size * 2.2, top + size / 2), text, fill=(30, 30, 30), font=font, anchor="lm")
         return image
+
+
+def shares_of(counts: NDArray[np.int64], names: list[str]) -> dict[str, float]:
+    """Share of each class by name, largest first, of counts of pixels by label; 255 (no data) does not count."""
+    of_classes = counts[: len(names)]
+    order = np.argsort(-of_classes, kind="stable")
+    return {names[i]: float(of_classes[i] / of_classes.sum()) for i in order if of_classes[i]}
 
 
 def borders(labels: UInt8) -> NDArray[np.bool_]:

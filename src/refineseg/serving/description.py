@@ -11,7 +11,7 @@ from refineseg.inference.predictor import Segmenter
 from refineseg.labels import IGNORE
 from refineseg.serving import answers, pictures, problems, uploads
 from refineseg.serving.limits import Limits
-from refineseg.serving.options import OUTPUTS
+from refineseg.serving.options import MAX_CHANNELS, OUTPUTS
 
 BINARY = {"type": "string", "format": "binary"}
 TITLE = "refineseg"
@@ -145,6 +145,8 @@ def segment_request() -> dict[str, Any]:
     }
     scale = {"type": "number", "minimum": 0.1, "maximum": 8}
     scales = {"type": "array", "items": scale, "minItems": 1, "maxItems": 8, "default": [1.0]}
+    channel = {"type": "integer", "minimum": 1, "maximum": 999_999}
+    channels = {"type": "array", "items": channel, "minItems": 1, "maxItems": MAX_CHANNELS}
     tile = {
         "anyOf": [{"type": "string", "enum": ["auto"]}, {"type": "integer", "minimum": 32, "maximum": 4096}],
         "default": "auto",
@@ -163,6 +165,7 @@ def segment_request() -> dict[str, Any]:
             _parameter("output", output, "One is answered as its file, several in a JSON document.", **commas),
             _parameter("scales", scales, "The picture is seen at each and class scores averaged.", **commas),
             _parameter("flip", {"type": "boolean", "default": False}, "Average over the mirrored picture too."),
+            _parameter("channels", channels, "The file's channels to take, from 1 on; three for RGB.", **commas),
             _parameter("tile", tile, "Side of the windows in which a large picture is seen."),
         ],
         "requestBody": {"required": True, "content": {uploads.FORM: {"schema": form}, **raw}},

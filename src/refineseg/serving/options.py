@@ -14,8 +14,9 @@ from refineseg.serving.problems import Refused
 SUMMARY = "json"
 KINDS = built_in()
 OUTPUTS = (SUMMARY, *KINDS)
-NAMES = ("output", "scales", "flip", "tile")
+NAMES = ("output", "scales", "flip", "tile", "channels")
 MAX_SCALES = 8
+MAX_CHANNELS = 64
 BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -62,6 +63,7 @@ def read_options(given: Iterable[tuple[str, str]]) -> Wanted:
             _scales(values),
             _flip(values),
             probabilities=any(name in KINDS and KINDS[name].needs_probabilities for name in outputs),
+            channels=_channels(values),
         ),
         _tile(values),
     )
@@ -80,6 +82,16 @@ def _scales(values: dict[str, str]) -> tuple[float, ...]:
         f"expected scales as up to {MAX_SCALES} numbers of 0.1 to 8 with commas, such as 0.75,1.0,1.25, "
         f"got {text[:60]!r}",
     )
+
+
+def _channels(values: dict[str, str]) -> tuple[int, ...] | None:
+    text = values.get("channels")
+    if text is None:
+        return None
+    parts = text.split(",", MAX_CHANNELS)
+    if len(parts) <= MAX_CHANNELS and all(p.isascii() and p.isdecimal() and int(p[:6]) > 0 for p in parts):
+        return tuple(int(part[:6]) for part in parts)
+    raise Refused(422, f"expected channels as numbers from 1 on with commas, such as 3,2,1, got {text[:60]!r}")
 
 
 def _flip(values: dict[str, str]) -> bool:

@@ -9,8 +9,11 @@ from contextlib import contextmanager
 
 from PIL import Image
 
-from refineseg.data.images import read_image
-from refineseg.labels import UInt8
+from refineseg.channels import Channels
+from refineseg.data.pictures.opening import is_tiff, read_picture
+from refineseg.data.pictures.picture import InMemory
+from refineseg.data.tiff import open_samples
+from refineseg.errors import InputError, MissingExtraError, RefinesegError
 from refineseg.serving.options import Wanted
 from refineseg.serving.problems import Refused
 
@@ -20,7 +23,7 @@ FORMATS = {  # signatures of what a person knows by the name
     "WebP": re.compile(rb"RIFF....WEBP", re.DOTALL),
     "GIF": re.compile(rb"GIF8[79]a"),
     "BMP": re.compile(rb"BM"),
-    "TIFF": re.compile(rb"II\*\0|MM\0\*"),
+    "TIFF": re.compile(rb"II[*+]\0|MM\0[*+]"),
 }
 NAMES = tuple(FORMATS)
 MEDIA_TYPES = tuple(f"image/{name.lower()}" for name in NAMES)
@@ -64,8 +67,7 @@ def measure(data: bytes, wanted: Wanted, pixels: int, classes: int) -> int:
 
     Raises Refused (413) where the network would have to see more than ``pixels``, else as ``opened``.
     """
-    with opened(data) as image:
-        width, height = image.size
+    (height, width), decoding = _header(data)
     area = width * height
     if area * wanted.seen > pixels:
         views = "" if wanted.seen == 1 else f" seen as {wanted.seen:.3g} times as many by scales and flip"
@@ -74,10 +76,45 @@ def measure(data: bytes, wanted: Wanted, pixels: int, classes: int) -> int:
             f"expected at most {pixels / 1e6:.3g} million pixels, got {width}x{height}, {area / 1e6:.3g} million"
             f"{views}: send a smaller picture",
         )
-    return area * (max(DECODING, RESULT) + (classes * SCORES if wanted.predict.probabilities else 0))
+    return area * (max(decoding, RESULT) + (classes * SCORES if wanted.predict.probabilities else 0))
 
 
-def decode(data: bytes) -> UInt8:
-    """A picture of any supported format as HxWx3 uint8 RGB; Refused as ``opened``."""
+def _header(data: bytes) -> tuple[tuple[int, int], int]:
+    """Height and width, and bytes a pixel that decoding may take; Refused as ``opened``."""
+    if is_tiff(data):  # Pillow does not know most of those of many channels
+        try:
+            with open_samples(io.BytesIO(data), "the picture") as samples:
+                if samples.left_out:
+                    raise Refused(422, "expected a single picture, got a TIFF of several frames: send one of them")
+                return samples.size, max(DECODING, samples.samples * (samples.dtype.itemsize + 8))
+        except InputError:
+            raise Refused(
+                422, "expected a whole TIFF, got one that is damaged or cut off: export it anew"
+            ) from None
+        except MissingExtraError:
+            pass
+        except (ArithmeticError, ValueError, TypeError, MemoryError):  # numbers in a damaged header
+            raise Refused(422, "expected a whole TIFF, got one that is damaged: export it anew") from None
     with opened(data) as image:
-        return read_image(image)
+        return (image.height, image.width), DECODING
+
+
+def decode(data: bytes, channels: Channels | None = None, choice: tuple[int, ...] | None = None) -> InMemory:
+    """A picture of any supported format: HxWx3 uint8 RGB, or raw values of a model's channels.
+
+    Args:
+        data: the file.
+        channels: of the model; None for RGB.
+        choice: indices of the file's channels to take.
+
+    Raises Refused (422) for other channels than those of the model, or none that are colours; else as ``opened``.
+    """
+    if not is_tiff(data):
+        with opened(data) as image:  # says what is wrong with the file
+            image.load()
+    try:
+        return read_picture(data, channels, choice)
+    except RefinesegError as error:
+        raise Refused(422, str(error)) from None
+    except Exception:  # damaged headers lead decoders to divide by 0, to ask for more memory than there is ...
+        raise Refused(422, "expected a whole picture, got one that is damaged: export it anew") from None

@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
+from refineseg.data.pictures.picture import InMemory
 from refineseg.errors import RefinesegError
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.result import Result
-from refineseg.labels import UInt8
 from refineseg.serving.answers import Answer, answer
 from refineseg.serving.batching import Batcher, Job
 from refineseg.serving.limits import Limits, Room, Seat
@@ -102,17 +102,18 @@ class Service:
     ) -> tuple[Answer, dict[str, float]]:
         wanted = read_options([*query, *upload.fields])
         clock = [time.monotonic()]
-        pixels = await self._coding(lambda: self._decode(upload.data, wanted, seat))
+        picture = await self._coding(lambda: self._decode(upload.data, wanted, seat))
         clock.append(time.monotonic())
-        job = Job(pixels, wanted)
+        job = Job(picture.pixels, wanted)
         self.batcher.submit(job)
         try:
-            result: Result = await asyncio.wrap_future(job.future)
+            found: Result = await asyncio.wrap_future(job.future)
         except RefinesegError as error:
             raise Refused(422, str(error)) from None
         finally:
             job.abandoned = True  # of no consequence when it is done
         clock += [job.started, time.monotonic()]
+        result = found.of(picture)
         whole = await self._coding(lambda: answer(result, wanted.outputs, self.segmenter.card.name))
         clock.append(time.monotonic())
         names = ("decode", "queue", "predict", "encode")
@@ -120,9 +121,10 @@ class Service:
         self.metrics.segmented(result.labels.size, stages)
         return whole, stages
 
-    def _decode(self, data: bytes, wanted: Wanted, seat: Seat) -> UInt8:
-        seat.take(measure(data, wanted, self.limits.pixels, self.segmenter.card.labels.num_classes))
-        return decode(data)
+    def _decode(self, data: bytes, wanted: Wanted, seat: Seat) -> InMemory:
+        card = self.segmenter.card
+        seat.take(measure(data, wanted, self.limits.pixels, card.labels.num_classes))
+        return decode(data, card.channels, wanted.predict.choice)
 
     async def _coding(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._coders, work)

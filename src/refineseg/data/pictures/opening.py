@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,15 @@ from refineseg.errors import InputError, MissingExtraError, TooLargeError
 from refineseg.labels import UInt8
 
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # classic and BigTIFF
+SIGNATURES = {  # how files of each format begin
+    "PNG": re.compile(rb"\x89PNG\r\n\x1a\n"),
+    "JPEG": re.compile(rb"\xff\xd8\xff"),
+    "WebP": re.compile(rb"RIFF....WEBP", re.DOTALL),
+    "GIF": re.compile(rb"GIF8[79]a"),
+    "BMP": re.compile(rb"BM....\0\0\0\0", re.DOTALL),
+    "TIFF": re.compile(rb"II[*+]\0|MM\0[*+]"),
+    "AVIF": re.compile(rb"....ftypavi[fs]", re.DOTALL),
+}
 SLIDES = (".svs",)
 WHOLE = 1 << 28  # pixels of a TIFF that are read in one piece; Pillow's own limit for other formats is lower
 
@@ -59,6 +69,7 @@ def open_picture(
     try:
         opened = open_samples(file, name, needed)
         samples = opened.__enter__()
+        samples.check()
     except MissingExtraError:
         if channels is not None or choice is not None or _is_slide(source):
             raise
@@ -87,6 +98,16 @@ def read_picture(source: Path | bytes, channels: Kind = None, choice: tuple[int,
             )
         window = (0, height, 0, width)
         return InMemory(picture.read(*window), picture.geo, picture.notes, picture.void(*window), picture.dtype)
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file begins as PNG, JPEG, TIFF, WebP, GIF, BMP or AVIF do."""
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(12)
+    except OSError:
+        return False
+    return any(signature.match(start) for signature in SIGNATURES.values())
 
 
 def read_void(path: Path) -> Void | None:

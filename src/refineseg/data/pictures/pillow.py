@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,6 +44,8 @@ def read_rgb(source: Path | bytes, large: bool = False) -> tuple[UInt8, tuple[st
         return _over_white(Image.fromarray(rgb)), (assumed,) if assumed else ()
     with opened(source, large) as image:
         notes = frame_notes(image)
+        if _has_deep_colors(source):
+            notes = (*notes, "of its 16-bit colours the upper 8 bits are read")
         pixels, assumed = to_rgb(image, name_of(source))
         return pixels, (*notes, assumed) if assumed else notes
 
@@ -153,28 +156,31 @@ def _over_white(image: Image.Image) -> UInt8:
 
 def _deep_color_png(source: Path | bytes) -> NDArray[np.uint16] | None:
     """A PNG of 16-bit colours, HxWxC, of which Pillow keeps the upper 8 bits; None for others or without torch."""
-    header = _start(source)
-    if not header.startswith(PNG) or header[PNG_DEPTH : PNG_DEPTH + 2] not in (
-        b"\x10\x02",
-        b"\x10\x04",
-        b"\x10\x06",
-    ):
+    if not _has_deep_colors(source):
         return None
     try:
         import torch
         from torchvision.io import ImageReadMode, decode_png
-    except ImportError:
+    except ImportError:  # torchvision plans to take its decoders out
         return None
     with opened(source) as image:  # its size is checked before it is decoded
         image.verify()
     data = source.read_bytes() if isinstance(source, Path) else source
     try:
-        planes: Any = decode_png(torch.frombuffer(bytearray(data), dtype=torch.uint8), ImageReadMode.UNCHANGED)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            content = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+            planes: Any = decode_png(content, ImageReadMode.UNCHANGED)
     except RuntimeError as error:
         raise InputError(
             f"cannot read {name_of(source)} as a picture ({_reason(error)}): is it damaged?"
         ) from error
     return np.ascontiguousarray(planes.permute(1, 2, 0).numpy())
+
+
+def _has_deep_colors(source: Path | bytes) -> bool:
+    header = _start(source)
+    return header.startswith(PNG) and header[PNG_DEPTH : PNG_DEPTH + 2] in (b"\x10\x02", b"\x10\x04", b"\x10\x06")
 
 
 def _start(source: Path | bytes) -> bytes:

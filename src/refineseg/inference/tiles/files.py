@@ -24,8 +24,9 @@ from refineseg.errors import InputError
 from refineseg.inference.options import PredictOptions
 from refineseg.inference.outputs import Kind, LargeResult, find_large_kinds, need_probabilities
 from refineseg.inference.predictor import Segmenter
+from refineseg.inference.result import shares_of
 from refineseg.inference.tiles.blending import Plan
-from refineseg.labels import UInt8
+from refineseg.labels import IGNORE, UInt8
 from refineseg.system.files import atomic_write
 from refineseg.system.memory import hand_back_memory
 
@@ -41,12 +42,14 @@ class Outcome:
         class_shares: share of the picture by class name, largest first.
         size: height and width.
         resumed_at: row from which this run went on; 0 if it began.
+        notes: what was assumed or left out when the picture was read.
     """
 
     files: dict[str, Path]
     class_shares: dict[str, float]
     size: tuple[int, int]
     resumed_at: int = 0
+    notes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -128,7 +131,7 @@ def predict_large(
     options = replace(options, probabilities=need_probabilities(save))
     try:
         part.mkdir(parents=True, exist_ok=True)
-        with open_picture(path, segmenter.card.channels, scratch=part) as picture:
+        with open_picture(path, segmenter.card.channels, options.choice, part) as picture:
             plan = segmenter.plan(picture.size, options, tile)
             key = _key(segmenter, path, options, save, plan)
             work = _Work(part, key, picture.size, segmenter.card.labels.num_classes, kinds)
@@ -140,9 +143,10 @@ def predict_large(
                 kept = work.kept[kind.name]
                 large = LargeResult(work.labels, card.labels, picture, card.channels, kept, from_tiff)
                 files[kind.name] = kind.write_large(large, out, name)
+            notes = picture.notes
         shares = _shares(work.labels, segmenter.class_names)
         shutil.rmtree(part, ignore_errors=True)
-        return Outcome(files, shares, work.size, resumed_at)
+        return Outcome(files, shares, work.size, resumed_at, notes)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise InputError(f"cannot write {part}: {reason}; choose another output place or free space") from error
@@ -174,6 +178,10 @@ def _fill(
             progress(min(seen, plan.windows), plan.windows)
 
     for top, labels, scores in segmenter.strips(plan, picture.read, options, work.done, count):
+        void = picture.void(top, top + len(labels), 0, work.size[1])
+        if void is not None:
+            labels = np.where(void, np.uint8(IGNORE), labels)
+            scores = None if scores is None else np.where(void, scores.dtype.type(0), scores)
         work.put(top, labels, scores)
 
 
@@ -181,8 +189,7 @@ def _shares(labels: Raster, names: list[str]) -> dict[str, float]:
     counts = np.zeros(256, np.int64)
     for _, rows in labels.strips():
         counts += np.bincount(rows.ravel(), minlength=256)
-    order = np.argsort(-counts[: len(names)], kind="stable")
-    return {names[i]: float(counts[i] / (labels.size[0] * labels.size[1])) for i in order if counts[i]}
+    return shares_of(counts, names)
 
 
 def _key(segmenter: Segmenter, path: Path, options: PredictOptions, save: tuple[str, ...], plan: Plan) -> str:

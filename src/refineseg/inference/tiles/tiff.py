@@ -9,8 +9,8 @@ import numpy as np
 
 from refineseg.data.pictures.geotiff import Geo
 from refineseg.data.pictures.raster import Raster
-from refineseg.data.tiff import tifffile_package
-from refineseg.labels import UInt8
+from refineseg.data.tiff import NODATA, tifffile_package
+from refineseg.labels import IGNORE, UInt8
 from refineseg.system.files import atomic_path
 
 TILE = 256  # side of the tiles written
@@ -19,6 +19,8 @@ BIG = 1 << 31  # bytes from which BigTIFF is written; a classic TIFF ends at 4 G
 
 def write_index_tiff(path: Path, labels: Raster, palette: UInt8, geo: Geo) -> None:
     """Train ids as a tiled, deflated TIFF with a colour map and the geographic tags; BigTIFF above 2 GiB.
+
+    GDAL's tag of no data says 255, the label where the picture has none.
 
     Args:
         path: gets its name when it is whole.
@@ -40,7 +42,7 @@ def write_index_tiff(path: Path, labels: Raster, palette: UInt8, geo: Geo) -> No
             photometric="palette",
             colormap=(palette.T.astype(np.uint16) * 257),
             compression="zlib",
-            extratags=geo.extra_tags(),
+            extratags=[*geo.extra_tags(), (NODATA, 2, 4, str(IGNORE), True)],
             metadata=None,
         )
 
