@@ -158,7 +158,7 @@ def test_broken_forms_never_fail_the_server(client: Any, body: bytes) -> None:
 
 
 OPTIONS = {
-    "output=masks": "output as one or more of json, mask",
+    "output=masks": "output as one or more of json, confidence",
     "output=": "output as one or more of",
     "output=mask,mask": "each once",
     "scales=0": "numbers of 0.1 to 8",
