@@ -17,7 +17,7 @@ from refineseg.deploy import gate
 from refineseg.deploy.export import export
 from refineseg.deploy.pictures import built_in, fitted
 from refineseg.deploy.report import Int8, Report
-from refineseg.deploy.trace import trace
+from refineseg.deploy.trace import Exportable, trace
 from refineseg.errors import RefusedError
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.runners.exported import ExportedRunner
@@ -34,7 +34,7 @@ class Eager(ExportedRunner):
         self.model, self.change = model, change
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        return self.change(gate.run(self.model, images).numpy())
+        return self.change(gate.run(Exportable(self.model), images).numpy())
 
 
 def flipped(model: RefineNet) -> RefineNet:
@@ -63,7 +63,7 @@ def fewer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def checked(engine: ExportedRunner, model: RefineNet) -> list[gate.Check]:
     seen = built_in(3, model.config.mean, model.config.std)
-    return gate.compare(engine, model, seen, lambda _done, _of: None)
+    return gate.compare(engine, Exportable(model), seen, lambda _done, _of: None)
 
 
 def test_the_network_itself_passes(segmenter: Segmenter) -> None:
@@ -147,7 +147,7 @@ def test_a_broken_export_leaves_a_report_and_no_file(
     monkeypatch: pytest.MonkeyPatch,
     broken: Callable[[RefineNet], RefineNet],
 ) -> None:
-    monkeypatch.setattr(module, "trace", lambda model: trace(broken(model)))
+    monkeypatch.setattr(module, "trace", lambda model, *outputs: trace(broken(model), *outputs))
     with pytest.raises(RefusedError, match=r"export refused: expected 99.99% .* figures in .*model.pt2.report.md"):
         export(segmenter, tmp_path / "model.pt2")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.pt2.report.json", "model.pt2.report.md"]

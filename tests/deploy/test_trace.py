@@ -40,7 +40,7 @@ def test_in_place_operations_become_plain_ones() -> None:
 def test_the_model_stays_and_its_norms_are_folded_in_the_program() -> None:
     model = small()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    program = trace(model)
+    program = trace(model).program
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert not any("batch_norm" in str(node.target) for node in program.graph.nodes)
     assert not any("stack_trace" in node.meta for node in program.graph.nodes)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from refineseg.cli.common import console, progress_bar
+
+if TYPE_CHECKING:
+    from refineseg.inference.runners.exported import Outputs
 
 
 def export(
@@ -18,6 +21,12 @@ def export(
     format: Annotated[
         str | None, typer.Option(help="onnx, openvino or torch; by the suffix if not given.")
     ] = None,
+    outputs: Annotated[
+        str,
+        typer.Option(
+            help="logits (needed by predict), or labels or probabilities at the picture's size for other programs."
+        ),
+    ] = "logits",
     int8: Annotated[bool, typer.Option("--int8", help="8 bits; needs --calibrate.")] = False,
     calibrate: Annotated[
         str | None,
@@ -28,10 +37,12 @@ def export(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
 ) -> int:
-    """Write a model as a file that other engines run; it gets its name only if it gives the network's labels.
+    """Write a model as a file that other engines run; the file is kept only if its labels are the network's.
 
     Example: [bold]refineseg export --model camvid -o camvid.onnx[/bold]
     """
+    from typing import cast
+
     from refineseg.deploy import export as deploy
     from refineseg.deploy import report as reports
 
@@ -44,6 +55,7 @@ def export(
             int8=int8,
             calibrate=calibrate,
             overwrite=overwrite,
+            outputs=cast("Outputs", outputs),  # checked there
             progress=lambda what, done, of: bar.update(
                 task, description=what, completed=done, total=of if of else None
             ),

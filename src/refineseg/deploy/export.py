@@ -20,12 +20,13 @@ from refineseg.deploy import gate, int8, report
 from refineseg.deploy.formats import check_packages, files_of, format_of, write
 from refineseg.deploy.pictures import Pictures, built_in, for_calibration, of_data
 from refineseg.deploy.report import Int8, Report
-from refineseg.deploy.trace import trace
+from refineseg.deploy.trace import Exportable, trace
 from refineseg.errors import InputError, RefusedError
 from refineseg.evaluation.evaluate import evaluate
 from refineseg.inference.predictor import Segmenter
-from refineseg.inference.runners.exported import FORMAT, open_exported
+from refineseg.inference.runners.exported import FORMAT, OUTPUTS, Outputs, open_exported
 from refineseg.inference.runners.network import NetworkRunner, open_network
+from refineseg.inference.scoring import temperatures
 from refineseg.model.model_folder import describe, weights_hash
 from refineseg.system.files import cannot_write, writable_folder
 
@@ -41,12 +42,14 @@ class ExportOptions:
         int8: weights and maps of 8 bits, calibrated on ``calibrate``.
         calibrate: a data set: its ``train`` calibrates, its ``val`` judges, its pictures go through the gate.
         overwrite: replace a file that is there.
+        outputs: ``logits``, ``labels`` or ``probabilities``.
     """
 
     format: str | None = None
     int8: bool = False
     calibrate: str | Path | SegmentationData | None = None
     overwrite: bool = False
+    outputs: Outputs = "logits"
 
 
 def export(
@@ -57,12 +60,14 @@ def export(
     int8: bool = False,
     calibrate: str | Path | SegmentationData | None = None,
     overwrite: bool = False,
+    outputs: Outputs = "logits",
     progress: Progress = lambda _what, _done, _of: None,
 ) -> Report:
     """Write a model as a file that other engines run, checked against the network.
 
-    The file takes RGB in [0, 1] as ``images`` Bx3xHxW, of any batch, height and width, and gives ``logits`` at
-    stride 4, BxKxceil(H/4)xceil(W/4); normalisation is inside. Labels, protocol, calibration, licence and what
+    The file takes RGB in [0, 1] as ``images`` Bx3xHxW, of any batch, height and width; normalisation is inside. It
+    gives ``logits`` BxKxhxw at a quarter of the size at which the network sees the picture, or ``labels`` BxHxW
+    or ``probabilities`` BxKxHxW at the picture's own size. Labels, protocol, calibration, licence and what
     tiles need are in its metadata. Beside it OUTPUT.report.json and OUTPUT.report.md say how it was checked.
 
     Args:
@@ -73,22 +78,26 @@ def export(
         calibrate: a data set (NAME:ROOT or YAML): pictures for the gate; for int8 its train split calibrates and
             its val split judges.
         overwrite: replace files that are there.
+        outputs: ``logits``, which refineseg's own predictor needs; or for other programs ``labels`` (uint8) or
+            ``probabilities`` (float32, calibrated if the model is), upsampled to the picture's size.
         progress: called with what is being done, how much of it is done, and of how much (0: unknown).
 
     Returns:
         The report: figures at every size, agreement, milliseconds.
 
     Raises:
-        InputError: suffix and format do not fit, the file is there already, the data has other classes.
+        InputError: suffix and format do not fit, the file exists, the data has other classes, or the outputs do
+            not fit the model or int8.
         MissingExtraError: a package of the extra ``export`` is not installed.
         RefusedError: the file does not give the network's labels (float32: 99.99 % of the pixels), or int8 loses
             more than 0.5 points of mean IoU. No file is left under the name; the report is.
     """
-    options = ExportOptions(format, int8, calibrate, overwrite)
+    options = ExportOptions(format, int8, calibrate, overwrite, outputs)
     path = Path(output).expanduser()
     kind = _checked(path, options)
     data = open_data(calibrate) if isinstance(calibrate, str | Path) else calibrate
     segmenter = on_cpu(model)
+    _check_outputs(segmenter, outputs)
     if data is not None and data.label_map.names != segmenter.class_names:
         raise InputError(
             f"expected data with the model's classes {segmenter.class_names}, got {data.label_map.names}"
@@ -98,7 +107,7 @@ def export(
     writable_folder(path.parent)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as place:
         made = Path(place) / path.name
-        done = _made(segmenter, made, kind, data, int8, progress)
+        done = _made(segmenter, made, kind, data, options, progress)
         done = replace(done, file=path.name, sha256=_hash(made))
         report.write(done, path)
         if done.refused:
@@ -121,6 +130,10 @@ def on_cpu(model: str | Path | Segmenter) -> Segmenter:
 def _checked(path: Path, options: ExportOptions) -> str:
     """The format, after everything that can be known at once to be wrong."""
     kind = format_of(path, options.format)
+    if options.outputs not in OUTPUTS:
+        raise InputError(f"expected --outputs {', '.join(OUTPUTS)}, got {options.outputs!r}")
+    if options.int8 and options.outputs != "logits":
+        raise InputError(f"expected --outputs logits with --int8, got {options.outputs}")
     if options.int8 and kind == "torch":
         raise InputError("expected --format onnx or openvino with --int8, got torch")
     if options.int8 and options.calibrate is None:
@@ -134,26 +147,40 @@ def _checked(path: Path, options: ExportOptions) -> str:
     return kind
 
 
+def _check_outputs(segmenter: Segmenter, outputs: Outputs) -> None:
+    """InputError where the model's labels are not those of one pass over the picture as it is."""
+    card = segmenter.card
+    if outputs != "logits" and (segmenter.outputs == "depth" or card.resize is not None):
+        reason = "gives depth" if segmenter.outputs == "depth" else "resizes pictures before the network sees them"
+        raise InputError(f"expected --outputs logits for {card.name}, which {reason}; got {outputs}")
+
+
 def _made(
-    segmenter: Segmenter, path: Path, kind: str, data: SegmentationData | None, eight: bool, progress: Progress
+    segmenter: Segmenter,
+    path: Path,
+    kind: str,
+    data: SegmentationData | None,
+    options: ExportOptions,
+    progress: Progress,
 ) -> Report:
     """Write the file and judge it; whether it passes is for the caller to act on."""
-    model = segmenter.model
+    outputs, model = options.outputs, segmenter.model
+    network = Exportable(model, outputs, temperatures(segmenter.card))
     progress("tracing the network", 0, 0)
-    program = trace(model)
+    traced = trace(model, outputs, temperatures(segmenter.card))
     progress(f"writing {kind}", 0, 0)
-    text = description(segmenter, kind, "float32")
-    write(program, kind, path, text)
-    del program
+    text = description(segmenter, kind, "float32", outputs)
+    write(traced, kind, path, text)
+    del traced
     seen = _pictures(segmenter, data)
-    engine = open_exported(path)
-    checks = gate.compare(engine, model, seen, lambda done, of: progress("comparing with the network", done, of))
-    refused = gate.drift(checks)
+    engine = open_exported(path, outputs=outputs)
+    checks = gate.compare(engine, network, seen, lambda done, of: progress("comparing with the network", done, of))
+    refused = gate.drift(checks, outputs)
     quantised = None
-    if eight and refused is None and data is not None:
+    if options.int8 and refused is None and data is not None:
         quantised = _quantised(segmenter, path, kind, data, progress)
         engine = open_exported(path)
-        checks = gate.compare(engine, model, seen, lambda done, of: progress("comparing int8", done, of))
+        checks = gate.compare(engine, network, seen, lambda done, of: progress("comparing int8", done, of))
         refused = quantised.refused
     progress("timing", 0, 0)
     engine_ms, torch_ms = gate.times(engine, segmenter, seen)
@@ -161,7 +188,7 @@ def _made(
         file=path.name,
         model=segmenter.card.name,
         format=kind,
-        precision="int8" if eight else "float32",
+        precision="int8" if options.int8 else "float32",
         engine=engine.name,
         pictures=seen.source,
         checks=tuple(checks),
@@ -171,6 +198,7 @@ def _made(
         source=weights_hash(model),
         int8=quantised,
         refused=refused,
+        outputs=outputs,
     )
 
 
@@ -201,12 +229,13 @@ def _quantised(segmenter: Segmenter, path: Path, kind: str, data: SegmentationDa
     return Int8(data.name, split, len(readers), "val", len(data.split("val")), before, after, learnt)
 
 
-def description(segmenter: Segmenter, kind: str, precision: str) -> str:
-    """The JSON text that goes into a file, see inference.engines.Exported."""
+def description(segmenter: Segmenter, kind: str, precision: str, outputs: Outputs = "logits") -> str:
+    """The JSON text that goes into a file, see inference.runners.exported.Exported."""
     made = {
         "format": FORMAT,
         "kind": kind,
         "precision": precision,
+        "outputs": outputs,
         "torch": torch.__version__,
         "overlap": segmenter.overlap,
         "bytes_per_pixel": segmenter.bytes_per_pixel,

@@ -8,15 +8,14 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from torch.export import ExportedProgram
 
 from refineseg._version import __version__
-from refineseg.deploy.trace import out_of_place
+from refineseg.deploy.trace import Traced, out_of_place
 from refineseg.errors import InputError, MissingExtraError
 from refineseg.inference.runners.exported import KEY
 from refineseg.inference.runners.openvino import openvino_package
 
-INPUT, OUTPUT = "images", "logits"  # as engines name them
+INPUT = "images"  # as engines name it
 SUFFIX = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
 
 
@@ -49,42 +48,42 @@ def check_packages(format: str) -> None:
         openvino_package()
 
 
-def write(program: ExportedProgram, format: str, path: Path, text: str) -> None:
-    """Write the program, with ``text`` (a JSON description) in the file's metadata."""
-    writers: dict[str, Callable[[ExportedProgram, Path, str], None]] = {
+def write(traced: Traced, format: str, path: Path, text: str) -> None:
+    """Write the traced network, with ``text`` (a JSON description) in the file's metadata."""
+    writers: dict[str, Callable[[Traced, Path, str], None]] = {
         "onnx": _write_onnx,
         "openvino": _write_openvino,
         "torch": _write_torch,
     }
-    writers[format](program, path, text)
+    writers[format](traced, path, text)
 
 
-def _write_torch(program: ExportedProgram, path: Path, text: str) -> None:
-    torch.export.save(program, path, extra_files={KEY: text})
+def _write_torch(traced: Traced, path: Path, text: str) -> None:
+    torch.export.save(traced.program, path, extra_files={KEY: text})
 
 
-def _write_onnx(program: ExportedProgram, path: Path, text: str) -> None:
-    save_onnx(onnx_model(program), path, text)
+def _write_onnx(traced: Traced, path: Path, text: str) -> None:
+    save_onnx(onnx_model(traced), path, text)
 
 
-def _write_openvino(program: ExportedProgram, path: Path, text: str) -> None:
-    model = openvino_package().Core().read_model(onnx_model(program).SerializeToString())
+def _write_openvino(traced: Traced, path: Path, text: str) -> None:
+    model = openvino_package().Core().read_model(onnx_model(traced).SerializeToString())
     save_openvino(model, path, text)
 
 
-def onnx_model(program: ExportedProgram) -> Any:
-    """A ModelProto of the program with readable names of axes."""
-    out_of_place(program)
-    made = torch.onnx.export(program, dynamo=True, input_names=[INPUT], output_names=[OUTPUT], verbose=False)
+def onnx_model(traced: Traced) -> Any:
+    """A ModelProto of the traced network with readable names of axes."""
+    out_of_place(traced.program)
+    made = torch.onnx.export(
+        traced.program, dynamo=True, input_names=[INPUT], output_names=[traced.output], verbose=False
+    )
     assert made is not None
     proto = made.model_proto
     graph = proto.graph
     del graph.value_info[:]  # in symbols of the tracer; every reader finds the shapes anew
-    names = {INPUT: ("batch", "height", "width"), OUTPUT: ("batch", "height/4", "width/4")}
-    for value in (*graph.input, *graph.output):
-        axes = value.type.tensor_type.shape.dim
-        for axis, name in zip((axes[0], axes[2], axes[3]), names[value.name], strict=True):
-            axis.dim_param = name
+    for value, axes in ((graph.input[0], {0: "batch", 2: "height", 3: "width"}), (graph.output[0], traced.axes)):
+        for place, name in axes.items():
+            value.type.tensor_type.shape.dim[place].dim_param = name
     for node in graph.node:
         del node.metadata_props[:]  # where in the source each node comes from, as paths of this machine
         node.doc_string = ""

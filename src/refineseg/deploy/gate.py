@@ -14,11 +14,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from refineseg.deploy.pictures import Pictures, fitted
+from refineseg.deploy.trace import Exportable
 from refineseg.errors import RefusedError
 from refineseg.inference.options import PredictOptions
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.runners.exported import ExportedRunner
-from refineseg.model.refinenet import RefineNet
 
 AGREEMENT = 0.9999  # of the labels at full size, over all sizes together
 ERROR = 0.01  # mean absolute error of the logits by their standard deviation, at each size
@@ -40,14 +40,15 @@ class Check:
     Attributes:
         height, width, batch: of the pictures.
         agreement: share of the pixels with the same label.
-        error: mean absolute difference of the logits by their standard deviation; 0 where both are constant.
+        error: mean absolute difference of the logits or probabilities by their standard deviation, 0 where both
+            are constant; None for labels.
     """
 
     height: int
     width: int
     batch: int
     agreement: float
-    error: float
+    error: float | None
 
     @property
     def pixels(self) -> int:
@@ -56,14 +57,14 @@ class Check:
 
 
 def compare(
-    engine: ExportedRunner, model: RefineNet, pictures: Pictures, progress: Callable[[int, int], None]
+    engine: ExportedRunner, network: Exportable, pictures: Pictures, progress: Callable[[int, int], None]
 ) -> list[Check]:
     """The file and the network on pictures of all ``SIZES``. RefusedError where the file cannot take one."""
     checks = []
     for done, (height, width, batch) in enumerate(SIZES):
         chosen = [pictures.planes[(done + i) % len(pictures.planes)] for i in range(batch)]
         images = np.stack([fitted(planes, height, width) for planes in chosen])
-        expected = run(model, images)
+        expected = run(network, images)
         try:
             found = torch.from_numpy(engine(images))
         except Exception as error:  # each engine has its own
@@ -71,10 +72,16 @@ def compare(
             raise RefusedError(f"export refused: {engine.name} fails at {width}x{height}: {reason}") from error
         if found.shape != expected.shape:
             shapes = f"{tuple(expected.shape)}, got {tuple(found.shape)}"
-            raise RefusedError(f"export refused: expected logits of {shapes} at {width}x{height}")
-        same = (_labels(found, (height, width)) == _labels(expected, (height, width))).float().mean().item()
-        spread = max(float(expected.std(correction=0)), 1e-12)
-        checks.append(Check(height, width, batch, same, float((found - expected).abs().mean()) / spread))
+            raise RefusedError(f"export refused: expected {network.outputs} of {shapes} at {width}x{height}")
+        drifted: float | None = None
+        if network.outputs == "labels":
+            agreeing = (found == expected).float().mean().item()
+        else:
+            size = (height, width)
+            agreeing = (_labels(found, size) == _labels(expected, size)).float().mean().item()
+            spread = max(float(expected.std(correction=0)), 1e-12)
+            drifted = float((found - expected).abs().mean()) / spread
+        checks.append(Check(height, width, batch, agreeing, drifted))
         progress(done + 1, len(SIZES))
     return checks
 
@@ -84,41 +91,48 @@ def agreement(checks: list[Check]) -> float:
     return sum(check.agreement * check.pixels for check in checks) / sum(check.pixels for check in checks)
 
 
-def drift(checks: list[Check]) -> str | None:
+def drift(checks: list[Check], outputs: str = "logits") -> str | None:
     """Why a float export is refused, or None."""
     share = agreement(checks)
-    worst = max(checks, key=lambda check: check.error if np.isfinite(check.error) else np.inf)
     if share < AGREEMENT:
         return f"expected {AGREEMENT:.2%} of the labels to agree with the network's, got {share:.4%}"
-    if not worst.error <= ERROR:
-        return (
-            f"expected logits within {ERROR:.0%} of their spread of the network's, got {worst.error:.2%} at "
-            f"{worst.width}x{worst.height}"
-        )
+    for check in checks:
+        if check.error is not None and not check.error <= ERROR:
+            return (
+                f"expected {outputs} within {ERROR:.0%} of their spread of the network's, got {check.error:.2%} "
+                f"at {check.width}x{check.height}"
+            )
     return None
 
 
 @torch.inference_mode()
 def times(engine: ExportedRunner, segmenter: Segmenter, pictures: Pictures) -> tuple[float, float]:
     """Median milliseconds from picture to labels with the engine and with torch, in turns, at ``TIMED``."""
-    images = fitted(pictures.planes[0], *TIMED).transpose(1, 2, 0)[None]
-    contestants = (Segmenter(engine, segmenter.card), segmenter)
+    planes = fitted(pictures.planes[0], *TIMED)[None]
+    images = planes.transpose(0, 2, 3, 1)
+    contestants: tuple[Callable[[], object], ...] = (
+        lambda: engine(planes),
+        lambda: segmenter.segment(images, PredictOptions()),
+    )
+    if engine.file_outputs == "logits":
+        predictor = Segmenter(engine, segmenter.card)
+        contestants = (lambda: predictor.segment(images, PredictOptions()), contestants[1])
     taken: tuple[list[float], list[float]] = ([], [])
     for repeat in range(REPEATS + 1):
         for contestant, seconds in zip(contestants, taken, strict=True):
             start = time.perf_counter()
-            contestant.segment(images, PredictOptions())
+            contestant()
             if repeat:  # the first one prepares
                 seconds.append(time.perf_counter() - start)
     return 1000 * statistics.median(taken[0]), 1000 * statistics.median(taken[1])
 
 
 @torch.inference_mode()
-def run(model: RefineNet, images: NDArray[np.float32]) -> Tensor:
-    """Logits at stride 4 as the predictor makes them, on the CPU."""
-    x = torch.from_numpy(images).to(model.mean.device).contiguous(memory_format=torch.channels_last)
-    logits: Tensor = model(x, upsample=False)
-    return logits.cpu()
+def run(network: Exportable, images: NDArray[np.float32]) -> Tensor:
+    """What the network gives, on the CPU."""
+    x = torch.from_numpy(images).to(network.model.mean.device).contiguous(memory_format=torch.channels_last)
+    output: Tensor = network(x)
+    return output.cpu()
 
 
 def _labels(logits: Tensor, size: tuple[int, int]) -> Tensor:

@@ -61,6 +61,7 @@ class Report:
         source: hash of the network's weights.
         int8: scores, for int8.
         refused: why it did not pass, or None.
+        outputs: what the file gives: logits, labels or probabilities.
         sha256: of the file(s).
     """
 
@@ -77,6 +78,7 @@ class Report:
     source: str
     int8: Int8 | None = None
     refused: str | None = None
+    outputs: str = "logits"
     sha256: str = ""
 
     @property
@@ -103,7 +105,8 @@ class Report:
         lines = [
             f"# {self.file}: {verdict}",
             "",
-            f"- Model {self.model} as {self.format}, {self.precision}, {self.megabytes:.1f} MB, run by "
+            f"- Model {self.model} as {self.format}, {self.precision}, with {self.outputs} as output, "
+            f"{self.megabytes:.1f} MB, run by "
             f"{self.engine}.",
             f"- Labels that agree with the network's: {self.agreement:.4%} of "
             f"{sum(check.pixels for check in self.checks):,} pixels; float32 must reach {AGREEMENT:.2%}.",
@@ -119,13 +122,21 @@ class Report:
                 f"points lost, {MIOU_LOSS} allowed. Calibrated on {self.int8.calibration_pictures} pictures of "
                 f"{self.int8.calibrated_on}.{known}",
             ]
-        lines += ["", "| size | pictures | labels agree | error of the logits |", "|---|---|---|---|"]
+        lines += ["", "| size | pictures | labels agree | error |", "|---|---|---|---|"]
         lines += [
-            f"| {check.width}x{check.height} | {check.batch} | {check.agreement:.4%} | {check.error:.1e} |"
+            f"| {check.width}x{check.height} | {check.batch} | {check.agreement:.4%} | {_figure(check.error)} |"
             for check in self.checks
         ]
-        lines += ["", "Error: mean absolute difference by the standard deviation of the network's logits.", ""]
+        lines += [
+            "",
+            f"Error: mean absolute difference by the standard deviation of the network's {self.outputs}.",
+            "",
+        ]
         return "\n".join(lines)
+
+
+def _figure(error: float | None) -> str:
+    return "-" if error is None else f"{error:.1e}"
 
 
 def files(path: Path) -> tuple[Path, Path]:

@@ -3,32 +3,79 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
+from torch.nn import functional as F
 
+from refineseg.inference.arithmetic import TINY
 from refineseg.inference.fast.folding import fold_batch_norm
+from refineseg.inference.runners.exported import Outputs
 from refineseg.model.refinenet import RefineNet
 
 EXAMPLE = (2, 67, 93)  # batch, height and width of the traced call: every map has another size, every pad is taken
 
 
-class Stride4(nn.Module):
-    """The network as engines run it: ``images``, RGB in [0, 1], BxCxHxW, to ``logits`` at stride 4."""
+class Exportable(nn.Module):
+    """The network as an exported file runs it, from RGB in [0, 1], BxCxHxW, to one output.
 
-    def __init__(self, model: RefineNet) -> None:
+    ``logits`` are at the stride of the network's finest map. ``labels``, uint8 BxHxW, and ``probabilities``,
+    float32 BxKxHxW, have the size of the images and are those of the predictor for one view of the whole picture.
+
+    Args:
+        model: the network.
+        outputs: what to give.
+        temperatures: calibration of the probabilities, one for each predicted class; None for none.
+    """
+
+    temperatures: Tensor | None
+
+    def __init__(
+        self, model: RefineNet, outputs: Outputs = "logits", temperatures: NDArray[np.float32] | None = None
+    ) -> None:
         super().__init__()
         self.model = model
+        self.outputs = outputs
+        values = None if temperatures is None else torch.from_numpy(temperatures)
+        self.register_buffer("temperatures", values, persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """BxCxHxW to BxKxceil(H/4)xceil(W/4)."""
-        logits: Tensor = self.model(images, upsample=False)
-        return logits
+        """See the class."""
+        logits: Tensor = self.model(images, upsample=self.outputs != "logits")
+        if self.outputs == "logits":
+            return logits
+        labels = logits.argmax(1)
+        if self.outputs == "labels":
+            return labels.to(torch.uint8)
+        probabilities = logits.softmax(1)
+        if self.temperatures is None:
+            return probabilities
+        return F.softmax(probabilities.clamp(min=TINY).log() / self.temperatures[labels][:, None], 1)
 
 
-def trace(model: RefineNet) -> ExportedProgram:
-    """A program of any batch, height and width; the model itself is not changed.
+@dataclass(frozen=True)
+class Traced:
+    """A traced network.
+
+    Attributes:
+        program: from images to the output, of any batch, height and width.
+        output: name of the output.
+        axes: names of the output's axes whose size depends on the images, by position.
+    """
+
+    program: ExportedProgram
+    output: Outputs
+    axes: dict[int, str]
+
+
+def trace(
+    model: RefineNet, outputs: Outputs = "logits", temperatures: NDArray[np.float32] | None = None
+) -> Traced:
+    """Trace a network; the model itself is not changed. For the arguments see Exportable.
 
     Batch norms are folded into their convolutions, which saves a pass over every map where the engine does not
     do so itself.
@@ -41,10 +88,31 @@ def trace(model: RefineNet) -> ExportedProgram:
     images = torch.rand(EXAMPLE[0], model.config.in_channels, *EXAMPLE[1:])
     shapes = {"images": {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}}
     with torch.no_grad():
-        program = torch.export.export(Stride4(network), (images,), dynamic_shapes=shapes, strict=False)
+        program = torch.export.export(
+            Exportable(network, outputs, temperatures).eval(), (images,), dynamic_shapes=shapes, strict=False
+        )
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # paths of this machine
-    return program
+    return Traced(program, outputs, _axes(model, outputs))
+
+
+def _axes(model: RefineNet, outputs: Outputs) -> dict[int, str]:
+    """Names of the output's axes as formulas of the images' height and width."""
+    if outputs == "labels":
+        return {0: "batch", 1: "height", 2: "width"}
+    if outputs == "probabilities":
+        return {0: "batch", 2: "height", 3: "width"}
+    stride, scale = model.config.stride, model.config.input_scales[0]
+    return {0: "batch", 2: axis_name("height", stride, scale), 3: axis_name("width", stride, scale)}
+
+
+def axis_name(side: str, stride: int, scale: float) -> str:
+    """The size of a map with ``stride`` on an input scaled by ``scale``, such as ``ceil(height/4)``."""
+    if scale == int(scale) and stride % int(scale) == 0:
+        whole = stride // int(scale)
+        return side if whole == 1 else f"ceil({side}/{whole})"
+    scaled = side if scale == 1 else f"round({scale:g}*{side})"
+    return scaled if stride == 1 else f"ceil({scaled}/{stride})"
 
 
 def out_of_place(program: ExportedProgram) -> None:

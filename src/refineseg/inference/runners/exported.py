@@ -24,6 +24,8 @@ from refineseg.model.card import ModelCard
 from refineseg.system.memory import free_memory
 
 KEY = "refineseg"  # under which a file's metadata hold the description
+Outputs = Literal["logits", "labels", "probabilities"]
+OUTPUTS: tuple[Outputs, ...] = ("logits", "labels", "probabilities")  # what a file may give
 FORMAT = 1  # raised when older readers could misread a file
 ENGINES = ("auto", "torch", "onnxruntime", "openvino")
 SUFFIXES = {
@@ -90,6 +92,11 @@ class ExportedRunner(ABC):
         return 1 if self.exported.values["model"].get("dpt") else 4
 
     @property
+    def file_outputs(self) -> str:
+        """What the file gives: ``logits``, or ``labels`` or ``probabilities`` for other programs."""
+        return str(self.exported.values["export"].get("outputs", "logits"))
+
+    @property
     def outputs(self) -> Literal["classes", "depth"]:
         """Logits of classes, or depth."""
         return "depth" if self.exported.values["model"].get("outputs") == "depth" else "classes"
@@ -128,17 +135,20 @@ def is_exported(model: str | Path) -> bool:
     return Path(model).suffix.lower() in SUFFIXES or str(model) in bundled_exports()
 
 
-def open_exported(path: str | Path, engine: str = "auto", precision: str = "32") -> ExportedRunner:
+def open_exported(
+    path: str | Path, engine: str = "auto", precision: str = "32", outputs: Outputs = "logits"
+) -> ExportedRunner:
     """An exported file, ready to run.
 
     Args:
         path: what ``refineseg export`` wrote: .onnx, .xml (OpenVINO) or .pt2 (torch); or ``camvid-int8``.
         engine: ``auto`` is the format's own; openvino opens .onnx too.
         precision: ``32``, or ``bf16`` with openvino.
+        outputs: what the file must give; the predictor needs logits.
 
     Raises:
         WeightsError: no such file, or a damaged or foreign one.
-        InputError: an engine that does not open this format, or a precision that it does not have.
+        InputError: an engine that does not open this format, a precision that it does not have, other outputs.
         MissingExtraError: the engine's package is not installed.
     """
     path = bundled_exports().get(str(path), Path(path).expanduser())
@@ -152,11 +162,21 @@ def open_exported(path: str | Path, engine: str = "auto", precision: str = "32")
         raise InputError(
             f"expected --precision 32 with {chosen} and an exported file, got bf16: use --engine openvino"
         )
-    if chosen == "onnxruntime":
+    runner = _open(path, chosen, precision)
+    if runner.file_outputs != outputs:
+        raise InputError(
+            f"expected a file that gives {outputs}, {path.name} gives {runner.file_outputs}: "
+            f"use one made with refineseg export --outputs {outputs}"
+        )
+    return runner
+
+
+def _open(path: Path, engine: str, precision: str) -> ExportedRunner:
+    if engine == "onnxruntime":
         from refineseg.inference.runners.onnx import OnnxRunner
 
         return OnnxRunner(path)
-    if chosen == "openvino":
+    if engine == "openvino":
         from refineseg.inference.runners.openvino import OpenVinoRunner
 
         return OpenVinoRunner(path, precision)
