@@ -115,6 +115,7 @@ def decode(data: bytes, channels: Channels | None = None, choice: tuple[int, ...
     try:
         return read_picture(data, channels, choice)
     except RefinesegError as error:
-        raise Refused(422, str(error)) from None
+        text = str(error)
+        raise Refused(422, text if "expected" in text else f"expected a whole picture: {text}") from None
     except Exception:  # damaged headers lead decoders to divide by 0, to ask for more memory than there is ...
         raise Refused(422, "expected a whole picture, got one that is damaged: export it anew") from None

@@ -55,9 +55,9 @@ class Choice:
         return f'--set "{name}={text}"' if " " in text else f"--set {name}={text}"
 
 
-def choose_start(facts: DataFacts) -> Choice:
-    """The network, by what it knows already."""
-    if facts.rgb and facts.train < FEW_PICTURES and GENERAL in bundled_models():
+def choose_start(facts: DataFacts, own_fields: bool = False) -> Choice:
+    """The network, by what it knows already; a preset where settings of the network are given (``own_fields``)."""
+    if not own_fields and facts.rgb and facts.train < FEW_PICTURES and GENERAL in bundled_models():
         return Choice("model", GENERAL, f"{facts.train} pictures are few: a whole segmentation model knows more")
     return Choice("model", PRESET, "light enough for any machine, and its ImageNet weights are in the package")
 

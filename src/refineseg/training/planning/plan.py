@@ -89,7 +89,7 @@ def make_plan(
         raise ConfigError(f"expected minutes above 0, got {minutes}")
     facts, machine = measure_data(data), this_machine(device)
     making = _Making(config or TrainConfig(), explicit)
-    making.take(choose_start(facts))
+    making.take(choose_start(facts, own_fields=any(name.startswith("fields.") for name in explicit)))
     preset = making.config.model in PRESETS
     own_network = preset and "model" not in explicit
     for choice in choose_network(facts, making.config.steps) if own_network else []:
