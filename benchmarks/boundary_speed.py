@@ -11,7 +11,7 @@ from pathlib import Path
 import time
 
 import numpy as np
-from refineseg.evaluation.boundary import BoundaryCounts, ContourPoints
+from refineseg.evaluation.measures.boundary import BoundaryCounts, ContourPoints
 from refineseg.labels import IGNORE, UInt8
 
 HEIGHT, WIDTH, CLASSES = 1024, 2048, 19

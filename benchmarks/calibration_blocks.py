@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from refineseg.data import open_data
-from refineseg.evaluation.calibration import (
+from refineseg.evaluation.measures.calibration import (
     COLDEST,
     HOTTEST,
     calibration_error,

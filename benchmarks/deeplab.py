@@ -32,7 +32,7 @@ from refineseg.config import TrainConfig
 from refineseg.config.yaml import read_yaml
 from refineseg.data import open_data
 from refineseg.data.source import SegmentationData
-from refineseg.evaluation.boundary import BoundaryCounts
+from refineseg.evaluation.measures.boundary import BoundaryCounts
 from refineseg.evaluation.metrics import confusion_matrix, scores
 from refineseg.labels import UInt8
 from refineseg.system.files import atomic_write

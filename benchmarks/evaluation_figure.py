@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 from refineseg.evaluation.bootstrap import Resampling, resample
-from refineseg.evaluation.boundary import BoundaryCounts, ContourPoints, Outlines, near_outline
-from refineseg.evaluation.calibration import (
+from refineseg.evaluation.measures.boundary import BoundaryCounts, ContourPoints, Outlines, near_outline
+from refineseg.evaluation.measures.calibration import (
     Reliability,
     apply_temperatures,
     fit_temperatures,

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 from refineseg.data.source import Sample, SegmentationData
 from refineseg.evaluation.evaluate import evaluate
-from refineseg.evaluation.report import MEASURES, write_report
+from refineseg.evaluation.report.report import MEASURES, write_report
 from refineseg.inference.predictor import Segmenter
 from refineseg.labels import IGNORE, LabelMap, UInt8
 from refineseg.model.model_folder import ModelCard

@@ -18,8 +18,8 @@ from typing import Any
 from refineseg.cli.common import console, progress_bar, quiet_libraries
 from refineseg.data import SegmentationData, open_data
 from refineseg.deploy.export import export
-from refineseg.evaluation.calibration import calibrate
 from refineseg.evaluation.evaluate import evaluate
+from refineseg.evaluation.measures.calibration import calibrate
 from refineseg.inference.predictor import Segmenter
 from refineseg.model.bundled import BUNDLED, INT8
 from refineseg.model.model_folder import load_model_folder, save_model_folder

@@ -13,7 +13,7 @@ from refineseg.errors import InputError
 from refineseg.evaluation.bootstrap import intervals, intervals_to_dict
 from refineseg.evaluation.compare import Scored, compare, read_scored
 from refineseg.evaluation.metrics import Counts, scores
-from refineseg.evaluation.pictures import Pictures, picture_row
+from refineseg.evaluation.per_picture import Pictures, picture_row
 from refineseg.evaluation.protocol import find_protocol
 
 NAMES = ["road", "car", "pole", "sky"]

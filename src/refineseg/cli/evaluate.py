@@ -72,7 +72,7 @@ def evaluate(
     from refineseg.data import open_data
     from refineseg.evaluation.evaluate import evaluate as evaluate_model
     from refineseg.evaluation.protocol import find_protocol
-    from refineseg.evaluation.report import with_report, write_report
+    from refineseg.evaluation.report.report import with_report, write_report
     from refineseg.inference.options import PredictOptions
     from refineseg.inference.runners.exported import is_exported
     from refineseg.loading import load
@@ -133,7 +133,7 @@ def evaluate(
 
 def store(segmenter: Segmenter, data: SegmentationData, model: str, evaluation: Evaluation, kind: str) -> None:
     """Fit temperatures and write them into the model's folder."""
-    from refineseg.evaluation.calibration import calibrate
+    from refineseg.evaluation.measures.calibration import calibrate
     from refineseg.model.find_model import find_model
     from refineseg.model.model_folder import store_calibration
 

@@ -33,8 +33,8 @@ def submit(
     and [bold]refineseg submit --validate voc.zip voc2012[/bold]
     """
     from refineseg.data import open_data
-    from refineseg.evaluation.submission import score_submission, write_submission
-    from refineseg.evaluation.submission_check import check_submission
+    from refineseg.evaluation.submission.archive import score_submission, write_submission
+    from refineseg.evaluation.submission.check import check_submission
 
     pictures = open_data(data) if data else None
     if validate is not None:

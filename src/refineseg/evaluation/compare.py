@@ -15,7 +15,7 @@ import numpy as np
 from refineseg.errors import InputError, RefinesegError
 from refineseg.evaluation.bootstrap import Interval, difference_interval
 from refineseg.evaluation.metrics import MeanOver, Sums, class_mean, divide, means
-from refineseg.evaluation.pictures import Pictures
+from refineseg.evaluation.per_picture import Pictures
 from refineseg.evaluation.protocol import Protocol
 
 SHOWN = 5

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from refineseg.data.source import SegmentationData
 from refineseg.errors import InputError
 from refineseg.evaluation.bootstrap import Interval, intervals, intervals_to_dict
-from refineseg.evaluation.boundary import BoundaryCounts
-from refineseg.evaluation.calibration import Reliability
-from refineseg.evaluation.distance import DistanceCounts
+from refineseg.evaluation.measures.boundary import BoundaryCounts
+from refineseg.evaluation.measures.calibration import Reliability
+from refineseg.evaluation.measures.distance import DistanceCounts
+from refineseg.evaluation.measures.sizes import SizeCounts
+from refineseg.evaluation.measures.suspects import Suspects
 from refineseg.evaluation.metrics import Counts, Scores, confusion_matrix, scores
-from refineseg.evaluation.pictures import Pictures, Row, picture_row
+from refineseg.evaluation.per_picture import Pictures, Row, picture_row
 from refineseg.evaluation.protocol import Protocol, find_protocol
-from refineseg.evaluation.sizes import SizeCounts
-from refineseg.evaluation.suspects import Suspects
 from refineseg.inference.predictor import Segmenter
 from refineseg.labels import UInt8
 from refineseg.system.processes import gather, joined, own_share

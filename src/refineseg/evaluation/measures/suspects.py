@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refineseg.evaluation.boundary import window
-from refineseg.evaluation.sizes import components
+from refineseg.evaluation.measures.boundary import window
+from refineseg.evaluation.measures.sizes import components
 from refineseg.labels import IGNORE, UInt8
 
 SURE = 0.8

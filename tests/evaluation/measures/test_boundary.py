@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from refineseg.errors import InputError
-from refineseg.evaluation.boundary import BoundaryCounts, ContourPoints, Outlines, near_outline
+from refineseg.evaluation.measures.boundary import BoundaryCounts, ContourPoints, Outlines, near_outline
 from refineseg.labels import IGNORE, UInt8
 from tests.evaluation import references
 

@@ -6,8 +6,11 @@ from html import escape
 
 import numpy as np
 
-from refineseg.evaluation.boundary import TRIMAP
-from refineseg.evaluation.charts import (
+from refineseg.evaluation.measures.boundary import TRIMAP
+from refineseg.evaluation.measures.confusions import top_confusions
+from refineseg.evaluation.measures.distance import BOUNDARY_RINGS, WITHIN
+from refineseg.evaluation.metrics import Sums
+from refineseg.evaluation.report.charts import (
     by_similarity,
     confusion_chart,
     distance_chart,
@@ -15,12 +18,9 @@ from refineseg.evaluation.charts import (
     reliability_chart,
     risk_chart,
 )
-from refineseg.evaluation.confusions import top_confusions
-from refineseg.evaluation.distance import BOUNDARY_RINGS, WITHIN
-from refineseg.evaluation.metrics import Sums
-from refineseg.evaluation.report import Report
-from refineseg.evaluation.report_pictures import card, chip, pictures_section, section, suspects_section
-from refineseg.evaluation.report_style import SCRIPT, STYLE
+from refineseg.evaluation.report.report import Report
+from refineseg.evaluation.report.sections import card, chip, pictures_section, section, suspects_section
+from refineseg.evaluation.report.style import SCRIPT, STYLE
 from refineseg.html import css_color, document
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from refineseg.evaluation.distance import WITHIN, DistanceCounts
+from refineseg.evaluation.measures.distance import WITHIN, DistanceCounts
 from refineseg.labels import IGNORE, UInt8
 
 

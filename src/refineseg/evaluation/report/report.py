@@ -17,13 +17,13 @@ import numpy as np
 
 from refineseg.channels import visible
 from refineseg.data.source import SegmentationData
-from refineseg.evaluation.boundary import BoundaryCounts
-from refineseg.evaluation.calibration import Reliability
-from refineseg.evaluation.distance import DistanceCounts
 from refineseg.evaluation.evaluate import Evaluation
+from refineseg.evaluation.measures.boundary import BoundaryCounts
+from refineseg.evaluation.measures.calibration import Reliability
+from refineseg.evaluation.measures.distance import DistanceCounts
+from refineseg.evaluation.measures.suspects import Suspect, Suspects
 from refineseg.evaluation.metrics import Floats, means
-from refineseg.evaluation.overlays import panels, suspect_views
-from refineseg.evaluation.suspects import Suspect, Suspects
+from refineseg.evaluation.report.overlays import panels, suspect_views
 from refineseg.html import picture_address
 from refineseg.inference.predictor import Segmenter
 from refineseg.labels import LabelMap
@@ -123,7 +123,7 @@ def write_report(
     Raises:
         InputError: the folder cannot be written, or a picture no longer be read.
     """
-    from refineseg.evaluation.report_page import page
+    from refineseg.evaluation.report.page import page
 
     target = writable_folder(folder)
     report = make_report(evaluation, segmenter, data, model)

@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from refineseg.errors import WeightsError
-from refineseg.evaluation.calibration import (
+from refineseg.evaluation.evaluate import evaluate
+from refineseg.evaluation.measures.calibration import (
     BINS,
     COLDEST,
     HOTTEST,
@@ -22,7 +23,6 @@ from refineseg.evaluation.calibration import (
     held_out_errors,
     to_logs,
 )
-from refineseg.evaluation.evaluate import evaluate
 from refineseg.inference.predictor import Segmenter
 from refineseg.labels import IGNORE
 from tests.evaluation.pictures import label_map, make_data, make_segmenter

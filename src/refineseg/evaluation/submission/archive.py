@@ -16,7 +16,7 @@ from refineseg.data.source import Sample, SegmentationData
 from refineseg.errors import InputError
 from refineseg.evaluation.metrics import Scores, confusion_matrix, scores
 from refineseg.evaluation.protocol import Protocol, find_protocol
-from refineseg.evaluation.submission_check import (
+from refineseg.evaluation.submission.check import (
     check_set,
     check_submission,
     entries_by_picture,

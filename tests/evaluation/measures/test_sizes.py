@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
+from refineseg.evaluation.measures.sizes import SizeCounts
 from refineseg.evaluation.metrics import confusion_matrix, scores
-from refineseg.evaluation.sizes import SizeCounts
 from refineseg.labels import IGNORE
 
 pytest.importorskip("scipy")

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from refineseg.evaluation.boundary import TRIMAP, near_outline
+from refineseg.evaluation.measures.boundary import TRIMAP, near_outline
 from refineseg.evaluation.metrics import Counts, Floats, divide, plain
 from refineseg.labels import IGNORE, UInt8
 

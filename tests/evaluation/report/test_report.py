@@ -18,8 +18,8 @@ from refineseg.data.source import SegmentationData
 from refineseg.errors import InputError
 from refineseg.evaluation.compare import compare, read_scored
 from refineseg.evaluation.evaluate import Evaluation, evaluate
-from refineseg.evaluation.report import MEASURES, chosen_pictures, make_report, with_report, write_report
-from refineseg.evaluation.report_page import page
+from refineseg.evaluation.report.page import page
+from refineseg.evaluation.report.report import MEASURES, chosen_pictures, make_report, with_report, write_report
 from refineseg.labels import IGNORE, LabelMap
 from tests.evaluation.pictures import label_map, make_data, make_segmenter
 from tests.evaluation.planted import make_planted

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from refineseg.evaluation.evaluate import evaluate
-from refineseg.evaluation.suspects import Suspects, regions
+from refineseg.evaluation.measures.suspects import Suspects, regions
 from refineseg.labels import IGNORE, UInt8
 from tests.evaluation.pictures import label_map, make_segmenter
 from tests.evaluation.planted import make_planted, overlap

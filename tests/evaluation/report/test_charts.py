@@ -7,7 +7,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from refineseg.evaluation.charts import (
+from refineseg.evaluation.measures.confusions import Confusion, top_confusions
+from refineseg.evaluation.measures.suspects import Suspect
+from refineseg.evaluation.report.charts import (
     by_similarity,
     confusion_chart,
     distance_chart,
@@ -18,9 +20,7 @@ from refineseg.evaluation.charts import (
     ring_labels,
     risk_chart,
 )
-from refineseg.evaluation.confusions import Confusion, top_confusions
-from refineseg.evaluation.overlays import CROP, PANEL, WRONG, errors, panels, surroundings, suspect_views
-from refineseg.evaluation.suspects import Suspect
+from refineseg.evaluation.report.overlays import CROP, PANEL, WRONG, errors, panels, surroundings, suspect_views
 from refineseg.labels import IGNORE
 from tests.evaluation.pictures import label_map
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from refineseg.evaluation.suspects import Suspect
+from refineseg.evaluation.measures.suspects import Suspect
 from refineseg.labels import IGNORE, LabelMap, UInt8
 
 PANEL, CROP = 480, 220  # longer side, pixels

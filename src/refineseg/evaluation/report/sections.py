@@ -6,9 +6,9 @@ from html import escape
 
 import numpy as np
 
-from refineseg.evaluation.charts import percent, pictures_chart
-from refineseg.evaluation.report import Group, Report, ShownPicture, ShownSuspect, picture_scores
-from refineseg.evaluation.suspects import SURE, Suspects
+from refineseg.evaluation.measures.suspects import SURE, Suspects
+from refineseg.evaluation.report.charts import percent, pictures_chart
+from refineseg.evaluation.report.report import Group, Report, ShownPicture, ShownSuspect, picture_scores
 from refineseg.html import css_color
 
 TITLES: dict[Group, str] = {"worst": "Worst", "median": "Median"}

@@ -1,0 +1,1 @@
+"""What `--measure` names, a file each; and the largest confusions."""

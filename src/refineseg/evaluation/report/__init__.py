@@ -1,0 +1,1 @@
+"""One HTML page about an evaluation, and its figures as JSON."""
