@@ -34,7 +34,7 @@ from refineseg.data.source import SegmentationData
 from refineseg.evaluation.protocol import Protocol
 from refineseg.model.presets import model_config, parameter_count
 from refineseg.system.files import atomic_write
-from refineseg.training.custom import Report
+from refineseg.training.custom import TrainingEvent
 from refineseg.training.run import LAST
 import torch
 
@@ -276,7 +276,7 @@ class Stopwatch:
         self.clock, self.start = clock, 0.0
         self.steps, self.seconds, self.loss = 0, 0.0, 0.0
 
-    def __call__(self, report: Report) -> None:
+    def __call__(self, report: TrainingEvent) -> None:
         if report.phase == "reading":
             self.start = self.clock()
         elif report.phase == "train":

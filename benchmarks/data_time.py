@@ -22,7 +22,7 @@ from typing import Any
 from benchmarks.check_speed import make
 from refineseg.config import AugmentConfig, TrainConfig
 from refineseg.data import SegmentationData, open_data
-from refineseg.training.custom import Report
+from refineseg.training.custom import TrainingEvent
 from refineseg.training.loop import fit
 from refineseg.training.prepare import prepare
 import torch
@@ -33,7 +33,7 @@ CASES = ((0, 2048), (1, 2048), (1, 0))  # workers, megabytes of cache
 
 def measure(data: SegmentationData, config: TrainConfig, folder: Path) -> dict[str, Any]:
     """Shares and speeds of all steps but the first, which starts the worker."""
-    reports: list[Report] = []
+    reports: list[TrainingEvent] = []
     run = prepare(config, data, folder, callbacks=[reports.append], device="cpu")
     fit(run)
     steps = [report for report in reports if report.phase == "train"][1:]

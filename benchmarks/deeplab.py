@@ -143,9 +143,9 @@ class DeepLab(nn.Module):
 Predict = Callable[[UInt8], UInt8]  # a picture HxWx3 to train ids HxW
 
 
-def evaluate(contestants: dict[str, Predict], data: SegmentationData, first: int | None) -> dict[str, Any]:
+def evaluate(candidates: dict[str, Predict], data: SegmentationData, first: int | None) -> dict[str, Any]:
     """Scores of each on the first pictures of val, and the seconds that each took, picture by picture in turns."""
-    names, classes = list(contestants), data.label_map.num_classes
+    names, classes = list(candidates), data.label_map.num_classes
     matrices = {name: np.zeros((classes, classes), np.int64) for name in names}
     outlines = {name: BoundaryCounts.zeros(classes) for name in names}
     seconds: dict[str, list[float]] = {name: [] for name in names}
@@ -153,7 +153,7 @@ def evaluate(contestants: dict[str, Predict], data: SegmentationData, first: int
         image, labels = data.read(sample)
         for name in names[number % len(names) :] + names[: number % len(names)]:
             start = time.perf_counter()
-            predicted = contestants[name](image)
+            predicted = candidates[name](image)
             seconds[name].append(time.perf_counter() - start)
             matrices[name] += confusion_matrix(labels, predicted, classes)
             outlines[name].add(labels, predicted)
@@ -176,13 +176,13 @@ def compare(network: DeepLab, data: SegmentationData, given: argparse.Namespace)
     """The DeepLab and a model of this package on the same pictures in the same process."""
     network = network.to(memory_format=torch.channels_last)
     segmenter = refineseg.load(given.against, device="cpu")
-    contestants: dict[str, Predict] = {
+    candidates: dict[str, Predict] = {
         "deeplab-v3": network.predict,
         given.against: lambda image: segmenter.predict(image).labels,
     }
-    found = evaluate(contestants, data, given.first)
+    found = evaluate(candidates, data, given.first)
     pictures = [data.read(sample)[0] for sample in data.split("val")[:9]]
-    for name, predict in contestants.items():
+    for name, predict in candidates.items():
         peaks = [peak_memory(partial(predict, image), torch.device("cpu")) for image in pictures]
         found[name]["peak_mebibytes"] = median(peak or 0 for peak in peaks) / 2**20
     return found | {

@@ -25,7 +25,8 @@ from refineseg.cli.train import build_config
 from refineseg.data.source import SegmentationData
 from refineseg.evaluation.protocol import Protocol
 from refineseg.system.files import atomic_write
-from refineseg.training.run import LAST, Report
+from refineseg.training.custom import TrainingEvent
+from refineseg.training.run import LAST
 
 
 def without(data: SegmentationData, drive: str) -> SegmentationData:
@@ -60,7 +61,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as work:
         start, steps = time.process_time(), 0
 
-        def watch(report: Report) -> None:
+        def watch(report: TrainingEvent) -> None:
             nonlocal steps
             steps = report.step if report.phase == "train" else steps
 

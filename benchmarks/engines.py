@@ -2,7 +2,7 @@
 
 python benchmarks/engines.py [--model camvid] [FILE.onnx FILE.xml FILE.pt2 ...] [--repeats 20] [--json FILE]
 
-The model by torch is always there; each exported file is a contestant with its own engine, and .onnx also with
+The model by torch is always there; each exported file is a candidate with its own engine, and .onnx also with
 openvino where that is installed. Times are of the whole ``predict`` of a picture in memory.
 """
 
@@ -24,7 +24,7 @@ SIZE = (360, 480)
 WARM = 3
 
 
-def contestants(model: str, files: list[Path]) -> dict[str, Segmenter]:
+def candidates(model: str, files: list[Path]) -> dict[str, Segmenter]:
     """By name, the reference first."""
     found: dict[str, Segmenter] = {"torch": refineseg.load(model, "cpu")}
     for file in files:
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     picture = np.random.default_rng(0).integers(0, 255, (*SIZE, 3), np.uint8)
-    found = contestants(given.model, given.files)
+    found = candidates(given.model, given.files)
     seconds: dict[str, list[float]] = {name: [] for name in found}
     for repeat in range(given.repeats + WARM):
         for name, segmenter in found.items():

@@ -28,7 +28,7 @@ from PIL import Image
 from refineseg.config import AugmentConfig, TrainConfig
 from refineseg.data import open_data
 from refineseg.training.checkpoint import checkpoints, load_checkpoint
-from refineseg.training.custom import Report
+from refineseg.training.custom import TrainingEvent
 from refineseg.training.loop import train
 from refineseg.training.prepare import left_by_a_kill
 from refineseg.training.run import BEST, CHECKPOINTS, LAST
@@ -96,7 +96,7 @@ def train_here(config: TrainConfig, data: str, folder: Path, told: Any) -> None:
     os.setsid()  # with its workers it can be killed as one
     torch.set_num_threads(1)
 
-    def watch(report: Report) -> None:
+    def watch(report: TrainingEvent) -> None:
         scored = report.phase == "validating" and report.step == report.steps
         if report.phase in PHASES:
             told[0] = PHASES.index("writing" if scored else report.phase)

@@ -26,10 +26,10 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(2)
     picture = np.random.default_rng(0).integers(0, 255, (*SIZE, 3), np.uint8)
-    contestants = {name: load("camvid", "cpu", precision=name) for name in ("32", "bf16")}
-    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    candidates = {name: load("camvid", "cpu", precision=name) for name in ("32", "bf16")}
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
     for repeat in range(given.repeats + 3):
-        for name, segmenter in contestants.items():
+        for name, segmenter in candidates.items():
             start = time.perf_counter()
             segmenter.predict(picture)
             if repeat >= 3:

@@ -13,19 +13,19 @@ import torch
 from refineseg.bench.machine import describe_machine
 from refineseg.bench.networks import (
     BASELINE,
-    Contestant,
+    Candidate,
     Setting,
     labels_of,
-    own_contestants,
-    peer_contestant,
+    own_candidates,
+    peer_candidate,
     predictor,
     random_segmenter,
     ready,
 )
 from refineseg.bench.peers import PEERS, chosen_peers
 from refineseg.bench.published import published
-from refineseg.bench.report import compare, flop_of, markdown, rows
-from refineseg.bench.timing import Spread, peak_memory, race, ratios
+from refineseg.bench.report import flop_of, markdown, rows, time_candidates
+from refineseg.bench.timing import Spread, peak_memory, ratios, time_in_turns
 from refineseg.cli.main import main
 from refineseg.errors import InputError, MissingExtraError
 from refineseg.model.blocks import ChainedResidualPooling
@@ -39,14 +39,14 @@ TINY = Setting((48, 64), classes=5)
 def test_rounds_are_interleaved_and_start_with_another_each_time() -> None:
     order: list[str] = []
     works = {name: (lambda name=name: order.append(name)) for name in "abc"}
-    seconds = race(works, 2, CPU)
+    seconds = time_in_turns(works, 2, CPU)
     assert order == list("abc" + "bca" + "cab")
     assert {name: len(values) for name, values in seconds.items()} == {"a": 2, "b": 2, "c": 2}
 
 
 def test_ratios_are_within_rounds() -> None:
     assert ratios([4.0, 9.0, 2.0], [2.0, 3.0, 2.0]) == Spread(2.0, 1.0, 3.0)
-    seconds = race({"slow": lambda: time.sleep(0.02), "fast": lambda: time.sleep(0.001)}, 2, CPU)
+    seconds = time_in_turns({"slow": lambda: time.sleep(0.02), "fast": lambda: time.sleep(0.001)}, 2, CPU)
     assert ratios(seconds["slow"], seconds["fast"]).median > 3
 
 
@@ -87,8 +87,8 @@ def test_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing() -> Any:
         raise MissingExtraError("nothing", "bench", "comparing")
 
-    contestants = [*own_contestants(segmenter, TINY, ["torch"]), Contestant("absent", missing)]
-    report = {"net": "x"} | compare(contestants, TINY, 2, flop_of(segmenter.model, TINY))
+    candidates = [*own_candidates(segmenter, TINY, ["torch"]), Candidate("absent", missing)]
+    report = {"net": "x"} | time_candidates(candidates, TINY, 2, flop_of(segmenter.model, TINY))
     json.dumps(report)
     assert set(report["results"]) == {BASELINE, "channels_last only, float32", "refineseg float32"}
     assert report["results"][BASELINE]["faster"] == {"median": 1.0, "min": 1.0, "max": 1.0}
@@ -96,7 +96,7 @@ def test_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "pip install 'refineseg[bench]'" in report["skipped"]["absent"]
     assert report["machine"]["versions"]["torch"].startswith(torch.__version__.split("+")[0])
     table = markdown(report)
-    assert table.count("\n| ") == 1 + 4  # title and contestants
+    assert table.count("\n| ") == 1 + 4  # title and candidates
     assert [row[0] for row in rows(report)][-1] == "absent"
 
 
@@ -111,7 +111,7 @@ def test_a_training_step_gives_every_weight_a_gradient(monkeypatch: pytest.Monke
         zero(self, set_to_none)
 
     monkeypatch.setattr(torch.nn.Module, "zero_grad", watched)
-    works, _ = ready(list(own_contestants(segmenter, setting, ["torch"])))
+    works, _ = ready(list(own_candidates(segmenter, setting, ["torch"])))
     assert all(torch.isfinite(work()) for work in works.values())
     assert seen == [True, True]
 
@@ -128,7 +128,7 @@ def test_peers_by_name() -> None:
 @pytest.mark.parametrize("name", list(PEERS))
 def test_peers_give_labels(name: str) -> None:
     pytest.importorskip("segmentation_models_pytorch")
-    work = peer_contestant(name, Setting((64, 64), classes=5), last=False).build()
+    work = peer_candidate(name, Setting((64, 64), classes=5), last=False).build()
     assert work().shape == (1, 64, 64)
 
 
@@ -138,8 +138,8 @@ def test_int8_engines_run_depthwise_convolutions(engine: str) -> None:
     pytest.importorskip("nncf")
     setting = Setting((64, 64), classes=5)
     segmenter = random_segmenter("refinenet-lw-mbv2", setting)
-    (contestant,) = [c for c in own_contestants(segmenter, setting, [f"{engine}-int8"]) if "int8" in c.name]
-    found = contestant.build()()
+    (candidate,) = [c for c in own_candidates(segmenter, setting, [f"{engine}-int8"]) if "int8" in c.name]
+    found = candidate.build()()
     assert found.shape == (1, 64, 64)
     assert int(found.max()) < 5
 

@@ -20,7 +20,7 @@ from refineseg.data import read_mask
 from refineseg.labels import LabelMap
 from refineseg.model import create_model
 from refineseg.model.model_folder import ModelCard, save_model_folder
-from refineseg.training.custom import Report
+from refineseg.training.custom import TrainingEvent
 from tests.data.made import made_pair, make_folder
 from tests.model.filled import fill
 
@@ -294,6 +294,6 @@ def test_a_long_wait_for_pictures_is_told(capsys: pytest.CaptureFixture[str]) ->
     with progress_bar(unit=None) as bar:
         watch = Watch(bar)
         for step, waiting in enumerate((0.9, 0.1, 0.3, 0.2), 1):
-            watch(Report("train", step, 4, 0, 1.0, 1e-3, 2.0, waiting))
+            watch(TrainingEvent("train", step, 4, 0, 1.0, 1e-3, 2.0, waiting))
     assert watch.share_waiting() == pytest.approx(0.2)
     assert "20% of the time waiting for pictures" in capsys.readouterr().err

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from refineseg.deploy.export import export
-from refineseg.deploy.report import Report
+from refineseg.deploy.report import ExportReport
 from refineseg.inference.predictor import Segmenter
 from refineseg.model.model_folder import save_model_folder
 from tests.deploy import made
@@ -28,7 +28,7 @@ def model_folder(segmenter: Segmenter, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture(scope="session")
-def exported(segmenter: Segmenter, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
+def exported(segmenter: Segmenter, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ExportReport]:
     """The network as ONNX, with its report."""
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")

@@ -15,7 +15,7 @@ import refineseg
 from refineseg.cli.main import main
 from refineseg.deploy import gate
 from refineseg.deploy.formats import files_of, format_of
-from refineseg.deploy.report import Report
+from refineseg.deploy.report import ExportReport
 from refineseg.deploy.trace import Exportable
 from refineseg.errors import InputError, MissingExtraError
 from refineseg.inference.predictor import Segmenter
@@ -49,7 +49,7 @@ def network(name: str) -> RefineNet:
     return made.spread(create_model(num_classes=5, **fields))
 
 
-def test_the_report_says_that_it_passed(exported: tuple[Path, Report]) -> None:
+def test_the_report_says_that_it_passed(exported: tuple[Path, ExportReport]) -> None:
     path, report = exported
     assert sorted(file.name for file in path.parent.iterdir()) == [
         "small.onnx",
@@ -70,7 +70,7 @@ def test_the_report_says_that_it_passed(exported: tuple[Path, Report]) -> None:
     assert "| 479x359 | 1 | 100.0000% |" in page
 
 
-def test_the_file_describes_itself(exported: tuple[Path, Report], segmenter: Segmenter) -> None:
+def test_the_file_describes_itself(exported: tuple[Path, ExportReport], segmenter: Segmenter) -> None:
     engine = open_exported(exported[0])
     values = engine.exported.values
     assert engine.exported.card == segmenter.card
@@ -81,7 +81,7 @@ def test_the_file_describes_itself(exported: tuple[Path, Report], segmenter: Seg
     assert values["export"]["source"] in segmenter.fingerprint()
 
 
-def test_axes_are_named_and_no_path_of_this_machine_is_in_the_file(exported: tuple[Path, Report]) -> None:
+def test_axes_are_named_and_no_path_of_this_machine_is_in_the_file(exported: tuple[Path, ExportReport]) -> None:
     import onnx
 
     graph = onnx.load(exported[0]).graph

@@ -16,7 +16,7 @@ from refineseg.deploy import export as module
 from refineseg.deploy import gate
 from refineseg.deploy.export import export
 from refineseg.deploy.pictures import built_in, fitted
-from refineseg.deploy.report import Int8, Report
+from refineseg.deploy.report import ExportReport, Int8
 from refineseg.deploy.trace import Exportable, trace
 from refineseg.errors import RefusedError
 from refineseg.inference.predictor import Segmenter
@@ -63,7 +63,7 @@ def fewer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def checked(engine: ExportedRunner, model: RefineNet) -> list[gate.Check]:
     seen = built_in(3, model.config.mean, model.config.std)
-    return gate.compare(engine, Exportable(model), seen, lambda _done, _of: None)
+    return gate.compare_outputs(engine, Exportable(model), seen, lambda _done, _of: None)
 
 
 def test_the_network_itself_passes(segmenter: Segmenter) -> None:
@@ -157,7 +157,7 @@ def test_a_broken_export_leaves_a_report_and_no_file(
 def test_a_refusal_exits_with_1(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], model_folder: Path
 ) -> None:
-    def refuse(*_: object, **__: object) -> Report:
+    def refuse(*_: object, **__: object) -> ExportReport:
         raise RefusedError("export refused: it drifts")
 
     monkeypatch.setattr(module, "_made", refuse)

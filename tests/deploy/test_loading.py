@@ -15,7 +15,7 @@ import refineseg
 from refineseg import loading as opening
 from refineseg.cli.main import main
 from refineseg.deploy import export as module
-from refineseg.deploy.report import Report
+from refineseg.deploy.report import ExportReport
 from refineseg.errors import InputError, WeightsError
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.tiles.receptive_field import probe
@@ -33,7 +33,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def fill_cache(folder: Path, exported: tuple[Path, Report], engine_ms: float = 1.0) -> Path:
+def fill_cache(folder: Path, exported: tuple[Path, ExportReport], engine_ms: float = 1.0) -> Path:
     """The export in the place where ``load`` looks for the folder's, as fast as said."""
     place = opening.place_of(folder)
     place.mkdir(parents=True)
@@ -44,7 +44,7 @@ def fill_cache(folder: Path, exported: tuple[Path, Report], engine_ms: float = 1
     return place / "model.onnx"
 
 
-def test_an_exported_file_predicts_as_the_folder(exported: tuple[Path, Report], model_folder: Path) -> None:
+def test_an_exported_file_predicts_as_the_folder(exported: tuple[Path, ExportReport], model_folder: Path) -> None:
     wanted, found = refineseg.load(model_folder, "cpu"), refineseg.load(exported[0])
     assert isinstance(found, Segmenter)
     with pytest.raises(InputError, match="is an exported file: it has no"):
@@ -54,7 +54,7 @@ def test_an_exported_file_predicts_as_the_folder(exported: tuple[Path, Report], 
 
 
 def test_without_an_engine_a_folder_is_torch(
-    cache: Path, exported: tuple[Path, Report], model_folder: Path
+    cache: Path, exported: tuple[Path, ExportReport], model_folder: Path
 ) -> None:
     fill_cache(model_folder, exported)
     segmenter = refineseg.load(model_folder, "cpu")
@@ -69,7 +69,7 @@ def test_auto_never_exports(cache: Path, model_folder: Path, monkeypatch: pytest
 
 @pytest.mark.parametrize(("engine_ms", "taken"), [(5.0, True), (9.8, False), (20.0, False)])
 def test_auto_takes_what_was_faster(
-    cache: Path, exported: tuple[Path, Report], model_folder: Path, engine_ms: float, taken: bool
+    cache: Path, exported: tuple[Path, ExportReport], model_folder: Path, engine_ms: float, taken: bool
 ) -> None:
     fill_cache(model_folder, exported, engine_ms)
     segmenter = refineseg.load(model_folder, "cpu", engine="auto")
@@ -83,7 +83,7 @@ def test_auto_takes_what_was_faster(
 
 @pytest.mark.parametrize("harm", ["missing", "cut", "refused", "no report", "other weights"])
 def test_auto_passes_over_what_is_not_whole(
-    cache: Path, exported: tuple[Path, Report], model_folder: Path, tmp_path: Path, harm: str
+    cache: Path, exported: tuple[Path, ExportReport], model_folder: Path, tmp_path: Path, harm: str
 ) -> None:
     folder = tmp_path / "model"
     shutil.copytree(model_folder, folder)
@@ -106,7 +106,7 @@ def test_auto_passes_over_what_is_not_whole(
 
 
 def test_an_engine_exports_a_folder_once(
-    cache: Path, exported: tuple[Path, Report], model_folder: Path, monkeypatch: pytest.MonkeyPatch
+    cache: Path, exported: tuple[Path, ExportReport], model_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[Path] = []
 
@@ -123,7 +123,9 @@ def test_an_engine_exports_a_folder_once(
     assert len(made) == len(said) == 1
 
 
-def test_what_does_not_fit_is_said(exported: tuple[Path, Report], model_folder: Path, tmp_path: Path) -> None:
+def test_what_does_not_fit_is_said(
+    exported: tuple[Path, ExportReport], model_folder: Path, tmp_path: Path
+) -> None:
     with pytest.raises(InputError, match="expected --engine auto, torch, onnxruntime, openvino, got 'tensorrt'"):
         refineseg.load(model_folder, engine="tensorrt")
     with pytest.raises(InputError, match=r"auto or onnxruntime or openvino for small\.onnx"):
@@ -149,7 +151,7 @@ def test_the_cache_lies_where_caches_lie(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 
 def test_predict_and_evaluate_take_an_exported_file(
-    exported: tuple[Path, Report],
+    exported: tuple[Path, ExportReport],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from refineseg.cli.main import main
-from refineseg.deploy.report import Report
+from refineseg.deploy.report import ExportReport
 from tests.data.made import made_pair, make_camvid
 
 PAGE = (Path(__file__).parents[2] / "docs" / "export.md").read_text(encoding="utf-8")
@@ -21,7 +21,7 @@ COMMANDS = re.findall(r"^\$ (refineseg .*)$", PAGE, re.MULTILINE)
 
 @pytest.mark.slow
 def test_the_code(
-    exported: tuple[Path, Report], model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    exported: tuple[Path, ExportReport], model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Image.fromarray(made_pair(1, 11, (90, 120))[0]).save("street.jpg")

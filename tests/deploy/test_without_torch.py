@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from refineseg.deploy.report import Report
+from refineseg.deploy.report import ExportReport
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.tiles.receptive_field import probe
 
@@ -78,7 +78,7 @@ def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_it_equals_the_torch_predictor(
-    exported: tuple[Path, Report], segmenter: Segmenter, picture: Path, tmp_path: Path
+    exported: tuple[Path, ExportReport], segmenter: Segmenter, picture: Path, tmp_path: Path
 ) -> None:
     run(PREDICT.format(model=str(exported[0]), views=VIEWS, picture=str(picture), out=str(tmp_path)))
     compare(segmenter, picture, tmp_path)
@@ -87,7 +87,7 @@ def test_it_equals_the_torch_predictor(
 
 
 def test_the_command_line_predicts_without_torch(
-    exported: tuple[Path, Report], segmenter: Segmenter, picture: Path, tmp_path: Path
+    exported: tuple[Path, ExportReport], segmenter: Segmenter, picture: Path, tmp_path: Path
 ) -> None:
     absent = tuple(name for name in ABSENT if name not in ("typer", "rich"))
     words = ["predict", str(picture), "-o", str(tmp_path / "out"), "--model", str(exported[0])]
@@ -101,7 +101,7 @@ def test_the_command_line_predicts_without_torch(
 
 @pytest.mark.slow
 def test_an_environment_that_has_no_torch(
-    exported: tuple[Path, Report], segmenter: Segmenter, picture: Path, tmp_path: Path
+    exported: tuple[Path, ExportReport], segmenter: Segmenter, picture: Path, tmp_path: Path
 ) -> None:
     """The installation that docs/export.md gives, in an environment of its own."""
     page = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ import refineseg
 from refineseg.data import SegmentationData
 from refineseg.errors import RefinesegError
 from refineseg.model.model_folder import read_config
-from refineseg.training.custom import Report, StopTraining
+from refineseg.training.custom import StopTraining, TrainingEvent
 from tests.training.test_loop import CONFIG, data
 
 __all__ = ["data"]
@@ -35,9 +35,9 @@ def dark_corner(image: Tensor, labels: Tensor, draw: torch.Generator) -> tuple[T
 
 class Noted:
     def __init__(self) -> None:
-        self.reports: list[Report] = []
+        self.reports: list[TrainingEvent] = []
 
-    def __call__(self, report: Report) -> None:
+    def __call__(self, report: TrainingEvent) -> None:
         self.reports.append(report)
         if report.phase == "train" and report.step == 4:
             raise StopTraining

@@ -21,7 +21,7 @@ from refineseg.data import SegmentationData
 from refineseg.errors import WeightsError, WriteError
 from refineseg.model.model_folder import write_weights
 from refineseg.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
-from refineseg.training.custom import Report
+from refineseg.training.custom import TrainingEvent
 from refineseg.training.loop import train
 from refineseg.training.prepare import left_by_a_kill
 from tests.training.test_loop import CONFIG, data
@@ -95,7 +95,7 @@ def test_a_pickle_with_code_is_refused(tmp_path: Path) -> None:
 def break_at(data: SegmentationData, run: Path, fill: Callable[[], object]) -> None:
     """Train until the disk, filled in the second epoch, refuses something."""
 
-    def watch(report: Report) -> None:
+    def watch(report: TrainingEvent) -> None:
         if report.phase == "train" and report.step == 4:
             fill()
 

@@ -20,7 +20,7 @@ from refineseg.labels import IGNORE, UNLABELLED
 from refineseg.model.card import ModelCard
 from refineseg.model.model_folder import read_config, save_model_folder
 from refineseg.model.presets import create_model
-from refineseg.training.custom import Report
+from refineseg.training.custom import TrainingEvent
 from refineseg.training.distillation import ask, load_teacher, soft_loss
 from refineseg.training.loop import train
 from tests.training.test_loop import CONFIG, StopHereError, data, stop_at
@@ -198,7 +198,7 @@ def test_resuming_gives_the_same_bits(data: SegmentationData, tmp_path: Path) ->
         teacher_temperature=2.0,
         unlabelled=str(folder),
     )
-    notes: list[Report] = []
+    notes: list[TrainingEvent] = []
     train(config, data, tmp_path / "whole", callbacks=[notes.append], device="cpu")
     assert [note.note for note in notes if note.phase == "note"] == [
         f"2 pictures in {folder} are the data set's own and are not used as unlabelled"

@@ -17,7 +17,7 @@ from refineseg.config import TrainConfig
 from refineseg.config.yaml import read_yaml
 from refineseg.data import SegmentationData
 from refineseg.errors import ConfigError, InputError
-from refineseg.training.custom import Report
+from refineseg.training.custom import TrainingEvent
 from refineseg.training.loop import train
 from tests.training.test_loop import CONFIG, StopHereError, data, stop_at
 
@@ -31,7 +31,7 @@ def rows_of(run: Path) -> list[dict[str, str]]:
 def test_patience_ends_a_run_that_does_not_rise(data: SegmentationData, tmp_path: Path) -> None:
     """A rate of nearly nothing: the first validation is the best, two more are waited for."""
     config = dataclasses.replace(CONFIG, steps=60, lr=1e-12, ema=0.0, patience=2, freeze_batch_norm=True)
-    reports: list[Report] = []
+    reports: list[TrainingEvent] = []
     train(config, data, tmp_path / "run", device="cpu", callbacks=[reports.append])
     rows = rows_of(tmp_path / "run")
     assert len([row for row in rows if row["mean_iou"]]) == 3
@@ -42,7 +42,7 @@ def test_patience_ends_a_run_that_does_not_rise(data: SegmentationData, tmp_path
 
 def test_minutes_end_in_time_with_the_rate_at_its_end(data: SegmentationData, tmp_path: Path) -> None:
     config = dataclasses.replace(CONFIG, steps=None, minutes=0.15, warmup=0.0)
-    reports: list[Report] = []
+    reports: list[TrainingEvent] = []
     train(config, data, tmp_path / "run", device="cpu", callbacks=[reports.append])
     last = rows_of(tmp_path / "run")[-1]
     assert 4 < float(last["seconds"]) < 20  # of 9, on a machine that may be busy
@@ -62,7 +62,7 @@ def test_resume_with_more_steps(data: SegmentationData, tmp_path: Path) -> None:
     run = tmp_path / "run"
     train(CONFIG, data, run, device="cpu")
     longer = dataclasses.replace(CONFIG, steps=12)
-    reports: list[Report] = []
+    reports: list[TrainingEvent] = []
     train(longer, data, run, resume=True, device="cpu", callbacks=[reports.append])
     assert [report.step for report in reports if report.phase == "train"] == [7, 8, 9, 10, 11, 12]
     assert any("from step 6 by the schedule of 12 steps" in report.note for report in reports)
@@ -142,7 +142,7 @@ def test_ctrl_c_says_how_to_go_on_and_resume_knows_the_data(
 
         told = Watch.__call__
 
-        def interrupt(self: Watch, report: Report) -> None:
+        def interrupt(self: Watch, report: TrainingEvent) -> None:
             told(self, report)
             if report.phase == "train" and report.step == 4:
                 raise KeyboardInterrupt

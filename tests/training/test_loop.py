@@ -22,7 +22,7 @@ from refineseg.model.card import ModelCard
 from refineseg.model.model_folder import load_model_folder, save_model_folder
 from refineseg.model.presets import create_model
 from refineseg.training.checkpoint import checkpoints
-from refineseg.training.custom import Report
+from refineseg.training.custom import TrainingEvent
 from refineseg.training.loop import train
 from refineseg.training.prepare import prepare
 from refineseg.training.start import starting_network
@@ -52,7 +52,7 @@ def data(tmp_path: Path) -> SegmentationData:
 
 
 def stop_at(step: int) -> Any:
-    def watch(report: Report) -> None:
+    def watch(report: TrainingEvent) -> None:
         if report.phase == "train" and report.step == step:
             raise StopHereError
 
@@ -61,7 +61,7 @@ def stop_at(step: int) -> Any:
 
 def test_a_run_leaves_what_it_says(data: SegmentationData, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    reports: list[Report] = []
+    reports: list[TrainingEvent] = []
     evaluation = train(
         CONFIG, data, run, callbacks=[reports.append], device="cpu", command="refineseg train x", commit="abc"
     )
@@ -83,7 +83,7 @@ def test_a_run_leaves_what_it_says(data: SegmentationData, tmp_path: Path) -> No
 
 def test_train_and_val_are_trained_on_together_and_keep_no_score(data: SegmentationData, tmp_path: Path) -> None:
     """An epoch has the pictures of both, and what was learnt is not held up as a score."""
-    run, reports = tmp_path / "run", list[Report]()
+    run, reports = tmp_path / "run", list[TrainingEvent]()
     config = dataclasses.replace(CONFIG, steps=None, epochs=1, batch_size=2, train_splits=("train", "val"))
     train(config, data, run, callbacks=[reports.append], device="cpu")
     pictures = len(data.split("train")) + len(data.split("val"))
@@ -110,7 +110,7 @@ def test_it_learns(data: SegmentationData, tmp_path: Path) -> None:
         CONFIG, augment=plain, steps=30, batch_size=4, validate_every=100, lr=1e-2, backbone_lr=1.0, ema=0.9
     )
 
-    def watch(report: Report) -> None:
+    def watch(report: TrainingEvent) -> None:
         if report.phase == "train":
             losses.append(report.loss)
 
@@ -134,7 +134,7 @@ def test_the_share_of_time_waiting_for_pictures_is_told(
         if name == "slow":
             monkeypatch.setattr(TrainingPictures, "__getitem__", slowly)
 
-        def watch(report: Report, told: list[float] = told) -> None:
+        def watch(report: TrainingEvent, told: list[float] = told) -> None:
             told += [report.waiting] * (report.phase == "train")
 
         config = dataclasses.replace(CONFIG, steps=3, validate_every=100)
@@ -169,7 +169,7 @@ def test_a_torn_checkpoint_gives_way_to_the_one_before(data: SegmentationData, t
     seen: list[int] = []
     notes: list[str] = []
 
-    def watch(report: Report) -> None:
+    def watch(report: TrainingEvent) -> None:
         if report.phase == "train":
             seen.append(report.step)
         elif report.phase == "note":
@@ -216,7 +216,7 @@ def test_emulated_bf16_is_told_before_the_first_step(
     precision: Any, here: bool, told: bool, data: SegmentationData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("refineseg.training.prepare.has_bf16", lambda: here)
-    reports: list[Report] = []
+    reports: list[TrainingEvent] = []
     config = dataclasses.replace(CONFIG, precision=precision)
     prepare(config, data, tmp_path / "run", callbacks=[reports.append], device="cpu")
     assert any("--precision 32" in report.note for report in reports) is told

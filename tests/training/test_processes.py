@@ -25,7 +25,7 @@ from refineseg.loading import load
 from refineseg.model.model_folder import ModelCard, load_model_folder, save_model_folder
 from refineseg.model.presets import create_model
 from refineseg.training.checkpoint import load_checkpoint
-from refineseg.training.custom import Report
+from refineseg.training.custom import TrainingEvent
 from refineseg.training.loop import train
 from refineseg.training.parallel import make_fabric
 from tests.data.made import make_folder
@@ -67,7 +67,7 @@ def alone(data: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def train_member(config: TrainConfig, data: str, run: Path, resume: bool = False, stop: int = 0) -> None:
     """What each process does; the first one breaks off after step ``stop``."""
 
-    def watch(report: Report) -> None:
+    def watch(report: TrainingEvent) -> None:
         if report.phase == "train" and report.step == stop:
             os._exit(1)
 

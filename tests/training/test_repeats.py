@@ -14,7 +14,7 @@ from refineseg.cli.main import main
 from refineseg.config import AugmentConfig, TrainConfig
 from refineseg.data import SegmentationData, open_data
 from refineseg.errors import InputError
-from refineseg.training.custom import Report
+from refineseg.training.custom import TrainingEvent
 from refineseg.training.loop import train
 from refineseg.training.repeats import Repeat, Repeats, Spread, best_model, train_repeats
 from tests.data.made import make_folder
@@ -74,7 +74,7 @@ def test_resumed_equals_uninterrupted(data: SegmentationData, tmp_path: Path) ->
 
     seen: list[int] = []
 
-    def watch(report: Report) -> None:
+    def watch(report: TrainingEvent) -> None:
         if seen == [3, 4] and report.phase == "train" and report.step == 1:
             raise StopHereError
 

@@ -19,7 +19,7 @@ from refineseg.model.classifier import change_classes, same_classes
 from refineseg.model.model_folder import load_model_folder, save_model_folder
 from refineseg.model.presets import create_model
 from refineseg.model.pretrained import PACKAGED
-from refineseg.training.custom import Report
+from refineseg.training.custom import TrainingEvent
 from refineseg.training.loop import train
 from refineseg.training.start import model_to_start_from, starting_network
 from tests.data.made import make_folder
@@ -82,7 +82,7 @@ def test_a_preset_starts_from_imagenet_and_says_so(data: SegmentationData) -> No
 
 
 def test_a_start_from_nothing_is_warned_of(data: SegmentationData, tmp_path: Path) -> None:
-    reports: list[Report] = []
+    reports: list[TrainingEvent] = []
     config = dataclasses.replace(CONFIG, backbone_weights="none")
     train(config, data, tmp_path / "run", callbacks=[reports.append], device="cpu")
     told = [(report.phase, report.note) for report in reports if report.note]
@@ -104,7 +104,7 @@ def test_a_model_with_other_classes(data: SegmentationData, trained: Path, tmp_p
     two = starting_network(dataclasses.replace(config, class_map={}), data)
     told = "2 of 3 classes carried over: background (from Back ground), box (from BOX); drawn anew: other"
     assert two.line.endswith(told)
-    reports: list[Report] = []
+    reports: list[TrainingEvent] = []
     train(config, data, tmp_path / "run", callbacks=[reports.append], device="cpu")
     assert [report.note for report in reports if report.phase == "start"] == [start.line]
     model, card = load_model_folder(model_to_start_from(str(tmp_path / "run")))

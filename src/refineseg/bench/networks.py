@@ -35,7 +35,7 @@ Work = Callable[[], Tensor]  # labels BxHxW, or a training step's loss
 
 @dataclass(frozen=True)
 class Setting:
-    """What all contestants do.
+    """What all candidates do.
 
     Attributes:
         size: height and width of the pictures, in pixels.
@@ -68,7 +68,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Contestant:
+class Candidate:
     """A name, and how to get ready: ``build`` makes what is timed. ``own`` ones give the baseline's labels."""
 
     name: str
@@ -94,7 +94,7 @@ def random_segmenter(preset: str, setting: Setting) -> Segmenter:
     )
 
 
-def own_contestants(segmenter: Segmenter, setting: Setting, engines: Sequence[str]) -> Iterator[Contestant]:
+def own_candidates(segmenter: Segmenter, setting: Setting, engines: Sequence[str]) -> Iterator[Candidate]:
     """The baseline and the same weights in our forms."""
     unknown = [name for name in engines if name not in ENGINES]
     if unknown:
@@ -102,25 +102,25 @@ def own_contestants(segmenter: Segmenter, setting: Setting, engines: Sequence[st
     model = segmenter.model
     name = f"refineseg {'bf16' if setting.precision == 'bf16' else 'float32'}"
     if setting.training:
-        yield Contestant(BASELINE, lambda: step_of(published(model), setting, "32"), own=True)
-        yield Contestant(name, lambda: step_of(model, setting, setting.precision, last=True), own=True)
+        yield Candidate(BASELINE, lambda: step_of(published(model), setting, "32"), own=True)
+        yield Candidate(name, lambda: step_of(model, setting, setting.precision, last=True), own=True)
         return
-    yield Contestant(BASELINE, lambda: labels_of(published(model), setting, "32"), own=True)
-    yield Contestant(
+    yield Candidate(BASELINE, lambda: labels_of(published(model), setting, "32"), own=True)
+    yield Candidate(
         f"channels_last only, {name.split()[1]}",
         lambda: labels_of(model, setting, setting.precision, last=True),
         own=True,
     )
     if "torch" in engines:
-        yield Contestant(name, lambda: predictor(segmenter, setting), own=True)
+        yield Candidate(name, lambda: predictor(segmenter, setting), own=True)
     if "compiled" in engines:
-        yield Contestant(f"{name}, compiled", lambda: compiled(segmenter, setting), own=True)
+        yield Candidate(f"{name}, compiled", lambda: compiled(segmenter, setting), own=True)
     for engine in SUFFIX:
         if engine in engines:
-            yield Contestant(f"{name}, {engine}", partial(exported, segmenter, engine, setting), own=True)
+            yield Candidate(f"{name}, {engine}", partial(exported, segmenter, engine, setting), own=True)
         if engine + INT8 in engines:
             work = partial(exported, segmenter, engine, replace(setting, precision="32"), True)
-            yield Contestant(f"refineseg int8, {engine}", work, own=True)
+            yield Candidate(f"refineseg int8, {engine}", work, own=True)
 
 
 def exported(segmenter: Segmenter, engine: str, setting: Setting, eight: bool = False) -> Work:
@@ -151,10 +151,10 @@ def engines_of(path: Path) -> tuple[str, ...]:
     return SUFFIXES.get(path.suffix.lower(), ("auto",))
 
 
-def file_contestant(path: Path, engine: str, setting: Setting) -> Contestant:
+def file_candidate(path: Path, engine: str, setting: Setting) -> Candidate:
     """A file written by ``refineseg export``, in an engine."""
 
-    return Contestant(f"{path.name}, {engine}", lambda: of_file(path, engine, setting))
+    return Candidate(f"{path.name}, {engine}", lambda: of_file(path, engine, setting))
 
 
 def of_file(path: Path, engine: str, setting: Setting) -> Work:
@@ -167,7 +167,7 @@ def of_file(path: Path, engine: str, setting: Setting) -> Work:
     return lambda: torch.from_numpy(segmenter.predict(picture).labels)[None]
 
 
-def peer_contestant(name: str, setting: Setting, last: bool) -> Contestant:
+def peer_candidate(name: str, setting: Setting, last: bool) -> Candidate:
     """Another network, as its package builds it, or with channels last."""
 
     def build() -> Work:
@@ -179,7 +179,7 @@ def peer_contestant(name: str, setting: Setting, last: bool) -> Contestant:
             return step_of(net, setting, setting.precision, last)
         return labels_of(net, setting, setting.precision, last)
 
-    return Contestant(name + (", channels_last" if last else ""), build)
+    return Candidate(name + (", channels_last" if last else ""), build)
 
 
 def labels_of(net: nn.Module, setting: Setting, precision: str, last: bool = False) -> Work:
@@ -230,13 +230,13 @@ def step_of(net: nn.Module, setting: Setting, precision: str, last: bool = False
     return work
 
 
-def ready(contestants: Sequence[Contestant]) -> tuple[dict[str, Work], dict[str, str]]:
+def ready(candidates: Sequence[Candidate]) -> tuple[dict[str, Work], dict[str, str]]:
     """What can run, by name, and why the others cannot."""
     works: dict[str, Work] = {}
     skipped: dict[str, str] = {}
-    for contestant in contestants:
+    for candidate in candidates:
         try:
-            works[contestant.name] = contestant.build()
+            works[candidate.name] = candidate.build()
         except (RefinesegError, ImportError) as error:
-            skipped[contestant.name] = " ".join(str(error).split())
+            skipped[candidate.name] = " ".join(str(error).split())
     return works, skipped

@@ -10,15 +10,15 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from refineseg.bench.machine import describe_machine, peaks
-from refineseg.bench.networks import BASELINE, Contestant, Setting, ready
-from refineseg.bench.timing import Spread, peak_memory, race, ratios
+from refineseg.bench.networks import BASELINE, Candidate, Setting, ready
+from refineseg.bench.timing import Spread, peak_memory, ratios, time_in_turns
 from refineseg.errors import InputError
 
 FORMAT = 1  # of the JSON
 
 
-def compare(
-    contestants: Sequence[Contestant],
+def time_candidates(
+    candidates: Sequence[Candidate],
     setting: Setting,
     repeats: int,
     flop: float,
@@ -27,7 +27,7 @@ def compare(
     """Run all of them in turns and say how they compare.
 
     Args:
-        contestants: the baseline among them.
+        candidates: the baseline among them.
         setting: what they do.
         repeats: measured rounds.
         flop: of the baseline's network on these pictures (``flop_of``); 0 if it is not known.
@@ -41,13 +41,13 @@ def compare(
     """
     if repeats < 1:
         raise InputError(f"expected --repeats of 1 or more, got {repeats}")
-    works, skipped = ready(contestants)
+    works, skipped = ready(candidates)
     if BASELINE not in works:
         raise InputError(f"expected the baseline to run: {skipped.get(BASELINE, 'it is missing')}")
     dtype = torch.bfloat16 if setting.precision == "bf16" else torch.float32
     best = peaks(setting.device, dtype)
-    seconds = race(works, repeats, setting.device, done)
-    own = {contestant.name for contestant in contestants if contestant.own}
+    seconds = time_in_turns(works, repeats, setting.device, done)
+    own = {candidate.name for candidate in candidates if candidate.own}
     floor = flop / best["convolution"] / 1e9
     results: dict[str, Any] = {}
     for name, work in works.items():
@@ -99,11 +99,11 @@ def agreement(one: Tensor, two: Tensor) -> float:
     return float((one == two).double().mean())
 
 
-COLUMNS = ("contestant", "ms", "times as fast", "peak MiB", "same labels", "of its floor")
+COLUMNS = ("candidate", "ms", "times as fast", "peak MiB", "same labels", "of its floor")
 
 
 def rows(report: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """One line per contestant, fastest last, as text under ``COLUMNS``; then those that were skipped."""
+    """One line per candidate, fastest last, as text under ``COLUMNS``; then those that were skipped."""
     found = []
     for name, result in sorted(report["results"].items(), key=lambda item: -item[1]["ms"]["median"]):
         ms, faster = result["ms"], result["faster"]

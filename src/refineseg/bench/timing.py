@@ -1,4 +1,4 @@
-"""Timing contestants against each other: in turns, so that whatever else the machine does meets all of them."""
+"""Timing candidates against each other: in turns, so that whatever else the machine does meets all of them."""
 
 from __future__ import annotations
 
@@ -39,25 +39,25 @@ class Spread:
 Done = Callable[[str], None]
 
 
-def race(
-    contestants: Mapping[str, Callable[[], object]],
+def time_in_turns(
+    candidates: Mapping[str, Callable[[], object]],
     repeats: int,
     device: torch.device,
     done: Done | None = None,
 ) -> dict[str, list[float]]:
-    """Seconds of every contestant, ``repeats`` of each after one round that does not count.
+    """Seconds of every candidate, ``repeats`` of each after one round that does not count.
 
     Each round runs all of them once, starting with another one each time, so that entry i of all lists belongs to
     one round and ratios can be taken within rounds.
     """
-    names = list(contestants)
+    names = list(candidates)
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for round_number in range(repeats + 1):
         shift = round_number % len(names)
         for name in names[shift:] + names[:shift]:
             wait_for(device)
             start = time.perf_counter()
-            contestants[name]()
+            candidates[name]()
             wait_for(device)
             if round_number:
                 seconds[name].append(time.perf_counter() - start)

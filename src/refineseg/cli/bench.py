@@ -53,13 +53,13 @@ def bench(
     from refineseg.bench.networks import (
         Setting,
         engines_of,
-        file_contestant,
-        own_contestants,
-        peer_contestant,
+        file_candidate,
+        own_candidates,
+        peer_candidate,
         random_segmenter,
     )
     from refineseg.bench.peers import chosen_peers
-    from refineseg.bench.report import compare, flop_of
+    from refineseg.bench.report import flop_of, time_candidates
     from refineseg.cli.train import parse_crop
     from refineseg.inference.devices import pick_device
     from refineseg.loading import load
@@ -84,16 +84,16 @@ def bench(
             atomic_write(json_file, json.dumps(planned, indent=1) + "\n")
         return
     chosen = [name.strip() for name in engines.split(",") if name.strip()]
-    contestants = [
-        *own_contestants(segmenter, setting, chosen),
-        *(file_contestant(path, engine, setting) for path in files or [] for engine in engines_of(path)),
-        *(peer_contestant(name, setting, False) for name in chosen_peers(against)),
-        *(peer_contestant(name, setting, True) for name in chosen_peers(against) if channels_last),
+    candidates = [
+        *own_candidates(segmenter, setting, chosen),
+        *(file_candidate(path, engine, setting) for path in files or [] for engine in engines_of(path)),
+        *(peer_candidate(name, setting, False) for name in chosen_peers(against)),
+        *(peer_candidate(name, setting, True) for name in chosen_peers(against) if channels_last),
     ]
     with progress_bar("runs") as bar:
         task = bar.add_task("measuring", total=None, note="")
-        report = compare(
-            contestants,
+        report = time_candidates(
+            candidates,
             setting,
             repeats,
             flop_of(segmenter.model, setting),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from refineseg.config import TrainConfig
     from refineseg.data import SegmentationData
-    from refineseg.training.custom import Report
+    from refineseg.training.custom import TrainingEvent
 
 LONG_WAIT = 0.1  # share of the time waiting for pictures above which a note says so
 
@@ -276,7 +276,7 @@ class Watch:
         self.waiting: list[float] = []  # by step; the first of all starts the workers, and is left out
 
     @staticmethod
-    def every(report: Report) -> int:
+    def every(report: TrainingEvent) -> int:
         """Steps between lines where no terminal draws a bar: about fifty lines a run."""
         return max(1, report.steps // 50)
 
@@ -285,7 +285,7 @@ class Watch:
         last = self.waiting[1:][-100:]
         return sum(last) / max(1, len(last))
 
-    def __call__(self, report: Report) -> None:
+    def __call__(self, report: TrainingEvent) -> None:
         """Draw one report."""
         if report.phase in ("note", "warning", "start"):
             word = "starts from" if report.phase == "start" else report.phase

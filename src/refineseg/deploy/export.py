@@ -19,7 +19,7 @@ from refineseg.data.source import SegmentationData
 from refineseg.deploy import gate, int8, report
 from refineseg.deploy.formats import check_packages, files_of, format_of, write
 from refineseg.deploy.pictures import Pictures, built_in, for_calibration, of_data
-from refineseg.deploy.report import Int8, Report
+from refineseg.deploy.report import ExportReport, Int8
 from refineseg.deploy.trace import Exportable, trace
 from refineseg.errors import InputError, RefusedError
 from refineseg.evaluation.evaluate import evaluate
@@ -62,7 +62,7 @@ def export(
     overwrite: bool = False,
     outputs: Outputs = "logits",
     progress: Progress = lambda _what, _done, _of: None,
-) -> Report:
+) -> ExportReport:
     """Write a model as a file that other engines run, checked against the network.
 
     The file takes RGB in [0, 1] as ``images`` Bx3xHxW, of any batch, height and width; normalisation is inside. It
@@ -162,7 +162,7 @@ def _made(
     data: SegmentationData | None,
     options: ExportOptions,
     progress: Progress,
-) -> Report:
+) -> ExportReport:
     """Write the file and judge it; whether it passes is for the caller to act on."""
     outputs, model = options.outputs, segmenter.model
     network = Exportable(model, outputs, temperatures(segmenter.card))
@@ -174,17 +174,19 @@ def _made(
     del traced
     seen = _pictures(segmenter, data)
     engine = open_exported(path, outputs=outputs)
-    checks = gate.compare(engine, network, seen, lambda done, of: progress("comparing with the network", done, of))
+    checks = gate.compare_outputs(
+        engine, network, seen, lambda done, of: progress("comparing with the network", done, of)
+    )
     refused = gate.drift(checks, outputs)
     quantised = None
     if options.int8 and refused is None and data is not None:
         quantised = _quantised(segmenter, path, kind, data, progress)
         engine = open_exported(path)
-        checks = gate.compare(engine, network, seen, lambda done, of: progress("comparing int8", done, of))
+        checks = gate.compare_outputs(engine, network, seen, lambda done, of: progress("comparing int8", done, of))
         refused = quantised.refused
     progress("timing", 0, 0)
     engine_ms, torch_ms = gate.times(engine, segmenter, seen)
-    return Report(
+    return ExportReport(
         file=path.name,
         model=segmenter.card.name,
         format=kind,

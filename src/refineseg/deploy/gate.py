@@ -56,7 +56,7 @@ class Check:
         return self.height * self.width * self.batch
 
 
-def compare(
+def compare_outputs(
     engine: ExportedRunner, network: Exportable, pictures: Pictures, progress: Callable[[int, int], None]
 ) -> list[Check]:
     """The file and the network on pictures of all ``SIZES``. RefusedError where the file cannot take one."""
@@ -110,18 +110,18 @@ def times(engine: ExportedRunner, segmenter: Segmenter, pictures: Pictures) -> t
     """Median milliseconds from picture to labels with the engine and with torch, in turns, at ``TIMED``."""
     planes = fitted(pictures.planes[0], *TIMED)[None]
     images = planes.transpose(0, 2, 3, 1)
-    contestants: tuple[Callable[[], object], ...] = (
+    candidates: tuple[Callable[[], object], ...] = (
         lambda: engine(planes),
         lambda: segmenter.segment(images, PredictOptions()),
     )
     if engine.file_outputs == "logits":
         predictor = Segmenter(engine, segmenter.card)
-        contestants = (lambda: predictor.segment(images, PredictOptions()), contestants[1])
+        candidates = (lambda: predictor.segment(images, PredictOptions()), candidates[1])
     taken: tuple[list[float], list[float]] = ([], [])
     for repeat in range(REPEATS + 1):
-        for contestant, seconds in zip(contestants, taken, strict=True):
+        for candidate, seconds in zip(candidates, taken, strict=True):
             start = time.perf_counter()
-            contestant()
+            candidate()
             if repeat:  # the first one prepares
                 seconds.append(time.perf_counter() - start)
     return 1000 * statistics.median(taken[0]), 1000 * statistics.median(taken[1])

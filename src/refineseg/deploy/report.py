@@ -48,7 +48,7 @@ class Int8:
 
 
 @dataclass(frozen=True)
-class Report:
+class ExportReport:
     """How an export was checked.
 
     Attributes:
@@ -144,7 +144,7 @@ def files(path: Path) -> tuple[Path, Path]:
     return path.with_name(path.name + ".report.json"), path.with_name(path.name + ".report.md")
 
 
-def write(report: Report, path: Path) -> None:
+def write(report: ExportReport, path: Path) -> None:
     """Write both forms beside the file."""
     figures, page = files(path)
     atomic_write(figures, json.dumps(report.to_dict(), indent=1) + "\n")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Report:
+class TrainingEvent:
     """What callbacks are told.
 
     Attributes:
@@ -46,7 +46,7 @@ class Report:
     run: Run | None = None
 
 
-Callback = Callable[[Report], None]
+Callback = Callable[[TrainingEvent], None]
 
 
 class StopTraining(Exception):
@@ -61,7 +61,7 @@ class Custom(TypedDict, total=False):
         loss: logits BxKxHxW and labels BxHxW (int64, 255 ignored) of one size to a scalar; replaces ``loss``.
         augment: image CxHxW, labels HxW (uint8, 255 ignored) and a random generator to both at the size of
             ``augment.crop``; replaces the joint transforms.
-        callbacks: called with every Report, in this order, on the first process.
+        callbacks: called with every TrainingEvent, in this order, on the first process.
     """
 
     teacher: Teacher

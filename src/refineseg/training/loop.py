@@ -17,7 +17,7 @@ from refineseg.errors import InputError
 from refineseg.evaluation.evaluate import Evaluation
 from refineseg.system import processes
 from refineseg.training.checkpoint import checkpoints
-from refineseg.training.custom import Custom, Report
+from refineseg.training.custom import Custom, TrainingEvent
 from refineseg.training.optimizer import MovingAverage, freeze_batch_norm, own_shard, rate
 from refineseg.training.parallel import arrange, set_up, whole_network
 from refineseg.training.prepare import prepare
@@ -101,7 +101,7 @@ def fit(run: Run) -> Evaluation:
             value = fetch(run, losses, batches)
         speed = config.batch_size / seconds
         epoch, lr, clock = step // run.per_epoch, config.lr * share, time.perf_counter()
-        tell(run, Report("train", step + 1, run.steps, epoch, value, lr, speed, waited / seconds, run=run))
+        tell(run, TrainingEvent("train", step + 1, run.steps, epoch, value, lr, speed, waited / seconds, run=run))
         if due or run.is_last:
             check_weights(run, batches)
             evaluation = save_progress(run, optimizer, lr)

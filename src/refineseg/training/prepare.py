@@ -22,7 +22,7 @@ from refineseg.model.model_folder import read_config
 from refineseg.model.presets import PRESETS
 from refineseg.system.files import atomic_write, leftovers, writable_folder
 from refineseg.system.memory import keep_freed_memory
-from refineseg.training.custom import Callback, Custom, Report
+from refineseg.training.custom import Callback, Custom, TrainingEvent
 from refineseg.training.distillation import prepare_teacher, unlabelled_pictures
 from refineseg.training.log import METRICS
 from refineseg.training.losses import find_loss
@@ -69,9 +69,9 @@ def prepare(
     check_memory(start.model, config, fabric.device, fabric.world_size)
     report = reporter(custom.get("callbacks", ()) if fabric.is_global_zero else ())
     for phase, text in what_to_know(config, start, fabric.device, learnt, left_out):
-        report(Report(phase, note=text))
+        report(TrainingEvent(phase, note=text))
     pictures = TrainingPictures(data, "train", config.augment, config.seed, unlabelled, custom.get("augment"))
-    pictures.prepare(config.cache_mb, lambda done, of: report(Report("reading", done, of)))
+    pictures.prepare(config.cache_mb, lambda done, of: report(TrainingEvent("reading", done, of)))
     writable_folder(folder)
     if fabric.is_global_zero:
         for path in half_written:
@@ -151,7 +151,7 @@ def left_by_a_kill(folder: Path) -> list[Path]:
 def reporter(callbacks: Sequence[Callback]) -> Callback:
     """One callback that calls all of them in their order."""
 
-    def report(told: Report) -> None:
+    def report(told: TrainingEvent) -> None:
         for callback in callbacks:
             callback(told)
 

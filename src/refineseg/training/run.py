@@ -20,7 +20,7 @@ from refineseg.model.card import ModelCard
 from refineseg.model.refinenet import RefineNet
 from refineseg.system.files import atomic_write
 from refineseg.training.checkpoint import load_checkpoint
-from refineseg.training.custom import Callback, Custom, Report, names_of
+from refineseg.training.custom import Callback, Custom, TrainingEvent, names_of
 from refineseg.training.distillation import Teacher
 from refineseg.training.log import MetricsLog
 from refineseg.training.optimizer import MovingAverage
@@ -204,7 +204,7 @@ def restore(run: Run, optimizer: Any) -> None:
     """Take up the newest whole checkpoint. ConfigError if the run was started with other settings."""
     state, refused = load_checkpoint(run.folder / CHECKPOINTS)
     for line in refused:
-        run.report(Report("note", note=line))
+        run.report(TrainingEvent("note", note=line))
     try:
         take_up(run, optimizer, state)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
@@ -241,4 +241,4 @@ def change_length(run: Run) -> None:
         raise ConfigError(f"the run has {step} steps behind it already: give more --epochs, --steps or --minutes")
     end = f"{run.config.minutes:g} minutes" if run.config.minutes else f"{run.steps} steps"
     atomic_write(run.folder / SETTINGS, to_yaml(run.config.to_dict()))
-    run.report(Report("note", note=f"the run goes on from step {step} by the schedule of {end}"))
+    run.report(TrainingEvent("note", note=f"the run goes on from step {step} by the schedule of {end}"))

@@ -12,7 +12,7 @@ from refineseg.model.card import ModelCard
 from refineseg.model.model_folder import save_model_folder
 from refineseg.model.refinenet import RefineNet
 from refineseg.training.checkpoint import save_checkpoint
-from refineseg.training.custom import Report, StopTraining
+from refineseg.training.custom import StopTraining, TrainingEvent
 from refineseg.training.parallel import whole_network
 from refineseg.training.run import BEST, CHECKPOINTS, CURVES, LAST, Run, describe_run, state_of
 
@@ -51,7 +51,7 @@ def save_progress(run: Run, optimizer: Any, lr: float) -> Evaluation | None:
         if run.is_last:
             run.log.plot(run.folder / CURVES)
         save_checkpoint(run.folder / CHECKPOINTS, position.step, state)
-    tell(run, Report("epoch", position.step, run.steps, position.step // run.per_epoch, row=row, run=run))
+    tell(run, TrainingEvent("epoch", position.step, run.steps, position.step // run.per_epoch, row=row, run=run))
     run.fabric.barrier()
     return evaluation
 
@@ -65,11 +65,11 @@ def count_validation(run: Run, value: float) -> bool:
     if patience and position.stale >= patience and not run.is_last:
         position.ended = True
         line = f"{run.config.metric} has not risen in {patience} validations: the run ends at step {position.step}"
-        run.report(Report("note", note=line))
+        run.report(TrainingEvent("note", note=line))
     return better
 
 
-def tell(run: Run, report: Report) -> None:
+def tell(run: Run, report: TrainingEvent) -> None:
     """Tell the callbacks; one that raises StopTraining makes the newest step the last."""
     try:
         run.report(report)
@@ -89,5 +89,5 @@ def validate(run: Run, network: RefineNet) -> Evaluation:
         run.data,
         "val",
         protocol=Protocol(tile="auto"),
-        progress=lambda done, of: run.report(Report("validating", done, of)),
+        progress=lambda done, of: run.report(TrainingEvent("validating", done, of)),
     )

@@ -18,13 +18,13 @@ from refineseg.evaluation.report.charts import (
     reliability_chart,
     risk_chart,
 )
-from refineseg.evaluation.report.report import Report
+from refineseg.evaluation.report.report import EvaluationReport
 from refineseg.evaluation.report.sections import card, chip, pictures_section, section, suspects_section
 from refineseg.evaluation.report.style import SCRIPT, STYLE
 from refineseg.html import css_color, document
 
 
-def page(report: Report) -> str:
+def page(report: EvaluationReport) -> str:
     """The page as text."""
     sections = (_head, _score, _classes, _confusion, _confidence, _edges, pictures_section, suspects_section)
     body = "\n".join(part for make in sections if (part := make(report)))
@@ -34,7 +34,7 @@ def page(report: Report) -> str:
 # Scores --------------------------------------------------------------------------------------------------------
 
 
-def _head(report: Report) -> str:
+def _head(report: EvaluationReport) -> str:
     evaluation = report.evaluation
     return (
         f'<header class="note"><p class="eyebrow">refineseg evaluate</p><h1>{escape(report.model)} on '
@@ -43,7 +43,7 @@ def _head(report: Report) -> str:
     )
 
 
-def _verdict(report: Report) -> str:
+def _verdict(report: EvaluationReport) -> str:
     """The weakest class and the largest confusion in one sentence."""
     iou, names = report.evaluation.scores.iou, report.evaluation.class_names
     known = np.flatnonzero(~np.isnan(iou))
@@ -54,7 +54,7 @@ def _verdict(report: Report) -> str:
     return f"{words}, weakest at {escape(names[worst])} ({percent(iou[worst], 0)})."
 
 
-def _score(report: Report) -> str:
+def _score(report: EvaluationReport) -> str:
     evaluation, scores = report.evaluation, report.evaluation.scores
     low, high = evaluation.intervals()["mean_iou"]
     span = f"95&#8239;% interval {percent(low)} to {percent(high)}" if low == low else "one picture: no interval"
@@ -100,7 +100,7 @@ def _number(value: float | None) -> float:
     return float("nan") if value is None else value
 
 
-def _classes(report: Report) -> str:
+def _classes(report: EvaluationReport) -> str:
     scores, names = report.evaluation.scores, report.evaluation.class_names
     share = report.evaluation.confusion.sum(1) / max(report.evaluation.confusion.sum(), 1)
     order = sorted(range(len(names)), key=lambda index: -np.nan_to_num(scores.iou[index], nan=-1))
@@ -115,7 +115,7 @@ def _classes(report: Report) -> str:
     return section("Classes", note, f'<div class="bars classes">{head}{rows}</div>')
 
 
-def _class_row(report: Report, index: int, share: float) -> str:
+def _class_row(report: EvaluationReport, index: int, share: float) -> str:
     scores, item = report.evaluation.scores, report.label_map.classes[index]
     iou, accuracy = float(scores.iou[index]), float(scores.accuracy[index])
     color = css_color(item.color)
@@ -134,7 +134,7 @@ def _class_row(report: Report, index: int, share: float) -> str:
 # Confusions ----------------------------------------------------------------------------------------------------
 
 
-def _confusion(report: Report) -> str:
+def _confusion(report: EvaluationReport) -> str:
     confusion, names = report.evaluation.confusion, report.evaluation.class_names
     used = np.flatnonzero(Sums.of(confusion).union)
     if not used.size:
@@ -157,7 +157,7 @@ def _confusion(report: Report) -> str:
 # Confidence and edges ------------------------------------------------------------------------------------------
 
 
-def _confidence(report: Report) -> str:
+def _confidence(report: EvaluationReport) -> str:
     reliability = report.reliability
     confidence, accuracy, share = reliability.curve()
     if not share.sum():
@@ -196,7 +196,7 @@ def _confidence(report: Report) -> str:
     )
 
 
-def _edges(report: Report) -> str:
+def _edges(report: EvaluationReport) -> str:
     distance = report.distance
     near, far = distance.overall
     pixels = distance.counts[0].sum(1).astype(np.float64)
@@ -219,7 +219,7 @@ def _edges(report: Report) -> str:
     )
 
 
-def _edge_row(report: Report, index: int) -> str:
+def _edge_row(report: EvaluationReport, index: int) -> str:
     near, far = float(report.distance.boundary[index]), float(report.distance.interior[index])
     item = report.label_map.classes[index]
     return (

@@ -65,7 +65,7 @@ class ShownSuspect:
 
 
 @dataclass(frozen=True)
-class Report:
+class EvaluationReport:
     """All that the page says.
 
     Attributes:
@@ -133,9 +133,11 @@ def write_report(
     return target / PAGE
 
 
-def make_report(evaluation: Evaluation, segmenter: Segmenter, data: SegmentationData, model: str) -> Report:
+def make_report(
+    evaluation: Evaluation, segmenter: Segmenter, data: SegmentationData, model: str
+) -> EvaluationReport:
     """Choose what is shown and open it."""
-    return Report(
+    return EvaluationReport(
         evaluation=evaluation,
         model=model,
         label_map=data.label_map,

@@ -8,7 +8,7 @@ import numpy as np
 
 from refineseg.evaluation.measures.suspects import SURE, Suspects
 from refineseg.evaluation.report.charts import percent, pictures_chart
-from refineseg.evaluation.report.report import Group, Report, ShownPicture, ShownSuspect, picture_scores
+from refineseg.evaluation.report.report import EvaluationReport, Group, ShownPicture, ShownSuspect, picture_scores
 from refineseg.html import css_color
 
 TITLES: dict[Group, str] = {"worst": "Worst", "median": "Median"}
@@ -25,14 +25,14 @@ def card(title: str, content: str) -> str:
     return f'<div class="card"><h3>{title}</h3>{content}</div>'
 
 
-def chip(report: Report, index: int) -> str:
+def chip(report: EvaluationReport, index: int) -> str:
     """A class by colour and name."""
     item = report.label_map.classes[index]
     square = f'<i class="swatch" style="background:{css_color(item.color)}"></i>'
     return f'<span class="chip">{square}{escape(item.name)}</span>'
 
 
-def pictures_section(report: Report) -> str:
+def pictures_section(report: EvaluationReport) -> str:
     """The worst and the median pictures below a histogram of all."""
     if not report.pictures:
         return ""
@@ -75,7 +75,7 @@ def _picture(item: ShownPicture) -> str:
     )
 
 
-def suspects_section(report: Report) -> str:
+def suspects_section(report: EvaluationReport) -> str:
     """Cut-outs of the strongest suspects."""
     measure = report.evaluation.measures["suspects"]
     found = len(measure.ranked) if isinstance(measure, Suspects) else 0
@@ -93,7 +93,7 @@ def suspects_section(report: Report) -> str:
     return section("Label-error suspects", note, f'{intro}<div class="suspects">{cards}</div>')
 
 
-def _suspect(report: Report, rank: int, shown: ShownSuspect) -> str:
+def _suspect(report: EvaluationReport, rank: int, shown: ShownSuspect) -> str:
     item, names = shown.suspect, report.evaluation.class_names
     words = f"labelled {names[item.label]}, the model says {names[item.predicted]}"
     images = "".join(
