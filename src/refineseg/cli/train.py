@@ -68,7 +68,7 @@ def train(
     drop_bad: Annotated[
         bool, typer.Option("--drop-bad", help="Leave out pairs that cannot be read, and name them.")
     ] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run in RUN stopped.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in RUN.")] = False,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="name=value, any setting of config.yaml.")
     ] = None,
