@@ -117,9 +117,9 @@ def test_two_portraits() -> None:
 def test_a_model_trained_on_val_says_whose_score_it_gives(name: str) -> None:
     """It is that of a copy trained without val, to the last digit."""
     said = json.loads((bundled_models()[name] / "config.json").read_text())
-    learnt, score = "val" in said["provenance"]["trained on"].split(", "), said["scores"][0]
-    assert ("copy trained without val" in score["protocol"]) is learnt
-    if learnt:
+    trained, score = "val" in said["provenance"]["trained on"].split(", "), said["scores"][0]
+    assert ("copy trained without val" in score["protocol"]) is trained
+    if trained:
         folder = ROOT / "runs" / f"{name}-without-val"
         copy = json.loads((folder / "config.json").read_text())
         assert "val" not in copy["provenance"]["trained on"].split(", ")
@@ -151,7 +151,7 @@ def test_its_score_is_the_one_on_the_card(name: str, spec: str) -> None:
     segmenter = refineseg.load(name, device="cpu")
     said = segmenter.card.scores[0]
     measured = refineseg.evaluate(segmenter, data, "val")
-    if segmenter.card.has_learnt(data.name, "val"):
+    if segmenter.card.was_trained_on(data.name, "val"):
         assert measured.scores.mean_iou > said["mean_iou"]
         measured = refineseg.evaluate(
             refineseg.load(ROOT / "runs" / f"{name}-without-val", device="cpu"), data, "val"

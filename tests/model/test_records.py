@@ -49,10 +49,10 @@ def test_bundled_models_are_records(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert entry.score == Score(0.5, "val", "p", (0.4, 0.6))
     file = tmp_path / "toy" / bundled.INT8
     file.write_bytes(b"int8")
-    report: dict[str, Any] = {"int8": {"mean_iou": 0.49, "judged_on": "val", "learnt": True}}
+    report: dict[str, Any] = {"int8": {"mean_iou": 0.49, "judged_on": "val", "trained_on_it": True}}
     file.with_name(f"{file.name}.report.json").write_text(json.dumps(report))
     assert bundled_records()[1].score is None
-    report["int8"]["learnt"] = False
+    report["int8"]["trained_on_it"] = False
     file.with_name(f"{file.name}.report.json").write_text(json.dumps(report))
     _, eight = bundled_records()
     assert (eight.name, eight.preset, eight.licence, eight.sha256) == (

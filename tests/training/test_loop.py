@@ -82,14 +82,16 @@ def test_a_run_leaves_what_it_says(data: SegmentationData, tmp_path: Path) -> No
 
 
 def test_train_and_val_are_trained_on_together_and_keep_no_score(data: SegmentationData, tmp_path: Path) -> None:
-    """An epoch has the pictures of both, and what was learnt is not held up as a score."""
+    """An epoch has the pictures of both, and no score is kept on what was trained on."""
     run, reports = tmp_path / "run", list[TrainingEvent]()
     config = dataclasses.replace(CONFIG, steps=None, epochs=1, batch_size=2, train_splits=("train", "val"))
     train(config, data, run, callbacks=[reports.append], device="cpu")
     pictures = len(data.split("train")) + len(data.split("val"))
     assert [report.steps for report in reports if report.phase == "train"][-1] == -(-pictures // 2)
     assert any("val is trained on" in report.note for report in reports if report.phase == "note")
-    later = dataclasses.replace(CONFIG, model=str(run / "last"), fields={}, steps=1)  # has learnt val all the same
+    later = dataclasses.replace(
+        CONFIG, model=str(run / "last"), fields={}, steps=1
+    )  # was trained on val all the same
     train(later, data, tmp_path / "later", device="cpu")
     for folder in (run / "last", tmp_path / "later" / "last"):
         info = load_model_folder(folder)[1]

@@ -113,7 +113,7 @@ def evaluate(
     if not is_first():  # of the processes that torchrun started, one speaks
         return
     show(evaluation)
-    if segmenter.card.has_learnt(evaluation.data, evaluation.split):
+    if segmenter.card.was_trained_on(evaluation.data, evaluation.split):
         console.print(
             f"note: {model} was trained on {evaluation.data} {evaluation.split} itself: "
             "this score is no measure of what it makes of other pictures",

@@ -22,8 +22,8 @@ class TrainConfig(Config):
             where there are any; a model folder keeps its own), ``none`` (random), or a safetensors file.
         class_map: class of the model to start from to class of the data, where the same thing has two names.
         augment: joint transforms.
-        train_splits: splits that are trained on; with ``[train, val]`` the scores on val are of pictures that were
-            learnt, and none is kept with the model.
+        train_splits: splits that are trained on; with ``[train, val]`` the scores on val are of pictures of the
+            training, and none is kept with the model.
         data: what ``--data`` said, so that ``--resume`` need not say it again.
         epochs: passes over the training set; ignored if ``steps`` or ``minutes`` is given.
         steps: optimiser steps in all.

@@ -227,8 +227,8 @@ def _quantised(segmenter: Segmenter, path: Path, kind: str, data: SegmentationDa
 
     before = scored(segmenter, "scoring the network")
     after = scored(Segmenter(open_exported(path), segmenter.card), "scoring int8")
-    learnt = segmenter.card.has_learnt(data.name, "val")
-    return Int8(data.name, split, len(readers), "val", len(data.split("val")), before, after, learnt)
+    trained_on_it = segmenter.card.was_trained_on(data.name, "val")
+    return Int8(data.name, split, len(readers), "val", len(data.split("val")), before, after, trained_on_it)
 
 
 def description(segmenter: Segmenter, kind: str, precision: str, outputs: Outputs = "logits") -> str:

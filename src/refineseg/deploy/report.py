@@ -21,7 +21,7 @@ class Int8:
         calibrated_on, calibration_pictures: split and number of pictures that gave the ranges.
         judged_on, judged_pictures: split and number of pictures of the scores.
         mean_iou_float32, mean_iou: of the network and of the int8 file.
-        learnt: whether the network was trained on the pictures of the scores, of which then only the loss counts.
+        trained_on_it: whether the network was trained on these pictures: then only the loss counts.
     """
 
     data: str
@@ -31,7 +31,7 @@ class Int8:
     judged_pictures: int
     mean_iou_float32: float
     mean_iou: float
-    learnt: bool = False
+    trained_on_it: bool = False
 
     @property
     def loss(self) -> float:
@@ -115,7 +115,11 @@ class ExportReport:
             f"with torch, picture to labels, median of {REPEATS} in turns, on the machine that made the file.",
         ]
         if self.int8 is not None:
-            known = " The network was trained on these pictures: only the loss counts." if self.int8.learnt else ""
+            known = (
+                " The network was trained on these pictures: only the loss counts."
+                if self.int8.trained_on_it
+                else ""
+            )
             lines += [
                 f"- Mean IoU on {self.int8.data} {self.int8.judged_on} ({self.int8.judged_pictures} pictures): "
                 f"{self.int8.mean_iou:.4f}, of the network {self.int8.mean_iou_float32:.4f}: {self.int8.loss:.2f} "

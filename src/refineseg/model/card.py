@@ -35,7 +35,7 @@ class ModelCard:
     channels: Channels | None = None
     resize: Resize | None = None
 
-    def has_learnt(self, data: str, split: str) -> bool:
+    def was_trained_on(self, data: str, split: str) -> bool:
         """Whether a split of a data set is known to have been trained on, so that a score on it says little."""
         splits = str(self.provenance.get("trained on", "")).split(", ")
         return self.provenance.get("data") == data and split in splits

@@ -164,10 +164,10 @@ def bundled_records() -> list[WeightRecord]:
 
 
 def _eight(record: WeightRecord, file: Path) -> WeightRecord:
-    """The int8 form of a bundled model, with its score by the report of its export; none on learnt pictures."""
+    """The int8 form of a bundled model, with the score in its export report; none on training pictures."""
     judged = json.loads(file.with_name(f"{file.name}.report.json").read_text(encoding="utf-8"))["int8"]
     protocol = record.score.protocol if record.score else "single scale, no flip"
-    score = None if judged["learnt"] else Score(judged["mean_iou"], judged["judged_on"], protocol)
+    score = None if judged["trained_on_it"] else Score(judged["mean_iou"], judged["judged_on"], protocol)
     return replace(record, name=f"{record.name}-int8", sha256=sha256(file), score=score)
 
 

@@ -31,7 +31,7 @@ from refineseg.training.parallel import make_fabric
 from refineseg.training.run import BEST, CHECKPOINTS, CURVES, LAST, SETTINGS, Run
 from refineseg.training.start import Start, model_to_start_from, starting_network
 
-VAL_LEARNT = "val is trained on, now or before: its scores say nothing of other pictures, and none is kept"
+TRAINED_ON_VAL = "val is trained on, now or before: its scores say nothing of other pictures, and none is kept"
 EMULATED = "this processor has no bf16, which is emulated and many times slower: use --precision 32"
 
 
@@ -54,7 +54,7 @@ def prepare(
     if config.model not in PRESETS:
         model_to_start_from(config.model)
     data = with_train_splits(config, with_validation(data))
-    learnt = learnt_splits(config, data)
+    trained_on = trained_splits(config, data)
     keep_freed_memory()
     fabric = make_fabric(config, device)
     torch.manual_seed(config.seed)
@@ -68,7 +68,7 @@ def prepare(
     unlabelled, left_out = unlabelled_pictures(config, data)
     check_memory(start.model, config, fabric.device, fabric.world_size)
     report = reporter(custom.get("callbacks", ()) if fabric.is_global_zero else ())
-    for phase, text in what_to_know(config, start, fabric.device, learnt, left_out):
+    for phase, text in what_to_know(config, start, fabric.device, trained_on, left_out):
         report(TrainingEvent(phase, note=text))
     pictures = TrainingPictures(data, "train", config.augment, config.seed, unlabelled, custom.get("augment"))
     pictures.prepare(config.cache_mb, lambda done, of: report(TrainingEvent("reading", done, of)))
@@ -78,7 +78,7 @@ def prepare(
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         if not (folder / SETTINGS).exists():
             atomic_write(folder / SETTINGS, to_yaml(config.to_dict()))
-    run = Run(config, data, folder, fabric, start.model, pictures, report, custom, learnt)
+    run = Run(config, data, folder, fabric, start.model, pictures, report, custom, trained_on)
     return replace(run, started=start.provenance, teacher=taught)
 
 
@@ -102,7 +102,7 @@ def check_shares(config: TrainConfig, processes: int) -> None:
 
 
 def what_to_know(
-    config: TrainConfig, start: Start, device: torch.device, learnt: tuple[str, ...], left_out: int
+    config: TrainConfig, start: Start, device: torch.device, trained_on: tuple[str, ...], left_out: int
 ) -> list[tuple[str, str]]:
     """What is said before the first step, as phase and text: what the run starts from, then warnings and notes."""
     own = f"{left_out} pictures in {config.unlabelled} are the data set's own and are not used as unlabelled"
@@ -111,7 +111,7 @@ def what_to_know(
         ("start", start.line, True),
         ("warning", start.warning, bool(start.warning)),
         ("note", EMULATED, emulated),
-        ("note", VAL_LEARNT, "val" in learnt),
+        ("note", TRAINED_ON_VAL, "val" in trained_on),
         ("note", own, left_out > 0),
     )
     return [(phase, text) for phase, text, due in said if due]
@@ -123,11 +123,11 @@ def with_train_splits(config: TrainConfig, data: SegmentationData) -> Segmentati
     return replace(data, splits={**data.splits, "train": pictures})
 
 
-def learnt_splits(config: TrainConfig, data: SegmentationData) -> tuple[str, ...]:
+def trained_splits(config: TrainConfig, data: SegmentationData) -> tuple[str, ...]:
     """The splits trained on, here or before by the model to start from or by the teacher."""
     names = [name for name in (config.model, config.teacher) if name is not None and name not in PRESETS]
     cards = [read_config(find_model(name))[1] for name in names]
-    kept = tuple(name for name in data.splits if any(card.has_learnt(data.name, name) for card in cards))
+    kept = tuple(name for name in data.splits if any(card.was_trained_on(data.name, name) for card in cards))
     return tuple(dict.fromkeys((*config.train_splits, *kept)))
 
 

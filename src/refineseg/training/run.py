@@ -63,7 +63,7 @@ class Position:
 class Run:
     """A training run: what is trained, on what, and where it is.
 
-    ``learnt`` are the splits that the network has seen in the end, with those of the model that it starts from;
+    ``trained_on`` are the splits that the network has seen, those of the model that it starts from included;
     ``started`` says on the model card what that is.
     """
 
@@ -75,7 +75,7 @@ class Run:
     pictures: TrainingPictures
     report: Callback
     custom: Custom = field(default_factory=Custom)
-    learnt: tuple[str, ...] = ("train",)
+    trained_on: tuple[str, ...] = ("train",)
     origin: dict[str, str] = field(default_factory=dict)
     started: dict[str, str] = field(default_factory=dict)
     teacher: Teacher | None = None
@@ -154,7 +154,7 @@ def describe_run(run: Run, evaluation: Evaluation) -> ModelCard:
         "trained": datetime.now(UTC).strftime("%Y-%m-%d"),
         **run.origin,
         "data": run.data.name,
-        "trained on": ", ".join(run.learnt),
+        "trained on": ", ".join(run.trained_on),
         **{f"{key}, in Python": name for key, name in names_of(run.custom).items()},
         **taught_by(run),
         "steps": run.position.step,
@@ -165,7 +165,7 @@ def describe_run(run: Run, evaluation: Evaluation) -> ModelCard:
     return ModelCard(
         run.folder.name,
         run.data.label_map,
-        () if "val" in run.learnt else (evaluation.for_card(),),
+        () if "val" in run.trained_on else (evaluation.for_card(),),
         provenance,
         run.data.licence,
         channels=run.data.channels,

@@ -30,7 +30,7 @@ LONGEST = 60  # minutes of a training without --minutes: an evening's work leave
 VALIDATIONS = 10
 VAL_SPEED = 3  # a picture is predicted in a third of the time of a training step on it
 FEW_STEPS = 150  # below which smaller batches make more of the time
-FINE_TUNING_RATE = 5e-4  # what has learnt already is moved less; docs/notebook/experiments.md, people 4
+FINE_TUNING_RATE = 5e-4  # a trained network is moved less; docs/notebook/experiments.md, people 4
 
 
 @dataclass(frozen=True)
