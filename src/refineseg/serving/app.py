@@ -91,14 +91,20 @@ def _add_refusals(app: "FastAPI", limits: Limits) -> None:
     from fastapi import Request as Incoming
     from fastapi.responses import JSONResponse
     from starlette.exceptions import HTTPException
+    from starlette.requests import ClientDisconnect
 
     def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
         return JSONResponse(problems.document(status, detail), status, headers, problems.MEDIA_TYPE)
 
     @app.exception_handler(Refused)
     async def refused(incoming: Incoming, error: Refused) -> JSONResponse:
-        await _drain(incoming.stream(), limits)
-        return problem(error.status, error.detail, error.headers)
+        # Closed where the client goes on sending: a connection whose body nobody reads would stay open.
+        rest = {} if await _drain(incoming.stream(), limits) else {"Connection": "close"}
+        return problem(error.status, error.detail, error.headers | rest)
+
+    @app.exception_handler(ClientDisconnect)
+    async def left(_incoming: Incoming, _error: ClientDisconnect) -> JSONResponse:
+        return problem(400, "expected the whole request, the client left before its end")
 
     @app.exception_handler(HTTPException)
     async def http_error(_incoming: Incoming, error: HTTPException) -> JSONResponse:
@@ -129,7 +135,8 @@ def _add_interface(app: "FastAPI", service: Service, keyed: dict[str, Any]) -> N
         request = Request(
             query=incoming.query_params.multi_items(),
             content_type=incoming.headers.get("content-type", ""),
-            length=int(length) if length.isdecimal() else None,
+            coding=incoming.headers.get("content-encoding", ""),
+            length=int(length[:20]) if length.isascii() and length.isdecimal() else None,
             chunks=incoming.stream(),
             gone=lambda: _gone(incoming.receive),
         )
@@ -182,14 +189,20 @@ async def _gone(receive: Callable[[], Awaitable[Any]]) -> None:
         pass
 
 
-async def _drain(chunks: AsyncIterator[bytes], limits: Limits) -> None:
-    """Read on for a moment, within bounds: a client that still sends would lose the answer with the connection."""
+async def _drain(chunks: AsyncIterator[bytes], limits: Limits) -> bool:
+    """Read on for a moment, since a client that still sends would lose the answer with the connection.
+
+    Returns whether the body came to its end.
+    """
     size = 0
     try:
         async with asyncio.timeout(DRAIN):
             async for chunk in chunks:
                 size += len(chunk)
                 if size > 2 * limits.bytes:
-                    return
+                    return False
+    except TimeoutError:
+        return False
     except Exception:  # the stream was read already, or the client has left
-        return
+        return True
+    return True

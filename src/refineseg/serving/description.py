@@ -14,6 +14,7 @@ from refineseg.serving.limits import Limits
 from refineseg.serving.options import MAX_CHANNELS, OUTPUTS
 
 BINARY = {"type": "string", "format": "binary"}
+BASE64 = {"type": "string", "format": "byte"}
 TITLE = "refineseg"
 SUMMARY = "Segment pictures: every pixel named. Errors are problem documents (RFC 9457)."
 
@@ -133,6 +134,16 @@ def _parameter(name: str, schema: dict[str, Any], text: str, **style: Any) -> di
     return {"name": name, "in": "query", "required": False, "description": text, "schema": schema, **style}
 
 
+def _body(picture: dict[str, Any], text: str) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "required": [uploads.FIELD],
+        "properties": {uploads.FIELD: picture},
+        "additionalProperties": False,
+        "description": text,
+    }
+
+
 def segment_request() -> dict[str, Any]:
     """Parameters and body of ``POST /v1/segment``."""
     commas: dict[str, Any] = {"style": "form", "explode": False}
@@ -151,14 +162,8 @@ def segment_request() -> dict[str, Any]:
         "anyOf": [{"type": "string", "enum": ["auto"]}, {"type": "integer", "minimum": 32, "maximum": 4096}],
         "default": "auto",
     }
-    form = {
-        "type": "object",
-        "required": [uploads.FIELD],
-        "properties": {uploads.FIELD: BINARY},
-        "additionalProperties": False,
-        "description": f"The picture in the field {uploads.FIELD}. The options of the address may be fields "
-        "instead, written as they are there.",
-    }
+    form = _body(BINARY, "A form. The options of the address may be fields instead, written as they are there.")
+    document = _body(BASE64, "A JSON object. The options of the address may be keys instead.")
     raw = {media_type: {"schema": BINARY} for media_type in (*pictures.MEDIA_TYPES, "application/octet-stream")}
     return {
         "parameters": [
@@ -168,7 +173,10 @@ def segment_request() -> dict[str, Any]:
             _parameter("channels", channels, "The file's channels to take, from 1 on; three for RGB.", **commas),
             _parameter("tile", tile, "Side of the windows in which a large picture is seen."),
         ],
-        "requestBody": {"required": True, "content": {uploads.FORM: {"schema": form}, **raw}},
+        "requestBody": {
+            "required": True,
+            "content": {uploads.FORM: {"schema": form}, uploads.JSON: {"schema": document}, **raw},
+        },
     }
 
 

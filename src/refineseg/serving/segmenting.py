@@ -33,6 +33,7 @@ class Request:
     Attributes:
         query: options in the address.
         content_type: as sent, or empty.
+        coding: the header Content-Encoding, or empty.
         length: of the body as announced, or None.
         chunks: the body.
         gone: returns when the client has left.
@@ -40,6 +41,7 @@ class Request:
 
     query: Iterable[tuple[str, str]]
     content_type: str
+    coding: str
     length: int | None
     chunks: AsyncIterator[bytes]
     gone: Callable[[], Awaitable[None]]
@@ -91,7 +93,7 @@ class Service:
     async def _read(self, request: Request, until: float) -> Upload:
         try:
             async with asyncio.timeout_at(until):
-                return await read_upload(request.chunks, request.content_type, self.limits.bytes)
+                return await read_upload(request.chunks, request.content_type, request.coding, self.limits.bytes)
         except TimeoutError:
             raise Refused(
                 408, f"expected the whole request within {self.limits.seconds:g} s, part of it is missing"

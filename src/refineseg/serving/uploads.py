@@ -1,7 +1,9 @@
-"""A request's body, kept in memory and never larger than allowed: the picture itself, or a form with it in."""
+"""A request's body, held in memory within the size limit: a picture's bytes, a form, or JSON with base64."""
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,29 +11,40 @@ from typing import Any
 from refineseg.errors import MissingExtraError
 from refineseg.serving.problems import Refused
 
-FIELD = "image"  # of a form
+FIELD = "image"  # name of the picture in forms and in JSON
 FORM = "multipart/form-data"
-FIELDS = 20  # parts of a form, at most
-SMALL = 1000  # bytes of a field that is not the picture
+JSON = "application/json"
+MAX_FIELDS = 20  # options in a form or a JSON object
+MAX_FIELD_BYTES = 1000  # of one option
+MAX_BRACKETS = 1000  # brackets, quotes and commas in a JSON body; base64 has none
 
 
 @dataclass
 class Upload:
-    """What came: the picture's bytes and the form's other fields."""
+    """The picture's bytes and the options sent with it."""
 
     data: bytes = b""
     fields: list[tuple[str, str]] = field(default_factory=list)
 
 
-async def read_upload(chunks: AsyncIterator[bytes], content_type: str, limit: int) -> Upload:
+async def read_upload(chunks: AsyncIterator[bytes], content_type: str, coding: str, limit: int) -> Upload:
     """Read a body of at most ``limit`` bytes.
 
-    A form (multipart/form-data) has the picture in the field ``image``; any other body is the picture.
+    Args:
+        chunks: the body as it arrives.
+        content_type: ``multipart/form-data`` has the picture in the field ``image``, ``application/json`` as
+            base64 under the key ``image``; any other body is the picture itself.
+        coding: the header Content-Encoding; compressed bodies are not accepted.
+        limit: bytes.
 
     Raises:
-        Refused: 413 above the limit, 400 for a form that cannot be read, 422 for one without a picture.
+        Refused: 413 above the limit, 415 for a compressed body, 400 for a form or JSON that cannot be read, 422
+            without exactly one picture.
     """
-    form = _Form(content_type, limit) if content_type.partition(";")[0].strip().lower() == FORM else None
+    if coding.strip().lower() not in ("", "identity"):
+        raise Refused(415, f"expected a body without Content-Encoding, got {coding[:40]!r}: send it uncompressed")
+    media_type = content_type.partition(";")[0].strip().lower()
+    form = _Form(content_type, limit) if media_type == FORM else None
     body = bytearray()
     size = 0
     async for chunk in chunks:
@@ -41,7 +54,9 @@ async def read_upload(chunks: AsyncIterator[bytes], content_type: str, limit: in
             body += chunk
         else:
             form.feed(chunk)
-    return Upload(bytes(body)) if form is None else form.finish()
+    if form is not None:
+        return form.finish()
+    return _from_json(body) if media_type == JSON else Upload(bytes(body))
 
 
 def check_length(size: int, limit: int) -> None:
@@ -51,37 +66,39 @@ def check_length(size: int, limit: int) -> None:
 
 
 class _Form:
-    """A multipart form, read as it comes in; files stay in memory, since the body's length is bounded."""
+    """A multipart form, parsed as it arrives; files stay in memory, since the body's length is bounded."""
 
     def __init__(self, content_type: str, limit: int) -> None:
         try:
-            from python_multipart.exceptions import FormParserError
             from python_multipart.multipart import FormParser, parse_options_header
         except ImportError as error:
             raise MissingExtraError("python-multipart", "serve", "reading forms") from error
-        self._error = FormParserError
         self._upload = Upload()
         self._pictures = 0
         self._ended = False
-        _, parameters = parse_options_header(content_type)
-        boundary = parameters.get(b"boundary")
-        if not boundary:
-            raise Refused(400, f"expected a boundary in the content type {FORM}, got none")
-        self._parser = FormParser(
-            FORM,
-            self._field,
-            self._file,
-            on_end=self._end,
-            boundary=boundary,
-            config={"MAX_MEMORY_FILE_SIZE": limit + 1, "MAX_FIELD_SIZE": limit + 1},
-        )
+        with _refusing_parser_errors():
+            boundary = parse_options_header(content_type)[1].get(b"boundary")
+            if not boundary:
+                raise Refused(400, f"expected a boundary in the content type {FORM}, got none")
+            self._parser = FormParser(
+                FORM,
+                self._field,
+                self._file,
+                on_end=self._end,
+                boundary=boundary,
+                config={
+                    "MAX_MEMORY_FILE_SIZE": limit + 1,
+                    "MAX_FIELD_SIZE": limit + 1,
+                    "UPLOAD_ERROR_ON_BAD_CTE": True,
+                },
+            )
 
     def feed(self, chunk: bytes) -> None:
-        with _readable(self._error):
+        with _refusing_parser_errors():
             self._parser.write(chunk)
 
     def finish(self) -> Upload:
-        with _readable(self._error):
+        with _refusing_parser_errors():
             self._parser.finalize()
         if not self._ended:
             raise Refused(400, "expected a whole form, got one that is cut off")
@@ -93,11 +110,8 @@ class _Form:
         name, value = (item.field_name or b"").decode("utf-8", "replace"), item.value or b""
         if name == FIELD:  # a form may send the picture without a file name
             self._take(bytes(value))
-        elif len(value) > SMALL:
-            raise Refused(422, f"expected options of at most {SMALL} bytes, got {len(value)} in {name[:40]!r}")
-        elif len(self._upload.fields) == FIELDS:
-            raise Refused(422, f"expected at most {FIELDS} fields in the form, got more")
         else:
+            _check_field(name, len(value), self._upload)
             self._upload.fields.append((name, value.decode("utf-8", "replace")))
 
     def _file(self, item: Any) -> None:
@@ -116,15 +130,61 @@ class _Form:
         self._ended = True
 
 
-class _readable:
-    """Turns the parser's errors into a refusal."""
-
-    def __init__(self, error: type[Exception]) -> None:
-        self.error = error
+class _refusing_parser_errors:
+    """Turns whatever the form parser raises into a refusal: its only input is the client's."""
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, self.error):
+        if isinstance(error, Exception) and not isinstance(error, Refused | MemoryError):
             raise Refused(400, "expected a form as multipart/form-data, got one that cannot be read") from None
+
+
+def _from_json(body: bytearray) -> Upload:
+    """``{"image": "<base64>", "output": ["mask", "rle"], ...}``: values as in the address, or as JSON has them."""
+    if sum(body.count(mark) for mark in b'[{,"') > MAX_BRACKETS:  # else small bodies would become large objects
+        raise Refused(
+            400, f"expected a JSON object with the picture as base64 in {FIELD!r}, got a larger structure"
+        )
+    try:
+        pairs = json.loads(body.decode("utf-8-sig"), object_pairs_hook=tuple)
+    except (ValueError, RecursionError):
+        raise Refused(400, "expected a JSON object, got a body that cannot be read as JSON") from None
+    if not isinstance(pairs, tuple):
+        raise Refused(422, f"expected a JSON object with the picture as base64 in {FIELD!r}, got another value")
+    pictures = [value for name, value in pairs if name == FIELD]
+    if len(pictures) != 1 or not isinstance(pictures[0], str):
+        raise Refused(422, f"expected one picture as base64 text in {FIELD!r} of the JSON object")
+    upload = Upload(_from_base64(pictures[0]))
+    for name, value in pairs:
+        if name != FIELD:
+            text = _option_text(name, value)
+            _check_field(name, len(text), upload)
+            upload.fields.append((name, text))
+    return upload
+
+
+def _from_base64(text: str) -> bytes:
+    """The bytes of base64 text, also of a data: address, as browsers make them, or of wrapped lines."""
+    if text.startswith("data:"):
+        text = text.partition(",")[2]
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except ValueError:
+        raise Refused(422, f"expected base64 text in {FIELD!r}, got text that is not base64") from None
+
+
+def _option_text(name: str, value: Any) -> str:
+    """A JSON value as it would be written in the address."""
+    parts = value if isinstance(value, list) else [value]
+    if not all(isinstance(part, str | int | float) for part in parts):
+        raise Refused(422, f"expected text, a number, true, false or a list of them in {name[:40]!r}")
+    return ",".join(str(part).lower() if isinstance(part, bool) else str(part) for part in parts)
+
+
+def _check_field(name: str, length: int, upload: Upload) -> None:
+    if length > MAX_FIELD_BYTES:
+        raise Refused(422, f"expected options of at most {MAX_FIELD_BYTES} bytes, got {length} in {name[:40]!r}")
+    if len(upload.fields) == MAX_FIELDS:
+        raise Refused(422, f"expected at most {MAX_FIELDS} fields beside the picture, got more")
