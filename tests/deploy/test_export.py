@@ -29,6 +29,7 @@ from tests.shared import shared
 VARIANTS: dict[str, dict[str, Any]] = {
     **{preset: {"preset": preset} for preset in PRESETS if not preset.endswith(("r101", "r152", "dpt"))},
     "paper": {"preset": "refinenet-r18", "settings": "paper"},
+    "authors": {"preset": "refinenet-r18", "settings": "authors"},
     "improved": {"preset": "refinenet-r18", "pooling": "improved"},
     "two": {"preset": "refinenet-r18", "cascade": "two"},
     "single": {"preset": "refinenet-r18", "cascade": "single"},

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch.export import Dim
 
 from refineseg.config import scaled
 from refineseg.deploy.trace import out_of_place, trace
+from refineseg.model.resize import bicubic
 from tests.deploy.made import small
 
 
@@ -34,6 +36,24 @@ def test_in_place_operations_become_plain_ones() -> None:
     assert "aten.relu.default" in names
     assert not [name for name in names if name.split(".")[1].endswith("_")]
     torch.testing.assert_close(program.module()(x), Blocks()(x))
+
+
+class Resize(nn.Module):
+    """The authors' upsampling of a map to the size of a finer one."""
+
+    def forward(self, coarse: torch.Tensor, fine: torch.Tensor) -> torch.Tensor:
+        return bicubic(coarse, fine.shape[-2:], one_ratio=True)
+
+
+def test_bicubic_upsampling_is_not_fixed_to_the_traced_proportions() -> None:
+    """Both sides take the larger ratio: the traced map's is its width's, here also heights' and shrinking ones."""
+    sides = {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
+    traced = (torch.rand(2, 3, 9, 7), torch.rand(2, 1, 17, 14))
+    program = torch.export.export(Resize(), traced, dynamic_shapes=(sides, sides), strict=False).module()
+    program._forward_pre_hooks.clear()
+    for coarse, fine in (((9, 7), (17, 14)), ((7, 9), (14, 17)), ((9, 7), (18, 13)), ((12, 12), (5, 10))):
+        x, y = torch.rand(1, 3, *coarse), torch.rand(1, 1, *fine)
+        torch.testing.assert_close(program(x, y), Resize()(x, y))
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ Bilinear is the PyTorch ports'; bicubic is the authors', whose MATLAB code calls
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -50,8 +51,9 @@ def bicubic(x: Tensor, size: Sequence[int], one_ratio: bool = False) -> Tensor:
     if x.shape[-2:] == torch.Size(size):
         return x
     ratios = [side / given for side, given in zip(size, x.shape[-2:], strict=True)]
-    if one_ratio:
-        ratios = [max(ratios)] * 2
+    if one_ratio:  # a traced max() would keep the side that had the larger ratio in the traced picture
+        larger: Any = torch.sym_max(*ratios)
+        ratios = [larger, larger]
     rows, columns = (
         _weights(x, given, side, ratio) for given, side, ratio in zip(x.shape[-2:], size, ratios, strict=True)
     )
@@ -64,7 +66,7 @@ def _weights(like: Tensor, given: int, side: int, ratio: float) -> Tensor:
     target = torch.arange(side, device=like.device, dtype=dtype)[:, None]
     source = torch.arange(given, device=like.device, dtype=dtype)
     place = (target + 0.5) / ratio - 0.5
-    narrow = min(ratio, 1.0)
+    narrow: Any = torch.sym_min(ratio, 1.0)
     total = torch.zeros_like(place - source)
     for turn in (-1, 0, 1):  # the picture and its mirror images on either side
         for mirrored in (source + 2 * given * turn, 2 * given * turn - 1 - source):
