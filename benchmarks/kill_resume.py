@@ -27,10 +27,10 @@ import numpy as np
 from PIL import Image
 from refineseg.config import AugmentConfig, TrainConfig
 from refineseg.data import open_data
+from refineseg.system.files import unfinished_in
 from refineseg.training.checkpoint import checkpoints, load_checkpoint
 from refineseg.training.custom import TrainingEvent
 from refineseg.training.loop import train
-from refineseg.training.prepare import left_by_a_kill
 from refineseg.training.run import BEST, CHECKPOINTS, LAST
 import torch
 
@@ -144,7 +144,7 @@ def killed(
         seen.append((PHASES[told[0]], max(told[1], done)))
         kill(child.pid)
         child.join()
-        torn += bool(left_by_a_kill(folder))
+        torn += bool(unfinished_in(folder))
     in_peace(config, data, folder)
     return seen, torn
 

@@ -27,7 +27,8 @@ from refineseg.errors import InputError, MissingExtraError, RefinesegError, Writ
 from refineseg.inference.batch import find_inputs, output_names
 from refineseg.inference.options import PredictOptions, Tile
 from refineseg.inference.outputs import find_kinds, need_probabilities
-from refineseg.system.files import atomic_write, leftovers, writable_folder
+from refineseg.system.files import atomic_write, writable_folder
+from refineseg.system.lock import locked
 
 PARTS, PLAN = "parts", "plan.json"
 PATH_COLUMN, BYTES_COLUMN, NAME_COLUMN = "path", "bytes", "name"
@@ -121,11 +122,10 @@ def predict(
     if Path(model).is_dir():
         model = str(Path(model).absolute())
     job = Job(str(folder), model, options or PredictOptions(), kinds, tile)
-    keep_plan(folder, job, shards)
-    for path in leftovers(folder / PARTS / "part-*.parquet"):
-        path.unlink()
-    todo = [item for item in shards if not item.part(folder).is_file()]
-    done = _run(job, todo, workers) if todo else []
+    with locked(folder):
+        keep_plan(folder, job, shards)
+        todo = [item for item in shards if not item.part(folder).is_file()]
+        done = _run(job, todo, workers) if todo else []
     return Summary(
         sum(row["pictures"] for row in done),
         sum(row["errors"] for row in done),

@@ -20,10 +20,10 @@ import refineseg.system.files
 from refineseg.data import SegmentationData
 from refineseg.errors import WeightsError, WriteError
 from refineseg.model.model_folder import write_weights
+from refineseg.system.files import unfinished_in
 from refineseg.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
 from refineseg.training.custom import TrainingEvent
 from refineseg.training.loop import train
-from refineseg.training.prepare import left_by_a_kill
 from tests.training.test_loop import CONFIG, data
 
 __all__ = ["data"]  # the fixture
@@ -102,10 +102,16 @@ def break_at(data: SegmentationData, run: Path, fill: Callable[[], object]) -> N
     with pytest.raises(WriteError, match=r"cannot write .*(No space|space left).*free space there"):
         train(SMALL, data, run, callbacks=[watch], device="cpu")
     assert load_checkpoint(run / "checkpoints")[0]["position"]["step"] == 3
-    assert not left_by_a_kill(run)
+    assert not unfinished_in(run)
 
 
-PARTS = [".last.*/model.safetensors", ".metrics.*", ".events.*", ".step-*.pt", ".step-*.sha256"]
+PARTS = [
+    ".writing-*-last/new/model.safetensors",
+    ".writing-*-metrics.csv",
+    ".writing-*-events.*",
+    ".writing-*-step-*.pt",
+    ".writing-*-step-*.sha256",
+]
 
 
 @pytest.mark.parametrize("name", PARTS)

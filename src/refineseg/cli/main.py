@@ -1,13 +1,16 @@
 """Entry point: the list of verbs, and how errors leave the program.
 
-Exit codes: 0 success, 2 bad input (one line on standard error), 1 failure of the program itself.
+Exit codes: 0 success, 2 bad input (one line on standard error), 1 failure of the program itself, 130 stopped by
+Ctrl-C, 143 stopped by SIGTERM.
 """
 
 from __future__ import annotations
 
 import platform
+import signal
 import sys
 from importlib import import_module
+from types import FrameType
 
 import typer
 
@@ -15,6 +18,8 @@ from refineseg._version import __version__
 from refineseg.cli.data import data
 from refineseg.errors import RefinesegError, RefusedError
 from refineseg.system.hardware import instruction_sets, package_versions, processor_name
+
+STOPPED = 130  # exit code after Ctrl-C, as of shells
 
 app = typer.Typer(
     name="refineseg",
@@ -82,9 +87,11 @@ def main(arguments: list[str] | None = None) -> int:
     given = ["-v"] * verbose + [word for word in given if word not in ("-v", "--verbose")]
     try:
         result = app(given, standalone_mode=False)
+        if result == STOPPED:  # newer typers take KeyboardInterrupt themselves
+            return _say("stopped", STOPPED)
         return result if isinstance(result, int) else 0
     except (KeyboardInterrupt, typer.Abort):
-        return _say("stopped", 130)
+        return _say("stopped", STOPPED)
     except BrokenPipeError:
         return 1
     except Exception as error:
@@ -109,8 +116,18 @@ def _say(message: str, code: int) -> int:
 
 
 def run() -> None:
-    """Console script."""
-    sys.exit(main())
+    """Console script. SIGTERM ends a command as Ctrl-C does, so that nothing half-written is left."""
+    terminated = False
+
+    def terminate(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal terminated
+        terminated = True
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # cleaning up is not interrupted
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, terminate)
+    code = main()
+    sys.exit(128 + signal.SIGTERM if terminated and code == STOPPED else code)
 
 
 if __name__ == "__main__":

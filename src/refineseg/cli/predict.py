@@ -13,6 +13,7 @@ import typer
 from refineseg.cli.common import console, errors, parse_channels, parse_scales, progress_bar
 from refineseg.errors import InputError
 from refineseg.system.files import atomic_write
+from refineseg.system.lock import LOCK, locked
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -85,15 +86,16 @@ def predict(
 
     work = gather(inputs or [], source, sequence, VideoOptions(smooth, None, seconds, fps))
     side = parse_tile(tile)
-    check_output(output, overwrite, resumable=side is not None)
     kinds = None if save is None else tuple(kind.strip() for kind in save.split(",") if kind.strip())
     options = PredictOptions(parse_scales(scales), flip, False, parse_channels(channels))
-    segmenter = load(model, device, precision, engine, say=lambda line: errors.print(line, markup=False))
-    single = len(work) == 1 and not isinstance(work[0], Path)
-    with progress_bar("frames" if single else "pictures") as bar:
-        shown = _Shown(bar, work)
-        entries = predict_files(segmenter, work, output, options, kinds, shown.entry, side, shown.step)
-    say_left_out(left_out(inputs or []), output)
+    with locked(output):
+        check_output(output, overwrite, resumable=side is not None)
+        segmenter = load(model, device, precision, engine, say=lambda line: errors.print(line, markup=False))
+        single = len(work) == 1 and not isinstance(work[0], Path)
+        with progress_bar("frames" if single else "pictures") as bar:
+            shown = _Shown(bar, work)
+            entries = predict_files(segmenter, work, output, options, kinds, shown.entry, side, shown.step)
+        say_left_out(left_out(inputs or []), output)
     return report(entries, output)
 
 
@@ -134,9 +136,9 @@ def gather(given: list[str], source: str | None, sequence: bool, options: VideoO
 
 def check_output(output: Path, overwrite: bool, resumable: bool) -> None:
     """InputError for a folder that holds files, unless that is wanted, or an interrupted run goes on."""
-    if overwrite or not output.is_dir() or (resumable and any(output.glob(".*.part/state.json"))):
+    if overwrite or (resumable and any(output.glob(".*.part/state.json"))):
         return
-    if any(not (item.name.startswith(".") and item.suffix == ".part") for item in output.iterdir()):
+    if any(item.name != LOCK and not item.match(".*.part") for item in output.iterdir()):
         raise InputError(
             f"expected a new or empty output folder, {output} holds files: add --overwrite or change -o"
         )

@@ -10,7 +10,7 @@ from refineseg.data.archives import Progress, Taken, extract
 from refineseg.data.registry import find_benchmark
 from refineseg.data.source import Sample
 from refineseg.errors import InputError
-from refineseg.system.files import writable_folder
+from refineseg.system.lock import locked
 
 
 @dataclass(frozen=True)
@@ -56,15 +56,15 @@ def prepare(name: str, archives: Sequence[Path], root: Path, progress: Progress 
     absent = [str(path) for path in archives if not path.is_file()]
     if absent:
         raise InputError(f"Archive not found: {absent[0]}; {name} comes as {benchmark.archives}")
-    writable_folder(root)
-    taken, files = Taken(), [path for path in archives if path.suffix == ".mat"]
-    for archive in archives:
-        found = extract(archive, root, benchmark.place, report)
-        if not found.written + found.present and archive not in files:
-            raise InputError(f"{archive} holds nothing of {name}: expected {benchmark.archives}")
-        taken += found
-    converted = benchmark.convert(root, files, report) if benchmark.convert else 0
-    return Prepared(taken, converted, count_pairs(name, root))
+    with locked(root):
+        taken, files = Taken(), [path for path in archives if path.suffix == ".mat"]
+        for archive in archives:
+            found = extract(archive, root, benchmark.place, report)
+            if not found.written + found.present and archive not in files:
+                raise InputError(f"{archive} holds nothing of {name}: expected {benchmark.archives}")
+            taken += found
+        converted = benchmark.convert(root, files, report) if benchmark.convert else 0
+        return Prepared(taken, converted, count_pairs(name, root))
 
 
 def count_pairs(name: str, root: Path) -> tuple[Count, ...]:

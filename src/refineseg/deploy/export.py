@@ -5,9 +5,8 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,8 @@ from refineseg.inference.runners.exported import FORMAT, OUTPUTS, Outputs, open_
 from refineseg.inference.runners.network import NetworkRunner, open_network
 from refineseg.inference.scoring import temperatures
 from refineseg.model.model_folder import describe, weights_hash
-from refineseg.system.files import cannot_write, writable_folder
+from refineseg.system.files import cannot_write, folder_beside
+from refineseg.system.lock import locked
 
 Progress = Callable[[str, int, int], None]  # what is done, steps of it done, and in all (0 where unknown)
 
@@ -104,15 +104,15 @@ def export(
         )
     if data is not None and int8:
         data.split("val")  # known before the long part
-    writable_folder(path.parent)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as place:
-        made = Path(place) / path.name
+    with locked(path, beside=True), folder_beside(path) as place:
+        made = place / path.name
         done = _made(segmenter, made, kind, data, options, progress)
         done = replace(done, file=path.name, sha256=_hash(made))
-        report.write(done, path)
+        report.write(done, made)
+        _named(report.files(made), report.files(path))
         if done.refused:
             raise RefusedError(f"export refused: {done.refused}; figures in {report.files(path)[1]}")
-        _named(made, path)
+        _named(files_of(made), files_of(path))
     return done
 
 
@@ -254,10 +254,10 @@ def _hash(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _named(made: Path, path: Path) -> None:
-    """Give the files their names; weights before the file that needs them."""
-    try:
-        for old, new in zip(files_of(made), files_of(path), strict=True):
-            shutil.move(old, new)
-    except OSError as error:
-        raise cannot_write(path, error) from error
+def _named(made: Sequence[Path], final: Sequence[Path]) -> None:
+    """Give the files their names, in their order: weights come before the file that needs them."""
+    for old, new in zip(made, final, strict=True):
+        try:
+            old.replace(new)
+        except OSError as error:
+            raise cannot_write(new, error) from error

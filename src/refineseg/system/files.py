@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from refineseg.errors import InputError, WriteError
 
+WRITING = ".writing-"  # begins the names of files and folders that are not whole yet
+RANDOM = 8  # characters that mkstemp and mkdtemp add to it
+LONGEST_NAME = 230  # bytes; file systems take 255
+
 
 def cannot_write(path: Path, error: Exception) -> WriteError:
-    """The error to raise, with the system's reason where it gives one."""
-    reason = (isinstance(error, OSError) and error.strerror) or f"{type(error).__name__} {error}"
-    return WriteError(f"cannot write {path}: {reason}; choose another output place or free space there")
+    """The error to raise, with the system's reason where it gives one, and the file if it is another one."""
+    if not isinstance(error, OSError) or not error.strerror:
+        return WriteError(
+            f"cannot write {path}: {type(error).__name__} {error}; choose another output place or free space there"
+        )
+    named = str(error.filename or path)
+    of = "" if named == str(path) or WRITING in named else f" ({named})"
+    return WriteError(
+        f"cannot write {path}: {error.strerror}{of}; choose another output place or free space there"
+    )
 
 
 @contextmanager
@@ -29,7 +42,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem[:40]}.", suffix=path.suffix, dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=WRITING, suffix=ending(path), dir=path.parent)
         os.close(handle)
         temporary = Path(name)
         yield temporary
@@ -52,28 +65,62 @@ def atomic_write(path: str | Path, content: str | bytes) -> None:
 
 
 @contextmanager
-def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """Give a temporary folder beside ``path`` that replaces ``path`` as a whole if the block succeeds."""
-    path = Path(path)
-    temporary: Path | None = None
+def folder_beside(path: Path) -> Iterator[Path]:
+    """Give a temporary folder beside ``path``, which is removed after the block."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=WRITING, suffix=ending(path), dir=path.parent))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
         yield temporary
-        for file in temporary.iterdir():
-            file.chmod(0o666 & ~_umask())
-            _flush(file)
-        temporary.chmod(0o777 & ~_umask())
-        old = temporary.with_name(temporary.name + ".old")
-        if path.exists():
-            path.rename(old)
-        temporary.rename(path)
-        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Give a temporary folder that takes the name ``path``, in place of what is there, if the block succeeds."""
+    path = Path(path)
+    try:
+        with folder_beside(path) as temporary:
+            new = temporary / "new"  # has the usual permissions, unlike the temporary folder
+            new.mkdir()
+            yield new
+            for file in new.iterdir():
+                if file.is_file():
+                    file.chmod(0o666 & ~_umask())
+                    _flush(file)
+            if path.exists():
+                path.rename(temporary / "old")
+            new.rename(path)
     except OSError as error:
         raise cannot_write(path, error) from error
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_unfinished(left: Iterable[Path]) -> None:
+    """Remove files and folders that a killed run did not finish; a folder that it was replacing comes back."""
+    for path in left:
+        final = path.with_name(path.name[len(WRITING) + RANDOM + 1 :])
+        if (path / "old").is_dir() and not final.exists():
+            (path / "old").rename(final)
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def unfinished(path: Path) -> list[Path]:
+    """What killed runs left of writing ``path`` itself."""
+    return list(path.parent.glob(f"{WRITING}{'?' * RANDOM}{glob.escape(ending(path))}"))
+
+
+def unfinished_in(folder: Path) -> list[Path]:
+    """What killed runs left of writing anything in ``folder``."""
+    return list(folder.rglob(f"{WRITING}*"))
+
+
+def check_new(folder: Path) -> None:
+    """InputError if there is something under the name already, an empty folder aside."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"expected a new or empty folder to write to, {folder} is there; choose another name")
 
 
 def writable_folder(path: str | Path) -> Path:
@@ -90,11 +137,11 @@ def writable_folder(path: str | Path) -> Path:
     return path
 
 
-def leftovers(path: str | Path) -> list[Path]:
-    """What a killed process left half-written for ``path``, whose name may have wildcards."""
-    path = Path(path)
-    patterns = (f".{path.stem}.????????{path.suffix}", f".{path.name}.????????.old")
-    return [found for pattern in patterns for found in path.parent.glob(pattern)]
+def ending(path: Path) -> str:
+    """What follows the random part of a temporary name: the name itself, or a shorter one as unmistakable."""
+    if len(os.fsencode(path.name)) <= LONGEST_NAME:
+        return f"-{path.name}"
+    return f"-{path.stem[:40]}-{zlib.crc32(os.fsencode(path.name)):08x}{path.suffix[:20]}"
 
 
 def _flush(path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Unpack
 
@@ -16,6 +17,7 @@ from refineseg.data.source import SegmentationData
 from refineseg.errors import InputError
 from refineseg.evaluation.evaluate import Evaluation
 from refineseg.system import processes
+from refineseg.system.lock import locked
 from refineseg.training.checkpoint import checkpoints
 from refineseg.training.custom import Custom, TrainingEvent
 from refineseg.training.optimizer import MovingAverage, freeze_batch_norm, own_shard, rate
@@ -59,12 +61,14 @@ def train(
         The evaluation of the last weights on ``val``.
 
     Raises:
-        InputError: RUN holds files already, pictures or masks that cannot be used (before the first step).
+        InputError: RUN holds files already, another run writes to it, or pictures or masks cannot be used (before
+            the first step).
         ConfigError: settings that do not fit each other, or a step that does not fit in memory.
     """
-    run = prepare(config, data, folder, resume=resume, device=device, **custom)
-    run.origin = {"command": command or "refineseg.train", "commit": commit}
-    return fit(run)
+    with locked(folder) if processes.is_first() else nullcontext():
+        run = prepare(config, data, folder, resume=resume, device=device, **custom)
+        run.origin = {"command": command or "refineseg.train", "commit": commit}
+        return fit(run)
 
 
 def fit(run: Run) -> Evaluation:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,15 +19,15 @@ from refineseg.model.find_model import find_model
 from refineseg.model.hub import pinned
 from refineseg.model.model_folder import read_config
 from refineseg.model.presets import PRESETS
-from refineseg.system.files import atomic_write, leftovers, writable_folder
+from refineseg.system.files import atomic_write, writable_folder
+from refineseg.system.lock import holds_files
 from refineseg.system.memory import keep_freed_memory
 from refineseg.training.custom import Callback, Custom, TrainingEvent
 from refineseg.training.distillation import prepare_teacher, unlabelled_pictures
-from refineseg.training.log import METRICS
 from refineseg.training.losses import find_loss
 from refineseg.training.memory import check_memory
 from refineseg.training.parallel import make_fabric
-from refineseg.training.run import BEST, CHECKPOINTS, CURVES, LAST, SETTINGS, Run
+from refineseg.training.run import SETTINGS, Run
 from refineseg.training.start import Start, model_to_start_from, starting_network
 
 TRAINED_ON_VAL = "val is trained on, now or before: its scores say nothing of other pictures, and none is kept"
@@ -46,8 +45,7 @@ def prepare(
 ) -> Run:
     """A run ready for its first step. Arguments and errors are those of ``refineseg.train``."""
     folder = Path(folder)
-    half_written = left_by_a_kill(folder)
-    if not resume and folder.is_dir() and set(folder.iterdir()) - set(half_written):
+    if not resume and holds_files(folder):
         raise InputError(
             f"expected a new or empty folder for the run, {folder} holds files; use --resume or another -o"
         )
@@ -73,11 +71,8 @@ def prepare(
     pictures = TrainingPictures(data, "train", config.augment, config.seed, unlabelled, custom.get("augment"))
     pictures.prepare(config.cache_mb, lambda done, of: report(TrainingEvent("reading", done, of)))
     writable_folder(folder)
-    if fabric.is_global_zero:
-        for path in half_written:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-        if not (folder / SETTINGS).exists():
-            atomic_write(folder / SETTINGS, to_yaml(config.to_dict()))
+    if fabric.is_global_zero and not (folder / SETTINGS).exists():
+        atomic_write(folder / SETTINGS, to_yaml(config.to_dict()))
     run = Run(config, data, folder, fabric, start.model, pictures, report, custom, trained_on)
     return replace(run, started=start.provenance, teacher=taught)
 
@@ -137,15 +132,6 @@ def has_bf16() -> bool:
         return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     except (AttributeError, RuntimeError):  # a torch without oneDNN does not say
         return True
-
-
-def left_by_a_kill(folder: Path) -> list[Path]:
-    """Files and folders of a run that a kill left half-written."""
-    names = (
-        *(SETTINGS, METRICS, CURVES, BEST, LAST, "tensorboard/events.*.refineseg"),
-        *(f"{CHECKPOINTS}/step-*.pt", f"{CHECKPOINTS}/step-*.sha256"),
-    )
-    return [path for name in names for path in leftovers(folder / name)]
 
 
 def reporter(callbacks: Sequence[Callback]) -> Callback:

@@ -13,7 +13,8 @@ from refineseg.config import TrainConfig
 from refineseg.config.yaml import to_yaml
 from refineseg.data.source import SegmentationData
 from refineseg.errors import InputError
-from refineseg.system.files import atomic_write, writable_folder
+from refineseg.system.files import atomic_write
+from refineseg.system.lock import holds_files, locked
 from refineseg.system.processes import launched
 from refineseg.training.loop import train
 from refineseg.training.run import BEST
@@ -109,24 +110,26 @@ def train_repeats(
         raise InputError("expected one process with --repeats; under torchrun start a run for each --seed")
     if count < 2:
         raise InputError(f"expected 2 or more --repeats, got {count}")
-    if not resume and folder.is_dir() and any(folder.iterdir()):
-        raise InputError(
-            f"expected a new or empty folder for the runs, {folder} holds files; use --resume or another -o"
-        )
-    writable_folder(folder)
-    atomic_write(folder / "config.yaml", to_yaml(config.to_dict()))
-    runs: list[Repeat] = []
-    for seed in range(config.seed, config.seed + count):
-        into = folder / f"seed-{seed}"
-        if each is not None:
-            each(seed)
-        begun = (into / "config.yaml").is_file()
-        scores = train(replace(config, seed=seed), data, into, resume=resume and begun, **options).scores
-        runs.append(Repeat(seed, into.name, scores.mean_iou, scores.pixel_accuracy, scores.mean_class_accuracy))
-        # After each, so that what is known is not lost with the next.
-        repeats = Repeats(tuple(runs), config.metric)
-        atomic_write(folder / SUMMARY, json.dumps(repeats.to_dict(), indent=1) + "\n")
-    return repeats
+    with locked(folder):
+        if not resume and holds_files(folder):
+            raise InputError(
+                f"expected a new or empty folder for the runs, {folder} holds files; use --resume or another -o"
+            )
+        atomic_write(folder / "config.yaml", to_yaml(config.to_dict()))
+        runs: list[Repeat] = []
+        for seed in range(config.seed, config.seed + count):
+            into = folder / f"seed-{seed}"
+            if each is not None:
+                each(seed)
+            begun = (into / "config.yaml").is_file()
+            scores = train(replace(config, seed=seed), data, into, resume=resume and begun, **options).scores
+            runs.append(
+                Repeat(seed, into.name, scores.mean_iou, scores.pixel_accuracy, scores.mean_class_accuracy)
+            )
+            # After each, so that what is known is not lost with the next.
+            repeats = Repeats(tuple(runs), config.metric)
+            atomic_write(folder / SUMMARY, json.dumps(repeats.to_dict(), indent=1) + "\n")
+        return repeats
 
 
 def best_model(folder: str | Path, repeats: Repeats) -> Path:

@@ -77,7 +77,7 @@ def test_the_place_must_be_new_and_outside(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="new or empty folder"):
         import_data(src, tmp_path / "file")
-    with pytest.raises(InputError, match="cannot write"):
+    with pytest.raises(InputError, match="got the file"):
         import_data(src, tmp_path / "file/out")
 
 

@@ -18,12 +18,13 @@ from refineseg.data.formats.parsing.classes import IGNORE_NAME, by_train_id
 from refineseg.data.formats.parsing.json_nodes import read_json
 from refineseg.data.formats.parsing.pictures import check_size, picture_shape
 from refineseg.data.formats.registry import formats
-from refineseg.data.formats.transfer.staging import check_new, staged
 from refineseg.data.images import read_mask
 from refineseg.data.source import folder_of_pictures
 from refineseg.data.tiff import read_tiff
 from refineseg.errors import InputError
 from refineseg.labels import IGNORE, LabelMap
+from refineseg.system.files import atomic_folder, check_new
+from refineseg.system.lock import locked
 
 MASKS = (".png", ".tif", ".tiff")  # what predict writes
 
@@ -91,16 +92,18 @@ def export_predictions(
     if format not in writers:
         raise InputError(f"expected a format of {', '.join(writers)} to export to, got {format!r}")
     final = Path(out).expanduser()
-    check_new(final)
     found = list_predictions(Path(predictions).expanduser(), Path(images).expanduser() if images else None, final)
     by_id = by_train_id(label_map)
     if IGNORE_NAME in by_id.names:
         raise InputError(
             f"expected class names other than {IGNORE_NAME}, which stands for ignored pixels; rename it"
         )
-    with staged(final) as folder:
-        written = writers[format](_predictions(found, by_id, progress), by_id, folder, options or WriteOptions())
-        (folder / "labels.yaml").write_text(to_yaml(by_id.to_dict()), encoding="utf-8")
+    with locked(final, beside=True):
+        check_new(final)
+        with atomic_folder(final) as folder:
+            predictions_read = _predictions(found, by_id, progress)
+            written = writers[format](predictions_read, by_id, folder, options or WriteOptions())
+            (folder / "labels.yaml").write_text(to_yaml(by_id.to_dict()), encoding="utf-8")
         files = [final / file.relative_to(folder) for file in written.files]
     return Written(files, written.notes)
 

@@ -18,13 +18,14 @@ from refineseg.data.formats.parsing.pictures import named
 from refineseg.data.formats.registry import format_of
 from refineseg.data.formats.transfer.pair_files import PairWriter
 from refineseg.data.formats.transfer.split import SplitOptions, split_pictures
-from refineseg.data.formats.transfer.staging import check_new, staged
 from refineseg.data.pictures.opening import needs_statistics
 from refineseg.data.pictures.statistics import statistics
 from refineseg.data.source import SPLITS
 from refineseg.data.tiff import is_scientific
 from refineseg.errors import InputError
 from refineseg.labels import IGNORE, UInt8
+from refineseg.system.files import atomic_folder, check_new
+from refineseg.system.lock import locked
 
 LONGEST = 200  # characters of a file's name, below every file system's limit
 LEFT_OUT = "left_out.txt"
@@ -120,28 +121,31 @@ def import_data(
     """
     src, root = Path(src).expanduser(), Path(root).expanduser()
     options, how, faults = options or ReadOptions(), how or ImportOptions(), Faults()
-    _check_places(src, root)
-    chosen = format_of(format, src)
-    source = _with_unannotated(_read(chosen, src, replace(options, faults=faults)), how)
-    skipped = [str(picture.image) for picture in source.unannotated]
-    with staged(root) as staging:
-        writer = PairWriter(staging, source.label_map, how.link, how.max_side)
-        written = _write_pairs(source, writer, faults, how, progress)
-        if len(faults) and (not how.skip_bad or not written):
-            raise FaultsError(str(src), faults.found)
-        splits = _splits(written, how.split)
-        members = _write_splits(written, splits, staging)
-        (staging / "labels.yaml").write_text(_description(source, written, splits), encoding="utf-8")
-        if skipped or len(faults):
-            lines = [f"no annotation: {path}" for path in skipped] + [f"fault: {fault}" for fault in faults.found]
-            (staging / LEFT_OUT).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    notes = [*source.notes, *writer.notes(), *_split_notes(written, splits, how)]
-    if skipped:
-        notes.append(f"{len(skipped)} pictures have no annotation and were left out: {named(_images(source))}")
-    classes = tuple(source.label_map.names)
-    return ImportReport(
-        root, chosen.name, len(written), members, classes, tuple(notes), source.warnings, tuple(faults.found)
-    )
+    with locked(root, beside=True):
+        _check_places(src, root)
+        chosen = format_of(format, src)
+        source = _with_unannotated(_read(chosen, src, replace(options, faults=faults)), how)
+        skipped = [str(picture.image) for picture in source.unannotated]
+        with atomic_folder(root) as staging:
+            writer = PairWriter(staging, source.label_map, how.link, how.max_side)
+            written = _write_pairs(source, writer, faults, how, progress)
+            if len(faults) and (not how.skip_bad or not written):
+                raise FaultsError(str(src), faults.found)
+            splits = _splits(written, how.split)
+            members = _write_splits(written, splits, staging)
+            (staging / "labels.yaml").write_text(_description(source, written, splits), encoding="utf-8")
+            if skipped or len(faults):
+                lines = [f"no annotation: {path}" for path in skipped] + [
+                    f"fault: {fault}" for fault in faults.found
+                ]
+                (staging / LEFT_OUT).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        notes = [*source.notes, *writer.notes(), *_split_notes(written, splits, how)]
+        if skipped:
+            notes.append(f"{len(skipped)} pictures have no annotation and were left out: {named(_images(source))}")
+        classes = tuple(source.label_map.names)
+        return ImportReport(
+            root, chosen.name, len(written), members, classes, tuple(notes), source.warnings, tuple(faults.found)
+        )
 
 
 def _images(source: Source) -> list[Path]:
