@@ -47,6 +47,12 @@ def import_(
     crowds: Annotated[
         str, typer.Option(help="COCO's crowd regions (iscrowd): ignore, or class (brush masks of CVAT, Datumaro).")
     ] = "ignore",
+    threshold: Annotated[
+        int | None,
+        typer.Option(
+            help="Grey value (1 to 255) from which a mask shows the second of two classes; for JPEG masks."
+        ),
+    ] = None,
     merge: Annotated[
         list[str] | None, typer.Option(help="Classes to make one: car=bus,truck; repeatable.")
     ] = None,
@@ -73,12 +79,15 @@ def import_(
     Example: [bold]refineseg data import annotations/instances.json --images photos -o mydata[/bold]
     """
     from refineseg.data.formats import FaultsError, ImportOptions, ReadOptions, import_data, read_labels
+    from refineseg.data.formats.parsing.label_files import read_threshold
     from refineseg.data.formats.transfer.split import SplitOptions, parse_shares
 
     if split is None and group is not None:
         raise InputError("expected --split with --group, such as --split 0.8/0.1/0.1")
     edits = parse_edits(merge or [], drop or [], rename or [])
-    options = ReadOptions(read_labels(labels) if labels else None, images, unlabelled, crowds, edits)
+    classes, said = (read_labels(labels), read_threshold(labels)) if labels else (None, None)
+    threshold = said if threshold is None else threshold
+    options = ReadOptions(classes, images, unlabelled, crowds, threshold, edits)
     shares = SplitOptions(parse_shares(split), seed, group) if split is not None else None
     how = ImportOptions(link, skip_bad, unannotated, shares, max_side)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -10,6 +11,13 @@ from PIL import Image
 from refineseg.data.pictures.pillow import check_regular
 from refineseg.errors import InputError
 from refineseg.labels import UInt8
+
+
+def check_threshold(value: Any, place: str = "") -> int:
+    """The threshold of a binary mask; InputError unless it is a whole number of 1 to 255."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 255:
+        raise InputError(f"{place}expected a threshold in 1..255, got {value!r}")
+    return value
 
 
 def read_binary_mask(path: Path, threshold: int) -> UInt8:

@@ -12,7 +12,7 @@ from typing import Any
 
 from refineseg.channels import Channels
 from refineseg.config.yaml import read_yaml
-from refineseg.data.binary_masks import read_binary_mask
+from refineseg.data.binary_masks import check_threshold, read_binary_mask
 from refineseg.data.groups import guess_groups
 from refineseg.data.leftovers import Leftovers, find_leftovers
 from refineseg.data.pictures.opening import needs_statistics, read_channels
@@ -284,14 +284,13 @@ def _threshold(path: Path, value: Any, label_map: LabelMap) -> int | None:
     """The threshold, checked with the label map: two classes, of values 0 and 1."""
     if value is None:
         return None
-    if not isinstance(value, int) or not 1 <= value <= 255:
-        raise InputError(f"{path}: expected 'threshold' in 1..255, got {value!r}")
+    threshold = check_threshold(value, f"{path}: ")
     if [item.raw for item in label_map.classes] != [(0,), (1,)]:
         raise InputError(
             f"{path}: expected two classes without 'raw' beside 'threshold' (below it the first, from it on the "
             f"second), got {', '.join(f'{item.name}: {list(item.raw)}' for item in label_map.classes)}"
         )
-    return value
+    return threshold
 
 
 def _hash(name: str) -> bytes:

@@ -18,12 +18,12 @@ ROAD_CAR = {"background": 1922, "road": 600, "car": 550}  # the same mask in sev
 CASES: list[tuple[str, str, str, dict[str, int], list[str]]] = [
     (
         "coco_empty_inner",
-        "ann/a.json",
+        ".",
         "coco",
         {"background": 2672, "cat": 400},
         ["1 annotations have no outline"],
     ),
-    ("coco_keypoints_mixed", "ann/a.json", "coco", {"background": 2672, "cat": 400}, ["no outline", "cat 1"]),
+    ("coco_keypoints_mixed", ".", "coco", {"background": 2672, "cat": 400}, ["no outline", "cat 1"]),
     ("coco_string_cat", "ann/a.json", "coco", {"background": 2672, "cat": 400}, []),
     ("roboflow_split", ".", "coco", {"background": 5344, "cat": 400, "dog": 400}, ["things"]),
     ("dm_coco_panoptic", ".", "coco-panoptic", {"background": 25542, "road": 6600, "car": 1650}, ["frame 4.jpg"]),
@@ -52,7 +52,7 @@ CASES: list[tuple[str, str, str, dict[str, int], list[str]]] = [
     ("mk_roboflow_sem", ".", "roboflow", {name: 2 * count for name, count in ROAD_CAR.items()}, []),
     ("mk_csv_bom", ".", "rgb", ROAD_CAR, []),
     ("mk_csv_semicolon", ".", "rgb", ROAD_CAR, []),
-    ("mk_list_bom", "list.csv", "list", ROAD_CAR, []),
+    ("mk_list_bom", ".", "list", ROAD_CAR, []),
     ("yolo_seg", ".", "yolo", {"background": 2304, "road": 768}, ["1 pictures are in several splits"]),
     ("supervisely", ".", "supervisely", {"background": 2780, "road": 292}, []),
     ("via", ".", "via", {"background": 2882, "road": 190}, []),

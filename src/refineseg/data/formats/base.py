@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from refineseg.data.binary_masks import check_threshold
 from refineseg.data.formats.faults import Faults
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap, UInt8
@@ -83,6 +84,7 @@ class ReadOptions:
         images: folder with the pictures, where they are not beside the annotations.
         unlabelled: meaning of pixels outside all areas, ``background`` or ``ignore``; masks have none.
         crowds: meaning of COCO's crowd regions: ``ignore`` (255) or ``class`` (their category).
+        threshold: grey value (1 to 255) from which a mask file of any mode shows the second of two classes.
         edits: classes to merge, drop or rename.
         faults: where readers put what is wrong with single annotations.
     """
@@ -91,6 +93,7 @@ class ReadOptions:
     images: Path | None = None
     unlabelled: str = "background"
     crowds: str = "ignore"
+    threshold: int | None = None
     edits: ClassEdits = field(default_factory=ClassEdits)
     faults: Faults = field(default_factory=Faults)
 
@@ -99,6 +102,8 @@ class ReadOptions:
             raise InputError(f"expected unlabelled pixels to be background or ignore, got {self.unlabelled!r}")
         if self.crowds not in ("ignore", "class"):
             raise InputError(f"expected crowds to be ignore or class, got {self.crowds!r}")
+        if self.threshold is not None:
+            check_threshold(self.threshold)
         if self.images is not None and not self.images.is_dir():
             raise InputError(f"Folder not found: {self.images}")
 
@@ -164,6 +169,7 @@ class Format:
         fits: whether a file or folder is of this format.
         read: opens it; raises InputError where nothing can be read at all.
         write: writes predictions into a new folder; None where the format is only read.
+        threshold: whether its masks may be read by ``ReadOptions.threshold``.
         marks: what hints at this format even if something is missing: words as ``registry.seen`` gives them.
     """
 
@@ -173,4 +179,5 @@ class Format:
     fits: Callable[[Path], bool]
     read: Callable[[Path, ReadOptions], Source]
     write: Writer | None = None
+    threshold: bool = False
     marks: tuple[str, ...] = ()

@@ -113,5 +113,5 @@ FORMAT = Format(
     needs="a folder images/ and a folder masks/ with a_car.png, car/a.png or a/car.png for a.jpg",
     fits=fits,
     read=read,
-    marks=("folder images", "folder masks", "pictures"),
+    marks=("folder images", "folder masks"),
 )

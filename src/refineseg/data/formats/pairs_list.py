@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from refineseg.data.formats.base import Format, ReadOptions, Source
-from refineseg.data.formats.parsing.masks import labels_for, source_of
+from refineseg.data.formats.parsing.layouts import places_of
+from refineseg.data.formats.parsing.masks import source_of
 from refineseg.data.formats.parsing.pairs import Pair, Pairs
 from refineseg.data.formats.parsing.pictures import split_of
 from refineseg.data.formats.parsing.texts import Row, read_rows
@@ -16,29 +17,49 @@ LIST_SUFFIXES = (".csv", ".tsv", ".txt", ".lst")
 
 
 def fits(src: Path) -> bool:
-    """A .csv, .tsv, .txt or .lst file with two file names on its first lines."""
-    if not src.is_file() or src.suffix.lower() not in LIST_SUFFIXES:
+    """A list with two file names on its first lines, or a folder with such lists and without folders of masks."""
+    return bool(_lists(src))
+
+
+def read(src: Path, options: ReadOptions) -> Source:
+    """The pairs of all lists; paths count from a list's folder (or --images for the pictures)."""
+    found, seen = Pairs(), set[Path]()
+    lists = _lists(src) or [src]
+    for file in lists:
+        split = split_of(file.stem) if len(lists) > 1 else None
+        rows = read_rows(file, blanks=True)
+        for row in rows[1:] if rows and not _files(rows[0]) else rows:  # the first may name the columns
+            with options.faults.collect():
+                pair = _pair(row, file, options, split)
+                if pair.image in seen:
+                    raise InputError(f"{file}: line {row.number}: expected {pair.image} once, got it again")
+                seen.add(pair.image)
+                found.pairs.append(pair)
+    if not found.pairs and not len(options.faults):
+        raise InputError(f"{src}: expected a picture and a mask on every line, such as a.jpg,a.png; found none")
+    options.faults.stop_if_nothing_is_left(found.pairs, src)
+    root = src if src.is_dir() else src.parent
+    return source_of(found, root, options, "'classes: [background, road]' and 'ignore: [255]'")
+
+
+def _lists(src: Path) -> list[Path]:
+    if src.is_file():
+        return [src] if _is_list(src) else []
+    if not src.is_dir() or places_of(src):  # where there are folders of masks, lists only say the splits
+        return []
+    return [file for file in sorted(src.iterdir()) if file.is_file() and _is_list(file)]
+
+
+def _is_list(file: Path) -> bool:
+    if file.suffix.lower() not in LIST_SUFFIXES:
         return False
     try:
-        return any(len(_files(row)) >= 2 for row in read_rows(src, blanks=True)[:2])
+        return any(len(_files(row)) >= 2 for row in read_rows(file, blanks=True)[:2])
     except InputError:
         return False
 
 
-def read(src: Path, options: ReadOptions) -> Source:
-    """The pairs of the list; paths count from the list's folder (or --images for the pictures)."""
-    found = Pairs()
-    rows = read_rows(src, blanks=True)
-    for row in rows[1:] if rows and not _files(rows[0]) else rows:  # the first may name the columns
-        with options.faults.collect():
-            found.pairs.append(_pair(row, src, options))
-    if not found.pairs:
-        raise InputError(f"{src}: expected a picture and a mask on every line, such as a.jpg,a.png; found none")
-    labels = labels_for(found.pairs, src.parent, options, "'classes: [background, road]' and 'ignore: [255]'")
-    return source_of(found, labels)
-
-
-def _pair(row: Row, src: Path, options: ReadOptions) -> Pair:
+def _pair(row: Row, src: Path, options: ReadOptions, split: str | None) -> Pair:
     files = _files(row)
     if len(files) < 2:
         raise InputError(
@@ -47,7 +68,7 @@ def _pair(row: Row, src: Path, options: ReadOptions) -> Pair:
         )
     image = _existing(files[0], [options.images or src.parent, src.parent], f"{src}: line {row.number}")
     mask = _existing(files[1], [src.parent], f"{src}: line {row.number}")
-    split = next((split for cell in row.cells if cell not in files and (split := split_of(cell))), None)
+    split = next((said for cell in row.cells if cell not in files and (said := split_of(cell))), split)
     name = str((image.relative_to(src.parent) if image.is_relative_to(src.parent) else image).with_suffix(""))
     return Pair(image, mask, name, split)
 
@@ -70,8 +91,9 @@ def _existing(name: str, folders: list[Path], place: str) -> Path:
 FORMAT = Format(
     name="list",
     title="CSV or text list of pictures and masks",
-    needs="a .csv or .txt file with a picture and its mask on every line",
+    needs="a .csv or .txt file with a picture and its mask on every line, or its folder",
     fits=fits,
     read=read,
+    threshold=True,
     marks=("suffix .csv", "suffix .txt", "suffix .tsv"),
 )

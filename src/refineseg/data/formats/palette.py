@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from refineseg.data.formats.base import Format, ReadOptions, Source
-from refineseg.data.formats.parsing.masks import labels_for, mask_mode, source_of
+from refineseg.data.formats.parsing.masks import mask_mode, source_of
 from refineseg.data.formats.parsing.pairs import first_pair, pairs_of
 from refineseg.data.tiff import is_scientific
 
@@ -22,7 +22,7 @@ def read(src: Path, options: ReadOptions) -> Source:
     """All pairs; the classes come from labels.yaml (or --labels)."""
     found = pairs_of(src, options.faults)
     example = "'classes: [background, road]' names the values 0, 1, ..., 'ignore: [255]' those that do not count"
-    return source_of(found, labels_for(found.pairs, src, options, example))
+    return source_of(found, src, options, example)
 
 
 FORMAT = Format(
@@ -31,5 +31,6 @@ FORMAT = Format(
     needs="a folder images/ and a folder masks/ with masks of the same names, and a labels.yaml",
     fits=fits,
     read=read,
-    marks=("folder images", "folder masks", "file labels.yaml", "pictures"),
+    threshold=True,
+    marks=("folder images", "folder masks", "file labels.yaml"),
 )

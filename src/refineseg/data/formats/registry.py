@@ -17,7 +17,6 @@ from refineseg.data.formats.base import Format
 from refineseg.data.formats.parsing.json_nodes import read_json
 from refineseg.data.formats.parsing.pictures import walk_files
 from refineseg.data.formats.parsing.xml import read_xml
-from refineseg.data.images import SUFFIXES
 from refineseg.errors import InputError
 from refineseg.system.plugins import load_plugin, plugin_names
 
@@ -71,12 +70,10 @@ def detect(src: str | Path) -> Format:
         raise InputError(f"{path} can be read as {names}: say which with --format, or give the annotation file")
     marks = seen(path)
     nearest = max(known.values(), key=lambda item: _likeness(item, marks))
-    hint = (
-        f"the nearest format is {nearest.name}, which needs {nearest.needs}" if _likeness(nearest, marks) else ""
-    )
+    hint = f"the nearest format is {nearest.name}, which needs {nearest.needs}; " * bool(_likeness(nearest, marks))
     raise InputError(
-        f"cannot tell the format of {path}: found {_shown(path)}; {hint if _likeness(nearest, marks) else ''}"
-        f"say which with --format ({', '.join(known)})"
+        f"cannot tell the format of {path}: found {_shown(path)}; {hint}say which with --format "
+        f"({', '.join(known)})"
     )
 
 
@@ -100,8 +97,6 @@ def seen(path: Path) -> set[str]:
     marks |= {
         f"folder {parent.name}" for file in files for parent in file.relative_to(path).parents if parent.name
     }
-    if any(file.suffix.lower() in SUFFIXES for file in files):
-        marks.add("pictures")
     if any("panoptic" in file.name for file in files):
         marks.add("panoptic")
     return marks | {mark for file in _samples(files) for mark in _content(file)}

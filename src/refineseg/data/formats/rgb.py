@@ -6,7 +6,7 @@ from pathlib import Path
 
 from refineseg.data.formats.base import Format, ReadOptions, Source
 from refineseg.data.formats.palette import RGB_MODES
-from refineseg.data.formats.parsing.masks import by_color, labels_for, mask_mode, source_of
+from refineseg.data.formats.parsing.masks import mask_mode, source_of
 from refineseg.data.formats.parsing.pairs import first_pair, pairs_of
 from refineseg.data.tiff import is_scientific
 
@@ -21,7 +21,7 @@ def read(src: Path, options: ReadOptions) -> Source:
     """All pairs; a colour without class is an error that names file, colour and number of pixels."""
     found = pairs_of(src, options.faults)
     example = "'classes: [{name: road, color: [128, 64, 128]}]', or a CSV with lines such as road,128,64,128"
-    return source_of(found, by_color(labels_for(found.pairs, src, options, example)))
+    return source_of(found, src, options, example)
 
 
 FORMAT = Format(
@@ -30,5 +30,6 @@ FORMAT = Format(
     needs="a folder images/ and a folder masks/ with masks of the same names, and a class_dict.csv",
     fits=fits,
     read=read,
-    marks=("folder images", "folder masks", "file class_dict.csv", "pictures"),
+    threshold=True,
+    marks=("folder images", "folder masks", "file class_dict.csv"),
 )

@@ -72,5 +72,5 @@ FORMAT = Format(
     needs="a folder for each split with _classes.csv, NAME.jpg and NAME_mask.png",
     fits=fits,
     read=read,
-    marks=("file _classes.csv", "pictures"),
+    marks=("file _classes.csv",),
 )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from refineseg.data.formats.base import Format, ReadOptions, Shape, Source
-from refineseg.data.formats.parsing.masks import labels_for, source_of
+from refineseg.data.formats.parsing.masks import source_of
 from refineseg.data.formats.parsing.pairs import first_pair, pairs_of
 from refineseg.data.images import read_mask
 from refineseg.data.tiff import SUFFIXES, is_scientific, read_tiff
@@ -27,8 +27,7 @@ def fits(src: Path) -> bool:
 def read(src: Path, options: ReadOptions) -> Source:
     """All pairs."""
     found = pairs_of(src, options.faults)
-    labels = labels_for(found.pairs, src, options, "'classes: [water, field]' and 'ignore: [255]'")
-    return source_of(found, labels, _paint)
+    return source_of(found, src, options, "'classes: [water, field]' and 'ignore: [255]'", _paint)
 
 
 def _paint(path: Path, labels: LabelMap, _: Shape) -> UInt8:
@@ -54,5 +53,6 @@ FORMAT = Format(
     needs="a folder images/ of TIFF files and a folder masks/ with masks of the same names, and a labels.yaml",
     fits=fits,
     read=read,
+    threshold=True,
     marks=("folder images", "folder masks", "suffix .tif"),
 )

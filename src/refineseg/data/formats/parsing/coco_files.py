@@ -10,7 +10,7 @@ from refineseg.data.formats.parsing.texts import head
 
 KEYS = ('"info"', '"images"', '"annotations"', '"categories"', '"licenses"')
 SEGMENTS = b'"segments_info"'
-PLACES = ("*.json", "annotations/*.json", "*/_annotations.coco.json", "*/annotations/*.json")
+PLACES = ("*.json", "*/*.json", "*/annotations/*.json")
 
 
 def coco_files(src: Path) -> list[Path]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from refineseg.colors import class_colors, voc_palette
 from refineseg.config.yaml import read_yaml
+from refineseg.data.binary_masks import check_threshold
 from refineseg.data.formats.parsing.classes import IGNORE_NAMES, clean
 from refineseg.data.formats.parsing.texts import Row, read_rows
 from refineseg.errors import InputError, LabelError
@@ -27,12 +28,23 @@ LABEL_FILES = (
 HEADINGS = frozenset({"name", "names", "class", "classes", "label", "labels", "class name", "class_name"})
 
 
-def find_labels(folder: Path) -> LabelMap | None:
+def labels_file(folder: Path) -> Path | None:
     """The labels file of a folder (``LABEL_FILES``), or None."""
-    for name in LABEL_FILES:
-        if (folder / name).is_file():
-            return read_labels(folder / name)
-    return None
+    return next((folder / name for name in LABEL_FILES if (folder / name).is_file()), None)
+
+
+def find_labels(folder: Path) -> LabelMap | None:
+    """The classes in the labels file of a folder, or None."""
+    file = labels_file(folder)
+    return None if file is None else read_labels(file)
+
+
+def read_threshold(path: Path) -> int | None:
+    """The grey value in a labels.yaml from which a mask shows the second of two classes; None if it says none."""
+    if path.suffix.lower() not in (".yaml", ".yml"):
+        return None
+    threshold = read_yaml(path).get("threshold")
+    return None if threshold is None else check_threshold(threshold, f"{path}: ")
 
 
 def read_labels(path: Path) -> LabelMap:

@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from refineseg.data.binary_masks import read_binary_mask
 from refineseg.data.formats.base import Item, ReadOptions, Shape, Source
 from refineseg.data.formats.parsing.classes import by_train_id, edit_labels
-from refineseg.data.formats.parsing.label_files import find_labels
+from refineseg.data.formats.parsing.label_files import labels_file, read_labels, read_threshold
 from refineseg.data.formats.parsing.pairs import Pair, Pairs
 from refineseg.data.images import read_mask
-from refineseg.errors import InputError
+from refineseg.errors import InputError, LabelError
 from refineseg.labels import LabelMap, UInt8
 
 SAMPLES = 20  # masks looked at to say which values there are
@@ -28,26 +29,48 @@ def paint(mask: Path, labels: LabelMap, _: Shape) -> UInt8:
     raw = read_mask(mask)
     if raw.ndim == 2 and labels.rgb:
         raw = palette_colors(mask)
-    return (by_color(labels) if raw.ndim == 3 else labels).encode(raw, str(mask))
+    try:
+        return (by_color(labels) if raw.ndim == 3 else labels).encode(raw, str(mask))
+    except LabelError as error:
+        if len(labels.classes) != 2:
+            raise
+        raise LabelError(
+            f"for black and white masks with grey edges, such as JPEG files, give --threshold 128; {error}"
+        ) from error
 
 
-def source_of(found: Pairs, labels: LabelMap, painter: Painter = paint) -> Source:
-    """Pairs as a Source."""
+def source_of(found: Pairs, src: Path, options: ReadOptions, example: str, painter: Painter = paint) -> Source:
+    """Pairs as a Source, with the labels given or found in the source.
+
+    Raises InputError with the values found and an example of a labels file where there is none, and for a
+    threshold with other than two classes.
+    """
+    labels, threshold = options.labels, options.threshold
+    for place in _places(found.pairs, src) if labels is None else ():
+        file = labels_file(place)
+        if file is not None:
+            labels = read_labels(file)
+            threshold = read_threshold(file) if threshold is None else threshold
+            break
+    if labels is None:
+        raise InputError(
+            f"expected class names for the masks in {src} ({values_in(found.pairs)}); write a labels.yaml there, "
+            f"or give one with --labels: {example}"
+        )
+    if threshold is not None:
+        if len(labels.classes) != 2:
+            raise InputError(
+                "expected two classes with a threshold (below it the first, from it on the second), got "
+                f"{len(labels.classes)}: {', '.join(labels.names)[:120]}"
+            )
+        labels, painter = LabelMap(by_train_id(labels).classes, ()), partial(_paint_binary, threshold)
+    labels = edit_labels(labels, options.edits)
     items = [Item(pair.name, pair.image, partial(painter, pair.mask, labels), pair.split) for pair in found.pairs]
     return Source(by_train_id(labels), items, tuple(found.notes), unannotated=found.unannotated)
 
 
-def labels_for(pairs: Sequence[Pair], src: Path, options: ReadOptions, example: str) -> LabelMap:
-    """The labels given, or those in the source, edited; else InputError with the values found and an example."""
-    labels = options.labels or next(
-        (found for place in _places(pairs, src) if (found := find_labels(place))), None
-    )
-    if labels is None:
-        raise InputError(
-            f"expected class names for the masks in {src} ({values_in(pairs)}); write a labels.yaml there, "
-            f"or give one with --labels: {example}"
-        )
-    return edit_labels(labels, options.edits)
+def _paint_binary(threshold: int, mask: Path, labels: LabelMap, _: Shape) -> UInt8:
+    return labels.encode(read_binary_mask(mask, threshold), str(mask))
 
 
 def _places(pairs: Sequence[Pair], src: Path) -> list[Path]:

@@ -15,7 +15,7 @@ from refineseg.data.formats.base import Format, Item, ReadOptions, Shape, Source
 from refineseg.data.formats.faults import Faults, FaultsError
 from refineseg.data.formats.parsing.classes import background_id
 from refineseg.data.formats.parsing.pictures import named
-from refineseg.data.formats.registry import format_of
+from refineseg.data.formats.registry import format_of, formats
 from refineseg.data.formats.transfer.pair_files import PairWriter
 from refineseg.data.formats.transfer.split import SplitOptions, split_pictures
 from refineseg.data.pictures.opening import needs_statistics
@@ -85,11 +85,12 @@ class ImportReport:
 
 @dataclass(frozen=True)
 class _Written:
-    """A pair that was written: its item, file stem, and the train ids that it shows."""
+    """A pair that was written: item, file stem, train ids that it shows, and whether pixels are ignored."""
 
     item: Item
     stem: str
     present: list[int]
+    ignored: bool
 
 
 def import_data(
@@ -124,8 +125,11 @@ def import_data(
     with locked(root, beside=True):
         _check_places(src, root)
         chosen = format_of(format, src)
+        if options.threshold is not None and not chosen.threshold:
+            able = ", ".join(name for name, item in formats().items() if item.threshold)
+            raise InputError(f"expected masks ({able}) with a threshold, got {chosen.name}")
         source = _with_unannotated(_read(chosen, src, replace(options, faults=faults)), how)
-        skipped = [str(picture.image) for picture in source.unannotated]
+        skipped = [picture.image for picture in source.unannotated]
         with atomic_folder(root) as staging:
             writer = PairWriter(staging, source.label_map, how.link, how.max_side)
             written = _write_pairs(source, writer, faults, how, progress)
@@ -134,22 +138,41 @@ def import_data(
             splits = _splits(written, how.split)
             members = _write_splits(written, splits, staging)
             (staging / "labels.yaml").write_text(_description(source, written, splits), encoding="utf-8")
-            if skipped or len(faults):
-                lines = [f"no annotation: {path}" for path in skipped] + [
-                    f"fault: {fault}" for fault in faults.found
-                ]
-                (staging / LEFT_OUT).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        notes = [*source.notes, *writer.notes(), *_split_notes(written, splits, how)]
-        if skipped:
-            notes.append(f"{len(skipped)} pictures have no annotation and were left out: {named(_images(source))}")
-        classes = tuple(source.label_map.names)
-        return ImportReport(
-            root, chosen.name, len(written), members, classes, tuple(notes), source.warnings, tuple(faults.found)
-        )
+            lines = [f"no annotation: {path}\n" for path in skipped] + [
+                f"fault: {text}\n" for text in faults.found
+            ]
+            if lines:
+                (staging / LEFT_OUT).write_text("".join(lines), encoding="utf-8")
+    absent, warnings = _absent_classes(source, written)
+    notes = [*source.notes, *writer.notes(), *_split_notes(written, splits, how), *absent]
+    if skipped:
+        notes.append(f"{len(skipped)} pictures have no annotation and were left out: {named(skipped)}")
+    return ImportReport(
+        root,
+        chosen.name,
+        len(written),
+        members,
+        tuple(source.label_map.names),
+        tuple(notes),
+        (*source.warnings, *warnings),
+        tuple(faults.found),
+    )
 
 
-def _images(source: Source) -> list[Path]:
-    return [picture.image for picture in source.unannotated]
+def _absent_classes(source: Source, written: Sequence[_Written]) -> tuple[list[str], list[str]]:
+    """A note on classes without a pixel; a warning where one class alone is left beside ignored pixels."""
+    shown = {value for pair in written for value in pair.present}
+    names = source.label_map.names
+    absent = ", ".join(name for index, name in enumerate(names) if index not in shown)
+    if not absent:
+        return [], []
+    if len(shown) == 1 and any(pair.ignored for pair in written):
+        (only,) = shown
+        return [], [
+            f"all masks show {names[only]} and ignored pixels only: {absent} cannot be learned; where they "
+            "are black and white, give --threshold 128, or 'raw: 255' for the class of 255 in the labels file"
+        ]
+    return [f"classes without a pixel in any mask: {absent}"], []
 
 
 def _read(chosen: Format, src: Path, options: ReadOptions) -> Source:
@@ -202,8 +225,9 @@ def _write_pairs(
             shape, labels = writer.checked(item)
             if not len(faults) or how.skip_bad:
                 writer.write(item, name, shape, labels)
-                present = [value for value in np.unique(labels).tolist() if value != IGNORE]
-                written.append(_Written(item, name, present))
+                values = np.unique(labels).tolist()
+                present = [value for value in values if value != IGNORE]
+                written.append(_Written(item, name, present, IGNORE in values))
         if progress is not None:
             progress(done, len(names))
     return written
