@@ -14,22 +14,32 @@ from PIL import Image
 from refineseg.labels import Color, UInt8
 
 
-def document(title: str, body: str, style: str = "", script: str = "") -> str:
-    """A whole page. ``style`` is added to the common one; ``title`` is plain text, ``body`` is HTML."""
+def document(title: str, body: str, style: str = "", script: str = "", refresh: int | None = None) -> str:
+    """A whole page.
+
+    ``style`` is added to the common one; ``title`` is plain text, ``body`` is HTML; browsers load the page again
+    every ``refresh`` seconds.
+    """
+    again = f'<meta http-equiv="refresh" content="{refresh}">\n' if refresh else ""
     code = f"<script>{script}</script>\n" if script else ""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{TOKENS}{STYLE}{style}</style>\n</head>\n"
+        f"{again}<title>{escape(title)}</title>\n<style>{TOKENS}{STYLE}{style}</style>\n</head>\n"
         f"<body>\n<main>\n{body}\n</main>\n{code}</body>\n</html>\n"
     )
 
 
-def picture_address(picture: UInt8, quality: int = 82) -> str:
-    """A picture HxWx3 as a data: address of a JPEG."""
+def jpeg(picture: UInt8, quality: int = 82) -> bytes:
+    """A picture HxWx3 as a JPEG file."""
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "JPEG", quality=quality)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return buffer.getvalue()
+
+
+def picture_address(picture: UInt8, quality: int = 82) -> str:
+    """A picture HxWx3 as a data: address of a JPEG."""
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg(picture, quality)).decode()
 
 
 def css_color(color: Color) -> str:

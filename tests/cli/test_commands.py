@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -17,10 +19,12 @@ from refineseg.cli.common import progress_bar
 from refineseg.cli.main import VERBS, main
 from refineseg.cli.train import Watch
 from refineseg.data import read_mask
+from refineseg.evaluation.evaluate import Evaluation
 from refineseg.labels import LabelMap
 from refineseg.model import create_model
 from refineseg.model.model_folder import ModelCard, save_model_folder
 from refineseg.training.custom import TrainingEvent
+from refineseg.training.run import Run
 from tests.data.made import made_pair, make_folder
 from tests.model.filled import fill
 
@@ -297,3 +301,17 @@ def test_a_long_wait_for_pictures_is_told(capsys: pytest.CaptureFixture[str]) ->
             watch(TrainingEvent("train", step, 4, 0, 1.0, 1e-3, 2.0, waiting))
     assert watch.share_waiting() == pytest.approx(0.2)
     assert "20% of the time waiting for pictures" in capsys.readouterr().err
+
+
+def test_a_score_is_shown_with_its_trend_and_the_time_left(capsys: pytest.CaptureFixture[str]) -> None:
+    """Validations of mean IoU 0.25 and 0.5; half of the steps took 300 s."""
+    run = cast(Run, SimpleNamespace(time_left="5 min"))
+    with progress_bar(unit=None, remaining=False) as bar:
+        watch = Watch(bar)
+        for step, iou in ((10, 0.25), (20, 0.5)):
+            scored = cast(Evaluation, SimpleNamespace(scores=SimpleNamespace(mean_iou=iou)))
+            watch(TrainingEvent("train", step, 40, loss=1.0, run=run))
+            watch(TrainingEvent("epoch", step, 40, evaluation=scored, run=run))
+    said = capsys.readouterr().err
+    assert "step 10/40: loss 1.000, mean IoU 0.250, 5 min left" in said
+    assert "step 20/40: loss 1.000, mean IoU 0.500 (+0.250), 5 min left" in said

@@ -43,16 +43,16 @@ class RateColumn(ProgressColumn):
 
 
 @contextmanager
-def progress_bar(unit: str | None = "pictures", shown: bool = True) -> Iterator[Progress]:
-    """A progress bar on standard error with count, rate (unless ``unit`` is None) and remaining time.
+def progress_bar(unit: str | None = "pictures", shown: bool = True, remaining: bool = True) -> Iterator[Progress]:
+    """A progress bar on standard error with count, rate (unless ``unit`` is None) and ``remaining`` time.
 
-    Fits a terminal of 80 columns, with a note of up to 38 in place of the rate.
+    Fits a terminal of 80 columns, with a note of up to 38 in place of the rate, 48 without the time.
     """
     columns: list[ProgressColumn] = [
         TextColumn("{task.description}"),
         BarColumn(bar_width=28 if unit else 8),
         MofNCompleteColumn(),
-        TimeRemainingColumn(),
+        *([TimeRemainingColumn()] if remaining else []),
         TextColumn("{task.fields[note]}"),
     ]
     if unit:

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from refineseg.cli.common import console, show_notes
+from refineseg.system.times import in_words
 
 if TYPE_CHECKING:
+    from refineseg.config import TrainConfig
+    from refineseg.data import SegmentationData
     from refineseg.training.planning.plan import Plan
 
 
@@ -21,32 +24,43 @@ def plan(
 
     Example: [bold]refineseg plan folder:mydata --minutes 20[/bold]
     """
+    from refineseg.config import TrainConfig
     from refineseg.data import open_data
     from refineseg.data.held_out import with_validation
     from refineseg.training.planning.plan import make_plan
 
     opened = with_validation(open_data(data))
     show_notes(opened)
-    show_plan(make_plan(opened, minutes=minutes, device=device), data)
+    show_plan(make_plan(opened, TrainConfig(minutes=minutes), device=device), data)
 
 
 def show_plan(plan: Plan, data: str) -> None:
-    """Print data, machine, choices and expected time."""
-    facts, machine = plan.facts, plan.machine
+    """Print data, machine, choices and length."""
+    facts, machine, batch = plan.facts, plan.machine, plan.config.batch_size
     height, width = facts.size
-    what = f"{facts.train} train and {facts.val} val pictures, {len(facts.names)} classes, {width}x{height}"
-    _say(f"data: {data}, {what}")
+    pictures = f"{facts.train} train and {facts.val} val pictures, {width}x{height}"
+    _say(f"data: {data}, {pictures}, {len(facts.names)} classes")
     speed = f", {plan.speed:.1f} pictures a second" if plan.speed is not None else ""
     threads = f", {machine.threads} threads" if machine.device == "cpu" else ""
     _say(f"machine: {machine.device}{threads}{speed}")
     for choice in plan.choices:
         name = choice.setting.replace("fields.", "model.")
         _say(f"  {name} = {choice.value}: {choice.reason} [{choice.option}]")
-    minutes = plan.minutes
-    time = "time: told after the first steps" if minutes is None else f"about {minutes:.0f} minutes"
-    if minutes is not None and minutes < 1:
-        time = f"about {minutes * 60:.0f} seconds"
-    _say(f"length: {plan.steps} steps of {plan.config.batch_size} pictures, {time}")
+    time = "the time is told after the first steps" if plan.minutes is None else in_words(60 * plan.minutes)
+    if plan.config.minutes is None:
+        _say(f"length: {plan.steps} steps of {batch} pictures, {'' if plan.minutes is None else 'about '}{time}")
+    else:
+        _say(f"length: {time} by the clock, about {plan.steps} steps of {batch} pictures")
+
+
+def show_length(data: SegmentationData, config: TrainConfig) -> None:
+    """Print data, and the length as it is given, of a run that is not planned."""
+    pictures = f"{len(data.split('train'))} train and {len(data.split('val'))} val pictures"
+    _say(f"data: {config.data}, {pictures}, {len(data.label_map.names)} classes")
+    length = f"{config.steps} steps" if config.steps else f"{config.epochs} epochs"
+    if config.minutes is not None:
+        length = in_words(60 * config.minutes)
+    _say(f"length: {length}, batches of {config.batch_size}; the time left is told with the first steps")
 
 
 def _say(line: str) -> None:

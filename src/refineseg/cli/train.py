@@ -77,7 +77,7 @@ def train(
 
     Example: [bold]refineseg train --data folder:mydata -o runs/mine[/bold]
     """
-    from refineseg.cli.plan import show_plan
+    from refineseg.cli.plan import show_length, show_plan
     from refineseg.data import open_data
     from refineseg.data.held_out import with_validation
     from refineseg.system.processes import is_first, launched
@@ -113,12 +113,14 @@ def train(
             look_over(settings_of_run.data, settings_of_run.augment.crop, drop_bad)
     explicit = explicit_settings(settings_file, chosen, crop, settings or [])
     if recipe == "modern" and not resume and launched()[1] == 1 and not {"epochs", "steps"} & explicit:
-        planned = make_plan(opened, settings_of_run, explicit, minutes, device)
+        planned = make_plan(opened, settings_of_run, explicit, device)
         settings_of_run = planned.config
         show_plan(planned, settings_of_run.data or "")
+    elif is_first():
+        show_length(opened, settings_of_run)
 
     origin = {"command": shlex.join(["refineseg", *sys.argv[1:]]), "commit": commit_of_this_code()}
-    with progress_bar(unit=None, shown=is_first()) as bar:
+    with progress_bar(unit=None, shown=is_first(), remaining=False) as bar:
         watch = Watch(bar)
         options: dict[str, Any] = {"resume": resume, "callbacks": [watch], "device": device, **origin}
         try:
@@ -267,50 +269,63 @@ def parse_crop(text: str) -> list[int]:
 
 
 class Watch:
-    """Shows the loop's reports: one bar for reading, one for training, one for validation."""
+    """Shows the loop's events: a bar for reading, for training, for validation, and a line for each score."""
 
     def __init__(self, bar: Progress) -> None:
         self.bar = bar
         self.tasks: dict[str, Any] = {}
         self.loss: float | None = None
+        self.scores: list[float] = []  # mean IoU of every validation
         self.waiting: list[float] = []  # by step; the first of all starts the workers, and is left out
 
     @staticmethod
-    def every(report: TrainingEvent) -> int:
+    def every(event: TrainingEvent) -> int:
         """Steps between lines where no terminal draws a bar: about fifty lines a run."""
-        return max(1, report.steps // 50)
+        return max(1, event.steps // 50)
 
     def share_waiting(self) -> float:
         """Share of the last hundred steps' time that they waited for their pictures."""
         last = self.waiting[1:][-100:]
         return sum(last) / max(1, len(last))
 
-    def __call__(self, report: TrainingEvent) -> None:
-        """Draw one report."""
-        if report.phase in ("note", "warning", "start"):
-            word = "starts from" if report.phase == "start" else report.phase
-            errors.print(f"{word}: {report.note}", markup=False)
-            return
-        if report.phase == "epoch":
-            return
-        if report.phase not in self.tasks:
-            self.tasks[report.phase] = self.bar.add_task(report.phase, total=report.steps, note="")
-        task = self.tasks[report.phase]
-        note = ""
-        if report.phase == "train":
-            self.waiting.append(report.waiting)
-            self.loss = report.loss if self.loss is None else 0.95 * self.loss + 0.05 * report.loss
-            note = f"loss {self.loss:.3f} rate {report.lr:.1e} {report.images_per_second:.1f} images/s"
-        self.bar.update(task, completed=report.step, total=report.steps, note=note)
-        if (
-            report.phase == "train"
-            and self.bar.console.is_terminal is False
-            and report.step % self.every(report) == 0
-        ):
-            note += f", {self.share_waiting():.0%} of the time waiting for pictures"
-            errors.print(f"epoch {report.epoch + 1} step {report.step}/{report.steps} {note}", markup=False)
-        if report.phase != "train" and report.step == report.steps:
-            self.bar.remove_task(self.tasks.pop(report.phase))
+    def state(self, event: TrainingEvent) -> str:
+        """The loss, the mean IoU with its trend, and the time to the end, as far as they are known."""
+        parts = [f"loss {self.loss:.3f}"] if self.loss is not None else []
+        if self.scores:
+            trend = f" ({self.scores[-1] - self.scores[-2]:+.3f})" if self.scores[1:] else ""
+            parts.append(f"mean IoU {self.scores[-1]:.3f}{trend}")
+        if event.run is not None and event.step > 1 and event.step < event.steps:
+            parts.append(f"{event.run.time_left} left")
+        return ", ".join(parts)
+
+    def __call__(self, event: TrainingEvent) -> None:
+        """Show one event."""
+        match event.phase:
+            case "note" | "warning" | "start":
+                word = "starts from" if event.phase == "start" else event.phase
+                errors.print(f"{word}: {event.note}", markup=False)
+            case "epoch" if event.evaluation is not None:
+                self.scores.append(event.evaluation.scores.mean_iou)
+                errors.print(f"step {event.step}/{event.steps}: {self.state(event)}", markup=False)
+            case "reading" | "train" | "validating":
+                self.move(event)
+
+    def move(self, event: TrainingEvent) -> None:
+        """Move the bar of a phase; without a terminal a line now and then."""
+        training, note = event.phase == "train", ""
+        if event.phase not in self.tasks:
+            self.tasks[event.phase] = self.bar.add_task(event.phase, total=event.steps, note="")
+        if training:
+            self.waiting.append(event.waiting)
+            self.loss = event.loss if self.loss is None else 0.95 * self.loss + 0.05 * event.loss
+            note = self.state(event)
+        self.bar.update(self.tasks[event.phase], completed=event.step, total=event.steps, note=note)
+        if training and not self.bar.console.is_terminal and event.step % self.every(event) == 0:
+            speed = f"rate {event.lr:.1e}, {event.images_per_second:.1f} images/s"
+            waiting = f"{self.share_waiting():.0%} of the time waiting for pictures"
+            errors.print(f"step {event.step}/{event.steps}: {note}, {speed}, {waiting}", markup=False)
+        if not training and event.step == event.steps:
+            self.bar.remove_task(self.tasks.pop(event.phase))
 
 
 def commit_of_this_code() -> str:

@@ -125,7 +125,7 @@ def evaluate(
     protocol: str | Protocol = "single",
     scales: Sequence[float] | None = None,
     flip: bool | None = None,
-    measures: Sequence[str] = (),
+    measures: Sequence[str | Measure] = (),
     progress: Progress | None = None,
 ) -> Evaluation:
     """Score a model on a split, picture by picture with the predictor of ``predict``.
@@ -141,7 +141,8 @@ def evaluate(
         protocol: a name of ``PROTOCOLS``, or one put together.
         scales: instead of the protocol's own; it is then called ``custom``.
         flip: likewise.
-        measures: also ``boundary``, ``calibration``, ``sizes``, ``distance``, ``suspects``.
+        measures: also ``boundary``, ``calibration``, ``sizes``, ``distance``, ``suspects``, or a Measure of one's
+            own, which is then found by the name of its class.
         progress: called with (done, all).
 
     Raises:
@@ -223,9 +224,12 @@ def category_ids(protocol: Protocol, names: list[str]) -> dict[str, list[int]]:
     return {name: [names.index(item) for item in group] for name, group in protocol.categories.items()}
 
 
-def make_measures(names: Sequence[str], num_classes: int) -> dict[str, Measure]:
+def make_measures(given: Sequence[str | Measure], num_classes: int) -> dict[str, Measure]:
     """The measures by name, nothing counted yet."""
-    unknown = [name for name in names if name not in MEASURES]
+    unknown = [name for name in given if isinstance(name, str) and name not in MEASURES]
     if unknown:
         raise InputError(f"expected measures of {', '.join(MEASURES)}, got {unknown[0]!r}")
-    return {name: MEASURES[name](num_classes) for name in names}
+    return {
+        **{name: MEASURES[name](num_classes) for name in given if isinstance(name, str)},
+        **{type(measure).__name__: measure for measure in given if not isinstance(measure, str)},
+    }

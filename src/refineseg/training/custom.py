@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from refineseg.data.transforms import Transform
+from refineseg.evaluation.evaluate import Evaluation
 from refineseg.training.distillation import Teacher
 from refineseg.training.losses import Loss
 
@@ -20,17 +21,19 @@ class TrainingEvent:
 
     Attributes:
         phase: ``reading`` pictures, ``train`` after each optimiser step, ``validating`` after each picture,
-            ``epoch`` after validation and checkpoint, ``note`` for a line in words.
+            ``epoch`` after validation and checkpoint, ``end`` after the last step; ``start``, ``warning`` and
+            ``note`` for a line in words.
         step, steps: done and in all, of the phase.
         epoch: counted from 0.
         loss: of the step; on a GPU the newest one fetched, every few steps.
         lr: rate of the decoder.
         images_per_second: of the step.
         waiting: share of the step's time that it waited for its pictures.
-        note: the line, of ``note``.
+        note: the line in words.
         row: the line of metrics.csv, of ``epoch``.
+        evaluation: of ``epoch``, where it was validated; its measure ``Examples`` has pictures.
         run: the run, with ``model``, ``trained`` (the moving average where there is one), ``fabric`` and
-            ``folder``; of ``train`` and ``epoch``.
+            ``folder``; of ``train``, ``epoch`` and ``end``.
     """
 
     phase: str = "train"
@@ -43,6 +46,7 @@ class TrainingEvent:
     waiting: float = 0.0
     note: str = ""
     row: dict[str, float | int | None] | None = None
+    evaluation: Evaluation | None = None
     run: Run | None = None
 
 

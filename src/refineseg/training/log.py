@@ -9,12 +9,17 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
+from refineseg.html import jpeg
+from refineseg.labels import UInt8
 from refineseg.system.files import atomic_path, atomic_write
 
 METRICS = "metrics.csv"
 EVENTS = "events.out.tfevents.{step:010d}.refineseg"
 COLUMNS = ("epoch", "step", "lr", "loss", "mean_iou", "pixel_accuracy", "mean_class_accuracy", "seconds")
 Row = dict[str, float | int | None]
+Views = dict[str, dict[str, UInt8]]  # of pictures by name: HxWx3 by the name of the view
 
 
 @dataclass
@@ -27,14 +32,14 @@ class MetricsLog:
         """Append one epoch."""
         self.rows.append({column: row.get(column) for column in COLUMNS})
 
-    def write(self, folder: Path) -> None:
-        """Write metrics.csv; and TensorBoard events under tensorboard/ if that package is there."""
+    def write(self, folder: Path, pictures: Views | None = None) -> None:
+        """Write metrics.csv; with the package tensorboard also its events, with ``pictures``."""
         text = io.StringIO()
         writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows)
         atomic_write(folder / METRICS, text.getvalue())
-        self._tensorboard(folder / "tensorboard")
+        self._tensorboard(folder / "tensorboard", pictures or {})
 
     def plot(self, path: Path) -> None:
         """Loss, rate and scores over the epochs as a PNG."""
@@ -67,7 +72,7 @@ class MetricsLog:
         with atomic_path(path) as temporary:
             figure.savefig(temporary, dpi=120)
 
-    def _tensorboard(self, folder: Path) -> None:
+    def _tensorboard(self, folder: Path, pictures: Views) -> None:
         """One event file an epoch, whole or absent, named by its step.
 
         TensorBoard reads files in the order of their names. Its own writer names them by second and a counter
@@ -87,6 +92,12 @@ class MetricsLog:
             for name, value in values
             if value is not None and math.isfinite(value)
         ]
+        for name, views in pictures.items():
+            joined = np.concatenate([views["picture"], views["truth"], views["prediction"]], axis=1)
+            image = Summary.Image(
+                height=joined.shape[0], width=joined.shape[1], colorspace=3, encoded_image_string=jpeg(joined)
+            )
+            points.append(Summary.Value(tag=f"val/{name}", image=image))
         stream = io.BytesIO()
         records = RecordWriter(stream)
         records.write(Event(wall_time=now, file_version="brain.Event:2").SerializeToString())

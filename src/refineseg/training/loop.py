@@ -44,7 +44,7 @@ def train(
     commit: str = "",
     **custom: Unpack[Custom],
 ) -> Evaluation:
-    """Train a network and write RUN/config.yaml, metrics.csv, curves.png, best/, last/ and checkpoints/.
+    """Train a network and write RUN/config.yaml, index.html, metrics.csv, curves.png, best/, last/, checkpoints/.
 
     Args:
         config: the recipe.
@@ -113,6 +113,7 @@ def fit(run: Run) -> Evaluation:
             clock = time.perf_counter()
         if run.is_last:
             break
+    tell(run, TrainingEvent("end", run.position.step, run.steps, run=run))
     return evaluation if evaluation is not None else validate(run, whole_network(run.trained))
 
 

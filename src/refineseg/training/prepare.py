@@ -26,6 +26,7 @@ from refineseg.training.custom import Callback, Custom, TrainingEvent
 from refineseg.training.distillation import prepare_teacher, unlabelled_pictures
 from refineseg.training.losses import find_loss
 from refineseg.training.memory import check_memory
+from refineseg.training.page import RunPage
 from refineseg.training.parallel import make_fabric
 from refineseg.training.run import SETTINGS, Run
 from refineseg.training.start import Start, model_to_start_from, starting_network
@@ -65,7 +66,7 @@ def prepare(
     taught = prepare_teacher(config, data, custom.get("teacher"), fabric.device)
     unlabelled, left_out = unlabelled_pictures(config, data)
     check_memory(start.model, config, fabric.device, fabric.world_size)
-    report = reporter(custom.get("callbacks", ()) if fabric.is_global_zero else ())
+    report = reporter((RunPage(), *custom.get("callbacks", ())) if fabric.is_global_zero else ())
     for phase, text in what_to_know(config, start, fabric.device, trained_on, left_out):
         report(TrainingEvent(phase, note=text))
     pictures = TrainingPictures(data, "train", config.augment, config.seed, unlabelled, custom.get("augment"))

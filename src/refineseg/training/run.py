@@ -19,6 +19,7 @@ from refineseg.evaluation.evaluate import Evaluation
 from refineseg.model.card import ModelCard
 from refineseg.model.refinenet import RefineNet
 from refineseg.system.files import atomic_write
+from refineseg.system.times import in_words
 from refineseg.training.checkpoint import load_checkpoint
 from refineseg.training.custom import Callback, Custom, TrainingEvent, names_of
 from refineseg.training.distillation import Teacher
@@ -27,7 +28,7 @@ from refineseg.training.optimizer import MovingAverage
 from refineseg.training.parallel import load_whole_network, load_whole_optimizer, whole_state
 
 CHECKPOINTS, BEST, LAST = "checkpoints", "best", "last"
-SETTINGS, CURVES = "config.yaml", "curves.png"
+SETTINGS, CURVES, PAGE = "config.yaml", "curves.png", "index.html"
 FREE = ("workers", "cache_mb", "backbone_weights", "strategy", "compile", "data")  # the result is the same
 LENGTH = ("epochs", "steps", "minutes", "patience")  # a resumed run may have other ones
 FEWEST = 50  # steps between validations within an epoch
@@ -136,6 +137,14 @@ class Run:
     def progress_is_due(self) -> bool:
         """Whether the newest step ends an epoch, or is to be validated."""
         return self.position.step % self.per_epoch == 0 or self.validation_is_due
+
+    @property
+    def time_left(self) -> str:
+        """Expected time to the end in words, validations included, by the steps so far."""
+        seconds = self.position.seconds
+        if self.config.minutes is not None:
+            return in_words(max(0.0, 60 * self.config.minutes - seconds))
+        return in_words(seconds / max(1, self.position.step) * (self.steps - self.position.step))
 
     def advance(self, seconds: float) -> None:
         """Count one step."""

@@ -13,6 +13,7 @@ from refineseg.model.model_folder import save_model_folder
 from refineseg.model.refinenet import RefineNet
 from refineseg.training.checkpoint import save_checkpoint
 from refineseg.training.custom import StopTraining, TrainingEvent
+from refineseg.training.examples import Examples, examples_of
 from refineseg.training.parallel import whole_network
 from refineseg.training.run import BEST, CHECKPOINTS, CURVES, LAST, Run, describe_run, state_of
 
@@ -47,11 +48,12 @@ def save_progress(run: Run, optimizer: Any, lr: float) -> Evaluation | None:
     run.log.add(row | {"seconds": round(position.seconds, 1)})
     state = state_of(run, optimizer)
     if run.fabric.is_global_zero:
-        run.log.write(run.folder)
+        run.log.write(run.folder, examples_of(evaluation))
         if run.is_last:
             run.log.plot(run.folder / CURVES)
         save_checkpoint(run.folder / CHECKPOINTS, position.step, state)
-    tell(run, TrainingEvent("epoch", position.step, run.steps, position.step // run.per_epoch, row=row, run=run))
+    epoch = position.step // run.per_epoch
+    tell(run, TrainingEvent("epoch", position.step, run.steps, epoch, row=row, evaluation=evaluation, run=run))
     run.fabric.barrier()
     return evaluation
 
@@ -89,5 +91,6 @@ def validate(run: Run, network: RefineNet) -> Evaluation:
         run.data,
         "val",
         protocol=Protocol(tile="auto"),
+        measures=[Examples(run.data)],
         progress=lambda done, of: run.report(TrainingEvent("validating", done, of)),
     )

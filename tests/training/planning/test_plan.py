@@ -14,7 +14,6 @@ from refineseg.config.yaml import read_yaml
 from refineseg.data import open_data
 from refineseg.data.folder import held_out
 from refineseg.data.held_out import with_validation
-from refineseg.errors import ConfigError
 from refineseg.training.planning import plan as planning
 from refineseg.training.planning.choose import (
     Choice,
@@ -125,19 +124,18 @@ def test_every_choice_names_the_option_that_fixes_it(choice: Choice, option: str
 def test_length_follows_speed_and_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = open_data(f"folder:{make_folder(tmp_path, pictures=40)}")
     monkeypatch.setattr(planning, "images_per_second", lambda *_: (10.0, 8))
-    made = make_plan(data, minutes=10)
+    made = make_plan(data, TrainConfig(minutes=10))
     # 600 s, less 10 validations of 4 pictures at a third of 0.1 s each; 10 pictures a second, 8 a step.
-    assert made.config.steps == int((600 - 10 * 4 / 30) * 10 / 8)
-    assert made.minutes == pytest.approx(10, abs=0.1)
-    assert make_plan(data).config.steps == 270  # 60 times 36 pictures, 8 a step
-    short = make_plan(data, minutes=0.5)
-    assert (short.config.batch_size, short.config.steps) == (4, 71)
-    long = make_plan(data, minutes=60)
+    assert made.steps == int((600 - 10 * 4 / 30) * 10 / 8)
+    assert (made.minutes, made.config.steps) == (10, None), "the clock ends it, whatever was measured"
+    free = make_plan(data)
+    assert free.steps == free.config.steps == 270  # 60 times 36 pictures, 8 a step
+    assert free.minutes == pytest.approx((270 * 8 + 10 * 4 / 3) / 10 / 60)
+    short = make_plan(data, TrainConfig(minutes=0.5))
+    assert (short.config.batch_size, short.steps) == (4, 71)
+    long = make_plan(data, TrainConfig(minutes=60))
     assert "cascade" not in long.config.fields
-    assert long.config.steps is not None
-    assert long.config.steps > 2000
-    with pytest.raises(ConfigError, match="minutes above 0"):
-        make_plan(data, minutes=0)
+    assert long.steps > 2000
 
 
 def test_explicit_settings_win(tmp_path: Path) -> None:
@@ -165,12 +163,14 @@ def test_the_one_command_writes_the_plan(tmp_path: Path, capsys: pytest.CaptureF
     ]
     assert main([*words, "--skip-check", "--set", "workers=0", "--set", "model.width=16"]) == 0
     printed = capsys.readouterr()
-    assert "10 train and 2 val pictures, 3 classes, 48x36" in " ".join(printed.out.split())
+    assert "10 train and 2 val pictures, 48x36, 3 classes" in " ".join(printed.out.split())
     assert "model.cascade = single: one block" in printed.out
     assert "starts from: refinenet-lw-mbv2, backbone from ImageNet" in printed.err
     written = read_yaml(tmp_path / "run" / "config.yaml")
     assert (written["fields"]["cascade"], written["fields"]["width"]) == ("single", 16)
-    assert written["steps"] >= 1
+    assert (written["minutes"], written.get("steps")) == (0.01, None)
+    assert "length: 1 s by the clock, about" in printed.out
+    assert "mean IoU" in printed.err
 
 
 def test_groups_are_held_out_whole(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 import numpy as np
@@ -106,6 +106,37 @@ def risk_chart(coverage: Floats, risk: Floats) -> str:
     body = frame("most confident pixels kept, %", "error among them, %", ticks(), ticks(high))
     curve = f'<polygon points="{first} {points} {last}" class="area"/><polyline points="{points}" class="curve"/>'
     return svg(WIDTH, HEIGHT, body + curve, "Error by coverage")
+
+
+def history_chart(steps: Sequence[int], series: Mapping[str, Sequence[float]], end: int, label: str) -> str:
+    """Figures over a training's steps: a line with dots each, up to two, named below the chart.
+
+    Args:
+        steps: optimiser steps at which the figures were taken.
+        series: figures by name, as many as ``steps``.
+        end: last step of the axis.
+        label: of the axis of figures; shares in [0, 1] are shown in percent where it ends with ``%``.
+    """
+    highest = max((value for values in series.values() for value in values if value == value), default=1.0)
+    high = nice(highest) if highest <= 1 else float(np.ceil(highest))
+    unit = 100 if label.endswith("%") else 1
+    yticks = [(index / 5, f"{unit * high * index / 5:.3g}") for index in range(6)]
+    xticks = [(index / 4, f"{round(end * index / 4):,}") for index in range(5)]
+    parts, names = [], []
+    for place, (name, values) in enumerate(series.items()):
+        kind = f"line-{place}"
+        known = [(across(step / end), up(value / high), value) for step, value in zip(steps, values, strict=True)]
+        points = " ".join(f"{x:.1f},{y:.1f}" for x, y, value in known if value == value)
+        parts.append(f'<polyline points="{points}" class="curve {kind}"/>')
+        parts += [
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" class="{kind}">'
+            f"<title>{name} {unit * value:.3g}</title></circle>"
+            for x, y, value in known
+            if value == value
+        ]
+        names.append(f'<li><i class="{kind}"></i>{name}</li>')
+    chart = svg(WIDTH, HEIGHT, frame("step", label, xticks, yticks) + "".join(parts), f"{label} by step")
+    return chart + (f'<ul class="key">{"".join(names)}</ul>' if len(series) > 1 else "")
 
 
 def nice(value: float) -> float:

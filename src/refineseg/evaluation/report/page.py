@@ -7,27 +7,29 @@ from html import escape
 import numpy as np
 
 from refineseg.evaluation.measures.boundary import TRIMAP
-from refineseg.evaluation.measures.confusions import top_confusions
 from refineseg.evaluation.measures.distance import BOUNDARY_RINGS, WITHIN
-from refineseg.evaluation.metrics import Sums
-from refineseg.evaluation.report.charts import (
-    by_similarity,
-    confusion_chart,
-    distance_chart,
-    percent,
-    reliability_chart,
-    risk_chart,
-)
+from refineseg.evaluation.report.charts import distance_chart, percent, reliability_chart, risk_chart
 from refineseg.evaluation.report.report import EvaluationReport
-from refineseg.evaluation.report.sections import card, chip, pictures_section, section, suspects_section
+from refineseg.evaluation.report.sections import pictures_section, suspects_section
+from refineseg.evaluation.report.shared import card, classes_section, confusion_section, section
 from refineseg.evaluation.report.style import SCRIPT, STYLE
 from refineseg.html import css_color, document
 
 
 def page(report: EvaluationReport) -> str:
     """The page as text."""
-    sections = (_head, _score, _classes, _confusion, _confidence, _edges, pictures_section, suspects_section)
-    body = "\n".join(part for make in sections if (part := make(report)))
+    evaluation, label_map = report.evaluation, report.label_map
+    parts = (
+        _head(report),
+        _score(report),
+        classes_section(evaluation, label_map),
+        confusion_section(evaluation, label_map),
+        _confidence(report),
+        _edges(report),
+        pictures_section(report),
+        suspects_section(report),
+    )
+    body = "\n".join(part for part in parts if part)
     return document(f"{report.model} on {report.evaluation.data}", body, STYLE, SCRIPT)
 
 
@@ -98,60 +100,6 @@ def _range(mean: float, low: float, high: float) -> str:
 
 def _number(value: float | None) -> float:
     return float("nan") if value is None else value
-
-
-def _classes(report: EvaluationReport) -> str:
-    scores, names = report.evaluation.scores, report.evaluation.class_names
-    share = report.evaluation.confusion.sum(1) / max(report.evaluation.confusion.sum(), 1)
-    order = sorted(range(len(names)), key=lambda index: -np.nan_to_num(scores.iou[index], nan=-1))
-    rows = "\n".join(_class_row(report, index, float(share[index])) for index in order)
-    heads = "".join(
-        f'<button class="number{on}" data-key="{key}">{title}</button>'
-        for key, title, on in (("iou", "IoU", " on"), ("accuracy", "accuracy", ""), ("share", "pixels", ""))
-    )
-    first = '<button class="name" data-key="name">class</button><span class="space"></span>'
-    head = f'<div class="row head">{first}{heads}</div>'
-    note = "bar: IoU; mark: accuracy, the share of the class that is found; click a title to sort"
-    return section("Classes", note, f'<div class="bars classes">{head}{rows}</div>')
-
-
-def _class_row(report: EvaluationReport, index: int, share: float) -> str:
-    scores, item = report.evaluation.scores, report.label_map.classes[index]
-    iou, accuracy = float(scores.iou[index]), float(scores.accuracy[index])
-    color = css_color(item.color)
-    bar = f'<b style="width:{100 * iou:.2f}%;background:{color}"></b>' if iou == iou else ""
-    mark = f'<u style="left:{100 * accuracy:.2f}%"></u>' if accuracy == accuracy else ""
-    known = [-1 if value != value else value for value in (iou, accuracy)]
-    return (
-        f'<div class="row" data-name="{escape(item.name)}" data-iou="{known[0]:.6f}" '
-        f'data-accuracy="{known[1]:.6f}" data-share="{share:.8f}"><span class="name">'
-        f'<i style="background:{color}"></i>{escape(item.name)}</span><span class="track">{bar}{mark}</span>'
-        f'<span class="figure">{percent(iou)}</span><span class="figure">{percent(accuracy)}</span>'
-        f'<span class="figure">{percent(share, 1 if share >= 0.001 or not share else 2)}</span></div>'
-    )
-
-
-# Confusions ----------------------------------------------------------------------------------------------------
-
-
-def _confusion(report: EvaluationReport) -> str:
-    confusion, names = report.evaluation.confusion, report.evaluation.class_names
-    used = np.flatnonzero(Sums.of(confusion).union)
-    if not used.size:
-        return ""
-    rows = np.maximum(confusion.sum(1, keepdims=True), 1)
-    inner = by_similarity((confusion / rows)[np.ix_(used, used)])
-    chart = confusion_chart(confusion.astype(np.float64), names, [int(used[index]) for index in inner])
-    words = "".join(
-        f"<li><b>{percent(item.share, 0 if item.share >= 0.01 else 1)}</b> of {chip(report, item.true)} "
-        f"is called {chip(report, item.predicted)} "
-        f'<span class="quiet">{percent(item.of_errors)} of all errors</span></li>'
-        for item in top_confusions(confusion)
-    )
-    note = "rows are the truth, in percent of the row; classes that are confused stand side by side"
-    listing = f'<div><h3>In words</h3><ol class="words">{words}</ol></div>' if words else ""
-    content = f'<div class="card matrix"><div class="scroll">{chart}</div>{listing}</div>'
-    return section("What is taken for what", note, content)
 
 
 # Confidence and edges ------------------------------------------------------------------------------------------

@@ -9,27 +9,9 @@ import numpy as np
 from refineseg.evaluation.measures.suspects import SURE, Suspects
 from refineseg.evaluation.report.charts import percent, pictures_chart
 from refineseg.evaluation.report.report import EvaluationReport, Group, ShownPicture, ShownSuspect, picture_scores
-from refineseg.html import css_color
+from refineseg.evaluation.report.shared import card, chip, key_of_classes, picture_article, section
 
 TITLES: dict[Group, str] = {"worst": "Worst", "median": "Median"}
-VIEWS = {"picture": "picture", "truth": "truth", "prediction": "prediction", "errors": "errors, in red"}
-
-
-def section(title: str, note: str, content: str) -> str:
-    """A titled part of the page."""
-    return f'<section><h2>{title} <span class="quiet">{note}</span></h2>\n{content}</section>'
-
-
-def card(title: str, content: str) -> str:
-    """A framed part of a section."""
-    return f'<div class="card"><h3>{title}</h3>{content}</div>'
-
-
-def chip(report: EvaluationReport, index: int) -> str:
-    """A class by colour and name."""
-    item = report.label_map.classes[index]
-    square = f'<i class="swatch" style="background:{css_color(item.color)}"></i>'
-    return f'<span class="chip">{square}{escape(item.name)}</span>'
 
 
 def pictures_section(report: EvaluationReport) -> str:
@@ -43,18 +25,13 @@ def pictures_section(report: EvaluationReport) -> str:
     note = '<p class="quiet">Dashed: the median. Red: the worst, shown below.</p>'
     shown = [place[item.name] for item in report.pictures]
     seen = np.flatnonzero(report.evaluation.by_picture.sums.union[shown].any(0)).tolist()
-    key = "".join(
-        f'<li><i style="background:{css_color(report.label_map.classes[k].color)}"></i>'
-        f"{escape(report.label_map.names[k])}</li>"
-        for k in seen
-    )
     parts = [
         card(
             "Mean IoU of each picture, %",
             f'<div class="scroll">{chart}</div>{note}',
         )
     ]
-    parts.append(f'<ul class="key" style="margin-top:16px">{key}</ul>')
+    parts.append(key_of_classes(report.label_map, seen))
     for group, title in TITLES.items():
         figures = "\n".join(_picture(item) for item in report.pictures if item.group == group)
         if figures:
@@ -63,16 +40,8 @@ def pictures_section(report: EvaluationReport) -> str:
 
 
 def _picture(item: ShownPicture) -> str:
-    views = "".join(
-        f'<figure><img alt="{escape(item.name)}: {VIEWS[name]}" src="{address}" decoding="async">'
-        f"<figcaption>{VIEWS[name]}</figcaption></figure>"
-        for name, address in item.views.items()
-    )
     figures = f"mean IoU {percent(item.mean_iou)}, {percent(item.accuracy)} of the pixels right"
-    return (
-        f'<article class="shown"><h3>{escape(item.name)} <span class="quiet">{figures}</span></h3>'
-        f'<div class="views">{views}</div></article>'
-    )
+    return picture_article(item.name, figures, item.views)
 
 
 def suspects_section(report: EvaluationReport) -> str:
@@ -102,7 +71,7 @@ def _suspect(report: EvaluationReport, rank: int, shown: ShownSuspect) -> str:
     )
     return (
         f'<article class="card"><div class="pair">{images}</div><p><span class="rank">{rank}.</span> label '
-        f"<b>{chip(report, item.label)}</b>, model <b>{chip(report, item.predicted)}</b> "
+        f"<b>{chip(report.label_map, item.label)}</b>, model <b>{chip(report.label_map, item.predicted)}</b> "
         f"{percent(item.confidence, 0)}</p>"
         f'<p class="quiet">{escape(shown.name)}, {item.area:,} pixels</p></article>'
     )

@@ -1,4 +1,4 @@
-"""What the evaluation's page has beside the common look, and its few lines of code: sorting and a closer look."""
+"""What pages of scores have beside the common look, and their few lines of code: sorting and a closer look."""
 
 STYLE = """
 .score { display: flex; flex-wrap: wrap; gap: 16px 48px; align-items: center; background: var(--card);
@@ -26,6 +26,9 @@ svg .grid-line { stroke: var(--line); } svg .bar { fill: var(--bar); } svg .bar.
 svg .gap { fill: var(--error); opacity: .55; }
 svg .ideal { stroke: var(--ink); stroke-dasharray: 5 4; opacity: .6; }
 svg .area { fill: var(--bar); opacity: .15; } svg .curve { fill: none; stroke: var(--bar); stroke-width: 2; }
+svg .line-0 { stroke: var(--bar); fill: var(--bar); } svg .line-1 { stroke: var(--clean); fill: var(--clean); }
+svg .curve[class] { fill: none; }
+.key .line-0 { background: var(--bar); } .key .line-1 { background: var(--clean); }
 svg .right { fill: var(--clean); } svg .wrong { fill: var(--error); }
 svg .border { fill: none; stroke: var(--line); }
 .matrix { display: grid; grid-template-columns: minmax(0, 3fr) minmax(230px, 1fr); gap: 8px 28px; }

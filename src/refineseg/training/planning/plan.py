@@ -8,7 +8,6 @@ from typing import Any
 
 from refineseg.config import TrainConfig
 from refineseg.data.source import SegmentationData
-from refineseg.errors import ConfigError
 from refineseg.model.presets import PRESETS
 from refineseg.training.planning.choose import (
     DEEP_FROM,
@@ -41,7 +40,8 @@ class Plan:
         facts: of the data.
         machine: that trains.
         config: with the choices.
-        choices: settings that were chosen, in the order of their names on the terminal.
+        choices: settings that were chosen, in their order on the terminal.
+        steps: optimiser steps in all; where the time is given, as many as it is expected to have.
         speed: measured training pictures a second; None if the length was given and nothing was measured.
     """
 
@@ -49,19 +49,14 @@ class Plan:
     machine: Machine
     config: TrainConfig
     choices: tuple[Choice, ...]
+    steps: int
     speed: float | None = None
 
     @property
-    def steps(self) -> int:
-        """Optimiser steps in all."""
-        config = self.config
-        return config.steps or config.epochs * max(1, self.facts.train // config.batch_size)
-
-    @property
     def minutes(self) -> float | None:
-        """Expected time, validations included; None if no speed was measured."""
-        if self.speed is None:
-            return None
+        """Time that is given or, validations included, expected; None if no speed was measured."""
+        if self.config.minutes is not None or self.speed is None:
+            return self.config.minutes
         validations = min(VALIDATIONS, self.steps) * self.facts.val / VAL_SPEED
         return (self.steps * self.config.batch_size + validations) / self.speed / 60
 
@@ -70,23 +65,17 @@ def make_plan(
     data: SegmentationData,
     config: TrainConfig | None = None,
     explicit: Collection[str] = (),
-    minutes: float | None = None,
     device: str = "auto",
 ) -> Plan:
     """Choose all settings that are not explicit.
 
     Args:
         data: with ``train`` and ``val``.
-        config: settings to start from; the defaults if None.
+        config: settings to start from; the defaults if None. Without ``minutes`` the run is as long as the data
+            need, up to an hour.
         explicit: names of settings that stay: ``batch_size``, ``augment.crop``, ``fields.width`` ...
-        minutes: time that the training may take; as the data ask for, up to an hour, if None.
         device: ``auto``, ``cpu`` or ``cuda``.
-
-    Raises:
-        ConfigError: ``minutes`` is not above 0.
     """
-    if minutes is not None and not minutes > 0:
-        raise ConfigError(f"expected minutes above 0, got {minutes}")
     facts, machine = measure_data(data), this_machine(device)
     making = _Making(config or TrainConfig(), explicit)
     making.take(choose_start(facts, own_fields=any(name.startswith("fields.") for name in explicit)))
@@ -103,12 +92,12 @@ def make_plan(
     if not preset:
         making.take(Choice("lr", FINE_TUNING_RATE, "a trained model is moved less than a new one"))
     speed = None
+    steps = making.config.steps or making.config.epochs * max(1, facts.train // making.config.batch_size)
     if not {"steps", "epochs"} & set(explicit):
-        speed = _choose_length(making, facts, machine, minutes, own_network)
-    epochs = max(1, (making.config.steps or making.config.epochs) * making.config.batch_size // facts.train)
-    every = max(1, epochs // VALIDATIONS) if making.config.steps else max(1, making.config.epochs // VALIDATIONS)
+        speed, steps = _choose_length(making, facts, machine, own_network)
+    every = max(1, steps * making.config.batch_size // facts.train // VALIDATIONS)
     making.take(Choice("validate_every", every, f"in epochs: about {VALIDATIONS} validations in all"))
-    return Plan(facts, machine, making.config, tuple(making.choices), speed)
+    return Plan(facts, machine, making.config, tuple(making.choices), steps, speed)
 
 
 class _Making:
@@ -136,24 +125,23 @@ class _Making:
             self.config = replace(self.config, fields=fields)
 
 
-def _choose_length(
-    making: _Making, facts: DataFacts, machine: Machine, minutes: float | None, own_network: bool
-) -> float:
-    """Batch size and steps by the measured speed; four blocks in place of one if there is time for them."""
+def _choose_length(making: _Making, facts: DataFacts, machine: Machine, own_network: bool) -> tuple[float, int]:
+    """Speed and steps; four blocks in place of one and the batch size as the time allows."""
     speed = _measure(making, facts, machine)
-    steps = _steps(making, facts, minutes, speed)
+    steps = _steps(making.config, facts, speed)
     if own_network and steps >= DEEP_FROM:
         for name in QUICK:
             making.drop(f"fields.{name}")
         speed = _measure(making, facts, machine)
-        steps = _steps(making, facts, minutes, speed)
+        steps = _steps(making.config, facts, speed)
     if steps < FEW_STEPS and making.config.batch_size > 4:
         making.take(Choice("batch_size", 4, f"only {steps} steps of more would fit into the time"))
-        steps = _steps(making, facts, minutes, speed)
-    epochs = max(1, round(steps * making.config.batch_size / facts.train))
-    time = f"--minutes {minutes:g}" if minutes else f"every picture about {epochs} times, an hour at most"
-    making.take(Choice("steps", steps, f"{time}, at {speed:.1f} pictures a second"))
-    return speed
+        steps = _steps(making.config, facts, speed)
+    if making.config.minutes is None:
+        epochs = max(1, round(steps * making.config.batch_size / facts.train))
+        reason = f"every picture about {epochs} times, an hour at most, at {speed:.1f} pictures a second"
+        making.take(Choice("steps", steps, reason))
+    return speed, steps
 
 
 def _measure(making: _Making, facts: DataFacts, machine: Machine) -> float:
@@ -168,9 +156,10 @@ def _measure(making: _Making, facts: DataFacts, machine: Machine) -> float:
     return speed
 
 
-def _steps(making: _Making, facts: DataFacts, minutes: float | None, speed: float) -> int:
-    batch = making.config.batch_size
-    left = (minutes or LONGEST) * 60 - VALIDATIONS * facts.val / VAL_SPEED / speed
+def _steps(config: TrainConfig, facts: DataFacts, speed: float) -> int:
+    """Optimiser steps that fit into the time given, or that make sense in an hour."""
+    batch = config.batch_size
+    left = (config.minutes or LONGEST) * 60 - VALIDATIONS * facts.val / VAL_SPEED / speed
     possible = max(10, int(left * speed / batch))
     sensible = min(MOST_STEPS, max(LEAST_STEPS, EPOCHS * facts.train // batch))
-    return possible if minutes else min(possible, sensible)
+    return possible if config.minutes else min(possible, sensible)

@@ -1,0 +1,128 @@
+"""Sections that the page of an evaluation and that of a training run share: classes, confusions, pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+
+import numpy as np
+
+from refineseg.evaluation.evaluate import Evaluation
+from refineseg.evaluation.measures.confusions import top_confusions
+from refineseg.evaluation.metrics import Floats, Sums
+from refineseg.evaluation.report.charts import by_similarity, confusion_chart, percent
+from refineseg.html import css_color
+from refineseg.labels import LabelMap
+
+VIEWS = {"picture": "picture", "truth": "truth", "prediction": "prediction", "errors": "errors, in red"}
+
+
+def section(title: str, note: str, content: str) -> str:
+    """A titled part of the page."""
+    return f'<section><h2>{title} <span class="quiet">{note}</span></h2>\n{content}</section>'
+
+
+def card(title: str, content: str) -> str:
+    """A framed part of a section."""
+    return f'<div class="card"><h3>{title}</h3>{content}</div>'
+
+
+def chip(label_map: LabelMap, index: int) -> str:
+    """A class by colour and name."""
+    item = label_map.classes[index]
+    square = f'<i class="swatch" style="background:{css_color(item.color)}"></i>'
+    return f'<span class="chip">{square}{escape(item.name)}</span>'
+
+
+def key_of_classes(label_map: LabelMap, shown: Sequence[int]) -> str:
+    """The colours of the given train ids, with their names."""
+    items = [label_map.classes[index] for index in shown]
+    entries = "".join(
+        f'<li><i style="background:{css_color(item.color)}"></i>{escape(item.name)}</li>' for item in items
+    )
+    return f'<ul class="key" style="margin-top:16px">{entries}</ul>'
+
+
+def picture_article(name: str, figures: str, views: Mapping[str, str]) -> str:
+    """One picture's views (``data:`` addresses by the names of VIEWS) side by side below its name and figures."""
+    shown = "".join(
+        f'<figure><img alt="{escape(name)}: {VIEWS[view]}" src="{address}" decoding="async">'
+        f"<figcaption>{VIEWS[view]}</figcaption></figure>"
+        for view, address in views.items()
+    )
+    return (
+        f'<article class="shown"><h3>{escape(name)} <span class="quiet">{figures}</span></h3>'
+        f'<div class="views">{shown}</div></article>'
+    )
+
+
+def classes_section(evaluation: Evaluation, label_map: LabelMap, before: Floats | None = None) -> str:
+    """A sortable table of the classes: IoU as a bar, accuracy as a mark, share of the pixels.
+
+    Args:
+        evaluation: whose scores are shown.
+        label_map: names and colours.
+        before: IoU by class at an earlier validation; the change since then then takes the place of the share.
+    """
+    scores, names = evaluation.scores, evaluation.class_names
+    share = evaluation.confusion.sum(1) / max(evaluation.confusion.sum(), 1)
+    change = None if before is None else scores.iou - before
+    last = [percent(value, 1 if value >= 0.001 or not value else 2) for value in share]
+    keys = share if change is None else np.nan_to_num(change)
+    if change is not None:
+        last = [signed(value) for value in change]
+    order = sorted(range(len(names)), key=lambda index: -np.nan_to_num(scores.iou[index], nan=-1))
+    rows = "\n".join(_class_row(evaluation, label_map, index, float(keys[index]), last[index]) for index in order)
+    titles = (
+        ("iou", "IoU", " on"),
+        ("accuracy", "accuracy", ""),
+        ("last", "pixels" if change is None else "change", ""),
+    )
+    heads = "".join(f'<button class="number{on}" data-key="{key}">{title}</button>' for key, title, on in titles)
+    first = '<button class="name" data-key="name">class</button><span class="space"></span>'
+    head = f'<div class="row head">{first}{heads}</div>'
+    since = "" if change is None else "; change: of the IoU since the validation before"
+    note = f"bar: IoU; mark: accuracy, the share of the class that is found{since}; click a title to sort"
+    return section("Classes", note, f'<div class="bars classes">{head}{rows}</div>')
+
+
+def signed(value: float) -> str:
+    """A difference of shares in points: ``+1.3``; a dash for NaN."""
+    return "&ndash;" if value != value else f"{100 * value:+.1f}".replace("-", "&minus;")
+
+
+def _class_row(evaluation: Evaluation, label_map: LabelMap, index: int, key: float, last: str) -> str:
+    scores, item = evaluation.scores, label_map.classes[index]
+    iou, accuracy = float(scores.iou[index]), float(scores.accuracy[index])
+    color = css_color(item.color)
+    bar = f'<b style="width:{100 * iou:.2f}%;background:{color}"></b>' if iou == iou else ""
+    mark = f'<u style="left:{100 * accuracy:.2f}%"></u>' if accuracy == accuracy else ""
+    known = [-1 if value != value else value for value in (iou, accuracy)]
+    return (
+        f'<div class="row" data-name="{escape(item.name)}" data-iou="{known[0]:.6f}" '
+        f'data-accuracy="{known[1]:.6f}" data-last="{key:.8f}"><span class="name">'
+        f'<i style="background:{color}"></i>{escape(item.name)}</span><span class="track">{bar}{mark}</span>'
+        f'<span class="figure">{percent(iou)}</span><span class="figure">{percent(accuracy)}</span>'
+        f'<span class="figure">{last}</span></div>'
+    )
+
+
+def confusion_section(evaluation: Evaluation, label_map: LabelMap) -> str:
+    """The confusion matrix and its largest entries in words; empty where nothing was labelled."""
+    confusion, names = evaluation.confusion, evaluation.class_names
+    used = np.flatnonzero(Sums.of(confusion).union)
+    if not used.size:
+        return ""
+    rows = np.maximum(confusion.sum(1, keepdims=True), 1)
+    inner = by_similarity((confusion / rows)[np.ix_(used, used)])
+    chart = confusion_chart(confusion.astype(np.float64), names, [int(used[index]) for index in inner])
+    words = "".join(
+        f"<li><b>{percent(item.share, 0 if item.share >= 0.01 else 1)}</b> of {chip(label_map, item.true)} "
+        f"is called {chip(label_map, item.predicted)} "
+        f'<span class="quiet">{percent(item.of_errors)} of all errors</span></li>'
+        for item in top_confusions(confusion)
+    )
+    note = "rows are the truth, in percent of the row; classes that are confused stand side by side"
+    listing = f'<div><h3>In words</h3><ol class="words">{words}</ol></div>' if words else ""
+    content = f'<div class="card matrix"><div class="scroll">{chart}</div>{listing}</div>'
+    return section("What is taken for what", note, content)
