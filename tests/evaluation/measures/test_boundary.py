@@ -138,3 +138,28 @@ def test_published_distances() -> None:
     distances = Outlines.for_size(1024, 2048)  # diagonal 2289.7
     assert (distances.region, distances.contour) == (46, 18)
     assert Outlines.for_size(3, 4).region == 1
+
+
+def test_where_void_hides_the_outlines_only_boundary_iou_is_given() -> None:
+    """PASCAL VOC's masks: a ring of void, five pixels wide, around every object."""
+    truth = np.zeros((40, 40), np.uint8)
+    truth[8:32, 8:32] = IGNORE
+    truth[13:27, 13:27] = 1
+    counts = BoundaryCounts.zeros(2, Outlines(region=7, contour=2, trimap=5))
+    counts.add(truth, np.where(truth == 1, truth, 0).astype(np.uint8))
+    figures = counts.to_dict(["other", "thing"])
+    assert counts.hidden == 4 * 24 + 4 * 13  # outside and inside of the ring
+    assert figures["mean_boundary_iou"] == 1
+    assert figures["mean_f_score"] is None
+    assert figures["mean_trimap_iou"] is None
+    assert set(figures["f_score"].values()) == {None}
+
+
+def test_a_corner_of_void_hides_nothing() -> None:
+    truth = np.zeros((40, 40), np.uint8)
+    truth[:, 20:] = 1
+    truth[:5, :5] = IGNORE
+    counts = BoundaryCounts.zeros(2)
+    counts.add(truth, truth)
+    assert counts.hidden == 10
+    assert counts.to_dict(["left", "right"])["mean_f_score"] == 1

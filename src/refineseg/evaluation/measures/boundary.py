@@ -12,6 +12,9 @@ void there too, and none of its pixels counts. Distances look across it.
   over the data set first, as everywhere else. For one picture the two are the same.
 - *Trimap IoU* (Kohli et al., IJCV 2009): IoU over the band of pixels within ``trimap`` pixels (square) of an
   outline of the truth.
+
+Where void runs along the outlines, as in PASCAL VOC, the last two would be about the few places where it does not:
+they are left out (None) if more pixels of classes touch void than touch another class.
 """
 
 from __future__ import annotations
@@ -55,19 +58,21 @@ class BoundaryCounts:
         region: pixels near outlines per class, 3xK: in both, in truth, in prediction.
         contour: outline pixels per class, 4xK: predicted and matched, predicted, true and matched, true.
         band: confusion matrix KxK within the trimap.
+        hidden: pixels of classes with a 4-neighbour that is void, in the truth.
         distances: fixed ones, or None for those of each picture's size.
     """
 
     region: Counts
     contour: Counts
     band: Counts
+    hidden: int = 0
     distances: Outlines | None = field(default=None)
 
     @classmethod
     def zeros(cls, num_classes: int, distances: Outlines | None = None) -> BoundaryCounts:
         """Nothing counted yet."""
         region, contour, band = (np.zeros((rows, num_classes), np.int64) for rows in (3, 4, num_classes))
-        return cls(region, contour, band, distances)
+        return cls(region, contour, band, distances=distances)
 
     def add(self, truth: UInt8, prediction: UInt8, probabilities: Any = None) -> None:  # noqa: ARG002
         """Count one picture: truth and prediction HxW of train ids. InputError if their sizes differ."""
@@ -93,6 +98,7 @@ class BoundaryCounts:
             np.bincount(theirs.labels[theirs.matched(mine, distances.contour)], minlength=count),
             np.bincount(theirs.labels, minlength=count),
         ]
+        self.hidden += beside_void(truth)
         where = np.flatnonzero(near_outline(truth, distances.trimap, frame=False))
         pairs = truth.ravel()[where].astype(np.int64) * count + predicted.ravel()[where]
         self.band += np.bincount(pairs, minlength=count**2).reshape(count, count)
@@ -102,6 +108,12 @@ class BoundaryCounts:
         self.region += other.region
         self.contour += other.contour
         self.band += other.band
+        self.hidden += other.hidden
+
+    @property
+    def outlines_seen(self) -> bool:
+        """Whether the truth's outlines lie between classes, not mostly under void."""
+        return self.hidden <= int(self.contour[3].sum())
 
     @property
     def boundary_iou(self) -> Floats:
@@ -123,13 +135,15 @@ class BoundaryCounts:
         return scores(self.band).iou
 
     def to_dict(self, names: list[str]) -> dict[str, Any]:
-        """Means over the classes with an outline in the truth, and figures per class."""
+        """Means over the classes with an outline in the truth, and figures per class; None where void hides them."""
         have = self.region[1].astype(np.float64)
         outlined = Sums(have, have, have)
         values: dict[str, Any] = {}
         for name in ("boundary_iou", "f_score", "trimap_iou"):
             per = getattr(self, name)
             mean = scores(self.band).mean_iou if name == "trimap_iou" else class_mean(per, outlined, "truth")
+            if name != "boundary_iou" and not self.outlines_seen:
+                per, mean = np.full_like(per, np.nan), np.nan
             values |= {f"mean_{name}": plain(float(mean)), name: dict(zip(names, map(plain, per), strict=True))}
         return values
 
@@ -171,6 +185,13 @@ def window(values: UInt8, distance: int, least: np.ufunc, outside: int) -> UInt8
             reach += step
         values = current
     return values
+
+
+def beside_void(labels: UInt8) -> int:
+    """Number of pixels of classes with a 4-neighbour that is void."""
+    void = np.pad(labels == IGNORE, 1)
+    near = void[:-2, 1:-1] | void[2:, 1:-1] | void[1:-1, :-2] | void[1:-1, 2:]
+    return int(np.count_nonzero(near & ~void[1:-1, 1:-1]))
 
 
 def per_class(labels: UInt8, where: Mask, count: int) -> Counts:
