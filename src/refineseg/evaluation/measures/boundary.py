@@ -135,7 +135,7 @@ class BoundaryCounts:
         return scores(self.band).iou
 
     def to_dict(self, names: list[str]) -> dict[str, Any]:
-        """Means over the classes with an outline in the truth, and figures per class; None where void hides them."""
+        """Means over the classes with an outline in the truth, and by class; None where void hides them."""
         have = self.region[1].astype(np.float64)
         outlined = Sums(have, have, have)
         values: dict[str, Any] = {}
