@@ -51,9 +51,12 @@ def read(src: Path, options: ReadOptions) -> Source:
     file, root = _description(src), src if src.is_dir() else src.parent
     if file is None and _class_list(root) is None:
         raise InputError(f"expected a data.yaml with names, or classes.txt, in {src}, found none")
-    classes, splits = _described(file) if file else _undescribed(root)
+    values = Node(read_yaml(file), f"{file}: data") if file else None
+    classes = _listed_classes(root) if values is None else _class_names(values["names"])
     if options.images is not None:
-        splits = {None: walk_pictures(options.images)}
+        splits: dict[str | None, list[Path]] = {None: walk_pictures(options.images)}
+    else:
+        splits = _splits(values, file) if values is not None and file is not None else _split_folders(root)
     names = names_of([classes[number] for number in sorted(classes)], options, str(file or root))
     left_out = LeftOut()
     annotated: dict[Path, Annotated] = {}
@@ -120,17 +123,11 @@ def _class_list(root: Path) -> Path | None:
     return next((path for path in places if path.is_file()), None)
 
 
-def _described(file: Path) -> tuple[dict[int, str], dict[str | None, list[Path]]]:
-    """Class names by number and pictures by split, as data.yaml says."""
-    values = Node(read_yaml(file), f"{file}: data")
-    return _class_names(values["names"]), _splits(values, file)
-
-
-def _undescribed(root: Path) -> tuple[dict[int, str], dict[str | None, list[Path]]]:
-    """Class names by number from classes.txt, and pictures by folder."""
+def _listed_classes(root: Path) -> dict[int, str]:
+    """Class names by number from classes.txt."""
     listed = _class_list(root)
     assert listed is not None
-    return dict(enumerate(row.text for row in read_rows(listed))), _split_folders(root)
+    return dict(enumerate(row.text for row in read_rows(listed)))
 
 
 def _class_names(node: Node) -> dict[int, str]:
