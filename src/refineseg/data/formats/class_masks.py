@@ -5,7 +5,7 @@ Where masks of a picture overlap, the class that comes later in the labels file 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from refineseg.data.formats.base import Format, ReadOptions, Shape, Source, Unannotated
-from refineseg.data.formats.parsing.areas import Annotated, Area, items_of
-from refineseg.data.formats.parsing.classes import clean, names_of
+from refineseg.data.formats.parsing.areas import Annotated, Area, AreaReader
+from refineseg.data.formats.parsing.classes import clean
 from refineseg.data.formats.parsing.label_files import find_labels
 from refineseg.data.formats.parsing.layouts import MASK_ENDINGS, UNUSED_ENDINGS, Place, places_of
 from refineseg.data.formats.parsing.pairs import first_pair
@@ -37,9 +37,9 @@ def fits(src: Path) -> bool:
 def read(src: Path, options: ReadOptions) -> Source:
     """All pictures with a mask of any class."""
     places = places_of(src)
-    if options.labels is None:
-        found = (find_labels(folder) for place in places for folder in (src, place.masks.parent, place.masks))
-        options = replace(options, labels=next((labels for labels in found if labels), None))
+    folders = [folder for place in places for folder in (src, place.masks.parent, place.masks)]
+    labels = options.labels or next((labels for folder in folders if (labels := find_labels(folder))), None)
+    found = AreaReader(src, replace(options, labels=labels))
     masks: dict[Path, list[Named]] = {}
     places_by_image: dict[Path, Place] = {}
     unused: list[Path] = []
@@ -51,20 +51,19 @@ def read(src: Path, options: ReadOptions) -> Source:
         unused += [path for path in walk_pictures(place.masks) if path not in taken and path not in matched]
     if not any(masks.values()):
         raise InputError(f"expected masks called like a picture and a class, such as a_car.png, in {src}")
-    names = names_of(sorted({label for entries in masks.values() for label, _ in entries}), options, str(src))
-    order = {name: index for index, name in enumerate(names.label_map.names)}
-    annotated, without = [], []
+    names = sorted({label for entries in masks.values() for label, _ in entries})
+    order = found.options.labels.names if found.options.labels else names
+    without = []
     for image, entries in masks.items():
         relative = image.relative_to(src)
         name, split = str(relative.with_suffix("")), places_by_image[image].split or split_of_path(relative)
         if not entries:
             without.append(Unannotated(name, image, split))
             continue
-        entries = sorted(entries, key=lambda entry: order.get(entry[0], -1))
-        annotated.append(Annotated(name, image, partial(_areas, entries), split))
+        entries = sorted(entries, key=lambda entry: order.index(entry[0]) if entry[0] in order else -1)
+        found.annotated.append(Annotated(name, image, found.areas(entries, _area), split))
     notes = [f"{len(unused)} masks have no picture and were left out: {named(unused)}"] if unused else []
-    items = items_of(annotated, names, options)
-    return Source(names.label_map, items, (*notes, *names.notes), unannotated=without)
+    return found.source(names, notes, unannotated=without)
 
 
 def _masks_of(place: Place) -> dict[Path, list[Named]]:
@@ -92,9 +91,9 @@ def _owner(stem: str, images: Sequence[Path]) -> Path | None:
     return next((path for path in images if stem.startswith((f"{path.stem}_", f"{path.stem}-"))), None)
 
 
-def _areas(entries: Sequence[Named]) -> Iterator[Area]:
-    for label, mask in entries:
-        yield Area(label, str(mask), partial(_region, mask))
+def _area(entry: Named) -> Area:
+    label, mask = entry
+    return Area(label, str(mask), partial(_region, mask))
 
 
 def _region(mask: Path, shape: Shape) -> Region:

@@ -10,27 +10,23 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from refineseg.data.formats.base import Format, Item, Prediction, ReadOptions, Shape, Source, WriteOptions, Written
+from refineseg.data.formats.base import Format, Prediction, ReadOptions, Source, WriteOptions, Written
 from refineseg.data.formats.faults import Faults
 from refineseg.data.formats.parsing import coco_rle
-from refineseg.data.formats.parsing.areas import LeftOut
-from refineseg.data.formats.parsing.classes import IGNORE_NAME, Names, background_id, names_of
+from refineseg.data.formats.parsing.areas import Annotated, Area, AreaReader, Skipped
+from refineseg.data.formats.parsing.classes import IGNORE_NAME, background_id, names_of
 from refineseg.data.formats.parsing.coco_files import coco_files, has_segments, ordered_categories
 from refineseg.data.formats.parsing.json_nodes import Node, read_json
-from refineseg.data.formats.parsing.label_files import find_labels
-from refineseg.data.formats.parsing.pictures import Pictures, check_size, split_of
+from refineseg.data.formats.parsing.pictures import split_of
 from refineseg.data.formats.parsing.regions import regions
 from refineseg.errors import InputError
-from refineseg.labels import IGNORE, LabelMap, UInt8
+from refineseg.labels import LabelMap
 
-NO_OUTLINE = "annotations have no outline"
 PLACEHOLDER = "none"  # supercategory of Roboflow's category 0, which groups the others
 
 
@@ -44,29 +40,28 @@ def read(src: Path, options: ReadOptions) -> Source:
     files = _files(src)
     if not files:
         raise InputError(f"expected a COCO json (with images, annotations and categories) at {src}, found none")
-    root = src if src.is_dir() else src.parent
-    if options.labels is None:
-        options = replace(options, labels=find_labels(root))
+    found = AreaReader(src, options, _folders(files))
     documents = [document for file in files if (document := _opened(file, options.faults)) is not None]
     options.faults.stop_if_nothing_is_left(documents, src)
-    left_out, notes = LeftOut(), list[str]()
     for document in documents:
         with options.faults.collect():
-            document.sort_annotations(left_out, options.faults)
-    used = {name for document in documents for name in document.used}
-    placeholders = {name for document in documents for name in document.placeholders} - used
+            document.read(found)
+    placeholders = {name for document in documents for name in document.placeholders} - set(found.used)
+    notes = []
     if placeholders:
         notes.append(f"categories that only group others were left out: {', '.join(sorted(placeholders))}")
     ordered = ordered_categories([document.categories for document in documents])
-    names = names_of([name for name in ordered if name not in placeholders], options, str(src))
-    pictures = Pictures(src, _folders(files), options.images)
-    items = [item for document in documents for item in document.items(names, options, pictures, placeholders)]
-    crowds, warnings = _crowd_notes(documents, options)
-    empty = sum(document.empty_pictures for document in documents)
-    notes += [f"{empty} pictures have no instance: all of them is unlabelled"] if empty else []
-    notes += [*left_out.notes(), *names.notes, *pictures.notes(), *crowds]
-    notes.append("where instances overlap the smaller one is on top")
-    return Source(names.label_map, items, tuple(notes), tuple(warnings), pictures.unannotated())
+    ordered = [name for name in ordered if name not in placeholders]
+    if found.options.labels is not None:  # categories without a class are faults, used or not
+        names = names_of(ordered, found.options, str(src))
+        for document in documents:
+            for id_, name in document.categories.items():
+                with options.faults.collect():
+                    if name in ordered:
+                        names.train_id(name, document.places[id_])
+    crowds: Counter[str] = sum((document.crowds for document in documents), Counter())
+    crowd_notes, warnings = _crowd_notes(crowds, found.used, options)
+    return found.source(ordered, [*notes, *crowd_notes], warnings)
 
 
 def _files(src: Path) -> list[Path]:
@@ -111,6 +106,7 @@ class _Document:
         categories: names by id.
         places: places of the names by id.
         placeholders: categories that stand for all others.
+        crowds: number of crowd regions by category.
     """
 
     file: Path
@@ -118,79 +114,68 @@ class _Document:
     categories: dict[Hashable, str]
     places: dict[Hashable, str]
     placeholders: set[str]
-
-    def __post_init__(self) -> None:
-        self.by_image: dict[Hashable, list[Node]] = {}
-        self.crowds: Counter[str] = Counter()
-        self.instances: Counter[str] = Counter()
-        self.empty_pictures = 0
+    crowds: Counter[str] = field(default_factory=Counter)
 
     @property
     def split(self) -> str | None:
         """The split in the name of the file or its folder."""
         return split_of(self.file.stem) or split_of(self.file.parent.name)
 
-    @property
-    def used(self) -> set[str]:
-        """Categories with an outline."""
-        return set(self.crowds) | set(self.instances)
+    def read(self, found: AreaReader) -> None:
+        """The pictures with their areas.
 
-    def sort_annotations(self, left_out: LeftOut, faults: Faults) -> None:
-        """Collect the annotations with an outline by picture; count the others, and crowds by category."""
-        known = {node["id"].identifier() for node in self.root["images"] if _has_id(node)}
-        total = empty = 0
+        Raises InputError where no annotation has an outline.
+        """
+        faults = found.options.faults
+        by_image: dict[Hashable, list[Node]] = {}
+        with faults.collect():
+            for node in self.root["images"]:
+                if _has_id(node):
+                    by_image[node["id"].identifier()] = []
+        total, before = 0, found.used.total()
         with faults.collect():
             for node in self.root["annotations"]:
                 total += 1
                 with faults.collect():
-                    empty += self._sort(node, known, left_out)
-        if total and empty == total:
+                    image = node["image_id"].identifier()
+                    if image not in by_image:
+                        raise node["image_id"].fail("the id of one of the images")
+                    by_image[image].append(node)
+        areas = {id_: found.areas(nodes, partial(self._area, found.options)) for id_, nodes in by_image.items()}
+        if total and found.used.total() == before and not len(faults):
             raise InputError(
                 f"{self.root.place}: expected outlines in 'segmentation', all {total} annotations have bounding "
                 "boxes or key points only; export the data set with segmentation"
             )
+        with faults.collect():
+            for node in self.root["images"]:
+                with faults.collect():
+                    id_ = node["id"].identifier()
+                    if id_ not in areas:
+                        raise node["id"].fail("an id that no other picture has")
+                    found.annotated.append(self._annotated(node, areas.pop(id_), found))
 
-    def _sort(self, node: Node, known: set[Hashable], left_out: LeftOut) -> bool:
-        """Put an annotation to its picture; True if it has no outline."""
+    def _area(self, options: ReadOptions, node: Node) -> Area | Skipped:
         id_ = node["category_id"].identifier()
         if id_ not in self.categories:
             raise node["category_id"].fail(f"the id of one of the {len(self.categories)} categories")
         name = self.categories[id_]
         outline = node.get("segmentation")
         if outline is None or outline.empty():
-            left_out.add(NO_OUTLINE, name)
-            return True
-        image = node["image_id"].identifier()
-        if image not in known:
-            raise node["image_id"].fail("the id of one of the images")
-        (self.crowds if _is_crowd(node) else self.instances)[name] += 1
-        self.by_image.setdefault(image, []).append(node)
-        return False
+            return Skipped("annotations have no outline", name)
+        crowd = _is_crowd(node)
+        self.crowds[name] += crowd
+        region = partial(coco_rle.region, outline)
+        return Area(name, self.places[id_], region, below=crowd, ignored=crowd and options.crowds == "ignore")
 
-    def items(self, names: Names, options: ReadOptions, pictures: Pictures, left_out: set[str]) -> list[Item]:
-        """An item for each picture; categories without a class are faults."""
-        ids: dict[Hashable, int | None] = {}
-        for id_, name in self.categories.items():
-            with options.faults.collect():
-                ids[id_] = None if name in left_out else names.train_id(name, self.places[id_])
-        painter = _Painter(names.fill, ids, self.by_image, options.crowds, options.faults)
-        items: list[Item] = []
-        seen: set[Hashable] = set()
-        with options.faults.collect():
-            for node in self.root["images"]:
-                with options.faults.collect():
-                    items.append(self._item(node, painter, pictures, seen))
-        return items
-
-    def _item(self, node: Node, painter: _Painter, pictures: Pictures, seen: set[Hashable]) -> Item:
-        id_ = node["id"].identifier()
-        if id_ in seen:
-            raise node["id"].fail("an id that no other picture has")
-        seen.add(id_)
-        name = node["file_name"]
-        path = pictures.find(name.text(), name.place, self.split, self._split_folders)
-        self.empty_pictures += id_ not in self.by_image
-        return Item(str(Path(name.text()).with_suffix("")), path, partial(painter.paint, node), self.split)
+    def _annotated(self, image: Node, areas: list[Area], found: AreaReader) -> Annotated:
+        name = image["file_name"]
+        size = None
+        if image.get("height") is not None and image.get("width") is not None:
+            size = (image["height"].integer(), image["width"].integer())
+        path = found.pictures.find(name.text(), name.place, self.split, self._split_folders)
+        stem = str(Path(name.text()).with_suffix(""))
+        return Annotated(stem, path, areas, self.split, size, image.place, largest_first=True)
 
     @property
     def _split_folders(self) -> list[Path]:
@@ -210,52 +195,20 @@ class _Document:
         ]
 
 
-@dataclass(frozen=True)
-class _Painter:
-    """Paints the instances of a picture."""
-
-    fill: int
-    train_ids: dict[Hashable, int | None]
-    by_image: dict[Hashable, list[Node]]
-    crowds: str
-    faults: Faults
-
-    def paint(self, image: Node, shape: Shape) -> UInt8:
-        """HxW train ids."""
-        if image.get("height") is not None and image.get("width") is not None:
-            check_size((image["height"].integer(), image["width"].integer()), shape, image.place)
-        labels = np.full(shape, self.fill, np.uint8)
-        instances = []
-        for node in self.by_image.get(image["id"].identifier(), []):
-            with self.faults.collect():
-                train_id = self.train_ids.get(node["category_id"].identifier())
-                if train_id is None:  # dropped, or its category is a fault
-                    continue
-                rle = coco_rle.to_rle(node["segmentation"], shape)
-                crowd = _is_crowd(node)
-                value = IGNORE if crowd and self.crowds == "ignore" else train_id
-                instances.append((not crowd, -coco_rle.area(rle), value, rle))
-        for _, _, value, rle in sorted(instances, key=lambda instance: instance[:2]):
-            labels[coco_rle.decode(rle)] = value
-        return labels
-
-
-def _crowd_notes(documents: list[_Document], options: ReadOptions) -> tuple[list[str], list[str]]:
+def _crowd_notes(crowds: Counter[str], used: Counter[str], options: ReadOptions) -> tuple[list[str], list[str]]:
     """Notes and warnings on crowds, by category."""
-    crowds: Counter[str] = sum((document.crowds for document in documents), Counter())
-    instances: Counter[str] = sum((document.instances for document in documents), Counter())
+    crowds = +crowds
     if not crowds:
         return [], []
-    counts = ", ".join(f"{name} {count} of {count + instances[name]}" for name, count in sorted(crowds.items()))
+    counts = ", ".join(f"{name} {count} of {used[name]}" for name, count in sorted(crowds.items()))
     if options.crowds == "class":
         return [f"crowd regions (iscrowd) were read as their class: {counts}"], []
-    only = sorted(name for name in crowds if not instances[name])
+    only = sorted(name for name in crowds if crowds[name] == used[name])
     masks = "CVAT and Datumaro write brush masks as crowds: --crowds class reads them as their class"
     notes = [f"crowd regions (iscrowd) are ignored pixels: {counts}; {masks}"]
     if only:
         return notes, [f"{', '.join(only)}: all outlines are crowd regions, so no pixel is left of it; {masks}"]
-    many = [name for name in crowds if crowds[name] * 4 > crowds[name] + instances[name]]
-    return ([], notes) if many else (notes, [])
+    return ([], notes) if any(4 * crowds[name] > used[name] for name in crowds) else (notes, [])
 
 
 def _is_crowd(node: Node) -> bool:

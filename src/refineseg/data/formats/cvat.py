@@ -7,7 +7,6 @@ CVAT writes the frames between key frames too. Key frames alone give a warning: 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
@@ -15,10 +14,9 @@ from xml.etree.ElementTree import Element
 
 from refineseg.data.formats.base import Format, Prediction, ReadOptions, Shape, Source, WriteOptions, Written
 from refineseg.data.formats.faults import Faults
-from refineseg.data.formats.parsing.areas import Annotated, Area, LeftOut, items_of, unused_note
-from refineseg.data.formats.parsing.classes import names_of
-from refineseg.data.formats.parsing.label_files import find_labels, hex_color
-from refineseg.data.formats.parsing.pictures import Pictures, split_of, split_of_path
+from refineseg.data.formats.parsing.areas import Annotated, Area, AreaReader, Skipped
+from refineseg.data.formats.parsing.label_files import hex_color
+from refineseg.data.formats.parsing.pictures import split_of, split_of_path
 from refineseg.data.formats.parsing.regions import regions
 from refineseg.data.formats.parsing.shapes import (
     Points,
@@ -38,7 +36,6 @@ from refineseg.labels import Color, LabelMap
 
 PAINTED = ("polygon", "box", "ellipse", "mask")
 AREA_TYPES = (None, "any", "polygon", "rectangle", "ellipse", "mask")  # of labels in <meta>
-NO_AREA = "shapes of type {} have no area"
 
 
 def fits(src: Path) -> bool:
@@ -54,45 +51,19 @@ def read(src: Path, options: ReadOptions) -> Source:
     root = read_xml(file)
     if root.tag != "annotations":
         raise InputError(f"{file}: expected CVAT for images or for video 1.1 (<annotations>), got <{root.tag}>")
-    if options.labels is None:
-        options = replace(options, labels=find_labels(file.parent))
-    left_out = LeftOut()
+    found = AreaReader(src, options, [file.parent / "images", file.parent])
     declared, colors, without_area = _labels(root, file)
-    frames = _frames_of_tracks(root, file, options.faults) if root.find("track") is not None else _images(root)
-    used = set[str]()
-    for frame in frames:
-        for shape in frame:
-            with options.faults.collect():
-                _count(shape, f"{file}: image {frame.get('name')!r}: {shape.tag}", used, left_out)
-    classes = [name for name in declared if name not in without_area or name in used]
-    dropped = [name for name in declared if name not in classes]
-    names = names_of([*classes, *sorted(used)], options, str(file), colors)
-    pictures = Pictures(src, [file.parent / "images", file.parent], options.images)
-    annotated = []
+    tracks = root.find("track") is not None
+    frames = _frames_of_tracks(root, file, options.faults) if tracks else root.findall("image")
     for index, frame in enumerate(frames):
+        place = f"{file}: image {frame.get('name') or index!r}"
+        areas = found.areas(sorted(enumerate(frame), key=_z_order), partial(_area, place))
         with options.faults.collect():
-            annotated.append(_annotated(frame, index, file, pictures))
-    notes = left_out.notes()
-    if dropped:
-        notes.append(f"labels that cannot have an area are no classes: {', '.join(dropped)}")
-    empty = sum(len(frame) == 0 for frame in frames)
-    notes += [f"{empty} pictures have no shape: all of them is unlabelled"] if empty else []
-    notes += [*unused_note(classes, used), *names.notes, *pictures.notes()]
-    items = items_of(annotated, names, options)
-    return Source(names.label_map, items, tuple(notes), _gaps(root), pictures.unannotated())
-
-
-def _count(shape: Element, place: str, used: set[str], left_out: LeftOut) -> None:
-    """Add a shape's class to those used, or the shape to those left out."""
-    label = shape.get("label", "")
-    if shape.tag == "tag":
-        left_out.add("tags name the whole picture", label)
-    elif shape.tag not in PAINTED:
-        left_out.add(NO_AREA.format(shape.tag), label)
-    elif shape.get("points") == "":
-        left_out.add("shapes have no points", label)
-    else:
-        used.add(attribute(shape, "label", place))
+            found.annotated.append(_annotated(frame, place, areas, found))
+    classes = [name for name in declared if name not in without_area or name in found.used]
+    dropped = [name for name in declared if name not in classes]
+    notes = [f"labels that cannot have an area are no classes: {', '.join(dropped)}"] if dropped else []
+    return found.source(classes, notes, _gaps(root), colors)
 
 
 def _file(src: Path) -> Path | None:
@@ -119,10 +90,6 @@ def _labels(root: Element, file: Path) -> tuple[list[str], dict[str, Color], set
         if kind not in AREA_TYPES or label.findtext("parent"):
             without_area.add(name)
     return found, colors, without_area
-
-
-def _images(root: Element) -> list[Element]:
-    return root.findall("image")
 
 
 def _frames_of_tracks(root: Element, file: Path, faults: Faults) -> list[Element]:
@@ -172,37 +139,33 @@ def _frame(at: int, width: str, height: str) -> Element:
     return element
 
 
-def _annotated(image: Element, index: int, file: Path, pictures: Pictures) -> Annotated:
-    place = f"{file}: image {index}"
+def _annotated(image: Element, place: str, areas: list[Area], found: AreaReader) -> Annotated:
     name = attribute(image, "name", place)
     split = split_of(image.get("subset", "")) or split_of_path(Path(name))
-    path = pictures.find(name, place, split)
-    place = f"{file}: image {name!r}"
-    declared = None
+    path = found.pictures.find(name, place, split)
+    size = None
     if image.get("height") is not None or image.get("width") is not None:
-        declared = (integer(image, "height", place), integer(image, "width", place))
-    return Annotated(_stem(name), path, partial(_areas, image, place), split, declared, place)
+        size = (integer(image, "height", place), integer(image, "width", place))
+    stem = str(Path(name).with_suffix("")) if Path(name).suffix else name
+    return Annotated(stem, path, areas, split, size, place)
 
 
-def _stem(name: str) -> str:
-    path = Path(name)
-    return str(path.with_suffix("")) if path.suffix else name
+def _area(image: str, numbered: tuple[int, Element]) -> Area | Skipped:
+    index, shape = numbered
+    label, place = shape.get("label", ""), f"{image}: {shape.tag} {index}"
+    if shape.tag == "tag":
+        return Skipped("tags name the whole picture", label)
+    if shape.tag not in PAINTED:
+        return Skipped(f"shapes of type {shape.tag} have no area", label)
+    if shape.get("points") == "":
+        return Skipped("shapes have no points", label)
+    return Area(attribute(shape, "label", place), place, partial(_region, shape, place))
 
 
-def _areas(image: Element, place: str) -> list[Area]:
-    shapes = [
-        (node, f"{place}: {node.tag} {index}")
-        for index, node in enumerate(image)
-        if node.tag in PAINTED and node.get("label", "").strip() and node.get("points") != ""
-    ]
-    ordered = sorted(shapes, key=lambda pair: _z_order(pair[0]))
-    return [Area(node.get("label", ""), where, partial(_region, node, where)) for node, where in ordered]
-
-
-def _z_order(node: Element) -> float:
+def _z_order(numbered: tuple[int, Element]) -> float:
     """For the order only: a damaged value is a fault when the shape is drawn."""
     try:
-        return float(node.get("z_order", "0"))
+        return float(numbered[1].get("z_order", "0"))
     except ValueError:
         return 0.0
 

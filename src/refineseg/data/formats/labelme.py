@@ -8,7 +8,6 @@ import io
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,10 +25,8 @@ from refineseg.data.formats.base import (
     WriteOptions,
     Written,
 )
-from refineseg.data.formats.parsing.areas import Annotated, Area, LeftOut, items_of
-from refineseg.data.formats.parsing.classes import names_of
+from refineseg.data.formats.parsing.areas import Annotated, Area, AreaReader, Skipped
 from refineseg.data.formats.parsing.json_nodes import Node, read_json
-from refineseg.data.formats.parsing.label_files import find_labels
 from refineseg.data.formats.parsing.outlines import Outliner
 from refineseg.data.formats.parsing.pictures import Pictures, split_of_path, walk_files
 from refineseg.data.formats.parsing.regions import regions
@@ -41,7 +38,6 @@ from refineseg.labels import LabelMap
 KEYS = ('"shapes"', '"imagePath"', '"imageData"')
 CORNERS = ("oriented_rectangle", "rotation", "quadrilateral")  # turned boxes, all of whose corners are in the file
 WITHOUT_AREA = ("line", "linestrip", "point", "points", "cuboid")
-NO_AREA = "shapes of type {} have no area"
 
 
 def fits(src: Path) -> bool:
@@ -54,29 +50,13 @@ def read(src: Path, options: ReadOptions) -> Source:
     files = _files(src)
     if not files:
         raise InputError(f"expected a folder with LabelMe's JSON files (with 'shapes'), found none at {src}")
-    root = src if src.is_dir() else src.parent
-    if options.labels is None:
-        options = replace(options, labels=find_labels(root))
-    found: set[str] = set()
-    left_out = LeftOut()
-    pictures = Pictures(src, [], options.images)
-    annotated: list[Annotated] = []
-    empty = 0
+    found = AreaReader(src, options)
     for file in files:
         with options.faults.collect():
             document = read_json(file)
-            shapes = list(document["shapes"])
-            empty += not shapes
-            for shape in shapes:
-                with options.faults.collect():
-                    _count(shape, found, left_out)
-            annotated.append(_annotated(file, root, document, pictures))
-    options.faults.stop_if_nothing_is_left(annotated, src)
-    names = names_of(sorted(found), options, str(src))
-    notes = [f"{empty} pictures have no shape: all of them is unlabelled"] if empty else []
-    notes += [*left_out.notes(), *names.notes, *pictures.notes()]
-    items = items_of(annotated, names, options)
-    return Source(names.label_map, items, tuple(notes), unannotated=pictures.unannotated())
+            areas = found.areas(document["shapes"], _area)
+            found.annotated.append(_annotated(file, document, areas, found))
+    return found.source()
 
 
 def _files(src: Path) -> list[Path]:
@@ -89,17 +69,15 @@ def _is_labelme(path: Path) -> bool:
     return start.startswith("{") and any(key in start for key in KEYS)
 
 
-def _count(shape: Node, found: set[str], left_out: LeftOut) -> None:
-    """Add a shape's class to those found, or the shape to those left out."""
+def _area(shape: Node) -> Area | Skipped:
     kind = _kind(shape)
     label = shape.get("label")
     name = label.value if label is not None and isinstance(label.value, str) else ""
     if kind in WITHOUT_AREA:
-        left_out.add(NO_AREA.format(kind), name)
-    elif _has_no_points(shape):
-        left_out.add("shapes have no points", name)
-    else:
-        found.add(shape["label"].text())
+        return Skipped(f"shapes of type {kind} have no area", name)
+    if "points" in shape.value and shape["points"].empty():
+        return Skipped("shapes have no points", name)
+    return Area(shape["label"].text(), f"{shape.place}.label", partial(_region, shape))
 
 
 def _kind(shape: Node) -> str:
@@ -107,17 +85,13 @@ def _kind(shape: Node) -> str:
     return "polygon" if kind is None else kind.text()
 
 
-def _has_no_points(shape: Node) -> bool:
-    return "points" in shape.value and shape["points"].empty()
-
-
-def _annotated(file: Path, root: Path, document: Node, pictures: Pictures) -> Annotated:
-    relative = file.relative_to(root).with_suffix("")
+def _annotated(file: Path, document: Node, areas: list[Area], found: AreaReader) -> Annotated:
+    relative = file.relative_to(found.root).with_suffix("")
     size = None
     if document.get("imageHeight") is not None and document.get("imageWidth") is not None:
         size = (document["imageHeight"].integer(), document["imageWidth"].integer())
-    image, split = _picture(document, file, pictures), split_of_path(relative)
-    return Annotated(str(relative), image, partial(_areas, file), split, size, str(file))
+    image, split = _picture(document, file, found.pictures), split_of_path(relative)
+    return Annotated(str(relative), image, areas, split, size, str(file))
 
 
 def _picture(document: Node, file: Path, pictures: Pictures) -> Picture:
@@ -141,18 +115,6 @@ def _base64(node: Node) -> bytes:
         return base64.b64decode(node.text(), validate=True)
     except (binascii.Error, ValueError) as error:
         raise InputError(f"{node.place}: expected base64, cannot read it: is it cut off?") from error
-
-
-def _areas(file: Path) -> Iterator[Area]:
-    """The shapes with an area; the file is read again, so that memory stays flat."""
-    for node in read_json(file)["shapes"]:
-        try:
-            used = _kind(node) not in WITHOUT_AREA and not _has_no_points(node)
-            label = node["label"].text() if used else ""
-        except InputError:  # a fault since the first reading
-            continue
-        if used:
-            yield Area(label, f"{node.place}.label", partial(_region, node))
 
 
 def _region(node: Node, shape: Shape) -> Region:

@@ -10,8 +10,7 @@ import base64
 import binascii
 import io
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -21,10 +20,8 @@ from PIL import Image
 
 from refineseg.data.formats.base import Format, ReadOptions, Shape, Source
 from refineseg.data.formats.parsing import brush_rle
-from refineseg.data.formats.parsing.areas import Annotated, Area, LeftOut, items_of
-from refineseg.data.formats.parsing.classes import names_of
+from refineseg.data.formats.parsing.areas import Annotated, Area, AreaReader, Skipped
 from refineseg.data.formats.parsing.json_nodes import Node, read_json
-from refineseg.data.formats.parsing.label_files import find_labels
 from refineseg.data.formats.parsing.pictures import Pictures, check_size
 from refineseg.data.formats.parsing.shapes import Region, ellipse, polygon, turn
 from refineseg.data.formats.parsing.texts import head
@@ -34,10 +31,7 @@ from refineseg.errors import InputError
 LABEL_KEYS = (
     "brushlabels", "bitmasklabels", "polygonlabels", "vectorlabels", "rectanglelabels", "ellipselabels", "labels",
 )  # fmt: skip
-WITHOUT_AREA = ("keypointlabels", "choices", "taxonomy", "rating", "text", "textarea", "number", "videorectangle")
 UPLOAD = re.compile(r"^[0-9a-f]{8}-")  # what the server puts before an uploaded file's name
-NO_CLASS = "results without a class or an area (choices, key points ...) have no pixels"
-OPEN_VECTOR = "vectors are open lines"
 SMALL_WORDS = ("thumb", "preview", "icon", "small")  # in the names of fields that show a picture only
 
 
@@ -51,13 +45,8 @@ def read(src: Path, options: ReadOptions) -> Source:
     file = _file(src)
     if file is None:
         raise InputError(f"expected Label Studio's JSON export (a list of tasks) at {src}, found none")
-    if options.labels is None:
-        options = replace(options, labels=find_labels(file.parent))
     beside = [file.parent, file.parent / "images", file.parent.parent / "images"]
-    pictures = Pictures(src, beside, options.images)
-    left_out = LeftOut()
-    found: set[str] = set()
-    annotated: list[Annotated] = []
+    found = AreaReader(src, options, beside)
     total = skipped = 0
     for task in read_json(file):
         total += 1
@@ -68,18 +57,11 @@ def read(src: Path, options: ReadOptions) -> Source:
                 continue
             for group in _by_picture(task, results):
                 with options.faults.collect():
-                    annotated.append(_annotated(group, pictures))
-                for node in group.results:
-                    with options.faults.collect():
-                        _count(node, found, left_out)
+                    areas = found.areas(group.results, _area)
+                    found.annotated.append(_annotated(group.address, areas, found.pictures))
     if total and skipped == total:
         raise InputError(f"{file}: expected annotated tasks, found none among {total}")
-    options.faults.stop_if_nothing_is_left(annotated, Path(src))
-    names = names_of(sorted(found), options, str(file))
-    notes = [f"{skipped} tasks without annotation were left out"] if skipped else []
-    notes += [*left_out.notes(), *names.notes, *pictures.notes()]
-    items = items_of(annotated, names, options)
-    return Source(names.label_map, items, tuple(notes), unannotated=pictures.unannotated())
+    return found.source(notes=[f"{skipped} tasks without annotation were left out"] if skipped else [])
 
 
 def _file(src: Path) -> Path | None:
@@ -198,30 +180,24 @@ def _label(node: Node) -> str | None:
     return first.text()
 
 
-def _count(node: Node, found: set[str], left_out: LeftOut) -> None:
+def _area(node: Node) -> Area | Skipped:
     label = _label(node)
     if label is None:
-        left_out.add(NO_CLASS)
-    elif _is_open(node):
-        left_out.add(OPEN_VECTOR, label)
-    else:
-        found.add(label)
-
-
-def _is_open(node: Node) -> bool:
+        return Skipped("results without a class or an area (choices, key points ...) have no pixels")
     value = node["value"]
     closed = value.get("closed")
-    return value.get("vectorlabels") is not None and closed is not None and closed.value is False
+    if value.get("vectorlabels") is not None and closed is not None and closed.value is False:
+        return Skipped("vectors are open lines", label)
+    return Area(label, node.place, partial(_drawn, node))
 
 
-def _annotated(group: _Group, pictures: Pictures) -> Annotated:
-    address = group.address
+def _annotated(address: Node, areas: list[Area], pictures: Pictures) -> Annotated:
     split = urlsplit(address.text())
     local = parse_qs(split.query).get("d")
     name = unquote(local[0] if local else split.path).lstrip("/")
     plain = UPLOAD.sub("", Path(name).name)
     path = _found(pictures, name, plain, address.place)
-    return Annotated(path.stem, path, partial(_areas, group.results))
+    return Annotated(path.stem, path, areas)
 
 
 def _found(pictures: Pictures, name: str, plain: str, place: str) -> Path:
@@ -231,17 +207,6 @@ def _found(pictures: Pictures, name: str, plain: str, place: str) -> Path:
         if not plain or plain == Path(name).name:
             raise
         return pictures.find(plain, place)
-
-
-def _areas(results: list[Node]) -> Iterator[Area]:
-    for node in results:
-        try:
-            label = _label(node)
-            used = label is not None and not _is_open(node)
-        except InputError:  # a fault since it was counted
-            continue
-        if label is not None and used:
-            yield Area(label, node.place, partial(_drawn, node))
 
 
 def _drawn(node: Node, shape: Shape) -> Region:

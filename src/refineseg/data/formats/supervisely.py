@@ -6,8 +6,6 @@ import base64
 import binascii
 import io
 import zlib
-from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,17 +13,16 @@ import numpy as np
 from PIL import Image
 
 from refineseg.data.formats.base import Format, ReadOptions, Shape, Source
-from refineseg.data.formats.parsing.areas import Annotated, Area, LeftOut, items_of, unused_note
-from refineseg.data.formats.parsing.classes import names_of
+from refineseg.data.formats.parsing.areas import Annotated, Area, AreaReader, Skipped
 from refineseg.data.formats.parsing.json_nodes import Node, read_json
-from refineseg.data.formats.parsing.label_files import find_labels, hex_color
-from refineseg.data.formats.parsing.pictures import Pictures, split_of_path
+from refineseg.data.formats.parsing.label_files import hex_color
+from refineseg.data.formats.parsing.pictures import split_of_path
 from refineseg.data.formats.parsing.shapes import Region, paste, polygon
 from refineseg.data.formats.parsing.texts import head
 from refineseg.errors import InputError
+from refineseg.labels import Color
 
 PAINTED = ("polygon", "bitmap", "rectangle", "any")
-NO_AREA = "objects of type {} have no area"
 
 
 def fits(src: Path) -> bool:
@@ -40,42 +37,25 @@ def read(src: Path, options: ReadOptions) -> Source:
         raise InputError(
             f"expected a Supervisely project (meta.json, ann/ with NAME.jpg.json) at {src}, found none"
         )
-    if options.labels is None:
-        options = replace(options, labels=find_labels(src))
-    declared: dict[str, str] = {}
-    colors = {}
+    found = AreaReader(src, options)
+    shapes: dict[str, str] = {}
+    colors: dict[str, Color] = {}
     meta = next((path for path in (src / "meta.json", src.parent / "meta.json") if path.is_file()), None)
     with options.faults.collect():
         for node in read_json(meta)["classes"] if meta else ():
-            name = node["title"].text()
-            declared[name] = node["shape"].text() if node.get("shape") is not None else "any"
-            color = node.get("color")
+            name, color = node["title"].text(), node.get("color")
+            shapes[name] = node["shape"].text() if node.get("shape") is not None else "any"
             if color is not None and (rgb := hex_color(color.text())) is not None:
                 colors[name] = rgb
-    pictures = Pictures(src, [], options.images)
-    left_out, used = LeftOut(), set[str]()
-    annotated = []
     for file in files:
         with options.faults.collect():
             document = read_json(file)
-            annotated.append(_annotated(document, file, src, pictures))
-            for node in document["objects"]:
-                with options.faults.collect():
-                    kind, name = node["geometryType"].text(), node["classTitle"].text()
-                    if kind in PAINTED and _has_no_points(node):
-                        left_out.add("objects have no points", name)
-                    elif kind in PAINTED:
-                        used.add(name)
-                    else:
-                        left_out.add(NO_AREA.format(kind), name)
-    options.faults.stop_if_nothing_is_left(annotated, src)
-    classes = [name for name, shape in declared.items() if shape in PAINTED or name in used]
-    names = names_of([*classes, *sorted(used)], options, str(src), colors)
-    dropped = [name for name in declared if name not in classes]
+            areas = found.areas(document["objects"], _area)
+            found.annotated.append(_annotated(document, file, areas, found))
+    classes = [name for name, shape in shapes.items() if shape in PAINTED or name in found.used]
+    dropped = [name for name in shapes if name not in classes]
     notes = [f"classes that cannot have an area are no classes: {', '.join(dropped)}"] if dropped else []
-    notes += [*left_out.notes(), *unused_note(classes, used), *names.notes, *pictures.notes()]
-    items = items_of(annotated, names, options)
-    return Source(names.label_map, items, tuple(notes), unannotated=pictures.unannotated())
+    return found.source(classes, notes, colors=colors)
 
 
 def _files(src: Path) -> list[Path]:
@@ -92,33 +72,27 @@ def _is_annotation(path: Path) -> bool:
     return start.startswith("{") and ('"objects"' in start or '"geometryType"' in start) and '"size"' in start
 
 
-def _annotated(document: Node, file: Path, src: Path, pictures: Pictures) -> Annotated:
+def _annotated(document: Node, file: Path, areas: list[Area], found: AreaReader) -> Annotated:
     size = document["size"]
     declared = (size["height"].integer(), size["width"].integer())
-    relative = file.relative_to(src)
+    relative = file.relative_to(found.src)
     folders = [file.parent.parent / "img", file.parent.parent / "images", file.parent]
     name = file.name.removesuffix(".json")
-    path = pictures.find(name, str(file), first=folders)
+    path = found.pictures.find(name, str(file), first=folders)
     folder = relative.parts[0] if len(relative.parts) > 2 else ""
     stem = Path(name).stem if Path(name).suffix else name
-    areas = partial(_areas, document)
     return Annotated(f"{folder}/{stem}".lstrip("/"), path, areas, split_of_path(relative), declared, str(file))
 
 
-def _areas(document: Node) -> Iterator[Area]:
-    for node in document["objects"]:
-        try:
-            kind, name = node["geometryType"].text(), node["classTitle"].text()
-        except InputError:  # a fault since it was counted
-            continue
-        if kind in PAINTED and not _has_no_points(node):
-            yield Area(name, node.place, partial(_region, node))
-
-
-def _has_no_points(node: Node) -> bool:
+def _area(node: Node) -> Area | Skipped:
+    kind, name = node["geometryType"].text(), node["classTitle"].text()
+    if kind not in PAINTED:
+        return Skipped(f"objects of type {kind} have no area", name)
     points = node.get("points")
     exterior = None if points is None else points.get("exterior")
-    return exterior is not None and exterior.empty()
+    if exterior is not None and exterior.empty():
+        return Skipped("objects have no points", name)
+    return Area(name, node.place, partial(_region, node))
 
 
 def _region(node: Node, shape: Shape) -> Region:

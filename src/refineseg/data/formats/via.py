@@ -8,17 +8,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from refineseg.data.formats.base import Format, ReadOptions, Shape, Source
-from refineseg.data.formats.parsing.areas import Annotated, Area, LeftOut, items_of
-from refineseg.data.formats.parsing.classes import names_of
+from refineseg.data.formats.parsing.areas import Annotated, Area, AreaReader, Skipped
 from refineseg.data.formats.parsing.json_nodes import Node, read_json
-from refineseg.data.formats.parsing.label_files import find_labels
 from refineseg.data.formats.parsing.pictures import Pictures, split_of, split_of_path
 from refineseg.data.formats.parsing.shapes import Region, ellipse, polygon
 from refineseg.data.formats.parsing.texts import head, read_rows
@@ -40,31 +36,23 @@ def read(src: Path, options: ReadOptions) -> Source:
     files = _files(src)
     if not files:
         raise InputError(f"expected a json or CSV of VGG Image Annotator at {src}, found none")
-    if options.labels is None:
-        options = replace(options, labels=find_labels(src if src.is_dir() else src.parent))
-    folders = [place for file in files for place in (file.parent, file.parent / "images")]
-    pictures = Pictures(src, folders, options.images)
-    left_out, found = LeftOut(), set[str]()
-    annotated: list[Annotated] = []
+    found = AreaReader(src, options, [place for file in files for place in (file.parent, file.parent / "images")])
     for file in files:
         with options.faults.collect():
             for entry in _entries(file):
                 with options.faults.collect():
                     regions = _regions(entry)
-                    if not regions:
-                        continue
-                    name = entry["filename"]
-                    split = split_of(file.stem) or split_of(file.parent.name) or split_of_path(Path(name.text()))
-                    path = pictures.find(name.text(), name.place, split, [file.parent, file.parent / "images"])
-                    for region in regions:
-                        with options.faults.collect():
-                            _count(region, found, left_out)
-                    stem = str(Path(name.text()).with_suffix(""))
-                    annotated.append(Annotated(stem, path, partial(_areas, regions), split))
-    options.faults.stop_if_nothing_is_left(annotated, src)
-    names = names_of(sorted(found), options, str(src))
-    notes = (*left_out.notes(), *names.notes, *pictures.notes())
-    return Source(names.label_map, items_of(annotated, names, options), notes, unannotated=pictures.unannotated())
+                    if regions:
+                        areas = found.areas(regions, _area)
+                        found.annotated.append(_annotated(entry, file, areas, found.pictures))
+    return found.source()
+
+
+def _annotated(entry: Node, file: Path, areas: list[Area], pictures: Pictures) -> Annotated:
+    name = entry["filename"]
+    split = split_of(file.stem) or split_of(file.parent.name) or split_of_path(Path(name.text()))
+    path = pictures.find(name.text(), name.place, split, [file.parent, file.parent / "images"])
+    return Annotated(str(Path(name.text()).with_suffix("")), path, areas, split)
 
 
 def _files(src: Path) -> list[Path]:
@@ -130,35 +118,19 @@ def _label(region: Node) -> str | None:
     return text or None
 
 
-def _count(region: Node, found: set[str], left_out: LeftOut) -> None:
-    kind = region["shape_attributes"]["name"].text()
-    label = _label(region)
+def _area(region: Node) -> Area | Skipped:
+    attributes = region["shape_attributes"]
+    kind, label = attributes["name"].text(), _label(region)
     if kind not in (*PAINTED, "point", "polyline", "line"):
-        raise region["shape_attributes"]["name"].fail(f"one of {', '.join(PAINTED)}, point, polyline")
+        raise attributes["name"].fail(f"one of {', '.join(PAINTED)}, point, polyline")
     if kind not in PAINTED:
-        left_out.add(f"regions of type {kind} have no area", label or "")
-    elif _has_no_points(region):
-        left_out.add("regions have no points", label or "")
-    elif label is None:
-        left_out.add("regions have no class")
-    else:
-        found.add(label)
-
-
-def _has_no_points(region: Node) -> bool:
-    points = region["shape_attributes"].get("all_points_x")
-    return region["shape_attributes"]["name"].value == "polygon" and points is not None and points.empty()
-
-
-def _areas(regions: list[Node]) -> Iterator[Area]:
-    for node in regions:
-        try:
-            kind, label = node["shape_attributes"]["name"].text(), _label(node)
-            used = kind in PAINTED and not _has_no_points(node)
-        except InputError:  # a fault since it was counted
-            continue
-        if used and label is not None:
-            yield Area(label, node.place, partial(_region, node["shape_attributes"]))
+        return Skipped(f"regions of type {kind} have no area", label or "")
+    points = attributes.get("all_points_x")
+    if kind == "polygon" and points is not None and points.empty():
+        return Skipped("regions have no points", label or "")
+    if label is None:
+        return Skipped("regions have no class")
+    return Area(label, region.place, partial(_region, attributes))
 
 
 def _region(node: Node, shape: Shape) -> Region:

@@ -21,8 +21,8 @@ from refineseg.data.formats.base import (
     WriteOptions,
     Written,
 )
-from refineseg.data.formats.parsing.areas import Annotated, Area, LeftOut, items_of
-from refineseg.data.formats.parsing.classes import IGNORE_NAME, background_id, names_of
+from refineseg.data.formats.parsing.areas import Annotated, Area, AreaReader, Skipped
+from refineseg.data.formats.parsing.classes import IGNORE_NAME, background_id
 from refineseg.data.formats.parsing.json_nodes import Node
 from refineseg.data.formats.parsing.outlines import Outliner
 from refineseg.data.formats.parsing.pictures import SPLIT_WORDS, named, unread_note, walk_pictures
@@ -36,7 +36,6 @@ DESCRIPTIONS = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 CLASS_LISTS = ("classes.txt", "obj.names")
 BOX_CELLS = 5  # class, centre and size
 BOXES = "lines are boxes without an outline"
-EMPTY = "lines have a class number only"
 
 
 def fits(src: Path) -> bool:
@@ -49,60 +48,51 @@ def fits(src: Path) -> bool:
 def read(src: Path, options: ReadOptions) -> Source:
     """The pictures of the splits of data.yaml with the text files of their names; classes by number."""
     file, root = _description(src), src if src.is_dir() else src.parent
-    if file is None and _class_list(root) is None:
-        raise InputError(f"expected a data.yaml with names, or classes.txt, in {src}, found none")
-    values = Node(read_yaml(file), f"{file}: data") if file else None
-    classes = _listed_classes(root) if values is None else _class_names(values["names"])
-    if options.images is not None:
-        splits: dict[str | None, list[Path]] = {None: walk_pictures(options.images)}
+    listed = _class_list(root)
+    if file is not None:
+        values = Node(read_yaml(file), f"{file}: data")
+        classes, splits = _class_names(values["names"]), partial(_splits, values, file)
+    elif listed is not None:
+        classes, splits = dict(enumerate(row.text for row in read_rows(listed))), partial(_split_folders, root)
     else:
-        splits = _splits(values, file) if values is not None and file is not None else _split_folders(root)
-    names = names_of([classes[number] for number in sorted(classes)], options, str(file or root))
-    left_out = LeftOut()
-    annotated: dict[Path, Annotated] = {}
+        raise InputError(f"expected a data.yaml with names, or classes.txt, in {src}, found none")
+    found = AreaReader(src, options)
     unannotated: dict[Path, Unannotated] = {}
-    twice: set[Path] = set()
-    outlines = 0
-    for split, files in splits.items():
-        for image in files:
-            if image in annotated or image in unannotated:
-                twice.add(image)
+    seen, twice = set[Path](), set[Path]()
+    for split, images in ({None: walk_pictures(options.images)} if options.images else splits()).items():
+        for image in images:
+            (twice if image in seen else seen).add(image)
+            if image in twice:
                 continue
             name = str((image.relative_to(root) if image.is_relative_to(root) else image).with_suffix(""))
             labels = _labels_file(image, root)
             if labels is None:
                 unannotated[image] = Unannotated(name, image, split)
                 continue
-            areas: list[Area] = []
             with options.faults.collect():
-                areas = _areas(labels, classes, left_out, options)
-            outlines += len(areas)
-            annotated[image] = Annotated(name, image, partial(list, areas), split, largest_first=True)
-    _check_found(file or root, annotated, unannotated, outlines, left_out)
-    notes = [f"{len(twice)} pictures are in several splits and were taken once: {named(sorted(twice))}"] * bool(
-        twice
+                areas = found.areas(read_rows(labels, blanks=True), partial(_area, labels, classes))
+                found.annotated.append(Annotated(name, image, areas, split, largest_first=True))
+    _check_found(file or root, found, list(unannotated))
+    notes = (
+        [f"{len(twice)} pictures are in several splits and were taken once: {named(sorted(twice))}"]
+        if twice
+        else []
     )
-    notes += [*left_out.notes(), *names.notes, *unread_note({image.parent for image in annotated})]
-    notes.append("where instances overlap the smaller one is on top")
-    items = items_of(annotated.values(), names, options)
-    return Source(names.label_map, items, tuple(notes), unannotated=list(unannotated.values()))
+    notes += unread_note({picture.image.parent for picture in found.annotated if isinstance(picture.image, Path)})
+    return found.source(
+        [classes[number] for number in sorted(classes)], notes, unannotated=list(unannotated.values())
+    )
 
 
-def _check_found(
-    place: Path,
-    annotated: Mapping[Path, Annotated],
-    unannotated: Mapping[Path, Unannotated],
-    outlines: int,
-    left_out: LeftOut,
-) -> None:
-    if not annotated:
-        count = len(unannotated)
-        where = f", such as labels/.../{next(iter(unannotated)).stem}.txt" if count else ""
-        raise InputError(f"{place}: expected a text file for each of {count} pictures{where}, found none")
-    if not outlines and left_out.total(BOXES):
+def _check_found(place: Path, found: AreaReader, unannotated: list[Path]) -> None:
+    boxes = sum(count for skipped, count in found.left_out.items() if skipped.reason == BOXES)
+    if not found.annotated and not len(found.options.faults):
+        where = f", such as labels/.../{unannotated[0].stem}.txt" if unannotated else ""
         raise InputError(
-            f"{place}: expected outlines, all {left_out.total(BOXES)} lines are boxes; export as YOLO segmentation"
+            f"{place}: expected a text file for each of {len(unannotated)} pictures{where}, found none"
         )
+    if not found.used and boxes:
+        raise InputError(f"{place}: expected outlines, all {boxes} lines are boxes; export as YOLO segmentation")
 
 
 def _description(src: Path) -> Path | None:
@@ -121,13 +111,6 @@ def _description(src: Path) -> Path | None:
 def _class_list(root: Path) -> Path | None:
     places = [root / name for name in CLASS_LISTS] + [root / "labels" / name for name in CLASS_LISTS]
     return next((path for path in places if path.is_file()), None)
-
-
-def _listed_classes(root: Path) -> dict[int, str]:
-    """Class names by number from classes.txt."""
-    listed = _class_list(root)
-    assert listed is not None
-    return dict(enumerate(row.text for row in read_rows(listed)))
 
 
 def _class_names(node: Node) -> dict[int, str]:
@@ -209,20 +192,12 @@ def _labels_file(image: Path, root: Path) -> Path | None:
     return next((place for place in places if place.is_file() and place.name not in CLASS_LISTS), None)
 
 
-def _areas(file: Path, classes: Mapping[int, str], left_out: LeftOut, options: ReadOptions) -> list[Area]:
-    areas = []
-    for row in read_rows(file, blanks=True):
-        place = f"{file}: line {row.number}"
-        with options.faults.collect():
-            label = _class(row, classes, place)
-            if len(row.cells) == BOX_CELLS:
-                left_out.add(BOXES, label)
-            elif len(row.cells) == 1:
-                left_out.add(EMPTY, label)
-            else:
-                points = _points(row, place)
-                areas.append(Area(label, place, partial(_region, points)))
-    return areas
+def _area(file: Path, classes: Mapping[int, str], row: Row) -> Area | Skipped:
+    place = f"{file}: line {row.number}"
+    label = _class(row, classes, place)
+    if len(row.cells) in (1, BOX_CELLS):
+        return Skipped(BOXES if len(row.cells) == BOX_CELLS else "lines have a class number only", label)
+    return Area(label, place, partial(_region, _points(row, place)))
 
 
 def _class(row: Row, classes: Mapping[int, str], place: str) -> str:

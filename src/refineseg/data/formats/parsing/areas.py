@@ -1,20 +1,23 @@
-"""Pictures annotated with areas (polygons, boxes, masks): from a reader's areas to items of train ids."""
+"""Pictures annotated with areas (polygons, boxes, masks): what a reader finds of them, and items of train ids."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from refineseg.data.formats.base import Item, Picture, ReadOptions, Shape
+from refineseg.data.formats.base import Item, Picture, ReadOptions, Shape, Source, Unannotated
 from refineseg.data.formats.faults import Faults
-from refineseg.data.formats.parsing.classes import Names
-from refineseg.data.formats.parsing.pictures import check_size
-from refineseg.data.formats.parsing.shapes import Region
-from refineseg.labels import UInt8
+from refineseg.data.formats.parsing.classes import Names, names_of
+from refineseg.data.formats.parsing.label_files import find_labels
+from refineseg.data.formats.parsing.pictures import Pictures, check_size
+from refineseg.data.formats.parsing.shapes import Region, bounds
+from refineseg.labels import IGNORE, Color, UInt8
 
 
 @dataclass(frozen=True)
@@ -23,13 +26,25 @@ class Area:
 
     Attributes:
         label: its class name.
-        place: file and place in it, for errors.
+        place: file and place of the class name, for errors.
         draw: from the picture's (height, width) to its pixels; raises InputError.
+        below: whether it is painted before all others.
+        ignored: whether its pixels are ignored instead of its class.
     """
 
     label: str
     place: str
     draw: Callable[[Shape], Region]
+    below: bool = False
+    ignored: bool = False
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An annotation without pixels: why, such as ``shapes of type line have no area``, and its class name."""
+
+    reason: str
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -39,7 +54,7 @@ class Annotated:
     Attributes:
         name: as in Item.
         image: as in Item.
-        areas: gives the areas, later ones on top.
+        areas: the areas, later ones on top.
         split: as in Item.
         size: height and width that the annotation was made for, where the source says so.
         place: file and place of the annotation, for an error about the size.
@@ -48,73 +63,110 @@ class Annotated:
 
     name: str
     image: Picture
-    areas: Callable[[], Iterable[Area]]
+    areas: Sequence[Area]
     split: str | None = None
     size: Shape | None = None
     place: str = ""
     largest_first: bool = False
 
 
-def items_of(pictures: Iterable[Annotated], names: Names, options: ReadOptions) -> list[Item]:
-    """An item for each picture, painted when it is needed."""
-    return [
-        Item(picture.name, picture.image, partial(_paint, picture, names, options.faults), picture.split)
-        for picture in pictures
-    ]
+class AreaReader:
+    """What a reader finds in a source of areas: pictures, class names, what is left out; faults go to the options.
+
+    Args:
+        src: the source.
+        options: as given to the reader; labels are looked for in the source where there are none.
+        folders: where pictures are expected.
+    """
+
+    def __init__(self, src: Path, options: ReadOptions, folders: Iterable[Path] = ()) -> None:
+        self.src, self.root = src, src if src.is_dir() else src.parent
+        self.options = replace(options, labels=options.labels or find_labels(self.root))
+        self.pictures = Pictures(src, folders, options.images)
+        self.annotated: list[Annotated] = []
+        self.used = Counter[str]()
+        self.left_out = Counter[Skipped]()
+
+    def areas(self, annotations: Iterable[Any], area_of: Callable[[Any], Area | Skipped]) -> list[Area]:
+        """The areas of a picture's annotations; those without one are counted, bad ones are faults."""
+        found = []
+        for annotation in annotations:
+            with self.options.faults.collect():
+                area = area_of(annotation)
+                if isinstance(area, Skipped):
+                    self.left_out[area] += 1
+                else:
+                    self.used[area.label] += 1
+                    found.append(area)
+        return found
+
+    def source(
+        self,
+        classes: Iterable[str] | None = None,
+        notes: Iterable[str] = (),
+        warnings: Iterable[str] = (),
+        colors: Mapping[str, Color] | None = None,
+        unannotated: Sequence[Unannotated] | None = None,
+    ) -> Source:
+        """All that was found as a Source.
+
+        Args:
+            classes: names in the order of their train ids; in alphabetical order if None.
+            notes: what was left out or assumed beside annotations, names and pictures.
+            warnings: as in Source.
+            colors: RGB by class name.
+            unannotated: pictures without annotation; looked for beside the others if None.
+        """
+        self.options.faults.stop_if_nothing_is_left(self.annotated, self.src)
+        used = sorted(self.used)
+        names = names_of([*(used if classes is None else classes), *used], self.options, str(self.src), colors)
+        items = [
+            Item(picture.name, picture.image, partial(_paint, picture, names, self.options.faults), picture.split)
+            for picture in self.annotated
+        ]
+        empty = sum(not picture.areas for picture in self.annotated)
+        said = [f"{empty} pictures have no area: all of them is unlabelled"] if empty else []
+        said += [*_left_out_notes(self.left_out), *notes, *names.notes, *self.pictures.notes()]
+        if any(picture.largest_first for picture in self.annotated):
+            said.append("where instances overlap the smaller one is on top")
+        alone = self.pictures.unannotated() if unannotated is None else unannotated
+        return Source(names.label_map, items, tuple(said), tuple(warnings), alone)
 
 
 def _paint(picture: Annotated, names: Names, faults: Faults, shape: Shape) -> UInt8:
     """HxW train ids; an area that cannot be drawn is a fault and leaves its pixels as they are."""
     if picture.size is not None:
         check_size(picture.size, shape, picture.place)
-    labels = np.full(shape, names.fill, np.uint8)
-    drawn: list[tuple[int, int, Region]] = []
-    for area in picture.areas():
+    drawn = []
+    for area in picture.areas:
         with faults.collect():
             train_id = names.train_id(area.label, area.place)
             if train_id is None:
                 continue
             region = area.draw(shape)
-            if not picture.largest_first:
-                labels[region] = train_id
-            else:
-                drawn.append((int(region.sum()), train_id, region))
-    for _, train_id, region in sorted(drawn, key=lambda entry: -entry[0]):
-        labels[region] = train_id
+            if not region.any():
+                continue
+            left, top, right, bottom = bounds(region)
+            size = int(region.sum()) if picture.largest_first else 0
+            window = (slice(top, bottom), slice(left, right))
+            value = IGNORE if area.ignored else train_id
+            drawn.append((not area.below, -size, value, window, region[window].copy()))
+    labels = np.full(shape, names.fill, np.uint8)
+    for _, _, value, window, inside in sorted(drawn, key=lambda entry: entry[:2]):
+        labels[window][inside] = value
     return labels
 
 
-class LeftOut:
-    """Counts what a reader leaves out, by kind and class, for its notes."""
-
-    def __init__(self) -> None:
-        self.counts: Counter[tuple[str, str]] = Counter()
-
-    def add(self, kind: str, label: str = "") -> None:
-        """Count one annotation of a kind, such as ``shapes of type line have no area``."""
-        self.counts[kind, label] += 1
-
-    def notes(self) -> list[str]:
-        """A note for each kind, with the classes it concerns."""
-        kinds: dict[str, Counter[str]] = {}
-        for (kind, label), count in self.counts.items():
-            kinds.setdefault(kind, Counter())[label] += count
-        return [
-            f"{sum(labels.values())} {kind} and were left out{_listed(labels)}" for kind, labels in kinds.items()
-        ]
-
-    def total(self, kind: str) -> int:
-        """Annotations of a kind."""
-        return sum(count for (found, _), count in self.counts.items() if found == kind)
+def _left_out_notes(left_out: Mapping[Skipped, int]) -> list[str]:
+    """A note for each reason, with the classes it concerns."""
+    reasons: dict[str, dict[str, int]] = {}
+    for skipped, count in left_out.items():
+        reasons.setdefault(skipped.reason, {})[skipped.label] = count
+    return [
+        f"{sum(labels.values())} {reason} and were left out{_listed(labels)}" for reason, labels in reasons.items()
+    ]
 
 
-def _listed(labels: Counter[str]) -> str:
+def _listed(labels: Mapping[str, int]) -> str:
     named = [f"{label} {count}" for label, count in sorted(labels.items()) if label]
     return f" ({', '.join(named)})" if named else ""
-
-
-def unused_note(declared: Sequence[str], used: Iterable[str]) -> list[str]:
-    """A note on classes that are declared but have no area anywhere."""
-    found = set(used)
-    unused = [name for name in dict.fromkeys(declared) if name not in found]
-    return [f"classes without any area: {', '.join(unused)}"] if unused else []

@@ -15,27 +15,18 @@ from refineseg.errors import InputError, MissingExtraError
 Rle = dict[str, Any]  # pycocotools': size [height, width] and counts as bytes
 
 
-def to_rle(segmentation: Node, shape: Shape) -> Rle:
-    """Polygons, uncompressed or compressed run lengths to one RLE of the picture's size.
+def region(segmentation: Node, shape: Shape) -> Region:
+    """Polygons, uncompressed or compressed run lengths to HxW.
 
     Raises InputError for anything else, also for run lengths that do not fill the picture exactly.
     """
-    if isinstance(segmentation.value, dict):
-        return _checked_rle(segmentation, shape)
     coco = _mask_api()
-    polygons = [_checked_polygon(node, shape) for node in segmentation if not node.empty()]
-    rle: Rle = coco.merge(coco.frPyObjects(polygons, *shape))
-    return rle
-
-
-def area(rle: Rle) -> int:
-    """Number of pixels."""
-    return int(_mask_api().area(rle))
-
-
-def decode(rle: Rle) -> Region:
-    """HxW of an RLE."""
-    return np.asarray(_mask_api().decode(rle), dtype=np.bool_)
+    if isinstance(segmentation.value, dict):
+        rle = _checked_rle(segmentation, shape)
+    else:
+        polygons = [_checked_polygon(node, shape) for node in segmentation if not node.empty()]
+        rle = coco.merge(coco.frPyObjects(polygons, *shape))
+    return np.asarray(coco.decode(rle), dtype=np.bool_)
 
 
 def encode(region: Region) -> tuple[dict[str, Any], list[float]]:
