@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from refineseg.inference.predictor import Segmenter
+from refineseg.serving.access import Access
+from refineseg.serving.connections import http_server
 from refineseg.serving.limits import Limits
 from refineseg.serving.server import bound
 
@@ -31,13 +33,16 @@ def chromium() -> Iterator[Any]:
 
 
 @contextmanager
-def listening(segmenter: Segmenter, limits: Limits | None = None, key: str | None = None) -> Iterator[str]:
+def listening(
+    segmenter: Segmenter, limits: Limits | None = None, key: str | None = None, access: Access | None = None
+) -> Iterator[str]:
     """A server on a free port of this machine; gives its address."""
-    uvicorn = pytest.importorskip("uvicorn")
+    pytest.importorskip("uvicorn")
     from refineseg.serving.app import create_app
 
+    limits = limits or Limits()
     with bound("127.0.0.1", 0) as listener:
-        server = uvicorn.Server(uvicorn.Config(create_app(segmenter, limits, key), log_level="error"))
+        server = http_server(create_app(segmenter, limits, key, access), limits.seconds, "error")
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         while not server.started:

@@ -16,6 +16,7 @@ from refineseg.inference.predictor import Segmenter
 from refineseg.labels import LabelMap, UInt8
 from refineseg.model import create_model
 from refineseg.model.model_folder import ModelCard
+from refineseg.serving.access import Access
 from refineseg.serving.limits import Limits
 from tests.data.made import made_pair
 from tests.model.filled import fill
@@ -39,11 +40,14 @@ def tiny() -> Segmenter:
 
 
 @contextmanager
-def serving(segmenter: Segmenter, limits: Limits | None = None, key: str | None = None) -> Iterator[Any]:
+def serving(
+    segmenter: Segmenter, limits: Limits | None = None, key: str | None = None, access: Access | None = None
+) -> Iterator[Any]:
     """A client of a running server; a failure of the server is an answer of 500, not an exception here."""
     from refineseg.serving.app import create_app
 
-    with testclient.TestClient(create_app(segmenter, limits, key), raise_server_exceptions=False) as client:
+    app = create_app(segmenter, limits, key, access)
+    with testclient.TestClient(app, "http://localhost", raise_server_exceptions=False) as client:
         yield client
 
 

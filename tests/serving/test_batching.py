@@ -17,9 +17,9 @@ from refineseg.inference.result import Result
 from refineseg.inference.tiles.plan import BUDGET
 from refineseg.labels import UInt8
 from refineseg.serving.batching import Abandoned, Batcher, Job
-from refineseg.serving.limits import Limits, Room
-from refineseg.serving.options import Wanted
-from refineseg.serving.problems import Refused
+from refineseg.serving.limits import Capacity, Limits
+from refineseg.serving.options import RequestOptions
+from refineseg.serving.problems import Problem
 from tests.serving.made import SEGMENT, encoded, pixels, serving, tiny
 
 
@@ -64,7 +64,7 @@ def batcher(gated: Gated) -> Iterator[Batcher]:
 
 
 def job(number: int, size: tuple[int, int] = (8, 12), flip: bool = False) -> Job:
-    return Job(np.full((*size, 3), number, np.uint8), Wanted(predict=PredictOptions(flip=flip)))
+    return Job(np.full((*size, 3), number, np.uint8), RequestOptions(predict=PredictOptions(flip=flip)))
 
 
 def test_what_waits_is_gathered_by_size_and_options_in_order(gated: Gated, batcher: Batcher) -> None:
@@ -133,7 +133,7 @@ def test_dropped_jobs_are_not_seen_and_errors_reach_their_own(gated: Gated, batc
     gated.gate.set()
     jobs[2].future.result(20)
     assert gated.batches == [[0], [2]]
-    bad = Job(np.zeros((200, 200, 3), np.uint8), Wanted(tile=32))  # no room for the overlap
+    bad = Job(np.zeros((200, 200, 3), np.uint8), RequestOptions(tile=32))  # no room for the overlap
     batcher.submit(bad)
     with pytest.raises(Exception, match="expected tiles at least"):
         bad.future.result(20)
@@ -144,7 +144,7 @@ def test_dropped_jobs_are_not_seen_and_errors_reach_their_own(gated: Gated, batc
 
 def test_windows_that_nobody_waits_for_are_left_out(gated: Gated, batcher: Batcher) -> None:
     gated.gate.clear()
-    large = Job(np.zeros((300, 900, 3), np.uint8), Wanted(tile=128))
+    large = Job(np.zeros((300, 900, 3), np.uint8), RequestOptions(tile=128))
     batcher.submit(large)
     assert gated.entered.acquire(timeout=10)
     large.abandoned = True
@@ -153,25 +153,25 @@ def test_windows_that_nobody_waits_for_are_left_out(gated: Gated, batcher: Batch
         large.future.result(20)
 
 
-def test_room_by_hand() -> None:
-    room = Room(Limits(requests=2, memory=100))
-    with room.seat(60) as first:
-        with pytest.raises(Refused) as told, room.seat(60):
+def test_capacity_by_hand() -> None:
+    capacity = Capacity(Limits(requests=2, memory=100))
+    with capacity.slot(60) as first:
+        with pytest.raises(Problem) as told, capacity.slot(60):
             pass
         assert told.value.status == 503  # would fit later
-        with room.seat(30), pytest.raises(Refused) as told, room.seat(1):
+        with capacity.slot(30), pytest.raises(Problem) as told, capacity.slot(1):
             pass
         assert told.value.status == 503  # two are inside
         assert int(told.value.headers["Retry-After"]) >= 1
-        assert (room.inside, room.memory) == (1, 60)
-        with pytest.raises(Refused) as told:
-            first.take(50)
+        assert (capacity.active, capacity.memory) == (1, 60)
+        with pytest.raises(Problem) as told:
+            first.reserve(50)
         assert told.value.status == 413  # would never fit
-        first.take(40)
-    assert (room.inside, room.memory) == (0, 0)
+        first.reserve(40)
+    assert (capacity.active, capacity.memory) == (0, 0)
     for _ in range(200):
-        room.served(3.0)
-    with room.seat(1), room.seat(1), pytest.raises(Refused) as told, room.seat(1):
+        capacity.record(3.0)
+    with capacity.slot(1), capacity.slot(1), pytest.raises(Problem) as told, capacity.slot(1):
         pass
     assert told.value.headers["Retry-After"] == "6"  # two at three seconds each
 

@@ -50,7 +50,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str
     save_model_folder(folder, segmenter.model, segmenter.card)
     servers = [served(words, folder) for words in COMMANDS if words[0] != "curl"]
     command, key = servers[-1]
-    assert [bool(key) for _, key in servers] == [False, True], "one without a key, then one with"
+    assert [bool(key) for _, key in servers] == [False, False, True], "the last has a key"
     environment = {**os.environ, KEY: key}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         too_late = threading.Timer(120, process.kill)

@@ -3,48 +3,64 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from refineseg.cli.common import console, errors
 from refineseg.errors import InputError
 
+if TYPE_CHECKING:
+    from refineseg.inference.predictor import Segmenter
+
 
 def serve(
     model: Annotated[
-        str, typer.Option("--model", "-m", help="Bundled name, model folder or hf:ORG/NAME.")
+        str,
+        typer.Option(
+            "--model", "-m", help="Bundled name, model folder, hf:ORG/NAME, or a file of export (.onnx, .xml)."
+        ),
     ] = "everyday",
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every network.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)] = 8000,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="Further host name that clients use; repeatable, * for all.")
+    ] = None,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(help="Web page that may use the server, such as https://example.org; repeatable."),
+    ] = None,
     max_mb: Annotated[float, typer.Option(help="Largest request, in MiB.")] = 20,
     max_megapixels: Annotated[
         float, typer.Option(help="Largest picture, over all scales, in million pixels.")
     ] = 16,
-    requests: Annotated[int, typer.Option(help="Requests at a time; more are told to come back.")] = 64,
-    memory: Annotated[int, typer.Option(help="MiB that requests may take together.")] = 2048,
-    batch: Annotated[int, typer.Option(help="Pictures seen together.")] = 8,
-    wait_ms: Annotated[float, typer.Option(help="Milliseconds that a picture waits for others.")] = 5,
-    timeout: Annotated[float, typer.Option(help="Seconds until a request is given up.")] = 60,
+    requests: Annotated[int, typer.Option(help="Number of requests at a time; more get 503.")] = 64,
+    memory: Annotated[int, typer.Option(help="MiB that all requests may take together.")] = 2048,
+    batch: Annotated[int, typer.Option(help="Number of pictures in a batch.")] = 8,
+    wait_ms: Annotated[
+        float, typer.Option(help="Milliseconds that a picture waits for others to join its batch.")
+    ] = 5,
+    timeout: Annotated[float, typer.Option(help="Time limit of a request in seconds.")] = 60,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[str, typer.Option(help="32 or bf16.")] = "32",
+    engine: Annotated[
+        str | None, typer.Option(help="torch, onnxruntime, openvino or auto; by default the model's own.")
+    ] = None,
 ) -> int:
-    """Serve a model over HTTP, with a page at / to try it; ends when told to, after what is in flight.
+    """Serve a model over HTTP, with a page at / to try it; Ctrl+C stops it after the requests in flight.
 
-    REFINESEG_API_KEY in the environment asks every request for that key.
+    With REFINESEG_API_KEY in the environment every request must give that key.
 
     Example: [bold]refineseg serve --model camvid --port 8000[/bold]
     """
     from refineseg.system.memory import keep_freed_memory
 
-    # Before torch has threads: one that has allocated keeps its own arena, which later threads may be given.
-    keep_freed_memory()
-    import torch
-
-    from refineseg.loading import load
+    keep_freed_memory()  # before there are threads: one that has allocated keeps its own arena
+    from refineseg.serving.access import Access
     from refineseg.serving.limits import Limits
     from refineseg.serving.server import serve as run
 
+    access = Access(host, tuple(allow_host or ()), tuple(allow_origin or ()))
     given = (max_mb, max_megapixels, wait_ms, timeout)
     if not all(map(math.isfinite, given)):
         raise InputError(f"expected limits that are finite numbers, got {', '.join(map(str, given))}")
@@ -57,18 +73,35 @@ def serve(
         wait=wait_ms / 1000,
         seconds=timeout,
     )
-    # Opened on one thread: a team of this thread's beside that of the network's would be more threads than cores,
-    # and OpenMP lets such wait in a way that makes every picture a quarter slower.
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    segmenter = load(model, device, precision)
-    torch.set_num_threads(threads)
     run(
-        segmenter,
-        host,
+        _load_on_one_thread(model, device, precision, engine),
         port,
         limits,
+        access,
         say=lambda line: console.print(line, markup=False),
         warn=lambda line: errors.print(line, markup=False),
     )
     return 0
+
+
+def _load_on_one_thread(model: str, device: str, precision: str, engine: str | None) -> Segmenter:
+    """Load a model without a team of threads on this thread.
+
+    With the team of the network's thread there would be more threads than cores, and OpenMP would let them wait in
+    a way that makes every picture a quarter slower.
+    """
+    from refineseg.loading import load
+
+    def say(line: str) -> None:
+        errors.print(line, markup=False)
+
+    try:
+        import torch
+    except ImportError:  # exported files need none
+        return load(model, device, precision, engine, say)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return load(model, device, precision, engine, say)
+    finally:
+        torch.set_num_threads(threads)

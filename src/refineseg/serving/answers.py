@@ -1,4 +1,4 @@
-"""A result as what was asked for: one file as it is, or several in one JSON document."""
+"""A result in the requested outputs: one as its own file, or several in one JSON document."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from refineseg.serving.options import SUMMARY
 
 JSON = "application/json"
 KINDS = built_in()
-QUICK = 3  # of zlib: a third of the time that 6 takes, for masks of some kB either way
+COMPRESSION = 3  # of zlib: a third of the time of 6, and masks are hardly larger
 MEDIA_TYPES = tuple(dict.fromkeys([JSON, *(kind.media_type for kind in KINDS.values())]))
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The body of a success, its media type and the name under which a browser would save it."""
+    """Body of a success, its media type, and the file name for a browser that saves it."""
 
     content: bytes
     media_type: str
@@ -36,11 +36,11 @@ def answer(result: Result, outputs: tuple[str, ...], model: str) -> Answer:
     if len(outputs) == 1 and outputs[0] != SUMMARY:
         kind = KINDS[outputs[0]]
         return Answer(_content(result, outputs[0]), kind.media_type, f"{outputs[0]}{kind.suffix}")
-    whole = summary(result, model)
+    document = summary(result, model)
     parts = [name for name in outputs if name != SUMMARY]
     if parts:
-        whole["outputs"] = {name: _value(result, name) for name in parts}
-    return Answer(json.dumps(whole, ensure_ascii=False).encode(), JSON, "result.json")
+        document["outputs"] = {name: _value(result, name) for name in parts}
+    return Answer(json.dumps(document, ensure_ascii=False).encode(), JSON, "result.json")
 
 
 def summary(result: Result, model: str) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def summary(result: Result, model: str) -> dict[str, Any]:
 
 def _content(result: Result, kind: str) -> bytes:
     stream = io.BytesIO()
-    result.write(kind, stream, QUICK)
+    result.write(kind, stream, COMPRESSION)
     return stream.getvalue()
 
 

@@ -12,9 +12,10 @@ from refineseg.errors import InputError, MissingExtraError
 from refineseg.html import TOKENS
 from refineseg.inference.predictor import Segmenter
 from refineseg.serving import description, problems
+from refineseg.serving.access import Access
 from refineseg.serving.limits import Limits
-from refineseg.serving.middleware import Envelope
-from refineseg.serving.problems import Refused
+from refineseg.serving.middleware import Middleware, drain
+from refineseg.serving.problems import Problem
 from refineseg.serving.segmenting import Request, Service
 
 if TYPE_CHECKING:
@@ -25,16 +26,18 @@ SCRIPTS = ("page", "stage", "strip", "legend", "masks", "copies", "service")
 PAGE |= {f"/{name}.js": (f"{name}.js", "text/javascript") for name in SCRIPTS}
 ROUTES = frozenset({*PAGE, "/v1/segment", "/v1/model", "/healthz", "/readyz", "/metrics", "/openapi.json"})
 CHALLENGE = {"WWW-Authenticate": "Bearer"}
-DRAIN = 2.0  # seconds
 
 
-def create_app(segmenter: Segmenter, limits: Limits | None = None, api_key: str | None = None) -> "FastAPI":
+def create_app(
+    segmenter: Segmenter, limits: Limits | None = None, api_key: str | None = None, access: Access | None = None
+) -> "FastAPI":
     """The server as an ASGI application; the network runs while its lifespan does.
 
     Args:
         segmenter: the model.
-        limits: bounds of requests; the defaults of Limits if None.
-        api_key: what ``Authorization: Bearer KEY`` must say for /v1 and /metrics; None lets everybody in.
+        limits: limits of requests; the defaults of Limits if None.
+        api_key: key that ``Authorization: Bearer KEY`` must give for /v1 and /metrics; None requires none.
+        access: host names and web pages that may use the server; the defaults of Access if None.
 
     Raises:
         InputError: the model gives depth, not classes.
@@ -44,10 +47,12 @@ def create_app(segmenter: Segmenter, limits: Limits | None = None, api_key: str 
         raise InputError(f"expected a model of classes to serve, {segmenter.card.name} gives {segmenter.outputs}")
     try:
         from fastapi import FastAPI
+        from fastapi.middleware.cors import CORSMiddleware
     except ImportError as error:
         raise MissingExtraError("fastapi", "serve", "serving") from error
 
     service = Service(segmenter, limits or Limits())
+    access = access or Access()
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -64,8 +69,16 @@ def create_app(segmenter: Segmenter, limits: Limits | None = None, api_key: str 
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.add_middleware(Envelope, answered=service.metrics.answered, routes=ROUTES)
-    _add_refusals(app, service.limits)
+    if access.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=access.origins,
+            allow_methods=("GET", "POST"),
+            allow_headers=("Authorization", "Content-Type"),
+            expose_headers=("Content-Disposition", "Retry-After", "Server-Timing"),
+        )
+    app.add_middleware(Middleware, access=access, record=service.metrics.record_answer, routes=ROUTES)
+    _add_problems(app)
     _add_interface(app, service, _keyed(api_key))
     _add_probes(app, service)
     _add_page(app)
@@ -73,21 +86,21 @@ def create_app(segmenter: Segmenter, limits: Limits | None = None, api_key: str 
 
 
 def _keyed(api_key: str | None) -> dict[str, Any]:
-    """What a route that asks for the key is made with."""
+    """Arguments of routes that require the key."""
     from fastapi import Depends
     from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-    Given = Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]
+    Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]
 
-    def check_key(given: Given) -> None:
+    def check_key(given: Credentials) -> None:
         # Bytes, since text beyond ASCII has no constant-time comparison.
         if given is None or not hmac.compare_digest(given.credentials.encode(), (api_key or "").encode()):
-            raise Refused(401, "expected the header Authorization: Bearer KEY with the server's key", CHALLENGE)
+            raise Problem(401, "expected the header Authorization: Bearer KEY with the server's key", CHALLENGE)
 
     return {"dependencies": [Depends(check_key)]} if api_key else {}
 
 
-def _add_refusals(app: "FastAPI", limits: Limits) -> None:
+def _add_problems(app: "FastAPI") -> None:
     from fastapi import Request as Incoming
     from fastapi.responses import JSONResponse
     from starlette.exceptions import HTTPException
@@ -96,10 +109,10 @@ def _add_refusals(app: "FastAPI", limits: Limits) -> None:
     def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
         return JSONResponse(problems.document(status, detail), status, headers, problems.MEDIA_TYPE)
 
-    @app.exception_handler(Refused)
-    async def refused(incoming: Incoming, error: Refused) -> JSONResponse:
+    @app.exception_handler(Problem)
+    async def refused(incoming: Incoming, error: Problem) -> JSONResponse:
         # Closed where the client goes on sending: a connection whose body nobody reads would stay open.
-        rest = {} if await _drain(incoming.stream(), limits) else {"Connection": "close"}
+        rest = {} if await drain(incoming.stream()) else {"Connection": "close"}
         return problem(error.status, error.detail, error.headers | rest)
 
     @app.exception_handler(ClientDisconnect)
@@ -112,7 +125,7 @@ def _add_refusals(app: "FastAPI", limits: Limits) -> None:
 
     @app.exception_handler(Exception)
     async def failed(_incoming: Incoming, _error: Exception) -> JSONResponse:
-        return problem(500, "the server failed at this; its log says why")
+        return problem(500, "the server failed at this request; its log says why")
 
 
 def _add_interface(app: "FastAPI", service: Service, keyed: dict[str, Any]) -> None:
@@ -120,7 +133,7 @@ def _add_interface(app: "FastAPI", service: Service, keyed: dict[str, Any]) -> N
     from fastapi import Response
 
     described = description.describe(service.segmenter, service.limits)
-    forbidden = description.refusals(401) if keyed else {}
+    forbidden = description.problem_answers(401) if keyed else {}
 
     @app.post(
         "/v1/segment",
@@ -138,7 +151,7 @@ def _add_interface(app: "FastAPI", service: Service, keyed: dict[str, Any]) -> N
             coding=incoming.headers.get("content-encoding", ""),
             length=int(length[:20]) if length.isascii() and length.isdecimal() else None,
             chunks=incoming.stream(),
-            gone=lambda: _gone(incoming.receive),
+            disconnected=lambda: _disconnected(incoming.receive),
         )
         answer, stages = await service.segment(request)
         headers = {
@@ -163,14 +176,16 @@ def _add_interface(app: "FastAPI", service: Service, keyed: dict[str, Any]) -> N
 
 
 def _add_probes(app: "FastAPI", service: Service) -> None:
-    @app.get("/healthz", summary="Whether the process lives")
+    @app.get("/healthz", summary="The process is alive")
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
-    @app.get("/readyz", responses=description.refusals(503), summary="Whether pictures are taken")
+    @app.get("/readyz", responses=description.problem_answers(503), summary="Pictures are accepted")
     async def readyz() -> dict[str, str]:
         if not service.batcher.alive:
-            raise Refused(503, "expected a server that takes pictures, this one is stopping", {"Retry-After": "5"})
+            raise Problem(
+                503, "expected a server that accepts pictures, this one is stopping", {"Retry-After": "5"}
+            )
         return {"status": "ready"}
 
 
@@ -183,26 +198,7 @@ def _add_page(app: "FastAPI") -> None:
         app.add_api_route(path, lambda answer=answer: answer, response_class=Response, include_in_schema=False)
 
 
-async def _gone(receive: Callable[[], Awaitable[Any]]) -> None:
+async def _disconnected(receive: Callable[[], Awaitable[Any]]) -> None:
     """Returns when the client has left; its body must have been read."""
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-async def _drain(chunks: AsyncIterator[bytes], limits: Limits) -> bool:
-    """Read on for a moment, since a client that still sends would lose the answer with the connection.
-
-    Returns whether the body came to its end.
-    """
-    size = 0
-    try:
-        async with asyncio.timeout(DRAIN):
-            async for chunk in chunks:
-                size += len(chunk)
-                if size > 2 * limits.bytes:
-                    return False
-    except TimeoutError:
-        return False
-    except Exception:  # the stream was read already, or the client has left
-        return True
-    return True

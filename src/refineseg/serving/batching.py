@@ -1,4 +1,4 @@
-"""The one thread that runs the network: pictures of one size and one wish that wait together are seen together."""
+"""The one thread that runs the network: queued pictures of one size with the same options make a batch."""
 
 from __future__ import annotations
 
@@ -16,30 +16,32 @@ from refineseg.inference.predictor import Segmenter
 from refineseg.inference.result import Result
 from refineseg.labels import UInt8
 from refineseg.serving.limits import Limits
-from refineseg.serving.options import Wanted
+from refineseg.serving.options import RequestOptions
+from refineseg.system.memory import is_out_of_memory
 
-WARMING = 64  # pixels on each side of a first, black picture
-Done = Callable[[int, float], None]  # pictures of a batch, seconds
+WARMUP_SIDE = 64  # pixels of a first, black picture
+Record = Callable[[int, float], None]  # pictures of a batch, seconds
 
 
 class Abandoned(Exception):
-    """Nobody waits for the work any more."""
+    """The client left before its picture was done."""
 
 
 @dataclass(eq=False)
 class Job:
-    """A picture on its way through the network.
+    """A picture in the queue.
 
     Attributes:
         pixels: HxWx3 uint8 RGB.
-        wanted: how it is to be seen.
-        future: gets the result, or what went wrong.
-        abandoned: set when nobody waits any more; windows that are left are then not seen.
-        arrived: when it joined the queue, and ``started`` when the network began, in seconds of one clock.
+        options: of the request.
+        future: gets the result or the exception.
+        abandoned: set when the client has left; the windows that remain are then skipped.
+        arrived: when it joined the queue, in seconds of ``time.monotonic``.
+        started: when the network began, on the same clock.
     """
 
     pixels: UInt8
-    wanted: Wanted
+    options: RequestOptions
     future: Future[Result] = field(default_factory=Future)
     abandoned: bool = False
     arrived: float = field(default_factory=time.monotonic)
@@ -47,8 +49,8 @@ class Job:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """Jobs with the same one can be seen together."""
-        return self.pixels.shape, self.wanted.predict, self.wanted.tile
+        """Jobs with equal keys can share a batch."""
+        return self.pixels.shape, self.options.predict, self.options.tile
 
 
 class Batcher:
@@ -56,18 +58,18 @@ class Batcher:
 
     Args:
         segmenter: the predictor.
-        limits: how many pictures a batch has at most, and how long the first of them waits for the others.
-        done: called after every batch.
-        inside: how many requests there are, queued or not; a picture waits only for those that may still join it.
+        limits: size of a batch, and how long its first picture waits for others.
+        record: called after every batch.
+        active: number of requests, queued or not; a picture waits only for those that may still join it.
     """
 
     def __init__(
-        self, segmenter: Segmenter, limits: Limits, done: Done, inside: Callable[[], float] = lambda: inf
+        self, segmenter: Segmenter, limits: Limits, record: Record, active: Callable[[], float] = lambda: inf
     ) -> None:
         self.segmenter = segmenter
         self.limits = limits
-        self._done = done
-        self._inside = inside
+        self._record = record
+        self._active = active
         self._jobs: list[Job] = []
         self._changed = threading.Condition()
         self._stopping = False
@@ -81,23 +83,23 @@ class Batcher:
 
     @property
     def alive(self) -> bool:
-        """Whether a job handed in now would be done."""
+        """Whether jobs are accepted."""
         return self._worker.is_alive() and not self._stopping
 
     def start(self) -> None:
-        """Warm the network, then work; raises what the network raises."""
+        """Warm the network up, then start working; raises what the network raises."""
         self._worker.start()
         self._warm.result()
 
     def stop(self) -> None:
-        """Finish what is in the queue, then end."""
+        """Finish the queue, then end."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
         self._worker.join()
 
     def submit(self, job: Job) -> None:
-        """Queue a job; the answer comes in its future."""
+        """Queue a job; its future gets the result."""
         with self._changed:
             self._jobs.append(job)
             self._changed.notify_all()
@@ -105,9 +107,9 @@ class Batcher:
     def _work(self) -> None:
         try:
             known = self.segmenter.card.channels
-            side, channels = WARMING, 3 if known is None else known.count
+            side, channels = WARMUP_SIDE, 3 if known is None else known.count
             self.segmenter.predict_batch([np.zeros((side, side, channels), np.uint8)], PredictOptions())
-            _ = self.segmenter.overlap, self.segmenter.bytes_per_pixel  # measured once, before anyone waits
+            _ = self.segmenter.overlap, self.segmenter.bytes_per_pixel  # measured once, before the first request
         except BaseException as error:
             self._warm.set_exception(error)
             return
@@ -118,42 +120,49 @@ class Batcher:
                 self._run(jobs)
 
     def _next(self) -> list[Job]:
-        """The oldest job and those that can join it, in order of arrival; empty when all is done and we stop."""
+        """The oldest job and those that can join it, in order of arrival; empty when the server stops."""
         with self._changed:
             while not self._jobs:
                 if self._stopping:
                     return []
                 self._changed.wait()
             first = self._jobs[0]
-            most = min(self.limits.batch, self.segmenter.at_once(first.pixels.shape[:2], first.wanted.predict))
+            most = min(self.limits.batch, self.segmenter.at_once(first.pixels.shape[:2], first.options.predict))
             until = first.arrived + self.limits.wait
-            while len(batch := self._alike(first, most)) < most and not self._stopping:
+            while len(batch := self._compatible(first, most)) < most and not self._stopping:
                 left = until - time.monotonic()
-                if left <= 0 or self._inside() <= len(self._jobs):
+                if left <= 0 or self._active() <= len(self._jobs):
                     break
                 self._changed.wait(left)
             taken = set(map(id, batch))
             self._jobs = [job for job in self._jobs if id(job) not in taken]
             return batch
 
-    def _alike(self, first: Job, most: int) -> list[Job]:
+    def _compatible(self, first: Job, most: int) -> list[Job]:
         return [job for job in self._jobs if job.key == first.key][:most]
 
     def _run(self, jobs: Sequence[Job]) -> None:
-        def each() -> None:
+        def check_abandoned() -> None:
             if all(job.abandoned for job in jobs):
                 raise Abandoned
 
-        begun = time.monotonic()
+        start = time.monotonic()
         for job in jobs:
-            job.started = begun
-        first = jobs[0].wanted
+            job.started = start
+        options = jobs[0].options
+        pictures = [job.pixels for job in jobs]
         try:
-            results = self.segmenter.predict_batch([job.pixels for job in jobs], first.predict, first.tile, each)
-        except BaseException as error:  # the worker lives on; who waits is told
+            results = self.segmenter.predict_batch(pictures, options.predict, options.tile, check_abandoned)
+        except BaseException as error:  # the worker lives on
+            if len(jobs) == 1 or not is_out_of_memory(error):
+                for job in jobs:
+                    job.future.set_exception(error)
+                return
+            results = []
+        if not results:  # each may fit in memory where all together do not; what those held is free by now
             for job in jobs:
-                job.future.set_exception(error)
+                self._run([job])
             return
-        self._done(len(jobs), time.monotonic() - begun)
+        self._record(len(jobs), time.monotonic() - start)
         for job, result in zip(jobs, results, strict=True):
             job.future.set_result(result)

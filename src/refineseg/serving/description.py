@@ -1,4 +1,4 @@
-"""What the routes take and give, for the OpenAPI description; names and bounds are those of the code."""
+"""Requests and answers of the routes, for the OpenAPI description; names and bounds are those of the code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SUMMARY = "Segment pictures: every pixel named. Errors are problem documents (RF
 
 @dataclass(frozen=True)
 class Label:
-    """A class of the model: its number in masks, its name, its RGB colour."""
+    """A class of the model: number in masks, name, RGB colour."""
 
     train_id: int
     name: str
@@ -30,7 +30,7 @@ class Label:
 
 @dataclass(frozen=True)
 class Score:
-    """How well the model did, and by which protocol."""
+    """A score of the model and its protocol."""
 
     data: str
     split: str
@@ -41,7 +41,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Bounds:
-    """What a request may be at most."""
+    """Limits of a request."""
 
     bytes: int
     pixels: int
@@ -51,19 +51,19 @@ class Bounds:
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """The model that is served.
+    """The served model.
 
     Attributes:
-        model: its name.
-        version: of refineseg.
-        labels: classes by train id.
-        ignore: the value in masks that means no class.
+        model: Name.
+        version: Version of refineseg.
+        labels: Classes by train id.
+        ignore: Value in masks that means no class.
         palette: 256 RGB colours of the mask PNG.
-        scores: each with its protocol.
-        licence: of weights and training data.
-        calibrated: whether probabilities are.
-        limits: of a request.
-        outputs: what can be asked for.
+        scores: Scores, each with its protocol.
+        licence: Licence of weights and training data.
+        calibrated: Whether probabilities are calibrated.
+        limits: Limits of a request.
+        outputs: Names of the available outputs.
     """
 
     model: str
@@ -79,7 +79,7 @@ class ModelDescription:
 
 
 def describe(segmenter: Segmenter, limits: Limits) -> ModelDescription:
-    """What ``GET /v1/model`` says. Provenance stays out: it holds commands with paths."""
+    """Answer of ``GET /v1/model``, without provenance, which holds commands with paths."""
     card = segmenter.card
     scores = tuple(
         Score(item["data"], item["split"], item["mean_iou"], item["pixel_accuracy"], item["protocol"])
@@ -94,13 +94,13 @@ def describe(segmenter: Segmenter, limits: Limits) -> ModelDescription:
         scores=scores,
         licence=card.licence,
         calibrated=segmenter.calibrated,
-        limits=Bounds(limits.bytes, limits.pixels, limits.seconds, pictures.NAMES),
+        limits=Bounds(limits.bytes, limits.pixels, limits.seconds, pictures.formats()),
         outputs=OUTPUTS,
     )
 
 
-def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Answers that are problem documents, for a route's description."""
+def problem_answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Problem documents that a route may answer."""
     schema = {
         "type": "object",
         "required": ["type", "title", "status", "detail"],
@@ -164,14 +164,16 @@ def segment_request() -> dict[str, Any]:
     }
     form = _body(BINARY, "A form. The options of the address may be fields instead, written as they are there.")
     document = _body(BASE64, "A JSON object. The options of the address may be keys instead.")
-    raw = {media_type: {"schema": BINARY} for media_type in (*pictures.MEDIA_TYPES, "application/octet-stream")}
+    raw = {media_type: {"schema": BINARY} for media_type in (*pictures.media_types(), "application/octet-stream")}
     return {
         "parameters": [
-            _parameter("output", output, "One is answered as its file, several in a JSON document.", **commas),
-            _parameter("scales", scales, "The picture is seen at each and class scores averaged.", **commas),
-            _parameter("flip", {"type": "boolean", "default": False}, "Average over the mirrored picture too."),
+            _parameter(
+                "output", output, "One output is answered as its own file, several in a JSON document.", **commas
+            ),
+            _parameter("scales", scales, "Scales of the picture; class scores are averaged over them.", **commas),
+            _parameter("flip", {"type": "boolean", "default": False}, "Also average over the mirrored picture."),
             _parameter("channels", channels, "The file's channels to take, from 1 on; three for RGB.", **commas),
-            _parameter("tile", tile, "Side of the windows in which a large picture is seen."),
+            _parameter("tile", tile, "Side in pixels of the windows that a large picture is split into."),
         ],
         "requestBody": {
             "required": True,
@@ -187,8 +189,8 @@ def segment_answers() -> dict[int | str, dict[str, Any]]:
     schemas = {
         answers.JSON: {
             "type": "object",
-            "description": "A summary (model, width, height, class_shares, and outputs where several were asked "
-            "for), polygons or run lengths.",
+            "description": "A summary (model, width, height, class_shares, and outputs where several were "
+            "requested), polygons or run lengths.",
             "properties": {"class_shares": shares, "outputs": document},
         },
         "application/geo+json": document,
@@ -196,4 +198,4 @@ def segment_answers() -> dict[int | str, dict[str, Any]]:
     content = {media_type: {"schema": schemas.get(media_type, BINARY)} for media_type in answers.MEDIA_TYPES}
     timing = {"schema": {"type": "string"}, "description": "milliseconds of decode, queue, predict, encode"}
     success = {"description": "The segmentation", "content": content, "headers": {"Server-Timing": timing}}
-    return {200: success, **refusals(400, 408, 413, 415, 422, 503, 504)}
+    return {200: success, **problem_answers(400, 408, 413, 415, 422, 503, 504)}

@@ -1,4 +1,4 @@
-"""What a server takes on at most, and the room that requests stand in while they wait."""
+"""Limits of a server, and the count of requests and memory that are held to them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from math import ceil
 
 from refineseg.errors import InputError
-from refineseg.serving.problems import Refused
+from refineseg.serving.problems import Problem
 
 
 @dataclass(frozen=True)
@@ -17,13 +17,13 @@ class Limits:
     """Bounds of one server.
 
     Attributes:
-        bytes: of a request's body.
-        pixels: of a picture, over all the scales it is seen at and mirrored: the work of one request.
-        requests: that are read, waiting or in work at a time; more are told to come back.
-        memory: bytes that they may take together, reckoned before they are taken.
-        batch: pictures that the network sees at once.
-        wait: seconds that a picture waits for others to join it.
-        seconds: until a request is given up.
+        bytes: Size of a request's body.
+        pixels: Pixels that the network sees for one request: the picture's, over all scales and flips.
+        requests: Number of requests at a time, read, queued or running; more get 503.
+        memory: Bytes that all requests may take together, estimated before they are allocated.
+        batch: Number of pictures that the network sees at once.
+        wait: Seconds that a picture waits for others to join its batch.
+        seconds: Time limit of a request.
     """
 
     bytes: int = 20 << 20
@@ -41,63 +41,63 @@ class Limits:
                 raise InputError(f"expected the server's limit {item.name} above 0, got {value}")
 
 
-class Room:
-    """Counts who is inside and how much memory they take; who does not fit is told when to come back."""
+class Capacity:
+    """Counts the active requests and the memory they hold; a request beyond the limits gets 503."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self.inside = 0
+        self.active = 0
         self.memory = 0
-        self._pace = 0.1  # seconds a picture, lately
+        self._seconds_per_picture = 0.1  # moving average
         self._lock = threading.Lock()
 
     @contextmanager
-    def seat(self, memory: int) -> Iterator[Seat]:
-        """A place for one request that begins with ``memory`` bytes; Refused (503) if there is none."""
+    def slot(self, memory: int) -> Iterator[Slot]:
+        """A slot for one request that starts with ``memory`` bytes; Problem (503) if none is free."""
         with self._lock:
-            if self.inside >= self.limits.requests:
+            if self.active >= self.limits.requests:
                 raise self._full()
-            self.inside += 1
-        seat = Seat(self)
+            self.active += 1
+        slot = Slot(self)
         try:
-            seat.take(memory)
-            yield seat
+            slot.reserve(memory)
+            yield slot
         finally:
             with self._lock:
-                self.inside -= 1
-                self.memory -= seat.memory
+                self.active -= 1
+                self.memory -= slot.memory
 
-    def served(self, seconds: float) -> None:
-        """Note what a picture took of the machine's time, for the next ``Retry-After``."""
-        self._pace += 0.1 * (seconds - self._pace)
+    def record(self, seconds: float) -> None:
+        """Note the machine's time for a picture, for the next ``Retry-After``."""
+        self._seconds_per_picture += 0.1 * (seconds - self._seconds_per_picture)
 
-    def _full(self) -> Refused:
-        wait = min(60, max(1, ceil(self.inside * self._pace)))
-        return Refused(
+    def _full(self) -> Problem:
+        wait = min(60, max(1, ceil(self.active * self._seconds_per_picture)))
+        return Problem(
             503,
-            f"expected fewer requests at a time, the server is full with {self.inside}: retry in {wait} s",
+            f"expected fewer requests at a time, the server is full with {self.active}: retry in {wait} s",
             {"Retry-After": str(wait)},
         )
 
 
-class Seat:
-    """One request's share of the room."""
+class Slot:
+    """One request's share of the capacity."""
 
-    def __init__(self, room: Room) -> None:
-        self.room = room
+    def __init__(self, capacity: Capacity) -> None:
+        self.capacity = capacity
         self.memory = 0
 
-    def take(self, memory: int) -> None:
-        """Take more bytes; Refused with 413 if no server of these limits can, with 503 if this one cannot now."""
-        room = self.room
-        with room._lock:
-            if self.memory + memory > room.limits.memory:
-                raise Refused(
+    def reserve(self, memory: int) -> None:
+        """Reserve more bytes; Problem 413 if they exceed the limit alone, 503 if others hold too much now."""
+        capacity = self.capacity
+        with capacity._lock:
+            if self.memory + memory > capacity.limits.memory:
+                raise Problem(
                     413,
-                    f"expected work of at most {room.limits.memory >> 20} MiB, this would take about "
-                    f"{(self.memory + memory) >> 20}: send a smaller picture or ask for fewer outputs",
+                    f"expected work of at most {capacity.limits.memory >> 20} MiB, this would take about "
+                    f"{(self.memory + memory) >> 20}: send a smaller picture or request fewer outputs",
                 )
-            if room.memory + memory > room.limits.memory:
-                raise room._full()
-            room.memory += memory
+            if capacity.memory + memory > capacity.limits.memory:
+                raise capacity._full()
+            capacity.memory += memory
             self.memory += memory

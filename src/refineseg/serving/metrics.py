@@ -1,4 +1,4 @@
-"""What the server counts, for Prometheus: names follow its conventions (seconds, _total)."""
+"""Metrics of the server for Prometheus; names follow its conventions (seconds, _total)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 class Metrics:
     """Counters of one server, in a registry of their own."""
 
-    def __init__(self, model: str, waiting: Callable[[], float], inside: Callable[[], float]) -> None:
+    def __init__(self, model: str, queued: Callable[[], float], active: Callable[[], float]) -> None:
         try:
             from prometheus_client import (
                 CollectorRegistry,
@@ -41,39 +41,41 @@ class Metrics:
         )
         self._stages = Histogram(
             "refineseg_stage_seconds",
-            "Parts of a segmentation",
+            "Stages of a segmentation",
             ["stage"],
             buckets=SECONDS,
             registry=registry,
         )
         self._batches = Histogram(
             "refineseg_batch_pictures",
-            "Pictures seen together",
+            "Pictures in a batch",
             buckets=(1, 2, 4, 8, 16, 32),
             registry=registry,
         )
         self._busy = Counter("refineseg_network_seconds", "Time that the network ran", registry=registry)
         self._pixels = Counter("refineseg_pixels", "Pixels segmented", registry=registry)
-        Gauge("refineseg_queue_pictures", "Pictures that wait", registry=registry).set_function(waiting)
-        Gauge("refineseg_open_requests", "Requests inside", registry=registry).set_function(inside)
+        Gauge("refineseg_queue_pictures", "Pictures in the queue", registry=registry).set_function(queued)
+        Gauge(
+            "refineseg_open_requests", "Requests being read, queued or answered", registry=registry
+        ).set_function(active)
         Gauge("refineseg_model_info", "The model served", ["model"], registry=registry).labels(model).set(1)
 
-    def answered(self, route: str, status: int, seconds: float) -> None:
-        """An answer went out."""
+    def record_answer(self, route: str, status: int, seconds: float) -> None:
+        """Count an answer."""
         self._requests.labels(route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
-    def batch(self, pictures: int, seconds: float) -> None:
-        """The network ran."""
+    def record_batch(self, pictures: int, seconds: float) -> None:
+        """Count a batch and the network's time for it."""
         self._batches.observe(pictures)
         self._busy.inc(seconds)
 
-    def segmented(self, pixels: int, stages: dict[str, float]) -> None:
-        """A picture is done; ``stages`` are seconds by name."""
+    def record_picture(self, pixels: int, stages: dict[str, float]) -> None:
+        """Count a segmented picture; ``stages`` are seconds by name."""
         self._pixels.inc(pixels)
         for stage, seconds in stages.items():
             self._stages.labels(stage).observe(seconds)
 
     def text(self) -> bytes:
-        """In Prometheus' text format."""
+        """All metrics in Prometheus' text format."""
         return self._text(self.registry)

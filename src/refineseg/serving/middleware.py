@@ -1,16 +1,22 @@
-"""Around every route: how long it took, and headers that keep a browser from trusting more than it should."""
+"""Around every route: who may use it, how long it took, and headers that keep a browser from trusting too much."""
 
 from __future__ import annotations
 
+import asyncio
+import json
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
+
+from refineseg.serving import problems
+from refineseg.serving.access import Access
+from refineseg.serving.problems import Problem
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
-Answered = Callable[[str, int, float], None]  # route, status, seconds
+Record = Callable[[str, int, float], None]  # route, status, seconds
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
@@ -20,27 +26,39 @@ HEADERS = [
     (b"content-security-policy", POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
     (b"cache-control", b"no-store"),
 ]
+DRAIN_SECONDS = 2.0
+DRAIN_BYTES = 40 << 20
 
 
-class Envelope:
-    """Adds the headers and reports every answer; ``routes`` are the names that count, all else is ``other``."""
+class Middleware:
+    """Checks access, adds the headers and records every answer.
 
-    def __init__(self, app: App, answered: Answered, routes: frozenset[str]) -> None:
+    Args:
+        app: the application inside.
+        access: who may use the server.
+        record: called with route, status and seconds of every answer.
+        routes: names that are recorded as they are; all others are ``other``.
+    """
+
+    def __init__(self, app: App, access: Access, record: Record, routes: frozenset[str]) -> None:
         self.app = app
-        self.answered = answered
+        self.access = access
+        self.record = record
         self.routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request, as ASGI wants it."""
+        """One ASGI event."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        begun = time.monotonic()
+        start = time.monotonic()
         status = 500
 
-        async def watched(message: MutableMapping[str, Any]) -> None:
+        async def send_with_headers(message: MutableMapping[str, Any]) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -52,7 +70,51 @@ class Envelope:
             await send(message)
 
         try:
-            await self.app(scope, receive, watched)
+            headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+            self.access.check(scope["method"], headers)
+        except Problem as problem:
+            await drain(_body(receive))
+            await _send_problem(problem, send_with_headers)
+        else:
+            await self.app(scope, receive, send_with_headers)
         finally:
             path = scope["path"]
-            self.answered(path if path in self.routes else "other", status, time.monotonic() - begun)
+            self.record(path if path in self.routes else "other", status, time.monotonic() - start)
+
+
+async def drain(chunks: AsyncIterator[bytes]) -> bool:
+    """Read on for a moment, since a client that still sends would lose the answer with the connection.
+
+    Returns whether the body came to its end.
+    """
+    size = 0
+    try:
+        async with asyncio.timeout(DRAIN_SECONDS):
+            async for chunk in chunks:
+                size += len(chunk)
+                if size > DRAIN_BYTES:
+                    return False
+    except TimeoutError:
+        return False
+    except Exception:  # the stream was read already, or the client has left
+        return True
+    return True
+
+
+async def _body(receive: Receive) -> AsyncIterator[bytes]:
+    more = True
+    while more:
+        message = await receive()
+        more = message.get("more_body", False)
+        yield message.get("body", b"")
+
+
+async def _send_problem(problem: Problem, send: Send) -> None:
+    content = json.dumps(problems.document(problem.status, problem.detail)).encode()
+    headers = [
+        (b"content-type", problems.MEDIA_TYPE.encode()),
+        (b"content-length", str(len(content)).encode()),
+        (b"connection", b"close"),
+    ]
+    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
+    await send({"type": "http.response.body", "body": content})

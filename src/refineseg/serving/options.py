@@ -1,4 +1,4 @@
-"""What a request may ask for: read from the address and from form fields alike."""
+"""Options of a request, from the address, form fields or JSON keys."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from math import isfinite
 from refineseg.errors import InputError
 from refineseg.inference.options import PredictOptions, Tile
 from refineseg.inference.outputs import built_in
-from refineseg.serving.problems import Refused
+from refineseg.serving.problems import Problem
 
 SUMMARY = "json"
 KINDS = built_in()
@@ -21,13 +21,13 @@ BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """One request's wishes.
+class RequestOptions:
+    """Options of one request.
 
     Attributes:
         outputs: one of OUTPUTS, or several to get them in one document.
-        predict: scales, flip, probabilities.
-        tile: side of windows, or ``auto``.
+        predict: scales, flip, probabilities, channels.
+        tile: side of windows in pixels, or ``auto``.
     """
 
     outputs: tuple[str, ...] = (SUMMARY,)
@@ -35,29 +35,29 @@ class Wanted:
     tile: Tile = "auto"
 
     @property
-    def seen(self) -> float:
-        """Pixels that the network sees for a pixel of the picture."""
+    def pixel_factor(self) -> float:
+        """Pixels that the network sees for each pixel of the picture, over all scales and flips."""
         return sum(scale**2 for scale in self.predict.scales) * (2 if self.predict.flip else 1)
 
 
-def read_options(given: Iterable[tuple[str, str]]) -> Wanted:
-    """Names and values to wishes; Refused (422) for an unknown name, one given twice, or a value out of range."""
+def read_options(given: Iterable[tuple[str, str]]) -> RequestOptions:
+    """Parse names and values. Problem (422) for an unknown name, one given twice, or a value out of range."""
     values: dict[str, str] = {}
     for name, value in given:
         if name not in NAMES:
-            raise Refused(422, f"expected options among {', '.join(NAMES)}, got {name[:40]!r}")
+            raise Problem(422, f"expected options among {', '.join(NAMES)}, got {name[:40]!r}")
         if name in values:
-            raise Refused(422, f"expected the option {name} once, got it twice: join values with commas")
+            raise Problem(422, f"expected the option {name} once, got it twice: join values with commas")
         values[name] = value
     outputs = tuple(values.get("output", SUMMARY).split(","))
-    strange = [kind for kind in outputs if kind not in OUTPUTS]
-    if strange or len(set(outputs)) < len(outputs):
-        raise Refused(
+    unknown = [kind for kind in outputs if kind not in OUTPUTS]
+    if unknown or len(set(outputs)) < len(outputs):
+        raise Problem(
             422,
             f"expected output as one or more of {', '.join(OUTPUTS)}, each once, with commas, "
             f"got {values['output'][:60]!r}",
         )
-    return Wanted(
+    return RequestOptions(
         outputs,
         PredictOptions(
             _scales(values),
@@ -77,7 +77,7 @@ def _scales(values: dict[str, str]) -> tuple[float, ...]:
             return PredictOptions(scales).scales
     except (ValueError, InputError):
         pass
-    raise Refused(
+    raise Problem(
         422,
         f"expected scales as up to {MAX_SCALES} numbers of 0.1 to 8 with commas, such as 0.75,1.0,1.25, "
         f"got {text[:60]!r}",
@@ -91,13 +91,13 @@ def _channels(values: dict[str, str]) -> tuple[int, ...] | None:
     parts = text.split(",", MAX_CHANNELS)
     if len(parts) <= MAX_CHANNELS and all(p.isascii() and p.isdecimal() and int(p[:6]) > 0 for p in parts):
         return tuple(int(part[:6]) for part in parts)
-    raise Refused(422, f"expected channels as numbers from 1 on with commas, such as 3,2,1, got {text[:60]!r}")
+    raise Problem(422, f"expected channels as numbers from 1 on with commas, such as 3,2,1, got {text[:60]!r}")
 
 
 def _flip(values: dict[str, str]) -> bool:
     text = values.get("flip", "false")
     if text not in BOOLEANS:
-        raise Refused(422, f"expected flip as true or false, got {text[:40]!r}")
+        raise Problem(422, f"expected flip as true or false, got {text[:40]!r}")
     return BOOLEANS[text]
 
 
@@ -107,4 +107,4 @@ def _tile(values: dict[str, str]) -> Tile:
         return "auto"
     if text.isascii() and text.isdecimal() and 32 <= int(text[:6]) <= 4096:
         return int(text[:6])
-    raise Refused(422, f"expected tile auto or a number of pixels of 32 to 4096, got {text[:40]!r}")
+    raise Problem(422, f"expected tile auto or a number of pixels of 32 to 4096, got {text[:40]!r}")

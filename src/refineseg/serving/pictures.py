@@ -4,32 +4,50 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
-from PIL import Image
+from PIL import Image, features
 
 from refineseg.channels import Channels
+from refineseg.data.pictures.opening import SIGNATURES as PILLOW_SIGNATURES
 from refineseg.data.pictures.opening import is_tiff, read_picture
 from refineseg.data.pictures.picture import InMemory
 from refineseg.data.tiff import open_samples
 from refineseg.errors import InputError, MissingExtraError, RefinesegError
-from refineseg.serving.options import Wanted
-from refineseg.serving.problems import Refused
+from refineseg.serving.options import RequestOptions
+from refineseg.serving.problems import Problem
+from refineseg.system.memory import is_out_of_memory
 
-FORMATS = {  # signatures of what a person knows by the name
-    "PNG": re.compile(rb"\x89PNG\r\n\x1a\n"),
-    "JPEG": re.compile(rb"\xff\xd8\xff"),
-    "WebP": re.compile(rb"RIFF....WEBP", re.DOTALL),
-    "GIF": re.compile(rb"GIF8[79]a"),
-    "BMP": re.compile(rb"BM"),
-    "TIFF": re.compile(rb"II[*+]\0|MM\0[*+]"),
-}
-NAMES = tuple(FORMATS)
-MEDIA_TYPES = tuple(f"image/{name.lower()}" for name in NAMES)
-DECODING = 24  # bytes a pixel that decoding may take for a while: 16-bit pictures go through float64
-RESULT = 56  # bytes a pixel of an overlay in the making; masks and outlines take less
-SCORES = 10  # bytes a pixel and class: float32 twice, then float16
+SIGNATURES = {**PILLOW_SIGNATURES, "HEIC": re.compile(rb"....ftyphe[iv][cxms]", re.DOTALL)}
+DECODING_BYTES = 24  # bytes a pixel while decoding: 16-bit pictures go through float64
+OVERLAY_BYTES = 56  # bytes a pixel while an overlay is drawn; masks and outlines take less
+SCORE_BYTES = 10  # bytes a pixel and class: float32 twice, then float16
+MAX_SCANS = 100  # of a progressive JPEG; encoders write about ten, and each costs a pass over all pixels
+MAX_PAGES = 1000  # of a TIFF, whose reader parses them all
+
+
+def formats() -> tuple[str, ...]:
+    """Formats that this installation decodes: HEIC needs pillow-heif, AVIF a Pillow that was built with it."""
+    available = {"AVIF": features.check("avif"), "HEIC": _register_heif()}
+    return tuple(name for name in SIGNATURES if available.get(name, True))
+
+
+def media_types() -> tuple[str, ...]:
+    """Media types of ``formats``."""
+    return tuple(f"image/{name.lower()}" for name in formats())
+
+
+@cache
+def _register_heif() -> bool:
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return False
+    register_heif_opener()
+    return True
 
 
 @contextmanager
@@ -37,66 +55,92 @@ def opened(data: bytes) -> Iterator[Image.Image]:
     """A picture whose header is read and whose pixels are not.
 
     Raises:
-        Refused: 400 for nothing at all, 415 for another format, 413 for a bomb, 422 for damage (also while the
+        Problem: 400 for nothing at all, 415 for another format, 413 for a bomb, 422 for damage (also while the
             picture is decoded inside the block), several frames.
     """
     if not data:
-        raise Refused(400, "expected a picture in the request, got 0 bytes")
-    name = next((name for name, signature in FORMATS.items() if signature.match(data)), None)
-    if name is None:
-        raise Refused(415, f"expected a picture of {', '.join(NAMES)}, got something else: convert it to PNG")
+        raise Problem(400, "expected a picture in the request, got 0 bytes")
+    name = next((name for name, signature in SIGNATURES.items() if signature.match(data)), "something else")
+    if name not in formats():
+        raise Problem(415, f"expected a picture of {', '.join(formats())}, got {name}: convert it to PNG")
+    if name == "JPEG" and data.count(b"\xff\xda") > MAX_SCANS:
+        raise Problem(422, f"expected a JPEG of at most {MAX_SCANS} scans, got more: export it anew")
     # Telephones store a second view in a JPEG (MPO); the first is the picture.
-    decoders = ("JPEG", "MPO") if name == "JPEG" else (name.upper(),)
+    decoders = {"JPEG": ("JPEG", "MPO"), "HEIC": ("HEIF",)}.get(name, (name.upper(),))
     try:
         with Image.open(io.BytesIO(data), formats=decoders) as image:
             if image.format != "MPO" and getattr(image, "is_animated", False):
-                raise Refused(422, f"expected a single picture, got a {name} of several frames: send one of them")
+                raise Problem(422, f"expected a single picture, got a {name} of several frames: send one of them")
             yield image
-    except Refused:
+    except Problem:
         raise
     except Image.DecompressionBombError:
-        raise Refused(413, f"expected a smaller picture, got a {name} of a size that no server decodes") from None
-    except Exception:  # decoders raise OSError, ValueError, SyntaxError, struct.error ...
-        raise Refused(
+        raise Problem(413, f"expected a smaller picture, got a {name} of a size that no server decodes") from None
+    except Exception as error:  # decoders raise OSError, ValueError, SyntaxError, struct.error ...
+        if is_out_of_memory(error):
+            raise
+        raise Problem(
             422, f"expected a whole {name}, got one that is damaged or cut off: export it anew"
         ) from None
 
 
-def measure(data: bytes, wanted: Wanted, pixels: int, classes: int) -> int:
+def measure(data: bytes, options: RequestOptions, pixels: int, classes: int) -> int:
     """Bytes of memory that a picture will take; only its header is read.
 
-    Raises Refused (413) where the network would have to see more than ``pixels``, else as ``opened``.
+    Raises Problem (413) where the network would have to see more than ``pixels``, else as ``opened``.
     """
     (height, width), decoding = _header(data)
     area = width * height
-    if area * wanted.seen > pixels:
-        views = "" if wanted.seen == 1 else f" seen as {wanted.seen:.3g} times as many by scales and flip"
-        raise Refused(
+    if area * options.pixel_factor > pixels:
+        views = (
+            ""
+            if options.pixel_factor == 1
+            else f" seen as {options.pixel_factor:.3g} times as many by scales and flip"
+        )
+        raise Problem(
             413,
             f"expected at most {pixels / 1e6:.3g} million pixels, got {width}x{height}, {area / 1e6:.3g} million"
             f"{views}: send a smaller picture",
         )
-    return area * (max(decoding, RESULT) + (classes * SCORES if wanted.predict.probabilities else 0))
+    return area * (max(decoding, OVERLAY_BYTES) + (classes * SCORE_BYTES if options.predict.probabilities else 0))
 
 
 def _header(data: bytes) -> tuple[tuple[int, int], int]:
-    """Height and width, and bytes a pixel that decoding may take; Refused as ``opened``."""
+    """Height and width, and bytes a pixel that decoding may take; Problem as ``opened``."""
     if is_tiff(data):  # Pillow does not know most of those of many channels
+        _check_pages(data)
         try:
             with open_samples(io.BytesIO(data), "the picture") as samples:
                 if samples.left_out:
-                    raise Refused(422, "expected a single picture, got a TIFF of several frames: send one of them")
-                return samples.size, max(DECODING, samples.samples * (samples.dtype.itemsize + 8))
+                    raise Problem(422, "expected a single picture, got a TIFF of several frames: send one of them")
+                return samples.size, max(DECODING_BYTES, samples.samples * (samples.dtype.itemsize + 8))
         except InputError:
-            raise Refused(
+            raise Problem(
                 422, "expected a whole TIFF, got one that is damaged or cut off: export it anew"
             ) from None
         except MissingExtraError:
             pass
         except (ArithmeticError, ValueError, TypeError, MemoryError):  # numbers in a damaged header
-            raise Refused(422, "expected a whole TIFF, got one that is damaged: export it anew") from None
+            raise Problem(422, "expected a whole TIFF, got one that is damaged: export it anew") from None
     with opened(data) as image:
-        return (image.height, image.width), DECODING
+        return (image.height, image.width), DECODING_BYTES
+
+
+def _check_pages(data: bytes) -> None:
+    """Problem (422) for a TIFF of more than MAX_PAGES directories, or of directories in a circle."""
+    order = "<" if data[:2] == b"II" else ">"
+    big = data[2:4] in (b"+\0", b"\0+")
+    start, count, entry, offset = (8, "Q", 20, "Q") if big else (4, "H", 12, "I")
+    try:
+        (place,) = struct.unpack_from(order + offset, data, start)
+        for _ in range(MAX_PAGES):
+            if not place:
+                return
+            (entries,) = struct.unpack_from(order + count, data, place)
+            (place,) = struct.unpack_from(order + offset, data, place + struct.calcsize(count) + entry * entries)
+    except (struct.error, OverflowError):  # the reader says what is wrong
+        return
+    raise Problem(422, "expected a single picture, got a TIFF of several frames: send one of them")
 
 
 def decode(data: bytes, channels: Channels | None = None, choice: tuple[int, ...] | None = None) -> InMemory:
@@ -107,7 +151,7 @@ def decode(data: bytes, channels: Channels | None = None, choice: tuple[int, ...
         channels: of the model; None for RGB.
         choice: indices of the file's channels to take.
 
-    Raises Refused (422) for other channels than those of the model, or none that are colours; else as ``opened``.
+    Raises Problem (422) for other channels than those of the model, or none that are colours; else as ``opened``.
     """
     if not is_tiff(data):
         with opened(data) as image:  # says what is wrong with the file
@@ -115,7 +159,11 @@ def decode(data: bytes, channels: Channels | None = None, choice: tuple[int, ...
     try:
         return read_picture(data, channels, choice)
     except RefinesegError as error:
+        if is_out_of_memory(error):
+            raise
         text = str(error)
-        raise Refused(422, text if "expected" in text else f"expected a whole picture: {text}") from None
-    except Exception:  # damaged headers lead decoders to divide by 0, to ask for more memory than there is ...
-        raise Refused(422, "expected a whole picture, got one that is damaged: export it anew") from None
+        raise Problem(422, text if "expected" in text else f"expected a whole picture: {text}") from None
+    except Exception as error:  # damaged headers lead decoders to divide by 0 ...
+        if is_out_of_memory(error):
+            raise
+        raise Problem(422, "expected a whole picture, got one that is damaged: export it anew") from None

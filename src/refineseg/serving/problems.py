@@ -1,4 +1,4 @@
-"""Refusals: every answer that is not a success is a problem document (RFC 9457), one clear sentence in it."""
+"""Every answer that is not a success is a problem document (RFC 9457) with one clear sentence."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ MEDIA_TYPE = "application/problem+json"
 
 
 @dataclass
-class Refused(Exception):
-    """A request that is not done.
+class Problem(Exception):
+    """A request that is refused or cannot be answered.
 
     Attributes:
-        status: of HTTP.
+        status: HTTP status.
         detail: what was expected, what was found, what to do; never a path or a decoder's words.
-        headers: beside it.
+        headers: further headers of the answer.
     """
 
     status: int
@@ -25,5 +25,5 @@ class Refused(Exception):
 
 
 def document(status: int, detail: str) -> dict[str, Any]:
-    """The body of a refusal."""
+    """Body of the answer."""
     return {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}

@@ -1,8 +1,9 @@
-"""One request from its bytes to its answer: read, measure, decode, wait, predict, encode, within bounds."""
+"""One request from its bytes to its answer: read, measure, decode, queue, predict, encode, within the limits."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,28 +16,30 @@ from refineseg.inference.predictor import Segmenter
 from refineseg.inference.result import Result
 from refineseg.serving.answers import Answer, answer
 from refineseg.serving.batching import Batcher, Job
-from refineseg.serving.limits import Limits, Room, Seat
-from refineseg.serving.metrics import Metrics
-from refineseg.serving.options import Wanted, read_options
+from refineseg.serving.limits import Capacity, Limits, Slot
+from refineseg.serving.metrics import STAGES, Metrics
+from refineseg.serving.options import RequestOptions, read_options
 from refineseg.serving.pictures import decode, measure
-from refineseg.serving.problems import Refused
+from refineseg.serving.problems import Problem
 from refineseg.serving.uploads import Upload, check_length, read_upload
+from refineseg.system.memory import hand_back_memory, is_out_of_memory
 
 T = TypeVar("T")
-CODERS = 2  # threads that decode and encode; few, so that memory stays in few hands
+CODEC_THREADS = 2  # decode and encode pictures; few, so that few pictures are in memory
+log = logging.getLogger("uvicorn.error")  # where the operator sees the server's own lines
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the web framework knows of a request.
+    """A request as the web framework gives it.
 
     Attributes:
         query: options in the address.
-        content_type: as sent, or empty.
+        content_type: the header, or empty.
         coding: the header Content-Encoding, or empty.
-        length: of the body as announced, or None.
+        length: bytes of the body by the header Content-Length, or None.
         chunks: the body.
-        gone: returns when the client has left.
+        disconnected: returns when the client has left.
     """
 
     query: Iterable[tuple[str, str]]
@@ -44,106 +47,115 @@ class Request:
     coding: str
     length: int | None
     chunks: AsyncIterator[bytes]
-    gone: Callable[[], Awaitable[None]]
+    disconnected: Callable[[], Awaitable[None]]
 
 
 class Service:
-    """A model, its queue and its bounds."""
+    """A model with its queue and limits."""
 
     def __init__(self, segmenter: Segmenter, limits: Limits) -> None:
         self.segmenter = segmenter
         self.limits = limits
-        self.room = Room(limits)
-        self.batcher = Batcher(segmenter, limits, self._ran, lambda: self.room.inside)
-        self.metrics = Metrics(segmenter.card.name, lambda: self.batcher.waiting, lambda: self.room.inside)
-        self._coders = ThreadPoolExecutor(CODERS, thread_name_prefix="coder")
+        self.capacity = Capacity(limits)
+        self.batcher = Batcher(segmenter, limits, self._record_batch, lambda: self.capacity.active)
+        self.metrics = Metrics(segmenter.card.name, lambda: self.batcher.waiting, lambda: self.capacity.active)
+        self._codecs = ThreadPoolExecutor(CODEC_THREADS, thread_name_prefix="codec")
 
     def start(self) -> None:
-        """Take work, from when this returns."""
+        """Warm up; requests are answered once this returns."""
         self.batcher.start()
 
     def stop(self) -> None:
-        """Finish what is taken on."""
+        """Finish the requests that were accepted."""
         self.batcher.stop()
-        self._coders.shutdown()
+        self._codecs.shutdown()
 
     async def segment(self, request: Request) -> tuple[Answer, dict[str, float]]:
         """Answer a request; also the seconds of each stage.
 
         Raises:
-            Refused: bad input, no room, too slow.
+            Problem: bad input, no free slot, too slow, out of memory.
         """
         query = list(request.query)
         read_options(query)  # refuses before the body is read
         if request.length is not None:
             check_length(request.length, self.limits.bytes)
         until = asyncio.get_running_loop().time() + self.limits.seconds
-        with self.room.seat(self.limits.bytes if request.length is None else request.length) as seat:
-            upload = await self._read(request, until)
-            try:
+        try:
+            with self.capacity.slot(self.limits.bytes if request.length is None else request.length) as slot:
+                upload = await self._read(request, until)
                 async with asyncio.timeout_at(until):
-                    return await self._unless_gone(self._answer(upload, query, seat), request.gone)
-            except TimeoutError:
-                raise Refused(
-                    504,
-                    f"expected to be done within {self.limits.seconds:g} s, it takes longer: "
-                    "send a smaller picture or fewer scales, or try again when fewer wait",
-                ) from None
+                    return await self._unless_disconnected(self._answer(upload, query, slot), request.disconnected)
+        except TimeoutError:
+            raise Problem(
+                504,
+                f"expected to be done within {self.limits.seconds:g} s, it takes longer: "
+                "send a smaller picture or fewer scales, or try again when fewer wait",
+            ) from None
+        except Exception as error:
+            if isinstance(error, Problem) or not is_out_of_memory(error):
+                raise
+        log.warning("out of memory: answered 503; lower --max-megapixels, --batch or --requests")
+        hand_back_memory()
+        raise Problem(
+            503,
+            "expected work that fits in the server's free memory: send a smaller picture, or try again later",
+            {"Retry-After": "5"},
+        )
 
     async def _read(self, request: Request, until: float) -> Upload:
         try:
             async with asyncio.timeout_at(until):
                 return await read_upload(request.chunks, request.content_type, request.coding, self.limits.bytes)
         except TimeoutError:
-            raise Refused(
+            raise Problem(
                 408, f"expected the whole request within {self.limits.seconds:g} s, part of it is missing"
             ) from None
 
     async def _answer(
-        self, upload: Upload, query: list[tuple[str, str]], seat: Seat
+        self, upload: Upload, query: list[tuple[str, str]], slot: Slot
     ) -> tuple[Answer, dict[str, float]]:
-        wanted = read_options([*query, *upload.fields])
-        clock = [time.monotonic()]
-        picture = await self._coding(lambda: self._decode(upload.data, wanted, seat))
-        clock.append(time.monotonic())
-        job = Job(picture.pixels, wanted)
+        options = read_options([*query, *upload.fields])
+        times = [time.monotonic()]
+        picture = await self._in_codec_thread(lambda: self._decode(upload.data, options, slot))
+        times.append(time.monotonic())
+        job = Job(picture.pixels, options)
         self.batcher.submit(job)
         try:
             found: Result = await asyncio.wrap_future(job.future)
         except RefinesegError as error:
-            raise Refused(422, str(error)) from None
+            raise Problem(422, str(error)) from None
         finally:
-            job.abandoned = True  # of no consequence when it is done
-        clock += [job.started, time.monotonic()]
+            job.abandoned = True  # without effect when it is done
+        times += [job.started, time.monotonic()]
         result = found.of(picture)
-        whole = await self._coding(lambda: answer(result, wanted.outputs, self.segmenter.card.name))
-        clock.append(time.monotonic())
-        names = ("decode", "queue", "predict", "encode")
-        stages = {name: end - begin for name, begin, end in zip(names, clock, clock[1:], strict=False)}
-        self.metrics.segmented(result.labels.size, stages)
-        return whole, stages
+        content = await self._in_codec_thread(lambda: answer(result, options.outputs, self.segmenter.card.name))
+        times.append(time.monotonic())
+        stages = {name: end - start for name, start, end in zip(STAGES, times, times[1:], strict=False)}
+        self.metrics.record_picture(result.labels.size, stages)
+        return content, stages
 
-    def _decode(self, data: bytes, wanted: Wanted, seat: Seat) -> InMemory:
+    def _decode(self, data: bytes, options: RequestOptions, slot: Slot) -> InMemory:
         card = self.segmenter.card
-        seat.take(measure(data, wanted, self.limits.pixels, card.labels.num_classes))
-        return decode(data, card.channels, wanted.predict.choice)
+        slot.reserve(measure(data, options, self.limits.pixels, card.labels.num_classes))
+        return decode(data, card.channels, options.predict.choice)
 
-    async def _coding(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._coders, work)
+    async def _in_codec_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._codecs, work)
 
-    async def _unless_gone(self, work: Awaitable[T], gone: Callable[[], Awaitable[None]]) -> T:
-        """The work's result; if the client leaves first the work is dropped, since nobody would read it."""
+    async def _unless_disconnected(self, work: Awaitable[T], disconnected: Callable[[], Awaitable[None]]) -> T:
+        """The work's result; it is dropped if the client leaves first."""
         working = asyncio.ensure_future(work)
-        leaving = asyncio.ensure_future(gone())
+        leaving = asyncio.ensure_future(disconnected())
         try:
             await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
             if not working.done():
-                raise Refused(400, "expected the client to wait for its answer, it left")
+                raise Problem(400, "expected the client to wait for its answer, it left")
             return working.result()
         finally:
             working.cancel()
             leaving.cancel()
 
-    def _ran(self, pictures: int, seconds: float) -> None:
-        self.metrics.batch(pictures, seconds)
-        self.room.served(seconds / pictures)
+    def _record_batch(self, pictures: int, seconds: float) -> None:
+        self.metrics.record_batch(pictures, seconds)
+        self.capacity.record(seconds / pictures)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from refineseg.errors import MissingExtraError
-from refineseg.serving.problems import Refused
+from refineseg.serving.problems import Problem
 
 FIELD = "image"  # name of the picture in forms and in JSON
 FORM = "multipart/form-data"
@@ -38,11 +38,11 @@ async def read_upload(chunks: AsyncIterator[bytes], content_type: str, coding: s
         limit: bytes.
 
     Raises:
-        Refused: 413 above the limit, 415 for a compressed body, 400 for a form or JSON that cannot be read, 422
+        Problem: 413 above the limit, 415 for a compressed body, 400 for a form or JSON that cannot be read, 422
             without exactly one picture.
     """
     if coding.strip().lower() not in ("", "identity"):
-        raise Refused(415, f"expected a body without Content-Encoding, got {coding[:40]!r}: send it uncompressed")
+        raise Problem(415, f"expected a body without Content-Encoding, got {coding[:40]!r}: send it uncompressed")
     media_type = content_type.partition(";")[0].strip().lower()
     form = _Form(content_type, limit) if media_type == FORM else None
     body = bytearray()
@@ -60,9 +60,9 @@ async def read_upload(chunks: AsyncIterator[bytes], content_type: str, coding: s
 
 
 def check_length(size: int, limit: int) -> None:
-    """Refused (413) above the limit."""
+    """Problem (413) above the limit."""
     if size > limit:
-        raise Refused(413, f"expected at most {limit / 2**20:.3g} MiB, got more: send a smaller picture or a JPEG")
+        raise Problem(413, f"expected at most {limit / 2**20:.3g} MiB, got more: send a smaller picture or a JPEG")
 
 
 class _Form:
@@ -79,7 +79,7 @@ class _Form:
         with _refusing_parser_errors():
             boundary = parse_options_header(content_type)[1].get(b"boundary")
             if not boundary:
-                raise Refused(400, f"expected a boundary in the content type {FORM}, got none")
+                raise Problem(400, f"expected a boundary in the content type {FORM}, got none")
             self._parser = FormParser(
                 FORM,
                 self._field,
@@ -101,9 +101,9 @@ class _Form:
         with _refusing_parser_errors():
             self._parser.finalize()
         if not self._ended:
-            raise Refused(400, "expected a whole form, got one that is cut off")
+            raise Problem(400, "expected a whole form, got one that is cut off")
         if not self._pictures:
-            raise Refused(422, f"expected a picture in the form's field {FIELD!r}, got none")
+            raise Problem(422, f"expected a picture in the form's field {FIELD!r}, got none")
         return self._upload
 
     def _field(self, item: Any) -> None:
@@ -117,13 +117,13 @@ class _Form:
     def _file(self, item: Any) -> None:
         name = (item.field_name or b"").decode("utf-8", "replace")
         if name != FIELD:
-            raise Refused(422, f"expected the picture in the form's field {FIELD!r}, got a file in {name[:40]!r}")
+            raise Problem(422, f"expected the picture in the form's field {FIELD!r}, got a file in {name[:40]!r}")
         self._take(item.file_object.getvalue())
 
     def _take(self, data: bytes) -> None:
         self._pictures += 1
         if self._pictures > 1:
-            raise Refused(422, f"expected one picture in the form's field {FIELD!r}, got several: send each alone")
+            raise Problem(422, f"expected one picture in the form's field {FIELD!r}, got several: send each alone")
         self._upload.data = data
 
     def _end(self) -> None:
@@ -137,25 +137,25 @@ class _refusing_parser_errors:
         return None
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, Exception) and not isinstance(error, Refused | MemoryError):
-            raise Refused(400, "expected a form as multipart/form-data, got one that cannot be read") from None
+        if isinstance(error, Exception) and not isinstance(error, Problem | MemoryError):
+            raise Problem(400, "expected a form as multipart/form-data, got one that cannot be read") from None
 
 
 def _from_json(body: bytearray) -> Upload:
     """``{"image": "<base64>", "output": ["mask", "rle"], ...}``: values as in the address, or as JSON has them."""
     if sum(body.count(mark) for mark in b'[{,"') > MAX_BRACKETS:  # else small bodies would become large objects
-        raise Refused(
+        raise Problem(
             400, f"expected a JSON object with the picture as base64 in {FIELD!r}, got a larger structure"
         )
     try:
         pairs = json.loads(body.decode("utf-8-sig"), object_pairs_hook=tuple)
     except (ValueError, RecursionError):
-        raise Refused(400, "expected a JSON object, got a body that cannot be read as JSON") from None
+        raise Problem(400, "expected a JSON object, got a body that cannot be read as JSON") from None
     if not isinstance(pairs, tuple):
-        raise Refused(422, f"expected a JSON object with the picture as base64 in {FIELD!r}, got another value")
+        raise Problem(422, f"expected a JSON object with the picture as base64 in {FIELD!r}, got another value")
     pictures = [value for name, value in pairs if name == FIELD]
     if len(pictures) != 1 or not isinstance(pictures[0], str):
-        raise Refused(422, f"expected one picture as base64 text in {FIELD!r} of the JSON object")
+        raise Problem(422, f"expected one picture as base64 text in {FIELD!r} of the JSON object")
     upload = Upload(_from_base64(pictures[0]))
     for name, value in pairs:
         if name != FIELD:
@@ -172,19 +172,19 @@ def _from_base64(text: str) -> bytes:
     try:
         return base64.b64decode("".join(text.split()), validate=True)
     except ValueError:
-        raise Refused(422, f"expected base64 text in {FIELD!r}, got text that is not base64") from None
+        raise Problem(422, f"expected base64 text in {FIELD!r}, got text that is not base64") from None
 
 
 def _option_text(name: str, value: Any) -> str:
     """A JSON value as it would be written in the address."""
     parts = value if isinstance(value, list) else [value]
     if not all(isinstance(part, str | int | float) for part in parts):
-        raise Refused(422, f"expected text, a number, true, false or a list of them in {name[:40]!r}")
+        raise Problem(422, f"expected text, a number, true, false or a list of them in {name[:40]!r}")
     return ",".join(str(part).lower() if isinstance(part, bool) else str(part) for part in parts)
 
 
 def _check_field(name: str, length: int, upload: Upload) -> None:
     if length > MAX_FIELD_BYTES:
-        raise Refused(422, f"expected options of at most {MAX_FIELD_BYTES} bytes, got {length} in {name[:40]!r}")
+        raise Problem(422, f"expected options of at most {MAX_FIELD_BYTES} bytes, got {length} in {name[:40]!r}")
     if len(upload.fields) == MAX_FIELDS:
-        raise Refused(422, f"expected at most {MAX_FIELDS} fields beside the picture, got more")
+        raise Problem(422, f"expected at most {MAX_FIELDS} fields beside the picture, got more")

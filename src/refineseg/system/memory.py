@@ -6,11 +6,19 @@ Kept, a training step on a CPU is about 1.7 times as fast on Linux. Handed back,
 from __future__ import annotations
 
 import ctypes
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from refineseg.errors import RefinesegError
+
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # of glibc's malloc.h
+OUT_OF_MEMORY = re.compile(
+    r"bad_alloc|could not create a (primitive|memory)|(not enough|out of|(can't|cannot|failed to) allocate) "
+    r"memory",
+    re.IGNORECASE,
+)
 
 
 def keep_freed_memory() -> bool:
@@ -65,6 +73,19 @@ def free_memory(root: Path = Path("/")) -> int | None:
         if limit is not None and used is not None:
             found.append(max(0, limit - used + cached))
     return min(found, default=None)
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether an exception, or one that caused it, means that memory ran out.
+
+    torch, oneDNN, OpenVINO and ONNX Runtime raise errors that only their text tells apart.
+    """
+    while error is not None:
+        known = isinstance(error, RefinesegError)  # its text may quote a file
+        if isinstance(error, MemoryError) or (not known and OUT_OF_MEMORY.search(str(error))):
+            return True
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return False
 
 
 def _groups(root: Path) -> Iterator[tuple[Path, tuple[str, str, str]]]:

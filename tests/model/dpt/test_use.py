@@ -107,7 +107,7 @@ def test_predict_evaluate_export_and_serve(
     exported, network = (refineseg.load(item, device="cpu").predict(picture).labels for item in (file, model))
     assert (exported == network).mean() > 0.999
 
-    client = TestClient(create_app(refineseg.load(model, device="cpu")))
+    client = TestClient(create_app(refineseg.load(model, device="cpu")), "http://localhost")
     stream = io.BytesIO()
     picture.save(stream, "PNG")
     headers = {"Content-Type": "image/png", "Accept": "image/png"}

@@ -1,0 +1,107 @@
+"""Host names and web pages that may use the server; a page of another site may not, unless it is allowed."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from refineseg.errors import InputError
+from refineseg.serving.problems import Problem
+
+ANY = "*"
+NAME = re.compile(r"[a-z0-9._-]+", re.IGNORECASE)
+HOST = re.compile(rf"(\[[0-9a-f:.]+\]|{NAME.pattern})(:[0-9]{{1,5}})?", re.IGNORECASE)  # RFC 9110, section 7.2
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")  # RFC 9110, section 9.2.1
+
+
+@dataclass(frozen=True)
+class Access:
+    """Who may use a server.
+
+    A foreign name in the Host header means DNS rebinding: a page whose name was made to lead here, so that the
+    browser takes the server for the page's own.
+
+    Attributes:
+        bound: Address that the server listens on. Where that is all of them (0.0.0.0), every IP address is
+            allowed as a host: an address cannot be rebound.
+        hosts: Names allowed beside those of loopback and ``bound``; ``*`` allows all.
+        origins: Other web pages that may use the server, such as ``https://example.org``; ``*`` for all.
+
+    Raises InputError for a host with a port or a path, and for an origin that is not ``http(s)://NAME[:PORT]``.
+    """
+
+    bound: str = "127.0.0.1"
+    hosts: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for host in self.hosts:
+            if host != ANY and not NAME.fullmatch(host) and _address(host) is None:
+                raise InputError(f"expected --allow-host as a name or an address without a port, got {host!r}")
+        for origin in self.origins:
+            parts = urlsplit(origin)
+            exact = f"{parts.scheme}://{parts.netloc}" == origin and HOST.fullmatch(parts.netloc)
+            if origin != ANY and not (exact and parts.scheme in ("http", "https")):
+                raise InputError(f"expected --allow-origin such as https://example.org, got {origin!r}")
+
+    def check(self, method: str, headers: Mapping[str, str]) -> None:
+        """Raise Problem: 421 for the name of another host, 403 for a request that another server's page sends.
+
+        Only browsers send Origin and Sec-Fetch-Site, and no script can change them. Safe methods are let through:
+        a browser keeps their answers from pages of other origins.
+        """
+        host = headers.get("host", "")
+        if not self.allows_host(host):
+            raise Problem(
+                421, f"expected a host name of this server, got {host[:80]!r}: start it with --allow-host NAME"
+            )
+        if method not in SAFE_METHODS and not self._allows_page(host, headers):
+            origin = headers.get("origin", "another site")
+            raise Problem(
+                403,
+                f"expected a request of this server's own page, got one from {origin[:80]!r}: start the server "
+                "with --allow-origin ORIGIN to let that page use it",
+            )
+
+    def allows_host(self, host: str) -> bool:
+        """Whether a Host header names this server; ports are not compared."""
+        name = _name_of(host)
+        if name is None:
+            return False
+        if ANY in self.hosts or name in {host.lower() for host in (self.bound, *self.hosts)}:
+            return True
+        if name == "localhost" or name.endswith(".localhost"):  # RFC 6761: always loopback
+            return True
+        address = _address(name)
+        return address is not None and (address.is_loopback or self.bound in ("0.0.0.0", "::", ""))
+
+    def _allows_page(self, host: str, headers: Mapping[str, str]) -> bool:
+        origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+        if origin is not None and (ANY in self.origins or origin in self.origins):
+            return True
+        if site is not None:
+            return site in ("same-origin", "none")
+        # Older browsers, and newer ones over plain HTTP, send Origin alone.
+        return origin is None or urlsplit(origin).netloc.lower() == host.lower()
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches the address."""
+    address = _address(host)
+    return host == "localhost" if address is None else address.is_loopback
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None
+
+
+def _name_of(host: str) -> str | None:
+    """Name or address in a Host header, lower case, without brackets, port and final dot; None if malformed."""
+    found = HOST.fullmatch(host)
+    return None if found is None else found[1].strip("[]").lower().removesuffix(".")

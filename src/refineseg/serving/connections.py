@@ -1,0 +1,75 @@
+"""HTTP connections that end in time, whatever the client does or leaves out."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from refineseg.errors import MissingExtraError
+from refineseg.serving.middleware import App
+
+if TYPE_CHECKING:
+    import uvicorn
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+
+GRACE = 10  # seconds beyond a request's own limit until a stopping server drops requests in flight
+
+
+def http_server(app: App, seconds: float, log_level: str = "info") -> uvicorn.Server:
+    """uvicorn around an application whose requests take at most ``seconds``."""
+    try:
+        import uvicorn
+    except ImportError as error:
+        raise MissingExtraError("uvicorn", "serve", "serving") from error
+    config = uvicorn.Config(
+        app,
+        http=_bounded_protocol(seconds),
+        ws="none",
+        server_header=False,
+        timeout_graceful_shutdown=int(seconds + GRACE),
+        log_level=log_level,
+    )
+    return uvicorn.Server(config)
+
+
+def _bounded_protocol(seconds: float) -> type[H11Protocol]:
+    """uvicorn's HTTP protocol, with a limit on the time between requests.
+
+    The headers of a request must arrive, and its answer must be read, within ``seconds``; uvicorn itself waits for
+    ever for headers that come byte by byte, and for a client that does not read. While a request is being answered
+    the limits of the application hold.
+    """
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+
+    class BoundedProtocol(H11Protocol):
+        _deadline: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self._watch()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            self._watch()
+
+        def on_response_complete(self) -> None:
+            self._forget()
+            super().on_response_complete()
+            self._watch()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._forget()
+            super().connection_lost(exc)
+
+        def _watch(self) -> None:
+            if self.cycle is not None and not self.cycle.response_complete:
+                self._forget()
+            elif self._deadline is None:
+                self._deadline = self.loop.call_later(seconds, self.transport.abort)
+
+        def _forget(self) -> None:
+            if self._deadline is not None:
+                self._deadline.cancel()
+                self._deadline = None
+
+    return BoundedProtocol
