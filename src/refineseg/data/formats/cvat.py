@@ -56,10 +56,10 @@ def read(src: Path, options: ReadOptions) -> Source:
     tracks = root.find("track") is not None
     frames = _frames_of_tracks(root, file, options.faults) if tracks else root.findall("image")
     for index, frame in enumerate(frames):
-        place = f"{file}: image {frame.get('name') or index!r}"
+        place = f"{file}: image {frame.get('name')!r}"
         areas = found.areas(sorted(enumerate(frame), key=_z_order), partial(_area, place))
         with options.faults.collect():
-            found.annotated.append(_annotated(frame, place, areas, found))
+            found.annotated.append(_annotated(frame, file, index, areas, found))
     classes = [name for name in declared if name not in without_area or name in found.used]
     dropped = [name for name in declared if name not in classes]
     notes = [f"labels that cannot have an area are no classes: {', '.join(dropped)}"] if dropped else []
@@ -139,10 +139,12 @@ def _frame(at: int, width: str, height: str) -> Element:
     return element
 
 
-def _annotated(image: Element, place: str, areas: list[Area], found: AreaReader) -> Annotated:
+def _annotated(image: Element, file: Path, index: int, areas: list[Area], found: AreaReader) -> Annotated:
+    place = f"{file}: image {index}"
     name = attribute(image, "name", place)
     split = split_of(image.get("subset", "")) or split_of_path(Path(name))
     path = found.pictures.find(name, place, split)
+    place = f"{file}: image {name!r}"
     size = None
     if image.get("height") is not None or image.get("width") is not None:
         size = (integer(image, "height", place), integer(image, "width", place))
