@@ -1,4 +1,4 @@
-"""refineseg data: official archives, others' annotation formats, pre-labels."""
+"""refineseg data: official archives, others' annotation formats, pre-labels, what to label next."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 from refineseg.cli.data_formats import export, import_
 from refineseg.cli.data_prepare import prepare
 from refineseg.cli.data_split import split
+from refineseg.cli.data_suggest import suggest
 
 data = typer.Typer(
     name="data",
@@ -23,6 +24,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "split": split,
     "import": import_,
     "export": export,
+    "suggest": suggest,
 }
 
 for _name, _command in COMMANDS.items():

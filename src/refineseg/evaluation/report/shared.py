@@ -14,7 +14,13 @@ from refineseg.evaluation.report.charts import by_similarity, confusion_chart, p
 from refineseg.html import css_color
 from refineseg.labels import LabelMap
 
-VIEWS = {"picture": "picture", "truth": "truth", "prediction": "prediction", "errors": "errors, in red"}
+VIEWS = {
+    "picture": "picture",
+    "truth": "truth",
+    "prediction": "prediction",
+    "errors": "errors, in red",
+    "uncertainty": "unsure, in orange",
+}
 
 
 def section(title: str, note: str, content: str) -> str:

@@ -1,0 +1,60 @@
+"""refineseg data suggest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import TaskID
+
+from refineseg.cli.common import console, errors, progress_bar
+
+
+def suggest(
+    pictures: Annotated[list[str], typer.Argument(help="Pictures without labels: files, folders or globs.")],
+    model: Annotated[str, typer.Option("--model", "-m", help="Trained model: RUN, model folder or bundled name.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="New folder for pictures, pre-labels and page.")],
+    number: Annotated[int, typer.Option("--number", "-n", help="Number of pictures to suggest.")] = 40,
+    format: Annotated[
+        str, typer.Option("--format", help="Of the pre-labels: labelme, cvat, coco or yolo.")
+    ] = "labelme",
+    labelled: Annotated[
+        str | None,
+        typer.Option(help="Data that is labelled already, NAME:ROOT; if left out, what a model's run trained on."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Choose the pictures whose labels would teach a model most, and pre-label them.
+
+    Example: [bold]refineseg data suggest photos --model runs/mine --number 40 -o todo[/bold]
+    """
+    from refineseg import load
+    from refineseg.inference.batch import find_inputs
+    from refineseg.training.suggest.labelled import labelled_pictures
+    from refineseg.training.suggest.suggest import suggest as make_suggestions
+
+    inputs = find_inputs(pictures)
+    segmenter = load(model, device)
+    known, line = labelled_pictures(model, labelled)
+    errors.print(f"note: {line}", markup=False)
+    with progress_bar() as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def show(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total, note="")
+            bar.update(tasks[what], completed=done)
+
+        report = make_suggestions(
+            segmenter, inputs, output, number=number, format=format, labelled=known, progress=show
+        )
+    for note in report.notes:
+        errors.print(f"note: {note}", markup=False)
+    console.print(
+        f"{len(report.suggestions)} of {report.pictures} pictures in {output / 'images'}, pre-labels in "
+        f"{output / 'prelabels'}, reasons in {output / 'index.html'}",
+        soft_wrap=True,
+        markup=False,
+    )
+    console.print(f"next: correct them, then refineseg data import {output / 'prelabels'} -o NEW", markup=False)

@@ -1,0 +1,43 @@
+"""The pictures that are labelled already: those of a data set, or those that a model's run trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from refineseg.config import TrainConfig
+from refineseg.config.yaml import read_yaml
+from refineseg.data import open_data
+from refineseg.errors import RefinesegError
+from refineseg.training.run import SETTINGS
+
+UNKNOWN = "not known what is labelled already: --labelled NAME:ROOT says it"
+
+
+def labelled_pictures(model: str, data: str | None = None) -> tuple[list[Path], str]:
+    """Files of the pictures with masks, and a line that says where they are from.
+
+    Args:
+        model: RUN, or a model folder in it, whose config.yaml names the data; of other models nothing is known.
+        data: NAME:ROOT in its place.
+
+    Raises:
+        InputError: ``data`` cannot be opened. Where a run's own data cannot be, the line says so.
+    """
+    named = data or _data_of_run(Path(model).expanduser())
+    if named is None:
+        return [], UNKNOWN
+    try:
+        opened = open_data(named)
+    except RefinesegError as error:
+        if data is not None:
+            raise
+        return [], f"{UNKNOWN} ({error})"
+    paths = [sample.image for samples in opened.splits.values() for sample in samples if sample.mask]
+    return paths, f"{len(paths)} pictures of {named} are labelled already"
+
+
+def _data_of_run(folder: Path) -> str | None:
+    for settings in (folder / SETTINGS, folder.parent / SETTINGS):
+        if settings.is_file():
+            return TrainConfig.from_dict(read_yaml(settings)).data
+    return None

@@ -1,0 +1,90 @@
+"""What a model says of one unlabelled picture: how unsure it is, between what, and what kind of picture it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional as F
+
+from refineseg.inference.arithmetic import uncertainty
+from refineseg.inference.predictor import Segmenter, read_picture
+from refineseg.inference.result import Result
+from refineseg.labels import IGNORE
+from refineseg.model.refinenet import RefineNet
+
+EVERY = 4  # pixels between those that are looked at: the network's scores have no more
+CLOSE = 0.2  # of probability: two classes that are nearer to each other than this are hard to tell apart
+LONGEST = 320  # pixels of the longer side that the backbone sees to tell the kind of a picture
+
+
+@dataclass(frozen=True)
+class Look:
+    """One picture as the model sees it.
+
+    Attributes:
+        path: its file.
+        uncertainty: mean entropy of the pixels' probabilities, 0 to 1 (all classes alike).
+        unsure: share of the area where the two likeliest classes are closer than 20 points.
+        pair: names of the two classes that are hardest to tell apart there; None if nothing is unsure.
+        feature: D values that are near each other for pictures of one kind.
+    """
+
+    path: Path
+    uncertainty: float
+    unsure: float
+    pair: tuple[str, str] | None
+    feature: NDArray[np.float64]
+
+
+def look_at(segmenter: Segmenter, path: Path) -> Look:
+    """Predict a picture and measure it; InputError if it cannot be read."""
+    result = segmenter.predict(path, probabilities=True, tile="auto")
+    mean, unsure, pair = measured(result)
+    return Look(path, mean, unsure, pair, feature_of(segmenter, path))
+
+
+def measured(result: Result) -> tuple[float, float, tuple[str, str] | None]:
+    """Mean entropy, unsure share and pair of classes of a result with probabilities, where it has data."""
+    assert result.probabilities is not None
+    known = result.labels[::EVERY, ::EVERY] != IGNORE
+    if not known.any():
+        return 0.0, 0.0, None
+    shares = result.probabilities[:, ::EVERY, ::EVERY]
+    entropy = float(uncertainty(shares)[known].mean()) / 255
+    pixels = shares[:, known].astype(np.float32)
+    if len(pixels) < 2:
+        return entropy, 0.0, None
+    order = np.argpartition(pixels, -2, axis=0)[-2:]
+    second, first = np.take_along_axis(pixels, order, axis=0)
+    close = first - second < CLOSE
+    if not close.any():
+        return entropy, 0.0, None
+    low, high = np.sort(order[:, close], axis=0)
+    code = int(np.bincount(low * len(pixels) + high).argmax())
+    names = result.class_names
+    return entropy, float(close.mean()), (names[code // len(pixels)], names[code % len(pixels)])
+
+
+def feature_of(segmenter: Segmenter, path: Path) -> NDArray[np.float64]:
+    """Mean and deviation of the backbone's coarsest map: what the picture shows, not where."""
+    channels, pixels = segmenter.card.channels, read_picture(path, segmenter.card.channels).pixels
+    image = pixels / np.float32(255) if channels is None else channels.to_unit(pixels)
+    return pooled(segmenter.model, np.asarray(image, np.float32))
+
+
+@torch.inference_mode()
+def pooled(network: RefineNet, image: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Of a picture HxWxC in [0, 1], brought to a small size that the backbone takes without padding."""
+    backbone = network.each_backbone()[0]
+    weight = next(backbone.parameters())
+    scale, unit = min(1.0, LONGEST / max(image.shape[:2])), max(32, backbone.multiple)
+    size = [max(1, round(side * scale / unit)) * unit for side in image.shape[:2]]
+    tensor = torch.from_numpy(image).permute(2, 0, 1)[None].to(weight.device)
+    small = F.interpolate(tensor, size=size, mode="bilinear", antialias=True, align_corners=False)
+    coarse = backbone.maps(((small - network.mean) / network.std).to(weight.dtype))[-1].float()
+    found = torch.cat([coarse.mean((2, 3)), coarse.std((2, 3), unbiased=False)], dim=1)
+    return found[0].double().cpu().numpy()

@@ -1,0 +1,54 @@
+"""OUT/index.html: the suggested pictures with what the model takes them for, and where it is unsure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from html import escape
+
+import numpy as np
+
+from refineseg.evaluation.report.overlays import PANEL, blend, painted, smaller
+from refineseg.evaluation.report.shared import key_of_classes, picture_article
+from refineseg.evaluation.report.style import SCRIPT, STYLE
+from refineseg.html import document, picture_address
+from refineseg.inference.arithmetic import uncertainty
+from refineseg.inference.result import Result
+from refineseg.labels import UInt8
+from refineseg.model.card import ModelCard
+
+UNSURE = (255, 120, 0)
+
+
+def views_of(result: Result) -> dict[str, UInt8]:
+    """The picture, its prediction, and the picture in grey with what is unsure in orange; small."""
+    assert result.probabilities is not None
+    grey = np.repeat(60 + 0.6 * result.image.mean(2, keepdims=True), 3, axis=2)
+    weight = uncertainty(result.probabilities)[..., None] / 255
+    views = {
+        "picture": result.image,
+        "prediction": painted(result.image, result.labels, result.label_map),
+        "uncertainty": blend(grey, np.broadcast_to(np.array(UNSURE), result.image.shape), weight),
+    }
+    return {name: smaller(view, PANEL) for name, view in views.items()}
+
+
+def page(title: str, card: ModelCard, suggestions: Iterable[tuple[str, str, dict[str, UInt8]]]) -> str:
+    """The page as text.
+
+    Args:
+        title: in one line.
+        card: of the model.
+        suggestions: name, reason and views of each picture.
+    """
+    articles = []
+    for rank, (name, reason, views) in enumerate(suggestions, 1):
+        addresses = {view: picture_address(pixels, 80) for view, pixels in views.items()}
+        articles.append(picture_article(f"{rank}. {name}", escape(reason), addresses))
+    head = (
+        f'<header class="note"><p class="eyebrow">refineseg data suggest</p><h1>{escape(title)}</h1>'
+        f'<p class="verdict">Those that {escape(card.name)} is most unsure of, spread over kinds of pictures.</p>'
+        '<p class="quiet">Correct the files in prelabels/ in your annotation tool; all scores are in '
+        "suggestions.csv.</p></header>"
+    )
+    key = key_of_classes(card.labels, range(card.labels.num_classes))
+    return document(title, f"{head}\n{key}\n" + "\n".join(articles), STYLE, SCRIPT)

@@ -1,0 +1,178 @@
+"""From unlabelled pictures to a folder of work: the pictures to label next, pre-labels, scores, a page."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from refineseg.data.formats import WriteOptions, export_predictions
+from refineseg.errors import InputError
+from refineseg.inference.batch import output_names
+from refineseg.inference.predictor import Segmenter
+from refineseg.labels import UInt8
+from refineseg.system.files import atomic_folder, check_new
+from refineseg.system.lock import locked
+from refineseg.training.suggest.choice import choose
+from refineseg.training.suggest.look import Look, feature_of, look_at
+from refineseg.training.suggest.page import page, views_of
+
+IMAGES, PRELABELS, SCORES, PAGE = "images", "prelabels", "suggestions.csv", "index.html"
+KNOWN = 500  # labelled pictures that are compared with, evenly spaced, at most
+COLUMNS = ("rank", "picture", "uncertainty", "unsure_area", "distance", "reason")
+
+Progress = Callable[[str, int, int], None]  # what is being done, done, all
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A picture to label.
+
+    Attributes:
+        look: what the model says of it.
+        name: stem of its copy, unique among the suggestions.
+        distance: to the nearest picture that is labelled or stands before it, 0 to 2.
+    """
+
+    look: Look
+    name: str
+    distance: float
+
+    @property
+    def reason(self) -> str:
+        """Why it is suggested, for people."""
+        pair = f", mostly between {self.look.pair[0]} and {self.look.pair[1]}" if self.look.pair else ""
+        return (
+            f"unsure in {self.look.unsure:.0%} of its area{pair}; distance {self.distance:.2f} to known pictures"
+        )
+
+
+@dataclass(frozen=True)
+class SuggestReport:
+    """What was suggested.
+
+    Attributes:
+        folder: where it was written.
+        suggestions: in the order of their worth.
+        pictures: number of pictures that were looked at.
+        notes: what was left out.
+    """
+
+    folder: Path
+    suggestions: tuple[Suggestion, ...]
+    pictures: int
+    notes: tuple[str, ...]
+
+
+def suggest(
+    segmenter: Segmenter,
+    pictures: Sequence[Path],
+    out: str | Path,
+    *,
+    number: int = 40,
+    format: str = "labelme",
+    labelled: Sequence[Path] = (),
+    progress: Progress = lambda _what, _done, _all: None,
+) -> SuggestReport:
+    """Write OUT/images (copies of the pictures to label), OUT/prelabels, OUT/suggestions.csv and OUT/index.html.
+
+    Args:
+        segmenter: a trained model, a network and no exported file.
+        pictures: files without labels.
+        out: new or empty folder; appears as a whole.
+        number: of pictures to suggest.
+        format: of the pre-labels, one that ``refineseg data export`` writes.
+        labelled: files that are labelled already: they are not suggested, and nothing like them comes early.
+        progress: called with what is being done, done and all.
+
+    Raises:
+        InputError: no picture is left, an unknown format, or an unusable OUT.
+    """
+    final = Path(out).expanduser()
+    check_new(final)
+    if number < 1:
+        raise InputError(f"expected 1 or more pictures to suggest, got {number}")
+    segmenter.model  # noqa: B018 - an exported file is refused before anything is predicted
+    have = {path.resolve() for path in labelled}
+    fresh = [path for path in pictures if path.resolve() not in have]
+    looks, notes = _looks(segmenter, fresh, progress)
+    if len(fresh) < len(pictures):
+        notes.insert(0, f"{len(pictures) - len(fresh)} of the pictures are labelled already and left out")
+    if not looks:
+        raise InputError(f"expected pictures without labels, found none; {'; '.join(notes)}".rstrip("; "))
+    suggestions = _chosen(segmenter, looks, number, labelled, progress)
+    with locked(final, beside=True), atomic_folder(final) as folder:
+        views = _pre_labels(segmenter, suggestions, folder, format, progress)
+        (folder / SCORES).write_text(_table(suggestions, looks), encoding="utf-8")
+        title = f"{len(suggestions)} of {len(looks)} pictures to label next"
+        shown = [(item.name, item.reason, view) for item, view in zip(suggestions, views, strict=True)]
+        (folder / PAGE).write_text(page(title, segmenter.card, shown), encoding="utf-8")
+    return SuggestReport(final, tuple(suggestions), len(looks), tuple(notes))
+
+
+def _looks(segmenter: Segmenter, paths: Sequence[Path], progress: Progress) -> tuple[list[Look], list[str]]:
+    """All pictures that can be read, and a note for each other one."""
+    looks, notes = [], []
+    for done, path in enumerate(paths, 1):
+        try:
+            looks.append(look_at(segmenter, path))
+        except InputError as error:
+            notes.append(f"{path} is left out: {error}")
+        progress("looking", done, len(paths))
+    return looks, notes
+
+
+def _chosen(
+    segmenter: Segmenter, looks: Sequence[Look], number: int, labelled: Sequence[Path], progress: Progress
+) -> list[Suggestion]:
+    places = np.unique(np.linspace(0, len(labelled) - 1, min(KNOWN, len(labelled))).round().astype(int))
+    known = []
+    for done, place in enumerate(places.tolist(), 1):
+        known.append(feature_of(segmenter, labelled[place]))
+        progress("comparing", done, len(places))
+    features = np.stack([look.feature for look in looks])
+    uncertainty = np.array([look.uncertainty for look in looks])
+    chosen = choose(features, uncertainty, number, np.stack(known) if known else None)
+    names = output_names([looks[item.index].path for item in chosen])
+    return [Suggestion(looks[item.index], name, item.distance) for item, name in zip(chosen, names, strict=True)]
+
+
+def _pre_labels(
+    segmenter: Segmenter, suggestions: Sequence[Suggestion], folder: Path, format: str, progress: Progress
+) -> list[dict[str, UInt8]]:
+    """Copy the pictures and write what the model takes them for. Returns small views of them for the page."""
+    masks, images = folder / ".predicted", folder / IMAGES
+    images.mkdir()
+    views = []
+    for done, item in enumerate(suggestions, 1):
+        result = segmenter.predict(item.look.path, probabilities=True, tile="auto")
+        result.save(masks, ("mask",), item.name)
+        shutil.copyfile(item.look.path, images / f"{item.name}{item.look.path.suffix}")
+        views.append(views_of(result))
+        progress("pre-labelling", done, len(suggestions))
+    labels = segmenter.card.labels
+    export_predictions(masks, labels, format, folder / PRELABELS, images=images, options=WriteOptions())
+    shutil.rmtree(masks)  # beside images/ they would look like labels that a person has made
+    return views
+
+
+def _table(suggestions: Sequence[Suggestion], looks: Sequence[Look]) -> str:
+    """A line for every picture: the suggestions in their order, then the others, most unsure first."""
+    stream = io.StringIO()
+    table = csv.writer(stream, lineterminator="\n")
+    table.writerow(COLUMNS)
+    for rank, item in enumerate(suggestions, 1):
+        table.writerow([rank, item.look.path, *_figures(item.look), f"{item.distance:.4f}", item.reason])
+    taken = {id(item.look) for item in suggestions}
+    for look in sorted((look for look in looks if id(look) not in taken), key=lambda look: -look.uncertainty):
+        table.writerow(["", look.path, *_figures(look), "", ""])
+    return stream.getvalue()
+
+
+def _figures(look: Look) -> tuple[str, str]:
+    return f"{look.uncertainty:.4f}", f"{look.unsure:.4f}"
