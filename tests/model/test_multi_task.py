@@ -92,9 +92,15 @@ def test_names_both_ways_and_strictness() -> None:
 
 def test_a_new_head_and_pips_wrapper(tmp_path: Path) -> None:
     tensors = port.random_tensors(shapes(("segm", "depth")))
-    torch.save(
-        {"weights": tensors, "global_iteration": 3, "model_metadata": {"num_layers": 1}}, tmp_path / "a.tar"
-    )
+    further = {"global_iteration": 3, "model_metadata": {"num_layers": 1}}
+    torch.save({"weights": tensors, **further}, tmp_path / "a.tar")
     done = convert_checkpoint(tmp_path / "a.tar", tmp_path / "model", reset_head=2)
     assert done.reset == ("classifier.out.weight", "classifier.out.bias")
     assert load_model_folder(tmp_path / "model")[0](torch.rand(1, 3, 33, 33)).shape == (1, 2, 33, 33)
+    few = {key: value for key, value in tensors.items() if key != "crp2.0.1_outvar_dimred.weight"}
+    torch.save({"weights": few, **further}, tmp_path / "few.tar")
+    torch.save({"weights": tensors | {"pre_edges.weight": torch.ones(2)}, **further}, tmp_path / "many.tar")
+    for name, said in (("few", "1 tensors missing, 0 left over"), ("many", "0 tensors missing, 1 left over")):
+        with pytest.raises(MismatchError, match=said):
+            convert_checkpoint(tmp_path / f"{name}.tar", tmp_path / "refused")
+        assert not (tmp_path / "refused").exists()

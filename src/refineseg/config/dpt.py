@@ -1,4 +1,4 @@
-"""The settings of a DPT network: a plain vision transformer under RefineNet's blocks. No torch."""
+"""The settings of a DPT network: a vision transformer under RefineNet's blocks. No torch."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ class DPTConfig(Config):
 
     Attributes:
         vit: sizes of the transformer; those of the timm model named as ``backbone`` if None.
-        layers: the four blocks, counted from 0, after which tokens are taken; the ends of the quarters if empty.
+        layers: the four blocks, counted from 0, after which tokens are taken (two of a hybrid, whose other maps
+            are its ResNet's); the ends of the quarters if empty.
         final_norm: whether the transformer's last layer norm is applied to the tokens that are taken.
         positions: interpolation of the position embeddings to the grid of the picture.
         readout: what becomes of the class token: ignored, added to every token, or concatenated and projected.
@@ -81,7 +82,7 @@ class DPTConfig(Config):
     max_depth: float | None = None
 
     def __post_init__(self) -> None:
-        require(len(self.layers) in (0, MAPS), f"{MAPS} layers, or none", self.layers)
+        require(len(self.layers) in (0, 2, MAPS), f"{MAPS} layers, 2 of a hybrid, or none", self.layers)
         require(list(self.layers) == sorted(set(self.layers)), "layers in increasing order", self.layers)
         require(all(0 <= layer < 256 for layer in self.layers), "layers from 0 to 255", self.layers)
         require(len(self.map_widths) in (0, MAPS), f"{MAPS} map_widths, or none", self.map_widths)

@@ -65,11 +65,18 @@ def depth(backbone: Any = None, **changes: Any) -> nn.Module:
     return shaken(DPTForDepthEstimation(dpt_config(**changes)))
 
 
-def depth_anything(**changes: Any) -> nn.Module:
+def hybrid(kind: Callable[..., nn.Module], **changes: Any) -> nn.Module:
+    sizes = {"neck_hidden_sizes": [256, 512, 16, 20], "backbone_featmap_shape": [1, 1024, 4, 4]}
+    return kind(is_hybrid=True, **{**sizes, **changes})
+
+
+def depth_anything(backbone: Any = None, **changes: Any) -> nn.Module:
     from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation
 
     torch.manual_seed(0)
-    config = DepthAnythingConfig(backbone_config=dinov2(), reassemble_hidden_size=64, **HEAD, **changes)
+    config = DepthAnythingConfig(
+        backbone_config=backbone or dinov2(), reassemble_hidden_size=64, **HEAD, **changes
+    )
     return shaken(DepthAnythingForDepthEstimation(config))
 
 
@@ -85,6 +92,9 @@ ORIGINALS: dict[str, Callable[[], nn.Module]] = {
     "DPT for depth over BEiT": lambda: depth(beit()),
     "DPT for depth over DINOv2": lambda: depth(dinov2(), readout_type="project"),
     "Depth Anything": depth_anything,
+    "DPT hybrid for depth": lambda: hybrid(depth),
+    "DPT hybrid for classes": lambda: hybrid(segmentation),
+    "Depth Anything over DINOv2 giant": lambda: depth_anything(dinov2(use_swiglu_ffn=True)),
     "Depth Anything, metric": lambda: depth_anything(depth_estimation_type="metric", max_depth=20),
 }
 
@@ -114,12 +124,17 @@ def shaken(model: nn.Module) -> nn.Module:
 def output(model: Any, pixels: Tensor) -> Tensor:
     """What the original gives, BxKxHxW. Over plain ViTs its classes take square pictures, and its parts any."""
     kind = type(model).__name__
-    if kind.startswith("DepthAnything") or model.config.backbone_config is not None:
+    hybrid = getattr(model.config, "is_hybrid", False)
+    if kind.startswith("DepthAnything") or (model.config.backbone_config is not None and not hybrid):
         of_depth: Tensor = model(pixels).predicted_depth
         return of_depth[:, None]
     grid = (pixels.shape[-2] // 16, pixels.shape[-1] // 16)
-    hidden = model.dpt(pixels, output_hidden_states=True).hidden_states[1:]
-    taken = [state for index, state in enumerate(hidden) if index in model.config.backbone_out_indices]
+    if hybrid:
+        model.dpt.embeddings.image_size = tuple(pixels.shape[-2:])  # it resizes its positions, and checks the size
+    made = model.dpt(pixels, output_hidden_states=True)
+    layers = model.config.backbone_out_indices[2 * hybrid :]
+    taken = list(made.intermediate_activations) if hybrid else []
+    taken += [state for index, state in enumerate(made.hidden_states[1:]) if index in layers]
     found: Tensor = model.head(model.neck(taken, *grid))
     return found if kind.endswith("Segmentation") else found[:, None]
 

@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import load_file
 
 from refineseg.model.dpt.huggingface import source_of
-from refineseg.model.dpt.source import fill
+from refineseg.model.dpt.source import Source, fill
+from refineseg.model.mismatch import MismatchError
 from tests.model.dpt.originals import ORIGINALS, PREPROCESSOR, output
 
 GRIDS = ((2, 4), (6, 6), (8, 2))  # of patches: even, as their preprocessors make them
@@ -22,7 +23,9 @@ def test_same_output_as_the_original_class(tmp_path: Path, name: str) -> None:
     original: Any = ORIGINALS[name]()
     original.save_pretrained(tmp_path)  # not state_dict(), whose names are those of this release of transformers
     source = source_of(json.loads((tmp_path / "config.json").read_text()), PREPROCESSOR, "this test")
-    network, _ = fill(source, load_file(tmp_path / "model.safetensors"))
+    state = load_file(tmp_path / "model.safetensors")
+    network, _ = fill(source, state)
+    refuses_a_tensor_too_few_or_too_many(source, state)
     patch = source.config.dpt.vit.patch if source.config.dpt and source.config.dpt.vit else 0
     draw = torch.Generator().manual_seed(1)
     for rows, columns in GRIDS:
@@ -35,3 +38,14 @@ def test_same_output_as_the_original_class(tmp_path: Path, name: str) -> None:
         assert ours.shape == theirs.shape
         assert theirs.std() > 0.01
         assert float((ours - theirs).norm() / theirs.norm()) < 1e-4
+
+
+def refuses_a_tensor_too_few_or_too_many(source: Source, state: dict[str, torch.Tensor]) -> None:
+    victim = "neck.fusion_stage.layers.2.residual_layer2.convolution1.weight"
+    with pytest.raises(MismatchError, match=rf"1 tensors missing, 0 left over.*{victim}"):
+        fill(source, {key: value for key, value in state.items() if key != victim})
+    last = next(name for name in reversed(state) if ".encoder." in name)
+    with pytest.raises(MismatchError, match="1 tensors missing, 0 left over"):
+        fill(source, {key: value for key, value in state.items() if key != last})
+    with pytest.raises(MismatchError, match=r"0 tensors missing, 1 left over.*unheard_of"):
+        fill(source, state | {"backbone.unheard_of.weight": torch.zeros(1)})

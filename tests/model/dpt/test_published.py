@@ -20,24 +20,40 @@ from refineseg.model.dpt.network import DPT
 from refineseg.model.dpt.source import fill
 from refineseg.model.keymaps import KeyMap
 from refineseg.model.model_folder import load_model_folder
+from tests.model import port_reference as port
 from tests.model.dpt import originals
-from tests.model.dpt.originals import PREPROCESSOR, beit, depth, depth_anything, output, segmentation
+from tests.model.dpt.originals import (
+    PREPROCESSOR,
+    beit,
+    depth,
+    depth_anything,
+    dinov2,
+    hybrid,
+    output,
+    segmentation,
+)
 
-ONE_HEAD = {"num_attention_heads": 1}  # heads have 64 channels in every published network
 DEPTH = keymaps.key_map("MiDaS", keymaps.MIDAS_DEPTH, keymaps.MIDAS)
 CLASSES = keymaps.key_map("DPT", keymaps.MIDAS_CLASSES, keymaps.MIDAS)
 DEPTH_ANYTHING = keymaps.key_map("Depth Anything", keymaps.DEPTH_ANYTHING)
+GIANT = keymaps.key_map("Depth Anything", keymaps.swiglu("pretrained"), keymaps.DEPTH_ANYTHING)
 UNIMATCH = keymaps.key_map("UniMatch V2", keymaps.UNIMATCH)
 
 
 def original(family: str) -> tuple[Any, KeyMap, str | None]:
     """A network of transformers, the names that the authors give its tensors, and what --as must say."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(originals.SIZES, "num_attention_heads", 1)
+        patch.setitem(originals.SIZES, "num_attention_heads", 1)  # of 64 channels, as in every published network
         if family == "DPT for classes":
             return segmentation(layer_norm_eps=1e-6), CLASSES, None
         if family == "MiDaS 3":
             return depth(layer_norm_eps=1e-6), DEPTH, None
+        if family == "MiDaS 3 hybrid":
+            return hybrid(depth, layer_norm_eps=1e-6), DEPTH, None
+        if family == "DPT hybrid for classes":
+            return hybrid(segmentation, layer_norm_eps=1e-6), CLASSES, None
+        if family == "Depth Anything, giant":
+            return depth_anything(dinov2(use_swiglu_ffn=True)), GIANT, "depth-anything-v2"
         if family == "MiDaS 3.1 with BEiT":
             config = beit()
             config.layer_norm_eps = 1e-6
@@ -48,7 +64,16 @@ def original(family: str) -> tuple[Any, KeyMap, str | None]:
         return depth_anything(), DEPTH_ANYTHING, "depth-anything-v2"
 
 
-FAMILIES = ("DPT for classes", "MiDaS 3", "MiDaS 3.1 with BEiT", "Depth Anything", "Depth Anything, metric")
+FAMILIES = (
+    "DPT for classes",
+    "DPT hybrid for classes",
+    "MiDaS 3",
+    "MiDaS 3 hybrid",
+    "MiDaS 3.1 with BEiT",
+    "Depth Anything",
+    "Depth Anything, giant",
+    "Depth Anything, metric",
+)
 
 
 def under_their_names(model: Any, keys: KeyMap, folder: Path) -> dict[str, Tensor]:
@@ -135,6 +160,12 @@ def test_unimatch_gives_what_its_parts_give(tmp_path: Path) -> None:
         (DEPTH_ANYTHING, "depth_head.scratch.refinenet4.out_conv.weight", "decoder.stages.0.project.weight"),
         (DEPTH_ANYTHING, "depth_head.scratch.output_conv2.2.weight", "classifier.depth.weight"),
         (UNIMATCH, "head.scratch.output_conv.2.bias", "classifier.classes.bias"),
+        (
+            DEPTH,
+            "pretrained.model.patch_embed.backbone.stages.2.blocks.8.norm3.bias",
+            "backbones.0.net.patch_embed.backbone.stages.2.blocks.8.norm3.bias",
+        ),
+        (GIANT, "pretrained.blocks.39.mlp.w12.weight", "backbones.0.net.blocks.39.mlp.fc1.weight"),
         (UNIMATCH, "backbone.blocks.3.ls1.gamma", "backbones.0.net.blocks.3.ls1.gamma"),
     ],
 )
@@ -169,8 +200,20 @@ def test_each_family_refuses_a_tensor_too_many_or_too_few(tmp_path: Path, family
     if kind is None:
         with pytest.raises(InputError, match="expected no --as"):
             convert_checkpoint(tmp_path / "few.pt", tmp_path / "model", kind="depth-anything-v2")
-        no_readout = {key: value for key, value in state.items() if "project.0" not in key}
-        torch.save(no_readout, tmp_path / "hybrid.pt")
-        with pytest.raises(WeightsError, match="hybrid, Swin, LeViT and Next-ViT networks are not imported"):
-            convert_checkpoint(tmp_path / "hybrid.pt", tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize(
+    ("backbone", "tensor"),
+    [
+        ("Swin", "layers.0.blocks.0.attn.qkv.weight"),
+        ("LeViT", "patch_embed.0.c.weight"),
+        ("Next-ViT", "stem.0.conv.weight"),
+    ],
+)
+def test_other_backbones_of_midas_are_refused_by_name(tmp_path: Path, backbone: str, tensor: str) -> None:
+    decoder = port.random_tensors(port.dpt_shapes((8, 12, 16, 20), 10, out_conv=True))
+    torch.save(decoder | {f"pretrained.model.{tensor}": torch.zeros(3)}, tmp_path / "midas.pt")
+    with pytest.raises(WeightsError, match=rf"got one over {backbone}: this is not imported"):
+        convert_checkpoint(tmp_path / "midas.pt", tmp_path / "model")
     assert not (tmp_path / "model").exists()

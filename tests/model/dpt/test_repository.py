@@ -134,8 +134,14 @@ def spoiled(repository: Path, folder: Path, file: str, **changes: object) -> Pat
 @pytest.mark.parametrize(
     ("file", "changes", "said"),
     [
+        (
+            "config.json",
+            {"is_hybrid": True, "neck_ignore_stages": [0, 1], "backbone_config": {"depths": [3, 4, 6]}},
+            "expected depths",
+        ),
+        ("config.json", {"backbone_config": {"model_type": "swin"}}, "expected backbone_config None"),
         ("config.json", {"hidden_act": "relu"}, "expected hidden_act gelu"),
-        ("config.json", {"is_hybrid": True}, "expected is_hybrid False"),
+        ("config.json", {"is_hybrid": True}, "expected neck_ignore_stages"),
         ("config.json", {"reassemble_factors": [4, 2, 1, 1]}, "expected reassemble_factors"),
         ("config.json", {"backbone_out_indices": [0, 1]}, "expected 4 layers"),
         ("config.json", {"patch_size": 8}, "expected a patch_size of 16"),

@@ -18,8 +18,10 @@ from refineseg.cli.main import main
 from refineseg.config.resize import Resize
 from refineseg.errors import ConfigError, InputError
 from refineseg.inference.depth import Depth
+from refineseg.labels import LabelMap
 from refineseg.model import create_model
 from refineseg.model.convert import convert_checkpoint
+from refineseg.model.model_folder import ModelCard, save_model_folder
 from refineseg.serving.app import create_app
 from tests.data.made import make_folder
 from tests.model.dpt.originals import PREPROCESSOR, depth_anything, output, segmentation, write_repository
@@ -169,6 +171,22 @@ def test_metres_by_hand() -> None:
     assert picture[1, 1].tolist() == [13, 8, 60]
 
 
+@pytest.mark.parametrize("backbone", ["beit_base_patch16_224", "vit_small_patch16_dinov3", "vit_base_r50_s16_224"])
+def test_every_kind_of_transformer_is_exported(
+    tmp_path: Path, backbone: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``export`` keeps a file only if its output at several sizes is the network's."""
+    torch.manual_seed(0)
+    sizes = {"image": 64, "patch": 16, "width": 64, "depth": 4, "heads": 2}
+    network = create_model("refinenet-dpt", 3, backbone=backbone, width=16, dpt={"vit": sizes})
+    for value in network.parameters():
+        torch.nn.init.normal_(value, std=0.1)
+    save_model_folder(tmp_path / "model", network, ModelCard("tiny", LabelMap.from_names(["a", "b", "c"])))
+    arguments = ["export", "--model", str(tmp_path / "model"), "-o", str(tmp_path / "model.onnx")]
+    assert main(arguments) == 0, capsys.readouterr().err
+    assert json.loads((tmp_path / "model.onnx.report.json").read_text())["passed"]
+
+
 @pytest.mark.parametrize("backbone", ["test_vit", "test_vit4"])
 def test_a_dpt_trains_on_own_data(tmp_path: Path, backbone: str) -> None:
     data = make_folder(tmp_path, 8, (48, 48))
@@ -188,6 +206,6 @@ def test_settings_of_the_cascade_are_refused() -> None:
             create_model("refinenet-dpt", 3, backbone="test_vit", **{name: value})
     with pytest.raises(ConfigError, match="one form only"):
         create_model("refinenet-dpt", 3, settings="paper")
-    for other in ("resnet18", "vit_base_r50_s16_224", "nothing_at_all", "swin_tiny_patch4_window7_224"):
+    for other in ("resnet18", "vit_large_r50_s32_224", "nothing_at_all", "swin_tiny_patch4_window7_224"):
         with pytest.raises(ConfigError, match="plain vision transformer"):
             create_model("refinenet-dpt", 3, backbone=other)

@@ -14,7 +14,8 @@ from refineseg.config.dpt import MAPS, DPTConfig, ViTSizes
 from refineseg.config.resize import Resize
 from refineseg.errors import WeightsError
 from refineseg.model.dpt import keymaps
-from refineseg.model.dpt.source import Source
+from refineseg.model.dpt.source import HYBRID, Source
+from refineseg.model.dpt.vit import RESNET_MAPS
 
 Values = Mapping[str, Any]
 CLASSES, DEPTH, DEPTH_ANYTHING = (
@@ -24,6 +25,19 @@ CLASSES, DEPTH, DEPTH_ANYTHING = (
 )
 ARCHITECTURES = (CLASSES, DEPTH, DEPTH_ANYTHING)
 FACTORS = [4, 2, 1, 0.5]
+BIT: dict[str, Any] = {  # the ResNet of a hybrid
+    "model_type": "bit",
+    "layer_type": "bottleneck",
+    "depths": [3, 4, 9],
+    "hidden_sizes": [256, 512, 1024, 2048],
+    "embedding_size": 64,
+    "num_groups": 32,
+    "width_factor": 1,
+    "hidden_act": "relu",
+    "global_padding": "SAME",
+    "embedding_dynamic_padding": True,
+    "out_features": ["stage1", "stage2", "stage3"],
+}
 FILTERS = {2: "bilinear", 3: "bicubic"}  # by PIL's numbers
 UNREAD = (  # the coarsest stage has nothing to be summed with
     r"neck\.fusion_stage\.layers\.0\.residual_layer1\..*",
@@ -79,21 +93,26 @@ def source_of(values: Values, preprocessor: Values, where: str) -> Source:
 def _transformer(values: Values, name: str, where: str) -> tuple[DPTConfig, str, tuple[Any, ...]]:
     """Settings of the DPT, the timm name of its transformer, and the rules of that one's names."""
     _must(values, where, head_in_index=-1, reassemble_factors=FACTORS)
-    inner = values.get("backbone_config") if name != CLASSES else None
+    inner = values.get("backbone_config") if name != CLASSES and not values.get("is_hybrid") else None
     if inner is None:
-        _must(
-            values, where, is_hybrid=False, backbone_config=None, num_channels=3, qkv_bias=True, hidden_act="gelu"
-        )
-        backbone, rules = "vit_base_patch16_384", keymaps.PLAIN_VIT
-        layers = [int(layer) for layer in values["backbone_out_indices"]]
+        _must(values, where, num_channels=3, qkv_bias=True, hidden_act="gelu")
+        hybrid = bool(values.get("is_hybrid"))
+        if hybrid:
+            _must(values, where, neck_ignore_stages=[0, 1], patch_size=16, readout_type="project")
+            _must(values.get("backbone_config") or {}, where, **BIT)
+        else:
+            _must(values, where, backbone_config=None)
+        backbone, rules = (HYBRID, keymaps.HYBRID) if hybrid else ("vit_base_patch16_384", keymaps.PLAIN_VIT)
+        layers = [int(layer) for layer in values["backbone_out_indices"]][RESNET_MAPS * hybrid :]
         own: dict[str, Any] = {"final_norm": False, "positions": "bilinear"}
         sizes = _sizes(values, float(values["intermediate_size"]) / float(values["hidden_size"]))
     else:
         backbone, rules, own, sizes = _backbone(inner, where)
         # transformers counts the embeddings as stage 0.
         layers = [int(index) - 1 for index in inner["out_indices"]]
-    if len(layers) != MAPS:
-        raise WeightsError(f"expected {MAPS} layers of the transformer in {where}, got {layers}")
+    count = MAPS - RESNET_MAPS * (backbone == HYBRID)
+    if len(layers) != count:
+        raise WeightsError(f"expected {count} layers of the transformer in {where}, got {layers}")
     if name == DEPTH_ANYTHING:
         metric = values.get("depth_estimation_type", "relative") == "metric"
         own |= {"head_width": int(values.get("head_hidden_size", 32)), "depth": "metres" if metric else "relative"}
@@ -125,9 +144,13 @@ def _backbone(inner: Values, where: str) -> tuple[str, tuple[Any, ...], dict[str
     """The timm name, rules, settings and sizes of a backbone with a config of its own."""
     kind = inner.get("model_type")
     if kind == "dinov2":
-        _must(inner, where, num_channels=3, hidden_act="gelu", qkv_bias=True, use_swiglu_ffn=False)
+        _must(inner, where, num_channels=3, hidden_act="gelu", qkv_bias=True)
         own: dict[str, Any] = {"final_norm": bool(inner.get("apply_layernorm", True)), "positions": "bicubic"}
-        return "vit_base_patch14_dinov2", keymaps.DINOV2, own, _sizes(inner, float(inner["mlp_ratio"]))
+        width, ratio = int(inner["hidden_size"]), float(inner["mlp_ratio"])
+        if not inner.get("use_swiglu_ffn"):
+            return "vit_base_patch14_dinov2", keymaps.DINOV2, own, _sizes(inner, ratio)
+        hidden = (int(int(width * ratio) * 2 / 3) + 7) // 8 * 8  # as DINOv2 rounds; gate and value in one matrix
+        return "vit_giant_patch14_dinov2", keymaps.DINOV2_SWIGLU, own, _sizes(inner, 2 * hidden / width)
     if kind == "beit":
         _must(inner, where, num_channels=3, hidden_act="gelu", use_relative_position_bias=True)
         _must(inner, where, use_shared_relative_position_bias=False, use_absolute_position_embeddings=False)

@@ -93,13 +93,25 @@ def _mlp_of_vit(prefix: str) -> tuple[Rule, ...]:
 _LAYER = "backbone.encoder.layer.{n}"
 _BLOCK = f"{VIT}.blocks.{{n}}"
 PLAIN_VIT = (*_of_transformers("dpt"), *_mlp_of_vit("dpt"))
+_BIT, _RESNET = "dpt.embeddings.backbone.bit", f"{VIT}.patch_embed.backbone"
+HYBRID = (
+    Rule(f"{_BIT}.embedder.convolution", f"{_RESNET}.stem.conv"),
+    Rule(f"{_BIT}.embedder.norm", f"{_RESNET}.stem.norm"),
+    Rule(f"{_BIT}.encoder.stages.{{s}}.layers.{{n}}.{{rest}}", f"{_RESNET}.stages.{{s}}.blocks.{{n}}.{{rest}}"),
+    Rule("dpt.embeddings.projection", f"{VIT}.patch_embed.proj"),
+    *PLAIN_VIT,
+)
 DINOV2 = (
     *_of_transformers("backbone"),
     Rule(f"{_LAYER}.norm{{c}}", f"{_BLOCK}.norm{{c}}"),
     Rule(f"{_LAYER}.layer_scale{{c}}.lambda1", f"{_BLOCK}.ls{{c}}.gamma", whole=True),
     Rule(f"{_LAYER}.mlp.fc{{c}}", f"{_BLOCK}.mlp.fc{{c}}"),
 )
-_BIAS = "relative_position_bias_table"
+DINOV2_SWIGLU = (  # of the giant network
+    Rule(f"{_LAYER}.mlp.weights_in", f"{_BLOCK}.mlp.fc1"),
+    Rule(f"{_LAYER}.mlp.weights_out", f"{_BLOCK}.mlp.fc2"),
+    *DINOV2,
+)
 BEIT = (
     Rule(f"{_LAYER}.attention.attention.query.bias", f"{_BLOCK}.attn.q_bias", whole=True),
     Rule(f"{_LAYER}.attention.attention.value.bias", f"{_BLOCK}.attn.v_bias", whole=True),
@@ -136,6 +148,12 @@ def _scratch(prefix: str = "") -> tuple[Rule, ...]:
         Rule(f"{unit}2.bn{{c}}", "decoder.stages.{4-i}.output.norm{c}"),
         Rule(f"{prefix}scratch.refinenet{{i}}.out_conv", "decoder.stages.{4-i}.project"),
     )
+
+
+def swiglu(prefix: str) -> tuple[Rule, ...]:
+    """The MLP of DINOv2 giant under its own names; goes before the other rules."""
+    theirs, ours = f"{prefix}.blocks.{{n}}.mlp", f"{VIT}.blocks.{{n}}.mlp"
+    return Rule(f"{theirs}.w12", f"{ours}.fc1"), Rule(f"{theirs}.w3", f"{ours}.fc2")
 
 
 def _own_vit(prefix: str) -> tuple[Rule, ...]:

@@ -21,7 +21,6 @@ from refineseg.model.dpt.vit import Tokens, ViTBackbone
 from refineseg.model.refinenet import RefineNet
 from refineseg.model.resize import bilinear
 
-FACTORS = (4.0, 2.0, 1.0, 0.5)  # of the maps' sizes to the grid of tokens, fine to coarse
 HEAD_DROPOUT = 0.1  # of DPT for segmentation
 
 
@@ -42,12 +41,14 @@ class DPT(RefineNet):
         self.set_normalisation()
         backbone = ViTBackbone(config.backbone, config.in_channels, config.dpt)
         self.backbones = nn.ModuleList([backbone])
-        tokens = backbone.channels[0]
-        widths = config.dpt.map_widths or (tokens // 8, tokens // 4, tokens // 2, tokens)
-        self.reassemble = Reassemble(tokens, widths, config.dpt.readout if backbone.has_class_token else "ignore")
+        shares = (count // part for count, part in zip(backbone.channels, (8, 4, 2, 1), strict=True))
+        widths = config.dpt.map_widths or tuple(shares)
+        readout = config.dpt.readout if backbone.has_class_token else "ignore"
+        self.reassemble = Reassemble(backbone.channels, widths, backbone.factors, readout)
+        widths = self.reassemble.widths
         self.decoder = DPTDecoder(  # type: ignore[assignment]
             DecoderConfig(
-                in_channels=tuple(widths),
+                in_channels=widths,
                 widths=(config.width,) * MAPS,
                 out_channels=config.width,
                 batch_norm=config.dpt.batch_norm,
@@ -79,25 +80,34 @@ class Reassemble(nn.Module):
     """Tokens to four maps: read the class token out, project, and bring to strides P/4, P/2, P and 2P.
 
     Args:
-        channels: of a token.
-        widths: of the four maps, fine to coarse.
-        readout: ``ignore``, ``add`` or ``project``: what becomes of the class token.
+        channels: Channels of each map that is given, fine to coarse.
+        widths: Channels of the maps that are made.
+        factors: Change of size of each; None passes the map on as it is.
+        readout: What becomes of the class token: ``ignore``, ``add`` or ``project``.
     """
 
     def __init__(
-        self, channels: int, widths: Sequence[int], readout: Literal["ignore", "add", "project"] = "ignore"
+        self,
+        channels: Sequence[int],
+        widths: Sequence[int],
+        factors: Sequence[float | None],
+        readout: Literal["ignore", "add", "project"] = "ignore",
     ) -> None:
         super().__init__()
         self.readout = readout
-        joined = (nn.Linear(2 * channels, channels) for _ in widths if readout == "project")
-        self.readouts = nn.ModuleList(joined)
-        self.projections = nn.ModuleList(conv(channels, width, 1, bias=True) for width in widths)
-        self.resizes = nn.ModuleList(
-            _resampling(width, factor) for width, factor in zip(widths, FACTORS, strict=True)
-        )
+        self.readouts, self.projections, self.resizes = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        made = []
+        for given, width, factor in zip(channels, widths, factors, strict=True):
+            asis = factor is None
+            if readout == "project":
+                self.readouts.append(nn.Identity() if asis else nn.Linear(2 * given, given))
+            self.projections.append(nn.Identity() if asis else conv(given, width, 1, bias=True))
+            self.resizes.append(nn.Identity() if factor is None else _resampling(width, factor))
+            made.append(given if asis else width)
+        self.widths = tuple(made)
 
     def forward(self, tokens: list[Tokens]) -> list[Tensor]:
-        """Maps BxCxhxw with their class token, fine to coarse, to the four maps. The list is emptied."""
+        """Maps BxCxhxw with their class tokens, fine to coarse, to the four maps. The list is emptied."""
         maps = []
         for index, (project, resample) in enumerate(zip(self.projections, self.resizes, strict=True)):
             patches, read = tokens[index]

@@ -19,12 +19,22 @@ from refineseg.config.dpt import DPTConfig, ViTSizes
 from refineseg.config.resize import Resize
 from refineseg.errors import InputError, WeightsError
 from refineseg.model.dpt import keymaps
-from refineseg.model.dpt.source import Source, count_blocks, quarters
+from refineseg.model.dpt.source import HYBRID, Source, count_blocks, quarters
+from refineseg.model.dpt.vit import RESNET_MAPS
 from refineseg.model.keymaps import KeyMap
 
 HEAD_CHANNELS = 64  # of an attention head, in every published network here
 LAYERS = {12: (2, 5, 8, 11), 24: (4, 11, 17, 23)}  # of Depth Anything v2 and UniMatch V2, by depth
 HALF = (0.5, 0.5, 0.5)
+MIDAS_3 = "pretrained.model."
+NOT_IMPORTED = {  # by what names begin with
+    "layers.": "Swin",
+    "patch_embed.0.": "LeViT",
+    "stem.": "Next-ViT",
+    "features.": "Next-ViT",
+}
+STEM = "patch_embed.backbone.stem.conv.weight"  # of a hybrid
+SWIGLU = "w12.weight"  # of DINOv2 giant
 UNREAD_TRANSFORMER = r"(norm|fc_norm|head|pre_logits)\..*|blocks\.\d+\.attn\.relative_position_index"
 
 
@@ -52,15 +62,23 @@ KINDS = {
 def is_published(names: set[str]) -> bool:
     """Whether tensors are those of a whole DPT network, transformer included."""
     decoder = any("scratch.refinenet" in name for name in names)
-    return decoder and any(".blocks.0.attn." in name for name in names)
+    return decoder and any(".blocks.0.attn." in name or name.startswith(MIDAS_3) for name in names)
 
 
 def keys_of(names: set[str]) -> KeyMap:
-    """The rules of the names of the family that a whole network belongs to."""
+    """The rules of the names of the family that a whole network belongs to. WeightsError if it is not imported."""
+    for start, backbone in NOT_IMPORTED.items():
+        if any(name.startswith(MIDAS_3 + start) for name in names):
+            raise WeightsError(
+                f"expected a MiDaS 3 over ViT, hybrid ViT or BEiT, got one over {backbone}: this is not imported"
+            )
+    swiglu = any(name.endswith(SWIGLU) for name in names)
     if any(name.startswith("depth_head.") for name in names):
-        return keymaps.key_map("Depth Anything", keymaps.DEPTH_ANYTHING)
+        own = keymaps.swiglu("pretrained") if swiglu else ()
+        return keymaps.key_map("Depth Anything", own, keymaps.DEPTH_ANYTHING)
     if any(name.startswith("backbone.blocks.") for name in names):
-        return keymaps.key_map("UniMatch V2", keymaps.UNIMATCH)
+        own = keymaps.swiglu("backbone") if swiglu else ()
+        return keymaps.key_map("UniMatch V2", own, keymaps.UNIMATCH)
     if "scratch.output_conv.1.weight" in names:  # the batch norm of the head for classes
         return keymaps.key_map("DPT of isl-org, classes", keymaps.MIDAS_CLASSES, keymaps.MIDAS)
     return keymaps.key_map("DPT or MiDaS 3 of isl-org, depth", keymaps.MIDAS_DEPTH, keymaps.MIDAS)
@@ -85,17 +103,18 @@ def source_of(state: Mapping[str, Tensor], kind: str | None = None) -> Source:
         )
     if not depth_anything and kind is not None:
         raise InputError(f"expected no --as {kind} for this checkpoint, whose tensors tell what it is")
+    keys = keys_of(set(state))
     try:
         if depth_anything:
-            return _depth_anything(state, KINDS[str(kind)])
+            return _depth_anything(state, keys, KINDS[str(kind)])
         if any(name.startswith("backbone.blocks.") for name in state):
-            return _unimatch(state)
-        return _midas(state)
+            return _unimatch(state, keys)
+        return _midas(state, keys)
     except (KeyError, IndexError, ValueError) as error:
         raise WeightsError(f"expected a whole DPT network, its checkpoint lacks {error}") from error
 
 
-def _depth_anything(state: Mapping[str, Tensor], kind: Kind) -> Source:
+def _depth_anything(state: Mapping[str, Tensor], keys: KeyMap, kind: Kind) -> Source:
     vit = _vit(state, "pretrained", image=None)
     layers = tuple(range(vit.depth - 4, vit.depth)) if kind.last else LAYERS.get(vit.depth, quarters(vit.depth))
     dpt = DPTConfig(
@@ -107,12 +126,12 @@ def _depth_anything(state: Mapping[str, Tensor], kind: Kind) -> Source:
         depth="relative" if kind.max_depth is None else "metres",
         max_depth=kind.max_depth,
     )
-    config = _config("vit_base_patch14_dinov2", dpt, state, "depth_head.", outputs="depth", num_classes=1)
+    config = _config(_dinov2(state), dpt, state, "depth_head.", outputs="depth", num_classes=1)
     unread = (r"pretrained\.mask_token", r"depth_head\.scratch\.refinenet4\.resConfUnit1\..*")
-    return Source(config, keys_of(set(state)), unread, Resize(518, 518, "cover", 14, "bicubic"))
+    return Source(config, keys, unread, Resize(518, 518, "cover", 14, "bicubic"))
 
 
-def _unimatch(state: Mapping[str, Tensor]) -> Source:
+def _unimatch(state: Mapping[str, Tensor], keys: KeyMap) -> Source:
     vit = _vit(state, "backbone", image=None)
     dpt = DPTConfig(
         vit=vit,
@@ -121,28 +140,23 @@ def _unimatch(state: Mapping[str, Tensor]) -> Source:
         batch_norm="head.scratch.refinenet1.resConfUnit1.bn1.weight" in state,
     )
     classes = _rows(state, "head.scratch.output_conv.2.weight")
-    config = _config("vit_base_patch14_dinov2", dpt, state, "head.", num_classes=classes)
+    config = _config(_dinov2(state), dpt, state, "head.", num_classes=classes)
     unread = (r"backbone\.mask_token", r"head\.scratch\.refinenet4\.resConfUnit1\..*")
-    return Source(config, keys_of(set(state)), unread)
+    return Source(config, keys, unread)
 
 
-def _midas(state: Mapping[str, Tensor]) -> Source:
-    if "pretrained.act_postprocess1.0.project.0.weight" not in state:
-        raise WeightsError(
-            "expected a DPT or MiDaS 3 of a plain ViT or BEiT, whose checkpoint has "
-            "pretrained.act_postprocess1.0.project.0.weight, found none: hybrid, Swin, LeViT and Next-ViT "
-            "networks are not imported"
-        )
+def _midas(state: Mapping[str, Tensor], keys: KeyMap) -> Source:
+    hybrid = f"pretrained.model.{STEM}" in state
     beit = "pretrained.model.blocks.0.attn.relative_position_bias_table" in state
     vit = _vit(state, "pretrained.model", image=_beit_image(state) if beit else None)
     classes = "scratch.output_conv.1.weight" in state  # the batch norm of the head for classes
     dpt = DPTConfig(
         vit=vit,
-        layers=quarters(vit.depth),
+        layers=quarters(vit.depth)[RESNET_MAPS * hybrid :],
         final_norm=False,
         positions="bilinear",
         readout="project",
-        map_widths=tuple(_rows(state, f"pretrained.act_postprocess{level}.3.weight") for level in (1, 2, 3, 4)),
+        map_widths=tuple(state[f"scratch.layer{level}_rn.weight"].shape[1] for level in (1, 2, 3, 4)),
         batch_norm="scratch.refinenet1.resConfUnit1.bn1.weight" in state,
         unit_bias="scratch.refinenet1.resConfUnit1.conv1.bias" in state,
         head_norm=classes,
@@ -150,7 +164,7 @@ def _midas(state: Mapping[str, Tensor]) -> Source:
     )
     count = _rows(state, "scratch.output_conv.4.weight")
     config = _config(
-        "beit_base_patch16_384" if beit else "vit_base_patch16_384",
+        "beit_base_patch16_384" if beit else HYBRID if hybrid else "vit_base_patch16_384",
         dpt,
         state,
         "",
@@ -163,7 +177,7 @@ def _midas(state: Mapping[str, Tensor]) -> Source:
         r"scratch\.refinenet4\.resConfUnit1\..*",
     )
     side = 480 if classes else vit.image
-    source = Source(config, keys_of(set(state)), unread, Resize(side, side, "least", 32, "bicubic"))
+    source = Source(config, keys, unread, Resize(side, side, "least", 32, "bicubic"))
     return replace(source, config=replace(config, mean=HALF, std=HALF))
 
 
@@ -180,9 +194,18 @@ def _config(backbone: str, dpt: DPTConfig, state: Mapping[str, Tensor], prefix: 
     )
 
 
+def _dinov2(state: Mapping[str, Tensor]) -> str:
+    """timm's name of the DINOv2 that has such layers."""
+    giant = any(name.endswith(SWIGLU) for name in state)
+    return "vit_giant_patch14_dinov2" if giant else "vit_base_patch14_dinov2"
+
+
 def _vit(state: Mapping[str, Tensor], prefix: str, image: int | None) -> ViTSizes:
-    """Sizes of a transformer under timm's names, from its tensors."""
+    """Sizes of a transformer under timm's names (or DINOv2's), from its tensors."""
     width, _, patch, _ = state[f"{prefix}.patch_embed.proj.weight"].shape
+    mlp = f"{prefix}.blocks.0.mlp."
+    inner = _rows(state, mlp + SWIGLU if mlp + SWIGLU in state else f"{mlp}fc1.weight")
+    patch = 16 if f"{prefix}.{STEM}" in state else patch
     if image is None:
         image = isqrt(state[f"{prefix}.pos_embed"].shape[1] - 1) * patch
     return ViTSizes(
@@ -191,7 +214,7 @@ def _vit(state: Mapping[str, Tensor], prefix: str, image: int | None) -> ViTSize
         width=width,
         depth=count_blocks(state, f"{prefix}.blocks"),
         heads=max(1, width // HEAD_CHANNELS),
-        mlp=_rows(state, f"{prefix}.blocks.0.mlp.fc1.weight") / width,
+        mlp=inner / width,
     )
 
 

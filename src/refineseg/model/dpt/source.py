@@ -17,6 +17,7 @@ from refineseg.model.keymaps import KeyMap
 from refineseg.model.mismatch import matched
 from refineseg.model.model_folder import take_over
 
+HYBRID = "vit_base_r50_s16_384"  # timm's name of the transformer on a ResNet-50
 COUNTER = ".num_batches_tracked"  # of batch norm; read by no forward pass
 
 

@@ -1,7 +1,8 @@
-"""Plain vision transformers as backbones: four maps of one stride, and the class token beside each.
+"""Vision transformers as backbones: four maps, and the class token beside those made of tokens.
 
 Any timm network of its ``VisionTransformer`` (AugReg, DINOv2, CLIP ...), ``Eva`` (DINOv3) and ``Beit`` classes,
 for pictures of any size that the patch divides: position embeddings are brought to the grid of the picture.
+Of a hybrid (``vit_base_r50_s16``) the two finest maps are those of the ResNet before the transformer.
 """
 
 from __future__ import annotations
@@ -18,16 +19,19 @@ from refineseg.config.dpt import MAPS, DPTConfig
 from refineseg.errors import ConfigError
 from refineseg.model.backbone import Backbone
 
-Tokens = tuple[Tensor, Tensor | None]  # a map BxCxhxw of tokens, and the class token BxC where there is one
+Tokens = tuple[Tensor, Tensor | None]  # a map BxCxhxw, and the class token BxC where there is one
+FACTORS = (4.0, 2.0, 1.0, 0.5)  # of the maps' sizes to the grid of tokens, fine to coarse
+RESNET_MAPS = 2  # of a hybrid, taken as they are
 
 
 class ViTBackbone(Backbone):
-    """A plain vision transformer of timm.
+    """A vision transformer of timm, plain or after the first three stages of a ResNet (hybrid).
 
     Attributes:
         net: the timm network without its classifier.
         layers: the blocks after which tokens are taken.
         patch: side of a patch in pixels.
+        factors: by which each map is to be resized; None for a map of a hybrid's ResNet, which is taken as it is.
     """
 
     net: Any
@@ -40,31 +44,46 @@ class ViTBackbone(Backbone):
             net.norm = nn.Identity()
         self.net = net
         depth = len(net.blocks)
-        self.layers = config.layers or tuple(depth * (part + 1) // MAPS - 1 for part in range(MAPS))
-        if len(set(self.layers)) < MAPS or self.layers[-1] >= depth:
-            raise ConfigError(f"expected layers below {depth}, the blocks of {name}, got {list(self.layers)}")
+        self.hybrid = hasattr(net.patch_embed, "backbone")
+        before = RESNET_MAPS if self.hybrid else 0
+        self.layers = config.layers or tuple(depth * (part + 1) // MAPS - 1 for part in range(before, MAPS))
+        if len(set(self.layers)) != MAPS - before or self.layers[-1] >= depth:
+            raise ConfigError(
+                f"expected {MAPS - before} layers below {depth}, the blocks of {name}, got {list(self.layers)}"
+            )
         self.final_norm, self.interpolation = config.final_norm, config.positions
-        self.patch = int(net.patch_embed.patch_size[0])
-        self.channels = [int(net.embed_dim)] * MAPS
-        self.strides = [self.patch] * MAPS
+        self.patch = int(net.patch_embed.feat_ratio())
+        self.channels, self.strides = [int(net.embed_dim)] * MAPS, [self.patch] * MAPS
+        self.factors: list[float | None] = list(FACTORS)
+        for index in range(before):
+            stage = net.patch_embed.backbone.feature_info[index + 1]  # 0 is the stem
+            self.channels[index], self.strides[index] = stage["num_chs"], stage["reduction"]
+            self.factors[index] = None
         self.multiple = self.patch
         self.has_class_token = getattr(net, "cls_token", None) is not None
 
     def maps(self, image: Tensor) -> list[Tensor]:
-        """BxCxHxW to four maps of tokens at the stride of the patch."""
+        """BxCxHxW to four maps: tokens at the stride of the patch; of a hybrid, two at strides 4 and 8 before."""
         return [patches for patches, _ in self.tokens(image)]
 
     def tokens(self, image: Tensor) -> list[Tokens]:
-        """BxCxHxW, sides multiples of the patch, to the tokens after each of ``layers``."""
+        """BxCxHxW, sides multiples of the patch, to a hybrid's maps and the tokens after each of ``layers``."""
         from timm.models.beit import Beit
         from timm.models.eva import Eva
 
         grid = (image.shape[-2] // self.patch, image.shape[-1] // self.patch)
         if isinstance(self.net, Eva):
             return self._tokens_of_eva(image)
+        taken: list[Tokens] = []
+        if self.hybrid:
+            resnet = self.net.patch_embed.backbone
+            image = resnet.stem(image)
+            for stage in resnet.stages:
+                image = stage(image)
+                taken.append((image, None))
+            del taken[RESNET_MAPS:]
         x, prefix = self._embedded(image, grid)
         blocks = _beit_blocks(self.net, x, grid) if isinstance(self.net, Beit) else _plain_blocks(self.net, x)
-        taken: list[Tokens] = []
         for index, tokens in enumerate(blocks):
             if index in self.layers:
                 taken.append(self._split(tokens, prefix, grid))
@@ -75,7 +94,8 @@ class ViTBackbone(Backbone):
     def _embedded(self, image: Tensor, grid: tuple[int, int]) -> tuple[Tensor, int]:
         """Patches with their positions after the class and register tokens, BxNxC, and how many those are."""
         net = self.net
-        x = net.patch_embed.norm(net.patch_embed.proj(image).flatten(2).transpose(1, 2))
+        norm: nn.Module = getattr(net.patch_embed, "norm", nn.Identity())
+        x = norm(net.patch_embed.proj(image).flatten(2).transpose(1, 2))
         extra = [token for token in (net.cls_token, getattr(net, "reg_token", None)) if token is not None]
         prefix = sum(int(token.shape[1]) for token in extra)
         before = [token.expand(x.shape[0], -1, -1) for token in extra]
@@ -115,10 +135,11 @@ class ViTBackbone(Backbone):
 
 
 def _timm_network(name: str, in_channels: int, config: DPTConfig) -> nn.Module:
-    """The timm network by name, with the sizes of the settings if any. ConfigError if it is no plain ViT."""
+    """The timm network by name, with the sizes of the settings if any. ConfigError if it is another kind."""
     import timm
     from timm.models.beit import Beit
     from timm.models.eva import Eva
+    from timm.models.resnetv2 import ResNetV2
     from timm.models.vision_transformer import VisionTransformer
 
     sizes: dict[str, Any] = {}
@@ -129,20 +150,25 @@ def _timm_network(name: str, in_channels: int, config: DPTConfig) -> nn.Module:
         sizes["norm_layer"] = partial(nn.LayerNorm, eps=vit.norm_eps)
     try:
         entry = timm.models.model_entrypoint(name)
-        family = {"eva": Eva, "beit": Beit}.get(entry.__module__.rpartition(".")[2])
-        if family is Eva:
+        module = entry.__module__.rpartition(".")[2]
+        if module == "eva":
             sizes["dynamic_img_size"] = True
+        elif module == "vision_transformer_hybrid":
+            sizes.pop("patch_size", None)  # of the ResNet's map, always 1
         net: nn.Module = timm.create_model(name, pretrained=False, num_classes=0, in_chans=in_channels, **sizes)
     except (KeyError, RuntimeError, ValueError, TypeError) as error:
         raise ConfigError(
             f"expected the name of a plain vision transformer of timm, got {name!r} ({error}); "
             "timm.list_models('vit*') lists the names"
         ) from error
-    plain = isinstance(net, VisionTransformer | Eva | Beit) and hasattr(net.patch_embed, "proj")
-    if not plain or hasattr(net.patch_embed, "backbone"):
+    fits = isinstance(net, VisionTransformer | Eva | Beit) and hasattr(net.patch_embed, "proj")
+    resnet = getattr(getattr(net, "patch_embed", None), "backbone", None)
+    if resnet is not None:
+        fits = isinstance(resnet, ResNetV2) and len(resnet.stages) == 3 and net.patch_embed.feat_ratio() == 16
+    if not fits:
         raise ConfigError(
-            f"expected a plain vision transformer as the backbone of a DPT, got {name!r}, a {type(net).__name__}; "
-            "backbones with maps of four strides go with the presets without dpt"
+            f"expected a plain vision transformer or vit_base_r50_s16 as the backbone of a DPT, got {name!r}, a "
+            f"{type(net).__name__}; backbones with maps of four strides go with the presets without dpt"
         )
     return net
 
