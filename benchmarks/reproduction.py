@@ -1,6 +1,6 @@
-"""The tables and figure of docs/reproduction.md, from the results in benchmarks/results.
+"""The tables and figures of docs/reproduction.md and docs/notebook/claims.md, from benchmarks/results.
 
-python benchmarks/reproduction.py           rewrites what stands between the marks in the page, and the figure
+python benchmarks/reproduction.py           rewrites what stands between the marks in the pages, and the figures
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from statistics import mean, median, stdev
 from typing import Any
 
 HERE = Path(__file__).parents[1]
-RESULTS, PAGE = HERE / "benchmarks" / "results", HERE / "docs" / "reproduction.md"
-FIGURE = HERE / "docs" / "figures" / "reproduction.png"
+RESULTS, FIGURES = HERE / "benchmarks" / "results", HERE / "docs" / "figures"
+PAGES = (HERE / "docs" / "reproduction.md", HERE / "docs" / "notebook" / "claims.md")
+CLAIMS = RESULTS / "ablation_claims.json"  # there once the first run has ended
 Rows = list[dict[str, Any]]
 
 # What an arm is called, and the paper's mean IoU (%) on NYUDv2 with ResNet-50: tables 9 (variants) and 2 (parts).
@@ -89,6 +90,29 @@ def ablation_table(rows: Rows, arms: dict[str, tuple[str, float | None]], base: 
     return "\n".join(lines)
 
 
+def claims_table(rows: Rows) -> str:
+    """One line an arm of the runs to the end: the last scores, paired by seed with the base; and the curves."""
+    if not rows:
+        return "Not run yet."
+    lines = [
+        "| network | the paper's, % | mean IoU, % | to four, paired | pixel accuracy, % | boundary IoU, % |"
+        " several scales, % | seeds |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    base = {row["seed"]: row["mean_iou"] for row in of(rows, "four")}
+    for arm in dict.fromkeys(row["arm"] for row in rows):
+        title, published = (COMPONENTS | CASCADE)[arm]
+        runs = of(rows, arm)
+        gains = [100 * (row["mean_iou"] - base[row["seed"]]) for row in runs if row["seed"] in base]
+        paired = f"{mean(gains):+.1f} ({min(gains):+.1f} to {max(gains):+.1f})" if gains and arm != "four" else "-"
+        figures = [[row[name] for row in runs] for name in ("mean_iou", "pixel_accuracy")]
+        edges = [row["curve"][-1]["boundary_iou"] for row in runs]
+        several = [row["several_scales"]["mean_iou"] for row in runs]
+        cells = (percent(figures[0]), paired, percent(figures[1]), percent(edges), percent(several), len(runs))
+        lines.append(f"| {' | '.join(map(str, (title.split(' (')[0], published or '-', *cells)))} |")
+    return "\n".join([*lines, "", "![Scores against steps, a line for each run](figures/claims.png)"])
+
+
 def recipe_table(rows: Rows) -> str:
     """One line a recipe."""
     lines = [
@@ -132,12 +156,13 @@ def time_table(seconds: dict[str, dict[str, list[float]]]) -> str:
 
 
 def tables() -> dict[str, str]:
-    """Every table of the page by the name of its mark."""
+    """Every table of the pages by the name of its mark."""
     rows: Rows = json.loads((RESULTS / "ablation_cut.json").read_text(encoding="utf-8"))["runs"]
     longer: Rows = json.loads((RESULTS / "ablation_cut_1200.json").read_text(encoding="utf-8"))["runs"]
     made_longer = {arm: title for arm, title in CASCADE.items() if of(longer, arm)}
     memory = json.loads((RESULTS / "memory.json").read_text(encoding="utf-8"))
     made: dict[str, Callable[[], str]] = {
+        "claims": lambda: claims_table(claims()),
         "cascade": lambda: ablation_table([r for r in rows if r["study"] == "cascade"], dict(CASCADE), "four"),
         "longer": lambda: ablation_table(longer, made_longer, "four"),
         "components": lambda: ablation_table([r for r in rows if r["study"] != "recipes"], COMPONENTS, "four"),
@@ -149,16 +174,23 @@ def tables() -> dict[str, str]:
     return {name: make() for name, make in made.items()}
 
 
-def filled(page: str, content: dict[str, str]) -> str:
-    """The page with every table between its marks put in anew."""
+def claims() -> Rows:
+    """The finished runs to the end."""
+    return list(json.loads(CLAIMS.read_text(encoding="utf-8"))["runs"]) if CLAIMS.exists() else []
+
+
+def filled(pages: dict[Path, str], content: dict[str, str]) -> dict[Path, str]:
+    """The pages with every table between its marks put in anew; each has its mark in one page."""
+    pages = dict(pages)
     for name, table in content.items():
-        pattern = rf"(<!-- table: {name} -->\n)(.*?)(<!-- end -->)"
-        marks = re.findall(pattern, page, re.DOTALL)
+        pattern = re.compile(rf"(<!-- table: {name} -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+        marks = [path for path, text in pages.items() for _ in pattern.findall(text)]
         if len(marks) != 1:
-            raise SystemExit(f"expected one mark for the table {name} in the page, found {len(marks)}")
-        (before, old, after), *_ = marks
-        page = page.replace(before + old + after, f"{before}{table}\n{after}")
-    return page
+            raise SystemExit(f"expected one mark for the table {name} in the pages, found {len(marks)}")
+        text = pages[marks[0]]
+        if found := pattern.search(text):
+            pages[marks[0]] = f"{text[: found.start(2)]}{table}\n{text[found.end(2) :]}"
+    return pages
 
 
 def draw(path: Path) -> None:
@@ -201,12 +233,37 @@ def draw(path: Path) -> None:
     plt.close(figure)
 
 
+def draw_curves(rows: Rows, path: Path) -> None:
+    """Three scores against steps: a line for each run, a colour for each arm."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, panels = plt.subplots(1, 3, figsize=(14, 4), layout="constrained", sharex=True)
+    arms = list(dict.fromkeys(row["arm"] for row in rows))
+    for panel, name in zip(panels, ("mean_iou", "pixel_accuracy", "boundary_iou"), strict=True):
+        for index, arm in enumerate(arms):
+            for number, row in enumerate(of(rows, arm)):
+                steps, scores = zip(*((point["step"], 100 * point[name]) for point in row["curve"]), strict=True)
+                panel.plot(steps, scores, color=f"C{index}", alpha=0.8, label=None if number else arm)
+        panel.set(xlabel="steps", title=f"{name.replace('_', ' ').replace('iou', 'IoU')} on CamVid val, %")
+        panel.grid(alpha=0.3)
+    panels[0].legend(fontsize=8)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
 def main() -> None:
-    """Write page and figure."""
+    """Write pages and figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.parse_args()
-    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), tables()), encoding="utf-8")
-    draw(FIGURE)
+    pages = {path: path.read_text(encoding="utf-8") for path in PAGES}
+    for path, text in filled(pages, tables()).items():
+        path.write_text(text, encoding="utf-8")
+    draw(FIGURES / "reproduction.png")
+    if claims():
+        draw_curves(claims(), FIGURES / "claims.png")
 
 
 if __name__ == "__main__":

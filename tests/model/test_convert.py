@@ -10,8 +10,10 @@ from torch import Tensor
 
 from refineseg.errors import InputError, WeightsError
 from refineseg.labels import LabelMap
-from refineseg.model.convert import MismatchError, convert_checkpoint, convert_state, find_checkpoints, recognise
+from refineseg.model.convert import convert_checkpoint, convert_state
+from refineseg.model.mismatch import MismatchError
 from refineseg.model.model_folder import load_model_folder
+from refineseg.model.recognise import find_checkpoints, recognise
 from refineseg.model.refinenet import RefineNet
 from tests.model import port_reference as port
 

@@ -7,10 +7,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from refineseg.errors import ConfigError
 from refineseg.model.describe import describe, receptive_fields
 from refineseg.model.drawing import draw
-from refineseg.model.presets import model_config
+from refineseg.model.presets import build, model_config
 
 # GMAC at 512x512 with the 40 classes of NYUDv2, as the light-weight port's page gives them.
 PUBLISHED = {
@@ -69,6 +68,19 @@ def test_receptive_fields_grow_along_the_cascade() -> None:
     assert 32 < fields["backbones"] < fields["decoder.blocks.0"] <= 768
 
 
-def test_a_network_without_cascade_is_told() -> None:
-    with pytest.raises(ConfigError, match="refinenet-dpt: it has none"):
-        describe(model_config("refinenet-dpt", 5), (64, 64))
+def test_a_dpt_by_hand() -> None:
+    """12x10 patches of 16: maps at strides 4 to 32; the finest block's sum by hand."""
+    config = model_config("refinenet-dpt", 5, backbone="test_vit", width=16, dpt={"map_widths": [8, 12, 20, 24]})
+    found = describe(config, (192, 160))
+    assert found.strides == (4, 8, 16, 32)
+    assert found.stages[0].outputs == ((8, 48, 40), (12, 24, 20), (20, 12, 10), (24, 6, 5))
+    finest = found.stages[4]
+    assert (finest.taken, finest.inputs) == ((0,), ((8, 48, 40), (16, 48, 40)))
+    assert finest.outputs == ((16, 96, 80),)
+    cells = 48 * 40
+    assert finest.gmac == pytest.approx(cells * (9 * 8 * 16 + 4 * 9 * 16 * 16 + 16 * 16) / 1e9)
+    assert found.parameters == sum(value.numel() for value in build(config).parameters())
+    assert found.stages[-1].outputs == ((5, 192, 160),)
+    root = ElementTree.fromstring(draw(found))
+    kinds = [node.get("class") for node in root.iter() if node.tag.endswith("rect")]
+    assert (kinds.count("block"), kinds.count("map"), kinds.count("head")) == (4, 5, 1)

@@ -42,7 +42,7 @@ def test_the_figure_is_drawn_from_the_runs(tmp_path: Path) -> None:
 
 def test_the_page_states_what_the_runs_say() -> None:
     docs = Path(__file__).resolve().parents[2] / "docs"
-    text = (docs / "block.md").read_text(encoding="utf-8")
+    text = (docs / "notebook" / "claims.md").read_text(encoding="utf-8")
     rows = json.loads((docs / "figures" / "identity_mapping.json").read_text(encoding="utf-8"))["summary"]
     found = {(r["backbone"], r["init"], r["long_range"], r["blocks"]): r["first_stage"] for r in rows}
     for backbone, init, long_range, blocks in (

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from refineseg.model.convert import MismatchError, convert_checkpoint, convert_state
+from refineseg.model.convert import convert_checkpoint, convert_state
 from refineseg.model.keymaps import MULTI_TASK_PORT
+from refineseg.model.mismatch import MismatchError
 from refineseg.model.model_folder import load_model_folder
 from refineseg.model.multi_task import MultiTaskRefineNet
 from tests.model import port_reference as port

@@ -50,7 +50,8 @@ def convert(
 
     Example: [bold]refineseg convert rf_lw50_voc.pth.tar models/voc --labels voc2012[/bold]
     """
-    from refineseg.model.convert import MismatchError, convert_checkpoint
+    from refineseg.model.convert import convert_checkpoint
+    from refineseg.model.mismatch import MismatchError
 
     if find:
         if checkpoint or out or labels or void or kind or reset_head is not None:
@@ -119,7 +120,7 @@ def _find() -> None:
     from rich.table import Table
 
     from refineseg.model.checkpoints import torch_caches
-    from refineseg.model.convert import find_checkpoints
+    from refineseg.model.recognise import find_checkpoints
 
     found = find_checkpoints()
     looked = ", ".join(str(folder) for folder in torch_caches()) or "no torch cache on this machine"

@@ -73,18 +73,19 @@ def describe_preset(
         table.add_row(stage.name, takes, gives, f"{stage.parameters:,}", f"{stage.gmac:.2f}", field)
     table.add_row("all", "", "", f"{found.parameters:,}", f"{found.gmac:.1f}", "")
     console.print(table)
-    forty = found.gmac + (NYU_CLASSES / classes - 1) * found.stages[-1].gmac
-    if not config.final_rcus:
+    if not config.final_rcus and config.dpt is None:
+        forty = found.gmac + (NYU_CLASSES / classes - 1) * found.stages[-1].gmac
         console.print(
             f"{found.gmac:.1f} GMAC with {classes} classes; {forty:.1f} with the {NYU_CLASSES} of NYUDv2, as the "
             "light-weight port counts",
             soft_wrap=True,
         )
-    console.print(
-        f"field: width that holds 95 % of the gradient, with random weights, at most {STRIP[1]} px; of the "
-        "backbone, its coarsest map",
-        soft_wrap=True,
-    )
+    if config.dpt is None:
+        console.print(
+            f"field: width that holds 95 % of the gradient, with random weights, at most {STRIP[1]} px; of the "
+            "backbone, its coarsest map",
+            soft_wrap=True,
+        )
     if svg is not None:
         atomic_write(svg, draw(found))
         console.print(f"drawn in {svg}")

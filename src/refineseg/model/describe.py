@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from refineseg.config import ModelConfig
-from refineseg.errors import ConfigError
+from refineseg.model.dpt.network import DPT
 from refineseg.model.presets import build
 from refineseg.model.refinenet import RefineNet
 
@@ -27,7 +27,7 @@ class Stage:
     """One line of a description.
 
     Attributes:
-        name: ``backbone``, ``block 1`` (the coarsest) ..., ``classifier``.
+        name: ``backbone`` (of a DPT with its reassembling), ``block 1`` (the coarsest) ..., ``classifier``.
         inputs: What it takes: shapes CxHxW.
         outputs: What it gives: shapes CxHxW.
         parameters: Number of trainable values.
@@ -52,13 +52,13 @@ class Description:
     Attributes:
         config: Its settings.
         size: Height and width of the picture.
-        strides: Stride of each map of the backbones.
+        strides: Stride of each map that the blocks take.
         stages: Backbones as one, then blocks from coarse to fine, then the classifier.
     """
 
     config: ModelConfig
     size: tuple[int, int]
-    strides: tuple[int, ...]
+    strides: tuple[float, ...]
     stages: tuple[Stage, ...]
 
     @property
@@ -76,14 +76,11 @@ def describe(config: ModelConfig, size: tuple[int, int], measure: bool = True) -
     """Describe a member of the family.
 
     Args:
-        config: Its settings; a DPT has no cascade.
+        config: Its settings.
         size: Height and width of the picture.
-        measure: Whether to measure receptive fields, which takes seconds to a minute.
-
-    Raises ConfigError for a DPT.
+        measure: Whether to measure receptive fields, which takes seconds to a minute; never of a DPT, whose tokens
+            see the whole picture.
     """
-    if config.dpt is not None:
-        raise ConfigError(f"expected a network with a cascade, got {config.preset}: it has none")
     with torch.device("meta"):
         network = build(config).eval()
     shapes: dict[str, list[tuple[int, ...]]] = {}
@@ -91,33 +88,43 @@ def describe(config: ModelConfig, size: tuple[int, int], measure: bool = True) -
         network(torch.zeros(1, config.in_channels, *size, device="meta"), upsample=False)
     counts = {name: sum(ops.values()) / 2e9 for name, ops in counter.get_flop_counts().items()}
     root = type(network).__name__
-    names = [f"decoder.blocks.{index}" for index in range(len(network.decoder.blocks))]
-    head = ["classifier", *(["final"] if config.final_rcus else [])]
+    blocks, groups, strides = _cascade(network)
+    names = [f"decoder.{blocks}.{index}" for index in range(len(groups))]
+    head = [name for name in ("classifier", "final") if hasattr(network, name)]
     gmac = {name: counts.get(f"{root}.{name}", 0.0) for name in (*names, *head)}
-    fields = receptive_fields(config) if measure else {}
+    fields = receptive_fields(config) if measure and config.dpt is None else {}
     maps = tuple(shapes["backbones"])
     stages = [
         Stage(
             "backbone" if len(network.backbones) == 1 else f"{len(network.backbones)} backbones",
             tuple(_scaled_image(config, size)),
             maps,
-            _parameters(network.backbones),
+            _parameters(network.backbones) + (_parameters(network.reassemble) if isinstance(network, DPT) else 0),
             counts["Global"] - sum(gmac.values()),
             field=fields.get("backbones"),
         )
     ]
-    for number, (name, taken) in enumerate(zip(names, network.decoder.groups, strict=True), 1):
+    for number, (name, taken) in enumerate(zip(names, groups, strict=True), 1):
         inputs = [maps[index] for index in taken] + ([stages[-1].outputs[0]] if number > 1 else [])
         made = tuple(shapes[name])
         block = network.get_submodule(name)
         stages.append(
             Stage(f"block {number}", tuple(inputs), made, _parameters(block), gmac[name], taken, fields.get(name))
         )
-    parameters = sum(_parameters(network.get_submodule(name)) for name in ("final", "classifier"))
+    parameters = sum(_parameters(network.get_submodule(name)) for name in head)
     classes = (config.num_classes, *shapes["classifier"][0][1:])
     last = Stage("classifier", stages[-1].outputs, (classes,), parameters, sum(gmac[name] for name in head))
-    strides = tuple(stride for net in network.each_backbone() for stride in net.strides)
     return Description(config, size, strides, (*stages, last))
+
+
+def _cascade(network: RefineNet) -> tuple[str, tuple[tuple[int, ...], ...], tuple[float, ...]]:
+    """The decoder's name for its blocks, the positions of the maps that each takes, and the maps' strides."""
+    if isinstance(network, DPT):
+        (backbone,) = network.each_backbone()
+        pairs = zip(backbone.strides, network.reassemble.factors, strict=True)
+        return "stages", ((3,), (2,), (1,), (0,)), tuple(stride / (factor or 1) for stride, factor in pairs)
+    strides = tuple(float(stride) for net in network.each_backbone() for stride in net.strides)
+    return "blocks", network.decoder.groups, strides
 
 
 def _scaled_image(config: ModelConfig, size: tuple[int, int]) -> Iterator[tuple[int, ...]]:
@@ -140,7 +147,8 @@ def watched(network: RefineNet, see: Callable[[str, Tensor], None]) -> Iterator[
     """While it lasts, ``see`` gets the name and output of every block and classifier, and each backbone map."""
     handles = []
     for name, part in network.named_modules():
-        if name == "classifier" or (name.startswith("decoder.blocks.") and name.count(".") == 2):
+        block = name.startswith(("decoder.blocks.", "decoder.stages.")) and name.count(".") == 2
+        if name == "classifier" or block:
 
             def hook(_part: nn.Module, _given: object, made: Tensor, name: str = name) -> None:
                 see(name, made)

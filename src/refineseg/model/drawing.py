@@ -57,7 +57,7 @@ def draw(description: Description) -> str:
     rows = [middle[strides[index]] for index in last.taken]
     parts += _head(description, left + BLOCK, right, sum(rows) / len(rows))
     parts += _legend(config, width / 2, bottom + 22)
-    title = escape(f"{config.preset}: {config.cascade} cascade")
+    title = escape(f"{config.preset}: {'DPT' if config.dpt else f'{config.cascade} cascade'}")
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" width="{width:g}" '
         f'height="{height:g}" role="img" aria-label="{title}">\n<title>{title}</title>\n<style>{STYLE}</style>\n'
@@ -82,7 +82,7 @@ def _image(description: Description, y: float) -> list[str]:
     ]
 
 
-def _backbones(description: Description, columns: list[float], middle: dict[int, float]) -> list[str]:
+def _backbones(description: Description, columns: list[float], middle: dict[float, float]) -> list[str]:
     """One dashed frame per backbone with its maps by stride, and an arrow from the image."""
     config = description.config
     parts = []
@@ -95,7 +95,7 @@ def _backbones(description: Description, columns: list[float], middle: dict[int,
             channels, high, wide = description.stages[0].outputs[index]
             stride = description.strides[index]
             parts.append(_box("map", x, y - MAP_HEIGHT / 2, MAP, MAP_HEIGHT))
-            parts.append(_text(x + MAP / 2, y + 4.5, f"1/{stride}: {channels} x {high} x {wide}", "text small"))
+            parts.append(_text(x + MAP / 2, y + 4.5, f"1/{stride:g}: {channels} x {high} x {wide}", "text small"))
     start = PADDING + 96
     parts.append(_arrow((start, min(middle.values())), (columns[-1] - 13, min(middle.values()))))
     if len(columns) > 1:
@@ -106,7 +106,7 @@ def _backbones(description: Description, columns: list[float], middle: dict[int,
     return parts
 
 
-def _places(description: Description, number: int, middle: dict[int, float]) -> list[tuple[int, float]]:
+def _places(description: Description, number: int, middle: dict[float, float]) -> list[tuple[int, float]]:
     """Position and height of each map of one backbone; several of a stride are one above the other."""
     count = len(description.strides) // len(description.config.input_scales)
     places = []
@@ -119,7 +119,7 @@ def _places(description: Description, number: int, middle: dict[int, float]) -> 
 
 
 def _paths(
-    description: Description, stage: Stage, columns: list[float], middle: dict[int, float], left: float
+    description: Description, stage: Stage, columns: list[float], middle: dict[float, float], left: float
 ) -> list[str]:
     """Arrows from the maps into a block; those of the further backbones pass below the nearer ones' maps."""
     parts = []
@@ -154,9 +154,9 @@ def _head(description: Description, start: float, x: float, y: float) -> list[st
     stage = description.stages[-1]
     classes, rows, columns = stage.outputs[0]
     lines = [
-        ("classifier 3x3", "text title"),
+        ("classifier 3x3" if description.config.dpt is None else "head", "text title"),
         (f"{classes} x {rows} x {columns}", "text small"),
-        ("then bilinear", "faint small"),
+        ("then bilinear" if description.config.dpt is None else "bilinear inside", "faint small"),
         ("to the image's size", "faint small"),
     ]
     return [
@@ -167,7 +167,10 @@ def _head(description: Description, start: float, x: float, y: float) -> list[st
 
 
 def _legend(config: ModelConfig, x: float, y: float) -> list[str]:
-    """What is inside every block, and the whole's size."""
+    """What is inside every block."""
+    if config.dpt is not None:
+        text = "map: conv 3x3 + 1 RCU  →  plus the coarser block's output  →  1 RCU, conv 1x1, bilinear"
+        return [_text(x, y, "Inside a block", "text title"), _text(x, y + 20, text, "faint small")]
     size = f"{config.kernel_size}x{config.kernel_size}"
     order = "5x5 max-pool, conv" if config.pooling == "original" else "conv, 5x5 max-pool"
     units = f" + {config.rcus} RCU" if config.rcus else ""

@@ -15,7 +15,8 @@ from safetensors.torch import load_file, save_file
 import refineseg
 from refineseg.errors import InputError, WeightsError
 from refineseg.labels import LabelMap
-from refineseg.model.convert import MismatchError, convert_checkpoint
+from refineseg.model.convert import convert_checkpoint
+from refineseg.model.mismatch import MismatchError
 from refineseg.model.model_folder import load_model_folder
 from tests.hub import FakeHub, reached_hub
 from tests.model.dpt.originals import PREPROCESSOR, depth_anything, output, segmentation, write_repository

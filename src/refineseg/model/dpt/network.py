@@ -104,7 +104,7 @@ class Reassemble(nn.Module):
             self.projections.append(nn.Identity() if asis else conv(given, width, 1, bias=True))
             self.resizes.append(nn.Identity() if factor is None else _resampling(width, factor))
             made.append(given if asis else width)
-        self.widths = tuple(made)
+        self.widths, self.factors = tuple(made), tuple(factors)
 
     def forward(self, tokens: list[Tokens]) -> list[Tensor]:
         """Maps BxCxhxw with their class tokens, fine to coarse, to the four maps. The list is emptied."""

@@ -155,14 +155,14 @@ def _timm_network(name: str, in_channels: int, config: DPTConfig) -> nn.Module:
             sizes["dynamic_img_size"] = True
         elif module == "vision_transformer_hybrid":
             sizes.pop("patch_size", None)  # of the ResNet's map, always 1
-        net: nn.Module = timm.create_model(name, pretrained=False, num_classes=0, in_chans=in_channels, **sizes)
+        net: Any = timm.create_model(name, pretrained=False, num_classes=0, in_chans=in_channels, **sizes)
     except (KeyError, RuntimeError, ValueError, TypeError) as error:
         raise ConfigError(
             f"expected the name of a plain vision transformer of timm, got {name!r} ({error}); "
             "timm.list_models('vit*') lists the names"
         ) from error
     fits = isinstance(net, VisionTransformer | Eva | Beit) and hasattr(net.patch_embed, "proj")
-    resnet = getattr(getattr(net, "patch_embed", None), "backbone", None)
+    resnet = getattr(net.patch_embed, "backbone", None) if fits else None
     if resnet is not None:
         fits = isinstance(resnet, ResNetV2) and len(resnet.stages) == 3 and net.patch_embed.feat_ratio() == 16
     if not fits:
@@ -170,7 +170,8 @@ def _timm_network(name: str, in_channels: int, config: DPTConfig) -> nn.Module:
             f"expected a plain vision transformer or vit_base_r50_s16 as the backbone of a DPT, got {name!r}, a "
             f"{type(net).__name__}; backbones with maps of four strides go with the presets without dpt"
         )
-    return net
+    made: nn.Module = net
+    return made
 
 
 def _plain_blocks(net: Any, x: Tensor) -> Iterator[Tensor]:
@@ -203,8 +204,9 @@ def relative_positions(grid: tuple[int, int], device: torch.device) -> Tensor:
     token: to a patch, from a patch, and to itself.
     """
     height, width = grid
-    rows = torch.arange(height, device=device).repeat_interleave(width)
-    columns = torch.arange(width, device=device).repeat(height)
+    # Expanded, not repeated: repeats of a number that is only known later come out wrong in an ONNX file.
+    rows = torch.arange(height, device=device)[:, None].expand(height, width).reshape(-1)
+    columns = torch.arange(width, device=device)[None].expand(height, width).reshape(-1)
     down = rows[:, None] - rows[None] + height - 1
     right = columns[:, None] - columns[None] + width - 1
     between = down * (2 * width - 1) + right
