@@ -226,7 +226,7 @@ class Curve:
         self.folder, self.data = folder, data
         self.file = folder / "boundary.json"
 
-    def __call__(self, report: Report) -> None:
+    def __call__(self, report: TrainingEvent) -> None:
         if report.phase == "epoch" and report.row is not None and report.row.get("mean_iou") is not None:
             self.measure(report.step)
 

@@ -44,11 +44,47 @@ class ViTSizes(Config):
 
 
 @dataclass(frozen=True)
+class SwinSizes(Config):
+    """Sizes of a Swin v2.
+
+    Attributes:
+        image: Side in pixels of the pictures that it takes; no window is larger than a map of these.
+        width: Channels of the finest map; each further one has twice as many.
+        depths: Number of blocks of each stage.
+        heads: Attention heads of each stage.
+        window: Side of a window in cells.
+        trained_windows: Side of the windows of each stage when it was first trained; 0: the same.
+        mlp: Channels inside a block's MLP, as a multiple of its width.
+    """
+
+    image: int
+    width: int
+    depths: tuple[int, ...]
+    heads: tuple[int, ...]
+    window: int
+    trained_windows: tuple[int, ...] = (0, 0, 0, 0)
+    mlp: float = 4.0
+
+    def __post_init__(self) -> None:
+        require(32 <= self.image <= 4096, "an image side from 32 to 4096", self.image)
+        require(1 <= self.width <= LARGEST_WIDTH // 8, "a width of 1 to 1024", self.width)
+        stages = (self.depths, self.heads, self.trained_windows)
+        require(all(len(numbers) == MAPS for numbers in stages), "numbers for four stages", stages)
+        require(1 <= min(self.depths) <= max(self.depths) <= 256, "1 to 256 blocks in each stage", self.depths)
+        divided = all(heads >= 1 and (self.width << stage) % heads == 0 for stage, heads in enumerate(self.heads))
+        require(divided, "heads that divide the width of their stage", self.heads)
+        require(1 <= self.window <= 128, "a window of 1 to 128 cells", self.window)
+        require(0 <= min(self.trained_windows) <= max(self.trained_windows) <= 128, "windows up to 128", stages[2])
+        require(0 < self.mlp <= 64, "an mlp factor above 0, up to 64", self.mlp)
+
+
+@dataclass(frozen=True)
 class DPTConfig(Config):
     """A dense prediction transformer (Ranftl et al., ICCV 2021), as data.
 
     Attributes:
         vit: sizes of the transformer; those of the timm model named as ``backbone`` if None.
+        swin: sizes of a Swin v2, where that is the backbone.
         layers: the four blocks, counted from 0, after which tokens are taken (two of a hybrid, whose other maps
             are its ResNet's); the ends of the quarters if empty.
         final_norm: whether the transformer's last layer norm is applied to the tokens that are taken.
@@ -67,6 +103,7 @@ class DPTConfig(Config):
     """
 
     vit: ViTSizes | None = None
+    swin: SwinSizes | None = None
     layers: tuple[int, ...] = ()
     final_norm: bool = True
     positions: Literal["bilinear", "bicubic"] = "bicubic"

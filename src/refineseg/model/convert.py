@@ -142,10 +142,10 @@ def convert_checkpoint(
             state = read_checkpoint(request.file)
         if not matlab and published.is_published(set(state)):
             network, conversion, card = import_published(request, state, kind)
-        elif kind is not None:
-            raise InputError(f"expected no --as {kind} for {request.file.name}: it is no Depth Anything")
         else:
             network, conversion = convert_state(state, reset_head, architecture)
+            if kind is not None:
+                raise InputError(f"expected no --as {kind} for {request.file.name}: it is no Depth Anything")
             if isinstance(network, DPTDecoder):
                 return _save_decoder(request, network, conversion, out)
             card = make_card(request, conversion, notes=_settings_of(conversion.architecture))

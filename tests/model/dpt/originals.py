@@ -41,6 +41,21 @@ def beit() -> Any:
     return BeitConfig(**{**SIZES, **own, "reshape_hidden_states": False, "use_relative_position_bias": True})
 
 
+def swin(**changes: Any) -> Any:
+    """Windows of 4 in maps of 16, 8, 4 and 2 cells: shifted, shifted, whole and whole."""
+    from transformers import Swinv2Config
+
+    sizes = {
+        "embed_dim": 16,
+        "depths": [2, 2, 2, 2],
+        "num_heads": [1, 2, 4, 8],
+        "mlp_ratio": 2.0,
+        "image_size": 64,
+    }
+    stages = {"out_features": [f"stage{index}" for index in (1, 2, 3, 4)], "pretrained_window_sizes": [2, 2, 2, 2]}
+    return Swinv2Config(**{**sizes, **stages, "patch_size": 4, "window_size": 4, **changes})
+
+
 def dpt_config(**changes: Any) -> Any:
     from transformers import DPTConfig
 
@@ -90,6 +105,7 @@ ORIGINALS: dict[str, Callable[[], nn.Module]] = {
     ),
     "DPT for depth": depth,
     "DPT for depth over BEiT": lambda: depth(beit()),
+    "DPT for depth over Swin v2": lambda: depth(swin(), neck_hidden_sizes=[16, 32, 64, 128]),
     "DPT for depth over DINOv2": lambda: depth(dinov2(), readout_type="project"),
     "Depth Anything": depth_anything,
     "DPT hybrid for depth": lambda: hybrid(depth),
@@ -104,7 +120,7 @@ def shaken(model: nn.Module) -> nn.Module:
     draw = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, value in [*model.named_parameters(), *model.named_buffers()]:
-            if not value.is_floating_point():
+            if not value.is_floating_point() or name.endswith("relative_coords_table"):  # a table of places
                 continue
             noise = torch.randn(value.shape, generator=draw)
             if name.endswith("running_var"):

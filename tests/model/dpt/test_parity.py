@@ -16,19 +16,21 @@ from refineseg.model.mismatch import MismatchError
 from tests.model.dpt.originals import ORIGINALS, PREPROCESSOR, output
 
 GRIDS = ((2, 4), (6, 6), (8, 2))  # of patches: even, as their preprocessors make them
+SQUARE = PREPROCESSOR | {"size": {"height": 64, "width": 64}, "keep_aspect_ratio": False}  # the one size of a Swin
 
 
 @pytest.mark.parametrize("name", list(ORIGINALS))
 def test_same_output_as_the_original_class(tmp_path: Path, name: str) -> None:
     original: Any = ORIGINALS[name]()
     original.save_pretrained(tmp_path)  # not state_dict(), whose names are those of this release of transformers
-    source = source_of(json.loads((tmp_path / "config.json").read_text()), PREPROCESSOR, "this test")
+    config = json.loads((tmp_path / "config.json").read_text())
+    source = source_of(config, SQUARE if "Swin" in name else PREPROCESSOR, "this test")
     state = load_file(tmp_path / "model.safetensors")
     network, _ = fill(source, state)
     refuses_a_tensor_too_few_or_too_many(source, state)
-    patch = source.config.dpt.vit.patch if source.config.dpt and source.config.dpt.vit else 0
+    patch = source.config.dpt.vit.patch if source.config.dpt and source.config.dpt.vit else 16
     draw = torch.Generator().manual_seed(1)
-    for rows, columns in GRIDS:
+    for rows, columns in ((4, 4),) if "Swin" in name else GRIDS:
         images = torch.rand(2, 3, rows * patch, columns * patch, generator=draw)
         theirs = output(original, (images - network.mean) / network.std)
         if theirs.shape[-2:] != images.shape[-2:]:  # transformers' DPT gives 16 pixels for each patch of 14

@@ -216,6 +216,6 @@ def test_each_family_refuses_a_tensor_too_many_or_too_few(tmp_path: Path, family
 def test_other_backbones_of_midas_are_refused_by_name(tmp_path: Path, backbone: str, tensor: str) -> None:
     decoder = port.random_tensors(port.dpt_shapes((8, 12, 16, 20), 10, out_conv=True))
     torch.save(decoder | {f"pretrained.model.{tensor}": torch.zeros(3)}, tmp_path / "midas.pt")
-    with pytest.raises(WeightsError, match=rf"got one over {backbone}: this is not imported"):
+    with pytest.raises(WeightsError, match=rf"got one over {backbone}.*: this is not imported"):
         convert_checkpoint(tmp_path / "midas.pt", tmp_path / "model")
     assert not (tmp_path / "model").exists()

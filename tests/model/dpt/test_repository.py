@@ -19,7 +19,15 @@ from refineseg.model.convert import convert_checkpoint
 from refineseg.model.mismatch import MismatchError
 from refineseg.model.model_folder import load_model_folder
 from tests.hub import FakeHub, reached_hub
-from tests.model.dpt.originals import PREPROCESSOR, depth_anything, output, segmentation, write_repository
+from tests.model.dpt.originals import (
+    PREPROCESSOR,
+    depth,
+    depth_anything,
+    output,
+    segmentation,
+    swin,
+    write_repository,
+)
 
 NAMES = [f"kind {index}" for index in range(5)]
 
@@ -132,6 +140,23 @@ def spoiled(repository: Path, folder: Path, file: str, **changes: object) -> Pat
     return folder
 
 
+def test_a_swin_takes_pictures_of_its_size_alone(tmp_path: Path) -> None:
+    original = depth(swin(), neck_hidden_sizes=[16, 32, 64, 128])
+    write_repository(original, tmp_path / "free")
+    with pytest.raises(WeightsError, match="expected pictures of 64x64 for a Swin"):
+        convert_checkpoint(tmp_path / "free", tmp_path / "model")
+    square = {"size": {"height": 64, "width": 64}, "keep_aspect_ratio": False}
+    write_repository(original, tmp_path / "fixed", PREPROCESSOR | square)
+    convert_checkpoint(tmp_path / "fixed", tmp_path / "model")
+    network, card = load_model_folder(tmp_path / "model")
+    assert card.resize is not None
+    assert card.resize.size(300, 200) == (64, 64)
+    images = torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        theirs = output(original, (images - network.mean) / network.std)
+        assert float((network(images) - theirs).norm() / theirs.norm()) < 1e-4
+
+
 @pytest.mark.parametrize(
     ("file", "changes", "said"),
     [
@@ -182,6 +207,15 @@ def test_an_unknown_tensor_is_listed(repository: Path, tmp_path: Path) -> None:
         convert_checkpoint(folder, tmp_path / "model")
     assert "neck.unheard_of.weight" in caught.value.table
     assert "neck.convs.2.weight" in caught.value.table
+
+
+def test_weights_alone_say_what_is_missing(tmp_path: Path) -> None:
+    write_repository(depth_anything(), tmp_path / "repository")
+    alone = tmp_path / "depth-anything.safetensors"
+    alone.write_bytes((tmp_path / "repository" / "model.safetensors").read_bytes())
+    with pytest.raises(WeightsError, match=r"a network of transformers with its config\.json beside it"):
+        convert_checkpoint(alone, tmp_path / "model", kind="depth-anything-v2")
+    assert not (tmp_path / "model").exists()
 
 
 def test_no_preprocessor(repository: Path, tmp_path: Path) -> None:

@@ -171,7 +171,14 @@ def test_metres_by_hand() -> None:
     assert picture[1, 1].tolist() == [13, 8, 60]
 
 
-@pytest.mark.parametrize("backbone", ["beit_base_patch16_224", "vit_small_patch16_dinov3", "vit_base_r50_s16_224"])
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        "beit_base_patch16_224",
+        pytest.param("vit_small_patch16_dinov3", marks=pytest.mark.slow),
+        pytest.param("vit_base_r50_s16_224", marks=pytest.mark.slow),
+    ],
+)
 def test_every_kind_of_transformer_is_exported(
     tmp_path: Path, backbone: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

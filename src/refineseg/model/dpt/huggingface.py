@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from refineseg.config import ModelConfig
-from refineseg.config.dpt import MAPS, DPTConfig, ViTSizes
+from refineseg.config.dpt import MAPS, DPTConfig, SwinSizes, ViTSizes
 from refineseg.config.resize import Resize
 from refineseg.errors import WeightsError
 from refineseg.model.dpt import keymaps
@@ -71,6 +71,9 @@ def source_of(values: Values, preprocessor: Values, where: str) -> Source:
             raise WeightsError(f"expected an architecture of {', '.join(ARCHITECTURES)} in {where}, got {got}")
         resize, mean, std, notes = preprocessing(preprocessor, where)
         dpt, backbone, vit_rules = _transformer(values, name, where)
+        side = dpt.swin.image if dpt.swin else 0
+        if side and (resize is None or (resize.fit, resize.height, resize.width) != ("exact", side, side)):
+            raise WeightsError(f"expected pictures of {side}x{side} for a Swin in {where}, got {resize}")
         names = _class_names(values) if name == CLASSES else ()
         config = ModelConfig(
             preset="refinenet-dpt",
@@ -117,14 +120,18 @@ def _transformer(values: Values, name: str, where: str) -> tuple[DPTConfig, str,
         metric = values.get("depth_estimation_type", "relative") == "metric"
         own |= {"head_width": int(values.get("head_hidden_size", 32)), "depth": "metres" if metric else "relative"}
         own |= {"max_depth": float(values["max_depth"])} if metric else {}
+        if isinstance(sizes, SwinSizes):
+            raise WeightsError(f"expected a Depth Anything over DINOv2 in {where}, got one over swinv2")
         _must(values, where, patch_size=sizes.patch)
     else:
         own |= _of_dpt(values, name, sizes, where)
     widths = tuple(int(width) for width in values["neck_hidden_sizes"])
+    if isinstance(sizes, SwinSizes):
+        return DPTConfig(swin=sizes, map_widths=widths, **own), backbone, rules
     return DPTConfig(vit=sizes, layers=tuple(layers), map_widths=widths, **own), backbone, rules
 
 
-def _of_dpt(values: Values, name: str, sizes: ViTSizes, where: str) -> dict[str, Any]:
+def _of_dpt(values: Values, name: str, sizes: ViTSizes | SwinSizes, where: str) -> dict[str, Any]:
     """Settings that only DPT's own classes have."""
     norm = bool(values.get("use_batch_norm_in_fusion_residual") or False)
     bias = values.get("use_bias_in_fusion_residual")
@@ -133,14 +140,16 @@ def _of_dpt(values: Values, name: str, sizes: ViTSizes, where: str) -> dict[str,
         "batch_norm": norm,
         "unit_bias": (not norm) if bias is None else bool(bias),
     }
+    # Twice the finest block's size, which is the picture's for patches of 16 and for Swin.
+    doubles = isinstance(sizes, ViTSizes) and sizes.patch != 16
     if name == CLASSES:
-        if sizes.patch != 16:
-            raise WeightsError(f"expected a patch_size of 16 in {where}, got {sizes.patch}")
+        if doubles:
+            raise WeightsError(f"expected a patch_size of 16 in {where}, got another")
         return own | {"head_norm": True}
-    return own | {"head_projection": bool(values.get("add_projection")), "head_doubles": sizes.patch != 16}
+    return own | {"head_projection": bool(values.get("add_projection")), "head_doubles": doubles}
 
 
-def _backbone(inner: Values, where: str) -> tuple[str, tuple[Any, ...], dict[str, Any], ViTSizes]:
+def _backbone(inner: Values, where: str) -> tuple[str, tuple[Any, ...], dict[str, Any], ViTSizes | SwinSizes]:
     """The timm name, rules, settings and sizes of a backbone with a config of its own."""
     kind = inner.get("model_type")
     if kind == "dinov2":
@@ -156,7 +165,24 @@ def _backbone(inner: Values, where: str) -> tuple[str, tuple[Any, ...], dict[str
         _must(inner, where, use_shared_relative_position_bias=False, use_absolute_position_embeddings=False)
         ratio = float(inner["intermediate_size"]) / float(inner["hidden_size"])
         return "beit_base_patch16_384", keymaps.BEIT, {"final_norm": False}, _sizes(inner, ratio)
-    raise WeightsError(f"expected a backbone_config of dinov2 or beit in {where}, got {kind}")
+    if kind == "swinv2":
+        _must(inner, where, num_channels=3, hidden_act="gelu", qkv_bias=True, patch_size=4, layer_norm_eps=1e-5)
+        _must(inner, where, use_absolute_embeddings=False, out_indices=[1, 2, 3, 4])
+        return "swinv2_tiny_window8_256", keymaps.SWIN, {}, _swin_sizes(inner)
+    raise WeightsError(f"expected a backbone_config of dinov2, beit or swinv2 in {where}, got {kind}")
+
+
+def _swin_sizes(values: Values) -> SwinSizes:
+    numbers = {name: tuple(map(int, values[name])) for name in ("depths", "num_heads", "pretrained_window_sizes")}
+    return SwinSizes(
+        image=int(values["image_size"]),
+        width=int(values["embed_dim"]),
+        depths=numbers["depths"],
+        heads=numbers["num_heads"],
+        window=int(values["window_size"]),
+        trained_windows=numbers["pretrained_window_sizes"],
+        mlp=float(values["mlp_ratio"]),
+    )
 
 
 def _sizes(values: Values, mlp: float) -> ViTSizes:

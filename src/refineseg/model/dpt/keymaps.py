@@ -121,6 +121,27 @@ BEIT = (
     *_mlp_of_vit("backbone"),
 )
 
+_SWIN, _STAGE = "backbone.encoder.layers.{i}.blocks.{n}", f"{VIT}.layers_{{i}}.blocks.{{n}}"
+SWIN = (
+    Rule("backbone.embeddings.patch_embeddings.projection", f"{VIT}.patch_embed.proj"),
+    Rule("backbone.embeddings.norm", f"{VIT}.patch_embed.norm"),
+    Rule(f"{_SWIN}.attention.self.query.bias", f"{_STAGE}.attn.q_bias", whole=True),
+    Rule(f"{_SWIN}.attention.self.value.bias", f"{_STAGE}.attn.v_bias", whole=True),
+    Rule(f"{_SWIN}.attention.self.logit_scale", f"{_STAGE}.attn.logit_scale", whole=True),
+    *(
+        Rule(f"{_SWIN}.attention.self.{name}", f"{_STAGE}.{JOINT}:{part}")
+        for part, name in enumerate(("query", "key", "value"))
+    ),
+    Rule(f"{_SWIN}.attention.self.continuous_position_bias_mlp.{{c}}", f"{_STAGE}.attn.cpb_mlp.{{c}}"),
+    Rule(f"{_SWIN}.attention.output.dense", f"{_STAGE}.attn.proj"),
+    Rule(f"{_SWIN}.layernorm_before", f"{_STAGE}.norm1"),
+    Rule(f"{_SWIN}.layernorm_after", f"{_STAGE}.norm2"),
+    Rule(f"{_SWIN}.intermediate.dense", f"{_STAGE}.mlp.fc1"),
+    Rule(f"{_SWIN}.output.dense", f"{_STAGE}.mlp.fc2"),
+    # The step down ends a stage there, and begins the next one in timm.
+    Rule("backbone.encoder.layers.{i-1}.downsample.{rest}", f"{VIT}.layers_{{i}}.downsample.{{rest}}"),
+)
+
 CLASSES = (
     Rule("head.head.0", "classifier.conv"),
     Rule("head.head.1", "classifier.norm"),

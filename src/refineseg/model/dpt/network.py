@@ -17,7 +17,8 @@ from refineseg.config import ModelConfig
 from refineseg.config.dpt import MAPS, DPTConfig
 from refineseg.model.blocks import conv
 from refineseg.model.dpt.decoder import DecoderConfig, DPTDecoder
-from refineseg.model.dpt.vit import Tokens, ViTBackbone
+from refineseg.model.dpt.swin import SwinBackbone
+from refineseg.model.dpt.vit import TokenBackbone, Tokens, ViTBackbone
 from refineseg.model.refinenet import RefineNet
 from refineseg.model.resize import bilinear
 
@@ -39,7 +40,12 @@ class DPT(RefineNet):
         nn.Module.__init__(self)  # a RefineNet to others; none of its parts is made
         self.config = config
         self.set_normalisation()
-        backbone = ViTBackbone(config.backbone, config.in_channels, config.dpt)
+        swin = config.dpt.swin
+        backbone: TokenBackbone
+        if swin is None:
+            backbone = ViTBackbone(config.backbone, config.in_channels, config.dpt)
+        else:
+            backbone = SwinBackbone(config.backbone, config.in_channels, swin)
         self.backbones = nn.ModuleList([backbone])
         shares = (count // part for count, part in zip(backbone.channels, (8, 4, 2, 1), strict=True))
         widths = config.dpt.map_widths or tuple(shares)
@@ -67,7 +73,7 @@ class DPT(RefineNet):
         self.check(images)
         height, width = images.shape[-2:]
         (backbone,) = self.backbones
-        assert isinstance(backbone, ViTBackbone)
+        assert isinstance(backbone, TokenBackbone)
         x = self._normalised(images)
         down, right = -height % backbone.multiple, -width % backbone.multiple
         x = F.pad(x, (0, right, 0, down), mode="replicate")

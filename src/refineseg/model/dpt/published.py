@@ -28,7 +28,7 @@ LAYERS = {12: (2, 5, 8, 11), 24: (4, 11, 17, 23)}  # of Depth Anything v2 and Un
 HALF = (0.5, 0.5, 0.5)
 MIDAS_3 = "pretrained.model."
 NOT_IMPORTED = {  # by what names begin with
-    "layers.": "Swin",
+    "layers.": "Swin, whose v2 is read from hf:Intel/dpt-swinv2-tiny-256 and its like",
     "patch_embed.0.": "LeViT",
     "stem.": "Next-ViT",
     "features.": "Next-ViT",

@@ -24,14 +24,33 @@ FACTORS = (4.0, 2.0, 1.0, 0.5)  # of the maps' sizes to the grid of tokens, fine
 RESNET_MAPS = 2  # of a hybrid, taken as they are
 
 
-class ViTBackbone(Backbone):
+class TokenBackbone(Backbone):
+    """A backbone whose maps a DPT reassembles.
+
+    Attributes:
+        factors: Change of size that each map needs; None for a map that is taken as it is.
+        has_class_token: Whether maps come with a class token.
+    """
+
+    factors: list[float | None]
+    has_class_token: bool
+
+    def tokens(self, image: Tensor) -> list[Tokens]:
+        """BxCxHxW, sides multiples of ``multiple``, to four maps, each with its class token if any."""
+        raise NotImplementedError
+
+    def maps(self, image: Tensor) -> list[Tensor]:
+        """BxCxHxW to the four maps."""
+        return [patches for patches, _ in self.tokens(image)]
+
+
+class ViTBackbone(TokenBackbone):
     """A vision transformer of timm, plain or after the first three stages of a ResNet (hybrid).
 
     Attributes:
         net: the timm network without its classifier.
         layers: the blocks after which tokens are taken.
         patch: side of a patch in pixels.
-        factors: by which each map is to be resized; None for a map of a hybrid's ResNet, which is taken as it is.
     """
 
     net: Any
@@ -54,17 +73,13 @@ class ViTBackbone(Backbone):
         self.final_norm, self.interpolation = config.final_norm, config.positions
         self.patch = int(net.patch_embed.feat_ratio())
         self.channels, self.strides = [int(net.embed_dim)] * MAPS, [self.patch] * MAPS
-        self.factors: list[float | None] = list(FACTORS)
+        self.factors = list(FACTORS)
         for index in range(before):
             stage = net.patch_embed.backbone.feature_info[index + 1]  # 0 is the stem
             self.channels[index], self.strides[index] = stage["num_chs"], stage["reduction"]
             self.factors[index] = None
         self.multiple = self.patch
         self.has_class_token = getattr(net, "cls_token", None) is not None
-
-    def maps(self, image: Tensor) -> list[Tensor]:
-        """BxCxHxW to four maps: tokens at the stride of the patch; of a hybrid, two at strides 4 and 8 before."""
-        return [patches for patches, _ in self.tokens(image)]
 
     def tokens(self, image: Tensor) -> list[Tokens]:
         """BxCxHxW, sides multiples of the patch, to a hybrid's maps and the tokens after each of ``layers``."""

@@ -1,0 +1,44 @@
+"""Swin v2 as the backbone of a DPT (MiDaS 3.1): the maps are its four stages, at strides 4 to 32."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from refineseg.config.dpt import SwinSizes
+from refineseg.model.backbone import STRIDES
+from refineseg.model.dpt.vit import TokenBackbone, Tokens
+
+
+class SwinBackbone(TokenBackbone):
+    """timm's Swin v2 of any size. Its windows are those of the picture that its sizes name."""
+
+    has_class_token = False
+
+    def __init__(self, name: str, in_channels: int, sizes: SwinSizes) -> None:
+        super().__init__()
+        import timm
+
+        net: Any = timm.create_model(
+            name,
+            pretrained=False,
+            features_only=True,
+            strict_img_size=False,
+            in_chans=in_channels,
+            img_size=sizes.image,
+            embed_dim=sizes.width,
+            depths=sizes.depths,
+            num_heads=sizes.heads,
+            window_size=sizes.window,
+            pretrained_window_sizes=sizes.trained_windows,
+            mlp_ratio=sizes.mlp,
+        )
+        self.net = net
+        self.channels, self.strides = list(net.feature_info.channels()), list(STRIDES)
+        self.multiple = STRIDES[-1]
+        self.factors = [None] * len(STRIDES)
+
+    def tokens(self, image: Tensor) -> list[Tokens]:
+        """BxCxHxW, sides multiples of 32, to the maps of the four stages."""
+        return [(x.permute(0, 3, 1, 2).contiguous(), None) for x in self.net(image)]
