@@ -109,7 +109,6 @@ ORIGINALS: dict[str, Callable[[], nn.Module]] = {
     "DPT for depth over DINOv2": lambda: depth(dinov2(), readout_type="project"),
     "Depth Anything": depth_anything,
     "DPT hybrid for depth": lambda: hybrid(depth),
-    "DPT hybrid for classes": lambda: hybrid(segmentation),
     "Depth Anything over DINOv2 giant": lambda: depth_anything(dinov2(use_swiglu_ffn=True)),
     "Depth Anything, metric": lambda: depth_anything(depth_estimation_type="metric", max_depth=20),
 }

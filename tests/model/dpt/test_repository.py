@@ -170,7 +170,7 @@ def test_a_swin_takes_pictures_of_its_size_alone(tmp_path: Path) -> None:
         ("config.json", {"is_hybrid": True}, "expected neck_ignore_stages"),
         ("config.json", {"reassemble_factors": [4, 2, 1, 1]}, "expected reassemble_factors"),
         ("config.json", {"backbone_out_indices": [0, 1]}, "expected 4 layers"),
-        ("config.json", {"patch_size": 8}, "expected a patch_size of 16"),
+        ("config.json", {"patch_size": 8}, "expected patch_size 16"),
         ("config.json", {"id2label": {"0": "a", "2": "b"}}, "id2label does not count from 0"),
         ("config.json", {"hidden_size": None}, "cannot read the settings"),
         ("preprocessor_config.json", {"rescale_factor": 1}, "expected rescale_factor 1/255"),

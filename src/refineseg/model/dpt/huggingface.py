@@ -95,6 +95,7 @@ def source_of(values: Values, preprocessor: Values, where: str) -> Source:
 
 def _transformer(values: Values, name: str, where: str) -> tuple[DPTConfig, str, tuple[Any, ...]]:
     """Settings of the DPT, the timm name of its transformer, and the rules of that one's names."""
+    sizes: ViTSizes | SwinSizes
     _must(values, where, head_in_index=-1, reassemble_factors=FACTORS)
     inner = values.get("backbone_config") if name != CLASSES and not values.get("is_hybrid") else None
     if inner is None:
@@ -143,8 +144,7 @@ def _of_dpt(values: Values, name: str, sizes: ViTSizes | SwinSizes, where: str) 
     # Twice the finest block's size, which is the picture's for patches of 16 and for Swin.
     doubles = isinstance(sizes, ViTSizes) and sizes.patch != 16
     if name == CLASSES:
-        if doubles:
-            raise WeightsError(f"expected a patch_size of 16 in {where}, got another")
+        _must(values, where, patch_size=16)
         return own | {"head_norm": True}
     return own | {"head_projection": bool(values.get("add_projection")), "head_doubles": doubles}
 
