@@ -15,7 +15,7 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
-from refineseg.model.backbone import HEADS
+from refineseg.model.backbone_weights import HEADS
 
 
 def main() -> None:

@@ -81,6 +81,7 @@ def test_a_dpt_by_hand() -> None:
     assert finest.gmac == pytest.approx(cells * (9 * 8 * 16 + 4 * 9 * 16 * 16 + 16 * 16) / 1e9)
     assert found.parameters == sum(value.numel() for value in build(config).parameters())
     assert found.stages[-1].outputs == ((5, 192, 160),)
+    assert describe(config, (30, 45)).stages[-1].outputs == ((5, 30, 45),)
     root = ElementTree.fromstring(draw(found))
     kinds = [node.get("class") for node in root.iter() if node.tag.endswith("rect")]
     assert (kinds.count("block"), kinds.count("map"), kinds.count("head")) == (4, 5, 1)

@@ -12,13 +12,8 @@ from safetensors.torch import load_file, save_file
 from refineseg.errors import WeightsError
 from refineseg.labels import LabelMap
 from refineseg.model import create_model
-from refineseg.model.backbone import (
-    Backbone,
-    MobileNetV2,
-    create_backbone,
-    fit_stem,
-    load_backbone_weights,
-)
+from refineseg.model.backbone import Backbone, MobileNetV2, create_backbone
+from refineseg.model.backbone_weights import fit_stem, load_backbone_weights
 from refineseg.model.model_folder import ModelCard, load_model_folder, save_model_folder
 from refineseg.model.timm_backbone import TimmBackbone
 from tests.model.filled import fill, picture

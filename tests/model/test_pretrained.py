@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 
 from refineseg.errors import WeightsError
 from refineseg.model import create_model
-from refineseg.model.backbone import create_backbone, load_backbone_weights
+from refineseg.model.backbone import create_backbone
+from refineseg.model.backbone_weights import load_backbone_weights
 from refineseg.model.pretrained import PACKAGED, find_backbone_weights
 from tests.hub import FakeHub, reached_hub
 from tests.model.filled import picture

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from math import ceil
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from refineseg.errors import ConfigError, WeightsError
+from refineseg.errors import ConfigError
 from refineseg.model import mobilenet
 from refineseg.model.memory_saving import InPlaceBatchNorm2d
 from refineseg.model.resnet import BOTTLENECKS_FROM, DEPTHS, ResNet
@@ -206,61 +203,3 @@ def create_backbone(name: str, in_channels: int = 3, stride_in_1x1: bool = False
     from refineseg.model.timm_backbone import TimmBackbone
 
     return TimmBackbone(name, in_channels)
-
-
-def load_backbone_weights(backbone: Backbone, path: str | Path) -> None:
-    """Load an ImageNet classifier's weights in timm's or torchvision's key names into a backbone.
-
-    Args:
-        backbone: the network to fill.
-        path: a safetensors file. Its classifier and head are left out; everything else must fit, and
-            everything that the backbone has must be in the file. Where the backbone takes other channels than RGB,
-            its first convolution is made from the file's (``fit_stem``).
-
-    Raises:
-        WeightsError: the file is missing, not safetensors, or does not fit; the message says which tensors.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise WeightsError(f"expected a safetensors file with backbone weights, found none at {path}")
-    try:
-        state = load_file(path)
-    except Exception as error:  # safetensors raises its own untyped errors
-        raise WeightsError(f"expected a safetensors file, cannot read {path}: {error}") from error
-    target: nn.Module = getattr(backbone, "net", backbone)
-    own = target.state_dict()
-    # timm's feature networks write stages.0 as stages_0: compare names with one separator.
-    names = {key.replace(".", "_"): key for key in own}
-    state = {names.get(key.replace(".", "_"), key): value for key, value in state.items()}
-    # Built as the identity, and absent from ImageNet files.
-    optional = {key for key in own if key.startswith("expand.") or key.endswith("num_batches_tracked")}
-    missing = [key for key in own if key not in state and key not in optional]
-    state |= {
-        key: fit_stem(value, own[key].shape[1])
-        for key, value in state.items()
-        if key in own and value.ndim == 4 and value.shape[1] == 3 != own[key].shape[1]
-    }
-    misfits = [key for key in own if key in state and own[key].shape != state[key].shape]
-    left_over = [key for key in state if key not in own and not key.startswith(HEADS)]
-    if missing or misfits or left_over:
-        raise WeightsError(
-            f"{path.name} does not fit the backbone: {len(missing)} tensors missing {missing[:3]}, "
-            f"{len(left_over)} left over {left_over[:3]}, {len(misfits)} of another shape {misfits[:3]}; "
-            "use a file of this very architecture with timm's key names"
-        )
-    target.load_state_dict({key: value for key, value in state.items() if key in own}, strict=False)
-
-
-def fit_stem(weight: Tensor, channels: int) -> Tensor:
-    """First convolution Ox3xhxw for another number of channels: Oxchannelsxhxw.
-
-    The filters of red, green and blue are repeated in turn and scaled by 3 / channels, so that responses keep
-    their size; for one channel they are summed. timm does the same.
-    """
-    if channels == 1:
-        return weight.sum(1, keepdim=True)
-    return weight.repeat(1, ceil(channels / 3), 1, 1)[:, :channels] * (3 / channels)
-
-
-# Tensors of a classifier that no backbone has.
-HEADS = ("fc.", "classifier.", "head.", "conv_head.", "bn2.", "norm.")

@@ -112,7 +112,8 @@ def describe(config: ModelConfig, size: tuple[int, int], measure: bool = True) -
             Stage(f"block {number}", tuple(inputs), made, _parameters(block), gmac[name], taken, fields.get(name))
         )
     parameters = sum(_parameters(network.get_submodule(name)) for name in head)
-    classes = (config.num_classes, *shapes["classifier"][0][1:])
+    # A DPT has cut its padding off by the end.
+    classes = (config.num_classes, *(size if config.dpt else shapes["classifier"][0][1:]))
     last = Stage("classifier", stages[-1].outputs, (classes,), parameters, sum(gmac[name] for name in head))
     return Description(config, size, strides, (*stages, last))
 

@@ -13,6 +13,7 @@ from refineseg.model.describe import Description, Stage
 
 ROW, TOP = 150, 84  # distance of strides, and the first one's middle
 MAP, MAP_HEIGHT = 132, 30
+LONGEST = 18  # name of a backbone in large letters
 BLOCK, BLOCK_HEIGHT = 216, 112
 GAP = 66  # between columns
 PADDING = 14
@@ -90,7 +91,8 @@ def _backbones(description: Description, columns: list[float], middle: dict[floa
     for number, (x, scale) in enumerate(zip(columns, config.input_scales, strict=True)):
         parts.append(_box("net", x - 12, top, MAP + 24, bottom - top))
         at = "" if scale == 1 else f" at {scale:g}"
-        parts.append(_text(x + MAP / 2, top + 18, config.backbone + at, "text title"))
+        kind = "text title" if len(config.backbone + at) <= LONGEST else "text small"
+        parts.append(_text(x + MAP / 2, top + 18, config.backbone + at, kind))
         for index, y in _places(description, number, middle):
             channels, high, wide = description.stages[0].outputs[index]
             stride = description.strides[index]

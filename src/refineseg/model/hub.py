@@ -134,7 +134,8 @@ def push_model(folder: str | Path, text: str, private: bool = False, message: st
     Raises:
         WeightsError: no whole model folder; the Hub refuses (no token, no right to write).
     """
-    from refineseg.model.model_folder import load_model_folder, model_card
+    from refineseg.model.model_folder import load_model_folder
+    from refineseg.model.readme import model_card
 
     name, folder = HubName.parse(text), Path(folder)
     model, card = load_model_folder(folder)

@@ -20,6 +20,18 @@ class MismatchError(WeightsError):
         self.table = table
 
 
+def difference(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
+    """How tensors differ in names and shapes from those that a network has, in words; empty if they do not."""
+    missing, left_over = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
+    misfits = [key for key in expected if key in state and expected[key].shape != state[key].shape]
+    if not (missing or left_over or misfits):
+        return ""
+    return (
+        f"{len(missing)} tensors missing {missing[:SHOWN]}, {len(left_over)} left over {left_over[:SHOWN]}, "
+        f"{len(misfits)} of another shape {misfits[:SHOWN]}"
+    )
+
+
 def matched(
     keys: KeyMap, recognised: str, state: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]]
 ) -> dict[str, Tensor]:
