@@ -20,9 +20,10 @@ from refineseg.deploy.report import ExportReport, Int8
 from refineseg.deploy.trace import Exportable, trace
 from refineseg.errors import RefusedError
 from refineseg.inference.predictor import Segmenter
-from refineseg.inference.runners.exported import ExportedRunner
+from refineseg.inference.runners.exported import Exported, ExportedRunner
 from refineseg.model import RefineNet
 from refineseg.model.blocks import MultiResolutionFusion
+from tests.deploy import made
 
 
 class Eager(ExportedRunner):
@@ -31,9 +32,10 @@ class Eager(ExportedRunner):
     name = "eager"
 
     def __init__(self, model: RefineNet, change: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> None:
+        super().__init__(Exported(made.segmenter(model).card, {"export": {}}))
         self.model, self.change = model, change
 
-    def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def run(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         return self.change(gate.run(Exportable(self.model), images).numpy())
 
 
@@ -87,7 +89,7 @@ def test_broken_networks_are_refused(segmenter: Segmenter, broken: Callable[[Ref
 @pytest.mark.usefixtures("fewer")
 def test_channels_in_another_order_are_refused(segmenter: Segmenter) -> None:
     backwards = Eager(segmenter.model, lambda x: x)
-    backwards.__class__ = type("Bgr", (Eager,), {"__call__": lambda s, x: Eager.__call__(s, x[:, ::-1].copy())})
+    backwards.__class__ = type("Bgr", (Eager,), {"run": lambda s, x: Eager.run(s, x[:, ::-1].copy())})
     assert gate.drift(checked(backwards, segmenter.model)) is not None
 
 

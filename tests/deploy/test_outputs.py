@@ -1,23 +1,31 @@
-"""Files of labels and probabilities for other programs: run by onnxruntime alone, compared with the predictor."""
+"""Files for other programs: run by onnxruntime alone and by the other engines, compared with the predictor."""
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from PIL import Image
 
+import refineseg
 from refineseg.cli.main import main
 from refineseg.deploy.export import export
-from refineseg.deploy.gate import Check, drift
-from refineseg.deploy.trace import axis_name
+from refineseg.deploy.formats import write
+from refineseg.deploy.gate import MIOU_LOSS, Check, Judged, drift
+from refineseg.deploy.trace import axis_name, trace
 from refineseg.errors import InputError
 from refineseg.inference.predictor import Segmenter
-from refineseg.inference.runners.exported import Outputs
+from refineseg.inference.runners.exported import Exported, ExportedRunner, Input, Outputs, open_exported
 from refineseg.inference.tiles.receptive_field import probe
 from refineseg.runtime import load
 from tests.deploy import made
+from tests.shared import shared
 
 SIZES = ((1, 1), (35, 129), (97, 131))
 
@@ -36,46 +44,161 @@ def test_axes_are_named_by_their_size(stride: int, scale: float, name: str) -> N
     assert axis_name("height", stride, scale) == name
 
 
-@pytest.mark.parametrize("outputs", ["labels", "probabilities"])
-def test_files_have_the_size_of_the_picture(outputs: Outputs, segmenter: Segmenter, tmp_path: Path) -> None:
-    onnxruntime = pytest.importorskip("onnxruntime")
+# Another program: it has onnxruntime, and nothing of ours.
+ALONE = """
+import sys
+import numpy as np
+import onnxruntime
+session = onnxruntime.InferenceSession(sys.argv[1])
+(given,), (output,) = session.get_inputs(), session.get_outputs()
+print(given.name, given.type, given.shape, output.name, output.type, output.shape)
+arrays = np.load(sys.argv[2])
+np.savez(sys.argv[3], **{name: session.run(None, {"images": arrays[name]})[0] for name in arrays})
+assert not [name for name in sys.modules if name.split(".")[0] in ("refineseg", "torch")]
+"""
+TAKES = {
+    "float32": "images tensor(float) ['batch', 3, 'height', 'width']",
+    "uint8": "images tensor(uint8) ['batch', 'height', 'width', 3]",
+}
+GIVES = {
+    "logits": "logits tensor(float) ['batch', 5, 'ceil(height/4)', 'ceil(width/4)']",
+    "labels": "labels tensor(uint8) ['batch', 'height', 'width']",
+    "probabilities": "probabilities tensor(float) ['batch', 5, 'height', 'width']",
+}
+
+
+def batch(height: int, width: int) -> NDArray[np.uint8]:
+    """A picture and its mirror image, 2xHxWx3."""
+    picture = probe(height, width, 3)
+    return np.stack([picture, picture[:, ::-1]])
+
+
+def compare(found: NDArray[Any], pictures: NDArray[np.uint8], outputs: Outputs, segmenter: Segmenter) -> None:
+    """What a file gave for pictures is what the predictor gives."""
+    for one, picture in zip(found, pictures, strict=True):
+        expected = segmenter.predict(picture, probabilities=True)
+        if outputs == "labels":
+            assert one.shape == picture.shape[:2]
+            assert (one == expected.labels).mean() > 0.999
+        elif outputs == "probabilities":
+            assert expected.probabilities is not None
+            np.testing.assert_allclose(one, expected.probabilities, atol=0.002)
+        else:
+            images = picture.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255)
+            np.testing.assert_allclose(one, segmenter.runner(images)[0], atol=0.01 * float(one.std()))
+
+
+@pytest.mark.parametrize(
+    ("input", "outputs"),
+    [
+        ("uint8", "labels"),
+        ("float32", "probabilities"),
+        pytest.param("float32", "labels", marks=pytest.mark.slow),
+        pytest.param("uint8", "probabilities", marks=pytest.mark.slow),
+        pytest.param("uint8", "logits", marks=pytest.mark.slow),
+    ],
+)
+def test_another_program_runs_the_file(
+    input: Input, outputs: Outputs, segmenter: Segmenter, tmp_path: Path
+) -> None:
+    pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     path = tmp_path / "small.onnx"
-    report = export(segmenter, path, outputs=outputs)
+    report = export(segmenter, path, input=input, outputs=outputs)
     assert report.agreement >= 0.9999
     assert all((check.error is None) == (outputs == "labels") for check in report.checks)
-    session = onnxruntime.InferenceSession(path)
-    (output,) = session.get_outputs()
-    assert output.name == outputs
-    if outputs == "labels":
-        assert (output.type, output.shape) == ("tensor(uint8)", ["batch", "height", "width"])
+    assert f"{input} pictures to {outputs}" in (tmp_path / "small.onnx.report.md").read_text()
+    figures = json.loads((tmp_path / "small.onnx.report.json").read_text())
+    assert (figures["input"], figures["outputs"]) == (input, outputs)
+
+    pictures = {f"{height}x{width}": batch(height, width) for height, width in SIZES}
+    planes = {name: p.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255) for name, p in pictures.items()}
+    np.savez(tmp_path / "in.npz", **(pictures if input == "uint8" else planes))
+    words = [sys.executable, "-c", ALONE, *(str(tmp_path / name) for name in ("small.onnx", "in.npz", "out.npz"))]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == f"{TAKES[input]} {GIVES[outputs]}"
+    with np.load(tmp_path / "out.npz") as found:
+        for name in pictures:
+            compare(found[name], pictures[name], outputs, segmenter)
+
+    if outputs == "logits":
+        again = load(path).predict(pictures["97x131"][0])
+        assert np.array_equal(again.labels, segmenter.predict(pictures["97x131"][0]).labels)
     else:
-        assert (output.type, output.shape) == ("tensor(float)", ["batch", 5, "height", "width"])
+        with pytest.raises(InputError, match=f"small.onnx gives {outputs}"):
+            load(path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", ["xml", "pt2"])
+@pytest.mark.parametrize("outputs", ["labels", "probabilities"])
+def test_other_formats(
+    suffix: str, outputs: Outputs, segmenter: Segmenter, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if suffix == "xml":
+        pytest.importorskip("openvino")
+    path = tmp_path / f"small.{suffix}"
+    report = export(segmenter, path, input="uint8", outputs=outputs)
+    assert report.refused is None
+    runner = open_exported(path, outputs=outputs)
     for height, width in SIZES:
-        picture = probe(height, width, 3)
-        images = np.stack([picture, picture[:, ::-1]]).transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
-        (found,) = session.run(None, {"images": images})
-        expected = segmenter.predict(picture, probabilities=True)
-        assert expected.probabilities is not None
-        if outputs == "labels":
-            assert found.shape == (2, height, width)
-            assert (found[0] == expected.labels).mean() > 0.999
-        else:
-            assert found.shape == (2, 5, height, width)
-            np.testing.assert_allclose(found[0], expected.probabilities, atol=0.002)
-    with pytest.raises(InputError, match=f"small.onnx gives {outputs}"):
-        load(path)
-    assert f"with {outputs} as output" in (tmp_path / "small.onnx.report.md").read_text()
-    assert json.loads((tmp_path / "small.onnx.report.json").read_text())["outputs"] == outputs
+        pictures = batch(height, width)
+        compare(runner.run(pictures), pictures, outputs, segmenter)
+    Image.fromarray(probe(40, 50)).save(tmp_path / "street.png")
+    words = ["predict", str(tmp_path / "street.png"), "-o", str(tmp_path / "out"), "--model", str(path)]
+    assert main(words) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert f"{path.name} gives {outputs}: use one made with refineseg export --outputs logits" in line
+
+
+def test_a_file_of_labels_or_probabilities_is_scored_by_what_it_gives() -> None:
+    """The predictor with such a file gives its very labels: int8 files of them are judged so."""
+    labels = np.asarray([[[0, 4, 2], [1, 1, 3]]], np.uint8)
+    shares = np.full((1, 5, 2, 3), 0.1, np.float32)
+    np.put_along_axis(shares, labels[:, None].astype(np.int64), 0.6, 1)
+    card = made.segmenter().card
+    for outputs, found in (("labels", labels), ("probabilities", shares)):
+        values = {"export": {"input": "uint8", "outputs": outputs}, "model": {"input_scales": [1.0]}}
+        engine = Fixed(Exported(card, values), found)
+        result = Segmenter(Judged(engine), card).predict(np.full((2, 3, 3), 7, np.uint8))
+        assert np.array_equal(result.labels, labels[0])
+        assert engine.seen is not None
+        assert np.array_equal(engine.seen, np.full((1, 2, 3, 3), 7, np.uint8))  # as another program gives it
+
+
+class Fixed(ExportedRunner):
+    """Gives one output, whatever it sees."""
+
+    name = "fixed"
+    seen: NDArray[Any] | None = None
+
+    def __init__(self, exported: Exported, output: NDArray[Any]) -> None:
+        super().__init__(exported)
+        self.output = output
+
+    def run(self, images: NDArray[Any]) -> NDArray[Any]:
+        self.seen = images
+        return self.output
+
+
+@pytest.mark.slow
+def test_int8_labels_from_uint8_of_the_bundled_model(tmp_path: Path) -> None:
+    """Calibrated and judged on pictures as other programs give them."""
+    data = f"camvid:{shared('data', 'camvid')}"
+    report = export("camvid", tmp_path / "camvid.onnx", int8=True, calibrate=data, input="uint8", outputs="labels")
+    assert report.int8 is not None
+    assert report.int8.loss <= MIOU_LOSS
+    picture = np.asarray(Image.open(next((shared("data", "camvid") / "val").iterdir())).convert("RGB"))
+    (labels,) = open_exported(tmp_path / "camvid.onnx", outputs="labels").run(picture[None])
+    assert (labels == refineseg.load("camvid").predict(picture).labels).mean() > 0.95
 
 
 def test_logits_of_a_network_that_scales_its_input_say_their_size(tmp_path: Path) -> None:
     """The network sees pictures twice as large, so its logits have half of their sides, not a quarter."""
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
-    doubled = made.segmenter(made.small(input_scales=(2.0,)))
-    doubled.__dict__["overlap"] = 96
-    export(doubled, tmp_path / "doubled.onnx")
+    write(trace(made.small(input_scales=(2.0,))), "onnx", tmp_path / "doubled.onnx", "{}")
     session = onnxruntime.InferenceSession(tmp_path / "doubled.onnx")
     assert session.get_outputs()[0].shape == ["batch", 5, "ceil(height/2)", "ceil(width/2)"]
     (logits,) = session.run(None, {"images": np.zeros((1, 3, 97, 131), np.float32)})
@@ -91,8 +214,8 @@ def test_drift_of_probabilities_and_labels_is_refused() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--outputs", "masks"], "expected --outputs logits, labels, probabilities, got 'masks'"),
-        (["--outputs", "labels", "--int8"], "expected --outputs logits with --int8, got labels"),
+        (["--outputs", "masks"], "expected --outputs logits or labels or probabilities, got 'masks'"),
+        (["--input", "uint16"], "expected --input float32 or uint8, got 'uint16'"),
     ],
 )
 def test_outputs_that_cannot_be(

@@ -131,17 +131,18 @@ def exported(segmenter: Segmenter, engine: str, setting: Setting, eight: bool = 
     from refineseg.deploy.export import description
     from refineseg.deploy.formats import check_packages, write
     from refineseg.deploy.int8 import to_int8
+    from refineseg.deploy.options import ExportOptions
     from refineseg.deploy.trace import trace
 
     kind = "onnx" if engine == "onnxruntime" else engine
     check_packages(kind)
     with TemporaryDirectory() as folder:
         path = Path(folder) / f"network{SUFFIX[engine]}"
-        write(trace(segmenter.model), kind, path, description(segmenter, kind, "32"))
+        write(trace(segmenter.model), kind, path, description(segmenter, kind, ExportOptions()))
         if eight:
             picture = setting.pictures()[:1].float().div(255).numpy()
             made = path.with_stem("int8")
-            to_int8(kind, path, made, [lambda: picture], description(segmenter, kind, "int8"))
+            to_int8(kind, path, made, [lambda: picture], description(segmenter, kind, ExportOptions(int8=True)))
             path = made
         return of_file(path, engine, setting)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from refineseg.cli.common import console, progress_bar
 
 if TYPE_CHECKING:
-    from refineseg.inference.runners.exported import Outputs
+    from refineseg.inference.runners.exported import Input, Outputs
 
 
 def export(
@@ -19,30 +19,32 @@ def export(
     ],
     model: Annotated[str, typer.Option("--model", "-m", help="Bundled name or model folder.")] = "camvid",
     format: Annotated[
-        str | None, typer.Option(help="onnx, openvino or torch; by the suffix if not given.")
+        str | None, typer.Option(help="onnx, openvino or torch (default: by the suffix of FILE).")
     ] = None,
+    input: Annotated[
+        str,
+        typer.Option(help="float32 (BxCxHxW in [0, 1]) or uint8 (BxHxWx3)."),
+    ] = "float32",
     outputs: Annotated[
         str,
         typer.Option(
             help="logits (needed by predict), or labels or probabilities at the picture's size for other programs."
         ),
     ] = "logits",
-    int8: Annotated[bool, typer.Option("--int8", help="8 bits; needs --calibrate.")] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="Quantise to 8 bits; needs --calibrate.")] = False,
     calibrate: Annotated[
         str | None,
         typer.Option(
-            help="Data set NAME:ROOT or YAML: its pictures check the file; for int8 train calibrates, val judges.",
+            help="Data set NAME:ROOT or YAML to check the file with; for int8, train calibrates and val judges.",
             metavar="DATA",
         ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
 ) -> int:
-    """Write a model as a file that other engines run; the file is kept only if its labels are the network's.
+    """Write a model as a file for other engines and programs; refuse it if its labels differ from the network's.
 
     Example: [bold]refineseg export --model camvid -o camvid.onnx[/bold]
     """
-    from typing import cast
-
     from refineseg.deploy import export as deploy
     from refineseg.deploy import report as reports
 
@@ -55,7 +57,8 @@ def export(
             int8=int8,
             calibrate=calibrate,
             overwrite=overwrite,
-            outputs=cast("Outputs", outputs),  # checked there
+            input=cast("Input", input),  # checked there, as are the outputs
+            outputs=cast("Outputs", outputs),
             progress=lambda what, done, of: bar.update(
                 task, description=what, completed=done, total=of if of else None
             ),

@@ -1,1 +1,1 @@
-"""Exports that are checked before they get their name, and opening a model with any engine."""
+"""Exporting models as files for other engines and programs, checked against the network."""

@@ -1,4 +1,4 @@
-"""Exporting a model: trace, write, hold against the network, and only then give the file its name."""
+"""Exporting a model: trace it, write the file, compare it with the network; only a file that passes is kept."""
 
 from __future__ import annotations
 
@@ -7,23 +7,24 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 
 from refineseg.data.registry import open_data
 from refineseg.data.source import SegmentationData
 from refineseg.deploy import gate, int8, report
-from refineseg.deploy.formats import check_packages, files_of, format_of, write
+from refineseg.deploy.formats import files_of, write
+from refineseg.deploy.options import ExportKeywords, ExportOptions
 from refineseg.deploy.pictures import Pictures, built_in, for_calibration, of_data
 from refineseg.deploy.report import ExportReport, Int8
 from refineseg.deploy.trace import Exportable, trace
-from refineseg.errors import InputError, RefusedError
+from refineseg.errors import RefusedError
 from refineseg.evaluation.evaluate import evaluate
 from refineseg.inference.predictor import Segmenter
-from refineseg.inference.runners.exported import FORMAT, OUTPUTS, Outputs, open_exported
+from refineseg.inference.runners.exported import FORMAT, open_exported
 from refineseg.inference.runners.network import NetworkRunner, open_network
 from refineseg.inference.scoring import temperatures
 from refineseg.model.model_folder import describe, weights_hash
@@ -33,77 +34,44 @@ from refineseg.system.lock import locked
 Progress = Callable[[str, int, int], None]  # what is done, steps of it done, and in all (0 where unknown)
 
 
-@dataclass(frozen=True)
-class ExportOptions:
-    """What to write.
-
-    Attributes:
-        format: ``onnx``, ``openvino`` or ``torch``; by the file's suffix if None.
-        int8: weights and maps of 8 bits, calibrated on ``calibrate``.
-        calibrate: a data set: its ``train`` calibrates, its ``val`` judges, its pictures go through the gate.
-        overwrite: replace a file that is there.
-        outputs: ``logits``, ``labels`` or ``probabilities``.
-    """
-
-    format: str | None = None
-    int8: bool = False
-    calibrate: str | Path | SegmentationData | None = None
-    overwrite: bool = False
-    outputs: Outputs = "logits"
-
-
 def export(
     model: str | Path | Segmenter,
     output: str | Path,
     *,
-    format: str | None = None,
-    int8: bool = False,
-    calibrate: str | Path | SegmentationData | None = None,
-    overwrite: bool = False,
-    outputs: Outputs = "logits",
     progress: Progress = lambda _what, _done, _of: None,
+    **keywords: Unpack[ExportKeywords],
 ) -> ExportReport:
     """Write a model as a file that other engines run, checked against the network.
 
-    The file takes RGB in [0, 1] as ``images`` Bx3xHxW, of any batch, height and width; normalisation is inside. It
-    gives ``logits`` BxKxhxw at a quarter of the size at which the network sees the picture, or ``labels`` BxHxW
-    or ``probabilities`` BxKxHxW at the picture's own size. Labels, protocol, calibration, licence and what
-    tiles need are in its metadata. Beside it OUTPUT.report.json and OUTPUT.report.md say how it was checked.
+    The file takes ``images`` of any batch, height and width; normalisation is inside. It gives ``logits`` BxKxhxw
+    at a quarter of the size at which the network sees the picture, or ``labels`` BxHxW or ``probabilities``
+    BxKxHxW at the picture's own size. Labels, protocol, calibration, licence and what tiles need are in its
+    metadata. Beside it OUTPUT.report.json and OUTPUT.report.md say how it was checked.
 
     Args:
-        model: a bundled name, a model folder or a Segmenter.
+        model: A bundled name, a model folder or a Segmenter.
         output: FILE.onnx, FILE.xml (OpenVINO, with FILE.bin beside it) or FILE.pt2 (torch.export).
-        format: ``onnx``, ``openvino`` or ``torch``; by the suffix if None.
-        int8: quantise to 8 bits; needs ``calibrate``.
-        calibrate: a data set (NAME:ROOT or YAML): pictures for the gate; for int8 its train split calibrates and
-            its val split judges.
-        overwrite: replace files that are there.
-        outputs: ``logits``, which refineseg's own predictor needs; or for other programs ``labels`` (uint8) or
-            ``probabilities`` (float32, calibrated if the model is), upsampled to the picture's size.
-        progress: called with what is being done, how much of it is done, and of how much (0: unknown).
+        progress: Called with what is being done, how much of it is done, and of how much (0: unknown).
+        keywords: ``format``, ``int8``, ``calibrate``, ``overwrite``, ``input``, ``outputs``; see
+            ``refineseg.deploy.options.ExportOptions``.
 
     Returns:
         The report: figures at every size, agreement, milliseconds.
 
     Raises:
-        InputError: suffix and format do not fit, the file exists, the data has other classes, or the outputs do
-            not fit the model or int8.
-        MissingExtraError: a package of the extra ``export`` is not installed.
-        RefusedError: the file does not give the network's labels (float32: 99.99 % of the pixels), or int8 loses
+        InputError: Suffix and format do not fit, the file exists, the data has other classes, or an option does
+            not fit the model.
+        MissingExtraError: A package of the extra ``export`` is not installed.
+        RefusedError: The file does not give the network's labels (float32: 99.99 % of the pixels), or int8 loses
             more than 0.5 points of mean IoU. No file is left under the name; the report is.
     """
-    options = ExportOptions(format, int8, calibrate, overwrite, outputs)
+    options = ExportOptions(**keywords)
     path = Path(output).expanduser()
-    kind = _checked(path, options)
+    kind = options.format_for(path)
+    calibrate = options.calibrate
     data = open_data(calibrate) if isinstance(calibrate, str | Path) else calibrate
     segmenter = on_cpu(model)
-    _check_outputs(segmenter, outputs)
-    if data is not None and data.label_map.names != segmenter.class_names:
-        raise InputError(
-            f"expected data with the model's classes {segmenter.class_names}, got {data.label_map.names}"
-        )
-    if data is not None and int8:
-        data.split("val")  # known before the long part
+    options.check(segmenter, data)
     with locked(path, beside=True), folder_beside(path) as place:
         made = place / path.name
         done = _made(segmenter, made, kind, data, options, progress)
@@ -127,34 +95,6 @@ def on_cpu(model: str | Path | Segmenter) -> Segmenter:
     return Segmenter.from_network(copy.deepcopy(model.model), model.card, "cpu")
 
 
-def _checked(path: Path, options: ExportOptions) -> str:
-    """The format, after everything that can be known at once to be wrong."""
-    kind = format_of(path, options.format)
-    if options.outputs not in OUTPUTS:
-        raise InputError(f"expected --outputs {', '.join(OUTPUTS)}, got {options.outputs!r}")
-    if options.int8 and options.outputs != "logits":
-        raise InputError(f"expected --outputs logits with --int8, got {options.outputs}")
-    if options.int8 and kind == "torch":
-        raise InputError("expected --format onnx or openvino with --int8, got torch")
-    if options.int8 and options.calibrate is None:
-        raise InputError("expected --calibrate DATA with --int8: a data set that ranges and scores come from")
-    for file in files_of(path):
-        if file.is_dir() or (file.exists() and not options.overwrite):
-            raise InputError(f"expected a new file, {file} exists: add --overwrite or change -o")
-    check_packages(kind)
-    if options.int8:
-        int8.nncf_package()
-    return kind
-
-
-def _check_outputs(segmenter: Segmenter, outputs: Outputs) -> None:
-    """InputError where the model's labels are not those of one pass over the picture as it is."""
-    card = segmenter.card
-    if outputs != "logits" and (segmenter.outputs == "depth" or card.resize is not None):
-        reason = "gives depth" if segmenter.outputs == "depth" else "resizes pictures before the network sees them"
-        raise InputError(f"expected --outputs logits for {card.name}, which {reason}; got {outputs}")
-
-
 def _made(
     segmenter: Segmenter,
     path: Path,
@@ -164,24 +104,23 @@ def _made(
     progress: Progress,
 ) -> ExportReport:
     """Write the file and judge it; whether it passes is for the caller to act on."""
-    outputs, model = options.outputs, segmenter.model
-    network = Exportable(model, outputs, temperatures(segmenter.card))
+    form = (options.outputs, temperatures(segmenter.card), options.input)
+    network = Exportable(segmenter.model, *form)
     progress("tracing the network", 0, 0)
-    traced = trace(model, outputs, temperatures(segmenter.card))
+    traced = trace(segmenter.model, *form)
     progress(f"writing {kind}", 0, 0)
-    text = description(segmenter, kind, "float32", outputs)
-    write(traced, kind, path, text)
+    write(traced, kind, path, description(segmenter, kind, replace(options, int8=False)))
     del traced
     seen = _pictures(segmenter, data)
-    engine = open_exported(path, outputs=outputs)
+    engine = open_exported(path, outputs=options.outputs)
     checks = gate.compare_outputs(
         engine, network, seen, lambda done, of: progress("comparing with the network", done, of)
     )
-    refused = gate.drift(checks, outputs)
+    refused = gate.drift(checks, options.outputs)
     quantised = None
     if options.int8 and refused is None and data is not None:
-        quantised = _quantised(segmenter, path, kind, data, progress)
-        engine = open_exported(path)
+        quantised = _quantised(segmenter, path, kind, data, options, progress)
+        engine = open_exported(path, outputs=options.outputs)
         checks = gate.compare_outputs(engine, network, seen, lambda done, of: progress("comparing int8", done, of))
         refused = quantised.refused
     progress("timing", 0, 0)
@@ -197,10 +136,11 @@ def _made(
         engine_ms=engine_ms,
         torch_ms=torch_ms,
         megabytes=sum(file.stat().st_size for file in files_of(path)) / 1e6,
-        source=weights_hash(model),
+        source=weights_hash(segmenter.model),
         int8=quantised,
         refused=refused,
-        outputs=outputs,
+        input=options.input,
+        outputs=options.outputs,
     )
 
 
@@ -211,7 +151,9 @@ def _pictures(segmenter: Segmenter, data: SegmentationData | None) -> Pictures:
     return of_data(data, next(split for split in ("val", "train", "test") if data.splits.get(split)))
 
 
-def _quantised(segmenter: Segmenter, path: Path, kind: str, data: SegmentationData, progress: Progress) -> Int8:
+def _quantised(
+    segmenter: Segmenter, path: Path, kind: str, data: SegmentationData, options: ExportOptions, progress: Progress
+) -> Int8:
     """Replace the file by its int8 form, and score both it and the network on ``val``."""
     progress("calibrating int8", 0, 0)
     split, readers = for_calibration(data)
@@ -219,25 +161,29 @@ def _quantised(segmenter: Segmenter, path: Path, kind: str, data: SegmentationDa
         source = Path(place) / path.name
         for file in files_of(path):
             file.rename(source.with_suffix(file.suffix))
-        int8.to_int8(kind, source, path, readers, description(segmenter, kind, "int8"))
+        as_input = open_exported(source, outputs=options.outputs).as_input
+        pictures = [lambda read=read: as_input(read()) for read in readers]
+        int8.to_int8(kind, source, path, pictures, description(segmenter, kind, options))
 
     def scored(segmenter: Segmenter, what: str) -> float:
         found = evaluate(segmenter, data, "val", progress=lambda done, of: progress(what, done, of))
         return found.scores.mean_iou
 
     before = scored(segmenter, "scoring the network")
-    after = scored(Segmenter(open_exported(path), segmenter.card), "scoring int8")
+    judged = gate.Judged(open_exported(path, outputs=options.outputs))
+    after = scored(Segmenter(judged, segmenter.card), "scoring int8")
     trained_on_it = segmenter.card.was_trained_on(data.name, "val")
     return Int8(data.name, split, len(readers), "val", len(data.split("val")), before, after, trained_on_it)
 
 
-def description(segmenter: Segmenter, kind: str, precision: str, outputs: Outputs = "logits") -> str:
+def description(segmenter: Segmenter, kind: str, options: ExportOptions) -> str:
     """The JSON text that goes into a file, see inference.runners.exported.Exported."""
     made = {
         "format": FORMAT,
         "kind": kind,
-        "precision": precision,
-        "outputs": outputs,
+        "precision": "int8" if options.int8 else "float32",
+        "input": options.input,
+        "outputs": options.outputs,
         "torch": torch.__version__,
         "overlap": segmenter.overlap,
         "bytes_per_pixel": segmenter.bytes_per_pixel,

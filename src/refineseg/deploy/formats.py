@@ -81,7 +81,7 @@ def onnx_model(traced: Traced) -> Any:
     proto = made.model_proto
     graph = proto.graph
     del graph.value_info[:]  # in symbols of the tracer; every reader finds the shapes anew
-    for value, axes in ((graph.input[0], {0: "batch", 2: "height", 3: "width"}), (graph.output[0], traced.axes)):
+    for value, axes in ((graph.input[0], traced.input_axes), (graph.output[0], traced.axes)):
         for place, name in axes.items():
             value.type.tensor_type.shape.dim[place].dim_param = name
     for node in graph.node:

@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from torch.nn import functional as F
 from refineseg.deploy.pictures import Pictures, fitted
 from refineseg.deploy.trace import Exportable
 from refineseg.errors import RefusedError
+from refineseg.inference.arithmetic import TINY
 from refineseg.inference.options import PredictOptions
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.runners.exported import ExportedRunner
@@ -64,9 +66,10 @@ def compare_outputs(
     for done, (height, width, batch) in enumerate(SIZES):
         chosen = [pictures.planes[(done + i) % len(pictures.planes)] for i in range(batch)]
         images = np.stack([fitted(planes, height, width) for planes in chosen])
-        expected = run(network, images)
+        taken = engine.as_input(images)
+        expected = run(network, taken)
         try:
-            found = torch.from_numpy(engine(images))
+            found = torch.from_numpy(engine.run(taken))
         except Exception as error:  # each engine has its own
             reason = " ".join(str(error).split())[:200]
             raise RefusedError(f"export refused: {engine.name} fails at {width}x{height}: {reason}") from error
@@ -84,6 +87,33 @@ def compare_outputs(
         checks.append(Check(height, width, batch, agreeing, drifted))
         progress(done + 1, len(SIZES))
     return checks
+
+
+class Judged(ExportedRunner):
+    """A file as the predictor takes it, so that every kind can be scored.
+
+    Labels become maps of 1 at the label and 0 elsewhere, probabilities their logarithms, of the picture's size.
+    """
+
+    name = "judged"
+
+    def __init__(self, engine: ExportedRunner) -> None:
+        super().__init__(engine.exported)
+        self.engine = engine
+
+    def run(self, images: NDArray[Any]) -> NDArray[Any]:
+        """See ``ExportedRunner``."""
+        return self.engine.run(images)
+
+    def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See ``ExportedRunner``."""
+        found = super().__call__(images)
+        if self.file_outputs == "probabilities":
+            return np.asarray(np.log(np.maximum(found, TINY)), np.float32)
+        if self.file_outputs == "labels":
+            classes = np.arange(self.exported.card.labels.num_classes)
+            return np.asarray(found[:, None] == classes[:, None, None], np.float32)
+        return found
 
 
 def agreement(checks: list[Check]) -> float:
@@ -111,7 +141,7 @@ def times(engine: ExportedRunner, segmenter: Segmenter, pictures: Pictures) -> t
     planes = fitted(pictures.planes[0], *TIMED)[None]
     images = planes.transpose(0, 2, 3, 1)
     candidates: tuple[Callable[[], object], ...] = (
-        lambda: engine(planes),
+        lambda: engine.run(engine.as_input(planes)),
         lambda: segmenter.segment(images, PredictOptions()),
     )
     if engine.file_outputs == "logits":
@@ -128,11 +158,10 @@ def times(engine: ExportedRunner, segmenter: Segmenter, pictures: Pictures) -> t
 
 
 @torch.inference_mode()
-def run(network: Exportable, images: NDArray[np.float32]) -> Tensor:
-    """What the network gives, on the CPU."""
-    x = torch.from_numpy(images).to(network.model.mean.device).contiguous(memory_format=torch.channels_last)
-    output: Tensor = network(x)
-    return output.cpu()
+def run(network: Exportable, images: NDArray[Any]) -> Tensor:
+    """The network's output for a file's input."""
+    output: Tensor = network(torch.from_numpy(images))
+    return output
 
 
 def _labels(logits: Tensor, size: tuple[int, int]) -> Tensor:

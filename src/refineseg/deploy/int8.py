@@ -7,17 +7,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from refineseg.deploy.formats import INPUT, load_onnx, save_onnx, save_openvino
 from refineseg.errors import MissingExtraError
 from refineseg.inference.runners.openvino import openvino_package
 
-Planes = NDArray[np.float32]  # 1xCxHxW, as the network takes it
 
-
-def to_int8(format: str, source: Path, target: Path, pictures: Sequence[Callable[[], Planes]], text: str) -> None:
+def to_int8(
+    format: str, source: Path, target: Path, pictures: Sequence[Callable[[], NDArray[Any]]], text: str
+) -> None:
     """Write an int8 form of an exported file: quantise and dequantise nodes, biases corrected.
 
     Weights have a scale per output channel and use half of their range, since processors without VNNI add products
@@ -27,7 +26,7 @@ def to_int8(format: str, source: Path, target: Path, pictures: Sequence[Callable
         format: ``onnx`` or ``openvino``.
         source: the float32 export.
         target: the file to write.
-        pictures: read one at a time, to find the range of every map.
+        pictures: read one at a time, each as the file takes it, to find the range of every map.
         text: the description that goes into the file.
     """
     nncf = nncf_package()

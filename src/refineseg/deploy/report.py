@@ -61,6 +61,7 @@ class ExportReport:
         source: hash of the network's weights.
         int8: scores, for int8.
         refused: why it did not pass, or None.
+        input: what the file takes: float32 or uint8.
         outputs: what the file gives: logits, labels or probabilities.
         sha256: of the file(s).
     """
@@ -78,6 +79,7 @@ class ExportReport:
     source: str
     int8: Int8 | None = None
     refused: str | None = None
+    input: str = "float32"
     outputs: str = "logits"
     sha256: str = ""
 
@@ -105,9 +107,8 @@ class ExportReport:
         lines = [
             f"# {self.file}: {verdict}",
             "",
-            f"- Model {self.model} as {self.format}, {self.precision}, with {self.outputs} as output, "
-            f"{self.megabytes:.1f} MB, run by "
-            f"{self.engine}.",
+            f"- Model {self.model} as {self.format}, {self.precision}, {self.input} pictures to {self.outputs}, "
+            f"{self.megabytes:.1f} MB, run by {self.engine}.",
             f"- Labels that agree with the network's: {self.agreement:.4%} of "
             f"{sum(check.pixels for check in self.checks):,} pixels; float32 must reach {AGREEMENT:.2%}.",
             f"- Pictures: {self.pictures}.",

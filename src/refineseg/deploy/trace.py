@@ -14,37 +14,47 @@ from torch.nn import functional as F
 
 from refineseg.inference.arithmetic import TINY
 from refineseg.inference.fast.folding import fold_batch_norm
-from refineseg.inference.runners.exported import Outputs
+from refineseg.inference.runners.exported import Input, Outputs
 from refineseg.model.refinenet import RefineNet
 
 EXAMPLE = (2, 67, 93)  # batch, height and width of the traced call: every map has another size, every pad is taken
+LABEL_AXES = {0: "batch", 1: "height", 2: "width"}  # of labels and of pictures of uint8
 
 
 class Exportable(nn.Module):
-    """The network as an exported file runs it, from RGB in [0, 1], BxCxHxW, to one output.
+    """The network as an exported file runs it, from one input to one output.
 
-    ``logits`` are at the stride of the network's finest map. ``labels``, uint8 BxHxW, and ``probabilities``,
-    float32 BxKxHxW, have the size of the images and are those of the predictor for one view of the whole picture.
+    The input is RGB in [0, 1], BxCxHxW, or ``uint8`` BxHxWx3. ``logits`` are at the stride of the network's
+    finest map. ``labels``, uint8 BxHxW, and ``probabilities``, float32 BxKxHxW, have the size of the images and
+    are those of the predictor for one view of the whole picture.
 
     Args:
         model: the network.
         outputs: what to give.
         temperatures: calibration of the probabilities, one for each predicted class; None for none.
+        input: what to take.
     """
 
     temperatures: Tensor | None
 
     def __init__(
-        self, model: RefineNet, outputs: Outputs = "logits", temperatures: NDArray[np.float32] | None = None
+        self,
+        model: RefineNet,
+        outputs: Outputs = "logits",
+        temperatures: NDArray[np.float32] | None = None,
+        input: Input = "float32",
     ) -> None:
         super().__init__()
         self.model = model
         self.outputs = outputs
+        self.input = input
         values = None if temperatures is None else torch.from_numpy(temperatures)
         self.register_buffer("temperatures", values, persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """See the class."""
+        if self.input == "uint8":
+            images = images.permute(0, 3, 1, 2).to(torch.float32) / 255
         logits: Tensor = self.model(images, upsample=self.outputs != "logits")
         if self.outputs == "logits":
             return logits
@@ -64,16 +74,20 @@ class Traced:
     Attributes:
         program: from images to the output, of any batch, height and width.
         output: name of the output.
-        axes: names of the output's axes whose size depends on the images, by position.
+        input_axes, axes: names of the axes of input and output that have no fixed size, by position.
     """
 
     program: ExportedProgram
     output: Outputs
+    input_axes: dict[int, str]
     axes: dict[int, str]
 
 
 def trace(
-    model: RefineNet, outputs: Outputs = "logits", temperatures: NDArray[np.float32] | None = None
+    model: RefineNet,
+    outputs: Outputs = "logits",
+    temperatures: NDArray[np.float32] | None = None,
+    input: Input = "float32",
 ) -> Traced:
     """Trace a network; the model itself is not changed. For the arguments see Exportable.
 
@@ -86,20 +100,22 @@ def trace(
     # Memory formats only make the symbolic shapes harder; each engine chooses its own.
     network = network.to(memory_format=torch.contiguous_format)
     images = torch.rand(EXAMPLE[0], model.config.in_channels, *EXAMPLE[1:])
-    shapes = {"images": {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}}
+    axes = {0: "batch", 2: "height", 3: "width"}
+    if input == "uint8":
+        images, axes = (255 * images).to(torch.uint8).permute(0, 2, 3, 1).contiguous(), LABEL_AXES
+    exportable = Exportable(network, outputs, temperatures, input).eval()
+    shapes = {"images": dict.fromkeys(axes, Dim.DYNAMIC)}
     with torch.no_grad():
-        program = torch.export.export(
-            Exportable(network, outputs, temperatures).eval(), (images,), dynamic_shapes=shapes, strict=False
-        )
+        program = torch.export.export(exportable, (images,), dynamic_shapes=shapes, strict=False)
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # paths of this machine
-    return Traced(program, outputs, _axes(model, outputs))
+    return Traced(program, outputs, axes, _axes(model, outputs))
 
 
 def _axes(model: RefineNet, outputs: Outputs) -> dict[int, str]:
     """Names of the output's axes as formulas of the images' height and width."""
     if outputs == "labels":
-        return {0: "batch", 1: "height", 2: "width"}
+        return LABEL_AXES
     if outputs == "probabilities":
         return {0: "batch", 2: "height", 3: "width"}
     stride, scale = model.config.stride, model.config.input_scales[0]

@@ -24,8 +24,8 @@ from refineseg.model.card import ModelCard
 from refineseg.system.memory import free_memory
 
 KEY = "refineseg"  # under which a file's metadata hold the description
+Input = Literal["float32", "uint8"]  # BxCxHxW in [0, 1], or BxHxWx3 as pictures are in memory
 Outputs = Literal["logits", "labels", "probabilities"]
-OUTPUTS: tuple[Outputs, ...] = ("logits", "labels", "probabilities")  # what a file may give
 FORMAT = 1  # raised when older readers could misread a file
 ENGINES = ("auto", "torch", "onnxruntime", "openvino")
 SUFFIXES = {
@@ -77,9 +77,22 @@ class ExportedRunner(ABC):
     def __init__(self, exported: Exported) -> None:
         self.exported = exported
 
-    @abstractmethod
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Images in [0, 1], BxCxHxW of any size, to logits BxKxceil(H/4)xceil(W/4)."""
+        """Images in [0, 1], BxCxHxW of any size, to logits BxKxceil(H/4)xceil(W/4).
+
+        A file that takes uint8 sees them rounded to 8 bits, which changes pictures that were resized.
+        """
+        return self.run(self.as_input(images))
+
+    @abstractmethod
+    def run(self, images: NDArray[Any]) -> NDArray[Any]:
+        """The file's input to its output, as they are."""
+
+    def as_input(self, images: NDArray[np.float32]) -> NDArray[Any]:
+        """Images in [0, 1], BxCxHxW, as the file takes them: the same, or BxHxWxC of uint8."""
+        if self.exported.values["export"].get("input") != "uint8":
+            return np.ascontiguousarray(images)
+        return np.ascontiguousarray(np.rint(images * 255).astype(np.uint8).transpose(0, 2, 3, 1))
 
     @property
     def input_scales(self) -> tuple[float, ...]:

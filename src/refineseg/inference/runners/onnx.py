@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,10 +30,10 @@ class OnnxRunner(ExportedRunner):
             raise WeightsError(f"cannot read {path} as ONNX: {first_line(error)}") from error
         super().__init__(Exported.read(self.session.get_modelmeta().custom_metadata_map.get(KEY), path))
 
-    def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def run(self, images: NDArray[Any]) -> NDArray[Any]:
         """See ``ExportedRunner``."""
-        (logits,) = self.session.run(None, {"images": np.ascontiguousarray(images)})
-        return np.asarray(logits, np.float32)
+        (output,) = self.session.run(None, {"images": images})
+        return np.asarray(output)
 
 
 def onnxruntime_package() -> ModuleType:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,10 +44,9 @@ class OpenVinoRunner(ExportedRunner):
         framework = info["framework"] if "framework" in info else {}  # noqa: SIM401 - it has no get
         return str(framework[KEY].astype(str)) if KEY in framework else None
 
-    def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def run(self, images: NDArray[Any]) -> NDArray[Any]:
         """See ``ExportedRunner``."""
-        logits = self.compiled(np.ascontiguousarray(images))[0]
-        return np.asarray(logits, np.float32).copy()  # the next call writes into its memory
+        return np.array(self.compiled(images)[0])  # a copy: the next call writes into its memory
 
 
 def openvino_package() -> ModuleType:

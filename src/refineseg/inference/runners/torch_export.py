@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,7 +33,9 @@ class TorchExportRunner(ExportedRunner):
         self.module._forward_pre_hooks.clear()
 
     @torch.inference_mode()
-    def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def run(self, images: NDArray[Any]) -> NDArray[Any]:
         """See ``ExportedRunner``."""
-        x = torch.from_numpy(np.ascontiguousarray(images)).contiguous(memory_format=torch.channels_last)
+        x = torch.from_numpy(images)
+        if x.dtype == torch.float32:
+            x = x.contiguous(memory_format=torch.channels_last)
         return np.asarray(self.module(x).numpy())

@@ -1,0 +1,87 @@
+"""What to export and how, and everything about it that can be refused before the long part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict, get_args
+
+from refineseg.data.source import SegmentationData
+from refineseg.deploy import int8 as quantisation
+from refineseg.deploy.formats import check_packages, files_of, format_of
+from refineseg.errors import InputError
+from refineseg.inference.predictor import Segmenter
+from refineseg.inference.runners.exported import Input, Outputs
+
+
+class ExportKeywords(TypedDict, total=False):
+    """The keywords of ``refineseg.export``; see ``ExportOptions``."""
+
+    format: str | None
+    int8: bool
+    calibrate: str | Path | SegmentationData | None
+    overwrite: bool
+    input: Input
+    outputs: Outputs
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What to write.
+
+    Attributes:
+        format: ``onnx``, ``openvino`` or ``torch``; by the file's suffix if None.
+        int8: quantise to 8 bits; needs ``calibrate``.
+        calibrate: a data set (NAME:ROOT or YAML): its pictures go through the gate; for int8 its ``train`` split
+            calibrates and its ``val`` split judges.
+        overwrite: replace files that are there.
+        input: ``float32`` (RGB in [0, 1], BxCxHxW) or ``uint8`` (BxHxWx3).
+        outputs: ``logits``, which refineseg's own predictor needs; or for other programs ``labels`` (uint8) or
+            ``probabilities`` (float32, calibrated if the model is), upsampled to the picture's size.
+    """
+
+    format: str | None = None
+    int8: bool = False
+    calibrate: str | Path | SegmentationData | None = None
+    overwrite: bool = False
+    input: Input = "float32"
+    outputs: Outputs = "logits"
+
+    def format_for(self, path: Path) -> str:
+        """The format. InputError where options do not fit each other, the file or what is installed."""
+        kind = format_of(path, self.format)
+        for name, value, allowed in (
+            ("input", self.input, get_args(Input)),
+            ("outputs", self.outputs, get_args(Outputs)),
+        ):
+            if value not in allowed:
+                raise InputError(f"expected --{name} {' or '.join(allowed)}, got {value!r}")
+        if self.int8 and kind == "torch":
+            raise InputError("expected --format onnx or openvino with --int8, got torch")
+        if self.int8 and self.calibrate is None:
+            raise InputError("expected --calibrate DATA with --int8: a data set that ranges and scores come from")
+        for file in files_of(path):
+            if file.is_dir() or (file.exists() and not self.overwrite):
+                raise InputError(f"expected a new file, {file} exists: add --overwrite or change -o")
+        check_packages(kind)
+        if self.int8:
+            quantisation.nncf_package()
+        return kind
+
+    def check(self, segmenter: Segmenter, data: SegmentationData | None) -> None:
+        """InputError where the model or the data does not fit."""
+        card = segmenter.card
+        if self.input == "uint8" and card.channels is not None:
+            raise InputError(
+                f"expected --input float32 for {card.name}, whose pictures are not 8-bit RGB; got uint8"
+            )
+        if self.outputs != "logits" and (segmenter.outputs == "depth" or card.resize is not None):
+            reason = (
+                "gives depth" if segmenter.outputs == "depth" else "resizes pictures before the network sees them"
+            )
+            raise InputError(f"expected --outputs logits for {card.name}, which {reason}; got {self.outputs}")
+        if data is not None and data.label_map.names != segmenter.class_names:
+            expected = f"expected data with the model's classes {segmenter.class_names}"
+            raise InputError(f"{expected}, got {data.label_map.names}")
+        if data is not None and self.int8:
+            data.split("val")  # known before the long part
