@@ -6,7 +6,7 @@ OUT ?= out/demo
 PICTURES ?=
 FUZZ_SECONDS ?= 20
 
-.PHONY: demo test test-all test-oldest lint types unit slow fuzz robustness audit docs lock clean
+.PHONY: demo test test-all test-oldest lint types unit slow fuzz robustness audit docs browser lock clean
 
 demo: $(VENV)/.demo   ## segment real photographs with the bundled model
 	@$(BIN)/python scripts/demo.py -o $(OUT) $(PICTURES)
@@ -40,6 +40,11 @@ audit: $(VENV)/.dev    ## known holes in the locked versions (needs pip-audit an
 docs: $(VENV)/.dev     ## the site, broken links as errors: open out/site/index.html
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "the site is in out/site/index.html"
+
+browser: $(VENV)/.dev  ## a page that segments pictures in the browser: open out/browser/index.html (needs npm)
+	@npm ci --prefix browser --no-audit --no-fund --loglevel=error
+	@$(BIN)/python browser/models.py out/browser
+	@node browser/build.mjs out/browser
 
 test-all:              ## the fast tests on every supported Python that is installed, and on the lowest versions
 	@scripts/test_all.sh
