@@ -17,7 +17,7 @@ from refineseg.inference.result import Result
 from refineseg.labels import UInt8
 from refineseg.serving.limits import Limits
 from refineseg.serving.options import RequestOptions
-from refineseg.system.memory import is_out_of_memory
+from refineseg.system.memory import hand_back_memory, is_out_of_memory
 
 WARMUP_SIDE = 64  # pixels of a first, black picture
 Record = Callable[[int, float], None]  # pictures of a batch, seconds
@@ -141,6 +141,16 @@ class Batcher:
     def _compatible(self, first: Job, most: int) -> list[Job]:
         return [job for job in self._jobs if job.key == first.key][:most]
 
+    def _fail(self, jobs: Sequence[Job], failure: BaseException) -> None:
+        """Tell the jobs of a batch; those that did not fit in memory together are run one by one."""
+        if isinstance(failure, MemoryError):
+            hand_back_memory()
+        for job in jobs:
+            if isinstance(failure, MemoryError) and len(jobs) > 1:
+                self._run([job])
+            else:
+                job.future.set_exception(failure)
+
     def _run(self, jobs: Sequence[Job]) -> None:
         def check_abandoned() -> None:
             if all(job.abandoned for job in jobs):
@@ -151,17 +161,14 @@ class Batcher:
             job.started = start
         options = jobs[0].options
         pictures = [job.pixels for job in jobs]
+        failure: BaseException | None = None
         try:
             results = self.segmenter.predict_batch(pictures, options.predict, options.tile, check_abandoned)
         except BaseException as error:  # the worker lives on
-            if len(jobs) == 1 or not is_out_of_memory(error):
-                for job in jobs:
-                    job.future.set_exception(error)
-                return
-            results = []
-        if not results:  # each may fit in memory where all together do not; what those held is free by now
-            for job in jobs:
-                self._run([job])
+            # A new one where memory ran out: the frames of the old one hold what was allocated.
+            failure = MemoryError() if is_out_of_memory(error) else error
+        if failure is not None:
+            self._fail(jobs, failure)
             return
         self._record(len(jobs), time.monotonic() - start)
         for job, result in zip(jobs, results, strict=True):

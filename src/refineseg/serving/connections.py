@@ -33,11 +33,10 @@ def http_server(app: App, seconds: float, log_level: str = "info") -> uvicorn.Se
 
 
 def _bounded_protocol(seconds: float) -> type[H11Protocol]:
-    """uvicorn's HTTP protocol, with a limit on the time between requests.
+    """uvicorn's HTTP protocol, with limits on the time that a client takes outside of the application.
 
     The headers of a request must arrive, and its answer must be read, within ``seconds``; uvicorn itself waits for
-    ever for headers that come byte by byte, and for a client that does not read. While a request is being answered
-    the limits of the application hold.
+    ever for headers that come byte by byte, and for a client that does not read.
     """
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -61,8 +60,17 @@ def _bounded_protocol(seconds: float) -> type[H11Protocol]:
             self._forget()
             super().connection_lost(exc)
 
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._watch()
+
+        def resume_writing(self) -> None:
+            super().resume_writing()
+            self._watch()
+
         def _watch(self) -> None:
-            if self.cycle is not None and not self.cycle.response_complete:
+            answering = self.cycle is not None and not self.cycle.response_complete
+            if answering and not self.flow.write_paused:
                 self._forget()
             elif self._deadline is None:
                 self._deadline = self.loop.call_later(seconds, self.transport.abort)

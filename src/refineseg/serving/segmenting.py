@@ -22,7 +22,7 @@ from refineseg.serving.options import RequestOptions, read_options
 from refineseg.serving.pictures import decode, measure
 from refineseg.serving.problems import Problem
 from refineseg.serving.uploads import Upload, check_length, read_upload
-from refineseg.system.memory import hand_back_memory, is_out_of_memory
+from refineseg.system.memory import is_out_of_memory
 
 T = TypeVar("T")
 CODEC_THREADS = 2  # decode and encode pictures; few, so that few pictures are in memory
@@ -95,8 +95,7 @@ class Service:
         except Exception as error:
             if isinstance(error, Problem) or not is_out_of_memory(error):
                 raise
-        log.warning("out of memory: answered 503; lower --max-megapixels, --batch or --requests")
-        hand_back_memory()
+        log.error("out of memory: answered 503; lower --max-megapixels, --batch or --requests")
         raise Problem(
             503,
             "expected work that fits in the server's free memory: send a smaller picture, or try again later",
