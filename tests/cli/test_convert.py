@@ -96,6 +96,11 @@ def test_models_describes_and_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for wrong in (("--describe", "refinenet-lw-r18", "--size", "96"), ("--svg", tmp_path / "x.svg")):
         with pytest.raises(InputError, match="expected --s"):
             run(models, *wrong)
+    dpt = ("--describe", "refinenet-dpt", "--size", "96x160", "--set", "backbone=test_vit", "--set", "width=16")
+    printed = run(models, *dpt, "--svg", tmp_path / "dpt.svg")
+    assert "21x96x160" in printed
+    assert "field:" not in printed, "a transformer sees the whole picture"
+    assert "test_vit" in (tmp_path / "dpt.svg").read_text()
 
 
 def test_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -146,6 +146,17 @@ def test_unimatch_gives_what_its_parts_give(tmp_path: Path) -> None:
         theirs = F.interpolate(x, (42, 70), mode="bilinear", align_corners=True)
         assert float((network(images) - theirs).norm() / theirs.norm()) < 1e-4
     assert recognise(own).keys.name == "UniMatch V2"
+    victim = "backbone.blocks.1.attn.proj.weight"
+    few = {key: value for key, value in own.items() if key != victim}
+    many = own | {"head.unheard_of.weight": torch.zeros(1)}
+    for changed, said in (
+        (few, f"1 tensors missing, 0 left over.*{victim}"),
+        (many, "0 tensors missing, 1 left over"),
+    ):
+        torch.save(changed, tmp_path / "refused.pth")
+        with pytest.raises(MismatchError, match=said):
+            convert_checkpoint(tmp_path / "refused.pth", tmp_path / "refused")
+        assert not (tmp_path / "refused").exists()
 
 
 @pytest.mark.parametrize(
