@@ -46,7 +46,7 @@ def test_pooling_is_torchs(size: tuple[int, int], layout: torch.memory_format) -
 
 
 def test_pooling_in_several_strips_is_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("refineseg.model.memory_saving.STRIP", {"cpu": 1})
+    monkeypatch.setattr("refineseg.model.memory_saving.STRIP_BYTES", {"cpu": 1})
     x = torch.randn(1, 2, 23, 11)
     assert torch.equal(max_pool5(x), F.max_pool2d(x, 5, 1, 2))
 

@@ -18,7 +18,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from refineseg.inference.options import ONE_FOR_ALL
+from refineseg.model.memory_saving import FIRST_STRIP_ONLY
 from refineseg.model.refinenet import RefineNet
 
 
@@ -110,7 +110,7 @@ def need_of(prepare: Callable[[FakeTensorMode], tuple[list[Tensor], Callable[[],
     Args:
         prepare: given the mode, makes the imagined tensors that are there anyway, and the work.
     """
-    token = ONE_FOR_ALL.set(True)
+    token = FIRST_STRIP_ONLY.set(True)
     try:
         with FakeTensorMode(allow_non_fake_inputs=True) as mode:
             resting, work = prepare(mode)
@@ -118,4 +118,4 @@ def need_of(prepare: Callable[[FakeTensorMode], tuple[list[Tensor], Callable[[],
                 work()
             return Need(bytes_of(resting), alive.peak)
     finally:
-        ONE_FOR_ALL.reset(token)
+        FIRST_STRIP_ONLY.reset(token)

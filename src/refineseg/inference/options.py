@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,8 +11,6 @@ from refineseg.errors import InputError
 STRIP = 64  # rows given at a time, so that the full-size score map never exists
 STRIP_BYTES = 64 << 20  # fewer rows of wide pictures, so that a strip's scores stay below this
 Tile = int | Literal["auto"] | None
-# While memory is planned (inference.memory_estimate) one strip is run for all: none needs more than the first.
-ONE_FOR_ALL: ContextVar[bool] = ContextVar("ONE_FOR_ALL", default=False)
 
 
 @dataclass(frozen=True)
@@ -57,9 +54,3 @@ def row_ranges(top: int, bottom: int, classes: int, width: int) -> Iterator[tupl
     rows = max(1, min(STRIP, STRIP_BYTES // (4 * classes * width)))
     for first in range(top, bottom, rows):
         yield first, min(first + rows, bottom)
-
-
-def starts(top: int, bottom: int, step: int) -> range:
-    """The first row of each strip of ``step`` rows between ``top`` and ``bottom``."""
-    rows = range(top, bottom, step)
-    return rows[:1] if ONE_FOR_ALL.get() else rows

@@ -1,4 +1,4 @@
-"""Convolutions that sum and rectify, merged and padded ones, and blocks of them, against plain operations."""
+"""Convolutions that sum and rectify, merged ones, and blocks of them, against plain operations."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from refineseg.inference.fast import convolution as fused
 from refineseg.inference.fast.block import FastBlock, merged
-from refineseg.inference.fast.convolution import Activation, FusedConv, PaddedConv, fuses
+from refineseg.inference.fast.convolution import Activation, FusedConv, fuses
 from refineseg.inference.fast.network import _fast
 from refineseg.inference.fast.winograd import Scratch
-from refineseg.inference.options import ONE_FOR_ALL
 from refineseg.model.blocks import RefineNetBlock
+from refineseg.model.memory_saving import FIRST_STRIP_ONLY
 
 ACTS = {"none": nn.Identity(), "relu": nn.ReLU(), "relu6": nn.ReLU6()}
 
@@ -65,16 +65,6 @@ def test_two_convolutions_made_one() -> None:
     torch.testing.assert_close(both(x), two(one(x)), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("classes", [1, 8, 21])
-@torch.inference_mode()
-def test_padded_outputs_are_cut_off(classes: int) -> None:
-    convolution = nn.Conv2d(6, classes, 3, padding=1)
-    x = last(torch.randn(2, 6, 5, 4))
-    padded = PaddedConv(convolution)
-    assert padded(x).shape[1] == classes
-    torch.testing.assert_close(padded(x), convolution(x), rtol=1e-5, atol=1e-5)
-
-
 @pytest.mark.usefixtures("ways")
 @pytest.mark.parametrize("kernel", [1, 3])
 @pytest.mark.parametrize("strides", [None, [16, 8, 8, 16]])
@@ -107,8 +97,8 @@ def test_a_single_path_without_convolutions_leaves_its_map_alone() -> None:
 def test_planning_takes_torchs_own_operations() -> None:
     part = FusedConv(nn.Conv2d(4, 4, 1), "relu", Scratch())
     into = last(torch.zeros(1, 4, 3, 3))
-    token = ONE_FOR_ALL.set(True)
+    token = FIRST_STRIP_ONLY.set(True)
     try:
         assert part(into, into) is into
     finally:
-        ONE_FOR_ALL.reset(token)
+        FIRST_STRIP_ONLY.reset(token)

@@ -11,11 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from refineseg.inference.fast.convolution import FastInverted
 from refineseg.inference.fast.folding import NORMS, _seen, fold_batch_norm, neighbours
 from refineseg.inference.fast.network import Fast, specialise
-from refineseg.inference.fast.pooling import pooled_strips
+from refineseg.inference.fast.pooling import FastPooling
 from refineseg.inference.fast.winograd import Scratch, convolve, pays
 from refineseg.model.backbone import Backbone, create_backbone
+from refineseg.model.blocks import ChainedResidualPooling
+from refineseg.model.mobilenet import InvertedResidual
 from refineseg.model.presets import create_model
 from refineseg.model.refinenet import RefineNet
 
@@ -60,9 +63,8 @@ def test_winograd_is_the_convolution(height: int, width: int, monkeypatch: pytes
     scratch = Scratch()
     for _ in range(2):  # the second time scratch memory is full of the first
         assert difference(convolve(x, convolution, scratch), exact + bias) < 1e-5
-    rectified = F.conv2d(x.double().relu(), convolution.weight.double(), padding=1) + bias
-    found = convolve(x, convolution, scratch, rectify_input=True, rectify=True, residual=residual)
-    assert difference(found, rectified.relu() + residual) < 1e-5
+    found = convolve(x, convolution, scratch, rectify=True, residual=residual)
+    assert difference(found, (exact + bias).relu() + residual) < 1e-5
     assert torch.equal(x, before)
     assert found.is_contiguous(memory_format=torch.channels_last)
 
@@ -92,15 +94,49 @@ def test_winograd_is_left_alone_where_it_is_slower() -> None:
         assert not pays(nn.Conv2d(256, 256, 3, **({"padding": 1} | other)), 64, 64)
 
 
+@pytest.mark.parametrize("stages", [1, 3])
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 9), (30, 21)])
-def test_pooling_in_strips_is_max_pooling(height: int, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("refineseg.inference.fast.pooling.STRIP_BYTES", 4 * 21 * 3 * 4)  # four rows
-    x = torch.randn(height, width, 3) - 2
-    wanted = F.max_pool2d(x.permute(2, 0, 1)[None], 5, 1, 2)[0].permute(1, 2, 0)
-    found = torch.full_like(x, torch.nan)
-    for top, bottom, rows in pooled_strips(x, Scratch()):
-        found[top:bottom] = rows
-    assert torch.equal(found, wanted)
+@torch.inference_mode()
+def test_the_pooling_chain_in_strips_is_the_chain(
+    height: int, width: int, stages: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("refineseg.model.memory_saving.STRIP_BYTES", {"cpu": 2 * 4 * 21 * 8 * 4})  # four rows
+    torch.manual_seed(0)
+    for pooling in ("original", "improved"):
+        for kernel in (1, 3):
+            chain = ChainedResidualPooling(8, stages, pooling, kernel, nn.ReLU6).eval()
+            x = last(torch.randn(2, 8, height, width) * 3)
+            exact = x.double().clamp(0, 6)
+            stage = exact
+            for part in chain.convs:
+                stage = F.max_pool2d(stage, 5, 1, 2) if pooling == "original" else stage
+                stage = F.conv2d(stage, part.get_parameter("weight").double(), padding=kernel // 2)
+                stage = stage if pooling == "original" else F.max_pool2d(stage, 5, 1, 2)
+                exact = exact + stage
+            assert difference(FastPooling(chain, Scratch())(x), exact) < 1e-5
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("expansion", [1, 6])
+@pytest.mark.parametrize("size", [(17, 12), (6, 5), (8, 8)])
+@torch.inference_mode()
+def test_a_mobilenets_block_in_strips_is_the_block(
+    size: tuple[int, int], expansion: int, stride: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    block = InvertedResidual(8, 8, stride, expansion).eval()
+    for index in range(1, 1 + len(block.names)):
+        block.set_submodule(f"bn{index}", nn.Identity())
+    x = last(torch.randn(2, 8, *size) * 3)
+    wanted = block(x.clone())
+    fast = FastInverted(block, Scratch())
+    for rows in (2, 3, 100):
+        monkeypatch.setattr(
+            "refineseg.inference.fast.convolution.STRIP_BYTES", rows * stride * size[1] * 8 * expansion * 4
+        )
+        found = fast(x.clone(memory_format=torch.channels_last))
+        assert difference(found, wanted) < 1e-6
+        assert found.is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ class FastBlock(nn.Module):
         waiting: list[Tensor] = as_list(maps, len(self.paths))
         del maps
         size = torch.Size(largest(waiting))
-        x = self.pooling([self._fused(waiting, size)])
+        x = self.pooling(self._fused(waiting, size))
         for unit in self.output:
             x = unit(x)
         return cast(Tensor, x)

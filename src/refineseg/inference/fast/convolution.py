@@ -8,13 +8,15 @@ else the same is done in three passes.
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, Literal, cast
+from math import ceil
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from refineseg.inference.fast.winograd import Scratch, convolve, pays
-from refineseg.inference.options import ONE_FOR_ALL
+from refineseg.model.blocks import ResidualConvUnit
+from refineseg.model.memory_saving import FIRST_STRIP_ONLY, starts
 from refineseg.model.mobilenet import InvertedResidual
 from refineseg.model.resnet import ResNetBlock
 
@@ -26,7 +28,7 @@ FUSED: dict[str, tuple[str, list[float]]] = {
 }
 
 
-WIDE = 8  # float32 numbers in a vector of AVX2
+STRIP_BYTES = 4 << 20  # of the wide map in a MobileNet's block, for every two threads
 
 
 class FusedConv(nn.Module):
@@ -49,7 +51,7 @@ class FusedConv(nn.Module):
             first = last == "relu" and into is None
             y = convolve(x, convolution, self.scratch, rectify=first, residual=into)
             return y if first else rectify_(y, last)  # the sum comes after the strips' own ReLU
-        planned = ONE_FOR_ALL.get()  # tensors without memory, which only torch's own operations take
+        planned = FIRST_STRIP_ONLY.get()  # tensors without memory, which only torch's own operations take
         if into is None:
             if planned or not fuses():
                 return rectify_(convolution(x), last)
@@ -65,36 +67,6 @@ class FusedConv(nn.Module):
         after = None if last == "none" else last
         added: Tensor = adding(into, x, *_described(convolution), "add", 1.0, after, [], None)
         return added
-
-
-class PaddedConv(nn.Module):
-    """A convolution with outputs of zeros up to a multiple of ``WIDE``, which are cut off again.
-
-    The library has fast kernels for whole vectors of outputs only: 21 classes take a third longer than 24.
-    """
-
-    def __init__(self, convolution: nn.Conv2d) -> None:
-        super().__init__()
-        self.outputs = convolution.out_channels
-        missing = -self.outputs % WIDE
-        weight = nn.functional.pad(convolution.weight.detach(), (0, 0, 0, 0, 0, 0, 0, missing))
-        self.padded = nn.Conv2d(
-            convolution.in_channels,
-            self.outputs + missing,
-            cast(tuple[int, int], convolution.kernel_size),
-            padding=cast(tuple[int, int], convolution.padding),
-            device="meta",
-        )
-        assert convolution.bias is not None  # a classifier has one
-        bias = nn.functional.pad(convolution.bias.detach(), (0, missing))
-        weight = weight.contiguous(memory_format=torch.channels_last)
-        self.padded.weight = nn.Parameter(weight, requires_grad=False)
-        self.padded.bias = nn.Parameter(bias, requires_grad=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """BxCxHxW to BxKxHxW, a view."""
-        padded: Tensor = self.padded(x)
-        return padded[:, : self.outputs]
 
 
 def rectify_(x: Tensor, activation: Activation) -> Tensor:
@@ -145,6 +117,20 @@ def fuses() -> bool:
         return same and torch.allclose(added, (plain + x).relu(), atol=1e-4)
 
 
+class FastUnit(nn.Module):
+    """A residual conv unit."""
+
+    def __init__(self, unit: ResidualConvUnit, scratch: Scratch) -> None:
+        super().__init__()
+        self.first = FusedConv(unit.conv1, "relu", scratch)
+        self.second = FusedConv(unit.conv2, "none", scratch)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """BxCxHxW to BxCxHxW; x is not modified."""
+        y: Tensor = self.second(self.first(x.relu()))
+        return y.add_(x)
+
+
 class FastResidual(nn.Module):
     """A ResNet's block whose norms are folded; where there is no convolution beside it, its input is used up.
 
@@ -170,22 +156,38 @@ class FastResidual(nn.Module):
 
 
 class FastInverted(nn.Module):
-    """A MobileNet's block whose norms are folded; where its input is added, it is used up.
-
-    Nobody else reads that input: the maps that are given away are the last of their width.
-    """
+    """A MobileNet's block with its norms folded, in strips of rows, so that its wide map never exists whole."""
 
     def __init__(self, block: InvertedResidual, scratch: Scratch) -> None:
         super().__init__()
         *first, last = block.names
         self.first = nn.Sequential(*(FusedConv(_convolution(block, name), "relu6", scratch) for name in first))
         self.last = FusedConv(_convolution(block, last), "none", scratch)
+        self.stride = _convolution(block, first[-1]).stride[0]
         self.skip = block.skip
 
     def forward(self, x: Tensor) -> Tensor:
-        """BxCxHxW to BxKxhxw."""
-        result: Tensor = self.last(self.first(x), x if self.skip else None)
-        return result
+        """BxCxHxW to BxKxhxw, channels last; x may be overwritten: no other block reads it."""
+        batch, _, height, width = x.shape
+        last, stride = self.last.convolution, self.stride
+        rows, columns = ceil(height / stride), ceil(width / stride)
+        per_row = stride * width * last.in_channels * x.element_size()
+        step = max(2, STRIP_BYTES * max(1, torch.get_num_threads() // 2) // per_row)
+        if step >= rows:
+            result: Tensor = self.last(self.first(x), x if self.skip else None)
+            return result
+        out = x.new_empty(batch, rows, columns, last.out_channels).permute(0, 3, 1, 2)
+        for index in range(batch):
+            picture, target = x[index : index + 1], out[index : index + 1]
+            for top in starts(0, rows, step):
+                bottom = min(top + step, rows)
+                above = 1 if top else 0  # a row more on either side for the 3x3 convolution, whose own is cut off
+                strip = picture[:, :, stride * (top - above) : stride * bottom + 1]
+                y = self.last(self.first(strip)[:, :, above : above + bottom - top])
+                if self.skip:
+                    y.add_(picture[:, :, top:bottom])
+                target[:, :, top:bottom] = y
+        return out
 
 
 def _convolution(parent: nn.Module, name: str) -> nn.Conv2d:

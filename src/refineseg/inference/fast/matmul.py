@@ -14,17 +14,10 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from refineseg.inference.options import ONE_FOR_ALL
+from refineseg.model.memory_saving import FIRST_STRIP_ONLY
 
 SIDE, TRIALS = 256, 5
 WORTH = 1.2  # times as fast; below it noise would decide, and rounding differ from run to run
-
-
-def product(rows: Tensor, weight: Tensor) -> Tensor:
-    """NxC times KxC to NxK, in new memory. ``weight`` is contiguous."""
-    if rows.dtype == torch.float32 and by_onednn():
-        return _onednn(rows, weight)
-    return torch.mm(rows, weight.t())
 
 
 def products(rows: Tensor, weights: Tensor, out: Tensor) -> None:
@@ -38,7 +31,7 @@ def products(rows: Tensor, weights: Tensor, out: Tensor) -> None:
 
 def by_onednn() -> bool:
     """Whether float32 products are oneDNN's. Not while memory is planned: its tensors are without memory."""
-    return not ONE_FOR_ALL.get() and _wins()
+    return not FIRST_STRIP_ONLY.get() and _wins()
 
 
 @cache

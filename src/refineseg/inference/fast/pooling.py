@@ -1,50 +1,53 @@
-"""5x5 max-pooling in strips that stay in cache, without the index map that torch's own always makes."""
+"""Chained residual pooling for inference, in strips that are pooled, convolved and added while in the cache."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from refineseg.inference.fast.convolution import FusedConv
 from refineseg.inference.fast.winograd import Scratch
-from refineseg.inference.options import starts
-
-REACH = 2  # pixels on either side
-STRIP_BYTES = 1 << 20  # of a strip, for each thread: measured on 1 MiB of L2 and 16 of L3 a core
-LEAST = float("-inf")
+from refineseg.model.blocks import ChainedResidualPooling
+from refineseg.model.memory_saving import max_pool5, pooled_strips
 
 
-def pooled_strips(x: Tensor, scratch: Scratch) -> Iterator[tuple[int, int, Tensor]]:
-    """5x5 max-pool of stride 1 that keeps height and width, of HxWxC: first and last row, and the rows hxWxC.
+class FastPooling(nn.Module):
+    """A chain that needs its input and one more map of that size. The input is overwritten."""
 
-    The rows are scratch memory: they are overwritten by the next strip. Largest of 2, of 4, of 5, along the rows
-    and then along the columns: six comparisons in place of 24.
-    """
-    height, width, channels = x.shape
-    step = max(REACH, STRIP_BYTES * torch.get_num_threads() // (x.element_size() * width * channels))
-    wide = width + 2 * REACH
-    for top in starts(0, height, step):
-        bottom = min(top + step, height)
-        rows = bottom - top
-        strip = scratch.take("strip", rows + 2 * REACH, wide, channels)
-        first, last = max(top - REACH, 0), min(bottom + REACH, height)
-        before, after = first - top + REACH, last - top + REACH
-        strip[:before].fill_(LEAST)
-        strip[after:].fill_(LEAST)
-        strip[before:after, :REACH].fill_(LEAST)
-        strip[before:after, width + REACH :].fill_(LEAST)
-        strip[before:after, REACH : width + REACH].copy_(x[first:last])
-        two = scratch.take("half", rows + 3, wide, channels)
-        four = scratch.take("ready", rows + 1, wide, channels)
-        torch.maximum(strip[:-1], strip[1:], out=two)
-        torch.maximum(two[:-2], two[2:], out=four)
-        five = two[:rows]
-        torch.maximum(four[:rows], strip[4:], out=five)
-        two = four[:rows, :-1]
-        torch.maximum(five[:, :-1], five[:, 1:], out=two)
-        four = strip[:rows, : width + 1]
-        torch.maximum(two[:, :-2], two[:, 2:], out=four)
-        found = scratch.take("products", rows, width, channels)
-        torch.maximum(four[:, :width], five[:, 4:], out=found)
-        yield top, bottom, found
+    def __init__(self, chain: ChainedResidualPooling, scratch: Scratch) -> None:
+        super().__init__()
+        self.pools_first = chain.pooling == "original"
+        activation = type(chain.activation)
+        self.activation = activation(inplace=True) if activation in (nn.ReLU, nn.ReLU6) else chain.activation
+        self.convs = [FusedConv(cast(nn.Conv2d, part), "none", scratch) for part in chain.convs]
+        self.parts = nn.ModuleList(self.convs)
+
+    def forward(self, total: Tensor) -> Tensor:
+        """BxCxHxW, channels last, to the same shape; in place."""
+        total = stage = self.activation(total)
+        for convolution in self.convs:
+            if not self.pools_first:
+                stage = max_pool5(convolution(stage))
+            elif convolution.convolution.kernel_size == (1, 1):
+                stage = self._in_strips(stage, convolution, total)
+                continue
+            else:
+                stage = convolution(max_pool5(stage))
+            total.add_(stage)
+        return total
+
+    def _in_strips(self, x: Tensor, convolution: FusedConv, total: Tensor) -> Tensor:
+        """Pool and convolve x, and add the result to ``total``; the result, in x unless that is ``total``."""
+        first = x is total  # its rows are pooled before anything is added to them
+        out = torch.empty_like(x) if first else x
+        for top, bottom, rows in pooled_strips(x):
+            made = convolution(rows)
+            out[..., top:bottom, :] = made
+            if not first:
+                total[..., top:bottom, :].add_(made)
+            del rows, made  # before the next strip is made
+        if first:
+            total.add_(out)
+        return out

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from refineseg.inference.fast.matmul import products
-from refineseg.inference.options import starts
+from refineseg.model.memory_saving import starts
 
 TILE, SPAN = 4, 6  # outputs and inputs of a tile, in each direction
 STRIP_BYTES = 5 << 20  # of transformed inputs a strip, a thread: measured on 1 MiB of L2 and 16 of L3 a core
@@ -73,7 +73,6 @@ def convolve(
     convolution: nn.Conv2d,
     scratch: Scratch,
     *,
-    rectify_input: bool = False,
     rectify: bool = False,
     residual: Tensor | None = None,
 ) -> Tensor:
@@ -83,7 +82,6 @@ def convolve(
         x: BxCxHxW float32; channels last, or it is copied.
         convolution: its weights are read at every call, and transformed anew (a few per cent of the work).
         scratch: memory between calls.
-        rectify_input: ReLU before the convolution; x itself is left alone.
         rectify: ReLU after it.
         residual: BxKxHxW, added last.
 
@@ -101,7 +99,7 @@ def convolve(
     for picture in range(batch):
         for top in starts(0, height, step):
             bottom = min(top + step, height)
-            strip = padded(source[picture], top, bottom, columns, scratch, rectify_input)
+            strip = padded(source[picture], top, bottom, columns, scratch)
             target = out[picture, top:bottom]
             whole = (bottom - top) % TILE == width % TILE == 0  # outputs can be written where they belong
             tiles = multiply(strip, weights, columns, scratch, target if whole else None)
@@ -132,7 +130,7 @@ def transformed(weight: Tensor, scratch: Scratch) -> Tensor:
     return into
 
 
-def padded(x: Tensor, top: int, bottom: int, columns: int, scratch: Scratch, rectify: bool) -> Tensor:
+def padded(x: Tensor, top: int, bottom: int, columns: int, scratch: Scratch) -> Tensor:
     """Rows ``top`` to ``bottom`` of HxWxC with a border of one, and zeros up to whole tiles."""
     height, width, channels = x.shape
     rows = ceil((bottom - top) / TILE) * TILE + 2
@@ -143,11 +141,7 @@ def padded(x: Tensor, top: int, bottom: int, columns: int, scratch: Scratch, rec
     strip[after:].zero_()
     strip[before:after, :1].zero_()
     strip[before:after, width + 1 :].zero_()
-    inside = strip[before:after, 1 : width + 1]
-    if rectify:
-        torch.clamp_min(x[first:last], 0, out=inside)
-    else:
-        inside.copy_(x[first:last])
+    strip[before:after, 1 : width + 1].copy_(x[first:last])
     return strip
 
 
