@@ -13,6 +13,8 @@ from refineseg.deploy.formats import INPUT, load_onnx, save_onnx, save_openvino
 from refineseg.errors import MissingExtraError
 from refineseg.inference.runners.openvino import openvino_package
 
+FLOAT = 2  # first convolutions that stay in float32: of MobileNet-v2 the stem and the first depthwise one
+
 
 def to_int8(
     format: str, source: Path, target: Path, pictures: Sequence[Callable[[], NDArray[Any]]], text: str
@@ -20,7 +22,8 @@ def to_int8(
     """Write an int8 form of an exported file: quantise and dequantise nodes, biases corrected.
 
     Weights have a scale per output channel and use half of their range, since processors without VNNI add products
-    of pairs in 16 bits and would overflow: so the file gives the same labels on all of them.
+    of pairs in 16 bits and would overflow: so the file gives the same labels on all of them. The first ``FLOAT``
+    convolutions stay in float32: their channels differ most in range (docs/notebook/experiments.md, int8).
 
     Args:
         format: ``onnx`` or ``openvino``.
@@ -32,11 +35,16 @@ def to_int8(
     nncf = nncf_package()
     parameters: Any = nncf.quantization.advanced_parameters
     onnx = format == "onnx"
+    model = load_onnx(source) if onnx else openvino_package().Core().read_model(source)
     quantised = nncf.quantize(
-        load_onnx(source) if onnx else openvino_package().Core().read_model(source),
+        model,
         nncf.Dataset(list(pictures), lambda read: {INPUT: read()}),
         subset_size=len(pictures),
+        preset=nncf.QuantizationPreset.MIXED,  # ranges of maps need not be symmetric
         target_device=nncf.TargetDevice.CPU,
+        ignored_scope=nncf.IgnoredScope(
+            names=(onnx_convolutions if onnx else openvino_convolutions)(model)[:FLOAT]
+        ),
         advanced_parameters=parameters.AdvancedQuantizationParameters(
             overflow_fix=parameters.OverflowFix.ENABLE,
             # Left to itself it gives depthwise convolutions a scale per channel, which onnxruntime refuses to run.
@@ -44,6 +52,21 @@ def to_int8(
         ),
     )
     (save_onnx if onnx else save_openvino)(quantised, target, text)
+
+
+def onnx_convolutions(model: Any) -> list[str]:
+    """Names of a ModelProto's convolutions, in their order."""
+    return [node.name for node in model.graph.node if node.op_type == "Conv"]
+
+
+def openvino_convolutions(model: Any) -> list[str]:
+    """Names of an openvino.Model's convolutions, in their order."""
+    types = ("Convolution", "GroupConvolution")
+    return [
+        operation.get_friendly_name()
+        for operation in model.get_ordered_ops()
+        if operation.get_type_name() in types
+    ]
 
 
 def nncf_package() -> ModuleType:
