@@ -19,7 +19,7 @@ from refineseg.data import SegmentationData, open_data
 from refineseg.data.loader import Draw, TrainingPictures
 from refineseg.errors import ConfigError, InputError, LabelError, WeightsError
 from refineseg.model.card import ModelCard
-from refineseg.model.model_folder import load_model_folder, save_model_folder
+from refineseg.model.model_folder import load_model_folder, read_config, save_model_folder
 from refineseg.model.presets import create_model
 from refineseg.training.checkpoint import checkpoints
 from refineseg.training.custom import TrainingEvent
@@ -272,3 +272,13 @@ def test_other_recipes_run(data: SegmentationData, tmp_path: Path, recipe: str) 
     config = dataclasses.replace(CONFIG, steps=2, **changes[recipe])
     evaluation = train(config, data, tmp_path / "run", device="cpu")
     assert 0 <= evaluation.scores.mean_iou <= 1
+
+
+def test_the_card_says_what_a_person_says(data: SegmentationData, tmp_path: Path) -> None:
+    """Pictures are counted; description and licence are settings, which --resume may change."""
+    config = dataclasses.replace(CONFIG, steps=2, description="shop floors", licence="CC-BY-4.0")
+    train(config, data, tmp_path / "run", device="cpu")
+    card = read_config(tmp_path / "run" / "best")[1]
+    assert card.licence == "CC-BY-4.0"
+    assert card.provenance["description"] == "shop floors"
+    assert card.provenance["pictures"] == "6 train, 2 val"

@@ -66,6 +66,8 @@ class TrainConfig(Config):
         cache_mb: decoded pictures kept in memory, at most.
         validate_every: epochs between validations, of which a run has ten at least; the last is always validated.
         metric: that the best checkpoint is chosen by.
+        description: of the data, in the person's own words, for the model card.
+        licence: of weights and training data, for the model card; the data set's own if None.
     """
 
     model: str = "refinenet-lw-mbv2"
@@ -111,6 +113,8 @@ class TrainConfig(Config):
     cache_mb: int = 2048
     validate_every: int = 5
     metric: Literal["mean_iou", "pixel_accuracy", "mean_class_accuracy"] = "mean_iou"
+    description: str | None = None
+    licence: str | None = None
 
     @property
     def unlabelled_in_batch(self) -> int:

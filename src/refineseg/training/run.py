@@ -29,7 +29,8 @@ from refineseg.training.parallel import load_whole_network, load_whole_optimizer
 
 CHECKPOINTS, BEST, LAST = "checkpoints", "best", "last"
 SETTINGS, CURVES, PAGE = "config.yaml", "curves.png", "index.html"
-FREE = ("workers", "cache_mb", "backbone_weights", "strategy", "compile", "data")  # the result is the same
+# The result is the same with others.
+FREE = ("workers", "cache_mb", "backbone_weights", "strategy", "compile", "data", "description", "licence")
 LENGTH = ("epochs", "steps", "minutes", "patience")  # a resumed run may have other ones
 FEWEST = 50  # steps between validations within an epoch
 
@@ -163,6 +164,8 @@ def describe_run(run: Run, evaluation: Evaluation) -> ModelCard:
         "trained": datetime.now(UTC).strftime("%Y-%m-%d"),
         **run.origin,
         "data": run.data.name,
+        **({"description": run.config.description} if run.config.description else {}),
+        "pictures": f"{len(run.pictures)} train, {len(run.data.split('val'))} val",
         "trained on": ", ".join(run.trained_on),
         **{f"{key}, in Python": name for key, name in names_of(run.custom).items()},
         **taught_by(run),
@@ -176,7 +179,7 @@ def describe_run(run: Run, evaluation: Evaluation) -> ModelCard:
         run.data.label_map,
         () if "val" in run.trained_on else (evaluation.for_card(),),
         provenance,
-        run.data.licence,
+        run.config.licence or run.data.licence,
         channels=run.data.channels,
     )
 
