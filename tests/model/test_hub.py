@@ -116,7 +116,7 @@ def test_what_is_no_refineseg_model(hub: FakeHub, folder: Path, tmp_path: Path, 
     shutil.copytree(folder, copy)
     spoil(copy)  # type: ignore[operator]
     hub.add("org/other", copy)
-    with pytest.raises(WeightsError, match=r"hf:org/other is no refineseg model"):
+    with pytest.raises(WeightsError, match=r"hf:org/other is not a refineseg model"):
         refineseg.load("hf:org/other")
     assert not any("GET" in line and "safetensors" in line for line in hub.asked)
 

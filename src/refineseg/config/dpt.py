@@ -22,7 +22,7 @@ class ViTSizes(Config):
         depth: number of blocks.
         heads: attention heads of a block.
         mlp: channels inside a block's MLP, as a multiple of ``width``.
-        norm_eps: of the layer norms.
+        norm_eps: Small constant of the layer norms.
     """
 
     image: int

@@ -145,7 +145,7 @@ def convert_checkpoint(
         else:
             network, conversion = convert_state(state, reset_head, architecture)
             if kind is not None:
-                raise InputError(f"expected no --as {kind} for {request.file.name}: it is no Depth Anything")
+                raise InputError(f"expected no --as {kind} for {request.file.name}: it is not a Depth Anything")
             if isinstance(network, DPTDecoder):
                 return _save_decoder(request, network, conversion, out)
             card = make_card(request, conversion, notes=_settings_of(conversion.architecture))

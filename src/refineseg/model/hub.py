@@ -128,8 +128,8 @@ def push_model(folder: str | Path, text: str, private: bool = False, message: st
     Args:
         folder: read strictly first; what else lies in it stays here.
         text: ``hf:ORG/NAME``, made if it is not there; with ``@BRANCH`` onto that branch.
-        private: of a repository that is made.
-        message: of the commit.
+        private: Whether a repository that is made is private.
+        message: Message of the commit.
 
     Raises:
         WeightsError: no whole model folder; the Hub refuses (no token, no right to write).
@@ -187,7 +187,7 @@ def _ask(name: HubName, call: Callable[[], T]) -> T:
         raise WeightsError(f"{name} is not in the cache and {why}: fetch it once with a connection") from error
     except problems.EntryNotFoundError as error:
         raise WeightsError(
-            f"{name} is no refineseg model: it lacks one of {CONFIG}, {WEIGHTS} and, of transformers, "
+            f"{name} is not a refineseg model: it lacks one of {CONFIG}, {WEIGHTS} and, of transformers, "
             "preprocessor_config.json; where the weights are a pickle, download the files, then refineseg convert "
             "FOLDER OUT"
         ) from error

@@ -95,7 +95,7 @@ def load_model_folder(path: str | Path, **changes: Any) -> tuple[RefineNet, Mode
 def store_calibration(path: str | Path, calibration: dict[str, Any]) -> None:
     """Give a model folder another calibration (or none, ``{}``), and its card the line; the weights stay.
 
-    WeightsError if it is no model folder.
+    WeightsError if it is not a model folder.
     """
     folder = Path(path)
     model, card = load_model_folder(folder)

@@ -24,9 +24,9 @@ class Score:
 
     Attributes:
         mean_iou: in [0, 1].
-        split: of the data set.
+        split: Split of the data set.
         protocol: scales, flips, who measured it.
-        interval: of the mean IoU, 95 %; None where none was published.
+        interval: 95 % interval of the mean IoU; None where none was published.
     """
 
     mean_iou: float
@@ -43,12 +43,12 @@ class WeightRecord:
         name: network and tag, ``refinenet-lw-r50.nekrasov-voc2012``.
         preset: ours that takes it, None where the depth is not known.
         dataset: it was trained on.
-        licence: of the weights.
+        licence: Licence of the weights.
         source: page or paper that published it.
         class_names: where its class names come from.
         sha256: of the file, in hexadecimal; None where it was never published.
         score: as published.
-        state: of the links.
+        state: State of the links.
     """
 
     name: str

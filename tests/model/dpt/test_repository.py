@@ -193,7 +193,7 @@ def test_another_architecture_is_refused_before_its_weights(
 ) -> None:
     folder = spoiled(repository, tmp_path / "other", "config.json", architectures=["ZoeDepthForDepthEstimation"])
     hub.add("Intel/zoe", folder)
-    with pytest.raises(WeightsError, match=r"hf:Intel/zoe.* is no refineseg model.*DPTForSemanticSegmentation"):
+    with pytest.raises(WeightsError, match=r"hf:Intel/zoe.* is not a refineseg model.*DPTForSemanticSegmentation"):
         refineseg.load("hf:Intel/zoe")
     assert not any("GET" in line and "safetensors" in line for line in hub.asked)
 

@@ -57,9 +57,9 @@ def source_of(values: Values, preprocessor: Values, where: str) -> Source:
     """What a repository holds.
 
     Args:
-        values: of config.json.
-        preprocessor: of preprocessor_config.json.
-        where: the repository, as named in errors.
+        values: Content of config.json.
+        preprocessor: Content of preprocessor_config.json.
+        where: Name of the repository in errors.
 
     Raises:
         WeightsError: another architecture, or a setting that our network does not have.

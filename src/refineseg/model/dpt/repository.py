@@ -24,7 +24,7 @@ def fetch_repository(name: HubName) -> tuple[Path, HubName]:
     config = fetch_file(name.repo, CONFIG, name.revision)
     if not is_repository(config.parent):  # known before gigabytes of somebody else's weights are fetched
         raise WeightsError(
-            f"{name} is no refineseg model: its {CONFIG} was not written by refineseg and names none of the "
+            f"{name} is not a refineseg model: its {CONFIG} was not written by refineseg and names none of the "
             f"networks that are imported ({', '.join(ARCHITECTURES)})"
         )
     commit = config.parent.name

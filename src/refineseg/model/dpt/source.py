@@ -26,12 +26,12 @@ class Source:
     """What a checkpoint was recognised as.
 
     Attributes:
-        config: of our network.
-        keys: the rules of its names.
-        unread: patterns of whole names of tensors that no forward pass of the network reads.
-        resize: how its pictures are resized, as published; None for any size.
-        class_names: from the file beside the weights; empty where there is none.
-        notes: what the model's card says beside, by heading.
+        config: Settings of our network.
+        keys: Rules of its names.
+        unread: Patterns of whole names of tensors that no forward pass of the network reads.
+        resize: Size at which pictures are seen, as published; None for any size.
+        class_names: Names in the file beside the weights; empty where there is none.
+        notes: Further lines of the model's card, by heading.
     """
 
     config: ModelConfig
