@@ -61,7 +61,7 @@ def main() -> None:
     card = dataclasses.replace(card, scores=(scores,), calibration=temperatures)
     save_model_folder(folder, shipped, card, half=True)
     export(folder, folder / INT8, int8=True, calibrate=data, overwrite=True)
-    console.print(f"{folder.name}: val mean IoU {scores['mean_iou']:.4f}", markup=False)
+    console.print(f"{folder.name}: val mean IoU {scores['mean_iou']:.4f}")
 
 
 def judge(folder: Path, data: SegmentationData) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -29,6 +29,7 @@ from refineseg.labels import LabelMap
 from refineseg.loading import load
 from refineseg.model.bundled import bundled_models
 from refineseg.system.files import atomic_write
+from refineseg.system.text import file_name
 
 
 @dataclass(frozen=True)
@@ -112,14 +113,15 @@ def main() -> int:
         shown = [segment(model, pictures, given.output) for model, pictures in work.items()]
         atomic_write(page, render(shown, credits))
     except RefinesegError as error:
-        errors.print(f"error: {error}", markup=False)
+        errors.print(f"error: {error}")
         return 2
     failed = [entry for one in shown for entry in one.entries if entry.error is not None]
     for one in shown:
         tell(one)
     for entry in failed:
-        errors.print(f"error: {entry.error}", markup=False)
-    console.print(f"\nside by side: {page}", markup=False)
+        errors.print(f"error: {entry.error}")
+    console.print()
+    console.print(f"side by side: {page}")
     return 2 if failed else 0
 
 
@@ -153,14 +155,12 @@ def planned(pictures: Sequence[str], model: str | None) -> tuple[dict[str, list[
 def segment(model: str, pictures: Sequence[Path], output: Path) -> Shown:
     """Masks and overlays of one model under OUTPUT/NAME."""
     segmenter = load(model)
-    name = segmenter.card.name
+    folder = output / file_name(segmenter.card.name)
     options = PredictOptions(SCALES.get(model, (1.0,)))
     with progress_bar() as bar:
-        task = bar.add_task(name, total=len(pictures), note="")
-        entries = predict_files(
-            segmenter, pictures, output / name, options, progress=lambda _entry: bar.advance(task)
-        )
-    return Shown(name, segmenter.card.labels, output / name, entries)
+        task = bar.add_task(segmenter.card.name, total=len(pictures), note="")
+        entries = predict_files(segmenter, pictures, folder, options, progress=lambda _entry: bar.advance(task))
+    return Shown(segmenter.card.name, segmenter.card.labels, folder, entries)
 
 
 def tell(shown: Shown) -> None:
@@ -170,9 +170,10 @@ def tell(shown: Shown) -> None:
             continue
         shares = "  ".join(f"{name} {share:.1%}" for name, share in entry.class_shares.items() if share >= 0.001)
         took = f"{shown.model}, {entry.seconds * 1000:.0f} ms"
-        console.print(f"\n{Path(entry.input).name} ({took})\n  {shares}", markup=False)
+        for line in ("", f"{Path(entry.input).name} ({took})", f"  {shares}"):
+            console.print(line)
         for kind, file in entry.files.items():
-            console.print(f"  {kind:8}{shown.folder / file}", markup=False)
+            console.print(f"  {kind:8}{shown.folder / file}")
 
 
 def render(shown: Sequence[Shown], credits: dict[str, str]) -> str:

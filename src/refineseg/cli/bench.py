@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from refineseg.cli.common import console, progress_bar
+from refineseg.cli.common import Table, console, progress_bar
 from refineseg.errors import InputError
 
 
@@ -79,7 +79,7 @@ def bench(
         from refineseg.bench.plan import plan_memory, sentence
 
         planned = {"net": model or net} | plan_memory(segmenter, setting)
-        console.print(sentence(planned), markup=False, soft_wrap=True)
+        console.print(sentence(planned), soft_wrap=True)
         if json_file is not None:
             atomic_write(json_file, json.dumps(planned, indent=1) + "\n")
         return
@@ -107,12 +107,10 @@ def bench(
 
 def show(report: dict[str, Any]) -> None:
     """The table, with its sentence."""
-    from rich.table import Table
-
     from refineseg.bench.report import COLUMNS, headline, rows
 
     table = Table(*COLUMNS)
     for row in rows(report):
         table.add_row(*row)
-    console.print(headline(report), markup=False)
+    console.print(headline(report))
     console.print(table)

@@ -10,6 +10,7 @@ import typer
 
 from refineseg.cli.common import console, errors, progress_bar
 from refineseg.errors import InputError
+from refineseg.system.text import visible
 
 if TYPE_CHECKING:
     from refineseg.data.check import Finding
@@ -55,20 +56,20 @@ def check(
     sampled = f" ({report.checked} pairs of them opened)" if report.quick and report.checked else ""
     outcome = f"{chosen}: {pictures}{sampled}; {report.summary}"
     if report.errors:
-        errors.print(f"error: {outcome}; training on it would go wrong", markup=False)
+        errors.print(f"error: {outcome}; training on it would go wrong")
         raise typer.Exit(2)
-    console.print(outcome, markup=False, soft_wrap=True)
+    console.print(outcome, soft_wrap=True)
 
 
 def show(finding: Finding) -> None:
     """Print one finding: what, what to do, the first files."""
-    from rich.markup import escape
+    from rich.text import Text
 
-    color = COLORS[finding.severity]
-    message, kind = escape(finding.message), finding.kind
-    console.print(f"[{color} bold]{finding.severity}[/] {message} [dim]({kind})[/]", soft_wrap=True)
-    console.print(f"  [green]fix:[/] {escape(finding.fix)}", soft_wrap=True)
-    for name in finding.files[:FILES]:
-        console.print(f"  [dim]{escape(name)}[/]", soft_wrap=True)
+    kind, message = (finding.severity, f"{COLORS[finding.severity]} bold"), visible(finding.message)
+    console.print(Text.assemble(kind, f" {message} ", (f"({finding.kind})", "dim")), soft_wrap=True)
+    console.print(Text.assemble(("  fix:", "green"), f" {visible(finding.fix)}"), soft_wrap=True)
+    files = [f"  {name}" for name in finding.files[:FILES]]
     if finding.count > FILES and finding.files:
-        console.print(f"  [dim]and {finding.count - FILES} more[/]")
+        files.append(f"  and {finding.count - FILES} more")
+    for line in files:
+        console.print(line, style="dim", soft_wrap=True)

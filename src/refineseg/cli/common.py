@@ -6,7 +6,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import (
@@ -18,15 +18,42 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table as RichTable
 from rich.text import Text
 
 from refineseg.errors import InputError
+from refineseg.system.text import visible
 
 if TYPE_CHECKING:
     from refineseg.data import SegmentationData
 
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+class TextConsole(Console):
+    """Shows strings as they are: names of files and classes may hold markup and escape sequences."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """As of rich's console; each string is one line. For colours give a ``Text``."""
+        super().print(*(visible(item) if isinstance(item, str) else item for item in objects), **options)
+
+
+class Table(RichTable):
+    """A table whose cells are shown as they are."""
+
+    def add_row(self, *cells: Any, **options: Any) -> None:
+        """As of rich's table; lines within a cell stay lines."""
+        super().add_row(*("\n".join(map(visible, cell.split("\n"))) for cell in cells), **options)
+
+
+class NoteColumn(TextColumn):
+    """A text of a progress bar, shown as it is."""
+
+    def render(self, task: Task) -> Text:
+        """The text of a task."""
+        return Text(visible(self.text_format.format(task=task)))
+
+
+console = TextConsole(markup=False, emoji=False, highlight=False)
+errors = TextConsole(stderr=True, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 class RateColumn(ProgressColumn):
@@ -49,11 +76,11 @@ def progress_bar(unit: str | None = "pictures", shown: bool = True, remaining: b
     Fits a terminal of 80 columns, with a note of up to 38 in place of the rate, 48 without the time.
     """
     columns: list[ProgressColumn] = [
-        TextColumn("{task.description}"),
+        NoteColumn("{task.description}"),
         BarColumn(bar_width=28 if unit else 8),
         MofNCompleteColumn(),
         *([TimeRemainingColumn()] if remaining else []),
-        TextColumn("{task.fields[note]}"),
+        NoteColumn("{task.fields[note]}"),
     ]
     if unit:
         columns.insert(3, RateColumn(unit))
@@ -64,7 +91,7 @@ def progress_bar(unit: str | None = "pictures", shown: bool = True, remaining: b
 def show_notes(data: SegmentationData) -> None:
     """Say what a data set skips, leaves out or assumes."""
     for note in data.notes:
-        errors.print(f"note: {note}", markup=False)
+        errors.print(f"note: {note}")
 
 
 def parse_scales(text: str) -> tuple[float, ...]:

@@ -26,6 +26,6 @@ def compare(
 
     comparison = compare_scores(read_scored(first), read_scored(second))
     for line in comparison.lines():
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
     if json_file is not None:
         atomic_write(json_file, json.dumps(comparison.to_dict(), indent=1) + "\n")

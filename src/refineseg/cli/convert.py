@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from refineseg.cli.common import console
+from refineseg.cli.common import Table, console
 from refineseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -65,7 +65,8 @@ def convert(
     try:
         done = convert_checkpoint(checkpoint, out, names, reset_head, void, kind)
     except MismatchError as error:
-        console.print(error.table, markup=False, soft_wrap=True)
+        for line in error.table.splitlines():
+            console.print(line, soft_wrap=True)
         raise
     known = done.architecture
     console.print(
@@ -117,8 +118,6 @@ def label_map_by_name(name: str) -> LabelMap:
 
 
 def _find() -> None:
-    from rich.table import Table
-
     from refineseg.model.checkpoints import torch_caches
     from refineseg.model.recognise import find_checkpoints
 

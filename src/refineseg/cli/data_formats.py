@@ -131,7 +131,7 @@ def _print_faults(faults: tuple[str, ...]) -> None:
     """All faults of a source, a line each; one alone is said by the error."""
     if len(faults) > 1:
         for fault in faults[:SHOWN]:
-            errors.print(f"fault: {fault}", markup=False)
+            errors.print(f"fault: {fault}")
         if len(faults) > SHOWN:
             errors.print(f"and {len(faults) - SHOWN} more; --skip-bad writes all of them to left_out.txt")
 
@@ -141,15 +141,15 @@ def _print_report(report: ImportReport, output: Path) -> None:
     console.print(
         f"{report.pictures} pictures ({splits}), {len(report.class_names)} classes, read as {report.format}"
     )
-    console.print(f"classes: {', '.join(report.class_names)}", soft_wrap=True, markup=False)
+    console.print(f"classes: {', '.join(report.class_names)}", soft_wrap=True)
     for note in report.notes:
-        console.print(f"note: {note}", soft_wrap=True, markup=False)
+        console.print(f"note: {note}", soft_wrap=True)
     for warning in report.warnings:
-        console.print(f"warning: {warning}", soft_wrap=True, markup=False)
+        console.print(f"warning: {warning}", soft_wrap=True)
     if report.faults:
         line = f"warning: {len(report.faults)} faults were left out, listed in {output / 'left_out.txt'}"
-        console.print(line, soft_wrap=True, markup=False)
-    console.print(f"next: refineseg check folder:{output}", soft_wrap=True, markup=False)
+        console.print(line, soft_wrap=True)
+    console.print(f"next: refineseg check folder:{output}", soft_wrap=True)
 
 
 def export(
@@ -193,9 +193,9 @@ def export(
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     what = str(written.files[0]) if len(written.files) == 1 else f"{len(written.files)} files in {output}"
-    console.print(f"wrote {what}", soft_wrap=True, markup=False)
+    console.print(f"wrote {what}", soft_wrap=True)
     for note in written.notes:
-        console.print(f"note: {note}", soft_wrap=True, markup=False)
+        console.print(f"note: {note}", soft_wrap=True)
     if images is None:
         note = "note: pictures that predictions.json does not name are taken to be STEM.jpg; give --images DIR"
         console.print(note, soft_wrap=True)

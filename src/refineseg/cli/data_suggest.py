@@ -37,7 +37,7 @@ def suggest(
     inputs = find_inputs(pictures)
     segmenter = load(model, device)
     known, line = labelled_pictures(model, labelled)
-    errors.print(f"note: {line}", markup=False)
+    errors.print(f"note: {line}")
     with progress_bar() as bar:
         tasks: dict[str, TaskID] = {}
 
@@ -50,11 +50,10 @@ def suggest(
             segmenter, inputs, output, number=number, format=format, labelled=known, progress=show
         )
     for note in report.notes:
-        errors.print(f"note: {note}", markup=False)
+        errors.print(f"note: {note}")
     console.print(
         f"{len(report.suggestions)} of {report.pictures} pictures in {output / 'images'}, pre-labels in "
         f"{output / 'prelabels'}, reasons in {output / 'index.html'}",
         soft_wrap=True,
-        markup=False,
     )
-    console.print(f"next: correct them, then refineseg data import {output / 'prelabels'} -o NEW", markup=False)
+    console.print(f"next: correct them, then refineseg data import {output / 'prelabels'} -o NEW")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from refineseg.cli.common import console, parse_channels, parse_scales, progress_bar, show_notes
+from refineseg.cli.common import Table, console, parse_channels, parse_scales, progress_bar, show_notes
 from refineseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def evaluate(
     if is_first():
         show_notes(opened)
     with meeting(device), progress_bar(shown=is_first()) as bar:
-        segmenter = load(model, device, precision, engine, say=lambda line: bar.console.print(line, markup=False))
+        segmenter = load(model, device, precision, engine, say=lambda line: bar.console.print(line))
         opened = opened.seen_as(segmenter.card.channels, PredictOptions(channels=parse_channels(channels)).choice)
         task = bar.add_task("evaluating", total=None, note="")
         evaluation = evaluate_model(
@@ -117,16 +117,15 @@ def evaluate(
         console.print(
             f"note: {model} was trained on {evaluation.data} {evaluation.split} itself: "
             "this score is no measure of what it makes of other pictures",
-            markup=False,
             soft_wrap=True,
         )
     pinned = segmenter.card.provenance.get("hub", model)  # a Hub model's name has its commit
     if json_file is not None:
         made_by = {"model": pinned, "engine": segmenter.runner.name}
         atomic_write(json_file, json.dumps(evaluation.to_dict() | made_by, indent=1) + "\n")
-        console.print(f"all figures in {json_file}", markup=False)
+        console.print(f"all figures in {json_file}")
     if report is not None:
-        console.print(f"report in {write_report(report, evaluation, segmenter, opened, model)}", markup=False)
+        console.print(f"report in {write_report(report, evaluation, segmenter, opened, model)}")
     if calibrate is not None:
         store(segmenter, opened, model, evaluation, calibrate)
 
@@ -142,15 +141,12 @@ def store(segmenter: Segmenter, data: SegmentationData, model: str, evaluation: 
     console.print(
         f"calibrated {model}: expected calibration error {fitted['ece_before']:.4f} to {fitted['ece_after']:.4f} "
         "on pictures held out; labels stay as they are",
-        markup=False,
         soft_wrap=True,
     )
 
 
 def show(evaluation: Evaluation) -> None:
     """Print the score card."""
-    from rich.table import Table
-
     scores = evaluation.scores
     table = Table(
         title=f"{evaluation.data} {evaluation.split}, {evaluation.pictures} pictures", title_justify="left"
@@ -170,12 +166,10 @@ def show(evaluation: Evaluation) -> None:
     )
     for name, figures in evaluation.for_card().items():
         if name in evaluation.measures:
-            console.print(f"{name}: {_line(figures)}", markup=False)
-    console.print(f"protocol: {evaluation.protocol.describe()}", markup=False)
+            console.print(f"{name}: {_line(figures)}")
+    console.print(f"protocol: {evaluation.protocol.describe()}")
     per_picture = 1000 * evaluation.seconds / evaluation.pictures
-    console.print(
-        f"{evaluation.seconds:.1f} s, {per_picture:.0f} ms per picture with reading and scoring", markup=False
-    )
+    console.print(f"{evaluation.seconds:.1f} s, {per_picture:.0f} ms per picture with reading and scoring")
 
 
 def _line(figures: dict[str, Any]) -> str:

@@ -68,13 +68,11 @@ def export(
         console.print(
             f"mean IoU on {scored.data} {scored.judged_on}: {scored.mean_iou:.4f}, of the network "
             f"{scored.mean_iou_float32:.4f}: {scored.loss:.2f} points lost",
-            markup=False,
             soft_wrap=True,
         )
     console.print(
         f"{report.agreement:.4%} of the labels agree with the network's at {len(report.checks)} sizes; "
         f"{report.engine_ms:.0f} ms with {report.engine}, {report.torch_ms:.0f} ms with torch for 480x360",
-        markup=False,
         soft_wrap=True,
     )
     console.print(f"wrote {output} ({report.megabytes:.1f} MB) and {reports.files(output)[1]}", soft_wrap=True)

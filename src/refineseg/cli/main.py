@@ -18,6 +18,7 @@ from refineseg._version import __version__
 from refineseg.cli.data import data
 from refineseg.errors import RefinesegError, RefusedError
 from refineseg.system.hardware import instruction_sets, package_versions, processor_name
+from refineseg.system.text import visible
 
 STOPPED = 130  # exit code after Ctrl-C, as of shells
 
@@ -110,8 +111,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _say(message: str, code: int) -> int:
     line = " ".join(message.split())
-    line = line if len(line) < 1200 else f"{line[:800]} ... {line[-300:]}"
-    print(line.encode(errors="backslashreplace").decode(), file=sys.stderr)  # names of files may be no UTF-8
+    print(visible(line if len(line) < 1200 else f"{line[:800]} ... {line[-300:]}"), file=sys.stderr)
     return code
 
 

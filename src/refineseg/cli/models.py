@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from refineseg.cli.common import console
+from refineseg.cli.common import Table, console
 from refineseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -48,8 +48,6 @@ def describe_preset(
 ) -> None:
     """Print shapes, parameters, multiplications and receptive field of every stage, and draw them."""
     from dataclasses import asdict
-
-    from rich.table import Table
 
     from refineseg.config import ModelConfig
     from refineseg.model.describe import STRIP, describe
@@ -105,8 +103,6 @@ def _shapes(shapes: tuple[tuple[int, ...], ...]) -> str:
 
 
 def _list(json_file: Path | None) -> None:
-    from rich.table import Table
-
     from refineseg.model.records import all_records
     from refineseg.system.files import atomic_write
 

@@ -64,4 +64,4 @@ def show_length(data: SegmentationData, config: TrainConfig) -> None:
 
 
 def _say(line: str) -> None:
-    console.print(line, markup=False, soft_wrap=True)
+    console.print(line, soft_wrap=True)

@@ -90,7 +90,7 @@ def predict(
     options = PredictOptions(parse_scales(scales), flip, False, parse_channels(channels))
     with locked(output):
         check_output(output, overwrite, resumable=side is not None)
-        segmenter = load(model, device, precision, engine, say=lambda line: errors.print(line, markup=False))
+        segmenter = load(model, device, precision, engine, say=lambda line: errors.print(line))
         single = len(work) == 1 and not isinstance(work[0], Path)
         with progress_bar("frames" if single else "pictures") as bar:
             shown = _Shown(bar, work)
@@ -105,7 +105,7 @@ def say_left_out(files: list[Path], output: Path) -> None:
         return
     counts = Counter(path.suffix.lower() or "no suffix" for path in files)
     kinds = ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common())
-    errors.print(f"note: left out, no picture or video by name: {kinds}, such as {files[0].name}", markup=False)
+    errors.print(f"note: left out, no picture or video by name: {kinds}, such as {files[0].name}")
     written = output / "predictions.json"
     values = json.loads(written.read_text(encoding="utf-8"))
     values["left_out"] = [str(path) for path in files]
@@ -160,7 +160,7 @@ class _Shown:
         notes = [f"note: {name}: {note}" for note in entry.notes]
         for line in (entry.error and f"error: {entry.error}", entry.video.get("warning"), *notes):
             if line:
-                errors.print(line, markup=False)
+                errors.print(line)
         self.done += 1
         self.began = time.monotonic()
         if not self.single:
@@ -183,19 +183,17 @@ def report(entries: list[Entry], output: Path) -> int:
     for entry in done[:20]:
         if entry.depth:
             low, high, unit = entry.depth["low"], entry.depth["high"], entry.depth["unit"]
-            console.print(f"{Path(str(entry.input)).name}: depth {low:.4g} to {high:.4g}, {unit}", markup=False)
+            console.print(f"{Path(str(entry.input)).name}: depth {low:.4g} to {high:.4g}, {unit}")
             continue
         shares = ", ".join(f"{name} {share:.0%}" for name, share in list(entry.class_shares.items())[:5])
         frames = entry.video and f"{entry.video['frames']} frames, {entry.video['frames_per_second']:.1f}/s; "
-        console.print(f"{Path(str(entry.input)).name}: {frames or ''}{shares}", markup=False)
+        console.print(f"{Path(str(entry.input)).name}: {frames or ''}{shares}")
     if len(done) > 20:
-        console.print(f"... and {len(done) - 20} more, in {output / 'predictions.json'}", markup=False)
+        console.print(f"... and {len(done) - 20} more, in {output / 'predictions.json'}")
     written = ", ".join(sorted({str(Path(file).parent) + "/" for entry in done for file in entry.files.values()}))
     noun = "videos" if all(entry.video for entry in done) and done else "inputs"
     noun = "pictures" if not any(entry.video for entry in done) else noun
-    console.print(
-        f"{len(done)} of {len(entries)} {noun} done; results in {output}/ ({written or 'nothing'})", markup=False
-    )
+    console.print(f"{len(done)} of {len(entries)} {noun} done; results in {output}/ ({written or 'nothing'})")
     return 2 if len(done) < len(entries) else 0
 
 

@@ -27,5 +27,5 @@ def push(
     from refineseg.model.hub import push_model
 
     done = push_model(folder, name, private, message)
-    console.print(f"pushed {done.name} (model.safetensors sha256 {done.sha256})", markup=False, soft_wrap=True)
-    console.print(f"try it: refineseg predict PICTURE --model {done.name} -o out", markup=False, soft_wrap=True)
+    console.print(f"pushed {done.name} (model.safetensors sha256 {done.sha256})", soft_wrap=True)
+    console.print(f"try it: refineseg predict PICTURE --model {done.name} -o out", soft_wrap=True)

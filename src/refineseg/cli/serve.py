@@ -78,8 +78,8 @@ def serve(
         port,
         limits,
         access,
-        say=lambda line: console.print(line, markup=False),
-        warn=lambda line: errors.print(line, markup=False),
+        say=lambda line: console.print(line),
+        warn=lambda line: errors.print(line),
     )
     return 0
 
@@ -93,7 +93,7 @@ def _load_on_one_thread(model: str, device: str, precision: str, engine: str | N
     from refineseg.loading import load
 
     def say(line: str) -> None:
-        errors.print(line, markup=False)
+        errors.print(line)
 
     try:
         import torch

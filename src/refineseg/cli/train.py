@@ -130,7 +130,7 @@ def train(
                 best = train_several(settings_of_run, opened, output, repeats, options)
         except KeyboardInterrupt:
             if is_first():
-                errors.print(continuing(output, repeats), markup=False)
+                errors.print(continuing(output, repeats))
             raise
     if is_first():
         if watch.share_waiting() > LONG_WAIT:
@@ -174,11 +174,9 @@ def train_several(
     """A run for each of several seeds, and the spread of their scores. Returns the best model of all."""
     from refineseg.training.repeats import SUMMARY, best_model, train_repeats
 
-    repeats = train_repeats(
-        config, data, output, count, each=lambda seed: errors.print(f"seed {seed}", markup=False), **options
-    )
+    repeats = train_repeats(config, data, output, count, each=lambda seed: errors.print(f"seed {seed}"), **options)
     for run in repeats.runs:
-        console.print(f"{run.folder}: val mean IoU {run.mean_iou:.4f}", markup=False)
+        console.print(f"{run.folder}: val mean IoU {run.mean_iou:.4f}")
     console.print(f"val mean IoU of {count} runs: {repeats.spread()}, all figures in {output / SUMMARY}")
     best = best_model(output, repeats)
     console.print(f"best model in {best}")
@@ -303,10 +301,10 @@ class Watch:
         match event.phase:
             case "note" | "warning" | "start":
                 word = "starts from" if event.phase == "start" else event.phase
-                errors.print(f"{word}: {event.note}", markup=False)
+                errors.print(f"{word}: {event.note}")
             case "epoch" if event.evaluation is not None:
                 self.scores.append(event.evaluation.scores.mean_iou)
-                errors.print(f"step {event.step}/{event.steps}: {self.state(event)}", markup=False)
+                errors.print(f"step {event.step}/{event.steps}: {self.state(event)}")
             case "reading" | "train" | "validating":
                 self.move(event)
 
@@ -323,7 +321,7 @@ class Watch:
         if training and not self.bar.console.is_terminal and event.step % self.every(event) == 0:
             speed = f"rate {event.lr:.1e}, {event.images_per_second:.1f} images/s"
             waiting = f"{self.share_waiting():.0%} of the time waiting for pictures"
-            errors.print(f"step {event.step}/{event.steps}: {note}, {speed}, {waiting}", markup=False)
+            errors.print(f"step {event.step}/{event.steps}: {note}, {speed}, {waiting}")
         if not training and event.step == event.steps:
             self.bar.remove_task(self.tasks.pop(event.phase))
 

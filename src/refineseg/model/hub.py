@@ -139,7 +139,7 @@ def push_model(folder: str | Path, text: str, private: bool = False, message: st
 
     name, folder = HubName.parse(text), Path(folder)
     model, card = load_model_folder(folder)
-    text = model_card(model, card).replace(f'refineseg.load("{card.name}")', f'refineseg.load("{name}")')
+    text = model_card(model, card).replace(f"refineseg.load({json.dumps(card.name)})", f'refineseg.load("{name}")')
     hub = _hub()
     files = {CONFIG: str(folder / CONFIG), WEIGHTS: str(folder / WEIGHTS), CARD: text.encode()}
     operations = [hub.CommitOperationAdd(path_in_repo=key, path_or_fileobj=value) for key, value in files.items()]

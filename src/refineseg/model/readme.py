@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from refineseg.model.card import ModelCard
 from refineseg.model.refinenet import RefineNet
+from refineseg.system.text import markdown
 
 
 def model_card(model: RefineNet, card: ModelCard) -> str:
@@ -13,14 +15,14 @@ def model_card(model: RefineNet, card: ModelCard) -> str:
     parameters = sum(value.numel() for value in model.parameters())
     depth = model.config.outputs == "depth"
     network = "RefineNet (Lin et al., CVPR 2017)" if model.config.dpt is None else "DPT (Ranftl et al., ICCV 2021)"
-    gives = "depth" if depth else f"{model.config.num_classes} classes: {', '.join(card.labels.names)}"
+    gives = "depth" if depth else f"{model.config.num_classes} classes: {markdown(', '.join(card.labels.names))}"
     lines = [
         "---",
         "library_name: refineseg",
         f"pipeline_tag: {'depth-estimation' if depth else 'image-segmentation'}",
         "---",
         "",
-        f"# {card.name}",
+        f"# {markdown(card.name)}",
         "",
         f"{network}, preset `{model.config.preset}`, backbone `{model.config.backbone}`, {parameters:,} "
         f"parameters, {gives}.",
@@ -28,7 +30,7 @@ def model_card(model: RefineNet, card: ModelCard) -> str:
         "```python",
         "import refineseg",
         "",
-        f'refineseg.load("{card.name}").predict{"_depth" * depth}("street.jpg").save("out/")',
+        f'refineseg.load({json.dumps(card.name)}).predict{"_depth" * depth}("street.jpg").save("out/")',
         "```",
         "",
         "## Scores",
@@ -42,13 +44,17 @@ def model_card(model: RefineNet, card: ModelCard) -> str:
         )
         lines += [f"- {line}" for line in _beyond_iou(score)]
         lines += ["", "| class | IoU |", "|---|---|"]
-        lines += [f"| {name} | {'-' if iou is None else f'{iou:.3f}'} |" for name, iou in score["iou"].items()]
+        lines += [
+            f"| {markdown(name)} | {'-' if iou is None else f'{iou:.3f}'} |" for name, iou in score["iou"].items()
+        ]
     if not card.scores:
         lines.append("None measured.")
     lines += ["", "## Confidence", "", *_calibrated(card.calibration)] if card.calibration else []
     lines += ["", "## Provenance", ""]
-    lines += [f"- {key}: {value}" for key, value in card.provenance.items()] or ["Not recorded."]
-    lines += ["", "## Licence", "", card.licence, ""]
+    lines += [f"- {markdown(key)}: {markdown(str(value))}" for key, value in card.provenance.items()] or [
+        "Not recorded."
+    ]
+    lines += ["", "## Licence", "", markdown(card.licence), ""]
     return "\n".join(lines)
 
 

@@ -1,0 +1,28 @@
+"""Names that others chose, as the places where they are shown need them: always text, never instructions.
+
+In HTML they go through ``html.escape``; nothing writes them to CSV or a shell.
+"""
+
+from __future__ import annotations
+
+import re
+
+
+def visible(text: str) -> str:
+    """For terminals: what cannot be printed, such as escape sequences and line breaks, as Python's escapes."""
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text
+    )
+
+
+def markdown(text: str) -> str:
+    """For Markdown: on one line, without links, HTML, code or borders of table cells."""
+    return re.sub(r"([\\`<>|\[\]])", r"\\\1", visible(text))
+
+
+def file_name(text: str) -> str:
+    """For a file or folder: letters, digits and ``-_.+()``, no folder, nothing hidden, 100 at most."""
+    plain = "".join(letter if letter.isalnum() or letter in "-_.+() " else "_" for letter in text)
+    return plain.lstrip(".")[:100].strip() or "unnamed"
