@@ -1,6 +1,7 @@
 """Few pictures and little time: `refineseg train` with no option beside segmentation_models_pytorch.
 
-    python benchmarks/small_data.py camvid:DIR folder:facades --sizes 50 200 --minutes 10 --seeds 3
+    python benchmarks/small_data.py camvid:DIR folder:facades --sizes 50 200 --minutes 10 --seeds 3 \
+        --weights mobilenetv2_100_imagenet.safetensors
     python benchmarks/small_data.py --table
 
 Ours is the one command, `--data` and `--minutes`, with every setting planned (`ours`), and the same with
@@ -33,7 +34,7 @@ from refineseg.evaluation.evaluate import evaluate
 from refineseg.evaluation.metrics import confusion_matrix, scores
 from refineseg.labels import IGNORE
 from refineseg.loading import load
-from refineseg.model.pretrained import IMAGENET_MEAN, IMAGENET_STD, find_backbone_weights
+from refineseg.model.pretrained import IMAGENET_MEAN, IMAGENET_STD
 from refineseg.system.files import atomic_write
 from refineseg.training import loop, validation
 from refineseg.training.planning import probe
@@ -81,9 +82,7 @@ def peer(arm: str, data: SegmentationData, given: argparse.Namespace, seed: int)
     torch.manual_seed(seed)
     rng, classes = np.random.default_rng(seed), data.label_map.num_classes
     network = getattr(smp, arm)("mobilenet_v2", encoder_weights=None, classes=classes)
-    weights = find_backbone_weights("imagenet", "mobilenetv2_100")
-    assert weights is not None
-    load_encoder(network.encoder, weights.file)
+    load_encoder(network.encoder, given.weights)
     pairs = [data.read(sample) for sample in data.split("train")]
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=0.01)
     clock, seconds, steps = clock_of(given.clock), 60 * given.minutes, 0
@@ -92,9 +91,8 @@ def peer(arm: str, data: SegmentationData, given: argparse.Namespace, seed: int)
     while (gone := (clock() - start) / seconds) < 1:
         for group in optimizer.param_groups:
             group["lr"] = RATE * (1 + math.cos(math.pi * gone)) / 2
-        images, labels = zip(
-            *(crop(*pairs[place], rng) for place in rng.integers(0, len(pairs), BATCH)), strict=True
-        )
+        drawn = [crop(*pairs[place], rng) for place in rng.integers(0, len(pairs), BATCH)]
+        images, labels = (np.stack(parts) for parts in zip(*drawn, strict=True))
         truth = torch.from_numpy(labels).long()
         loss = F.cross_entropy(network(normalised(images)), truth, ignore_index=IGNORE)
         optimizer.zero_grad()
@@ -161,6 +159,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--arms", nargs="+", default=[*OURS, *PEERS], choices=[*OURS, *PEERS])
+    parser.add_argument("--weights", type=Path, help="of MobileNet-v2 with its last convolution, for the peers")
     parser.add_argument("--every", type=int, default=1, help="score every n-th picture of val")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--clock", choices=("cpu", "wall"), default="cpu")
@@ -172,6 +171,8 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     """Make the runs that are missing, and print the table."""
     given = parse()
+    if given.weights is None and not given.table and set(given.arms) & set(PEERS):
+        raise SystemExit("expected --weights for the peers (the package's own file has no last convolution)")
     rows: list[dict[str, Any]] = json.loads(given.output.read_text()) if given.output.exists() else []
     torch.set_num_threads(given.threads)
     for module in (loop, validation, probe):  # of our training: all of its time is the arms' time
