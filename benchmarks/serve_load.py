@@ -1,7 +1,7 @@
 """The server under load: failures, memory, time beside the bare predictor, what batching brings.
 
 python benchmarks/serve_load.py load [--seconds 60] [--requests 64]
-                                memory [--count 2000] | pace [--repeats 40] | batching [--rounds 4]
+                                memory [--count 2000] | pace [--repeats 40] | batching [--rounds 4] | slow
                                 [--clients 32] [--size 480x360] [--threads N] [--json FILE]
 
 Each part starts `refineseg serve` in a process of its own on 127.0.0.1 and ends it. Pictures are drawn by code, as
@@ -23,6 +23,7 @@ import os
 from pathlib import Path
 import re
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -41,6 +42,7 @@ import torch
 MODEL = "camvid"
 PATH = "/v1/segment?output=mask"
 WARM = 10  # requests, or repeats, that are not counted
+SLOW_CLIENTS = 20
 SETTLING = 200  # requests before memory is first looked at
 
 
@@ -306,6 +308,50 @@ def part_batching(given: argparse.Namespace, bodies: list[bytes]) -> dict[str, A
     }
 
 
+def part_slow(given: argparse.Namespace, bodies: list[bytes]) -> dict[str, Any]:
+    """One client's answers alone and beside 20 clients that send a byte a second, in turns."""
+    seconds: dict[str, list[float]] = {"alone": [], "beside": []}
+    with serving() as server:
+        for turn in range(given.rounds + 1):
+            for name, slow in (("alone", 0), ("beside", SLOW_CLIENTS)):
+                with slow_clients(server.port, slow):
+                    tally, _ = run_clients(server, 1, bodies, so_often(given.repeats))
+                if tally.failures:
+                    raise SystemExit(f"expected no failure, got {tally.failures[0]}")
+                if turn:
+                    seconds[name] += tally.seconds
+    quantiles = {name: np.quantile(values, (0.5, 0.95, 0.99)) for name, values in seconds.items()}
+    return {
+        "slow_clients": SLOW_CLIENTS,
+        "answers": len(seconds["beside"]),
+        **{f"{name}_ms_50_95_99": (1000 * values).round(1).tolist() for name, values in quantiles.items()},
+        "ratios_50_95_99": (quantiles["beside"] / quantiles["alone"]).round(2).tolist(),
+    }
+
+
+@contextmanager
+def slow_clients(port: int, number: int) -> Iterator[None]:
+    """Clients that send a body of a megabyte, a byte a second."""
+    done = threading.Event()
+    head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {1 << 20}\r\n\r\n".encode()
+
+    def send() -> None:
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.sendall(head)
+            while not done.wait(1):
+                connection.sendall(b"x")
+
+    threads = [threading.Thread(target=send) for _ in range(number)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+
+
 def milliseconds(seconds: list[float]) -> float:
     return round(1000 * statistics.median(seconds), 1)
 
@@ -329,7 +375,7 @@ def drawn(width: int, height: int, number: int) -> list[bytes]:
     return bodies
 
 
-PARTS = {"load": part_load, "memory": part_memory, "pace": part_pace, "batching": part_batching}
+PARTS = {"load": part_load, "memory": part_memory, "pace": part_pace, "batching": part_batching, "slow": part_slow}
 
 
 def main() -> None:

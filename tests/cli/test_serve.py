@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from refineseg.cli.main import main
+from refineseg.serving.access import Access
 
 
 def test_only_the_networks_thread_gets_a_team(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,3 +23,15 @@ def test_only_the_networks_thread_gets_a_team(monkeypatch: pytest.MonkeyPatch) -
     finally:
         torch.set_num_threads(before)
     assert seen == [1, 2]
+
+
+def test_names_pages_and_the_engine_reach_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr("refineseg.loading.load", lambda *given: seen.append(given[:4]))
+    monkeypatch.setattr("refineseg.serving.server.serve", lambda *given, **_: seen.append(given[3]))
+    names = ["--allow-host", "segment.lan", "--allow-host", "a.lan", "--allow-origin", "https://example.org"]
+    assert main(["serve", "--model", "model.xml", "--engine", "openvino", "--host", "0.0.0.0", *names]) == 0
+    assert seen[0] == ("model.xml", "auto", "32", "openvino")
+    assert seen[1] == Access("0.0.0.0", ("segment.lan", "a.lan"), ("https://example.org",))
+    assert main(["serve", "--allow-host", "http://segment.lan"]) == 2
+    assert len(seen) == 2

@@ -180,6 +180,24 @@ def test_the_bundled_models_description_has_its_protocol_and_no_path() -> None:
     assert "/shared" not in repr(found)
 
 
+@pytest.mark.parametrize(("model", "engine"), [("camvid-int8", "openvino"), ("camvid-int8", None)])
+def test_exported_files_are_served_with_either_engine(model: str, engine: str | None) -> None:
+    pytest.importorskip(engine or "onnxruntime")
+    from refineseg.loading import load
+
+    segmenter = load(model, engine=engine)
+    assert segmenter.runner.name == (engine or "onnxruntime")
+    picture = pixels(96, 128)
+    with serving(segmenter) as client:
+        answer = client.post(SEGMENT, params={"output": "mask"}, content=encoded(picture))
+        assert answer.status_code == 200, answer.text
+        assert np.array_equal(mask_of(answer.content), segmenter.predict(picture).labels)
+        assert client.post(
+            SEGMENT, params={"output": "probs", "flip": "true"}, content=encoded(picture)
+        ).is_success
+        assert client.get("/v1/model").json()["model"] == segmenter.card.name
+
+
 def test_probes_and_counters(segmenter: Segmenter) -> None:
     with serving(segmenter) as client:
         assert client.get("/healthz").json() == {"status": "ok"}
