@@ -21,7 +21,8 @@ from tests.deploy.made import spread
 from tests.docs_blocks import CODE, PAGES, SHOWN, Block, blocks_of, parse, run_block, small
 from tests.hub import TOKEN, reached_hub
 
-OWN_TEST = ("README", "data", "serving")  # tests/test_readme.py, test_docs_data.py, serving/test_docs.py
+# Run by tests/test_readme.py, serving/test_docs.py and test_docs_data.py.
+OWN_TEST = ("README", "serving", "data", "formats", "labels", "channels")
 HERE = [page for page in PAGES if page not in OWN_TEST and any(b.language in CODE for b in blocks_of(page))]
 
 

@@ -1,4 +1,4 @@
-"""docs/data.md: its commands, run in order on a small data set."""
+"""The pages about data: their commands, run in order on a small data set."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from refineseg.labels import LabelMap, UInt8
 from refineseg.model.model_folder import read_config
 from tests.docs_blocks import PAGES, blocks_of, run_block, small
 
-PAGE = PAGES["data"]
+DATA_PAGES = ("data", "formats", "labels", "channels")
 PICTURES = 4
 
 
@@ -70,9 +70,11 @@ def make_data(folder: Path) -> None:
         }
         (folder / f"labelme/{name}.json").write_text(json.dumps(values))
     (folder / "coco/annotations.json").write_text(json.dumps(coco))
-    text = PAGE.read_text(encoding="utf-8")
-    numbers, channels, sides = (block.split("```")[0] for block in text.split("```yaml\n")[1:])
-    assert channels.startswith("statistics:")
+    text = PAGES["formats"].read_text(encoding="utf-8")
+    numbers, sides = (
+        PAGES[page].read_text(encoding="utf-8").split("```yaml\n")[1].split("```")[0]
+        for page in ("formats", "labels")
+    )
     (folder / "numbers/labels.yaml").write_text(numbers)
     (folder / "rgb/class_dict.csv").write_text("name,r,g,b\n" + text.split("name,r,g,b\n")[1].split("```")[0])
     make_satellite(folder / "satellite")
@@ -113,8 +115,9 @@ def labels_of(place: str) -> LabelMap:
     return open_data(place).label_map if place.startswith("folder:") else read_config(Path(place))[1].labels
 
 
-def test_the_page_has_every_step() -> None:
-    found = [words[1:3] if words[1] == "data" else words[1:2] for b in blocks_of("data") for words in b.commands]
+def test_the_pages_have_every_step() -> None:
+    commands = [words for page in DATA_PAGES for block in blocks_of(page) for words in block.commands]
+    found = [words[1:3] if words[1] == "data" else words[1:2] for words in commands]
     steps = ("data import", "data split", "data export", "check", "train", "predict")
     assert {" ".join(words) for words in found} == set(steps)
     assert len(found) == 21
@@ -123,18 +126,22 @@ def test_the_page_has_every_step() -> None:
 def test_every_format_is_on_the_page() -> None:
     from refineseg.data.formats.registry import built_in
 
-    rows = [line.split("|") for line in PAGE.read_text(encoding="utf-8").splitlines() if line.count("|") == 5]
+    rows = [
+        line.split("|")
+        for line in PAGES["formats"].read_text(encoding="utf-8").splitlines()
+        if line.count("|") == 5
+    ]
     table = {row[3].strip().strip("`"): row[4].strip() for row in rows if row[3].strip().startswith("`")}
     table.pop("--format", None)
     assert table == {name: "yes" if item.write else "" for name, item in built_in().items()}
 
 
 @pytest.mark.slow
-def test_the_commands_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_commands_of_the_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_data(tmp_path)
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
-    for block in blocks_of("data"):
+    for block in (block for page in DATA_PAGES for block in blocks_of(page)):
         run_block(block, names, small)
     for index in range(PICTURES):
         mask = truth(index)
