@@ -32,7 +32,7 @@ LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 OPTIONAL = {
     "tensorboard", "sklearn", "scipy", "h5py", "pycocotools", "skimage", "tifffile", "pyarrow", "onnx",
     "onnxruntime", "onnxscript", "openvino", "nncf", "fastapi", "uvicorn", "av", "huggingface_hub", "transformers",
-    "starlette", "python_multipart", "prometheus_client", "segmentation_models_pytorch", "ray",
+    "starlette", "python_multipart", "prometheus_client", "segmentation_models_pytorch", "ray", "wandb", "mlflow",
 }  # fmt: skip
 HEAVY = {"torch", "torchvision", "timm", "matplotlib", "lightning_fabric"}
 

@@ -68,6 +68,7 @@ class TrainConfig(Config):
         metric: that the best checkpoint is chosen by.
         description: of the data, in the person's own words, for the model card.
         licence: of weights and training data, for the model card; the data set's own if None.
+        loggers: where the metrics go beside the run's folder: ``wandb``, ``mlflow`` or both.
     """
 
     model: str = "refinenet-lw-mbv2"
@@ -115,6 +116,7 @@ class TrainConfig(Config):
     metric: Literal["mean_iou", "pixel_accuracy", "mean_class_accuracy"] = "mean_iou"
     description: str | None = None
     licence: str | None = None
+    loggers: tuple[str, ...] = ()
 
     @property
     def unlabelled_in_batch(self) -> int:
@@ -160,4 +162,6 @@ class TrainConfig(Config):
         require(enough, "a batch size of 2 or more with unlabelled pictures", self.batch_size)
         require(0 <= self.ema < 1, "ema in [0, 1)", self.ema)
         require(self.workers >= 0, "workers of 0 or more", self.workers)
+        known = len(set(self.loggers)) == len(self.loggers) and set(self.loggers) <= {"wandb", "mlflow"}
+        require(known, "loggers of wandb and mlflow, each once", list(self.loggers))
         require(self.validate_every >= 1, "validate_every of 1 or more", self.validate_every)

@@ -24,6 +24,7 @@ from refineseg.system.lock import holds_files
 from refineseg.system.memory import keep_freed_memory
 from refineseg.training.custom import Callback, Custom, TrainingEvent
 from refineseg.training.distillation import prepare_teacher, unlabelled_pictures
+from refineseg.training.loggers import make_loggers
 from refineseg.training.losses import find_loss
 from refineseg.training.memory import check_memory
 from refineseg.training.page import RunPage
@@ -66,7 +67,8 @@ def prepare(
     taught = prepare_teacher(config, data, custom.get("teacher"), fabric.device)
     unlabelled, left_out = unlabelled_pictures(config, data)
     check_memory(start.model, config, fabric.device, fabric.world_size)
-    report = reporter((RunPage(), *custom.get("callbacks", ())) if fabric.is_global_zero else ())
+    loggers = make_loggers(config.loggers) if fabric.is_global_zero else ()
+    report = reporter((RunPage(), *loggers, *custom.get("callbacks", ())) if fabric.is_global_zero else ())
     for phase, text in what_to_know(config, start, fabric.device, trained_on, left_out):
         report(TrainingEvent(phase, note=text))
     pictures = TrainingPictures(data, "train", config.augment, config.seed, unlabelled, custom.get("augment"))

@@ -30,7 +30,17 @@ from refineseg.training.parallel import load_whole_network, load_whole_optimizer
 CHECKPOINTS, BEST, LAST = "checkpoints", "best", "last"
 SETTINGS, CURVES, PAGE = "config.yaml", "curves.png", "index.html"
 # The result is the same with others.
-FREE = ("workers", "cache_mb", "backbone_weights", "strategy", "compile", "data", "description", "licence")
+FREE = (
+    "workers",
+    "cache_mb",
+    "backbone_weights",
+    "strategy",
+    "compile",
+    "data",
+    "description",
+    "licence",
+    "loggers",
+)
 LENGTH = ("epochs", "steps", "minutes", "patience")  # a resumed run may have other ones
 FEWEST = 50  # steps between validations within an epoch
 

@@ -1,0 +1,110 @@
+"""A run's metrics in Weights & Biases or MLflow: the callbacks behind the setting ``loggers``.
+
+Fabric has loggers for CSV and TensorBoard only, and those of Lightning come with pytorch-lightning, a whole
+trainer; so the few calls that a run needs are made here.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from refineseg.errors import MissingExtraError
+from refineseg.system.files import atomic_write
+from refineseg.training.custom import Callback, TrainingEvent
+
+PROJECT = "refineseg"  # where WANDB_PROJECT or MLFLOW_EXPERIMENT_NAME does not say another
+IDS = "loggers.json"  # in the run's folder: ids by logger, so that a resumed run goes on in the same place
+
+
+class WandbLogger:
+    """Rows of metrics.csv in Weights & Biases; its environment variables (``WANDB_MODE``, ...) count."""
+
+    def __init__(self) -> None:
+        try:
+            import wandb
+        except ImportError as error:
+            raise MissingExtraError("wandb", "wandb", "loggers=[wandb]") from error
+        self.package: Any = wandb
+        self.run: Any = None
+
+    def __call__(self, event: TrainingEvent) -> None:
+        """Log a row, or end."""
+        if event.row is not None and event.run is not None:
+            if self.run is None:
+                folder, config = event.run.folder, event.run.config.to_dict()
+                self.run = self.package.init(
+                    project=os.environ.get("WANDB_PROJECT", PROJECT),
+                    name=folder.name,
+                    dir=folder,
+                    config=config,
+                    id=_kept(folder, "wandb"),
+                    resume="allow",
+                )
+                _keep(folder, "wandb", self.run.id)
+            self.run.log(_numbers(event), step=event.step)
+        elif event.phase == "end" and self.run is not None:
+            self.run.finish()
+
+
+class MLflowLogger:
+    """Rows of metrics.csv in MLflow; its environment variables (``MLFLOW_TRACKING_URI``, ...) count."""
+
+    def __init__(self) -> None:
+        try:
+            import mlflow
+        except ImportError as error:
+            raise MissingExtraError("mlflow", "mlflow", "loggers=[mlflow]") from error
+        self.package: Any = mlflow
+        self.run: Any = None
+
+    def __call__(self, event: TrainingEvent) -> None:
+        """Log a row, or end."""
+        if event.row is not None and event.run is not None:
+            if self.run is None:
+                folder, known = event.run.folder, _kept(event.run.folder, "mlflow")
+                if known is None and "MLFLOW_EXPERIMENT_NAME" not in os.environ:
+                    self.package.set_experiment(PROJECT)
+                self.run = self.package.start_run(run_id=known, run_name=None if known else folder.name)
+                if known is None:
+                    self.package.log_params(_flat(event.run.config.to_dict()))
+                _keep(folder, "mlflow", self.run.info.run_id)
+            self.package.log_metrics(_numbers(event), step=event.step)
+        elif event.phase == "end" and self.run is not None:
+            self.package.end_run()
+
+
+LOGGERS: dict[str, type[WandbLogger] | type[MLflowLogger]] = {"wandb": WandbLogger, "mlflow": MLflowLogger}
+
+
+def make_loggers(names: tuple[str, ...]) -> list[Callback]:
+    """The loggers of a run; MissingExtraError where the package of one is not installed."""
+    return [LOGGERS[name]() for name in names]
+
+
+def _numbers(event: TrainingEvent) -> dict[str, float]:
+    row = event.row or {}
+    return {name: float(value) for name, value in row.items() if value is not None and math.isfinite(value)}
+
+
+def _flat(values: dict[str, Any], above: str = "") -> dict[str, Any]:
+    """Settings of settings as ``augment.crop``."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{above}{key}.") if isinstance(value, dict) else {above + key: value}
+    return flat
+
+
+def _kept(folder: Path, logger: str) -> str | None:
+    """The id under which a logger knows the run, or None."""
+    file = folder / IDS
+    return json.loads(file.read_text(encoding="utf-8")).get(logger) if file.is_file() else None
+
+
+def _keep(folder: Path, logger: str, id_: str) -> None:
+    file = folder / IDS
+    known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    atomic_write(file, json.dumps(known | {logger: id_}))
