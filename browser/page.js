@@ -21,7 +21,7 @@ function model() {
 function describe() {
   const { name, classes, megabytes, licence } = model();
   const names = classes.map((one) => one.name).join(", ");
-  part("about").textContent = `${name} knows these classes: ${names}. ${megabytes} MB; licence: ${licence}.`;
+  part("about").textContent = `${name} knows these classes: ${names}. Download: ${megabytes} MB. Licence: ${licence}.`;
 }
 
 function say(text, busy = false) {
@@ -109,11 +109,11 @@ function percent(share) {
   return share < 0.001 ? "< 0.1 %" : `${(100 * share).toFixed(1)} %`;
 }
 
-function row({ label, name, color, share }) {
+function row({ label, name, color, background, share }) {
   const item = document.createElement("li");
   item.dataset.label = label;
   const swatch = document.createElement("i");
-  swatch.style.background = `rgb(${color})`;
+  if (!background) swatch.style.background = `rgb(${color})`;
   const amount = document.createElement("b");
   amount.textContent = percent(share);
   item.append(swatch, name, amount);

@@ -22,6 +22,7 @@ from refineseg.deploy.trace import axis_name, trace
 from refineseg.errors import InputError
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.runners.exported import Exported, ExportedRunner, Input, Outputs, open_exported
+from refineseg.inference.scoring import temperatures
 from refineseg.inference.tiles.receptive_field import probe
 from refineseg.runtime import load
 from tests.deploy import made
@@ -131,14 +132,11 @@ def test_another_program_runs_the_file(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("suffix", ["xml", "pt2"])
 @pytest.mark.parametrize("outputs", ["labels", "probabilities"])
-def test_other_formats(
-    suffix: str, outputs: Outputs, segmenter: Segmenter, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_files_of_torch(
+    outputs: Outputs, segmenter: Segmenter, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if suffix == "xml":
-        pytest.importorskip("openvino")
-    path = tmp_path / f"small.{suffix}"
+    path = tmp_path / "small.pt2"
     report = export(segmenter, path, input="uint8", outputs=outputs)
     assert report.refused is None
     runner = open_exported(path, outputs=outputs)
@@ -183,6 +181,21 @@ class Fixed(ExportedRunner):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("outputs", ["labels", "probabilities", "logits"])
+def test_opencv_runs_the_file(outputs: Outputs, segmenter: Segmenter, tmp_path: Path) -> None:
+    """Its picture is BGR; blobFromImage makes of it what the file takes."""
+    cv2 = pytest.importorskip("cv2", reason="opencv-python-headless, 150 MB, is not among the dependencies")
+    if int(cv2.__version__.split(".")[0]) < 5:
+        pytest.skip("sizes stay open from OpenCV 5 on")
+    path = tmp_path / "small.onnx"
+    write(trace(segmenter.model, outputs, temperatures(segmenter.card)), "onnx", path, "{}")
+    network = cv2.dnn.readNetFromONNX(str(path))
+    for picture in (probe(97, 131), probe(64, 96)):
+        network.setInput(cv2.dnn.blobFromImage(picture[..., ::-1].copy(), 1 / 255, swapRB=True))
+        compare(network.forward(), picture[None], outputs, segmenter)
+
+
+@pytest.mark.slow
 def test_int8_labels_from_uint8_of_the_bundled_model(tmp_path: Path) -> None:
     """Calibrated and judged on pictures as other programs give them."""
     data = f"camvid:{shared('data', 'camvid')}"
@@ -212,15 +225,16 @@ def test_drift_of_probabilities_and_labels_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("name", "options", "message"),
     [
-        (["--outputs", "masks"], "expected --outputs logits or labels or probabilities, got 'masks'"),
-        (["--input", "uint16"], "expected --input float32 or uint8, got 'uint16'"),
+        ("a.xml", ["--outputs", "labels"], "expected --outputs logits with --format openvino, got labels"),
+        ("a.onnx", ["--outputs", "masks"], "expected --outputs logits or labels or probabilities, got 'masks'"),
+        ("a.onnx", ["--input", "uint16"], "expected --input float32 or uint8, got 'uint16'"),
     ],
 )
 def test_outputs_that_cannot_be(
-    options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["export", "-o", str(tmp_path / "a.onnx"), *options]) == 2
+    assert main(["export", "-o", str(tmp_path / name), *options]) == 2
     assert message in " ".join(capsys.readouterr().err.split())
     assert not list(tmp_path.iterdir())
