@@ -7,6 +7,7 @@ A hook of mkdocs (see mkdocs.yml). A link from a page to a file of the repositor
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,22 @@ def on_page_markdown(markdown: str, page: Any, config: Any, **_: Any) -> str:
             raise PluginError(f"{page.file.src_path} links to ../{match[2]}, which is not in the repository")
         return f"{match[1]} (`{match[2]}`)"
 
-    return OUTSIDE.sub(named, markdown)
+    markdown = OUTSIDE.sub(named, markdown)
+    if page.file.src_path == "browser.md" and built_page(root):
+        markdown += '\n## Try it\n\n<a href="browser/index.html">Open the page</a>\n'
+    return markdown
+
+
+def built_page(root: Path) -> Path | None:
+    """The folder that make browser wrote, if it is there."""
+    folder = root / "out" / "browser"
+    return folder if (folder / "index.html").is_file() else None
+
+
+def on_post_build(config: Any) -> None:
+    """The page that segments in the browser, as a part of the site."""
+    if folder := built_page(Path(config.docs_dir).parent):
+        shutil.copytree(folder, Path(config.site_dir) / "browser", dirs_exist_ok=True)
 
 
 SHIM = "https://unpkg.com/iframe-worker/shim"

@@ -45,6 +45,19 @@ def test_links_out_of_docs_become_words_and_dead_ones_end_the_build(tmp_path: Pa
     assert change(text[:-17], **place).startswith("the licence (`LICENCE`), [b](b.md)")
 
 
+def test_the_page_for_the_browser_is_on_the_site_once_it_is_built(tmp_path: Path) -> None:
+    config = SimpleNamespace(docs_dir=str(tmp_path / "docs"), site_dir=str(tmp_path / "site"))
+    page = SimpleNamespace(file=SimpleNamespace(src_path="browser.md"))
+    assert "Try it" not in hook().on_page_markdown("# In a browser\n", page=page, config=config)
+    hook().on_post_build(config)
+    assert not (tmp_path / "site").exists()
+    (tmp_path / "out" / "browser").mkdir(parents=True)
+    (tmp_path / "out" / "browser" / "index.html").write_text("here")
+    assert 'href="browser/index.html"' in hook().on_page_markdown("# In a browser\n", page=page, config=config)
+    hook().on_post_build(config)
+    assert (tmp_path / "site" / "browser" / "index.html").read_text() == "here"
+
+
 def build(source: Path, target: Path) -> subprocess.CompletedProcess[str]:
     """mkdocs build --strict."""
     words = [sys.executable, "-m", "mkdocs", "build", "--strict", "-f", str(source), "-d", str(target)]
