@@ -111,7 +111,7 @@ def _add_problems(app: "FastAPI") -> None:
 
     @app.exception_handler(Problem)
     async def refused(incoming: Incoming, error: Problem) -> JSONResponse:
-        # Closed where the client goes on sending: a connection whose body nobody reads would stay open.
+        # Close the connection of a client that goes on sending: the rest of its body is not read.
         rest = {} if await drain(incoming.stream()) else {"Connection": "close"}
         return problem(error.status, error.detail, error.headers | rest)
 

@@ -64,7 +64,7 @@ def opened(data: bytes) -> Iterator[Image.Image]:
     if name not in formats():
         raise Problem(415, f"expected a picture of {', '.join(formats())}, got {name}: convert it to PNG")
     if name == "JPEG" and data.count(b"\xff\xda") > MAX_SCANS:
-        raise Problem(422, f"expected a JPEG of at most {MAX_SCANS} scans, got more: export it anew")
+        raise Problem(422, f"expected a JPEG of at most {MAX_SCANS} scans, got more: export it again")
     # Telephones store a second view in a JPEG (MPO); the first is the picture.
     decoders = {"JPEG": ("JPEG", "MPO"), "HEIC": ("HEIF",)}.get(name, (name.upper(),))
     try:
@@ -80,7 +80,7 @@ def opened(data: bytes) -> Iterator[Image.Image]:
         if is_out_of_memory(error):
             raise
         raise Problem(
-            422, f"expected a whole {name}, got one that is damaged or cut off: export it anew"
+            422, f"expected a whole {name}, got one that is damaged or cut off: export it again"
         ) from None
 
 
@@ -116,12 +116,12 @@ def _header(data: bytes) -> tuple[tuple[int, int], int]:
                 return samples.size, max(DECODING_BYTES, samples.samples * (samples.dtype.itemsize + 8))
         except InputError:
             raise Problem(
-                422, "expected a whole TIFF, got one that is damaged or cut off: export it anew"
+                422, "expected a whole TIFF, got one that is damaged or cut off: export it again"
             ) from None
         except MissingExtraError:
             pass
         except (ArithmeticError, ValueError, TypeError, MemoryError):  # numbers in a damaged header
-            raise Problem(422, "expected a whole TIFF, got one that is damaged: export it anew") from None
+            raise Problem(422, "expected a whole TIFF, got one that is damaged: export it again") from None
     with opened(data) as image:
         return (image.height, image.width), DECODING_BYTES
 
@@ -166,4 +166,4 @@ def decode(data: bytes, channels: Channels | None = None, choice: tuple[int, ...
     except Exception as error:  # damaged headers lead decoders to divide by 0 ...
         if is_out_of_memory(error):
             raise
-        raise Problem(422, "expected a whole picture, got one that is damaged: export it anew") from None
+        raise Problem(422, "expected a whole picture, got one that is damaged: export it again") from None
