@@ -1,9 +1,10 @@
-"""Bad inputs through every command and the server: what was refused, taken, and taken wrongly.
+"""Bad inputs through every command and the server, and commands ended by signals at random moments.
 
 python benchmarks/robustness.py [--only KIND[:NAME],...] [--json FILE]
 
 Exit code 1 if anything raised, hung, was taken though it is bad, left something half-written, or said other than
-one clear line. The corpus is tests/robustness.
+one clear line; or if a command that was ended leaves files behind, or ends otherwise when it is run again. The
+corpus is tests/robustness; the kind of the commands that are ended is ``interrupted``.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import logging
 import os
 from pathlib import Path
+import random
 import resource
 import tempfile
 import time
@@ -21,6 +23,7 @@ import time
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 from tests.robustness.corpus import corpus
+from tests.robustness.interruptions import interruptions
 from tests.robustness.runner import Outcome, run_case
 from tests.serving.made import serving, tiny
 
@@ -44,9 +47,12 @@ def main() -> int:
             done = run_case(case, Path(folder), Path(folder) / "work", client)
             outcomes += done
             for outcome in done:
-                if outcome.wrong:
-                    wrong = "; ".join(outcome.wrong)
-                    print(f"WRONG {case.id} | {outcome.command} | {wrong} | {outcome.said[:300]!r}", flush=True)
+                tell(outcome)
+        if "interrupted".startswith(tuple(text.partition(":")[0] for text in given.only.split(","))):
+            for outcome in interruptions(Path(folder), random.Random(0)):
+                kinds["interrupted"] += 1
+                outcomes.append(outcome)
+                tell(outcome)
     table(outcomes)
     wrongs = sum(bool(outcome.wrong) for outcome in outcomes)
     slowest = max(outcomes, key=lambda outcome: outcome.seconds)
@@ -60,6 +66,13 @@ def main() -> int:
         ]
         given.json.write_text(json.dumps(values, indent=1) + "\n")
     return int(wrongs > 0)
+
+
+def tell(outcome: Outcome) -> None:
+    """Say what was wrong with a run, if anything."""
+    if outcome.wrong:
+        wrong = "; ".join(outcome.wrong)
+        print(f"WRONG {outcome.case.id} | {outcome.command} | {wrong} | {outcome.said[:300]!r}", flush=True)
 
 
 def table(outcomes: list[Outcome]) -> None:

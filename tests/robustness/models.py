@@ -73,6 +73,7 @@ def models(place: Path) -> Iterator[Case]:
     for name, data in {**damages(weights), **headers(weights)}.items():
         harmless = name in ("a byte flipped", "zeros from the middle")
         yield Case("model", f"weights {name}", with_file("model.safetensors", data), harmless)
+    yield Case("model", "config.json deep", with_file("config.json", b"[" * 100_000 + b"]" * 100_000))
     for file in ("config.json", "model.safetensors"):
         yield Case("model", f"no {file}", with_file(file, None))
     yield Case("model", "weights with NaN", changed_weights(place, lambda t: t.fill_(float("nan"))))
@@ -116,6 +117,8 @@ def headers(data: bytes) -> dict[str, bytes]:
         "of offsets behind the end": with_header({**header, first: {**header[first], "data_offsets": [0, 2**40]}}),
         "of offsets that overlap": with_header({**header, "zz": header[first]}),
         "of an unknown type": with_header({**header, first: {**header[first], "dtype": "Q77"}}),
+        "of a shape of terabytes": with_header({**header, first: {**header[first], "shape": [10**6, 10**6]}}),
+        "of a deep header": with_header(b"[" * 100_000 + b"]" * 100_000),
         "of a shape below zero": with_header({**header, first: {**header[first], "shape": [-1]}}),
     }
 
@@ -278,6 +281,8 @@ def archives() -> Iterator[Case]:
         "absolute": tarred("/tmp/owned"),
         "link out": tarred("VOCdevkit/VOC2012/JPEGImages/a.jpg", tarfile.SYMTYPE, "/etc/passwd"),
         "device": tarred("VOCdevkit/VOC2012/JPEGImages/a.jpg", tarfile.CHRTYPE),
+        "hard link out": tarred("VOCdevkit/VOC2012/JPEGImages/a.jpg", tarfile.LNKTYPE, "/etc/passwd"),
+        "disk": tarred("VOCdevkit/VOC2012/JPEGImages/a.jpg", tarfile.BLKTYPE),
         "pipe": tarred("VOCdevkit/VOC2012/JPEGImages/a.jpg", tarfile.FIFOTYPE),
         **damages(tarred("VOCdevkit/VOC2012/JPEGImages/a.jpg")),
     }.items():

@@ -67,6 +67,11 @@ def lying_pictures() -> Iterator[Case]:
     count = struct.unpack("<H", tiff[start : start + 2])[0]
     loop[start + 2 + 12 * count : start + 6 + 12 * count] = struct.pack("<I", start)
     yield Case("picture", "TIFF whose next page is itself", written("a.tif", bytes(loop)), harmless=True)
+    vast = bytearray(tiff)
+    for entry in range(start + 2, start + 2 + 12 * count, 12):
+        if struct.unpack("<H", tiff[entry : entry + 2])[0] in (256, 257):  # ImageWidth, ImageLength
+            vast[entry + 2 : entry + 12] = struct.pack("<HII", 4, 1, 1_000_000)
+    yield Case("picture", "TIFF of terabytes", written("a.tif", bytes(vast)))
     far = tiff[:4] + struct.pack("<I", 2**31) + tiff[8:]
     yield Case("picture", "TIFF with its directory behind its end", written("a.tif", far))
 

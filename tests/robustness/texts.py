@@ -124,6 +124,8 @@ OUTLINES: tuple[Any, ...] = (
     [[1e99] * 6],
     {"counts": "zzz", "size": [36, 48]},
     {"size": 3},
+    {"counts": [10**12], "size": [10**6, 10**6]},
+    {"counts": [0, 10**12], "size": [36, 48]},
 )
 
 

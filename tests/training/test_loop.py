@@ -250,6 +250,21 @@ def test_unknown_mask_values_stop_before_the_first_step(data: SegmentationData, 
     assert not (tmp_path / "run").exists()
 
 
+def test_resume_with_other_data_is_refused(data: SegmentationData, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(CONFIG, data, run, device="cpu")
+    classes = data.label_map.classes
+    renamed = dataclasses.replace(classes[1], name="other than before")
+    labels = dataclasses.replace(data.label_map, classes=(classes[0], renamed, *classes[2:]))
+    splits = {**data.splits, "train": data.split("train")[::-1]}
+    for changed, match in (
+        ({"label_map": labels}, "label map has changed: .'other than before'"),
+        ({"splits": splits}, "training pictures with --resume"),
+    ):
+        with pytest.raises(ConfigError, match=match):
+            train(CONFIG, dataclasses.replace(data, **changed), run, resume=True, device="cpu")
+
+
 def test_resume_with_other_settings_is_refused(data: SegmentationData, tmp_path: Path) -> None:
     run = tmp_path / "run"
     train(CONFIG, data, run, device="cpu")

@@ -18,6 +18,7 @@ from refineseg._version import __version__
 from refineseg.cli.data import data
 from refineseg.errors import RefinesegError, RefusedError
 from refineseg.system.hardware import instruction_sets, package_versions, processor_name
+from refineseg.system.memory import is_out_of_memory
 from refineseg.system.text import visible
 
 STOPPED = 130  # exit code after Ctrl-C, as of shells
@@ -106,6 +107,8 @@ def main(arguments: list[str] | None = None) -> int:
             return _say(f"error: {error}", 1 if isinstance(error, RefusedError) else 2)
         if isinstance(error, OSError) and error.filename is not None and error.strerror:  # a path that cannot be
             return _say(f"error: cannot use {error.filename!s:.200}: {error.strerror}", 2)
+        if is_out_of_memory(error):
+            return _say("error: memory ran out: free some, use smaller pictures, batches or crops, or --tile", 2)
         return _say(f"failed: {type(error).__name__}: {error}; -v shows where", 1)
 
 

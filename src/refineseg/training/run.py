@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import zlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -214,12 +216,20 @@ def state_of(run: Run, optimizer: Any) -> dict[str, Any]:
     return {
         "config": run.config.to_dict(),
         "custom": names_of(run.custom),
+        "data": data_of(run),
         "model": whole_state(run.model.state_dict()),
         "average": whole_state(run.average.model.state_dict()) if run.average else None,
         "optimizer": whole_state(optimizer.state_dict()),
         "position": vars(run.position).copy(),
         "log": run.log.rows,
     }
+
+
+def data_of(run: Run) -> dict[str, Any]:
+    """What a resumed run has to find again: its classes and training pictures, in their order."""
+    names = "\n".join(sample.image.name for sample in run.data.split("train"))
+    classes = [[item.name, str(item.raw)] for item in run.data.label_map.classes]
+    return {"classes": classes, "pictures": len(run.data.split("train")), "names": zlib.crc32(os.fsencode(names))}
 
 
 def restore(run: Run, optimizer: Any) -> None:
@@ -246,6 +256,7 @@ def take_up(run: Run, optimizer: Any, state: dict[str, Any]) -> None:
             f"the run was started with {state.get('custom') or 'settings only'}, given in Python: pass the same "
             "to refineseg.train with resume=True"
         )
+    check_same_data(state.get("data"), data_of(run))
     load_whole_network(run.model, state["model"])
     if run.average:
         load_whole_network(run.average.model, state["average"])
@@ -254,6 +265,19 @@ def take_up(run: Run, optimizer: Any, state: dict[str, Any]) -> None:
     run.log = MetricsLog([dict(row) for row in state["log"]])
     if any(before[key] != now[key] for key in LENGTH):
         change_length(run)
+
+
+def check_same_data(before: dict[str, Any] | None, now: dict[str, Any]) -> None:
+    """ConfigError if the data set has changed since the checkpoint; older checkpoints do not say what it was."""
+    if before is None or before == now:
+        return
+    if before["classes"] != now["classes"]:
+        changed = [one[0] for one in now["classes"] if one not in before["classes"]] or "fewer or another order"
+        raise ConfigError(f"expected the run's own classes with --resume, the label map has changed: {changed}")
+    raise ConfigError(
+        f"expected the run's own {before['pictures']} training pictures with --resume, got {now['pictures']}, "
+        "others or in another order: restore the lists, or start a new run from RUN/last with --model"
+    )
 
 
 def change_length(run: Run) -> None:

@@ -1,0 +1,24 @@
+"""Commands ended at random moments; the whole table is a part of ``make robustness``."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.robustness.interruptions import interruptions
+
+
+def test_an_unpacking_that_is_ended_goes_on(tmp_path: Path) -> None:
+    done = list(interruptions(tmp_path, random.Random(0), times=1, only="data prepare"))
+    assert len(done) == 2
+    assert not [(outcome.case.id, outcome.wrong, outcome.said) for outcome in done if outcome.wrong]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_every_command_that_is_ended(tmp_path: Path) -> None:
+    done = list(interruptions(tmp_path, random.Random(1)))
+    assert len(done) == 4 * 7
+    assert not [(outcome.case.id, outcome.wrong, outcome.said) for outcome in done if outcome.wrong]
