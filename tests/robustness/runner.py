@@ -25,8 +25,9 @@ from tests.robustness.case import Case, good_data, good_model, pair
 
 SECONDS = 30  # more is a hang
 GROWTH_MB = 3000  # of the largest memory of the process, by one command
-SMALL = ("backbone_weights=none", "model.backbone=test_efficientnet", "model.width=8", "model.coarse_width=8")
-TRAIN = ("--model", "refinenet-lw-mbv2", *(word for part in SMALL for word in ("--set", part)))
+SMALL = ("model.backbone=test_efficientnet", "model.width=8", "model.coarse_width=8")
+FROM_WEIGHTS = ("--model", "refinenet-lw-mbv2", *(word for part in SMALL for word in ("--set", part)))
+TRAIN = (*FROM_WEIGHTS, "--set", "backbone_weights=none")  # wins over the option
 SHORT = ("--steps", "1", "--batch-size", "2", "--crop", "32", "--workers", "0", "--skip-check", "--device", "cpu")
 
 
@@ -81,7 +82,7 @@ def commands(  # noqa: C901 - one branch a kind
         yield "train --set", [*run, "--set", f"{key}={value}"]
     elif case.kind == "checkpoint":
         yield "convert", ["convert", file, out, "--labels", "voc2012"]
-        yield "train --backbone-weights", [*run, *TRAIN, "--backbone-weights", file]
+        yield "train --backbone-weights", [*run, *FROM_WEIGHTS, "--backbone-weights", file]
     elif case.kind == "model":
         picture = str(place / "data" / "images" / "p0.png")
         yield "predict --model", ["predict", picture, "--model", file, "-o", out]
