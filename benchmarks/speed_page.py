@@ -1,4 +1,4 @@
-"""Puts the tables of docs/speed.md in from benchmarks/results/*.json, which ``refineseg bench --json`` writes.
+"""Write the tables of docs/notebook/bench_tables.md from benchmarks/results/*.json (``refineseg bench --json``).
 
 python benchmarks/speed_page.py
 """
@@ -12,13 +12,13 @@ import re
 from refineseg.bench.report import markdown
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS, PAGE = ROOT / "benchmarks/results", ROOT / "docs/speed.md"
+RESULTS, PAGE = ROOT / "benchmarks/results", ROOT / "docs/notebook/bench_tables.md"
 MARK = "<!-- table: {name} -->"
 END = "<!-- end -->"
 
 
 def main() -> None:
-    """Replace what stands between each ``<!-- table: NAME -->`` and the ``<!-- end -->`` after it."""
+    """Replace the text between each ``<!-- table: NAME -->`` and the ``<!-- end -->`` after it."""
     text = PAGE.read_text(encoding="utf-8")
     names = re.findall(MARK.format(name="(.+?)"), text)
     for name in names:
