@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from tests.robustness.case import Case, damages, written
 
+STRANGERS = Path(__file__).parents[1] / "data/formats/strangers"
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n"
     for before, name in zip("abcdefgh", "bcdefghi", strict=True)
@@ -149,12 +151,25 @@ def foreign() -> Iterator[Case]:
         yield Case("annotation", name, written("a.json", json.dumps(value)), harmless=True)
     outside = {**coco, "images": [{**coco["images"][0], "file_name": "../../../../etc/passwd"}]}
     yield Case("annotation", "COCO picture outside", written("a.json", json.dumps(outside)))
+    for name in ("coco_missing_image/ann/a.json", "coco_odd_count/ann/a.json", "mk_dup_stem_masks2"):
+        yield Case("annotation", f"strangers' {name}", _stranger(name))
     for name, text in (
         ("XML bomb", ENTITIES),
         ("XML that reads a file", FILE),
         ("XML cut", "<annotations><image"),
     ):
         yield Case("annotation", name, written("a.xml", text))
+
+
+def _stranger(name: str) -> Callable[[Path], Path]:
+    """One of the folders that users of other tools reported, which has a fault."""
+
+    def make(folder: Path) -> Path:
+        top = Path(name).parts[0]
+        shutil.copytree(STRANGERS / top, folder / top)
+        return folder / name
+
+    return make
 
 
 ARGUMENTS = """

@@ -11,7 +11,6 @@ from PIL import Image
 
 from refineseg.data import open_data
 from refineseg.data.images import read_image
-from refineseg.data.pictures.depth import used_depth
 from refineseg.data.pictures.opening import open_picture, read_picture
 from refineseg.data.pictures.statistics import statistics
 from refineseg.errors import InputError
@@ -88,10 +87,6 @@ def test_nodata_is_void_in_statistics_and_masks() -> None:
 
 
 def test_twelve_bits_in_sixteen() -> None:
-    files = sorted((STRANGERS / "png16_12bit/images").iterdir())
-    depth = used_depth(files)
-    assert depth is not None
-    assert (depth.used, depth.white, depth.pictures, depth.others) == (12, 4095, 12, 0)
     raw = np.asarray(Image.open(FIRST)).astype(float)
     found = read_picture(FIRST)
     assert np.array_equal(found.pixels[..., 0], np.rint(raw / 4095 * 255))
