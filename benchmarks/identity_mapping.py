@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from refineseg.config import ModelConfig
 from refineseg.model import Decoder
-from refineseg.model.timm_backbone import TimmBackbone
+from refineseg.model.backbones.timm_backbone import TimmBackbone
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F

@@ -19,7 +19,7 @@ from refineseg.evaluation.evaluate import evaluate
 from refineseg.evaluation.report.report import MEASURES, write_report
 from refineseg.inference.predictor import Segmenter
 from refineseg.labels import IGNORE, LabelMap, UInt8
-from refineseg.model.model_folder import ModelCard
+from refineseg.model.folders.model_folder import ModelCard
 from refineseg.model.refinenet import RefineNet
 import torch
 from torch import Tensor, nn

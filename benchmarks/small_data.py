@@ -34,7 +34,7 @@ from refineseg.evaluation.evaluate import evaluate
 from refineseg.evaluation.metrics import confusion_matrix, scores
 from refineseg.labels import IGNORE
 from refineseg.loading import load
-from refineseg.model.pretrained import IMAGENET_MEAN, IMAGENET_STD
+from refineseg.model.folders.pretrained import IMAGENET_MEAN, IMAGENET_STD
 from refineseg.system.files import atomic_write
 from refineseg.training import loop, validation
 from refineseg.training.planning import probe

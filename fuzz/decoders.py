@@ -22,8 +22,8 @@ with atheris.instrument_imports(include=["refineseg", "yaml", "safetensors"]):
     from refineseg.config.yaml import read_yaml
     from refineseg.errors import RefinesegError
     from refineseg.labels import LabelMap
-    from refineseg.model.checkpoints import read_checkpoint
-    from refineseg.model.model_folder import read_config
+    from refineseg.model.folders.model_folder import read_config
+    from refineseg.model.tensors.checkpoints import read_checkpoint
     from refineseg.training.checkpoint import load_checkpoint
 
 PLACE = Path(tempfile.mkdtemp(prefix="refineseg-fuzz-"))

@@ -14,7 +14,7 @@ import dataclasses
 from pathlib import Path
 
 from refineseg.config import ModelConfig
-from refineseg.model.model_folder import load_model_folder, save_model_folder
+from refineseg.model.folders.model_folder import load_model_folder, save_model_folder
 
 
 def main() -> None:

@@ -4,7 +4,7 @@
 
 Convolutions become float16; batch norm stays float32, since variances span many orders of magnitude. The
 classifier and the convolution before it are left out. Prints the SHA-256 for the record
-in src/refineseg/model/pretrained.py.
+in src/refineseg/model/folders/pretrained.py.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
-from refineseg.model.backbone_weights import HEADS
+from refineseg.model.backbones.weights import HEADS
 
 
 def main() -> None:

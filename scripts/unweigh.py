@@ -18,7 +18,7 @@ import torch
 from refineseg.config import AugmentConfig
 from refineseg.data import open_data
 from refineseg.data.loader import TrainingPictures
-from refineseg.model.model_folder import load_model_folder, save_model_folder
+from refineseg.model.folders.model_folder import load_model_folder, save_model_folder
 from refineseg.training.losses import class_weights
 
 

@@ -20,8 +20,8 @@ from refineseg.config import ModelConfig, TrainConfig
 from refineseg.config.yaml import parse_yaml
 from refineseg.errors import ConfigError, WeightsError
 from refineseg.labels import LabelMap
-from refineseg.model.checkpoints import read_checkpoint
-from refineseg.model.model_folder import read_config
+from refineseg.model.folders.model_folder import read_config
+from refineseg.model.tensors.checkpoints import read_checkpoint
 from refineseg.training.checkpoint import load_checkpoint, save_checkpoint
 from tests.data.formats.fuzz import JUNK, damage, one_line_or_nothing
 

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from refineseg.deploy import gate
-from refineseg.model import bundled
-from refineseg.model.bundled import bundled_models
-from refineseg.model.model_folder import ModelCard, read_config, save_model_folder
+from refineseg.model.folders import bundled
+from refineseg.model.folders.bundled import bundled_models
+from refineseg.model.folders.model_folder import ModelCard, read_config, save_model_folder
 from refineseg.model.presets import create_model
 from tests.data.benchmarks.roots import listing, picture, voc2012
 from tests.data.made import made_pair, make_camvid, make_folder

@@ -16,7 +16,7 @@ from refineseg.data import open_data, read_mask
 from refineseg.data.images import write_mask
 from refineseg.data.source import folder_of_pictures
 from refineseg.labels import LabelMap, UInt8
-from refineseg.model.model_folder import read_config
+from refineseg.model.folders.model_folder import read_config
 from tests.docs_blocks import PAGES, blocks_of, run_block, small
 
 DATA_PAGES = ("data", "formats", "labels", "channels")

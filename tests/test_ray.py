@@ -22,7 +22,7 @@ from refineseg.errors import InputError
 from refineseg.inference.options import PredictOptions
 from refineseg.labels import LabelMap
 from refineseg.model import create_model
-from refineseg.model.model_folder import ModelCard, save_model_folder
+from refineseg.model.folders.model_folder import ModelCard, save_model_folder
 from refineseg.ray import Job, Shard, Worker, keep_plan, pictures_of, plan_shards, predict
 from tests.data.made import made_pair
 from tests.model.filled import fill

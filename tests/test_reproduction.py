@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from refineseg.config import AugmentConfig, ModelConfig, TrainConfig, paper_recipe
 from refineseg.data import open_data
-from refineseg.model.backbone import create_backbone
+from refineseg.model.backbones.backbone import create_backbone
 from refineseg.model.presets import model_config
 from tests.data.made import make_camvid
 

@@ -73,7 +73,7 @@ def load(
 def _export_of(model: str, device: str, precision: str, engine: str, say: Callable[[str], None]) -> Path | None:
     """The cached export of a model folder to run in place of its network; None where torch is to run it."""
     from refineseg.inference.devices import pick_device
-    from refineseg.model.find_model import find_model
+    from refineseg.model.folders.find_model import find_model
 
     on_cpu = pick_device(device).type == "cpu"
     if engine == "auto":

@@ -109,7 +109,7 @@ def predict(
         MissingExtraError: ray or pyarrow is not installed.
         InputError: nothing to do, unusable output, or OUT holds the results of other inputs or options.
     """
-    from refineseg.model.hub import pinned
+    from refineseg.model.folders.hub import pinned
 
     begun = time.perf_counter()
     if workers < 1 or shard < 1:

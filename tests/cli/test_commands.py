@@ -22,7 +22,7 @@ from refineseg.data import read_mask
 from refineseg.evaluation.evaluate import Evaluation
 from refineseg.labels import LabelMap
 from refineseg.model import create_model
-from refineseg.model.model_folder import ModelCard, save_model_folder
+from refineseg.model.folders.model_folder import ModelCard, save_model_folder
 from refineseg.training.custom import TrainingEvent
 from refineseg.training.run import Run
 from tests.data.made import made_pair, make_folder

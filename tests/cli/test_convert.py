@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from refineseg.cli.convert import convert, label_map_by_name
 from refineseg.cli.models import models
 from refineseg.errors import ConfigError, InputError, WeightsError
-from refineseg.model.model_folder import read_config
+from refineseg.model.folders.model_folder import read_config
 from tests.model import port_reference as port
 
 

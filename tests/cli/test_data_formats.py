@@ -70,7 +70,7 @@ def test_export_wants_the_class_names_once(tmp_path: Path) -> None:
 
 
 def test_export_takes_the_names_from_a_model(tmp_path: Path) -> None:
-    from refineseg.model.model_folder import ModelCard, save_model_folder
+    from refineseg.model.folders.model_folder import ModelCard, save_model_folder
     from refineseg.model.presets import build, model_config
 
     label_map = test_exporter.MAPS[0]

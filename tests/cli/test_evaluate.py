@@ -11,7 +11,7 @@ import torch
 
 from refineseg.cli.main import main
 from refineseg.labels import LabelMap
-from refineseg.model.model_folder import ModelCard, load_model_folder, save_model_folder
+from refineseg.model.folders.model_folder import ModelCard, load_model_folder, save_model_folder
 from refineseg.model.presets import create_model
 from tests.evaluation.pictures import label_map, make_data
 

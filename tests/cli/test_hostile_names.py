@@ -26,10 +26,10 @@ from refineseg.config.yaml import to_yaml
 from refineseg.inference.predictor import Segmenter
 from refineseg.labels import LabelMap
 from refineseg.model import create_model
-from refineseg.model.card import ModelCard
 from refineseg.model.describe import describe
 from refineseg.model.drawing import draw
-from refineseg.model.model_folder import load_model_folder, save_model_folder
+from refineseg.model.folders.card import ModelCard
+from refineseg.model.folders.model_folder import load_model_folder, save_model_folder
 from refineseg.system.text import visible
 from tests.data.made import made_pair
 from tests.model.filled import fill

@@ -9,7 +9,7 @@ import pytest
 from refineseg.deploy.export import export
 from refineseg.deploy.report import ExportReport
 from refineseg.inference.predictor import Segmenter
-from refineseg.model.model_folder import save_model_folder
+from refineseg.model.folders.model_folder import save_model_folder
 from tests.deploy import made
 
 

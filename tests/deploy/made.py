@@ -9,7 +9,7 @@ from refineseg.inference.predictor import Segmenter
 from refineseg.inference.tiles.receptive_field import probe
 from refineseg.labels import LabelMap
 from refineseg.model import RefineNet, create_model
-from refineseg.model.model_folder import ModelCard
+from refineseg.model.folders.model_folder import ModelCard
 from tests.model.filled import fill
 
 LABELS = LabelMap.from_dict(

@@ -15,7 +15,7 @@ from refineseg.colors import voc_palette
 from refineseg.data.source import Sample, SegmentationData
 from refineseg.inference.predictor import Segmenter
 from refineseg.labels import IGNORE, LabelClass, LabelMap
-from refineseg.model.model_folder import ModelCard
+from refineseg.model.folders.model_folder import ModelCard
 from refineseg.model.refinenet import RefineNet
 
 

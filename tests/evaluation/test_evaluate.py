@@ -124,9 +124,9 @@ def test_misfits_are_refused(tmp_path: Path) -> None:
 
 
 def test_model_card_carries_interval_boundary_and_calibration(tmp_path: Path) -> None:
-    from refineseg.model.model_folder import ModelCard, load_model_folder, save_model_folder
+    from refineseg.model.folders.model_folder import ModelCard, load_model_folder, save_model_folder
+    from refineseg.model.folders.readme import model_card
     from refineseg.model.presets import create_model
-    from refineseg.model.readme import model_card
 
     data = make_data(tmp_path, ["a", "b", "c", "d"], LABELS)
     score = evaluate(make_segmenter(LABELS), data, measures=("boundary", "calibration")).for_card()

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from refineseg import create_model
 from refineseg.errors import ConfigError, InputError
 from refineseg.labels import LabelMap
-from refineseg.model.backbone import GROUP
-from refineseg.model.card import ModelCard
-from refineseg.model.model_folder import load_model_folder, save_model_folder
+from refineseg.model.backbones.backbone import GROUP
+from refineseg.model.folders.card import ModelCard
+from refineseg.model.folders.model_folder import load_model_folder, save_model_folder
 
 SMALL: dict[str, Any] = {"width": 8, "coarse_width": 8}
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 import refineseg
 from refineseg.data import SegmentationData
 from refineseg.errors import RefinesegError
-from refineseg.model.model_folder import read_config
+from refineseg.model.folders.model_folder import read_config
 from refineseg.training.custom import StopTraining, TrainingEvent
 from tests.training.test_loop import CONFIG, data
 

@@ -18,7 +18,7 @@ from refineseg.inference.predictor import Segmenter
 from refineseg.inference.runners import Runner
 from refineseg.inference.tiles.blending import Map, Plan, Read, Strip, blended_strips, joined, view_of
 from refineseg.labels import LabelMap, UInt8
-from refineseg.model.card import ModelCard
+from refineseg.model.folders.card import ModelCard
 
 
 def frames(count: int = 6, height: int = 48, width: int = 64) -> list[UInt8]:

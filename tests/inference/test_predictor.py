@@ -19,7 +19,7 @@ from refineseg.inference.tiles.plan import BUDGET
 from refineseg.labels import LabelMap
 from refineseg.loading import load
 from refineseg.model import create_model
-from refineseg.model.model_folder import ModelCard, save_model_folder
+from refineseg.model.folders.model_folder import ModelCard, save_model_folder
 from tests.model.filled import fill
 
 LABELS = LabelMap.from_names(["a", "b", "c", "d", "e"])

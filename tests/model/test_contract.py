@@ -14,7 +14,7 @@ from torch import nn
 from refineseg.errors import ConfigError, LabelError
 from refineseg.labels import LabelMap
 from refineseg.model import PRESETS, RefineNet, create_model, model_config
-from refineseg.model.model_folder import ModelCard, load_model_folder, save_model_folder
+from refineseg.model.folders.model_folder import ModelCard, load_model_folder, save_model_folder
 from refineseg.model.refinenet import Decoder
 from tests.model.filled import fill, picture
 

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from refineseg.model.convert import convert_checkpoint, convert_state
-from refineseg.model.keymaps import MULTI_TASK_PORT
-from refineseg.model.mismatch import MismatchError
-from refineseg.model.model_folder import load_model_folder
+from refineseg.model.conversion.convert import convert_checkpoint, convert_state
+from refineseg.model.folders.model_folder import load_model_folder
 from refineseg.model.multi_task import MultiTaskRefineNet
+from refineseg.model.tensors.keymaps import MULTI_TASK_PORT
+from refineseg.model.tensors.mismatch import MismatchError
 from tests.model import port_reference as port
 
 TASKS = {"segm": 7, "depth": 1, "normal": 3}

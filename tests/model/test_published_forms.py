@@ -132,7 +132,7 @@ def test_paper_with_four_stages_is_the_port_with_its_units_elsewhere() -> None:
 
 def test_ports_form_is_the_port_in_float64() -> None:
     """The logits under the port's own names; ``test_convert`` compares more networks, in float32."""
-    from refineseg.model.convert import convert_state
+    from refineseg.model.conversion.convert import convert_state
 
     state = port.random_tensors(port.resnet_port_shapes(18, True, 5))
     model, _ = convert_state(state)

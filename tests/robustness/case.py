@@ -17,7 +17,7 @@ from PIL import Image
 
 from refineseg.labels import LabelMap
 from refineseg.model import create_model
-from refineseg.model.model_folder import ModelCard, save_model_folder
+from refineseg.model.folders.model_folder import ModelCard, save_model_folder
 from tests.data.made import made_pair
 from tests.model.filled import fill
 

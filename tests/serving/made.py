@@ -15,7 +15,7 @@ from PIL import Image
 from refineseg.inference.predictor import Segmenter
 from refineseg.labels import LabelMap, UInt8
 from refineseg.model import create_model
-from refineseg.model.model_folder import ModelCard
+from refineseg.model.folders.model_folder import ModelCard
 from refineseg.serving.access import Access
 from refineseg.serving.limits import Limits
 from tests.data.made import made_pair

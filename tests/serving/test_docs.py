@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from refineseg.cli.serve import serve
-from refineseg.model.model_folder import save_model_folder
+from refineseg.model.folders.model_folder import save_model_folder
 from refineseg.serving.options import NAMES, OUTPUTS
 from refineseg.serving.server import KEY
 from tests.docs_blocks import PAGES, blocks_of, parse_command

@@ -18,7 +18,7 @@ from refineseg.errors import InputError
 from refineseg.inference.options import PredictOptions
 from refineseg.inference.result import Result
 from refineseg.labels import LabelMap
-from refineseg.model.model_folder import save_model_folder
+from refineseg.model.folders.model_folder import save_model_folder
 from refineseg.serving.batching import Batcher, Job
 from refineseg.serving.limits import Limits
 from refineseg.serving.options import RequestOptions

@@ -19,7 +19,7 @@ from benchmarks.kill_resume import differences
 import refineseg.system.files
 from refineseg.data import SegmentationData
 from refineseg.errors import WeightsError, WriteError
-from refineseg.model.model_folder import write_weights
+from refineseg.model.folders.model_folder import write_weights
 from refineseg.system.files import unfinished_in
 from refineseg.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
 from refineseg.training.custom import TrainingEvent

@@ -17,8 +17,8 @@ from refineseg.data import SegmentationData
 from refineseg.data.loader import Batches, Draw, TrainingPictures, WithUnlabelled
 from refineseg.errors import ConfigError, RefinesegError
 from refineseg.labels import IGNORE, UNLABELLED
-from refineseg.model.card import ModelCard
-from refineseg.model.model_folder import read_config, save_model_folder
+from refineseg.model.folders.card import ModelCard
+from refineseg.model.folders.model_folder import read_config, save_model_folder
 from refineseg.model.presets import create_model
 from refineseg.training.custom import TrainingEvent
 from refineseg.training.distillation import ask, load_teacher, soft_loss
@@ -151,7 +151,7 @@ def test_a_module_given_in_python_teaches(data: SegmentationData, tmp_path: Path
     _, card = read_config(tmp_path / "run/last")
     assert card.provenance["teacher, in Python"].endswith("test_distillation.Still")
     assert card.provenance["teacher weight"] == 1.0
-    from refineseg.model.model_folder import load_model_folder
+    from refineseg.model.folders.model_folder import load_model_folder
 
     model = load_model_folder(tmp_path / "run/last")[0].eval()
     predicted = model(teacher.seen[-1]).argmax(1)

@@ -18,8 +18,8 @@ from refineseg.config import AugmentConfig, TrainConfig
 from refineseg.data import SegmentationData, open_data
 from refineseg.data.loader import Draw, TrainingPictures
 from refineseg.errors import ConfigError, InputError, LabelError, WeightsError
-from refineseg.model.card import ModelCard
-from refineseg.model.model_folder import load_model_folder, read_config, save_model_folder
+from refineseg.model.folders.card import ModelCard
+from refineseg.model.folders.model_folder import load_model_folder, read_config, save_model_folder
 from refineseg.model.presets import create_model
 from refineseg.training.checkpoint import checkpoints
 from refineseg.training.custom import TrainingEvent

@@ -13,7 +13,7 @@ from refineseg.data import SegmentationData
 from refineseg.evaluation.evaluate import evaluate
 from refineseg.evaluation.report.charts import history_chart
 from refineseg.inference.predictor import Segmenter
-from refineseg.model.card import ModelCard
+from refineseg.model.folders.card import ModelCard
 from refineseg.model.presets import create_model
 from refineseg.system.times import in_words
 from refineseg.training.custom import TrainingEvent

@@ -22,7 +22,7 @@ from refineseg.evaluation.evaluate import evaluate
 from refineseg.inference.predictor import Segmenter
 from refineseg.labels import LabelMap
 from refineseg.loading import load
-from refineseg.model.model_folder import ModelCard, load_model_folder, save_model_folder
+from refineseg.model.folders.model_folder import ModelCard, load_model_folder, save_model_folder
 from refineseg.model.presets import create_model
 from refineseg.training.checkpoint import load_checkpoint
 from refineseg.training.custom import TrainingEvent

@@ -14,11 +14,11 @@ from refineseg.config import AugmentConfig, TrainConfig
 from refineseg.data import SegmentationData, open_data
 from refineseg.errors import ConfigError
 from refineseg.labels import LabelMap
-from refineseg.model.card import ModelCard
 from refineseg.model.classifier import change_classes, same_classes
-from refineseg.model.model_folder import load_model_folder, save_model_folder
+from refineseg.model.folders.card import ModelCard
+from refineseg.model.folders.model_folder import load_model_folder, save_model_folder
+from refineseg.model.folders.pretrained import PACKAGED
 from refineseg.model.presets import create_model
-from refineseg.model.pretrained import PACKAGED
 from refineseg.training.custom import TrainingEvent
 from refineseg.training.loop import train
 from refineseg.training.start import model_to_start_from, starting_network

@@ -21,7 +21,7 @@ from refineseg.inference.options import PredictOptions
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.runners.exported import SUFFIXES, open_exported
 from refineseg.labels import LabelMap
-from refineseg.model.card import ModelCard
+from refineseg.model.folders.card import ModelCard
 from refineseg.model.presets import create_model
 from refineseg.model.refinenet import RefineNet
 

@@ -50,8 +50,8 @@ def convert(
 
     Example: [bold]refineseg convert rf_lw50_voc.pth.tar models/voc --labels voc2012[/bold]
     """
-    from refineseg.model.convert import convert_checkpoint
-    from refineseg.model.mismatch import MismatchError
+    from refineseg.model.conversion.convert import convert_checkpoint
+    from refineseg.model.tensors.mismatch import MismatchError
 
     if find:
         if checkpoint or out or labels or void or kind or reset_head is not None:
@@ -118,8 +118,8 @@ def label_map_by_name(name: str) -> LabelMap:
 
 
 def _find() -> None:
-    from refineseg.model.checkpoints import torch_caches
-    from refineseg.model.recognise import find_checkpoints
+    from refineseg.model.conversion.recognise import find_checkpoints
+    from refineseg.model.tensors.checkpoints import torch_caches
 
     found = find_checkpoints()
     looked = ", ".join(str(folder) for folder in torch_caches()) or "no torch cache on this machine"

@@ -208,7 +208,7 @@ def _label_map(model: str | None, labels: Path | None) -> LabelMap:
         from refineseg.data.formats import read_labels
 
         return read_labels(labels)
-    from refineseg.model.find_model import find_model
-    from refineseg.model.model_folder import read_config
+    from refineseg.model.folders.find_model import find_model
+    from refineseg.model.folders.model_folder import read_config
 
     return read_config(find_model(str(model)))[1].labels

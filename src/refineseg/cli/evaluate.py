@@ -133,8 +133,8 @@ def evaluate(
 def store(segmenter: Segmenter, data: SegmentationData, model: str, evaluation: Evaluation, kind: str) -> None:
     """Fit temperatures and write them into the model's folder."""
     from refineseg.evaluation.measures.calibration import calibrate
-    from refineseg.model.find_model import find_model
-    from refineseg.model.model_folder import store_calibration
+    from refineseg.model.folders.find_model import find_model
+    from refineseg.model.folders.model_folder import store_calibration
 
     fitted = calibrate(segmenter, data, evaluation.split, protocol=evaluation.protocol, per_class=kind == "class")
     store_calibration(find_model(model), fitted)

@@ -13,7 +13,7 @@ from refineseg.cli.common import Table, console
 from refineseg.errors import InputError
 
 if TYPE_CHECKING:
-    from refineseg.model.records import Score
+    from refineseg.model.folders.records import Score
 
 CLASSES = 21  # of the networks whose parameters are counted, as in the papers
 NYU_CLASSES = 40
@@ -103,7 +103,7 @@ def _shapes(shapes: tuple[tuple[int, ...], ...]) -> str:
 
 
 def _list(json_file: Path | None) -> None:
-    from refineseg.model.records import all_records
+    from refineseg.model.folders.records import all_records
     from refineseg.system.files import atomic_write
 
     presets = preset_sizes()

@@ -24,7 +24,7 @@ def push(
 
     Example: [bold]refineseg push runs/camvid/best hf:me/streets[/bold]
     """
-    from refineseg.model.hub import push_model
+    from refineseg.model.folders.hub import push_model
 
     done = push_model(folder, name, private, message)
     console.print(f"pushed {done.name} (model.safetensors sha256 {done.sha256})", soft_wrap=True)

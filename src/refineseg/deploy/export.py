@@ -27,7 +27,7 @@ from refineseg.inference.predictor import Segmenter
 from refineseg.inference.runners.exported import FORMAT, open_exported
 from refineseg.inference.runners.network import NetworkRunner, open_network
 from refineseg.inference.scoring import temperatures
-from refineseg.model.model_folder import describe, weights_hash
+from refineseg.model.folders.model_folder import describe, weights_hash
 from refineseg.system.files import cannot_write, folder_beside
 from refineseg.system.lock import locked
 

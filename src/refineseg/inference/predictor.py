@@ -36,7 +36,7 @@ from refineseg.inference.tiles.blending import (
 )
 from refineseg.inference.tiles.plan import BUDGET, plan_windows
 from refineseg.labels import UInt8
-from refineseg.model.card import ModelCard
+from refineseg.model.folders.card import ModelCard
 
 if TYPE_CHECKING:
     from refineseg.inference.memory_estimate import Need

@@ -17,7 +17,7 @@ from refineseg.inference.options import PredictOptions, views_of
 from refineseg.inference.runners import Runner
 from refineseg.inference.tiles.blending import Strip
 from refineseg.labels import UInt8
-from refineseg.model.card import ModelCard
+from refineseg.model.folders.card import ModelCard
 
 Scores = NDArray[np.float16]  # probabilities in [0, 1]
 

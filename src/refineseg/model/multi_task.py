@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from refineseg.config import ModelConfig
-from refineseg.model.backbone import Backbone
+from refineseg.model.backbones.backbone import Backbone
 from refineseg.model.blocks import RefineNetBlock, conv
 from refineseg.model.refinenet import RefineNet
 from refineseg.model.resize import bilinear

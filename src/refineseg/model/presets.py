@@ -11,10 +11,10 @@ from torch import nn
 
 from refineseg.config import ModelConfig
 from refineseg.errors import ConfigError
-from refineseg.model.backbone import CUSTOM, RELEASED_MOBILENET, Backbone, ModuleBackbone
-from refineseg.model.backbone_weights import load_backbone_weights
+from refineseg.model.backbones.backbone import CUSTOM, RELEASED_MOBILENET, Backbone, ModuleBackbone
+from refineseg.model.backbones.weights import load_backbone_weights
+from refineseg.model.folders.pretrained import HALF, BackboneWeights, find_backbone_weights
 from refineseg.model.multi_task import MultiTaskRefineNet
-from refineseg.model.pretrained import HALF, BackboneWeights, find_backbone_weights
 from refineseg.model.refinenet import RefineNet
 
 DEPTHS = (18, 34, 50, 101, 152)

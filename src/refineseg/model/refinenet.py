@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from refineseg.config import ModelConfig, scaled
-from refineseg.model.backbone import Backbone, create_backbone
+from refineseg.model.backbones.backbone import Backbone, create_backbone
 from refineseg.model.blocks import RefineNetBlock, ResidualConvUnit, conv
 from refineseg.model.resize import bicubic, bilinear
 

@@ -14,8 +14,8 @@ from refineseg.config import TrainConfig
 from refineseg.data.source import SegmentationData, folder_of_pictures
 from refineseg.errors import ConfigError, InputError
 from refineseg.labels import IGNORE, UNLABELLED
-from refineseg.model.find_model import find_model
-from refineseg.model.model_folder import load_model_folder
+from refineseg.model.folders.find_model import find_model
+from refineseg.model.folders.model_folder import load_model_folder
 from refineseg.system import processes
 
 Teacher = Callable[[Tensor], Tensor]  # images BxCxHxW in [0, 1] to logits BxKxhxw, at any resolution

@@ -15,9 +15,9 @@ from refineseg.data.held_out import with_validation
 from refineseg.data.loader import TrainingPictures
 from refineseg.data.source import SegmentationData
 from refineseg.errors import ConfigError, InputError
-from refineseg.model.find_model import find_model
-from refineseg.model.hub import pinned
-from refineseg.model.model_folder import read_config
+from refineseg.model.folders.find_model import find_model
+from refineseg.model.folders.hub import pinned
+from refineseg.model.folders.model_folder import read_config
 from refineseg.model.presets import PRESETS
 from refineseg.system.files import atomic_write, writable_folder
 from refineseg.system.lock import holds_files

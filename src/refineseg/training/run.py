@@ -18,7 +18,7 @@ from refineseg.data.loader import TrainingPictures, steps_per_epoch
 from refineseg.data.source import SegmentationData
 from refineseg.errors import ConfigError, WeightsError
 from refineseg.evaluation.evaluate import Evaluation
-from refineseg.model.card import ModelCard
+from refineseg.model.folders.card import ModelCard
 from refineseg.model.refinenet import RefineNet
 from refineseg.system.files import atomic_write
 from refineseg.system.times import in_words

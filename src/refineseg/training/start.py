@@ -10,13 +10,13 @@ from refineseg.config import TrainConfig
 from refineseg.data.source import SegmentationData
 from refineseg.errors import ConfigError, WeightsError
 from refineseg.labels import LabelMap
-from refineseg.model.bundled import bundled_models
 from refineseg.model.classifier import change_classes, same_classes
-from refineseg.model.find_model import find_model
-from refineseg.model.hub import is_hub_name
-from refineseg.model.model_folder import load_model_folder
+from refineseg.model.folders.bundled import bundled_models
+from refineseg.model.folders.find_model import find_model
+from refineseg.model.folders.hub import is_hub_name
+from refineseg.model.folders.model_folder import load_model_folder
+from refineseg.model.folders.pretrained import find_backbone_weights
 from refineseg.model.presets import PRESETS, build, fill_backbones, model_config
-from refineseg.model.pretrained import find_backbone_weights
 from refineseg.model.refinenet import RefineNet
 
 FROM_NOTHING = (

@@ -8,8 +8,8 @@ from typing import Any
 from refineseg.evaluation.evaluate import Evaluation, evaluate
 from refineseg.evaluation.protocol import Protocol
 from refineseg.inference.predictor import Segmenter
-from refineseg.model.card import ModelCard
-from refineseg.model.model_folder import save_model_folder
+from refineseg.model.folders.card import ModelCard
+from refineseg.model.folders.model_folder import save_model_folder
 from refineseg.model.refinenet import RefineNet
 from refineseg.training.checkpoint import save_checkpoint
 from refineseg.training.custom import StopTraining, TrainingEvent

@@ -16,9 +16,9 @@ from refineseg.inference.fast.folding import NORMS, _seen, fold_batch_norm, neig
 from refineseg.inference.fast.network import Fast, specialise
 from refineseg.inference.fast.pooling import FastPooling
 from refineseg.inference.fast.winograd import Scratch, convolve, pays
-from refineseg.model.backbone import Backbone, create_backbone
+from refineseg.model.backbones.backbone import Backbone, create_backbone
+from refineseg.model.backbones.mobilenet import InvertedResidual
 from refineseg.model.blocks import ChainedResidualPooling
-from refineseg.model.mobilenet import InvertedResidual
 from refineseg.model.presets import create_model
 from refineseg.model.refinenet import RefineNet
 

@@ -31,7 +31,7 @@ from refineseg.inference.predictor import Segmenter
 from refineseg.inference.tiles.files import predict_large
 from refineseg.inference.tiles.receptive_field import probe
 from refineseg.labels import UInt8
-from refineseg.model.model_folder import save_model_folder
+from refineseg.model.folders.model_folder import save_model_folder
 from tests.inference.lively import lively
 
 PICTURE = probe(160, 416)

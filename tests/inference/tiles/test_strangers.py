@@ -21,8 +21,8 @@ from refineseg.inference.options import PredictOptions
 from refineseg.inference.predictor import Segmenter
 from refineseg.labels import LabelMap, UInt8
 from refineseg.model import create_model
-from refineseg.model.card import ModelCard
-from refineseg.model.model_folder import save_model_folder
+from refineseg.model.folders.card import ModelCard
+from refineseg.model.folders.model_folder import save_model_folder
 from tests.data.pictures.test_kinds import RGB, write
 from tests.model.filled import fill
 from tests.serving.made import SEGMENT, serving, tiny

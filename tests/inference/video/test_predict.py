@@ -24,7 +24,7 @@ from refineseg.inference.video import sources
 from refineseg.inference.video.clips import Clip, ClipWriter, open_clip, open_live
 from refineseg.inference.video.predict import predict_video
 from refineseg.inference.video.sources import Moving, VideoOptions
-from refineseg.model.model_folder import save_model_folder
+from refineseg.model.folders.model_folder import save_model_folder
 from tests.inference.lively import lively
 from tests.inference.made_video import Quarters, frames, read_video, turned, write_video
 

@@ -9,10 +9,10 @@ import torch
 
 from refineseg.errors import InputError, WeightsError
 from refineseg.labels import LabelMap
-from refineseg.model.convert import convert_checkpoint, convert_state
+from refineseg.model.conversion.convert import convert_checkpoint, convert_state
 from refineseg.model.dpt import DPTDecoder, load_dpt_decoder
 from refineseg.model.dpt.decoder import DPTUnit
-from refineseg.model.mismatch import MismatchError
+from refineseg.model.tensors.mismatch import MismatchError
 from tests.model import port_reference as port
 
 CHANNELS = (8, 12, 16, 20)

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from refineseg.model.dpt.huggingface import source_of
 from refineseg.model.dpt.source import Source, fill
-from refineseg.model.mismatch import MismatchError
+from refineseg.model.tensors.mismatch import MismatchError
 from tests.model.dpt.originals import ORIGINALS, PREPROCESSOR, output
 
 GRIDS = ((2, 4), (6, 6), (8, 2))  # of patches: even, as their preprocessors make them

@@ -13,15 +13,15 @@ from torch.nn import functional as F
 
 from refineseg.errors import InputError, WeightsError
 from refineseg.labels import LabelMap
-from refineseg.model.convert import convert_checkpoint
+from refineseg.model.conversion.convert import convert_checkpoint
+from refineseg.model.conversion.recognise import recognise
 from refineseg.model.dpt import keymaps
 from refineseg.model.dpt.huggingface import source_of
 from refineseg.model.dpt.network import DPT
 from refineseg.model.dpt.source import fill
-from refineseg.model.keymaps import KeyMap
-from refineseg.model.mismatch import MismatchError
-from refineseg.model.model_folder import load_model_folder
-from refineseg.model.recognise import recognise
+from refineseg.model.folders.model_folder import load_model_folder
+from refineseg.model.tensors.keymaps import KeyMap
+from refineseg.model.tensors.mismatch import MismatchError
 from tests.model import port_reference as port
 from tests.model.dpt import originals
 from tests.model.dpt.originals import (

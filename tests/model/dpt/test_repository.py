@@ -15,9 +15,9 @@ from safetensors.torch import load_file, save_file
 import refineseg
 from refineseg.errors import InputError, WeightsError
 from refineseg.labels import LabelMap
-from refineseg.model.convert import convert_checkpoint
-from refineseg.model.mismatch import MismatchError
-from refineseg.model.model_folder import load_model_folder
+from refineseg.model.conversion.convert import convert_checkpoint
+from refineseg.model.folders.model_folder import load_model_folder
+from refineseg.model.tensors.mismatch import MismatchError
 from tests.hub import FakeHub, reached_hub
 from tests.model.dpt.originals import (
     PREPROCESSOR,

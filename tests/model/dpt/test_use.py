@@ -20,8 +20,8 @@ from refineseg.errors import ConfigError, InputError
 from refineseg.inference.depth import Depth
 from refineseg.labels import LabelMap
 from refineseg.model import create_model
-from refineseg.model.convert import convert_checkpoint
-from refineseg.model.model_folder import ModelCard, save_model_folder
+from refineseg.model.conversion.convert import convert_checkpoint
+from refineseg.model.folders.model_folder import ModelCard, save_model_folder
 from refineseg.serving.app import create_app
 from tests.data.made import make_folder
 from tests.model.dpt.originals import PREPROCESSOR, depth_anything, output, segmentation, write_repository

@@ -17,7 +17,7 @@ from refineseg.inference.predictor import Segmenter
 from refineseg.inference.result import Result
 from refineseg.labels import LabelMap
 from refineseg.model import create_model
-from refineseg.model.model_folder import ModelCard, save_model_folder
+from refineseg.model.folders.model_folder import ModelCard, save_model_folder
 from refineseg.training.suggest.labelled import labelled_pictures
 from refineseg.training.suggest.look import look_at, measured, pooled
 from refineseg.training.suggest.suggest import suggest

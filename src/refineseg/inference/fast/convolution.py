@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from refineseg.inference.fast.winograd import Scratch, convolve, pays
+from refineseg.model.backbones.mobilenet import InvertedResidual
+from refineseg.model.backbones.resnet import ResNetBlock
 from refineseg.model.blocks import ResidualConvUnit
 from refineseg.model.memory_saving import FIRST_STRIP_ONLY, starts
-from refineseg.model.mobilenet import InvertedResidual
-from refineseg.model.resnet import ResNetBlock
 
 Activation = Literal["none", "relu", "relu6"]
 FUSED: dict[str, tuple[str, list[float]]] = {

@@ -14,7 +14,7 @@ from torch.nn.utils import fuse_conv_bn_weights
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from refineseg.model.backbone import Backbone
+from refineseg.model.backbones.backbone import Backbone
 
 NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
 

@@ -22,11 +22,11 @@ from refineseg.inference.fast.convolution import FastInverted, FastResidual, Fas
 from refineseg.inference.fast.folding import NORMS, fold_batch_norm
 from refineseg.inference.fast.pooling import FastPooling
 from refineseg.inference.fast.winograd import Scratch
-from refineseg.model.backbone import Backbone, MobileNetV2, ResNetBackbone
+from refineseg.model.backbones.backbone import Backbone, MobileNetV2, ResNetBackbone
+from refineseg.model.backbones.mobilenet import InvertedResidual
+from refineseg.model.backbones.resnet import ResNetBlock
 from refineseg.model.blocks import RefineNetBlock, ResidualConvUnit
-from refineseg.model.mobilenet import InvertedResidual
 from refineseg.model.refinenet import RefineNet
-from refineseg.model.resnet import ResNetBlock
 
 
 class Fast:

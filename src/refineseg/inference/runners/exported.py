@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from refineseg.errors import InputError, WeightsError
 from refineseg.inference.arithmetic import Arithmetic
-from refineseg.model.bundled import bundled_exports
-from refineseg.model.card import ModelCard
+from refineseg.model.folders.bundled import bundled_exports
+from refineseg.model.folders.card import ModelCard
 from refineseg.system.memory import free_memory
 
 KEY = "refineseg"  # under which a file's metadata hold the description

@@ -22,10 +22,10 @@ from refineseg.inference.memory_estimate import Need, imagined, need_of, tensors
 from refineseg.inference.runners.gpu import GpuArithmetic
 from refineseg.inference.tiles.plan import GLOBAL_OVERLAP, needed_overlap
 from refineseg.inference.tiles.receptive_field import bytes_per_pixel, effective_radius
-from refineseg.model.card import ModelCard
-from refineseg.model.find_model import find_model
-from refineseg.model.hub import origin_of
-from refineseg.model.model_folder import load_model_folder, weights_hash
+from refineseg.model.folders.card import ModelCard
+from refineseg.model.folders.find_model import find_model
+from refineseg.model.folders.hub import origin_of
+from refineseg.model.folders.model_folder import load_model_folder, weights_hash
 from refineseg.model.refinenet import RefineNet
 from refineseg.system.memory import free_memory
 

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from refineseg.errors import WeightsError
 from refineseg.model.blocks import ResidualConvUnit, conv
-from refineseg.model.model_folder import write_weights
+from refineseg.model.folders.model_folder import write_weights
 from refineseg.model.resize import bilinear
 from refineseg.system.files import atomic_folder
 

@@ -12,14 +12,14 @@ from typing import Any
 from torch import Tensor
 
 from refineseg.errors import InputError, WeightsError
-from refineseg.model.card import ModelCard
-from refineseg.model.checkpoints import read_checkpoint
 from refineseg.model.classifier import change_classes
-from refineseg.model.conversion import UNSTATED, Conversion, Request, make_card
+from refineseg.model.conversion.recognise import Architecture
+from refineseg.model.conversion.result import UNSTATED, Conversion, Request, make_card
 from refineseg.model.dpt import huggingface, published
 from refineseg.model.dpt.network import DPT
 from refineseg.model.dpt.source import COUNTER, Source, fill
-from refineseg.model.recognise import Architecture
+from refineseg.model.folders.card import ModelCard
+from refineseg.model.tensors.checkpoints import read_checkpoint
 
 Made = tuple[DPT, Conversion, ModelCard]
 CONFIG, PREPROCESSOR, CARD = "config.json", "preprocessor_config.json", "README.md"

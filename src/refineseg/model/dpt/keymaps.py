@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from refineseg.model.keymaps import KeyMap, Rule
+from refineseg.model.tensors.keymaps import KeyMap, Rule
 
 VIT = "backbones.0.net"
 JOINT = "attn.qkv"  # one matrix in timm, three in transformers

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from refineseg._version import __version__
 from refineseg.errors import WeightsError
-from refineseg.model.conversion import Request
+from refineseg.model.conversion.result import Request
 from refineseg.model.dpt.huggingface import ARCHITECTURES
 from refineseg.model.dpt.importing import CARD, CONFIG, PREPROCESSOR, WEIGHTS, import_repository, is_repository
-from refineseg.model.hub import HubName, fetch_file
-from refineseg.model.model_folder import save_model_folder
+from refineseg.model.folders.hub import HubName, fetch_file
+from refineseg.model.folders.model_folder import save_model_folder
 from refineseg.system.cache import cache_folder
 
 

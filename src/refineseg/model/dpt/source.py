@@ -13,9 +13,9 @@ from refineseg.config import ModelConfig
 from refineseg.config.resize import Resize
 from refineseg.model.dpt.keymaps import joined, split
 from refineseg.model.dpt.network import DPT
-from refineseg.model.keymaps import KeyMap
-from refineseg.model.mismatch import matched
-from refineseg.model.model_folder import take_over
+from refineseg.model.folders.model_folder import take_over
+from refineseg.model.tensors.keymaps import KeyMap
+from refineseg.model.tensors.mismatch import matched
 
 HYBRID = "vit_base_r50_s16_384"  # timm's name of the transformer on a ResNet-50
 COUNTER = ".num_batches_tracked"  # of batch norm; read by no forward pass

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from refineseg.config.dpt import SwinSizes
-from refineseg.model.backbone import STRIDES
+from refineseg.model.backbones.backbone import STRIDES
 from refineseg.model.dpt.vit import TokenBackbone, Tokens
 
 

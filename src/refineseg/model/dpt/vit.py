@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from refineseg.config.dpt import MAPS, DPTConfig
 from refineseg.errors import ConfigError
-from refineseg.model.backbone import Backbone
+from refineseg.model.backbones.backbone import Backbone
 
 Tokens = tuple[Tensor, Tensor | None]  # a map BxCxhxw, and the class token BxC where there is one
 FACTORS = (4.0, 2.0, 1.0, 0.5)  # of the maps' sizes to the grid of tokens, fine to coarse

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from refineseg.model.bundled import bundled_models
+from refineseg.model.folders.bundled import bundled_models
 from refineseg.training.planning.facts import DataFacts
 from refineseg.training.planning.probe import Machine
 

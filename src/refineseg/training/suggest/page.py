@@ -14,7 +14,7 @@ from refineseg.html import document, picture_address
 from refineseg.inference.arithmetic import uncertainty
 from refineseg.inference.result import Result
 from refineseg.labels import UInt8
-from refineseg.model.card import ModelCard
+from refineseg.model.folders.card import ModelCard
 
 UNSURE = (255, 120, 0)
 

@@ -1,0 +1,205 @@
+"""Backbones: ResNets, the MobileNet-v2 of Light-Weight RefineNet, any timm network with feature maps, any module.
+
+A backbone maps a normalised image BxCxHxW to a list of taps from fine to coarse. Each tap has a stride; several
+taps may share one, as in MobileNet-v2.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from refineseg.errors import ConfigError
+from refineseg.model.backbones import mobilenet
+from refineseg.model.backbones.resnet import BOTTLENECKS_FROM, DEPTHS, ResNet
+from refineseg.model.memory_saving import InPlaceBatchNorm2d
+from refineseg.system.plugins import load_plugin
+
+STRIDES = (4, 8, 16, 32)
+RELEASED_MOBILENET = "mobilenetv2_released"
+GROUP = "refineseg.backbones"  # of entry points
+CUSTOM = "custom"  # in place of a name, for a module that was given
+
+
+class Backbone(nn.Module):
+    """Common face of all backbones.
+
+    Attributes:
+        channels: channels of each tap, fine to coarse.
+        strides: stride of each tap.
+        multiple: height and width must divide by it (1 for networks whose convolutions pad by themselves).
+        norms_follow_convs: whether each batch norm follows the convolution before it in the order of modules, and
+            alone reads what that has made.
+        made_from_weights: whether it can be built without memory and then be given its weights; not where it
+            computes something else when built.
+    """
+
+    channels: list[int]
+    strides: list[int]
+    multiple: int
+    norms_follow_convs: bool = False
+    made_from_weights: bool = True
+
+    def maps(self, image: Tensor) -> list[Tensor]:
+        """Bx3xHxW to the taps, fine to coarse."""
+        raise NotImplementedError
+
+
+class ResNetBackbone(Backbone):
+    """The published backbones: 18, 34, 50, 101 or 152 layers, maps at strides 4, 8, 16 and 32."""
+
+    norms_follow_convs = True
+
+    def __init__(self, depth: int, in_channels: int = 3, stride_in_1x1: bool = False) -> None:
+        super().__init__()
+        self.net = ResNet(depth, in_channels, stride_in_1x1)
+        self.channels = list(self.net.channels)
+        self.strides = list(STRIDES)
+        self.multiple = 1
+
+    def maps(self, image: Tensor) -> list[Tensor]:
+        """Bx3xHxW to four maps at strides 4, 8, 16 and 32."""
+        maps: list[Tensor] = self.net(image)
+        return maps
+
+
+class MobileNetV2(Backbone):
+    """MobileNet-v2 with the six taps of Light-Weight RefineNet: 24, 32, 64, 96, 160 and 320 channels.
+
+    Key names are timm's ``mobilenetv2_100``. ``released`` adds the 1x1 expansion (32 to 32, batch norm, ReLU6)
+    that the released network has in its first inverted residual, and timm and torchvision leave out. Built as
+    the identity, so that the same ImageNet weights give the same function in both forms.
+    """
+
+    norms_follow_convs = True
+    TAPS = ((1, 4), (2, 8), (3, 16), (4, 16), (5, 32), (6, 32))  # (group of blocks, its stride)
+
+    def __init__(self, released: bool = False, in_channels: int = 3) -> None:
+        super().__init__()
+        self.conv_stem = nn.Conv2d(in_channels, mobilenet.STEM, 3, 2, 1, bias=False)
+        self.bn1 = InPlaceBatchNorm2d(mobilenet.STEM)
+        self.act1 = nn.ReLU6(inplace=True)
+        self.blocks = mobilenet.make_blocks()
+        mobilenet.initialise(self)
+        self.expand: nn.Module = identity_expansion(mobilenet.STEM) if released else nn.Identity()
+        self.channels = [mobilenet.GROUPS[block][1] for block, _ in self.TAPS]
+        self.strides = [stride for _, stride in self.TAPS]
+        self.multiple = 1
+
+    def maps(self, image: Tensor) -> list[Tensor]:
+        """Bx3xHxW to six maps at strides 4, 8, 16, 16, 32 and 32."""
+        x = self.expand(self.act1(self.bn1(self.conv_stem(image))))
+        tapped = {block for block, _ in self.TAPS}
+        maps = []
+        for index, block in enumerate(self.blocks):
+            x = block(x)
+            if index in tapped:
+                maps.append(x)
+        return maps
+
+
+class ModuleBackbone(Backbone):
+    """Any module that gives feature maps.
+
+    Args:
+        net: Takes BxCxHxW and gives a list, tuple or dictionary of maps from fine to coarse.
+        channels: Channels of each map; None reads ``net.channels``.
+        strides: Stride of each map; None reads ``net.strides``.
+        in_channels: Channels of the image.
+
+    ``net.multiple``, if there is one, is what height and width must divide by; otherwise the largest stride.
+
+    Raises ConfigError if a trial run on a small picture gives other maps.
+    """
+
+    made_from_weights = False
+
+    def __init__(
+        self,
+        net: nn.Module,
+        channels: Sequence[int] | None = None,
+        strides: Sequence[int] | None = None,
+        in_channels: int = 3,
+    ) -> None:
+        super().__init__()
+        kind = type(net).__name__
+        found: list[Any] = [getattr(net, "channels", None) if channels is None else channels]
+        found.append(getattr(net, "strides", None) if strides is None else strides)
+        if not all(isinstance(values, list | tuple) and values for values in found):
+            raise ConfigError(
+                f"expected channels and strides of the maps of {kind}: give both, or have them as attributes"
+            )
+        self.net = net
+        self.channels, self.strides = (list(map(int, values)) for values in found)
+        self.multiple = int(getattr(net, "multiple", max(self.strides)))
+        self._try(in_channels, kind)
+
+    def maps(self, image: Tensor) -> list[Tensor]:
+        """BxCxHxW to the taps, fine to coarse."""
+        maps = self.net(image)
+        return list(maps.values()) if isinstance(maps, Mapping) else list(maps)
+
+    @torch.no_grad()
+    def _try(self, in_channels: int, kind: str) -> None:
+        weights = next(self.net.parameters(), torch.zeros(()))
+        training = self.net.training
+        size = (2 * self.multiple, 3 * self.multiple)
+        image = torch.zeros(1, in_channels, *size, dtype=weights.dtype, device=weights.device)
+        try:
+            shapes = [tuple(x.shape[1:]) for x in self.eval().maps(image)]
+        except Exception as error:  # whatever a module of others raises
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise ConfigError(f"cannot run {kind} on a picture of {size[0]}x{size[1]}: {reason:.200}") from error
+        finally:
+            self.net.train(training)
+        expected = [
+            (count, *(-(-side // stride) for side in size))
+            for count, stride in zip(self.channels, self.strides, strict=False)
+        ]
+        if shapes != expected or len(self.channels) != len(self.strides):
+            raise ConfigError(
+                f"expected of {kind} maps of channels {self.channels} and strides {self.strides}, which on "
+                f"{size[0]}x{size[1]} are {expected}, got {shapes}"
+            )
+
+
+def identity_expansion(channels: int) -> nn.Sequential:
+    """1x1 convolution, batch norm and ReLU6 that pass values in [0, 6] on unchanged."""
+    convolution = nn.Conv2d(channels, channels, 1, bias=False)
+    norm = InPlaceBatchNorm2d(channels)
+    with torch.no_grad():
+        convolution.weight.copy_(torch.eye(channels)[:, :, None, None])
+        norm.weight.fill_((1 + norm.eps) ** 0.5)
+    return nn.Sequential(OrderedDict(conv=convolution, norm=norm, act=nn.ReLU6()))
+
+
+def create_backbone(name: str, in_channels: int = 3, stride_in_1x1: bool = False) -> Backbone:
+    """A backbone by name: ``resnet18`` to 152, ``mobilenetv2_100``, ``mobilenetv2_released``, others', or timm's.
+
+    A package registers a name under the entry points ``refineseg.backbones``: a callable that takes the number of
+    channels and returns a module for ``ModuleBackbone``.
+
+    Raises ConfigError for an unknown name, a network that does not take pictures of any size, or ``stride_in_1x1``
+    with anything but a ResNet of 50 layers or more.
+    """
+    depth = name.removeprefix("resnet")
+    resnet = int(depth) if name != depth and depth.isdecimal() and int(depth) in DEPTHS else 0
+    if stride_in_1x1 and resnet < BOTTLENECKS_FROM:
+        raise ConfigError(f"expected resnet50, resnet101 or resnet152 with stride_in_1x1, got {name!r}")
+    if resnet:
+        return ResNetBackbone(resnet, in_channels, stride_in_1x1)
+    if name in ("mobilenetv2_100", RELEASED_MOBILENET):
+        return MobileNetV2(released=name == RELEASED_MOBILENET, in_channels=in_channels)
+    if name == CUSTOM:
+        raise ConfigError("expected the backbone itself, a module that has no name here: backbone=MODULE")
+    make = load_plugin(GROUP, name)
+    if make is not None:
+        return ModuleBackbone(make(in_channels), in_channels=in_channels)
+    # Here, since it brings torchvision and torch's compiler, which takes longer than segmenting a picture.
+    from refineseg.model.backbones.timm_backbone import TimmBackbone
+
+    return TimmBackbone(name, in_channels)

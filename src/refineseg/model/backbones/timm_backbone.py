@@ -1,0 +1,98 @@
+"""Any timm network with feature maps at strides 4, 8, 16 and 32 that takes pictures of any size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import timm
+import torch
+from timm.models.resnet import BasicBlock, Bottleneck
+from torch import Tensor, nn
+
+from refineseg.errors import ConfigError
+from refineseg.model.backbones.backbone import STRIDES, Backbone
+from refineseg.model.memory_saving_timm import use_in_place_norms
+
+# What height and width may have to divide by: the largest stride, times the windows that attention has there.
+MULTIPLES = (32, 64, 128, 192, 224, 256, 384, 512)
+
+
+class TimmBackbone(Backbone):
+    """A timm model (ConvNeXt, PVT, Swin, MaxViT, other ResNets ...).
+
+    Raises ConfigError for a name that timm does not have, other strides, or a network of one picture size.
+    """
+
+    made_from_weights = False
+
+    def __init__(self, name: str, in_channels: int = 3) -> None:
+        super().__init__()
+        try:
+            with torch.device("meta"):
+                trial = create(name)
+            reductions = list(trial.feature_info.reduction())
+            missing = [stride for stride in STRIDES if stride not in reductions]
+            if missing:
+                raise ConfigError(
+                    f"expected a backbone with maps at strides 4, 8, 16 and 32, got {name!r} with {reductions}"
+                )
+            # Where a stride occurs twice, the last map of it is the deepest. Only these are taken: a map at
+            # stride 2 would be kept until the network is through.
+            taps = tuple(len(reductions) - 1 - reductions[::-1].index(stride) for stride in STRIDES)
+            # Residual networks pad inside every convolution; patchifying ones drop or refuse the remainder.
+            pads = name.startswith(("resnet", "resnext", "wide_resnet", "seresnet"))
+            self.multiple = 1 if pads else multiple_of(name, trial)
+            net = create(name, in_chans=in_channels, out_indices=taps)
+        except (RuntimeError, ValueError) as error:
+            raise ConfigError(
+                f"expected the name of a timm model that gives feature maps, got {name!r} ({error}); "
+                "timm.list_models() lists the names"
+            ) from error
+        if any(isinstance(module, BasicBlock | Bottleneck) for module in net.modules()):
+            use_in_place_norms(net)  # a ResNet: each of its norms follows a convolution
+        self.net = net
+        self.channels = list(net.feature_info.channels())
+        self.strides = list(STRIDES)
+        self.channels_last = "NHWC" in str(getattr(net, "output_fmt", "")).upper()
+
+    def maps(self, image: Tensor) -> list[Tensor]:
+        """BxCxHxW to four maps at strides 4, 8, 16 and 32."""
+        maps = list(self.net(image))
+        return [x.permute(0, 3, 1, 2).contiguous() for x in maps] if self.channels_last else maps
+
+
+def create(name: str, **options: Any) -> Any:
+    """The feature network of a name, with random weights; of any picture size where it has the choice (Swin)."""
+    options = {"pretrained": False, "features_only": True} | options
+    try:
+        return timm.create_model(name, strict_img_size=False, **options)
+    except TypeError as error:
+        if "strict_img_size" not in str(error):
+            raise
+    return timm.create_model(name, **options)
+
+
+def multiple_of(name: str, trial: nn.Module) -> int:
+    """The smallest of ``MULTIPLES`` that height and width must divide by, by trial runs without memory.
+
+    Args:
+        name: timm's, for the message.
+        trial: The feature network on the meta device.
+
+    Raises ConfigError if the network takes pictures of one size only.
+    """
+    trial.eval()
+    reason: Exception | None = None
+    for multiple in MULTIPLES:
+        try:
+            with torch.no_grad():
+                trial(torch.zeros(1, 3, 3 * multiple, 2 * multiple, device="meta"))
+        except Exception as error:  # timm's networks refuse sizes in many ways
+            reason = reason or error
+        else:
+            return multiple
+    said = " ".join(str(reason).split())
+    raise ConfigError(
+        f"expected a backbone that takes pictures of any size, got {name!r} ({said:.100}); Swin, ConvNeXt, "
+        "PVT-v2 and MaxViT do"
+    )

@@ -1,0 +1,67 @@
+"""ImageNet weights of a classifier into a backbone."""
+
+from __future__ import annotations
+
+from math import ceil
+from pathlib import Path
+
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from refineseg.errors import WeightsError
+from refineseg.model.backbones.backbone import Backbone
+from refineseg.model.tensors.mismatch import difference
+
+# Tensors of a classifier that no backbone has.
+HEADS = ("fc.", "classifier.", "head.", "conv_head.", "bn2.", "norm.")
+
+
+def load_backbone_weights(backbone: Backbone, path: str | Path) -> None:
+    """Load an ImageNet classifier's weights in timm's or torchvision's key names into a backbone.
+
+    Args:
+        backbone: the network to fill.
+        path: a safetensors file. Its classifier and head are left out; everything else must fit, and
+            everything that the backbone has must be in the file. Where the backbone takes other channels than RGB,
+            its first convolution is made from the file's (``fit_stem``).
+
+    Raises:
+        WeightsError: the file is missing, not safetensors, or does not fit; the message says which tensors.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(f"expected a safetensors file with backbone weights, found none at {path}")
+    try:
+        state = load_file(path)
+    except Exception as error:  # safetensors raises its own untyped errors
+        raise WeightsError(f"expected a safetensors file, cannot read {path}: {error}") from error
+    target: nn.Module = getattr(backbone, "net", backbone)
+    own = target.state_dict()
+    # timm's feature networks write stages.0 as stages_0: compare names with one separator.
+    names = {key.replace(".", "_"): key for key in own}
+    state = {names.get(key.replace(".", "_"), key): value for key, value in state.items()}
+    # Built as the identity, and absent from ImageNet files.
+    optional = {key for key in own if key.startswith("expand.") or key.endswith("num_batches_tracked")}
+    state |= {
+        key: fit_stem(value, own[key].shape[1])
+        for key, value in state.items()
+        if key in own and value.ndim == 4 and value.shape[1] == 3 != own[key].shape[1]
+    }
+    needed = {key: value for key, value in own.items() if key in state or key not in optional}
+    given = {key: value for key, value in state.items() if key in own or not key.startswith(HEADS)}
+    if found := difference(needed, given):
+        raise WeightsError(
+            f"{path.name} does not fit the backbone: {found}; use a file of its own architecture with timm's names"
+        )
+    target.load_state_dict({key: value for key, value in state.items() if key in own}, strict=False)
+
+
+def fit_stem(weight: Tensor, channels: int) -> Tensor:
+    """First convolution Ox3xhxw for another number of channels: Oxchannelsxhxw.
+
+    The filters of red, green and blue are repeated in turn and scaled by 3 / channels, so that responses keep
+    their size; for one channel they are summed. timm does the same.
+    """
+    if channels == 1:
+        return weight.sum(1, keepdim=True)
+    return weight.repeat(1, ceil(channels / 3), 1, 1)[:, :channels] * (3 / channels)

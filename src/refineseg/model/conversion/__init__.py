@@ -1,0 +1,1 @@
+"""Published checkpoints of other codes, recognised and converted strictly."""

@@ -1,0 +1,174 @@
+"""Import of published checkpoints: recognised by their names, renamed by rule, loaded strictly.
+
+Nothing is guessed: the number of classes is the classifier's, class names come from the caller, and a file that
+is not exactly one of the known networks is refused with a table of the differences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from refineseg.errors import InputError
+from refineseg.labels import LabelMap
+from refineseg.model.classifier import change_classes
+from refineseg.model.conversion.matconvnet import is_matlab
+from refineseg.model.conversion.recognise import DPT, Architecture, read_authors, recognise
+from refineseg.model.conversion.result import Conversion, Request, make_card
+from refineseg.model.dpt import published
+from refineseg.model.dpt.decoder import CONFIG as DPT_CONFIG
+from refineseg.model.dpt.decoder import DPTDecoder, infer_config, save_dpt_decoder
+from refineseg.model.dpt.importing import import_published, import_repository, is_repository
+from refineseg.model.dpt.repository import fetch_repository
+from refineseg.model.dpt.source import COUNTER
+from refineseg.model.folders.hub import HubName, is_hub_name
+from refineseg.model.folders.model_folder import CONFIG, load_strictly, save_model_folder
+from refineseg.model.presets import build, model_config
+from refineseg.model.refinenet import RefineNet
+from refineseg.model.tensors.checkpoints import read_checkpoint
+from refineseg.model.tensors.mismatch import matched
+
+UNREAD = "scratch.refinenet4.resConfUnit1."  # is in DPT files, and no forward pass reads it
+
+
+def convert_state(
+    state: Mapping[str, Tensor], reset_head: int | None = None, architecture: Architecture | None = None
+) -> tuple[RefineNet | DPTDecoder, Conversion]:
+    """The network of a checkpoint, filled with its tensors.
+
+    Args:
+        state: Tensors under the checkpoint's names, without prefixes.
+        reset_head: Number of classes of a new, random classifier; None keeps the file's.
+        architecture: What the tensors make; None recognises it by their names.
+
+    Raises:
+        MismatchError: a tensor is missing, left over or of another shape.
+        WeightsError: the network is unknown.
+        InputError: ``reset_head`` is out of range, or the network has no classifier.
+    """
+    _check_reset(reset_head)
+    architecture = architecture or recognise(state)
+    state = {key: value for key, value in state.items() if not key.endswith(COUNTER)}
+    if architecture.preset == DPT:
+        if reset_head is not None:
+            raise InputError("expected no --reset-head for a decoder, which has no classifier")
+        return _convert_decoder(architecture, state)
+    num_classes = reset_head or architecture.num_classes or 1
+    fields = dict(architecture.fields) | ({"void_logit": False} if reset_head else {})
+    config = model_config(architecture.preset, num_classes, architecture.settings, **fields)
+    with torch.device("meta"):
+        model = build(config)
+    expected = {key: tuple(v.shape) for key, v in model.state_dict().items() if not key.endswith(COUNTER)}
+    reset = tuple(f"{model.CLASS_LAYER}.{leaf}" for leaf in ("weight", "bias") if reset_head is not None)
+    dropped = {architecture.keys.to_theirs(name) for name in reset}
+    taken = {key: value for key, value in state.items() if key not in dropped}
+    for name in reset:
+        expected.pop(name)
+    ours = matched(architecture.keys, architecture.preset, taken, expected)
+    model = build(config)
+    ours |= {name: tensor for name, tensor in model.state_dict().items() if name in reset}
+    load_strictly(model, ours, "the checkpoint")
+    if reset_head is not None:
+        change_classes(model, reset_head, {})
+    return model.eval(), Conversion(architecture, num_classes, len(taken), reset)
+
+
+def _convert_decoder(architecture: Architecture, state: Mapping[str, Tensor]) -> tuple[DPTDecoder, Conversion]:
+    # Other programs put the decoder into a head of theirs: depth_head.scratch.refinenet1 ...
+    inner = {key: key[key.find("scratch.") :] if "scratch." in key else key for key in state}
+    parts = ("scratch.refinenet", "scratch.layer")
+    taken = {inner[key]: state[key] for key in state if inner[key].startswith(parts) and UNREAD not in key}
+    left_out = tuple(key for key in state if inner[key] not in taken)
+    pairs = architecture.keys.pairs(taken)
+    decoder = DPTDecoder(infer_config({pairs[key]: tuple(taken[key].shape) for key in pairs}))
+    expected = {key: tuple(value.shape) for key, value in decoder.state_dict().items()}
+    ours = matched(architecture.keys, architecture.preset, taken, expected)
+    decoder.load_state_dict({key: value.float() for key, value in ours.items()})
+    return decoder.eval(), Conversion(architecture, None, len(taken), (), left_out, "decoder")
+
+
+def convert_checkpoint(
+    path: str | Path,
+    out: str | Path,
+    labels: LabelMap | None = None,
+    reset_head: int | None = None,
+    void: str | None = None,
+    kind: str | None = None,
+) -> Conversion:
+    """Turn a published checkpoint into a model folder, or a DPT or MiDaS decoder into a decoder folder.
+
+    Args:
+        path: Checkpoint (see ``read_checkpoint``); or a network of transformers: ``hf:ORG/NAME``, or a folder with
+            its config.json, preprocessor_config.json and weights.
+        out: Folder to write; a model folder that is there is replaced.
+        labels: Names and colours of the classes. Never guessed: without it they are the repository's own, or
+            ``class 0`` ...
+        reset_head: Number of classes of a new, random classifier.
+        void: Which logit of one of the authors' MATLAB files stands for void, see ``read_authors``.
+        kind: Which of the networks of ``dpt.published.KINDS``, whose tensors are alike.
+
+    Raises:
+        MismatchError: the tensors are not exactly those of the network.
+        WeightsError: unreadable, unsafe or unknown file, or the labels have another number of classes.
+        InputError: ``out`` is a folder of something else, or an option is missing or given needlessly.
+    """
+    _check_reset(reset_head)
+    out = Path(out)
+    used = out.is_dir() and any(out.iterdir()) and not any((out / name).is_file() for name in (CONFIG, DPT_CONFIG))
+    if used or out.is_file():
+        raise InputError(f"expected a new folder for the model, got {out} with other content: choose another name")
+    origin = ""
+    if is_hub_name(str(path)):
+        path, pinned = fetch_repository(HubName.parse(str(path)))
+        origin = str(pinned)
+    request = Request(Path(path), out.resolve().name, labels, reset_head, origin)
+    matlab, repository = is_matlab(request.file), is_repository(request.file)
+    if void is not None and not matlab:
+        raise InputError(f"expected --void with one of the authors' MATLAB files (.mat), got {request.file.name}")
+    if kind is not None and repository:
+        raise InputError(f"expected no --as {kind} for {request.file.name}, whose {CONFIG} tells what it is")
+    network: RefineNet | DPTDecoder
+    if repository:
+        network, conversion, card = import_repository(request)
+    else:
+        architecture = None
+        if matlab:
+            classes = labels.num_classes if labels and not reset_head else None
+            state, architecture = read_authors(request.file, classes, void)
+        else:
+            state = read_checkpoint(request.file)
+        if not matlab and published.is_published(set(state)):
+            network, conversion, card = import_published(request, state, kind)
+        else:
+            network, conversion = convert_state(state, reset_head, architecture)
+            if kind is not None:
+                raise InputError(f"expected no --as {kind} for {request.file.name}: it is not a Depth Anything")
+            if isinstance(network, DPTDecoder):
+                return _save_decoder(request, network, conversion, out)
+            card = make_card(request, conversion, notes=_settings_of(conversion.architecture))
+    save_model_folder(out, network, card)
+    return conversion
+
+
+def _check_reset(reset_head: int | None) -> None:
+    if reset_head is not None and reset_head < 1:
+        raise InputError(f"expected --reset-head with a number of classes of 1 or more, got {reset_head}")
+
+
+def _save_decoder(request: Request, decoder: DPTDecoder, conversion: Conversion, out: Path) -> Conversion:
+    if request.labels is not None:
+        raise InputError(f"expected no --labels for {request.file.name}: it is a decoder, which has no classes")
+    save_dpt_decoder(out, decoder)
+    return conversion
+
+
+def _settings_of(architecture: Architecture) -> dict[str, str]:
+    """The line of the provenance about settings that the file itself shows."""
+    if not architecture.fields:
+        return {}
+    shown = {"settings": architecture.settings} if architecture.settings else {}
+    pairs = (f"{name} {value}" for name, value in (shown | dict(architecture.fields)).items())
+    return {"settings by the file": ", ".join(pairs)}

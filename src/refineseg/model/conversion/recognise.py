@@ -1,0 +1,141 @@
+"""What a published checkpoint is: told by the names of its tensors, never guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from refineseg.errors import WeightsError
+from refineseg.model.classifier import HEAD
+from refineseg.model.conversion.matconvnet import move_void, port_state, read_matconvnet
+from refineseg.model.dpt import published
+from refineseg.model.tensors.checkpoints import checkpoint_files, read_checkpoint, torch_caches
+from refineseg.model.tensors.keymaps import (
+    DPT_DECODER,
+    MATCONVNET,
+    MOBILENET_PORT,
+    MULTI_TASK_PORT,
+    RESNET_PORT,
+    KeyMap,
+)
+
+DPT = "dpt-decoder"
+BOTTLENECKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}  # units per stage of a ResNet
+BASIC = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What a checkpoint was recognised as.
+
+    Attributes:
+        preset: ours, or ``dpt-decoder``.
+        keys: The names' rules.
+        num_classes: Number of classes; None for a decoder without a classifier, or where it is missing.
+        settings: Published form of the network, see ``model_config``.
+        fields: Settings that the file itself shows.
+    """
+
+    preset: str
+    keys: KeyMap
+    num_classes: int | None
+    settings: str | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file of a torch cache: what it is, or why it cannot be taken."""
+
+    path: Path
+    architecture: Architecture | None
+    reason: str = field(default="")
+
+
+def recognise(state: Mapping[str, Tensor]) -> Architecture:
+    """Tell the network from the names; a name or two may be wrong, the strict check comes later.
+
+    Raises WeightsError if it is none of the known ones.
+    """
+    names = set(state)
+    if published.is_published(names):
+        return Architecture("refinenet-dpt", published.keys_of(names), None)
+    if any("scratch.refinenet" in name for name in names):
+        return Architecture(DPT, DPT_DECODER, None)
+    if any(name.startswith(("mflow_conv_", "p_ims1d2_")) for name in names):
+        full = any("_b.0." in name and name.startswith(("mflow_conv_", "adapt_stage")) for name in names)
+        preset = f"refinenet-r{_depth(names)}" if full else f"refinenet-lw-r{_depth(names)}"
+        return Architecture(preset, RESNET_PORT, _rows(state, RESNET_PORT))
+    if "pre_segm.weight" in names:
+        count = state["segm.weight"].shape[0] if "segm.weight" in names else None
+        further = tuple(
+            task for task, name in (("depth", "depth"), ("normals", "normal")) if f"{name}.weight" in names
+        )
+        fields = {"align_corners": False, "further_outputs": further}
+        return Architecture("refinenet-lw-mbv2-released", MULTI_TASK_PORT, count, fields=fields)
+    if any(name.startswith("conv_adapt") for name in names) and any(".output." in name for name in names):
+        return Architecture("refinenet-lw-mbv2-released", MOBILENET_PORT, _rows(state, MOBILENET_PORT))
+    shown = ", ".join(sorted(names)[:4])
+    raise WeightsError(
+        "expected a RefineNet of the two PyTorch ports, a DPT, MiDaS, Depth Anything or UniMatch V2 (with "
+        "scratch.refinenet1 ...), or a network of transformers with its config.json beside it, "
+        f"got {len(names)} tensors of something else, such as {shown}"
+    )
+
+
+def _depth(names: set[str], bottlenecks: bool | None = None) -> int:
+    """The ResNet whose numbers of units per stage are nearest to the names'."""
+    units: list[set[str]] = [set(), set(), set(), set()]
+    for name in names:
+        parts = name.split(".")
+        if len(parts) > 2 and parts[0] in ("layer1", "layer2", "layer3", "layer4"):
+            units[int(parts[0][-1]) - 1].add(parts[1])
+    counts = [len(stage) for stage in units]
+    if bottlenecks is None:
+        bottlenecks = any(".conv3." in name for name in names)
+    depths = BOTTLENECKS if bottlenecks else BASIC
+    return min(depths, key=lambda depth: sum(abs(a - b) for a, b in zip(depths[depth], counts, strict=True)))
+
+
+def _rows(state: Mapping[str, Tensor], keys: KeyMap) -> int | None:
+    for name in HEAD:
+        tensor = state.get(keys.to_theirs(name) or "")
+        if tensor is not None and tensor.ndim:
+            return int(tensor.shape[0])
+    return None
+
+
+def read_authors(
+    path: Path, classes: int | None = None, void: str | None = None
+) -> tuple[dict[str, Tensor], Architecture]:
+    """The tensors of one of the authors' MATLAB files under the port's names, and what they make.
+
+    Args:
+        path: The file.
+        classes: Number of classes in the labels, if they are known.
+        void: Which logit stands for void: ``first``, ``last`` or ``none``; None: as in the published networks.
+
+    Raises WeightsError if it cannot be read or is something else.
+    """
+    state, fields = port_state(read_matconvnet(path))
+    place = move_void(state, classes, void)
+    count = len(state["clf_conv.bias"]) - (place != "none")
+    fields = fields | {"void_logit": place != "none"}
+    preset = f"refinenet-r{_depth(set(state), bottlenecks=True)}"
+    return state, Architecture(preset, MATCONVNET, count, "authors", fields)
+
+
+def find_checkpoints(folders: list[Path] | None = None) -> list[Found]:
+    """Every checkpoint file in the usual torch caches (or ``folders``), and what it was recognised as."""
+    found = []
+    for folder in torch_caches() if folders is None else folders:
+        for path in checkpoint_files(folder):
+            try:
+                found.append(Found(path, recognise(read_checkpoint(path))))
+            except WeightsError as error:
+                found.append(Found(path, None, str(error)))
+    return found

@@ -1,0 +1,204 @@
+"""Model folders: config.json and model.safetensors, as on the Hub; reading is strict and never unpickles."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from refineseg._version import __version__
+from refineseg.config import ModelConfig
+from refineseg.errors import RefinesegError, WeightsError
+from refineseg.model.folders.card import ModelCard as ModelCard
+from refineseg.model.folders.readme import model_card
+from refineseg.model.presets import build, take_module
+from refineseg.model.refinenet import RefineNet
+from refineseg.model.tensors.mismatch import difference
+from refineseg.system.files import atomic_folder, atomic_write, cannot_write
+
+CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+FORMAT = 1  # raised when older readers could misread a folder
+
+
+def save_model_folder(path: str | Path, model: RefineNet, card: ModelCard, half: bool = False) -> None:
+    """Write a model folder as a whole, or not at all.
+
+    Args:
+        path: folder; one that is there already is replaced.
+        model: its weights and configuration.
+        card: labels, scores, provenance, licence.
+        half: store convolution weights as float16 (statistics and biases stay float32).
+    """
+    state = {}
+    for key, value in model.state_dict().items():
+        if key.endswith("num_batches_tracked"):
+            continue
+        value = value.detach().cpu().contiguous()
+        state[key] = value.half() if half and value.ndim == 4 else value.clone()
+    with atomic_folder(path) as folder:
+        write_weights(folder / WEIGHTS, state)
+        (folder / CONFIG).write_text(json.dumps(describe(model.config, card), indent=1) + "\n", encoding="utf-8")
+        (folder / CARD).write_text(model_card(model, card), encoding="utf-8")
+
+
+def write_weights(path: Path, state: dict[str, Tensor]) -> None:
+    """Write a safetensors file. WriteError with the reason if it cannot be (a full disk)."""
+    try:
+        save_file(state, path, metadata={"format": "pt"})
+    except SafetensorError as error:
+        raise cannot_write(path, error) from error
+
+
+def load_model_folder(path: str | Path, **changes: Any) -> tuple[RefineNet, ModelCard]:
+    """Read a model folder: the network in eval mode with float32 weights, and what the folder says.
+
+    Args:
+        path: the folder.
+        changes: to its ModelConfig, where its weights still fit, such as ``exact_strides=True``. A network on a
+            module of yours needs that module: ``backbone=MODULE``, as in ``create_model``.
+
+    Raises:
+        ConfigError: an unknown change.
+        WeightsError: a file is missing or damaged, or tensors do not fit; the message says which.
+    """
+    folder = Path(path)
+    config, card = read_config(folder)
+    module = take_module(changes)
+    if changes:
+        config = ModelConfig.from_dict(config.to_dict() | changes)
+    file = folder / WEIGHTS
+    try:
+        state = load_file(file)
+    except FileNotFoundError as error:
+        raise WeightsError(f"expected weights in {file}, found no such file") from error
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"cannot read {file}, it is damaged: {error}") from error
+    with torch.device("meta"):  # sizes without memory: a damaged config.json may ask for any
+        model = build(config, module)
+    check_fit(model, state, str(file))
+    if all(backbone.made_from_weights for backbone in model.each_backbone()):
+        take_over(model, state, str(file))
+    else:
+        model = build(config, module)
+        load_strictly(model, state, str(file))
+    return model.eval(), card
+
+
+def store_calibration(path: str | Path, calibration: dict[str, Any]) -> None:
+    """Give a model folder another calibration (or none, ``{}``), and its card the line; the weights stay.
+
+    WeightsError if it is not a model folder.
+    """
+    folder = Path(path)
+    model, card = load_model_folder(folder)
+    card = replace(card, calibration=calibration)
+    atomic_write(folder / CONFIG, json.dumps(describe(model.config, card), indent=1) + "\n")
+    atomic_write(folder / CARD, model_card(model, card))
+
+
+def read_config(folder: Path) -> tuple[ModelConfig, ModelCard]:
+    """The configuration and description of a model folder, without its weights."""
+    file = folder / CONFIG
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+        if values["format"] != FORMAT:
+            got = repr(values["format"])
+            raise WeightsError(f"expected format {FORMAT} in {file}, got {got:.100}: update refineseg")
+        card = ModelCard.from_dict(values)
+        config = ModelConfig.from_dict(values["model"])
+    except FileNotFoundError as error:
+        raise WeightsError(f"expected a model folder with {CONFIG}, found no {file}") from error
+    except RefinesegError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise WeightsError(f"cannot read {file}, it is damaged: {type(error).__name__} {error}") from error
+    if config.num_classes != card.labels.num_classes:
+        raise WeightsError(
+            f"{file} is contradictory: {config.num_classes} outputs and {card.labels.num_classes} class names"
+        )
+    if config.in_channels != (3 if card.channels is None else card.channels.count):
+        raise WeightsError(f"{file} is contradictory: {config.in_channels} input channels, other 'channels'")
+    return config, card
+
+
+def check_fit(model: RefineNet, state: dict[str, Tensor], source: str) -> None:
+    """WeightsError unless every tensor of the network is there, of its shape, and no other."""
+    own = {key: value for key, value in model.state_dict().items() if not key.endswith("num_batches_tracked")}
+    if found := difference(own, state):
+        raise WeightsError(f"{source} does not fit the network: {found}")
+
+
+def load_strictly(model: RefineNet, state: dict[str, Tensor], source: str) -> None:
+    """Fill a network; every tensor must be there, fit, and be used."""
+    check_fit(model, state, source)
+    check_finite(state, source)
+    model.load_state_dict({key: value.float() for key, value in state.items()}, strict=False)
+
+
+def take_over(model: RefineNet, state: dict[str, Tensor], source: str) -> None:
+    """Make a network of the meta device real with these weights, which fit; none are drawn only to be replaced.
+
+    Only for our own backbones and timm's transformers: what others compute when built would be lost.
+    """
+    check_finite(state, source)
+    # Copies, since a file's tensors may be a view of the file, which somebody may cut.
+    copies = {key: value.to(torch.float32, copy=True) for key, value in state.items()}
+    model.load_state_dict(copies, strict=False, assign=True)
+    model.set_normalisation()
+    for part in model.modules():
+        if hasattr(part, "init_non_persistent_buffers"):  # timm's name for computing them anew
+            for name, value in part.named_buffers(recurse=False):
+                setattr(part, name, torch.empty_like(value, device="cpu") if value.is_meta else value)
+            part.init_non_persistent_buffers()  # type: ignore[operator]
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            part.num_batches_tracked = torch.zeros((), dtype=torch.int64)
+
+
+def check_finite(state: dict[str, Tensor], source: str) -> None:
+    """WeightsError if a value is none."""
+    # By numpy, in one thread: of hundreds of small tensors torch would let all threads wait for each other.
+    if not all(np.isfinite(value.float().numpy()).all() for value in state.values()):
+        raise WeightsError(f"{source} holds values that are not finite numbers: the file is damaged")
+
+
+def weights_hash(model: RefineNet) -> str:
+    """SHA-256 of all tensors and their names, in hexadecimal."""
+    digest = hashlib.sha256()
+    for name, value in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def describe(config: ModelConfig, card: ModelCard) -> dict[str, Any]:
+    """The content of config.json."""
+    channels = card.channels
+    seen = (
+        "RGB"
+        if channels is None
+        else f"{channels.count} channels of {channels.dtype}, from low to high of 'channels'"
+    )
+    return {
+        "format": FORMAT,
+        "refineseg": __version__,
+        "name": card.name,
+        "model": config.to_dict(),
+        "labels": card.labels.to_dict(),
+        "preprocessing": {
+            "input": f"{seen} in [0, 1], any size; normalised inside the network",
+            **({} if card.resize is None else {"resize": card.resize.to_dict()}),
+        },
+        "scores": list(card.scores),
+        "provenance": card.provenance,
+        "licence": card.licence,
+        "calibration": card.calibration,
+        **({} if channels is None else {"channels": channels.to_dict()}),
+    }

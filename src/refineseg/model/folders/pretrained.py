@@ -1,0 +1,131 @@
+"""ImageNet weights that a backbone starts from: in the package, timm's through the Hub's cache, or a file.
+
+Each is a record: source, licence, SHA-256, and the normalisation of its pictures, which the network takes over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from refineseg.errors import WeightsError
+from refineseg.model.folders.bundled import BUNDLED
+from refineseg.model.folders.hub import fetch_file
+from refineseg.model.tensors.checkpoints import sha256
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+HALF = (0.5, 0.5, 0.5)
+RELEASED = {"mobilenetv2_released": "mobilenetv2_100"}  # our name: timm's network with the same weights
+CHOICES = ("auto", "imagenet", "none")
+WAYS_OUT = "give --backbone-weights FILE, or --backbone-weights none to start from random weights"
+
+
+@dataclass(frozen=True)
+class BackboneWeights:
+    """Weights of a backbone, with their terms.
+
+    Attributes:
+        backbone: timm's name of the network.
+        file: safetensors under timm's key names.
+        source: who published them.
+        licence: Licence of the weights.
+        sha256: of the file, in hexadecimal.
+        mean, std: normalisation of RGB in [0, 1] that they were trained with; None where it is not known.
+    """
+
+    backbone: str
+    file: Path
+    source: str
+    licence: str
+    sha256: str
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+    def describe(self) -> str:
+        """One line for the terminal and the model card."""
+        return f"{self.source} (licence {self.licence}, SHA-256 {self.sha256[:16]})"
+
+
+# Convolutions in float16, batch norm in float32, without classifier: scripts/pack_imagenet.py made the files.
+PACKAGED = {
+    record.backbone: record
+    for record in (
+        BackboneWeights(
+            "mobilenetv2_100",
+            BUNDLED / "imagenet" / "mobilenetv2_100.safetensors",
+            "ImageNet, MobileNet-v2 of the ONNX model zoo (mobilenetv2-7), batch norm measured on 105 photographs",
+            "Apache-2.0",
+            "6fbd517489c8aaa3b3029effae265edc2eaaf57b026d0612e6606eb19fa6718b",
+            IMAGENET_MEAN,
+            IMAGENET_STD,
+        ),
+        BackboneWeights(
+            "tf_efficientnet_lite0",
+            BUNDLED / "imagenet" / "tf_efficientnet_lite0.safetensors",
+            "ImageNet, EfficientNet-lite0 of its authors (tensorflow/tpu), by timm's tf_efficientnet_lite0.in1k",
+            "Apache-2.0",
+            "9e3d1641aec3b1a983ea4511f434a747326799d36a119b872782c15a90cadad9",
+            HALF,
+            HALF,
+        ),
+    )
+}
+
+
+def find_backbone_weights(choice: str | Path | None, backbone: str) -> BackboneWeights | None:
+    """The weights that a choice means for a backbone; None for random ones.
+
+    Args:
+        choice: ``imagenet``, from the package or, through the Hub's cache, timm's own; ``auto``, the same, but
+            random where nobody publishes any; ``none`` or None, random; anything else is a safetensors file.
+        backbone: name of the network, as ``create_backbone`` takes it.
+
+    Raises:
+        WeightsError: there is no such file, or the weights can be neither found nor fetched.
+    """
+    if choice is None or choice == "none":
+        return None
+    backbone = RELEASED.get(backbone, backbone)
+    if choice not in CHOICES:
+        return _of_file(Path(choice), backbone)
+    if backbone in PACKAGED:
+        return PACKAGED[backbone]
+    found = _of_timm(backbone)
+    if found is None and choice == "imagenet":
+        raise WeightsError(f"timm publishes no pretrained weights of {backbone}: {WAYS_OUT}")
+    return found
+
+
+def _of_file(path: Path, backbone: str) -> BackboneWeights:
+    if not path.is_file():
+        raise WeightsError(
+            f"expected backbone weights {', '.join(CHOICES)} or a safetensors file; file not found: {path}"
+        )
+    digest = sha256(path)
+    packaged = PACKAGED.get(backbone)
+    if packaged is not None and packaged.sha256 == digest:
+        return replace(packaged, file=path)
+    return BackboneWeights(backbone, path, f"the file {path.name}", "not stated", digest)
+
+
+def _of_timm(backbone: str) -> BackboneWeights | None:
+    """timm's default weights of a network, in the Hub's cache or fetched into it; None where it has none."""
+    import timm  # here, since it takes seconds
+
+    published = timm.get_pretrained_cfg(backbone, allow_unregistered=True)
+    if published is None or not str(published.hf_hub_id or "").startswith("timm/"):
+        return None
+    repo = str(published.hf_hub_id)
+    try:
+        file = fetch_file(repo, "model.safetensors")
+    except WeightsError as error:
+        raise WeightsError(f"no ImageNet weights of {backbone}: {error}; or {WAYS_OUT}") from error
+    return BackboneWeights(
+        backbone,
+        file,
+        f"ImageNet, hf:{repo}@{file.parent.name}",  # the cache names a folder by the commit
+        str(published.license or "not stated"),
+        sha256(file),
+        tuple(published.mean),
+        tuple(published.std),
+    )

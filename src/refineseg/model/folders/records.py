@@ -1,0 +1,200 @@
+"""Every known weight as a record.
+
+The historic ones are listed with what is known of them and nothing else: no hash of any was ever published, so
+none of them can be fetched; whoever still holds a file imports it with ``refineseg convert``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from refineseg.model.folders.bundled import bundled_exports, bundled_models
+from refineseg.model.folders.model_folder import WEIGHTS, read_config
+from refineseg.model.folders.pretrained import PACKAGED
+from refineseg.model.tensors.checkpoints import sha256
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score with what it was measured on.
+
+    Attributes:
+        mean_iou: in [0, 1].
+        split: Split of the data set.
+        protocol: scales, flips, who measured it.
+        interval: 95 % interval of the mean IoU; None where none was published.
+    """
+
+    mean_iou: float
+    split: str
+    protocol: str
+    interval: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class WeightRecord:
+    """One known weight.
+
+    Attributes:
+        name: network and tag, ``refinenet-lw-r50.nekrasov-voc2012``.
+        preset: ours that takes it, None where the depth is not known.
+        dataset: it was trained on.
+        licence: Licence of the weights.
+        source: page or paper that published it.
+        class_names: where its class names come from.
+        sha256: of the file, in hexadecimal; None where it was never published.
+        score: as published.
+        state: State of the links.
+    """
+
+    name: str
+    preset: str | None
+    dataset: str
+    licence: str
+    source: str
+    class_names: str
+    sha256: str | None = None
+    score: Score | None = None
+    state: str = "available"
+
+    def __post_init__(self) -> None:
+        if self.sha256 is not None and not re.fullmatch("[0-9a-f]{64}", self.sha256):
+            raise ValueError(f"expected 64 lower-case hexadecimal digits for {self.name}, got {self.sha256!r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+# Historic weights -------------------------------------------------------------------------------------------
+
+NON_COMMERCIAL = "academic use only; its authors ask to be contacted for any other"
+DEAD_SHARE = "dead since 2023: the university's cloud share was closed, and the author has no copies"
+DRIVES = "not fetchable: was on two drive services, without a published hash"
+SINGLE = "single scale, no flip, as published"
+
+# Mean IoU in percent by data set, for ResNet-50, -101 and -152 (Nekrasov et al., BMVC 2018, and its repository).
+LIGHT_SCORES: dict[str, tuple[float | None, float, float]] = {
+    "voc2012": (78.5, 80.3, 82.1),
+    "person-part": (64.9, 66.7, 67.6),
+    "nyudv2": (41.7, 43.6, 44.4),
+    "pascal-context": (None, 45.1, 45.8),
+}
+# Lin et al. (CVPR 2017); depth where it is known which of the two networks the figure belongs to.
+MATLAB_SCORES: tuple[tuple[int | None, str, str, float], ...] = (
+    (None, "voc2012", "test", 83.4),
+    (101, "cityscapes", "test", 73.6),
+    (152, "nyudv2", "val", 46.5),
+    (None, "sunrgbd", "val", 45.9),
+    (None, "pascal-context", "val", 47.3),
+    (101, "ade20k", "val", 40.2),
+    (152, "ade20k", "val", 40.7),
+    (101, "person-part", "val", 68.6),
+    (152, "person-part", "val", 68.8),
+)
+
+
+def _port(preset: str, dataset: str, percent: float, repository: str) -> WeightRecord:
+    return WeightRecord(
+        name=f"{preset}.nekrasov-{dataset}",
+        preset=preset,
+        dataset=dataset,
+        licence=NON_COMMERCIAL,
+        source=f"https://github.com/DrSleep/{repository}",
+        class_names=f"--labels {dataset}: the benchmark's own; the file holds none",
+        score=Score(round(percent / 100, 4), "val", SINGLE),
+        state=DEAD_SHARE,
+    )
+
+
+def _matlab(depth: int | None, dataset: str, split: str, percent: float) -> WeightRecord:
+    preset = None if depth is None else f"refinenet-r{depth}"
+    return WeightRecord(
+        name=f"{preset or 'refinenet'}.lin-{dataset}",
+        preset=preset,
+        dataset=dataset,
+        licence=NON_COMMERCIAL,
+        source="https://github.com/guosheng/refinenet (MATLAB; Lin et al., CVPR 2017)",
+        class_names="the benchmark's own",
+        score=Score(round(percent / 100, 4), split, "multi-scale, as published"),
+        state=DRIVES,
+    )
+
+
+HISTORIC: tuple[WeightRecord, ...] = (
+    *(
+        _port(f"refinenet-lw-r{depth}", dataset, percent, "light-weight-refinenet")
+        for dataset, row in LIGHT_SCORES.items()
+        for depth, percent in zip((50, 101, 152), row, strict=True)
+        if percent is not None
+    ),
+    _port("refinenet-lw-mbv2-released", "voc2012", 76.2, "light-weight-refinenet"),
+    _port("refinenet-r101", "voc2012", 80.5, "refinenet-pytorch"),
+    *(_matlab(*row) for row in MATLAB_SCORES),
+)
+
+
+def bundled_records() -> list[WeightRecord]:
+    """The models that come with the package."""
+    records = []
+    for name, folder in bundled_models().items():
+        config, card = read_config(folder)
+        best = max(card.scores, key=lambda entry: float(entry["mean_iou"]), default=None)
+        records.append(
+            WeightRecord(
+                name=name,
+                preset=config.preset,
+                dataset=str(best["data"]) if best else str(card.provenance.get("data", "not recorded")),
+                licence=card.licence,
+                source="this package",
+                class_names=", ".join(card.labels.names),
+                sha256=sha256(folder / WEIGHTS),
+                score=_measured(best) if best else None,
+                state="bundled",
+            )
+        )
+        file = bundled_exports().get(f"{name}-int8")
+        if file is not None:
+            records.append(_eight(records[-1], file))
+    return records
+
+
+def _eight(record: WeightRecord, file: Path) -> WeightRecord:
+    """The int8 form of a bundled model, with the score in its export report; none on training pictures."""
+    judged = json.loads(file.with_name(f"{file.name}.report.json").read_text(encoding="utf-8"))["int8"]
+    protocol = record.score.protocol if record.score else "single scale, no flip"
+    score = None if judged["trained_on_it"] else Score(judged["mean_iou"], judged["judged_on"], protocol)
+    return replace(record, name=f"{record.name}-int8", sha256=sha256(file), score=score)
+
+
+def _measured(score: dict[str, Any]) -> Score:
+    """The score of a model card."""
+    low, high = score.get("intervals", {}).get("mean_iou") or (None, None)
+    interval = None if low is None or high is None else (float(low), float(high))
+    return Score(float(score["mean_iou"]), str(score["split"]), str(score["protocol"]), interval)
+
+
+def imagenet_records() -> list[WeightRecord]:
+    """The backbones' ImageNet weights that come with the package."""
+    return [
+        WeightRecord(
+            name=f"{name}.imagenet",
+            preset=None,
+            dataset="imagenet-1k",
+            licence=weights.licence,
+            source=weights.source,
+            class_names="none: a backbone without classifier",
+            sha256=weights.sha256,
+            state="bundled",
+        )
+        for name, weights in PACKAGED.items()
+    ]
+
+
+def all_records() -> list[WeightRecord]:
+    """Ours, the backbones', then the historic ones."""
+    return [*bundled_records(), *imagenet_records(), *HISTORIC]
