@@ -26,7 +26,7 @@ class Channels(Config):
 
     Attributes:
         dtype: type of the raw values, such as ``uint16``.
-        low, high: by channel, the raw values that mean 0 and 1. Nothing is clipped.
+        low, high: raw values that mean 0 and 1, by channel. Nothing is clipped.
         mean, std: by channel, of the training pictures' values in [0, 1]; networks are normalised with them.
         shown: channels, counted from 0, that stand for red, green and blue where a person looks.
     """

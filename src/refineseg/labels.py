@@ -29,11 +29,11 @@ class LabelClass:
     """One class.
 
     Attributes:
-        name: Name as printed.
+        name: name as printed.
         color: RGB, 0..255, in palettes and overlays.
-        raw: Values (or RGB colours) in mask files that mean this class; several are merged into one.
-        submission: Value that a benchmark's server takes; the first raw value if None.
-        mirror: Name of the class that this one becomes in a horizontally flipped picture (left arm, right arm).
+        raw: values (or RGB colours) in mask files that mean this class; several are merged into one.
+        submission: value that a benchmark's server takes; the first raw value if None.
+        mirror: name of the class that this one becomes in a horizontally flipped picture (left arm, right arm).
     """
 
     name: str
@@ -48,8 +48,8 @@ class LabelMap:
     """Classes in the order of their train ids, and the raw values that are ignored.
 
     Attributes:
-        classes: The index in this tuple is the train id.
-        ignore: Raw values (or RGB colours) that become IGNORE.
+        classes: the index in this tuple is the train id.
+        ignore: raw values (or RGB colours) that become IGNORE.
     """
 
     classes: tuple[LabelClass, ...]

@@ -43,7 +43,7 @@ class Job:
         model: bundled name, model folder or ``hf:ORG/NAME@COMMIT``.
         options, tile: how to predict.
         save: files to write for each picture, as of ``predict --save``; none: the mask goes into the parquet.
-        device: of each worker.
+        device: device of each worker.
     """
 
     out: str
@@ -97,7 +97,7 @@ def predict(
             or ``bytes`` (an encoded picture) and perhaps ``name``.
         out: gets parts/part-N.parquet, a row per picture (name, width, height, class_shares, files or mask, error,
             worker, seconds); and for pictures masks/NAME.png and whatever else ``save`` asks for.
-        model: as of ``refineseg.load``.
+        model: name, folder or file, as for ``refineseg.load``.
         workers: processes, each with its own copy of the model and one processor. ``ray.init`` beforehand chooses
             a cluster; else one is started on this machine alone, and stopped at the end.
         options: scales, flip.

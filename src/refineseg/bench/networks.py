@@ -41,7 +41,7 @@ class Setting:
         size: height and width of the pictures, in pixels.
         batch: pictures at a time.
         precision: ``32`` or ``bf16``, of all but the baseline.
-        classes: that are told apart.
+        classes: number of classes.
         training: a step of forward, loss and backward in place of prediction.
         device: where.
     """

@@ -30,7 +30,7 @@ def time_candidates(
         candidates: the baseline among them.
         setting: what they do.
         repeats: measured rounds.
-        flop: of the baseline's network on these pictures (``flop_of``); 0 if it is not known.
+        flop: FLOP of the baseline's network on these pictures (``flop_of``); 0 if not known.
         done: told what was just done.
 
     Returns:

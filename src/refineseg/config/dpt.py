@@ -22,7 +22,7 @@ class ViTSizes(Config):
         depth: number of blocks.
         heads: attention heads of a block.
         mlp: channels inside a block's MLP, as a multiple of ``width``.
-        norm_eps: Small constant of the layer norms.
+        norm_eps: small constant of the layer norms.
     """
 
     image: int
@@ -48,13 +48,13 @@ class SwinSizes(Config):
     """Sizes of a Swin v2.
 
     Attributes:
-        image: Side in pixels of the pictures that it takes; no window is larger than a map of these.
-        width: Channels of the finest map; each further one has twice as many.
-        depths: Number of blocks of each stage.
-        heads: Attention heads of each stage.
-        window: Side of a window in cells.
-        trained_windows: Side of the windows of each stage when it was first trained; 0: the same.
-        mlp: Channels inside a block's MLP, as a multiple of its width.
+        image: side in pixels of the pictures that it takes; no window is larger than a map of these.
+        width: channels of the finest map; each further one has twice as many.
+        depths: number of blocks of each stage.
+        heads: attention heads of each stage.
+        window: side of a window in cells.
+        trained_windows: side of the windows of each stage when it was first trained; 0: the same.
+        mlp: channels inside a block's MLP, as a multiple of its width.
     """
 
     image: int

@@ -28,40 +28,40 @@ class ModelConfig(Config):
     The defaults are the full network of the PyTorch ports.
 
     Attributes:
-        preset: Name of the preset it came from, for the record.
+        preset: name of the preset it came from, for the record.
         backbone: ``resnet18`` to ``resnet152``, ``mobilenetv2_100``, ``mobilenetv2_released``, any timm model with
             feature maps, or a name that a package registers under ``refineseg.backbones``.
-        num_classes: Number of classes, 1 to 255.
-        in_channels: Channels of the image.
+        num_classes: number of classes, 1 to 255.
+        in_channels: channels of the image.
         cascade: ``four`` (one block per stride), ``two`` or ``single`` (one block takes all maps).
-        input_scales: One backbone per scale sees the image at it; (1.2, 0.6) is the paper's 2-scale network.
+        input_scales: one backbone per scale sees the image at it; (1.2, 0.6) is the paper's 2-scale network.
         kernel_size: 3, or 1 for light-weight.
-        rcus: Residual conv units per backbone map.
-        refined_rcus: Residual conv units per output of a coarser block; the paper's text has 2, the code none.
-        output_rcus: Residual conv units at the end of every block.
-        final_rcus: Additional ones before the classifier.
-        crp_stages: Stages of chained residual pooling.
+        rcus: residual conv units per backbone map.
+        refined_rcus: residual conv units per output of a coarser block; the paper's text has 2, the code none.
+        output_rcus: residual conv units at the end of every block.
+        final_rcus: additional ones before the classifier.
+        crp_stages: stages of chained residual pooling.
         pooling: ``original`` pools, then convolves; ``improved`` convolves, then pools (the authors' models of
             2018).
-        width: Channels of the paths at strides 4, 8 and 16.
-        coarse_width: Channels of the stride-32 path.
-        lateral_fusion: Whether backbone maps pass a fusion convolution.
-        activation: Activation of the pooling chain, ``relu`` or ``relu6``.
-        backbone_dropout: Dropout rate on backbone maps of more than 512 channels.
-        classifier_dropout: Dropout rate before the classifier.
+        width: channels of the paths at strides 4, 8 and 16.
+        coarse_width: channels of the stride-32 path.
+        lateral_fusion: whether backbone maps pass a fusion convolution.
+        activation: activation of the pooling chain, ``relu`` or ``relu6``.
+        backbone_dropout: dropout rate on backbone maps of more than 512 channels.
+        classifier_dropout: dropout rate before the classifier.
         upsampling: Resizing of maps inside the decoder and of the picture to its input scale: ``bilinear`` (the
             PyTorch ports), or ``bicubic`` as MATLAB's imresize (the authors).
-        align_corners: Whether bilinear upsampling inside the decoder aligns corners, as in the PyTorch ports.
+        align_corners: whether bilinear upsampling inside the decoder aligns corners, as in the PyTorch ports.
         exact_strides: Upsample maps inside the decoder by the exact ratio of their strides, not to the size of the
             finer map, so that windows of a picture agree with the whole also where 32 does not divide its sides.
             Needs bilinear upsampling, ``align_corners`` false and a single input scale. It must be as it was in
             training, unless 32 divided the training crops: then both are the same network.
         stride_in_1x1: Whether a ResNet's bottlenecks have their stride in the first 1x1 convolution (the authors'
             backbones) or in the 3x3 (torchvision, timm). The weights have the same shapes in both.
-        void_logit: Whether the classifier has one logit more, the last, for void; it is left out of the output.
+        void_logit: whether the classifier has one logit more, the last, for void; it is left out of the output.
         init: ``paper`` draws new convolutions from N(0, 0.01); ``default`` keeps torch's initialisation;
             ``identity`` too, but starts the fusion convolution on a coarser block's output as the identity.
-        mean, std: Normalisation of RGB in [0, 1], kept inside the network.
+        mean, std: normalisation of RGB in [0, 1], kept inside the network.
         further_outputs: What the multi-task port gives beside the classes, ``depth`` and ``normals``; it differs
             from other light-weight networks in its finest block and its heads. Empty for all others.
         outputs: ``classes``, or ``depth``: one channel without classes.

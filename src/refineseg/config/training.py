@@ -43,11 +43,11 @@ class TrainConfig(Config):
         freeze_batch_norm: keep batch norm's statistics and weights as loaded; ``statistics`` trains its weights.
         sync_batch_norm: with several processes, take batch norm's statistics over the whole batch (GPUs only)
             instead of over each process's share of it.
-        strategy: of several processes: ``ddp`` keeps the whole network in each, ``fsdp`` shards it.
+        strategy: with several processes: ``ddp`` keeps the whole network in each, ``fsdp`` shards it.
         loss: ``cross_entropy``, ``ohem`` (hardest pixels only), ``focal``, ``dice``, or a sum:
             ``cross_entropy+dice``.
         loss_resolution: ``full`` (labels as they are) or ``paper`` (labels at stride 4 by nearest neighbour).
-        label_smoothing: in [0, 1).
+        label_smoothing: label smoothing in [0, 1).
         teacher: bundled model, model folder or hf:ORG/NAME whose soft labels are learned too; same classes.
         teacher_weight: share of the teacher in the loss; the labels have the rest.
         teacher_temperature: softens teacher and student alike; above 1 shows more of the less likely classes.
@@ -61,13 +61,13 @@ class TrainConfig(Config):
         clip_norm: largest gradient norm; 0 does not clip.
         precision: ``32`` or ``bf16``.
         compile: compile the network with torch.compile.
-        seed: of everything random.
+        seed: random seed.
         workers: data loading processes.
         cache_mb: decoded pictures kept in memory, at most.
         validate_every: epochs between validations, of which a run has ten at least; the last is always validated.
-        metric: that the best checkpoint is chosen by.
-        description: of the data, in the person's own words, for the model card.
-        licence: of weights and training data, for the model card; the data set's own if None.
+        metric: metric by which the best checkpoint is chosen.
+        description: description of the data, in the person's own words, for the model card.
+        licence: licence of weights and training data, for the model card; the data set's own if None.
         loggers: where the metrics go beside the run's folder: ``wandb``, ``mlflow`` or both.
     """
 

@@ -27,7 +27,7 @@ class SubmissionFormat:
     """What a benchmark's server takes.
 
     Attributes:
-        folder: in the archive, by split (``{split}``); empty for the archive's root.
+        folder: folder in the archive, by split (``{split}``); empty for the archive's root.
         stem: pattern of a file's stem; its group ``id`` names the picture.
         values: pixel values that are classes.
         pictures: number of pictures of the official splits.
@@ -59,7 +59,7 @@ class Benchmark:
     """A public data set.
 
     Attributes:
-        name: as in ``NAME:ROOT``.
+        name: NAME in ``NAME:ROOT``.
         open: opens the folder ROOT.
         label_map: makes the label map: names, colours, mask values and the values that the server takes.
         pairs: published number of pairs by split; several numbers where releases differ.

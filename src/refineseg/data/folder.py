@@ -32,16 +32,16 @@ class Description:
     """What a YAML file says of a data set, before any picture is looked at.
 
     Attributes:
-        name: Name of the data set.
-        root: Folder that the pictures and masks are under.
-        images: Folder of pictures.
-        masks: Folder of masks.
-        label_map: From raw mask values to train ids.
-        lists: Split name to a list file, as given; None if the file says nothing.
-        places: Where list files are looked for: under the root, else beside the YAML.
-        licence: Terms of the data.
-        channels: What pictures of more than 8-bit RGB hold; None for RGB.
-        threshold: Grey value from which a mask shows the second of two classes; None for masks of class numbers.
+        name: name of the data set.
+        root: folder that the pictures and masks are under.
+        images: folder of pictures.
+        masks: folder of masks.
+        label_map: from raw mask values to train ids.
+        lists: split name to a list file, as given; None if the file says nothing.
+        places: where list files are looked for: under the root, else beside the YAML.
+        licence: terms of the data.
+        channels: what pictures of more than 8-bit RGB hold; None for RGB.
+        threshold: grey value from which a mask shows the second of two classes; None for masks of class numbers.
     """
 
     name: str

@@ -22,13 +22,13 @@ class Leftovers:
     """Files that are no pair of the data set.
 
     Attributes:
-        no_image: Masks without a picture.
-        unlisted: Pictures that no split list names.
-        elsewhere: Pictures in folders that are not read, such as subfolders.
-        same_stem: Groups of files in one folder that differ only in their suffix.
-        case: Groups of files whose names differ only in letter case.
-        strays: Files among pictures or masks of a kind that is not read.
-        renamed: For pictures without a mask, how their masks seem to be called instead ("STEM_mask"), or "".
+        no_image: masks without a picture.
+        unlisted: pictures that no split list names.
+        elsewhere: pictures in folders that are not read, such as subfolders.
+        same_stem: groups of files in one folder that differ only in their suffix.
+        case: groups of files whose names differ only in letter case.
+        strays: files among pictures or masks of a kind that is not read.
+        renamed: for pictures without a mask, how their masks seem to be called instead ("STEM_mask"), or "".
     """
 
     no_image: tuple[Path, ...] = ()
@@ -60,10 +60,10 @@ def find_leftovers(
     """What else lies in folders of pictures and of masks.
 
     Args:
-        folders: Pairs of folders whose files belong together.
-        used: Pictures of the data set.
-        root: Folder of the user's data, or None; pictures that lie in it beside the folders count.
-        top: Folder of its pictures, whose subfolders count, or None.
+        folders: pairs of folders whose files belong together.
+        used: pictures of the data set.
+        root: folder of the user's data, or None; pictures that lie in it beside the folders count.
+        top: folder of its pictures, whose subfolders count, or None.
     """
     no_image, unlisted, elsewhere, same_stem, case, strays, lonely, extra = [], [], [], [], [], [], [], []
     read = {folder for pair in folders for folder in pair}

@@ -40,7 +40,7 @@ class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
         data: the data set.
         split: whose samples are used.
         config: the joint transforms.
-        seed: Random seed.
+        seed: random seed.
         unlabelled: pictures without masks; their labels are UNLABELLED, and IGNORE in the padding.
         transform: a caller's own, in place of the joint transforms.
     """
@@ -149,7 +149,7 @@ class Batches(Sampler[list[Draw]]):
         batch_size: over all processes.
         steps: optimiser steps in all.
         start: first step, when resuming.
-        seed: of the order.
+        seed: random seed of the order.
         sampling: pictures drawn with these weights, or None for each once an epoch.
         rank, world: this process and their number; each takes an equal share of every batch.
     """
@@ -203,7 +203,7 @@ class WithUnlabelled(Sampler[list[Draw]]):
     """Batches of labelled pictures with pictures without masks added, which are gone through in permutations.
 
     Args:
-        batches: of the labelled pictures, of this process.
+        batches: batches of labelled pictures of this process.
         pictures: number of unlabelled pictures.
         per_batch: number of these in a batch over all processes.
     """

@@ -40,7 +40,7 @@ def prepare(name: str, archives: Sequence[Path], root: Path, progress: Progress 
     """Unpack a benchmark's archives into its layout under ``root``; again to go on where it stopped.
 
     Args:
-        name: of the benchmark.
+        name: name of the benchmark.
         archives: tar or zip files, or the .mat files that are handed out as they are; read only.
         root: made if it is not there.
         progress: called with (done, all, what): bytes of an archive, then files to convert.

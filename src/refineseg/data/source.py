@@ -34,8 +34,8 @@ class SegmentationData:
     """A data set on disk.
 
     Attributes:
-        name: as in ``NAME:ROOT``.
-        root: its folder.
+        name: NAME in ``NAME:ROOT``.
+        root: folder of the data set.
         label_map: from raw mask values to train ids.
         splits: samples by split name, in a fixed order.
         licence: terms of the data, for model cards.

@@ -29,7 +29,7 @@ class SplitReport:
     Attributes:
         pictures: number of pictures by split.
         groups: number of groups in all.
-        classes: by class name, the number of pictures that show it, by split.
+        classes: number of pictures that show a class, by class name and split.
         lists: the files written.
     """
 
@@ -52,7 +52,7 @@ def split_data(
 
     Args:
         spec: ``folder:ROOT``.
-        shares: of val and test, above 0 and below 1 in all; the rest is train.
+        shares: shares of val and test, above 0 and below 1 in all; the rest is train.
         group: regular expression for the part of a name that pictures of one group share; guessed if None.
         seed: random seed, which decides between equally good choices.
         overwrite: replace list files that are there.
@@ -96,9 +96,9 @@ def assign_splits(
     single examples: the group with most of the rarest class goes to the split that lacks most of that class.
 
     Args:
-        groups: of each picture; equal ones stay together.
+        groups: group of each picture; pictures of one group stay together.
         present: classes (train ids) that each picture shows.
-        shares: of the splits beside train, each above 0, below 1 in all.
+        shares: shares of the splits beside train, each above 0, below 1 in all.
         seed: random seed, which decides between equally good choices.
 
     Raises:

@@ -177,7 +177,7 @@ def open_samples(source: Path | BinaryIO, name: str, count: Count = None) -> Ite
 
     Args:
         source: a file, or one that is open.
-        name: of the file, for messages.
+        name: name of the file, for messages.
         count: number of channels that are needed, or ``any``. Pages of one sample each are taken as the channels
             of one picture where the header says so, where there are ``count`` of them, or for ``any`` where they
             are few; else the first page is the picture.

@@ -36,7 +36,7 @@ class Geometry:
         flip: whether the crop is mirrored.
         size: height and width of the crop.
         vertical_flip: whether it is turned upside down by a mirror.
-        angle: by which the picture is turned about the crop's centre, in degrees, anticlockwise.
+        angle: rotation about the crop's centre, in degrees, anticlockwise.
     """
 
     scale: float

@@ -51,7 +51,7 @@ def export(
     Args:
         model: A bundled name, a model folder or a Segmenter.
         output: FILE.onnx, FILE.xml (OpenVINO, with FILE.bin beside it) or FILE.pt2 (torch.export).
-        progress: Called with what is being done, how much of it is done, and of how much (0: unknown).
+        progress: called with what is being done, how much of it is done, and of how much (0: unknown).
         keywords: ``format``, ``int8``, ``calibrate``, ``overwrite``, ``input``, ``outputs``; see
             ``refineseg.deploy.options.ExportOptions``.
 

@@ -40,7 +40,7 @@ class Check:
     """File against network at one size.
 
     Attributes:
-        height, width, batch: of the pictures.
+        height, width, batch: size and number of the pictures.
         agreement: share of the pixels with the same label.
         error: mean absolute difference of the logits or probabilities by their standard deviation, 0 where both
             are constant; None for labels.

@@ -26,7 +26,7 @@ class Pictures:
     """Pictures and what to call them in the report.
 
     Attributes:
-        source: in words.
+        source: where the pictures come from, in words.
         planes: each CxHxW in [0, 1].
     """
 

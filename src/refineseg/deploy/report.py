@@ -52,12 +52,12 @@ class ExportReport:
     """How an export was checked.
 
     Attributes:
-        file: its name.
-        model, format, precision, engine: of what, into what, run by what.
+        file: file name.
+        model, format, precision, engine: what was exported, into what, and what runs it.
         pictures: which ones, in words.
         checks: file against network, by size.
         engine_ms, torch_ms: median milliseconds for a 480x360 picture, with the engine and with torch, in turns.
-        megabytes: of the file(s).
+        megabytes: size of the file or files.
         source: hash of the network's weights.
         int8: scores, for int8.
         refused: why it did not pass, or None.

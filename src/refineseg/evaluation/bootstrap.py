@@ -25,7 +25,7 @@ class Resampling:
     Attributes:
         samples: number of resamples.
         level: share of the resampled scores within the interval.
-        seed: Random seed.
+        seed: random seed.
     """
 
     samples: int = 1000

@@ -46,7 +46,7 @@ class Comparison:
         rest: difference on the shared pictures by A's rule; rule + others + rest is the whole difference.
         classes: largest shares of ``rest`` by class, (name, A's IoU, B's IoU, share).
         pictures: largest effects of single pictures: the change of A's score if this one were B's.
-        interval: of ``rest``, 95 %, paired bootstrap over the pictures; NaN if that cannot be.
+        interval: interval of ``rest``, 95 %, paired bootstrap over the pictures; NaN if that cannot be.
         shared: number of pictures that both have.
     """
 

@@ -67,12 +67,12 @@ class Evaluation:
         scores: figures of the confusion matrix.
         confusion: KxK, rows are ground truth.
         protocol: how it was made.
-        class_names: by train id.
-        data, split: of the data set.
-        pictures: how many.
-        seconds: of the clock.
+        class_names: class names by train id.
+        data, split: name of the data set, and the split.
+        pictures: number of pictures.
+        seconds: Wall-clock seconds.
         by_picture: pixels per class of each picture.
-        measures: Further measures by name, such as ``boundary``.
+        measures: further measures by name, such as ``boundary``.
     """
 
     scores: Scores
@@ -139,8 +139,8 @@ def evaluate(
         data: the data set; its classes must be the model's.
         split: ``train``, ``val`` or ``test``.
         protocol: a name of ``PROTOCOLS``, or one put together.
-        scales: instead of the protocol's own; it is then called ``custom``.
-        flip: likewise.
+        scales: scales instead of the protocol's own; the protocol is then called ``custom``.
+        flip: mirroring instead of the protocol's own, likewise.
         measures: also ``boundary``, ``calibration``, ``sizes``, ``distance``, ``suspects``, or a Measure of one's
             own, which is then found by the name of its class.
         progress: called with (done, all).

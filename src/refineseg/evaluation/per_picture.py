@@ -28,7 +28,7 @@ class Pictures:
 
     Attributes:
         names: stems, N of them.
-        sums: of shape NxK.
+        sums: sums of shape NxK.
     """
 
     names: tuple[str, ...]

@@ -31,8 +31,8 @@ class Protocol(Config):
     """How a score was made.
 
     Attributes:
-        name: of the protocol; ``custom`` for one put together by hand.
-        scales: of the picture; scores of all are averaged.
+        name: name of the protocol; ``custom`` for one put together by hand.
+        scales: scales of the picture; scores of all are averaged.
         flip: whether the mirrored picture is averaged in, left and right classes swapped.
         short_edge: the picture is first brought, bilinearly, to a short edge within these pixels; None leaves
             it as it is. The prediction is always at the picture's own size.

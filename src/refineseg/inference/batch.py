@@ -40,8 +40,8 @@ class Entry:
         class_shares: share of the picture by class name, largest first.
         seconds: reading, prediction and writing.
         size: width and height in pixels.
-        video: of a video: frames, frames_per_second (of the work), label_changes, and a warning if it was damaged.
-        depth: of a model of depth: unit, low and high, and what the 16-bit PNG's zero and step stand for.
+        video: of a video: frames, frames_per_second (processed), label_changes, and a warning if it was damaged.
+        depth: of a depth model: unit, low and high, and what zero and step of the 16-bit PNG stand for.
         error: why there is no result, or None.
         notes: what was assumed or left out when the picture was read, a sentence each.
     """

@@ -394,7 +394,7 @@ def read_picture(
 
     Args:
         image: a file, an opened PIL image, or an array.
-        channels: of the model; None for RGB.
+        channels: channels of the model; None for RGB.
         choice: indices of a file's channels to take.
 
     Raises:

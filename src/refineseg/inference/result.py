@@ -31,7 +31,7 @@ class Result:
         image: the picture, HxWx3 uint8 RGB.
         probabilities: KxHxW float16 in [0, 1], or None if they were not kept.
         name: stem of the files that ``save`` writes.
-        geo: where the picture lies on the map, for GeoJSON; empty for most.
+        geo: position of the picture on the map, for GeoJSON; empty for most.
         notes: what was assumed or left out when the picture was read, a sentence each.
     """
 

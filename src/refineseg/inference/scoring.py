@@ -27,10 +27,10 @@ class Scoring:
 
     Attributes:
         runner: runs the network.
-        channels: of the pictures; None for RGB.
+        channels: channels of the pictures; None for RGB.
         resize: how whole pictures are resized; None as they are.
         mirrored_class: train id of each class in a mirrored picture.
-        temperatures: of each predicted class, K, from the card's calibration; None without one.
+        temperatures: temperatures of each predicted class, K, from the card's calibration; None without one.
     """
 
     def __init__(self, runner: Runner, card: ModelCard) -> None:

@@ -50,10 +50,10 @@ class MultiResolutionFusion(nn.Module):
     map among the inputs. A single path goes through unchanged, without parameters.
 
     Args:
-        in_channels: Width of each path.
-        project: Whether each path has a convolution; a path without one must have the output width already.
-        kernel_size: Kernel size of the convolutions.
-        align_corners: Whether bilinear upsampling aligns corners; the PyTorch ports do.
+        in_channels: width of each path.
+        project: whether each path has a convolution; a path without one must have the output width already.
+        kernel_size: kernel size of the convolutions.
+        align_corners: whether bilinear upsampling aligns corners; the PyTorch ports do.
         strides: Strides of the paths' maps in one picture. With them maps are upsampled by the exact ratio of
             strides (``upsample_on_grid``) and ``align_corners`` has no meaning; else to the size of the largest.
         upsampling: ``bilinear``, or ``bicubic`` as in the authors' code (both sides by one ratio, then cut).
@@ -153,18 +153,18 @@ class RefineNetBlock(nn.Module):
     function.
 
     Args:
-        in_channels: Channels of each backbone map.
-        widths: Channels after adaptation, one per backbone map, or one number for all.
-        refined_channels: Channels of each output of a coarser block, given after the backbone maps.
-        rcus: Residual conv units per backbone map.
-        refined_rcus: Residual conv units per output of a coarser block; the paper's text has 2, the code none.
-        crp_stages: Pooling stages; the paper's text has 2, the public code 4.
-        pooling: Order in chained residual pooling, ``original`` or ``improved``.
-        output_rcus: Residual conv units at the end; the paper's text has 1, the public code 3.
+        in_channels: channels of each backbone map.
+        widths: channels after adaptation, one per backbone map, or one number for all.
+        refined_channels: channels of each output of a coarser block, given after the backbone maps.
+        rcus: residual conv units per backbone map.
+        refined_rcus: residual conv units per output of a coarser block; the paper's text has 2, the code none.
+        crp_stages: pooling stages; the paper's text has 2, the public code 4.
+        pooling: order in chained residual pooling, ``original`` or ``improved``.
+        output_rcus: residual conv units at the end; the paper's text has 1, the public code 3.
         kernel_size: 3, or 1 for the light-weight form.
-        lateral_fusion: Whether backbone maps pass a fusion convolution; the light-weight MobileNet-v2 has none.
-        activation: Activation of the pooling chain: ReLU, or ReLU6 in the light-weight MobileNet-v2.
-        align_corners, strides, upsampling: Upsampling in the fusion; see ``MultiResolutionFusion``.
+        lateral_fusion: whether backbone maps pass a fusion convolution; the light-weight MobileNet-v2 has none.
+        activation: activation of the pooling chain: ReLU, or ReLU6 in the light-weight MobileNet-v2.
+        align_corners, strides, upsampling: upsampling in the fusion; see ``MultiResolutionFusion``.
 
     Example:
         >>> block = RefineNetBlock([512, 256], widths=128, refined_channels=[128])

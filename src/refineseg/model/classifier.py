@@ -21,9 +21,9 @@ def change_classes(model: RefineNet, num_classes: int, rows: Mapping[int, int], 
 
     Args:
         model: the network; backbone and decoder stay as they are.
-        num_classes: Number of classes of the new classifier.
+        num_classes: number of classes of the new classifier.
         rows: new class to old class, for the rows of weight and bias that are carried over.
-        seed: Seed of all other rows, so that the same call gives the same classifier.
+        seed: seed of all other rows, so that the same call gives the same classifier.
 
     Raises:
         ConfigError: the network has no classes.

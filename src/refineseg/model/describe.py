@@ -28,12 +28,12 @@ class Stage:
 
     Attributes:
         name: ``backbone`` (of a DPT with its reassembling), ``block 1`` (the coarsest) ..., ``classifier``.
-        inputs: What it takes: shapes CxHxW.
-        outputs: What it gives: shapes CxHxW.
-        parameters: Number of trainable values.
-        gmac: Multiplications with their additions, in 10^9.
-        taken: Of a block, the positions of the backbone's maps.
-        field: Side in pixels of the effective receptive field of its (coarsest) output; None if not measured.
+        inputs: what it takes: shapes CxHxW.
+        outputs: what it gives: shapes CxHxW.
+        parameters: number of trainable values.
+        gmac: multiplications with their additions, in 10^9.
+        taken: of a block, the positions of the backbone's maps.
+        field: side in pixels of the effective receptive field of its (coarsest) output; None if not measured.
     """
 
     name: str
@@ -50,10 +50,10 @@ class Description:
     """A network on pictures of one size.
 
     Attributes:
-        config: Its settings.
-        size: Height and width of the picture.
-        strides: Stride of each map that the blocks take.
-        stages: Backbones as one, then blocks from coarse to fine, then the classifier.
+        config: its settings.
+        size: height and width of the picture.
+        strides: stride of each map that the blocks take.
+        stages: backbones as one, then blocks from coarse to fine, then the classifier.
     """
 
     config: ModelConfig
@@ -76,8 +76,8 @@ def describe(config: ModelConfig, size: tuple[int, int], measure: bool = True) -
     """Describe a member of the family.
 
     Args:
-        config: Its settings.
-        size: Height and width of the picture.
+        config: its settings.
+        size: height and width of the picture.
         measure: Whether to measure receptive fields, which takes seconds to a minute; never of a DPT, whose tokens
             see the whole picture.
     """

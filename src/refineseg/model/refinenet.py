@@ -93,8 +93,8 @@ class RefineNet(nn.Module):
     Any height and width from 1 pixel up; normalisation is inside. Use ``refineseg.create_model`` for presets.
 
     Args:
-        config: Settings of the network.
-        backbone: Backbone to use in place of the one that the settings name, copied for further input scales.
+        config: settings of the network.
+        backbone: backbone to use in place of the one that the settings name, copied for further input scales.
     """
 
     CLASS_LAYER = "classifier"  # the convolution whose channels are the classes

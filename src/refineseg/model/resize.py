@@ -44,7 +44,7 @@ def bicubic(x: Tensor, size: Sequence[int], one_ratio: bool = False) -> Tensor:
 
     Args:
         x: BxCxHxW.
-        size: Height and width of the result.
+        size: height and width of the result.
         one_ratio: Scale both sides by the larger of the two ratios and cut the result to ``size``, as the authors'
             fusion does; otherwise each side has its own ratio.
     """

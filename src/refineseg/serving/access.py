@@ -27,8 +27,8 @@ class Access:
     Attributes:
         bound: Address that the server listens on. Where that is all of them (0.0.0.0), every IP address is
             allowed as a host: an address cannot be rebound.
-        hosts: Names allowed beside those of loopback and ``bound``; ``*`` allows all.
-        origins: Other web pages that may use the server, such as ``https://example.org``; ``*`` for all.
+        hosts: names allowed beside those of loopback and ``bound``; ``*`` allows all.
+        origins: other web pages that may use the server, such as ``https://example.org``; ``*`` for all.
 
     Raises InputError for a host with a port or a path, and for an origin that is not ``http(s)://NAME[:PORT]``.
     """

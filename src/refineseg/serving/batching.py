@@ -33,7 +33,7 @@ class Job:
 
     Attributes:
         pixels: HxWx3 uint8 RGB.
-        options: of the request.
+        options: options of the request.
         future: gets the result or the exception.
         abandoned: set when the client has left; the windows that remain are then skipped.
         arrived: when it joined the queue, in seconds of ``time.monotonic``.

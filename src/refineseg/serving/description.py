@@ -55,15 +55,15 @@ class ModelDescription:
 
     Attributes:
         model: Name.
-        version: Version of refineseg.
-        labels: Classes by train id.
-        ignore: Value in masks that means no class.
+        version: version of refineseg.
+        labels: classes by train id.
+        ignore: value in masks that means no class.
         palette: 256 RGB colours of the mask PNG.
         scores: Scores, each with its protocol.
-        licence: Licence of weights and training data.
-        calibrated: Whether probabilities are calibrated.
-        limits: Limits of a request.
-        outputs: Names of the available outputs.
+        licence: licence of weights and training data.
+        calibrated: whether probabilities are calibrated.
+        limits: limits of a request.
+        outputs: names of the available outputs.
     """
 
     model: str

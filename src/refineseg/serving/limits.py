@@ -17,13 +17,13 @@ class Limits:
     """Bounds of one server.
 
     Attributes:
-        bytes: Size of a request's body.
-        pixels: Pixels that the network sees for one request: the picture's, over all scales and flips.
-        requests: Number of requests at a time, read, queued or running; more get 503.
-        memory: Bytes that all requests may take together, estimated before they are allocated.
-        batch: Number of pictures that the network sees at once.
-        wait: Seconds that a picture waits for others to join its batch.
-        seconds: Time limit of a request.
+        bytes: size of a request's body.
+        pixels: pixels that the network sees for one request: the picture's, over all scales and flips.
+        requests: number of requests at a time, read, queued or running; more get 503.
+        memory: bytes that all requests may take together, estimated before they are allocated.
+        batch: number of pictures that the network sees at once.
+        wait: seconds that a picture waits for others to join its batch.
+        seconds: time limit of a request.
     """
 
     bytes: int = 20 << 20

@@ -148,7 +148,7 @@ def decode(data: bytes, channels: Channels | None = None, choice: tuple[int, ...
 
     Args:
         data: the file.
-        channels: of the model; None for RGB.
+        channels: channels of the model; None for RGB.
         choice: indices of the file's channels to take.
 
     Raises Problem (422) for other channels than those of the model, or none that are colours; else as ``opened``.

@@ -31,7 +31,7 @@ def serve(
     Args:
         segmenter: the model.
         port: 0 takes a free one.
-        limits: of requests.
+        limits: limits of requests.
         access: address to listen on, and who may use the server.
         say: called with the address when the server listens.
         warn: called with a warning where every machine of the network can use the server.

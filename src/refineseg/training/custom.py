@@ -25,13 +25,13 @@ class TrainingEvent:
             ``note`` for a line in words.
         step, steps: done and in all, of the phase.
         epoch: counted from 0.
-        loss: of the step; on a GPU the newest one fetched, every few steps.
+        loss: loss of the step; on a GPU the newest one fetched, every few steps.
         lr: rate of the decoder.
-        images_per_second: of the step.
+        images_per_second: images per second of the step.
         waiting: share of the step's time that it waited for its pictures.
         note: the line in words.
         row: the line of metrics.csv, of ``epoch``.
-        evaluation: of ``epoch``, where it was validated; its measure ``Examples`` has pictures.
+        evaluation: evaluation of ``epoch``, where it was validated; its measure ``Examples`` has pictures.
         run: the run, with ``model``, ``trained`` (the moving average where there is one), ``fabric`` and
             ``folder``; of ``train``, ``epoch`` and ``end``.
     """

@@ -28,8 +28,8 @@ def soft_loss(logits: Tensor, teacher: Tensor, labels: Tensor, temperature: floa
     Unlabelled pixels count, ignored ones (void, and the padding around a picture) do not.
 
     Args:
-        logits: of the student, BxKxhxw, at whose resolution the two are compared.
-        teacher: of the teacher, BxKx any size; resized bilinearly.
+        logits: logits of the student, BxKxhxw, at whose resolution the two are compared.
+        teacher: logits of the teacher, BxKx any size; resized bilinearly.
         labels: BxHxW uint8 train ids, IGNORE or UNLABELLED.
         temperature: above 0.
     """
@@ -85,7 +85,7 @@ def prepare_teacher(
         config: names the teacher, unless one is given.
         data: whose classes it must have.
         given: a caller's own teacher, instead of a named one. A module is put into eval mode.
-        device: where training runs.
+        device: device on which training runs.
 
     Raises:
         ConfigError: settings that do not fit each other, or logits of the wrong shape.

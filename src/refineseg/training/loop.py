@@ -53,7 +53,7 @@ def train(
         resume: go on from the newest whole checkpoint in RUN; ends as the uninterrupted run would have.
         device: ``auto``, ``cpu`` or ``cuda``.
         command: written into the model's provenance.
-        commit: likewise.
+        commit: commit of the code, for the card.
         custom: ``teacher``, ``loss``, ``augment``, each a callable in place of a setting, and ``callbacks``; see
             ``refineseg.training.custom.Custom``.
 

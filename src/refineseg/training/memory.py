@@ -94,7 +94,7 @@ def check_memory(model: RefineNet, config: TrainConfig, device: torch.device, sh
     Args:
         model: the network, on the CPU still.
         config: the recipe; ``batch_size`` is over all processes.
-        device: where it will be trained.
+        device: device on which it will be trained.
         share: processes that share this machine's memory and the batch.
     """
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()

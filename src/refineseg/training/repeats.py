@@ -97,10 +97,10 @@ def train_repeats(
         config: the recipe; its seed is the first one.
         data: with splits ``train`` and ``val``.
         folder: RUN; must be new or empty unless ``resume``.
-        count: how many, 2 or more.
+        count: number of runs, 2 or more.
         resume: go on: finished runs are taken as they are, the one that was broken off from its last checkpoint.
         each: called with the seed before each run.
-        options: of ``train``: device, command, commit, callbacks and others.
+        options: options of ``train``: device, command, commit, callbacks and others.
 
     Raises:
         InputError: fewer than two, RUN holds files already, and all that ``train`` raises.

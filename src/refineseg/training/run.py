@@ -55,9 +55,9 @@ class Position:
         step: optimiser steps done.
         loss_sum, loss_steps: since the last line of the log.
         best: highest value of the chosen metric so far.
-        seconds: of training so far, validation included.
+        seconds: seconds of training so far, validation included.
         validated_seconds: the same, when validation last ended.
-        validation_seconds: that the last validation took.
+        validation_seconds: seconds that the last validation took.
         stale: validations since the best one.
         ended: whether ``patience`` has ended the run.
     """

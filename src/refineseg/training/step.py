@@ -18,8 +18,8 @@ class Step:
 
     Args:
         run: whose settings say how.
-        network: as Fabric wraps it.
-        optimizer: likewise.
+        network: the network, wrapped by Fabric.
+        optimizer: the optimiser, wrapped by Fabric.
     """
 
     def __init__(self, run: Run, network: nn.Module, optimizer: Any) -> None:

@@ -41,7 +41,7 @@ class DatasetFiles:
     """What lies on disk, and what does not fit together.
 
     Attributes:
-        data: as the user wrote it.
+        data: data set as the user wrote it.
         label_map: from raw mask values to train ids.
         pairs: pictures with their masks, in the order of the splits.
         own: whether the user's own files rather than a benchmark's, so that splits and files can be changed.

@@ -26,7 +26,7 @@ class Finding:
         message: what was found, in plain words.
         fix: the setting or command that fixes it.
         files: the files it is about, SHOWN at most.
-        count: how many files (or classes) it is about in all.
+        count: number of files (or classes) that it concerns.
     """
 
     kind: str
@@ -69,12 +69,12 @@ class CheckReport:
     """The outcome of ``check_data``.
 
     Attributes:
-        data: as the user wrote it, such as ``folder:DIR``.
+        data: data set as the user wrote it, such as ``folder:DIR``.
         findings: worst first.
         pictures: number of pictures by split.
         checked: pairs that were opened; fewer than there are in a quick check.
         quick: whether only a sample was opened.
-        seconds: that the check took.
+        seconds: seconds that the check took.
         classes: figures per class, by train id; empty if the set could not be listed.
         void_share: ignored pixels among all pixels of readable masks, 0 to 1.
         sizes: (width, height, number of pictures), most frequent first.

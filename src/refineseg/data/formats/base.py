@@ -21,7 +21,7 @@ class Item:
 
     Attributes:
         name: path of the picture in the source, without suffix; folders are separated by ``/``.
-        image: its file, or a function that gives the encoded bytes.
+        image: the picture's file, or a function that returns its encoded bytes.
         labels: from the picture's (height, width) to HxW uint8 train ids; raises InputError.
         split: ``train``, ``val`` or ``test`` where the source says so.
     """
@@ -86,7 +86,7 @@ class ReadOptions:
         crowds: meaning of COCO's crowd regions: ``ignore`` (255) or ``class`` (their category).
         threshold: grey value (1 to 255) from which a mask file of any mode shows the second of two classes.
         edits: classes to merge, drop or rename.
-        faults: where readers put what is wrong with single annotations.
+        faults: collects what is wrong with single annotations.
     """
 
     labels: LabelMap | None = None
@@ -163,7 +163,7 @@ class Format:
     """An annotation format.
 
     Attributes:
-        name: as given to ``--format``.
+        name: name in ``--format``.
         title: what it is, for people.
         needs: what a folder or file of this format has, for the error when none is recognised.
         fits: whether a file or folder is of this format.

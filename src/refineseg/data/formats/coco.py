@@ -101,8 +101,8 @@ class _Document:
     """One file.
 
     Attributes:
-        file: its path.
-        root: its content.
+        file: path of the file.
+        root: content of the file.
         categories: names by id.
         places: places of the names by id.
         placeholders: categories that stand for all others.

@@ -34,9 +34,9 @@ def white_of(dtype: np.dtype[Any], bits: int, largest: float, name: str) -> tupl
 
     Args:
         dtype: type of the samples.
-        bits: of a sample as stored, such as 12 where the file packs them.
+        bits: bits of a sample as stored, such as 12 where the file packs them.
         largest: the largest value of the whole picture, no data left out.
-        name: of the file, for the error.
+        name: name of the file, for the error.
 
     Raises:
         InputError: numbers of which none is known to be white.

@@ -25,9 +25,9 @@ class FromTiff:
 
     Args:
         samples: what the file holds.
-        channels: of the model; ``any`` for raw values of whatever channels; None for RGB.
+        channels: channels of the model; ``any`` for raw values of whatever channels; None for RGB.
         choice: indices of the samples to take, in this order; None for what the header says.
-        name: of the file.
+        name: name of the file.
     """
 
     def __init__(self, samples: TiffSamples, channels: Kind, choice: tuple[int, ...] | None, name: str) -> None:

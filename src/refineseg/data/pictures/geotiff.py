@@ -90,7 +90,7 @@ def parse_nodata(text: str, dtype: np.dtype[Any]) -> float | int | None:
     """The value of GDAL's tag 42113 as the file's samples hold it; None where they cannot hold it, as in GDAL.
 
     Args:
-        text: of the tag: a number, ``nan`` or ``inf``.
+        text: text of the tag: a number, ``nan`` or ``inf``.
         dtype: type of the samples.
     """
     text = text.strip(" \0")

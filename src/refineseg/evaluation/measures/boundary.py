@@ -153,7 +153,7 @@ def near_outline(labels: UInt8, distance: int, frame: bool = True) -> Mask:
 
     Args:
         labels: HxW train ids.
-        distance: in pixels, 1 or more.
+        distance: distance in pixels, 1 or more.
         frame: whether the picture's frame is an outline too.
     """
     lowest = window(labels, distance, np.minimum, IGNORE)
@@ -206,7 +206,7 @@ class ContourPoints:
 
     Attributes:
         labels, rows, columns: N each.
-        shape: of the picture.
+        shape: shape of the picture.
     """
 
     labels: UInt8

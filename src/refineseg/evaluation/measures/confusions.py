@@ -18,7 +18,7 @@ class Confusion:
 
     Attributes:
         true, predicted: train ids.
-        share: of the true class's pixels.
+        share: share of the true class's pixels.
         of_errors: share of all wrong pixels.
     """
 

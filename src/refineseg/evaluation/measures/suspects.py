@@ -33,7 +33,7 @@ class Suspect:
         picture: index in the split.
         label: train id that the truth gives.
         predicted: train id that the model gives.
-        area: in pixels.
+        area: area in pixels.
         confidence: mean probability of the predicted class.
         box: top, left, bottom, right; the last two are outside.
         mask: the region within the box.
@@ -58,8 +58,8 @@ class Suspects:
     """The strongest suspects so far; a measure for ``evaluate``. Memory does not grow with the pictures.
 
     Attributes:
-        most: kept at most.
-        pictures: seen.
+        most: largest number of suspects that are kept.
+        pictures: number of pictures seen.
     """
 
     most: int = KEPT

@@ -74,7 +74,7 @@ def reliability_chart(confidence: Floats, accuracy: Floats, share: Floats) -> st
 
     Args:
         confidence, accuracy: mean per bin, NaN where empty.
-        share: of the pixels per bin.
+        share: share of the pixels in each bin.
     """
     bins, parts = len(share), []
     width = (WIDTH - LEFT - RIGHT) / bins
@@ -115,7 +115,7 @@ def history_chart(steps: Sequence[int], series: Mapping[str, Sequence[float]], e
         steps: optimiser steps at which the figures were taken.
         series: figures by name, as many as ``steps``.
         end: last step of the axis.
-        label: of the axis of figures; shares in [0, 1] are shown in percent where it ends with ``%``.
+        label: label of the axis of figures; shares in [0, 1] are shown in percent where it ends with ``%``.
     """
     highest = max((value for values in series.values() for value in values if value == value), default=1.0)
     high = nice(highest) if highest <= 1 else float(np.ceil(highest))
@@ -224,7 +224,7 @@ def confusion_chart(confusion: Floats, names: Sequence[str], order: Sequence[int
 
     Args:
         confusion: KxK counts, rows are ground truth.
-        names: by train id.
+        names: class names by train id.
         order: train ids that are shown, in their order.
     """
     shares = divide(confusion, np.broadcast_to(confusion.sum(1, keepdims=True), confusion.shape))

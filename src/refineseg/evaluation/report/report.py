@@ -41,9 +41,9 @@ class ShownPicture:
     """One picture of the page.
 
     Attributes:
-        name: its stem.
+        name: file name without its suffix.
         group: why it is shown.
-        mean_iou: of this picture alone, over the classes in its truth.
+        mean_iou: mean IoU of this picture alone, over the classes in its truth.
         accuracy: share of its pixels that are right.
         views: data: addresses by title.
     """
@@ -112,7 +112,7 @@ def write_report(
 
     Args:
         folder: is made if it is not there.
-        evaluation: of this model on this data, with the measures of ``MEASURES``.
+        evaluation: evaluation of this model on this data, with the measures of ``MEASURES``.
         segmenter: predicts the few pictures that are shown once more.
         data: the data set.
         model: what the model is called.

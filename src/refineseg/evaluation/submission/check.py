@@ -34,10 +34,10 @@ def check_submission(
     """Check names, number, sizes, values and palette of an archive as the server would, and more strictly.
 
     Args:
-        name: of the benchmark.
+        name: name of the benchmark.
         path: the archive.
-        data: where the split is at hand, names and sizes are checked against it; else the official number is.
-        split: that the archive is for.
+        data: data set to check names and sizes against; without it the official number of pictures counts.
+        split: split that the archive is for.
 
     Returns:
         The number of pictures.

@@ -25,7 +25,7 @@ class Polygon:
     """A connected region of one class.
 
     Attributes:
-        label: its train id.
+        label: train id.
         rings: Nx2 corners (x, y), not closed: the outline clockwise as seen, then holes anticlockwise.
     """
 

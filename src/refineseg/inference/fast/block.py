@@ -19,7 +19,7 @@ class FastBlock(nn.Module):
 
     Args:
         block: whose weights are shared, but for those of merged convolutions.
-        parts: of each path what the map passes before it is upsampled, ready for inference.
+        parts: layers of each path before the upsampling, ready for inference.
         pooling: the chain, ready for inference; it may use its input up.
     """
 

@@ -35,7 +35,7 @@ class FusedConv(nn.Module):
     """A convolution, a sum and an activation, by whatever is fastest for the map at hand.
 
     Args:
-        convolution: its weights are read at every call.
+        convolution: the convolution; its weights are read at every call.
         activation: what comes last.
         scratch: memory between calls.
     """

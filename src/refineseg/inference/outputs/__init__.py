@@ -41,7 +41,7 @@ class LargeResult:
         labels: HxW train ids, on disk.
         label_map: names and colours.
         picture: read by windows; ``picture.geo`` is its place on the map.
-        channels: of the picture; None for RGB.
+        channels: channels of the picture; None for RGB.
         kept: planes of what the kind's ``keep`` gave, as bytes, on disk.
         from_tiff: whether the picture is a TIFF.
     """
@@ -58,10 +58,10 @@ class Kind(ABC):
     """One kind of output.
 
     Attributes:
-        name: as given to ``--save``.
+        name: name in ``--save``.
         folder: below the output folder.
-        suffix: of its files.
-        media_type: of its content.
+        suffix: suffix of its files.
+        media_type: media type of its content.
         needs_probabilities: whether ``write`` needs ``result.probabilities``.
     """
 

@@ -35,7 +35,7 @@ class NetworkRunner:
 
     Attributes:
         model: the network, in eval mode.
-        device: where it runs.
+        device: device on which it runs.
         precision: ``32`` or ``bf16``.
     """
 

@@ -184,7 +184,7 @@ def blended_strips(
 
     Args:
         plan: the windows.
-        views: in the order of what ``score`` gives.
+        views: views in the order of ``score``'s results.
         read: gives a window's pixels.
         score: pixels HxWxC to a map 1xKxhxw per view.
         start_row: rows above it are not wanted, and windows that end above it are not read (a resumed run).

@@ -38,7 +38,7 @@ class Outcome:
     """What was written for one picture.
 
     Attributes:
-        files: by kind.
+        files: file by output kind.
         class_shares: share of the picture by class name, largest first.
         size: height and width.
         resumed_at: row from which this run went on; 0 if it began.

@@ -26,7 +26,7 @@ def write_index_tiff(path: Path, labels: Raster, palette: UInt8, geo: Geo) -> No
         path: gets its name when it is whole.
         labels: HxW.
         palette: 256x3.
-        geo: of the picture.
+        geo: position of the picture on the map.
     """
     tifffile = tifffile_package()
     height, width = labels.size

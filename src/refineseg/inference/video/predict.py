@@ -40,7 +40,7 @@ class VideoOutcome:
     Attributes:
         files: what was written, by kind: ``overlay`` a video, others folders with a file for each frame.
         size: height and width.
-        frames: how many were predicted.
+        frames: number of frames that were predicted.
         seconds: how long it took.
         class_shares: share of all pixels by class name, largest first.
         label_changes: share of the pixels that change their label from one frame to the next, on average.

@@ -22,7 +22,7 @@ class VideoOptions:
 
     Attributes:
         smooth: share of the past in the scores, 0 up to below 1 (see ``inference.smoothing``); 0 is none.
-        tile: as of ``Segmenter.predict``, for each frame.
+        tile: window as for ``Segmenter.predict``, for each frame.
         seconds: how much of the source to take; None is all of it, of a camera until it is stopped.
         rate: frames per second of a folder of frames.
     """

@@ -24,8 +24,8 @@ def ahead(items: Iterable[T], depth: int = 4, latest: bool = False) -> Generator
 
     Args:
         items: their iterator is used and closed in the thread.
-        depth: how many may wait.
-        latest: where none may wait longer (a camera): the oldest is dropped for a new one.
+        depth: largest number of items that wait.
+        latest: whether the oldest waiting item is dropped for a new one (a camera).
 
     Raises what making them raised. Closing the iterator ends the thread.
     """

@@ -106,10 +106,10 @@ class ModuleBackbone(Backbone):
     """Any module that gives feature maps.
 
     Args:
-        net: Takes BxCxHxW and gives a list, tuple or dictionary of maps from fine to coarse.
-        channels: Channels of each map; None reads ``net.channels``.
-        strides: Stride of each map; None reads ``net.strides``.
-        in_channels: Channels of the image.
+        net: takes BxCxHxW and gives a list, tuple or dictionary of maps from fine to coarse.
+        channels: channels of each map; None reads ``net.channels``.
+        strides: stride of each map; None reads ``net.strides``.
+        in_channels: channels of the image.
 
     ``net.multiple``, if there is one, is what height and width must divide by; otherwise the largest stride.
 

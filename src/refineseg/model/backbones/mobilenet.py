@@ -21,10 +21,10 @@ class InvertedResidual(nn.Module):
     """1x1 expansion, 3x3 by channel, 1x1 projection; each with its norm, ReLU6 after the first two.
 
     Args:
-        channels: Channels of the input.
-        out_channels: Channels of the output; x is added where they are equal and the stride is 1.
-        stride: Stride of the 3x3 convolution.
-        expansion: Factor of the channels in the middle; 1 has no expanding convolution.
+        channels: channels of the input.
+        out_channels: channels of the output; x is added where they are equal and the stride is 1.
+        stride: stride of the 3x3 convolution.
+        expansion: factor of the channels in the middle; 1 has no expanding convolution.
     """
 
     def __init__(self, channels: int, out_channels: int, stride: int, expansion: int) -> None:

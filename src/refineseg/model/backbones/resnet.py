@@ -23,11 +23,11 @@ class ResNetBlock(nn.Module):
     """ReLU(x + f(x)): f are convolutions, each with its norm, and with ReLU between them.
 
     Args:
-        channels: Channels of the input.
-        widths: Channels of each convolution's output.
-        kernels: Kernel size of each convolution.
-        stride: Stride of one convolution, and of the shortcut.
-        strided: Position of that convolution; the first 3x3 if None.
+        channels: channels of the input.
+        widths: channels of each convolution's output.
+        kernels: kernel size of each convolution.
+        stride: stride of one convolution, and of the shortcut.
+        strided: position of that convolution; the first 3x3 if None.
     """
 
     def __init__(
@@ -68,12 +68,12 @@ class ResNet(nn.Module):
     """Stem and four stages.
 
     Args:
-        depth: One of ``DEPTHS``.
-        in_channels: Channels of the picture.
+        depth: one of ``DEPTHS``.
+        in_channels: channels of the picture.
         stride_in_1x1: Whether bottlenecks have their stride in the first 1x1 convolution.
 
     Attributes:
-        channels: Channels of each stage's map.
+        channels: channels of each stage's map.
     """
 
     def __init__(self, depth: int, in_channels: int = 3, stride_in_1x1: bool = False) -> None:

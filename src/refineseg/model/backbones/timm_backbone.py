@@ -77,7 +77,7 @@ def multiple_of(name: str, trial: nn.Module) -> int:
 
     Args:
         name: timm's, for the message.
-        trial: The feature network on the meta device.
+        trial: the feature network on the meta device.
 
     Raises ConfigError if the network takes pictures of one size only.
     """

@@ -40,9 +40,9 @@ def convert_state(
     """The network of a checkpoint, filled with its tensors.
 
     Args:
-        state: Tensors under the checkpoint's names, without prefixes.
-        reset_head: Number of classes of a new, random classifier; None keeps the file's.
-        architecture: What the tensors make; None recognises it by their names.
+        state: tensors under the checkpoint's names, without prefixes.
+        reset_head: number of classes of a new, random classifier; None keeps the file's.
+        architecture: what the tensors make; None recognises it by their names.
 
     Raises:
         MismatchError: a tensor is missing, left over or of another shape.
@@ -103,12 +103,12 @@ def convert_checkpoint(
     Args:
         path: Checkpoint (see ``read_checkpoint``); or a network of transformers: ``hf:ORG/NAME``, or a folder with
             its config.json, preprocessor_config.json and weights.
-        out: Folder to write; a model folder that is there is replaced.
+        out: folder to write; a model folder that is there is replaced.
         labels: Names and colours of the classes. Never guessed: without it they are the repository's own, or
             ``class 0`` ...
-        reset_head: Number of classes of a new, random classifier.
-        void: Which logit of one of the authors' MATLAB files stands for void, see ``read_authors``.
-        kind: Which of the networks of ``dpt.published.KINDS``, whose tensors are alike.
+        reset_head: number of classes of a new, random classifier.
+        void: which logit of one of the authors' MATLAB files stands for void, see ``read_authors``.
+        kind: which of the networks of ``dpt.published.KINDS``, whose tensors are alike.
 
     Raises:
         MismatchError: the tensors are not exactly those of the network.

@@ -44,9 +44,9 @@ class MatConvNet:
     """What a file holds.
 
     Attributes:
-        params: Arrays of all DagNNs by name.
-        strides: Strides of the convolutions by layer.
-        classifiers: Weights and biases of convolutions outside the DagNNs.
+        params: arrays of all DagNNs by name.
+        strides: strides of the convolutions by layer.
+        classifiers: weights and biases of convolutions outside the DagNNs.
     """
 
     params: dict[str, Array] = field(default_factory=dict)
@@ -149,9 +149,9 @@ def move_void(state: dict[str, Tensor], classes: int | None, place: str | None) 
     """Bring the logit for void to the end of the classifier; where it was: ``first``, ``last`` or ``none``.
 
     Args:
-        state: Tensors under the port's names.
-        classes: Number of classes in the labels, if they are known.
-        place: Where the caller says it is; None takes that of the published network with as many logits.
+        state: tensors under the port's names.
+        classes: number of classes in the labels, if they are known.
+        place: where the caller says it is; None takes that of the published network with as many logits.
 
     Raises:
         WeightsError: It is not known where it is, or the labels do not have as many classes as are left.

@@ -34,10 +34,10 @@ class Architecture:
 
     Attributes:
         preset: ours, or ``dpt-decoder``.
-        keys: The names' rules.
-        num_classes: Number of classes; None for a decoder without a classifier, or where it is missing.
-        settings: Published form of the network, see ``model_config``.
-        fields: Settings that the file itself shows.
+        keys: the names' rules.
+        num_classes: number of classes; None for a decoder without a classifier, or where it is missing.
+        settings: published form of the network, see ``model_config``.
+        fields: settings that the file itself shows.
     """
 
     preset: str
@@ -115,9 +115,9 @@ def read_authors(
     """The tensors of one of the authors' MATLAB files under the port's names, and what they make.
 
     Args:
-        path: The file.
-        classes: Number of classes in the labels, if they are known.
-        void: Which logit stands for void: ``first``, ``last`` or ``none``; None: as in the published networks.
+        path: the file.
+        classes: number of classes in the labels, if they are known.
+        void: which logit stands for void: ``first``, ``last`` or ``none``; None: as in the published networks.
 
     Raises WeightsError if it cannot be read or is something else.
     """

@@ -24,10 +24,10 @@ class Request:
 
     Attributes:
         file: Checkpoint, or folder of a network of transformers.
-        name: Name of the model.
-        labels: Names and colours of the classes; None for the checkpoint's own, or ``class 0`` ...
-        reset_head: Number of classes of a new, random classifier; None keeps the file's.
-        origin: Where the file comes from, if not from this machine.
+        name: name of the model.
+        labels: names and colours of the classes; None for the checkpoint's own, or ``class 0`` ...
+        reset_head: number of classes of a new, random classifier; None keeps the file's.
+        origin: where the file comes from, if not from this machine.
     """
 
     file: Path
@@ -42,13 +42,13 @@ class Conversion:
     """What was converted.
 
     Attributes:
-        architecture: What the file was recognised as.
-        num_classes: Number of classes of the result; None for a decoder and for depth.
-        tensors: Number of tensors that were taken over.
-        reset: Our names of tensors that were drawn anew.
-        left_out: The file's names that no forward pass of the result reads.
+        architecture: what the file was recognised as.
+        num_classes: number of classes of the result; None for a decoder and for depth.
+        tensors: number of tensors that were taken over.
+        reset: our names of tensors that were drawn anew.
+        left_out: the file's names that no forward pass of the result reads.
         outputs: ``classes`` or ``depth`` of a model folder; ``decoder`` of a decoder folder.
-        named: Whether the checkpoint itself names its classes.
+        named: whether the checkpoint itself names its classes.
     """
 
     architecture: Architecture
@@ -71,12 +71,12 @@ def make_card(
     """The card of a converted model.
 
     Args:
-        request: What was to be converted.
-        conversion: What it became.
-        class_names: The checkpoint's own.
-        licence: The checkpoint's own.
-        resize: How its pictures are resized.
-        notes: Further lines of its provenance.
+        request: what was to be converted.
+        conversion: what it became.
+        class_names: the checkpoint's own.
+        licence: the checkpoint's own.
+        resize: how its pictures are resized.
+        notes: further lines of its provenance.
 
     Raises WeightsError if the labels have another number of classes than the network.
     """

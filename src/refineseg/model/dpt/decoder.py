@@ -33,14 +33,14 @@ class DecoderConfig:
     """The settings of a decoder.
 
     Attributes:
-        in_channels: Channels of each backbone map, fine to coarse.
-        widths: Channels of each stage, fine to coarse.
-        out_channels: Channels of the finest stage's output.
-        project: Whether stages end in a 1x1 convolution (DPT, MiDaS 2.1 small) or not (MiDaS 2).
-        rectified: Whether units add relu(x) instead of x, as the in-place ReLU did with which MiDaS 2 was trained.
-        batch_norm: Whether each convolution of a unit is followed by a batch norm (DPT for segmentation).
-        unit_bias: Whether the convolutions of a unit have a bias.
-        align_corners: Whether upsampling aligns the corners of maps.
+        in_channels: channels of each backbone map, fine to coarse.
+        widths: channels of each stage, fine to coarse.
+        out_channels: channels of the finest stage's output.
+        project: whether stages end in a 1x1 convolution (DPT, MiDaS 2.1 small) or not (MiDaS 2).
+        rectified: whether units add relu(x) instead of x, as the in-place ReLU did with which MiDaS 2 was trained.
+        batch_norm: whether each convolution of a unit is followed by a batch norm (DPT for segmentation).
+        unit_bias: whether the convolutions of a unit have a bias.
+        align_corners: whether upsampling aligns the corners of maps.
     """
 
     in_channels: tuple[int, ...]

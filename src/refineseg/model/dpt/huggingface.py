@@ -57,9 +57,9 @@ def source_of(values: Values, preprocessor: Values, where: str) -> Source:
     """What a repository holds.
 
     Args:
-        values: Content of config.json.
-        preprocessor: Content of preprocessor_config.json.
-        where: Name of the repository in errors.
+        values: content of config.json.
+        preprocessor: content of preprocessor_config.json.
+        where: name of the repository in errors.
 
     Raises:
         WeightsError: another architecture, or a setting that our network does not have.

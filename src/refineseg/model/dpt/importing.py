@@ -43,7 +43,7 @@ def import_repository(request: Request) -> Made:
     """A network of transformers, from what its repository on the Hub holds.
 
     Args:
-        request: With a folder that has config.json, preprocessor_config.json and weights, or the file of weights.
+        request: with a folder that has config.json, preprocessor_config.json and weights, or the file of weights.
 
     Raises:
         WeightsError: a file is missing or damaged, or the network is not one of those that are imported.

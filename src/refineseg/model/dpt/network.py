@@ -86,10 +86,10 @@ class Reassemble(nn.Module):
     """Tokens to four maps: read the class token out, project, and bring to strides P/4, P/2, P and 2P.
 
     Args:
-        channels: Channels of each map that is given, fine to coarse.
-        widths: Channels of the maps that are made.
-        factors: Change of size of each; None passes the map on as it is.
-        readout: What becomes of the class token: ``ignore``, ``add`` or ``project``.
+        channels: channels of each map that is given, fine to coarse.
+        widths: channels of the maps that are made.
+        factors: change of size of each; None passes the map on as it is.
+        readout: what becomes of the class token: ``ignore``, ``add`` or ``project``.
     """
 
     def __init__(

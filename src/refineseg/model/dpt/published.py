@@ -44,7 +44,7 @@ class Kind:
 
     Attributes:
         last: whether tokens are taken after the last four blocks (v1), not at ``LAYERS`` (v2).
-        max_depth: in metres, of the networks of metric depth.
+        max_depth: largest depth in metres; networks of metric depth only.
     """
 
     last: bool = False
@@ -88,7 +88,7 @@ def source_of(state: Mapping[str, Tensor], kind: str | None = None) -> Source:
     """What a checkpoint is.
 
     Args:
-        state: its tensors.
+        state: tensors by name.
         kind: one of ``KINDS``; only for Depth Anything, where it must be given.
 
     Raises:

@@ -26,12 +26,12 @@ class Source:
     """What a checkpoint was recognised as.
 
     Attributes:
-        config: Settings of our network.
-        keys: Rules of its names.
-        unread: Patterns of whole names of tensors that no forward pass of the network reads.
-        resize: Size at which pictures are seen, as published; None for any size.
-        class_names: Names in the file beside the weights; empty where there is none.
-        notes: Further lines of the model's card, by heading.
+        config: settings of our network.
+        keys: rules of its names.
+        unread: patterns of whole names of tensors that no forward pass of the network reads.
+        resize: size at which pictures are seen, as published; None for any size.
+        class_names: names in the file beside the weights; empty where there is none.
+        notes: further lines of the model's card, by heading.
     """
 
     config: ModelConfig

@@ -28,8 +28,8 @@ class TokenBackbone(Backbone):
     """A backbone whose maps a DPT reassembles.
 
     Attributes:
-        factors: Change of size that each map needs; None for a map that is taken as it is.
-        has_class_token: Whether maps come with a class token.
+        factors: change of size that each map needs; None for a map that is taken as it is.
+        has_class_token: whether maps come with a class token.
     """
 
     factors: list[float | None]

@@ -16,11 +16,11 @@ class ModelCard:
     """What a model folder says beside the weights.
 
     Attributes:
-        name: Name of the model.
+        name: name of the model.
         labels: the label map it was trained with.
         scores: one entry per evaluation: data set, split, protocol and figures.
         provenance: command, commit, data and splits that were trained on, time, initial weights.
-        licence: Licence of weights and training data.
+        licence: licence of weights and training data.
         calibration: temperatures by predicted class and how they were fitted (evaluation.calibration); or empty.
         channels: what the channels of its pictures hold; None for RGB.
         resize: how pictures are resized before the network sees them; None for pictures as they are.

@@ -128,8 +128,8 @@ def push_model(folder: str | Path, text: str, private: bool = False, message: st
     Args:
         folder: read strictly first; what else lies in it stays here.
         text: ``hf:ORG/NAME``, made if it is not there; with ``@BRANCH`` onto that branch.
-        private: Whether a repository that is made is private.
-        message: Message of the commit.
+        private: whether a repository that is made is private.
+        message: message of the commit.
 
     Raises:
         WeightsError: no whole model folder; the Hub refuses (no token, no right to write).

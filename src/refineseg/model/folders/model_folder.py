@@ -33,7 +33,7 @@ def save_model_folder(path: str | Path, model: RefineNet, card: ModelCard, half:
 
     Args:
         path: folder; one that is there already is replaced.
-        model: its weights and configuration.
+        model: the network with its weights.
         card: labels, scores, provenance, licence.
         half: store convolution weights as float16 (statistics and biases stay float32).
     """

@@ -28,7 +28,7 @@ class BackboneWeights:
         backbone: timm's name of the network.
         file: safetensors under timm's key names.
         source: who published them.
-        licence: Licence of the weights.
+        licence: licence of the weights.
         sha256: of the file, in hexadecimal.
         mean, std: normalisation of RGB in [0, 1] that they were trained with; None where it is not known.
     """

@@ -23,8 +23,8 @@ class Score:
     """A score with what it was measured on.
 
     Attributes:
-        mean_iou: in [0, 1].
-        split: Split of the data set.
+        mean_iou: mean IoU in [0, 1].
+        split: split of the data set.
         protocol: scales, flips, who measured it.
         interval: 95 % interval of the mean IoU; None where none was published.
     """
@@ -43,12 +43,12 @@ class WeightRecord:
         name: network and tag, ``refinenet-lw-r50.nekrasov-voc2012``.
         preset: ours that takes it, None where the depth is not known.
         dataset: it was trained on.
-        licence: Licence of the weights.
+        licence: licence of the weights.
         source: page or paper that published it.
-        class_names: where its class names come from.
+        class_names: where the class names come from.
         sha256: of the file, in hexadecimal; None where it was never published.
-        score: as published.
-        state: State of the links.
+        score: the published score.
+        state: state of the links.
     """
 
     name: str

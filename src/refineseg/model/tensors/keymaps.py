@@ -37,8 +37,8 @@ class KeyMap:
     """Rules that rename tensors in both directions.
 
     Attributes:
-        name: Name of the family of checkpoints, as printed.
-        rules: Rules in the order in which they are tried; the first that fits is taken.
+        name: name of the family of checkpoints, as printed.
+        rules: rules in the order in which they are tried; the first that fits is taken.
     """
 
     name: str

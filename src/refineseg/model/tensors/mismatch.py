@@ -40,7 +40,7 @@ def matched(
     Args:
         keys: the rules of the checkpoint's names.
         recognised: what the checkpoint was taken for, as printed.
-        state: its tensors; none may be left over.
+        state: tensors of the checkpoint; none may be left over.
         expected: shapes by our names.
 
     Raises:

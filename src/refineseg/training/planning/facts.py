@@ -23,7 +23,7 @@ class DataFacts:
         looked_at: number of training masks that the figures below are of.
         size: median height and width, in pixels.
         names: class names.
-        shares: of the labelled pixels, by class.
+        shares: shares of the labelled pixels, by class.
         shown_by: share of the pictures that show a class.
         thickness: typical width of a class's regions, in pixels: twice their area over their outline; NaN where
             the class was not seen or is too rare.

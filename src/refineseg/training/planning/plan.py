@@ -37,8 +37,8 @@ class Plan:
     """What training will do.
 
     Attributes:
-        facts: of the data.
-        machine: that trains.
+        facts: facts of the data.
+        machine: the machine that trains.
         config: with the choices.
         choices: settings that were chosen, in their order on the terminal.
         steps: optimiser steps in all; where the time is given, as many as it is expected to have.

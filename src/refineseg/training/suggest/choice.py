@@ -15,7 +15,7 @@ class Chosen:
     """One choice.
 
     Attributes:
-        index: of the picture.
+        index: index of the picture.
         distance: to the nearest picture that is labelled or was chosen before, from 0 (alike) to 2.
     """
 
@@ -33,7 +33,7 @@ def choose(features: Floats, uncertainty: Floats, number: int, labelled: Floats 
     Args:
         features: NxD, one row a picture.
         uncertainty: N values, 0 or more.
-        number: of pictures to choose; all of them if there are fewer.
+        number: number of pictures to choose; all of them if there are fewer.
         labelled: MxD features of pictures that are labelled already.
     """
     features = _unit(features)

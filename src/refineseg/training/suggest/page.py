@@ -37,7 +37,7 @@ def page(title: str, card: ModelCard, suggestions: Iterable[tuple[str, str, dict
 
     Args:
         title: in one line.
-        card: of the model.
+        card: card of the model.
         suggestions: name, reason and views of each picture.
     """
     articles = []

@@ -85,8 +85,8 @@ def suggest(
         segmenter: a trained model, a network and no exported file.
         pictures: files without labels.
         out: new or empty folder; appears as a whole.
-        number: of pictures to suggest.
-        format: of the pre-labels, one that ``refineseg data export`` writes.
+        number: number of pictures to suggest.
+        format: format of the pre-labels, one that ``refineseg data export`` writes.
         labelled: files that are labelled already: they are not suggested, and nothing like them comes early.
         progress: called with what is being done, done and all.
 

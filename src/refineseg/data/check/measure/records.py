@@ -24,7 +24,7 @@ class ImageMeasurement:
         stored: width and height as stored.
         mode: Pillow's, such as ``RGB``; ``""`` where the data set reads its pictures in its own way.
         orientation: EXIF orientation, 1 where there is none.
-        digest: of the decoded pixels.
+        digest: hash of the decoded pixels.
         thumb: 16x16 grey, uint8.
         phash: 64-bit perceptual hash.
         blank: whether all pixels are (nearly) of one colour.
@@ -49,7 +49,7 @@ class MaskMeasurement:
     Attributes:
         size: width and height.
         mode: Pillow's; ``""`` where the data set reads its masks in its own way.
-        format: of the file's content, such as ``PNG``, whatever its name says.
+        format: format of the file's content, such as ``PNG``, whatever its name says.
         rgb: whether it holds colours; they count as 24-bit numbers in ``values``.
         grey: a colour mask whose three channels are equal everywhere.
         values, counts: the KEPT_VALUES most frequent values and their pixels.
@@ -58,7 +58,7 @@ class MaskMeasurement:
             on the border, as smoothing leaves it; 0 to 1.
         thin: share of labelled pixels that have an ignored pixel next to or next but one to them; 0 to 1.
         palette: colours of ``values`` in the file's own palette, Nx3, or None.
-        digest: of the raw values.
+        digest: hash of the raw values.
     """
 
     size: tuple[int, int]
@@ -98,7 +98,7 @@ class Measurements:
 
     Attributes:
         pairs: one record per pair that was opened.
-        surfaces: by size-independent offset, the sum of the pairs' fit surfaces, in units of their noise.
+        surfaces: sum of the pairs' fit surfaces by relative offset, in units of their noise.
         fitted: number of pairs in that sum.
         complete: whether every pair was opened.
         crop: height and width of the training crop, pixels.

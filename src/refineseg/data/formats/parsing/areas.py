@@ -25,7 +25,7 @@ class Area:
     """An annotated area.
 
     Attributes:
-        label: its class name.
+        label: class name.
         place: file and place of the class name, for errors.
         draw: from the picture's (height, width) to its pixels; raises InputError.
         below: whether it is painted before all others.
@@ -52,10 +52,10 @@ class Annotated:
     """A picture and its areas.
 
     Attributes:
-        name: as in Item.
-        image: as in Item.
+        name: see Item.
+        image: see Item.
         areas: the areas, later ones on top.
-        split: as in Item.
+        split: see Item.
         size: height and width that the annotation was made for, where the source says so.
         place: file and place of the annotation, for an error about the size.
         largest_first: whether areas are painted from large to small instead.
@@ -76,7 +76,7 @@ class AreaReader:
     Args:
         src: the source.
         options: as given to the reader; labels are looked for in the source where there are none.
-        folders: where pictures are expected.
+        folders: folders in which pictures are expected.
     """
 
     def __init__(self, src: Path, options: ReadOptions, folders: Iterable[Path] = ()) -> None:

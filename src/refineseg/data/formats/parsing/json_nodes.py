@@ -21,7 +21,7 @@ class Node:
     """A JSON value and where it stands.
 
     Attributes:
-        value: as parsed.
+        value: parsed value.
         place: ``FILE: annotations[3].segmentation``, for errors.
     """
 

@@ -89,7 +89,7 @@ class Pictures:
 
     Args:
         src: the source; all of it is searched for a picture that is not in ``folders``.
-        folders: where pictures are expected.
+        folders: folders in which pictures are expected.
         given: folder from --images, searched instead of all others.
     """
 

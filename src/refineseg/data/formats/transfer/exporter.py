@@ -34,7 +34,7 @@ class Mask:
     """A predicted mask and the picture it belongs to.
 
     Attributes:
-        file: of train ids.
+        file: mask file of train ids.
         image: the picture's file, or None where it is not known.
         out: folder that the annotations are for.
     """

@@ -67,7 +67,7 @@ class ImportReport:
         format: name of the format that was read.
         pictures: number of pairs.
         splits: pictures by split; empty where there are none.
-        class_names: by train id.
+        class_names: class names by train id.
         notes: what was left out or assumed.
         warnings: notes that probably need an action.
         faults: what was left out because it is wrong, with ``skip_bad``.

@@ -28,7 +28,7 @@ class PairWriter:
 
     Args:
         folder: gets images/ and masks/.
-        label_map: of the masks.
+        label_map: label map of the masks.
         link: hard links instead of copies.
         max_side: longest side of a picture in pixels; None for any.
     """

@@ -18,7 +18,7 @@ class SplitOptions:
     """How pictures are split.
 
     Attributes:
-        shares: of val and test, above 0 and below 1 in all; the rest is train.
+        shares: shares of val and test, above 0 and below 1 in all; the rest is train.
         seed: random seed, which decides between equally good choices.
         group: ``folder``, or a regular expression for the part of a name that pictures of one group share;
             guessed from the names if None.
