@@ -17,7 +17,7 @@ import time
 import numpy as np
 from PIL import Image
 
-WANTED = {"refineseg --help": 0.5, "import refineseg": 1.5, "refineseg predict, one picture": 4.0}
+GOAL = {"refineseg --help": 0.5, "import refineseg": 1.5, "refineseg predict, one picture": 4.0}
 
 
 def main() -> None:
@@ -54,8 +54,8 @@ def main() -> None:
     figures: dict[str, dict[str, float]] = {}
     for name, values in seconds.items():
         median = statistics.median(values)
-        wanted = f", wanted {WANTED[name]}" if name in WANTED else ""
-        print(f"{name}: {median:.2f} s ({min(values):.2f} to {max(values):.2f}){wanted}")
+        goal = f", goal {GOAL[name]}" if name in GOAL else ""
+        print(f"{name}: {median:.2f} s ({min(values):.2f} to {max(values):.2f}){goal}")
         figures[name] = {
             "median_s": round(median, 3),
             "min_s": round(min(values), 3),

@@ -132,9 +132,9 @@ def killed(
     for _ in range(kills):
         saved = checkpoints(folder / CHECKPOINTS)
         done = int(saved[0].stem.rpartition("-")[2]) if saved else 0
-        wanted = done + draw.randint(0, PER_EPOCH)
+        target = done + draw.randint(0, PER_EPOCH)
         child, told = start(config, data, folder)
-        while told[1] < wanted > done and child.exitcode is None:
+        while told[1] < target > done and child.exitcode is None:
             time.sleep(0.001)
         time.sleep(draw.random() ** 2 * epoch_seconds)  # short ones too: most of this small epoch is writing
         if child.exitcode is not None:

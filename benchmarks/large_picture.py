@@ -95,7 +95,7 @@ def predict_alone(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def opened(model: str, exact: bool) -> Segmenter:
-    """The model, with exact strides if they are wanted."""
+    """The model, with exact strides on request."""
     segmenter = load(model, "cpu")
     if not exact:
         return segmenter

@@ -177,7 +177,7 @@ def timed(case: str, repeats: int) -> dict[str, list[float]]:
 
 
 def main() -> None:
-    """Measure, print, write the JSON; what was measured before and is not asked for now is kept."""
+    """Measure, print, write the JSON; earlier figures that are not measured now are kept."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--process", nargs="*", choices=CASES, help="cases to compute for real (default: all)")
     parser.add_argument("--time", nargs="*", choices=CASES, help="cases to time (default: 512x512 and training)")

@@ -5,7 +5,7 @@ python benchmarks/serve_load.py load [--seconds 60] [--requests 64]
                                 [--clients 32] [--size 480x360] [--threads N] [--json FILE]
 
 Each part starts `refineseg serve` in a process of its own on 127.0.0.1 and ends it. Pictures are drawn by code, as
-PNG, and masks are asked for. --threads are the network's, on both sides; all cores by default. With --json a part
+PNG, and masks are requested. --threads are the network's, on both sides; all cores by default. With --json a part
 is put beside those that the file has.
 """
 

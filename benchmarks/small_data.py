@@ -177,8 +177,8 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     for module in (loop, validation, probe):  # of our training: all of its time is the arms' time
         module.time = SimpleNamespace(perf_counter=clock_of(given.clock))
-    wanted = [(*key, arm) for key in keys(given) for arm in given.arms] if not given.table else []
-    for name, size, seed, arm in wanted:
+    planned = [(*key, arm) for key in keys(given) for arm in given.arms] if not given.table else []
+    for name, size, seed, arm in planned:
         data = few(open_data(name), size, seed, given.every)
         how = {"minutes": given.minutes, "threads": given.threads, "clock": given.clock, "every": given.every}
         key = {"data": data.name, "size": size, "seed": seed, "arm": arm, **how}

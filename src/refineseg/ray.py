@@ -249,8 +249,8 @@ def pictures_of(shard: Shard) -> Iterator[tuple[str, str | bytes]]:
             yield name, path
         return
     opened = open_parquet(Path(shard.parquet))
-    wanted = [name for name in (PATH_COLUMN, BYTES_COLUMN, NAME_COLUMN) if name in opened.schema_arrow.names]
-    for index, row in enumerate(opened.read_row_group(shard.group, columns=wanted).to_pylist()):
+    columns = [name for name in (PATH_COLUMN, BYTES_COLUMN, NAME_COLUMN) if name in opened.schema_arrow.names]
+    for index, row in enumerate(opened.read_row_group(shard.group, columns=columns).to_pylist()):
         fallback = Path(row[PATH_COLUMN]).stem if row.get(PATH_COLUMN) else ""
         # The number makes it unique, also where two rows name the same file.
         name = f"{shard.number:08d}_{index:06d}_{Path(str(row.get(NAME_COLUMN) or fallback)).name}".rstrip("_")

@@ -154,7 +154,7 @@ def test_no_mixing_draws_nothing() -> None:
     image, mask = position_coded(90, 120)
 
     def refuse(draw: torch.Generator) -> tuple[Tensor, Tensor]:
-        raise AssertionError("no other picture is wanted")
+        raise AssertionError("no other picture is needed")
 
     with_others = augment(image, mask, PLAIN, LABELS, generator(3), others=refuse)
     without = augment(image, mask, PLAIN, LABELS, generator(3))

@@ -38,7 +38,7 @@ def write_video(
     sound: bool = False,
     pixels: str = "yuv444p",
 ) -> Path:
-    """A nearly lossless H.264 video at 10 frames per second, or at the times given, with a hum if wanted."""
+    """A nearly lossless H.264 video at 10 frames per second, or at the times given, with optionally a hum."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=10)
         stream.height, stream.width = pictures[0].shape[:2]

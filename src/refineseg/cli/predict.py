@@ -135,7 +135,7 @@ def gather(given: list[str], source: str | None, sequence: bool, options: VideoO
 
 
 def check_output(output: Path, overwrite: bool, resumable: bool) -> None:
-    """InputError for a folder that holds files, unless that is wanted, or an interrupted run goes on."""
+    """InputError for a folder that holds files, unless that is allowed, or an interrupted run goes on."""
     if overwrite or (resumable and any(output.glob(".*.part/state.json"))):
         return
     if any(item.name != LOCK and not item.match(".*.part") for item in output.iterdir()):

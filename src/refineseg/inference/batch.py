@@ -107,10 +107,10 @@ def output_names(inputs: Sequence[Path]) -> list[str]:
     names: list[str] = []
     taken: set[str] = set()
     for path, stem in zip(inputs, stems, strict=True):
-        wanted = f"{path.parent.name}_{stem}" if stem.lower() in doubled and path.parent.name else stem
-        name, number = wanted, 2
+        base = f"{path.parent.name}_{stem}" if stem.lower() in doubled and path.parent.name else stem
+        name, number = base, 2
         while name.lower() in taken:
-            name, number = f"{wanted}_{number}", number + 1
+            name, number = f"{base}_{number}", number + 1
         taken.add(name.lower())
         names.append(name)
     return names
@@ -195,7 +195,7 @@ def _picture(
     tile: Tile,
     steps: Callable[[int, int | None], None] | None,
 ) -> Entry:
-    """In one piece, or in windows where that is wanted or memory is too small for it."""
+    """In one piece, or in windows on request or where memory is too small for it."""
     if segmenter.outputs == "depth":
         depth = segmenter.predict_depth(path, scales=options.scales, flip=options.flip)
         entry = _entry(path, out, depth.save(out, kinds, name), {}, depth.image.shape[:2])

@@ -89,8 +89,10 @@ def imagined(model: RefineNet, mode: FakeTensorMode) -> RefineNet:
     """A copy of the network without memory for its weights; memory formats are kept."""
     fake: dict[int, Any] = {}
     for value in [*model.parameters(), *model.buffers()]:
-        twin = mode.from_tensor(value.detach())
-        fake[id(value)] = nn.Parameter(twin, value.requires_grad) if isinstance(value, nn.Parameter) else twin
+        weightless = mode.from_tensor(value.detach())
+        fake[id(value)] = (
+            nn.Parameter(weightless, value.requires_grad) if isinstance(value, nn.Parameter) else weightless
+        )
     return copy.deepcopy(model, fake)
 
 

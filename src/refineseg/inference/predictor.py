@@ -223,11 +223,11 @@ class Segmenter:
         values = np.asarray(np.mean(full, axis=0), np.float32)
         return Depth(values, self.runner.depth_unit, visible(pixels, self.card.channels), name)
 
-    def _check_outputs(self, wanted: Literal["classes", "depth"]) -> None:
-        """InputError for a model of classes where depth is wanted, and the other way round."""
-        if self.outputs != wanted:
+    def _check_outputs(self, expected: Literal["classes", "depth"]) -> None:
+        """InputError for a model of classes where depth is needed, and conversely."""
+        if self.outputs != expected:
             way = "refineseg predict, or predict_depth" if self.outputs == "depth" else "predict"
-            raise InputError(f"expected a model of {wanted}, {self.card.name} gives {self.outputs}: use {way}")
+            raise InputError(f"expected a model of {expected}, {self.card.name} gives {self.outputs}: use {way}")
 
     def segment(self, pictures: NDArray[Any], options: PredictOptions) -> tuple[UInt8, Scores | None]:
         """Labels BxHxW uint8 and probabilities BxKxHxW (if ``options`` keep them) of pictures in one piece.

@@ -57,7 +57,7 @@ def _load(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # bytes that are no pickle make the unpickler raise anything
         reason = " ".join(str(error).split())
-        raise WeightsError(f"refused to read {path}, it is no checkpoint of refineseg: {reason:.200}") from error
+        raise WeightsError(f"refused to read {path}: not a checkpoint of refineseg: {reason:.200}") from error
     if not isinstance(state, dict):
         raise WeightsError(f"{path} is no checkpoint of refineseg: it holds a {type(state).__name__}")
     return state

@@ -75,7 +75,7 @@ class Custom(TypedDict, total=False):
 
 
 def names_of(custom: Custom) -> dict[str, str]:
-    """What stands in place of settings, by name, for the model card and ``--resume``."""
+    """Names of what replaces settings, for the model card and ``--resume``."""
     parts: dict[str, Any] = {key: custom.get(key) for key in ("teacher", "loss", "augment")}
     return {key: _name(part) for key, part in parts.items() if part is not None}
 

@@ -67,7 +67,7 @@ def _strategy(config: TrainConfig, world: int) -> Strategy:
 
 
 def arrange(model: RefineNet, config: TrainConfig) -> RefineNet:
-    """The layout that training wants: channels last, batch norm over all processes if asked for."""
+    """The layout for training: channels last, batch norm over all processes if set so."""
     if config.sync_batch_norm:
         from timm.layers import convert_sync_batchnorm
 

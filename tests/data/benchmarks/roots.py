@@ -33,7 +33,7 @@ def values(name: str, choices: Sequence[int], size: tuple[int, int] = SIZE) -> N
 
 
 def mask(path: Path, array: NDArray[Any], palette: bool = False) -> None:
-    """A PNG of 8 bits; with VOC's palette if wanted."""
+    """A PNG of 8 bits; with VOC's palette on request."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.fromarray(np.asarray(array, np.uint8))
     if palette:

@@ -154,8 +154,8 @@ MALFORMED: dict[str, tuple[str, Callable[[Files], Files], str]] = {
     "no picture": (VOC, first_is(b"nothing"), "as a picture"),
     "colours": (VOC, first_is(png(np.zeros((40, 56, 3), np.uint8))), "mode P.*has mode RGB"),
     "16 bits": (ADE, first_is(png(np.ones((36, 44), np.uint16))), "mode L.*has mode I;16"),
-    "grey where a palette is wanted": (VOC, first_is(png(grey(VOC, 1))), "expected a palette picture"),
-    "a palette where grey is wanted": (
+    "grey where a palette is needed": (VOC, first_is(png(grey(VOC, 1))), "expected a palette picture"),
+    "a palette where grey is needed": (
         ADE,
         first_is(png(grey(ADE, 1), palette=[0] * 768)),
         "one channel of 8 bits",

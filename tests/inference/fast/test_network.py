@@ -237,35 +237,35 @@ def test_copies_are_made_while_other_threads_predict() -> None:
 @torch.no_grad()
 def test_the_copy_follows_the_network() -> None:
     model = lively("refinenet-lw-mbv2")
-    twin, x = Fast(model), last(torch.rand(1, 3, 32, 32))
-    first = twin.network(x)
+    fast, x = Fast(model), last(torch.rand(1, 3, 32, 32))
+    first = fast.network(x)
     if first is model:
         pytest.skip("no AVX2 here: the network itself is used")
-    assert twin.network(x) is first
+    assert fast.network(x) is first
     before = first(x, upsample=False)
     norm = next(part for part in model.modules() if isinstance(part, nn.BatchNorm2d))
     norm.weight.mul_(2.0)
-    after = twin.network(x)(x, upsample=False)
+    after = fast.network(x)(x, upsample=False)
     assert not torch.allclose(before, after)
     assert difference(after, model(x, upsample=False)) < 1e-3
     model.load_state_dict(lively("refinenet-lw-mbv2").state_dict())
-    assert torch.equal(twin.network(x)(x, upsample=False), before)
+    assert torch.equal(fast.network(x)(x, upsample=False), before)
 
 
 def test_the_network_itself_is_used_where_the_copy_cannot_stand_in() -> None:
     model = lively("refinenet-lw-mbv2")
-    twin, x = Fast(model), torch.rand(1, 3, 32, 32)
-    assert twin.network(x) is model  # gradients are wanted
+    fast, x = Fast(model), torch.rand(1, 3, 32, 32)
+    assert fast.network(x) is model  # gradients are needed
     with torch.no_grad():
         model.train()
-        assert twin.network(x) is model
+        assert fast.network(x) is model
         model.eval()
         with torch.autocast("cpu", torch.bfloat16):
-            assert twin.network(x) is model
+            assert fast.network(x) is model
         handle = model.classifier.register_forward_hook(lambda *_: None)
-        assert twin.network(x) is model
+        assert fast.network(x) is model
         handle.remove()
-        assert twin.network(x.double()) is model
+        assert fast.network(x.double()) is model
 
 
 def test_scratch_is_a_threads_own_and_may_be_used_in_any_mode() -> None:

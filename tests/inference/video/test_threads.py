@@ -1,4 +1,4 @@
-"""Work in other threads keeps its order, hands on errors and ends when it is no longer wanted."""
+"""Work in other threads keeps its order, hands on errors and ends when it is no longer needed."""
 
 from __future__ import annotations
 

@@ -65,11 +65,11 @@ class Geo:
             made.append((code, TAGS[code], count, value, True))
         return made
 
-    def _key(self, wanted: int) -> int | None:
+    def _key(self, tag: int) -> int | None:
         """A value of the key directory that is stored in place."""
         keys = np.asarray(self.tags.get(KEYS, ()), int)[4:]
         for key, place, _, value in keys[: len(keys) // 4 * 4].reshape(-1, 4):
-            if key == wanted and place == 0:
+            if key == tag and place == 0:
                 return int(value)
         return None
 

@@ -21,7 +21,7 @@ def write_png(path: Path, size: tuple[int, int], strips: Iterable[UInt8], palett
     """An 8-bit PNG of one channel.
 
     Args:
-        path: gets its name when it is whole.
+        path: file to write; it appears under this name once complete.
         size: height and width.
         strips: rows from top to bottom, hxW uint8.
         palette: 256x3 colours of the values; grey without it.

@@ -44,10 +44,10 @@ def signed_area(ring: Ints) -> int:
     return int((x * np.roll(y, -1) - np.roll(x, -1) * y).sum()) // 2
 
 
-def trace(labels: UInt8, wanted: Sequence[int]) -> Iterator[Polygon]:
-    """Polygons of HxW train ids, class after class in the order of ``wanted``."""
+def trace(labels: UInt8, train_ids: Sequence[int]) -> Iterator[Polygon]:
+    """Polygons of HxW train ids, class after class in the order of ``train_ids``."""
     present = np.bincount(labels.ravel(), minlength=256)
-    for label in wanted:
+    for label in train_ids:
         if present[label]:
             yield from _trace_class(labels, label)
 

@@ -200,9 +200,9 @@ def _open(path: Path, engine: str, precision: str) -> ExportedRunner:
 
 def threads() -> int:
     """Cores that an engine may use: OMP_NUM_THREADS as torch takes it, else those given to the process."""
-    wanted = os.environ.get("OMP_NUM_THREADS", "")
-    if wanted.isdecimal() and int(wanted) > 0:
-        return int(wanted)
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    if given.isdecimal() and int(given) > 0:
+        return int(given)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -115,13 +115,13 @@ class NetworkRunner:
             return None  # a network that only behaves like one cannot be planned
 
         def prepare(mode: FakeTensorMode) -> tuple[list[Tensor], Callable[[], object]]:
-            twin = copy.copy(self)
-            twin.model = imagined(self.model, mode)
-            twin._fast = Fast(twin.model, self._fast.dtype)
+            copied = copy.copy(self)
+            copied.model = imagined(self.model, mode)
+            copied._fast = Fast(copied.model, self._fast.dtype)
             with torch.no_grad():
-                resting = tensors_of(twin.model) + tensors_of(twin._fast.network(self.model.mean))
+                resting = tensors_of(copied.model) + tensors_of(copied._fast.network(self.model.mean))
             images = torch.empty(shape, device=self.device)
-            return [*resting, images], lambda: torch.inference_mode()(twin._logits)(images)
+            return [*resting, images], lambda: torch.inference_mode()(copied._logits)(images)
 
         return need_of(prepare)
 

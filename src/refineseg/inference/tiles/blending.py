@@ -187,7 +187,7 @@ def blended_strips(
         views: views in the order of ``score``'s results.
         read: gives a window's pixels.
         score: pixels HxWxC to a map 1xKxhxw per view.
-        start_row: rows above it are not wanted, and windows that end above it are not read (a resumed run).
+        start_row: rows above it are not needed, and windows that end above it are not read (a resumed run).
         each_window: called after each window.
     """
     shares = [

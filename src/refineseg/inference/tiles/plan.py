@@ -16,7 +16,7 @@ INPUT = 32  # bytes by pixel of a window before it is scaled: as read, as number
 
 
 class Needs(Protocol):
-    """What is known of a network, or measured when first asked for."""
+    """What is known of a network, or measured on first use."""
 
     @property
     def input_scales(self) -> Sequence[float]:

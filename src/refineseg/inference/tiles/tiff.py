@@ -23,7 +23,7 @@ def write_index_tiff(path: Path, labels: Raster, palette: UInt8, geo: Geo) -> No
     GDAL's tag of no data says 255, the label where the picture has none.
 
     Args:
-        path: gets its name when it is whole.
+        path: file to write; it appears under this name once complete.
         labels: HxW.
         palette: 256x3.
         geo: position of the picture on the map.

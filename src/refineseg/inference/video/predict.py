@@ -30,7 +30,7 @@ from refineseg.labels import UInt8
 from refineseg.system.files import cannot_write
 
 EARLY = 0.9  # a file that gives less than this share of the frames it promises is said to end early
-VIDEO_KINDS = ("overlay",)  # what is written unless something is asked for
+VIDEO_KINDS = ("overlay",)  # what is written by default
 
 
 @dataclass

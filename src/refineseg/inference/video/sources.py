@@ -133,6 +133,6 @@ def _until(items: Iterator[Frame | Sound], seconds: float | None) -> Iterator[Fr
 
 def count_frames(source: Source, video: VideoOptions) -> int | None:
     """How many frames will be taken, as far as the source says."""
-    wanted = None if video.seconds is None else max(1, round(video.seconds * source.rate))
-    known = [count for count in (wanted, source.frames) if count is not None]
+    limit = None if video.seconds is None else max(1, round(video.seconds * source.rate))
+    known = [count for count in (limit, source.frames) if count is not None]
     return min(known) if known else None

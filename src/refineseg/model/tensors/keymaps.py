@@ -112,7 +112,7 @@ def _solve(group: str, text: str) -> str | int:
 
 
 def _write(field: re.Match[str], values: dict[str, str | int]) -> str | None:
-    """What stands in the place of a field; None if its number would be negative."""
+    """The number in the place of a field; None if its number would be negative."""
     minuend, name, subtrahend = field.groups()
     value = values[name]
     if isinstance(value, str):

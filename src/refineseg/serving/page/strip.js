@@ -20,7 +20,7 @@ export class Strip {
     item.setAttribute("role", "option");
     const image = Object.assign(document.createElement("img"), { src: picture.url, alt: "", draggable: false });
     const name = Object.assign(document.createElement("b"), { textContent: ending(picture.name) });
-    image.onerror = () => image.replaceWith(name); // it is no picture, or one of a kind that the browser cannot show
+    image.onerror = () => image.replaceWith(name); // not a picture, or of a kind that the browser cannot show
     item.append(image, document.createElement("i"));
     this.items.set(picture, item);
     this.list.append(item);

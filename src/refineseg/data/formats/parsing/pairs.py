@@ -88,7 +88,7 @@ def match(place: Place, src: Path, found: Pairs, faults: Faults, choosy: bool = 
         folder, stem = place_of_picture
         name = str(_base(place, src) / image.relative_to(place.images).with_suffix(""))
         split = place.split or next((SPLIT_WORDS[part] for part in folder.split("/") if part in SPLIT_WORDS), None)
-        candidates = (key for wanted in _mask_names(stem) for key in _keys(folder, wanted, by_key, by_stem))
+        candidates = (key for mask in _mask_names(stem) for key in _keys(folder, mask, by_key, by_stem))
         chosen = next(candidates, None)
         if chosen is None:
             found.unannotated.append(Unannotated(name, image, split))

@@ -243,10 +243,10 @@ def unique_names(names: Sequence[str]) -> list[str]:
     taken: set[str] = set()
     chosen = []
     for name, stem in zip(names, short, strict=True):
-        wanted = stem if often[stem.lower()] == 1 else _plain(name)
-        unique, number = wanted, 2
+        base = stem if often[stem.lower()] == 1 else _plain(name)
+        unique, number = base, 2
         while unique.lower() in taken:
-            unique, number = f"{wanted}_{number}", number + 1
+            unique, number = f"{base}_{number}", number + 1
         taken.add(unique.lower())
         chosen.append(unique)
     return chosen
