@@ -22,6 +22,7 @@ from refineseg.training.planning.choose import (
     choose_network,
     choose_start,
     input_scale,
+    known_names,
 )
 from refineseg.training.planning.facts import DataFacts, measure_data, outline_lengths
 from refineseg.training.planning.plan import make_plan
@@ -98,14 +99,19 @@ def test_short_trainings_get_one_block() -> None:
     assert cascade(5000) == []
 
 
-def test_few_pictures_start_from_the_general_model_once_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = "refineseg.training.planning.choose.bundled_models"
-    monkeypatch.setattr(module, lambda: {"everyday": Path()})
-    assert choose_start(FACTS).value == "everyday"
-    assert choose_start(replace(FACTS, train=5000)).value == "refinenet-lw-mbv2"
-    assert choose_start(replace(FACTS, rgb=False)).value == "refinenet-lw-mbv2"
-    monkeypatch.setattr(module, dict)
-    assert choose_start(FACTS).value == "refinenet-lw-mbv2"
+def test_few_pictures_of_known_classes_start_from_the_general_model(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pets = replace(FACTS, names=("background", "Cat", "hamster"))
+    assert known_names(pets.names) == ["Cat"]
+    assert choose_start(pets).value == "everyday"
+    assert choose_start(replace(pets, train=5000)).value == "refinenet-lw-mbv2"
+    assert choose_start(replace(pets, rgb=False)).value == "refinenet-lw-mbv2"
+    assert choose_start(replace(pets, names=("background", "cat", "hamster", "rat"))).value == "refinenet-lw-mbv2"
+    assert choose_start(replace(pets, names=("background",))).value == "refinenet-lw-mbv2"
+    assert choose_start(FACTS).value == "refinenet-lw-mbv2"  # road and pole: ImageNet weights were better
+    monkeypatch.setattr("refineseg.training.planning.choose.bundled_models", dict)
+    assert choose_start(pets).value == "refinenet-lw-mbv2"
 
 
 @pytest.mark.parametrize(
