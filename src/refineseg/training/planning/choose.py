@@ -17,8 +17,8 @@ from refineseg.training.planning.facts import DataFacts
 from refineseg.training.planning.probe import Machine
 
 # Where pictures are few (500 is reasoned) and the bundled model knows this share of the classes by name, it is the
-# start. For other classes ImageNet weights are better: 50 pictures of CamVid, two minutes of one core, mean IoU 0.589
-# against 0.501 (benchmarks/small_data.py).
+# start. For other classes ImageNet weights are better: 50 pictures of CamVid, two minutes of one core, mean IoU of
+# 0.589 against 0.501 (benchmarks/small_data.py).
 KNOWN_SHARE = 0.5
 FEW_PICTURES = 500
 GENERAL = "everyday"
