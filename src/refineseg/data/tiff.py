@@ -74,11 +74,27 @@ class PageWindows:
         return window
 
     def check_decodable(self) -> None:
-        """MissingExtraError or InputError where the first part that is there cannot be decoded."""
-        if not self.page.is_final:
-            first = next((i for i, count in enumerate(self.page.databytecounts) if count), None)
-            if first is not None:
-                self._segment(first, 1 if self.separate else self.samples)
+        """InputError where the file is smaller than its header says or its first part cannot be decoded.
+
+        MissingExtraError where a codec is missing.
+        """
+        planes = self.samples if self.separate else 1
+        if self.page.is_final:
+            end = (
+                self.page.dataoffsets[0]
+                + int(np.prod(self.size, dtype=object)) * self.samples * self.dtype.itemsize
+            )
+            if end > self.page.parent.filehandle.size:
+                raise InputError(f"expected {end:,} bytes of {self.name} by its header: cut off?")
+            return
+        parts, listed = planes * self.down * self.across, len(self.page.databytecounts)
+        if listed < parts:
+            raise InputError(
+                f"expected {parts:,} tiles or strips in {self.name} by its header, it lists {listed:,}"
+            )
+        first = next((i for i, count in enumerate(self.page.databytecounts) if count), None)
+        if first is not None:
+            self._segment(first, 1 if self.separate else self.samples)
 
     def _stored_rows(self, top: int, bottom: int) -> Pixels:
         file = self.page.parent.filehandle

@@ -263,3 +263,18 @@ def test_bytes_and_odd_suffixes(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_picture(buffer.getvalue()).pixels, RGB)
     (tmp_path / "picture").write_bytes(write(tmp_path / "a.tif", RGB, tile=(32, 32)).read_bytes())
     np.testing.assert_array_equal(read_picture(tmp_path / "picture").pixels, RGB)
+
+
+@pytest.mark.parametrize("layout", [{}, {"tile": (16, 16), "compression": "zlib"}], ids=["rows", "tiles"])
+def test_a_header_of_a_terabyte_is_refused_when_the_file_is_opened(layout: dict[str, Any], tmp_path: Path) -> None:
+    """Width and height raised to a million in a file of a few kilobytes."""
+    path = write(tmp_path / "a.tif", RGB, **layout)
+    content = bytearray(path.read_bytes())
+    start = struct.unpack("<I", content[4:8])[0]
+    count = struct.unpack("<H", content[start : start + 2])[0]
+    for entry in range(start + 2, start + 2 + 12 * count, 12):
+        if struct.unpack("<H", content[entry : entry + 2])[0] in (256, 257):
+            content[entry + 2 : entry + 12] = struct.pack("<HII", 4, 1, 1_000_000)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="by its header"), open_picture(path, channels="any"):
+        pass
