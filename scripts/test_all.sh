@@ -15,7 +15,7 @@ for version in "$@"; do
   fi
   venv=.venv-$version
   uv venv -q --allow-existing --no-python-downloads --python "$python" "$venv"
-  uv pip install -q --python "$venv/bin/python" --resolution "$resolution" -e '.[dev]' pytest-cov
+  uv pip install -q --python "$venv/bin/python" --resolution "$resolution" -e '.[dev]' 'pytest-cov>=6'
   echo "== Python $version"
   OMP_NUM_THREADS=1 "$venv/bin/pytest" -q -n 2 --cov=refineseg --cov-report=term:skip-covered | tail -n "${LINES_SHOWN:-60}" \
     > "$venv/report" || true
