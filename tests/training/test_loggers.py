@@ -77,6 +77,23 @@ def test_a_package_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, n
         make_loggers((name,))
 
 
+def test_a_package_that_does_not_start_ends_the_run_at_its_first_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow 3 refuses a folder as tracking place, W&B a key that is wrong: one line, before an epoch is over."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("no such\n  server")
+
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=refuse))
+    (logger,) = make_loggers(("wandb",))
+    run: Any = SimpleNamespace(folder=tmp_path, config=TrainConfig())
+    with pytest.raises(
+        ConfigError, match="wandb did not start: no such server; mend that, or leave it out of loggers"
+    ):
+        logger(TrainingEvent("train", 1, loss=3.0, run=run))
+
+
 @pytest.mark.parametrize("names", [("comet",), ("wandb", "wandb")])
 def test_other_loggers_are_refused(names: tuple[str, ...]) -> None:
     with pytest.raises(ConfigError, match="wandb and mlflow"):

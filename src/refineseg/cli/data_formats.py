@@ -138,9 +138,8 @@ def _print_faults(faults: tuple[str, ...]) -> None:
 
 def _print_report(report: ImportReport, output: Path) -> None:
     splits = ", ".join(f"{count} {split}" for split, count in report.splits.items()) or "no splits in the source"
-    console.print(
-        f"{report.pictures} pictures ({splits}), {len(report.class_names)} classes, read as {report.format}"
-    )
+    pictures = "1 picture" if report.pictures == 1 else f"{report.pictures} pictures"
+    console.print(f"{pictures} ({splits}), {len(report.class_names)} classes, read as {report.format}")
     console.print(f"classes: {', '.join(report.class_names)}", soft_wrap=True)
     for note in report.notes:
         console.print(f"note: {note}", soft_wrap=True)

@@ -9,12 +9,17 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from refineseg.errors import MissingExtraError
+from refineseg.errors import ConfigError, MissingExtraError
 from refineseg.system.files import atomic_write
 from refineseg.training.custom import Callback, TrainingEvent
+
+if TYPE_CHECKING:
+    from refineseg.training.run import Run
 
 PROJECT = "refineseg"  # where WANDB_PROJECT or MLFLOW_EXPERIMENT_NAME does not say another
 IDS = "loggers.json"  # in the run's folder: ids by logger, so that a resumed run goes on in the same place
@@ -32,22 +37,26 @@ class WandbLogger:
         self.run: Any = None
 
     def __call__(self, event: TrainingEvent) -> None:
-        """Log a row, or end."""
-        if event.row is not None and event.run is not None:
-            if self.run is None:
-                folder, config = event.run.folder, event.run.config.to_dict()
-                self.run = self.package.init(
-                    project=os.environ.get("WANDB_PROJECT", PROJECT),
-                    name=folder.name,
-                    dir=folder,
-                    config=config,
-                    id=_kept(folder, "wandb"),
-                    resume="allow",
-                )
-                _keep(folder, "wandb", self.run.id)
+        """Begin with the first step, log a row, or end."""
+        if event.run is not None and self.run is None:
+            with starting("wandb"):
+                self.run = self._start(event.run)
+        if event.row is not None:
             self.run.log(_numbers(event), step=event.step)
-        elif event.phase == "end" and self.run is not None:
+        if event.phase == "end" and self.run is not None:
             self.run.finish()
+
+    def _start(self, run: Run) -> Any:
+        started = self.package.init(
+            project=os.environ.get("WANDB_PROJECT", PROJECT),
+            name=run.folder.name,
+            dir=run.folder,
+            config=run.config.to_dict(),
+            id=_kept(run.folder, "wandb"),
+            resume="allow",
+        )
+        _keep(run.folder, "wandb", started.id)
+        return started
 
 
 class MLflowLogger:
@@ -62,22 +71,37 @@ class MLflowLogger:
         self.run: Any = None
 
     def __call__(self, event: TrainingEvent) -> None:
-        """Log a row, or end."""
-        if event.row is not None and event.run is not None:
-            if self.run is None:
-                folder, known = event.run.folder, _kept(event.run.folder, "mlflow")
-                if known is None and "MLFLOW_EXPERIMENT_NAME" not in os.environ:
-                    self.package.set_experiment(PROJECT)
-                self.run = self.package.start_run(run_id=known, run_name=None if known else folder.name)
-                if known is None:
-                    self.package.log_params(_flat(event.run.config.to_dict()))
-                _keep(folder, "mlflow", self.run.info.run_id)
+        """Begin with the first step, log a row, or end."""
+        if event.run is not None and self.run is None:
+            with starting("mlflow"):
+                self.run = self._start(event.run)
+        if event.row is not None:
             self.package.log_metrics(_numbers(event), step=event.step)
-        elif event.phase == "end" and self.run is not None:
+        if event.phase == "end" and self.run is not None:
             self.package.end_run()
+
+    def _start(self, run: Run) -> Any:
+        known = _kept(run.folder, "mlflow")
+        if known is None and "MLFLOW_EXPERIMENT_NAME" not in os.environ:
+            self.package.set_experiment(PROJECT)
+        started = self.package.start_run(run_id=known, run_name=None if known else run.folder.name)
+        if known is None:
+            self.package.log_params(_flat(run.config.to_dict()))
+        _keep(run.folder, "mlflow", started.info.run_id)
+        return started
 
 
 LOGGERS: dict[str, type[WandbLogger] | type[MLflowLogger]] = {"wandb": WandbLogger, "mlflow": MLflowLogger}
+
+
+@contextmanager
+def starting(name: str) -> Iterator[None]:
+    """ConfigError in one line for whatever a logger's package raises when it starts: no account, no server ..."""
+    try:
+        yield
+    except Exception as error:  # each package has its own
+        reason = " ".join(str(error).split())[:300]
+        raise ConfigError(f"{name} did not start: {reason}; mend that, or leave it out of loggers") from error
 
 
 def make_loggers(names: tuple[str, ...]) -> list[Callback]:
