@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Barrier
 from typing import TypeVar
 
 from refineseg.data.pictures.picture import InMemory
@@ -60,6 +61,10 @@ class Service:
         self.batcher = Batcher(segmenter, limits, self._record_batch, lambda: self.capacity.active)
         self.metrics = Metrics(segmenter.card.name, lambda: self.batcher.waiting, lambda: self.capacity.active)
         self._codecs = ThreadPoolExecutor(CODEC_THREADS, thread_name_prefix="codec")
+        begun = Barrier(CODEC_THREADS + 1)  # all threads are started now: later there may be no memory for one
+        for _ in range(CODEC_THREADS):
+            self._codecs.submit(begun.wait)
+        begun.wait()
 
     def start(self) -> None:
         """Warm up; requests are answered once this returns."""
