@@ -89,6 +89,7 @@ def test_memory_that_runs_out_anywhere_is_503(monkeypatch: pytest.MonkeyPatch, e
         assert client.post(SEGMENT, content=data).status_code == 200
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits another process's memory by prlimit")
 def test_a_server_under_a_memory_limit_goes_on(tmp_path: Path) -> None:
     import resource
