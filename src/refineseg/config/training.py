@@ -154,7 +154,11 @@ class TrainConfig(Config):
         require(not all(choices), "freeze_batch_norm or sync_batch_norm, not both", choices)
         require(0 <= self.label_smoothing < 1, "label_smoothing in [0, 1)", self.label_smoothing)
         weights = self.class_weights if isinstance(self.class_weights, tuple) else (self.class_weights,)
-        require(all(0 <= item < math.inf for item in weights), "class_weights of 0 or more", self.class_weights)
+        require(
+            all(isinstance(item, int | float) and 0 <= item < math.inf for item in weights),
+            "class_weights of 0 or more",
+            self.class_weights,
+        )
         require(0 <= self.teacher_weight <= 1, "teacher_weight in [0, 1]", self.teacher_weight)
         require(0 < self.teacher_temperature < math.inf, "teacher_temperature above 0", self.teacher_temperature)
         require(0 < self.unlabelled_share < 1, "unlabelled_share between 0 and 1", self.unlabelled_share)
