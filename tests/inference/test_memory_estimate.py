@@ -11,7 +11,7 @@ import torch
 
 from refineseg.bench.networks import Setting, random_segmenter
 from refineseg.errors import TooLargeError
-from refineseg.inference import predictor
+from refineseg.inference import memory_check
 from refineseg.inference.arithmetic import Arithmetic
 from refineseg.inference.memory_estimate import Alive, Need, tensors_of
 from refineseg.inference.options import PredictOptions
@@ -77,7 +77,7 @@ def test_views_and_results_are_planned(options: PredictOptions, monkeypatch: pyt
         NetworkRunner, "__call__", lambda _runner, x: low[..., : x.shape[2] // 4, : x.shape[3] // 4]
     )
     monkeypatch.setattr(NetworkRunner, "need", lambda _runner, shape: Need(0, 4 * 3 * shape[2] * shape[3]))
-    planned = segmenter.need((700, 900), options)
+    planned = segmenter.memory.need((700, 900), options)
     assert planned is not None
     segmenter.segment(picture, options)  # fills caches
     tracemalloc.start()
@@ -89,7 +89,7 @@ def test_views_and_results_are_planned(options: PredictOptions, monkeypatch: pyt
 
 def test_several_scales_need_what_the_largest_needs() -> None:
     segmenter = random_segmenter("refinenet-lw-mbv2", Setting(classes=11))
-    one, large = segmenter.need((64, 64)), segmenter.need((64, 64), PredictOptions((2.0,)))
+    one, large = segmenter.memory.need((64, 64)), segmenter.memory.need((64, 64), PredictOptions((2.0,)))
     assert one is not None
     assert large is not None
     assert large.working > 3 * one.working
@@ -97,7 +97,7 @@ def test_several_scales_need_what_the_largest_needs() -> None:
 
 def test_a_picture_that_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     segmenter = random_segmenter("refinenet-lw-mbv2", Setting(classes=11))
-    monkeypatch.setattr(predictor, "PLANNED", 0)
+    monkeypatch.setattr(memory_check, "PLANNED", 0)
     monkeypatch.setattr(NetworkRunner, "free_memory", lambda _runner: 1 << 20)
     picture = Setting((64, 96)).pictures()[0].permute(1, 2, 0).numpy()
     with pytest.raises(TooLargeError, match=r"96x64 in one piece needs .* GiB .*--tile auto"):

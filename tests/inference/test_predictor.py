@@ -83,8 +83,8 @@ def test_what_each_raises_ends_the_work(segmenter: Segmenter) -> None:
 def test_batches_have_one_size_and_fit_in_memory(segmenter: Segmenter) -> None:
     with pytest.raises(InputError, match=r"one size, got \[\(8, 9\), \(9, 8\)\]"):
         segmenter.predict_batch([photograph(9, 8), photograph(8, 9)], PredictOptions())
-    assert segmenter.at_once((10_000, 10_000), PredictOptions()) == 1
-    few, many = (segmenter.at_once((480, 640), PredictOptions((scale,))) for scale in (2.0, 1.0))
+    assert segmenter.memory.at_once((10_000, 10_000), PredictOptions()) == 1
+    few, many = (segmenter.memory.at_once((480, 640), PredictOptions((scale,))) for scale in (2.0, 1.0))
     assert many // 4 - 1 <= few <= many // 4 + 1
     assert many == int(BUDGET / (480 * 640 * segmenter.bytes_per_pixel))
 

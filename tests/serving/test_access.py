@@ -16,16 +16,11 @@ from refineseg.inference.predictor import Segmenter
 from refineseg.serving.access import Access, is_loopback
 from refineseg.serving.problems import Problem
 from tests.serving.browser import CHROMIUM, listening
-from tests.serving.made import SEGMENT, encoded, pixels, serving, tiny
+from tests.serving.made import SEGMENT, encoded, pixels, serving
 from tests.serving.test_refusals import refused
 
 PICTURE = encoded(pixels(24, 32))
 FRIEND = "https://friend.example"
-
-
-@pytest.fixture(scope="module")
-def segmenter() -> Segmenter:
-    return tiny()
 
 
 @pytest.fixture(scope="module")

@@ -18,14 +18,9 @@ from refineseg.inference.predictor import Segmenter
 from refineseg.inference.tiles.blending import Plan
 from refineseg.labels import UInt8
 from refineseg.serving.pictures import formats
-from tests.serving.made import NAMES, SEGMENT, encoded, pixels, serving, tiny
+from tests.serving.made import NAMES, SEGMENT, encoded, pixels, serving
 
 PICTURE = pixels()
-
-
-@pytest.fixture(scope="module")
-def segmenter() -> Segmenter:
-    return tiny()
 
 
 @pytest.fixture(scope="module")

@@ -109,7 +109,7 @@ def test_who_is_alone_does_not_wait(gated: Gated) -> None:
 
 
 def test_memory_bounds_the_batch(gated: Gated, batcher: Batcher) -> None:
-    gated.__dict__["bytes_per_pixel"] = float(BUDGET) / (8 * 12) / 2.5  # two fit
+    gated.memory.__dict__["bytes_per_pixel"] = float(BUDGET) / (8 * 12) / 2.5  # two fit
     gated.gate.clear()
     jobs = [job(number) for number in range(6)]
     for item in jobs:

@@ -19,18 +19,13 @@ from hypothesis import strategies as st
 from refineseg.inference.predictor import Segmenter
 from refineseg.serving.limits import Limits
 from tests.serving.browser import listening
-from tests.serving.made import SEGMENT, encoded, pixels, serving, tiny
+from tests.serving.made import SEGMENT, encoded, pixels, serving
 from tests.serving.test_refusals import refused
 
 LIMITS = Limits(bytes=200_000, pixels=20_000, memory=64 << 20)
 PICTURE = encoded(pixels(24, 32))
 TEXT = base64.b64encode(PICTURE).decode()
 FORM = "multipart/form-data; boundary="
-
-
-@pytest.fixture(scope="module")
-def segmenter() -> Segmenter:
-    return tiny()
 
 
 @pytest.fixture(scope="module")

@@ -19,16 +19,11 @@ from PIL import Image
 
 from refineseg.inference.predictor import Segmenter
 from refineseg.serving.limits import Limits
-from tests.serving.made import SEGMENT, encoded, pixels, png_of, serving, tiny
+from tests.serving.made import SEGMENT, encoded, pixels, png_of, serving
 
 LIMITS = Limits(bytes=200_000, pixels=20_000, memory=64 << 20)
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 WHOLE = {format: encoded(pixels(24, 32), format) for format in FORMATS}
-
-
-@pytest.fixture(scope="module")
-def segmenter() -> Segmenter:
-    return tiny()
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ MIB = 1 << 20
 def need_of_setting(segmenter: Segmenter, setting: Setting) -> Need:
     """Of prediction, or of a training step of the modern recipe with its moving average."""
     if not setting.training:
-        need = segmenter.need(setting.size, batch=setting.batch)
+        need = segmenter.memory.need(setting.size, batch=setting.batch)
         if need is None:
             raise InputError("expected a model folder with --plan, got an exported file")
         return need

@@ -16,9 +16,9 @@ from refineseg.channels import Channels, Pixels, visible
 from refineseg.data.images import read_image
 from refineseg.data.pictures import opening as data_pictures
 from refineseg.data.pictures.picture import InMemory
-from refineseg.errors import InputError, TooLargeError
-from refineseg.inference.arithmetic import ROWS
+from refineseg.errors import InputError
 from refineseg.inference.depth import Depth
+from refineseg.inference.memory_check import MemoryCheck
 from refineseg.inference.options import PredictOptions, Tile, row_ranges, views_of
 from refineseg.inference.result import Result
 from refineseg.inference.runners import Runner
@@ -34,16 +34,12 @@ from refineseg.inference.tiles.blending import (
     put_together,
     view_of,
 )
-from refineseg.inference.tiles.plan import BUDGET, plan_windows
+from refineseg.inference.tiles.plan import plan_windows
 from refineseg.labels import UInt8
 from refineseg.model.folders.card import ModelCard
 
 if TYPE_CHECKING:
-    from refineseg.inference.memory_estimate import Need
     from refineseg.model.refinenet import RefineNet
-
-GIB = 1 << 30
-PLANNED = 1 << 20  # pixels as seen from which on memory is planned
 
 
 class Segmenter:
@@ -52,6 +48,7 @@ class Segmenter:
     Attributes:
         runner: runs the network; ``runner.name`` is ``torch``, ``onnxruntime`` or ``openvino``.
         card: name, labels, scores, provenance, licence, calibration.
+        memory: what pictures need, and whether they fit.
     """
 
     def __init__(self, runner: Runner, card: ModelCard, network: RefineNet | None = None) -> None:
@@ -59,7 +56,7 @@ class Segmenter:
         self.card = card
         self._scoring = Scoring(runner, card)
         self._network = network
-        self._needs: dict[tuple[tuple[int, int], PredictOptions, int], int | None] = {}  # planning takes seconds
+        self.memory = MemoryCheck(runner, self._scoring, card)
 
     @classmethod
     def from_network(
@@ -161,7 +158,7 @@ class Segmenter:
             )
         plan = None if tile is None else self.plan(size, options, tile)
         if plan is None:
-            self._check_memory(size, len(pictures), options)
+            self.memory.check(size, len(pictures), options)
         found: list[tuple[UInt8, Scores | None]] = []
         if plan is None or plan.windows == 1:
             labels, scores = self.segment(
@@ -215,7 +212,7 @@ class Segmenter:
         self._check_outputs("depth")
         pixels = read_picture(image, self.card.channels).pixels
         size, options = (pixels.shape[0], pixels.shape[1]), PredictOptions(tuple(scales), flip)
-        self._check_memory(size, 1, options)
+        self.memory.check(size, 1, options)
         arithmetic = self.runner.arithmetic
         maps = self._scoring.maps(self._scoring.scaled(pixels)[None], options)
         full = [arithmetic.to_numpy(arithmetic.upsampled(depth, 0, size[0], size))[0, 0] for depth in maps]
@@ -241,58 +238,6 @@ class Segmenter:
         whole = Strip(0, size[0], tuple(maps), (0,) * len(maps), tuple(scores.shape[2] for scores in maps))
         return self._scoring.finished(whole, (0, size[0]), size, options)
 
-    # Memory --------------------------------------------------------------------------------------------------
-
-    def need(self, size: tuple[int, int], options: PredictOptions | None = None, batch: int = 1) -> Need | None:
-        """Memory for pictures of ``size`` (height, width) in one piece, without running the network.
-
-        None where it is not known: engines other than torch manage memory by themselves.
-        """
-        options = PredictOptions() if options is None else options
-        channels = 3 if self.card.channels is None else self.card.channels.count
-        seen = self._scoring.seen(size)
-        height, width = (max(1, round(side * max(options.scales))) for side in seen)
-        found = self.runner.need((batch, channels, height, width))
-        if found is None:
-            return None
-        pixels, views, by_cell = batch * size[0] * size[1], views_of(options), 4 * self.card.labels.num_classes
-        alone = views == [(1.0, False)] and seen == size
-        images = 0 if alone else 4 * channels * pixels  # kept beside the view in work
-        cells = batch * seen[0] * seen[1] / self.runner.stride**2
-        maps = [round(by_cell * cells * scale**2) for scale, _ in views]
-        strip = by_cell * batch * ROWS * size[1]
-        results = pixels * (1 + by_cell // 2 if options.probabilities else 1) + 4 * strip
-        in_work = max(found.working, 2 * max(maps) if len(views) > 1 else 0)
-        return replace(found, working=sum(maps) + max(images + in_work, results))
-
-    def _check_memory(self, size: tuple[int, int], batch: int, options: PredictOptions) -> None:
-        """TooLargeError for pictures that would not fit in memory. Small ones are not planned."""
-        seen = self._scoring.seen(size)
-        pixels = batch * seen[0] * seen[1]
-        if pixels * max(options.scales) ** 2 < PLANNED:
-            return
-        free = self.runner.free_memory()
-        scores = 8 * self.card.labels.num_classes * len(views_of(options)) if options.probabilities else 0
-        rough = pixels * (self.bytes_per_pixel * max(1.0, *options.scales) ** 2 + scores)
-        if free is None or 3 * rough < free:
-            return  # nowhere near the limit: planning would take longer than the prediction
-        key = (size, options, batch)
-        if key not in self._needs:
-            need = self.need(size, options, batch)
-            self._needs[key] = None if need is None else need.working
-        working = self._needs[key]
-        if working is not None and working > free:
-            raise TooLargeError(
-                f"expected a picture that fits in memory, {size[1]}x{size[0]} in one piece needs "
-                f"{working / GIB:.1f} GiB and {free / GIB:.1f} are free: use --tile auto"
-            )
-
-    def at_once(self, size: tuple[int, int], options: PredictOptions) -> int:
-        """Number of pictures of ``size`` whose activations fit in 768 MiB together; at least 1."""
-        costs = self.bytes_per_pixel * max(1.0, *options.scales) ** 2
-        height, width = self._scoring.seen(size)
-        return max(1, int(BUDGET / (costs * height * width)))
-
     # Windows -------------------------------------------------------------------------------------------------
 
     @property
@@ -305,10 +250,10 @@ class Segmenter:
         """Pixels that windows share: two effective radii of the network."""
         return self.runner.overlap
 
-    @cached_property
+    @property
     def bytes_per_pixel(self) -> float:
         """Memory of the activations by pixel of a window."""
-        return self.runner.bytes_per_pixel
+        return self.memory.bytes_per_pixel
 
     def plan(self, size: tuple[int, int], options: PredictOptions, tile: int | Literal["auto"]) -> Plan:
         """The windows of a picture of ``size``; InputError where tiles are too small for the overlap.

@@ -127,7 +127,9 @@ class Batcher:
                     return []
                 self._changed.wait()
             first = self._jobs[0]
-            most = min(self.limits.batch, self.segmenter.at_once(first.pixels.shape[:2], first.options.predict))
+            most = min(
+                self.limits.batch, self.segmenter.memory.at_once(first.pixels.shape[:2], first.options.predict)
+            )
             until = first.arrived + self.limits.wait
             while len(batch := self._compatible(first, most)) < most and not self._stopping:
                 left = until - time.monotonic()
