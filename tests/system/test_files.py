@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from refineseg.errors import InputError
+from refineseg.errors import InputError, WriteError
 from refineseg.system.files import atomic_folder, atomic_path, atomic_write, writable_folder
 
 
@@ -70,3 +70,22 @@ def test_missing_parents_are_made(tmp_path: Path) -> None:
     atomic_write(tmp_path / "a" / "b" / "f", "x")
     assert (tmp_path / "a" / "b" / "f").read_text() == "x"
     assert writable_folder(tmp_path / "c" / "d").is_dir()
+
+
+def test_a_folder_that_cannot_take_its_name_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "a").write_text("1")
+    rename = Path.rename
+
+    def refuse(path: Path, target: Path) -> Path:
+        if path.name == "new":
+            raise PermissionError(13, "Permission denied", str(target))
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(WriteError, match="Permission denied"), atomic_folder(folder) as temporary:
+        (temporary / "b").write_text("2")
+    assert everything(tmp_path) == ["a", "model"]

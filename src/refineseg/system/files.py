@@ -88,9 +88,14 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
                 if file.is_file():
                     file.chmod(0o666 & ~_umask())
                     _flush(file)
+            old = temporary / "old"
             if path.exists():
-                path.rename(temporary / "old")
-            new.rename(path)
+                path.rename(old)
+            try:
+                new.rename(path)
+            finally:
+                if old.exists() and not path.exists():  # otherwise it would go with the temporary folder
+                    old.rename(path)
     except OSError as error:
         raise cannot_write(path, error) from error
 
