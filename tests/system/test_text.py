@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from refineseg.system.text import file_name, markdown, visible
+from pathlib import Path
+
+from refineseg.system.text import csv_path, file_name, markdown, visible
 
 
 def test_visible() -> None:
@@ -21,3 +23,10 @@ def test_file_name() -> None:
     assert file_name("/") == "_"
     assert file_name("..") == "unnamed"
     assert file_name("a\n\0b" + "x" * 300) == "a__b" + "x" * 96
+
+
+def test_paths_in_tables_are_no_formulas() -> None:
+    assert csv_path(Path("photos/=1.jpg")) == "photos/=1.jpg"
+    for name in ("=cmd.jpg", "+1.jpg", "-1.jpg", "@sum.jpg"):
+        assert csv_path(Path(name)) == f"./{name}"
+        assert Path(csv_path(Path(name))) == Path(name)  # still the same file

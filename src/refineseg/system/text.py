@@ -1,11 +1,14 @@
 """Names that others chose, as the places where they are shown need them: always text, never instructions.
 
-In HTML they go through ``html.escape``; nothing writes them to CSV or a shell.
+In HTML they go through ``html.escape``; nothing hands them to a shell.
 """
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # first characters that spreadsheets take for one
 
 
 def visible(text: str) -> str:
@@ -20,6 +23,12 @@ def visible(text: str) -> str:
 def markdown(text: str) -> str:
     """For Markdown: on one line, without links, HTML, code or borders of table cells."""
     return re.sub(r"([\\`<>|\[\]])", r"\\\1", visible(text))
+
+
+def csv_path(path: Path) -> str:
+    """For a table that may be opened as a spreadsheet: a path that would be taken for a formula begins with ``./``."""
+    text = str(path)
+    return f"./{text}" if text.startswith(FORMULA) else text
 
 
 def file_name(text: str) -> str:

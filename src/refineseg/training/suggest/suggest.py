@@ -18,6 +18,7 @@ from refineseg.inference.predictor import Segmenter
 from refineseg.labels import UInt8
 from refineseg.system.files import atomic_folder, check_new
 from refineseg.system.lock import locked
+from refineseg.system.text import csv_path
 from refineseg.training.suggest.choice import choose
 from refineseg.training.suggest.look import Look, feature_of, look_at
 from refineseg.training.suggest.page import page, views_of
@@ -167,10 +168,10 @@ def _table(suggestions: Sequence[Suggestion], looks: Sequence[Look]) -> str:
     table = csv.writer(stream, lineterminator="\n")
     table.writerow(COLUMNS)
     for rank, item in enumerate(suggestions, 1):
-        table.writerow([rank, item.look.path, *_figures(item.look), f"{item.distance:.4f}", item.reason])
+        table.writerow([rank, csv_path(item.look.path), *_figures(item.look), f"{item.distance:.4f}", item.reason])
     taken = {id(item.look) for item in suggestions}
     for look in sorted((look for look in looks if id(look) not in taken), key=lambda look: -look.uncertainty):
-        table.writerow(["", look.path, *_figures(look), "", ""])
+        table.writerow(["", csv_path(look.path), *_figures(look), "", ""])
     return stream.getvalue()
 
 
