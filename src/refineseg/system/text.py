@@ -26,7 +26,7 @@ def markdown(text: str) -> str:
 
 
 def csv_path(path: Path) -> str:
-    """For a table that may be opened as a spreadsheet: a path that would be taken for a formula begins with ``./``."""
+    """For a table that a spreadsheet may open: a path that looks like a formula begins with ``./``."""
     text = str(path)
     return f"./{text}" if text.startswith(FORMULA) else text
 
