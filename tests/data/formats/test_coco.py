@@ -106,11 +106,12 @@ def test_splits_come_from_the_files_names(tmp_path: Path) -> None:
     assert not masks["train2017"].any()
 
 
-def test_annotations_with_boxes_only_are_left_out_and_said(tmp_path: Path) -> None:
-    src = made(tmp_path / "src", document({"segmentation": BOX}, {"segmentation": []}))
+@pytest.mark.parametrize("nothing", [[], [[]], {}, "", None, [None], [{}], [[], None]])
+def test_annotations_with_boxes_only_are_left_out_and_said(nothing: Any, tmp_path: Path) -> None:
+    src = made(tmp_path / "src", document({"segmentation": BOX}, {"segmentation": nothing}))
     report, _ = brought_in(src, tmp_path / "out")
     assert any("1 annotations have no outline" in note for note in report.notes)
-    src = made(tmp_path / "boxes", document({"segmentation": []}))
+    src = made(tmp_path / "boxes", document({"segmentation": nothing}))
     fails(src, tmp_path / "no", "coco", "all 1 annotations have bounding boxes or key points only")
 
 

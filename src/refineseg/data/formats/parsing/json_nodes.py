@@ -125,7 +125,7 @@ def read_json(path: Path) -> Node:
 
 def _is_empty(value: Any) -> bool:
     if isinstance(value, list):
-        return all(isinstance(part, list) and _is_empty(part) for part in value)
+        return all(map(_is_empty, value))
     return value is None or value in ({}, "")
 
 
