@@ -89,8 +89,8 @@ def predict_alone(arguments: argparse.Namespace) -> dict[str, Any]:
         "seconds": round(time.perf_counter() - start, 1),
         "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         "with_weights_loaded_mib": round(idle / 1024),
-        "overlap": segmenter.overlap,
-        "estimated_bytes_per_pixel": round(segmenter.bytes_per_pixel, 1),
+        "overlap": segmenter.runner.overlap,
+        "estimated_bytes_per_pixel": round(segmenter.runner.bytes_per_pixel, 1),
     }
 
 

@@ -13,11 +13,11 @@ import gc
 import json
 from pathlib import Path
 
+from refineseg.bench.memory import need_of_setting
 from refineseg.bench.networks import Setting, random_segmenter
-from refineseg.bench.plan import need_of_setting
 from refineseg.bench.timing import peak_memory
-from refineseg.inference.memory_estimate import Alive, tensors_of
 from refineseg.inference.options import PredictOptions
+from refineseg.model.memory import Alive, tensors_of
 import torch
 from torch.nn import functional as F
 

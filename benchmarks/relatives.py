@@ -17,9 +17,9 @@ import tempfile
 import time
 from typing import Any
 
-from refineseg.inference.memory_estimate import Alive
 from refineseg.model.dpt.huggingface import source_of
 from refineseg.model.dpt.source import fill
+from refineseg.model.memory import Alive
 from safetensors.torch import load_file
 import torch
 from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation, Dinov2Config

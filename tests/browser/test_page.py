@@ -34,7 +34,7 @@ PICTURE = probe(90, 128)
 @pytest.fixture(scope="module")
 def segmenter() -> Segmenter:
     found = made.segmenter()
-    found.__dict__["overlap"] = 96
+    found.runner.__dict__["overlap"] = 96
     return found
 
 

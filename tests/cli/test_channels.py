@@ -130,7 +130,7 @@ def test_predictions_keep_their_place_and_go_back_as_prelabels(root: Path, tmp_p
 def test_windows_of_raw_values(root: Path, tmp_path: Path) -> None:
     """A wide raster in windows is nearly the whole; channels as pages of their own give the same."""
     segmenter = refineseg.load(root / "run/best", "cpu")
-    segmenter.__dict__["overlap"] = 64
+    segmenter.runner.__dict__["overlap"] = 64
     raw = np.concatenate([scene(seed)[0] for seed in (6, 7, 8)], axis=1)
     whole = segmenter.predict(raw).labels
     assert (segmenter.predict(raw, tile=128).labels == whole).mean() > 0.98

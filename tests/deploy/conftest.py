@@ -16,7 +16,7 @@ from tests.deploy import made
 @pytest.fixture(scope="session")
 def segmenter() -> Segmenter:
     found = made.segmenter()
-    found.__dict__["overlap"] = 96  # the measured one is wider than the tests' pictures
+    found.runner.__dict__["overlap"] = 96  # the measured one is wider than the tests' pictures
     return found
 
 

@@ -77,8 +77,8 @@ def test_the_file_describes_itself(exported: tuple[Path, ExportReport], segmente
     assert engine.exported.card == segmenter.card
     assert values["licence"] == "CC0"
     assert values["model"] == json.loads(json.dumps(segmenter.model.config.to_dict()))
-    assert values["export"]["overlap"] == segmenter.overlap
-    assert values["export"]["bytes_per_pixel"] == segmenter.bytes_per_pixel
+    assert values["export"]["overlap"] == segmenter.runner.overlap
+    assert values["export"]["bytes_per_pixel"] == segmenter.runner.bytes_per_pixel
     assert values["export"]["source"] in segmenter.fingerprint()
 
 

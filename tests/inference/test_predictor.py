@@ -56,7 +56,7 @@ def test_a_batch_is_its_pictures_one_by_one(segmenter: Segmenter, tile: int | No
     scales = (1.0,)
     options = PredictOptions(scales=scales, flip=True, probabilities=True)
     windows: list[int] = []
-    segmenter.__dict__["overlap"] = 32  # the measured one is wider than these pictures
+    segmenter.runner.__dict__["overlap"] = 32  # the measured one is wider than these pictures
     together = segmenter.predict_batch(pictures, options, tile, lambda: windows.append(1))
     # A window takes up to 31 pixels more than its side: 70 rows are one of 64, 100 columns are two.
     assert len(windows) == len(pictures) * (1 if tile is None else 2)
@@ -67,7 +67,7 @@ def test_a_batch_is_its_pictures_one_by_one(segmenter: Segmenter, tile: int | No
         assert alone.probabilities is not None
         np.testing.assert_allclose(result.probabilities, alone.probabilities, atol=2e-3)
         assert (result.labels == alone.labels).mean() > 0.999
-    del segmenter.__dict__["overlap"]
+    del segmenter.runner.__dict__["overlap"]
 
 
 def test_what_each_raises_ends_the_work(segmenter: Segmenter) -> None:
@@ -86,7 +86,7 @@ def test_batches_have_one_size_and_fit_in_memory(segmenter: Segmenter) -> None:
     assert segmenter.memory.at_once((10_000, 10_000), PredictOptions()) == 1
     few, many = (segmenter.memory.at_once((480, 640), PredictOptions((scale,))) for scale in (2.0, 1.0))
     assert many // 4 - 1 <= few <= many // 4 + 1
-    assert many == int(BUDGET / (480 * 640 * segmenter.bytes_per_pixel))
+    assert many == int(BUDGET / (480 * 640 * segmenter.runner.bytes_per_pixel))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (33, 47), (130, 75)])

@@ -35,7 +35,7 @@ def tiny() -> Segmenter:
     segmenter = Segmenter.from_network(
         model, ModelCard("tiny", LabelMap.from_names(NAMES), licence="none"), device="cpu"
     )
-    segmenter.__dict__["overlap"] = 64  # measuring it takes a second
+    segmenter.runner.__dict__["overlap"] = 64  # measuring it takes a second
     return segmenter
 
 

@@ -29,7 +29,7 @@ class Gated(Segmenter):
     def __init__(self) -> None:
         inner = tiny()
         super().__init__(inner.runner, inner.card, inner.model)
-        self.__dict__["overlap"] = 64
+        self.runner.__dict__["overlap"] = 64
         self.gate = threading.Event()
         self.gate.set()
         self.entered = threading.Semaphore(0)
@@ -109,7 +109,7 @@ def test_who_is_alone_does_not_wait(gated: Gated) -> None:
 
 
 def test_memory_bounds_the_batch(gated: Gated, batcher: Batcher) -> None:
-    gated.memory.__dict__["bytes_per_pixel"] = float(BUDGET) / (8 * 12) / 2.5  # two fit
+    gated.runner.__dict__["bytes_per_pixel"] = float(BUDGET) / (8 * 12) / 2.5  # two fit
     gated.gate.clear()
     jobs = [job(number) for number in range(6)]
     for item in jobs:

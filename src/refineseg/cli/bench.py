@@ -76,7 +76,7 @@ def bench(
     if segmenter is None:
         segmenter = random_segmenter(net, setting)
     if plan:
-        from refineseg.bench.plan import plan_memory, sentence
+        from refineseg.bench.memory import plan_memory, sentence
 
         planned = {"net": model or net} | plan_memory(segmenter, setting)
         console.print(sentence(planned), soft_wrap=True)

@@ -185,8 +185,8 @@ def description(segmenter: Segmenter, kind: str, options: ExportOptions) -> str:
         "input": options.input,
         "outputs": options.outputs,
         "torch": torch.__version__,
-        "overlap": segmenter.overlap,
-        "bytes_per_pixel": segmenter.bytes_per_pixel,
+        "overlap": segmenter.runner.overlap,
+        "bytes_per_pixel": segmenter.runner.bytes_per_pixel,
         "source": weights_hash(segmenter.model),
     }
     values: dict[str, Any] = describe(segmenter.model.config, segmenter.card)

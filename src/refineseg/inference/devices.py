@@ -1,10 +1,11 @@
-"""Where a network runs."""
+"""The device that a network runs on, and its free memory."""
 
 from __future__ import annotations
 
 import torch
 
 from refineseg.errors import InputError
+from refineseg.system import memory
 
 
 def pick_device(name: str) -> torch.device:
@@ -22,3 +23,8 @@ def pick_device(name: str) -> torch.device:
     if device.type not in ("cpu", "cuda", "mps"):
         raise InputError(f"expected a device such as auto, cpu or cuda, got {name!r}")
     return device
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Bytes free on a device; of a GPU its own, else the machine's. None where it is not known."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else memory.free_memory()

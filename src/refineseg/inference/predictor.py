@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,7 +17,7 @@ from refineseg.data.pictures import opening as data_pictures
 from refineseg.data.pictures.picture import InMemory
 from refineseg.errors import InputError
 from refineseg.inference.depth import Depth
-from refineseg.inference.memory_check import MemoryCheck
+from refineseg.inference.memory import MemoryCheck
 from refineseg.inference.options import PredictOptions, Tile, row_ranges, views_of
 from refineseg.inference.result import Result
 from refineseg.inference.runners import Runner
@@ -240,21 +239,6 @@ class Segmenter:
 
     # Windows -------------------------------------------------------------------------------------------------
 
-    @property
-    def input_scales(self) -> Sequence[float]:
-        """Scales at which the network takes its input."""
-        return self.runner.input_scales
-
-    @cached_property
-    def overlap(self) -> int:
-        """Pixels that windows share: two effective radii of the network."""
-        return self.runner.overlap
-
-    @property
-    def bytes_per_pixel(self) -> float:
-        """Memory of the activations by pixel of a window."""
-        return self.memory.bytes_per_pixel
-
     def plan(self, size: tuple[int, int], options: PredictOptions, tile: int | Literal["auto"]) -> Plan:
         """The windows of a picture of ``size``; InputError where tiles are too small for the overlap.
 
@@ -262,7 +246,7 @@ class Segmenter:
         """
         if tile == "auto" and self.card.resize is not None:
             return make_plan(size, max(size), 0)
-        return plan_windows(size, options.scales, tile, self)
+        return plan_windows(size, options.scales, tile, self.runner)
 
     def strips(
         self,
@@ -287,7 +271,7 @@ class Segmenter:
                 the strip that it returns.
         """
         self._check_outputs("classes")
-        inner, stride = self.input_scales[0], self.runner.stride
+        inner, stride = self.runner.input_scales[0], self.runner.stride
         views = [view_of(plan.size, scale, inner, stride) for scale, _ in views_of(options)]
         scoring, arithmetic = self._scoring, self.runner.arithmetic
 

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 KERNEL, REACH = 5, 2
 # Bytes of a strip: it stays in a core's cache, and on a GPU is large enough to be worth a launch.
 STRIP_BYTES = {"cpu": 1 << 20, "cuda": 1 << 26}
-# Set while memory is estimated (inference.memory_estimate): no strip needs more than the first.
+# Set while memory is estimated (model.memory): no strip needs more than the first.
 FIRST_STRIP_ONLY: ContextVar[bool] = ContextVar("FIRST_STRIP_ONLY", default=False)
 
 

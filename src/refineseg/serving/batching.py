@@ -109,7 +109,10 @@ class Batcher:
             known = self.segmenter.card.channels
             side, channels = WARMUP_SIDE, 3 if known is None else known.count
             self.segmenter.predict_batch([np.zeros((side, side, channels), np.uint8)], PredictOptions())
-            _ = self.segmenter.overlap, self.segmenter.bytes_per_pixel  # measured once, before the first request
+            _ = (
+                self.segmenter.runner.overlap,
+                self.segmenter.runner.bytes_per_pixel,
+            )  # measured once, before the first request
         except BaseException as error:
             self._warm.set_exception(error)
             return

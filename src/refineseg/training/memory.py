@@ -11,15 +11,15 @@ from torch.nn import functional as F
 
 from refineseg.config import TrainConfig
 from refineseg.errors import ConfigError
-from refineseg.inference.memory_estimate import Need, bytes_of, imagined, need_of, tensors_of
+from refineseg.inference.devices import free_memory
 from refineseg.labels import IGNORE
+from refineseg.model.memory import Need, bytes_of, imagined, need_of, tensors_of
 from refineseg.model.refinenet import RefineNet
-from refineseg.system.memory import free_memory
 from refineseg.training.optimizer import freeze_batch_norm
 
 GIB = 1 << 30
 STATES = {"adamw": 2, "sgd": 1}  # copies of the weights that an optimiser keeps
-GENEROUS = 64 << 10  # bytes by pixel that no network of the family needs: what fits so is not looked at
+GENEROUS = 64 << 10  # bytes per pixel, more than any network of the family needs: what fits so is not estimated
 
 
 def need_of_step(model: RefineNet, config: TrainConfig, batch: int | None = None) -> Need:
@@ -83,7 +83,7 @@ def fitting_batch(model: RefineNet, config: TrainConfig, device: torch.device) -
     try:
         check_memory(model, config, device)
     except ConfigError:
-        free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory() or 0
+        free = free_memory(device) or 0
         return max(1, largest_batch(model, config, free, config.batch_size))
     return config.batch_size
 
@@ -97,7 +97,7 @@ def check_memory(model: RefineNet, config: TrainConfig, device: torch.device, sh
         device: device on which it will be trained.
         share: processes that share this machine's memory and the batch.
     """
-    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
+    free = free_memory(device)
     if free is None:
         return
     free //= share if device.type == "cpu" else 1

@@ -25,9 +25,10 @@ from refineseg.inference.tiles.blending import (
     view_of,
 )
 from refineseg.inference.tiles.plan import BUDGET, largest_tile
-from refineseg.inference.tiles.receptive_field import bytes_per_pixel, cut_error, effective_radius, probe
+from refineseg.inference.tiles.receptive_field import cut_error, effective_radius, probe
 from refineseg.labels import UInt8
 from refineseg.model import MultiResolutionFusion
+from refineseg.model.memory import bytes_per_pixel
 from tests.inference.lively import lively
 
 
@@ -125,12 +126,12 @@ def test_views_of_scales() -> None:
 def test_tiles_equal_the_whole(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
     picture = probe(128, 1152)
     whole = segmenter.predict(picture).labels
-    monkeypatch.setitem(segmenter.__dict__, "overlap", 384)
+    monkeypatch.setitem(segmenter.runner.__dict__, "overlap", 384)
     tiled = segmenter.predict(picture, tile=640).labels
     assert (whole == tiled).mean() >= 0.999
     upright = np.ascontiguousarray(picture.swapaxes(0, 1))
     assert (segmenter.predict(upright).labels == segmenter.predict(upright, tile=640).labels).mean() >= 0.999
-    monkeypatch.setitem(segmenter.__dict__, "overlap", 0)
+    monkeypatch.setitem(segmenter.runner.__dict__, "overlap", 0)
     seams = whole != segmenter.predict(picture, tile=640).labels
     assert seams.mean() > 0.001  # without overlap it shows: the test can fail
     assert seams[:, 576:704].mean() > 10 * seams[:, 64:320].mean()
@@ -138,7 +139,7 @@ def test_tiles_equal_the_whole(segmenter: Segmenter, monkeypatch: pytest.MonkeyP
 
 def test_sizes_that_32_does_not_divide(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last coarse cell reaches beyond the picture; with exact strides no window is stretched for it."""
-    monkeypatch.setitem(segmenter.__dict__, "overlap", 384)
+    monkeypatch.setitem(segmenter.runner.__dict__, "overlap", 384)
     pictures = [np.ascontiguousarray(probe(144, 1184)[:133, :1157])]
     pictures.append(np.ascontiguousarray(pictures[0].swapaxes(0, 1)))
     for picture in pictures:
@@ -165,7 +166,7 @@ def test_places_do_not_depend_on_the_size(segmenter: Segmenter, monkeypatch: pyt
 
 def test_errors_do_not_gather_at_borders(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
     picture = probe(64, 1664)
-    monkeypatch.setitem(segmenter.__dict__, "overlap", 256)
+    monkeypatch.setitem(segmenter.runner.__dict__, "overlap", 256)
     plan = segmenter.plan((64, 1664), PredictOptions(), 512)
     wrong = segmenter.predict(picture).labels != segmenter.predict(picture, tile=512).labels
     near = np.zeros(1664, np.bool_)
@@ -177,7 +178,7 @@ def test_errors_do_not_gather_at_borders(segmenter: Segmenter, monkeypatch: pyte
 
 
 def test_probabilities_scales_and_flips_in_tiles(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(segmenter.__dict__, "overlap", 256)
+    monkeypatch.setitem(segmenter.runner.__dict__, "overlap", 256)
     picture = probe(64, 896)
     for scales, flip in (((0.75, 1.0), False), ((1.0,), True)):
         whole = segmenter.predict(picture, scales=scales, flip=flip, probabilities=True)

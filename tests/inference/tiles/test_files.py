@@ -45,7 +45,7 @@ GEO = [
 @pytest.fixture(scope="module")
 def segmenter() -> Segmenter:
     made = lively()
-    made.__dict__["overlap"] = 32
+    made.runner.__dict__["overlap"] = 32
     return made
 
 

@@ -223,7 +223,7 @@ def test_folders_of_frames(tmp_path: Path) -> None:
 
 def test_smoothing_and_tiles_of_a_real_network(tmp_path: Path) -> None:
     segmenter = lively()
-    segmenter.__dict__["overlap"] = 32
+    segmenter.runner.__dict__["overlap"] = 32
     clip = write_video(tmp_path / "clip.mp4", frames(2, 64, 128))
     with open_clip(clip) as opened:
         pictures = [item.pixels for item in opened if not hasattr(item, "packet")]

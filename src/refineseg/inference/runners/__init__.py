@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from refineseg.inference.arithmetic import Arithmetic
 
 if TYPE_CHECKING:
-    from refineseg.inference.memory_estimate import Need
+    from refineseg.model.memory import Need
 
 
 class Runner(Protocol):

@@ -16,18 +16,17 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from refineseg.config import ModelConfig
 from refineseg.errors import InputError
 from refineseg.inference.arithmetic import Arithmetic
-from refineseg.inference.devices import pick_device
+from refineseg.inference.devices import free_memory, pick_device
 from refineseg.inference.fast.network import Fast
-from refineseg.inference.memory_estimate import Need, imagined, need_of, tensors_of
 from refineseg.inference.runners.gpu import GpuArithmetic
 from refineseg.inference.tiles.plan import GLOBAL_OVERLAP, needed_overlap
-from refineseg.inference.tiles.receptive_field import bytes_per_pixel, effective_radius
+from refineseg.inference.tiles.receptive_field import effective_radius
 from refineseg.model.folders.card import ModelCard
 from refineseg.model.folders.find_model import find_model
 from refineseg.model.folders.hub import origin_of
 from refineseg.model.folders.model_folder import load_model_folder, weights_hash
+from refineseg.model.memory import Need, bytes_per_pixel, imagined, need_of, tensors_of
 from refineseg.model.refinenet import RefineNet
-from refineseg.system.memory import free_memory
 
 
 class NetworkRunner:
@@ -127,7 +126,7 @@ class NetworkRunner:
 
     def free_memory(self) -> int | None:
         """Bytes free on the device."""
-        return torch.cuda.mem_get_info(self.device)[0] if self.device.type == "cuda" else free_memory()
+        return free_memory(self.device)
 
 
 def open_network(

@@ -1,4 +1,4 @@
-"""What a network needs: how far around a pixel it looks in effect, and how much memory a pixel costs.
+"""How far around a pixel a network looks in effect.
 
 The theoretical receptive field of a RefineNet is larger than most pictures; what counts for tiles is the distance
 from a cut at which scores are as good as those of the whole picture. It is measured here by cutting.
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from refineseg.config import IMAGENET_MEAN
-from refineseg.inference.memory_estimate import Alive, tensors_of
 from refineseg.inference.tiles.blending import GRID, STRIDE
 from refineseg.labels import UInt8
 from refineseg.model.refinenet import RefineNet
@@ -22,8 +21,6 @@ from refineseg.model.refinenet import RefineNet
 TOLERANCE = 0.005  # mean absolute error of the logits, as a share of their standard deviation
 CONTEXT = 768  # pixels on either side of the cut: the longest radius that can be measured
 HEIGHT = 256  # of the strip that is cut
-SAMPLE = 256  # side of the picture on which memory is measured
-SPARE = 1.5  # convolutions' workspaces and the allocator's rounding come on top of the tensors
 
 
 def probe(height: int = HEIGHT, width: int = 2 * CONTEXT, channels: int = 3) -> UInt8:
@@ -67,12 +64,3 @@ def effective_radius(model: RefineNet, device: torch.device, tolerance: float = 
     worse = np.flatnonzero(error > tolerance)
     inner = model.config.input_scales[0]
     return 0 if len(worse) == 0 else ceil((worse[-1] + 1) * STRIDE / inner)
-
-
-@torch.no_grad()
-def bytes_per_pixel(model: RefineNet, channels: int, device: torch.device) -> float:
-    """Peak bytes of tensors alive at once while the network runs, per pixel, times ``SPARE``; weights left out."""
-    x = torch.zeros(1, channels, SAMPLE, SAMPLE, device=device)
-    with Alive(tensors_of(model)) as alive:
-        model(x.contiguous(memory_format=torch.channels_last), upsample=False)
-    return float(alive.peak / SAMPLE**2 * SPARE)

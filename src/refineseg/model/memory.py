@@ -1,4 +1,4 @@
-"""How much memory a network will need, found by running it on tensors that have a shape but no memory.
+"""How much memory a network takes, found by running it on tensors that have a shape but no memory.
 
 torch's fake tensors go through the very code that will run, and every storage that it makes is counted as long as
 it is referenced. So nothing has to be measured, and no formula follows the network by hand.
@@ -20,6 +20,9 @@ from torch.utils._pytree import tree_leaves
 
 from refineseg.model.memory_saving import FIRST_STRIP_ONLY
 from refineseg.model.refinenet import RefineNet
+
+SAMPLE = 256  # side of the picture on which the memory of a pixel is measured
+SPARE = 1.5  # convolutions' workspaces and the allocator's rounding come on top of the tensors
 
 
 @dataclass(frozen=True)
@@ -121,3 +124,12 @@ def need_of(prepare: Callable[[FakeTensorMode], tuple[list[Tensor], Callable[[],
             return Need(bytes_of(resting), alive.peak)
     finally:
         FIRST_STRIP_ONLY.reset(token)
+
+
+@torch.no_grad()
+def bytes_per_pixel(model: RefineNet, channels: int, device: torch.device) -> float:
+    """Peak bytes of tensors alive at once while the network runs, per pixel, times ``SPARE``; weights left out."""
+    x = torch.zeros(1, channels, SAMPLE, SAMPLE, device=device)
+    with Alive(tensors_of(model)) as alive:
+        model(x.contiguous(memory_format=torch.channels_last), upsample=False)
+    return float(alive.peak / SAMPLE**2 * SPARE)

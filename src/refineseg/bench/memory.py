@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-
 from refineseg.bench.networks import Setting
 from refineseg.config import AugmentConfig, TrainConfig
 from refineseg.errors import InputError
-from refineseg.inference.memory_estimate import Need
+from refineseg.inference.devices import free_memory
 from refineseg.inference.predictor import Segmenter
-from refineseg.system.memory import free_memory
+from refineseg.model.memory import Need
 from refineseg.training.memory import need_of_step
 
 MIB = 1 << 20
@@ -36,8 +34,7 @@ def need_of_setting(segmenter: Segmenter, setting: Setting) -> Need:
 def plan_memory(segmenter: Segmenter, setting: Setting) -> dict[str, Any]:
     """``resting_mib``, ``working_mib``, ``peak_mib`` and what is free."""
     need = need_of_setting(segmenter, setting)
-    cuda = setting.device.type == "cuda"
-    free = torch.cuda.mem_get_info(setting.device)[0] if cuda else free_memory()
+    free = free_memory(setting.device)
     return {
         "height": setting.size[0],
         "width": setting.size[1],

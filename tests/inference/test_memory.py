@@ -11,11 +11,11 @@ import torch
 
 from refineseg.bench.networks import Setting, random_segmenter
 from refineseg.errors import TooLargeError
-from refineseg.inference import memory_check
+from refineseg.inference import memory
 from refineseg.inference.arithmetic import Arithmetic
-from refineseg.inference.memory_estimate import Alive, Need, tensors_of
 from refineseg.inference.options import PredictOptions
 from refineseg.inference.runners.network import NetworkRunner
+from refineseg.model.memory import Alive, Need, tensors_of
 from refineseg.system.memory import free_memory
 
 SETTINGS = [
@@ -97,7 +97,7 @@ def test_several_scales_need_what_the_largest_needs() -> None:
 
 def test_a_picture_that_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     segmenter = random_segmenter("refinenet-lw-mbv2", Setting(classes=11))
-    monkeypatch.setattr(memory_check, "PLANNED", 0)
+    monkeypatch.setattr(memory, "PLANNED", 0)
     monkeypatch.setattr(NetworkRunner, "free_memory", lambda _runner: 1 << 20)
     picture = Setting((64, 96)).pictures()[0].permute(1, 2, 0).numpy()
     with pytest.raises(TooLargeError, match=r"96x64 in one piece needs .* GiB .*--tile auto"):

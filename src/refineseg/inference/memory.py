@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from refineseg.errors import TooLargeError
@@ -15,7 +14,7 @@ from refineseg.inference.tiles.plan import BUDGET
 from refineseg.model.folders.card import ModelCard
 
 if TYPE_CHECKING:
-    from refineseg.inference.memory_estimate import Need
+    from refineseg.model.memory import Need
 
 GIB = 1 << 30
 PLANNED = 1 << 20  # pixels as seen from which on memory is planned
@@ -27,11 +26,6 @@ class MemoryCheck:
     def __init__(self, runner: Runner, scoring: Scoring, card: ModelCard) -> None:
         self._runner, self._scoring, self._card = runner, scoring, card
         self._needs: dict[tuple[tuple[int, int], PredictOptions, int], int | None] = {}  # planning takes seconds
-
-    @cached_property
-    def bytes_per_pixel(self) -> float:
-        """Memory of the activations by pixel of a window."""
-        return self._runner.bytes_per_pixel
 
     def need(self, size: tuple[int, int], options: PredictOptions | None = None, batch: int = 1) -> Need | None:
         """Memory for pictures of ``size`` (height, width) in one piece, without running the network.
@@ -63,7 +57,7 @@ class MemoryCheck:
             return
         free = self._runner.free_memory()
         scores = 8 * self._card.labels.num_classes * len(views_of(options)) if options.probabilities else 0
-        rough = pixels * (self.bytes_per_pixel * max(1.0, *options.scales) ** 2 + scores)
+        rough = pixels * (self._runner.bytes_per_pixel * max(1.0, *options.scales) ** 2 + scores)
         if free is None or 3 * rough < free:
             return  # nowhere near the limit: planning would take longer than the prediction
         key = (size, options, batch)
@@ -79,6 +73,6 @@ class MemoryCheck:
 
     def at_once(self, size: tuple[int, int], options: PredictOptions) -> int:
         """Number of pictures of ``size`` whose activations fit in 768 MiB together; at least 1."""
-        costs = self.bytes_per_pixel * max(1.0, *options.scales) ** 2
+        costs = self._runner.bytes_per_pixel * max(1.0, *options.scales) ** 2
         height, width = self._scoring.seen(size)
         return max(1, int(BUDGET / (costs * height * width)))
