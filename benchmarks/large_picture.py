@@ -107,10 +107,10 @@ def opened(model: str, exact: bool) -> Segmenter:
 def agreement(segmenter: Segmenter, picture: UInt8, tile: Tile) -> dict[str, Any]:
     """Labels of tiles against labels of the whole, near borders of windows and elsewhere."""
     size = (picture.shape[0], picture.shape[1])
-    plan = segmenter.plan(size, PredictOptions(), tile or "auto")
+    tiling = segmenter.tiling(size, PredictOptions(), tile or "auto")
     wrong = segmenter.predict(picture).labels != segmenter.predict(picture, tile=tile).labels
     near = np.zeros(size, np.bool_)
-    for axis, windows in enumerate((plan.rows, plan.columns)):
+    for axis, windows in enumerate((tiling.rows, tiling.columns)):
         for edge in {edge for window in windows for edge in window} - {0, size[axis]}:
             part = slice(max(0, edge - NEAR), edge + NEAR)
             near[part if axis == 0 else (slice(None), part)] = True
@@ -118,8 +118,8 @@ def agreement(segmenter: Segmenter, picture: UInt8, tile: Tile) -> dict[str, Any
     return {
         "size": list(size),
         "tile": tile,
-        "windows": plan.windows,
-        "overlap": plan.overlap,
+        "windows": tiling.windows,
+        "overlap": tiling.overlap,
         "agreement": round(1 - float(wrong.mean()), 6),
         "error_near_borders": round(shares[0], 6),
         "error_elsewhere": round(shares[1], 6),

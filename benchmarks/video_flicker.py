@@ -31,7 +31,8 @@ from refineseg.evaluation.metrics import confusion_matrix, scores
 from refineseg.inference.arithmetic import Arithmetic
 from refineseg.inference.options import PredictOptions
 from refineseg.inference.predictor import Segmenter
-from refineseg.inference.tiles.blending import Strip, make_plan
+from refineseg.inference.tiles.blending import Strip
+from refineseg.inference.tiles.tiling import make_tiling
 from refineseg.inference.video.clips import Frame, open_clip
 from refineseg.inference.video.smoothing import Smoother, cells_of, motion
 from refineseg.labels import UInt8
@@ -117,8 +118,8 @@ def network(segmenter: Segmenter, picture: UInt8, options: PredictOptions) -> ND
         taken.append(strip)
         return strip
 
-    plan = make_plan(size, max(size), 0)
-    for _ in segmenter.strips(plan, lambda t, b, x, r: picture[t:b, x:r], options, change=take):
+    tiling = make_tiling(size, max(size), 0)
+    for _ in segmenter.strips(tiling, lambda t, b, x, r: picture[t:b, x:r], options, change=take):
         pass
     return taken[0].maps[0]
 

@@ -127,9 +127,9 @@ def test_train_then_predict(capsys: pytest.CaptureFixture[str], tmp_path: Path, 
 BAD = {
     "missing picture": (
         ["predict", "{tmp}/none.png", "-o", "{tmp}/out", "--model", "{model}"],
-        "found nothing at",
+        "File or folder not found:",
     ),
-    "empty folder": (["predict", "{tmp}/empty", "-o", "{tmp}/out", "--model", "{model}"], "expected pictures in"),
+    "empty folder": (["predict", "{tmp}/empty", "-o", "{tmp}/out", "--model", "{model}"], "no pictures found in"),
     "glob without match": (["predict", "{tmp}/*.nothing", "-o", "{tmp}/out"], "matching"),
     "unknown model": (
         ["predict", "{pictures}", "-o", "{tmp}/out", "--model", "nothing"],

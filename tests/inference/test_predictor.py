@@ -15,7 +15,7 @@ from refineseg.errors import InputError, WeightsError
 from refineseg.inference.devices import pick_device
 from refineseg.inference.options import PredictOptions, Tile
 from refineseg.inference.predictor import Segmenter
-from refineseg.inference.tiles.plan import BUDGET
+from refineseg.inference.tiles.tiling import BUDGET
 from refineseg.labels import LabelMap
 from refineseg.loading import load
 from refineseg.model import create_model

@@ -120,7 +120,7 @@ def interrupted(name: str, by: signal.Signals, moment: float, places: tuple[Path
     second, told = finish(start(command, place / "said"), place / "said")
     if second and again and any(word in told for word in again):  # it says how to go on
         second, told = finish(start([*command, *again], place / "said"), place / "said")
-    elif again and "holds files" in told:
+    elif again and ("holds files" in told or "is not empty" in told):
         wrong.append("the second run does not say how to go on")
     wrong += [f"left {path.name} for ever" for path in out.parent.rglob(".*")]
     files = [{path.relative_to(root) for path in root.rglob("*")} for root in (whole, out)]

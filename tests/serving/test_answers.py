@@ -15,7 +15,7 @@ from pycocotools import mask as coco
 
 from refineseg.inference.arithmetic import uncertainty
 from refineseg.inference.predictor import Segmenter
-from refineseg.inference.tiles.blending import Plan
+from refineseg.inference.tiles.tiling import Tiling
 from refineseg.labels import UInt8
 from refineseg.serving.pictures import formats
 from tests.serving.made import NAMES, SEGMENT, encoded, pixels, serving
@@ -128,14 +128,14 @@ def test_options_in_the_address_and_in_the_form_are_the_same(client: Any, segmen
 def test_tiles_are_the_predictors(client: Any, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
     picture = pixels(150, 210)
     expected = segmenter.predict(picture, tile=96).labels
-    planned: list[Plan] = []
-    plan = segmenter.plan
+    planned: list[Tiling] = []
+    tiling = segmenter.tiling
 
-    def noted(*given: Any) -> Plan:
-        planned.append(plan(*given))
+    def noted(*given: Any) -> Tiling:
+        planned.append(tiling(*given))
         return planned[-1]
 
-    monkeypatch.setattr(segmenter, "plan", noted)
+    monkeypatch.setattr(segmenter, "tiling", noted)
     answer = client.post(SEGMENT, params={"tile": "96", "output": "mask"}, content=encoded(picture))
     assert np.array_equal(mask_of(answer.content), expected)
     client.post(SEGMENT, content=encoded(picture))

@@ -14,7 +14,7 @@ import pytest
 from refineseg.inference.options import PredictOptions, Tile
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.result import Result
-from refineseg.inference.tiles.plan import BUDGET
+from refineseg.inference.tiles.tiling import BUDGET
 from refineseg.labels import UInt8
 from refineseg.serving.batching import Abandoned, Batcher, Job
 from refineseg.serving.limits import Capacity, Limits

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from refineseg.inference.batch import Entry
     from refineseg.inference.options import Tile
-    from refineseg.inference.video.sources import Moving, VideoOptions
+    from refineseg.inference.video.sources import VideoInput, VideoOptions
 
 
 def predict(
@@ -35,36 +35,35 @@ def predict(
         str, typer.Option("--model", "-m", help="Bundled name, model folder, hf:ORG/NAME or exported file.")
     ] = "everyday",
     scales: Annotated[str, typer.Option(help="Scales to average over, such as 0.75,1.0,1.25.")] = "1.0",
-    flip: Annotated[bool, typer.Option("--flip", help="Average over the mirrored picture too.")] = False,
+    flip: Annotated[bool, typer.Option("--flip", help="Also average over the mirrored picture.")] = False,
     channels: Annotated[
         str | None,
-        typer.Option(
-            help="TIFF of more channels: those that are red, green and blue, counted from 1, such as 3,2,1."
-        ),
+        typer.Option(help="Channels of a TIFF to use as red, green and blue, counted from 1, such as 3,2,1."),
     ] = None,
     tile: Annotated[
         str | None,
-        typer.Option(help="Large pictures: see them in windows, auto or a side in pixels such as 1024."),
+        typer.Option(help="Process large pictures in windows: auto, or a side in pixels such as 1024."),
     ] = None,
     save: Annotated[
         str | None,
         typer.Option(
             help="What to write: mask, overlay, probs, confidence, uncertainty, polygons, geojson, rle. "
-            "Default: mask,overlay; of videos overlay."
+            "Default: mask,overlay; for videos: overlay."
         ),
     ] = None,
     smooth: Annotated[
-        float, typer.Option(help="Videos: share of the past in each frame's scores, such as 0.8; 0 is none.")
+        float,
+        typer.Option(help="Temporal smoothing of videos: the past's share of the scores, such as 0.8."),
     ] = 0.0,
     source: Annotated[
-        str | None, typer.Option(help="A camera's number, such as 0, or a stream's address (rtsp://...).")
+        str | None, typer.Option(help="Camera number, such as 0, or stream address (rtsp://...).")
     ] = None,
     sequence: Annotated[
-        bool, typer.Option("--sequence", help="Folders: take the pictures as the frames of one video.")
+        bool, typer.Option("--sequence", help="Treat the pictures of each folder as the frames of a video.")
     ] = False,
     fps: Annotated[float, typer.Option(help="Frames per second of a --sequence.")] = 25.0,
     seconds: Annotated[
-        float | None, typer.Option(help="Videos and cameras: how much to take; all of it, or until Ctrl-C.")
+        float | None, typer.Option(help="Seconds of video or camera to take. Default: all, or until Ctrl-C.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[str, typer.Option(help="32 or bf16.")] = "32",
@@ -100,54 +99,52 @@ def predict(
 
 
 def say_left_out(files: list[Path], output: Path) -> None:
-    """Name what the folders hold beside pictures and videos, on the terminal and in predictions.json."""
+    """List other files in the input folders, on the terminal and in predictions.json."""
     if not files:
         return
     counts = Counter(path.suffix.lower() or "no suffix" for path in files)
     kinds = ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common())
-    errors.print(f"note: left out, no picture or video by name: {kinds}, such as {files[0].name}")
+    errors.print(f"note: skipped, not a picture or video: {kinds}, such as {files[0].name}")
     written = output / "predictions.json"
     values = json.loads(written.read_text(encoding="utf-8"))
     values["left_out"] = [str(path) for path in files]
     atomic_write(written, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
 
 
-def gather(given: list[str], source: str | None, sequence: bool, options: VideoOptions) -> list[Path | Moving]:
+def gather(given: list[str], source: str | None, sequence: bool, options: VideoOptions) -> list[Path | VideoInput]:
     """What there is to do. InputError where that is nothing, or an input is missing."""
     from refineseg.inference.batch import find_inputs
     from refineseg.inference.video.clips import is_video
-    from refineseg.inference.video.sources import Moving
+    from refineseg.inference.video.sources import VideoInput
 
     if not given and source is None:
-        raise InputError("expected pictures, videos, folders or globs, or --source 0 for a camera, got none")
-    work: list[Path | Moving] = []
+        raise InputError("no input: give pictures, videos, folders or globs, or --source 0 for a camera")
+    work: list[Path | VideoInput] = []
     if sequence:
         for text in given:
             paths = tuple(path for path in find_inputs([text]) if not is_video(path))
             if not paths:
-                raise InputError(f"expected pictures as the frames of a --sequence in {text}, found none")
-            work.append(Moving(paths, options))
+                raise InputError(f"--sequence: no pictures found in {text}")
+            work.append(VideoInput(paths, options))
     else:
-        work += [Moving(path, options) if is_video(path) else path for path in find_inputs(given)]
+        work += [VideoInput(path, options) if is_video(path) else path for path in find_inputs(given)]
     if source is not None:
-        work.append(Moving(source, options))
+        work.append(VideoInput(source, options))
     return work
 
 
 def check_output(output: Path, overwrite: bool, resumable: bool) -> None:
-    """InputError for a folder that holds files, unless that is allowed, or an interrupted run goes on."""
+    """InputError for a folder that is not empty, unless that is allowed or an interrupted run resumes there."""
     if overwrite or (resumable and any(output.glob(".*.part/state.json"))):
         return
     if any(item.name != LOCK and not item.match(".*.part") for item in output.iterdir()):
-        raise InputError(
-            f"expected a new or empty output folder, {output} holds files: add --overwrite or change -o"
-        )
+        raise InputError(f"output folder {output} is not empty: add --overwrite, or choose another with -o")
 
 
 class _Shown:
-    """The progress bar: counts inputs, or the frames of a single video."""
+    """The progress bar: counts inputs, or frames if there is only one video."""
 
-    def __init__(self, bar: Progress, work: list[Path | Moving]) -> None:
+    def __init__(self, bar: Progress, work: list[Path | VideoInput]) -> None:
         self.bar, self.work = bar, work
         self.single = len(work) == 1 and not isinstance(work[0], Path)
         self.task = bar.add_task("predicting", total=None if self.single else len(work), note="")
@@ -178,7 +175,7 @@ class _Shown:
 
 
 def report(entries: list[Entry], output: Path) -> int:
-    """Say what was done; the exit code."""
+    """Print a summary; returns the exit code."""
     done = [entry for entry in entries if entry.error is None]
     for entry in done[:20]:
         if entry.depth:
@@ -198,7 +195,7 @@ def report(entries: list[Entry], output: Path) -> int:
 
 
 def parse_tile(text: str | None) -> Tile:
-    """``auto``, a number of pixels or nothing; InputError otherwise."""
+    """``auto``, a number of pixels or None; InputError otherwise."""
     if text is None:
         return None
     if text == "auto":

@@ -9,11 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from refineseg.channels import Channels
 from refineseg.data.pictures.opening import read_picture
+from refineseg.data.pictures.picture import InMemory
 from refineseg.data.pictures.pillow import check_regular, to_rgb
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap, UInt8
 from refineseg.system.files import atomic_path
+from refineseg.system.text import reason_of
 
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".avif", ".ppm", ".pgm"}
@@ -39,6 +42,30 @@ def read_image(source: str | Path | Image.Image | NDArray[Any]) -> UInt8:
     return read_picture(Path(source)).pixels
 
 
+def as_picture(
+    image: str | Path | Image.Image | NDArray[Any],
+    channels: Channels | None,
+    choice: tuple[int, ...] | None = None,
+) -> InMemory:
+    """A picture of any kind: HxWx3 uint8 RGB, or HxWxC raw values of ``channels``.
+
+    Args:
+        image: a file, an opened PIL image, or an array.
+        channels: channels of the model; None for RGB.
+        choice: indices of a file's channels to take.
+
+    Raises:
+        InputError: it cannot be read, or has other channels or another type of number than ``channels``.
+    """
+    if isinstance(image, str | Path):
+        return read_picture(Path(image), channels, choice)
+    if channels is None:
+        return InMemory(read_image(image))
+    pixels = np.asarray(image)
+    channels.check(pixels, "picture")
+    return InMemory(pixels)
+
+
 def read_mask(path: str | Path) -> NDArray[Any]:
     """Raw values of a mask: HxW integers (palette pictures by index), or HxWx3 for colour masks.
 
@@ -59,7 +86,7 @@ def read_mask(path: str | Path) -> NDArray[Any]:
     except FileNotFoundError as error:
         raise InputError(f"expected a mask, found no file {path}") from error
     except Exception as error:
-        raise InputError(f"cannot read {path} as a mask ({_reason(error)}): is it damaged?") from error
+        raise InputError(f"cannot read {path} as a mask ({reason_of(error)}): is it damaged?") from error
 
 
 def write_mask(path: str | Path, labels: UInt8, label_map: LabelMap) -> None:
@@ -83,8 +110,3 @@ def _from_array(array: NDArray[Any]) -> UInt8:
     if not array.size:
         raise InputError(f"expected an image of at least 1x1 pixel, got shape {array.shape}")
     return np.ascontiguousarray(array if array.ndim == 3 else np.repeat(array[..., None], 3, axis=2))
-
-
-def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text[:120] or type(error).__name__

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from refineseg.channels import Pixels
 from refineseg.data.pictures.geotiff import TAGS, Geo, parse_nodata
 from refineseg.errors import InputError, MissingExtraError
+from refineseg.system.text import reason_of
 
 SUFFIXES = (".tif", ".tiff")
 CACHE = 192 << 20  # bytes of decoded tiles or strips that are kept
@@ -125,7 +126,7 @@ class PageWindows:
         except Exception as error:  # tifffile raises its own, ValueError, IndexError, and its codecs' errors
             if "imagecodecs" in str(error):
                 raise MissingExtraError("imagecodecs", "slide", f"decoding {self.name}") from error
-            raise InputError(f"cannot read {self.name}, part {index}: {_reason(error)}") from error
+            raise InputError(f"cannot read {self.name}, part {index}: {reason_of(error)}") from error
         self._cache[index] = part
         self._held += part.nbytes
         while self._held > CACHE and len(self._cache) > 1:
@@ -314,8 +315,4 @@ def tifffile_package() -> Any:
 
 
 def _unreadable(name: str, error: Exception) -> InputError:
-    return InputError(f"cannot read {name} as TIFF ({_reason(error)}): is it damaged or another format?")
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:120] or type(error).__name__
+    return InputError(f"cannot read {name} as TIFF ({reason_of(error)}): is it damaged or another format?")

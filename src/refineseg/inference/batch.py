@@ -1,4 +1,4 @@
-"""Prediction over files: inputs, a unique name for each output, predictions.json with an entry per input."""
+"""Prediction of files: finds inputs, names outputs, and writes predictions.json with an entry per input."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ from refineseg.inference.predictor import Segmenter
 from refineseg.inference.tiles.files import predict_large
 from refineseg.inference.video.clips import is_video
 from refineseg.inference.video.predict import VIDEO_KINDS, predict_video
-from refineseg.inference.video.sources import Moving
+from refineseg.inference.video.sources import VideoInput
 from refineseg.system.files import atomic_write, writable_folder
 
 PICTURE_KINDS = ("mask", "overlay")
-SLIDES = frozenset({".svs"})  # always seen in windows: no memory holds a whole slide
+SLIDES = frozenset({".svs"})  # always read by windows: too large for memory
 WINDOWED = SUFFIXES | SLIDES  # read by windows with --tile
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What became of one input.
+    """The outcome of one input.
 
     Attributes:
         input: the picture or video; a camera's number or a stream's address.
-        files: what was written, by kind, relative to the output folder.
+        files: output files by kind, relative to the output folder.
         class_shares: share of the picture by class name, largest first.
-        seconds: reading, prediction and writing.
+        seconds: time of reading, prediction and writing.
         size: width and height in pixels.
-        video: of a video: frames, frames_per_second (processed), label_changes, and a warning if it was damaged.
-        depth: of a depth model: unit, low and high, and what zero and step of the 16-bit PNG stand for.
+        video: for a video: frames, frames_per_second (processed), label_changes, and a warning if it was damaged.
+        depth: for a depth model: unit, low and high, and the depth of zero and of a step in the 16-bit PNG.
         error: why there is no result, or None.
-        notes: what was assumed or left out when the picture was read, a sentence each.
+        notes: what was assumed or skipped in reading the picture, a sentence each.
     """
 
     input: Path | str
@@ -73,10 +73,10 @@ class Entry:
 
 
 def find_inputs(given: Sequence[str]) -> list[Path]:
-    """Pictures and videos named by files, folders (theirs, also in subfolders) and globs, in order, each once.
+    """Pictures and videos named by files, folders (with subfolders) and globs, in order, without duplicates.
 
     Raises:
-        InputError: a file is missing, a folder or glob holds no picture.
+        InputError: a file is missing, or a folder or glob has no pictures.
     """
     found: list[Path] = []
     for text in given:
@@ -84,30 +84,28 @@ def find_inputs(given: Sequence[str]) -> list[Path]:
         if path.is_dir():
             inside = sorted(item for item in path.rglob("*") if _is_input(item))
             if not inside:
-                raise InputError(
-                    f"expected pictures in the folder {path}, found none ({', '.join(sorted(SUFFIXES))})"
-                )
+                raise InputError(f"no pictures found in the folder {path} ({', '.join(sorted(SUFFIXES))})")
             found += inside
         elif path.exists():
             found.append(path)
         elif glob.has_magic(text):
             matched = sorted(Path(item) for item in glob.glob(str(path), recursive=True))  # noqa: PTH207 - any root
             if not matched:
-                raise InputError(f"expected pictures matching {text}, found none")
+                raise InputError(f"no pictures matching {text}")
             found += [item for item in matched if item.is_file()]
         else:
-            raise InputError(f"expected a picture, folder or glob, found nothing at {path}")
+            raise InputError(f"File or folder not found: {path}")
     return list(dict.fromkeys(found))
 
 
 def output_names(inputs: Sequence[Path]) -> list[str]:
-    """A name per input, unique without regard to letter case: its stem, with the folder or a number if need be."""
+    """A name per input, unique ignoring case: its stem, with the folder's name or a number added if needed."""
     stems = [path.stem for path in inputs]
-    doubled = {stem for stem, count in Counter(stem.lower() for stem in stems).items() if count > 1}
+    repeated = {stem for stem, count in Counter(stem.lower() for stem in stems).items() if count > 1}
     names: list[str] = []
     taken: set[str] = set()
     for path, stem in zip(inputs, stems, strict=True):
-        base = f"{path.parent.name}_{stem}" if stem.lower() in doubled and path.parent.name else stem
+        base = f"{path.parent.name}_{stem}" if stem.lower() in repeated and path.parent.name else stem
         name, number = base, 2
         while name.lower() in taken:
             name, number = f"{base}_{number}", number + 1
@@ -118,7 +116,7 @@ def output_names(inputs: Sequence[Path]) -> list[str]:
 
 def predict_files(
     segmenter: Segmenter,
-    inputs: Sequence[Path | Moving],
+    inputs: Sequence[Path | VideoInput],
     out: Path,
     options: PredictOptions,
     save: Sequence[str] | None = None,
@@ -128,28 +126,32 @@ def predict_files(
 ) -> list[Entry]:
     """Segment pictures and videos and write OUT/masks, OUT/overlays, OUT/videos ... and OUT/predictions.json.
 
-    Without ``save`` that is masks and overlays of pictures, and an overlay of each video.
+    Args:
+        segmenter: the predictor.
+        inputs: files, and videos or cameras with their options.
+        out: output folder.
+        options: scales, flip, channels.
+        save: output kinds; by default mask and overlay for pictures, overlay for videos.
+        progress: called with each finished entry.
+        tile: side of the windows in pixels, or ``auto``, to process files in windows (``inference.tiles``). Slides
+            always are; so are rasters of other channels (their masks keep their place on the map), and pictures
+            that do not fit in memory.
+        steps: called with the number of windows or frames done and in all (None if unknown).
 
-    A picture that cannot be read becomes an entry with an error, and the others are still done. A folder that
-    cannot be written to, or a full disk, ends it: predictions.json then lists what was finished.
-
-    With ``tile`` (a side in pixels, or ``auto``) files are read, predicted and written in windows, see
-    inference.large; slides always are, rasters of channels, so that their masks keep their place on the map, and
-    pictures that memory does not hold in one piece.
-    ``steps`` is then called with the windows done and in all of the picture in work; of a video with its frames,
-    in all if that is known.
+    A picture that cannot be read becomes an entry with an error, and the rest is still done. A full disk or an
+    output folder that cannot be written to ends the run; predictions.json then lists what was finished.
 
     Raises:
-        InputError: unknown kind in ``save``, or OUT cannot be written to.
+        InputError: unknown kind in ``save``, or the output folder cannot be written to.
     """
     if segmenter.outputs == "depth":
         check_depth_kinds(save or ())
         if tile is not None:
             raise InputError(
-                f"expected no --tile with {segmenter.card.name}: windows of depth have no common scale"
+                f"--tile cannot be used with {segmenter.card.name}: windows of depth have no common scale"
             )
     else:
-        find_kinds(save or ())  # refuses unknown ones
+        find_kinds(save or ())  # checks the names
     if isinstance(tile, int) and tile < 1:
         raise InputError(f"expected --tile auto or a number of pixels such as 1024, got {tile}")
     writable_folder(out)
@@ -159,14 +161,14 @@ def predict_files(
     kinds = usual if save is None else tuple(save)
     scored = segmenter.outputs == "classes" and need_probabilities(kinds)
     options = replace(options, probabilities=options.probabilities or scored)
-    work = [Moving(item) if isinstance(item, Path) and is_video(item) else item for item in inputs]
-    names = output_names([item.place if isinstance(item, Moving) else item for item in work])
+    work = [VideoInput(item) if isinstance(item, Path) and is_video(item) else item for item in inputs]
+    names = output_names([item.place if isinstance(item, VideoInput) else item for item in work])
     entries: list[Entry] = []
     try:
         for item, name in zip(work, names, strict=True):
             start = time.perf_counter()
             try:
-                if isinstance(item, Moving):
+                if isinstance(item, VideoInput):
                     item = replace(item, options=replace(item.options, tile=tile))
                     entry = _video(segmenter, item, out, options, save, name, steps)
                 else:
@@ -195,7 +197,7 @@ def _picture(
     tile: Tile,
     steps: Callable[[int, int | None], None] | None,
 ) -> Entry:
-    """In one piece, or in windows on request or where memory is too small for it."""
+    """In one piece; in windows on request, or if it does not fit in memory."""
     if segmenter.outputs == "depth":
         depth = segmenter.predict_depth(path, scales=options.scales, flip=options.flip)
         entry = _entry(path, out, depth.save(out, kinds, name), {}, depth.image.shape[:2])
@@ -226,7 +228,7 @@ def _whole(
 
 def _video(
     segmenter: Segmenter,
-    item: Moving,
+    item: VideoInput,
     out: Path,
     options: PredictOptions,
     save: Sequence[str] | None,
@@ -254,7 +256,7 @@ def _entry(
 
 
 def left_out(given: Sequence[str]) -> list[Path]:
-    """Files in the folders of ``given`` that are no pictures or videos by name; hidden ones do not count."""
+    """Files in the folders of ``given`` that are not pictures or videos, except hidden ones."""
     folders = [path for path in (Path(text).expanduser() for text in given) if path.is_dir()]
     inside = {item for folder in folders for item in folder.rglob("*") if item.is_file()}
     return sorted(item for item in inside if not item.name.startswith(".") and not _is_input(item))

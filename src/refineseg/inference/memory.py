@@ -10,7 +10,7 @@ from refineseg.inference.arithmetic import ROWS
 from refineseg.inference.options import PredictOptions, views_of
 from refineseg.inference.runners import Runner
 from refineseg.inference.scoring import Scoring
-from refineseg.inference.tiles.plan import BUDGET
+from refineseg.inference.tiles.tiling import BUDGET
 from refineseg.model.folders.card import ModelCard
 
 if TYPE_CHECKING:

@@ -11,10 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from refineseg.channels import Channels, Pixels, visible
-from refineseg.data.images import read_image
-from refineseg.data.pictures import opening as data_pictures
-from refineseg.data.pictures.picture import InMemory
+from refineseg.channels import Pixels, visible
+from refineseg.data.images import as_picture
 from refineseg.errors import InputError
 from refineseg.inference.depth import Depth
 from refineseg.inference.memory import MemoryCheck
@@ -24,16 +22,15 @@ from refineseg.inference.runners import Runner
 from refineseg.inference.scoring import Scores, Scoring
 from refineseg.inference.tiles.blending import (
     Map,
-    Plan,
     Read,
     Strip,
     blended_strips,
     joined,
-    make_plan,
+    one_strip,
     put_together,
     view_of,
 )
-from refineseg.inference.tiles.plan import plan_windows
+from refineseg.inference.tiles.tiling import Tiling, choose_tiling
 from refineseg.labels import UInt8
 from refineseg.model.folders.card import ModelCard
 
@@ -125,7 +122,7 @@ class Segmenter:
         """
         chosen = None if channels is None else tuple(channels)
         options = PredictOptions(tuple(scales), flip, probabilities, chosen)
-        picture = read_picture(image, self.card.channels, options.choice)
+        picture = as_picture(image, self.card.channels, options.choice)
         (result,) = self.predict_batch([picture.pixels], options, tile)
         result = result.of(picture)
         return replace(result, name=Path(image).stem) if isinstance(image, str | Path) else result
@@ -155,11 +152,11 @@ class Segmenter:
             raise InputError(
                 f"expected pictures of one size, got {sorted({picture.shape[:2] for picture in pictures})}"
             )
-        plan = None if tile is None else self.plan(size, options, tile)
-        if plan is None:
+        tiling = self.tiling(size, options, tile)
+        if tile is None:
             self.memory.check(size, len(pictures), options)
         found: list[tuple[UInt8, Scores | None]] = []
-        if plan is None or plan.windows == 1:
+        if tiling.windows == 1:
             labels, scores = self.segment(
                 np.stack([self._scoring.scaled(picture) for picture in pictures]), options
             )
@@ -170,7 +167,7 @@ class Segmenter:
                 for _ in pictures:
                     each()
         else:
-            found = [self._in_windows(picture, options, plan, each) for picture in pictures]
+            found = [self._in_windows(picture, options, tiling, each) for picture in pictures]
         return [
             Result(labels, self.card.labels, visible(picture, self.card.channels), scores)
             for picture, (labels, scores) in zip(pictures, found, strict=True)
@@ -209,7 +206,7 @@ class Segmenter:
             TooLargeError: it does not fit in memory.
         """
         self._check_outputs("depth")
-        pixels = read_picture(image, self.card.channels).pixels
+        pixels = as_picture(image, self.card.channels).pixels
         size, options = (pixels.shape[0], pixels.shape[1]), PredictOptions(tuple(scales), flip)
         self.memory.check(size, 1, options)
         arithmetic = self.runner.arithmetic
@@ -234,23 +231,21 @@ class Segmenter:
         """
         size = (pictures.shape[1], pictures.shape[2])
         maps = self._scoring.maps(pictures, options)
-        whole = Strip(0, size[0], tuple(maps), (0,) * len(maps), tuple(scores.shape[2] for scores in maps))
-        return self._scoring.finished(whole, (0, size[0]), size, options)
+        return self._scoring.finished(Strip.whole(maps, size[0]), (0, size[0]), size, options)
 
     # Windows -------------------------------------------------------------------------------------------------
 
-    def plan(self, size: tuple[int, int], options: PredictOptions, tile: int | Literal["auto"]) -> Plan:
+    def tiling(self, size: tuple[int, int], options: PredictOptions, tile: Tile) -> Tiling:
         """The windows of a picture of ``size``; InputError where tiles are too small for the overlap.
 
-        A model that resizes whole pictures takes them whole with ``auto``; windows it sees as they are.
+        With ``auto`` a model that resizes whole pictures takes them whole; windows are not resized.
         """
-        if tile == "auto" and self.card.resize is not None:
-            return make_plan(size, max(size), 0)
-        return plan_windows(size, options.scales, tile, self.runner)
+        whole = tile == "auto" and self.card.resize is not None
+        return choose_tiling(size, options.scales, None if whole else tile, self.runner)
 
     def strips(
         self,
-        plan: Plan,
+        tiling: Tiling,
         read: Read,
         options: PredictOptions,
         start_row: int = 0,
@@ -262,7 +257,7 @@ class Segmenter:
         Only a row of windows' scores and a strip are held.
 
         Args:
-            plan: the windows.
+            tiling: the windows.
             read: gives a window's pixels.
             options: scales, flip, probabilities.
             start_row: rows above it are left out.
@@ -272,67 +267,28 @@ class Segmenter:
         """
         self._check_outputs("classes")
         inner, stride = self.runner.input_scales[0], self.runner.stride
-        views = [view_of(plan.size, scale, inner, stride) for scale, _ in views_of(options)]
+        views = [view_of(tiling.size, scale, inner, stride) for scale, _ in views_of(options)]
         scoring, arithmetic = self._scoring, self.runner.arithmetic
 
         def score(pixels: Pixels) -> list[Map]:
-            maps = scoring.maps(scoring.scaled(pixels)[None], options, window=plan.windows > 1)
+            maps = scoring.maps(scoring.scaled(pixels)[None], options, window=tiling.windows > 1)
             return [arithmetic.to_numpy(scores) for scores in maps]
 
-        if plan.windows == 1:
-            found = _one_strip(plan, read, score, start_row, each)
+        if tiling.windows == 1:
+            found = one_strip(tiling, read, score, start_row, each)
         else:
-            found = blended_strips(plan, views, read, score, start_row, each)
+            found = blended_strips(tiling, views, read, score, start_row, each)
         for strip in found if change is None else [change(joined(found))]:
             held = replace(strip, maps=tuple(map(arithmetic.from_numpy, strip.maps)))
-            for top, bottom in row_ranges(strip.top, strip.bottom, strip.maps[0].shape[1], plan.size[1]):
-                labels, scores = scoring.finished(held, (top, bottom), plan.size, options)
+            for top, bottom in row_ranges(strip.top, strip.bottom, strip.maps[0].shape[1], tiling.size[1]):
+                labels, scores = scoring.finished(held, (top, bottom), tiling.size, options)
                 yield top, labels[0], None if scores is None else scores[0]
 
     def _in_windows(
-        self, pixels: Pixels, options: PredictOptions, plan: Plan, each: Callable[[], None] | None
+        self, pixels: Pixels, options: PredictOptions, tiling: Tiling, each: Callable[[], None] | None
     ) -> tuple[UInt8, Scores | None]:
         def read(top: int, bottom: int, left: int, right: int) -> Pixels:
             return pixels[top:bottom, left:right]
 
         classes = self.card.labels.num_classes if options.probabilities else None
-        return put_together(self.strips(plan, read, options, each=each), plan.size, classes)
-
-
-def _one_strip(
-    plan: Plan,
-    read: Read,
-    score: Callable[[Pixels], list[Map]],
-    start_row: int,
-    each: Callable[[], None] | None,
-) -> Iterator[Strip]:
-    """A picture that is one window, at whatever size the model sees it, as one strip."""
-    height, width = plan.size
-    maps = score(read(0, height, 0, width))
-    if each is not None:
-        each()
-    yield Strip(start_row, height, tuple(maps), (0,) * len(maps), tuple(scores.shape[2] for scores in maps))
-
-
-def read_picture(
-    image: str | Path | Image.Image | NDArray[Any],
-    channels: Channels | None,
-    choice: tuple[int, ...] | None = None,
-) -> InMemory:
-    """A picture of any kind: HxWx3 uint8 RGB, or HxWxC raw values of ``channels``.
-
-    Args:
-        image: a file, an opened PIL image, or an array.
-        channels: channels of the model; None for RGB.
-        choice: indices of a file's channels to take.
-
-    Raises:
-        InputError: it cannot be read, or has other channels or another type of number than ``channels``.
-    """
-    if isinstance(image, str | Path):
-        return data_pictures.read_picture(Path(image), channels, choice)
-    if channels is None:
-        return InMemory(read_image(image))
-    pixels = np.asarray(image)
-    channels.check(pixels, "picture")
-    return InMemory(pixels)
+        return put_together(self.strips(tiling, read, options, each=each), tiling.size, classes)

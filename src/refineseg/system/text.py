@@ -20,6 +20,12 @@ def visible(text: str) -> str:
     )
 
 
+def reason_of(error: Exception) -> str:
+    """Another package's error in one line, 120 characters at most."""
+    text = getattr(error, "strerror", None) or str(error)
+    return " ".join(text.split())[:120] or type(error).__name__
+
+
 def markdown(text: str) -> str:
     """For Markdown: on one line, without links, HTML, code or borders of table cells."""
     return re.sub(r"([\\`<>|\[\]])", r"\\\1", visible(text))

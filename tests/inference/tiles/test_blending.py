@@ -15,17 +15,9 @@ from refineseg.errors import InputError
 from refineseg.inference.arithmetic import Arithmetic
 from refineseg.inference.options import PredictOptions
 from refineseg.inference.predictor import Segmenter
-from refineseg.inference.tiles.blending import (
-    Map,
-    blend_weights,
-    blended_strips,
-    grid_step,
-    make_plan,
-    spans,
-    view_of,
-)
-from refineseg.inference.tiles.plan import BUDGET, largest_tile
+from refineseg.inference.tiles.blending import Map, blend_weights, blended_strips, view_of
 from refineseg.inference.tiles.receptive_field import cut_error, effective_radius, probe
+from refineseg.inference.tiles.tiling import BUDGET, grid_step, largest_tile, make_tiling, spans
 from refineseg.labels import UInt8
 from refineseg.model import MultiResolutionFusion
 from refineseg.model.memory import bytes_per_pixel
@@ -89,7 +81,7 @@ def test_steps_of_scales() -> None:
     assert grid_step([0.75, 1.0, 1.25]) == 128
     assert grid_step([0.6, 0.8, 1.2]) == 160
     with pytest.raises(InputError, match="rounder scales"):
-        make_plan((3000, 3000), 1024, 128, [0.77])
+        make_tiling((3000, 3000), 1024, 128, [0.77])
 
 
 @pytest.mark.parametrize("size", [(200, 333), (321, 96), (64, 64)])
@@ -105,17 +97,18 @@ def test_strips_are_rows_of_the_whole(size: tuple[int, int], start_row: int) -> 
         y, x = window[::4, 0, 0].astype(int), window[0, ::4, 1].astype(int)
         return [whole_map[:, :, y][..., x]]
 
-    plan = make_plan(size, 96, 48)
+    tiling = make_tiling(size, 96, 48)
     expected = upsampled(whole_map, 0, size[0], size)
     row = start_row
-    for strip in blended_strips(plan, [view_of(size, 1.0)], lambda t, b, x, r: pixels[t:b, x:r], score, start_row):
+    views = [view_of(size, 1.0)]
+    for strip in blended_strips(tiling, views, lambda t, b, x, r: pixels[t:b, x:r], score, start_row):
         assert strip.top == row
         got = upsampled(strip.maps[0], strip.top, strip.bottom, size, strip.firsts[0], strip.sources[0])
         np.testing.assert_allclose(got, expected[:, :, strip.top : strip.bottom], atol=1e-5, rtol=1e-5)
         assert strip.maps[0].shape[2] <= (96 + 32 + 96) // 4  # a row of windows and what is left of the one before
         row = strip.bottom
     assert row == max(size[0], start_row)
-    assert make_plan((50, 90), 96, 48).windows == 1
+    assert make_tiling((50, 90), 96, 48).windows == 1
 
 
 def test_views_of_scales() -> None:
@@ -167,13 +160,13 @@ def test_places_do_not_depend_on_the_size(segmenter: Segmenter, monkeypatch: pyt
 def test_errors_do_not_gather_at_borders(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
     picture = probe(64, 1664)
     monkeypatch.setitem(segmenter.runner.__dict__, "overlap", 256)
-    plan = segmenter.plan((64, 1664), PredictOptions(), 512)
+    tiling = segmenter.tiling((64, 1664), PredictOptions(), 512)
     wrong = segmenter.predict(picture).labels != segmenter.predict(picture, tile=512).labels
     near = np.zeros(1664, np.bool_)
-    for start, stop in plan.columns:
+    for start, stop in tiling.columns:
         for x in (start, stop):
             near[max(0, x - 16) : x + 16] |= 0 < x < 1664
-    assert plan.windows > 4
+    assert tiling.windows > 4
     assert wrong[:, near].mean() <= 1.05 * wrong[:, ~near].mean() + 1e-3
 
 
@@ -205,8 +198,8 @@ def test_memory_sets_the_tile(segmenter: Segmenter) -> None:
     assert 256 * 4 / 16 < per_pixel < 10_000  # at least one 256-wide map at stride 4
     assert largest_tile(1000.0, 128, 1e9) == 992
     assert largest_tile(1e9, 128, 1e9) == 160
-    assert segmenter.plan((300, 300), PredictOptions(), "auto").windows == 1
-    plan = segmenter.plan((20_000, 20_000), PredictOptions(), "auto")
-    assert (plan.rows[0][1]) ** 2 * per_pixel <= BUDGET
+    assert segmenter.tiling((300, 300), PredictOptions(), "auto").windows == 1
+    tiling = segmenter.tiling((20_000, 20_000), PredictOptions(), "auto")
+    assert (tiling.rows[0][1]) ** 2 * per_pixel <= BUDGET
     with pytest.raises(InputError, match="--tile"):
         segmenter.predict(probe(32, 32), tile=0)

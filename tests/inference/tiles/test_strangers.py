@@ -160,7 +160,7 @@ def test_folders_name_what_they_leave_out(
     command = ["predict", str(tmp_path / "pics"), "--model", str(tmp_path / "model"), "--device", "cpu"]
     assert main([*command, "-o", str(tmp_path / "out")]) == 0
     told = " ".join(capsys.readouterr().err.split())
-    assert "left out, no picture or video by name: 2 .heic, 1 .txt, 1 no suffix" in told
+    assert "skipped, not a picture or video: 2 .heic, 1 .txt, 1 no suffix" in told
     assert "multipage.tif: page 1 of 2 is read" in told
     written = json.loads((tmp_path / "out/predictions.json").read_text())
     done = {Path(entry["input"]).name: entry.get("notes") for entry in written["predictions"]}

@@ -21,9 +21,10 @@ from refineseg.errors import InputError
 from refineseg.inference.batch import find_inputs, predict_files
 from refineseg.inference.options import PredictOptions
 from refineseg.inference.video import sources
-from refineseg.inference.video.clips import Clip, ClipWriter, open_clip, open_live
+from refineseg.inference.video.clips import Clip, open_clip, open_live
 from refineseg.inference.video.predict import predict_video
-from refineseg.inference.video.sources import Moving, VideoOptions
+from refineseg.inference.video.sources import VideoInput, VideoOptions
+from refineseg.inference.video.writer import ClipWriter
 from refineseg.model.folders.model_folder import save_model_folder
 from tests.inference.lively import lively
 from tests.inference.made_video import Quarters, frames, read_video, turned, write_video
@@ -124,7 +125,7 @@ def test_broken_files_are_told_in_one_line(tmp_path: Path, capsys: pytest.Captur
     assert all(error and "\n" not in error for error in errors[:4])
     assert "as a video" in errors[0]
     assert "as a video" in errors[2]
-    assert "no moving picture" in errors[3]
+    assert "no video stream" in errors[3]
     assert errors[4] == ""
     assert [p.name for p in (tmp_path / "out/videos").glob("*.mp4")] == ["good.mp4"]
     assert not list((tmp_path / "out").glob(".*"))
@@ -209,14 +210,14 @@ def test_folders_of_frames(tmp_path: Path) -> None:
     for index, picture in enumerate(frames(3)):
         (tmp_path / "walk").mkdir(exist_ok=True)
         Image.fromarray(picture).save(tmp_path / f"walk/{index}.png")
-    moving = Moving(tuple(find_inputs([str(tmp_path / "walk")])), VideoOptions(rate=5))
+    moving = VideoInput(tuple(find_inputs([str(tmp_path / "walk")])), VideoOptions(rate=5))
     (entry,) = predict_files(Quarters(), [moving], tmp_path / "out", OPTIONS, ("mask", "overlay"))
     assert entry.files == {"mask": "masks/walk", "overlay": "videos/walk.mp4"}
     pictures, times = read_video(tmp_path / "out/videos/walk.mp4")
     assert len(pictures) == 3
     assert times == pytest.approx([0, 0.2, 0.4], abs=1e-4)
     Image.fromarray(frames(1, 32, 32)[0]).save(tmp_path / "walk/9.png")
-    moving = Moving(tuple(find_inputs([str(tmp_path / "walk")])))
+    moving = VideoInput(tuple(find_inputs([str(tmp_path / "walk")])))
     (entry,) = predict_files(Quarters(), [moving], tmp_path / "out2", OPTIONS)
     assert "expected frames of one size, 64x48" in (entry.error or "")
 
@@ -254,7 +255,7 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["--smooth", "1.5"], "smoothing of 0 up to below 1"),
         (["--seconds", "0"], "--seconds above 0"),
         (["--fps", "0", "--sequence"], "--fps above 0"),
-        (["--sequence"], "as the frames of a --sequence"),
+        (["--sequence"], "--sequence: no pictures found"),
     ):
         assert main([*command, "-o", str(tmp_path / "x"), *words]) == 2
         assert message in capsys.readouterr().err

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from refineseg.inference.video.threads import Behind, ahead
+from refineseg.inference.video.threads import BackgroundWriter, prefetched
 
 
 def running() -> list[str]:
@@ -24,7 +24,7 @@ def test_ahead_keeps_order_and_a_bound() -> None:
             yield i
 
     seen = []
-    for item in ahead(items(), depth=3):
+    for item in prefetched(items(), depth=3):
         time.sleep(0.002)
         assert len(made) <= item + 6  # three wait, one is in hand, one is being made, one is taken
         seen.append(item)
@@ -46,11 +46,11 @@ def test_ahead_hands_on_errors_and_ends_when_closed() -> None:
         finally:
             closed.append(fail)
 
-    found = ahead(items(True))
+    found = prefetched(items(True))
     assert [next(found), next(found)] == [1, 2]
     with pytest.raises(RuntimeError, match="broken"):
         next(found)
-    endless = ahead(items(False), depth=1)
+    endless = prefetched(items(False), depth=1)
     assert next(endless) == 1
     endless.close()
     assert closed == [True, False]
@@ -65,7 +65,7 @@ def test_the_latest_replaces_what_waits() -> None:
         ready.wait()
         yield from range(1, 50)
 
-    found = ahead(items(), depth=1, latest=True)
+    found = prefetched(items(), depth=1, latest=True)
     assert next(found) == 0
     ready.set()
     time.sleep(0.2)
@@ -76,7 +76,7 @@ def test_the_latest_replaces_what_waits() -> None:
 
 def test_behind_does_all_in_order_or_says_why_not() -> None:
     done: list[int] = []
-    with Behind(done.append, depth=2) as behind:
+    with BackgroundWriter(done.append, depth=2) as behind:
         for i in range(10):
             behind.put(i)
     assert done == list(range(10))
@@ -84,8 +84,8 @@ def test_behind_does_all_in_order_or_says_why_not() -> None:
     def fail(item: int) -> None:
         raise ValueError(f"no {item}")
 
-    with pytest.raises(ValueError, match="no 1"), Behind(fail) as behind:
+    with pytest.raises(ValueError, match="no 1"), BackgroundWriter(fail) as behind:
         behind.put(1)
-    with pytest.raises(KeyError, match="mine"), Behind(done.append) as behind:
+    with pytest.raises(KeyError, match="mine"), BackgroundWriter(done.append) as behind:
         raise KeyError("mine")
     assert not running()

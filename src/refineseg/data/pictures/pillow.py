@@ -18,6 +18,7 @@ from refineseg.channels import Pixels
 from refineseg.data.pictures.colors import to_bytes, white_of
 from refineseg.errors import InputError, TooLargeError
 from refineseg.labels import UInt8
+from refineseg.system.text import reason_of
 
 LIMIT = 1 << 30  # pixels of a PNG, JPEG ... that are decoded with --tile, 3 to 4 bytes each
 IN_MEMORY = 256 << 20  # bytes of decoded pixels that are kept in memory with --tile; more go to a temporary file
@@ -88,7 +89,7 @@ def opened(source: Path | bytes, large: bool = False) -> Iterator[Image.Image]:
         raise TooLargeError(f"{name}: {error}; use --tile for pictures of this size") from error
     except Exception as error:  # decoders raise OSError, ValueError, SyntaxError, struct.error ...
         raise InputError(
-            f"cannot read {name} as a picture ({_reason(error)}): is it damaged or another format?"
+            f"cannot read {name} as a picture ({reason_of(error)}): is it damaged or another format?"
         ) from error
 
 
@@ -173,7 +174,7 @@ def _deep_color_png(source: Path | bytes) -> NDArray[np.uint16] | None:
             planes: Any = decode_png(content, ImageReadMode.UNCHANGED)
     except RuntimeError as error:
         raise InputError(
-            f"cannot read {name_of(source)} as a picture ({_reason(error)}): is it damaged?"
+            f"cannot read {name_of(source)} as a picture ({reason_of(error)}): is it damaged?"
         ) from error
     return np.ascontiguousarray(planes.permute(1, 2, 0).numpy())
 
@@ -196,7 +197,3 @@ def _start(source: Path | bytes) -> bytes:
 def name_of(source: Path | bytes) -> str:
     """A file's name in messages."""
     return str(source) if isinstance(source, Path) else "the picture"
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:120] or type(error).__name__

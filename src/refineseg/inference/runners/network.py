@@ -19,8 +19,8 @@ from refineseg.inference.arithmetic import Arithmetic
 from refineseg.inference.devices import free_memory, pick_device
 from refineseg.inference.fast.network import Fast
 from refineseg.inference.runners.gpu import GpuArithmetic
-from refineseg.inference.tiles.plan import GLOBAL_OVERLAP, needed_overlap
 from refineseg.inference.tiles.receptive_field import effective_radius
+from refineseg.inference.tiles.tiling import GLOBAL_OVERLAP, needed_overlap
 from refineseg.model.folders.card import ModelCard
 from refineseg.model.folders.find_model import find_model
 from refineseg.model.folders.hub import origin_of

@@ -1,7 +1,7 @@
-"""Files of any size: predicted in windows, written strip by strip, resumed where an interrupted run stopped.
+"""Files of any size: predicted in windows, written strip by strip, resumed after an interruption.
 
-While a picture is in work its results lie in OUT/.NAME.part, with state.json beside them: the rows that are done,
-and a key of everything that they depend on. A later run with the same key goes on; with another it begins anew.
+Unfinished results are in OUT/.NAME.part, with state.json: the number of rows done, and a key of everything they
+depend on. A later run with the same key resumes; otherwise it starts again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from refineseg.inference.options import PredictOptions
 from refineseg.inference.outputs import Kind, LargeResult, find_large_kinds, need_probabilities
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.result import shares_of
-from refineseg.inference.tiles.blending import Plan
+from refineseg.inference.tiles.tiling import Tiling
 from refineseg.labels import IGNORE, UInt8
 from refineseg.system.files import atomic_write
 from refineseg.system.memory import hand_back_memory
@@ -35,14 +35,14 @@ TIFFS = (".tif", ".tiff", ".svs")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was written for one picture.
+    """The outcome of one picture.
 
     Attributes:
-        files: file by output kind.
+        files: files by output kind.
         class_shares: share of the picture by class name, largest first.
         size: height and width.
-        resumed_at: row from which this run went on; 0 if it began.
-        notes: what was assumed or left out when the picture was read.
+        resumed_at: row at which this run resumed; 0 for a new one.
+        notes: what was assumed or skipped in reading the picture.
     """
 
     files: dict[str, Path]
@@ -54,7 +54,7 @@ class Outcome:
 
 @dataclass
 class _Work:
-    """The rasters of a picture in work, and how far they are done."""
+    """The unfinished rasters of a picture, and the number of rows done."""
 
     folder: Path
     key: str
@@ -66,7 +66,7 @@ class _Work:
     kept: dict[str, list[Raster]] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Go on with what is there if it has the same key, else make empty rasters."""
+        """Resume if the key is the same, else create empty rasters."""
         self.labels = Raster(self.folder / "labels.raw", self.size)
         self.kept = {kind.name: self._planes(kind) for kind in self.kinds}
         state = self.folder / "state.json"
@@ -76,21 +76,21 @@ class _Work:
                 self.done = int(found["rows"])
                 return
         except (OSError, ValueError, KeyError, TypeError):
-            pass  # no state, or none that can be trusted: begin
+            pass  # no state, or a damaged one: start again
         self.labels.create()
         for planes in self.kept.values():
             if planes:
                 planes[-1].create()
 
     def _planes(self, kind: Kind) -> list[Raster]:
-        """Planes one after another in one file; numbers of several bytes as channels."""
+        """Planes one after another in a file, with the bytes of a number as channels."""
         width = np.dtype(kind.kept_type).itemsize
         plane = self.size[0] * self.size[1] * width
         path = self.folder / f"{kind.name}.raw"
         return [Raster(path, self.size, width, i * plane) for i in range(kind.planes(self.classes))]
 
     def put(self, top: int, labels: UInt8, scores: NDArray[np.float16] | None) -> None:
-        """Write a strip, then note that it is done."""
+        """Write a strip, then record that it is done."""
         self.labels.write(top, labels)
         for kind in self.kinds:
             if scores is not None and self.kept[kind.name]:
@@ -114,16 +114,16 @@ def predict_large(
 
     Args:
         segmenter: the predictor.
-        path: a picture of any size; TIFF is read by windows, others are decoded once.
+        path: a picture of any size. TIFF is read by windows, other formats are decoded whole.
         out: output folder.
         options: scales and flip.
         save: names of output kinds (inference.outputs). The mask of a TIFF is a TIFF with its geographic tags.
         tile: side of the windows, or ``auto``.
         name: stem of the files; the picture's if None.
-        progress: called with windows done and in all.
+        progress: called with the number of windows done and in all.
 
     Raises:
-        InputError: the picture cannot be read, or the disk is full; what is done stays for the next run.
+        InputError: the picture cannot be read, or the disk is full. The next run resumes from there.
     """
     name = name or path.stem
     part = out / f".{name}.part"
@@ -132,11 +132,11 @@ def predict_large(
     try:
         part.mkdir(parents=True, exist_ok=True)
         with open_picture(path, segmenter.card.channels, options.choice, part) as picture:
-            plan = segmenter.plan(picture.size, options, tile)
-            key = _key(segmenter, path, options, save, plan)
+            tiling = segmenter.tiling(picture.size, options, tile)
+            key = _key(segmenter, path, options, save, tiling)
             work = _Work(part, key, picture.size, segmenter.card.labels.num_classes, kinds)
             resumed_at = work.done
-            _fill(work, segmenter, plan, picture, options, progress)
+            _fill(work, segmenter, tiling, picture, options, progress)
             from_tiff = path.suffix.lower() in TIFFS
             card, files = segmenter.card, {}
             for kind in kinds:
@@ -149,7 +149,9 @@ def predict_large(
         return Outcome(files, shares, work.size, resumed_at, notes)
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise InputError(f"cannot write {part}: {reason}; choose another output place or free space") from error
+        raise InputError(
+            f"cannot write {part}: {reason}; free some space or choose another output folder"
+        ) from error
     finally:
         if not (part / "state.json").exists():
             shutil.rmtree(part, ignore_errors=True)
@@ -158,26 +160,26 @@ def predict_large(
 def _fill(
     work: _Work,
     segmenter: Segmenter,
-    plan: Plan,
+    tiling: Tiling,
     picture: Picture,
     options: PredictOptions,
     progress: Callable[[int, int], None] | None,
 ) -> None:
     if work.done >= work.size[0]:
         return
-    hand_back_memory()  # what measuring the network has left
-    left_out = sum(1 for _, stop in plan.rows if stop <= work.done) * len(plan.columns)
-    seen = left_out
+    hand_back_memory()  # left over from measuring the network
+    skipped = sum(1 for _, stop in tiling.rows if stop <= work.done) * len(tiling.columns)
+    seen = skipped
 
     def count() -> None:
         nonlocal seen
         seen += 1
-        if seen % len(plan.columns) == 0:
+        if seen % len(tiling.columns) == 0:
             hand_back_memory()
         if progress is not None:
-            progress(min(seen, plan.windows), plan.windows)
+            progress(min(seen, tiling.windows), tiling.windows)
 
-    for top, labels, scores in segmenter.strips(plan, picture.read, options, work.done, count):
+    for top, labels, scores in segmenter.strips(tiling, picture.read, options, work.done, count):
         void = picture.void(top, top + len(labels), 0, work.size[1])
         if void is not None:
             labels = np.where(void, np.uint8(IGNORE), labels)
@@ -192,9 +194,9 @@ def _shares(labels: Raster, names: list[str]) -> dict[str, float]:
     return shares_of(counts, names)
 
 
-def _key(segmenter: Segmenter, path: Path, options: PredictOptions, save: tuple[str, ...], plan: Plan) -> str:
-    """Of weights, calibration, options, windows and the file: what the rows already written depend on."""
+def _key(segmenter: Segmenter, path: Path, options: PredictOptions, save: tuple[str, ...], tiling: Tiling) -> str:
+    """Hash of what finished rows depend on: weights, calibration, options, windows, file."""
     state = path.stat()
-    facts = (segmenter.fingerprint(), segmenter.card.calibration, options, sorted(save), plan)
+    facts = (segmenter.fingerprint(), segmenter.card.calibration, options, sorted(save), tiling)
     text = repr((facts, str(path.resolve()), state.st_size, state.st_mtime_ns))
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,7 +1,7 @@
-"""How far around a pixel a network looks in effect.
+"""The effective receptive field of a network, measured.
 
-The theoretical receptive field of a RefineNet is larger than most pictures; what counts for tiles is the distance
-from a cut at which scores are as good as those of the whole picture. It is measured here by cutting.
+A RefineNet's theoretical receptive field is larger than most pictures. What matters for tiles is the distance from
+a cut beyond which scores equal those of the whole picture: measured by cutting a generated picture.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from refineseg.config import IMAGENET_MEAN
-from refineseg.inference.tiles.blending import GRID, STRIDE
+from refineseg.inference.tiles.tiling import GRID, STRIDE
 from refineseg.labels import UInt8
 from refineseg.model.refinenet import RefineNet
 
@@ -24,7 +24,7 @@ HEIGHT = 256  # of the strip that is cut
 
 
 def probe(height: int = HEIGHT, width: int = 2 * CONTEXT, channels: int = 3) -> UInt8:
-    """A generated picture with structure of every size, HxWxC: noise of halving grain, strongest when coarse."""
+    """A generated picture HxWxC with structure at every scale: noise of halving grain, strongest when coarse."""
     rng = np.random.default_rng(0)
     total = np.zeros((height, width, channels))
     for grain in (128, 64, 32, 16, 8, 4, 2):
@@ -36,15 +36,13 @@ def probe(height: int = HEIGHT, width: int = 2 * CONTEXT, channels: int = 3) -> 
 
 @torch.inference_mode()
 def cut_error(model: RefineNet, pixels: UInt8, device: torch.device) -> NDArray[np.float64]:
-    """Error of the logits by distance from a cut: entry i is ``4 i`` to ``4 i + 4`` pixels away from it.
+    """Error of the logits by distance from a cut: entry i is for ``4 i`` to ``4 i + 4`` pixels.
 
-    The picture HxWxC is seen whole and as its left half; the error is the mean absolute difference of the logits
-    divided by their standard deviation over the picture.
+    Compares the picture HxWxC seen whole with its left half: mean absolute difference of the logits, divided by
+    their standard deviation over the picture.
     """
     x = torch.from_numpy(np.require(pixels, requirements="W")).permute(2, 0, 1)[None].to(device).float() / 255
-    if (
-        model.config.mean != IMAGENET_MEAN
-    ):  # channels: what 0 to 1 is for a photograph, two deviations about the mean
+    if model.config.mean != IMAGENET_MEAN:  # other channels: scaled to within two deviations of the mean
         x = model.mean + (4 * x - 2) * model.std
     x = x.contiguous(memory_format=torch.channels_last)
     half = x.shape[-1] // 2 // GRID * GRID
@@ -57,8 +55,8 @@ def cut_error(model: RefineNet, pixels: UInt8, device: torch.device) -> NDArray[
 def effective_radius(model: RefineNet, device: torch.device, tolerance: float = TOLERANCE) -> int:
     """Pixels from a cut beyond which the logits' error stays under ``tolerance``; at most half the probe.
 
-    Measured on ``probe``, so that it depends on the network alone. Source of the notion: Luo et al., Understanding
-    the Effective Receptive Field, NIPS 2016; here in the terms in which tiles need it.
+    Measured on ``probe``, so that it depends on the network alone. After Luo et al., Understanding the Effective
+    Receptive Field, NIPS 2016.
     """
     error = cut_error(model, probe(channels=model.config.in_channels), device)
     worse = np.flatnonzero(error > tolerance)

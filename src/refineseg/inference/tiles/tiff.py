@@ -1,4 +1,4 @@
-"""Label rasters written as TIFF, tile by tile, with their place on the map."""
+"""Label rasters written as (Geo)TIFF, tile by tile."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from refineseg.labels import IGNORE, UInt8
 from refineseg.system.files import atomic_path
 
 TILE = 256  # side of the tiles written
-BIG = 1 << 31  # bytes from which BigTIFF is written; a classic TIFF ends at 4 GiB
+BIG = 1 << 31  # bytes above which BigTIFF is written; classic TIFF ends at 4 GiB
 
 
 def write_index_tiff(path: Path, labels: Raster, palette: UInt8, geo: Geo) -> None:
     """Train ids as a tiled, deflated TIFF with a colour map and the geographic tags; BigTIFF above 2 GiB.
 
-    GDAL's tag of no data says 255, the label where the picture has none.
+    GDAL's no-data tag is 255, the label of pixels without data.
 
     Args:
-        path: file to write; it appears under this name once complete.
+        path: file to write, complete or not at all.
         labels: HxW.
         palette: 256x3.
         geo: position of the picture on the map.

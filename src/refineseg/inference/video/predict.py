@@ -1,7 +1,7 @@
 """Videos, cameras and folders of frames: decoded, predicted and encoded at the same time, in bounded memory.
 
-Three threads: one decodes ahead, the caller's predicts, one paints and encodes. What is written lies in
-OUT/.NAME.part until all of it is whole.
+Three threads: one decodes ahead, the caller's predicts, one draws and encodes. Output is written to
+OUT/.NAME.part and moved once complete.
 """
 
 from __future__ import annotations
@@ -21,29 +21,30 @@ from refineseg.inference.options import PredictOptions, Tile
 from refineseg.inference.outputs import find_kinds, need_probabilities
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.result import Result
-from refineseg.inference.tiles.blending import Strip, make_plan, put_together
-from refineseg.inference.video.clips import Clip, ClipWriter, Frame, Sound
+from refineseg.inference.tiles.blending import Strip, put_together
+from refineseg.inference.video.clips import Clip, Frame, Sound
 from refineseg.inference.video.smoothing import Smoother, label_changes
 from refineseg.inference.video.sources import Source, VideoOptions, count_frames, decoded, is_live, open_source
-from refineseg.inference.video.threads import Behind
+from refineseg.inference.video.threads import BackgroundWriter
+from refineseg.inference.video.writer import ClipWriter
 from refineseg.labels import UInt8
 from refineseg.system.files import cannot_write
 
-EARLY = 0.9  # a file that gives less than this share of the frames it promises is said to end early
-VIDEO_KINDS = ("overlay",)  # what is written by default
+EARLY = 0.9  # a file with less than this share of its promised frames ends early
+VIDEO_KINDS = ("overlay",)  # written by default
 
 
 @dataclass
 class VideoOutcome:
-    """What became of a video.
+    """The outcome of a video.
 
     Attributes:
-        files: what was written, by kind: ``overlay`` a video, others folders with a file for each frame.
+        files: output by kind: a video for ``overlay``, a folder with a file per frame for the others.
         size: height and width.
-        frames: number of frames that were predicted.
-        seconds: how long it took.
+        frames: number of frames predicted.
+        seconds: time taken.
         class_shares: share of all pixels by class name, largest first.
-        label_changes: share of the pixels that change their label from one frame to the next, on average.
+        label_changes: average share of pixels whose label changes from one frame to the next.
         warning: what was wrong with the file, or None.
     """
 
@@ -62,11 +63,9 @@ def segment_frames(
     options: PredictOptions,
     video: VideoOptions,
 ) -> Iterator[tuple[Frame | Sound, Result | None]]:
-    """Frames with their results, in order; sound passes by. InputError for a model of other channels than RGB."""
+    """Frames with their results, and audio packets unchanged, in order. InputError unless the model is of RGB."""
     if segmenter.card.channels is not None:
-        raise InputError(
-            f"expected a model of RGB pictures for videos, got {segmenter.card.name} of other channels"
-        )
+        raise InputError(f"videos need a model of RGB pictures, {segmenter.card.name} has other channels")
     smoother = Smoother(video.smooth) if video.smooth else None
     classes = segmenter.card.labels.num_classes if options.probabilities else None
     for item in items:
@@ -75,7 +74,7 @@ def segment_frames(
             continue
         pixels = item.pixels
         size = (pixels.shape[0], pixels.shape[1])
-        plan = make_plan(size, max(size), 0) if video.tile is None else segmenter.plan(size, options, video.tile)
+        tiling = segmenter.tiling(size, options, video.tile)
 
         def read(top: int, bottom: int, left: int, right: int, pixels: UInt8 = pixels) -> UInt8:
             return pixels[top:bottom, left:right]
@@ -83,7 +82,7 @@ def segment_frames(
         def smooth(strip: Strip, pixels: UInt8 = pixels) -> Strip:
             return strip if smoother is None else smoother(strip, pixels)
 
-        strips = segmenter.strips(plan, read, options, change=None if smoother is None else smooth)
+        strips = segmenter.strips(tiling, read, options, change=None if smoother is None else smooth)
         labels, scores = put_together(strips, size, classes)
         yield item, Result(labels, segmenter.card.labels, pixels, scores)
 
@@ -99,7 +98,7 @@ def results(
     probabilities: bool = False,
     tile: Tile = None,
 ) -> Iterator[Result]:
-    """A Result for each frame; see ``Segmenter.predict_video``. A path given as text is taken as one."""
+    """A Result for each frame; see ``Segmenter.predict_video``."""
     options = PredictOptions(tuple(scales), flip, probabilities)
     video = VideoOptions(smooth, tile, seconds)
     if isinstance(source, str) and not is_live(source):
@@ -125,19 +124,19 @@ def predict_video(
     Args:
         segmenter: the predictor.
         source: see ``open_source``.
-        out: output folder: videos/NAME.mp4 has the overlay, H.264, at the source's size, times and sound, and
-            videos/NAME_legend.png the classes' colours; KIND/NAME/000000.png ... has other kinds, frame by frame.
+        out: output folder. The overlay is videos/NAME.mp4 (H.264, with the source's size, frame times and audio)
+            and its legend videos/NAME_legend.png; other kinds are KIND/NAME/000000.png ..., a file per frame.
         name: stem of the files.
         options: scales and flip.
         save: names of output kinds (inference.outputs).
         video: smoothing, tiles, length.
-        progress: called with the frames done, and with how many there are if that is known.
+        progress: called with the number of frames done and in all (None if unknown).
 
     Raises:
-        InputError: the source cannot be read, or a file not be written. Nothing is left of it then.
-        KeyboardInterrupt: likewise, except that a camera's video is ended and kept.
+        InputError: the source cannot be read, or a file cannot be written. Nothing is left behind.
+        KeyboardInterrupt: interrupted; likewise. A camera's recording ends and is kept instead.
     """
-    find_kinds(save)  # refuses unknown ones
+    find_kinds(save)  # checks the names
     video = video or VideoOptions()
     options = replace(options, probabilities=need_probabilities(save))
     part = out / f".{name}.part"
@@ -146,7 +145,7 @@ def predict_video(
     try:
         with open_source(source, video.rate) as opened:
             part.mkdir(parents=True)
-            outcome = _through(segmenter, opened, part, name, (options, video, tuple(save)), progress)
+            outcome = _run(segmenter, opened, part, name, (options, video, tuple(save)), progress)
         outcome.files = _moved(part, out, name, save)
     except OSError as error:
         raise cannot_write(part, error) from error
@@ -156,7 +155,7 @@ def predict_video(
     return outcome
 
 
-def _through(
+def _run(
     segmenter: Segmenter,
     source: Source,
     part: Path,
@@ -164,7 +163,7 @@ def _through(
     settings: tuple[PredictOptions, VideoOptions, tuple[str, ...]],
     progress: Callable[[int, int | None], None] | None,
 ) -> VideoOutcome:
-    """All frames from the source to files in ``part``."""
+    """Predict all frames and write their files into ``part``."""
     options, video, save = settings
     live = isinstance(source, Clip) and source.live
     total = count_frames(source, video)
@@ -172,12 +171,12 @@ def _through(
     before: UInt8 | None = None
     with (
         _Recorder(part, name, save, source) as recorder,
-        Behind(recorder.take) as behind,
+        BackgroundWriter(recorder.take) as writer,
         closing(decoded(source, video)) as items,
     ):
         try:
             for item, result in segment_frames(segmenter, items, options, video):
-                behind.put((item, result))
+                writer.put((item, result))
                 if result is None:
                     continue
                 labels = result.labels
@@ -200,12 +199,12 @@ def _through(
 
 
 class _Recorder:
-    """Writes frames as they come; the video gets its index when the block ends well."""
+    """Writes frames as they come; the video is finished when the block ends without an error."""
 
     def __init__(self, part: Path, name: str, save: tuple[str, ...], source: Source) -> None:
         self.part, self.name, self.source = part, name, source
         self.kinds = tuple(kind for kind in save if kind != "overlay")
-        self.painted = "overlay" in save
+        self.overlays = "overlay" in save
         self.writer: ClipWriter | None = None
         self.index = 0
 
@@ -217,7 +216,7 @@ class _Recorder:
             self.writer.finish() if kind is None else self.writer.drop()
 
     def take(self, given: tuple[Frame | Sound, Result | None]) -> None:
-        """A frame and its result, or a packet of sound."""
+        """Write a frame's result, or an audio packet."""
         item, result = given
         if isinstance(item, Sound):
             if self.writer is not None:
@@ -225,7 +224,7 @@ class _Recorder:
             return
         if result is None:
             return
-        if self.painted:
+        if self.overlays:
             if self.writer is None:
                 self.writer = self._open(result)
             self.writer.write(np.asarray(result.overlay(legend=False)), item.time)
@@ -241,7 +240,7 @@ class _Recorder:
 
 
 def legend(result: Result) -> Image.Image:
-    """All classes with their colours, as a picture."""
+    """A picture of all classes with their colours."""
     count = len(result.class_names)
     all_labels = replace(result, labels=np.arange(count, dtype=np.uint8)[:, None])
     image = all_labels.legend(52 * count + 40, with_shares=False)
@@ -250,21 +249,21 @@ def legend(result: Result) -> Image.Image:
 
 
 def _warning(source: Source, total: int | None, frames: int, limit: float | None) -> str | None:
-    """What a damaged file lacks, in one line; ``limit`` is the number of seconds to take, or None."""
+    """What is missing from a damaged file; ``limit`` is the number of seconds to take, or None."""
     if not isinstance(source, Clip) or source.live:
         return None
     if source.damaged:
-        return f"{source.name} is damaged: {source.damaged} parts could not be decoded and are left out"
+        return f"{source.name} is damaged: {source.damaged} parts could not be decoded and were skipped"
     if source.counted and limit is None:
         return f"{source.name} ends early: {frames} of {total} frames" if frames < EARLY * (total or 0) else None
-    # The number of frames is then a guess from an average rate; the time is not.
+    # The number of frames is only a guess from the average rate; the length is not.
     length = float(source.seconds or 0) if limit is None else min(limit, float(source.seconds or 0))
     seen = float(source.reached)
     return f"{source.name} ends early: {seen:.1f} of {length:.1f} s" if seen < EARLY * length else None
 
 
 def _moved(part: Path, out: Path, name: str, save: Sequence[str]) -> dict[str, Path]:
-    """Everything under its final name, in place of what an earlier run left there."""
+    """Move the output to its final names, in place of an earlier run's."""
     files: dict[str, Path] = {}
     for kind in save:
         inside = Path("videos") / f"{name}.mp4" if kind == "overlay" else Path(find_kinds([kind])[0].folder) / name

@@ -1,9 +1,8 @@
-"""Scores of a video smoothed over time: an exponential average that follows the picture's motion.
+"""Temporal smoothing of a video's scores: a motion-compensated exponential average.
 
-Each frame's scores are averaged with those of the frame before, which are first moved to where their pixels went:
-the motion is found by matching blocks of the two pictures, at a quarter of the resolution, where the scores are.
-Where the moved picture differs from the new one (uncovered ground, a cut, a wrong match) the past counts less. No
-torch, so that every predictor can be smoothed.
+Each frame's scores are averaged with the previous frame's, moved along with the picture. Motion is found by block
+matching at the scores' resolution, a quarter of the picture's. Where the moved picture differs from the new one
+(uncovered ground, a cut, a wrong match) the past counts less. No torch, so that it works with every engine.
 """
 
 from __future__ import annotations
@@ -15,16 +14,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from refineseg.errors import InputError
-from refineseg.inference.tiles.blending import STRIDE, Map, Strip
+from refineseg.inference.tiles.blending import Map, Strip
+from refineseg.inference.tiles.tiling import STRIDE
 from refineseg.labels import UInt8
 
 Plane = NDArray[np.float32]  # HxW
 REACH = 3  # cells that a block may move at the coarsest level: 3 cells of 16 pixels
 LEVELS = 3  # grids of cells of 4, 8 and 16 pixels
-BLOCK = 2  # cells on each side of the middle that are compared
-STAY = 0.25  # grey levels that a block's difference must win to move by a cell: flat ground stays
-FLAT = 0.5  # grey levels by which the differences about the best must rise for a fraction of a cell to be told
-DIFFERENCE = 10.0  # grey levels of remaining difference at which the past counts 1/e of its share
+BLOCK = 2  # cells compared on each side of the centre
+STAY = 0.25  # grey levels by which a move must lower a block's difference: flat ground stays
+FLAT = 0.5  # least curvature, in grey levels, from which a fraction of a cell is fitted
+DIFFERENCE = 10.0  # grey levels of remaining difference that cut the past's share to 1/e
 DEFAULT = 0.8
 
 
@@ -33,7 +33,7 @@ class Smoother:
     """Smooths the score maps of the frames of one video, in order.
 
     Attributes:
-        strength: share of the past where the picture only moved, 0 (none) up to below 1.
+        strength: share of the past where the motion explains the picture, 0 (none) up to below 1.
     """
 
     strength: float = DEFAULT
@@ -45,7 +45,7 @@ class Smoother:
             raise InputError(f"expected a smoothing of 0 up to below 1, such as {DEFAULT}, got {self.strength}")
 
     def __call__(self, strip: Strip, picture: UInt8) -> Strip:
-        """The whole picture's strip (see ``inference.tiling``) with smoothed scores.
+        """The whole picture's strip (see ``inference.tiles.blending``) with smoothed scores.
 
         Args:
             strip: scores of all views over all rows.

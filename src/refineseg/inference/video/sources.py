@@ -1,4 +1,4 @@
-"""What is seen as a video: files, cameras, streams and folders of frames, and how much of them is taken."""
+"""Video sources: files, cameras, streams and folders of frames."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from refineseg.errors import InputError
 from refineseg.inference.options import Tile
 from refineseg.inference.video.clips import Clip, Frame, Sound, open_clip, open_live
 from refineseg.inference.video.smoothing import Smoother
-from refineseg.inference.video.threads import ahead
+from refineseg.inference.video.threads import prefetched
 
 
 @dataclass(frozen=True)
 class VideoOptions:
-    """What is done beyond single pictures.
+    """Options of videos.
 
     Attributes:
-        smooth: share of the past in the scores, 0 up to below 1 (see ``inference.smoothing``); 0 is none.
-        tile: window as for ``Segmenter.predict``, for each frame.
-        seconds: how much of the source to take; None is all of it, of a camera until it is stopped.
+        smooth: share of the past in the scores, 0 up to below 1 (see ``inference.video.smoothing``); 0 is none.
+        tile: windows of each frame, as for ``Segmenter.predict``.
+        seconds: length to take; None is all of it (of a camera, until it is stopped).
         rate: frames per second of a folder of frames.
     """
 
@@ -33,7 +33,7 @@ class VideoOptions:
     rate: float = 25.0
 
     def __post_init__(self) -> None:
-        Smoother(self.smooth)  # says what is wrong with it
+        Smoother(self.smooth)  # checks the value
         if self.seconds is not None and not self.seconds > 0:
             raise InputError(f"expected --seconds above 0, got {self.seconds}")
         if not 0 < self.rate <= 1000:
@@ -41,8 +41,8 @@ class VideoOptions:
 
 
 @dataclass(frozen=True)
-class Moving:
-    """An input that is seen as a video.
+class VideoInput:
+    """An input treated as a video.
 
     Attributes:
         source: see ``open_source``.
@@ -54,7 +54,7 @@ class Moving:
 
     @property
     def place(self) -> Path:
-        """Of what its outputs are named after: the file, the folder of frames, ``camera_0``, ``stream``."""
+        """A path to name the outputs by: the file, the folder of frames, ``camera_0`` or ``stream``."""
         if isinstance(self.source, Path):
             return self.source
         if isinstance(self.source, tuple):
@@ -62,7 +62,7 @@ class Moving:
         return Path(f"camera_{self.source}" if self.source.isdecimal() else "stream")
 
     def __str__(self) -> str:
-        """As the person named it."""
+        """As the user named it."""
         return str(self.source[0].parent if isinstance(self.source, tuple) else self.source)
 
 
@@ -75,11 +75,11 @@ class FrameFolder:
 
     @property
     def frames(self) -> int:
-        """How many there are."""
+        """Number of frames."""
         return len(self.paths)
 
     def __iter__(self) -> Iterator[Frame]:
-        """Read them one by one; InputError where one cannot be read or has another size."""
+        """Read one by one; InputError if one cannot be read or differs in size."""
         size: tuple[int, ...] | None = None
         for index, path in enumerate(self.paths):
             pixels = read_image(path)
@@ -97,9 +97,9 @@ Source = Clip | FrameFolder
 
 @contextmanager
 def open_source(source: str | Path | Sequence[Path], rate: float = 25.0) -> Iterator[Source]:
-    """A video file, the number of a camera, a stream's address, or pictures in order.
+    """Open a video file, a camera by its number, a stream by its address, or pictures in order.
 
-    Raises InputError where it cannot be opened, MissingExtraError without PyAV (extra ``video``).
+    Raises InputError if it cannot be opened, MissingExtraError without PyAV (extra ``video``).
     """
     opened: AbstractContextManager[Source]
     if not isinstance(source, str | Path):
@@ -113,14 +113,14 @@ def open_source(source: str | Path | Sequence[Path], rate: float = 25.0) -> Iter
 
 
 def is_live(source: str) -> bool:
-    """Whether a text names a camera or stream and not a file."""
+    """Whether a text names a camera or stream rather than a file."""
     return source.isdecimal() or "://" in source
 
 
 def decoded(source: Source, video: VideoOptions) -> Generator[Frame | Sound]:
-    """Frames decoded in advance; of a camera the newest."""
+    """Frames decoded in advance; from a camera, the newest."""
     live = isinstance(source, Clip) and source.live
-    return ahead(_until(iter(source), video.seconds), 1 if live else 4, latest=live)
+    return prefetched(_until(iter(source), video.seconds), 1 if live else 4, latest=live)
 
 
 def _until(items: Iterator[Frame | Sound], seconds: float | None) -> Iterator[Frame | Sound]:
@@ -132,7 +132,7 @@ def _until(items: Iterator[Frame | Sound], seconds: float | None) -> Iterator[Fr
 
 
 def count_frames(source: Source, video: VideoOptions) -> int | None:
-    """How many frames will be taken, as far as the source says."""
+    """Number of frames that will be taken; None if unknown."""
     limit = None if video.seconds is None else max(1, round(video.seconds * source.rate))
     known = [count for count in (limit, source.frames) if count is not None]
     return min(known) if known else None

@@ -1,4 +1,4 @@
-"""Work in threads of its own, before and behind the one that predicts, with bounded queues between them."""
+"""Reading ahead and writing behind in threads of their own, with bounded queues."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from threading import Event, Thread
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
-WAIT = 0.1  # seconds between looks at whether the other side has stopped
+WAIT = 0.1  # seconds between checks whether the other side has stopped
 
 
 class _End:
-    """Comes after the last item, with what ended them before their end."""
+    """Marks the end of the items, with the error that ended them early, if any."""
 
     def __init__(self, error: BaseException | None = None) -> None:
         self.error = error
 
 
-def ahead(items: Iterable[T], depth: int = 4, latest: bool = False) -> Generator[T]:
-    """The same items, made in a thread of its own, up to ``depth`` of them in advance.
+def prefetched(items: Iterable[T], depth: int = 4, latest: bool = False) -> Generator[T]:
+    """The same items, produced in another thread, up to ``depth`` of them in advance.
 
     Args:
-        items: their iterator is used and closed in the thread.
-        depth: largest number of items that wait.
-        latest: whether the oldest waiting item is dropped for a new one (a camera).
+        items: iterated and closed in that thread.
+        depth: largest number of waiting items.
+        latest: drop the oldest waiting item for a new one (a camera).
 
-    Raises what making them raised. Closing the iterator ends the thread.
+    Errors of ``items`` are raised here. Closing the iterator ends the thread.
     """
     queue: Queue[T | _End] = Queue(depth)
     stopped = Event()
@@ -39,7 +39,7 @@ def ahead(items: Iterable[T], depth: int = 4, latest: bool = False) -> Generator
                 _put(queue, item, stopped, latest)
                 if stopped.is_set():
                     break
-        except BaseException as error:  # told to the reader
+        except BaseException as error:  # raised by the reader
             end = _End(error)
         finally:
             close = getattr(items, "close", None)
@@ -47,7 +47,7 @@ def ahead(items: Iterable[T], depth: int = 4, latest: bool = False) -> Generator
                 close()
         _put(queue, end, stopped, False)
 
-    thread = Thread(target=make, name="ahead", daemon=True)
+    thread = Thread(target=make, name="prefetched", daemon=True)
     thread.start()
     try:
         while True:
@@ -63,11 +63,11 @@ def ahead(items: Iterable[T], depth: int = 4, latest: bool = False) -> Generator
         thread.join()
 
 
-class Behind(Generic[T]):
-    """Gives items to ``take`` in a thread of its own, one after the other, up to ``depth`` of them waiting.
+class BackgroundWriter(Generic[T]):
+    """Passes items to ``take`` in another thread, in order, with up to ``depth`` of them waiting.
 
-    A context manager: leaving it waits for all items; leaving it with an error drops those that wait. What
-    ``take`` raised is raised by the next ``put``, or on leaving.
+    A context manager: leaving it waits for all items, or drops those that wait if there was an error. An error of
+    ``take`` is raised by the next ``put``, or on leaving.
     """
 
     def __init__(self, take: Callable[[T], None], depth: int = 4) -> None:
@@ -75,9 +75,9 @@ class Behind(Generic[T]):
         self._queue: Queue[T | _End] = Queue(depth)
         self._stopped = Event()
         self._error: BaseException | None = None
-        self._thread = Thread(target=self._run, name="behind", daemon=True)
+        self._thread = Thread(target=self._run, name="background writer", daemon=True)
 
-    def __enter__(self) -> Behind[T]:
+    def __enter__(self) -> BackgroundWriter[T]:
         self._thread.start()
         return self
 
@@ -90,7 +90,7 @@ class Behind(Generic[T]):
             raise self._error
 
     def put(self, item: T) -> None:
-        """Hand over an item; waits while the queue is full."""
+        """Queue an item; waits while the queue is full."""
         _put(self._queue, item, self._stopped, False)
         if self._error is not None:
             raise self._error
@@ -105,13 +105,13 @@ class Behind(Generic[T]):
                 return
             try:
                 self._take(item)
-            except BaseException as error:  # told to the writer
+            except BaseException as error:  # raised by the writer
                 self._error = error
                 self._stopped.set()
 
 
 def _put(queue: Queue[T | _End], item: T | _End, stopped: Event, latest: bool) -> None:
-    """Put an item unless the other side has stopped; ``latest`` drops the oldest where the queue is full."""
+    """Queue an item unless the other side has stopped; ``latest`` drops the oldest if the queue is full."""
     while not stopped.is_set():
         try:
             queue.put(item, block=not latest, timeout=WAIT)

@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
+from refineseg.data.images import as_picture
 from refineseg.inference.arithmetic import uncertainty
-from refineseg.inference.predictor import Segmenter, read_picture
+from refineseg.inference.predictor import Segmenter
 from refineseg.inference.result import Result
 from refineseg.labels import IGNORE
 from refineseg.model.refinenet import RefineNet
@@ -71,7 +72,7 @@ def measured(result: Result) -> tuple[float, float, tuple[str, str] | None]:
 
 def feature_of(segmenter: Segmenter, path: Path) -> NDArray[np.float64]:
     """Mean and deviation of the backbone's coarsest map: what the picture shows, not where."""
-    channels, pixels = segmenter.card.channels, read_picture(path, segmenter.card.channels).pixels
+    channels, pixels = segmenter.card.channels, as_picture(path, segmenter.card.channels).pixels
     image = pixels / np.float32(255) if channels is None else channels.to_unit(pixels)
     return pooled(segmenter.model, np.asarray(image, np.float32))
 

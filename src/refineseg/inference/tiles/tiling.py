@@ -1,0 +1,122 @@
+"""The windows of a large picture, from the memory and context that the network needs. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil, lcm
+
+from refineseg.errors import InputError
+from refineseg.inference.options import Tile
+from refineseg.inference.runners import Runner
+
+GRID = 32  # the coarsest stride of the backbones
+STRIDE = 4  # of the scores of a RefineNet
+BUDGET = 768 << 20  # bytes for a window's activations: keeps the whole process below 2 GB
+GLOBAL_OVERLAP = 128  # overlap in pixels for networks whose every output sees the whole window
+LARGEST = 2048  # largest side of automatic tiles: beyond it the overlap hardly matters
+INPUT = 32  # bytes per pixel of a window before it is scaled: as read, as float32, and a copy
+Span = tuple[int, int]  # first pixel and the one after the last, along one axis
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """Overlapping windows that cover a picture.
+
+    Attributes:
+        size: height and width of the picture.
+        rows: spans of the rows of windows; each overlaps the next.
+        columns: spans of the columns of windows.
+        overlap: least number of pixels shared by neighbours.
+    """
+
+    size: tuple[int, int]
+    rows: tuple[Span, ...]
+    columns: tuple[Span, ...]
+    overlap: int
+
+    @property
+    def windows(self) -> int:
+        """Number of windows."""
+        return len(self.rows) * len(self.columns)
+
+
+def grid_step(ratios: Sequence[float]) -> int:
+    """Least step of window starts, in pixels, for which every scale's starts are multiples of 32."""
+    fractions = [Fraction(ratio).limit_denominator(1000) for ratio in ratios]
+    return GRID * lcm(*(fraction.denominator for fraction in fractions))
+
+
+def spans(length: int, tile: int, overlap: int, step: int = GRID) -> tuple[Span, ...]:
+    """Windows that cover 0 to ``length``, each sharing ``overlap`` pixels or more with the next.
+
+    Starts are multiples of ``step``. Windows are ``tile`` long (rounded up to a multiple of ``step``); the last is
+    shifted inwards and up to ``step - 1`` longer, to include the remainder.
+
+    Raises:
+        InputError: the tile is too small for the overlap.
+    """
+    tile = ceil(tile / step) * step
+    forward = (tile - overlap) // step * step
+    if length < tile + step:
+        return ((0, length),)
+    if forward < step:
+        raise InputError(
+            f"expected tiles at least {ceil(overlap / step) * step + step} pixels wide for an overlap of "
+            f"{overlap} and starts in steps of {step}, got {tile}: use larger tiles, or fewer or rounder scales"
+        )
+    last = (length - tile) // step * step
+    starts = [*range(0, last, forward), last]
+    return tuple((start, length if start == last else start + tile) for start in starts)
+
+
+def make_tiling(size: tuple[int, int], tile: int, overlap: int, ratios: Sequence[float] = (1.0,)) -> Tiling:
+    """Windows of ``tile`` pixels, seen at the scales ``ratios``.
+
+    Raises InputError for tiles too small for the overlap, or for the steps that the scales need.
+    """
+    if max(size) <= tile:
+        return Tiling(size, ((0, size[0]),), ((0, size[1]),), overlap)
+    step = grid_step(ratios)
+    if step > GRID and 4 * step > tile:  # windows, rounded up to steps, must not grow much
+        raise InputError(
+            f"expected scales such as 0.75 or 0.8 with tiles of {tile}: starts of windows would be multiples of "
+            f"{step}; use rounder scales or tiles of at least {4 * step}"
+        )
+    return Tiling(size, spans(size[0], tile, overlap, step), spans(size[1], tile, overlap, step), overlap)
+
+
+def needed_overlap(radius: int) -> int:
+    """Twice the radius, rounded up to 32: no pixel is within the radius of both windows' edges."""
+    return max(GRID, ceil(2 * radius / GRID) * GRID)
+
+
+def largest_tile(per_pixel: float, overlap: int, budget: float = BUDGET, largest: int = LARGEST) -> int:
+    """Side of the largest square window within the budget, a multiple of 32 and larger than the overlap."""
+    side = int((budget / per_pixel) ** 0.5) // GRID * GRID if per_pixel else largest
+    return max(min(side, largest), overlap + GRID)
+
+
+def choose_tiling(
+    size: tuple[int, int],
+    scales: Sequence[float],
+    tile: Tile,
+    runner: Runner,
+) -> Tiling:
+    """The windows of a picture seen at ``scales``; one for all of it where ``tile`` is None.
+
+    Raises InputError for tiles too small for the overlap.
+    """
+    if tile is None:
+        return make_tiling(size, max(size), 0)
+    # Larger views cost more and reach less far, smaller ones the other way round.
+    seen = max(scales)
+    costs = runner.bytes_per_pixel * seen**2 + INPUT if tile == "auto" else 0.0
+    if tile == "auto" and size[0] * size[1] * costs <= BUDGET:
+        return make_tiling(size, max(size), 0)
+    overlap = needed_overlap(round(runner.overlap / 2 / min(1.0, *scales)))
+    side = largest_tile(costs, overlap, largest=int(LARGEST / min(1.0, seen))) if tile == "auto" else tile
+    if side < 1:
+        raise InputError(f"expected --tile auto or a number of pixels such as 1024, got {side}")
+    return make_tiling(size, side, overlap, [scale * runner.input_scales[0] for scale in scales])
