@@ -78,6 +78,8 @@ class ViTBackbone(TokenBackbone):
             stage = net.patch_embed.backbone.feature_info[index + 1]  # 0 is the stem
             self.channels[index], self.strides[index] = stage["num_chs"], stage["reduction"]
             self.factors[index] = None
+        if self.hybrid:
+            _fix_padding(net.patch_embed.backbone)
         self.multiple = self.patch
         self.has_class_token = getattr(net, "cls_token", None) is not None
 
@@ -187,6 +189,23 @@ def _timm_network(name: str, in_channels: int, config: DPTConfig) -> nn.Module:
         )
     made: nn.Module = net
     return made
+
+
+def _fix_padding(resnet: Any) -> None:
+    """Give layers of stride 2 the padding that SAME means for even sides, as all are here.
+
+    timm works it out from the size of each map, by formulas on which ``torch.export`` spends hours.
+    """
+
+    def pad(layer: Any, inputs: tuple[Tensor]) -> Tensor:
+        both = max(layer.kernel_size[0] - 2, 0)
+        return F.pad(inputs[0], 2 * (both // 2, both - both // 2))
+
+    for layer in resnet.modules():
+        if getattr(layer, "same_pad", False):
+            layer.same_pad = False
+            layer.register_forward_pre_hook(pad)
+    resnet.stem.pool = nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.MaxPool2d(3, 2))  # after a ReLU
 
 
 def _plain_blocks(net: Any, x: Tensor) -> Iterator[Tensor]:
