@@ -129,7 +129,7 @@ def test_broken_files_are_told_in_one_line(tmp_path: Path, capsys: pytest.Captur
     assert errors[4] == ""
     assert [p.name for p in (tmp_path / "out/videos").glob("*.mp4")] == ["good.mp4"]
     assert not list((tmp_path / "out").glob(".*"))
-    with pytest.raises(InputError, match="no file"), open_clip(tmp_path / "none.mp4"):
+    with pytest.raises(InputError, match="not found"), open_clip(tmp_path / "none.mp4"):
         pass
     assert main(["predict", "--device", "cpu", str(tmp_path / "noise.mp4"), "-o", str(tmp_path / "o2")]) == 2
     lines = capsys.readouterr().err.strip().splitlines()
