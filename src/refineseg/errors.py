@@ -1,8 +1,13 @@
 """The exceptions of refineseg. A message says what was expected, what was found and what to do."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class RefinesegError(Exception):
-    """Base of every error that the user can mend: the command line prints it as one line and exits with 2."""
+    """Base of every error that the user can fix: the command line prints one line and exits with 2."""
 
 
 class InputError(RefinesegError):
@@ -22,15 +27,15 @@ class WeightsError(InputError):
 
 
 class TooLargeError(InputError):
-    """A picture does not fit in memory in one piece; in windows it would."""
+    """A picture does not fit in memory in one piece."""
 
 
 class WriteError(InputError):
-    """A file or folder cannot be written: no permission, no space. Going on with others would not help."""
+    """A file or folder cannot be written: no permission, no space. This ends the run."""
 
 
 class MissingExtraError(RefinesegError):
-    """An optional package is needed for what was asked."""
+    """An optional package is needed."""
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(
@@ -38,5 +43,14 @@ class MissingExtraError(RefinesegError):
         )
 
 
+@contextmanager
+def extra(package: str, name: str, purpose: str) -> Iterator[None]:
+    """Around imports of an optional package, which the extra ``name`` brings: MissingExtraError without it."""
+    try:
+        yield
+    except ImportError as error:
+        raise MissingExtraError(package, name, purpose) from error
+
+
 class RefusedError(RefinesegError):
-    """What was made does not keep what it promises, so it is not kept; the command line exits with 1."""
+    """A result failed its own check and was discarded; the command line exits with 1."""

@@ -14,6 +14,7 @@ from refineseg.errors import InputError
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.runners.exported import ENGINES, FORMAT, is_exported, open_exported
 from refineseg.system.cache import cache_folder
+from refineseg.system.files import sha256_of
 
 CACHED = {"openvino": "model.xml", "onnxruntime": "model.onnx"}  # file of each engine in a model's cache
 WORTH = 0.95  # of torch's time: an engine that is hardly faster is not worth another rounding
@@ -121,9 +122,7 @@ def _report(path: Path) -> dict[str, Any] | None:
     """The report of a cached export that passed and is whole; None otherwise."""
     try:
         report: dict[str, Any] = json.loads(path.with_name(path.name + ".report.json").read_text(encoding="utf-8"))
-        digest = hashlib.sha256()
-        for file in (path.with_suffix(".bin"), path) if path.suffix == ".xml" else (path,):
-            digest.update(file.read_bytes())
-        return report if report["passed"] and report["sha256"] == digest.hexdigest() else None
+        files = (path.with_suffix(".bin"), path) if path.suffix == ".xml" else (path,)
+        return report if report["passed"] and report["sha256"] == sha256_of(*files) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

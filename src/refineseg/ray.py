@@ -23,7 +23,7 @@ from PIL import Image
 
 from refineseg.data.images import index_image
 from refineseg.data.parquet import open_parquet, write_parquet
-from refineseg.errors import InputError, MissingExtraError, RefinesegError, WriteError
+from refineseg.errors import InputError, RefinesegError, WriteError, extra
 from refineseg.inference.batch import find_inputs, output_names
 from refineseg.inference.options import PredictOptions, Tile
 from refineseg.inference.outputs import find_kinds, need_probabilities
@@ -274,11 +274,9 @@ def _run(job: Job, shards: Sequence[Shard], workers: int) -> list[dict[str, Any]
         # Nobody has chosen a cluster, so it is one of our own. By this, which Ray reads when it is imported, its
         # processes listen on the loopback alone; an address of 127.0.0.1 it would replace by the machine's.
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    try:
+    with extra("ray", "ray", "prediction on a cluster"):
         import ray
         import ray.data
-    except ImportError as error:
-        raise MissingExtraError("ray", "ray", "prediction on a cluster") from error
     own = not ray.is_initialized()
     if own:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing of a run is told to anyone

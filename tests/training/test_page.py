@@ -15,7 +15,7 @@ from refineseg.evaluation.report.charts import history_chart
 from refineseg.inference.predictor import Segmenter
 from refineseg.model.folders.card import ModelCard
 from refineseg.model.presets import create_model
-from refineseg.system.times import in_words
+from refineseg.system.text import duration
 from refineseg.training.custom import TrainingEvent
 from refineseg.training.examples import Examples, chosen_places, examples_of
 from refineseg.training.loop import train
@@ -81,7 +81,7 @@ def test_examples_show_what_the_evaluation_saw(data: SegmentationData) -> None:
 
 @pytest.mark.parametrize(("seconds", "words"), [(44.6, "45 s"), (725, "12 min"), (12000, "3 h 20 min")])
 def test_times_in_words(seconds: float, words: str) -> None:
-    assert in_words(seconds) == words
+    assert duration(seconds) == words
 
 
 def test_a_history_by_hand() -> None:

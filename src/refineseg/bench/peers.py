@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from refineseg.errors import InputError, MissingExtraError
+from refineseg.errors import InputError, extra
 
 ENCODER = "resnet101"  # of the peers that have a choice: the backbone of the networks that they stand beside
 
@@ -45,10 +45,8 @@ def _smp(name: str, encoder: str = ENCODER) -> Callable[[int], nn.Module]:
 
 def smp_package() -> Any:
     """segmentation_models_pytorch. MissingExtraError without it."""
-    try:
+    with extra("segmentation-models-pytorch", "bench", "comparing with its networks"):
         import segmentation_models_pytorch
-    except ImportError as error:
-        raise MissingExtraError("segmentation-models-pytorch", "bench", "comparing with its networks") from error
     return segmentation_models_pytorch
 
 

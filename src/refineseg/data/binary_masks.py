@@ -11,6 +11,7 @@ from PIL import Image
 from refineseg.data.pictures.pillow import check_regular
 from refineseg.errors import InputError
 from refineseg.labels import UInt8
+from refineseg.system.text import reason_of
 
 
 def check_threshold(value: Any, place: str = "") -> int:
@@ -37,6 +38,5 @@ def read_binary_mask(path: Path, threshold: int) -> UInt8:
     except FileNotFoundError as error:
         raise InputError(f"File not found: {path}") from error
     except Exception as error:  # decoders raise OSError, ValueError, SyntaxError, struct.error ...
-        reason = " ".join(str(error).split())[:120]
-        raise InputError(f"cannot read {path} as a mask ({reason}): is it damaged?") from error
+        raise InputError(f"cannot read {path} as a mask ({reason_of(error)}): is it damaged?") from error
     return np.asarray(grey >= threshold, np.uint8)

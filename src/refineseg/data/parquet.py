@@ -6,16 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from refineseg.errors import InputError, MissingExtraError
+from refineseg.errors import InputError, extra
 from refineseg.system.files import atomic_path
+from refineseg.system.text import reason_of
 
 
 def parquet() -> Any:
     """The module pyarrow.parquet; MissingExtraError without it."""
-    try:
+    with extra("pyarrow", "data", "parquet files"):
         from pyarrow import parquet
-    except ImportError as error:
-        raise MissingExtraError("pyarrow", "data", "parquet files") from error
     return parquet
 
 
@@ -24,8 +23,7 @@ def open_parquet(path: Path) -> Any:
     try:
         return parquet().ParquetFile(path)
     except (OSError, ValueError) as error:  # pyarrow's errors are these
-        reason = " ".join(str(error).split())[:120]
-        raise InputError(f"expected parquet, cannot read {path} ({reason}): is it cut off?") from error
+        raise InputError(f"expected parquet, cannot read {path} ({reason_of(error)}): is it cut off?") from error
 
 
 def write_parquet(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from refineseg.channels import Pixels
 from refineseg.data.pictures.geotiff import TAGS, Geo, parse_nodata
-from refineseg.errors import InputError, MissingExtraError
+from refineseg.errors import InputError, MissingExtraError, extra
 from refineseg.system.text import reason_of
 
 SUFFIXES = (".tif", ".tiff")
@@ -307,10 +307,8 @@ def is_scientific(path: Path) -> bool:
 
 def tifffile_package() -> Any:
     """The package tifffile, which is an extra; this is the one place that imports it."""
-    try:
+    with extra("tifffile", "data", "reading TIFF of many channels or by windows"):
         import tifffile
-    except ImportError as error:
-        raise MissingExtraError("tifffile", "data", "reading TIFF of many channels or by windows") from error
     return tifffile
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 import tempfile
 from collections.abc import Callable, Sequence
@@ -28,7 +27,7 @@ from refineseg.inference.runners.exported import FORMAT, open_exported
 from refineseg.inference.runners.network import NetworkRunner, open_network
 from refineseg.inference.scoring import temperatures
 from refineseg.model.folders.model_folder import describe, weights_hash
-from refineseg.system.files import cannot_write, folder_beside
+from refineseg.system.files import cannot_write, folder_beside, sha256_of
 from refineseg.system.lock import locked
 
 Progress = Callable[[str, int, int], None]  # what is done, steps of it done, and in all (0 where unknown)
@@ -75,7 +74,7 @@ def export(
     with locked(path, beside=True), folder_beside(path) as place:
         made = place / path.name
         done = _made(segmenter, made, kind, data, options, progress)
-        done = replace(done, file=path.name, sha256=_hash(made))
+        done = replace(done, file=path.name, sha256=sha256_of(*files_of(made)))
         report.write(done, made)
         _named(report.files(made), report.files(path))
         if done.refused:
@@ -191,13 +190,6 @@ def description(segmenter: Segmenter, kind: str, options: ExportOptions) -> str:
     }
     values: dict[str, Any] = describe(segmenter.model.config, segmenter.card)
     return json.dumps(values | {"export": made})
-
-
-def _hash(path: Path) -> str:
-    digest = hashlib.sha256()
-    for file in files_of(path):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
 
 
 def _named(made: Sequence[Path], final: Sequence[Path]) -> None:

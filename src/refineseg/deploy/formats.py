@@ -11,7 +11,7 @@ import torch
 
 from refineseg._version import __version__
 from refineseg.deploy.trace import Traced, out_of_place
-from refineseg.errors import InputError, MissingExtraError
+from refineseg.errors import InputError, extra
 from refineseg.inference.runners.exported import KEY
 from refineseg.inference.runners.openvino import openvino_package
 
@@ -40,10 +40,8 @@ def check_packages(format: str) -> None:
     """MissingExtraError where a package is missing that writing the format, or running it, needs."""
     if format != "torch":
         onnx_package()
-        try:
+        with extra("onnxscript", "export", "writing ONNX files"):
             import onnxscript  # noqa: F401 - torch.onnx uses it
-        except ImportError as error:
-            raise MissingExtraError("onnxscript", "export", "writing ONNX files") from error
     if format == "openvino":
         openvino_package()
 
@@ -112,8 +110,6 @@ def load_onnx(path: Path) -> Any:
 
 def onnx_package() -> ModuleType:
     """The package. MissingExtraError without it."""
-    try:
+    with extra("onnx", "export", "writing ONNX files"):
         import onnx
-    except ImportError as error:
-        raise MissingExtraError("onnx", "export", "writing ONNX files") from error
     return onnx

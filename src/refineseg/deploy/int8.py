@@ -10,7 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from refineseg.deploy.formats import INPUT, load_onnx, save_onnx, save_openvino
-from refineseg.errors import MissingExtraError
+from refineseg.errors import extra
 from refineseg.inference.runners.openvino import openvino_package
 
 FLOAT = 2  # first convolutions that stay in float32: of MobileNet-v2 the stem and the first depthwise one
@@ -71,8 +71,6 @@ def openvino_convolutions(model: Any) -> list[str]:
 
 def nncf_package() -> ModuleType:
     """The package. MissingExtraError without it."""
-    try:
+    with extra("nncf", "export", "int8"):
         import nncf
-    except ImportError as error:
-        raise MissingExtraError("nncf", "export", "int8") from error
     return nncf  # type: ignore[no-any-return]

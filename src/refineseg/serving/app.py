@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Annotated, Any
 
 from refineseg._version import __version__
-from refineseg.errors import InputError, MissingExtraError
+from refineseg.errors import InputError, extra
 from refineseg.html import TOKENS
 from refineseg.inference.predictor import Segmenter
 from refineseg.serving import description, problems
@@ -45,11 +45,9 @@ def create_app(
     """
     if segmenter.outputs != "classes":
         raise InputError(f"expected a model of classes to serve, {segmenter.card.name} gives {segmenter.outputs}")
-    try:
+    with extra("fastapi", "serve", "serving"):
         from fastapi import FastAPI
         from fastapi.middleware.cors import CORSMiddleware
-    except ImportError as error:
-        raise MissingExtraError("fastapi", "serve", "serving") from error
 
     service = Service(segmenter, limits or Limits())
     access = access or Access()

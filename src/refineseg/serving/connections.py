@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from refineseg.errors import MissingExtraError
+from refineseg.errors import extra
 from refineseg.serving.middleware import App
 
 if TYPE_CHECKING:
@@ -17,10 +17,8 @@ GRACE = 10  # seconds beyond a request's own limit until a stopping server drops
 
 def http_server(app: App, seconds: float, log_level: str = "info") -> uvicorn.Server:
     """uvicorn around an application whose requests take at most ``seconds``."""
-    try:
+    with extra("uvicorn", "serve", "serving"):
         import uvicorn
-    except ImportError as error:
-        raise MissingExtraError("uvicorn", "serve", "serving") from error
     config = uvicorn.Config(
         app,
         http=_bounded_protocol(seconds),

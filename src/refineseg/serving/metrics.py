@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from refineseg.errors import MissingExtraError
+from refineseg.errors import extra
 
 STAGES = ("decode", "queue", "predict", "encode")
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -14,7 +14,7 @@ class Metrics:
     """Counters of one server, in a registry of their own."""
 
     def __init__(self, model: str, queued: Callable[[], float], active: Callable[[], float]) -> None:
-        try:
+        with extra("prometheus-client", "serve", "counting for /metrics"):
             from prometheus_client import (
                 CollectorRegistry,
                 Counter,
@@ -23,8 +23,6 @@ class Metrics:
                 ProcessCollector,
                 exposition,
             )
-        except ImportError as error:
-            raise MissingExtraError("prometheus-client", "serve", "counting for /metrics") from error
         self.registry = registry = CollectorRegistry()
         self.media_type = exposition.CONTENT_TYPE_LATEST
         self._text = exposition.generate_latest

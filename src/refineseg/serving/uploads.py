@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from refineseg.errors import MissingExtraError
+from refineseg.errors import extra
 from refineseg.serving.problems import Problem
 
 FIELD = "image"  # name of the picture in forms and in JSON
@@ -69,10 +69,8 @@ class _Form:
     """A multipart form, parsed as it arrives; files stay in memory, since the body's length is bounded."""
 
     def __init__(self, content_type: str, limit: int) -> None:
-        try:
+        with extra("python-multipart", "serve", "reading forms"):
             from python_multipart.multipart import FormParser, parse_options_header
-        except ImportError as error:
-            raise MissingExtraError("python-multipart", "serve", "reading forms") from error
         self._upload = Upload()
         self._pictures = 0
         self._ended = False

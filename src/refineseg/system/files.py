@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import os
 import shutil
 import tempfile
@@ -16,6 +17,16 @@ from refineseg.errors import InputError, WriteError
 WRITING = ".writing-"  # begins the names of files and folders that are not whole yet
 RANDOM = 8  # characters that mkstemp and mkdtemp add to it
 LONGEST_NAME = 230  # bytes; file systems take 255
+
+
+def sha256_of(*files: Path) -> str:
+    """SHA-256 of files one after another, in hexadecimal."""
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 def cannot_write(path: Path, error: Exception) -> WriteError:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refineseg.errors import InputError, MissingExtraError
+from refineseg.errors import InputError, extra
 
 
 def read_mat(path: Path, squeeze: bool = True) -> dict[str, Any]:
@@ -20,10 +20,8 @@ def read_mat(path: Path, squeeze: bool = True) -> dict[str, Any]:
 
     Raises InputError for files that cannot be read, MissingExtraError without scipy.
     """
-    try:
+    with extra("scipy", "data", f"reading {path.name}"):
         from scipy.io import loadmat
-    except ImportError as error:
-        raise MissingExtraError("scipy", "data", f"reading {path.name}") from error
     if not path.is_file():
         raise InputError(f"expected a MATLAB file, found none at {path}")
     try:
@@ -59,10 +57,8 @@ def integers(values: Any, path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
 @contextmanager
 def open_mat73(path: Path) -> Iterator[Any]:
     """An opened MATLAB 7.3 file (h5py.File); its arrays have MATLAB's axes in reverse order."""
-    try:
+    with extra("h5py", "data", f"reading {path.name}"):
         import h5py
-    except ImportError as error:
-        raise MissingExtraError("h5py", "data", f"reading {path.name}") from error
     try:
         file = h5py.File(path, "r")
     except FileNotFoundError as error:

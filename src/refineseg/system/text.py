@@ -1,6 +1,6 @@
-"""Names that others chose, as the places where they are shown need them: always text, never instructions.
+"""Text for people: durations, errors, and names that others chose, made safe for where they are shown.
 
-In HTML they go through ``html.escape``; nothing hands them to a shell.
+In HTML such names go through ``html.escape``; none is passed to a shell.
 """
 
 from __future__ import annotations
@@ -9,6 +9,14 @@ import re
 from pathlib import Path
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # first characters that spreadsheets take for one
+
+
+def duration(seconds: float) -> str:
+    """``45 s``, ``12 min``, ``3 h 20 min``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def visible(text: str) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from refineseg.errors import WeightsError
-from refineseg.system.files import atomic_path, atomic_write
+from refineseg.system.files import atomic_path, atomic_write, sha256_of
 
 KEPT = 2
 
@@ -19,7 +18,7 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
     path = folder / f"step-{step:08d}.pt"
     with atomic_path(path) as temporary:
         _save(state, temporary)
-        digest = _sha256(temporary)
+        digest = sha256_of(temporary)
     atomic_write(path.with_suffix(".sha256"), digest + "\n")
     for old in checkpoints(folder)[KEPT:]:
         old.with_suffix(".sha256").unlink(missing_ok=True)
@@ -38,7 +37,7 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Any], list[str]]:
         hashed = path.with_suffix(".sha256")
         if not hashed.is_file():
             refused.append(f"{path.name} has no hash beside it: it was not finished")
-        elif hashed.read_bytes().strip() != _sha256(path).encode():
+        elif hashed.read_bytes().strip() != sha256_of(path).encode():
             refused.append(f"{path.name} does not match its hash: it is torn or was changed")
         else:
             return _load(path), refused
@@ -71,8 +70,3 @@ def _save(state: dict[str, Any], path: Path) -> None:
             if isinstance(error.__context__, OSError):
                 raise error.__context__ from error
             raise
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from refineseg.errors import ConfigError, MissingExtraError
+from refineseg.errors import ConfigError, extra
 from refineseg.system.files import atomic_write
 from refineseg.training.custom import Callback, TrainingEvent
 
@@ -29,10 +29,8 @@ class WandbLogger:
     """Rows of metrics.csv in Weights & Biases; its environment variables (``WANDB_MODE``, ...) count."""
 
     def __init__(self) -> None:
-        try:
+        with extra("wandb", "wandb", "loggers=[wandb]"):
             import wandb
-        except ImportError as error:
-            raise MissingExtraError("wandb", "wandb", "loggers=[wandb]") from error
         self.package: Any = wandb
         self.run: Any = None
 
@@ -63,10 +61,8 @@ class MLflowLogger:
     """Rows of metrics.csv in MLflow; its environment variables (``MLFLOW_TRACKING_URI``, ...) count."""
 
     def __init__(self) -> None:
-        try:
+        with extra("mlflow", "mlflow", "loggers=[mlflow]"):
             import mlflow
-        except ImportError as error:
-            raise MissingExtraError("mlflow", "mlflow", "loggers=[mlflow]") from error
         self.package: Any = mlflow
         self.run: Any = None
 

@@ -24,7 +24,7 @@ from refineseg.evaluation.report.shared import (
 from refineseg.evaluation.report.style import SCRIPT, STYLE
 from refineseg.html import document, picture_address
 from refineseg.system.files import atomic_write
-from refineseg.system.times import in_words
+from refineseg.system.text import duration
 from refineseg.training.custom import TrainingEvent
 from refineseg.training.examples import examples_of
 from refineseg.training.run import BEST, CURVES, PAGE, Run
@@ -88,7 +88,7 @@ def _head(run: Run, said: list[tuple[str, str]], ended: bool) -> str:
     rows = _scored(run)
     where = f"Step {run.position.step:,} of " + ("about " if run.config.minutes else "") + f"{run.steps:,}"
     if ended:
-        state = f"Finished after {run.position.step:,} steps and {in_words(run.position.seconds)}"
+        state = f"Finished after {run.position.step:,} steps and {duration(run.position.seconds)}"
     else:
         state = f"{where}, {run.time_left} left" if run.position.step > 1 else "The first steps are made"
     verdict = f"{state}. The first validation has not come yet."
@@ -113,7 +113,7 @@ def _facts(run: Run) -> str:
     facts = [
         ("Pixel accuracy", percent(rows[-1]["pixel_accuracy"]) if rows else "&ndash;"),
         ("Training loss", loss),
-        ("Time so far", in_words(run.position.seconds)),
+        ("Time so far", duration(run.position.seconds)),
         ("Data", escape(f"{run.data.name}, {len(run.data.label_map.names)} classes")),
         ("Pictures", f"{len(run.pictures):,} train, {len(run.data.split('val')):,} val"),
         ("Device", f"{run.fabric.device.type}, batches of {run.config.batch_size}"),

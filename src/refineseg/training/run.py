@@ -21,7 +21,7 @@ from refineseg.evaluation.evaluate import Evaluation
 from refineseg.model.folders.card import ModelCard
 from refineseg.model.refinenet import RefineNet
 from refineseg.system.files import atomic_write
-from refineseg.system.times import in_words
+from refineseg.system.text import duration
 from refineseg.training.checkpoint import load_checkpoint
 from refineseg.training.custom import Callback, Custom, TrainingEvent, names_of
 from refineseg.training.distillation import Teacher
@@ -156,8 +156,8 @@ class Run:
         """Expected time to the end in words, validations included, by the steps so far."""
         seconds = self.position.seconds
         if self.config.minutes is not None:
-            return in_words(max(0.0, 60 * self.config.minutes - seconds))
-        return in_words(seconds / max(1, self.position.step) * (self.steps - self.position.step))
+            return duration(max(0.0, 60 * self.config.minutes - seconds))
+        return duration(seconds / max(1, self.position.step) * (self.steps - self.position.step))
 
     def advance(self, seconds: float) -> None:
         """Count one step."""

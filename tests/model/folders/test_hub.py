@@ -20,8 +20,9 @@ from refineseg.cli.main import main
 from refineseg.errors import InputError, WeightsError
 from refineseg.labels import LabelMap
 from refineseg.model import create_model
-from refineseg.model.folders.hub import HubName, fetch_model, pinned, push_model, sha256_of
+from refineseg.model.folders.hub import HubName, fetch_model, pinned, push_model
 from refineseg.model.folders.model_folder import ModelCard, load_model_folder, save_model_folder
+from refineseg.system.files import sha256_of
 from tests.hub import TOKEN, FakeHub, fake_hub, point_at, reached_hub
 from tests.model.filled import fill
 

@@ -23,6 +23,7 @@ from refineseg.data.formats.parsing.pictures import split_of
 from refineseg.data.parquet import open_parquet
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap, UInt8
+from refineseg.system.text import reason_of
 
 IMAGE_COLUMNS = ("image", "images", "img", "pixel_values", "picture")
 MASK_COLUMNS = (
@@ -139,8 +140,9 @@ class _Table:
         try:
             return self._opened.read_row_group(group, columns=[column]).column(column)
         except (OSError, ValueError) as error:
-            reason = " ".join(str(error).split())[:120]
-            raise InputError(f"cannot read {column} of {self.file} ({reason}): is the file damaged?") from error
+            raise InputError(
+                f"cannot read {column} of {self.file} ({reason_of(error)}): is the file damaged?"
+            ) from error
 
 
 @lru_cache(maxsize=2)  # pictures and masks of the group at hand

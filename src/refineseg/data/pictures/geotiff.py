@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 PIXEL_SCALE, TIEPOINT, TRANSFORMATION, KEYS, DOUBLES, TEXTS = 33550, 33922, 34264, 34735, 34736, 34737
 TAGS = {PIXEL_SCALE: 12, TIEPOINT: 12, TRANSFORMATION: 12, KEYS: 3, DOUBLES: 12, TEXTS: 2}  # code: TIFF type
@@ -72,18 +70,6 @@ class Geo:
             if key == tag and place == 0:
                 return int(value)
         return None
-
-
-def read_geo(path: Path) -> Geo:
-    """The geographic tags of a file that Pillow reads; empty for pictures without them."""
-    if path.suffix.lower() not in (".tif", ".tiff"):
-        return Geo()
-    try:
-        with Image.open(path) as image:
-            tags: Any = getattr(image, "tag_v2", {})
-            return Geo({code: tags[code] for code in TAGS if code in tags})
-    except (OSError, UnidentifiedImageError):
-        return Geo()
 
 
 def parse_nodata(text: str, dtype: np.dtype[Any]) -> float | int | None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refineseg.errors import MissingExtraError
+from refineseg.errors import extra
 from refineseg.evaluation.metrics import Counts, Floats, divide, plain
 from refineseg.labels import IGNORE, UInt8
 
@@ -94,9 +94,7 @@ def false_pixels(predicted: NDArray[np.bool_], size: NDArray[np.int64]) -> Count
 
 def components(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int64], Counts]:
     """Numbers HxW of the connected components, 0 outside, and their areas by number."""
-    try:
+    with extra("scipy", "data", "IoU by object size and label suspects"):
         from scipy.ndimage import label
-    except ImportError as error:
-        raise MissingExtraError("scipy", "data", "IoU by object size and label suspects") from error
     places, _count = label(mask, np.ones((3, 3)))
     return places.astype(np.int64), np.bincount(places.ravel())

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refineseg.errors import MissingExtraError, WeightsError
+from refineseg.errors import WeightsError, extra
 from refineseg.inference.runners.exported import KEY, Exported, ExportedRunner, first_line, threads
 
 
@@ -38,8 +38,6 @@ class OnnxRunner(ExportedRunner):
 
 def onnxruntime_package() -> ModuleType:
     """The package. MissingExtraError without it."""
-    try:
+    with extra("onnxruntime", "runtime", "running ONNX files"):
         import onnxruntime
-    except ImportError as error:
-        raise MissingExtraError("onnxruntime", "runtime", "running ONNX files") from error
     return onnxruntime  # type: ignore[no-any-return]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refineseg.errors import MissingExtraError, WeightsError
+from refineseg.errors import WeightsError, extra
 from refineseg.inference.runners.exported import KEY, Exported, ExportedRunner, first_line, threads
 
 
@@ -51,8 +51,6 @@ class OpenVinoRunner(ExportedRunner):
 
 def openvino_package() -> ModuleType:
     """The package. MissingExtraError without it."""
-    try:
+    with extra("openvino", "openvino", "the engine openvino"):
         import openvino
-    except ImportError as error:
-        raise MissingExtraError("openvino", "openvino", "the engine openvino") from error
     return openvino  # type: ignore[no-any-return]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from refineseg.errors import InputError, MissingExtraError
+from refineseg.errors import InputError, extra
 from refineseg.labels import UInt8
 from refineseg.system.text import reason_of
 
@@ -284,8 +284,6 @@ def is_video(path: Path) -> bool:
 
 def import_av() -> Any:
     """The package av (PyAV); MissingExtraError without it."""
-    try:
+    with extra("av", "video", "reading and writing video"):
         import av
-    except ImportError as error:
-        raise MissingExtraError("av", "video", "reading and writing video") from error
     return av

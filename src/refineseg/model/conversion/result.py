@@ -12,7 +12,7 @@ from refineseg.errors import WeightsError
 from refineseg.labels import LabelMap
 from refineseg.model.conversion.recognise import Architecture
 from refineseg.model.folders.card import ModelCard
-from refineseg.model.tensors.checkpoints import sha256
+from refineseg.system.files import sha256_of
 
 DEPTH = "depth"  # the one name in the label map of a model of depth
 UNSTATED = "that of the checkpoint and of its training data, which the file does not state"
@@ -91,7 +91,7 @@ def make_card(
     named = "given with --labels" if request.labels else "config.json" if class_names else "not given"
     provenance = {
         "converted from": request.origin or request.file.name,
-        "sha256 of that file": sha256(request.file),
+        "sha256 of that file": sha256_of(request.file),
         "recognised as": f"{conversion.architecture.preset} ({conversion.architecture.keys.name})",
         **({} if depth else {"class names": named}),
         **(notes or {}),

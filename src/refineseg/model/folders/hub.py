@@ -8,7 +8,6 @@ recorded. The variables of huggingface_hub hold: HF_HUB_OFFLINE, HF_HOME, HF_TOK
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Callable
@@ -16,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from refineseg.errors import InputError, MissingExtraError, RefinesegError, WeightsError
+from refineseg.errors import InputError, RefinesegError, WeightsError, extra
+from refineseg.system.files import sha256_of
 
 PREFIX = "hf:"
 NAME = re.compile(r"hf:([\w-][\w.-]*/[\w-][\w.-]*)(?:@([\w][\w./-]*))?")
@@ -116,12 +116,6 @@ def pinned(text: str) -> str:
     return origin_of(text, fetch_model(text))["hub"] if is_hub_name(text) else text
 
 
-def sha256_of(file: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def push_model(folder: str | Path, text: str, private: bool = False, message: str = "") -> Pushed:
     """Put a model folder on the Hub: config.json, model.safetensors and the card, in one commit.
 
@@ -158,11 +152,9 @@ def _download(name: HubName, file: str, revision: str | None) -> Path:
 
 
 def _hub() -> Any:
-    try:
+    with extra("huggingface_hub", "hub", "a model of the Hugging Face Hub"):
         import huggingface_hub
         import huggingface_hub.errors
-    except ImportError as error:
-        raise MissingExtraError("huggingface_hub", "hub", "a model of the Hugging Face Hub") from error
     return huggingface_hub
 
 

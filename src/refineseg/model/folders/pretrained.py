@@ -11,7 +11,7 @@ from pathlib import Path
 from refineseg.errors import WeightsError
 from refineseg.model.folders.bundled import BUNDLED
 from refineseg.model.folders.hub import fetch_file
-from refineseg.model.tensors.checkpoints import sha256
+from refineseg.system.files import sha256_of
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)
@@ -101,7 +101,7 @@ def _of_file(path: Path, backbone: str) -> BackboneWeights:
         raise WeightsError(
             f"expected backbone weights {', '.join(CHOICES)} or a safetensors file; file not found: {path}"
         )
-    digest = sha256(path)
+    digest = sha256_of(path)
     packaged = PACKAGED.get(backbone)
     if packaged is not None and packaged.sha256 == digest:
         return replace(packaged, file=path)
@@ -125,7 +125,7 @@ def _of_timm(backbone: str) -> BackboneWeights | None:
         file,
         f"ImageNet, hf:{repo}@{file.parent.name}",  # the cache names a folder by the commit
         str(published.license or "not stated"),
-        sha256(file),
+        sha256_of(file),
         tuple(published.mean),
         tuple(published.std),
     )

@@ -15,7 +15,7 @@ from typing import Any
 from refineseg.model.folders.bundled import bundled_exports, bundled_models
 from refineseg.model.folders.model_folder import WEIGHTS, read_config
 from refineseg.model.folders.pretrained import PACKAGED
-from refineseg.model.tensors.checkpoints import sha256
+from refineseg.system.files import sha256_of
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def bundled_records() -> list[WeightRecord]:
                 licence=card.licence,
                 source="this package",
                 class_names=", ".join(card.labels.names),
-                sha256=sha256(folder / WEIGHTS),
+                sha256=sha256_of(folder / WEIGHTS),
                 score=_measured(best) if best else None,
                 state="bundled",
             )
@@ -168,7 +168,7 @@ def _eight(record: WeightRecord, file: Path) -> WeightRecord:
     judged = json.loads(file.with_name(f"{file.name}.report.json").read_text(encoding="utf-8"))["int8"]
     protocol = record.score.protocol if record.score else "single scale, no flip"
     score = None if judged["trained_on_it"] else Score(judged["mean_iou"], judged["judged_on"], protocol)
-    return replace(record, name=f"{record.name}-int8", sha256=sha256(file), score=score)
+    return replace(record, name=f"{record.name}-int8", sha256=sha256_of(file), score=score)
 
 
 def _measured(score: dict[str, Any]) -> Score:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pickle
 import re
@@ -108,12 +107,6 @@ def strip_prefixes(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         while names and all(name.startswith(prefix) for name in names.values()):
             names = {key: name.removeprefix(prefix) for key, name in names.items()}
     return {name: state[key] for key, name in names.items()}
-
-
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def torch_caches() -> list[Path]:

@@ -10,7 +10,7 @@ from refineseg.data.formats.base import Shape
 from refineseg.data.formats.parsing.json_nodes import Node
 from refineseg.data.formats.parsing.pictures import check_size
 from refineseg.data.formats.parsing.shapes import Region
-from refineseg.errors import InputError, MissingExtraError
+from refineseg.errors import InputError, extra
 
 Rle = dict[str, Any]  # pycocotools': size [height, width] and counts as bytes
 
@@ -93,8 +93,6 @@ def _checked_polygon(node: Node, shape: Shape) -> list[float]:
 
 
 def _mask_api() -> Any:
-    try:
+    with extra("pycocotools", "data", "COCO's masks"):
         from pycocotools import mask
-    except ImportError as error:
-        raise MissingExtraError("pycocotools", "data", "COCO's masks") from error
     return mask

@@ -11,6 +11,7 @@ from typing import Any
 
 from refineseg.data.formats.parsing.texts import read_text
 from refineseg.errors import InputError
+from refineseg.system.text import reason_of
 
 LARGEST = 1e7  # no picture has pixels beyond
 LONGEST_ID = 18  # digits
@@ -119,8 +120,7 @@ def read_json(path: Path) -> Node:
     try:
         return Node(json.loads(read_text(path)), str(path))
     except (ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise InputError(f"expected JSON, cannot read {path} ({reason}): is it cut off?") from error
+        raise InputError(f"expected JSON, cannot read {path} ({reason_of(error)}): is it cut off?") from error
 
 
 def _is_empty(value: Any) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refineseg.data.formats.base import Shape
-from refineseg.errors import InputError, MissingExtraError
+from refineseg.errors import InputError, extra
 
 Points = Sequence[tuple[float, float]]
 Region = NDArray[np.bool_]
@@ -103,10 +103,8 @@ def _draw() -> Any:
 
 def skimage_package(purpose: str) -> Any:
     """The package scikit-image, which is an extra; this is the one place that imports it."""
-    try:
+    with extra("scikit-image", "data", purpose):
         import skimage
         import skimage.draw
         import skimage.measure
-    except ImportError as error:
-        raise MissingExtraError("scikit-image", "data", purpose) from error
     return skimage
