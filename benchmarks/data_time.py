@@ -24,7 +24,7 @@ from refineseg.config import AugmentConfig, TrainConfig
 from refineseg.data import SegmentationData, open_data
 from refineseg.training.custom import TrainingEvent
 from refineseg.training.loop import fit
-from refineseg.training.prepare import prepare
+from refineseg.training.setup import prepare_run
 import torch
 
 PAIRS = 64
@@ -34,7 +34,7 @@ CASES = ((0, 2048), (1, 2048), (1, 0))  # workers, megabytes of cache
 def measure(data: SegmentationData, config: TrainConfig, folder: Path) -> dict[str, Any]:
     """Shares and speeds of all steps but the first, which starts the worker."""
     reports: list[TrainingEvent] = []
-    run = prepare(config, data, folder, callbacks=[reports.append], device="cpu")
+    run = prepare_run(config, data, folder, callbacks=[reports.append], device="cpu")
     fit(run)
     steps = [report for report in reports if report.phase == "train"][1:]
     return {

@@ -17,7 +17,7 @@ from refineseg.bench.memory import need_of_setting
 from refineseg.bench.networks import Setting, random_segmenter
 from refineseg.bench.timing import peak_memory
 from refineseg.inference.options import PredictOptions
-from refineseg.model.memory import Alive, tensors_of
+from refineseg.model.memory import PeakMemory, tensors_of
 import torch
 from torch.nn import functional as F
 
@@ -70,7 +70,7 @@ def measured(net: str, setting: Setting) -> tuple[float, float, float | None]:
             with torch.no_grad():
                 runner._fast.network(pictures[:0].float())
 
-    with Alive(resting) as alive:
+    with PeakMemory(resting) as alive:
         work()
     rest()
     gc.collect()

@@ -19,7 +19,7 @@ from typing import Any
 
 from refineseg.model.dpt.huggingface import source_of
 from refineseg.model.dpt.source import fill
-from refineseg.model.memory import Alive
+from refineseg.model.memory import PeakMemory
 from safetensors.torch import load_file
 import torch
 from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation, Dinov2Config
@@ -87,7 +87,7 @@ def compare(size: str, side: int, rounds: int) -> None:
     ratios = [ours / theirs for ours, theirs in zip(seconds["refineseg"], seconds["transformers"], strict=True)]
     print(f"{size}, {side}x{side}, relative difference {error:.1e}")
     for name, run in (("transformers", their_head), ("refineseg", our_head)):
-        with Alive([*theirs.parameters(), *ours.parameters(), *tokens, *patches]) as alive:
+        with PeakMemory([*theirs.parameters(), *ours.parameters(), *tokens, *patches]) as alive:
             run()
         middle = statistics.median(seconds[name])
         print(f"  {name}: median {1000 * middle:.0f} ms, {alive.peak / 2**20:.0f} MiB at once")

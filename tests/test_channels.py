@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from refineseg.channels import Channels, visible
+from refineseg.channels import Channels, display_rgb
 from refineseg.errors import ConfigError, InputError
 
 TWO = Channels("float32", (0.0, -10.0), (2.0, 10.0), (0.5, 0.25), (0.1, 0.05), (1, 1, 0))
@@ -38,7 +38,7 @@ def test_false_colours_show_two_deviations_about_the_mean() -> None:
     shown = TWO.false_color(raw)
     assert shown.tolist() == [[[0, 0, 0], [128, 128, 128], [255, 255, 255], [0, 0, 255]]]
     rgb = np.zeros((2, 2, 3), np.uint8)
-    assert visible(rgb, None) is rgb
+    assert display_rgb(rgb, None) is rgb
 
 
 def test_other_pictures_are_refused() -> None:

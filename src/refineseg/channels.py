@@ -95,6 +95,6 @@ class Channels(Config):
         return np.asarray(np.clip(((unit - mean) / (2 * STRETCH * std) + 0.5) * 255 + 0.5, 0, 255), np.uint8)
 
 
-def visible(pixels: Pixels, channels: Channels | None) -> UInt8:
+def display_rgb(pixels: Pixels, channels: Channels | None) -> UInt8:
     """A picture as RGB HxWx3: as it is, or in false colours where it has channels."""
     return pixels if channels is None else channels.false_color(pixels)

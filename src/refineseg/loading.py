@@ -78,13 +78,13 @@ def _export_of(model: str, device: str, precision: str, engine: str, say: Callab
 
     on_cpu = pick_device(device).type == "cpu"
     if engine == "auto":
-        return fastest(find_model(model)) if on_cpu and precision == "32" else None
+        return fastest_export(find_model(model)) if on_cpu and precision == "32" else None
     if not on_cpu and device != "auto":
         raise InputError(f"expected --device cpu with the engine {engine}, got {device}")
-    return exported(find_model(model), engine, say)
+    return cached_export(find_model(model), engine, say)
 
 
-def place_of(folder: Path) -> Path:
+def export_cache(folder: Path) -> Path:
     """The cache of a model folder: by the hash of its files, so that other weights have another one."""
     digest = hashlib.sha256(f"{FORMAT} {__version__}".encode())
     for file in ("config.json", "model.safetensors"):
@@ -93,9 +93,9 @@ def place_of(folder: Path) -> Path:
     return cache_folder() / "exports" / digest.hexdigest()[:32]
 
 
-def exported(folder: Path, engine: str, say: Callable[[str], None]) -> Path:
+def cached_export(folder: Path, engine: str, say: Callable[[str], None]) -> Path:
     """The cached export of a model folder for an engine; made now, through the gate, if there is none."""
-    path = place_of(folder) / CACHED[engine]
+    path = export_cache(folder) / CACHED[engine]
     if _report(path) is None:
         from refineseg.deploy.export import export
 
@@ -104,11 +104,11 @@ def exported(folder: Path, engine: str, say: Callable[[str], None]) -> Path:
     return path
 
 
-def fastest(folder: Path) -> Path | None:
+def fastest_export(folder: Path) -> Path | None:
     """The cached export that beat torch by most when it was made, of an installed engine; None if none did."""
     if not (cache_folder() / "exports").is_dir():
         return None
-    place = place_of(folder)
+    place = export_cache(folder)
     shares = {}
     for engine, file in CACHED.items():
         report = _report(place / file) if find_spec(engine) else None

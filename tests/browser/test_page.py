@@ -16,7 +16,7 @@ from PIL import Image
 
 from refineseg.colors import class_colors
 from refineseg.deploy.export import description
-from refineseg.deploy.formats import write
+from refineseg.deploy.formats import write_format
 from refineseg.deploy.options import ExportOptions
 from refineseg.deploy.trace import trace
 from refineseg.inference.predictor import Segmenter
@@ -48,7 +48,7 @@ def folder(segmenter: Segmenter, tmp_path_factory: pytest.TempPathFactory) -> Pa
     (folder / "models").mkdir()
     options = ExportOptions(input="uint8", outputs="labels")
     program = trace(segmenter.model, options.outputs, input=options.input)
-    write(program, "onnx", folder / "models" / "small.onnx", description(segmenter, "onnx", options))
+    write_format(program, "onnx", folder / "models" / "small.onnx", description(segmenter, "onnx", options))
     classes = [{"name": n, "color": c, "background": n == "sky"} for n, c in zip(NAMES, COLORS, strict=True)]
     (folder / "models" / "small.json").write_text(json.dumps({"classes": classes, "licence": "CC0"}))
     subprocess.run(["node", str(HERE / "build.mjs"), str(folder)], check=True, capture_output=True, timeout=100)

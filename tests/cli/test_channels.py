@@ -21,7 +21,7 @@ from refineseg.data import open_data, read_mask
 from refineseg.data.pictures.geotiff import TAGS
 from refineseg.errors import ConfigError, InputError
 from refineseg.labels import UInt8
-from refineseg.training.prepare import prepare
+from refineseg.training.setup import prepare_run
 from tests.inference.tiles.test_files import GEO
 
 SIZE = (64, 96)
@@ -166,12 +166,12 @@ def test_training_starts_only_from_a_model_that_sees_the_same(root: Path, tmp_pa
     assert data.channels is not None
     other = replace(data, channels=replace(data.channels, low=(1.0,) * 5))
     config = TrainConfig(model=str(root / "run/best"), workers=0)
-    run = prepare(config, other, tmp_path / "a", device="cpu")
+    run = prepare_run(config, other, tmp_path / "a", device="cpu")
     assert run.data.channels == data.channels  # raw values mean what they meant to the model
     with pytest.raises(ConfigError, match="trained on RGB, the data has 5 channels of uint16"):
-        prepare(replace(config, model="camvid"), data, tmp_path / "b", device="cpu")
+        prepare_run(replace(config, model="camvid"), data, tmp_path / "b", device="cpu")
     with pytest.raises(ConfigError, match="in_channels of 5"):
-        prepare(TrainConfig(fields={"in_channels": 4}), data, tmp_path / "c", device="cpu")
+        prepare_run(TrainConfig(fields={"in_channels": 4}), data, tmp_path / "c", device="cpu")
 
 
 def test_statistics_that_do_not_fit_are_found_before_training(root: Path, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from refineseg.model.describe import describe
 from refineseg.model.drawing import draw
 from refineseg.model.folders.card import ModelCard
 from refineseg.model.folders.model_folder import load_model_folder, save_model_folder
-from refineseg.system.text import visible
+from refineseg.system.text import escaped
 from tests.data.made import made_pair
 from tests.model.filled import fill
 from tests.serving.browser import chromium, listening, ready
@@ -89,7 +89,7 @@ def pages(place: Path) -> Path:
     folder, data = place / "pages", f"folder:{place / 'data'}"
     shown("check", data, "--html", folder / "check.html")
     text = shown("evaluate", "-m", place / "model", "-d", data, "--report", folder / "report")
-    missing = [name for name in CLASSES if visible(name) not in text]
+    missing = [name for name in CLASSES if escaped(name) not in text]
     assert not missing, ascii(text)
     words = ["demo.py", "-o", str(folder / "demo"), "-m", str(place / "model"), str(place / "data/images")]
     with pytest.MonkeyPatch.context() as patched, captured() as said:

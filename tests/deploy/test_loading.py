@@ -35,7 +35,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def fill_cache(folder: Path, exported: tuple[Path, ExportReport], engine_ms: float = 1.0) -> Path:
     """The export in the place where ``load`` looks for the folder's, as fast as said."""
-    place = opening.place_of(folder)
+    place = opening.export_cache(folder)
     place.mkdir(parents=True)
     shutil.copy(exported[0], place / "model.onnx")
     report = json.loads(exported[0].with_name("small.onnx.report.json").read_text())
@@ -89,7 +89,7 @@ def test_auto_passes_over_what_is_not_whole(
     shutil.copytree(model_folder, folder)
     path = fill_cache(folder, exported)
     report = path.with_name("model.onnx.report.json")
-    assert opening.fastest(folder) == path
+    assert opening.fastest_export(folder) == path
     if harm == "missing":
         path.unlink()
     elif harm == "cut":
@@ -102,7 +102,7 @@ def test_auto_passes_over_what_is_not_whole(
         content = bytearray((folder / "model.safetensors").read_bytes())
         content[-1] ^= 1
         (folder / "model.safetensors").write_bytes(content)
-    assert opening.fastest(folder) is None
+    assert opening.fastest_export(folder) is None
 
 
 def test_an_engine_exports_a_folder_once(

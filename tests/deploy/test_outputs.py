@@ -16,7 +16,7 @@ from PIL import Image
 import refineseg
 from refineseg.cli.main import main
 from refineseg.deploy.export import export
-from refineseg.deploy.formats import write
+from refineseg.deploy.formats import write_format
 from refineseg.deploy.gate import MIOU_LOSS, Check, Judged, drift
 from refineseg.deploy.trace import axis_name, trace
 from refineseg.errors import InputError
@@ -188,7 +188,7 @@ def test_opencv_runs_the_file(outputs: Outputs, segmenter: Segmenter, tmp_path: 
     if int(cv2.__version__.split(".")[0]) < 5:
         pytest.skip("sizes stay open from OpenCV 5 on")
     path = tmp_path / "small.onnx"
-    write(trace(segmenter.model, outputs, temperatures(segmenter.card)), "onnx", path, "{}")
+    write_format(trace(segmenter.model, outputs, temperatures(segmenter.card)), "onnx", path, "{}")
     network = cv2.dnn.readNetFromONNX(str(path))
     for picture in (probe(97, 131), probe(64, 96)):
         network.setInput(cv2.dnn.blobFromImage(picture[..., ::-1].copy(), 1 / 255, swapRB=True))
@@ -211,7 +211,7 @@ def test_logits_of_a_network_that_scales_its_input_say_their_size(tmp_path: Path
     """The network sees pictures twice as large, so its logits have half of their sides, not a quarter."""
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
-    write(trace(made.small(input_scales=(2.0,))), "onnx", tmp_path / "doubled.onnx", "{}")
+    write_format(trace(made.small(input_scales=(2.0,))), "onnx", tmp_path / "doubled.onnx", "{}")
     session = onnxruntime.InferenceSession(tmp_path / "doubled.onnx")
     assert session.get_outputs()[0].shape == ["batch", 5, "ceil(height/2)", "ceil(width/2)"]
     (logits,) = session.run(None, {"images": np.zeros((1, 3, 97, 131), np.float32)})

@@ -16,7 +16,7 @@ from refineseg.inference.arithmetic import Arithmetic
 from refineseg.inference.options import PredictOptions
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.runners import Runner
-from refineseg.inference.tiles.blending import Map, Read, Strip, blended_strips, joined, view_of
+from refineseg.inference.tiles.blending import Map, Read, Strip, blended_strips, join_strips, view_of
 from refineseg.inference.tiles.tiling import Tiling
 from refineseg.labels import LabelMap, UInt8
 from refineseg.model.folders.card import ModelCard
@@ -111,7 +111,7 @@ class Quarters(Segmenter):
         change: Callable[[Strip], Strip] | None = None,
     ) -> Iterator[tuple[int, UInt8, NDArray[np.float16] | None]]:
         found = blended_strips(tiling, [view_of(tiling.size, 1.0)], read, self.scores, start_row, each)
-        whole = joined(found)
+        whole = join_strips(found)
         scores = (whole if change is None else change(whole)).maps[0][0]
         wide = scores.repeat(4, 1).repeat(4, 2)[:, : tiling.size[0], : tiling.size[1]]
         yield 0, wide.argmax(0).astype(np.uint8), (np.exp(wide) / np.exp(wide).sum(0)).astype(np.float16)

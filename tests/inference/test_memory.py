@@ -15,7 +15,7 @@ from refineseg.inference import memory
 from refineseg.inference.arithmetic import Arithmetic
 from refineseg.inference.options import PredictOptions
 from refineseg.inference.runners.network import NetworkRunner
-from refineseg.model.memory import Alive, Need, tensors_of
+from refineseg.model.memory import MemoryNeed, PeakMemory, tensors_of
 from refineseg.system.memory import free_memory
 
 SETTINGS = [
@@ -34,7 +34,7 @@ LARGE = [
 
 def test_alive_counts_by_hand() -> None:
     weight = torch.ones(1000)
-    with Alive([weight]) as alive:
+    with PeakMemory([weight]) as alive:
         weight.view(10, 100)  # costs nothing
         x = torch.ones(100)  # 400 bytes
         y = x + 1  # 400 more
@@ -42,7 +42,7 @@ def test_alive_counts_by_hand() -> None:
         z = y.repeat(4)  # 1600 more
         z.add_(1)
     assert alive.peak == 2000
-    assert Need(10, alive.peak).peak == 2010
+    assert MemoryNeed(10, alive.peak).peak == 2010
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_prediction_is_planned_within_a_tenth(net: str, size: tuple[int, int], b
             *tensors_of(runner._fast.network(torch.zeros(0, 3, 8, 8))),
             torch.from_numpy(images),
         ]
-        with Alive(resting) as alive:
+        with PeakMemory(resting) as alive:
             runner(images)
     assert alive.peak == pytest.approx(planned.working, rel=0.1)
 
@@ -76,7 +76,7 @@ def test_views_and_results_are_planned(options: PredictOptions, monkeypatch: pyt
     monkeypatch.setattr(
         NetworkRunner, "__call__", lambda _runner, x: low[..., : x.shape[2] // 4, : x.shape[3] // 4]
     )
-    monkeypatch.setattr(NetworkRunner, "need", lambda _runner, shape: Need(0, 4 * 3 * shape[2] * shape[3]))
+    monkeypatch.setattr(NetworkRunner, "need", lambda _runner, shape: MemoryNeed(0, 4 * 3 * shape[2] * shape[3]))
     planned = segmenter.memory.need((700, 900), options)
     assert planned is not None
     segmenter.segment(picture, options)  # fills caches

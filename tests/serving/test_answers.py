@@ -165,10 +165,10 @@ def test_the_model_is_described(client: Any) -> None:
 
 def test_the_bundled_models_description_has_its_protocol_and_no_path() -> None:
     from refineseg.loading import load
-    from refineseg.serving.description import describe
+    from refineseg.serving.description import describe_model
     from refineseg.serving.limits import Limits
 
-    found = describe(load("camvid", "cpu"), Limits())
+    found = describe_model(load("camvid", "cpu"), Limits())
     assert found.scores[0].mean_iou is not None
     assert 0.7 < found.scores[0].mean_iou < 0.9
     assert "single scale" in found.scores[0].protocol

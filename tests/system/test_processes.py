@@ -12,7 +12,7 @@ from refineseg.system import processes
 def test_shares_are_blocks_that_cover_all(count: int, world: int, monkeypatch: pytest.MonkeyPatch) -> None:
     shares = []
     for rank in range(world):
-        monkeypatch.setattr(processes, "joined", lambda rank=rank: (rank, world))
+        monkeypatch.setattr(processes, "joined_world", lambda rank=rank: (rank, world))
         shares.append(processes.own_share(count))
     assert [item for share in shares for item in share] == list(range(count))
     lengths = [len(share) for share in shares]
@@ -21,9 +21,9 @@ def test_shares_are_blocks_that_cover_all(count: int, world: int, monkeypatch: p
 
 
 def test_one_process_keeps_what_it_has() -> None:
-    assert processes.launched() == processes.joined() == (0, 1)
+    assert processes.launched_world() == processes.joined_world() == (0, 1)
     assert processes.is_first()
     assert processes.gather("x") == ["x"]
     assert processes.mean(torch.tensor(3.0)) == 3.0
-    with processes.meeting():
-        assert processes.joined() == (0, 1)
+    with processes.process_group():
+        assert processes.joined_world() == (0, 1)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from refineseg.system.text import csv_path, file_name, markdown, visible
+from refineseg.system.text import csv_path, escaped, file_name, markdown
 
 
 def test_visible() -> None:
-    assert visible("road, über 街道 [bold]") == "road, über 街道 [bold]"
-    assert visible("a\x1b[31mb\nc\x9b\u202ed\udcff") == r"a\x1b[31mb\nc\x9b\u202ed\udcff"
+    assert escaped("road, über 街道 [bold]") == "road, über 街道 [bold]"
+    assert escaped("a\x1b[31mb\nc\x9b\u202ed\udcff") == r"a\x1b[31mb\nc\x9b\u202ed\udcff"
 
 
 def test_markdown() -> None:

@@ -21,7 +21,7 @@ from refineseg.model.folders.card import ModelCard
 from refineseg.model.folders.model_folder import read_config, save_model_folder
 from refineseg.model.presets import create_model
 from refineseg.training.custom import TrainingEvent
-from refineseg.training.distillation import ask, load_teacher, soft_loss
+from refineseg.training.distillation import load_teacher, soft_loss, teacher_logits
 from refineseg.training.loop import train
 from tests.training.test_loop import CONFIG, StopHereError, data, stop_at
 
@@ -66,7 +66,7 @@ def test_a_teacher_of_another_resolution_is_resized() -> None:
 def test_only_the_student_gets_gradients() -> None:
     student, teacher = nn.Conv2d(3, 2, 1), nn.Conv2d(3, 2, 1)
     images = torch.rand(1, 3, 4, 4)
-    soft_loss(student(images), ask(teacher, images), labels(), 1.0).backward()  # type: ignore[no-untyped-call]
+    soft_loss(student(images), teacher_logits(teacher, images), labels(), 1.0).backward()  # type: ignore[no-untyped-call]
     assert student.weight.grad is not None
     assert float(student.weight.grad.abs().sum()) > 0
     assert teacher.weight.grad is None
@@ -80,7 +80,7 @@ def test_the_student_moves_towards_the_teacher() -> None:
     optimizer = torch.optim.SGD(student.parameters(), 1.0)
     losses = []
     for _ in range(50):
-        loss = soft_loss(student(images), ask(teacher, images), mask, 1.0)
+        loss = soft_loss(student(images), teacher_logits(teacher, images), mask, 1.0)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -104,7 +104,7 @@ def test_classes_are_matched_by_name(data: SegmentationData, tmp_path: Path) -> 
     straight = load_teacher(str(teacher_folder(data, tmp_path / "a", list(range(count)))), data).eval()
     turned = load_teacher(str(teacher_folder(data, tmp_path / "b", list(reversed(range(count))))), data).eval()
     images = torch.rand(1, 3, 32, 32)
-    torch.testing.assert_close(ask(turned, images), ask(straight, images).flip(1))
+    torch.testing.assert_close(teacher_logits(turned, images), teacher_logits(straight, images).flip(1))
 
 
 def test_a_teacher_of_other_classes_is_refused(data: SegmentationData, tmp_path: Path) -> None:

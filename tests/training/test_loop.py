@@ -24,7 +24,7 @@ from refineseg.model.presets import create_model
 from refineseg.training.checkpoint import checkpoints
 from refineseg.training.custom import TrainingEvent
 from refineseg.training.loop import train
-from refineseg.training.prepare import prepare
+from refineseg.training.setup import prepare_run
 from refineseg.training.start import starting_network
 from tests.data.made import make_folder
 
@@ -217,10 +217,10 @@ def test_bad_settings_and_folders(data: SegmentationData, tmp_path: Path) -> Non
 def test_emulated_bf16_is_told_before_the_first_step(
     precision: Any, here: bool, told: bool, data: SegmentationData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("refineseg.training.prepare.has_bf16", lambda: here)
+    monkeypatch.setattr("refineseg.training.setup.has_bf16", lambda: here)
     reports: list[TrainingEvent] = []
     config = dataclasses.replace(CONFIG, precision=precision)
-    prepare(config, data, tmp_path / "run", callbacks=[reports.append], device="cpu")
+    prepare_run(config, data, tmp_path / "run", callbacks=[reports.append], device="cpu")
     assert any("--precision 32" in report.note for report in reports) is told
 
 

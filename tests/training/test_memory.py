@@ -7,7 +7,7 @@ import torch
 
 from refineseg.config import AugmentConfig, TrainConfig
 from refineseg.errors import ConfigError
-from refineseg.model.memory import Alive, tensors_of
+from refineseg.model.memory import PeakMemory, tensors_of
 from refineseg.model.presets import create_model
 from refineseg.training import memory
 from refineseg.training.losses import make_loss
@@ -33,7 +33,7 @@ def test_a_step_is_planned_within_a_tenth(net: str, crop: tuple[int, int], batch
     planned = need_of_step(model, recipe)
     images, labels = torch.rand(batch, 3, *crop), torch.zeros(batch, *crop, dtype=torch.uint8)
     loss_of = make_loss(recipe, torch.ones(11))
-    with Alive([*tensors_of(model), images, labels]) as alive:
+    with PeakMemory([*tensors_of(model), images, labels]) as alive:
         logits = model(images.contiguous(memory_format=torch.channels_last), upsample=False)
         loss_of(logits, labels).backward()  # type: ignore[no-untyped-call]
     assert alive.peak == pytest.approx(planned.working, rel=0.1)

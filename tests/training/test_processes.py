@@ -128,9 +128,9 @@ def test_local_batch_norm_resumes_exactly(data: str, tmp_path: Path) -> None:
 
 def score_member(model: str, data: str, out: Path) -> None:
     from refineseg.system.files import atomic_write
-    from refineseg.system.processes import is_first, meeting
+    from refineseg.system.processes import is_first, process_group
 
-    with meeting("cpu"):
+    with process_group("cpu"):
         measures = ("boundary", "calibration", "sizes", "distance", "suspects")
         values = evaluate(load(model, "cpu"), open_data(data), measures=measures).to_dict()
     atomic_write(out / f"{'first' if is_first() else 'second'}.json", json.dumps(values))

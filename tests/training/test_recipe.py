@@ -21,7 +21,7 @@ from refineseg.training.loop import make_batches
 from refineseg.training.losses import class_weights, make_loss, ohem_mean
 from refineseg.training.optimizer import MovingAverage, freeze_batch_norm, make_optimizer, rate
 from refineseg.training.parallel import set_up
-from refineseg.training.prepare import prepare
+from refineseg.training.setup import prepare_run
 from refineseg.training.step import Step
 from tests.data.made import make_folder
 
@@ -160,7 +160,7 @@ def test_one_step_of_the_paper_recipe_is_a_literal_one(tmp_path: Path) -> None:
         backbone_weights="none",
     )
     data = open_data(f"folder:{make_folder(tmp_path, pictures=10)}")
-    run = prepare(dataclasses.replace(config, steps=1), data, tmp_path / "run", device="cpu")
+    run = prepare_run(dataclasses.replace(config, steps=1), data, tmp_path / "run", device="cpu")
     freeze_batch_norm(run.model, trained=True)
     model = copy.deepcopy(run.model).train()
     freeze_batch_norm(model, trained=True)

@@ -16,7 +16,7 @@ from refineseg.data import SegmentationData, open_data
 from refineseg.errors import InputError
 from refineseg.training.custom import TrainingEvent
 from refineseg.training.loop import train
-from refineseg.training.repeats import Repeat, Repeats, Spread, best_model, train_repeats
+from refineseg.training.repeats import Repeat, Repeats, ScoreSpread, best_model, train_repeats
 from tests.data.made import make_folder
 
 CONFIG = TrainConfig(
@@ -43,12 +43,12 @@ def data(root: Path) -> SegmentationData:
 
 
 def test_mean_and_spread_by_hand() -> None:
-    spread = Spread.of([0.5, 0.6, 0.7])
+    spread = ScoreSpread.of([0.5, 0.6, 0.7])
     assert math.isclose(spread.mean, 0.6)
     assert math.isclose(spread.std, 0.1)  # sqrt((0.01 + 0 + 0.01) / 2)
     assert (spread.low, spread.high) == (0.5, 0.7)
     assert str(spread) == "0.6000 +- 0.1000 (0.5000 to 0.7000)"
-    assert Spread.of([0.4]).std == 0.0
+    assert ScoreSpread.of([0.4]).std == 0.0
 
 
 def test_best_is_by_the_chosen_metric() -> None:

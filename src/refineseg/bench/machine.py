@@ -42,7 +42,7 @@ def peaks(device: torch.device, dtype: torch.dtype) -> dict[str, float]:
     best: dict[str, float] = {"matrix": 0.0, "convolution": 0.0}
     for side in SIDES:
         a = torch.randn(side, side, device=device).to(dtype)
-        best["matrix"] = max(best["matrix"], 2 * side**3 / fastest(lambda a=a: a @ a, device) / 1e9)  # type: ignore[misc]
+        best["matrix"] = max(best["matrix"], 2 * side**3 / least_seconds(lambda a=a: a @ a, device) / 1e9)  # type: ignore[misc]
     for side, channels in ((32, 256), (64, 256), (128, 256), (64, 128)):
         x = (
             torch.randn(1, channels, side, side, device=device)
@@ -51,12 +51,12 @@ def peaks(device: torch.device, dtype: torch.dtype) -> dict[str, float]:
         )
         w = torch.randn(channels, channels, 3, 3, device=device).to(dtype)
         w = w.contiguous(memory_format=torch.channels_last)
-        seconds = fastest(lambda x=x, w=w: F.conv2d(x, w, padding=1), device)  # type: ignore[misc]
+        seconds = least_seconds(lambda x=x, w=w: F.conv2d(x, w, padding=1), device)  # type: ignore[misc]
         best["convolution"] = max(best["convolution"], 18 * channels**2 * side**2 / seconds / 1e9)
     return {name: round(value, 1) for name, value in best.items()}
 
 
-def fastest(work: Callable[[], object], device: torch.device) -> float:
+def least_seconds(work: Callable[[], object], device: torch.device) -> float:
     """Seconds of the fastest of many calls."""
     work()
     end, best = time.perf_counter() + SECONDS, float("inf")

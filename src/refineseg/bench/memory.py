@@ -10,13 +10,13 @@ from refineseg.config import AugmentConfig, TrainConfig
 from refineseg.errors import InputError
 from refineseg.inference.devices import free_memory
 from refineseg.inference.predictor import Segmenter
-from refineseg.model.memory import Need
+from refineseg.model.memory import MemoryNeed
 from refineseg.training.memory import need_of_step
 
 MIB = 1 << 20
 
 
-def need_of_setting(segmenter: Segmenter, setting: Setting) -> Need:
+def need_of_setting(segmenter: Segmenter, setting: Setting) -> MemoryNeed:
     """Of prediction, or of a training step of the modern recipe with its moving average."""
     if not setting.training:
         need = segmenter.memory.need(setting.size, batch=setting.batch)

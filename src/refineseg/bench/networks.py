@@ -129,7 +129,7 @@ def exported(segmenter: Segmenter, engine: str, setting: Setting, eight: bool = 
     Only for its speed: ``refineseg export`` has the gate.
     """
     from refineseg.deploy.export import description
-    from refineseg.deploy.formats import check_packages, write
+    from refineseg.deploy.formats import check_packages, write_format
     from refineseg.deploy.int8 import to_int8
     from refineseg.deploy.options import ExportOptions
     from refineseg.deploy.trace import trace
@@ -138,7 +138,7 @@ def exported(segmenter: Segmenter, engine: str, setting: Setting, eight: bool = 
     check_packages(kind)
     with TemporaryDirectory() as folder:
         path = Path(folder) / f"network{SUFFIX[engine]}"
-        write(trace(segmenter.model), kind, path, description(segmenter, kind, ExportOptions()))
+        write_format(trace(segmenter.model), kind, path, description(segmenter, kind, ExportOptions()))
         if eight:
             picture = setting.pictures()[:1].float().div(255).numpy()
             made = path.with_stem("int8")

@@ -10,7 +10,7 @@ import typer
 
 from refineseg.cli.common import console, errors, progress_bar
 from refineseg.errors import InputError
-from refineseg.system.text import visible
+from refineseg.system.text import escaped
 
 if TYPE_CHECKING:
     from refineseg.data.check import Finding
@@ -65,9 +65,9 @@ def show(finding: Finding) -> None:
     """Print one finding: what, what to do, the first files."""
     from rich.text import Text
 
-    kind, message = (finding.severity, f"{COLORS[finding.severity]} bold"), visible(finding.message)
+    kind, message = (finding.severity, f"{COLORS[finding.severity]} bold"), escaped(finding.message)
     console.print(Text.assemble(kind, f" {message} ", (f"({finding.kind})", "dim")), soft_wrap=True)
-    console.print(Text.assemble(("  fix:", "green"), f" {visible(finding.fix)}"), soft_wrap=True)
+    console.print(Text.assemble(("  fix:", "green"), f" {escaped(finding.fix)}"), soft_wrap=True)
     files = [f"  {name}" for name in finding.files[:FILES]]
     if finding.count > FILES and finding.files:
         files.append(f"  and {finding.count - FILES} more")

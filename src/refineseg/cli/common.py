@@ -22,7 +22,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from refineseg.errors import InputError
-from refineseg.system.text import visible
+from refineseg.system.text import escaped
 
 if TYPE_CHECKING:
     from refineseg.data import SegmentationData
@@ -33,7 +33,7 @@ class TextConsole(Console):
 
     def print(self, *objects: Any, **options: Any) -> None:
         """As of rich's console; each string is one line. For colours give a ``Text``."""
-        super().print(*(visible(item) if isinstance(item, str) else item for item in objects), **options)
+        super().print(*(escaped(item) if isinstance(item, str) else item for item in objects), **options)
 
 
 class Table(RichTable):
@@ -41,7 +41,7 @@ class Table(RichTable):
 
     def add_row(self, *cells: Any, **options: Any) -> None:
         """As of rich's table; lines within a cell stay lines."""
-        super().add_row(*("\n".join(map(visible, cell.split("\n"))) for cell in cells), **options)
+        super().add_row(*("\n".join(map(escaped, cell.split("\n"))) for cell in cells), **options)
 
 
 class NoteColumn(TextColumn):
@@ -49,7 +49,7 @@ class NoteColumn(TextColumn):
 
     def render(self, task: Task) -> Text:
         """The text of a task."""
-        return Text(visible(self.text_format.format(task=task)))
+        return Text(escaped(self.text_format.format(task=task)))
 
 
 console = TextConsole(markup=False, emoji=False, highlight=False)

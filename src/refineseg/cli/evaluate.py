@@ -77,7 +77,7 @@ def evaluate(
     from refineseg.inference.runners.exported import is_exported
     from refineseg.loading import load
     from refineseg.system.files import atomic_write, writable_folder
-    from refineseg.system.processes import is_first, meeting
+    from refineseg.system.processes import is_first, process_group
 
     if calibrate is not None and is_exported(model):
         raise InputError(
@@ -96,7 +96,7 @@ def evaluate(
     opened = open_data(data)
     if is_first():
         show_notes(opened)
-    with meeting(device), progress_bar(shown=is_first()) as bar:
+    with process_group(device), progress_bar(shown=is_first()) as bar:
         segmenter = load(model, device, precision, engine, say=lambda line: bar.console.print(line))
         opened = opened.seen_as(segmenter.card.channels, PredictOptions(channels=parse_channels(channels)).choice)
         task = bar.add_task("evaluating", total=None, note="")

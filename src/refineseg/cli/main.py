@@ -19,7 +19,7 @@ from refineseg.cli.data import data
 from refineseg.errors import RefinesegError, RefusedError
 from refineseg.system.hardware import instruction_sets, package_versions, processor_name
 from refineseg.system.memory import is_out_of_memory
-from refineseg.system.text import visible
+from refineseg.system.text import escaped
 
 STOPPED = 130  # exit code after Ctrl-C, as of shells
 
@@ -114,7 +114,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _say(message: str, code: int) -> int:
     line = " ".join(message.split())
-    print(visible(line if len(line) < 1200 else f"{line[:800]} ... {line[-300:]}"), file=sys.stderr)
+    print(escaped(line if len(line) < 1200 else f"{line[:800]} ... {line[-300:]}"), file=sys.stderr)
     return code
 
 

@@ -83,7 +83,7 @@ def predict(
     from refineseg.inference.video.sources import VideoOptions
     from refineseg.loading import load
 
-    work = gather(inputs or [], source, sequence, VideoOptions(smooth, None, seconds, fps))
+    work = collect_inputs(inputs or [], source, sequence, VideoOptions(smooth, None, seconds, fps))
     side = parse_tile(tile)
     kinds = None if save is None else tuple(kind.strip() for kind in save.split(",") if kind.strip())
     options = PredictOptions(parse_scales(scales), flip, False, parse_channels(channels))
@@ -111,7 +111,9 @@ def say_left_out(files: list[Path], output: Path) -> None:
     atomic_write(written, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
 
 
-def gather(given: list[str], source: str | None, sequence: bool, options: VideoOptions) -> list[Path | VideoInput]:
+def collect_inputs(
+    given: list[str], source: str | None, sequence: bool, options: VideoOptions
+) -> list[Path | VideoInput]:
     """What there is to do. InputError where that is nothing, or an input is missing."""
     from refineseg.inference.batch import find_inputs
     from refineseg.inference.video.clips import is_video

@@ -80,7 +80,7 @@ def train(
     from refineseg.cli.plan import show_length, show_plan
     from refineseg.data import open_data
     from refineseg.data.held_out import with_validation
-    from refineseg.system.processes import is_first, launched
+    from refineseg.system.processes import is_first, launched_world
     from refineseg.training.planning.plan import make_plan
 
     chosen = {
@@ -112,7 +112,7 @@ def train(
         if not (skip_check or resume):
             look_over(settings_of_run.data, settings_of_run.augment.crop, drop_bad)
     explicit = explicit_settings(settings_file, chosen, crop, settings or [])
-    if recipe == "modern" and not resume and launched()[1] == 1 and not {"epochs", "steps"} & explicit:
+    if recipe == "modern" and not resume and launched_world()[1] == 1 and not {"epochs", "steps"} & explicit:
         planned = make_plan(opened, settings_of_run, explicit, device)
         settings_of_run = planned.config
         show_plan(planned, settings_of_run.data or "")

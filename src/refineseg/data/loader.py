@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from refineseg.config import AugmentConfig
 from refineseg.data.source import Sample, SegmentationData
-from refineseg.data.transforms import Transform, augment, generator, integer
+from refineseg.data.transforms import Transform, augment, generator, random_integer
 from refineseg.errors import InputError
 from refineseg.labels import IGNORE, UNLABELLED
 
@@ -113,7 +113,7 @@ class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
         return self.samples[draw.index if draw.labelled else len(self) + draw.index].image
 
     def _another(self, draw: torch.Generator) -> tuple[Tensor, Tensor]:
-        return self._pair(integer(draw, 0, len(self) - 1))
+        return self._pair(random_integer(draw, 0, len(self) - 1))
 
     def _pair(self, index: int) -> tuple[Tensor, Tensor]:
         return self.kept.get(index) or self._read(index)

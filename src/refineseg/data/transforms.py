@@ -59,12 +59,12 @@ def generator(*key: int) -> torch.Generator:
     return torch.Generator().manual_seed(state >> 1)
 
 
-def uniform(draw: torch.Generator, low: float, high: float) -> float:
+def random_uniform(draw: torch.Generator, low: float, high: float) -> float:
     """One number from [low, high)."""
     return low + (high - low) * float(torch.rand((), generator=draw))
 
 
-def integer(draw: torch.Generator, low: int, high: int) -> int:
+def random_integer(draw: torch.Generator, low: int, high: int) -> int:
     """One integer from [low, high], both included."""
     return low + int(torch.randint(high - low + 1, (), generator=draw))
 
@@ -72,9 +72,9 @@ def integer(draw: torch.Generator, low: int, high: int) -> int:
 def draw_geometry(mask: Tensor, config: AugmentConfig, num_classes: int, draw: torch.Generator) -> Geometry:
     """Draw scale, crop and flip for a picture with the mask HxW (uint8 train ids)."""
     low, high = config.scale
-    scale = uniform(draw, low, high)
+    scale = random_uniform(draw, low, high)
     if config.scale_step > 0:
-        scale = low + config.scale_step * integer(draw, 0, round((high - low) / config.scale_step))
+        scale = low + config.scale_step * random_integer(draw, 0, round((high - low) / config.scale_step))
     if config.short_edge is not None:
         short = min(mask.shape)
         scale *= min(max(short, config.short_edge[0]), config.short_edge[1]) / short
@@ -93,7 +93,7 @@ def draw_geometry(mask: Tensor, config: AugmentConfig, num_classes: int, draw: t
     size = (crop_height, crop_width)
     # Drawn only where they are set, so that other draws do not depend on them.
     vertical = config.vertical_flip > 0 and bool(torch.rand((), generator=draw) < config.vertical_flip)
-    angle = uniform(draw, -config.rotation, config.rotation) if config.rotation else 0.0
+    angle = random_uniform(draw, -config.rotation, config.rotation) if config.rotation else 0.0
     return Geometry(scale, top, left, flip, size, vertical, angle)
 
 
@@ -174,16 +174,16 @@ def photometric(image: Tensor, config: AugmentConfig, draw: torch.Generator) -> 
     Saturation and hue are notions of RGB: channels have neither. See ``jitter_channels`` for the others.
     """
     factors = {
-        name: uniform(draw, max(0.0, 1 - strength), 1 + strength)
+        name: random_uniform(draw, max(0.0, 1 - strength), 1 + strength)
         for name, strength in (
             ("brightness", config.brightness),
             ("contrast", config.contrast),
             ("saturation", config.saturation),
         )
     }
-    hue = uniform(draw, -config.hue, config.hue)
+    hue = random_uniform(draw, -config.hue, config.hue)
     blurred = float(torch.rand((), generator=draw)) < config.blur
-    sigma = uniform(draw, 0.3, 1.5)
+    sigma = random_uniform(draw, 0.3, 1.5)
     if image.is_floating_point():
         image = jitter_channels(image, factors["brightness"], factors["contrast"])
     else:
@@ -252,7 +252,7 @@ def paste_classes(
 
 def _corner(draw: torch.Generator, side: int, crop: int) -> int:
     """Start of a crop: inside the picture where it is larger, anywhere around it where it is smaller."""
-    return integer(draw, min(0, side - crop), max(0, side - crop))
+    return random_integer(draw, min(0, side - crop), max(0, side - crop))
 
 
 def _clamped(start: int, side: int, crop: int) -> int:
@@ -264,7 +264,7 @@ def _pixel_of_a_class(mask: Tensor, num_classes: int, draw: torch.Generator) -> 
     present = torch.bincount(mask.flatten().long(), minlength=256)[:num_classes].nonzero().flatten()
     if not len(present):
         return None
-    chosen = present[integer(draw, 0, len(present) - 1)]
+    chosen = present[random_integer(draw, 0, len(present) - 1)]
     places = (mask == chosen).nonzero()
-    place = places[integer(draw, 0, len(places) - 1)]
+    place = places[random_integer(draw, 0, len(places) - 1)]
     return int(place[0]), int(place[1])

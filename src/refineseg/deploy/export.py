@@ -15,9 +15,9 @@ import torch
 from refineseg.data.registry import open_data
 from refineseg.data.source import SegmentationData
 from refineseg.deploy import gate, int8, report
-from refineseg.deploy.formats import files_of, write
+from refineseg.deploy.formats import files_of, write_format
 from refineseg.deploy.options import ExportKeywords, ExportOptions
-from refineseg.deploy.pictures import Pictures, built_in, for_calibration, of_data
+from refineseg.deploy.pictures import ExportPictures, built_in, for_calibration, of_data
 from refineseg.deploy.report import ExportReport, Int8
 from refineseg.deploy.trace import Exportable, trace
 from refineseg.errors import RefusedError
@@ -26,7 +26,7 @@ from refineseg.inference.predictor import Segmenter
 from refineseg.inference.runners.exported import FORMAT, open_exported
 from refineseg.inference.runners.network import NetworkRunner, open_network
 from refineseg.inference.scoring import temperatures
-from refineseg.model.folders.model_folder import describe, weights_hash
+from refineseg.model.folders.model_folder import config_json, weights_hash
 from refineseg.system.files import cannot_write, folder_beside, sha256_of
 from refineseg.system.lock import locked
 
@@ -75,7 +75,7 @@ def export(
         made = place / path.name
         done = _made(segmenter, made, kind, data, options, progress)
         done = replace(done, file=path.name, sha256=sha256_of(*files_of(made)))
-        report.write(done, made)
+        report.write_export_report(done, made)
         _named(report.files(made), report.files(path))
         if done.refused:
             raise RefusedError(f"export refused: {done.refused}; figures in {report.files(path)[1]}")
@@ -108,7 +108,7 @@ def _made(
     progress("tracing the network", 0, 0)
     traced = trace(segmenter.model, *form)
     progress(f"writing {kind}", 0, 0)
-    write(traced, kind, path, description(segmenter, kind, replace(options, int8=False)))
+    write_format(traced, kind, path, description(segmenter, kind, replace(options, int8=False)))
     del traced
     seen = _pictures(segmenter, data)
     engine = open_exported(path, outputs=options.outputs)
@@ -143,7 +143,7 @@ def _made(
     )
 
 
-def _pictures(segmenter: Segmenter, data: SegmentationData | None) -> Pictures:
+def _pictures(segmenter: Segmenter, data: SegmentationData | None) -> ExportPictures:
     if data is None:
         config = segmenter.model.config
         return built_in(config.in_channels, config.mean, config.std)
@@ -188,7 +188,7 @@ def description(segmenter: Segmenter, kind: str, options: ExportOptions) -> str:
         "bytes_per_pixel": segmenter.runner.bytes_per_pixel,
         "source": weights_hash(segmenter.model),
     }
-    values: dict[str, Any] = describe(segmenter.model.config, segmenter.card)
+    values: dict[str, Any] = config_json(segmenter.model.config, segmenter.card)
     return json.dumps(values | {"export": made})
 
 

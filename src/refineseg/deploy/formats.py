@@ -46,7 +46,7 @@ def check_packages(format: str) -> None:
         openvino_package()
 
 
-def write(traced: Traced, format: str, path: Path, text: str) -> None:
+def write_format(traced: Traced, format: str, path: Path, text: str) -> None:
     """Write the traced network, with ``text`` (a JSON description) in the file's metadata."""
     writers: dict[str, Callable[[Traced, Path, str], None]] = {
         "onnx": _write_onnx,

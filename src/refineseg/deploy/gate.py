@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from refineseg.deploy.pictures import Pictures, fitted
+from refineseg.deploy.pictures import ExportPictures, fitted
 from refineseg.deploy.trace import Exportable
 from refineseg.errors import RefusedError
 from refineseg.inference.arithmetic import TINY
@@ -59,7 +59,7 @@ class Check:
 
 
 def compare_outputs(
-    engine: ExportedRunner, network: Exportable, pictures: Pictures, progress: Callable[[int, int], None]
+    engine: ExportedRunner, network: Exportable, pictures: ExportPictures, progress: Callable[[int, int], None]
 ) -> list[Check]:
     """The file and the network on pictures of all ``SIZES``. RefusedError where the file cannot take one."""
     checks = []
@@ -136,7 +136,7 @@ def drift(checks: list[Check], outputs: str = "logits") -> str | None:
 
 
 @torch.inference_mode()
-def times(engine: ExportedRunner, segmenter: Segmenter, pictures: Pictures) -> tuple[float, float]:
+def times(engine: ExportedRunner, segmenter: Segmenter, pictures: ExportPictures) -> tuple[float, float]:
     """Median milliseconds from picture to labels with the engine and with torch, in turns, at ``TIMED``."""
     planes = fitted(pictures.planes[0], *TIMED)[None]
     images = planes.transpose(0, 2, 3, 1)

@@ -22,7 +22,7 @@ SHOWN = 20  # pictures of a data set that the gate looks at
 
 
 @dataclass(frozen=True)
-class Pictures:
+class ExportPictures:
     """Pictures and what to call them in the report.
 
     Attributes:
@@ -34,22 +34,22 @@ class Pictures:
     planes: tuple[NDArray[np.float32], ...]
 
 
-def of_data(data: SegmentationData, split: str) -> Pictures:
+def of_data(data: SegmentationData, split: str) -> ExportPictures:
     """Up to ``SHOWN`` pictures, evenly spaced over the split."""
     chosen = spaced(data.split(split), SHOWN)
     planes = tuple(to_planes(data.read_picture(sample.image), data.channels) for sample in chosen)
-    return Pictures(f"{len(chosen)} pictures of {data.name} {split}", planes)
+    return ExportPictures(f"{len(chosen)} pictures of {data.name} {split}", planes)
 
 
-def built_in(channels: int, mean: Sequence[float], std: Sequence[float]) -> Pictures:
+def built_in(channels: int, mean: Sequence[float], std: Sequence[float]) -> ExportPictures:
     """A photograph that comes with matplotlib, and textures of every grain; for channels only textures."""
     texture = to_planes(probe(480, 640, channels), None)
     if channels != 3:  # what 0 to 1 is for a photograph, two deviations about the mean
         centre, width = (np.asarray(values, np.float32)[:, None, None] for values in (mean, std))
-        return Pictures("textures", (centre + (4 * texture - 2) * width,))
+        return ExportPictures("textures", (centre + (4 * texture - 2) * width,))
     photographs = [read_image(cbook.get_sample_data(name, asfileobj=False)) for name in PHOTOGRAPHS]
     planes = (*(to_planes(picture, None) for picture in photographs), texture)
-    return Pictures(f"{', '.join(PHOTOGRAPHS)} (matplotlib's, public domain) and textures", planes)
+    return ExportPictures(f"{', '.join(PHOTOGRAPHS)} (matplotlib's, public domain) and textures", planes)
 
 
 def fitted(planes: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:

@@ -149,7 +149,7 @@ def files(path: Path) -> tuple[Path, Path]:
     return path.with_name(path.name + ".report.json"), path.with_name(path.name + ".report.md")
 
 
-def write(report: ExportReport, path: Path) -> None:
+def write_export_report(report: ExportReport, path: Path) -> None:
     """Write both forms beside the file."""
     figures, page = files(path)
     atomic_write(figures, json.dumps(report.to_dict(), indent=1) + "\n")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refineseg.evaluation.metrics import MEANS, MeanOver, Sums, means, plain
+from refineseg.evaluation.metrics import MEANS, MeanOver, Sums, means, nan_to_none
 
 Interval = tuple[float, float]
 NONE: Interval = (float("nan"), float("nan"))
@@ -75,6 +75,6 @@ def difference_interval(
 
 def intervals_to_dict(values: dict[str, Interval], resampling: Resampling = DEFAULT) -> dict[str, Any]:
     """Plain values: ends by mean, and how they were made."""
-    ends: dict[str, Any] = {name: [plain(end) for end in pair] for name, pair in values.items()}
+    ends: dict[str, Any] = {name: [nan_to_none(end) for end in pair] for name, pair in values.items()}
     method = f"percentile bootstrap over pictures, {resampling.samples} resamples, seed {resampling.seed}"
     return ends | {"level": resampling.level, "method": method}

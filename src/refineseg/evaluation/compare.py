@@ -15,7 +15,7 @@ import numpy as np
 from refineseg.errors import InputError, RefinesegError
 from refineseg.evaluation.bootstrap import Interval, difference_interval
 from refineseg.evaluation.metrics import MeanOver, Sums, class_mean, divide, means
-from refineseg.evaluation.per_picture import Pictures
+from refineseg.evaluation.per_picture import PictureScores
 from refineseg.evaluation.protocol import Protocol
 
 SHOWN = 5
@@ -31,7 +31,7 @@ class Scored:
     data: str
     split: str
     class_names: list[str]
-    pictures: Pictures
+    pictures: PictureScores
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def read_scored(path: str | Path) -> Scored:
             data=str(values["data"]),
             split=str(values["split"]),
             class_names=names,
-            pictures=Pictures.from_list(values["images"], len(names)),
+            pictures=PictureScores.from_list(values["images"], len(names)),
         )
     except FileNotFoundError as error:
         raise InputError(f"expected a file of 'refineseg evaluate --json', found none at {path}") from error
@@ -197,7 +197,7 @@ def class_shares(
     return [(names[i], float(iou[0][i]), float(iou[1][i]), float(share[i])) for i in order if share[i]]
 
 
-def picture_effects(mine: Pictures, theirs: Pictures, rule: MeanOver) -> list[tuple[str, float]]:
+def picture_effects(mine: PictureScores, theirs: PictureScores, rule: MeanOver) -> list[tuple[str, float]]:
     """The pictures that change A's score most if B's prediction takes the place of A's."""
     total = mine.total
     swapped = Sums(

@@ -20,11 +20,11 @@ from refineseg.evaluation.measures.distance import DistanceCounts
 from refineseg.evaluation.measures.sizes import SizeCounts
 from refineseg.evaluation.measures.suspects import Suspects
 from refineseg.evaluation.metrics import Counts, Scores, confusion_matrix, scores
-from refineseg.evaluation.per_picture import Pictures, Row, picture_row
+from refineseg.evaluation.per_picture import PictureScores, Row, picture_row
 from refineseg.evaluation.protocol import Protocol, find_protocol
 from refineseg.inference.predictor import Segmenter
 from refineseg.labels import UInt8
-from refineseg.system.processes import gather, joined, own_share
+from refineseg.system.processes import gather, joined_world, own_share
 
 Counted = tuple[Counts, list[Row], "dict[str, Measure]"]  # of some pictures: confusion matrix, rows, measures
 Progress = Callable[[int, int], None]
@@ -83,7 +83,7 @@ class Evaluation:
     split: str
     pictures: int
     seconds: float
-    by_picture: Pictures
+    by_picture: PictureScores
     measures: Mapping[str, Measure] = field(default_factory=dict)
 
     def intervals(self) -> dict[str, Interval]:
@@ -154,7 +154,7 @@ def evaluate(
             f"expected data with the model's classes {segmenter.class_names}, got {data.label_map.names}"
         )
     data = data.seen_as(segmenter.card.channels)
-    chosen = adjusted(find_protocol(protocol), scales, flip)
+    chosen = with_views(find_protocol(protocol), scales, flip)
     names = data.label_map.names
     categories = category_ids(chosen, names)
     samples = data.split(split)
@@ -162,7 +162,7 @@ def evaluate(
     extra = make_measures(measures, len(names))
     rows: list[Row] = []
     start = time.perf_counter()
-    share, world = own_share(len(samples)), joined()[1]
+    share, world = own_share(len(samples)), joined_world()[1]
     for done, sample in enumerate(samples[share.start : share.stop], 1):
         image, truth = data.read(sample)
         result = segmenter.predict(
@@ -180,7 +180,7 @@ def evaluate(
             measure.add(truth, result.labels, probabilities)
         if progress is not None:
             progress(min(done * world, len(samples)), len(samples))
-    confusion, rows, extra = united(gather((confusion, rows, extra)))
+    confusion, rows, extra = merged_counts(gather((confusion, rows, extra)))
     return Evaluation(
         scores=scores(confusion, chosen.mean_over, categories),
         confusion=confusion,
@@ -190,12 +190,12 @@ def evaluate(
         split=split,
         pictures=len(samples),
         seconds=time.perf_counter() - start,
-        by_picture=Pictures.of(rows, len(names)),
+        by_picture=PictureScores.of(rows, len(names)),
         measures=extra,
     )
 
 
-def united(parts: list[Counted]) -> Counted:
+def merged_counts(parts: list[Counted]) -> Counted:
     """The counts of all processes: confusion matrix, rows of the pictures in their order, measures."""
     (confusion, rows, extra), *others = parts
     for other_confusion, other_rows, other_extra in others:
@@ -206,7 +206,7 @@ def united(parts: list[Counted]) -> Counted:
     return confusion, rows, extra
 
 
-def adjusted(protocol: Protocol, scales: Sequence[float] | None, flip: bool | None) -> Protocol:
+def with_views(protocol: Protocol, scales: Sequence[float] | None, flip: bool | None) -> Protocol:
     """The protocol with other views; ``custom`` if they differ from its own."""
     changed = replace(
         protocol,

@@ -100,12 +100,12 @@ class Scores:
 
     def to_dict(self, names: list[str]) -> dict[str, Any]:
         """Plain values; figures that do not exist are None."""
-        values: dict[str, Any] = {name: plain(getattr(self, name)) for name in MEANS}
+        values: dict[str, Any] = {name: nan_to_none(getattr(self, name)) for name in MEANS}
         for name in ("iou", "accuracy", "precision"):
-            values[name] = {key: plain(value) for key, value in zip(names, getattr(self, name), strict=True)}
+            values[name] = {key: nan_to_none(value) for key, value in zip(names, getattr(self, name), strict=True)}
         if self.category_iou:
-            values["mean_category_iou"] = plain(self.mean_category_iou)
-            values["category_iou"] = {key: plain(value) for key, value in self.category_iou.items()}
+            values["mean_category_iou"] = nan_to_none(self.mean_category_iou)
+            values["category_iou"] = {key: nan_to_none(value) for key, value in self.category_iou.items()}
         return values
 
 
@@ -166,7 +166,7 @@ def divide(above: Floats, below: Floats) -> Floats:
     return result
 
 
-def plain(value: float) -> float | None:
+def nan_to_none(value: float) -> float | None:
     """A number for JSON, None for NaN."""
     return None if np.isnan(value) else float(value)
 

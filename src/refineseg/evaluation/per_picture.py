@@ -23,7 +23,7 @@ def picture_row(name: str, confusion: Counts) -> Row:
 
 
 @dataclass(frozen=True)
-class Pictures:
+class PictureScores:
     """Sums of N pictures.
 
     Attributes:
@@ -51,12 +51,12 @@ class Pictures:
         """The mean IoU of these pictures by the given rule."""
         return float(means(self.total, mean_over)["mean_iou"])
 
-    def chosen(self, names: Iterable[str]) -> Pictures:
+    def chosen(self, names: Iterable[str]) -> PictureScores:
         """Some pictures, in the order given."""
         place = {name: index for index, name in enumerate(self.names)}
         order = [place[name] for name in names]
         hit, true, predicted = (part[order] for part in (self.sums.hit, self.sums.true, self.sums.predicted))
-        return Pictures(tuple(self.names[index] for index in order), Sums(hit, true, predicted))
+        return PictureScores(tuple(self.names[index] for index in order), Sums(hit, true, predicted))
 
     def to_list(self) -> list[dict[str, Any]]:
         """One entry per picture with the classes that it has; counts of pixels."""

@@ -14,7 +14,7 @@ from refineseg.inference.tiles.tiling import BUDGET
 from refineseg.model.folders.card import ModelCard
 
 if TYPE_CHECKING:
-    from refineseg.model.memory import Need
+    from refineseg.model.memory import MemoryNeed
 
 GIB = 1 << 30
 PLANNED = 1 << 20  # pixels as seen from which on memory is planned
@@ -27,7 +27,9 @@ class MemoryCheck:
         self._runner, self._scoring, self._card = runner, scoring, card
         self._needs: dict[tuple[tuple[int, int], PredictOptions, int], int | None] = {}  # planning takes seconds
 
-    def need(self, size: tuple[int, int], options: PredictOptions | None = None, batch: int = 1) -> Need | None:
+    def need(
+        self, size: tuple[int, int], options: PredictOptions | None = None, batch: int = 1
+    ) -> MemoryNeed | None:
         """Memory for pictures of ``size`` (height, width) in one piece, without running the network.
 
         None where it is not known: engines other than torch manage memory by themselves.

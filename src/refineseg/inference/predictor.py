@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from refineseg.channels import Pixels, visible
+from refineseg.channels import Pixels, display_rgb
 from refineseg.data.images import as_picture
 from refineseg.errors import InputError
 from refineseg.inference.depth import Depth
@@ -24,10 +24,10 @@ from refineseg.inference.tiles.blending import (
     Map,
     Read,
     Strip,
+    assemble,
     blended_strips,
-    joined,
+    join_strips,
     one_strip,
-    put_together,
     view_of,
 )
 from refineseg.inference.tiles.tiling import Tiling, choose_tiling
@@ -169,7 +169,7 @@ class Segmenter:
         else:
             found = [self._in_windows(picture, options, tiling, each) for picture in pictures]
         return [
-            Result(labels, self.card.labels, visible(picture, self.card.channels), scores)
+            Result(labels, self.card.labels, display_rgb(picture, self.card.channels), scores)
             for picture, (labels, scores) in zip(pictures, found, strict=True)
         ]
 
@@ -214,7 +214,7 @@ class Segmenter:
         full = [arithmetic.to_numpy(arithmetic.upsampled(depth, 0, size[0], size))[0, 0] for depth in maps]
         name = Path(image).stem if isinstance(image, str | Path) else "image"
         values = np.asarray(np.mean(full, axis=0), np.float32)
-        return Depth(values, self.runner.depth_unit, visible(pixels, self.card.channels), name)
+        return Depth(values, self.runner.depth_unit, display_rgb(pixels, self.card.channels), name)
 
     def _check_outputs(self, expected: Literal["classes", "depth"]) -> None:
         """InputError for a model of classes where depth is needed, and conversely."""
@@ -278,7 +278,7 @@ class Segmenter:
             found = one_strip(tiling, read, score, start_row, each)
         else:
             found = blended_strips(tiling, views, read, score, start_row, each)
-        for strip in found if change is None else [change(joined(found))]:
+        for strip in found if change is None else [change(join_strips(found))]:
             held = replace(strip, maps=tuple(map(arithmetic.from_numpy, strip.maps)))
             for top, bottom in row_ranges(strip.top, strip.bottom, strip.maps[0].shape[1], tiling.size[1]):
                 labels, scores = scoring.finished(held, (top, bottom), tiling.size, options)
@@ -291,4 +291,4 @@ class Segmenter:
             return pixels[top:bottom, left:right]
 
         classes = self.card.labels.num_classes if options.probabilities else None
-        return put_together(self.strips(tiling, read, options, each=each), tiling.size, classes)
+        return assemble(self.strips(tiling, read, options, each=each), tiling.size, classes)

@@ -14,7 +14,7 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from refineseg.model.memory_saving import max_pool5, run
+from refineseg.model.memory_saving import max_pool5, run_steps
 from refineseg.model.resize import bicubic, bilinear, upsample_on_grid
 
 Pooling = Literal["original", "improved"]
@@ -226,7 +226,7 @@ class RefineNetBlock(nn.Module):
         One list of maps is taken too, and emptied on the way: each map is freed as soon as it is used.
         """
         x = [self._fused(as_list(maps, self.inputs))]
-        return run([self.pooling.activation, self.pooling.chain, *self.output], x)
+        return run_steps([self.pooling.activation, self.pooling.chain, *self.output], x)
 
     def _fused(self, maps: list[Tensor]) -> Tensor:
         """The sum of all paths: adaptation, RCUs, convolution, upsampling. The list is emptied."""
@@ -235,7 +235,7 @@ class RefineNetBlock(nn.Module):
         return reduce(
             add,
             (
-                self.fusion.upsample(run([*adapt.children(), project], maps), size, index)
+                self.fusion.upsample(run_steps([*adapt.children(), project], maps), size, index)
                 for index, (adapt, project) in paths
             ),
         )

@@ -55,22 +55,22 @@ def same_classes(new: Sequence[str], old: Sequence[str], aliases: Mapping[str, s
     Raises:
         ConfigError: an alias names no class of the model, or none of the data.
     """
-    by_name = {plain(name): index for index, name in reversed(list(enumerate(old)))}
-    targets = {plain(name): index for index, name in enumerate(new)}
-    found = {index: by_name[plain(name)] for index, name in enumerate(new) if plain(name) in by_name}
+    by_name = {name_key(name): index for index, name in reversed(list(enumerate(old)))}
+    targets = {name_key(name): index for index, name in enumerate(new)}
+    found = {index: by_name[name_key(name)] for index, name in enumerate(new) if name_key(name) in by_name}
     for source, target in aliases.items():
         _known(source, by_name, old, "the model")
         _known(target, targets, new, "the data")
-        found[targets[plain(target)]] = by_name[plain(source)]
+        found[targets[name_key(target)]] = by_name[name_key(source)]
     return dict(sorted(found.items()))
 
 
-def plain(name: str) -> str:
+def name_key(name: str) -> str:
     """A class name without case and separators."""
     return name.casefold().translate(SEPARATORS)
 
 
 def _known(name: str, known: Iterable[str], names: Sequence[str], where: str) -> None:
-    if plain(name) not in known:
+    if name_key(name) not in known:
         shown = ", ".join(names)
         raise ConfigError(f"expected --map MODEL_CLASS=DATA_CLASS, {where} has no class {name!r}: {shown:.300}")

@@ -26,7 +26,7 @@ SPARE = 1.5  # convolutions' workspaces and the allocator's rounding come on top
 
 
 @dataclass(frozen=True)
-class Need:
+class MemoryNeed:
     """Bytes.
 
     Attributes:
@@ -43,7 +43,7 @@ class Need:
         return self.resting + self.working
 
 
-class Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class PeakMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the storages that operations make and that are still referenced.
 
     Args:
@@ -88,7 +88,7 @@ class Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._most -= self._storages.pop(key)[1]
 
 
-def imagined(model: RefineNet, mode: FakeTensorMode) -> RefineNet:
+def fake_copy(model: RefineNet, mode: FakeTensorMode) -> RefineNet:
     """A copy of the network without memory for its weights; memory formats are kept."""
     fake: dict[int, Any] = {}
     for value in [*model.parameters(), *model.buffers()]:
@@ -109,7 +109,7 @@ def bytes_of(tensors: Iterable[Tensor]) -> int:
     return sum({value.untyped_storage()._cdata: value.untyped_storage().nbytes() for value in tensors}.values())
 
 
-def need_of(prepare: Callable[[FakeTensorMode], tuple[list[Tensor], Callable[[], object]]]) -> Need:
+def memory_need(prepare: Callable[[FakeTensorMode], tuple[list[Tensor], Callable[[], object]]]) -> MemoryNeed:
     """What some work needs.
 
     Args:
@@ -119,9 +119,9 @@ def need_of(prepare: Callable[[FakeTensorMode], tuple[list[Tensor], Callable[[],
     try:
         with FakeTensorMode(allow_non_fake_inputs=True) as mode:
             resting, work = prepare(mode)
-            with Alive(resting) as alive:
+            with PeakMemory(resting) as alive:
                 work()
-            return Need(bytes_of(resting), alive.peak)
+            return MemoryNeed(bytes_of(resting), alive.peak)
     finally:
         FIRST_STRIP_ONLY.reset(token)
 
@@ -130,6 +130,6 @@ def need_of(prepare: Callable[[FakeTensorMode], tuple[list[Tensor], Callable[[],
 def bytes_per_pixel(model: RefineNet, channels: int, device: torch.device) -> float:
     """Peak bytes of tensors alive at once while the network runs, per pixel, times ``SPARE``; weights left out."""
     x = torch.zeros(1, channels, SAMPLE, SAMPLE, device=device)
-    with Alive(tensors_of(model)) as alive:
+    with PeakMemory(tensors_of(model)) as alive:
         model(x.contiguous(memory_format=torch.channels_last), upsample=False)
     return float(alive.peak / SAMPLE**2 * SPARE)

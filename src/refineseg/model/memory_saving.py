@@ -34,7 +34,7 @@ class InPlaceBatchNorm2d(nn.BatchNorm2d):
         return scale_in_place(self, x) if stands_still(self) else super().forward(x)
 
 
-def run(steps: Iterable[Callable[[Tensor], Tensor]], maps: list[Tensor]) -> Tensor:
+def run_steps(steps: Iterable[Callable[[Tensor], Tensor]], maps: list[Tensor]) -> Tensor:
     """Put the first of ``maps`` through ``steps`` in turn, as nn.Sequential does.
 
     The map is taken out of the list, and what a step was given is freed as soon as the step is through; within

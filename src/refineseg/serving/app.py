@@ -130,7 +130,7 @@ def _add_interface(app: "FastAPI", service: Service, keyed: dict[str, Any]) -> N
     from fastapi import Request as Incoming
     from fastapi import Response
 
-    described = description.describe(service.segmenter, service.limits)
+    described = description.describe_model(service.segmenter, service.limits)
     forbidden = description.problem_answers(401) if keyed else {}
 
     @app.post(

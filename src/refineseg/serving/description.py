@@ -78,7 +78,7 @@ class ModelDescription:
     outputs: tuple[str, ...]
 
 
-def describe(segmenter: Segmenter, limits: Limits) -> ModelDescription:
+def describe_model(segmenter: Segmenter, limits: Limits) -> ModelDescription:
     """Answer of ``GET /v1/model``, without provenance, which holds commands with paths."""
     card = segmenter.card
     scores = tuple(

@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def launched() -> tuple[int, int]:
+def launched_world() -> tuple[int, int]:
     """This process and their number, as torchrun's environment says; (0, 1) without it."""
     return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
 
 
 def is_first() -> bool:
     """Whether this is the process that prints and writes."""
-    return launched()[0] == 0
+    return launched_world()[0] == 0
 
 
-def joined() -> tuple[int, int]:
+def joined_world() -> tuple[int, int]:
     """This process and their number, of those that have met; (0, 1) if it is alone."""
     from torch import distributed
 
@@ -36,9 +36,9 @@ def joined() -> tuple[int, int]:
 
 
 @contextmanager
-def meeting(device: str = "auto") -> Iterator[None]:
+def process_group(device: str = "auto") -> Iterator[None]:
     """Let the processes of a launch meet for the block; nothing happens in a single one."""
-    if launched()[1] == 1:
+    if launched_world()[1] == 1:
         yield
         return
     import torch
@@ -56,7 +56,7 @@ def meeting(device: str = "auto") -> Iterator[None]:
 
 def own_share(count: int) -> range:
     """This process's block of ``count`` items; the blocks follow one another, the first ones are the longest."""
-    rank, world = joined()
+    rank, world = joined_world()
     share, rest = divmod(count, world)
     first = rank * share + min(rank, rest)
     return range(first, first + share + (rank < rest))
@@ -64,7 +64,7 @@ def own_share(count: int) -> range:
 
 def mean(value: Tensor) -> Tensor:
     """The mean of a tensor over the processes, for each of them; without gradient."""
-    world = joined()[1]
+    world = joined_world()[1]
     if world == 1:
         return value.detach()
     from torch import distributed
@@ -76,7 +76,7 @@ def mean(value: Tensor) -> Tensor:
 
 def gather(value: T) -> list[T]:
     """The values of all processes, in their order, for each of them."""
-    world = joined()[1]
+    world = joined_world()[1]
     if world == 1:
         return [value]
     from torch import distributed

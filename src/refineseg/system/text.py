@@ -19,7 +19,7 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def visible(text: str) -> str:
+def escaped(text: str) -> str:
     """For terminals: what cannot be printed, such as escape sequences and line breaks, as Python's escapes."""
     if text.isprintable():
         return text
@@ -36,7 +36,7 @@ def reason_of(error: Exception) -> str:
 
 def markdown(text: str) -> str:
     """For Markdown: on one line, without links, HTML, code or borders of table cells."""
-    return re.sub(r"([\\`<>|\[\]])", r"\\\1", visible(text))
+    return re.sub(r"([\\`<>|\[\]])", r"\\\1", escaped(text))
 
 
 def csv_path(path: Path) -> str:

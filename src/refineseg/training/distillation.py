@@ -100,7 +100,7 @@ def prepare_teacher(
     if isinstance(teacher, nn.Module):
         teacher.to(device).eval()
     channels = data.channels.count if data.channels else 3
-    logits = ask(teacher, torch.zeros(1, channels, *config.augment.crop, device=device))
+    logits = teacher_logits(teacher, torch.zeros(1, channels, *config.augment.crop, device=device))
     classes = data.label_map.num_classes
     if not isinstance(logits, Tensor) or logits.ndim != 4 or logits.shape[:2] != (1, classes):
         got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
@@ -108,7 +108,7 @@ def prepare_teacher(
     return teacher
 
 
-def ask(teacher: Teacher, images: Tensor) -> Tensor:
+def teacher_logits(teacher: Teacher, images: Tensor) -> Tensor:
     """The teacher's logits, without gradients."""
     with torch.no_grad():
         return teacher(images)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refineseg.channels import visible
+from refineseg.channels import display_rgb
 from refineseg.data.source import SegmentationData
 from refineseg.evaluation.evaluate import Evaluation
 from refineseg.evaluation.report.overlays import panels
@@ -42,7 +42,7 @@ class Examples:
         if self._next < 0:
             self._next = own_share(len(samples)).start
         if self._next in chosen_places(len(samples)):
-            picture = visible(self.data.read_picture(samples[self._next].image), self.data.channels)
+            picture = display_rgb(self.data.read_picture(samples[self._next].image), self.data.channels)
             self.views[self._next] = panels(picture, truth, prediction, self.data.label_map)
         self._next += 1
 

@@ -22,10 +22,10 @@ from refineseg.training.checkpoint import checkpoints
 from refineseg.training.custom import Custom, TrainingEvent
 from refineseg.training.optimizer import MovingAverage, freeze_batch_norm, own_shard, rate
 from refineseg.training.parallel import arrange, set_up, whole_network
-from refineseg.training.prepare import prepare
 from refineseg.training.run import CHECKPOINTS, LAST, Run, restore
+from refineseg.training.setup import prepare_run
 from refineseg.training.step import Step, seed_step
-from refineseg.training.validation import save_progress, tell, validate
+from refineseg.training.validation import notify, save_progress, validate
 
 FETCHED = 16  # steps between looks at the losses on a GPU, each of which waits for it
 ENDLESS = 10**12  # steps, where time ends the run
@@ -66,7 +66,7 @@ def train(
         ConfigError: settings that do not fit each other, or a step that does not fit in memory.
     """
     with locked(folder) if processes.is_first() else nullcontext():
-        run = prepare(config, data, folder, resume=resume, device=device, **custom)
+        run = prepare_run(config, data, folder, resume=resume, device=device, **custom)
         run.origin = {"command": command or "refineseg.train", "commit": commit}
         return fit(run)
 
@@ -105,7 +105,9 @@ def fit(run: Run) -> Evaluation:
             value = fetch(run, losses, batches)
         speed = config.batch_size / seconds
         epoch, lr, clock = step // run.per_epoch, config.lr * share, time.perf_counter()
-        tell(run, TrainingEvent("train", step + 1, run.steps, epoch, value, lr, speed, waited / seconds, run=run))
+        notify(
+            run, TrainingEvent("train", step + 1, run.steps, epoch, value, lr, speed, waited / seconds, run=run)
+        )
         if due or run.is_last:
             check_weights(run, batches)
             evaluation = save_progress(run, optimizer, lr)
@@ -113,7 +115,7 @@ def fit(run: Run) -> Evaluation:
             clock = time.perf_counter()
         if run.is_last:
             break
-    tell(run, TrainingEvent("end", run.position.step, run.steps, run=run))
+    notify(run, TrainingEvent("end", run.position.step, run.steps, run=run))
     return evaluation if evaluation is not None else validate(run, whole_network(run.trained))
 
 

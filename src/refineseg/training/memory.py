@@ -13,7 +13,7 @@ from refineseg.config import TrainConfig
 from refineseg.errors import ConfigError
 from refineseg.inference.devices import free_memory
 from refineseg.labels import IGNORE
-from refineseg.model.memory import Need, bytes_of, imagined, need_of, tensors_of
+from refineseg.model.memory import MemoryNeed, bytes_of, fake_copy, memory_need, tensors_of
 from refineseg.model.refinenet import RefineNet
 from refineseg.training.optimizer import freeze_batch_norm
 
@@ -22,7 +22,7 @@ STATES = {"adamw": 2, "sgd": 1}  # copies of the weights that an optimiser keeps
 GENEROUS = 64 << 10  # bytes per pixel, more than any network of the family needs: what fits so is not estimated
 
 
-def need_of_step(model: RefineNet, config: TrainConfig, batch: int | None = None) -> Need:
+def need_of_step(model: RefineNet, config: TrainConfig, batch: int | None = None) -> MemoryNeed:
     """Bytes of a training step of ``batch`` pictures (the configuration's, if None) of its crop.
 
     Resting are the weights, their moving average, what the optimiser keeps, and the batch; working are
@@ -31,7 +31,7 @@ def need_of_step(model: RefineNet, config: TrainConfig, batch: int | None = None
     batch = config.batch_size if batch is None else batch
 
     def prepare(mode: FakeTensorMode) -> tuple[list[Tensor], Callable[[], object]]:
-        network = imagined(model, mode).train()
+        network = fake_copy(model, mode).train()
         if config.freeze_batch_norm:
             freeze_batch_norm(network, trained=config.freeze_batch_norm == "statistics")
         height, width = config.augment.crop
@@ -45,10 +45,10 @@ def need_of_step(model: RefineNet, config: TrainConfig, batch: int | None = None
 
         return [*tensors_of(network), images, labels], step
 
-    need = need_of(prepare)
+    need = memory_need(prepare)
     trained = bytes_of(value for value in model.parameters() if value.requires_grad)
     kept = STATES[config.optimizer] * trained + (bytes_of(tensors_of(model)) if config.ema else 0)
-    return Need(need.resting + kept, need.working)
+    return MemoryNeed(need.resting + kept, need.working)
 
 
 def plain_loss(config: TrainConfig, logits: Tensor, labels: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from refineseg.errors import ConfigError
 from refineseg.inference.devices import pick_device
 from refineseg.model.presets import build
 from refineseg.model.refinenet import RefineNet
-from refineseg.system.processes import is_first, joined, launched
+from refineseg.system.processes import is_first, joined_world, launched_world
 from refineseg.training.optimizer import MovingAverage, make_optimizer
 
 UNIT = 100_000  # parameters from which a block is gathered and freed by itself; smaller ones go with the rest
@@ -34,7 +34,7 @@ def make_fabric(config: TrainConfig, device: str) -> Fabric:
         ConfigError: settings that do not fit these processes.
     """
     chosen = pick_device(device)
-    world = launched()[1]
+    world = launched_world()[1]
     if config.sync_batch_norm and chosen.type == "cpu" and world > 1:
         raise ConfigError(
             "expected sync_batch_norm on GPUs only, torch has none for the CPU: use freeze_batch_norm, "
@@ -112,7 +112,7 @@ def _size(module: nn.Module) -> int:
 
 def whole_network(model: RefineNet) -> RefineNet:
     """The network to validate and save: unsharded, with the first process's statistics. All must call it."""
-    if joined()[1] == 1:
+    if joined_world()[1] == 1:
         return model
     if any(isinstance(parameter, DTensor) for parameter in model.parameters()):
         state = {key: _whole(value) for key, value in model.state_dict().items()}

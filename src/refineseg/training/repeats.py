@@ -15,7 +15,7 @@ from refineseg.data.source import SegmentationData
 from refineseg.errors import InputError
 from refineseg.system.files import atomic_write
 from refineseg.system.lock import holds_files, locked
-from refineseg.system.processes import launched
+from refineseg.system.processes import launched_world
 from refineseg.training.loop import train
 from refineseg.training.run import BEST
 
@@ -34,7 +34,7 @@ class Repeat:
 
 
 @dataclass(frozen=True)
-class Spread:
+class ScoreSpread:
     """Mean, standard deviation (of a sample, n - 1; 0 for one run), smallest and largest."""
 
     mean: float
@@ -43,7 +43,7 @@ class Spread:
     high: float
 
     @classmethod
-    def of(cls, values: list[float]) -> Spread:
+    def of(cls, values: list[float]) -> ScoreSpread:
         """Of one figure over all runs."""
         std = statistics.stdev(values) if len(values) > 1 else 0.0
         return cls(statistics.fmean(values), std, min(values), max(values))
@@ -62,9 +62,9 @@ class Repeats:
     runs: tuple[Repeat, ...]
     metric: str
 
-    def spread(self, name: str = "mean_iou") -> Spread:
+    def spread(self, name: str = "mean_iou") -> ScoreSpread:
         """Of ``mean_iou``, ``pixel_accuracy`` or ``mean_class_accuracy``."""
-        return Spread.of([getattr(run, name) for run in self.runs])
+        return ScoreSpread.of([getattr(run, name) for run in self.runs])
 
     @property
     def best(self) -> Repeat:
@@ -106,7 +106,7 @@ def train_repeats(
         InputError: fewer than two, RUN holds files already, and all that ``train`` raises.
     """
     folder = Path(folder)
-    if launched()[1] > 1:
+    if launched_world()[1] > 1:
         raise InputError("expected one process with --repeats; under torchrun start a run for each --seed")
     if count < 2:
         raise InputError(f"expected 2 or more --repeats, got {count}")

@@ -180,7 +180,7 @@ def describe_run(run: Run, evaluation: Evaluation) -> ModelCard:
         "pictures": f"{len(run.pictures)} train, {len(run.data.split('val'))} val",
         "trained on": ", ".join(run.trained_on),
         **{f"{key}, in Python": name for key, name in names_of(run.custom).items()},
-        **taught_by(run),
+        **teacher_provenance(run),
         "steps": run.position.step,
         "seconds": round(run.position.seconds),
         "torch": torch.__version__,
@@ -196,7 +196,7 @@ def describe_run(run: Run, evaluation: Evaluation) -> ModelCard:
     )
 
 
-def taught_by(run: Run) -> dict[str, Any]:
+def teacher_provenance(run: Run) -> dict[str, Any]:
     """What the model folder says of the teacher and of the pictures that it alone labelled."""
     config = run.config
     if run.teacher is None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from refineseg.labels import IGNORE, UNLABELLED
-from refineseg.training.distillation import ask, soft_loss
+from refineseg.training.distillation import soft_loss, teacher_logits
 from refineseg.training.losses import make_loss
 from refineseg.training.run import Run
 
@@ -56,7 +56,7 @@ class Step:
         if teacher is None:
             return loss
         with self.run.fabric.autocast():
-            expected = ask(teacher, images)
+            expected = teacher_logits(teacher, images)
         soft = soft_loss(logits, expected, labels, config.teacher_temperature) * shares[1]
         mixed: Tensor = torch.lerp(loss, soft, config.teacher_weight)
         return mixed

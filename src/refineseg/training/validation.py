@@ -53,7 +53,7 @@ def save_progress(run: Run, optimizer: Any, lr: float) -> Evaluation | None:
             run.log.plot(run.folder / CURVES)
         save_checkpoint(run.folder / CHECKPOINTS, position.step, state)
     epoch = position.step // run.per_epoch
-    tell(run, TrainingEvent("epoch", position.step, run.steps, epoch, row=row, evaluation=evaluation, run=run))
+    notify(run, TrainingEvent("epoch", position.step, run.steps, epoch, row=row, evaluation=evaluation, run=run))
     run.fabric.barrier()
     return evaluation
 
@@ -71,7 +71,7 @@ def count_validation(run: Run, value: float) -> bool:
     return better
 
 
-def tell(run: Run, report: TrainingEvent) -> None:
+def notify(run: Run, report: TrainingEvent) -> None:
     """Tell the callbacks; one that raises StopTraining makes the newest step the last."""
     try:
         run.report(report)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from refineseg.data.check import check_data
-from refineseg.data.check.chance import FALSE_ALARM, beyond_chance, tail
+from refineseg.data.check.chance import FALSE_ALARM, beyond_chance, binomial_tail
 from refineseg.data.check.files import Pair
 from refineseg.data.check.measure.records import ImageMeasurement, PairMeasurement
 
@@ -21,10 +21,10 @@ def suspect(grey: int) -> PairMeasurement:
 
 
 def test_tail_by_hand() -> None:
-    assert tail(0, 3, 0.5) == pytest.approx(1.0)
-    assert tail(1, 3, 0.5) == pytest.approx(7 / 8)
-    assert tail(3, 3, 0.5) == pytest.approx(1 / 8)
-    assert tail(1, 25) == pytest.approx(1 - (1 - FALSE_ALARM) ** 25)
+    assert binomial_tail(0, 3, 0.5) == pytest.approx(1.0)
+    assert binomial_tail(1, 3, 0.5) == pytest.approx(7 / 8)
+    assert binomial_tail(3, 3, 0.5) == pytest.approx(1 / 8)
+    assert binomial_tail(1, 25) == pytest.approx(1 - (1 - FALSE_ALARM) ** 25)
 
 
 def test_one_suspect_is_never_enough_and_few_of_few_are() -> None:

@@ -3,7 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from refineseg.data.check.measure.edges import REACH, borders, fit, gradient, peak_of, surface, working_size
+from refineseg.data.check.measure.edges import (
+    REACH,
+    borders,
+    fit_outlines,
+    gradient,
+    peak_of,
+    surface,
+    working_size,
+)
 from tests.data.check.corpus import scene
 
 
@@ -38,7 +46,7 @@ def test_gradient_of_a_blank_picture_says_nothing() -> None:
 def test_fit_finds_the_way_back(move: tuple[int, int]) -> None:
     picture, labels = scene(np.random.default_rng(3))
     edges = gradient(picture.mean(axis=2).astype(np.uint8))
-    found = fit(edges, np.roll(labels, move, (0, 1)), scale=1.0)
+    found = fit_outlines(edges, np.roll(labels, move, (0, 1)), scale=1.0)
     assert found is not None
     facts, scores = found
     assert facts.offset == (-move[0], -move[1]) == peak_of(scores)
@@ -48,14 +56,14 @@ def test_fit_finds_the_way_back(move: tuple[int, int]) -> None:
 
 def test_offset_is_in_pixels_of_the_picture() -> None:
     picture, labels = scene(np.random.default_rng(4))
-    found = fit(gradient(picture.mean(axis=2).astype(np.uint8)), np.roll(labels, 6, 1), scale=0.5)
+    found = fit_outlines(gradient(picture.mean(axis=2).astype(np.uint8)), np.roll(labels, 6, 1), scale=0.5)
     assert found is not None
     assert found[0].offset == (0, -12)
 
 
 def test_nothing_is_said_without_borders() -> None:
     picture, labels = scene(np.random.default_rng(5))
-    assert fit(gradient(picture.mean(axis=2).astype(np.uint8)), np.zeros_like(labels), 1.0) is None
+    assert fit_outlines(gradient(picture.mean(axis=2).astype(np.uint8)), np.zeros_like(labels), 1.0) is None
 
 
 def test_working_size_never_enlarges() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from refineseg.evaluation.evaluate import evaluate
-from refineseg.evaluation.measures.suspects import Suspects, regions
+from refineseg.evaluation.measures.suspects import Suspects, suspects_of
 from refineseg.labels import IGNORE, UInt8
 from tests.evaluation.pictures import label_map, make_segmenter
 from tests.evaluation.planted import make_planted, overlap
@@ -44,23 +44,23 @@ def test_one_region_by_hand() -> None:
     truth, prediction = np.zeros((40, 40), np.uint8), np.zeros((40, 40), np.uint8)
     prediction[5:15, 10:30] = 1  # 200 pixels the model sees and the label does not
     prediction[30, :] = 2  # a strip
-    (only,) = regions(truth, prediction, probabilities(prediction, 0.9), picture=7)
+    (only,) = suspects_of(truth, prediction, probabilities(prediction, 0.9), picture=7)
     assert (only.picture, only.label, only.predicted, only.area) == (7, 0, 1, 200)
     assert only.box == (5, 10, 15, 30)
     assert only.mask.all()
     assert only.confidence == pytest.approx(0.9, abs=1e-3)  # float16
     assert only.score == pytest.approx(180, abs=0.2)
-    assert not regions(truth, prediction, probabilities(prediction, 0.7))
-    assert not regions(truth, prediction, probabilities(prediction, 0.9), floor=181)
+    assert not suspects_of(truth, prediction, probabilities(prediction, 0.7))
+    assert not suspects_of(truth, prediction, probabilities(prediction, 0.9), floor=181)
     truth[:] = IGNORE
-    assert not regions(truth, prediction, probabilities(prediction, 0.9))
+    assert not suspects_of(truth, prediction, probabilities(prediction, 0.9))
 
 
 def test_neighbours_with_other_labels_are_regions_of_their_own() -> None:
     truth, prediction = np.zeros((40, 40), np.uint8), np.zeros((40, 40), np.uint8)
     prediction[10:20, 10:20], prediction[10:20, 20:30], prediction[20:30, 10:30] = 1, 2, 1
     truth[20:30, 10:30] = 2
-    found = regions(truth, prediction, probabilities(prediction, 0.95))
+    found = suspects_of(truth, prediction, probabilities(prediction, 0.95))
     assert sorted((item.label, item.predicted) for item in found) == [(0, 1), (0, 2), (2, 1)]
     assert sum(item.area for item in found) >= 0.85 * 400  # but for a line between them
 

@@ -20,7 +20,7 @@ from refineseg.evaluation.report.charts import (
     ring_labels,
     risk_chart,
 )
-from refineseg.evaluation.report.overlays import CROP, PANEL, WRONG, errors, panels, surroundings, suspect_views
+from refineseg.evaluation.report.overlays import CROP, PANEL, WRONG, error_map, panels, surroundings, suspect_views
 from refineseg.labels import IGNORE
 from tests.evaluation.pictures import label_map
 
@@ -110,7 +110,7 @@ def test_overlays() -> None:
     picture = np.full((600, 1000, 3), 100, np.uint8)
     truth, prediction = np.zeros((600, 1000), np.uint8), np.zeros((600, 1000), np.uint8)
     truth[:, :100], prediction[300:] = IGNORE, 1
-    wrong = errors(picture, truth, prediction)
+    wrong = error_map(picture, truth, prediction)
     assert np.abs(wrong[400, 500].astype(int) - WRONG).max() < 50
     assert wrong[100, 500].tolist() == [135] * 3  # grey where right
     assert wrong[400, 50].tolist() == wrong[100, 50].tolist()  # void is the same whatever is predicted

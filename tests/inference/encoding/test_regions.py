@@ -15,7 +15,7 @@ from pycocotools import mask as coco
 from refineseg.data.pictures.geotiff import KEYS, PIXEL_SCALE, TIEPOINT, TRANSFORMATION, Geo
 from refineseg.inference.encoding import regions
 from refineseg.inference.encoding import run_lengths as rle
-from refineseg.inference.encoding.regions import Polygon, signed_area, trace
+from refineseg.inference.encoding.regions import Polygon, signed_area, trace_polygons
 from refineseg.inference.outputs.geojson import GeoJson
 from refineseg.inference.outputs.polygons import Polygons
 from refineseg.labels import LabelMap, UInt8
@@ -55,7 +55,7 @@ def covered(polygon: Polygon, size: tuple[int, int]) -> UInt8:
 @settings(max_examples=60, deadline=None)
 @given(RASTERS)
 def test_every_pixel_is_in_one_polygon_and_it_is_of_its_class(labels: UInt8) -> None:
-    polygons = list(trace(labels, range(4)))
+    polygons = list(trace_polygons(labels, range(4)))
     times = np.zeros(labels.shape, np.uint8)
     for polygon in polygons:
         mine = covered(polygon, labels.shape)
@@ -73,7 +73,7 @@ def test_every_pixel_is_in_one_polygon_and_it_is_of_its_class(labels: UInt8) -> 
 def test_neighbours_share_every_edge(labels: UInt8) -> None:
     """Every unit edge is walked once in each direction, except the picture's own, walked once."""
     walked: dict[tuple[int, int, int, int], int] = {}
-    for polygon in trace(labels, range(4)):
+    for polygon in trace_polygons(labels, range(4)):
         for ring in polygon.rings:
             for (x1, y1), (x2, y2) in zip(ring.tolist(), np.roll(ring, -1, axis=0).tolist(), strict=True):
                 dx, dy = np.sign(x2 - x1), np.sign(y2 - y1)
@@ -91,12 +91,12 @@ def test_holes_by_hand() -> None:
     labels = np.zeros((5, 6), np.uint8)
     labels[1:4, 1:4] = 1
     labels[2, 2] = 0
-    outer, inner = trace(labels, [0])
+    outer, inner = trace_polygons(labels, [0])
     assert outer.rings[0].tolist() == [[0, 0], [6, 0], [6, 5], [0, 5]]
     assert sorted(outer.rings[1].tolist()) == [[1, 1], [1, 4], [4, 1], [4, 4]]
     assert outer.area == 30 - 9
     assert [ring.tolist() for ring in inner.rings] == [[[2, 2], [3, 2], [3, 3], [2, 3]]]
-    (ring,) = trace(labels, [1])
+    (ring,) = trace_polygons(labels, [1])
     assert len(ring.rings) == 2
     assert ring.area == 8
 
@@ -106,16 +106,16 @@ def test_a_hole_behind_a_hole_belongs_to_the_outline() -> None:
     labels[1:5, 2:4] = 1
     labels[2:4, 6:8] = 1
     labels[3:6, 9:11] = 1
-    (polygon,) = trace(labels, [0])
+    (polygon,) = trace_polygons(labels, [0])
     assert len(polygon.rings) == 4
     assert polygon.area == (labels == 0).sum()
 
 
 def test_strips_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     labels = np.random.default_rng(0).integers(0, 3, (23, 31)).astype(np.uint8)
-    whole = [[ring.tolist() for ring in polygon.rings] for polygon in trace(labels, range(3))]
+    whole = [[ring.tolist() for ring in polygon.rings] for polygon in trace_polygons(labels, range(3))]
     monkeypatch.setattr(regions, "STRIP", 5)
-    assert [[ring.tolist() for ring in polygon.rings] for polygon in trace(labels, range(3))] == whole
+    assert [[ring.tolist() for ring in polygon.rings] for polygon in trace_polygons(labels, range(3))] == whole
     expected = rle.encode_labels(labels, MAP)
     monkeypatch.setattr(rle, "STRIP", 4)
     assert rle.encode_labels(labels, MAP) == expected

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from refineseg.inference.fast.convolution import FastInverted
-from refineseg.inference.fast.folding import NORMS, _seen, fold_batch_norm, neighbours
-from refineseg.inference.fast.network import Fast, specialise
+from refineseg.inference.fast.folding import NORMS, _seen, convs_and_norms, fold_batch_norm
+from refineseg.inference.fast.network import FastCopy, specialise
 from refineseg.inference.fast.pooling import FastPooling
 from refineseg.inference.fast.winograd import Scratch, convolve, pays
 from refineseg.model.backbones.backbone import Backbone, create_backbone
@@ -79,7 +79,7 @@ def test_bf16_has_weights_of_its_own_and_errs_no_more_than_autocast(preset: str,
     exact = copy.deepcopy(model).double()(x.double(), upsample=False)
     with torch.autocast("cpu", torch.bfloat16):
         usual = difference(model(x, upsample=False).float(), exact)
-    copied = Fast(model, torch.bfloat16).network(x)
+    copied = FastCopy(model, torch.bfloat16).network(x)
     assert copied is not model
     assert {value.dtype for value in copied.parameters()} == {torch.bfloat16}
     assert difference(copied(x, upsample=False).float(), exact) < 1.2 * usual < 0.3
@@ -204,7 +204,7 @@ def test_a_norm_that_follows_something_else_stays() -> None:
 def test_backbones_that_call_themselves_orderly_are(name: str) -> None:
     backbone = create_backbone(name).eval()
     assert backbone.norms_follow_convs
-    pairs = list(neighbours(backbone))
+    pairs = list(convs_and_norms(backbone))
     assert len(pairs) == sum(isinstance(part, NORMS) for part in backbone.modules())
     assert sorted(pairs) == sorted(_seen(backbone))
 
@@ -237,7 +237,7 @@ def test_copies_are_made_while_other_threads_predict() -> None:
 @torch.no_grad()
 def test_the_copy_follows_the_network() -> None:
     model = lively("refinenet-lw-mbv2")
-    fast, x = Fast(model), last(torch.rand(1, 3, 32, 32))
+    fast, x = FastCopy(model), last(torch.rand(1, 3, 32, 32))
     first = fast.network(x)
     if first is model:
         pytest.skip("no AVX2 here: the network itself is used")
@@ -254,7 +254,7 @@ def test_the_copy_follows_the_network() -> None:
 
 def test_the_network_itself_is_used_where_the_copy_cannot_stand_in() -> None:
     model = lively("refinenet-lw-mbv2")
-    fast, x = Fast(model), torch.rand(1, 3, 32, 32)
+    fast, x = FastCopy(model), torch.rand(1, 3, 32, 32)
     assert fast.network(x) is model  # gradients are needed
     with torch.no_grad():
         model.train()

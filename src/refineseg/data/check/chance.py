@@ -19,7 +19,7 @@ LEVEL = 1e-4  # probability below which chance is ruled out
 SAME_SCENE = 12.0  # mean difference of grey thumbnails, of 255, below which two pictures show one scene
 
 
-def tail(count: int, trials: int, share: float = FALSE_ALARM) -> float:
+def binomial_tail(count: int, trials: int, share: float = FALSE_ALARM) -> float:
     """Probability of ``count`` or more successes in ``trials`` independent trials of probability ``share``."""
     log_share, log_rest = math.log(share), math.log1p(-share)
     return sum(
@@ -39,7 +39,7 @@ def beyond_chance(suspects: Iterable[PairMeasurement], tested: int) -> bool:
 
     Frames of one scene are wrong together, so they count once.
     """
-    needed = next((count for count in range(1, tested + 1) if tail(count, tested) < LEVEL), tested + 1)
+    needed = next((count for count in range(1, tested + 1) if binomial_tail(count, tested) < LEVEL), tested + 1)
     scenes: list[np.ndarray[tuple[int, ...], np.dtype[np.int16]]] = []
     for item in suspects:
         if item.image is None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from refineseg.channels import Channels, Pixels, visible
+from refineseg.channels import Channels, Pixels, display_rgb
 from refineseg.data.folder import Description, folders_of, held_out, read_description, readers, split_lists
 from refineseg.data.images import read_image, read_mask
 from refineseg.data.leftovers import Leftovers, by_stem, find_leftovers
@@ -69,7 +69,7 @@ class DatasetFiles:
 
     def visible(self, pixels: Pixels) -> UInt8:
         """A picture that was read, as RGB HxWx3."""
-        return visible(pixels, self.channels)
+        return display_rgb(pixels, self.channels)
 
     def by_split(self) -> dict[str, list[Pair]]:
         """The pairs of each split."""

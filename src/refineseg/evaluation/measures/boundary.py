@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refineseg.errors import InputError
-from refineseg.evaluation.metrics import Counts, Floats, Sums, class_mean, divide, plain, scores
+from refineseg.evaluation.metrics import Counts, Floats, Sums, class_mean, divide, nan_to_none, scores
 from refineseg.labels import IGNORE, UInt8
 
 Mask = NDArray[np.bool_]
@@ -144,7 +144,10 @@ class BoundaryCounts:
             mean = scores(self.band).mean_iou if name == "trimap_iou" else class_mean(per, outlined, "truth")
             if name != "boundary_iou" and not self.outlines_seen:
                 per, mean = np.full_like(per, np.nan), np.nan
-            values |= {f"mean_{name}": plain(float(mean)), name: dict(zip(names, map(plain, per), strict=True))}
+            values |= {
+                f"mean_{name}": nan_to_none(float(mean)),
+                name: dict(zip(names, map(nan_to_none, per), strict=True)),
+            }
         return values
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refineseg.data.source import SegmentationData
-from refineseg.evaluation.metrics import Counts, Floats, divide, plain
+from refineseg.evaluation.metrics import Counts, Floats, divide, nan_to_none
 from refineseg.evaluation.protocol import Protocol, find_protocol
 from refineseg.inference.arithmetic import Arithmetic
 from refineseg.inference.predictor import Segmenter
@@ -103,13 +103,13 @@ class Reliability:
         some = np.unique(np.linspace(0, len(coverage) - 1, min(101, len(coverage))).astype(np.int64))
         per_class = self.class_ece
         return {
-            "ece": plain(self.ece),
-            "class_wise_ece": plain(float(np.mean(per_class))),
-            "class_ece": {name: plain(value) for name, value in zip(names, per_class, strict=True)},
-            "aurc": plain(self.aurc),
+            "ece": nan_to_none(self.ece),
+            "class_wise_ece": nan_to_none(float(np.mean(per_class))),
+            "class_ece": {name: nan_to_none(value) for name, value in zip(names, per_class, strict=True)},
+            "aurc": nan_to_none(self.aurc),
             "curve": {
-                "confidence": [plain(value) for value in confidence],
-                "accuracy": [plain(value) for value in accuracy],
+                "confidence": [nan_to_none(value) for value in confidence],
+                "accuracy": [nan_to_none(value) for value in accuracy],
                 "share": share.tolist(),
             },
             "risk_coverage": {"coverage": coverage[some].tolist(), "risk": risk[some].tolist()},
@@ -231,8 +231,8 @@ def calibrate(
         "data": data.name,
         "split": split,
         "pixels": len(truth),
-        "ece_before": plain(before),
-        "ece_after": plain(after),
+        "ece_before": nan_to_none(before),
+        "ece_after": nan_to_none(after),
     }
 
 

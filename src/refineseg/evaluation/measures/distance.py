@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from refineseg.evaluation.measures.boundary import TRIMAP, near_outline
-from refineseg.evaluation.metrics import Counts, Floats, divide, plain
+from refineseg.evaluation.metrics import Counts, Floats, divide, nan_to_none
 from refineseg.labels import IGNORE, UInt8
 
 WITHIN = (1, 2, TRIMAP, 10, 20, 40)  # pixels; the last ring is what is farther
@@ -75,12 +75,12 @@ class DistanceCounts:
         """Accuracy at the boundary and inside, over all pixels, per class and by ring."""
         near, far = self.overall
         return {
-            "boundary_accuracy": plain(near),
-            "interior_accuracy": plain(far),
-            "boundary": dict(zip(names, map(plain, self.boundary), strict=True)),
-            "interior": dict(zip(names, map(plain, self.interior), strict=True)),
+            "boundary_accuracy": nan_to_none(near),
+            "interior_accuracy": nan_to_none(far),
+            "boundary": dict(zip(names, map(nan_to_none, self.boundary), strict=True)),
+            "interior": dict(zip(names, map(nan_to_none, self.interior), strict=True)),
             "within": list(WITHIN),
-            "accuracy": [plain(value) for value in self.accuracy],
+            "accuracy": [nan_to_none(value) for value in self.accuracy],
             "pixels": self.counts[0].sum(1).tolist(),
         }
 

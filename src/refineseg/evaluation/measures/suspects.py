@@ -76,7 +76,7 @@ class Suspects:
     def add(self, truth: UInt8, prediction: UInt8, probabilities: NDArray[np.floating[Any]]) -> None:
         """Look at one picture: truth and prediction HxW, probabilities KxHxW."""
         floor = self._heap[0][0] if len(self._heap) == self.most else 0.0
-        for item in regions(truth, prediction, probabilities, self.pictures, floor):
+        for item in suspects_of(truth, prediction, probabilities, self.pictures, floor):
             self._keep(item)
         self.pictures += 1
 
@@ -114,7 +114,7 @@ class Suspects:
         return {"sure": SURE, "regions": entries}
 
 
-def regions(
+def suspects_of(
     truth: UInt8,
     prediction: UInt8,
     probabilities: NDArray[np.floating[Any]],
@@ -124,7 +124,7 @@ def regions(
     """The suspects of one picture whose score is above ``floor``."""
     wrong = (truth != IGNORE) & (prediction != truth)
     confidence = np.take_along_axis(probabilities, prediction[None].astype(np.int64), 0)[0]
-    places, areas = components(parted(opened(wrong & (confidence >= SURE)), truth, prediction))
+    places, areas = components(parted(morphological_opening(wrong & (confidence >= SURE)), truth, prediction))
     flat = np.flatnonzero(places)
     numbers = places.ravel()[flat]
     sure = confidence.ravel()[flat].astype(np.float64)
@@ -152,7 +152,7 @@ def regions(
     return found
 
 
-def opened(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def morphological_opening(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """What of a mask HxW is covered by squares of 2 THICK + 1 within it."""
     core = window(mask.astype(np.uint8), THICK, np.minimum, 0)
     return window(core, THICK, np.maximum, 0) > 0

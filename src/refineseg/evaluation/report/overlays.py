@@ -31,7 +31,7 @@ def painted(picture: UInt8, labels: UInt8, label_map: LabelMap) -> UInt8:
     return blend(picture, label_map.colorize(labels), weight)
 
 
-def errors(picture: UInt8, truth: UInt8, prediction: UInt8) -> UInt8:
+def error_map(picture: UInt8, truth: UInt8, prediction: UInt8) -> UInt8:
     """The picture in grey, wrong pixels red, void dark."""
     grey = 70 + 0.65 * picture.mean(2, keepdims=True).repeat(3, 2)
     grey[truth == IGNORE] *= 0.45
@@ -52,7 +52,7 @@ def panels(picture: UInt8, truth: UInt8, prediction: UInt8, label_map: LabelMap)
         "picture": picture,
         "truth": painted(picture, truth, label_map),
         "prediction": painted(picture, seen, label_map),
-        "errors": errors(picture, truth, prediction),
+        "errors": error_map(picture, truth, prediction),
     }
     return {name: smaller(view, PANEL) for name, view in views.items()}
 

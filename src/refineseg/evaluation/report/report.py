@@ -15,7 +15,7 @@ from typing import Literal, cast
 
 import numpy as np
 
-from refineseg.channels import visible
+from refineseg.channels import display_rgb
 from refineseg.data.source import SegmentationData
 from refineseg.evaluation.evaluate import Evaluation
 from refineseg.evaluation.measures.boundary import BoundaryCounts
@@ -187,7 +187,7 @@ def _suspects(evaluation: Evaluation, data: SegmentationData) -> list[ShownSuspe
     for picture, group in groupby(places, key=lambda place: ranked[place].picture):
         image, truth = data.read(samples[picture])
         for place in group:
-            views = suspect_views(visible(image, data.channels), truth, ranked[place], data.label_map)
+            views = suspect_views(display_rgb(image, data.channels), truth, ranked[place], data.label_map)
             addresses = {name: picture_address(view, 80) for name, view in views.items()}
             shown[place] = ShownSuspect(ranked[place], samples[picture].stem, addresses)
     return [shown[place] for place in range(len(ranked))]

@@ -44,7 +44,7 @@ def signed_area(ring: Ints) -> int:
     return int((x * np.roll(y, -1) - np.roll(x, -1) * y).sum()) // 2
 
 
-def trace(labels: UInt8, train_ids: Sequence[int]) -> Iterator[Polygon]:
+def trace_polygons(labels: UInt8, train_ids: Sequence[int]) -> Iterator[Polygon]:
     """Polygons of HxW train ids, class after class in the order of ``train_ids``."""
     present = np.bincount(labels.ravel(), minlength=256)
     for label in train_ids:

@@ -27,7 +27,7 @@ def fold_batch_norm(backbone: Backbone) -> int:
     A network that cannot be run stays so.
     """
     folded = 0
-    for before, name in list(neighbours(backbone) if backbone.norms_follow_convs else _seen(backbone)):
+    for before, name in list(convs_and_norms(backbone) if backbone.norms_follow_convs else _seen(backbone)):
         convolution, norm = backbone.get_submodule(before), backbone.get_submodule(name)
         if norm.running_mean is not None:
             backbone.set_submodule(before, _folded(cast(nn.Conv2d, convolution), norm))
@@ -36,7 +36,7 @@ def fold_batch_norm(backbone: Backbone) -> int:
     return folded
 
 
-def neighbours(backbone: Backbone) -> Iterator[tuple[str, str]]:
+def convs_and_norms(backbone: Backbone) -> Iterator[tuple[str, str]]:
     """Names of each convolution and of the norm right after it, in the order of modules."""
     before = ""
     for name, part in backbone.named_modules():

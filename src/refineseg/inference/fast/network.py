@@ -29,7 +29,7 @@ from refineseg.model.blocks import RefineNetBlock, ResidualConvUnit
 from refineseg.model.refinenet import RefineNet
 
 
-class Fast:
+class FastCopy:
     """A network's fast copy, made when first used and again whenever the network's weights have changed.
 
     Weights that are changed behind torch's back (``tensor.data``) are not noticed; load_state_dict, optimisers and
@@ -42,8 +42,8 @@ class Fast:
         self._state: tuple[Any, ...] = ()
         self._making = Lock()
 
-    def __reduce__(self) -> tuple[type[Fast], tuple[RefineNet, torch.dtype]]:
-        return Fast, (self.model, self.dtype)
+    def __reduce__(self) -> tuple[type[FastCopy], tuple[RefineNet, torch.dtype]]:
+        return FastCopy, (self.model, self.dtype)
 
     def network(self, x: Tensor) -> RefineNet:
         """The copy, or the network itself where the copy cannot stand in for it (another device, training ...)."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from refineseg.data.pictures.geotiff import Geo
 from refineseg.inference.encoding.label_json import LabelJson, described, write_items
-from refineseg.inference.encoding.regions import Ints, trace
+from refineseg.inference.encoding.regions import Ints, trace_polygons
 from refineseg.labels import LabelMap, UInt8
 
 
@@ -39,7 +39,7 @@ class GeoJson(LabelJson):
                     "coordinates": [_closed(ring, geo, mirrored) for ring in polygon.rings],
                 },
             }
-            for polygon in trace(labels, range(label_map.num_classes))
+            for polygon in trace_polygons(labels, range(label_map.num_classes))
         )
         write_items(stream, head + '"features": [', items)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from refineseg.channels import visible
+from refineseg.channels import display_rgb
 from refineseg.inference.outputs import Kind, LargeResult, write_file
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Overlay(Kind):
         for top, rows in large.labels.strips(256 * step):
             pixels = large.picture.read(top, top + len(rows), 0, width)[::step, ::step]
             small.append(rows[::step, ::step].copy())  # views would keep every whole strip alive
-            seen.append(visible(pixels, large.channels).copy())
+            seen.append(display_rgb(pixels, large.channels).copy())
         return write_file(self, Result(np.concatenate(small), large.label_map, np.concatenate(seen)), folder, name)
 
 

@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 from refineseg.data.pictures.geotiff import Geo
 from refineseg.inference.encoding.label_json import LabelJson, described, write_items
-from refineseg.inference.encoding.regions import trace
+from refineseg.inference.encoding.regions import trace_polygons
 from refineseg.labels import LabelMap, UInt8
 
 
@@ -22,7 +22,7 @@ class Polygons(LabelJson):
         head = f'{{"size": {json.dumps(list(labels.shape))}, "polygons": ['
         items = (
             described(polygon, label_map) | {"rings": [ring.tolist() for ring in polygon.rings]}
-            for polygon in trace(labels, range(label_map.num_classes))
+            for polygon in trace_polygons(labels, range(label_map.num_classes))
         )
         write_items(stream, head, items)
 

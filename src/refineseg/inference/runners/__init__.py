@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from refineseg.inference.arithmetic import Arithmetic
 
 if TYPE_CHECKING:
-    from refineseg.model.memory import Need
+    from refineseg.model.memory import MemoryNeed
 
 
 class Runner(Protocol):
@@ -55,7 +55,7 @@ class Runner(Protocol):
     def fingerprint(self) -> str:
         """A text that changes whenever the logits may: engine, precision, weights."""
 
-    def need(self, shape: tuple[int, int, int, int]) -> Need | None:
+    def need(self, shape: tuple[int, int, int, int]) -> MemoryNeed | None:
         """Memory for images of that shape; None where it is not known."""
 
     def free_memory(self) -> int | None:

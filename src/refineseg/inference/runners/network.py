@@ -17,7 +17,7 @@ from refineseg.config import ModelConfig
 from refineseg.errors import InputError
 from refineseg.inference.arithmetic import Arithmetic
 from refineseg.inference.devices import free_memory, pick_device
-from refineseg.inference.fast.network import Fast
+from refineseg.inference.fast.network import FastCopy
 from refineseg.inference.runners.gpu import GpuArithmetic
 from refineseg.inference.tiles.receptive_field import effective_radius
 from refineseg.inference.tiles.tiling import GLOBAL_OVERLAP, needed_overlap
@@ -25,7 +25,7 @@ from refineseg.model.folders.card import ModelCard
 from refineseg.model.folders.find_model import find_model
 from refineseg.model.folders.hub import origin_of
 from refineseg.model.folders.model_folder import load_model_folder, weights_hash
-from refineseg.model.memory import Need, bytes_per_pixel, imagined, need_of, tensors_of
+from refineseg.model.memory import MemoryNeed, bytes_per_pixel, fake_copy, memory_need, tensors_of
 from refineseg.model.refinenet import RefineNet
 
 
@@ -47,7 +47,7 @@ class NetworkRunner:
         self.model = model.to(self.device).to(memory_format=torch.channels_last).eval()
         self.precision = precision
         self.arithmetic = Arithmetic() if self.device.type == "cpu" else GpuArithmetic(self.device)
-        self._fast = Fast(self.model, torch.bfloat16 if precision == "bf16" else torch.float32)
+        self._fast = FastCopy(self.model, torch.bfloat16 if precision == "bf16" else torch.float32)
 
     @torch.inference_mode()
     def __call__(self, images: Any) -> Any:
@@ -108,21 +108,21 @@ class NetworkRunner:
         """Precision and weights."""
         return f"{self.name} {self.precision} {weights_hash(self.model)}"
 
-    def need(self, shape: tuple[int, int, int, int]) -> Need | None:
+    def need(self, shape: tuple[int, int, int, int]) -> MemoryNeed | None:
         """Bytes for images of that shape, without running the network; None for one that is no RefineNet."""
         if not isinstance(self.model, RefineNet):
             return None  # a network that only behaves like one cannot be planned
 
         def prepare(mode: FakeTensorMode) -> tuple[list[Tensor], Callable[[], object]]:
             copied = copy.copy(self)
-            copied.model = imagined(self.model, mode)
-            copied._fast = Fast(copied.model, self._fast.dtype)
+            copied.model = fake_copy(self.model, mode)
+            copied._fast = FastCopy(copied.model, self._fast.dtype)
             with torch.no_grad():
                 resting = tensors_of(copied.model) + tensors_of(copied._fast.network(self.model.mean))
             images = torch.empty(shape, device=self.device)
             return [*resting, images], lambda: torch.inference_mode()(copied._logits)(images)
 
-        return need_of(prepare)
+        return memory_need(prepare)
 
     def free_memory(self) -> int | None:
         """Bytes free on the device."""

@@ -183,7 +183,7 @@ def one_strip(
     yield Strip.whole(maps, height, start_row)
 
 
-def joined(parts: Iterable[Strip]) -> Strip:
+def join_strips(parts: Iterable[Strip]) -> Strip:
     """All strips of a picture as one. Rows in two strips are taken from the later, where they are final."""
     rows: list[list[Map]] = []
     last: Strip | None = None
@@ -227,7 +227,7 @@ def _add(
     held[:, :, row : row + part.shape[2], place[1] : place[1] + width] += part
 
 
-def put_together(
+def assemble(
     strips: Iterable[tuple[int, UInt8, NDArray[np.float16] | None]], size: tuple[int, int], classes: int | None
 ) -> tuple[UInt8, NDArray[np.float16] | None]:
     """Labels HxW of a whole picture from its strips and, given the number of classes, probabilities KxHxW."""

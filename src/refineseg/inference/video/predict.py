@@ -21,7 +21,7 @@ from refineseg.inference.options import PredictOptions, Tile
 from refineseg.inference.outputs import find_kinds, need_probabilities
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.result import Result
-from refineseg.inference.tiles.blending import Strip, put_together
+from refineseg.inference.tiles.blending import Strip, assemble
 from refineseg.inference.video.clips import Clip, Frame, Sound
 from refineseg.inference.video.smoothing import Smoother, label_changes
 from refineseg.inference.video.sources import Source, VideoOptions, count_frames, decoded, is_live, open_source
@@ -83,7 +83,7 @@ def segment_frames(
             return strip if smoother is None else smoother(strip, pixels)
 
         strips = segmenter.strips(tiling, read, options, change=None if smoother is None else smooth)
-        labels, scores = put_together(strips, size, classes)
+        labels, scores = assemble(strips, size, classes)
         yield item, Result(labels, segmenter.card.labels, pixels, scores)
 
 

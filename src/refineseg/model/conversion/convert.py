@@ -17,7 +17,7 @@ from refineseg.labels import LabelMap
 from refineseg.model.classifier import change_classes
 from refineseg.model.conversion.matconvnet import is_matlab
 from refineseg.model.conversion.recognise import DPT, Architecture, read_authors, recognise
-from refineseg.model.conversion.result import Conversion, Request, make_card
+from refineseg.model.conversion.result import Conversion, ConversionRequest, make_card
 from refineseg.model.dpt import published
 from refineseg.model.dpt.decoder import CONFIG as DPT_CONFIG
 from refineseg.model.dpt.decoder import DPTDecoder, infer_config, save_dpt_decoder
@@ -124,7 +124,7 @@ def convert_checkpoint(
     if is_hub_name(str(path)):
         path, pinned = fetch_repository(HubName.parse(str(path)))
         origin = str(pinned)
-    request = Request(Path(path), out.resolve().name, labels, reset_head, origin)
+    request = ConversionRequest(Path(path), out.resolve().name, labels, reset_head, origin)
     matlab, repository = is_matlab(request.file), is_repository(request.file)
     if void is not None and not matlab:
         raise InputError(f"expected --void with one of the authors' MATLAB files (.mat), got {request.file.name}")
@@ -158,7 +158,9 @@ def _check_reset(reset_head: int | None) -> None:
         raise InputError(f"expected --reset-head with a number of classes of 1 or more, got {reset_head}")
 
 
-def _save_decoder(request: Request, decoder: DPTDecoder, conversion: Conversion, out: Path) -> Conversion:
+def _save_decoder(
+    request: ConversionRequest, decoder: DPTDecoder, conversion: Conversion, out: Path
+) -> Conversion:
     if request.labels is not None:
         raise InputError(f"expected no --labels for {request.file.name}: it is a decoder, which has no classes")
     save_dpt_decoder(out, decoder)

@@ -19,7 +19,7 @@ UNSTATED = "that of the checkpoint and of its training data, which the file does
 
 
 @dataclass(frozen=True)
-class Request:
+class ConversionRequest:
     """What is to be converted.
 
     Attributes:
@@ -61,7 +61,7 @@ class Conversion:
 
 
 def make_card(
-    request: Request,
+    request: ConversionRequest,
     conversion: Conversion,
     class_names: Sequence[str] = (),
     licence: str = UNSTATED,

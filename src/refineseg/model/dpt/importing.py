@@ -14,7 +14,7 @@ from torch import Tensor
 from refineseg.errors import InputError, WeightsError
 from refineseg.model.classifier import change_classes
 from refineseg.model.conversion.recognise import Architecture
-from refineseg.model.conversion.result import UNSTATED, Conversion, Request, make_card
+from refineseg.model.conversion.result import UNSTATED, Conversion, ConversionRequest, make_card
 from refineseg.model.dpt import huggingface, published
 from refineseg.model.dpt.network import DPT
 from refineseg.model.dpt.source import COUNTER, Source, fill
@@ -39,7 +39,7 @@ def is_repository(path: Path) -> bool:
     return isinstance(values, dict) and huggingface.architecture_of(values) is not None
 
 
-def import_repository(request: Request) -> Made:
+def import_repository(request: ConversionRequest) -> Made:
     """A network of transformers, from what its repository on the Hub holds.
 
     Args:
@@ -59,12 +59,12 @@ def import_repository(request: Request) -> Made:
     return _imported(replace(request, file=files[0]), source, read_checkpoint(files[0]), licence)
 
 
-def import_published(request: Request, state: Mapping[str, Tensor], kind: str | None) -> Made:
+def import_published(request: ConversionRequest, state: Mapping[str, Tensor], kind: str | None) -> Made:
     """A network of the authors' own code, from its tensors. Errors are those of ``published.source_of``."""
     return _imported(request, published.source_of(state, kind), state, UNSTATED)
 
 
-def _imported(request: Request, source: Source, state: Mapping[str, Tensor], licence: str) -> Made:
+def _imported(request: ConversionRequest, source: Source, state: Mapping[str, Tensor], licence: str) -> Made:
     depth = source.config.outputs == "depth"
     if depth and not (request.labels is None and request.reset_head is None):
         raise InputError(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from refineseg._version import __version__
 from refineseg.errors import WeightsError
-from refineseg.model.conversion.result import Request
+from refineseg.model.conversion.result import ConversionRequest
 from refineseg.model.dpt.huggingface import ARCHITECTURES
 from refineseg.model.dpt.importing import CARD, CONFIG, PREPROCESSOR, WEIGHTS, import_repository, is_repository
 from refineseg.model.folders.hub import HubName, fetch_file
@@ -43,6 +43,8 @@ def imported_model(name: HubName, commit: str) -> Path:
     place = cache_folder() / "hub" / __version__ / name.repo.replace("/", "--") / commit
     if not (place / CONFIG).is_file():
         folder, pinned = fetch_repository(name)
-        network, _, card = import_repository(Request(folder, name.repo.rpartition("/")[2], origin=str(pinned)))
+        network, _, card = import_repository(
+            ConversionRequest(folder, name.repo.rpartition("/")[2], origin=str(pinned))
+        )
         save_model_folder(place, network, card)
     return place

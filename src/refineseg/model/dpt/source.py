@@ -13,7 +13,7 @@ from refineseg.config import ModelConfig
 from refineseg.config.resize import Resize
 from refineseg.model.dpt.keymaps import joined, split
 from refineseg.model.dpt.network import DPT
-from refineseg.model.folders.model_folder import take_over
+from refineseg.model.folders.model_folder import assign_weights
 from refineseg.model.tensors.keymaps import KeyMap
 from refineseg.model.tensors.mismatch import matched
 
@@ -60,7 +60,7 @@ def fill(source: Source, state: Mapping[str, Tensor]) -> tuple[DPT, tuple[str, .
     if any(":" in rule.ours for rule in source.keys.rules):
         expected = split(expected)
     ours = joined(matched(source.keys, source.keys.name, taken, expected))
-    take_over(network, ours, "the checkpoint")
+    assign_weights(network, ours, "the checkpoint")
     return network.eval(), tuple(name for name in left_out if not name.endswith(COUNTER))
 
 

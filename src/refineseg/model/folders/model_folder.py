@@ -45,7 +45,9 @@ def save_model_folder(path: str | Path, model: RefineNet, card: ModelCard, half:
         state[key] = value.half() if half and value.ndim == 4 else value.clone()
     with atomic_folder(path) as folder:
         write_weights(folder / WEIGHTS, state)
-        (folder / CONFIG).write_text(json.dumps(describe(model.config, card), indent=1) + "\n", encoding="utf-8")
+        (folder / CONFIG).write_text(
+            json.dumps(config_json(model.config, card), indent=1) + "\n", encoding="utf-8"
+        )
         (folder / CARD).write_text(model_card(model, card), encoding="utf-8")
 
 
@@ -85,7 +87,7 @@ def load_model_folder(path: str | Path, **changes: Any) -> tuple[RefineNet, Mode
         model = build(config, module)
     check_fit(model, state, str(file))
     if all(backbone.made_from_weights for backbone in model.each_backbone()):
-        take_over(model, state, str(file))
+        assign_weights(model, state, str(file))
     else:
         model = build(config, module)
         load_strictly(model, state, str(file))
@@ -100,7 +102,7 @@ def store_calibration(path: str | Path, calibration: dict[str, Any]) -> None:
     folder = Path(path)
     model, card = load_model_folder(folder)
     card = replace(card, calibration=calibration)
-    atomic_write(folder / CONFIG, json.dumps(describe(model.config, card), indent=1) + "\n")
+    atomic_write(folder / CONFIG, json.dumps(config_json(model.config, card), indent=1) + "\n")
     atomic_write(folder / CARD, model_card(model, card))
 
 
@@ -143,7 +145,7 @@ def load_strictly(model: RefineNet, state: dict[str, Tensor], source: str) -> No
     model.load_state_dict({key: value.float() for key, value in state.items()}, strict=False)
 
 
-def take_over(model: RefineNet, state: dict[str, Tensor], source: str) -> None:
+def assign_weights(model: RefineNet, state: dict[str, Tensor], source: str) -> None:
     """Make a network of the meta device real with these weights, which fit; none are drawn only to be replaced.
 
     Only for our own backbones and timm's transformers: what others compute when built would be lost.
@@ -178,7 +180,7 @@ def weights_hash(model: RefineNet) -> str:
     return digest.hexdigest()
 
 
-def describe(config: ModelConfig, card: ModelCard) -> dict[str, Any]:
+def config_json(config: ModelConfig, card: ModelCard) -> dict[str, Any]:
     """The content of config.json."""
     channels = card.channels
     seen = (

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from refineseg.colors import is_background
-from refineseg.model.classifier import plain
+from refineseg.model.classifier import name_key
 from refineseg.model.folders.bundled import bundled_models
 from refineseg.model.folders.model_folder import read_config
 from refineseg.training.planning.facts import DataFacts
@@ -75,8 +75,8 @@ def known_names(names: Sequence[str]) -> list[str]:
     folder = bundled_models().get(GENERAL)
     if folder is None:
         return []
-    known = {plain(name) for name in read_config(folder)[1].labels.names}
-    return [name for name in names if plain(name) in known and not is_background(name)]
+    known = {name_key(name) for name in read_config(folder)[1].labels.names}
+    return [name for name in names if name_key(name) in known and not is_background(name)]
 
 
 def choose_network(facts: DataFacts, steps: int | None) -> list[Choice]:

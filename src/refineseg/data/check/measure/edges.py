@@ -109,7 +109,7 @@ def around(offset: tuple[int, int], radius: int) -> NDArray[np.bool_]:
     return np.asarray(near_rows[:, None] & near_columns[None, :])
 
 
-def fit(edges: Floats, mask: NDArray[Any], scale: float) -> tuple[Fit, Floats] | None:
+def fit_outlines(edges: Floats, mask: NDArray[Any], scale: float) -> tuple[Fit, Floats] | None:
     """Fit of a mask to the edges of a picture of the same working size, and its surface.
 
     Args:

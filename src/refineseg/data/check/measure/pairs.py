@@ -11,7 +11,7 @@ from itertools import islice
 import numpy as np
 
 from refineseg.data.check.files import DatasetFiles, Pair
-from refineseg.data.check.measure.edges import Floats, fit, gradient, working_size
+from refineseg.data.check.measure.edges import Floats, fit_outlines, gradient, working_size
 from refineseg.data.check.measure.images import measure_image
 from refineseg.data.check.measure.masks import measure_mask, nearest
 from refineseg.data.check.measure.records import Measurements, PairMeasurement
@@ -93,6 +93,6 @@ def measure_pair(pair: Pair, files: DatasetFiles) -> tuple[PairMeasurement, Floa
         and image.size == mask.size
     ):
         size = working_size(*image.size)
-        fitted = fit(gradient(grey), nearest(labels, size), size[0] / image.size[0])
+        fitted = fit_outlines(gradient(grey), nearest(labels, size), size[0] / image.size[0])
     measured = PairMeasurement(pair, image, mask, image_error, mask_error, fitted[0] if fitted else None)
     return measured, fitted[1] if fitted else None

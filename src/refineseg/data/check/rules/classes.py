@@ -17,7 +17,7 @@ from refineseg.data.check.measure.records import (
     with_image,
     with_mask,
 )
-from refineseg.data.check.rules.masks import mask_files, trouble
+from refineseg.data.check.rules.masks import main_cause, mask_files
 from refineseg.labels import IGNORE
 
 RARE_SHARE = 0.001  # of the labelled training pixels
@@ -37,7 +37,7 @@ def class_figures(files: DatasetFiles, measured: Measurements) -> tuple[ClassFig
     pixels = [dict.fromkeys(splits, 0) for _ in label_map.classes]
     masks = [dict.fromkeys(splits, 0) for _ in label_map.classes]
     for item, mask in with_mask(measured.pairs):
-        if trouble(mask, label_map):
+        if main_cause(mask, label_map):
             continue
         seen = set()
         for value, count in zip(mask.values.tolist(), mask.counts.tolist(), strict=True):
@@ -57,7 +57,7 @@ def void_share(files: DatasetFiles, measured: Measurements) -> float:
     ignored = ignored_values(files.label_map)
     void = total = 0
     for _, mask in with_mask(measured.pairs):
-        if not trouble(mask, files.label_map):
+        if not main_cause(mask, files.label_map):
             total += mask.pixels
             void += sum(
                 count
@@ -164,7 +164,7 @@ def _names(names: list[str]) -> str:
 def _single_masks(files: DatasetFiles, measured: Measurements) -> Iterator[Finding]:
     """Masks that say little: ignored everywhere, one class everywhere, thin lines of labels."""
     label_map = files.label_map
-    sound = [(item, mask) for item, mask in with_mask(measured.pairs) if not trouble(mask, label_map)]
+    sound = [(item, mask) for item, mask in with_mask(measured.pairs) if not main_cause(mask, label_map)]
     ignored = list(ignored_values(label_map))
     empty, lines = [], []
     single: dict[int, list[PairMeasurement]] = {}

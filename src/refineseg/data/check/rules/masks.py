@@ -47,17 +47,17 @@ def mask_files(pairs: list[PairMeasurement]) -> list[Path]:
     return [item.pair.mask for item in pairs if item.pair.mask is not None]
 
 
-def strange(mask: MaskMeasurement, label_map: LabelMap) -> bool:
+def has_unknown_values(mask: MaskMeasurement, label_map: LabelMap) -> bool:
     """Whether a mask has values that the label map does not know."""
     return not (class_values(label_map).keys() | ignored_values(label_map)).issuperset(mask.values.tolist())
 
 
-def trouble(mask: MaskMeasurement, label_map: LabelMap) -> str:
+def main_cause(mask: MaskMeasurement, label_map: LabelMap) -> str:
     """What makes a mask's values not worth interpreting, or "": the one cause that explains most.
 
     A mask whose values the label map all knows may look like a photograph or smoothed, and yet be right.
     """
-    unknown = strange(mask, label_map)
+    unknown = has_unknown_values(mask, label_map)
     colorful = mask.distinct > PHOTO_COLORS and mask.counts.sum() < PHOTO_FLAT * mask.pixels
     noisy = mask.distinct > 200 and mask.counts[:32].sum() < PHOTO_FLAT * mask.pixels and not mask.rgb
     if unknown and (colorful or noisy):
@@ -76,7 +76,7 @@ def trouble(mask: MaskMeasurement, label_map: LabelMap) -> str:
 def _formats(label_map: LabelMap, pairs: tuple[PairMeasurement, ...]) -> Iterator[Finding]:
     groups: dict[str, list[PairMeasurement]] = {}
     for item, mask in with_mask(pairs):
-        groups.setdefault(trouble(mask, label_map), []).append(item)
+        groups.setdefault(main_cause(mask, label_map), []).append(item)
     said = {
         "photograph-as-mask": (
             "that look like photographs",
@@ -109,7 +109,7 @@ def _formats(label_map: LabelMap, pairs: tuple[PairMeasurement, ...]) -> Iterato
 
 def _smoothed(label_map: LabelMap, pairs: tuple[PairMeasurement, ...]) -> Iterator[Finding]:
     """Masks that look smoothed although all values are known: a guess, as outlines of one pixel look alike."""
-    sound = [(item, mask) for item, mask in with_mask(pairs) if not trouble(mask, label_map)]
+    sound = [(item, mask) for item, mask in with_mask(pairs) if not main_cause(mask, label_map)]
     found = [item for item, mask in sound if mask.between > SMOOTHED]
     if found:
         yield about(

@@ -16,7 +16,7 @@ from refineseg.data.check.measure.records import (
     ignored_values,
     with_mask,
 )
-from refineseg.data.check.rules.masks import mask_files, trouble
+from refineseg.data.check.rules.masks import main_cause, mask_files
 from refineseg.labels import IGNORE, LabelMap
 
 INSTANCES = 1000  # class * 1000 + instance, as Cityscapes and others number instances
@@ -27,7 +27,7 @@ MISREAD = frozenset({"off-by-one", "binary-0-255", "stretched-values", "instance
 def find(files: DatasetFiles, measured: Measurements) -> Iterator[Finding]:
     """Findings on values that the label map does not know, or knows in another meaning."""
     label_map = files.label_map
-    sound = [(item, mask) for item, mask in with_mask(measured.pairs) if not trouble(mask, label_map)]
+    sound = [(item, mask) for item, mask in with_mask(measured.pairs) if not main_cause(mask, label_map)]
     binary = _binary(label_map, sound)
     if binary:
         yield about(

@@ -36,7 +36,7 @@ TRAINED_ON_VAL = "val is trained on, now or before: its scores say nothing of ot
 EMULATED = "this processor has no bf16, which is emulated and many times slower: use --precision 32"
 
 
-def prepare(
+def prepare_run(
     config: TrainConfig,
     data: SegmentationData,
     folder: str | Path,
@@ -68,8 +68,8 @@ def prepare(
     unlabelled, left_out = unlabelled_pictures(config, data)
     check_memory(start.model, config, fabric.device, fabric.world_size)
     loggers = make_loggers(config.loggers) if fabric.is_global_zero else ()
-    report = reporter((RunPage(), *loggers, *custom.get("callbacks", ())) if fabric.is_global_zero else ())
-    for phase, text in what_to_know(config, start, fabric.device, trained_on, left_out):
+    report = call_in_order((RunPage(), *loggers, *custom.get("callbacks", ())) if fabric.is_global_zero else ())
+    for phase, text in start_messages(config, start, fabric.device, trained_on, left_out):
         report(TrainingEvent(phase, note=text))
     pictures = TrainingPictures(data, "train", config.augment, config.seed, unlabelled, custom.get("augment"))
     pictures.prepare(config.cache_mb, lambda done, of: report(TrainingEvent("reading", done, of)))
@@ -99,7 +99,7 @@ def check_shares(config: TrainConfig, processes: int) -> None:
         )
 
 
-def what_to_know(
+def start_messages(
     config: TrainConfig, start: Start, device: torch.device, trained_on: tuple[str, ...], left_out: int
 ) -> list[tuple[str, str]]:
     """What is said before the first step, as phase and text: what the run starts from, then warnings and notes."""
@@ -137,7 +137,7 @@ def has_bf16() -> bool:
         return True
 
 
-def reporter(callbacks: Sequence[Callback]) -> Callback:
+def call_in_order(callbacks: Sequence[Callback]) -> Callback:
     """One callback that calls all of them in their order."""
 
     def report(told: TrainingEvent) -> None:
