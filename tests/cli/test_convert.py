@@ -74,7 +74,7 @@ def test_labels(tmp_path: Path) -> None:
     assert label_map_by_name("camvid").num_classes == 11
     with pytest.raises(InputError, match="camvid"):
         label_map_by_name("nothing")
-    with pytest.raises(InputError, match="found none at none"):
+    with pytest.raises(InputError, match="File not found: none"):
         label_map_by_name("none.yaml")
     (tmp_path / "odd.yaml").write_text("3")
     with pytest.raises(ConfigError, match="expected names and values"):

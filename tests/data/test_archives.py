@@ -141,7 +141,7 @@ def test_a_plain_file_is_an_archive_of_itself(tmp_path: Path) -> None:
 
 
 def test_no_archive(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="found no file"):
+    with pytest.raises(InputError, match="File not found"):
         extract(tmp_path / "nowhere.zip", tmp_path, anything, quiet)
 
 

@@ -186,7 +186,7 @@ def test_unknown_names_and_folders(tmp_path: Path) -> None:
         (f"camvid:{tmp_path}/none", "Folder not found"),
         (f"camvid:{tmp_path}", "SegNet layout"),
         (f"folder:{tmp_path}", "labels.yaml"),
-        (str(tmp_path / "no.yaml"), "found none"),
+        (str(tmp_path / "no.yaml"), "File not found"),
     ):
         with pytest.raises(InputError, match=message):
             open_data(spec)

@@ -129,11 +129,11 @@ def test_truncated_file(tmp_path: Path) -> None:
 
 
 def test_missing_file_and_folder(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="found no file"):
+    with pytest.raises(InputError, match="File not found"):
         read_image(tmp_path / "none.png")
     with pytest.raises(InputError):
         read_image(tmp_path)
-    with pytest.raises(InputError, match="found no file"):
+    with pytest.raises(InputError, match="File not found"):
         read_mask(tmp_path / "none.png")
 
 

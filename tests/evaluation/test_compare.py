@@ -121,7 +121,7 @@ def test_misfits_are_refused(tmp_path: Path) -> None:
         compare(first, write(tmp_path / "b.json", matrices(0), split="test"))
     with pytest.raises(InputError, match="same ground truth"):
         compare(first, write(tmp_path / "c.json", matrices(1)))
-    with pytest.raises(InputError, match="found none at"):
+    with pytest.raises(InputError, match="File not found"):
         read_scored(tmp_path / "nowhere.json")
     for text in ("{", "[]", '{"mean_iou": 1}', '{"class_names": ["a"], "mean_iou": 0, "protocol": {"x": 1}}'):
         (tmp_path / "bad.json").write_text(text)

@@ -100,7 +100,7 @@ def test_a_picture_that_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(memory, "PLANNED", 0)
     monkeypatch.setattr(NetworkRunner, "free_memory", lambda _runner: 1 << 20)
     picture = Setting((64, 96)).pictures()[0].permute(1, 2, 0).numpy()
-    with pytest.raises(TooLargeError, match=r"96x64 in one piece needs .* GiB .*--tile auto"):
+    with pytest.raises(TooLargeError, match=r"96x64 in one piece needs .* GiB, .*--tile auto"):
         segmenter.predict(picture)
     monkeypatch.setattr(NetworkRunner, "free_memory", lambda _runner: 1 << 34)
     assert segmenter.predict(picture).labels.shape == (64, 96)

@@ -37,11 +37,11 @@ def test_damaged_missing_and_other_versions(tmp_path: Path) -> None:
     damaged.write_bytes(b"not MATLAB" * 50)
     with pytest.raises(InputError, match="damaged"):
         read_mat(damaged)
-    with pytest.raises(InputError, match="found none"):
+    with pytest.raises(InputError, match="File not found"):
         read_mat(tmp_path / "nowhere.mat")
     with pytest.raises(InputError, match="damaged"), open_mat73(damaged):
         pass
-    with pytest.raises(InputError, match="found none"), open_mat73(tmp_path / "nowhere.mat"):
+    with pytest.raises(InputError, match="File not found"), open_mat73(tmp_path / "nowhere.mat"):
         pass
     newer = tmp_path / "newer.mat"
     with h5py.File(newer, "w", userblock_size=512) as file:

@@ -17,7 +17,7 @@ MIB = 1 << 20
 
 
 def need_of_setting(segmenter: Segmenter, setting: Setting) -> MemoryNeed:
-    """Of prediction, or of a training step of the modern recipe with its moving average."""
+    """Memory for prediction, or for a training step of the modern recipe with its moving average."""
     if not setting.training:
         need = segmenter.memory.need(setting.size, batch=setting.batch)
         if need is None:

@@ -87,7 +87,7 @@ def random_network(preset: str, classes: int) -> RefineNet:
 
 
 def random_segmenter(preset: str, setting: Setting) -> Segmenter:
-    """Of a network with random weights."""
+    """A predictor of a network with random weights."""
     labels = LabelMap.from_names([f"class {index}" for index in range(setting.classes)])
     return Segmenter.from_network(
         random_network(preset, setting.classes), ModelCard(preset, labels), str(setting.device), setting.precision
@@ -204,7 +204,7 @@ def predictor(segmenter: Segmenter, setting: Setting) -> Work:
 
 
 def compiled(segmenter: Segmenter, setting: Setting) -> Work:
-    """By torch.compile, which needs a compiler for C++ on a processor."""
+    """Compiled by torch.compile, which needs a C++ compiler on a CPU."""
     net = cast(nn.Module, torch.compile(segmenter.model, dynamic=False))
     work = labels_of(net, setting, setting.precision, last=True)
     try:

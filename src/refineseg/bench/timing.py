@@ -24,7 +24,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """Of at least one value."""
+        """The spread of one or more values."""
         return cls(statistics.median(values), min(values), max(values))
 
     def to_dict(self, digits: int) -> dict[str, float]:

@@ -29,23 +29,23 @@ if TYPE_CHECKING:
 
 
 class TextConsole(Console):
-    """Shows strings as they are: names of files and classes may hold markup and escape sequences."""
+    """Prints strings literally: names of files and classes may contain markup and escape sequences."""
 
     def print(self, *objects: Any, **options: Any) -> None:
-        """As of rich's console; each string is one line. For colours give a ``Text``."""
+        """Print as rich's console does, each string on one line. Pass a ``Text`` for colours."""
         super().print(*(escaped(item) if isinstance(item, str) else item for item in objects), **options)
 
 
 class Table(RichTable):
-    """A table whose cells are shown as they are."""
+    """A table whose cells are shown literally."""
 
     def add_row(self, *cells: Any, **options: Any) -> None:
-        """As of rich's table; lines within a cell stay lines."""
+        """Add a row as rich's table does; line breaks within a cell are kept."""
         super().add_row(*("\n".join(map(escaped, cell.split("\n"))) for cell in cells), **options)
 
 
 class NoteColumn(TextColumn):
-    """A text of a progress bar, shown as it is."""
+    """A text of a progress bar, shown literally."""
 
     def render(self, task: Task) -> Text:
         """The text of a task."""
@@ -89,7 +89,7 @@ def progress_bar(unit: str | None = "pictures", shown: bool = True, remaining: b
 
 
 def show_notes(data: SegmentationData) -> None:
-    """Say what a data set skips, leaves out or assumes."""
+    """Print what a data set skips or assumes."""
     for note in data.notes:
         errors.print(f"note: {note}")
 

@@ -46,7 +46,7 @@ def show_plan(plan: Plan, data: str) -> None:
     for choice in plan.choices:
         name = choice.setting.replace("fields.", "model.")
         _say(f"  {name} = {choice.value}: {choice.reason} [{choice.option}]")
-    time = "the time is told after the first steps" if plan.minutes is None else duration(60 * plan.minutes)
+    time = "the time is shown after the first steps" if plan.minutes is None else duration(60 * plan.minutes)
     if plan.config.minutes is None:
         _say(f"length: {plan.steps} steps of {batch} pictures, {'' if plan.minutes is None else 'about '}{time}")
     else:
@@ -60,7 +60,7 @@ def show_length(data: SegmentationData, config: TrainConfig) -> None:
     length = f"{config.steps} steps" if config.steps else f"{config.epochs} epochs"
     if config.minutes is not None:
         length = duration(60 * config.minutes)
-    _say(f"length: {length}, batches of {config.batch_size}; the time left is told with the first steps")
+    _say(f"length: {length}, batches of {config.batch_size}; the time left is shown after the first steps")
 
 
 def _say(line: str) -> None:

@@ -17,7 +17,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     try:
         values = parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ConfigError(f"expected a YAML file, found none at {path}") from error
+        raise ConfigError(f"File not found: {path}") from error
     except (OSError, UnicodeDecodeError, ConfigError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"expected a YAML file, cannot read {path}: {reason}") from error

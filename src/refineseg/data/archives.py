@@ -82,7 +82,7 @@ def extract(archive: Path, root: Path, place: Place, progress: Progress) -> Take
 def _members(archive: Path) -> Iterator[Iterator[Member]]:
     """The regular files of an archive; a plain file counts as an archive of itself."""
     if not archive.is_file():
-        raise InputError(f"expected an archive, found no file {archive}")
+        raise InputError(f"File not found: {archive}")
     try:
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as opened:

@@ -43,7 +43,7 @@ def first_folder(root: Path, *names: str) -> Path | None:
 
 
 def need_folder(root: Path, what: str, *names: str) -> Path:
-    """As ``first_folder``; InputError that names the places if none is there."""
+    """The first of the folders that exists; InputError that lists them if none does."""
     found = first_folder(root, *names)
     if found is None:
         raise InputError(f"{root} does not hold {what}: expected the folder {' or '.join(names)}")

@@ -84,7 +84,7 @@ def read_mask(path: str | Path) -> NDArray[Any]:
     except InputError:
         raise
     except FileNotFoundError as error:
-        raise InputError(f"expected a mask, found no file {path}") from error
+        raise InputError(f"File not found: {path}") from error
     except Exception as error:
         raise InputError(f"cannot read {path} as a mask ({reason_of(error)}): is it damaged?") from error
 

@@ -67,7 +67,7 @@ class SegmentationData:
         """The same data, its pictures read for a model.
 
         Args:
-            channels: of the model; None for RGB.
+            channels: channels of the model; None for RGB.
             choice: indices of the files' channels to take, counted from 0, in this order; None for all of them,
                 or for those that the header marks as colours.
         """

@@ -63,7 +63,7 @@ class ExportReport:
         refused: why it did not pass, or None.
         input: what the file takes: float32 or uint8.
         outputs: what the file gives: logits, labels or probabilities.
-        sha256: of the file(s).
+        sha256: SHA-256 of the file(s).
     """
 
     file: str

@@ -139,7 +139,7 @@ def read_scored(path: str | Path) -> Scored:
             pictures=PictureScores.from_list(values["images"], len(names)),
         )
     except FileNotFoundError as error:
-        raise InputError(f"expected a file of 'refineseg evaluate --json', found none at {path}") from error
+        raise InputError(f"File not found: {path}") from error
     except RefinesegError as error:
         raise InputError(f"{path}: {error}") from error
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:

@@ -36,7 +36,7 @@ class PictureScores:
 
     @classmethod
     def of(cls, rows: Sequence[Row], num_classes: int) -> Self:
-        """From the rows of ``picture_row``."""
+        """Built from the rows of ``picture_row``."""
         dense = np.zeros((3, len(rows), num_classes))
         for index, (_name, classes, counts) in enumerate(rows):
             dense[:, index, classes] = counts

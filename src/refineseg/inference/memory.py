@@ -1,4 +1,4 @@
-"""Whether pictures fit in memory in one piece, known before the network runs."""
+"""Whether pictures fit in memory in one piece, without running the network."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from refineseg.model.memory import MemoryNeed
 
 GIB = 1 << 30
-PLANNED = 1 << 20  # pixels as seen from which on memory is planned
+PLANNED = 1 << 20  # smaller pictures, in pixels as seen, are not checked
 
 
 class MemoryCheck:
-    """The memory of a model's predictions: the network's, and that of scores and results around it."""
+    """Memory of a model's predictions: the network's, and that of scores and results."""
 
     def __init__(self, runner: Runner, scoring: Scoring, card: ModelCard) -> None:
         self._runner, self._scoring, self._card = runner, scoring, card
@@ -32,7 +32,7 @@ class MemoryCheck:
     ) -> MemoryNeed | None:
         """Memory for pictures of ``size`` (height, width) in one piece, without running the network.
 
-        None where it is not known: engines other than torch manage memory by themselves.
+        None if unknown: engines other than torch manage memory themselves.
         """
         options = PredictOptions() if options is None else options
         channels = 3 if self._card.channels is None else self._card.channels.count
@@ -43,7 +43,7 @@ class MemoryCheck:
             return None
         pixels, views, by_cell = batch * size[0] * size[1], views_of(options), 4 * self._card.labels.num_classes
         alone = views == [(1.0, False)] and seen == size
-        images = 0 if alone else 4 * channels * pixels  # kept beside the view in work
+        images = 0 if alone else 4 * channels * pixels  # kept during the work on a view
         cells = batch * seen[0] * seen[1] / self._runner.stride**2
         maps = [round(by_cell * cells * scale**2) for scale, _ in views]
         strip = by_cell * batch * ROWS * size[1]
@@ -52,7 +52,7 @@ class MemoryCheck:
         return replace(found, working=sum(maps) + max(images + in_work, results))
 
     def check(self, size: tuple[int, int], batch: int, options: PredictOptions) -> None:
-        """TooLargeError for pictures that would not fit in memory. Small ones are not planned."""
+        """TooLargeError for pictures that do not fit in memory. Small ones are not checked."""
         seen = self._scoring.seen(size)
         pixels = batch * seen[0] * seen[1]
         if pixels * max(options.scales) ** 2 < PLANNED:
@@ -61,7 +61,7 @@ class MemoryCheck:
         scores = 8 * self._card.labels.num_classes * len(views_of(options)) if options.probabilities else 0
         rough = pixels * (self._runner.bytes_per_pixel * max(1.0, *options.scales) ** 2 + scores)
         if free is None or 3 * rough < free:
-            return  # nowhere near the limit: planning would take longer than the prediction
+            return  # far from the limit: an estimate would take longer than the prediction
         key = (size, options, batch)
         if key not in self._needs:
             need = self.need(size, options, batch)
@@ -69,8 +69,8 @@ class MemoryCheck:
         working = self._needs[key]
         if working is not None and working > free:
             raise TooLargeError(
-                f"expected a picture that fits in memory, {size[1]}x{size[0]} in one piece needs "
-                f"{working / GIB:.1f} GiB and {free / GIB:.1f} are free: use --tile auto"
+                f"not enough memory: {size[1]}x{size[0]} in one piece needs {working / GIB:.1f} GiB, "
+                f"{free / GIB:.1f} are free: use --tile auto"
             )
 
     def at_once(self, size: tuple[int, int], options: PredictOptions) -> int:

@@ -76,7 +76,7 @@ class Result:
         A background class is left as in the picture, and so is what has no data.
 
         Args:
-            opacity: of the colours, 0 to 1.
+            opacity: opacity of the colours, 0 to 1.
             legend: whether names and shares stand at the right.
         """
         mixed = np.empty(self.image.shape, np.uint8)

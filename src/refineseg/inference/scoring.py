@@ -1,6 +1,6 @@
-"""From pictures to score maps by a runner, and from strips of maps to labels and probabilities.
+"""Scores of pictures by a runner, and labels and probabilities of strips of scores.
 
-The one place where views (scales, mirrored) are seen and fused, for networks and exported files alike. No torch.
+Views (scales, mirrored) are made and fused here, for networks and exported files alike. No torch.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ Scores = NDArray[np.float16]  # probabilities in [0, 1]
 
 
 class Scoring:
-    """A runner's scores.
+    """Turns pictures into scores, and scores into labels.
 
     Attributes:
         runner: runs the network.
         channels: channels of the pictures; None for RGB.
-        resize: how whole pictures are resized; None as they are.
+        resize: resize rule for whole pictures, or None.
         mirrored_class: train id of each class in a mirrored picture.
         temperatures: temperatures of each predicted class, K, from the card's calibration; None without one.
     """
@@ -42,13 +42,13 @@ class Scoring:
         self.temperatures = temperatures(card)
 
     def scaled(self, pixels: Pixels) -> NDArray[Any]:
-        """HxWx3 of uint8 as it is; raw values of other channels as HxWxC of float32 in [0, 1]."""
+        """HxWx3 uint8 unchanged; raw values of other channels as HxWxC float32 in [0, 1]."""
         return pixels if self.channels is None else self.channels.to_unit(pixels)
 
     def maps(self, pictures: NDArray[Any], options: PredictOptions, window: bool = False) -> list[Array]:
         """A map BxKxhxw per view: logits of a single view, floored log-probabilities of several; or depth.
 
-        A ``window`` of a picture is seen as it is, without the model's resize rule, which is for whole pictures.
+        The model's resize rule is for whole pictures and not applied to a ``window``.
         """
         arithmetic, views = self.arithmetic, views_of(options)
         images = arithmetic.unit(pictures)

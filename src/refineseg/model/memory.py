@@ -30,8 +30,8 @@ class MemoryNeed:
     """Bytes.
 
     Attributes:
-        resting: weights, and what else is there before and after.
-        working: the most that is alive at once on top of it.
+        resting: weights and other tensors that exist before and after.
+        working: peak of further tensors alive at once.
     """
 
     resting: int
@@ -39,18 +39,18 @@ class MemoryNeed:
 
     @property
     def peak(self) -> int:
-        """Both together."""
+        """The sum of both."""
         return self.resting + self.working
 
 
 class PeakMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the storages that operations make and that are still referenced.
+    """Counts the bytes of storages that operations make and that are still referenced.
 
     Args:
-        resting: tensors that are there anyway; views of them cost nothing.
+        resting: tensors not to count, including views of them.
 
     Attributes:
-        peak: the most bytes at once so far.
+        peak: largest number of bytes at once so far.
     """
 
     def __init__(self, resting: Iterable[Tensor] = ()) -> None:
@@ -58,11 +58,11 @@ class PeakMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.peak = 0
         self._resting = {value.untyped_storage()._cdata for value in resting}
         self._storages: dict[int, tuple[StorageWeakRef, int]] = {}
-        self._most = 0  # bytes of all storages in the list, also of those that are gone
+        self._most = 0  # bytes of all storages in the list, including freed ones
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """Asked by torch: whether to wrap what follows by its compiler, which takes seconds to import."""
+        """Keeps torch from importing its compiler, which takes seconds."""
         return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -89,7 +89,7 @@ class PeakMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def fake_copy(model: RefineNet, mode: FakeTensorMode) -> RefineNet:
-    """A copy of the network without memory for its weights; memory formats are kept."""
+    """A copy of the network whose weights take no memory; memory formats are kept."""
     fake: dict[int, Any] = {}
     for value in [*model.parameters(), *model.buffers()]:
         weightless = mode.from_tensor(value.detach())
@@ -110,10 +110,10 @@ def bytes_of(tensors: Iterable[Tensor]) -> int:
 
 
 def memory_need(prepare: Callable[[FakeTensorMode], tuple[list[Tensor], Callable[[], object]]]) -> MemoryNeed:
-    """What some work needs.
+    """Memory that some work needs.
 
     Args:
-        prepare: given the mode, makes the imagined tensors that are there anyway, and the work.
+        prepare: given the mode, returns the fake tensors that exist anyway, and the work.
     """
     token = FIRST_STRIP_ONLY.set(True)
     try:

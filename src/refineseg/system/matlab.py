@@ -23,7 +23,7 @@ def read_mat(path: Path, squeeze: bool = True) -> dict[str, Any]:
     with extra("scipy", "data", f"reading {path.name}"):
         from scipy.io import loadmat
     if not path.is_file():
-        raise InputError(f"expected a MATLAB file, found none at {path}")
+        raise InputError(f"File not found: {path}")
     try:
         return dict(loadmat(path, squeeze_me=squeeze, struct_as_record=False))
     except NotImplementedError as error:
@@ -62,7 +62,7 @@ def open_mat73(path: Path) -> Iterator[Any]:
     try:
         file = h5py.File(path, "r")
     except FileNotFoundError as error:
-        raise InputError(f"expected a MATLAB file, found none at {path}") from error
+        raise InputError(f"File not found: {path}") from error
     except OSError as error:
         raise InputError(
             f"cannot read {path} as a MATLAB 7.3 file: is it damaged or of another version?"

@@ -56,9 +56,9 @@ def hand_back_memory() -> bool:
 
 
 def free_memory(root: Path = Path("/")) -> int | None:
-    """Bytes that this process may still take: what the system has, and what its control groups (containers) allow.
+    """Bytes available to this process, also within its control groups (containers); None if unknown.
 
-    None where the system does not tell. Files that are cached count as free. Source: proc(5); the kernel's
+    Cached files count as free. Source: proc(5); the kernel's
     Documentation/admin-guide/cgroup-v2.rst.
     """
     found = []
@@ -78,7 +78,7 @@ def free_memory(root: Path = Path("/")) -> int | None:
 def is_out_of_memory(error: BaseException | None) -> bool:
     """Whether an exception, or one that caused it, means that memory ran out.
 
-    torch, oneDNN, OpenVINO and ONNX Runtime raise errors that only their text tells apart.
+    Those of torch, oneDNN, OpenVINO and ONNX Runtime are recognised by their text.
     """
     while error is not None:
         known = isinstance(error, RefinesegError)  # its text may quote a file
@@ -89,7 +89,7 @@ def is_out_of_memory(error: BaseException | None) -> bool:
 
 
 def _groups(root: Path) -> Iterator[tuple[Path, tuple[str, str, str]]]:
-    """Folders of this process's control groups, up to the outermost, with the names of their files."""
+    """This process's control groups, from inner to outer: folder and names of its files."""
     for line in _lines(root / "proc/self/cgroup"):
         _, controllers, path = line.split(":", 2)
         if controllers == "":

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainingEvent:
-    """What callbacks are told.
+    """An event passed to callbacks.
 
     Attributes:
         phase: ``reading`` pictures, ``train`` after each optimiser step, ``validating`` after each picture,

@@ -1,4 +1,4 @@
-"""Whether a training step fits in memory, found before the first one."""
+"""Whether a training step fits in memory, without running it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GENEROUS = 64 << 10  # bytes per pixel, more than any network of the family need
 
 
 def need_of_step(model: RefineNet, config: TrainConfig, batch: int | None = None) -> MemoryNeed:
-    """Bytes of a training step of ``batch`` pictures (the configuration's, if None) of its crop.
+    """Memory of a training step of ``batch`` crops (the configuration's batch size, if None).
 
     Resting are the weights, their moving average, what the optimiser keeps, and the batch; working are
     activations, gradients and the loss. Class weights and hard pixel mining are counted as plain cross-entropy.
@@ -52,7 +52,7 @@ def need_of_step(model: RefineNet, config: TrainConfig, batch: int | None = None
 
 
 def plain_loss(config: TrainConfig, logits: Tensor, labels: Tensor) -> Tensor:
-    """The recipe's cross-entropy as far as memory goes; it meets no other process and looks at no value."""
+    """The recipe's cross-entropy as far as memory goes, without other processes and data-dependent parts."""
     logits, target = logits.float(), labels.long()
     if config.loss_resolution == "paper":
         target = F.interpolate(labels[:, None].float(), logits.shape[-2:], mode="nearest-exact")[:, 0].long()
@@ -64,9 +64,9 @@ def plain_loss(config: TrainConfig, logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def largest_batch(model: RefineNet, config: TrainConfig, free: int, below: int) -> int:
-    """The most pictures, fewer than ``below``, whose step fits in ``free`` bytes in all; 0 if not even one.
+    """Largest batch below ``below`` whose step fits in ``free`` bytes; 0 if none does.
 
-    Searched by halves: the peak is not linear in the batch, since for small ones it is the gradients'.
+    A binary search: the peak is not linear in the batch, since gradients dominate small ones.
     """
     fits, too_many = 0, below
     while too_many - fits > 1:
@@ -79,7 +79,7 @@ def largest_batch(model: RefineNet, config: TrainConfig, free: int, below: int) 
 
 
 def fitting_batch(model: RefineNet, config: TrainConfig, device: torch.device) -> int:
-    """The configuration's batch size where its step fits in memory, else the largest that does; at least 1."""
+    """The configuration's batch size, or the largest that fits in memory; at least 1."""
     try:
         check_memory(model, config, device)
     except ConfigError:
@@ -89,13 +89,13 @@ def fitting_batch(model: RefineNet, config: TrainConfig, device: torch.device) -
 
 
 def check_memory(model: RefineNet, config: TrainConfig, device: torch.device, share: int = 1) -> None:
-    """Before the first step: ConfigError if it would not fit, with the largest batch that does.
+    """ConfigError if a step does not fit in memory, with the largest batch that does.
 
     Args:
-        model: the network, on the CPU still.
+        model: the network, still on the CPU.
         config: the recipe; ``batch_size`` is over all processes.
         device: device on which it will be trained.
-        share: processes that share this machine's memory and the batch.
+        share: number of processes that share this machine's memory and the batch.
     """
     free = free_memory(device)
     if free is None:
@@ -111,6 +111,6 @@ def check_memory(model: RefineNet, config: TrainConfig, device: torch.device, sh
     most = largest_batch(model, config, free + there, batch) * share
     advice = f"--batch-size {most} fits" if most else "not even one picture fits: take a smaller --crop or network"
     raise ConfigError(
-        f"expected a training step that fits in memory, {config.batch_size} pictures of {width}x{height} need "
-        f"{need / GIB:.1f} GiB and {free / GIB:.1f} are free: {advice}"
+        f"not enough memory for a training step: {config.batch_size} pictures of {width}x{height} need "
+        f"{need / GIB:.1f} GiB, {free / GIB:.1f} are free: {advice}"
     )

@@ -44,7 +44,7 @@ class ScoreSpread:
 
     @classmethod
     def of(cls, values: list[float]) -> ScoreSpread:
-        """Of one figure over all runs."""
+        """Spread of one figure over all runs."""
         std = statistics.stdev(values) if len(values) > 1 else 0.0
         return cls(statistics.fmean(values), std, min(values), max(values))
 
@@ -63,7 +63,7 @@ class Repeats:
     metric: str
 
     def spread(self, name: str = "mean_iou") -> ScoreSpread:
-        """Of ``mean_iou``, ``pixel_accuracy`` or ``mean_class_accuracy``."""
+        """Spread of ``mean_iou``, ``pixel_accuracy`` or ``mean_class_accuracy``."""
         return ScoreSpread.of([getattr(run, name) for run in self.runs])
 
     @property

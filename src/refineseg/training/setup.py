@@ -1,4 +1,4 @@
-"""Before the first step: everything of a training run that can fail for a reason that the user can mend."""
+"""Everything of a training run that can fail by the user's settings or data, done before the first step."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def check_shares(config: TrainConfig, processes: int) -> None:
 def start_messages(
     config: TrainConfig, start: Start, device: torch.device, trained_on: tuple[str, ...], left_out: int
 ) -> list[tuple[str, str]]:
-    """What is said before the first step, as phase and text: what the run starts from, then warnings and notes."""
+    """Messages before the first step, as phase and text: what the run starts from, then warnings and notes."""
     own = f"{left_out} pictures in {config.unlabelled} are the data set's own and are not used as unlabelled"
     emulated = config.precision == "bf16" and device.type == "cpu" and not has_bf16()
     said = (

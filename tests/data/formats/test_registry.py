@@ -69,11 +69,11 @@ def test_nothing_and_several_and_unknown_are_said(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"cannot tell the format.*an empty folder.*--format .*coco"):
         detect(tmp_path / "empty")
-    with pytest.raises(InputError, match="found nothing"):
+    with pytest.raises(InputError, match="not found"):
         detect(tmp_path / "gone")
     with pytest.raises(InputError, match="expected a format of class-masks, coco"):
         format_of("cocoo", tmp_path)
-    with pytest.raises(InputError, match="found nothing"):
+    with pytest.raises(InputError, match="not found"):
         format_of("coco", tmp_path / "gone")
     test_palette.made(tmp_path / "both")
     test_cvat.made(tmp_path / "both")

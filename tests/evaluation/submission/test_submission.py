@@ -192,7 +192,7 @@ def test_malformed_archives_are_refused(kind: str, tmp_path: Path, labelled: dic
 
 def test_archives_that_are_damaged_as_archives(tmp_path: Path, labelled: dict[str, SegmentationData]) -> None:
     path, data = tmp_path / "file.zip", labelled[VOC]
-    with pytest.raises(InputError, match="found no file"):
+    with pytest.raises(InputError, match="File not found"):
         check_submission(VOC, path, data, split="val")
     path.write_bytes(b"not a zip")
     with pytest.raises(InputError, match="expected a zip archive, cannot read"):

@@ -183,7 +183,7 @@ def test_backbone_weights_are_strict(tmp_path: Path) -> None:
     path.write_bytes(b"nothing")
     with pytest.raises(WeightsError, match="expected a safetensors file"):
         load_backbone_weights(backbone, path)
-    with pytest.raises(WeightsError, match="found none"):
+    with pytest.raises(WeightsError, match="File not found"):
         load_backbone_weights(backbone, tmp_path / "none")
 
 

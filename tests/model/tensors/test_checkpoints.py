@@ -96,7 +96,7 @@ def test_files_without_named_tensors_are_refused(tmp_path: Path, content: object
 
 
 def test_no_file(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="found no file"):
+    with pytest.raises(WeightsError, match="File not found"):
         read_checkpoint(tmp_path / "none.pth")
     (tmp_path / "bad.safetensors").write_bytes(b"xx")
     with pytest.raises(WeightsError, match="damaged"):

@@ -108,7 +108,7 @@ def find_files(spec: str | Path) -> DatasetFiles:
 
 
 def _description(text: str) -> Description | None:
-    """Of the user's own data; None for a benchmark."""
+    """The folder description of the user's own data; None for a benchmark."""
     name, _, root = text.partition(":")
     yaml = YAML.fullmatch(text)
     if yaml:

@@ -60,7 +60,7 @@ def detect(src: str | Path) -> Format:
     """
     path = Path(src)
     if not path.exists():
-        raise InputError(f"expected a data set to import, found nothing at {path}")
+        raise InputError(f"File or folder not found: {path}")
     known = formats()
     found = [item for item in known.values() if item.fits(path)]
     if len(found) == 1:
@@ -85,7 +85,7 @@ def format_of(name: str | None, src: str | Path) -> Format:
     if name not in known:
         raise InputError(f"expected a format of {', '.join(known)}, got {name!r}")
     if not Path(src).exists():
-        raise InputError(f"expected a data set to import, found nothing at {src}")
+        raise InputError(f"File or folder not found: {src}")
     return known[name]
 
 

@@ -56,7 +56,7 @@ class Geo:
         return np.stack([a * x + b * y + c, d * x + e * y + f], axis=1)
 
     def extra_tags(self) -> list[tuple[int, int, int, Any, bool]]:
-        """For tifffile's ``extratags``."""
+        """The tags in the form of tifffile's ``extratags``."""
         made = []
         for code, value in self.tags.items():
             count = len(value) + 1 if isinstance(value, str) else len(value)

@@ -49,7 +49,7 @@ def open_picture(
 
     Args:
         source: a file, or its content.
-        channels: of the model, to get raw values; ``any`` for raw values of whatever channels; None for RGB.
+        channels: channels of the model, for raw values; ``any`` for raw values of whatever channels; None for RGB.
         choice: indices of the channels to take, counted from 0, in this order.
         scratch: folder for a picture that is too large to keep in memory once decoded.
 

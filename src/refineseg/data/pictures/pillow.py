@@ -84,7 +84,7 @@ def opened(source: Path | bytes, large: bool = False) -> Iterator[Image.Image]:
     except InputError:
         raise
     except FileNotFoundError as error:
-        raise InputError(f"expected a picture, found no file {name}") from error
+        raise InputError(f"File not found: {name}") from error
     except Image.DecompressionBombError as error:
         raise TooLargeError(f"{name}: {error}; use --tile for pictures of this size") from error
     except Exception as error:  # decoders raise OSError, ValueError, SyntaxError, struct.error ...

@@ -63,7 +63,7 @@ def statistics(files: Sequence[Path]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Sums:
-    """Of one picture, by channel: numbers that count, their sum, squares about their mean, least and largest."""
+    """Figures of one picture by channel: count, sum, squared deviations, minimum, maximum."""
 
     dtype: np.dtype[Any]
     count: Floats

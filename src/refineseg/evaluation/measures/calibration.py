@@ -243,7 +243,7 @@ def sampled_scores(
     protocol: str | Protocol = "single",
     pixels: int = 200_000,
 ) -> list[tuple[Floats, UInt8]]:
-    """Of each picture raw probabilities NxK and truth N of some pixels, ``pixels`` over the split at most."""
+    """For each picture, raw probabilities NxK and truth N of some pixels, ``pixels`` over the split at most."""
     chosen = find_protocol(protocol)
     raw = Segmenter(segmenter.runner, replace(segmenter.card, calibration={}))
     samples = data.split(split)

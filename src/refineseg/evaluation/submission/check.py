@@ -110,7 +110,7 @@ def open_archive(path: str | Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
     except FileNotFoundError as error:
-        raise InputError(f"expected a zip archive, found no file {path}") from error
+        raise InputError(f"File not found: {path}") from error
     except (zipfile.BadZipFile, OSError) as error:
         raise InputError(f"expected a zip archive, cannot read {path}: {error}") from error
 

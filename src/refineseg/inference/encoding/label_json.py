@@ -28,7 +28,7 @@ class LabelJson(Kind):
         """Write the document."""
 
     def write(self, result: Result, stream: BinaryIO, effort: int = 6) -> None:
-        """Of a whole result."""
+        """The labels of a whole result."""
         del effort
         self.encode(stream, result.labels, result.label_map, result.geo)
 

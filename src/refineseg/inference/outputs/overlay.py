@@ -29,7 +29,7 @@ class Overlay(Kind):
         result.overlay().save(stream, format="JPEG", quality=92)
 
     def write_large(self, large: LargeResult, folder: Path, name: str) -> Path:
-        """Of every n-th row and column, so that it has at most ``PIXELS``."""
+        """An overlay of every n-th row and column, with at most ``PIXELS`` pixels."""
         from refineseg.inference.result import Result
 
         height, width = large.labels.size

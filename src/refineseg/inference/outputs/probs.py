@@ -33,7 +33,7 @@ class Probs(Kind):
         return classes
 
     def keep(self, probabilities: NDArray[np.float16]) -> NDArray[Any]:
-        """As they are."""
+        """The scores unchanged."""
         return probabilities
 
     def write_large(self, large: LargeResult, folder: Path, name: str) -> Path:

@@ -1,4 +1,4 @@
-"""Runners: images in, score maps at stride 4 out. All else (views, fusion, tiles, labels) is the predictor's.
+"""Runners: from images to score maps at stride 4. Views, fusion, tiles and labels are the predictor's job.
 
 ``network`` runs an nn.Module with torch, ``onnx``, ``openvino`` and ``torch_export`` run exported files.
 """
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Runner(Protocol):
-    """Runs a network, wherever it is."""
+    """Runs a network with some engine."""
 
     @property
     def name(self) -> str:
@@ -23,7 +23,7 @@ class Runner(Protocol):
 
     @property
     def arithmetic(self) -> Arithmetic:
-        """Computes with the arrays that the runner takes and gives."""
+        """Operations on the arrays that the runner takes and returns."""
 
     @property
     def input_scales(self) -> Sequence[float]:
@@ -35,11 +35,11 @@ class Runner(Protocol):
 
     @property
     def outputs(self) -> Literal["classes", "depth"]:
-        """What the maps are: logits of classes, or depth."""
+        """Whether the maps are logits of classes, or depth."""
 
     @property
     def depth_unit(self) -> Literal["relative", "metres"]:
-        """Of a model of depth."""
+        """Unit of a depth model's maps."""
 
     @property
     def overlap(self) -> int:
@@ -47,7 +47,7 @@ class Runner(Protocol):
 
     @property
     def bytes_per_pixel(self) -> float:
-        """Memory of the activations by pixel of a window."""
+        """Bytes of activations per pixel of a window."""
 
     def __call__(self, images: Any) -> Any:
         """Images in [0, 1], BxCxHxW of any size, to float32 logits BxKxceil(H/4)xceil(W/4)."""
@@ -56,7 +56,7 @@ class Runner(Protocol):
         """A text that changes whenever the logits may: engine, precision, weights."""
 
     def need(self, shape: tuple[int, int, int, int]) -> MemoryNeed | None:
-        """Memory for images of that shape; None where it is not known."""
+        """Memory for images of that shape; None if unknown."""
 
     def free_memory(self) -> int | None:
-        """Bytes free where the network runs; None where that is not known."""
+        """Free bytes on the device; None if unknown."""

@@ -116,7 +116,7 @@ class ExportedRunner(ABC):
 
     @property
     def depth_unit(self) -> Literal["relative", "metres"]:
-        """Of a model of depth."""
+        """Unit of a depth model's maps."""
         dpt = self.exported.values["model"].get("dpt") or {}
         return "metres" if dpt.get("depth") == "metres" else "relative"
 

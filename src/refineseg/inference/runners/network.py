@@ -1,4 +1,4 @@
-"""A network with torch, on the CPU by its fast copy, or on a GPU."""
+"""Runs an nn.Module with torch: on a CPU its fast copy, or on a GPU."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class NetworkRunner:
 
     @property
     def _config(self) -> ModelConfig:
-        """The settings; those of any RefineNet for a network that only behaves like one."""
+        """The network's settings; the defaults for a network that is not a RefineNet."""
         return self.model.config if isinstance(self.model, RefineNet) else ModelConfig()
 
     @property
@@ -85,7 +85,7 @@ class NetworkRunner:
 
     @property
     def depth_unit(self) -> Literal["relative", "metres"]:
-        """Of a model of depth."""
+        """Unit of a depth model's maps."""
         dpt = self._config.dpt
         return "relative" if dpt is None else dpt.depth
 
@@ -101,7 +101,7 @@ class NetworkRunner:
 
     @cached_property
     def bytes_per_pixel(self) -> float:
-        """Memory of the activations by pixel of a window, measured once."""
+        """Bytes of activations per pixel of a window, measured once."""
         return bytes_per_pixel(self.model, self._config.in_channels, self.device)
 
     def fingerprint(self) -> str:
@@ -109,9 +109,9 @@ class NetworkRunner:
         return f"{self.name} {self.precision} {weights_hash(self.model)}"
 
     def need(self, shape: tuple[int, int, int, int]) -> MemoryNeed | None:
-        """Bytes for images of that shape, without running the network; None for one that is no RefineNet."""
+        """Memory for images of that shape, without running the network; None unless it is a RefineNet."""
         if not isinstance(self.model, RefineNet):
-            return None  # a network that only behaves like one cannot be planned
+            return None
 
         def prepare(mode: FakeTensorMode) -> tuple[list[Tensor], Callable[[], object]]:
             copied = copy.copy(self)
@@ -132,7 +132,7 @@ class NetworkRunner:
 def open_network(
     model: str | Path, device: str = "auto", precision: str = "32"
 ) -> tuple[NetworkRunner, ModelCard]:
-    """A bundled name, a model folder or ``hf:ORG/NAME[@REVISION]``, ready to run, and what it says of itself.
+    """Open a bundled name, a model folder or ``hf:ORG/NAME[@REVISION]``: a runner and the model's card.
 
     Raises:
         WeightsError: unknown name, or a damaged folder.

@@ -63,7 +63,7 @@ class Smoother:
 
 
 def _averaged(old: Map, new: Map, flow: NDArray[np.float32], share: Plane) -> Map:
-    """One view: scores of the past, moved, and of now, 1xKxhxw. Views of other scales have other grids."""
+    """Weighted mean of one view's past scores, moved along, and present ones, 1xKxhxw."""
     height, width = new.shape[2:]
     if share.shape != (height, width):
         factors = np.array([height / share.shape[0], width / share.shape[1]], np.float32)
@@ -82,10 +82,10 @@ def cells_of(picture: UInt8) -> Plane:
 
 
 def motion(before: Plane, now: Plane) -> NDArray[np.float32]:
-    """Where each cell was before: 2xHxW (rows, columns) in cells, such that before[y + v, x + u] is now[y, x].
+    """Motion 2xHxW (rows, columns) in cells, such that before[y + v, x + u] is now[y, x].
 
-    Blocks of (2 BLOCK + 1) squared cells are matched by their mean absolute difference, from coarse to fine (half
-    the cells each level), to a fraction of a cell by a parabola through the best difference and its neighbours.
+    Blocks of (2 BLOCK + 1)^2 cells are matched by mean absolute difference, from coarse to fine (each level halves
+    the cells), then to a fraction of a cell by a parabola through the best difference and its neighbours.
     """
     pyramid = [(before, now)]
     while len(pyramid) < LEVELS and min(pyramid[-1][0].shape) >= 8:
@@ -113,12 +113,12 @@ def _best(old: Plane, new: Plane, start: NDArray[np.int64], reach: int) -> NDArr
 
 
 def _difference(old: Plane, new: Plane, shift: NDArray[np.int64]) -> Plane:
-    """Mean absolute difference of the blocks about each cell and about where it was."""
+    """Mean absolute difference between each cell's block and the block where it was."""
     return box(np.abs(_taken(old, shift) - new), BLOCK)
 
 
 def _median(flow: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Of the 3x3 neighbours, each axis by itself: single wrong matches fall in with the rest."""
+    """Median of the 3x3 neighbours, per axis: removes isolated wrong matches."""
     height, width = flow.shape[1:]
     wide = np.pad(flow, ((0, 0), (1, 1), (1, 1)), mode="edge")
     parts = [wide[:, y : y + height, x : x + width] for y in range(3) for x in range(3)]
@@ -126,9 +126,9 @@ def _median(flow: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _refined(old: Plane, new: Plane, flow: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Whole shifts to fractions, by the lowest point of a parabola along each axis, where they fit better.
+    """Refine whole shifts to fractions by the minimum of a parabola along each axis, where that fits better.
 
-    Where a picture stands still the differences about it are uneven, and the parabola's lowest point is off.
+    On still ground the differences are uneven and the parabola's minimum is off.
     """
     exact = flow.astype(np.float32)
     middle = _difference(old, new, flow)
@@ -143,7 +143,7 @@ def _refined(old: Plane, new: Plane, flow: NDArray[np.int64]) -> NDArray[np.floa
 
 
 def moved(planes: NDArray[np.float32], flow: NDArray[np.float32]) -> NDArray[np.float32]:
-    """KxHxW as they look after the motion: bilinear at each cell's place before, the edge's value beyond it."""
+    """Planes KxHxW moved along: bilinear at each cell's former place, clamped at the edge."""
     height, width = planes.shape[1:]
     rows, columns = np.indices((height, width), np.float32)
     y = np.clip(rows + flow[0], 0, height - 1)
@@ -177,7 +177,7 @@ def label_changes(before: UInt8, now: UInt8) -> float:
 
 
 def _taken(plane: Plane, shift: NDArray[np.int64]) -> Plane:
-    """The plane at whole shifts, the edge repeated."""
+    """The plane at whole shifts, clamped at the edge."""
     height, width = plane.shape
     rows, columns = np.indices(plane.shape)
     taken = plane[np.clip(rows + shift[0], 0, height - 1), np.clip(columns + shift[1], 0, width - 1)]

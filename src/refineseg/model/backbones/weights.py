@@ -30,7 +30,7 @@ def load_backbone_weights(backbone: Backbone, path: str | Path) -> None:
     """
     path = Path(path)
     if not path.is_file():
-        raise WeightsError(f"expected a safetensors file with backbone weights, found none at {path}")
+        raise WeightsError(f"File not found: {path}")
     try:
         state = load_file(path)
     except Exception as error:  # safetensors raises its own untyped errors

@@ -78,7 +78,7 @@ def read_matconvnet(path: Path) -> MatConvNet:
         MissingExtraError: scipy or h5py is not installed.
     """
     if not path.is_file():
-        raise WeightsError(f"expected a checkpoint, found no file at {path}")
+        raise WeightsError(f"File not found: {path}")
     with path.open("rb") as stream:
         modern = stream.read(len(HDF5)) == HDF5
     found = MatConvNet()

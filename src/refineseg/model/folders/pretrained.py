@@ -29,7 +29,7 @@ class BackboneWeights:
         file: safetensors under timm's key names.
         source: who published them.
         licence: licence of the weights.
-        sha256: of the file, in hexadecimal.
+        sha256: SHA-256 of the file, in hexadecimal.
         mean, std: normalisation of RGB in [0, 1] that they were trained with; None where it is not known.
     """
 

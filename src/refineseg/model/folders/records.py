@@ -46,7 +46,7 @@ class WeightRecord:
         licence: licence of the weights.
         source: page or paper that published it.
         class_names: where the class names come from.
-        sha256: of the file, in hexadecimal; None where it was never published.
+        sha256: SHA-256 of the file, in hexadecimal; None where it was never published.
         score: the published score.
         state: state of the links.
     """

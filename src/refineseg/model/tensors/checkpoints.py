@@ -36,7 +36,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     """
     path = Path(path)
     if not path.is_file():
-        raise WeightsError(f"expected a checkpoint, found no file at {path}")
+        raise WeightsError(f"File not found: {path}")
     if path.suffix == ".safetensors":
         try:
             return strip_prefixes(load_file(path))

@@ -79,7 +79,7 @@ def feature_of(segmenter: Segmenter, path: Path) -> NDArray[np.float64]:
 
 @torch.inference_mode()
 def pooled(network: RefineNet, image: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Of a picture HxWxC in [0, 1], brought to a small size that the backbone takes without padding."""
+    """Feature of a picture HxWxC in [0, 1], resized to a small size without padding for the backbone."""
     backbone = network.each_backbone()[0]
     weight = next(backbone.parameters())
     scale, unit = min(1.0, LONGEST / max(image.shape[:2])), max(32, backbone.multiple)

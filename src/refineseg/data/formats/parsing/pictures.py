@@ -42,7 +42,7 @@ def picture_shape(image: Picture) -> Shape:
             turned = opened.getexif().get(EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
             return (opened.width, opened.height) if turned else (opened.height, opened.width)
     except FileNotFoundError as error:
-        raise InputError(f"expected a picture, found no file {name}") from error
+        raise InputError(f"File not found: {name}") from error
     except Exception as error:  # decoders raise OSError, ValueError, SyntaxError, DecompressionBombError ...
         raise InputError(f"cannot read {name} as a picture: is it damaged or another format?") from error
 
