@@ -8,7 +8,7 @@ from torch import nn
 from torch.export import Dim
 
 from refineseg.config import scaled
-from refineseg.deploy.trace import out_of_place, trace
+from refineseg.deploy.trace import CeilingPool, out_of_place, trace
 from refineseg.model.resize import bicubic
 from tests.deploy.made import small
 
@@ -36,6 +36,16 @@ def test_in_place_operations_become_plain_ones() -> None:
     assert "aten.relu.default" in names
     assert not [name for name in names if name.split(".")[1].endswith("_")]
     torch.testing.assert_close(program.module()(x), Blocks()(x))
+
+
+def test_pooling_of_maps_of_one_cell_needs_no_window_beyond_the_map() -> None:
+    ceiling = nn.AvgPool2d(2, 2, ceil_mode=True, count_include_pad=False)
+    network = nn.Sequential(ceiling, nn.AvgPool2d(3, 2, ceil_mode=True), nn.AvgPool2d(2))
+    CeilingPool.replace_in(network)
+    assert [type(part).__name__ for part in network] == ["CeilingPool", "AvgPool2d", "AvgPool2d"]
+    for size in ((1, 1), (1, 6), (7, 1), (5, 8)):
+        x = torch.rand(2, 3, *size)
+        torch.testing.assert_close(network[0](x), ceiling(x))
 
 
 class Resize(nn.Module):

@@ -56,9 +56,6 @@ class ExportOptions:
         ):
             if value not in allowed:
                 raise InputError(f"expected --{name} {' or '.join(allowed)}, got {value!r}")
-        if kind == "openvino" and self.outputs != "logits":  # 2026.4: the output keeps an earlier picture's size
-            expected = f"expected --outputs logits with --format openvino, got {self.outputs}"
-            raise InputError(f"{expected}: openvino gives wrong sizes for pictures of a few pixels; use FILE.onnx")
         if self.int8 and kind == "torch":
             raise InputError("expected --format onnx or openvino with --int8, got torch")
         if self.int8 and self.calibrate is None:

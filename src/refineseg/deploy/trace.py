@@ -67,6 +67,31 @@ class Exportable(nn.Module):
         return F.softmax(probabilities.clamp(min=TINY).log() / self.temperatures[labels][:, None], 1)
 
 
+class CeilingPool(nn.Module):
+    """2x2 averages with stride 2 as an ``AvgPool2d`` with ``ceil_mode`` gives them that does not count padding.
+
+    OpenVINO refuses windows that are larger than the map, which they are where pictures of up to 16 pixels have
+    maps of one cell. A repeated last row and column leaves every average as it is.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """BxCxHxW to BxCxceil(H/2)xceil(W/2)."""
+        return F.avg_pool2d(F.pad(x, (0, 1, 0, 1), mode="replicate"), 2)
+
+    @classmethod
+    def replace_in(cls, network: nn.Module) -> None:
+        """Replace each such pooling of the network."""
+        for parent in list(network.modules()):
+            for name, part in parent.named_children():
+                if isinstance(part, nn.AvgPool2d) and cls._fits(part):
+                    setattr(parent, name, cls())
+
+    @staticmethod
+    def _fits(pool: nn.AvgPool2d) -> bool:
+        sizes = {pool.kernel_size, pool.stride}
+        return sizes <= {2, (2, 2)} and pool.ceil_mode and not pool.count_include_pad
+
+
 @dataclass(frozen=True)
 class Traced:
     """A traced network.
@@ -97,6 +122,7 @@ def trace(
     network = copy.deepcopy(model).cpu().eval().requires_grad_(False)
     for backbone in network.each_backbone():
         fold_batch_norm(backbone)
+        CeilingPool.replace_in(backbone)
     # Memory formats only make the symbolic shapes harder; each engine chooses its own.
     network = network.to(memory_format=torch.contiguous_format)
     images = torch.rand(EXAMPLE[0], model.config.in_channels, *EXAMPLE[1:])
