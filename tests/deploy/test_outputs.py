@@ -24,7 +24,7 @@ from refineseg.inference.predictor import Segmenter
 from refineseg.inference.runners.exported import FORMAT, Exported, ExportedRunner, Input, Outputs, open_exported
 from refineseg.inference.scoring import temperatures
 from refineseg.inference.tiles.receptive_field import probe
-from refineseg.model.folders.model_folder import describe
+from refineseg.model.folders.model_folder import config_json
 from refineseg.runtime import load
 from tests.deploy import made
 from tests.shared import shared
@@ -169,7 +169,7 @@ def test_openvino_with_one_thread_does_not_answer_with_the_output_before(
     ops = openvino.opset13
     images = ops.parameter([-1, 3, -1, -1], np.float32, name="images")
     pool = ops.avg_pool(images, [1, 1], [0, 0], [0, 0], [2, 2], True)
-    text = json.dumps(describe(segmenter.model.config, segmenter.card) | {"export": {"format": FORMAT}})
+    text = json.dumps(config_json(segmenter.model.config, segmenter.card) | {"export": {"format": FORMAT}})
     save_openvino(openvino.Model([pool], [images]), tmp_path / "pool.xml", text)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     runner = open_exported(tmp_path / "pool.xml")
