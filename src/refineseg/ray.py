@@ -23,6 +23,7 @@ from PIL import Image
 
 from refineseg.data.images import index_image
 from refineseg.data.parquet import open_parquet, write_parquet
+from refineseg.data.pictures.pillow import open_image
 from refineseg.errors import InputError, RefinesegError, WriteError, extra
 from refineseg.inference.batch import find_inputs, output_names
 from refineseg.inference.options import PredictOptions, Tile
@@ -261,8 +262,10 @@ def _decoded(picture: str | bytes) -> str | Image.Image:
     if isinstance(picture, str):
         return picture
     try:
-        image = Image.open(io.BytesIO(picture))
+        image = open_image(picture)
         image.load()
+    except InputError:
+        raise
     except Exception as error:  # decoders raise OSError, ValueError, SyntaxError, struct.error ...
         raise InputError(f"cannot read the bytes as a picture ({' '.join(str(error).split()):.120})") from error
     return image

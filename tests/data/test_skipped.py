@@ -34,7 +34,7 @@ def test_what_is_skipped_is_counted_and_named(tmp_path: Path) -> None:
     for name in ("images/more/x.png", "beside.jpg"):
         shutil.copy(root / "images" / "p0.png", root / name)
     (root / "images" / "p5.png").unlink()
-    (root / "images" / "p9.heic").write_bytes(b"x")
+    (root / "images" / "p9.jxl").write_bytes(b"x")
     notes = open_data(f"folder:{root}").notes
     assert [note.split(", such as ")[0] for note in notes] == [
         "skipped 2 pictures in folders that are not read",
@@ -42,7 +42,7 @@ def test_what_is_skipped_is_counted_and_named(tmp_path: Path) -> None:
         "skipped 1 mask without a picture",
         "skipped 1 file of a kind that is not read",
     ]
-    assert notes[3].endswith("p9.heic")
+    assert notes[3].endswith("p9.jxl")
     kinds = {item.kind: item.count for item in check_data(f"folder:{root}").findings}
     assert kinds["picture-elsewhere"] == 2
     assert (kinds["unlisted"], kinds["mask-without-image"], kinds["unread-file"]) == (2, 1, 1)

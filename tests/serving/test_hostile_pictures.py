@@ -130,7 +130,7 @@ def test_tiffs_of_other_byte_order_and_of_64_bits_are_counted_too() -> None:
 
 
 def test_formats_that_are_not_decoded_here_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pictures, "_register_heif", lambda: False)
+    monkeypatch.setattr(pictures, "reads_heic", lambda: False)
     with pytest.raises(Problem) as problem:
         measure(b"\0\0\0\x18ftypheic" + bytes(100), RequestOptions(), PIXELS, 21)
     assert problem.value.status == 415

@@ -19,7 +19,10 @@ from refineseg.system.files import atomic_path
 from refineseg.system.text import reason_of
 
 SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".avif", ".ppm", ".pgm"}
+    (
+        *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".webp", ".gif"),
+        *(".avif", ".heic", ".heif", ".hif", ".ppm", ".pgm"),
+    )
 )
 
 

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import io
-import re
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 
 from PIL import Image, features
 
 from refineseg.channels import Channels
-from refineseg.data.pictures.opening import SIGNATURES as PILLOW_SIGNATURES
-from refineseg.data.pictures.opening import is_tiff, read_picture
+from refineseg.data.pictures.opening import SIGNATURES, is_tiff, read_picture
 from refineseg.data.pictures.picture import InMemory
+from refineseg.data.pictures.pillow import reads_heic
 from refineseg.data.tiff import open_samples
 from refineseg.errors import InputError, MissingExtraError, RefinesegError
 from refineseg.serving.options import RequestOptions
 from refineseg.serving.problems import Problem
 from refineseg.system.memory import is_out_of_memory
 
-SIGNATURES = {**PILLOW_SIGNATURES, "HEIC": re.compile(rb"....ftyphe[iv][cxms]", re.DOTALL)}
 DECODING_BYTES = 24  # bytes a pixel while decoding: 16-bit pictures go through float64
 OVERLAY_BYTES = 56  # bytes a pixel while an overlay is drawn; masks and outlines take less
 SCORE_BYTES = 10  # bytes a pixel and class: float32 twice, then float16
@@ -31,23 +28,13 @@ MAX_PAGES = 1000  # of a TIFF, whose reader parses them all
 
 def formats() -> tuple[str, ...]:
     """Formats that this installation decodes: HEIC needs pillow-heif, AVIF a Pillow that was built with it."""
-    available = {"AVIF": features.check("avif"), "HEIC": _register_heif()}
+    available = {"AVIF": features.check("avif"), "HEIC": reads_heic()}
     return tuple(name for name in SIGNATURES if available.get(name, True))
 
 
 def media_types() -> tuple[str, ...]:
     """Media types of ``formats``."""
     return tuple(f"image/{name.lower()}" for name in formats())
-
-
-@cache
-def _register_heif() -> bool:
-    try:
-        from pillow_heif import register_heif_opener
-    except ImportError:
-        return False
-    register_heif_opener()
-    return True
 
 
 @contextmanager

@@ -58,7 +58,8 @@ class WandbLogger:
 
 
 class MLflowLogger:
-    """Rows of metrics.csv in MLflow; its environment variables (``MLFLOW_TRACKING_URI``, ...) count."""
+    """Rows of metrics.csv in MLflow, where it keeps them: ``mlflow.db`` in the current folder unless
+    ``MLFLOW_TRACKING_URI`` says another place; its other environment variables count too."""
 
     def __init__(self) -> None:
         with extra("mlflow", "mlflow", "loggers=[mlflow]"):

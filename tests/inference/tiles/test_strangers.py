@@ -154,17 +154,17 @@ def test_folders_name_what_they_leave_out(
     segmenter: Segmenter, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(STRANGERS / "pics", tmp_path / "pics")
-    for name in ("a.heic", "b.HEIC", "notes.txt", "words", ".hidden"):
+    for name in ("a.jxl", "b.JXL", "notes.txt", "words", ".hidden"):
         (tmp_path / "pics" / name).write_text("BM no picture")
     save_model_folder(tmp_path / "model", segmenter.model, segmenter.card)
     command = ["predict", str(tmp_path / "pics"), "--model", str(tmp_path / "model"), "--device", "cpu"]
     assert main([*command, "-o", str(tmp_path / "out")]) == 0
     told = " ".join(capsys.readouterr().err.split())
-    assert "skipped, not a picture or video: 2 .heic, 1 .txt, 1 no suffix" in told
+    assert "skipped, not a picture or video: 2 .jxl, 1 .txt, 1 no suffix" in told
     assert "multipage.tif: page 1 of 2 is read" in told
     written = json.loads((tmp_path / "out/predictions.json").read_text())
     done = {Path(entry["input"]).name: entry.get("notes") for entry in written["predictions"]}
     assert set(done) == {path.name for path in (STRANGERS / "pics").iterdir()}
     assert done["gif_anim.gif"] == ["frame 1 of 2 is read"]
-    assert [Path(path).name for path in written["left_out"]] == ["a.heic", "b.HEIC", "notes.txt", "words"]
+    assert [Path(path).name for path in written["left_out"]] == ["a.jxl", "b.JXL", "notes.txt", "words"]
     assert left_out([str(tmp_path / "pics/noext")]) == []

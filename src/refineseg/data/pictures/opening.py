@@ -29,7 +29,8 @@ SIGNATURES = {  # how files of each format begin
     "GIF": re.compile(rb"GIF8[79]a"),
     "BMP": re.compile(rb"BM....\0\0\0\0", re.DOTALL),
     "TIFF": re.compile(rb"II[*+]\0|MM\0[*+]"),
-    "AVIF": re.compile(rb"....ftypavi[fs]", re.DOTALL),
+    "AVIF": pillow.AVIF,
+    "HEIC": pillow.HEIC,
 }
 SLIDES = (".svs",)
 WHOLE = 1 << 28  # pixels of a TIFF that are read in one piece; Pillow's own limit for other formats is lower
@@ -101,7 +102,7 @@ def read_picture(source: Path | bytes, channels: Kind = None, choice: tuple[int,
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a file begins as PNG, JPEG, TIFF, WebP, GIF, BMP or AVIF do."""
+    """Whether a file begins as those of ``SIGNATURES`` do."""
     try:
         with path.open("rb") as stream:
             start = stream.read(12)

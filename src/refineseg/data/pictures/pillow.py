@@ -1,18 +1,20 @@
-"""Decoding by Pillow: PNG, JPEG, WebP, GIF and all else that is not a TIFF, always as a whole."""
+"""Decoding by Pillow: PNG, JPEG, WebP, GIF, HEIC and all else that is not a TIFF, always as a whole."""
 
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from refineseg.channels import Pixels
 from refineseg.data.pictures.colors import to_bytes, white_of
@@ -24,6 +26,8 @@ LIMIT = 1 << 30  # pixels of a PNG, JPEG ... that are decoded with --tile, 3 to 
 IN_MEMORY = 256 << 20  # bytes of decoded pixels that are kept in memory with --tile; more go to a temporary file
 DEEP = ("I;16", "I;16B", "I;16L", "I", "F")  # modes of more than 8 bits
 PNG = b"\x89PNG\r\n\x1a\n"
+HEIC = re.compile(rb"....ftyp(he[iv][cxms]|mif1|msf1)", re.DOTALL)  # how such files begin
+AVIF = re.compile(rb"....ftypavi[fs]", re.DOTALL)
 PNG_DEPTH, PNG_COLOR = 24, 25  # bytes of the header that hold bits and colour type
 _pillow_limit = Lock()
 
@@ -67,6 +71,40 @@ def read_raw(source: Path | bytes) -> tuple[Pixels, tuple[str, ...]]:
             values = values.astype(np.uint16)
         values = values.astype(values.dtype.newbyteorder("="), copy=False)
         return values[..., None] if values.ndim == 2 else values, notes
+
+
+def open_image(source: str | Path | bytes) -> Image.Image:
+    """``PIL.Image.open``, which also reads HEIC where the package pillow-heif is installed.
+
+    Raises InputError for HEIC or AVIF without a decoder, else what Pillow raises.
+    """
+    try:
+        return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
+    except UnidentifiedImageError:
+        source = Path(source) if isinstance(source, str) else source
+        start, name = _start(source), name_of(source)
+        if AVIF.match(start):
+            raise InputError(
+                f"{name} is an AVIF picture, and this Pillow was built without AVIF: install one of its wheels"
+            ) from None
+        if not HEIC.match(start):
+            raise
+    if not reads_heic():
+        raise InputError(
+            f"{name} is a HEIC picture, which needs the package pillow-heif: pip install 'refineseg[heif]'"
+        )
+    return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
+
+
+@cache
+def reads_heic() -> bool:
+    """Whether Pillow reads HEIC from now on: where pillow-heif is installed."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return False
+    register_heif_opener()
+    return True
 
 
 @contextmanager
@@ -136,13 +174,12 @@ def check_regular(path: Path, what: str) -> None:
 
 
 def _open(source: Path | bytes, large: bool) -> Image.Image:
-    file = source if isinstance(source, Path) else io.BytesIO(source)
     if not large:
-        return Image.open(file)
+        return open_image(source)
     with _pillow_limit:  # Pillow's own, lower limit is lifted for this picture alone
         before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            return Image.open(file)
+            return open_image(source)
         finally:
             Image.MAX_IMAGE_PIXELS = before
 

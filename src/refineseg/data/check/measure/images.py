@@ -18,6 +18,7 @@ from refineseg.data.check.measure.edges import working_size
 from refineseg.data.check.measure.records import ImageMeasurement
 from refineseg.data.images import read_image
 from refineseg.data.pictures.opening import largest_value
+from refineseg.data.pictures.pillow import open_image
 from refineseg.labels import UInt8
 
 ORIENTATION = 274  # EXIF tag
@@ -59,7 +60,7 @@ def _largest(path: Path, pixels: Pixels, mode: str) -> int:
 def _header(path: Path) -> tuple[str, int, tuple[int, int]]:
     """Mode, EXIF orientation and stored size; nothing where the header cannot be read, as the reader will say."""
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             return image.mode, int(image.getexif().get(ORIENTATION, 1)), image.size
     except Exception:  # decoders raise OSError, ValueError, SyntaxError, struct.error ...
         return "", 1, (0, 0)

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import io
 import os
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from PIL import Image
-
 from refineseg.data.formats.base import Picture, Shape, Unannotated
 from refineseg.data.images import SUFFIXES
+from refineseg.data.pictures.opening import is_picture
+from refineseg.data.pictures.pillow import open_image
 from refineseg.data.tiff import is_scientific, tiff_shape
 from refineseg.errors import InputError
 
 EXIF_ORIENTATION = 0x0112
-SUFFIX_OF = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "GIF": ".gif", "TIFF": ".tif"}
+SUFFIX_OF = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "GIF": ".gif"}
+SUFFIX_OF |= {"TIFF": ".tif", "AVIF": ".avif", "HEIF": ".heic", "PPM": ".ppm"}
 SPLIT_WORDS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}
 SPLIT_WORDS |= {"test": "test", "testing": "test"}
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "JPEGImages", "leftImg8bit", "pictures", "photos", "rgb")
 ANNOTATION_FOLDERS = ("annotations", "annotation", "ann", "labels", "json", "jsons", "xml", "xmls")
 OTHER_PICTURES = frozenset({
-    ".avif", ".heic", ".heif", ".jfif", ".jpe", ".jp2", ".j2k", ".jxl", ".dng", ".raw", ".cr2", ".nef", ".arw",
+    ".jp2", ".j2k", ".jxl", ".dng", ".raw", ".cr2", ".nef", ".arw",
     ".svg", ".psd", ".exr", ".hdr", ".tga", ".ico",
 })  # fmt: skip
 MOST_FILES = 200_000  # looked through for a picture that is not where it should be
@@ -36,11 +36,13 @@ def picture_shape(image: Picture) -> Shape:
     """
     if isinstance(image, Path) and is_scientific(image):
         return tiff_shape(image)
-    source, name = (image, str(image)) if isinstance(image, Path) else (io.BytesIO(image()), "embedded picture")
+    source, name = (image, str(image)) if isinstance(image, Path) else (image(), "embedded picture")
     try:
-        with Image.open(source) as opened:
+        with open_image(source) as opened:
             turned = opened.getexif().get(EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
             return (opened.width, opened.height) if turned else (opened.height, opened.width)
+    except InputError:
+        raise
     except FileNotFoundError as error:
         raise InputError(f"File not found: {name}") from error
     except Exception as error:  # decoders raise OSError, ValueError, SyntaxError, DecompressionBombError ...
@@ -224,13 +226,7 @@ def _is_unread_picture(path: Path) -> bool:
         return False
     if suffix in OTHER_PICTURES:
         return True
-    if suffix:
-        return False
-    try:
-        with Image.open(path):  # a picture whose name has no suffix
-            return True
-    except Exception:  # any decoder's error: no picture
-        return False
+    return not suffix and is_picture(path)
 
 
 def _search_root(src: Path) -> Path:

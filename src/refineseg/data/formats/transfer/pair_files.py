@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 from pathlib import Path
@@ -13,7 +12,9 @@ from PIL import Image
 
 from refineseg.data.formats.base import Item, Picture, Shape
 from refineseg.data.formats.parsing.pictures import SUFFIX_OF, check_size, picture_shape
-from refineseg.data.images import SUFFIXES, read_image, write_mask
+from refineseg.data.images import SUFFIXES, write_mask
+from refineseg.data.pictures.opening import read_picture
+from refineseg.data.pictures.pillow import open_image
 from refineseg.data.tiff import is_scientific
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap, UInt8
@@ -78,8 +79,8 @@ class PairWriter:
         rows = _centres(height, labels.shape[0])
         columns = _centres(width, labels.shape[1])
         write_mask(self.folder / "masks" / f"{name}.png", labels[rows[:, None], columns], self.label_map)
-        source = item.image if isinstance(item.image, Path) else Image.open(io.BytesIO(item.image()))
-        small = Image.fromarray(read_image(source)).resize((width, height), Image.Resampling.LANCZOS)
+        pixels = read_picture(item.image if isinstance(item.image, Path) else item.image()).pixels
+        small = Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS)
         jpeg = suffix in JPEG
         target = self.folder / "images" / (name + (suffix if jpeg else ".png"))
         small.save(target, quality=QUALITY, subsampling=0)  # PNG ignores both
@@ -102,7 +103,7 @@ def _centres(count: int, size: int) -> NDArray[np.int64]:
 def _may_be_scaled(image: Picture) -> bool:
     if isinstance(image, Path) and is_scientific(image):
         return False
-    with Image.open(image if isinstance(image, Path) else io.BytesIO(image())) as opened:
+    with open_image(image if isinstance(image, Path) else image()) as opened:
         return opened.mode in EIGHT_BITS
 
 
@@ -110,7 +111,7 @@ def _suffix(image: Picture) -> str:
     if isinstance(image, Path):
         suffix = image.suffix.lower()
     else:
-        with Image.open(io.BytesIO(image())) as opened:
+        with open_image(image()) as opened:
             suffix = SUFFIX_OF.get(opened.format or "", "")
     if suffix not in SUFFIXES:
         raise InputError(f"expected a picture of type {', '.join(sorted(SUFFIXES))}, got {image}")
