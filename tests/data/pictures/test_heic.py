@@ -40,6 +40,7 @@ def half(tmp_path: Path) -> Path:
 def without_decoder(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As where pillow-heif is not installed: its import fails, and Pillow does not know the format."""
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    Image.init()  # before the list is exchanged: plugins add their names to it
     monkeypatch.setattr(Image, "ID", [name for name in Image.ID if name != "HEIF"])
     pillow.reads_heic.cache_clear()
     yield
