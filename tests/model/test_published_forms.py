@@ -191,6 +191,11 @@ def test_bicubic_by_hand() -> None:
     assert bicubic(x, (1, 10)).flatten().tolist() == pytest.approx(expected, abs=1e-12)
 
 
+def test_bicubic_is_as_exact_far_from_the_corner() -> None:
+    x = torch.rand(1, 1, 359, 479)
+    torch.testing.assert_close(bicubic(x, (431, 575)).double(), bicubic(x.double(), (431, 575)), rtol=0, atol=3e-6)
+
+
 def test_dropout_of_the_presets() -> None:
     rates = {
         name: (model_config(name, 21).backbone_dropout, model_config(name, 21).classifier_dropout)

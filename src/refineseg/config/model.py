@@ -174,7 +174,9 @@ def scaled(length: int, scale: float) -> int:
     In whole numbers alone, which exports with open sizes can carry; halves go to the even number.
     """
     ratio = Fraction(scale).limit_denominator(1000)
-    twice, over = 2 * ratio.numerator * length + ratio.denominator, 2 * ratio.denominator
-    rounded = twice // over
-    tie = rounded - (twice - 1) // over  # 1 where the half is exact
+    over = ratio.denominator
+    rounded = (2 * ratio.numerator * length + over) // (2 * over)
+    if over % 2:  # no half occurs; the formula for halves is one on which torch.export spends minutes
+        return max(1, rounded)
+    tie = rounded - (2 * ratio.numerator * length + over - 1) // (2 * over)  # 1 where the half is exact
     return max(1, rounded - tie * (rounded % 2))

@@ -6,7 +6,6 @@ Bilinear is the PyTorch ports'; bicubic is the authors', whose MATLAB code calls
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -50,27 +49,37 @@ def bicubic(x: Tensor, size: Sequence[int], one_ratio: bool = False) -> Tensor:
     """
     if x.shape[-2:] == torch.Size(size):
         return x
-    ratios = [side / given for side, given in zip(size, x.shape[-2:], strict=True)]
-    if one_ratio:  # a traced max() would keep the side that had the larger ratio in the traced picture
-        larger: Any = torch.sym_max(*ratios)
-        ratios = [larger, larger]
-    rows, columns = (
-        _weights(x, given, side, ratio) for given, side, ratio in zip(x.shape[-2:], size, ratios, strict=True)
-    )
+    given = x.shape[-2:]
+    steps = [(_number(x, old), _number(x, new)) for old, new in zip(given, size, strict=True)]
+    if one_ratio:  # by torch.where: a trace would keep the side that had the larger ratio in the traced picture
+        (height, new_height), (width, new_width) = steps
+        wide = new_width * height > new_height * width
+        steps = [(torch.where(wide, width, height), torch.where(wide, new_width, new_height))] * 2
+    rows, columns = (_weights(x, old, new, *step) for old, new, step in zip(given, size, steps, strict=True))
     return rows @ x @ columns.T
 
 
-def _weights(like: Tensor, given: int, side: int, ratio: float) -> Tensor:
-    """Matrix side x given: how much each source pixel counts for each pixel of the result."""
+def _number(like: Tensor, value: int) -> Tensor:
+    return torch.scalar_tensor(value, dtype=torch.int64, device=like.device)
+
+
+def _weights(like: Tensor, given: int, side: int, step: Tensor, steps: Tensor) -> Tensor:
+    """Matrix side x given: how much each source pixel counts for each pixel of the result.
+
+    ``steps`` pixels of the result are ``step`` source pixels. Places are kept as a whole number and a fraction,
+    which float32 holds to 1e-7 of a pixel wherever in the picture.
+    """
     dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
-    target = torch.arange(side, device=like.device, dtype=dtype)[:, None]
-    source = torch.arange(given, device=like.device, dtype=dtype)
-    place = (target + 0.5) / ratio - 0.5
-    narrow: Any = torch.sym_min(ratio, 1.0)
-    total = torch.zeros_like(place - source)
+    target = torch.arange(side, device=like.device)[:, None]
+    source = torch.arange(given, device=like.device)
+    halves = (2 * target + 1) * step + steps  # the place plus 1, so that it is not negative, times 2 steps
+    whole = halves // (2 * steps)
+    fraction = (halves - whole * (2 * steps)).to(dtype) / (2 * steps).to(dtype)
+    narrow = (steps.to(dtype) / step.to(dtype)).clamp(max=1)
+    total = torch.zeros((), dtype=dtype, device=like.device)
     for turn in (-1, 0, 1):  # the picture and its mirror images on either side
         for mirrored in (source + 2 * given * turn, 2 * given * turn - 1 - source):
-            total = total + _cubic((place - mirrored) * narrow)
+            total = total + _cubic(((whole - 1 - mirrored).to(dtype) + fraction) * narrow)
     return (total / total.sum(1, keepdim=True)).to(like.dtype)
 
 
