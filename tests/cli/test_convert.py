@@ -10,7 +10,7 @@ import torch
 import typer
 from typer.testing import CliRunner
 
-from refineseg.cli.convert import convert, label_map_by_name
+from refineseg.cli.convert import convert, read_label_map
 from refineseg.cli.models import models
 from refineseg.errors import ConfigError, InputError, WeightsError
 from refineseg.model.folders.model_folder import read_config
@@ -70,15 +70,15 @@ def test_find(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_labels(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("labels: {classes: [wall, door]}")
-    assert label_map_by_name(str(tmp_path / "mine.yaml")).names == ["wall", "door"]
-    assert label_map_by_name("camvid").num_classes == 11
+    assert read_label_map(str(tmp_path / "mine.yaml")).names == ["wall", "door"]
+    assert read_label_map("camvid").num_classes == 11
     with pytest.raises(InputError, match="camvid"):
-        label_map_by_name("nothing")
+        read_label_map("nothing")
     with pytest.raises(InputError, match="File not found: none"):
-        label_map_by_name("none.yaml")
+        read_label_map("none.yaml")
     (tmp_path / "odd.yaml").write_text("3")
     with pytest.raises(ConfigError, match="expected names and values"):
-        label_map_by_name(str(tmp_path / "odd.yaml"))
+        read_label_map(str(tmp_path / "odd.yaml"))
     with pytest.raises(InputError, match="CHECKPOINT and OUT"):
         convert()
 

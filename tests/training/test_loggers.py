@@ -89,7 +89,7 @@ def test_a_package_that_does_not_start_ends_the_run_at_its_first_step(
     (logger,) = make_loggers(("wandb",))
     run: Any = SimpleNamespace(folder=tmp_path, config=TrainConfig())
     with pytest.raises(
-        ConfigError, match="wandb did not start: no such server; mend that, or leave it out of loggers"
+        ConfigError, match="wandb did not start: no such server; fix that, or remove it from loggers"
     ):
         logger(TrainingEvent("train", 1, loss=3.0, run=run))
 

@@ -154,7 +154,6 @@ def engines_of(path: Path) -> tuple[str, ...]:
 
 def file_candidate(path: Path, engine: str, setting: Setting) -> Candidate:
     """A file written by ``refineseg export``, in an engine."""
-
     return Candidate(f"{path.name}, {engine}", lambda: of_file(path, engine, setting))
 
 

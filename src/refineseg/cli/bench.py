@@ -22,25 +22,23 @@ def bench(
     against: Annotated[
         str, typer.Option(help="peers (all), none, or names with commas such as deeplabv3_resnet101,unet.")
     ] = "none",
-    size: Annotated[str, typer.Option(help="Of the pictures: N or HEIGHTxWIDTH.")] = "512",
-    batch: Annotated[int, typer.Option(help="Pictures at a time.")] = 1,
+    size: Annotated[str, typer.Option(help="Size of the pictures: N or HEIGHTxWIDTH.")] = "512",
+    batch: Annotated[int, typer.Option(help="Batch size.")] = 1,
     precision: Annotated[str, typer.Option(help="32 or bf16; the baseline is always 32.")] = "32",
     engines: Annotated[
         str, typer.Option(help="torch; on request compiled, onnxruntime, openvino and these with -int8.")
     ] = "torch",
     files: Annotated[
-        list[Path] | None, typer.Option("--file", help="Files of refineseg export; may be given again.")
+        list[Path] | None, typer.Option("--file", help="File of refineseg export; repeatable.")
     ] = None,
-    classes: Annotated[int, typer.Option(help="Of --net and the peers.")] = 21,
-    plan: Annotated[
-        bool, typer.Option("--plan", help="Say how much memory it will take, and run nothing.")
-    ] = False,
+    classes: Annotated[int, typer.Option(help="Number of classes of --net and the peers.")] = 21,
+    plan: Annotated[bool, typer.Option("--plan", help="Estimate the memory without running anything.")] = False,
     training: Annotated[bool, typer.Option("--training", help="Time a training step, not prediction.")] = False,
     channels_last: Annotated[
-        bool, typer.Option("--channels-last", help="Peers with channels last too, beside their own layout.")
+        bool, typer.Option("--channels-last", help="Also time the peers with channels last.")
     ] = False,
     repeats: Annotated[int, typer.Option(help="Measured rounds.")] = 5,
-    threads: Annotated[int | None, typer.Option(help="Of torch; as many as there are cores if not given.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Number of torch's threads. Default: all cores.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write everything to this file.")] = None,
 ) -> None:

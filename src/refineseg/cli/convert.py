@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
-from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -26,7 +24,8 @@ def convert(
     ] = None,
     out: Annotated[Path | None, typer.Argument(help="Folder for the model.")] = None,
     labels: Annotated[
-        str | None, typer.Option(help="Whose class names it has: voc2012, nyudv2 ..., or a YAML file with labels.")
+        str | None,
+        typer.Option(help="Class names: a benchmark's (voc2012, nyudv2 ...), or a YAML file with labels."),
     ] = None,
     reset_head: Annotated[
         int | None, typer.Option(help="Number of classes of a new, untrained classifier.")
@@ -44,7 +43,9 @@ def convert(
             "--as", help="Which Depth Anything a file of tensors is: depth-anything-v1, depth-anything-v2 ..."
         ),
     ] = None,
-    find: Annotated[bool, typer.Option("--find", help="List what the torch caches of this machine hold.")] = False,
+    find: Annotated[
+        bool, typer.Option("--find", help="List the checkpoints in this machine's torch caches.")
+    ] = False,
 ) -> None:
     """Import a published checkpoint, strictly: every tensor fits, or none is taken.
 
@@ -61,7 +62,7 @@ def convert(
         raise InputError("expected CHECKPOINT and OUT, or --find: refineseg convert FILE OUT --labels voc2012")
     if void not in (None, "first", "last", "none"):
         raise InputError(f"expected --void as first, last or none, got {void!r}")
-    names = label_map_by_name(labels) if labels else None
+    names = read_label_map(labels) if labels else None
     try:
         done = convert_checkpoint(checkpoint, out, names, reset_head, void, kind)
     except MismatchError as error:
@@ -90,31 +91,17 @@ def convert(
     return None
 
 
-def label_map_by_name(name: str) -> LabelMap:
-    """The labels of a benchmark (``voc2012``, ``person-part`` ...) or of a YAML file.
-
-    Raises InputError for a name that no benchmark has.
-    """
-    from refineseg.data import benchmarks
+def read_label_map(name: str) -> LabelMap:
+    """The labels of a benchmark (``voc2012``, ``person-part`` ...) or YAML file; InputError for other names."""
+    from refineseg.config.yaml import read_yaml
+    from refineseg.data.registry import find_benchmark
     from refineseg.labels import LabelMap
 
-    if name.lower().endswith((".yaml", ".yml")):
-        from refineseg.config.yaml import read_yaml
-
-        values = read_yaml(Path(name).expanduser())
-        inner = values.get("labels", values)
-        return LabelMap.from_dict(inner if isinstance(inner, dict) else {})
-    modules = [
-        import_module(f"{benchmarks.__name__}.{module.name}") for module in iter_modules(benchmarks.__path__)
-    ]
-    makers = {
-        m.__name__.rpartition(".")[2].replace("_", "-"): m.label_map for m in modules if hasattr(m, "label_map")
-    }
-    known = name.lower().replace("_", "-")
-    if known not in makers:
-        raise InputError(f"expected --labels as one of {', '.join(makers)}, or a YAML file, got {name!r}")
-    labels: LabelMap = makers[known]()
-    return labels
+    if not name.lower().endswith((".yaml", ".yml")):
+        return find_benchmark(name.lower().replace("_", "-")).label_map()
+    values = read_yaml(Path(name).expanduser())
+    inner = values.get("labels", values)
+    return LabelMap.from_dict(inner if isinstance(inner, dict) else {})
 
 
 def _find() -> None:

@@ -22,7 +22,7 @@ def split(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace lists that are there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing lists.")] = False,
 ) -> None:
     """Write train.txt and val.txt: groups stay together, every class gets its share.
 

@@ -17,11 +17,11 @@ def suggest(
     output: Annotated[Path, typer.Option("--output", "-o", help="New folder for pictures, pre-labels and page.")],
     number: Annotated[int, typer.Option("--number", "-n", help="Number of pictures to suggest.")] = 40,
     format: Annotated[
-        str, typer.Option("--format", help="Of the pre-labels: labelme, cvat, coco or yolo.")
+        str, typer.Option("--format", help="Format of the pre-labels: labelme, cvat, coco or yolo.")
     ] = "labelme",
     labelled: Annotated[
         str | None,
-        typer.Option(help="Data that is labelled already, NAME:ROOT; if left out, what a model's run trained on."),
+        typer.Option(help="Already labelled data, NAME:ROOT. Default: the data of the model's run."),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:

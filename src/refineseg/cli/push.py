@@ -11,12 +11,10 @@ from refineseg.cli.common import console
 
 
 def push(
-    folder: Annotated[Path, typer.Argument(metavar="MODEL_FOLDER", help="Such as RUN/best.")],
-    name: Annotated[str, typer.Argument(metavar="hf:ORG/NAME", help="Where to; with @BRANCH onto that branch.")],
-    private: Annotated[
-        bool, typer.Option("--private", help="If the repository is made, make it private.")
-    ] = False,
-    message: Annotated[str, typer.Option(help="Of the commit.")] = "",
+    folder: Annotated[Path, typer.Argument(metavar="MODEL_FOLDER", help="Model folder, such as RUN/best.")],
+    name: Annotated[str, typer.Argument(metavar="hf:ORG/NAME", help="Repository; @BRANCH pushes to a branch.")],
+    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
+    message: Annotated[str, typer.Option(help="Commit message.")] = "",
 ) -> None:
     """Put a model folder on the Hugging Face Hub: config.json, model.safetensors and the card.
 

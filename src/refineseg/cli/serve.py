@@ -21,7 +21,7 @@ def serve(
             "--model", "-m", help="Bundled name, model folder, hf:ORG/NAME, or a file of export (.onnx, .xml)."
         ),
     ] = "everyday",
-    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every network.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all networks.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)] = 8000,
     allow_host: Annotated[
         list[str] | None, typer.Option(help="Further host name that clients use; repeatable, * for all.")
@@ -31,12 +31,10 @@ def serve(
         typer.Option(help="Web page that may use the server, such as https://example.org; repeatable."),
     ] = None,
     max_mb: Annotated[float, typer.Option(help="Largest request, in MiB.")] = 20,
-    max_megapixels: Annotated[
-        float, typer.Option(help="Largest picture, over all scales, in million pixels.")
-    ] = 16,
-    requests: Annotated[int, typer.Option(help="Number of requests at a time; more get 503.")] = 64,
-    memory: Annotated[int, typer.Option(help="MiB that all requests may take together.")] = 2048,
-    batch: Annotated[int, typer.Option(help="Number of pictures in a batch.")] = 8,
+    max_megapixels: Annotated[float, typer.Option(help="Largest picture in megapixels, over all scales.")] = 16,
+    requests: Annotated[int, typer.Option(help="Concurrent requests; further ones get 503.")] = 64,
+    memory: Annotated[int, typer.Option(help="Memory of all requests together, in MiB.")] = 2048,
+    batch: Annotated[int, typer.Option(help="Largest batch.")] = 8,
     wait_ms: Annotated[
         float, typer.Option(help="Milliseconds that a picture waits for others to join its batch.")
     ] = 5,

@@ -50,7 +50,9 @@ def train(
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training pictures.")] = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps, instead of epochs.")] = None,
-    minutes: Annotated[float | None, typer.Option(help="Time for the run, instead of epochs.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Time limit of the run in minutes, instead of epochs.")
+    ] = None,
     patience: Annotated[
         int | None, typer.Option(help="Stop after this many validations without a better score.", metavar="K")
     ] = None,

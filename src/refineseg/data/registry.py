@@ -15,7 +15,6 @@ from refineseg.data.benchmark import Benchmark
 from refineseg.data.folder import open_folder, open_yaml
 from refineseg.data.source import SegmentationData
 from refineseg.errors import InputError
-from refineseg.labels import LabelMap
 from refineseg.system.plugins import load_plugin, plugin_names
 
 GROUP = "refineseg.benchmarks"  # entry points of other distributions
@@ -56,11 +55,6 @@ def open_data(
     """
     data = _open(str(spec), drop_bad)
     return drop_bad_pairs(data, progress) if drop_bad else data
-
-
-def label_map_by_name(name: str) -> LabelMap:
-    """The label map of a benchmark; InputError that lists the names for another one."""
-    return find_benchmark(name).label_map()
 
 
 def _open(text: str, drop_bad: bool) -> SegmentationData:

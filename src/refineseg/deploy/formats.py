@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -48,25 +47,14 @@ def check_packages(format: str) -> None:
 
 def write_format(traced: Traced, format: str, path: Path, text: str) -> None:
     """Write the traced network, with ``text`` (a JSON description) in the file's metadata."""
-    writers: dict[str, Callable[[Traced, Path, str], None]] = {
-        "onnx": _write_onnx,
-        "openvino": _write_openvino,
-        "torch": _write_torch,
-    }
-    writers[format](traced, path, text)
-
-
-def _write_torch(traced: Traced, path: Path, text: str) -> None:
-    torch.export.save(traced.program, path, extra_files={KEY: text})
-
-
-def _write_onnx(traced: Traced, path: Path, text: str) -> None:
-    save_onnx(onnx_model(traced), path, text)
-
-
-def _write_openvino(traced: Traced, path: Path, text: str) -> None:
-    model = openvino_package().Core().read_model(onnx_model(traced).SerializeToString())
-    save_openvino(model, path, text)
+    if format == "torch":
+        torch.export.save(traced.program, path, extra_files={KEY: text})
+        return
+    model = onnx_model(traced)
+    if format == "onnx":
+        save_onnx(model, path, text)
+    else:
+        save_openvino(openvino_package().Core().read_model(model.SerializeToString()), path, text)
 
 
 def onnx_model(traced: Traced) -> Any:
@@ -101,11 +89,6 @@ def save_openvino(model: Any, path: Path, text: str) -> None:
     """Write an openvino.Model with the description."""
     model.set_rt_info(text, KEY)
     openvino_package().save_model(model, path, compress_to_fp16=False)
-
-
-def load_onnx(path: Path) -> Any:
-    """A file's ModelProto."""
-    return onnx_package().load(path)
 
 
 def onnx_package() -> ModuleType:

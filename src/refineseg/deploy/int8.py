@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from refineseg.deploy.formats import INPUT, load_onnx, save_onnx, save_openvino
+from refineseg.deploy.formats import INPUT, onnx_package, save_onnx, save_openvino
 from refineseg.errors import extra
 from refineseg.inference.runners.openvino import openvino_package
 
@@ -35,7 +35,7 @@ def to_int8(
     nncf = nncf_package()
     parameters: Any = nncf.quantization.advanced_parameters
     onnx = format == "onnx"
-    model = load_onnx(source) if onnx else openvino_package().Core().read_model(source)
+    model = onnx_package().load(source) if onnx else openvino_package().Core().read_model(source)
     quantised = nncf.quantize(
         model,
         nncf.Dataset(list(pictures), lambda read: {INPUT: read()}),

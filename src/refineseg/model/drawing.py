@@ -5,7 +5,6 @@ In the manner of the paper's Figures 2, 3 and 7. Colours follow the reader's lig
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from html import escape
 
 from refineseg.config import ModelConfig
@@ -46,13 +45,12 @@ def draw(description: Description) -> str:
     previous = 0.0
     for stage in description.stages[1:-1]:
         rows = [middle[strides[index]] for index in stage.taken]
-        parts += _block(stage, left, sum(rows) / len(rows), max(rows) - min(rows))
+        centre, span = sum(rows) / len(rows), max(rows) - min(rows)
+        parts += _block(stage, left, centre, span)
         parts += _paths(description, stage, columns, middle, left)
-        top = sum(rows) / len(rows) - (BLOCK_HEIGHT + max(rows) - min(rows)) / 2
+        top = centre - (BLOCK_HEIGHT + span) / 2
         if previous:
-            parts.append(
-                _arrow((left + BLOCK / 2, previous), (left + BLOCK / 2, top + BLOCK_HEIGHT + _span(rows)))
-            )
+            parts.append(_arrow((left + BLOCK / 2, previous), (left + BLOCK / 2, top + BLOCK_HEIGHT + span)))
         previous = top
     last = description.stages[-2]
     rows = [middle[strides[index]] for index in last.taken]
@@ -67,10 +65,6 @@ def draw(description: Description) -> str:
         '<path class="tip" d="M0 0L8 4L0 8z"/></marker></defs>\n'
         f'<rect class="ground" width="{width:g}" height="{height:g}"/>\n' + "\n".join(parts) + "\n</svg>\n"
     )
-
-
-def _span(rows: Sequence[float]) -> float:
-    return max(rows) - min(rows)
 
 
 def _image(description: Description, y: float) -> list[str]:

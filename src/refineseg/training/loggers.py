@@ -98,7 +98,7 @@ def starting(name: str) -> Iterator[None]:
         yield
     except Exception as error:  # each package has its own
         reason = " ".join(str(error).split())[:300]
-        raise ConfigError(f"{name} did not start: {reason}; mend that, or leave it out of loggers") from error
+        raise ConfigError(f"{name} did not start: {reason}; fix that, or remove it from loggers") from error
 
 
 def make_loggers(names: tuple[str, ...]) -> list[Callback]:

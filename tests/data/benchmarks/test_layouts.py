@@ -12,7 +12,7 @@ from scipy.io import savemat
 from refineseg.data import open_data
 from refineseg.data.benchmarks import camvid, cityscapes, nyudv2, pascal_context, person_part, sunrgbd
 from refineseg.data.images import read_mask
-from refineseg.data.registry import label_map_by_name
+from refineseg.data.registry import find_benchmark
 from refineseg.data.source import SegmentationData
 from refineseg.errors import InputError, LabelError
 from refineseg.labels import IGNORE
@@ -240,7 +240,7 @@ def test_pascal_context_in_its_three_forms(tmp_path: Path, form: str) -> None:
     truth = roots.pascal_context(tmp_path, form)
     data = open_data(f"pascal-context:{tmp_path}")
     assert stems(data) == {"train": ["2008_000002", "2008_000003"], "val": ["2008_000004"]}
-    assert data.label_map.names == label_map_by_name("pascal-context").names
+    assert data.label_map.names == find_benchmark("pascal-context").label_map().names
     raw = truth["2008_000004"]
     _, labels = data.read(data.split("val")[0])
     if form == "mat":

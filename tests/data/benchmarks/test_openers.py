@@ -10,7 +10,7 @@ import pytest
 
 from refineseg.colors import voc_palette
 from refineseg.data import open_data
-from refineseg.data.registry import benchmark_names, find_benchmark, label_map_by_name
+from refineseg.data.registry import benchmark_names, find_benchmark
 from refineseg.errors import InputError
 from refineseg.labels import IGNORE
 from tests.data.benchmarks import roots
@@ -50,7 +50,7 @@ def test_every_benchmark_is_registered() -> None:
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_numbers_of_classes_and_pairs_are_the_published_ones(name: str) -> None:
-    label_map = label_map_by_name(name)
+    label_map = find_benchmark(name).label_map()
     assert label_map.num_classes == CLASSES[name]
     train, val = PUBLISHED[name]
     assert train in find_benchmark(name).pairs["train"]
@@ -59,14 +59,14 @@ def test_numbers_of_classes_and_pairs_are_the_published_ones(name: str) -> None:
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_labels_go_out_and_come_back(name: str) -> None:
-    label_map = label_map_by_name(name)
+    label_map = find_benchmark(name).label_map()
     ids = np.array([[*range(label_map.num_classes), IGNORE]], np.uint8)
     assert np.array_equal(label_map.encode(label_map.decode(ids)), ids)
 
 
 def test_unknown_names_are_answered_with_the_list() -> None:
     with pytest.raises(InputError, match=r"unknown benchmark 'coco': known are ade20k, camvid,.*voc2012"):
-        label_map_by_name("coco")
+        find_benchmark("coco").label_map()
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_unknown_names_are_answered_with_the_list() -> None:
     ],
 )
 def test_names_colors_and_values(name: str, train_id: int, called: str, color: tuple[int, ...], raw: int) -> None:
-    item = label_map_by_name(name).classes[train_id]
+    item = find_benchmark(name).label_map().classes[train_id]
     assert (item.name, item.color, item.raw) == (called, color, (raw,))
 
 
