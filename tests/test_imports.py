@@ -109,3 +109,11 @@ def test_no_prints_outside_the_command_line() -> None:
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 assert node.func.id not in ("print", "eval", "exec"), f"{path.name}:{node.lineno}"
+
+
+def test_the_page_on_architecture_has_every_folder() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "architecture.md").read_text(encoding="utf-8")
+    tree = page.split("```")[1]
+    folders = {path.parent.name for path in SOURCE.rglob("*.py") if path.parent != SOURCE}
+    assert len(folders) > 30
+    assert not [folder for folder in folders if f"{folder}/" not in tree]
