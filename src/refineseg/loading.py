@@ -13,8 +13,7 @@ from refineseg._version import __version__
 from refineseg.errors import InputError
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.runners.exported import ENGINES, FORMAT, is_exported, open_exported
-from refineseg.system.cache import cache_folder
-from refineseg.system.files import sha256_of
+from refineseg.system.files import cache_folder, sha256_of
 
 CACHED = {"openvino": "model.xml", "onnxruntime": "model.onnx"}  # file of each engine in a model's cache
 WORTH = 0.95  # of torch's time: an engine that is hardly faster is not worth another rounding

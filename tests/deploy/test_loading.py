@@ -20,7 +20,7 @@ from refineseg.errors import InputError, WeightsError
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.tiles.receptive_field import probe
 from refineseg.model.refinenet import RefineNet
-from refineseg.system.cache import cache_folder
+from refineseg.system.files import cache_folder
 from tests.data.made import make_folder
 
 PICTURE = probe(70, 90)

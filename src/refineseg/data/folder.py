@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +10,7 @@ from typing import Any
 from refineseg.channels import Channels
 from refineseg.config.yaml import read_yaml
 from refineseg.data.binary_masks import check_threshold, read_binary_mask
-from refineseg.data.groups import guess_groups
+from refineseg.data.held_out import held_out
 from refineseg.data.leftovers import Leftovers, find_leftovers
 from refineseg.data.pictures.opening import needs_statistics, read_channels
 from refineseg.data.pictures.statistics import statistics
@@ -24,7 +21,6 @@ from refineseg.labels import LabelMap
 KEYS = frozenset(
     {"root", "images", "masks", "classes", "ignore", "threshold", "splits", "licence", "name", "statistics"}
 )
-VAL_SHARE = 0.1  # held out where a data set brings no split of its own
 
 
 @dataclass(frozen=True)
@@ -182,21 +178,6 @@ def split_lists(described: Description) -> dict[str, Path]:
     return {str(split): _find_list(str(file), described.places) for split, file in lists.items()}
 
 
-def held_out(stems: Sequence[str]) -> set[str]:
-    """The stems that are for validation where a data set brings no split: a tenth, in whole groups.
-
-    Groups are taken in the order of a hash of their names, so that the choice does not follow the alphabet.
-    """
-    groups = guess_groups(stems)
-    sizes = Counter(groups)
-    chosen: set[str] = set()
-    for group in sorted(sizes, key=_hash):
-        if sum(sizes[name] for name in chosen) >= VAL_SHARE * len(stems) or len(chosen) + 1 == len(sizes):
-            break
-        chosen.add(group)
-    return {stem for stem, group in zip(stems, groups, strict=True) if group in chosen}
-
-
 def _splits(described: Description, left_out: list[str] | None) -> tuple[dict[str, tuple[Sample, ...]], list[str]]:
     """Samples by split, and what was assumed. What is bad is noted in ``left_out``; an error if that is None."""
     images, masks = described.images, described.masks
@@ -291,7 +272,3 @@ def _threshold(path: Path, value: Any, label_map: LabelMap) -> int | None:
             f"second), got {', '.join(f'{item.name}: {list(item.raw)}' for item in label_map.classes)}"
         )
     return threshold
-
-
-def _hash(name: str) -> bytes:
-    return hashlib.sha256(name.encode()).digest()

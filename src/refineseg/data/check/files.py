@@ -15,7 +15,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from refineseg.channels import Channels, Pixels, display_rgb
-from refineseg.data.folder import Description, folders_of, held_out, read_description, readers, split_lists
+from refineseg.data.folder import Description, folders_of, read_description, readers, split_lists
+from refineseg.data.held_out import held_out
 from refineseg.data.images import read_image, read_mask
 from refineseg.data.leftovers import Leftovers, by_stem, find_leftovers
 from refineseg.data.registry import YAML, open_data

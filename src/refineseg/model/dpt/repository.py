@@ -12,7 +12,7 @@ from refineseg.model.dpt.huggingface import ARCHITECTURES
 from refineseg.model.dpt.importing import CARD, CONFIG, PREPROCESSOR, WEIGHTS, import_repository, is_repository
 from refineseg.model.folders.hub import HubName, fetch_file
 from refineseg.model.folders.model_folder import save_model_folder
-from refineseg.system.cache import cache_folder
+from refineseg.system.files import cache_folder
 
 
 def fetch_repository(name: HubName) -> tuple[Path, HubName]:
