@@ -36,7 +36,7 @@ def test_overrides() -> None:
 
 
 def test_values_are_read_each_by_itself() -> None:
-    """exact_strides wants align_corners false, which the changed network may have; the default has not."""
+    """exact_strides needs a single input scale, which the changed network may have; that is for it to say."""
     found = ModelConfig.read(["exact_strides=true", "input_scales=[1.5]", "dropout=0"])
     assert found == {
         "exact_strides": True,

@@ -36,6 +36,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "2-scale": {"preset": "refinenet-lw-r18", "input_scales": (1.2, 0.6)},
     "half-pixel": {"preset": "refinenet-lw-mbv2", "align_corners": False},
     "exact": {"preset": "refinenet-lw-mbv2", "align_corners": False, "exact_strides": True},
+    "corners": {"preset": "refinenet-lw-mbv2", "align_corners": True, "exact_strides": True},
+    "dilated": {"preset": "refinenet-lw-mbv2", "output_stride": 16, "image_pooling": True},
     "convnext": {"preset": "refinenet-lw-r18", "backbone": "convnext_atto"},
     "pvt": {"preset": "refinenet-lw-r18", "backbone": "pvt_v2_b0"},
     "5 channels": {

@@ -95,12 +95,16 @@ def test_fusion_by_hand() -> None:
 
 
 def test_fusion_by_exact_strides_by_hand() -> None:
-    fusion = MultiResolutionFusion([1, 1], [False, False], strides=[4, 8])
+    fusion = MultiResolutionFusion([1, 1], [False, False], align_corners=False, strides=[4, 8])
     fine, coarse = torch.zeros(1, 1, 1, 3), torch.tensor([[[[0.0, 8.0]]]])
     # 2 cells are 4 of half the size, of which 3 are in the picture; resizing to 3 would give 0, 4, 8
     assert torch.equal(fusion(fine, coarse)[0, 0, 0], torch.tensor([0.0, 2.0, 6.0]))
     assert torch.equal(fine, torch.zeros(1, 1, 1, 3))  # maps of the caller are not written to
     assert torch.equal(fusion(coarse, coarse[..., :1])[0, 0, 0], torch.tensor([0.0, 8.0]))
+    cornered = MultiResolutionFusion([1, 1], [False, False], align_corners=True, strides=[4, 8])
+    # cell i of the coarse map is at cell 2 i of the fine one, and the last is repeated beyond
+    assert torch.equal(cornered(fine, coarse)[0, 0, 0], torch.tensor([0.0, 4.0, 8.0]))
+    assert torch.equal(cornered(torch.zeros(1, 1, 1, 4), coarse)[0, 0, 0], torch.tensor([0.0, 4.0, 8.0, 8.0]))
     with pytest.raises(ValueError, match="multiples of the smallest"):
         MultiResolutionFusion([1, 1], strides=[4, 6])
 

@@ -44,7 +44,7 @@ class ModelConfig(Config):
         pooling: ``original`` pools, then convolves; ``improved`` convolves, then pools (the authors' models of
             2018).
         width: channels of the paths at strides 4, 8 and 16.
-        coarse_width: channels of the stride-32 path.
+        coarse_width: channels of the paths at the largest stride.
         lateral_fusion: whether backbone maps pass a fusion convolution.
         activation: activation of the pooling chain, ``relu`` or ``relu6``.
         backbone_dropout: dropout rate on backbone maps of more than 512 channels.
@@ -54,10 +54,18 @@ class ModelConfig(Config):
         align_corners: whether bilinear upsampling inside the decoder aligns corners, as in the PyTorch ports.
         exact_strides: Upsample maps inside the decoder by the exact ratio of their strides, not to the size of the
             finer map, so that windows of a picture agree with the whole also where 32 does not divide its sides.
-            Needs bilinear upsampling, ``align_corners`` false and a single input scale. It must be as it was in
-            training, unless 32 divided the training crops: then both are the same network.
+            With ``align_corners`` the cells of a map are at the multiples of its stride, where padded convolutions
+            (ResNet, MobileNet-v2) have them; without, at the centres of squares of the stride, where patchifying
+            networks (ConvNeXt, Swin) have them. Needs bilinear upsampling and a single input scale. It must be as
+            it was in training, unless it was false there, ``align_corners`` too, and 32 divided the crops: then
+            both are the same network.
+        image_pooling: Whether the coarsest map's mean over the picture is one more path of the coarsest block, as
+            in ParseNet and DeepLab-v3. Scores then depend on the whole picture, and windows of it do not agree
+            exactly with the whole.
         stride_in_1x1: Whether a ResNet's bottlenecks have their stride in the first 1x1 convolution (the authors'
             backbones) or in the 3x3 (torchvision, timm). The weights have the same shapes in both.
+        output_stride: Largest stride of the backbone's maps, 8, 16 or 32 pixels. Beyond it convolutions are
+            dilated in place of strides, as in DeepLab; weights fit all three.
         void_logit: whether the classifier has one logit more, the last, for void; it is left out of the output.
         init: ``paper`` draws new convolutions from N(0, 0.01); ``default`` keeps torch's initialisation;
             ``identity`` too, but starts the fusion convolution on a coarser block's output as the identity.
@@ -91,7 +99,9 @@ class ModelConfig(Config):
     upsampling: Literal["bilinear", "bicubic"] = "bilinear"
     align_corners: bool = True
     exact_strides: bool = False
+    image_pooling: bool = False
     stride_in_1x1: bool = False
+    output_stride: Literal[8, 16, 32] = 32
     void_logit: bool = False
     init: Literal["paper", "default", "identity"] = "paper"
     mean: tuple[float, ...] = IMAGENET_MEAN
@@ -112,11 +122,11 @@ class ModelConfig(Config):
         require(
             not (bicubic and self.align_corners), "align_corners false with bicubic upsampling", self.align_corners
         )
-        free = not (self.align_corners or bicubic) and len(self.input_scales) == 1
+        free = not bicubic and len(self.input_scales) == 1
         require(
             free or not self.exact_strides,
-            "bilinear upsampling, align_corners false and one input scale with exact_strides",
-            (self.upsampling, self.align_corners, self.input_scales),
+            "bilinear upsampling and one input scale with exact_strides",
+            (self.upsampling, self.input_scales),
         )
         for name in DROPOUTS:
             require(0 <= getattr(self, name) < 1, f"{name} in [0, 1)", getattr(self, name))

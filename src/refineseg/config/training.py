@@ -33,7 +33,7 @@ class TrainConfig(Config):
         accumulate: parts of a batch that go through the network one after another, for less memory.
         optimizer: ``adamw`` or ``sgd`` (momentum 0.9).
         lr: learning rate of the decoder.
-        backbone_lr: multiplier for the backbone.
+        backbone_lr: multiplier for the backbone; 0 freezes it, batch norm included.
         weight_decay: on convolution weights; biases and norms have none.
         decay_all: weight decay on biases and norms too.
         schedule: ``cosine``, ``poly`` (power 0.9), ``step`` (a tenth after ``drop_at``), ``halving``

@@ -55,7 +55,7 @@ class MultiResolutionFusion(nn.Module):
         kernel_size: kernel size of the convolutions.
         align_corners: whether bilinear upsampling aligns corners; the PyTorch ports do.
         strides: Strides of the paths' maps in one picture. With them maps are upsampled by the exact ratio of
-            strides (``upsample_on_grid``) and ``align_corners`` has no meaning; else to the size of the largest.
+            strides (``upsample_on_grid``); else to the size of the largest.
         upsampling: ``bilinear``, or ``bicubic`` as in the authors' code (both sides by one ratio, then cut).
     """
 
@@ -100,7 +100,7 @@ class MultiResolutionFusion(nn.Module):
     def upsample(self, x: Tensor, size: Sequence[int], path: int) -> Tensor:
         """The map of one path, BxCxHxW, at ``size``; the map itself if it has that size already."""
         if self.factors is not None:
-            return upsample_on_grid(x, size, self.factors[path])
+            return upsample_on_grid(x, size, self.factors[path], self.align_corners)
         if self.upsampling == "bicubic":
             return bicubic(x, size, one_ratio=True)
         return bilinear(x, size, self.align_corners)

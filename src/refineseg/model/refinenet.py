@@ -106,12 +106,14 @@ class RefineNet(nn.Module):
         self.config = config
         self.set_normalisation()
         backbones = [
-            create_backbone(config.backbone, config.in_channels, config.stride_in_1x1)
+            create_backbone(config.backbone, config.in_channels, config.stride_in_1x1, config.output_stride)
             if backbone is None
             else (copy.deepcopy(backbone) if scale else backbone)
             for scale in range(len(config.input_scales))
         ]
         taps = [tap for net in backbones for tap in zip(net.channels, net.strides, strict=True)]
+        if config.image_pooling:
+            taps.append(taps[len(backbones[0].channels) - 1])
         self.backbones = nn.ModuleList(backbones)
         self.decoder = Decoder(config, [tap[0] for tap in taps], [tap[1] for tap in taps])
         self.final = nn.Sequential(
@@ -161,6 +163,9 @@ class RefineNet(nn.Module):
         maps: list[Tensor] = []
         for net, scale in zip(self.each_backbone(), self.config.input_scales, strict=True):
             maps += self._maps(net, self._normalised(images), scale)
+        if self.config.image_pooling:
+            coarsest = maps[len(self.each_backbone()[0].channels) - 1]
+            maps.append(coarsest.mean((2, 3), keepdim=True).expand_as(coarsest))
         logits: Tensor = self.classifier(self.dropout(self.final(self.decoder(maps))))
         if self.config.void_logit:
             logits = logits[:, :-1]

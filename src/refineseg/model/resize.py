@@ -22,16 +22,25 @@ def bilinear(x: Tensor, size: Sequence[int], align_corners: bool) -> Tensor:
     return F.interpolate(x, tuple(size), mode="bilinear", align_corners=align_corners)
 
 
-def upsample_on_grid(x: Tensor, size: Sequence[int], factor: int) -> Tensor:
-    """Bilinear upsampling by a whole ``factor`` (half-pixel centres), cut to ``size``.
+def upsample_on_grid(x: Tensor, size: Sequence[int], factor: int, align_corners: bool = False) -> Tensor:
+    """Bilinear upsampling by a whole ``factor``, cut to ``size``.
+
+    With ``align_corners`` cell i is at i * factor of the finer map, as torch's ``align_corners`` has it for sides
+    of one more than a multiple of the factor; otherwise at the centre of its ``factor`` cells.
 
     The last cell of a coarse map reaches beyond a picture whose sides the stride does not divide. Resizing to the
     finer map's size stretches the whole map for it, by up to half a coarse cell, so that a place depends on the
     picture's size, and windows of a picture do not agree with the whole.
     """
     if factor > 1:
-        x = F.interpolate(x, [side * factor for side in x.shape[-2:]], mode="bilinear", align_corners=False)
-        x = x[..., : size[0], : size[1]]
+        height, width = x.shape[-2:]
+        if align_corners:  # one cell more, at the end of the last one
+            x = F.pad(x, (0, 1, 0, 1), mode="replicate")
+            whole = [height * factor + 1, width * factor + 1]
+        else:
+            whole = [height * factor, width * factor]
+        x = F.interpolate(x, whole, mode="bilinear", align_corners=align_corners)
+        x = x[..., : min(size[0], height * factor), : min(size[1], width * factor)]
     return bilinear(x, size, align_corners=False)  # maps of others' networks may have dropped the remainder
 
 

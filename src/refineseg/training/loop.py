@@ -20,7 +20,7 @@ from refineseg.system import processes
 from refineseg.system.lock import locked
 from refineseg.training.checkpoint import checkpoints
 from refineseg.training.custom import Custom, TrainingEvent
-from refineseg.training.optimizer import MovingAverage, freeze_batch_norm, own_shard, rate
+from refineseg.training.optimizer import MovingAverage, freeze, own_shard, rate
 from refineseg.training.parallel import arrange, set_up, whole_network
 from refineseg.training.run import CHECKPOINTS, LAST, Run, restore
 from refineseg.training.setup import prepare_run
@@ -75,8 +75,7 @@ def fit(run: Run) -> Evaluation:
     """The loop: step, average, log, validate, checkpoint."""
     config, fabric = run.config, run.fabric
     model = arrange(run.model, config)
-    if config.freeze_batch_norm:
-        freeze_batch_norm(model, trained=config.freeze_batch_norm == "statistics")
+    freeze(model, config)
     model = model.to(fabric.device)
     run.model = model
     run.average = MovingAverage(model, config.ema) if config.ema else None

@@ -15,7 +15,7 @@ from refineseg.inference.devices import free_memory
 from refineseg.labels import IGNORE
 from refineseg.model.memory import MemoryNeed, bytes_of, fake_copy, memory_need, tensors_of
 from refineseg.model.refinenet import RefineNet
-from refineseg.training.optimizer import freeze_batch_norm
+from refineseg.training.optimizer import freeze
 
 GIB = 1 << 30
 STATES = {"adamw": 2, "sgd": 1}  # copies of the weights that an optimiser keeps
@@ -32,8 +32,7 @@ def need_of_step(model: RefineNet, config: TrainConfig, batch: int | None = None
 
     def prepare(mode: FakeTensorMode) -> tuple[list[Tensor], Callable[[], object]]:
         network = fake_copy(model, mode).train()
-        if config.freeze_batch_norm:
-            freeze_batch_norm(network, trained=config.freeze_batch_norm == "statistics")
+        freeze(network, config)
         height, width = config.augment.crop
         images = torch.empty(batch, model.config.in_channels, height, width)
         labels = torch.zeros(batch, height, width, dtype=torch.uint8)
@@ -46,7 +45,8 @@ def need_of_step(model: RefineNet, config: TrainConfig, batch: int | None = None
         return [*tensors_of(network), images, labels], step
 
     need = memory_need(prepare)
-    trained = bytes_of(value for value in model.parameters() if value.requires_grad)
+    frozen = {id(value) for value in model.backbones.parameters() if config.backbone_lr == 0}
+    trained = bytes_of(value for value in model.parameters() if value.requires_grad and id(value) not in frozen)
     kept = STATES[config.optimizer] * trained + (bytes_of(tensors_of(model)) if config.ema else 0)
     return MemoryNeed(need.resting + kept, need.working)
 

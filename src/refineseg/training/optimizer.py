@@ -17,7 +17,7 @@ def make_optimizer(model: RefineNet, config: TrainConfig) -> torch.optim.Optimiz
     """AdamW or SGD over four groups: backbone and decoder, with and without weight decay.
 
     Biases and batch norm have no decay unless ``decay_all``. The backbone's rate is ``backbone_lr`` times the
-    decoder's.
+    decoder's; frozen parameters are left out.
     """
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
@@ -56,6 +56,15 @@ def rate(step: int, steps: int, config: TrainConfig) -> float:
             return 0.5 ** min(2, 3 * step // max(1, steps))
         case _:
             return 1.0
+
+
+def freeze(model: RefineNet, config: TrainConfig) -> None:
+    """Keep what the settings keep: the batch norms of ``freeze_batch_norm``, the backbone at a rate of zero."""
+    if config.freeze_batch_norm:
+        freeze_batch_norm(model, trained=config.freeze_batch_norm == "statistics")
+    if config.backbone_lr == 0:
+        freeze_batch_norm(model.backbones)
+        model.backbones.requires_grad_(False)
 
 
 def freeze_batch_norm(model: nn.Module, trained: bool = False) -> None:

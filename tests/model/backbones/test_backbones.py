@@ -54,11 +54,46 @@ def test_mobilenet_gives_timms_maps(training: bool) -> None:
     wanted, y = [], theirs.bn1(theirs.conv_stem(x))
     for block in theirs.blocks:
         wanted.append(y := block(y))
-    taps = [wanted[block] for block, _ in MobileNetV2.TAPS]
+    taps = [wanted[block] for block in MobileNetV2.TAPS]
     for one, other in zip(own.maps(x), taps, strict=True):
         assert one.abs().max() > 0
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
     assert [len(group) for group in own.blocks] == [count for count, _, _ in GROUPS]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("output_stride", [8, 16])
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "mobilenetv2_100", "regnetx_002"])
+def test_dilated_maps_hold_the_strided_ones(name: str, output_stride: int) -> None:
+    """At every place that the strided network has a value, the dilated one has the same."""
+    strided = create_backbone(name)
+    fill(strided)
+    dilated = create_backbone(name, output_stride=output_stride).eval()
+    dilated.load_state_dict(strided.state_dict())
+    assert dilated.strides == [min(stride, output_stride) for stride in strided.strides]
+    assert dilated.channels == strided.channels
+    x = picture(97, 64, 1)
+    for own, theirs, stride in zip(dilated.maps(x), strided.maps(x), strided.strides, strict=True):
+        step = max(1, stride // output_stride)
+        assert own.shape[-2:] == (-(-97 // (stride // step)), 64 // (stride // step))
+        torch.testing.assert_close(own[..., ::step, ::step], theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("output_stride", [8, 16])
+@pytest.mark.parametrize("depth", [18, 50])
+def test_dilated_resnets_give_timms_maps(depth: int, output_stride: int) -> None:
+    name = f"resnet{depth}"
+    own = create_backbone(name, output_stride=output_stride)
+    theirs = TimmBackbone(name, output_stride=output_stride)
+    for backbone in (own, theirs):
+        fill(backbone).eval()
+    assert own.strides == theirs.strides
+    for one, other in zip(own.maps(picture(70, 45, 1)), theirs.maps(picture(70, 45, 1)), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+
+
+def test_what_cannot_be_dilated_is_refused_in_one_line() -> None:
+    with pytest.raises(ConfigError, match="expected output_stride 32 with swin_tiny_patch4_window7_224"):
+        create_backbone("swin_tiny_patch4_window7_224", output_stride=16)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "mobilenetv2_100"])

@@ -164,12 +164,13 @@ class FastInverted(nn.Module):
         self.first = nn.Sequential(*(FusedConv(_convolution(block, name), "relu6", scratch) for name in first))
         self.last = FusedConv(_convolution(block, last), "none", scratch)
         self.stride = _convolution(block, first[-1]).stride[0]
+        self.dilation = _convolution(block, first[-1]).dilation[0]
         self.skip = block.skip
 
     def forward(self, x: Tensor) -> Tensor:
         """BxCxHxW to BxKxhxw, channels last; x may be overwritten: no other block reads it."""
         batch, _, height, width = x.shape
-        last, stride = self.last.convolution, self.stride
+        last, stride, reach = self.last.convolution, self.stride, self.dilation
         rows, columns = ceil(height / stride), ceil(width / stride)
         per_row = stride * width * last.in_channels * x.element_size()
         step = max(2, STRIP_BYTES * max(1, torch.get_num_threads() // 2) // per_row)
@@ -181,8 +182,8 @@ class FastInverted(nn.Module):
             picture, target = x[index : index + 1], out[index : index + 1]
             for top in starts(0, rows, step):
                 bottom = min(top + step, rows)
-                above = 1 if top else 0  # a row more on either side for the 3x3 convolution, whose own is cut off
-                strip = picture[:, :, stride * (top - above) : stride * bottom + 1]
+                above = min(top, reach)  # rows more on either side for the 3x3 convolution, whose own are cut off
+                strip = picture[:, :, stride * (top - above) : stride * bottom + reach]
                 y = self.last(self.first(strip)[:, :, above : above + bottom - top])
                 if self.skip:
                     y.add_(picture[:, :, top:bottom])

@@ -20,6 +20,7 @@ from refineseg.model.memory_saving import InPlaceBatchNorm2d
 from refineseg.system.plugins import load_plugin
 
 STRIDES = (4, 8, 16, 32)
+LARGEST_STRIDE = STRIDES[-1]
 RELEASED_MOBILENET = "mobilenetv2_released"
 GROUP = "refineseg.backbones"  # of entry points
 CUSTOM = "custom"  # in place of a name, for a module that was given
@@ -54,15 +55,17 @@ class ResNetBackbone(Backbone):
 
     norms_follow_convs = True
 
-    def __init__(self, depth: int, in_channels: int = 3, stride_in_1x1: bool = False) -> None:
+    def __init__(
+        self, depth: int, in_channels: int = 3, stride_in_1x1: bool = False, output_stride: int = LARGEST_STRIDE
+    ) -> None:
         super().__init__()
-        self.net = ResNet(depth, in_channels, stride_in_1x1)
+        self.net = ResNet(depth, in_channels, stride_in_1x1, output_stride)
         self.channels = list(self.net.channels)
-        self.strides = list(STRIDES)
+        self.strides = list(self.net.strides)
         self.multiple = 1
 
     def maps(self, image: Tensor) -> list[Tensor]:
-        """Bx3xHxW to four maps at strides 4, 8, 16 and 32."""
+        """Bx3xHxW to four maps at strides 4, 8, 16 and 32, or ``output_stride`` at most."""
         maps: list[Tensor] = self.net(image)
         return maps
 
@@ -76,28 +79,27 @@ class MobileNetV2(Backbone):
     """
 
     norms_follow_convs = True
-    TAPS = ((1, 4), (2, 8), (3, 16), (4, 16), (5, 32), (6, 32))  # (group of blocks, its stride)
+    TAPS = (1, 2, 3, 4, 5, 6)  # groups of blocks
 
-    def __init__(self, released: bool = False, in_channels: int = 3) -> None:
+    def __init__(self, released: bool = False, in_channels: int = 3, output_stride: int = LARGEST_STRIDE) -> None:
         super().__init__()
         self.conv_stem = nn.Conv2d(in_channels, mobilenet.STEM, 3, 2, 1, bias=False)
         self.bn1 = InPlaceBatchNorm2d(mobilenet.STEM)
         self.act1 = nn.ReLU6(inplace=True)
-        self.blocks = mobilenet.make_blocks()
+        self.blocks, strides = mobilenet.make_blocks(output_stride)
         mobilenet.initialise(self)
         self.expand: nn.Module = identity_expansion(mobilenet.STEM) if released else nn.Identity()
-        self.channels = [mobilenet.GROUPS[block][1] for block, _ in self.TAPS]
-        self.strides = [stride for _, stride in self.TAPS]
+        self.channels = [mobilenet.GROUPS[block][1] for block in self.TAPS]
+        self.strides = [strides[block] for block in self.TAPS]
         self.multiple = 1
 
     def maps(self, image: Tensor) -> list[Tensor]:
-        """Bx3xHxW to six maps at strides 4, 8, 16, 16, 32 and 32."""
+        """Bx3xHxW to six maps at strides 4, 8, 16, 16, 32 and 32, or ``output_stride`` at most."""
         x = self.expand(self.act1(self.bn1(self.conv_stem(image))))
-        tapped = {block for block, _ in self.TAPS}
         maps = []
         for index, block in enumerate(self.blocks):
             x = block(x)
-            if index in tapped:
+            if index in self.TAPS:
                 maps.append(x)
         return maps
 
@@ -177,29 +179,39 @@ def identity_expansion(channels: int) -> nn.Sequential:
     return nn.Sequential(OrderedDict(conv=convolution, norm=norm, act=nn.ReLU6()))
 
 
-def create_backbone(name: str, in_channels: int = 3, stride_in_1x1: bool = False) -> Backbone:
+def create_backbone(
+    name: str, in_channels: int = 3, stride_in_1x1: bool = False, output_stride: int = LARGEST_STRIDE
+) -> Backbone:
     """A backbone by name: ``resnet18`` to 152, ``mobilenetv2_100``, ``mobilenetv2_released``, others', or timm's.
+
+    Beyond ``output_stride`` convolutions are dilated in place of strides, as in DeepLab: where the strided network
+    has values, the dilated one has the same, and others between them.
 
     A package registers a name under the entry points ``refineseg.backbones``: a callable that takes the number of
     channels and returns a module for ``ModuleBackbone``.
 
-    Raises ConfigError for an unknown name, a network that does not take pictures of any size, or ``stride_in_1x1``
-    with anything but a ResNet of 50 layers or more.
+    Raises ConfigError for an unknown name, a network that does not take pictures of any size, ``stride_in_1x1``
+    with anything but a ResNet of 50 layers or more, or another ``output_stride`` than 32 with a network that
+    cannot be dilated.
     """
     depth = name.removeprefix("resnet")
     resnet = int(depth) if name != depth and depth.isdecimal() and int(depth) in DEPTHS else 0
     if stride_in_1x1 and resnet < BOTTLENECKS_FROM:
         raise ConfigError(f"expected resnet50, resnet101 or resnet152 with stride_in_1x1, got {name!r}")
     if resnet:
-        return ResNetBackbone(resnet, in_channels, stride_in_1x1)
+        return ResNetBackbone(resnet, in_channels, stride_in_1x1, output_stride)
     if name in ("mobilenetv2_100", RELEASED_MOBILENET):
-        return MobileNetV2(released=name == RELEASED_MOBILENET, in_channels=in_channels)
+        return MobileNetV2(
+            released=name == RELEASED_MOBILENET, in_channels=in_channels, output_stride=output_stride
+        )
     if name == CUSTOM:
         raise ConfigError("expected the backbone itself, a module that has no name here: backbone=MODULE")
     make = load_plugin(GROUP, name)
     if make is not None:
+        if output_stride != LARGEST_STRIDE:
+            raise ConfigError(f"expected output_stride 32 with the backbone {name!r}, got {output_stride}")
         return ModuleBackbone(make(in_channels), in_channels=in_channels)
     # Here, since it brings torchvision and torch's compiler, which takes longer than segmenting a picture.
     from refineseg.model.backbones.timm_backbone import TimmBackbone
 
-    return TimmBackbone(name, in_channels)
+    return TimmBackbone(name, in_channels, output_stride)

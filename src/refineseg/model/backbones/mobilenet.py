@@ -25,12 +25,13 @@ class InvertedResidual(nn.Module):
         out_channels: channels of the output; x is added where they are equal and the stride is 1.
         stride: stride of the 3x3 convolution.
         expansion: factor of the channels in the middle; 1 has no expanding convolution.
+        dilation: dilation of the 3x3 convolution.
     """
 
-    def __init__(self, channels: int, out_channels: int, stride: int, expansion: int) -> None:
+    def __init__(self, channels: int, out_channels: int, stride: int, expansion: int, dilation: int = 1) -> None:
         super().__init__()
         middle = channels * expansion
-        by_channel = nn.Conv2d(middle, middle, 3, stride, 1, groups=middle, bias=False)
+        by_channel = nn.Conv2d(middle, middle, 3, stride, dilation, dilation, groups=middle, bias=False)
         names = [("conv_dw", by_channel), ("conv_pw", nn.Conv2d(middle, out_channels, 1, bias=False))]
         if expansion > 1:
             names = [("conv_pw", nn.Conv2d(channels, middle, 1, bias=False)), names[0], ("conv_pwl", names[1][1])]
@@ -51,19 +52,27 @@ class InvertedResidual(nn.Module):
         return y.add_(x) if self.skip else y
 
 
-def make_blocks() -> nn.Sequential:
-    """The seven groups of blocks, each a sequence."""
-    groups = []
-    channels = STEM
+def make_blocks(output_stride: int = 32) -> tuple[nn.Sequential, list[int]]:
+    """The seven groups of blocks, each a sequence, and the stride of each one's output.
+
+    Beyond ``output_stride`` convolutions are dilated in place of strides, as in DeepLab: the values at the places
+    that remain in the strided network are the same.
+    """
+    groups, strides = [], []
+    channels, total, dilation = STEM, 2, 1
     for number, (count, width, stride) in enumerate(GROUPS):
+        dilated = total * stride > output_stride
         blocks = []
         for index in range(count):
-            blocks.append(
-                InvertedResidual(channels, width, stride if index == 0 else 1, EXPANSION if number else 1)
-            )
+            step = stride if index == 0 and not dilated else 1
+            blocks.append(InvertedResidual(channels, width, step, EXPANSION if number else 1, dilation))
             channels = width
+            if index == 0 and dilated:
+                dilation *= stride
+        total *= 1 if dilated else stride
         groups.append(nn.Sequential(*blocks))
-    return nn.Sequential(*groups)
+        strides.append(total)
+    return nn.Sequential(*groups), strides
 
 
 def initialise(network: nn.Module) -> None:

@@ -28,6 +28,7 @@ class ResNetBlock(nn.Module):
         kernels: kernel size of each convolution.
         stride: stride of one convolution, and of the shortcut.
         strided: position of that convolution; the first 3x3 if None.
+        dilations: dilation of the 3x3 convolutions up to that position, and of those after it.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class ResNetBlock(nn.Module):
         kernels: Sequence[int],
         stride: int,
         strided: int | None = None,
+        dilations: tuple[int, int] = (1, 1),
     ) -> None:
         super().__init__()
         strided = kernels.index(3) if strided is None else strided
@@ -44,7 +46,9 @@ class ResNetBlock(nn.Module):
         self.layers = len(widths)
         for index, (into, out, kernel) in enumerate(zip(inputs, widths, kernels, strict=True)):
             step = stride if index == strided else 1
-            self.add_module(f"conv{index + 1}", nn.Conv2d(into, out, kernel, step, kernel // 2, bias=False))
+            dilation = dilations[index > strided] if kernel > 1 else 1
+            padding = dilation * (kernel // 2)
+            self.add_module(f"conv{index + 1}", nn.Conv2d(into, out, kernel, step, padding, dilation, bias=False))
             self.add_module(f"bn{index + 1}", InPlaceBatchNorm2d(out))
         self.act = nn.ReLU(inplace=True)
         self.downsample: nn.Sequential | None = None
@@ -71,34 +75,47 @@ class ResNet(nn.Module):
         depth: one of ``DEPTHS``.
         in_channels: channels of the picture.
         stride_in_1x1: Whether bottlenecks have their stride in the first 1x1 convolution.
+        output_stride: Largest stride; beyond it convolutions are dilated in place of strides.
 
     Attributes:
         channels: channels of each stage's map.
+        strides: stride of each stage's map.
     """
 
-    def __init__(self, depth: int, in_channels: int = 3, stride_in_1x1: bool = False) -> None:
+    def __init__(
+        self, depth: int, in_channels: int = 3, stride_in_1x1: bool = False, output_stride: int = 32
+    ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, 64, 7, 2, 3, bias=False)
         self.bn1 = InPlaceBatchNorm2d(64)
         self.act1 = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
         self.channels: list[int] = []
-        channels = 64
+        self.strides: list[int] = []
+        channels, total, dilation = 64, 4, 1
         for stage, (count, width) in enumerate(zip(DEPTHS[depth], WIDTHS, strict=True)):
             blocks = []
+            before, factor = dilation, 2 if stage else 1
+            if total * factor > output_stride:
+                dilation *= factor
+            else:
+                total *= factor
             for index in range(count):
-                stride = 2 if stage and not index else 1
+                stride = factor if not index and dilation == before else 1
+                dilations = (dilation if index else before, dilation)
                 widths, kernels = [width, width], [3, 3]
                 if depth >= BOTTLENECKS_FROM:
                     widths, kernels = [width, width, 4 * width], [1, 3, 1]
-                blocks.append(ResNetBlock(channels, widths, kernels, stride, 0 if stride_in_1x1 else None))
+                strided = 0 if stride_in_1x1 else None
+                blocks.append(ResNetBlock(channels, widths, kernels, stride, strided, dilations))
                 channels = widths[-1]
             self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
             self.channels.append(channels)
+            self.strides.append(total)
         initialise(self)
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """BxCxHxW, normalised, to the maps at strides 4, 8, 16 and 32."""
+        """BxCxHxW, normalised, to the maps at strides 4, 8, 16 and 32, or ``output_stride`` at most."""
         x = self.maxpool(self.act1(self.bn1(self.conv1(image))))
         maps = []
         for stage in range(1, len(WIDTHS) + 1):

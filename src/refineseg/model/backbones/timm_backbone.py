@@ -10,7 +10,7 @@ from timm.models.resnet import BasicBlock, Bottleneck
 from torch import Tensor, nn
 
 from refineseg.errors import ConfigError
-from refineseg.model.backbones.backbone import STRIDES, Backbone
+from refineseg.model.backbones.backbone import LARGEST_STRIDE, STRIDES, Backbone
 from refineseg.model.memory_saving_timm import use_in_place_norms
 
 # What height and width may have to divide by: the largest stride, times the windows that attention has there.
@@ -20,12 +20,13 @@ MULTIPLES = (32, 64, 128, 192, 224, 256, 384, 512)
 class TimmBackbone(Backbone):
     """A timm model (ConvNeXt, PVT, Swin, MaxViT, other ResNets ...).
 
-    Raises ConfigError for a name that timm does not have, other strides, or a network of one picture size.
+    Raises ConfigError for a name that timm does not have, other strides, a network of one picture size, or an
+    ``output_stride`` that timm does not give it.
     """
 
     made_from_weights = False
 
-    def __init__(self, name: str, in_channels: int = 3) -> None:
+    def __init__(self, name: str, in_channels: int = 3, output_stride: int = LARGEST_STRIDE) -> None:
         super().__init__()
         try:
             with torch.device("meta"):
@@ -42,7 +43,12 @@ class TimmBackbone(Backbone):
             # Residual networks pad inside every convolution; patchifying ones drop or refuse the remainder.
             pads = name.startswith(("resnet", "resnext", "wide_resnet", "seresnet"))
             self.multiple = 1 if pads else multiple_of(name, trial)
-            net = create(name, in_chans=in_channels, out_indices=taps)
+            dilated = {} if output_stride == LARGEST_STRIDE else {"output_stride": output_stride}
+            net = create(name, in_chans=in_channels, out_indices=taps, **dilated)
+        except TypeError as error:
+            raise ConfigError(
+                f"expected output_stride 32 with {name}, which timm cannot dilate, got {output_stride}"
+            ) from error
         except (RuntimeError, ValueError) as error:
             raise ConfigError(
                 f"expected the name of a timm model that gives feature maps, got {name!r} ({error}); "
@@ -52,11 +58,11 @@ class TimmBackbone(Backbone):
             use_in_place_norms(net)  # a ResNet: each of its norms follows a convolution
         self.net = net
         self.channels = list(net.feature_info.channels())
-        self.strides = list(STRIDES)
+        self.strides = list(net.feature_info.reduction())
         self.channels_last = "NHWC" in str(getattr(net, "output_fmt", "")).upper()
 
     def maps(self, image: Tensor) -> list[Tensor]:
-        """BxCxHxW to four maps at strides 4, 8, 16 and 32."""
+        """BxCxHxW to four maps at strides 4, 8, 16 and 32, or ``output_stride`` at most."""
         maps = list(self.net(image))
         return [x.permute(0, 3, 1, 2).contiguous() for x in maps] if self.channels_last else maps
 

@@ -1,0 +1,155 @@
+"""A RefineNet that starts as the DeepLab-v3 of deeplab.py: its encoder, and its head in the decoder.
+
+    python benchmarks/deeplab_head.py WEIGHTS ENCODER voc2012:ROOT -o FOLDER [--width N]
+
+The coarsest block, 512 wide, is the head's two 1x1 convolutions, of the map and of its mean over the picture; the
+fusion convolution behind it is the projection, of whose 256 channels those are kept from which the logits follow
+best (backward elimination on pictures of train); the classifier is fitted to the logits. All other paths start at
+nothing. What the light-weight decoder has no place for, the biases, is fitted by channels that hardly change.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from benchmarks.deeplab import CLASSES, DeepLab
+import numpy as np
+from refineseg.data import open_data
+from refineseg.data.source import SegmentationData
+from refineseg.model import create_model
+from refineseg.model.folders.card import ModelCard
+from refineseg.model.folders.model_folder import save_model_folder
+from refineseg.model.refinenet import RefineNet
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+PICTURES = 300
+CELLS = 200  # of each picture
+RIDGE = 1e-4  # of the largest eigenvalue
+POOLING = 0.05  # share of the usual spread with which chained residual pooling starts
+STRIDE = 16
+LICENCE = "a DeepLab-v3's weights, trained on pictures of Flickr's users (VOC, COCO), for research"
+
+
+@torch.inference_mode()
+def fit(network: DeepLab, model: RefineNet, data: SegmentationData) -> None:
+    """Put the head of a DeepLab into the decoder of a RefineNet with its encoder."""
+    maps, means = collect(model, data)
+    aspp, pooling, projection = (
+        layer.weight.flatten(1) for layer in (network.aspp, network.image_pooling, network.projection)
+    )
+    assert network.aspp.bias is not None
+    assert network.image_pooling.bias is not None
+    biases = torch.cat([network.aspp.bias, network.image_pooling.bias])
+    constant = regress(means, torch.ones(len(means), 1))[:, 0]  # channels' sum that is about 1 for every picture
+    of_mean = torch.cat([torch.zeros_like(aspp), pooling]) + biases[:, None] * constant
+    of_map = torch.cat([aspp, torch.zeros_like(pooling)])
+    hidden = F.relu6(maps.flatten(0, 1) @ of_map.T + (means @ of_mean.T).repeat_interleave(maps.shape[1], 0))
+    exact = F.relu6(torch.cat([maps.flatten(0, 1) @ aspp.T + network.aspp.bias, spread(network, means, maps)], 1))
+    # DeepLab's projection reads the pooled half first.
+    projection = torch.cat([projection[:, aspp.shape[0] :], projection[:, : aspp.shape[0]]], 1)
+    assert network.projection.bias is not None
+    assert network.logits.bias is not None
+    projected = F.relu6(exact @ projection.T + network.projection.bias)
+    logits = projected @ network.logits.weight.flatten(1).T + network.logits.bias
+    level = regress(hidden, torch.ones(len(hidden), 1))[:, 0]
+    width = model.config.width
+    kept = eliminate(projected, logits, width)
+    fused = projection[kept] + network.projection.bias[kept, None] * level
+    own = F.relu6(hidden @ fused.T)
+    classes = regress(torch.cat([own, torch.ones(len(own), 1)], 1), logits)
+    left = ((torch.cat([own, torch.ones(len(own), 1)], 1) @ classes - logits).var(0) / logits.var(0)).mean()
+    print(f"{width} of {len(projection)} channels; share of the logits' variance that is lost: {left:.3f}")
+    coarse, middle, fine = model.decoder.blocks
+    for block in (coarse, middle, fine):
+        for convolution in block.pooling.convs:
+            convolution.weight.mul_(POOLING)
+    for path in list(coarse.adapt)[:-2]:
+        path[0].weight.zero_()
+    coarse.adapt[-2][0].weight.copy_(of_map[:, :, None, None])
+    coarse.adapt[-1][0].weight.copy_(of_mean[:, :, None, None])
+    middle.fusion.convs[0].weight.zero_()
+    middle.fusion.convs[1].weight.copy_(fused[:, :, None, None])
+    fine.adapt[0][0].weight.zero_()
+    # Cells are at multiples of 4 pixels, the last upsampling takes them for the centres of squares: 0.375 cells.
+    steps = torch.tensor([0, 0.625, 0.375])
+    model.classifier.weight.copy_(classes[:-1].T[:, :, None, None] * steps[:, None] * steps)
+    assert model.classifier.bias is not None
+    model.classifier.bias.copy_(classes[-1])
+
+
+def collect(model: RefineNet, data: SegmentationData) -> tuple[Tensor, Tensor]:
+    """The encoder's coarsest map at places of pictures of train, NxCELLSx320, and its means over them, Nx320."""
+    maps, means = [], []
+    samples = data.split("train")
+    generator = torch.Generator().manual_seed(0)
+    encoder = model.each_backbone()[0]
+    for sample in samples[:: max(1, len(samples) // PICTURES)][:PICTURES]:
+        image, _ = data.read(sample)
+        x = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float() / 255
+        coarsest = encoder.maps((x - model.mean) / model.std)[-1][0].flatten(1).T
+        means.append(coarsest.mean(0))
+        maps.append(coarsest[torch.randint(len(coarsest), (CELLS,), generator=generator)])
+    return torch.stack(maps), torch.stack(means)
+
+
+def spread(network: DeepLab, means: Tensor, maps: Tensor) -> Tensor:
+    """The pooled half of the head's hidden values, for every place of every picture."""
+    assert network.image_pooling.bias is not None
+    pooled = means @ network.image_pooling.weight.flatten(1).T + network.image_pooling.bias
+    return pooled.repeat_interleave(maps.shape[1], 0)
+
+
+def regress(inputs: Tensor, targets: Tensor) -> Tensor:
+    """Least squares with a ridge, in float64: weights IxT."""
+    x, y = inputs.double(), targets.double()
+    gram = x.T @ x
+    gram += RIDGE * torch.linalg.matrix_norm(gram, 2) / len(gram) * torch.eye(len(gram), dtype=gram.dtype)
+    return torch.linalg.solve(gram, x.T @ y).float()
+
+
+def eliminate(inputs: Tensor, targets: Tensor, count: int) -> list[int]:
+    """Positions of the inputs that are left when those are dropped, one by one, that the fit lacks least."""
+    x = (inputs - inputs.mean(0)).double()
+    y = (targets - targets.mean(0)).double()
+    kept = list(range(x.shape[1]))
+    gram, cross = x.T @ x, x.T @ y
+    gram += 1e-6 * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype)
+    while len(kept) > count:
+        inverse = torch.linalg.inv(gram[kept][:, kept])
+        weights = inverse @ cross[kept]
+        kept.pop(int((weights.square().sum(1) / inverse.diagonal()).argmin()))
+    return kept
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("weights", type=Path)
+    parser.add_argument("encoder", type=Path)
+    parser.add_argument("data", help="voc2012:ROOT")
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--width", type=int, default=192)
+    given = parser.parse_args()
+    data = open_data(given.data)
+    model = create_model(
+        "refinenet-lw-mbv2",
+        CLASSES,
+        given.encoder,
+        output_stride=STRIDE,
+        image_pooling=True,
+        align_corners=True,
+        exact_strides=True,
+        width=given.width,
+        coarse_width=512,
+        crp_stages=2,
+        mean=(0.5,) * 3,
+        std=(0.5,) * 3,
+    ).eval()
+    fit(DeepLab(given.weights), model, data)
+    save_model_folder(given.output, model, ModelCard("everyday", data.label_map, licence=LICENCE))
+
+
+if __name__ == "__main__":
+    main()
