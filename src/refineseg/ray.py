@@ -296,7 +296,7 @@ def _run(job: Job, shards: Sequence[Shard], workers: int) -> list[dict[str, Any]
         return list(done.iter_rows())
     except ray.exceptions.RayError as error:
         said = next((line for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
-        raise WriteError(f"the cluster stopped: {said.strip()}; run it again to go on") from error
+        raise WriteError(f"the cluster stopped: {said.strip()}; run it again to continue") from error
     finally:
         if own:
             ray.shutdown()

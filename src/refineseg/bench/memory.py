@@ -1,4 +1,4 @@
-"""How much memory a setting will take, without running it."""
+"""The memory that a setting needs, without running it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def need_of_setting(segmenter: Segmenter, setting: Setting) -> MemoryNeed:
 
 
 def plan_memory(segmenter: Segmenter, setting: Setting) -> dict[str, Any]:
-    """``resting_mib``, ``working_mib``, ``peak_mib`` and what is free."""
+    """``resting_mib``, ``working_mib``, ``peak_mib`` and ``free_mib``, beside the setting."""
     need = need_of_setting(segmenter, setting)
     free = free_memory(setting.device)
     return {
@@ -52,12 +52,10 @@ def sentence(plan: Mapping[str, Any]) -> str:
     """The plan in words."""
     free = plan["free_mib"]
     fits = (
-        ""
-        if free is None
-        else f"; {free:,.0f} MiB are free, so it {'fits' if plan['peak_mib'] < free else 'does not fit'}"
+        "" if free is None else f"; {free:,.0f} MiB free: {'fits' if plan['peak_mib'] < free else 'does not fit'}"
     )
     return (
         f"{plan['net']}, {plan['mode']}, {plan['height']}x{plan['width']}, batch {plan['batch']}, precision "
-        f"{plan['precision']}: {plan['peak_mib']:,.0f} MiB at most, {plan['resting_mib']:,.0f} of them weights "
-        f"and what stays, {plan['working_mib']:,.0f} while it runs{fits}"
+        f"{plan['precision']}: at most {plan['peak_mib']:,.0f} MiB ({plan['resting_mib']:,.0f} weights and input, "
+        f"{plan['working_mib']:,.0f} while running){fits}"
     )

@@ -91,12 +91,12 @@ def _members(archive: Path) -> Iterator[Iterator[Member]]:
             with archive.open("rb") as raw, tarfile.open(fileobj=raw, mode="r:*") as tar:
                 yield _of_tar(tar, raw)
         elif archive.name.lower().endswith((".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz")):
-            raise InputError(f"cannot read {archive} as an archive: is it whole? Fetch it again")
+            raise InputError(f"cannot read {archive} as an archive: is it complete? Download it again")
         else:
             size = archive.stat().st_size
             yield iter([Member(archive.name, size, size, lambda: archive.open("rb"))])
     except DAMAGED as error:
-        raise InputError(f"{archive} is damaged or not whole ({error}): fetch it again, then go on") from error
+        raise InputError(f"{archive} is damaged or incomplete ({error}): download it again") from error
 
 
 def _of_zip(opened: zipfile.ZipFile) -> Iterator[Member]:

@@ -34,13 +34,11 @@ def cannot_write(path: Path, error: Exception) -> WriteError:
     """The error to raise, with the system's reason where it gives one, and the file if it is another one."""
     if not isinstance(error, OSError) or not error.strerror:
         return WriteError(
-            f"cannot write {path}: {type(error).__name__} {error}; choose another output place or free space there"
+            f"cannot write {path}: {type(error).__name__} {error}; free space, or choose another output folder"
         )
     named = str(error.filename or path)
     of = "" if named == str(path) or WRITING in named else f" ({named})"
-    return WriteError(
-        f"cannot write {path}: {error.strerror}{of}; choose another output place or free space there"
-    )
+    return WriteError(f"cannot write {path}: {error.strerror}{of}; free space, or choose another output folder")
 
 
 @contextmanager
@@ -137,7 +135,7 @@ def unfinished_in(folder: Path) -> list[Path]:
 def check_new(folder: Path) -> None:
     """InputError if there is something under the name already, an empty folder aside."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"expected a new or empty folder to write to, {folder} is there; choose another name")
+        raise InputError(f"{folder} already exists: choose another name for the output folder")
 
 
 def writable_folder(path: str | Path) -> Path:

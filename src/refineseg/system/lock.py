@@ -75,7 +75,7 @@ def _hold(lock: Path, output: Path) -> int:
             if error.errno in TAKEN:
                 os.close(handle)
                 raise InputError(
-                    f"another run is writing to {output}: wait until it has ended, or choose another output place"
+                    f"another run is writing to {output}: wait for it, or choose another output folder"
                 ) from error
             return handle  # a file system without locks
         # A run that has just ended may have removed the file that we opened.

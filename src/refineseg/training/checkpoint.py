@@ -58,7 +58,7 @@ def _load(path: Path) -> dict[str, Any]:
         reason = " ".join(str(error).split())
         raise WeightsError(f"refused to read {path}: not a checkpoint of refineseg: {reason:.200}") from error
     if not isinstance(state, dict):
-        raise WeightsError(f"{path} is no checkpoint of refineseg: it holds a {type(state).__name__}")
+        raise WeightsError(f"{path} is not a checkpoint of refineseg: it holds a {type(state).__name__}")
     return state
 
 

@@ -133,7 +133,7 @@ def test_corrected_files_are_never_written_over(tmp_path: Path) -> None:
     predictions = predicted(tmp_path, [HOLES], MAPS[0])
     (file,) = exported(predictions, MAPS[0], "labelme", tmp_path / "pre")
     file.write_text("corrected by hand")
-    with pytest.raises(InputError, match="new or empty folder"):
+    with pytest.raises(InputError, match="already exists"):
         export_predictions(predictions, MAPS[0], "labelme", tmp_path / "pre")
     assert file.read_text() == "corrected by hand"
 

@@ -72,10 +72,10 @@ def test_the_place_must_be_new_and_outside(tmp_path: Path) -> None:
         import_data(src, src / "out")
     (tmp_path / "empty").mkdir()
     import_data(src, tmp_path / "empty")
-    with pytest.raises(InputError, match="new or empty folder"):
+    with pytest.raises(InputError, match="already exists"):
         import_data(src, tmp_path / "empty")
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="new or empty folder"):
+    with pytest.raises(InputError, match="already exists"):
         import_data(src, tmp_path / "file")
     with pytest.raises(InputError, match="got the file"):
         import_data(src, tmp_path / "file/out")

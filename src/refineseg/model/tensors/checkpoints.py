@@ -77,7 +77,7 @@ def _unpickle(path: Path) -> Any:
                 "containers are read; load it where you trust it and save the state dict alone with torch.save"
             ) from error
         reason = f"{type(error).__name__} {error}".strip().splitlines()[0]
-        raise WeightsError(f"cannot read {path}, it is damaged or no checkpoint: {reason:.200}") from error
+        raise WeightsError(f"cannot read {path}, damaged, or not a checkpoint: {reason:.200}") from error
 
 
 def unwrap(content: Any, source: str) -> dict[str, Tensor]:
