@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from refineseg.errors import ConfigError
+from refineseg.system.text import decoded
 
 LARGEST_YAML = 200_000  # values in one file
 
@@ -15,7 +16,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     """A YAML file that holds a mapping; anything else is a ConfigError that names the file."""
     path = Path(path)
     try:
-        values = parse_yaml(path.read_text(encoding="utf-8"))
+        values = parse_yaml(decoded(path.read_bytes()))
     except FileNotFoundError as error:
         raise ConfigError(f"File not found: {path}") from error
     except (OSError, UnicodeDecodeError, ConfigError) as error:

@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from refineseg.data.pictures.pillow import check_regular
+from refineseg.data.mask_file import opened_mask
 from refineseg.errors import InputError
 from refineseg.labels import UInt8
-from refineseg.system.text import reason_of
 
 
 def check_threshold(value: Any, place: str = "") -> int:
@@ -26,17 +24,11 @@ def read_binary_mask(path: Path, threshold: int) -> UInt8:
 
     Values of 16 bits count by their high byte. InputError for files that cannot be read.
     """
-    check_regular(path, "a mask")
-    try:
-        with Image.open(path) as image:
-            if image.mode.startswith("I;16"):
-                grey = np.asarray(image).astype(np.uint16) >> 8
-            elif image.mode == "P":  # palette pictures count by their colours
-                grey = np.asarray(image.convert("RGB").convert("L"))
-            else:
-                grey = np.asarray(image.convert("L"))
-    except FileNotFoundError as error:
-        raise InputError(f"File not found: {path}") from error
-    except Exception as error:  # decoders raise OSError, ValueError, SyntaxError, struct.error ...
-        raise InputError(f"cannot read {path} as a mask ({reason_of(error)}): is it damaged?") from error
+    with opened_mask(path) as image:
+        if image.mode.startswith("I;16"):
+            grey = np.asarray(image).astype(np.uint16) >> 8
+        elif image.mode == "P":  # palette pictures count by their colours
+            grey = np.asarray(image.convert("RGB").convert("L"))
+        else:
+            grey = np.asarray(image.convert("L"))
     return np.asarray(grey >= threshold, np.uint8)

@@ -14,9 +14,10 @@ from refineseg.data.held_out import held_out
 from refineseg.data.leftovers import Leftovers, find_leftovers
 from refineseg.data.pictures.opening import needs_statistics, read_channels
 from refineseg.data.pictures.statistics import statistics
-from refineseg.data.source import SPLITS, Sample, SegmentationData, folder_of_pictures, read_list
+from refineseg.data.source import SPLITS, Sample, SegmentationData, find_listed, folder_of_pictures, read_list
 from refineseg.errors import ConfigError, InputError
 from refineseg.labels import LabelMap
+from refineseg.system.text import composed
 
 KEYS = frozenset(
     {"root", "images", "masks", "classes", "ignore", "threshold", "splits", "licence", "name", "statistics"}
@@ -209,8 +210,9 @@ def _pair(images: Path, masks: Path, left_out: list[str] | None) -> tuple[Sample
     pictures = folder_of_pictures(images)
     if pictures and not masks.is_dir():
         raise InputError(f"Folder not found: {masks} (with the masks of {images})")
-    by_stem = {path.stem: path for path in folder_of_pictures(masks)} if pictures else {}
-    unpaired = [path for path in pictures if path.stem not in by_stem]
+    by_stem = {composed(path.stem): path for path in folder_of_pictures(masks)} if pictures else {}
+    stems = {path: composed(path.stem) for path in pictures}
+    unpaired = [path for path, stem in stems.items() if stem not in by_stem]
     if unpaired and left_out is None:
         style = find_leftovers([(images, masks)], set(pictures)).renamed
         hint = f"; masks seem to be called {style}: refineseg data import pairs such names" if style else ""
@@ -220,13 +222,13 @@ def _pair(images: Path, masks: Path, left_out: list[str] | None) -> tuple[Sample
         )
     if unpaired and left_out is not None:
         left_out.append(f"left out {len(unpaired):,} pictures without a mask, such as {unpaired[0]}")
-    return tuple(Sample(path.stem, path, by_stem[path.stem]) for path in pictures if path.stem in by_stem)
+    return tuple(Sample(stem, path, by_stem[stem]) for path, stem in stems.items() if stem in by_stem)
 
 
 def _listed(path: Path, known: dict[str, Sample], images: Path, left_out: list[str] | None) -> tuple[Sample, ...]:
     """Samples that a list names, in its order."""
-    names = [Path(line.split()[0]).name for line in read_list(path)]
-    found = {name: known.get(name) or known.get(Path(name).stem) for name in names}
+    names = read_list(path)
+    found = {name: find_listed(name, known) for name in names}
     absent = [name for name, sample in found.items() if sample is None]
     if absent and left_out is None:
         raise InputError(f"{path} lists {absent[0]}, but {images} has no such picture")

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from refineseg.channels import Channels
+from refineseg.data.mask_file import opened_mask
 from refineseg.data.pictures.opening import read_picture
 from refineseg.data.pictures.picture import InMemory
-from refineseg.data.pictures.pillow import check_regular, to_rgb
+from refineseg.data.pictures.pillow import to_rgb
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap, UInt8
 from refineseg.system.files import atomic_path
-from refineseg.system.text import reason_of
 
 SUFFIXES = frozenset(
     (
@@ -70,26 +70,23 @@ def as_picture(
 
 
 def read_mask(path: str | Path) -> NDArray[Any]:
-    """Raw values of a mask: HxW integers (palette pictures by index), or HxWx3 for colour masks.
+    """Raw values of a mask: HxW integers (palette pictures by index), or HxWx3 for colour masks; without alpha.
 
-    Raises InputError for files that cannot be read.
+    Raises InputError for files that cannot be read, of several pages, or of numbers that are not whole.
     """
     path = Path(path)
-    check_regular(path, "a mask")
-    try:
-        with Image.open(path) as image:
-            if image.mode in ("RGB", "RGBA"):
-                return np.asarray(image.convert("RGB"))
-            if image.mode in ("L", "P", "1", "I", "I;16", "I;16B", "I;16L"):
-                mask = np.asarray(image)
-                return mask.astype(np.uint8) if mask.dtype == bool else mask
-            raise InputError(f"expected a mask of class numbers or colours, got {path} of mode {image.mode}")
-    except InputError:
-        raise
-    except FileNotFoundError as error:
-        raise InputError(f"File not found: {path}") from error
-    except Exception as error:
-        raise InputError(f"cannot read {path} as a mask ({reason_of(error)}): is it damaged?") from error
+    with opened_mask(path) as image:
+        if image.mode in ("RGB", "RGBA"):
+            return np.asarray(image.convert("RGB"))
+        if image.mode in ("L", "LA", "P", "1", "I", "I;16", "I;16B", "I;16L"):
+            mask = np.asarray(image.getchannel("L") if image.mode == "LA" else image)
+            return mask.astype(np.uint8) if mask.dtype == bool else mask
+        if image.mode == "F":  # as QGIS and others write class numbers
+            numbers = np.asarray(image)
+            if np.isfinite(numbers).all() and np.array_equal(numbers, np.rint(numbers)):
+                return numbers.astype(np.int32)
+            raise InputError(f"expected a mask of whole class numbers, got fractions or no numbers in {path}")
+        raise InputError(f"expected a mask of class numbers or colours, got {path} of mode {image.mode}")
 
 
 def write_mask(path: str | Path, labels: UInt8, label_map: LabelMap) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from refineseg.data.images import SUFFIXES
+from refineseg.system.text import composed
 
 # What masks' names often have more than their pictures' (CamVid's original form: _L), and pictures' at their end.
 MASK_WORDS = (
@@ -94,11 +95,11 @@ def find_leftovers(
 
 
 def by_stem(folder: Path) -> dict[str, list[Path]]:
-    """Pictures of a folder by stem, none for no folder; more than one where they differ in their suffix."""
+    """Pictures of a folder by stem (``composed``), none for no folder; several where only suffixes differ."""
     found: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         if _is_picture(path):
-            found.setdefault(path.stem, []).append(path)
+            found.setdefault(composed(path.stem), []).append(path)
     return found
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,9 @@ from refineseg.data.pictures.opening import read_picture, read_void
 from refineseg.data.pictures.picture import void_of
 from refineseg.errors import InputError
 from refineseg.labels import IGNORE, LabelMap, UInt8
+from refineseg.system.text import composed, decoded
 
+Named = TypeVar("Named")
 SPLITS: tuple[str, ...] = ("train", "val", "test")
 
 
@@ -115,12 +117,27 @@ def folder_of_pictures(folder: Path) -> list[Path]:
 def read_list(path: Path) -> list[str]:
     """Lines of a split list that are not empty, without a byte order mark."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = decoded(path.read_bytes()).splitlines()
     except FileNotFoundError as error:
         raise InputError(f"File not found: {path}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read the list {path}: {error}") from error
     return [line.strip() for line in lines if line.strip()]
+
+
+def find_listed(line: str, known: Mapping[str, Named]) -> Named | None:
+    """What a line of a split list names: the whole line or its first word, with folders and suffix or without.
+
+    Args:
+        line: a line of ``read_list``.
+        known: by stem in composed form.
+    """
+    for text in (line, line.split()[0]):
+        name = PurePosixPath(composed(text).replace("\\", "/"))
+        found = known.get(name.name) or known.get(name.stem)
+        if found is not None:
+            return found
+    return None
 
 
 def _size(array: NDArray[Any]) -> str:

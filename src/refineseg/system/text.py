@@ -1,14 +1,27 @@
-"""Text for people: durations, errors, and names that others chose, made safe for where they are shown.
+"""Text from files, and for people: durations, errors, names that others chose, safe for where they are shown.
 
 In HTML such names go through ``html.escape``; none is passed to a shell.
 """
 
 from __future__ import annotations
 
+import codecs
 import re
+import unicodedata
 from pathlib import Path
 
+UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # first characters that spreadsheets take for one
+
+
+def decoded(data: bytes, errors: str = "strict") -> str:
+    """The text of a file of UTF-8 or, by its byte order mark, UTF-16; UnicodeDecodeError for others."""
+    return data.decode("utf-16" if data.startswith(UTF16) else "utf-8-sig", errors)
+
+
+def composed(text: str) -> str:
+    """Letters with their accents as one character (NFC): macOS writes file names with two."""
+    return unicodedata.normalize("NFC", text)
 
 
 def duration(seconds: float) -> str:

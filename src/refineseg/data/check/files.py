@@ -20,7 +20,7 @@ from refineseg.data.held_out import held_out
 from refineseg.data.images import read_image, read_mask
 from refineseg.data.leftovers import Leftovers, by_stem, find_leftovers
 from refineseg.data.registry import YAML, open_data
-from refineseg.data.source import SegmentationData, read_list
+from refineseg.data.source import SegmentationData, find_listed, read_list
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap, UInt8
 
@@ -208,10 +208,9 @@ def _split(
     for split, file in lists.items():
         seen: set[str] = set()
         for line in read_list(file):
-            name = Path(line.split()[0]).name
-            pair = known.get(name) or known.get(Path(name).stem)
+            pair = find_listed(line, known)
             if pair is None:
-                missing.append((file, name))
+                missing.append((file, line))
             elif pair.stem in seen:
                 repeated.append(pair.image)
             else:

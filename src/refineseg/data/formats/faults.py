@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,10 +14,16 @@ LONGEST = 260  # characters of each there
 
 
 class Faults:
-    """Collects the errors of single annotations, pictures and files, and lets reading go on."""
+    """Collects the errors of single annotations, pictures and files, and lets reading go on.
+
+    Attributes:
+        found: the errors.
+        without_pixels: areas that cover no pixel by class name; no error, since small objects have none.
+    """
 
     def __init__(self) -> None:
         self.found: list[str] = []
+        self.without_pixels = Counter[str]()
 
     def __len__(self) -> int:
         return len(self.found)

@@ -174,10 +174,10 @@ def _label(node: Node) -> str | None:
     labels = next((found for key in LABEL_KEYS if (found := value.get(key)) is not None), None)
     if labels is None:
         return None
-    first = next(iter(labels), None)
-    if first is None:
-        raise labels.fail("a list with a class name")
-    return first.text()
+    names = {name.text() for name in labels}
+    if len(names) != 1:
+        raise labels.fail("a list with one class name")
+    return names.pop()
 
 
 def _area(node: Node) -> Area | Skipped:

@@ -13,9 +13,9 @@ RGB_MODES = ("RGB", "RGBA")
 
 
 def fits(src: Path) -> bool:
-    """Folders of pictures and of masks with one channel."""
+    """Folders of pictures and of masks with one channel, or of none that can be read, as the reader will say."""
     pair = first_pair(src)
-    return pair is not None and not is_scientific(pair.image) and mask_mode(pair.mask) not in (None, *RGB_MODES)
+    return pair is not None and not is_scientific(pair.image) and mask_mode(pair.mask) not in RGB_MODES
 
 
 def read(src: Path, options: ReadOptions) -> Source:

@@ -113,7 +113,10 @@ def _label(region: Node) -> str | None:
     keys = [key for word in CLASS_ATTRIBUTES for key in values if key.lower() == word] or list(values)
     value = values[keys[0]] if keys else None
     if isinstance(value, dict):
-        value = next((name for name, checked in value.items() if checked is True), None)
+        checked = [name for name, is_checked in value.items() if is_checked is True]
+        if len(checked) > 1:
+            raise InputError(f"{region.place}: expected one class, got {', '.join(checked)}")
+        value = next(iter(checked), None)
     text = str(value).strip() if isinstance(value, str | int | float) else ""
     return text or None
 

@@ -15,7 +15,7 @@ from refineseg.data.formats.base import Item, Picture, ReadOptions, Shape, Sourc
 from refineseg.data.formats.faults import Faults
 from refineseg.data.formats.parsing.classes import Names, names_of
 from refineseg.data.formats.parsing.label_files import find_labels
-from refineseg.data.formats.parsing.pictures import Pictures, check_size
+from refineseg.data.formats.parsing.pictures import Pictures, check_size, named
 from refineseg.data.formats.parsing.shapes import Region, bounds
 from refineseg.labels import IGNORE, Color, UInt8
 
@@ -118,6 +118,7 @@ class AreaReader:
             unannotated: pictures without annotation; looked for beside the others if None.
         """
         self.options.faults.stop_if_nothing_is_left(self.annotated, self.src)
+        self.annotated, doubled = _once_each(self.annotated, self.options.faults)
         used = sorted(self.used)
         names = names_of([*(used if classes is None else classes), *used], self.options, str(self.src), colors)
         items = [
@@ -130,7 +131,28 @@ class AreaReader:
         if any(picture.largest_first for picture in self.annotated):
             said.append("where instances overlap the smaller one is on top")
         alone = self.pictures.unannotated() if unannotated is None else unannotated
-        return Source(names.label_map, items, tuple(said), tuple(warnings), alone)
+        return Source(names.label_map, items, tuple(said), (*warnings, *doubled), alone)
+
+
+def _once_each(annotated: Sequence[Annotated], faults: Faults) -> tuple[list[Annotated], list[str]]:
+    """Each picture once, with the areas of all its annotations, and a warning where it had several."""
+    found: dict[Picture, Annotated] = {}
+    doubled: dict[Picture, str] = {}
+    for picture in annotated:
+        first = found.setdefault(picture.image, picture)
+        if first is picture:
+            continue
+        if None not in (first.size, picture.size) and first.size != picture.size:
+            faults.add(f"{picture.place}: expected one size for {picture.image}, got another in {first.place}")
+            continue
+        doubled[picture.image] = Path(picture.image).name if isinstance(picture.image, Path) else picture.name
+        found[picture.image] = replace(first, areas=[*first.areas, *picture.areas])
+    if not doubled:
+        return list(found.values()), []
+    shown = named(list(doubled.values()))
+    return list(found.values()), [
+        f"{len(doubled)} pictures are annotated more than once and have the areas of all annotations: {shown}"
+    ]
 
 
 def _paint(picture: Annotated, names: Names, faults: Faults, shape: Shape) -> UInt8:
@@ -145,6 +167,7 @@ def _paint(picture: Annotated, names: Names, faults: Faults, shape: Shape) -> UI
                 continue
             region = area.draw(shape)
             if not region.any():
+                faults.without_pixels[area.label] += 1
                 continue
             left, top, right, bottom = bounds(region)
             size = int(region.sum()) if picture.largest_first else 0
@@ -163,10 +186,11 @@ def _left_out_notes(left_out: Mapping[Skipped, int]) -> list[str]:
     for skipped, count in left_out.items():
         reasons.setdefault(skipped.reason, {})[skipped.label] = count
     return [
-        f"{sum(labels.values())} {reason} and were left out{_listed(labels)}" for reason, labels in reasons.items()
+        f"{sum(labels.values())} {reason} and were left out{counted(labels)}" for reason, labels in reasons.items()
     ]
 
 
-def _listed(labels: Mapping[str, int]) -> str:
+def counted(labels: Mapping[str, int]) -> str:
+    """Numbers by class name for a note: `` (car 2, road 1)``."""
     named = [f"{label} {count}" for label, count in sorted(labels.items()) if label]
     return f" ({', '.join(named)})" if named else ""

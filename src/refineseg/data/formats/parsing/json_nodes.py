@@ -79,10 +79,13 @@ class Node:
         """The value as an id: a whole number, also where it is written as text; else the text."""
         if isinstance(self.value, str):
             text = self.text().strip()
-            return int(text) if text.isascii() and text.isdigit() and len(text) <= LONGEST_ID else text
-        if isinstance(self.value, float) and self.value.is_integer() and self.value >= 0:
+            digits = text.removeprefix("-")
+            return int(text) if digits.isascii() and digits.isdigit() and len(digits) <= LONGEST_ID else text
+        if isinstance(self.value, float) and self.value.is_integer():
             return int(self.value)
-        return self.integer()
+        if isinstance(self.value, bool) or not isinstance(self.value, int):
+            raise self.fail("a whole number or text")
+        return self.value
 
     def items(self) -> Iterator[tuple[str, Node]]:
         """The keys and values of an object."""

@@ -21,8 +21,11 @@ from refineseg.data.formats.parsing.layouts import (
 from refineseg.data.formats.parsing.pictures import IMAGE_FOLDERS, SPLIT_WORDS, named, unread_note, walk_pictures
 from refineseg.data.formats.parsing.texts import read_rows
 from refineseg.data.images import SUFFIXES
+from refineseg.data.pictures.opening import is_picture
 from refineseg.errors import InputError
+from refineseg.system.text import composed
 
+LOOKED_AT = 20  # pairs, for one whose mask can be read
 LISTS = ("", "ImageSets/Segmentation", "splits", "lists")
 LIST_SPLITS: tuple[dict[str, str | None], ...] = (
     {"train": "train", "val": "val", "test": "test"},
@@ -86,7 +89,7 @@ def match(place: Place, src: Path, found: Pairs, faults: Faults, choosy: bool = 
     used: Counter[Key] = Counter()
     for place_of_picture, image in pictures.items():
         folder, stem = place_of_picture
-        name = str(_base(place, src) / image.relative_to(place.images).with_suffix(""))
+        name = composed(str(_base(place, src) / image.relative_to(place.images).with_suffix("")))
         split = place.split or next((SPLIT_WORDS[part] for part in folder.split("/") if part in SPLIT_WORDS), None)
         candidates = (key for mask in _mask_names(stem) for key in _keys(folder, mask, by_key, by_stem))
         chosen = next(candidates, None)
@@ -126,7 +129,7 @@ def _one_each(files: Sequence[Path], root: Path, what: str, faults: Faults, choo
     for path in files:
         parts = path.relative_to(root).parts[:-1]
         folder = "/".join(SPLIT_WORDS.get(part.lower(), part) for part in parts)
-        found.setdefault((folder, path.stem), []).append(path)
+        found.setdefault((folder, composed(path.stem)), []).append(path)
     for paths in found.values():
         if len(paths) > 1:
             faults.add(
@@ -191,7 +194,7 @@ def _listed(src: Path) -> dict[str, tuple[Path, str | None]]:
             files = (src / place / f"{word}.txt" for place in LISTS)
             file = next((path for path in files if path.is_file()), None)
             for row in read_rows(file) if file else []:
-                name = row.cells[0].replace("\\", "/").lstrip("/")
+                name = composed(row.cells[0]).replace("\\", "/").lstrip("/")
                 plain = str(PurePosixPath(name).with_suffix("")) if _has_suffix(name) else name
                 found[plain] = (file or src, split)
         if found:
@@ -204,11 +207,12 @@ def _has_suffix(name: str) -> bool:
 
 
 def first_pair(src: Path) -> Pair | None:
-    """A pair of ``src`` to look at, or None; nothing is raised."""
+    """A pair of ``src`` to look at, with a mask that can be read if there is one, or None; nothing is raised."""
     try:
         found = Pairs()
         for place in places_of(src):
             match(place, src, found, Faults(), choosy=False)
-        return next(iter(found.pairs), None)
+        readable = (pair for pair in found.pairs[:LOOKED_AT] if is_picture(pair.mask))
+        return next(readable, next(iter(found.pairs), None))
     except InputError:
         return None

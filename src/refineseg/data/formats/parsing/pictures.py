@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
 
 from refineseg.data.formats.base import Picture, Shape, Unannotated
 from refineseg.data.images import SUFFIXES
@@ -122,6 +123,8 @@ class Pictures:
         try:
             direct = self._direct(asked, folders)
             chosen = direct or self._searched(asked, place, split)
+            if chosen is None and ("%" in name or "://" in name):  # an address instead of a name
+                chosen = self._searched(PurePosixPath(unquote(urlsplit(name).path)), place, split)
             if chosen is None and stem is not None:
                 chosen = self._searched(PurePosixPath(stem), place, split)
         except (OSError, ValueError) as error:  # names that no file can have

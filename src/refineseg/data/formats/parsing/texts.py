@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
 from dataclasses import dataclass
 from pathlib import Path
 
 from refineseg.errors import InputError
+from refineseg.system.text import decoded
 
 SEPARATORS = (",", ";", "\t")
-UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 @dataclass(frozen=True)
@@ -28,8 +27,7 @@ def read_text(path: Path) -> str:
     Raises InputError if it cannot be read or is of another encoding.
     """
     try:
-        data = path.read_bytes()
-        text = data.decode("utf-16" if data.startswith(UTF16) else "utf-8-sig")
+        text = decoded(path.read_bytes())
     except FileNotFoundError as error:
         raise InputError(f"File not found: {path}") from error
     except (OSError, UnicodeDecodeError) as error:
@@ -68,7 +66,7 @@ def head(path: Path, size: int = 4096) -> str:
     """The beginning of a text file; empty if it cannot be read."""
     try:
         with path.open("rb") as stream:
-            return stream.read(size).decode("utf-8", errors="replace").lstrip("\ufeff \t\r\n")
+            return decoded(stream.read(size), "replace").lstrip("\ufeff \t\r\n")
     except OSError:
         return ""
 

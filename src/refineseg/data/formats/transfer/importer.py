@@ -13,6 +13,7 @@ import numpy as np
 from refineseg.config.yaml import to_yaml
 from refineseg.data.formats.base import Format, Item, ReadOptions, Shape, Source
 from refineseg.data.formats.faults import Faults, FaultsError
+from refineseg.data.formats.parsing.areas import counted
 from refineseg.data.formats.parsing.classes import background_id
 from refineseg.data.formats.parsing.pictures import named
 from refineseg.data.formats.registry import format_of, formats
@@ -145,6 +146,11 @@ def import_data(
                 (staging / LEFT_OUT).write_text("".join(lines), encoding="utf-8")
     absent, warnings = _absent_classes(source, written)
     notes = [*source.notes, *writer.notes(), *_split_notes(written, splits, how), *absent]
+    if faults.without_pixels:
+        notes.append(
+            f"{faults.without_pixels.total()} areas cover no pixel, being outside the picture or too small"
+            f"{counted(faults.without_pixels)}"
+        )
     if skipped:
         notes.append(f"{len(skipped)} pictures have no annotation and were left out: {named(skipped)}")
     return ImportReport(

@@ -1,0 +1,53 @@
+"""Opening the file of a mask, of class numbers, colours or grey values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from PIL import Image, ImageOps
+
+from refineseg.data.pictures.pillow import check_regular, open_image
+from refineseg.errors import InputError
+from refineseg.system.text import reason_of
+
+ORIENTATION = 0x0112  # tag of EXIF and TIFF
+SUBFILE, REDUCED = 0x00FE, 1  # tag of TIFF, and its bit for a smaller copy of another page
+
+
+@contextmanager
+def opened_mask(path: Path) -> Iterator[Image.Image]:
+    """A mask as viewers show it: turned if the file says so, like its picture.
+
+    Raises InputError for a file that is missing, damaged (also while it is decoded inside the block), or of
+    several pages or frames, of which any may be meant; smaller copies of a page (GDAL's overviews) do not count.
+    """
+    check_regular(path, "a mask")
+    try:
+        with open_image(path) as image:
+            pages = _pages(image)
+            if pages > 1:
+                raise InputError(
+                    f"expected a mask of one page, got {pages} pages or frames in {path}: save the right one alone"
+                )
+            turned = image.getexif().get(ORIENTATION, 1) != 1
+            yield ImageOps.exif_transpose(image) if turned else image
+    except InputError:
+        raise
+    except FileNotFoundError as error:
+        raise InputError(f"File not found: {path}") from error
+    except Exception as error:  # decoders raise OSError, ValueError, SyntaxError, struct.error ...
+        raise InputError(f"cannot read {path} as a mask ({reason_of(error)}): is it damaged?") from error
+
+
+def _pages(image: Image.Image) -> int:
+    frames: int = getattr(image, "n_frames", 1)
+    if frames == 1 or image.format != "TIFF":
+        return frames
+    pages = 0
+    for index in range(frames):
+        image.seek(index)
+        pages += not getattr(image, "tag_v2", {}).get(SUBFILE, 0) & REDUCED
+    image.seek(0)
+    return pages
