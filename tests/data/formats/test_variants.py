@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,9 @@ def picture(path: Path) -> None:
     Image.fromarray(np.arange(HEIGHT * WIDTH * 3, dtype=np.uint8).reshape(HEIGHT, WIDTH, 3)).save(path)
 
 
-def coco(root: Path, annotations: list[dict[str, Any]], names: tuple[str, ...] = ("a.png",), **given: Any) -> None:
+def coco(
+    root: Path, annotations: Sequence[Mapping[str, Any]], names: tuple[str, ...] = ("a.png",), **given: Any
+) -> None:
     """A COCO json; annotations have category 1 and picture 1 where they do not say others."""
     document = {
         "images": [
@@ -43,7 +46,7 @@ def coco(root: Path, annotations: list[dict[str, Any]], names: tuple[str, ...] =
         ],
         "categories": [{"id": 1, "name": "car"}, {"id": 2, "name": "road"}],
         "annotations": [
-            {"id": number, "image_id": 1, "category_id": 1, "iscrowd": 0} | annotation
+            {"id": number, "image_id": 1, "category_id": 1, "iscrowd": 0, **annotation}
             for number, annotation in enumerate(annotations)
         ],
     } | given
@@ -73,7 +76,10 @@ def test_areas_without_a_pixel_are_counted_by_class(tmp_path: Path) -> None:
 
 def test_a_picture_that_is_listed_twice_is_one_picture_with_all_areas(tmp_path: Path) -> None:
     picture(tmp_path / "src/a.png")
-    entries = [{"segmentation": [SQUARE]}, {"segmentation": [BESIDE], "image_id": 2, "category_id": 2}]
+    entries: list[dict[str, Any]] = [
+        {"segmentation": [SQUARE]},
+        {"segmentation": [BESIDE], "image_id": 2, "category_id": 2},
+    ]
     coco(tmp_path / "src", entries, names=("a.png", "a.png"))
     report, masks = imported(tmp_path / "src", tmp_path / "out")
     assert masks == {"a": {"background": 1000, "car": 100, "road": 100}}
@@ -85,7 +91,10 @@ def test_a_picture_that_is_listed_twice_is_one_picture_with_all_areas(tmp_path: 
 def test_ids_below_zero_are_ids(tmp_path: Path) -> None:
     picture(tmp_path / "src/a.png")
     categories = [{"id": 0, "name": "car"}, {"id": -1, "name": "road"}]
-    entries = [{"segmentation": [SQUARE], "category_id": 0}, {"segmentation": [BESIDE], "category_id": "-1"}]
+    entries: list[dict[str, Any]] = [
+        {"segmentation": [SQUARE], "category_id": 0},
+        {"segmentation": [BESIDE], "category_id": "-1"},
+    ]
     coco(tmp_path / "src", entries, categories=categories)
     assert imported(tmp_path / "src", tmp_path / "out")[1]["a"] == {"background": 1000, "road": 100, "car": 100}
 
@@ -152,8 +161,9 @@ def pair_folder(root: Path, mask: str = "a.png", image: str = "a.png", labels: b
 
 
 def test_masks_and_pictures_whose_names_macos_wrote_otherwise(tmp_path: Path) -> None:
-    names = [unicodedata.normalize(form, "é.png") for form in ("NFC", "NFD")]
-    Image.fromarray(STRIPE).save(pair_folder(tmp_path / "src", *names, labels=LABELS.encode("utf-16")))
+    composed, apart = (unicodedata.normalize(form, "é.png") for form in ("NFC", "NFD"))
+    mask = pair_folder(tmp_path / "src", composed, apart, LABELS.encode("utf-16"))
+    Image.fromarray(STRIPE).save(mask)
     (tmp_path / "src/train.txt").write_bytes("é\n".encode("utf-16"))
     (sample,) = open_data(f"folder:{tmp_path / 'src'}").splits["train"]
     assert sample.stem == unicodedata.normalize("NFC", "é")
@@ -195,11 +205,12 @@ def test_a_mask_of_several_pages_is_refused_and_overviews_are_no_pages(tmp_path:
             InputError, match=r"expected a mask of one page, got 2 pages or frames in .*pages\.tif"
         ):
             read(tmp_path / "pages.tif")
-    second.encoderinfo = {"tiffinfo": {0x00FE: 1}}  # type: ignore[attr-defined]
+    second.encoderinfo = {"tiffinfo": {0x00FE: 1}}
     first.save(tmp_path / "overview.tif", save_all=True, append_images=[second])
     with Image.open(tmp_path / "overview.tif") as image:
         image.seek(1)
-        assert image.tag_v2[0x00FE] == 1  # type: ignore[attr-defined]
+        tags: Any = getattr(image, "tag_v2", {})
+        assert tags[0x00FE] == 1
     assert np.array_equal(read_mask(tmp_path / "overview.tif"), STRIPE)
 
 
