@@ -1,10 +1,10 @@
-"""Bad inputs through every command and the server, and commands ended by signals at random moments.
+"""Bad inputs through every command and the server, and commands ended by signals or without memory or disk.
 
 python benchmarks/robustness.py [--only KIND[:NAME],...] [--json FILE]
 
 Exit code 1 if anything raised, hung, was taken though it is bad, left something half-written, or said other than
 one clear line; or if a command that was ended leaves files behind, or ends otherwise when it is run again. The
-corpus is tests/robustness; the kind of the commands that are ended is ``interrupted``.
+corpus is tests/robustness; further kinds are ``interrupted`` (by signals) and ``shortage`` (of memory or disk).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 from tests.robustness.corpus import corpus
 from tests.robustness.interruptions import interruptions
 from tests.robustness.runner import Outcome, run_case
+from tests.robustness.shortages import shortages
 from tests.serving.made import serving, tiny
 
 MEMORY = 12 << 30  # bytes of address space: a bad input that takes more is refused by the system
@@ -48,9 +49,14 @@ def main() -> int:
             outcomes += done
             for outcome in done:
                 tell(outcome)
-        if "interrupted".startswith(tuple(text.partition(":")[0] for text in given.only.split(","))):
-            for outcome in interruptions(Path(folder), random.Random(0)):
-                kinds["interrupted"] += 1
+        asked = tuple(text.partition(":")[0] for text in given.only.split(","))
+        runs = {
+            "interrupted": lambda: interruptions(Path(folder), random.Random(0)),
+            "shortage": lambda: shortages(Path(folder)),
+        }
+        for kind, outcomes_of in runs.items():
+            for outcome in outcomes_of() if kind.startswith(asked) else ():
+                kinds[kind] += 1
                 outcomes.append(outcome)
                 tell(outcome)
     table(outcomes)

@@ -9,7 +9,7 @@ import signal
 import sys
 import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from tests.robustness.case import Case, good_data, good_model, written
 from tests.robustness.runner import SHORT, TRAIN, Outcome, left_behind, silent
 
 PICTURES = 12
+Limit = Callable[[int], None]
 ENDS = {signal.SIGTERM: 143, signal.SIGKILL: -9}  # exit codes
 
 
@@ -131,9 +132,9 @@ def interrupted(name: str, by: signal.Signals, moment: float, places: tuple[Path
     return Outcome(case, f"{name}, {by.name}", code, time.monotonic() - begun, said[-200:] or told[-200:], wrong)
 
 
-def start(arguments: list[str], said: Path) -> Any:
-    """A process that runs the command line, with what it prints in a file."""
-    child = SERVER.Process(target=_run, args=(arguments, str(said)))
+def start(arguments: list[str], said: Path, limit: tuple[Limit, int] | None = None) -> Any:
+    """A process that runs the command line, with what it prints in a file; ``limit`` is called first."""
+    child = SERVER.Process(target=_run, args=(arguments, str(said), limit))
     child.start()
     return child
 
@@ -148,10 +149,12 @@ def finish(child: Any, said: Path) -> tuple[int, str]:
     return child.exitcode, said.read_text() if said.exists() else ""
 
 
-def _run(arguments: list[str], said: str) -> None:
+def _run(arguments: list[str], said: str, limit: tuple[Limit, int] | None) -> None:
     os.setsid()  # with its workers it can be killed as one
     handle = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(handle, 1)
     os.dup2(handle, 2)
     sys.argv = ["refineseg", *arguments]
+    if limit is not None:
+        limit[0](limit[1])
     run()

@@ -16,7 +16,7 @@ from refineseg.errors import RefinesegError
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # of glibc's malloc.h
 OUT_OF_MEMORY = re.compile(
     r"bad_alloc|could not create a (primitive|memory)|(not enough|out of|(can't|cannot|failed to) allocate) "
-    r"memory|can't start new thread",
+    r"memory|can't start new thread|failed to map segment",
     re.IGNORECASE,
 )
 

@@ -20,14 +20,13 @@ from numpy.typing import NDArray
 from refineseg.data.pictures.opening import open_picture
 from refineseg.data.pictures.picture import Picture
 from refineseg.data.pictures.raster import Raster
-from refineseg.errors import InputError
 from refineseg.inference.options import PredictOptions
 from refineseg.inference.outputs import Kind, LargeResult, find_large_kinds, need_probabilities
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.result import shares_of
 from refineseg.inference.tiles.tiling import Tiling
 from refineseg.labels import IGNORE, UInt8
-from refineseg.system.files import atomic_write
+from refineseg.system.files import atomic_write, cannot_write
 from refineseg.system.memory import hand_back_memory
 
 TIFFS = (".tif", ".tiff", ".svs")
@@ -123,7 +122,8 @@ def predict_large(
         progress: called with the number of windows done and in all.
 
     Raises:
-        InputError: the picture cannot be read, or the disk is full. The next run resumes from there.
+        InputError: the picture cannot be read.
+        WriteError: the disk is full or the folder read-only. The next run resumes from there.
     """
     name = name or path.stem
     part = out / f".{name}.part"
@@ -148,10 +148,7 @@ def predict_large(
         shutil.rmtree(part, ignore_errors=True)
         return Outcome(files, shares, work.size, resumed_at, notes)
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise InputError(
-            f"cannot write {part}: {reason}; free some space or choose another output folder"
-        ) from error
+        raise cannot_write(part, error) from error
     finally:
         if not (part / "state.json").exists():
             shutil.rmtree(part, ignore_errors=True)
