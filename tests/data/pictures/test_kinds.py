@@ -278,3 +278,18 @@ def test_a_header_of_a_terabyte_is_refused_when_the_file_is_opened(layout: dict[
     path.write_bytes(content)
     with pytest.raises(InputError, match="by its header"), open_picture(path, channels="any"):
         pass
+
+
+def test_nodata_of_fewer_digits_than_the_samples(tmp_path: Path) -> None:
+    """Old exports write -3.40282e+38 for the least float32, -3.4028234663852886e+38."""
+    values = np.full((4, 6, 3), 100, np.float32)
+    values[:2] = np.finfo(np.float32).min
+    path = write(tmp_path / "a.tif", values, "-3.40282e+38")
+    void = read_picture(path).void(0, 4, 0, 6)
+    assert void is not None
+    assert void.sum() == 12
+
+
+def test_other_formats_called_tif(tmp_path: Path) -> None:
+    Image.fromarray(RGB).save(tmp_path / "a.tif", format="PNG")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), RGB)

@@ -13,6 +13,7 @@ TAGS = {PIXEL_SCALE: 12, TIEPOINT: 12, TRANSFORMATION: 12, KEYS: 3, DOUBLES: 12,
 RASTER_TYPE, PIXEL_IS_POINT = 1025, 2
 PROJECTED, GEOGRAPHIC = 3072, 2048
 USER_DEFINED = 32767
+SHORTENED = 1e30  # values beyond are written with fewer digits than they have
 
 
 @dataclass(frozen=True)
@@ -97,4 +98,9 @@ def parse_nodata(text: str, dtype: np.dtype[Any]) -> float | int | None:
 def is_nodata(samples: NDArray[Any], nodata: float | int | None) -> NDArray[np.bool_]:
     """Where samples are no data: equal to ``nodata``, or no finite number."""
     none = ~np.isfinite(samples) if samples.dtype.kind == "f" else np.zeros(samples.shape, np.bool_)
-    return none if nodata is None or np.isnan(nodata) else none | (samples == samples.dtype.type(nodata))
+    if nodata is None or np.isnan(nodata):
+        return none
+    if abs(nodata) >= SHORTENED and np.isfinite(nodata):  # -3.40282e+38 stands for the least float32
+        with np.errstate(over="ignore"):
+            return np.asarray(none | np.isclose(samples, nodata, rtol=1e-5, atol=0))
+    return np.asarray(none | (samples == samples.dtype.type(nodata)))

@@ -160,16 +160,17 @@ def largest_value(path: Path) -> float:
 
 
 def is_tiff(source: Path | bytes) -> bool:
-    """Whether a file is a TIFF, by its suffix or its first bytes."""
+    """Whether a file is a TIFF, by its first bytes, or by its suffix where they are those of no other format."""
     if isinstance(source, bytes):
         return source[:4] in TIFF_SIGNATURES
-    if source.suffix.lower() in (*TIFF_SUFFIXES, *SLIDES):
-        return True
+    named = source.suffix.lower() in (*TIFF_SUFFIXES, *SLIDES)
     try:
         with source.open("rb") as stream:
-            return stream.read(4) in TIFF_SIGNATURES
+            start = stream.read(12)
     except OSError:
-        return False
+        return named
+    other = any(signature.match(start) for signature in SIGNATURES.values())
+    return start[:4] in TIFF_SIGNATURES or (named and not other)
 
 
 def _is_slide(source: Path | bytes) -> bool:
