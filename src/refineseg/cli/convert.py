@@ -40,7 +40,9 @@ def convert(
     kind: Annotated[
         str | None,
         typer.Option(
-            "--as", help="Which Depth Anything a file of tensors is: depth-anything-v1, depth-anything-v2 ..."
+            "--as",
+            help="Which Depth Anything or MiDaS over Swin a file of tensors is: depth-anything-v2, "
+            "midas-swin2-384 ... (the error without it lists them).",
         ),
     ] = None,
     find: Annotated[

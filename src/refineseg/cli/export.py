@@ -71,7 +71,7 @@ def export(
             soft_wrap=True,
         )
     console.print(
-        f"{report.agreement:.4%} of the labels agree with the network's at {len(report.checks)} sizes; "
+        f"{report.closeness} at {len(report.checks)} sizes; "
         f"{report.engine_ms:.0f} ms with {report.engine}, {report.torch_ms:.0f} ms with torch for 480x360",
         soft_wrap=True,
     )

@@ -45,7 +45,7 @@ class ViTSizes(Config):
 
 @dataclass(frozen=True)
 class SwinSizes(Config):
-    """Sizes of a Swin v2.
+    """Sizes of a Swin, v1 or v2.
 
     Attributes:
         image: side in pixels of the pictures that it takes; no window is larger than a map of these.
@@ -53,7 +53,7 @@ class SwinSizes(Config):
         depths: number of blocks of each stage.
         heads: attention heads of each stage.
         window: side of a window in cells.
-        trained_windows: side of the windows of each stage when it was first trained; 0: the same.
+        trained_windows: v2: side of the windows of each stage when it was first trained; 0: the same.
         mlp: channels inside a block's MLP, as a multiple of its width.
     """
 
@@ -84,7 +84,7 @@ class DPTConfig(Config):
 
     Attributes:
         vit: sizes of the transformer; those of the timm model named as ``backbone`` if None.
-        swin: sizes of a Swin v2, where that is the backbone.
+        swin: sizes of a Swin, where that is the backbone.
         layers: the four blocks, counted from 0, after which tokens are taken (two of a hybrid, whose other maps
             are its ResNet's); the ends of the quarters if empty.
         final_norm: whether the transformer's last layer norm is applied to the tokens that are taken.

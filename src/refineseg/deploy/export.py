@@ -115,7 +115,8 @@ def _made(
     checks = gate.compare_outputs(
         engine, network, seen, lambda done, of: progress("comparing with the network", done, of)
     )
-    refused = gate.drift(checks, options.outputs)
+    outputs = "depth" if segmenter.outputs == "depth" else options.outputs
+    refused = gate.drift(checks, outputs)
     quantised = None
     if options.int8 and refused is None and data is not None:
         quantised = _quantised(segmenter, path, kind, data, options, progress)
@@ -139,7 +140,7 @@ def _made(
         int8=quantised,
         refused=refused,
         input=options.input,
-        outputs=options.outputs,
+        outputs=outputs,
     )
 
 

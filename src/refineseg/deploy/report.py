@@ -62,7 +62,7 @@ class ExportReport:
         int8: scores, for int8.
         refused: why it did not pass, or None.
         input: what the file takes: float32 or uint8.
-        outputs: what the file gives: logits, labels or probabilities.
+        outputs: what the file gives: logits, labels, probabilities or depth.
         sha256: SHA-256 of the file(s).
     """
 
@@ -88,6 +88,14 @@ class ExportReport:
         """Share of all compared pixels with the network's label."""
         return agreement(list(self.checks))
 
+    @property
+    def closeness(self) -> str:
+        """How near the file is to the network, in words."""
+        if self.outputs == "depth":
+            error = max(check.error or 0 for check in self.checks)
+            return f"depth is within {error:.1e} of its spread of the network's"
+        return f"{self.agreement:.4%} of the labels agree with the network's"
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         values = asdict(self) | {
@@ -109,8 +117,8 @@ class ExportReport:
             "",
             f"- Model {self.model} as {self.format}, {self.precision}, {self.input} pictures to {self.outputs}, "
             f"{self.megabytes:.1f} MB, run by {self.engine}.",
-            f"- Labels that agree with the network's: {self.agreement:.4%} of "
-            f"{sum(check.pixels for check in self.checks):,} pixels; float32 must reach {AGREEMENT:.2%}.",
+            f"- Check: {self.closeness}, {sum(check.pixels for check in self.checks):,} pixels; float32 must "
+            f"reach {f'{ERROR:.0%}' if self.outputs == 'depth' else f'{AGREEMENT:.2%}'}.",
             f"- Pictures: {self.pictures}.",
             f"- A {width}x{height} picture: {self.engine_ms:.0f} ms with {self.engine}, {self.torch_ms:.0f} ms "
             f"with torch, picture to labels, median of {REPEATS} in turns, on the machine that made the file.",

@@ -149,6 +149,8 @@ def evaluate(
         InputError: other classes than the model's, an empty split, an unreadable pair, an unknown name.
         MissingExtraError: ``sizes`` or ``suspects`` without the extra ``data``.
     """
+    if segmenter.outputs != "classes":
+        raise InputError(f"expected a model of classes to score, {segmenter.card.name} gives {segmenter.outputs}")
     if data.label_map.names != segmenter.class_names:
         raise InputError(
             f"expected data with the model's classes {segmenter.class_names}, got {data.label_map.names}"

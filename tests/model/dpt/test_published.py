@@ -191,7 +191,7 @@ def test_what_tensors_do_not_tell_must_be_said(tmp_path: Path) -> None:
     model, keys, _ = original("Depth Anything")
     state = under_their_names(model, keys, tmp_path / "theirs")
     torch.save(state, tmp_path / "da.pth")
-    with pytest.raises(InputError, match="expected --as depth-anything-v1, depth-anything-v2"):
+    with pytest.raises(InputError, match="expected --as depth-anything-v1, depth-anything-v2, "):
         convert_checkpoint(tmp_path / "da.pth", tmp_path / "model")
     convert_checkpoint(tmp_path / "da.pth", tmp_path / "model", kind="depth-anything-v2-metric-outdoor")
     config = load_model_folder(tmp_path / "model")[0].config
@@ -216,10 +216,102 @@ def test_each_family_refuses_a_tensor_too_many_or_too_few(tmp_path: Path, family
     assert not (tmp_path / "model").exists()
 
 
+OF_SWIN = (  # names of transformers, and those of MiDaS over timm's Swin, by hand
+    ("backbone.embeddings.patch_embeddings.projection", "pretrained.model.patch_embed.proj"),
+    ("backbone.embeddings.norm", "pretrained.model.patch_embed.norm"),
+    ("backbone.encoder.layers", "pretrained.model.layers"),
+    ("backbone.swin.layernorm", "pretrained.model.norm"),
+    ("attention.self.continuous_position_bias_mlp", "attn.cpb_mlp"),
+    ("attention.self", "attn"),
+    ("attention.output.dense", "attn.proj"),
+    ("layernorm_before", "norm1"),
+    ("layernorm_after", "norm2"),
+    ("intermediate.dense", "mlp.fc1"),
+    ("output.dense", "mlp.fc2"),
+    ("head.head", "scratch.output_conv"),
+    *((f"neck.convs.{index}", f"scratch.layer{index + 1}_rn") for index in range(4)),
+    *((f"neck.fusion_stage.layers.{index}", f"scratch.refinenet{4 - index}") for index in range(4)),
+    *((f"residual_layer{unit}.convolution", f"resConfUnit{unit}.conv") for unit in (1, 2)),
+    (".projection", ".out_conv"),
+)
+
+
+def over_swin(
+    second: bool, side: int, window: int, trained: list[int], folder: Path
+) -> tuple[Any, dict[str, Tensor]]:
+    """transformers' DPT over Swin v2, or v1 without the norms of its maps; and its tensors under MiDaS's names."""
+    from transformers import SwinConfig
+
+    changes = {"image_size": side, "window_size": window}
+    if second:
+        config = originals.swin(**changes, pretrained_window_sizes=trained)
+    else:
+        config = SwinConfig(**{**originals.swin(**changes).to_dict(), "model_type": "swin"})
+    model: Any = depth(config, neck_hidden_sizes=[16, 32, 64, 128])
+    if not second:
+        model.neck.reassemble_stage = None
+        model.backbone.swin.encoder.layers[3].blocks[1].shift_size = 0  # as timm: one window is the whole map
+        for stage in list(model.backbone.hidden_states_norms):
+            model.backbone.hidden_states_norms[stage] = torch.nn.Identity()
+    model.save_pretrained(folder)
+    found: dict[str, Tensor] = {}
+    for name, value in load_file(folder / "model.safetensors").items():
+        for theirs, midas in OF_SWIN:
+            name = name.replace(theirs, midas)
+        found[name] = value
+    for name in [name for name in found if ".attn.query.weight" in name]:
+        stem = name.removesuffix("query.weight")
+        parts = [found.pop(f"{stem}{part}.weight") for part in ("query", "key", "value")]
+        found[f"{stem}qkv.weight"] = torch.cat(parts)
+        biases = {part: found.pop(f"{stem}{part}.bias") for part in ("query", "key", "value")[:: 1 + second]}
+        if second:
+            found |= {f"{stem}q_bias": biases["query"], f"{stem}v_bias": biases["value"]}
+        else:
+            found[f"{stem}qkv.bias"] = torch.cat(list(biases.values()))
+    return model, found
+
+
+@pytest.mark.parametrize(
+    ("kind", "second", "side", "window", "trained"),
+    [
+        ("midas-swin2-256", True, 256, 16, [0, 0, 0, 0]),
+        ("midas-swin2-384", True, 384, 24, [12, 12, 12, 6]),
+        ("midas-swin-384", False, 384, 12, []),
+    ],
+)
+def test_midas_over_swin(
+    tmp_path: Path, kind: str, second: bool, side: int, window: int, trained: list[int]
+) -> None:
+    model, state = over_swin(second, side, window, trained, tmp_path / "theirs")
+    unread = {
+        "pretrained.model.head.weight": torch.zeros(2),
+        "pretrained.model.layers.0.blocks.1.attn_mask": torch.zeros(1),
+    }
+    torch.save(state | unread, tmp_path / "file.pt")
+    done = convert_checkpoint(tmp_path / "file.pt", tmp_path / "model", kind=kind)
+    assert set(unread) <= set(done.left_out)
+    network, card = load_model_folder(tmp_path / "model")
+    assert card.resize is not None
+    assert card.resize.size(300, 200) == (side, side)
+    images = torch.rand(1, 3, side, side)
+    with torch.inference_mode():
+        theirs = output(model, (images - 0.5) / 0.5)
+        assert float((network(images) - theirs).norm() / theirs.norm()) < 1e-4
+    with pytest.raises(InputError, match=r"expected --as midas-swin.*, got none: the tensors do not tell"):
+        convert_checkpoint(tmp_path / "file.pt", tmp_path / "refused")
+    torch.save(state | {"pretrained.model.unheard_of": torch.zeros(1)}, tmp_path / "many.pt")
+    with pytest.raises(MismatchError, match="0 tensors missing, 1 left over"):
+        convert_checkpoint(tmp_path / "many.pt", tmp_path / "refused", kind=kind)
+    state.pop("pretrained.model.layers.2.downsample.norm.bias")
+    torch.save(state, tmp_path / "few.pt")
+    with pytest.raises(MismatchError, match="1 tensors missing, 0 left over"):
+        convert_checkpoint(tmp_path / "few.pt", tmp_path / "refused", kind=kind)
+    assert not (tmp_path / "refused").exists()
+
+
 @pytest.mark.parametrize(
     ("backbone", "tensor"),
     [
-        ("Swin", "layers.0.blocks.0.attn.qkv.weight"),
         ("LeViT", "patch_embed.0.c.weight"),
         ("Next-ViT", "stem.0.conv.weight"),
     ],
@@ -227,6 +319,6 @@ def test_each_family_refuses_a_tensor_too_many_or_too_few(tmp_path: Path, family
 def test_other_backbones_of_midas_are_refused_by_name(tmp_path: Path, backbone: str, tensor: str) -> None:
     decoder = port.random_tensors(port.dpt_shapes((8, 12, 16, 20), 10, out_conv=True))
     torch.save(decoder | {f"pretrained.model.{tensor}": torch.zeros(3)}, tmp_path / "midas.pt")
-    with pytest.raises(WeightsError, match=rf"got one over {backbone}.*: this is not imported"):
+    with pytest.raises(WeightsError, match=rf"got one over {backbone}: not imported"):
         convert_checkpoint(tmp_path / "midas.pt", tmp_path / "model")
     assert not (tmp_path / "model").exists()

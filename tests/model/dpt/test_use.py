@@ -135,7 +135,9 @@ def make_data(folder: Path) -> str:
     return f"folder:{root}"
 
 
-def test_depth_is_a_16_bit_png_and_a_picture(depth_model: Path, tmp_path: Path) -> None:
+def test_depth_is_a_16_bit_png_and_a_picture(
+    depth_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     photograph(*SIZE).save(tmp_path / "a.png")
     out = tmp_path / "out"
     assert main(["predict", str(tmp_path / "a.png"), "--model", str(depth_model), "-o", str(out)]) == 0
@@ -153,6 +155,20 @@ def test_depth_is_a_16_bit_png_and_a_picture(depth_model: Path, tmp_path: Path) 
     assert main([*arguments, "--save", "mask"]) == 2
     assert main([*arguments, "--tile", "64"]) == 2
     assert main(["serve", "--model", str(depth_model)]) == 2
+    capsys.readouterr()
+    assert main(["evaluate", "--model", str(depth_model), "--data", make_data(tmp_path)]) == 2
+    assert "expected a model of classes to score" in capsys.readouterr().err
+
+
+def test_depth_is_exported(depth_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "depth.onnx"
+    assert main(["export", "--model", str(depth_model), "-o", str(file)]) == 0, capsys.readouterr().err
+    assert "depth is within" in capsys.readouterr().out
+    picture = photograph(*SIZE)
+    ours, theirs = (
+        refineseg.load(item, device="cpu").predict_depth(picture).values for item in (depth_model, file)
+    )
+    np.testing.assert_allclose(theirs, ours, atol=1e-4 * float(ours.max()))
 
 
 def test_classes_and_depth_are_not_mistaken_for_each_other(model: Path, depth_model: Path) -> None:

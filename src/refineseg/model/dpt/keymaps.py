@@ -1,8 +1,8 @@
 """The names of tensors in published DPT networks, and ours.
 
 Facts: ``transformers`` (DPT, Depth Anything; over its ViT, DINOv2 and BEiT), isl-org/DPT and isl-org/MiDaS (over
-timm's ViT and BEiT), Depth Anything v1 and v2, UniMatch V2 (over DINOv2's own code). ``NAME:0``, ``NAME:1`` and
-``NAME:2`` are the three parts of our joint projection to queries, keys and values (see ``split``).
+timm's ViT, BEiT and Swin), Depth Anything v1 and v2, UniMatch V2 (over DINOv2's own code). ``NAME:0``, ``NAME:1``
+and ``NAME:2`` are the three parts of our joint projection to queries, keys and values (see ``split``).
 """
 
 from __future__ import annotations
@@ -186,6 +186,12 @@ def _own_vit(prefix: str) -> tuple[Rule, ...]:
     )
 
 
+SWIN_OF_TIMM = (  # in whose first versions, too, the step down ended a stage
+    Rule("pretrained.model.layers.{i-1}.downsample.{rest}", f"{VIT}.layers_{{i}}.downsample.{{rest}}"),
+    Rule("pretrained.model.layers.{i}.blocks.{n}.{rest}", f"{_STAGE}.{{rest}}"),
+    Rule("pretrained.model.patch_embed.{rest}", f"{VIT}.patch_embed.{{rest}}"),
+    *_scratch(),
+)
 MIDAS = (
     Rule("pretrained.act_postprocess{i}.0.project.0", "reassemble.readouts.{i-1}"),
     Rule("pretrained.act_postprocess{i}.3", "reassemble.projections.{i-1}"),

@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from refineseg.config import IMAGENET_MEAN, IMAGENET_STD, ModelConfig
-from refineseg.config.dpt import DPTConfig, ViTSizes
+from refineseg.config.dpt import MAPS, DPTConfig, SwinSizes, ViTSizes
 from refineseg.config.resize import Resize
 from refineseg.errors import InputError, WeightsError
 from refineseg.model.dpt import keymaps
@@ -28,7 +28,6 @@ LAYERS = {12: (2, 5, 8, 11), 24: (4, 11, 17, 23)}  # of Depth Anything v2 and Un
 HALF = (0.5, 0.5, 0.5)
 MIDAS_3 = "pretrained.model."
 NOT_IMPORTED = {  # by what names begin with
-    "layers.": "Swin, whose v2 is read from hf:Intel/dpt-swinv2-tiny-256 and its like",
     "patch_embed.0.": "LeViT",
     "stem.": "Next-ViT",
     "features.": "Next-ViT",
@@ -36,6 +35,9 @@ NOT_IMPORTED = {  # by what names begin with
 STEM = "patch_embed.backbone.stem.conv.weight"  # of a hybrid
 SWIGLU = "w12.weight"  # of DINOv2 giant
 UNREAD_TRANSFORMER = r"(norm|fc_norm|head|pre_logits)\..*|blocks\.\d+\.attn\.relative_position_index"
+UNREAD_SWIN = (  # the last are tables of places, which timm has written into files or not
+    r"(norm|head)\..*|layers\.\d+\.blocks\.\d+\.(attn_mask|attn\.relative_(position_index|coords_table))"
+)
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,21 @@ KINDS = {
 }
 
 
+@dataclass(frozen=True)
+class SwinKind:
+    """Settings of a MiDaS over Swin that its tensors do not tell; see ``SwinSizes``."""
+
+    image: int
+    window: int
+    trained_windows: tuple[int, ...] = (0, 0, 0, 0)
+
+
+SWIN_KINDS = {"midas-swin-384": SwinKind(384, 12)}
+SWIN2_KINDS = {"midas-swin2-256": SwinKind(256, 16), "midas-swin2-384": SwinKind(384, 24, (12, 12, 12, 6))}
+SWIN = "pretrained.model.layers.0.blocks.0."
+SWIN2 = SWIN + "attn.logit_scale"
+
+
 def is_published(names: set[str]) -> bool:
     """Whether tensors are those of a whole DPT network, transformer included."""
     decoder = any("scratch.refinenet" in name for name in names)
@@ -70,7 +87,7 @@ def keys_of(names: set[str]) -> KeyMap:
     for start, backbone in NOT_IMPORTED.items():
         if any(name.startswith(MIDAS_3 + start) for name in names):
             raise WeightsError(
-                f"expected a MiDaS 3 over ViT, hybrid ViT or BEiT, got one over {backbone}: this is not imported"
+                f"expected a MiDaS 3 over ViT, hybrid ViT, BEiT or Swin, got one over {backbone}: not imported"
             )
     swiglu = any(name.endswith(SWIGLU) for name in names)
     if any(name.startswith("depth_head.") for name in names):
@@ -79,6 +96,8 @@ def keys_of(names: set[str]) -> KeyMap:
     if any(name.startswith("backbone.blocks.") for name in names):
         own = keymaps.swiglu("backbone") if swiglu else ()
         return keymaps.key_map("UniMatch V2", own, keymaps.UNIMATCH)
+    if any(name.startswith(SWIN) for name in names):
+        return keymaps.key_map("MiDaS 3.1 over Swin", keymaps.MIDAS_DEPTH, keymaps.SWIN_OF_TIMM)
     if "scratch.output_conv.1.weight" in names:  # the batch norm of the head for classes
         return keymaps.key_map("DPT of isl-org, classes", keymaps.MIDAS_CLASSES, keymaps.MIDAS)
     return keymaps.key_map("DPT or MiDaS 3 of isl-org, depth", keymaps.MIDAS_DEPTH, keymaps.MIDAS)
@@ -89,24 +108,26 @@ def source_of(state: Mapping[str, Tensor], kind: str | None = None) -> Source:
 
     Args:
         state: tensors by name.
-        kind: one of ``KINDS``; only for Depth Anything, where it must be given.
+        kind: one of ``KINDS`` or ``SWIN_KINDS``; only for Depth Anything and Swin, where it must be given.
 
     Raises:
         InputError: ``kind`` is missing, unknown, or given for a checkpoint of another family.
         WeightsError: a tensor that tells the network apart is missing.
     """
     depth_anything = any(name.startswith("depth_head.") for name in state)
-    if depth_anything and kind not in KINDS:
+    swins = SWIN2_KINDS if SWIN2 in state else SWIN_KINDS if any(name.startswith(SWIN) for name in state) else {}
+    kinds = KINDS if depth_anything else swins
+    if kinds and kind not in kinds:
         got = "none" if kind is None else repr(kind)
-        raise InputError(
-            f"expected --as {', '.join(KINDS)}, got {got}: the tensors of these have the same names and shapes"
-        )
-    if not depth_anything and kind is not None:
+        raise InputError(f"expected --as {', '.join(kinds)}, got {got}: the tensors do not tell which it is")
+    if not kinds and kind is not None:
         raise InputError(f"expected no --as {kind} for this checkpoint, whose tensors tell what it is")
     keys = keys_of(set(state))
     try:
         if depth_anything:
             return _depth_anything(state, keys, KINDS[str(kind)])
+        if swins:
+            return _swin(state, keys, swins[str(kind)])
         if any(name.startswith("backbone.blocks.") for name in state):
             return _unimatch(state, keys)
         return _midas(state, keys)
@@ -178,6 +199,32 @@ def _midas(state: Mapping[str, Tensor], keys: KeyMap) -> Source:
     )
     side = 480 if classes else vit.image
     source = Source(config, keys, unread, Resize(side, side, "least", 32, "bicubic"))
+    return replace(source, config=replace(config, mean=HALF, std=HALF))
+
+
+def _swin(state: Mapping[str, Tensor], keys: KeyMap, kind: SwinKind) -> Source:
+    stages = [f"pretrained.model.layers.{stage}.blocks" for stage in range(MAPS)]
+    second = SWIN2 in state
+    heads = "attn.logit_scale" if second else "attn.relative_position_bias_table"
+    width = _rows(state, "pretrained.model.patch_embed.proj.weight")
+    swin = SwinSizes(
+        image=kind.image,
+        width=width,
+        depths=tuple(count_blocks(state, stage) for stage in stages),
+        heads=tuple(state[f"{stage}.0.{heads}"].shape[0 if second else 1] for stage in stages),
+        window=kind.window,
+        trained_windows=kind.trained_windows,
+        mlp=_rows(state, f"{stages[0]}.0.mlp.fc1.weight") / width,
+    )
+    dpt = DPTConfig(
+        swin=swin,
+        map_widths=tuple(width << stage for stage in range(MAPS)),
+        head_width=_rows(state, "scratch.output_conv.2.weight"),
+    )
+    name = "swinv2_tiny_window8_256" if second else "swin_tiny_patch4_window7_224"
+    config = _config(name, dpt, state, "", num_classes=1, outputs="depth")
+    unread = (rf"pretrained\.model\.({UNREAD_SWIN})", r"scratch\.refinenet4\.resConfUnit1\..*")
+    source = Source(config, keys, unread, Resize(kind.image, kind.image, "exact", 32, "bicubic"))
     return replace(source, config=replace(config, mean=HALF, std=HALF))
 
 

@@ -1,4 +1,4 @@
-"""Swin v2 as the backbone of a DPT (MiDaS 3.1): the maps are its four stages, at strides 4 to 32."""
+"""Swin, v1 or v2, as the backbone of a DPT (MiDaS 3.1): the maps are its four stages, at strides 4 to 32."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from refineseg.model.dpt.vit import TokenBackbone, Tokens
 
 
 class SwinBackbone(TokenBackbone):
-    """timm's Swin v2 of any size. Its windows are those of the picture that its sizes name."""
+    """timm's Swin of any size. Its windows are those of the picture that its sizes name."""
 
     has_class_token = False
 
@@ -20,6 +20,7 @@ class SwinBackbone(TokenBackbone):
         super().__init__()
         import timm
 
+        trained = {"pretrained_window_sizes": sizes.trained_windows} if name.startswith("swinv2") else {}
         net: Any = timm.create_model(
             name,
             pretrained=False,
@@ -31,8 +32,8 @@ class SwinBackbone(TokenBackbone):
             depths=sizes.depths,
             num_heads=sizes.heads,
             window_size=sizes.window,
-            pretrained_window_sizes=sizes.trained_windows,
             mlp_ratio=sizes.mlp,
+            **trained,
         )
         self.net = net
         self.channels, self.strides = list(net.feature_info.channels()), list(STRIDES)
