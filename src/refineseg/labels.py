@@ -131,9 +131,9 @@ class LabelMap:
         table = np.full(1 << 24 if self.rgb else 1 << 16, -1, np.int16)
         for train_id, item in enumerate(self.classes):
             for value in item.raw:
-                table[_number(value)] = train_id
+                table[raw_number(value)] = train_id
         for value in self.ignore:
-            table[_number(value)] = IGNORE
+            table[raw_number(value)] = IGNORE
         return table
 
     # Masks -------------------------------------------------------------------------------------------------
@@ -169,7 +169,7 @@ class LabelMap:
         Raises:
             LabelError: an id outside the classes, or IGNORE where the map ignores nothing.
         """
-        ignored = _number(self.ignore[0]) if self.ignore else None
+        ignored = raw_number(self.ignore[0]) if self.ignore else None
         return self._raw_values(labels, [item.raw[0] if item.raw else None for item in self.classes], ignored)
 
     def submission(self, labels: NDArray[Any]) -> NDArray[Any]:
@@ -184,7 +184,7 @@ class LabelMap:
         table = np.full(256, -1, np.int64)
         for train_id, value in enumerate(values):
             if value is not None:
-                table[train_id] = _number(value)
+                table[train_id] = raw_number(value)
         if ignored is not None:
             table[IGNORE] = ignored
         numbers = table[labels]
@@ -310,7 +310,7 @@ class LabelMap:
         order = np.argsort(-counts)[:5]
         shown = ", ".join(f"{self._show(int(values[i]))} ({counts[i]} pixels)" for i in order)
         more = f" and {len(values) - 5} more values" if len(values) > 5 else ""
-        known = sorted(_number(value) for item in self.classes for value in item.raw)
+        known = sorted(raw_number(value) for item in self.classes for value in item.raw)
         span = "" if self.rgb or not known else f" {known[0]}..{known[-1]}"
         return (
             f"{source}: expected the {self.num_classes} classes' values{span} or ignored "
@@ -329,7 +329,8 @@ def class_name(text: str) -> str:
     return " ".join(text.replace("\ufeff", "").split())
 
 
-def _number(value: Raw) -> int:
+def raw_number(value: Raw) -> int:
+    """A raw value as one number; colours as 24 bits."""
     return value if isinstance(value, int) else value[0] << 16 | value[1] << 8 | value[2]
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from refineseg.data.check.files import Pair
 from refineseg.data.check.measure.edges import Fit, Floats
-from refineseg.labels import LabelMap, Raw
+from refineseg.labels import LabelMap, raw_number
 
 KEPT_VALUES = 256  # different values of one mask that are kept, the most frequent ones
 
@@ -121,16 +121,11 @@ def with_mask(pairs: Iterable[PairMeasurement]) -> list[tuple[PairMeasurement, M
     return [(item, item.mask) for item in pairs if item.mask is not None]
 
 
-def number(value: Raw) -> int:
-    """A raw value as one number; colours as 24 bits."""
-    return value if isinstance(value, int) else value[0] << 16 | value[1] << 8 | value[2]
-
-
 def class_values(label_map: LabelMap) -> dict[int, int]:
     """Train id by raw value."""
-    return {number(value): index for index, item in enumerate(label_map.classes) for value in item.raw}
+    return {raw_number(value): index for index, item in enumerate(label_map.classes) for value in item.raw}
 
 
 def ignored_values(label_map: LabelMap) -> set[int]:
     """The raw values that do not count."""
-    return {number(value) for value in label_map.ignore}
+    return {raw_number(value) for value in label_map.ignore}
