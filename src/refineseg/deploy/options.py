@@ -70,7 +70,13 @@ class ExportOptions:
 
     def check(self, segmenter: Segmenter, data: SegmentationData | None) -> None:
         """InputError where the model or the data does not fit."""
-        card = segmenter.card
+        card, dpt = segmenter.card, segmenter.model.config.dpt
+        if dpt is not None and dpt.swin is not None:
+            side = dpt.swin.image
+            raise InputError(
+                f"expected a model for pictures of any size, {card.name} over Swin takes {side}x{side} alone: "
+                "exports have open sizes"
+            )
         if self.input == "uint8" and card.channels is not None:
             raise InputError(
                 f"expected --input float32 for {card.name}, whose pictures are not 8-bit RGB; got uint8"
