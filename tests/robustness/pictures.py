@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from refineseg.data.pictures.pillow import reads_heic
 from tests.robustness.case import Case, damages, encoded, pair, png, written
 
 FORMATS = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tif"}
@@ -24,6 +25,7 @@ def pictures() -> Iterator[Case]:
             # What pixels alone hold may be wrong and still be a picture.
             harmless = name in ("a byte flipped", "last byte lost", "zeros from the middle")
             yield Case("picture", f"{format} {name}", written(f"a.{suffix}", data), harmless)
+    yield Case("picture", "HEIC cut off", written("a.heic", b"\0\0\0\x1cftypheic\0\0\0\0mif1heic" + bytes(50)))
     yield from lying_pictures()
     yield from rare_pictures()
     yield from no_pictures()
@@ -100,6 +102,9 @@ def rare_pictures() -> Iterator[Case]:
         "animated GIF": ("gif", encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])),
         "TIFF of three pages": ("tif", encoded(frames[0], "TIFF", save_all=True, append_images=frames[1:])),
         "PNG named JPEG": ("jpg", encoded(good)),
+        "PNG named TIFF": ("tif", encoded(good)),
+        "AVIF": ("avif", encoded(good, "AVIF")),
+        **({"HEIC": ("heic", encoded(good, "HEIF"))} if reads_heic() else {}),
         "broken EXIF": ("jpg", encoded(good, "JPEG", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff" + bytes(40))),
         "broken colour profile": ("png", encoded(good, icc_profile=b"no profile")),
     }
@@ -151,17 +156,23 @@ def masks() -> Iterator[Case]:
     kinds = {
         "RGB": encoded(good.convert("RGB")),
         "JPEG in a PNG's name": encoded(good, "JPEG"),
-        "with alpha": encoded(good.convert("LA")),
         "of another size": encoded(good.resize((20, 20))),
         "turned": encoded(good.transpose(Image.Transpose.ROTATE_90)),
         "a value of no class": encoded(Image.fromarray(np.where(labels == 1, 77, labels).astype(np.uint8))),
         "16 bits beyond 255": encoded(Image.fromarray(labels.astype(np.uint16) * 1000)),
-        "32-bit float": encoded(Image.fromarray(labels.astype(np.float32)), "TIFF"),
+        "fractions": encoded(Image.fromarray(labels.astype(np.float32) / 2), "TIFF"),
+        "of two pages": encoded(good, "TIFF", save_all=True, append_images=[good]),
         "CMYK": encoded(picture.convert("CMYK"), "TIFF"),
         "of 30000x30000": png(30_000, 30_000),
         "of 0x0": png(0, 0),
         "the picture itself": encoded(picture),
     }
+    usable = {
+        "grey with alpha": encoded(Image.merge("LA", [Image.fromarray(labels), Image.new("L", good.size, 255)])),
+        "32-bit float": encoded(Image.fromarray(labels.astype(np.float32)), "TIFF"),
+    }
+    for name, data in usable.items():
+        yield Case("mask", name, written("m.png", data), harmless=True)
     for name, data in {**kinds, **damages(encoded(good))}.items():
         yield Case("mask", name, written("m.png", data), harmless=name in ("a byte flipped", "last byte lost"))
 

@@ -13,7 +13,7 @@ from refineseg.channels import Channels
 from refineseg.data.mask_file import opened_mask
 from refineseg.data.pictures.opening import read_picture
 from refineseg.data.pictures.picture import InMemory
-from refineseg.data.pictures.pillow import to_rgb
+from refineseg.data.pictures.pillow import name_of, to_rgb
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap, UInt8
 from refineseg.system.files import atomic_path
@@ -69,13 +69,18 @@ def as_picture(
     return InMemory(pixels)
 
 
-def read_mask(path: str | Path) -> NDArray[Any]:
+def read_mask(source: str | Path | bytes, name: str = "") -> NDArray[Any]:
     """Raw values of a mask: HxW integers (palette pictures by index), or HxWx3 for colour masks; without alpha.
+
+    Args:
+        source: the file, or its content.
+        name: of the mask in messages; the file's path if empty.
 
     Raises InputError for files that cannot be read, of several pages, or of numbers that are not whole.
     """
-    path = Path(path)
-    with opened_mask(path) as image:
+    source = Path(source) if isinstance(source, str) else source
+    name = name or name_of(source)
+    with opened_mask(source, name) as image:
         if image.mode in ("RGB", "RGBA"):
             return np.asarray(image.convert("RGB"))
         if image.mode in ("L", "LA", "P", "1", "I", "I;16", "I;16B", "I;16L"):
@@ -85,8 +90,8 @@ def read_mask(path: str | Path) -> NDArray[Any]:
             numbers = np.asarray(image)
             if np.isfinite(numbers).all() and np.array_equal(numbers, np.rint(numbers)):
                 return numbers.astype(np.int32)
-            raise InputError(f"expected a mask of whole class numbers, got fractions or no numbers in {path}")
-        raise InputError(f"expected a mask of class numbers or colours, got {path} of mode {image.mode}")
+            raise InputError(f"expected a mask of whole class numbers, got fractions or no numbers in {name}")
+        raise InputError(f"expected a mask of class numbers or colours, got {name} of mode {image.mode}")
 
 
 def write_mask(path: str | Path, labels: UInt8, label_map: LabelMap) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from refineseg.data.pictures.pillow import check_regular, open_image
+from refineseg.data.pictures.pillow import check_regular, name_of, open_image
 from refineseg.errors import InputError
 from refineseg.system.text import reason_of
 
@@ -17,28 +17,34 @@ SUBFILE, REDUCED = 0x00FE, 1  # tag of TIFF, and its bit for a smaller copy of a
 
 
 @contextmanager
-def opened_mask(path: Path) -> Iterator[Image.Image]:
+def opened_mask(source: Path | bytes, name: str = "") -> Iterator[Image.Image]:
     """A mask as viewers show it: turned if the file says so, like its picture.
+
+    Args:
+        source: the file, or its content.
+        name: of the mask in messages; the file's path if empty.
 
     Raises InputError for a file that is missing, damaged (also while it is decoded inside the block), or of
     several pages or frames, of which any may be meant; smaller copies of a page (GDAL's overviews) do not count.
     """
-    check_regular(path, "a mask")
+    name = name or name_of(source)
+    if isinstance(source, Path):
+        check_regular(source, "a mask")
     try:
-        with open_image(path) as image:
+        with open_image(source) as image:
             pages = _pages(image)
             if pages > 1:
                 raise InputError(
-                    f"expected a mask of one page, got {pages} pages or frames in {path}: save the right one alone"
+                    f"expected a mask of one page, got {pages} pages or frames in {name}: save the right one alone"
                 )
             turned = image.getexif().get(ORIENTATION, 1) != 1
             yield ImageOps.exif_transpose(image) if turned else image
     except InputError:
         raise
     except FileNotFoundError as error:
-        raise InputError(f"File not found: {path}") from error
+        raise InputError(f"File not found: {name}") from error
     except Exception as error:  # decoders raise OSError, ValueError, SyntaxError, struct.error ...
-        raise InputError(f"cannot read {path} as a mask ({reason_of(error)}): is it damaged?") from error
+        raise InputError(f"cannot read {name} as a mask ({reason_of(error)}): is it damaged?") from error
 
 
 def _pages(image: Image.Image) -> int:

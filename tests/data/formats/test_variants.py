@@ -71,7 +71,7 @@ def test_areas_without_a_pixel_are_counted_by_class(tmp_path: Path) -> None:
     coco(tmp_path / "src", [{"segmentation": [outline]} for outline in outlines])
     report, masks = imported(tmp_path / "src", tmp_path / "out")
     assert masks["a"]["car"] == 100
-    assert "2 areas cover no pixel, being outside the picture or too small (car 2)" in report.notes
+    assert "2 areas cover no pixel: empty, too small or outside the picture (car 2)" in report.notes
 
 
 def test_a_picture_that_is_listed_twice_is_one_picture_with_all_areas(tmp_path: Path) -> None:
@@ -222,3 +222,21 @@ def test_a_damaged_first_mask_is_named(tmp_path: Path) -> None:
     Image.fromarray(STRIPE).save(tmp_path / "src/masks/b.png")
     with pytest.raises(FaultsError, match=r"cannot read .*a\.png as a mask"):
         import_data(tmp_path / "src", tmp_path / "none")
+
+
+def test_crowds_of_panoptic_files_are_counted_by_class(tmp_path: Path) -> None:
+    picture(tmp_path / "src/images/a.png")
+    (tmp_path / "src/panoptic").mkdir()
+    Image.fromarray(np.dstack([STRIPE * 5, STRIPE * 0, STRIPE * 0])).save(tmp_path / "src/panoptic/a.png")
+    document = {
+        "images": [{"id": 1, "file_name": "a.png", "width": WIDTH, "height": HEIGHT}],
+        "categories": [{"id": 1, "name": "car", "isthing": 1}],
+        "annotations": [
+            {"image_id": 1, "file_name": "a.png", "segments_info": [{"id": 5, "category_id": 1, "iscrowd": 1}]}
+        ],
+    }
+    (tmp_path / "src/panoptic.json").write_text(json.dumps(document))
+    report = import_data(tmp_path / "src", tmp_path / "out")
+    assert any(note.startswith("crowd regions (iscrowd) are ignored pixels: car 1 of 1") for note in report.notes)
+    assert report.warnings[0].startswith("car: all outlines are crowd regions")
+    assert imported(tmp_path / "src", tmp_path / "as_class", crowds="class")[1]["a"]["car"] == 10 * WIDTH

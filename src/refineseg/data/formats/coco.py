@@ -20,7 +20,13 @@ from refineseg.data.formats.faults import Faults
 from refineseg.data.formats.parsing import coco_rle
 from refineseg.data.formats.parsing.areas import Annotated, Area, AreaReader, Skipped
 from refineseg.data.formats.parsing.classes import IGNORE_NAME, background_id, names_of
-from refineseg.data.formats.parsing.coco_files import coco_files, has_segments, ordered_categories
+from refineseg.data.formats.parsing.coco_files import (
+    coco_files,
+    crowd_notes,
+    has_segments,
+    is_crowd,
+    ordered_categories,
+)
 from refineseg.data.formats.parsing.json_nodes import Node, read_json
 from refineseg.data.formats.parsing.pictures import split_of
 from refineseg.data.formats.parsing.regions import regions
@@ -60,8 +66,8 @@ def read(src: Path, options: ReadOptions) -> Source:
                     if name in ordered:
                         names.train_id(name, document.places[id_])
     crowds: Counter[str] = sum((document.crowds for document in documents), Counter())
-    crowd_notes, warnings = _crowd_notes(crowds, found.used, options)
-    return found.source(ordered, [*notes, *crowd_notes], warnings)
+    said, warnings = crowd_notes(crowds, found.used, options.crowds)
+    return found.source(ordered, [*notes, *said], warnings)
 
 
 def _files(src: Path) -> list[Path]:
@@ -163,7 +169,7 @@ class _Document:
         outline = node.get("segmentation")
         if outline is None or outline.empty():
             return Skipped("annotations have no outline", name)
-        crowd = _is_crowd(node)
+        crowd = is_crowd(node)
         self.crowds[name] += crowd
         region = partial(coco_rle.region, outline)
         return Area(name, self.places[id_], region, below=crowd, ignored=crowd and options.crowds == "ignore")
@@ -193,27 +199,6 @@ class _Document:
             for folder in sorted(place.iterdir())
             if folder.is_dir() and split_of(folder.name) == self.split
         ]
-
-
-def _crowd_notes(crowds: Counter[str], used: Counter[str], options: ReadOptions) -> tuple[list[str], list[str]]:
-    """Notes and warnings on crowds, by category."""
-    crowds = +crowds
-    if not crowds:
-        return [], []
-    counts = ", ".join(f"{name} {count} of {used[name]}" for name, count in sorted(crowds.items()))
-    if options.crowds == "class":
-        return [f"crowd regions (iscrowd) were read as their class: {counts}"], []
-    only = sorted(name for name in crowds if crowds[name] == used[name])
-    masks = "CVAT and Datumaro write brush masks as crowds: --crowds class reads them as their class"
-    notes = [f"crowd regions (iscrowd) are ignored pixels: {counts}; {masks}"]
-    if only:
-        return notes, [f"{', '.join(only)}: all outlines are crowd regions, so no pixel is left of it; {masks}"]
-    return ([], notes) if any(4 * crowds[name] > used[name] for name in crowds) else (notes, [])
-
-
-def _is_crowd(node: Node) -> bool:
-    crowd = node.get("iscrowd")
-    return crowd is not None and bool(crowd.integer() if not isinstance(crowd.value, bool) else crowd.value)
 
 
 def _has_id(image: Node) -> bool:

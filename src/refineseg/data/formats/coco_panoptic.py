@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,7 +12,13 @@ import numpy as np
 
 from refineseg.data.formats.base import Format, Item, ReadOptions, Shape, Source, Unannotated
 from refineseg.data.formats.parsing.classes import Names, names_of
-from refineseg.data.formats.parsing.coco_files import coco_files, has_segments, ordered_categories
+from refineseg.data.formats.parsing.coco_files import (
+    coco_files,
+    crowd_notes,
+    has_segments,
+    is_crowd,
+    ordered_categories,
+)
 from refineseg.data.formats.parsing.json_nodes import Node, read_json
 from refineseg.data.formats.parsing.label_files import find_labels
 from refineseg.data.formats.parsing.pictures import Pictures, check_size, split_of
@@ -48,7 +55,12 @@ def read(src: Path, options: ReadOptions) -> Source:
     masks = [path for document in documents for path in document.masks]
     named = {picture.image for picture in unannotated}
     unannotated += [picture for picture in pictures.unannotated(masks) if picture.image not in named]
-    return Source(names.label_map, items, (*names.notes, *pictures.notes()), unannotated=unannotated)
+    used, crowds = (
+        sum((getattr(document, kind) for document in documents), Counter[str]()) for kind in ("used", "crowds")
+    )
+    notes, warnings = crowd_notes(crowds, used, options.crowds)
+    notes = [*names.notes, *notes, *pictures.notes()]
+    return Source(names.label_map, items, tuple(notes), tuple(warnings), unannotated)
 
 
 def _opened(file: Path, options: ReadOptions) -> _Document | None:
@@ -75,6 +87,7 @@ class _Document:
 
     def __post_init__(self) -> None:
         self.masks: list[Path] = []
+        self.used, self.crowds = Counter[str](), Counter[str]()
 
     def items(
         self, names: Names, options: ReadOptions, pictures: Pictures
@@ -117,9 +130,10 @@ class _Document:
             if id_ not in self.categories:
                 raise category.fail(f"the id of one of the {len(self.categories)} categories")
             train_id = names.train_id(self.categories[id_], category.place)
-            crowd = segment.get("iscrowd")
-            if crowd is not None and crowd.value and options.crowds == "ignore":
-                train_id = IGNORE
+            self.used[self.categories[id_]] += 1
+            if is_crowd(segment):
+                self.crowds[self.categories[id_]] += 1
+                train_id = IGNORE if options.crowds == "ignore" else train_id
             values[segment["id"].integer()] = names.fill if train_id is None else train_id
         return values
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from refineseg.data.formats.base import Format, Item, ReadOptions, Shape, Source
 from refineseg.data.formats.parsing.classes import by_train_id, edit_labels
@@ -20,6 +18,7 @@ from refineseg.data.formats.parsing.json_nodes import read_json
 from refineseg.data.formats.parsing.label_files import find_labels
 from refineseg.data.formats.parsing.masks import by_color
 from refineseg.data.formats.parsing.pictures import split_of
+from refineseg.data.images import read_mask
 from refineseg.data.parquet import open_parquet
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap, UInt8
@@ -108,7 +107,7 @@ class _Table:
         value, place = self._value(self.mask_column, row), self.place(row, self.mask_column)
         if isinstance(value, list):
             return _from_lists(value, place)
-        return _from_picture(_bytes(value, place), place)
+        return read_mask(_bytes(value, place), place)
 
     def place(self, row: int, column: str) -> str:
         """What to call a value in an error."""
@@ -175,20 +174,6 @@ def _from_lists(value: list[Any], place: str) -> NDArray[Any]:
     if mask.ndim != 2 or mask.dtype.kind not in "ui" or mask.min(initial=0) < 0 or mask.max(initial=0) > 65535:
         raise InputError(f"{place}: expected rows of numbers 0..65535, got {mask.dtype} of shape {mask.shape}")
     return mask
-
-
-def _from_picture(data: bytes, place: str) -> NDArray[Any]:
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            if image.mode in ("RGB", "RGBA"):
-                return np.asarray(image.convert("RGB"))
-            if image.mode in ("L", "P", "1", "I", "I;16"):
-                return np.asarray(image).astype(np.uint16)
-            raise InputError(f"{place}: expected a mask of numbers or colours, got a picture of mode {image.mode}")
-    except InputError:
-        raise
-    except Exception as error:  # decoders raise OSError, ValueError, SyntaxError ...
-        raise InputError(f"{place}: expected the bytes of a mask picture: is it damaged?") from error
 
 
 def _labels(folder: Path) -> LabelMap | None:

@@ -1,11 +1,13 @@
-"""Which files of a folder are COCO's, of instances or panoptic."""
+"""What COCO's files of instances and of segments share: which they are, categories, crowds."""
 
 from __future__ import annotations
 
 import mmap
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 
+from refineseg.data.formats.parsing.json_nodes import Node
 from refineseg.data.formats.parsing.texts import head
 
 KEYS = ('"info"', '"images"', '"annotations"', '"categories"', '"licenses"')
@@ -54,3 +56,25 @@ def _rank(entry: tuple[Hashable, str]) -> tuple[str, int, str]:
     """Numbers in their order, then texts in theirs."""
     id_ = entry[0]
     return ("", id_, "") if isinstance(id_, int) else ("text", 0, str(id_))
+
+
+def crowd_notes(crowds: Counter[str], used: Counter[str], meaning: str) -> tuple[list[str], list[str]]:
+    """Notes and warnings on crowds, by category; ``meaning`` as ``ReadOptions.crowds``."""
+    crowds = +crowds
+    if not crowds:
+        return [], []
+    counts = ", ".join(f"{name} {count} of {used[name]}" for name, count in sorted(crowds.items()))
+    if meaning == "class":
+        return [f"crowd regions (iscrowd) were read as their class: {counts}"], []
+    only = sorted(name for name in crowds if crowds[name] == used[name])
+    masks = "CVAT and Datumaro write brush masks as crowds: --crowds class reads them as their class"
+    notes = [f"crowd regions (iscrowd) are ignored pixels: {counts}; {masks}"]
+    if only:
+        return notes, [f"{', '.join(only)}: all outlines are crowd regions, so no pixel is left of it; {masks}"]
+    return ([], notes) if any(4 * crowds[name] > used[name] for name in crowds) else (notes, [])
+
+
+def is_crowd(node: Node) -> bool:
+    """Whether an annotation or segment says ``iscrowd``."""
+    crowd = node.get("iscrowd")
+    return crowd is not None and bool(crowd.integer() if not isinstance(crowd.value, bool) else crowd.value)

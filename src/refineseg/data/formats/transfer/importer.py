@@ -148,7 +148,7 @@ def import_data(
     notes = [*source.notes, *writer.notes(), *_split_notes(written, splits, how), *absent]
     if faults.without_pixels:
         notes.append(
-            f"{faults.without_pixels.total()} areas cover no pixel, being outside the picture or too small"
+            f"{faults.without_pixels.total()} areas cover no pixel: empty, too small or outside the picture"
             f"{counted(faults.without_pixels)}"
         )
     if skipped:
