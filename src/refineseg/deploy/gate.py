@@ -33,7 +33,7 @@ SIZES = (
 )  # fmt: skip
 TIMED = (360, 480)  # height and width at which engine and network are timed
 REPEATS = 3
-FLAT = 1e-3  # of the largest value: a smaller deviation counts as this, as in depth of one pixel
+FLAT = 0.01  # of the largest value: a smaller deviation counts as this, as in depth of one pixel
 
 
 @dataclass(frozen=True)
