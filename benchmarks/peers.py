@@ -108,7 +108,7 @@ def build(arm: str, classes: int, weights: Path, scale: float, width: int) -> nn
         width=width,
         coarse_width=width,
         dropout=0.0,
-        align_corners=False,
+        align_corners=True,
         exact_strides=True,
         input_scales=(scale,),
         cascade="single" if arm == SINGLE else "four",

@@ -92,7 +92,11 @@ def test_uneven_and_seldom_classes_are_balanced() -> None:
 
 def test_short_trainings_get_one_block() -> None:
     def cascade(steps: int | None) -> list[object]:
-        return [choice.value for choice in choose_network(FACTS, steps) if choice.setting == "fields.cascade"]
+        return [
+            choice.value
+            for choice in choose_network(FACTS, steps, "resnet18")
+            if choice.setting == "fields.cascade"
+        ]
 
     assert cascade(300) == cascade(None) == ["single"]
     assert cascade(5000) == []

@@ -81,8 +81,10 @@ def make_plan(
     making.take(choose_start(facts, own_fields=any(name.startswith("fields.") for name in explicit)))
     preset = making.config.model in PRESETS
     own_network = preset and "model" not in explicit
-    for choice in choose_network(facts, making.config.steps) if own_network else []:
-        making.take(choice)
+    if own_network:
+        backbone = str((PRESETS[making.config.model] | making.config.fields)["backbone"])
+        for choice in choose_network(facts, making.config.steps, backbone):
+            making.take(choice)
     scale = float(making.config.fields.get("input_scales", [1.0])[0])
     making.take(choose_crop(facts, machine, scale))
     making.take(choose_scales(facts, list(making.config.augment.crop)))
