@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +17,7 @@ from refineseg.inference.predictor import Segmenter
 from refineseg.inference.result import Result
 from refineseg.inference.tiles.tiling import BUDGET
 from refineseg.labels import UInt8
+from refineseg.serving.app import in_parts
 from refineseg.serving.batching import Abandoned, Batcher, Job
 from refineseg.serving.limits import Capacity, Limits
 from refineseg.serving.options import RequestOptions
@@ -151,6 +153,29 @@ def test_windows_that_nobody_waits_for_are_left_out(gated: Gated, batcher: Batch
     gated.gate.set()
     with pytest.raises(Abandoned):
         large.future.result(20)
+
+
+def test_an_answer_is_memory_until_it_is_read() -> None:
+    """A client that stops reading leaves the answer in the server; when it is let go, the memory is free."""
+    capacity, content = Capacity(Limits(memory=1_000_000)), bytes(range(256)) * 3000
+
+    async def read() -> list[bytes]:
+        parts = in_parts(content, capacity)
+        first = await anext(parts)
+        with pytest.raises(Problem) as told, capacity.slot(300_000):
+            pass
+        assert told.value.status == 503
+        return [first, *[part async for part in parts]]
+
+    async def leave() -> None:
+        parts = in_parts(content, capacity)
+        await anext(parts)
+        await parts.aclose()
+
+    assert b"".join(asyncio.run(read())) == content
+    assert capacity.memory == 0
+    asyncio.run(leave())
+    assert capacity.memory == 0
 
 
 def test_capacity_by_hand() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import lzma
 import struct
 import time
 import tracemalloc
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -139,3 +141,28 @@ def test_formats_that_are_not_decoded_here_are_named(monkeypatch: pytest.MonkeyP
     with pytest.raises(Problem) as problem:
         measure(b"\0\0\0\x18ftypavif" + bytes(100), RequestOptions(), PIXELS, 21)
     assert "got AVIF: convert it to PNG" in problem.value.detail
+
+
+@pytest.mark.parametrize("compression", ["zlib", "lzma"])
+def test_a_tiff_whose_strip_unpacks_to_gigabytes_without_imagecodecs(
+    compression: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    path = tmp_path / "bomb.tif"
+    tifffile.imwrite(path, np.full((16, 16, 3), 7, np.uint8), photometric="rgb", compression=compression)
+    monkeypatch.setattr("refineseg.data.tiff.find_spec", lambda _name: None)
+    assert decode(path.read_bytes()).pixels.mean() == 7
+    strip = zlib.compress(bytes(300 << 20)) if compression == "zlib" else lzma.compress(bytes(300 << 20), preset=0)
+    place = path.stat().st_size
+    with path.open("ab") as stream:
+        stream.write(strip)
+    with tifffile.TiffFile(path, mode="r+b") as file:
+        file.pages[0].tags["StripOffsets"].overwrite(place)
+        file.pages[0].tags["StripByteCounts"].overwrite(len(strip))
+    data = path.read_bytes()
+    tracemalloc.start()
+    with pytest.raises(Problem, match="unpacks to more") as told:
+        decode(data)
+    assert tracemalloc.get_traced_memory()[1] < 20 << 20
+    tracemalloc.stop()
+    assert told.value.status == 422

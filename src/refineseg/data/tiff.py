@@ -6,10 +6,13 @@ data.pictures; nothing here converts a value.
 
 from __future__ import annotations
 
+import lzma
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -27,6 +30,11 @@ SUBFILE, REDUCED, MASK = 254, 1, 4  # TIFF 6.0, section 8: NewSubfileType and it
 ORIENTATION, UPRIGHT, NODATA = 274, 1, 42113
 ASSOCIATED, UNASSOCIATED = 1, 2  # ExtraSamples that are alpha
 OF_A_SLIDE = frozenset({"svs", "ndpi", "scn", "bif", "philips", "qpi"})  # further pages are smaller copies, labels
+UNPACKERS: dict[int, Callable[[], Any]] = {  # by the tag Compression
+    8: zlib.decompressobj,
+    32946: zlib.decompressobj,
+    34925: lzma.LZMADecompressor,
+}
 Count = int | Literal["any"] | None
 
 
@@ -119,6 +127,7 @@ class PageWindows:
             file = page.parent.filehandle
             file.seek(page.dataoffsets[index])
             data = file.read(page.databytecounts[index])
+            self._check_unpacked(data, depth)
             decoded, _, shape = page.decode(data, index, jpegtables=page.jpegtables, jpegheader=page.jpegheader)
             if decoded is None:
                 return None
@@ -132,6 +141,15 @@ class PageWindows:
         while self._held > CACHE and len(self._cache) > 1:
             self._held -= self._cache.popitem(last=False)[1].nbytes
         return part
+
+    def _check_unpacked(self, data: bytes, depth: int) -> None:
+        """ValueError for a part that unpacks to more than its size: without imagecodecs tifffile has no bound."""
+        unpacker = UNPACKERS.get(int(self.page.compression))
+        if unpacker is None or find_spec("imagecodecs") is not None:
+            return
+        most = self.step[0] * self.step[1] * depth * self.dtype.itemsize
+        if len(unpacker().decompress(data, most + 1)) > most:
+            raise ValueError(f"expected at most {most:,} bytes in it, it unpacks to more")
 
 
 @dataclass(frozen=True)

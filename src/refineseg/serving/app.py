@@ -2,7 +2,7 @@
 
 import asyncio
 import hmac
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +13,7 @@ from refineseg.html import TOKENS
 from refineseg.inference.predictor import Segmenter
 from refineseg.serving import description, problems
 from refineseg.serving.access import Access
-from refineseg.serving.limits import Limits
+from refineseg.serving.limits import Capacity, Limits
 from refineseg.serving.middleware import Middleware, drain
 from refineseg.serving.problems import Problem
 from refineseg.serving.segmenting import Request, Service
@@ -25,6 +25,7 @@ PAGE = {"/": ("index.html", "text/html"), "/page.css": ("page.css", "text/css")}
 SCRIPTS = ("page", "stage", "strip", "legend", "masks", "copies", "service")
 PAGE |= {f"/{name}.js": (f"{name}.js", "text/javascript") for name in SCRIPTS}
 ROUTES = frozenset({*PAGE, "/v1/segment", "/v1/model", "/healthz", "/readyz", "/metrics", "/openapi.json"})
+PART = 64 << 10  # bytes of an answer given to the connection at once
 CHALLENGE = {"WWW-Authenticate": "Bearer"}
 
 
@@ -129,6 +130,7 @@ def _add_problems(app: "FastAPI") -> None:
 def _add_interface(app: "FastAPI", service: Service, keyed: dict[str, Any]) -> None:
     from fastapi import Request as Incoming
     from fastapi import Response
+    from fastapi.responses import StreamingResponse
 
     described = description.describe_model(service.segmenter, service.limits)
     forbidden = description.problem_answers(401) if keyed else {}
@@ -156,7 +158,9 @@ def _add_interface(app: "FastAPI", service: Service, keyed: dict[str, Any]) -> N
             "Server-Timing": ", ".join(f"{name};dur={1000 * value:.1f}" for name, value in stages.items()),
             "Content-Disposition": f'inline; filename="{answer.name}"',
         }
-        return Response(answer.content, media_type=answer.media_type, headers=headers)
+        headers["Content-Length"] = str(len(answer.content))
+        parts = in_parts(answer.content, service.capacity)
+        return StreamingResponse(parts, media_type=answer.media_type, headers=headers)
 
     @app.get("/v1/model", responses=forbidden, summary="Labels, palette, scores, licence", **keyed)
     async def model() -> description.ModelDescription:
@@ -194,6 +198,13 @@ def _add_page(app: "FastAPI") -> None:
         content = (files("refineseg.serving") / "page" / name).read_text(encoding="utf-8")
         answer = Response(TOKENS + content if name.endswith(".css") else content, media_type=media_type)
         app.add_api_route(path, lambda answer=answer: answer, response_class=Response, include_in_schema=False)
+
+
+async def in_parts(content: bytes, capacity: Capacity) -> AsyncGenerator[bytes]:
+    """The content part by part, each when the client has read the one before; counted as memory until its end."""
+    with capacity.hold(len(content)):
+        for start in range(0, len(content), PART):
+            yield content[start : start + PART]
 
 
 async def _disconnected(receive: Callable[[], Awaitable[Any]]) -> None:

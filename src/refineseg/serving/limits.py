@@ -67,6 +67,17 @@ class Capacity:
                 self.active -= 1
                 self.memory -= slot.memory
 
+    @contextmanager
+    def hold(self, memory: int) -> Iterator[None]:
+        """Count the bytes of an answer until the client has read it; no limit refuses what is there already."""
+        with self._lock:
+            self.memory += memory
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.memory -= memory
+
     def record(self, seconds: float) -> None:
         """Note the machine's time for a picture, for the next ``Retry-After``."""
         self._seconds_per_picture += 0.1 * (seconds - self._seconds_per_picture)
