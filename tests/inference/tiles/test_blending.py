@@ -17,9 +17,10 @@ from refineseg.inference.options import PredictOptions
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.tiles.blending import Map, blend_weights, blended_strips, view_of
 from refineseg.inference.tiles.receptive_field import cut_error, effective_radius, probe
-from refineseg.inference.tiles.tiling import BUDGET, grid_step, largest_tile, make_tiling, spans
-from refineseg.labels import UInt8
-from refineseg.model import MultiResolutionFusion
+from refineseg.inference.tiles.tiling import BUDGET, POOLED_OVERLAP, grid_step, largest_tile, make_tiling, spans
+from refineseg.labels import LabelMap, UInt8
+from refineseg.model import MultiResolutionFusion, create_model
+from refineseg.model.folders.card import ModelCard
 from refineseg.model.memory import bytes_per_pixel
 from tests.inference.lively import lively
 
@@ -203,3 +204,12 @@ def test_memory_sets_the_tile(segmenter: Segmenter) -> None:
     assert (tiling.rows[0][1]) ** 2 * per_pixel <= BUDGET
     with pytest.raises(InputError, match="--tile"):
         segmenter.predict(probe(32, 32), tile=0)
+
+
+def test_a_network_that_pools_the_picture_has_a_fixed_overlap() -> None:
+    """No radius is enough: the mean over the window is part of every score."""
+    model = create_model("refinenet-lw-mbv2", 3, width=16, coarse_width=16, image_pooling=True).eval()
+    segmenter = Segmenter.from_network(model, ModelCard("pooled", LabelMap.from_names(list("abc"))), device="cpu")
+    assert segmenter.runner.overlap == POOLED_OVERLAP
+    picture = np.zeros((64, 1200, 3), np.uint8)
+    assert segmenter.predict(picture, tile=512).labels.shape == (64, 1200)

@@ -20,7 +20,7 @@ from refineseg.inference.devices import free_memory, pick_device
 from refineseg.inference.fast.network import FastCopy
 from refineseg.inference.runners.gpu import GpuArithmetic
 from refineseg.inference.tiles.receptive_field import effective_radius
-from refineseg.inference.tiles.tiling import GLOBAL_OVERLAP, needed_overlap
+from refineseg.inference.tiles.tiling import GLOBAL_OVERLAP, POOLED_OVERLAP, needed_overlap
 from refineseg.model.folders.card import ModelCard
 from refineseg.model.folders.find_model import find_model
 from refineseg.model.folders.hub import origin_of
@@ -93,10 +93,12 @@ class NetworkRunner:
     def overlap(self) -> int:
         """Pixels that windows share: two effective radii of the network, measured once.
 
-        In a DPT every patch sees the whole window, so no radius is enough.
+        In a DPT, and where the picture is pooled, every score sees the whole window, so no radius is enough.
         """
         if self._config.dpt is not None:
             return GLOBAL_OVERLAP
+        if self._config.image_pooling:
+            return POOLED_OVERLAP
         return needed_overlap(effective_radius(self.model, self.device))
 
     @cached_property
