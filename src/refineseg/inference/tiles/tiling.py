@@ -14,8 +14,8 @@ from refineseg.inference.runners import Runner
 GRID = 32  # the coarsest stride of the backbones
 STRIDE = 4  # of the scores of a RefineNet
 BUDGET = 768 << 20  # bytes for a window's activations: keeps the whole process below 2 GB
-# Overlap in pixels for networks whose every output sees the whole window: a DPT; a RefineNet with the mean over the
-# picture as one path, whose other paths reach as far as without it.
+# Overlap in pixels for networks whose every output sees the whole window: a DPT; a RefineNet with the mean over
+# the picture as one path, whose other paths reach as far as without it.
 GLOBAL_OVERLAP, POOLED_OVERLAP = 128, 384
 LARGEST = 2048  # largest side of automatic tiles: beyond it the overlap hardly matters
 INPUT = 32  # bytes per pixel of a window before it is scaled: as read, as float32, and a copy
