@@ -49,7 +49,11 @@ def test_it_is_small_and_documented(name: str, least: float, licence: str, spec:
     assert config["scores"][0]["split"] == "val"
     assert config["scores"][0]["boundary"]["mean_boundary_iou"] > 0
     assert config["scores"][0]["intervals"]["mean_iou"][0] < config["scores"][0]["mean_iou"]
-    assert config["calibration"]["ece_after"] < config["calibration"]["ece_before"]
+    calibration = config["calibration"]
+    if calibration:  # where temperatures bring nothing the card says so
+        assert calibration["ece_after"] < calibration["ece_before"]
+    else:
+        assert "none" in config["provenance"]["calibration"]
     for key in ("command", "commit", "torch", "known limits", "machine"):
         assert config["provenance"][key]
     assert licence in config["licence"].partition("training data")[2]
