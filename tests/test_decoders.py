@@ -78,6 +78,15 @@ def test_config_of_a_model_folder(data: st.DataObject) -> None:
         one_line_or_nothing(lambda: read_config(Path(folder)))
 
 
+def test_a_type_that_is_a_long_text_is_cut(tmp_path: Path) -> None:
+    header = json.dumps({"a": {"dtype": "x" * 5000, "shape": [1], "data_offsets": [0, 4]}}).encode()
+    path = tmp_path / "c.safetensors"
+    path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
+    with pytest.raises(WeightsError, match="damaged") as caught:
+        read_checkpoint(path)
+    assert len(str(caught.value)) < 1000
+
+
 @FEW
 @given(st.data())
 def test_checkpoints_to_convert(data: st.DataObject) -> None:

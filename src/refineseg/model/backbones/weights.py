@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from refineseg.errors import WeightsError
 from refineseg.model.backbones.backbone import Backbone
 from refineseg.model.tensors.mismatch import difference
+from refineseg.system.text import reason_of
 
 # Tensors of a classifier that no backbone has.
 HEADS = ("fc.", "classifier.", "head.", "conv_head.", "bn2.", "norm.")
@@ -34,7 +35,7 @@ def load_backbone_weights(backbone: Backbone, path: str | Path) -> None:
     try:
         state = load_file(path)
     except Exception as error:  # safetensors raises its own untyped errors
-        raise WeightsError(f"expected a safetensors file, cannot read {path}: {error}") from error
+        raise WeightsError(f"expected a safetensors file, cannot read {path}: {reason_of(error)}") from error
     target: nn.Module = getattr(backbone, "net", backbone)
     own = target.state_dict()
     # timm's feature networks write stages.0 as stages_0: compare names with one separator.

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from refineseg.errors import WeightsError
+from refineseg.system.text import reason_of
 
 # Where trainers put the tensors; UniMatch V2 scores the average of its weights, pip's refinenet writes "weights".
 WRAPPERS = ("state_dict", "segmenter", "model_state_dict", "model_ema", "model", "weights")
@@ -41,7 +42,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
         try:
             return strip_prefixes(load_file(path))
         except (SafetensorError, OSError, ValueError) as error:
-            raise WeightsError(f"cannot read {path}, it is damaged: {error}") from error
+            raise WeightsError(f"cannot read {path}, it is damaged: {reason_of(error)}") from error
     return strip_prefixes(unwrap(_unpickle(path), path.name))
 
 
@@ -90,7 +91,7 @@ def unwrap(content: Any, source: str) -> dict[str, Tensor]:
     if not isinstance(content, Mapping):
         raise WeightsError(f"expected named tensors in {source}, got {type(content).__name__}")
     tensors = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
-    strange = [str(key) for key in content if key not in tensors]
+    strange = [f"{key!s:.80}" for key in content if key not in tensors]
     if not tensors or strange:
         found = f"{len(tensors)} tensors and {len(strange)} other entries {strange[:3]}"
         raise WeightsError(
