@@ -222,7 +222,7 @@ class Worker:
                 _decoded(picture),
                 scales=options.scales,
                 flip=options.flip,
-                probabilities=need_probabilities(self.job.save),
+                probabilities=need_probabilities(find_kinds(self.job.save)),
                 tile=self.job.tile,
             )
             shares = {label: round(share, 6) for label, share in result.class_shares.items()}

@@ -55,6 +55,8 @@ def test_a_registered_kind_is_written_like_ours(tmp_path: Path) -> None:
         find_kinds(["count"])
     with pytest.raises(InputError, match="wrong"):
         find_kinds(["wrong"])
+    with pytest.raises(InputError, match="counts needs a model of classes, got one of depth"):
+        find_kinds(["counts"], "depth")
 
 
 @pytest.mark.usefixtures("installed")

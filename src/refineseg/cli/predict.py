@@ -14,6 +14,7 @@ from refineseg.cli.common import console, errors, parse_channels, parse_scales, 
 from refineseg.errors import InputError
 from refineseg.system.files import atomic_write
 from refineseg.system.lock import LOCK, locked
+from refineseg.system.plugins import module_names
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from refineseg.inference.batch import Entry
     from refineseg.inference.options import Tile
     from refineseg.inference.video.sources import VideoInput, VideoOptions
+
+KINDS = [name.replace("_", "-") for name in module_names("refineseg.inference.outputs")]
 
 
 def predict(
@@ -47,8 +50,8 @@ def predict(
     save: Annotated[
         str | None,
         typer.Option(
-            help="What to write: mask, overlay, probs, confidence, uncertainty, polygons, geojson, rle. "
-            "Default: mask,overlay; for videos: overlay."
+            help=f"What to write: {', '.join(KINDS)}. "
+            "Default: mask,overlay; for videos: overlay; for models of depth: depth,depth-picture."
         ),
     ] = None,
     smooth: Annotated[

@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 from refineseg.config.base import Config, require
 from refineseg.config.dpt import DPTConfig
 
+ModelOutputs = Literal["classes", "depth"]  # what a network predicts for each pixel
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 LARGEST_WIDTH = 8192  # beyond it a damaged file asks for terabytes
@@ -107,7 +108,7 @@ class ModelConfig(Config):
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     further_outputs: tuple[Literal["depth", "normals"], ...] = ()
-    outputs: Literal["classes", "depth"] = "classes"
+    outputs: ModelOutputs = "classes"
     dpt: DPTConfig | None = None
 
     def __post_init__(self) -> None:

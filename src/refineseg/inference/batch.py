@@ -14,10 +14,8 @@ from typing import Any
 from refineseg.data.images import SUFFIXES
 from refineseg.data.pictures.opening import is_picture
 from refineseg.errors import InputError, RefinesegError, TooLargeError, WriteError
-from refineseg.inference.depth import KINDS as DEPTH_KINDS
-from refineseg.inference.depth import check_depth_kinds
 from refineseg.inference.options import PredictOptions, Tile
-from refineseg.inference.outputs import find_kinds, need_probabilities
+from refineseg.inference.outputs import Kind, check_large, default_kinds, find_kinds, need_probabilities
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.tiles.files import predict_large
 from refineseg.inference.video.clips import is_video
@@ -25,7 +23,6 @@ from refineseg.inference.video.predict import VIDEO_KINDS, predict_video
 from refineseg.inference.video.sources import VideoInput
 from refineseg.system.files import atomic_write, writable_folder
 
-PICTURE_KINDS = ("mask", "overlay")
 SLIDES = frozenset({".svs"})  # always read by windows: too large for memory
 WINDOWED = SUFFIXES | SLIDES  # read by windows with --tile
 
@@ -131,7 +128,7 @@ def predict_files(
         inputs: files, and videos or cameras with their options.
         out: output folder.
         options: scales, flip, channels.
-        save: output kinds; by default mask and overlay for pictures, overlay for videos.
+        save: output kinds; by default overlay for videos, and for pictures mask and overlay, or depth's kinds.
         progress: called with each finished entry.
         tile: side of the windows in pixels, or ``auto``, to process files in windows (``inference.tiles``). Slides
             always are; so are rasters of other channels (their masks keep their place on the map), and pictures
@@ -144,24 +141,16 @@ def predict_files(
     Raises:
         InputError: unknown kind in ``save``, or the output folder cannot be written to.
     """
-    if segmenter.outputs == "depth":
-        check_depth_kinds(save or ())
-        if tile is not None:
-            raise InputError(
-                f"--tile cannot be used with {segmenter.card.name}: windows of depth have no common scale"
-            )
-    else:
-        find_kinds(save or ())  # checks the names
     if isinstance(tile, int) and tile < 1:
         raise InputError(f"expected --tile auto or a number of pixels such as 1024, got {tile}")
+    kinds = find_kinds(default_kinds(segmenter.outputs) if save is None else save, segmenter.outputs)
+    options = replace(options, probabilities=options.probabilities or need_probabilities(kinds))
     writable_folder(out)
     if segmenter.card.channels is not None:
         tile = tile or "auto"
-    usual = PICTURE_KINDS if segmenter.outputs == "classes" else tuple(DEPTH_KINDS)
-    kinds = usual if save is None else tuple(save)
-    scored = segmenter.outputs == "classes" and need_probabilities(kinds)
-    options = replace(options, probabilities=options.probabilities or scored)
     work = [VideoInput(item) if isinstance(item, Path) and is_video(item) else item for item in inputs]
+    if tile is not None and any(isinstance(item, Path) for item in work):
+        check_large(kinds)
     names = output_names([item.place if isinstance(item, VideoInput) else item for item in work])
     entries: list[Entry] = []
     try:
@@ -192,38 +181,23 @@ def _picture(
     path: Path,
     out: Path,
     options: PredictOptions,
-    kinds: tuple[str, ...],
+    kinds: list[Kind],
     name: str,
     tile: Tile,
     steps: Callable[[int, int | None], None] | None,
 ) -> Entry:
-    """In one piece; in windows on request, or if it does not fit in memory."""
-    if segmenter.outputs == "depth":
-        depth = segmenter.predict_depth(path, scales=options.scales, flip=options.flip)
-        entry = _entry(path, out, depth.save(out, kinds, name), {}, depth.image.shape[:2])
-        return replace(entry, depth=depth.facts)
+    """In one piece; in windows with ``tile``, or if it does not fit in memory and all kinds can be written so."""
+    save = tuple(kind.name for kind in kinds)
     if tile is None and path.suffix.lower() not in SLIDES:
         try:
-            return _whole(segmenter, path, out, options, kinds, name)
+            result = segmenter.predict_whole(path, options)
+            entry = _entry(path, out, result.save(out, save, name), result.size)
+            return replace(entry, notes=result.notes, **result.summary)
         except TooLargeError:
-            tile = "auto"
-    done = predict_large(segmenter, path, out, options, kinds, tile or "auto", name, steps)
-    return replace(_entry(path, out, done.files, done.class_shares, done.size), notes=done.notes)
-
-
-def _whole(
-    segmenter: Segmenter, path: Path, out: Path, options: PredictOptions, save: tuple[str, ...], name: str
-) -> Entry:
-    result = segmenter.predict(
-        path,
-        scales=options.scales,
-        flip=options.flip,
-        probabilities=options.probabilities,
-        channels=options.channels,
-    )
-    files = result.save(out, save, name=name)
-    height, width = result.labels.shape
-    return replace(_entry(path, out, files, result.class_shares, (height, width)), notes=result.notes)
+            if not all(kind.by_windows for kind in kinds):
+                raise
+    done = predict_large(segmenter, path, out, options, save, tile or "auto", name, steps)
+    return replace(_entry(path, out, done.files, done.size), class_shares=done.class_shares, notes=done.notes)
 
 
 def _video(
@@ -238,21 +212,20 @@ def _video(
     done = predict_video(
         segmenter, item.source, out, name, options, save or VIDEO_KINDS, item.options, progress=steps
     )
-    entry = _entry(str(item), out, done.files, done.class_shares, done.size)
+    entry = _entry(str(item), out, done.files, done.size)
     facts = {
         "frames": done.frames,
         "frames_per_second": round(done.frames / max(done.seconds, 1e-9), 3),
         "label_changes": round(done.label_changes, 6),
         "smooth": item.options.smooth,
     }
-    return replace(entry, video=facts | ({"warning": done.warning} if done.warning else {}))
+    video = facts | ({"warning": done.warning} if done.warning else {})
+    return replace(entry, class_shares=done.class_shares, video=video)
 
 
-def _entry(
-    path: Path | str, out: Path, files: dict[str, Path], shares: dict[str, float], size: tuple[int, int]
-) -> Entry:
+def _entry(path: Path | str, out: Path, files: dict[str, Path], size: tuple[int, int]) -> Entry:
     relative = {kind: file.relative_to(out).as_posix() for kind, file in files.items()}
-    return Entry(input=path, files=relative, class_shares=shares, size=(size[1], size[0]))
+    return Entry(input=path, files=relative, size=(size[1], size[0]))
 
 
 def left_out(given: Sequence[str]) -> list[Path]:

@@ -1,8 +1,7 @@
-"""What a model of depth gives: a value for each pixel, as a 16-bit PNG and as a picture in colour. No torch."""
+"""The depth of a picture, as predicted: values, 16-bit levels, colours. No torch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,11 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from refineseg.errors import InputError
+from refineseg.inference.outputs import find_kinds, write_file
 from refineseg.labels import UInt8
-from refineseg.system.files import atomic_path
 
-KINDS = {"depth": "depth", "depth-picture": "depth-pictures"}  # kind of output: its folder; both are PNG
 LEVELS = 65535  # of a 16-bit PNG
 MILLIMETRES = 1000  # in a metre
 # Corners of the colours from far to near: dark blue, violet, orange, light yellow.
@@ -32,19 +29,26 @@ class Depth:
         unit: ``metres`` or ``relative``.
         image: the picture, HxWx3 uint8 RGB.
         name: stem of the files that ``save`` writes.
+        notes: what was assumed or left out when the picture was read, a sentence each.
     """
 
     values: NDArray[np.float32]
     unit: Unit
     image: UInt8
     name: str = "image"
+    notes: tuple[str, ...] = ()
 
     @property
-    def facts(self) -> dict[str, Any]:
-        """Unit, smallest and largest value, and what one step of the 16-bit PNG stands for."""
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.values.shape[0], self.values.shape[1]
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """Part of predictions.json: unit, smallest and largest value, and how to read the 16-bit PNG."""
         low, high = float(self.values.min()), float(self.values.max())
         step = 1 / MILLIMETRES if self.unit == "metres" else (high - low) / LEVELS
-        return {"unit": self.unit, "low": low, "high": high, "png_zero": self._zero(), "png_step": step}
+        return {"depth": {"unit": self.unit, "low": low, "high": high, "png_zero": self._zero(), "png_step": step}}
 
     def _zero(self) -> float:
         return 0.0 if self.unit == "metres" else float(self.values.min())
@@ -68,25 +72,11 @@ class Depth:
         return Image.fromarray(np.rint(np.stack(planes, -1)).astype(np.uint8))
 
     def save(
-        self, folder: str | Path, save: Iterable[str] = tuple(KINDS), name: str | None = None
+        self, folder: str | Path, save: tuple[str, ...] = ("depth", "depth-picture"), name: str | None = None
     ) -> dict[str, Path]:
-        """Write depth/NAME.png (16 bits) and depth-pictures/NAME.png; the files by kind.
+        """Write depth/NAME.png (16 bits) and depth-pictures/NAME.png; returns the files by kind.
 
-        Raises InputError for another kind of output, or if they cannot be written.
+        Raises InputError for a kind that is not of depth, or if a file cannot be written.
         """
-        kinds = check_depth_kinds(save)
-        files = {kind: Path(folder) / KINDS[kind] / f"{name or self.name}.png" for kind in kinds}
-        for kind, path in files.items():
-            image = self.picture() if kind == "depth-picture" else Image.fromarray(self.levels())
-            with atomic_path(path) as temporary, temporary.open("wb") as stream:
-                image.save(stream, format="PNG")
-        return files
-
-
-def check_depth_kinds(kinds: Iterable[str]) -> tuple[str, ...]:
-    """The kinds; InputError for one that a model of depth does not have."""
-    chosen = tuple(kinds)
-    unknown = [kind for kind in chosen if kind not in KINDS]
-    if unknown:
-        raise InputError(f"expected --save among {', '.join(KINDS)} with a model of depth, got {unknown[0]!r}")
-    return chosen
+        kinds = find_kinds(save, "depth")
+        return {kind.name: write_file(kind, self, Path(folder), name or self.name) for kind in kinds}

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from refineseg.channels import Pixels, display_rgb
+from refineseg.config.model import ModelOutputs
 from refineseg.data.images import as_picture
 from refineseg.errors import InputError
 from refineseg.inference.depth import Depth
@@ -82,7 +83,7 @@ class Segmenter:
         return self.card.labels.names
 
     @property
-    def outputs(self) -> Literal["classes", "depth"]:
+    def outputs(self) -> ModelOutputs:
         """What the model gives."""
         return self.runner.outputs
 
@@ -198,25 +199,37 @@ class Segmenter:
         *,
         scales: Sequence[float] = (1.0,),
         flip: bool = False,
+        channels: Sequence[int] | None = None,
     ) -> Depth:
         """The depth of one picture, by a model of depth; the mean over scales and the mirrored picture.
+
+        The arguments are those of ``predict``.
 
         Raises:
             InputError: the picture cannot be read, or the model gives classes.
             TooLargeError: it does not fit in memory.
         """
         self._check_outputs("depth")
-        pixels = as_picture(image, self.card.channels).pixels
-        size, options = (pixels.shape[0], pixels.shape[1]), PredictOptions(tuple(scales), flip)
+        options = PredictOptions(tuple(scales), flip, False, None if channels is None else tuple(channels))
+        picture = as_picture(image, self.card.channels, options.choice)
+        size = picture.size
         self.memory.check(size, 1, options)
         arithmetic = self.runner.arithmetic
-        maps = self._scoring.maps(self._scoring.scaled(pixels)[None], options)
+        maps = self._scoring.maps(self._scoring.scaled(picture.pixels)[None], options)
         full = [arithmetic.to_numpy(arithmetic.upsampled(depth, 0, size[0], size))[0, 0] for depth in maps]
         name = Path(image).stem if isinstance(image, str | Path) else "image"
         values = np.asarray(np.mean(full, axis=0), np.float32)
-        return Depth(values, self.runner.depth_unit, display_rgb(pixels, self.card.channels), name)
+        shown = display_rgb(picture.pixels, self.card.channels)
+        return Depth(values, self.runner.depth_unit, shown, name, picture.notes)
 
-    def _check_outputs(self, expected: Literal["classes", "depth"]) -> None:
+    def predict_whole(self, image: str | Path, options: PredictOptions) -> Result | Depth:
+        """What the model predicts for one picture in one piece: ``predict`` or ``predict_depth``."""
+        how: dict[str, Any] = {"scales": options.scales, "flip": options.flip, "channels": options.channels}
+        if self.outputs == "depth":
+            return self.predict_depth(image, **how)
+        return self.predict(image, probabilities=options.probabilities, **how)
+
+    def _check_outputs(self, expected: ModelOutputs) -> None:
         """InputError for a model of classes where depth is needed, and conversely."""
         if self.outputs != expected:
             way = "refineseg predict, or predict_depth" if self.outputs == "depth" else "predict"

@@ -70,6 +70,16 @@ class Result:
         """
         return shares_of(np.bincount(self.labels.ravel(), minlength=256), self.class_names)
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.labels.shape[0], self.labels.shape[1]
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """Part of predictions.json: the class shares."""
+        return {"class_shares": self.class_shares}
+
     def overlay(self, opacity: float = 0.55, legend: bool = True) -> Image.Image:
         """The picture with classes in colour, borders between them drawn, and a legend beside it.
 

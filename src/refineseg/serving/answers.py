@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from refineseg.inference.outputs import JSON as JSON_TYPES
-from refineseg.inference.outputs import built_in
 from refineseg.inference.result import Result
-from refineseg.serving.options import SUMMARY
+from refineseg.serving.options import KINDS, SUMMARY
 
 JSON = "application/json"
-KINDS = built_in()
 COMPRESSION = 3  # of zlib: a third of the time of 6, and masks are hardly larger
 MEDIA_TYPES = tuple(dict.fromkeys([JSON, *(kind.media_type for kind in KINDS.values())]))
 

@@ -11,9 +11,18 @@ Nothing is imported to find out which names there are, and nothing is registered
 from __future__ import annotations
 
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pkgutil import iter_modules
 from typing import Any
 
 from refineseg.errors import InputError
+
+
+def module_names(package: str) -> list[str]:
+    """Names of the modules in a package of ours, sorted; none of them is imported."""
+    spec = find_spec(package)
+    places = spec.submodule_search_locations if spec is not None else None
+    return sorted(module.name for module in iter_modules(places or []))
 
 
 def plugin_names(group: str) -> list[str]:

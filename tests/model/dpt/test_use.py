@@ -153,7 +153,11 @@ def test_depth_is_a_16_bit_png_and_a_picture(
     assert np.abs(read - values).max() <= entry["depth"]["png_step"]
     arguments = ["predict", str(tmp_path / "a.png"), "--model", str(depth_model), "-o", str(tmp_path / "other")]
     assert main([*arguments, "--save", "mask"]) == 2
+    assert "with a model of depth among depth, depth-picture, got 'mask'" in capsys.readouterr().err
     assert main([*arguments, "--tile", "64"]) == 2
+    assert "can be written by windows, got depth" in capsys.readouterr().err
+    assert main([*arguments, "--sequence"]) == 2
+    assert "videos need a model of classes" in capsys.readouterr().err
     assert main(["serve", "--model", str(depth_model)]) == 2
     capsys.readouterr()
     assert main(["evaluate", "--model", str(depth_model), "--data", make_data(tmp_path)]) == 2

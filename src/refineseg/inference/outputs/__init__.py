@@ -1,7 +1,7 @@
 """Output kinds: what a prediction is written as. One file per kind, named as on the command line.
 
-To add a kind, add a file here with a ``Kind`` as ``KIND``; or register one from another distribution by its name,
-under the entry point group ``refineseg.outputs``.
+To add a kind, add a file here with a ``Kind`` as ``KIND``, or register one from another distribution under the
+entry point group ``refineseg.outputs``.
 """
 
 from __future__ import annotations
@@ -12,21 +12,22 @@ from dataclasses import dataclass
 from importlib import import_module
 from inspect import isabstract
 from pathlib import Path
-from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from refineseg.channels import Channels
+from refineseg.config.model import ModelOutputs
 from refineseg.data.pictures.picture import Picture
 from refineseg.data.pictures.raster import Raster
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap
 from refineseg.system.files import atomic_path
-from refineseg.system.plugins import load_plugin, plugin_names
+from refineseg.system.plugins import load_plugin, module_names, plugin_names
 
 if TYPE_CHECKING:
+    from refineseg.inference.depth import Depth
     from refineseg.inference.result import Result
 
 GROUP = "refineseg.outputs"
@@ -62,13 +63,18 @@ class Kind(ABC):
         folder: below the output folder.
         suffix: suffix of its files.
         media_type: media type of its content.
+        outputs: what the model must predict, ``classes`` or ``depth``.
+        default: whether it is written for pictures unless other kinds are named.
         needs_probabilities: whether ``write`` needs ``result.probabilities``.
+        kept_type: NumPy type of what ``keep`` returns.
     """
 
     name: ClassVar[str]
     folder: ClassVar[str]
     suffix: ClassVar[str]
     media_type: ClassVar[str]
+    outputs: ClassVar[ModelOutputs] = "classes"
+    default: ClassVar[bool] = False
     needs_probabilities: ClassVar[bool] = False
     kept_type: ClassVar[Any] = np.uint8
 
@@ -77,63 +83,74 @@ class Kind(ABC):
         return folder / self.folder / f"{name}{self.suffix}"
 
     @abstractmethod
-    def write(self, result: Result, stream: BinaryIO, effort: int = 6) -> None:
-        """Write a whole result; ``effort`` is spent on a small file: 0 none, 9 most."""
+    def write(self, result: Any, stream: BinaryIO, effort: int = 6) -> None:
+        """Write a whole ``Result``, or ``Depth`` for a kind of depth; ``effort`` is zlib's level, 0 to 9."""
 
     def planes(self, _classes: int) -> int:
-        """Number of planes that ``keep`` gives."""
+        """Number of planes that ``keep`` returns."""
         return 0
 
     def keep(self, probabilities: NDArray[np.float16]) -> NDArray[Any]:
-        """Planes Pxhxw of ``kept_type`` to be kept on disk for a strip Kxhxw of a large picture."""
+        """Planes Pxhxw of ``kept_type`` to keep on disk for a strip Kxhxw of a large picture."""
         raise NotImplementedError(f"{self.name} keeps nothing")
 
     def write_large(self, large: LargeResult, folder: Path, name: str) -> Path:
-        """Write a result from its rasters on disk, without holding all of it; the file.
+        """Write a result from its rasters on disk, strip by strip; returns the file.
 
-        Without this a kind is refused for pictures seen in windows.
+        A kind without this method is refused for pictures read window by window.
         """
         raise NotImplementedError(f"{self.name} is not written by windows: {large.labels.path} {folder} {name}")
 
-
-def built_in() -> dict[str, Kind]:
-    """The kinds of this folder by name."""
-    names = sorted(module.name for module in iter_modules(__path__))
-    return {name: import_module(f"{__name__}.{name}").KIND for name in names}
-
-
-def find_kinds(names: Iterable[str]) -> list[Kind]:
-    """Kinds by name, ours or registered; InputError for an unknown one."""
-    ours = built_in()
-    return [ours[name] if name in ours else _registered(name, ours) for name in names]
+    @property
+    def by_windows(self) -> bool:
+        """Whether it can be written for pictures read window by window."""
+        return type(self).write_large is not Kind.write_large
 
 
-def _registered(name: str, ours: Iterable[str]) -> Kind:
+def built_in(outputs: ModelOutputs = "classes") -> dict[str, Kind]:
+    """The kinds of this folder for models of classes or of depth, by name."""
+    kinds = [import_module(f"{__name__}.{module}").KIND for module in module_names(__name__)]
+    return {kind.name: kind for kind in kinds if kind.outputs == outputs}
+
+
+def default_kinds(outputs: ModelOutputs) -> tuple[str, ...]:
+    """Names of the kinds that are written for pictures unless others are named."""
+    return tuple(name for name, kind in built_in(outputs).items() if kind.default)
+
+
+def find_kinds(names: Iterable[str], outputs: ModelOutputs = "classes") -> list[Kind]:
+    """Built-in or registered kinds by name; InputError for an unknown one, or one that needs another model."""
+    ours = built_in(outputs)
+    return [ours[name] if name in ours else _registered(name, outputs, ours) for name in names]
+
+
+def _registered(name: str, outputs: ModelOutputs, ours: Iterable[str]) -> Kind:
     found = load_plugin(GROUP, name)
     if found is None:
-        raise InputError(f"expected --save among {', '.join([*ours, *plugin_names(GROUP)])}, got {name!r}")
+        model = "" if outputs == "classes" else f"with a model of {outputs} "
+        raise InputError(f"expected --save {model}among {', '.join([*ours, *plugin_names(GROUP)])}, got {name!r}")
     kind = found() if isinstance(found, type) and issubclass(found, Kind) and not isabstract(found) else found
     if not isinstance(kind, Kind) or kind.name != name:
         raise InputError(f"expected a Kind named {name!r} under {GROUP}, got {found!r}")
+    if kind.outputs != outputs:
+        raise InputError(f"--save {name} needs a model of {kind.outputs}, got one of {outputs}")
     return kind
 
 
-def find_large_kinds(names: Iterable[str]) -> list[Kind]:
-    """Kinds by name; InputError also for one that cannot be written by windows."""
-    kinds = find_kinds(names)
+def check_large(kinds: Iterable[Kind]) -> None:
+    """InputError for a kind that cannot be written window by window."""
     for kind in kinds:
-        if type(kind).write_large is Kind.write_large:
+        if not kind.by_windows:
             raise InputError(f"expected kinds that can be written by windows, got {kind.name}: leave out --tile")
-    return kinds
 
 
-def need_probabilities(names: Iterable[str]) -> bool:
+def need_probabilities(kinds: Iterable[Kind]) -> bool:
     """Whether any of these kinds needs probabilities."""
-    return any(kind.needs_probabilities for kind in find_kinds(names))
+    return any(kind.needs_probabilities for kind in kinds)
 
 
-def write_file(kind: Kind, result: Result, folder: Path, name: str) -> Path:
-    """Write a whole result under its final name, in one step."""
+def write_file(kind: Kind, result: Result | Depth, folder: Path, name: str) -> Path:
+    """Write a whole result under its final name, in one step; returns the file."""
     path = kind.path(folder, name)
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         kind.write(result, stream)

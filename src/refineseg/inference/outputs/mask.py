@@ -17,6 +17,7 @@ class Mask(Kind):
     """See the module."""
 
     name, folder, suffix, media_type = "mask", "masks", ".png", "image/png"
+    default = True
 
     def write(self, result: Result, stream: BinaryIO, effort: int = 6) -> None:
         """HxW uint8, 255 where there is no class."""

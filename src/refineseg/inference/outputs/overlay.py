@@ -22,6 +22,7 @@ class Overlay(Kind):
     """See the module. Of videos it is a video."""
 
     name, folder, suffix, media_type = "overlay", "overlays", ".jpg", "image/jpeg"
+    default = True
 
     def write(self, result: Result, stream: BinaryIO, effort: int = 6) -> None:
         """JPEG of the picture's height."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from refineseg.config.model import ModelOutputs
 from refineseg.inference.arithmetic import Arithmetic
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Runner(Protocol):
         """Pixels of the (scaled) input for each cell of the score maps: 4, or 1."""
 
     @property
-    def outputs(self) -> Literal["classes", "depth"]:
+    def outputs(self) -> ModelOutputs:
         """Whether the maps are logits of classes, or depth."""
 
     @property

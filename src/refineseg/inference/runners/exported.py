@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from refineseg.config.model import ModelOutputs
 from refineseg.errors import InputError, WeightsError
 from refineseg.inference.arithmetic import Arithmetic
 from refineseg.model.folders.bundled import bundled_exports
@@ -110,7 +111,7 @@ class ExportedRunner(ABC):
         return str(self.exported.values["export"].get("outputs", "logits"))
 
     @property
-    def outputs(self) -> Literal["classes", "depth"]:
+    def outputs(self) -> ModelOutputs:
         """Logits of classes, or depth."""
         return "depth" if self.exported.values["model"].get("outputs") == "depth" else "classes"
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from refineseg.config import ModelConfig
+from refineseg.config.model import ModelOutputs
 from refineseg.errors import InputError
 from refineseg.inference.arithmetic import Arithmetic
 from refineseg.inference.devices import free_memory, pick_device
@@ -79,7 +80,7 @@ class NetworkRunner:
         return self._config.stride
 
     @property
-    def outputs(self) -> Literal["classes", "depth"]:
+    def outputs(self) -> ModelOutputs:
         """Logits of classes, or depth."""
         return self._config.outputs
 

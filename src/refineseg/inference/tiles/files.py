@@ -21,7 +21,7 @@ from refineseg.data.pictures.opening import open_picture
 from refineseg.data.pictures.picture import Picture
 from refineseg.data.pictures.raster import Raster
 from refineseg.inference.options import PredictOptions
-from refineseg.inference.outputs import Kind, LargeResult, find_large_kinds, need_probabilities
+from refineseg.inference.outputs import Kind, LargeResult, check_large, find_kinds, need_probabilities
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.result import shares_of
 from refineseg.inference.tiles.tiling import Tiling
@@ -127,8 +127,9 @@ def predict_large(
     """
     name = name or path.stem
     part = out / f".{name}.part"
-    kinds = find_large_kinds(save)
-    options = replace(options, probabilities=need_probabilities(save))
+    kinds = find_kinds(save, segmenter.outputs)
+    check_large(kinds)
+    options = replace(options, probabilities=need_probabilities(kinds))
     try:
         part.mkdir(parents=True, exist_ok=True)
         with open_picture(path, segmenter.card.channels, options.choice, part) as picture:

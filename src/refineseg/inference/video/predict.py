@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 
 from refineseg.errors import InputError
 from refineseg.inference.options import PredictOptions, Tile
-from refineseg.inference.outputs import find_kinds, need_probabilities
+from refineseg.inference.outputs import Kind, find_kinds, need_probabilities
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.result import Result
 from refineseg.inference.tiles.blending import Strip, assemble
@@ -57,15 +57,22 @@ class VideoOutcome:
     warning: str | None = None
 
 
+def check_model(segmenter: Segmenter) -> None:
+    """InputError unless the model predicts classes of RGB pictures."""
+    if segmenter.outputs != "classes":
+        raise InputError(f"videos need a model of classes, {segmenter.card.name} predicts {segmenter.outputs}")
+    if segmenter.card.channels is not None:
+        raise InputError(f"videos need a model of RGB pictures, {segmenter.card.name} has other channels")
+
+
 def segment_frames(
     segmenter: Segmenter,
     items: Iterator[Frame | Sound],
     options: PredictOptions,
     video: VideoOptions,
 ) -> Iterator[tuple[Frame | Sound, Result | None]]:
-    """Frames with their results, and audio packets unchanged, in order. InputError unless the model is of RGB."""
-    if segmenter.card.channels is not None:
-        raise InputError(f"videos need a model of RGB pictures, {segmenter.card.name} has other channels")
+    """Frames with their results, and audio packets unchanged, in order; InputError as ``check_model``."""
+    check_model(segmenter)
     smoother = Smoother(video.smooth) if video.smooth else None
     classes = segmenter.card.labels.num_classes if options.probabilities else None
     for item in items:
@@ -136,9 +143,10 @@ def predict_video(
         InputError: the source cannot be read, or a file cannot be written. Nothing is left behind.
         KeyboardInterrupt: interrupted; likewise. A camera's recording ends and is kept instead.
     """
-    find_kinds(save)  # checks the names
+    check_model(segmenter)
     video = video or VideoOptions()
-    options = replace(options, probabilities=need_probabilities(save))
+    kinds = find_kinds(save)
+    options = replace(options, probabilities=need_probabilities(kinds))
     part = out / f".{name}.part"
     shutil.rmtree(part, ignore_errors=True)
     began = time.perf_counter()
@@ -146,7 +154,7 @@ def predict_video(
         with open_source(source, video.rate) as opened:
             part.mkdir(parents=True)
             outcome = _run(segmenter, opened, part, name, (options, video, tuple(save)), progress)
-        outcome.files = _moved(part, out, name, save)
+        outcome.files = _moved(part, out, name, kinds)
     except OSError as error:
         raise cannot_write(part, error) from error
     finally:
@@ -262,16 +270,16 @@ def _warning(source: Source, total: int | None, frames: int, limit: float | None
     return f"{source.name} ends early: {seen:.1f} of {length:.1f} s" if seen < EARLY * length else None
 
 
-def _moved(part: Path, out: Path, name: str, save: Sequence[str]) -> dict[str, Path]:
+def _moved(part: Path, out: Path, name: str, kinds: Sequence[Kind]) -> dict[str, Path]:
     """Move the output to its final names, in place of an earlier run's."""
     files: dict[str, Path] = {}
-    for kind in save:
-        inside = Path("videos") / f"{name}.mp4" if kind == "overlay" else Path(find_kinds([kind])[0].folder) / name
-        files[kind] = out / inside
-        files[kind].parent.mkdir(parents=True, exist_ok=True)
-        if kind == "overlay":
+    for kind in kinds:
+        inside = Path("videos") / f"{name}.mp4" if kind.name == "overlay" else Path(kind.folder) / name
+        target = files[kind.name] = out / inside
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if kind.name == "overlay":
             (part / "videos" / f"{name}_legend.png").replace(out / "videos" / f"{name}_legend.png")
-        elif files[kind].exists():
-            shutil.rmtree(files[kind])
-        (part / inside).replace(files[kind])
+        elif target.exists():
+            shutil.rmtree(target)
+        (part / inside).replace(target)
     return files
