@@ -76,3 +76,28 @@ def test_a_rate_of_zero_freezes_the_backbone() -> None:
     assert sum(len(group["params"]) for group in optimizer.param_groups) == len(
         [*model.decoder.parameters(), *model.classifier.parameters()]
     )
+
+
+def test_parts_of_the_network_have_rates_of_their_own() -> None:
+    from refineseg.config import TrainConfig
+    from refineseg.errors import ConfigError
+    from refineseg.training.optimizer import freeze, make_optimizer
+
+    model = create_model("refinenet-lw-mbv2", 4, width=16, coarse_width=16)
+    multipliers = {"decoder": 0.0, "decoder.blocks.3": 10.0, "backbones.0": 0.5}
+    config = TrainConfig(lr=0.01, lr_multipliers=multipliers)
+    freeze(model, config)
+    rates = {
+        id(value): group["lr"] for group in make_optimizer(model, config).param_groups for value in group["params"]
+    }
+    found = {name: rates.get(id(value)) for name, value in model.named_parameters()}
+    assert found["classifier.weight"] == 0.01
+    for name, rate in found.items():
+        if name.startswith("decoder.blocks.3"):
+            assert rate == pytest.approx(0.1), name
+        elif name.startswith("decoder"):
+            assert rate is None, name
+        elif name.startswith("backbones"):
+            assert rate == 0.005, name
+    with pytest.raises(ConfigError, match=r"starts with 'decoder.block\.3'.*decoder\.blocks\.3"):
+        freeze(model, TrainConfig(lr_multipliers={"decoder.block.3": 1.0}))

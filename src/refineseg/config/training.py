@@ -34,6 +34,8 @@ class TrainConfig(Config):
         optimizer: ``adamw`` or ``sgd`` (momentum 0.9).
         lr: learning rate of the decoder.
         backbone_lr: multiplier for the backbone; 0 freezes it, batch norm included.
+        lr_multipliers: multipliers for parts of the network, by the start of their parameters' names
+            (``{decoder.blocks.1: 10}``), in place of the above; the longest start counts, 0 freezes.
         weight_decay: on convolution weights; biases and norms have none.
         decay_all: weight decay on biases and norms too.
         schedule: ``cosine``, ``poly`` (power 0.9), ``step`` (a tenth after ``drop_at``), ``halving``
@@ -87,6 +89,7 @@ class TrainConfig(Config):
     optimizer: Literal["adamw", "sgd"] = "adamw"
     lr: float = 1e-3
     backbone_lr: float = 0.25
+    lr_multipliers: dict[str, float] = field(default_factory=dict)
     weight_decay: float = 1e-2
     decay_all: bool = False
     schedule: Literal["cosine", "poly", "step", "halving", "constant"] = "cosine"
@@ -139,6 +142,10 @@ class TrainConfig(Config):
         require(0 < self.lr < math.inf, "a learning rate above 0", self.lr)
         for name in ("backbone_lr", "weight_decay", "clip_norm"):
             require(0 <= getattr(self, name) < math.inf, f"{name} of 0 or more", getattr(self, name))
+        multipliers = self.lr_multipliers.values()
+        require(
+            all(0 <= value < math.inf for value in multipliers), "lr_multipliers of 0 or more", self.lr_multipliers
+        )
         for name in ("warmup", "drop_at"):
             require(0 <= getattr(self, name) <= 1, f"{name} in [0, 1]", getattr(self, name))
         require(0 <= self.seed < 2**32, "a seed of 0 to 4294967295", self.seed)

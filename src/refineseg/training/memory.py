@@ -15,7 +15,7 @@ from refineseg.inference.devices import free_memory
 from refineseg.labels import IGNORE
 from refineseg.model.memory import MemoryNeed, bytes_of, fake_copy, memory_need, tensors_of
 from refineseg.model.refinenet import RefineNet
-from refineseg.training.optimizer import freeze
+from refineseg.training.optimizer import freeze, lr_multiplier
 
 GIB = 1 << 30
 STATES = {"adamw": 2, "sgd": 1}  # copies of the weights that an optimiser keeps
@@ -45,8 +45,8 @@ def need_of_step(model: RefineNet, config: TrainConfig, batch: int | None = None
         return [*tensors_of(network), images, labels], step
 
     need = memory_need(prepare)
-    frozen = {id(value) for value in model.backbones.parameters() if config.backbone_lr == 0}
-    trained = bytes_of(value for value in model.parameters() if value.requires_grad and id(value) not in frozen)
+    named = model.named_parameters()
+    trained = bytes_of(value for name, value in named if value.requires_grad and lr_multiplier(name, config) > 0)
     kept = STATES[config.optimizer] * trained + (bytes_of(tensors_of(model)) if config.ema else 0)
     return MemoryNeed(need.resting + kept, need.working)
 

@@ -10,29 +10,36 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from refineseg.config import TrainConfig
+from refineseg.errors import ConfigError
 from refineseg.model.refinenet import RefineNet
 
 
-def make_optimizer(model: RefineNet, config: TrainConfig) -> torch.optim.Optimizer:
-    """AdamW or SGD over four groups: backbone and decoder, with and without weight decay.
+def lr_multiplier(name: str, config: TrainConfig) -> float:
+    """Multiplier of the learning rate for the parameter of this name."""
+    starts = [start for start in config.lr_multipliers if name.startswith(start)]
+    if starts:
+        return config.lr_multipliers[max(starts, key=len)]
+    return config.backbone_lr if name.startswith("backbones.") else 1.0
 
-    Biases and batch norm have no decay unless ``decay_all``. The backbone's rate is ``backbone_lr`` times the
-    decoder's; frozen parameters are left out.
+
+def make_optimizer(model: RefineNet, config: TrainConfig) -> torch.optim.Optimizer:
+    """AdamW or SGD over groups of one rate and one weight decay. Frozen parameters are left out.
+
+    Biases and batch norm have no decay unless ``decay_all``.
     """
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            groups.setdefault((name.startswith("backbones."), parameter.ndim > 1 or config.decay_all), []).append(
-                parameter
-            )
+            group = lr_multiplier(name, config), parameter.ndim > 1 or config.decay_all
+            groups.setdefault(group, []).append(parameter)
     parameters = [
         {
             "params": members,
-            "lr": config.lr * (config.backbone_lr if backbone else 1.0),
-            "base_lr": config.lr * (config.backbone_lr if backbone else 1.0),
+            "lr": config.lr * multiplier,
+            "base_lr": config.lr * multiplier,
             "weight_decay": config.weight_decay if decayed else 0.0,
         }
-        for (backbone, decayed), members in groups.items()
+        for (multiplier, decayed), members in groups.items()
     ]
     if config.optimizer == "sgd":
         return torch.optim.SGD(parameters, lr=config.lr, momentum=0.9)
@@ -59,12 +66,24 @@ def rate(step: int, steps: int, config: TrainConfig) -> float:
 
 
 def freeze(model: RefineNet, config: TrainConfig) -> None:
-    """Keep what the settings keep: the batch norms of ``freeze_batch_norm``, the backbone at a rate of zero."""
+    """Freeze what the settings freeze: batch norms, the backbone, parts at a rate of zero.
+
+    ConfigError if a part of ``lr_multipliers`` is none of this network.
+    """
     if config.freeze_batch_norm:
         freeze_batch_norm(model, trained=config.freeze_batch_norm == "statistics")
-    if config.backbone_lr == 0:
+    names = [name for name, _ in model.named_parameters()]
+    for start in config.lr_multipliers:
+        if not any(name.startswith(start) for name in names):
+            parts = sorted({".".join(name.split(".")[:3]) for name in names if not name.startswith("backbones.")})
+            raise ConfigError(
+                f"no parameter's name starts with {start!r:.80} (lr_multipliers): parts are {', '.join(parts)}"
+            )
+    if lr_multiplier("backbones.", config) == 0:
         freeze_batch_norm(model.backbones)
-        model.backbones.requires_grad_(False)
+    for name, parameter in model.named_parameters():
+        if lr_multiplier(name, config) == 0:
+            parameter.requires_grad_(False)
 
 
 def freeze_batch_norm(model: nn.Module, trained: bool = False) -> None:
