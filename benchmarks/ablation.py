@@ -47,7 +47,7 @@ from ablation_arms import (
 )
 import refineseg
 from refineseg.config import TrainConfig
-from refineseg.data.source import SegmentationData
+from refineseg.data.dataset import SegmentationData
 from refineseg.evaluation.protocol import Protocol
 from refineseg.model.presets import model_config, parameter_count
 from refineseg.system.files import atomic_write

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from refineseg.config import AugmentConfig, TrainConfig, paper_recipe
+from refineseg.data.dataset import SegmentationData
 from refineseg.data.images import read_image, read_mask
-from refineseg.data.source import SegmentationData
 
 PAPER_SCALES = (0.4, 0.6, 0.8, 1.0, 1.2)
 BASE = "four"

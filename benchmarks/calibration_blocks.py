@@ -22,8 +22,8 @@ from refineseg.evaluation.measures.calibration import (
     COLDEST,
     HOTTEST,
     calibration_error,
+    confidence_histogram,
     fit_temperatures,
-    histogram,
     sampled_scores,
     to_logs,
 )
@@ -109,7 +109,7 @@ METHODS = (none, one, by_class, by_class_shrunk, by_confidence, isotonic)
 
 def error(confidence: Floats, right: NDArray[np.bool_]) -> float:
     """Expected calibration error in 15 bins."""
-    return float(calibration_error(histogram(confidence, right)))
+    return float(calibration_error(confidence_histogram(confidence, right)))
 
 
 def judged(

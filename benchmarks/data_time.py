@@ -24,7 +24,7 @@ from refineseg.config import AugmentConfig, TrainConfig
 from refineseg.data import SegmentationData, open_data
 from refineseg.training.custom import TrainingEvent
 from refineseg.training.loop import fit
-from refineseg.training.setup import prepare_run
+from refineseg.training.preparation.prepare_run import prepare_run
 import torch
 
 PAIRS = 64

@@ -29,11 +29,11 @@ import refineseg
 from refineseg.bench.machine import describe_machine
 from refineseg.bench.timing import peak_memory
 from refineseg.cli.common import progress_bar
-from refineseg.cli.train import Watch
+from refineseg.cli.train_progress import TrainingProgress
 from refineseg.config import TrainConfig
 from refineseg.config.yaml import read_yaml
 from refineseg.data import open_data
-from refineseg.data.source import SegmentationData
+from refineseg.data.dataset import SegmentationData
 from refineseg.evaluation.measures.boundary import BoundaryCounts
 from refineseg.evaluation.metrics import confusion_matrix, scores
 from refineseg.labels import UInt8
@@ -219,7 +219,9 @@ def teach(network: DeepLab, data: SegmentationData, given: argparse.Namespace) -
     with progress_bar(unit=None) as bar:
         values = read_yaml(given.config) if given.config else {}
         config = TrainConfig.from_dict(values).override(given.set)
-        refineseg.train(config, data, given.train, resume=given.resume, callbacks=[Watch(bar)], teacher=teacher)
+        refineseg.train(
+            config, data, given.train, resume=given.resume, callbacks=[TrainingProgress(bar)], teacher=teacher
+        )
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from benchmarks.deeplab import CLASSES, DeepLab
 import numpy as np
 from refineseg.data import open_data
-from refineseg.data.source import SegmentationData
+from refineseg.data.dataset import SegmentationData
 from refineseg.model import create_model
 from refineseg.model.folders.card import ModelCard
 from refineseg.model.folders.model_folder import save_model_folder

@@ -21,8 +21,8 @@ import time
 from typing import Any
 
 import refineseg
-from refineseg.cli.train import build_config
-from refineseg.data.source import SegmentationData
+from refineseg.cli.train_settings import build_config
+from refineseg.data.dataset import SegmentationData
 from refineseg.evaluation.protocol import Protocol
 from refineseg.system.files import atomic_write
 from refineseg.training.custom import TrainingEvent

@@ -24,7 +24,7 @@ from typing import Any, cast
 import numpy as np
 from refineseg.config import AugmentConfig, TrainConfig
 from refineseg.data import SegmentationData, open_data
-from refineseg.data.loader import Batches, TrainingPictures
+from refineseg.data.batches.loader import Batches, TrainingPictures
 from refineseg.evaluation.metrics import confusion_matrix, scores
 from refineseg.model import create_model
 from refineseg.model.refinenet import RefineNet

@@ -20,10 +20,10 @@ import time
 
 from PIL import Image
 import refineseg
-from refineseg.data.parquet import open_parquet
 from refineseg.inference.batch import predict_files
 from refineseg.inference.options import PredictOptions
 from refineseg.ray import predict
+from refineseg.system.parquet import open_parquet
 from tests.data.made import made_pair
 import torch
 

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 import re
 
-from refineseg.bench.report import markdown
+from refineseg.bench.comparison import markdown
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS, PAGE = ROOT / "benchmarks/results", ROOT / "docs/notebook/bench_tables.md"

@@ -22,7 +22,7 @@ import numpy as np
 from refineseg import load
 from refineseg.config import AugmentConfig, TrainConfig
 from refineseg.data import SegmentationData, open_data
-from refineseg.data.source import Sample
+from refineseg.data.dataset import Sample
 from refineseg.system.files import atomic_write
 from refineseg.training.loop import train
 from refineseg.training.suggest.choice import choose

@@ -17,7 +17,7 @@ import torch
 
 from refineseg.config import AugmentConfig
 from refineseg.data import open_data
-from refineseg.data.loader import TrainingPictures
+from refineseg.data.batches.loader import TrainingPictures
 from refineseg.model.folders.model_folder import load_model_folder, save_model_folder
 from refineseg.training.losses import class_weights
 

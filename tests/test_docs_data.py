@@ -13,8 +13,8 @@ import yaml
 from PIL import Image
 
 from refineseg.data import open_data, read_mask
+from refineseg.data.dataset import folder_of_pictures
 from refineseg.data.images import write_mask
-from refineseg.data.source import folder_of_pictures
 from refineseg.labels import LabelMap, UInt8
 from refineseg.model.folders.model_folder import read_config
 from tests.docs_blocks import PAGES, blocks_of, run_block, small
@@ -124,7 +124,7 @@ def test_the_pages_have_every_step() -> None:
 
 
 def test_every_format_is_on_the_page() -> None:
-    from refineseg.data.formats.registry import built_in
+    from refineseg.data.formats.known_formats import built_in
 
     rows = [
         line.split("|")

@@ -15,6 +15,7 @@ LAYERS = (
     ("system",),
     ("config",),
     ("colors",),
+    ("raw_values",),
     ("labels",),
     ("channels",),
     ("html",),

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from refineseg.colors import class_colors, distinct_colors, voc_palette
-from refineseg.data.transforms import Geometry, apply_geometry
+from refineseg.data.batches.transforms import Geometry, apply_geometry
 from refineseg.errors import LabelError
 from refineseg.labels import IGNORE, LabelClass, LabelMap
 

@@ -16,7 +16,7 @@ from torch import nn
 
 from refineseg.config import AugmentConfig, TrainConfig
 from refineseg.data import open_data
-from refineseg.data.loader import TrainingPictures
+from refineseg.data.batches.loader import TrainingPictures
 from refineseg.model.refinenet import RefineNet
 from tests.data.made import make_camvid
 

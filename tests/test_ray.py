@@ -17,13 +17,13 @@ from PIL import Image
 
 import refineseg
 from refineseg.data.images import read_mask
-from refineseg.data.parquet import open_parquet, write_parquet
 from refineseg.errors import InputError
 from refineseg.inference.options import PredictOptions
 from refineseg.labels import LabelMap
 from refineseg.model import create_model
 from refineseg.model.folders.model_folder import ModelCard, save_model_folder
-from refineseg.ray import Job, Shard, Worker, keep_plan, pictures_of, plan_shards, predict
+from refineseg.ray import RayJob, Shard, Worker, keep_plan, pictures_of, plan_shards, predict
+from refineseg.system.parquet import open_parquet, write_parquet
 from tests.data.made import made_pair
 from tests.model.filled import fill
 
@@ -53,7 +53,7 @@ def rows_of(out: Path) -> list[dict[str, Any]]:
     ]
 
 
-def by_hand(job: Job, shards: list[Shard]) -> None:
+def by_hand(job: RayJob, shards: list[Shard]) -> None:
     worker = Worker(job)
     for shard in shards:
         worker({"shard": json.dumps({**vars(shard)})})
@@ -70,7 +70,7 @@ def test_shards_are_cut_the_same_way_each_time(tmp_path: Path) -> None:
 def test_a_shard_done_twice_is_there_once(tmp_path: Path, model: Path) -> None:
     folder, out = made(tmp_path / "in", 5), tmp_path / "out"
     (folder / "p0002.png").write_bytes(b"broken")
-    job = Job(str(out), str(model), PredictOptions(), ("mask",))
+    job = RayJob(str(out), str(model), PredictOptions(), ("mask",))
     shards = plan_shards(folder, 2)
     by_hand(job, [shards[0], *shards, shards[0]])
     rows = rows_of(out)
@@ -93,7 +93,7 @@ def test_parquet_in_masks_in_parquet_out(tmp_path: Path, model: Path) -> None:
     write_parquet(tmp_path / "in.parquet", columns)
     write_parquet(tmp_path / "paths.parquet", {"path": [str(file) for file in files]})
     shards = plan_shards(tmp_path / "in.parquet", 64)
-    by_hand(Job(str(out), str(model), PredictOptions(), ()), shards)
+    by_hand(RayJob(str(out), str(model), PredictOptions(), ()), shards)
     rows = rows_of(out)
     assert [row["name"] for row in rows] == ["00000000_000000_a", "00000000_000001_a", "00000000_000002_c"]
     assert rows[2]["error"].startswith("cannot read the bytes as a picture")
@@ -107,7 +107,7 @@ def test_parquet_in_masks_in_parquet_out(tmp_path: Path, model: Path) -> None:
 
 def test_other_work_does_not_go_into_the_same_folder(tmp_path: Path) -> None:
     folder, out = made(tmp_path / "in", 3), tmp_path / "out"
-    job = Job(str(out), "camvid", PredictOptions(), ("mask",))
+    job = RayJob(str(out), "camvid", PredictOptions(), ("mask",))
     keep_plan(out, job, plan_shards(folder, 2))
     keep_plan(out, job, plan_shards(folder, 2))
     with pytest.raises(InputError, match="other inputs, model or options"):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refineseg.config.base import Config
+from refineseg.config.settings import Config
 from refineseg.errors import ConfigError, InputError
 from refineseg.labels import UInt8
 

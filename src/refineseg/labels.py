@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from refineseg.colors import Color as Color
 from refineseg.colors import class_colors, is_background
 from refineseg.errors import LabelError
+from refineseg.raw_values import Raw, color_of, mask_numbers, number_text, number_to_color, raw_number, raw_value
 
 IGNORE = 255
 UNLABELLED = 254  # in training: pixels of pictures without a mask, of which only a teacher says anything
-Raw = int | Color
 UInt8 = NDArray[np.uint8]
 
 
@@ -86,8 +86,6 @@ class LabelMap:
             if (mirrors[mirror] or mirror) != name:
                 raise LabelError(f"expected {mirror} to mirror {name} in turn, got {mirrors[mirror]!r} there")
 
-    # What the map says -------------------------------------------------------------------------------------
-
     @property
     def names(self) -> list[str]:
         """Class names by train id."""
@@ -136,8 +134,6 @@ class LabelMap:
             table[raw_number(value)] = IGNORE
         return table
 
-    # Masks -------------------------------------------------------------------------------------------------
-
     def encode(self, mask: NDArray[Any], source: str = "mask") -> UInt8:
         """Raw mask to train ids.
 
@@ -148,7 +144,7 @@ class LabelMap:
         Raises:
             LabelError: values that the map does not know, each with its number of pixels.
         """
-        numbers = self._numbers(mask, source)
+        numbers = mask_numbers(mask, self.rgb, source)
         encoded = self._lookup(numbers)
         if (encoded < 0).any():
             raise LabelError(self._explain(numbers[encoded < 0], source))
@@ -156,7 +152,7 @@ class LabelMap:
 
     def unknown(self, mask: NDArray[Any], source: str = "mask") -> dict[int, int]:
         """Raw values outside the map (colours as 24-bit numbers) and how many pixels have each."""
-        numbers = self._numbers(mask, source)
+        numbers = mask_numbers(mask, self.rgb, source)
         values, counts = np.unique(numbers[self._lookup(numbers) < 0], return_counts=True)
         return dict(zip(values.tolist(), counts.tolist(), strict=True))
 
@@ -195,7 +191,7 @@ class LabelMap:
                 "give the class a 'raw' value, or 'ignore' one"
             )
         if any(not isinstance(value, int) for value in values if value is not None):
-            return np.stack([numbers >> 16, numbers >> 8 & 255, numbers & 255], axis=-1).astype(np.uint8)
+            return np.stack(number_to_color(numbers), axis=-1).astype(np.uint8)
         return np.asarray(numbers, np.uint8 if table.max() < 256 else np.uint16)
 
     def colorize(self, labels: NDArray[Any]) -> UInt8:
@@ -205,8 +201,6 @@ class LabelMap:
     def flip(self, labels: UInt8) -> UInt8:
         """Labels HxW of the horizontally flipped picture, left and right classes swapped."""
         return np.ascontiguousarray(self.mirrored[labels[:, ::-1]])
-
-    # Storage -----------------------------------------------------------------------------------------------
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON and YAML."""
@@ -244,8 +238,8 @@ class LabelMap:
                 classes.append(
                     LabelClass(
                         name=name,
-                        color=_color(entry.get("color", color)),
-                        raw=tuple(_raw(value) for value in ([raw] if single else raw)),
+                        color=color_of(entry.get("color", color)),
+                        raw=tuple(raw_value(value) for value in ([raw] if single else raw)),
                         submission=entry.get("submission"),
                         mirror=entry.get("mirror"),
                     )
@@ -254,7 +248,7 @@ class LabelMap:
             claimed = any(IGNORE in item.raw for item in classes)  # a class of value 255 leaves none to ignore
             ignore = values.get("ignore", [] if by_color or claimed else [IGNORE])
             ignore = [ignore] if isinstance(ignore, int) else ignore
-            return cls(tuple(classes), tuple(_raw(value) for value in ignore))
+            return cls(tuple(classes), tuple(raw_value(value) for value in ignore))
         except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:  # the last: infinite colours
             raise LabelError(
                 "expected labels with a list 'classes' of names or of {name, color: [R, G, B], raw: [values]}, "
@@ -272,30 +266,10 @@ class LabelMap:
         """Classes whose raw values are ``first``, ``first`` + 1, ..."""
         chosen = class_colors(names) if colors is None else colors
         classes = tuple(
-            LabelClass(name, _color(color), (first + index,))
+            LabelClass(name, color_of(color), (first + index,))
             for index, (name, color) in enumerate(zip(names, chosen, strict=True))
         )
         return cls(classes, tuple(ignore))
-
-    def _numbers(self, mask: NDArray[Any], source: str) -> NDArray[Any]:
-        """Mask values as one integer a pixel; a colour (R, G, B) as R << 16 | G << 8 | B."""
-        shape = mask.shape
-        if mask.dtype.kind not in "uib":
-            raise LabelError(f"{source}: expected a mask of whole numbers, got {mask.dtype}")
-        if self.rgb:
-            if mask.ndim != 3 or shape[-1] != 3 or mask.dtype != np.uint8:
-                raise LabelError(
-                    f"{source}: expected an RGB mask (this label map is by colour), "
-                    f"got shape {shape}, {mask.dtype}"
-                )
-            wide = mask.astype(np.int32)
-            return np.asarray(wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2])
-        if mask.ndim != 2:
-            raise LabelError(
-                f"{source}: expected a mask of one channel with class numbers, got shape {shape}; "
-                "for colour masks give the colours as 'raw: [[R, G, B]]' in the label map"
-            )
-        return mask.astype(np.uint8) if mask.dtype == np.bool_ else mask
 
     def _lookup(self, numbers: NDArray[Any]) -> NDArray[np.int16]:
         """Train ids, -1 where a number is unknown."""
@@ -308,7 +282,7 @@ class LabelMap:
     def _explain(self, numbers: NDArray[Any], source: str) -> str:
         values, counts = np.unique(numbers, return_counts=True)
         order = np.argsort(-counts)[:5]
-        shown = ", ".join(f"{self._show(int(values[i]))} ({counts[i]} pixels)" for i in order)
+        shown = ", ".join(f"{number_text(int(values[i]), self.rgb)} ({counts[i]} pixels)" for i in order)
         more = f" and {len(values) - 5} more values" if len(values) > 5 else ""
         known = sorted(raw_number(value) for item in self.classes for value in item.raw)
         span = "" if self.rgb or not known else f" {known[0]}..{known[-1]}"
@@ -317,9 +291,6 @@ class LabelMap:
             f"{list(self.ignore)}, found {shown}{more}; add the value to a class or to 'ignore' in the label map"
         )
 
-    def _show(self, number: int) -> str:
-        return str((number >> 16, number >> 8 & 255, number & 255)) if self.rgb else str(number)
-
 
 def class_name(text: str) -> str:
     """A class name as it is meant: without a byte order mark, blanks around it or runs of blanks inside.
@@ -327,17 +298,3 @@ def class_name(text: str) -> str:
     Spreadsheets write the mark, and people write "road" and "road " for one class.
     """
     return " ".join(text.replace("\ufeff", "").split())
-
-
-def raw_number(value: Raw) -> int:
-    """A raw value as one number; colours as 24 bits."""
-    return value if isinstance(value, int) else value[0] << 16 | value[1] << 8 | value[2]
-
-
-def _raw(value: Any) -> Raw:
-    return value if isinstance(value, int) else _color(value)
-
-
-def _color(value: Sequence[int]) -> Color:
-    red, green, blue = (int(part) for part in value)
-    return red, green, blue

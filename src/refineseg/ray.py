@@ -22,7 +22,6 @@ from typing import Any, cast
 from PIL import Image
 
 from refineseg.data.images import index_image
-from refineseg.data.parquet import open_parquet, write_parquet
 from refineseg.data.pictures.pillow import open_image
 from refineseg.errors import InputError, RefinesegError, WriteError, extra
 from refineseg.inference.batch import find_inputs, output_names
@@ -30,13 +29,14 @@ from refineseg.inference.options import PredictOptions, Tile
 from refineseg.inference.outputs import find_kinds, need_probabilities
 from refineseg.system.files import atomic_write, writable_folder
 from refineseg.system.lock import locked
+from refineseg.system.parquet import open_parquet, write_parquet
 
 PARTS, PLAN = "parts", "plan.json"
 PATH_COLUMN, BYTES_COLUMN, NAME_COLUMN = "path", "bytes", "name"
 
 
 @dataclass(frozen=True)
-class Job:
+class RayJob:
     """What every worker needs to know.
 
     Attributes:
@@ -122,7 +122,7 @@ def predict(
     model = pinned(model)
     if Path(model).is_dir():
         model = str(Path(model).absolute())
-    job = Job(str(folder), model, options or PredictOptions(), kinds, tile)
+    job = RayJob(str(folder), model, options or PredictOptions(), kinds, tile)
     with locked(folder):
         keep_plan(folder, job, shards)
         todo = [item for item in shards if not item.part(folder).is_file()]
@@ -164,7 +164,7 @@ def _checked(file: Path) -> Any:
     return opened
 
 
-def keep_plan(folder: Path, job: Job, shards: Sequence[Shard]) -> None:
+def keep_plan(folder: Path, job: RayJob, shards: Sequence[Shard]) -> None:
     """Write plan.json, or make sure that the one that is there is the same."""
     digest = hashlib.sha256(json.dumps([asdict(item) for item in shards]).encode()).hexdigest()
     values = {"shards": len(shards), "inputs": digest, **asdict(job)}
@@ -185,7 +185,7 @@ def keep_plan(folder: Path, job: Job, shards: Sequence[Shard]) -> None:
 class Worker:
     """One process of the cluster: it loads the model once and does shard after shard."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: RayJob) -> None:
         import torch
 
         from refineseg.loading import load
@@ -271,7 +271,7 @@ def _decoded(picture: str | bytes) -> str | Image.Image:
     return image
 
 
-def _run(job: Job, shards: Sequence[Shard], workers: int) -> list[dict[str, Any]]:
+def _run(job: RayJob, shards: Sequence[Shard], workers: int) -> list[dict[str, Any]]:
     """All shards on the cluster, one row each."""
     if "ray" not in sys.modules:
         # Nobody has chosen a cluster, so it is one of our own. By this, which Ray reads when it is imported, its

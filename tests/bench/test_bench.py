@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from refineseg.bench.comparison import flop_of, markdown, rows, time_candidates
 from refineseg.bench.machine import describe_machine
 from refineseg.bench.networks import (
     BASELINE,
@@ -23,8 +24,7 @@ from refineseg.bench.networks import (
     ready,
 )
 from refineseg.bench.peers import PEERS, chosen_peers
-from refineseg.bench.published import published
-from refineseg.bench.report import flop_of, markdown, rows, time_candidates
+from refineseg.bench.published_layout import published
 from refineseg.bench.timing import Spread, peak_memory, ratios, time_in_turns
 from refineseg.cli.main import main
 from refineseg.errors import InputError, MissingExtraError

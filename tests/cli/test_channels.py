@@ -21,7 +21,7 @@ from refineseg.data import open_data, read_mask
 from refineseg.data.pictures.geotiff import TAGS
 from refineseg.errors import ConfigError, InputError
 from refineseg.labels import UInt8
-from refineseg.training.setup import prepare_run
+from refineseg.training.preparation.prepare_run import prepare_run
 from tests.inference.tiles.test_files import GEO
 
 SIZE = (64, 96)

@@ -17,7 +17,7 @@ from PIL import Image
 
 from refineseg.cli.common import progress_bar
 from refineseg.cli.main import VERBS, main
-from refineseg.cli.train import Watch
+from refineseg.cli.train_progress import TrainingProgress
 from refineseg.data import read_mask
 from refineseg.evaluation.evaluate import Evaluation
 from refineseg.labels import LabelMap
@@ -296,7 +296,7 @@ def test_the_console_script_from_elsewhere(model: Path, pictures: Path, tmp_path
 def test_a_long_wait_for_pictures_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     """Of the steps after the first, which starts the workers."""
     with progress_bar(unit=None) as bar:
-        watch = Watch(bar)
+        watch = TrainingProgress(bar)
         for step, waiting in enumerate((0.9, 0.1, 0.3, 0.2), 1):
             watch(TrainingEvent("train", step, 4, 0, 1.0, 1e-3, 2.0, waiting))
     assert watch.share_waiting() == pytest.approx(0.2)
@@ -307,7 +307,7 @@ def test_a_score_is_shown_with_its_trend_and_the_time_left(capsys: pytest.Captur
     """Validations of mean IoU 0.25 and 0.5; half of the steps took 300 s."""
     run = cast(Run, SimpleNamespace(time_left="5 min"))
     with progress_bar(unit=None, remaining=False) as bar:
-        watch = Watch(bar)
+        watch = TrainingProgress(bar)
         for step, iou in ((10, 0.25), (20, 0.5)):
             scored = cast(Evaluation, SimpleNamespace(scores=SimpleNamespace(mean_iou=iou)))
             watch(TrainingEvent("train", step, 40, loss=1.0, run=run))

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from refineseg.cli.data import data
-from refineseg.cli.data_prepare import Watch
+from refineseg.cli.data_prepare import ArchiveProgress
 from refineseg.data.benchmarks import camvid
 from refineseg.data.registry import find_benchmark
 from refineseg.errors import InputError
@@ -54,7 +54,7 @@ def test_each_archive_has_a_bar_of_its_own() -> None:
     from refineseg.cli.common import progress_bar
 
     with progress_bar("%") as bar:
-        watch = Watch(bar)
+        watch = ArchiveProgress(bar)
         for done, total in ((10, 100), (100, 100), (1, 4), (4, 4)):
             watch(done, total, "file")
         assert [(task.completed, task.total) for task in bar.tasks] == [(100, 100), (100, 100)]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from refineseg.data.archives import Taken, extract
+from refineseg.data.preparation.archives import Taken, extract
 from refineseg.errors import InputError
 
 FILES = {"set/images/a.png": b"picture a", "set/images/b.png": b"b" * 3000, "set/readme.txt": b"words"}

@@ -10,8 +10,8 @@ from PIL import Image
 
 from refineseg.config import AugmentConfig, TrainConfig
 from refineseg.data import open_data
+from refineseg.data.batches.loader import Draw, TrainingPictures
 from refineseg.data.check import check_data
-from refineseg.data.loader import Draw, TrainingPictures
 from refineseg.errors import InputError, LabelError, RefinesegError
 from refineseg.evaluation.evaluate import evaluate
 from refineseg.labels import IGNORE

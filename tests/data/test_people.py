@@ -9,8 +9,8 @@ import numpy as np
 
 from refineseg.config.yaml import read_yaml
 from refineseg.data import open_data
+from refineseg.data.dataset import read_list
 from refineseg.data.images import read_mask
-from refineseg.data.source import read_list
 from refineseg.labels import LabelMap
 from tests.shared import shared
 

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from refineseg.cli.main import main
-from refineseg.cli.train import build_config
+from refineseg.cli.train_settings import build_config
 from refineseg.config import paper_recipe
 from refineseg.model.presets import model_config
 from tests.shared import shared

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from scipy.io import savemat
 
 from refineseg.data import open_data
+from refineseg.data.dataset import SegmentationData
 from refineseg.data.images import read_image, read_mask
-from refineseg.data.prepare import Count, count_pairs, prepare
+from refineseg.data.preparation.prepare import Count, count_pairs, prepare
 from refineseg.data.registry import find_benchmark
-from refineseg.data.source import SegmentationData
 from refineseg.errors import InputError
 from tests.data.benchmarks import roots
 

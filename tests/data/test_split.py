@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from refineseg.cli.data import data
 from refineseg.data import open_data
-from refineseg.data.groups import groups_by_pattern, guess_groups, original_name
-from refineseg.data.split import assign_splits, split_data
+from refineseg.data.splits.assign import assign_splits, split_data
+from refineseg.data.splits.groups import groups_by_pattern, guess_groups, original_name
 from refineseg.errors import InputError
 from tests.data.check.corpus import Corpus
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from refineseg.channels import Channels
 from refineseg.config import AugmentConfig
-from refineseg.data.loader import Batches, Draw, class_balanced_weights
-from refineseg.data.transforms import (
+from refineseg.data.batches.loader import Batches, Draw, class_balanced_weights
+from refineseg.data.batches.transforms import (
     Geometry,
     apply_geometry,
     augment,
@@ -81,7 +81,7 @@ def test_the_agreement_test_can_fail() -> None:
 
 def test_mask_resize_is_on_pixel_centres() -> None:
     """Doubling repeats each pixel; halving a picture of 2x2 blocks gives the blocks: no half-pixel shift."""
-    from refineseg.data.transforms import scale_pair
+    from refineseg.data.batches.transforms import scale_pair
 
     mask = torch.arange(12, dtype=torch.uint8).view(3, 4)
     image = mask.expand(3, 3, 4).contiguous()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from refineseg.colors import voc_palette
-from refineseg.data.source import Sample, SegmentationData
+from refineseg.data.dataset import Sample, SegmentationData
 from refineseg.inference.predictor import Segmenter
 from refineseg.labels import IGNORE, LabelClass, LabelMap
 from refineseg.model.folders.model_folder import ModelCard

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from refineseg.data.source import Sample, SegmentationData
+from refineseg.data.dataset import Sample, SegmentationData
 from refineseg.labels import LabelMap, UInt8
 
 SIZE = (96, 128)

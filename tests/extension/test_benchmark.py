@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from refineseg.data import open_data
-from refineseg.data.prepare import prepare
+from refineseg.data.preparation.prepare import prepare
 from refineseg.data.registry import GROUP, benchmark_names, find_benchmark
 from refineseg.errors import InputError
 from refineseg.evaluation.protocol import find_protocol
@@ -22,7 +22,7 @@ from pathlib import Path
 
 from refineseg.data.benchmark import Benchmark
 from refineseg.data.benchmark_files import by_stem, need_folder, pair, places
-from refineseg.data.source import SegmentationData
+from refineseg.data.dataset import SegmentationData
 from refineseg.labels import LabelMap
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from refineseg.data.formats import Format, Item, ReadOptions, Source, detect, formats, import_data
+from refineseg.data.formats import AnnotatedData, Format, Item, ReadOptions, detect, formats, import_data
 from refineseg.labels import LabelMap, UInt8
 from refineseg.system import plugins
 
@@ -20,9 +20,9 @@ def halves(shape: tuple[int, int]) -> UInt8:
     return labels
 
 
-def read(src: Path, options: ReadOptions) -> Source:
+def read(src: Path, options: ReadOptions) -> AnnotatedData:
     items = [Item(path.stem, path, halves) for path in sorted(src.glob("*.png"))]
-    return Source(LabelMap.from_names(["sky", "ground"]), items)
+    return AnnotatedData(LabelMap.from_names(["sky", "ground"]), items)
 
 
 HORIZON = Format("horizon", "halves", "a file horizon.txt", lambda src: (src / "horizon.txt").is_file(), read)

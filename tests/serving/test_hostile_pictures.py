@@ -150,7 +150,7 @@ def test_a_tiff_whose_strip_unpacks_to_gigabytes_without_imagecodecs(
     tifffile = pytest.importorskip("tifffile")
     path = tmp_path / "bomb.tif"
     tifffile.imwrite(path, np.full((16, 16, 3), 7, np.uint8), photometric="rgb", compression=compression)
-    monkeypatch.setattr("refineseg.data.tiff.find_spec", lambda _name: None)
+    monkeypatch.setattr("refineseg.data.pictures.tiff_windows.find_spec", lambda _name: None)
     assert decode(path.read_bytes()).pixels.mean() == 7
     strip = zlib.compress(bytes(300 << 20)) if compression == "zlib" else lzma.compress(bytes(300 << 20), preset=0)
     place = path.stat().st_size

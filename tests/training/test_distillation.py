@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from refineseg.config import AugmentConfig, TrainConfig
 from refineseg.data import SegmentationData
-from refineseg.data.loader import Batches, Draw, TrainingPictures, WithUnlabelled
+from refineseg.data.batches.loader import Batches, Draw, TrainingPictures, WithUnlabelled
 from refineseg.errors import ConfigError, RefinesegError
 from refineseg.labels import IGNORE, UNLABELLED
 from refineseg.model.folders.card import ModelCard

@@ -138,16 +138,16 @@ def test_ctrl_c_says_how_to_go_on_and_resume_knows_the_data(
     words += ["--crop", "32", "--workers", "0", "--device", "cpu", "--skip-check", "--set", "validate_every=1"]
     words += ["--set", "model.width=16", "--set", "model.coarse_width=16", "--backbone-weights", "none"]
     with monkeypatch.context() as patched:
-        from refineseg.cli.train import Watch
+        from refineseg.cli.train_progress import TrainingProgress
 
-        told = Watch.__call__
+        told = TrainingProgress.__call__
 
-        def interrupt(self: Watch, report: TrainingEvent) -> None:
+        def interrupt(self: TrainingProgress, report: TrainingEvent) -> None:
             told(self, report)
             if report.phase == "train" and report.step == 4:
                 raise KeyboardInterrupt
 
-        patched.setattr(Watch, "__call__", interrupt)
+        patched.setattr(TrainingProgress, "__call__", interrupt)
         assert main(words) == 130
     assert f"refineseg train --resume -o {run}" in " ".join(capsys.readouterr().err.split())
     assert main(["train", "--resume", "-o", str(run), "--device", "cpu"]) == 0

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from benchmarks.kill_resume import events_of
 
-from refineseg.training.log import MetricsLog
+from refineseg.training.tracking.metrics_log import MetricsLog
 
 
 def log_of_steps(folder: Path, steps: list[int]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from refineseg.config import TrainConfig
 from refineseg.errors import ConfigError, MissingExtraError
 from refineseg.training.custom import TrainingEvent
-from refineseg.training.loggers import make_loggers
+from refineseg.training.tracking.loggers import make_loggers
 
 
 class Recorder:

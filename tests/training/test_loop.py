@@ -16,7 +16,7 @@ from torch import Tensor
 
 from refineseg.config import AugmentConfig, TrainConfig
 from refineseg.data import SegmentationData, open_data
-from refineseg.data.loader import Draw, TrainingPictures
+from refineseg.data.batches.loader import Draw, TrainingPictures
 from refineseg.errors import ConfigError, InputError, LabelError, WeightsError
 from refineseg.model.folders.card import ModelCard
 from refineseg.model.folders.model_folder import load_model_folder, read_config, save_model_folder
@@ -24,8 +24,8 @@ from refineseg.model.presets import create_model
 from refineseg.training.checkpoint import checkpoints
 from refineseg.training.custom import TrainingEvent
 from refineseg.training.loop import train
-from refineseg.training.setup import prepare_run
-from refineseg.training.start import starting_network
+from refineseg.training.preparation.initial_network import starting_network
+from refineseg.training.preparation.prepare_run import prepare_run
 from tests.data.made import make_folder
 
 CONFIG = TrainConfig(
@@ -217,7 +217,7 @@ def test_bad_settings_and_folders(data: SegmentationData, tmp_path: Path) -> Non
 def test_emulated_bf16_is_told_before_the_first_step(
     precision: Any, here: bool, told: bool, data: SegmentationData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("refineseg.training.setup.has_bf16", lambda: here)
+    monkeypatch.setattr("refineseg.training.preparation.prepare_run.has_bf16", lambda: here)
     reports: list[TrainingEvent] = []
     config = dataclasses.replace(CONFIG, precision=precision)
     prepare_run(config, data, tmp_path / "run", callbacks=[reports.append], device="cpu")

@@ -17,8 +17,8 @@ from refineseg.model.folders.card import ModelCard
 from refineseg.model.presets import create_model
 from refineseg.system.text import duration
 from refineseg.training.custom import TrainingEvent
-from refineseg.training.examples import Examples, chosen_places, examples_of
 from refineseg.training.loop import train
+from refineseg.training.tracking.examples import Examples, chosen_places, examples_of
 from tests.training.test_loop import CONFIG, data
 
 __all__ = ["data"]

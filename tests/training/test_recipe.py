@@ -14,14 +14,14 @@ from torch.nn import functional as F
 
 from refineseg.config import RECIPES, TrainConfig, paper_recipe
 from refineseg.data import open_data
-from refineseg.data.loader import Batches, Sampling, class_balanced_weights
+from refineseg.data.batches.loader import Batches, Sampling, class_balanced_weights
 from refineseg.labels import IGNORE
 from refineseg.model import create_model
 from refineseg.training.loop import make_batches
 from refineseg.training.losses import class_weights, make_loss, ohem_mean
 from refineseg.training.optimizer import MovingAverage, freeze_batch_norm, make_optimizer, rate
 from refineseg.training.parallel import set_up
-from refineseg.training.setup import prepare_run
+from refineseg.training.preparation.prepare_run import prepare_run
 from refineseg.training.step import Step
 from tests.data.made import make_folder
 

@@ -21,7 +21,7 @@ from refineseg.model.folders.pretrained import PACKAGED
 from refineseg.model.presets import create_model
 from refineseg.training.custom import TrainingEvent
 from refineseg.training.loop import train
-from refineseg.training.start import model_to_start_from, starting_network
+from refineseg.training.preparation.initial_network import model_to_start_from, starting_network
 from tests.data.made import make_folder
 
 SMALL: dict[str, Any] = {"width": 16, "coarse_width": 16}

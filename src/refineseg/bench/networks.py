@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from refineseg.bench.peers import PEERS
-from refineseg.bench.published import published
+from refineseg.bench.published_layout import published
 from refineseg.errors import InputError, RefinesegError
 from refineseg.inference.options import PredictOptions
 from refineseg.inference.predictor import Segmenter

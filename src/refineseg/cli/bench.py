@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from refineseg.cli.common import Table, console, progress_bar
+from refineseg.cli.common import Table, console, parse_size, progress_bar
 from refineseg.errors import InputError
 
 
@@ -48,6 +48,7 @@ def bench(
     """
     import torch
 
+    from refineseg.bench.comparison import flop_of, time_candidates
     from refineseg.bench.networks import (
         Setting,
         engines_of,
@@ -57,8 +58,6 @@ def bench(
         random_segmenter,
     )
     from refineseg.bench.peers import chosen_peers
-    from refineseg.bench.report import flop_of, time_candidates
-    from refineseg.cli.train import parse_crop
     from refineseg.inference.devices import pick_device
     from refineseg.loading import load
     from refineseg.system.files import atomic_write
@@ -67,7 +66,7 @@ def bench(
         torch.set_num_threads(threads)
     if batch < 1 or precision not in ("32", "bf16"):
         raise InputError(f"expected --batch of 1 or more and --precision 32 or bf16, got {batch} and {precision}")
-    height, width = parse_crop(size)
+    height, width = parse_size(size, "--size")
     segmenter = None if model is None else load(model, device, precision)
     classes = classes if segmenter is None else segmenter.card.labels.num_classes
     setting = Setting((height, width), batch, precision, classes, training, pick_device(device))
@@ -105,7 +104,7 @@ def bench(
 
 def show(report: dict[str, Any]) -> None:
     """The table, with its sentence."""
-    from refineseg.bench.report import COLUMNS, headline, rows
+    from refineseg.bench.comparison import COLUMNS, headline, rows
 
     table = Table(*COLUMNS)
     for row in rows(report):

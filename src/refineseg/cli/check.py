@@ -38,7 +38,7 @@ def check(
         raise InputError("expected one data set: refineseg check folder:DIR")
     chosen = data or data_option or ""
     from refineseg.data.check import check_data
-    from refineseg.data.check.page import write_page
+    from refineseg.data.check.check_page import write_page
     from refineseg.system.files import atomic_write
 
     with progress_bar("pairs") as bar:

@@ -115,6 +115,17 @@ def parse_channels(text: str | None) -> tuple[int, ...] | None:
     return tuple(int(part) for part in parts)
 
 
+def parse_size(text: str, option: str) -> list[int]:
+    """``400`` or ``360x480`` to height and width; InputError that names the option otherwise."""
+    try:
+        parts = [int(part) for part in text.lower().split("x")]
+    except ValueError:
+        parts = []
+    if len(parts) not in (1, 2) or min(parts) < 1:
+        raise InputError(f"expected {option} N or HEIGHTxWIDTH, got {text!r}")
+    return parts * 2 if len(parts) == 1 else parts
+
+
 def quiet_libraries() -> None:
     """Keep other packages' notes off the terminal; -v shows them."""
     warnings.filterwarnings("ignore")

@@ -13,7 +13,7 @@ from refineseg.errors import InputError
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from refineseg.data.prepare import Count
+    from refineseg.data.preparation.prepare import Count
 
 
 def prepare(
@@ -28,10 +28,10 @@ def prepare(
     Example: [bold]refineseg data prepare cityscapes leftImg8bit_trainvaltest.zip gtFine_trainvaltest.zip
     -o data/cityscapes[/bold]
     """
-    from refineseg.data.prepare import prepare as prepare_benchmark
+    from refineseg.data.preparation.prepare import prepare as prepare_benchmark
 
     with progress_bar("%") as bar:
-        prepared = prepare_benchmark(name, archives, output, Watch(bar))
+        prepared = prepare_benchmark(name, archives, output, ArchiveProgress(bar))
     taken = prepared.taken
     line = f"{taken.written} files written, {taken.present} already there"
     console.print(line + (f", {prepared.converted} pairs converted" if prepared.converted else ""))
@@ -57,7 +57,7 @@ def published(count: Count) -> str:
     return " or ".join(f"{number:,}" for number in count.published)
 
 
-class Watch:
+class ArchiveProgress:
     """Shows one bar, in percent, for each archive and one for the conversion."""
 
     def __init__(self, bar: Progress) -> None:

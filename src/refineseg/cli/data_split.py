@@ -28,7 +28,7 @@ def split(
 
     Example: [bold]refineseg data split folder:mydata --val 0.15 --group '^(drive[0-9]+)_'[/bold]
     """
-    from refineseg.data.split import split_data
+    from refineseg.data.splits.assign import split_data
 
     if val <= 0:
         raise InputError(f"expected --val above 0, got {val}")

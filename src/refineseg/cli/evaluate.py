@@ -13,7 +13,7 @@ from refineseg.cli.common import Table, console, parse_channels, parse_scales, p
 from refineseg.errors import InputError
 
 if TYPE_CHECKING:
-    from refineseg.data.source import SegmentationData
+    from refineseg.data.dataset import SegmentationData
     from refineseg.evaluation.evaluate import Evaluation
     from refineseg.inference.predictor import Segmenter
 
@@ -72,7 +72,7 @@ def evaluate(
     from refineseg.data import open_data
     from refineseg.evaluation.evaluate import evaluate as evaluate_model
     from refineseg.evaluation.protocol import find_protocol
-    from refineseg.evaluation.report.report import with_report, write_report
+    from refineseg.evaluation.report.evaluation_report import with_report, write_report
     from refineseg.inference.options import PredictOptions
     from refineseg.inference.runners.exported import is_exported
     from refineseg.loading import load

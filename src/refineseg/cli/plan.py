@@ -26,7 +26,7 @@ def plan(
     """
     from refineseg.config import TrainConfig
     from refineseg.data import open_data
-    from refineseg.data.held_out import with_validation
+    from refineseg.data.splits.held_out import with_validation
     from refineseg.training.planning.plan import make_plan
 
     opened = with_validation(open_data(data))

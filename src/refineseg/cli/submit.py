@@ -34,7 +34,7 @@ def submit(
     """
     from refineseg.data import open_data
     from refineseg.evaluation.submission.archive import score_submission, write_submission
-    from refineseg.evaluation.submission.check import check_submission
+    from refineseg.evaluation.submission.validate import check_submission
 
     pictures = open_data(data) if data else None
     if validate is not None:

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from refineseg.cli.common import console, errors, progress_bar, show_notes
+from refineseg.cli.train_progress import TrainingProgress
+from refineseg.cli.train_settings import build_config, explicit_settings, parse_class_map
 from refineseg.errors import InputError
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from refineseg.config import TrainConfig
     from refineseg.data import SegmentationData
-    from refineseg.training.custom import TrainingEvent
 
 LONG_WAIT = 0.1  # share of the time waiting for pictures above which a note says so
 
@@ -81,7 +80,7 @@ def train(
     """
     from refineseg.cli.plan import show_length, show_plan
     from refineseg.data import open_data
-    from refineseg.data.held_out import with_validation
+    from refineseg.data.splits.held_out import with_validation
     from refineseg.system.processes import is_first, launched_world
     from refineseg.training.planning.plan import make_plan
 
@@ -123,8 +122,8 @@ def train(
 
     origin = {"command": shlex.join(["refineseg", *sys.argv[1:]]), "commit": commit_of_this_code()}
     with progress_bar(unit=None, shown=is_first(), remaining=False) as bar:
-        watch = Watch(bar)
-        options: dict[str, Any] = {"resume": resume, "callbacks": [watch], "device": device, **origin}
+        shown = TrainingProgress(bar)
+        options: dict[str, Any] = {"resume": resume, "callbacks": [shown], "device": device, **origin}
         try:
             if repeats is None:
                 best = train_once(settings_of_run, opened, output, options)
@@ -135,9 +134,9 @@ def train(
                 errors.print(continuing(output, repeats))
             raise
     if is_first():
-        if watch.share_waiting() > LONG_WAIT:
+        if shown.share_waiting() > LONG_WAIT:
             errors.print(
-                f"note: the steps waited {watch.share_waiting():.0%} of their time for pictures; more --workers, "
+                f"note: the steps waited {shown.share_waiting():.0%} of their time for pictures; more --workers, "
                 "or --set cache_mb=N where memory holds more of them, would help"
             )
         console.print(f"try it: refineseg predict PICTURE --model {best} -o out")
@@ -198,134 +197,6 @@ def look_over(data: str, crop: tuple[int, int], drop_bad: bool) -> None:
         show(finding)
     if not drop_bad:
         report.raise_errors()
-
-
-def build_config(
-    file: Path | None, recipe: str, chosen: dict[str, Any], crop: str | None, assignments: list[str]
-) -> TrainConfig:
-    """Settings from the recipe, then the file, then the options, then --set."""
-    from refineseg.config import RECIPES, TrainConfig
-    from refineseg.config.yaml import read_yaml
-
-    if recipe not in RECIPES:
-        raise InputError(f"expected --recipe {' or '.join(RECIPES)}, got {recipe!r}")
-    values = RECIPES[recipe]().to_dict()
-    given = read_yaml(file) if file else {}
-    augment = given.pop("augment", {}) or {}
-    values |= given
-    if not isinstance(augment, dict):
-        raise InputError(f"expected settings under augment in {file}, got {augment!r:.100}")
-    values["augment"] |= augment
-    values |= {name: value for name, value in chosen.items() if value is not None}
-    for name in ("epochs", "steps", "minutes"):  # the last one given says how long a run is
-        if chosen.get(name) is not None:
-            values |= {other: None for other in ("steps", "minutes") if chosen.get(other) is None}
-    if crop is not None:
-        values["augment"]["crop"] = parse_crop(crop)
-    # model.NAME reaches into the preset, as fields.NAME does.
-    fields = [text for text in assignments if text.startswith("model.")]
-    config = TrainConfig.from_dict(values)
-    if fields:
-        from refineseg.config import ModelConfig
-
-        changed = ModelConfig.read([text.removeprefix("model.") for text in fields])
-        config = TrainConfig.from_dict(config.to_dict() | {"fields": config.fields | changed})
-    return config.override([text for text in assignments if text not in fields])
-
-
-def explicit_settings(
-    file: Path | None, chosen: dict[str, Any], crop: str | None, assignments: list[str]
-) -> set[str]:
-    """Names of the settings that a person has given, which no plan changes."""
-    from refineseg.config.yaml import read_yaml
-
-    given = read_yaml(file) if file else {}
-    names = {name for name, value in {**given, **chosen}.items() if value is not None}
-    for group in ("augment", "fields"):
-        names |= {f"{group}.{name}" for name in given.get(group) or {}}
-    names |= {text.partition("=")[0].strip() for text in assignments}
-    names |= {"augment.crop"} if crop is not None else set()
-    return {f"fields.{name.removeprefix('model.')}" if name.startswith("model.") else name for name in names}
-
-
-def parse_class_map(texts: list[str]) -> dict[str, str] | None:
-    """``car=vehicle`` ... to names in the model and names in the data; None if there are none."""
-    pairs = [text.partition("=") for text in texts]
-    for text, (model, _, data) in zip(texts, pairs, strict=True):
-        if not (model.strip() and data.strip()):
-            raise InputError(f"expected --map MODEL_CLASS=DATA_CLASS, got {text!r}")
-    return {model.strip(): data.strip() for model, _, data in pairs} or None
-
-
-def parse_crop(text: str) -> list[int]:
-    """``400`` or ``360x480`` to height and width."""
-    try:
-        parts = [int(part) for part in text.lower().split("x")]
-    except ValueError:
-        parts = []
-    if len(parts) not in (1, 2) or min(parts) < 1:
-        raise InputError(f"expected --crop N or HEIGHTxWIDTH, got {text!r}")
-    return parts * 2 if len(parts) == 1 else parts
-
-
-class Watch:
-    """Shows the loop's events: a bar for reading, for training, for validation, and a line for each score."""
-
-    def __init__(self, bar: Progress) -> None:
-        self.bar = bar
-        self.tasks: dict[str, Any] = {}
-        self.loss: float | None = None
-        self.scores: list[float] = []  # mean IoU of every validation
-        self.waiting: list[float] = []  # by step; the first of all starts the workers, and is left out
-
-    @staticmethod
-    def every(event: TrainingEvent) -> int:
-        """Steps between lines where no terminal draws a bar: about fifty lines a run."""
-        return max(1, event.steps // 50)
-
-    def share_waiting(self) -> float:
-        """Share of the last hundred steps' time that they waited for their pictures."""
-        last = self.waiting[1:][-100:]
-        return sum(last) / max(1, len(last))
-
-    def state(self, event: TrainingEvent) -> str:
-        """The loss, the mean IoU with its trend, and the time to the end, as far as they are known."""
-        parts = [f"loss {self.loss:.3f}"] if self.loss is not None else []
-        if self.scores:
-            trend = f" ({self.scores[-1] - self.scores[-2]:+.3f})" if self.scores[1:] else ""
-            parts.append(f"mean IoU {self.scores[-1]:.3f}{trend}")
-        if event.run is not None and event.step > 1 and event.step < event.steps:
-            parts.append(f"{event.run.time_left} left")
-        return ", ".join(parts)
-
-    def __call__(self, event: TrainingEvent) -> None:
-        """Show one event."""
-        match event.phase:
-            case "note" | "warning" | "start":
-                word = "starts from" if event.phase == "start" else event.phase
-                errors.print(f"{word}: {event.note}")
-            case "epoch" if event.evaluation is not None:
-                self.scores.append(event.evaluation.scores.mean_iou)
-                errors.print(f"step {event.step}/{event.steps}: {self.state(event)}")
-            case "reading" | "train" | "validating":
-                self.move(event)
-
-    def move(self, event: TrainingEvent) -> None:
-        """Move the bar of a phase; without a terminal a line now and then."""
-        training, note = event.phase == "train", ""
-        if event.phase not in self.tasks:
-            self.tasks[event.phase] = self.bar.add_task(event.phase, total=event.steps, note="")
-        if training:
-            self.waiting.append(event.waiting)
-            self.loss = event.loss if self.loss is None else 0.95 * self.loss + 0.05 * event.loss
-            note = self.state(event)
-        self.bar.update(self.tasks[event.phase], completed=event.step, total=event.steps, note=note)
-        if training and not self.bar.console.is_terminal and event.step % self.every(event) == 0:
-            speed = f"rate {event.lr:.1e}, {event.images_per_second:.1f} images/s"
-            waiting = f"{self.share_waiting():.0%} of the time waiting for pictures"
-            errors.print(f"step {event.step}/{event.steps}: {note}, {speed}, {waiting}")
-        if not training and event.step == event.steps:
-            self.bar.remove_task(self.tasks.pop(event.phase))
 
 
 def commit_of_this_code() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from refineseg.config.base import Config, require
+from refineseg.config.settings import Config, require
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from refineseg.config.base import Config, require
+from refineseg.config.settings import Config, require
 
 MAPS = 4  # a DPT takes tokens after four blocks of the transformer
 LARGEST_WIDTH = 8192  # beyond it a damaged file asks for terabytes

@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields
 from fractions import Fraction
 from typing import Any, Literal, Self
 
-from refineseg.config.base import Config, require
 from refineseg.config.dpt import DPTConfig
+from refineseg.config.settings import Config, require
 
 ModelOutputs = Literal["classes", "depth"]  # what a network predicts for each pixel
 IMAGENET_MEAN = (0.485, 0.456, 0.406)

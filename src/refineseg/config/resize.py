@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import ceil, floor
 from typing import Literal
 
-from refineseg.config.base import Config, require
+from refineseg.config.settings import Config, require
 
 
 @dataclass(frozen=True)

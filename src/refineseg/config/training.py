@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from refineseg.config.augment import AugmentConfig
-from refineseg.config.base import Config, require
+from refineseg.config.settings import Config, require
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from refineseg.data.dataset import Sample, SegmentationData
     from refineseg.data.images import read_image, read_mask
     from refineseg.data.registry import open_data
-    from refineseg.data.source import Sample, SegmentationData
 
 _HOMES = {
-    "Sample": "refineseg.data.source",
-    "SegmentationData": "refineseg.data.source",
+    "Sample": "refineseg.data.dataset",
+    "SegmentationData": "refineseg.data.dataset",
     "open_data": "refineseg.data.registry",
     "read_image": "refineseg.data.images",
     "read_mask": "refineseg.data.images",

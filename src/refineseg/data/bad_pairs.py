@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from refineseg.data.source import Sample, SegmentationData
+from refineseg.data.dataset import Sample, SegmentationData
 from refineseg.errors import InputError, LabelError
 
 NAMED = 5  # pairs named in the notes

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from refineseg.data.archives import Place
-from refineseg.data.source import SegmentationData
+from refineseg.data.dataset import SegmentationData
+from refineseg.data.preparation.archives import Place
 from refineseg.labels import LabelMap
 
 Step = Callable[[int, int, str], None]  # files done, files in all, file name

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from refineseg.data.archives import Place
-from refineseg.data.source import Sample, folder_of_pictures, read_list
+from refineseg.data.dataset import Sample, folder_of_pictures, read_list
+from refineseg.data.preparation.archives import Place
 from refineseg.errors import InputError
 from refineseg.labels import Color, LabelMap
 from refineseg.system.files import atomic_path

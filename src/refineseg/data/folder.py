@@ -9,12 +9,12 @@ from typing import Any
 
 from refineseg.channels import Channels
 from refineseg.config.yaml import read_yaml
-from refineseg.data.binary_masks import check_threshold, read_binary_mask
-from refineseg.data.held_out import held_out
+from refineseg.data.dataset import SPLITS, Sample, SegmentationData, find_listed, folder_of_pictures, read_list
 from refineseg.data.leftovers import Leftovers, find_leftovers
+from refineseg.data.mask_files import check_threshold, read_binary_mask
 from refineseg.data.pictures.opening import needs_statistics, read_channels
 from refineseg.data.pictures.statistics import statistics
-from refineseg.data.source import SPLITS, Sample, SegmentationData, find_listed, folder_of_pictures, read_list
+from refineseg.data.splits.held_out import held_out
 from refineseg.errors import ConfigError, InputError
 from refineseg.labels import LabelMap
 from refineseg.system.text import composed
@@ -25,7 +25,7 @@ KEYS = frozenset(
 
 
 @dataclass(frozen=True)
-class Description:
+class FolderDescription:
     """What a YAML file says of a data set, before any picture is looked at.
 
     Attributes:
@@ -123,7 +123,7 @@ def _measured(data: SegmentationData) -> Channels | None:
         return None  # damaged or of several kinds: whoever reads them says which
 
 
-def read_description(path: Path, root: Path | None = None) -> Description:
+def read_description(path: Path, root: Path | None = None) -> FolderDescription:
     """The YAML file of a data set; ConfigError, InputError or LabelError for one that cannot be used."""
     values = read_yaml(path)
     unknown = sorted(set(values) - KEYS)
@@ -131,7 +131,7 @@ def read_description(path: Path, root: Path | None = None) -> Description:
         raise InputError(f"unknown key {unknown[0]!r} in {path}: known are {', '.join(sorted(KEYS))}")
     root = (path.parent / str(values.get("root", "."))).resolve() if root is None else root.resolve()
     label_map = LabelMap.from_dict({key: values[key] for key in ("classes", "ignore") if key in values})
-    return Description(
+    return FolderDescription(
         name=str(values.get("name", "folder")),
         root=root,
         images=root / str(values.get("images", "images")),
@@ -145,7 +145,7 @@ def read_description(path: Path, root: Path | None = None) -> Description:
     )
 
 
-def readers(described: Description) -> dict[str, Any]:
+def readers(described: FolderDescription) -> dict[str, Any]:
     """How pictures and masks of this data set are read, where not in the usual way: fields of SegmentationData."""
     fields: dict[str, Any] = {}
     if described.channels is not None:
@@ -156,7 +156,7 @@ def readers(described: Description) -> dict[str, Any]:
     return fields
 
 
-def folders_of(described: Description) -> list[tuple[Path, Path]]:
+def folders_of(described: FolderDescription) -> list[tuple[Path, Path]]:
     """Folders of pictures with their folders of masks: one pair, or one for each split that is a folder."""
     nested = nested_splits(described)
     if nested:
@@ -164,12 +164,12 @@ def folders_of(described: Description) -> list[tuple[Path, Path]]:
     return [(described.images, described.masks)]
 
 
-def nested_splits(described: Description) -> list[str]:
+def nested_splits(described: FolderDescription) -> list[str]:
     """The splits that are folders of their own under images/."""
     return [split for split in SPLITS if (described.images / split).is_dir()]
 
 
-def split_lists(described: Description) -> dict[str, Path]:
+def split_lists(described: FolderDescription) -> dict[str, Path]:
     """List file by split: those that were given, else the train.txt, val.txt and test.txt that are there."""
     lists = described.lists
     if lists is None:
@@ -179,7 +179,9 @@ def split_lists(described: Description) -> dict[str, Path]:
     return {str(split): _find_list(str(file), described.places) for split, file in lists.items()}
 
 
-def _splits(described: Description, left_out: list[str] | None) -> tuple[dict[str, tuple[Sample, ...]], list[str]]:
+def _splits(
+    described: FolderDescription, left_out: list[str] | None
+) -> tuple[dict[str, tuple[Sample, ...]], list[str]]:
     """Samples by split, and what was assumed. What is bad is noted in ``left_out``; an error if that is None."""
     images, masks = described.images, described.masks
     nested = nested_splits(described)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from refineseg.channels import Channels
-from refineseg.data.mask_file import opened_mask
+from refineseg.data.mask_files import opened_mask
 from refineseg.data.pictures.opening import read_picture
 from refineseg.data.pictures.picture import InMemory
 from refineseg.data.pictures.pillow import name_of, to_rgb

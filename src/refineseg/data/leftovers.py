@@ -69,7 +69,7 @@ def find_leftovers(
     no_image, unlisted, elsewhere, same_stem, case, strays, lonely, extra = [], [], [], [], [], [], [], []
     read = {folder for pair in folders for folder in pair}
     for images, masks in folders:
-        pictures, labels = by_stem(images), by_stem(masks)
+        pictures, labels = group_by_stem(images), group_by_stem(masks)
         no_image += [path for stem, paths in labels.items() if stem not in pictures for path in paths]
         lonely += [stem for stem in pictures if stem not in labels]
         extra += [stem for stem in labels if stem not in pictures]
@@ -94,7 +94,7 @@ def find_leftovers(
     )
 
 
-def by_stem(folder: Path) -> dict[str, list[Path]]:
+def group_by_stem(folder: Path) -> dict[str, list[Path]]:
     """Pictures of a folder by stem (``composed``), none for no folder; several where only suffixes differ."""
     found: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:

@@ -12,8 +12,8 @@ from pkgutil import iter_modules
 from refineseg.data import benchmarks
 from refineseg.data.bad_pairs import drop_bad_pairs
 from refineseg.data.benchmark import Benchmark
+from refineseg.data.dataset import SegmentationData
 from refineseg.data.folder import open_folder, open_yaml
-from refineseg.data.source import SegmentationData
 from refineseg.errors import InputError
 from refineseg.system.plugins import load_plugin, plugin_names
 

@@ -12,8 +12,8 @@ from typing import Any, Unpack
 
 import torch
 
+from refineseg.data.dataset import SegmentationData
 from refineseg.data.registry import open_data
-from refineseg.data.source import SegmentationData
 from refineseg.deploy import gate, int8, report
 from refineseg.deploy.formats import files_of, write_format
 from refineseg.deploy.options import ExportKeywords, ExportOptions

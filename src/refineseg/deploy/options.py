@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict, get_args
 
-from refineseg.data.source import SegmentationData
+from refineseg.data.dataset import SegmentationData
 from refineseg.deploy import int8 as quantisation
 from refineseg.deploy.formats import check_packages, files_of, format_of
 from refineseg.errors import InputError

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from refineseg.channels import Channels, Pixels
+from refineseg.data.dataset import Sample, SegmentationData
 from refineseg.data.images import read_image
-from refineseg.data.source import Sample, SegmentationData
 from refineseg.errors import InputError
 from refineseg.inference.tiles.receptive_field import probe
 

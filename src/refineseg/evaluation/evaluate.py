@@ -11,7 +11,7 @@ from typing import Protocol as Interface
 import numpy as np
 from numpy.typing import NDArray
 
-from refineseg.data.source import SegmentationData
+from refineseg.data.dataset import SegmentationData
 from refineseg.errors import InputError
 from refineseg.evaluation.bootstrap import Interval, intervals, intervals_to_dict
 from refineseg.evaluation.measures.boundary import BoundaryCounts

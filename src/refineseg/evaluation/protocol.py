@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Self
 
-from refineseg.config.base import Config
+from refineseg.config.settings import Config
 from refineseg.data.registry import benchmark_names, find_benchmark
 from refineseg.errors import InputError
 from refineseg.evaluation.metrics import MeanOver

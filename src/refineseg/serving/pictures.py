@@ -13,7 +13,7 @@ from refineseg.channels import Channels
 from refineseg.data.pictures.opening import SIGNATURES, is_tiff, read_picture
 from refineseg.data.pictures.picture import InMemory
 from refineseg.data.pictures.pillow import reads_heic
-from refineseg.data.tiff import open_samples
+from refineseg.data.pictures.tiff_samples import open_samples
 from refineseg.errors import InputError, MissingExtraError, RefinesegError
 from refineseg.serving.options import RequestOptions
 from refineseg.serving.problems import Problem

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from refineseg.data.transforms import Transform
+from refineseg.data.batches.transforms import Transform
 from refineseg.evaluation.evaluate import Evaluation
 from refineseg.training.distillation import Teacher
 from refineseg.training.losses import Loss
@@ -74,7 +74,7 @@ class Custom(TypedDict, total=False):
     callbacks: Sequence[Callback]
 
 
-def names_of(custom: Custom) -> dict[str, str]:
+def custom_names(custom: Custom) -> dict[str, str]:
     """Names of what replaces settings, for the model card and ``--resume``."""
     parts: dict[str, Any] = {key: custom.get(key) for key in ("teacher", "loss", "augment")}
     return {key: _name(part) for key, part in parts.items() if part is not None}

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from refineseg.channels import Channels
 from refineseg.config import TrainConfig
-from refineseg.data.source import SegmentationData, folder_of_pictures
+from refineseg.data.dataset import SegmentationData, folder_of_pictures
 from refineseg.errors import ConfigError, InputError
 from refineseg.labels import IGNORE, UNLABELLED
 from refineseg.model.folders.find_model import find_model

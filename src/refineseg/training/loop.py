@@ -12,8 +12,14 @@ import torch
 from torch import Tensor
 
 from refineseg.config import TrainConfig
-from refineseg.data.loader import Batches, Sampling, WithUnlabelled, class_balanced_weights, training_loader
-from refineseg.data.source import SegmentationData
+from refineseg.data.batches.loader import (
+    Batches,
+    Sampling,
+    WithUnlabelled,
+    class_balanced_weights,
+    training_loader,
+)
+from refineseg.data.dataset import SegmentationData
 from refineseg.errors import InputError
 from refineseg.evaluation.evaluate import Evaluation
 from refineseg.system import processes
@@ -22,8 +28,8 @@ from refineseg.training.checkpoint import checkpoints
 from refineseg.training.custom import Custom, TrainingEvent
 from refineseg.training.optimizer import MovingAverage, freeze, own_shard, rate
 from refineseg.training.parallel import arrange, set_up, whole_network
+from refineseg.training.preparation.prepare_run import prepare_run
 from refineseg.training.run import CHECKPOINTS, LAST, Run, restore
-from refineseg.training.setup import prepare_run
 from refineseg.training.step import Step, seed_step
 from refineseg.training.validation import notify, save_progress, validate
 

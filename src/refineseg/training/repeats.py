@@ -11,7 +11,7 @@ from typing import Any
 
 from refineseg.config import TrainConfig
 from refineseg.config.yaml import to_yaml
-from refineseg.data.source import SegmentationData
+from refineseg.data.dataset import SegmentationData
 from refineseg.errors import InputError
 from refineseg.system.files import atomic_write
 from refineseg.system.lock import holds_files, locked

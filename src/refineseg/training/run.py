@@ -14,8 +14,8 @@ from lightning_fabric import Fabric
 
 from refineseg.config import TrainConfig
 from refineseg.config.yaml import to_yaml
-from refineseg.data.loader import TrainingPictures, steps_per_epoch
-from refineseg.data.source import SegmentationData
+from refineseg.data.batches.loader import TrainingPictures, steps_per_epoch
+from refineseg.data.dataset import SegmentationData
 from refineseg.errors import ConfigError, WeightsError
 from refineseg.evaluation.evaluate import Evaluation
 from refineseg.model.folders.card import ModelCard
@@ -23,11 +23,11 @@ from refineseg.model.refinenet import RefineNet
 from refineseg.system.files import atomic_write
 from refineseg.system.text import duration
 from refineseg.training.checkpoint import load_checkpoint
-from refineseg.training.custom import Callback, Custom, TrainingEvent, names_of
+from refineseg.training.custom import Callback, Custom, TrainingEvent, custom_names
 from refineseg.training.distillation import Teacher
-from refineseg.training.log import MetricsLog
 from refineseg.training.optimizer import MovingAverage
 from refineseg.training.parallel import load_whole_network, load_whole_optimizer, whole_state
+from refineseg.training.tracking.metrics_log import MetricsLog
 
 CHECKPOINTS, BEST, LAST = "checkpoints", "best", "last"
 SETTINGS, CURVES, PAGE = "config.yaml", "curves.png", "index.html"
@@ -179,7 +179,7 @@ def describe_run(run: Run, evaluation: Evaluation) -> ModelCard:
         **({"description": run.config.description} if run.config.description else {}),
         "pictures": f"{len(run.pictures)} train, {len(run.data.split('val'))} val",
         "trained on": ", ".join(run.trained_on),
-        **{f"{key}, in Python": name for key, name in names_of(run.custom).items()},
+        **{f"{key}, in Python": name for key, name in custom_names(run.custom).items()},
         **teacher_provenance(run),
         "steps": run.position.step,
         "seconds": round(run.position.seconds),
@@ -211,11 +211,11 @@ def teacher_provenance(run: Run) -> dict[str, Any]:
     return taught
 
 
-def state_of(run: Run, optimizer: Any) -> dict[str, Any]:
+def checkpoint_state(run: Run, optimizer: Any) -> dict[str, Any]:
     """Everything a resumed run needs, as plain values and whole tensors, however many processes there are."""
     return {
         "config": run.config.to_dict(),
-        "custom": names_of(run.custom),
+        "custom": custom_names(run.custom),
         "data": data_of(run),
         "model": whole_state(run.model.state_dict()),
         "average": whole_state(run.average.model.state_dict()) if run.average else None,
@@ -251,7 +251,7 @@ def take_up(run: Run, optimizer: Any, state: dict[str, Any]) -> None:
     changed = [key for key in now if key not in (*FREE, *LENGTH) and before[key] != now[key]]
     if changed:
         raise ConfigError(f"expected the run's own settings with --resume, got other {', '.join(changed)}")
-    if state.get("custom", {}) != names_of(run.custom):
+    if state.get("custom", {}) != custom_names(run.custom):
         raise ConfigError(
             f"the run was started with {state.get('custom') or 'settings only'}, given in Python: pass the same "
             "to refineseg.train with resume=True"

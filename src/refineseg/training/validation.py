@@ -13,9 +13,9 @@ from refineseg.model.folders.model_folder import save_model_folder
 from refineseg.model.refinenet import RefineNet
 from refineseg.training.checkpoint import save_checkpoint
 from refineseg.training.custom import StopTraining, TrainingEvent
-from refineseg.training.examples import Examples, examples_of
 from refineseg.training.parallel import whole_network
-from refineseg.training.run import BEST, CHECKPOINTS, CURVES, LAST, Run, describe_run, state_of
+from refineseg.training.run import BEST, CHECKPOINTS, CURVES, LAST, Run, checkpoint_state, describe_run
+from refineseg.training.tracking.examples import Examples, examples_of
 
 SCORES = ("mean_iou", "pixel_accuracy", "mean_class_accuracy")
 
@@ -46,7 +46,7 @@ def save_progress(run: Run, optimizer: Any, lr: float) -> Evaluation | None:
     position.seconds += time.perf_counter() - start
     position.validated_seconds = position.seconds if evaluation else position.validated_seconds
     run.log.add(row | {"seconds": round(position.seconds, 1)})
-    state = state_of(run, optimizer)
+    state = checkpoint_state(run, optimizer)
     if run.fabric.is_global_zero:
         run.log.write(run.folder, examples_of(evaluation))
         if run.is_last:

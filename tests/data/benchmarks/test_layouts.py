@@ -11,9 +11,9 @@ from scipy.io import savemat
 
 from refineseg.data import open_data
 from refineseg.data.benchmarks import camvid, cityscapes, nyudv2, pascal_context, person_part, sunrgbd
+from refineseg.data.dataset import SegmentationData
 from refineseg.data.images import read_mask
 from refineseg.data.registry import find_benchmark
-from refineseg.data.source import SegmentationData
 from refineseg.errors import InputError, LabelError
 from refineseg.labels import IGNORE
 from tests.data.benchmarks import roots
@@ -212,7 +212,7 @@ def test_sunrgbd_splits_by_number(tmp_path: Path) -> None:
     ("stem", "split"), [("1", "val"), ("img-005051", "train"), ("0", "all"), ("10336", "all"), ("room", "all")]
 )
 def test_sunrgbd_split_of_a_name(stem: str, split: str) -> None:
-    assert sunrgbd.split_of(stem) == split
+    assert sunrgbd.official_split(stem) == split
 
 
 def test_sunrgbd_pictures_alone_open_unlabelled(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from refineseg.data import open_data
-from refineseg.data.source import SegmentationData
+from refineseg.data.dataset import SegmentationData
 from refineseg.errors import InputError
 from refineseg.labels import IGNORE
 from tests.shared import shared
@@ -89,8 +89,8 @@ def test_camvid_in_segnets_layout() -> None:
 
 
 def test_camvids_split_by_drive_is_segnets() -> None:
-    from refineseg.data.benchmarks.camvid import split_of
+    from refineseg.data.benchmarks.camvid import official_split
 
     data = open_data(f"camvid:{shared('data', 'camvid')}")
     for split in ("train", "val"):
-        assert {split_of(sample.stem) for sample in data.split(split)} == {split}
+        assert {official_split(sample.stem) for sample in data.split(split)} == {split}

@@ -10,14 +10,14 @@ import pytest
 
 from refineseg.data.check import check_data
 from refineseg.data.check.chance import FALSE_ALARM, beyond_chance, binomial_tail
-from refineseg.data.check.files import Pair
-from refineseg.data.check.measure.records import ImageMeasurement, PairMeasurement
+from refineseg.data.check.listing import CheckedPair
+from refineseg.data.check.measure.measurements import ImageMeasurement, PairMeasurement
 
 
 def suspect(grey: int) -> PairMeasurement:
     thumb = np.full((16, 16), grey, np.uint8)
     image = ImageMeasurement((160, 120), (160, 120), "RGB", 1, b"", thumb, 0, blank=False)
-    return PairMeasurement(Pair("train", str(grey), Path(f"{grey}.png"), None), image)
+    return PairMeasurement(CheckedPair("train", str(grey), Path(f"{grey}.png"), None), image)
 
 
 def test_tail_by_hand() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from refineseg.data.check import check_data
-from refineseg.data.check.files import Pair, find_files
-from refineseg.data.check.page import histogram, overlay, page, write_page
+from refineseg.data.check.check_page import overlay, page, size_histogram, write_page
+from refineseg.data.check.listing import CheckedPair, find_files
 from tests.data.check.corpus import Corpus, mask_at, save_mask
 from tests.data.check.faults import FAULTS
 
@@ -67,7 +67,7 @@ def test_overlay_paints_classes_and_marks_the_unknown(tmp_path: Path) -> None:
     labels[1] = 77
     save_mask(corpus.mask("view000"), labels)
     files = find_files(corpus.spec)
-    pair = Pair("train", "view000", corpus.image("view000"), corpus.mask("view000"))
+    pair = CheckedPair("train", "view000", corpus.image("view000"), corpus.mask("view000"))
     picture = np.full((120, 160, 3), 100, np.uint8)
     shown = overlay(picture, pair, files)
     assert (shown[0] == 100).all()
@@ -76,7 +76,7 @@ def test_overlay_paints_classes_and_marks_the_unknown(tmp_path: Path) -> None:
 
 
 def test_histogram_by_hand() -> None:
-    assert histogram([(10, 30, 2), (31, 5, 1), (64, 64, 4)]) == [
+    assert size_histogram([(10, 30, 2), (31, 5, 1), (64, 64, 4)]) == [
         (30, 35, 3),
         (35, 40, 0),
         (40, 45, 0),
@@ -86,4 +86,4 @@ def test_histogram_by_hand() -> None:
         (60, 65, 4),
     ]
     sizes = [(300 + 7 * index, 200, index + 1) for index in range(40)]
-    assert sum(count for _, _, count in histogram(sizes)) == sum(count for _, _, count in sizes)
+    assert sum(count for _, _, count in size_histogram(sizes)) == sum(count for _, _, count in sizes)

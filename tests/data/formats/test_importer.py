@@ -11,8 +11,8 @@ from PIL import Image
 
 from refineseg.data import open_data, read_mask
 from refineseg.data.formats import ImportOptions, ReadOptions, import_data
-from refineseg.data.formats.parsing.pictures import picture_shape, split_of
-from refineseg.data.formats.transfer.importer import unique_names
+from refineseg.data.formats.parsing.find_pictures import picture_shape, split_in_name
+from refineseg.data.formats.transfer.pair_files import unique_names
 from refineseg.errors import InputError
 from tests.data.formats import test_labelme, test_palette
 from tests.data.formats.helpers import brought_in, fails, mask_file, picture
@@ -125,7 +125,7 @@ def test_pictures_turned_by_exif_are_measured_as_seen(tmp_path: Path) -> None:
     ],
 )
 def test_splits_in_names(text: str, split: str | None) -> None:
-    assert split_of(text) == split
+    assert split_in_name(text) == split
 
 
 def test_names_by_hand() -> None:

@@ -9,7 +9,7 @@ import pytest
 import tifffile
 
 from refineseg.data.formats import detect, formats
-from refineseg.data.formats.registry import built_in, format_of
+from refineseg.data.formats.known_formats import built_in, format_of
 from refineseg.errors import InputError
 from tests.data.formats import (
     test_coco,

@@ -10,7 +10,7 @@ import yaml
 from numpy.typing import NDArray
 
 from refineseg.data.pictures.statistics import statistics
-from refineseg.data.tiff import is_scientific, read_tiff
+from refineseg.data.pictures.tiff_samples import is_scientific, read_tiff
 from refineseg.errors import InputError
 from tests.data.formats.helpers import brought_in, fails, mask_file, rows
 

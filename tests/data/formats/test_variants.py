@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from refineseg.data.binary_masks import read_binary_mask
 from refineseg.data.check import check_data
-from refineseg.data.formats.base import ReadOptions
+from refineseg.data.dataset import find_listed
 from refineseg.data.formats.faults import FaultsError
-from refineseg.data.formats.transfer.importer import ImportReport, import_data
+from refineseg.data.formats.format import ReadOptions
+from refineseg.data.formats.transfer.import_options import ImportReport
+from refineseg.data.formats.transfer.importer import import_data
 from refineseg.data.images import read_mask
+from refineseg.data.mask_files import read_binary_mask
 from refineseg.data.registry import open_data
-from refineseg.data.source import find_listed
 from refineseg.errors import InputError
 
 HEIGHT, WIDTH = 30, 40

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from refineseg.data.images import read_image
-from refineseg.data.pictures.colors import used_bits, white_of
+from refineseg.data.pictures.color_spaces import used_bits, white_of
 from refineseg.data.pictures.geotiff import parse_nodata
 from refineseg.data.pictures.opening import open_picture, read_picture
 from refineseg.data.pictures.picture import upright

@@ -14,12 +14,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from refineseg.data.source import SegmentationData
+from refineseg.data.dataset import SegmentationData
 from refineseg.errors import InputError
 from refineseg.evaluation.compare import compare, read_scored
 from refineseg.evaluation.evaluate import Evaluation, evaluate
+from refineseg.evaluation.report.evaluation_report import (
+    MEASURES,
+    chosen_pictures,
+    make_report,
+    with_report,
+    write_report,
+)
 from refineseg.evaluation.report.page import page
-from refineseg.evaluation.report.report import MEASURES, chosen_pictures, make_report, with_report, write_report
 from refineseg.labels import IGNORE, LabelMap
 from tests.evaluation.pictures import label_map, make_data, make_segmenter
 from tests.evaluation.planted import make_planted

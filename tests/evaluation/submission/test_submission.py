@@ -12,12 +12,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from refineseg.data.source import SegmentationData
+from refineseg.data.dataset import SegmentationData
 from refineseg.errors import InputError
 from refineseg.evaluation.evaluate import evaluate
 from refineseg.evaluation.metrics import MeanOver, scores
 from refineseg.evaluation.submission.archive import encode, score_submission, write_submission
-from refineseg.evaluation.submission.check import check_submission, find_format
+from refineseg.evaluation.submission.validate import check_submission, find_format
 from refineseg.labels import LabelMap, UInt8
 from tests.evaluation.pictures import label_map, make_data, make_segmenter
 

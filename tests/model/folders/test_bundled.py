@@ -17,7 +17,7 @@ from refineseg.errors import WeightsError
 from refineseg.loading import load
 from refineseg.model.folders.bundled import bundled_exports, bundled_models
 from refineseg.model.folders.find_model import find_model
-from refineseg.training.setup import has_bf16
+from refineseg.training.preparation.prepare_run import has_bf16
 from tests.shared import shared
 
 ROOT = Path(__file__).resolve().parents[3]

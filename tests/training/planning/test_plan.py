@@ -12,7 +12,7 @@ from refineseg.cli.main import main
 from refineseg.config import TrainConfig
 from refineseg.config.yaml import read_yaml
 from refineseg.data import open_data
-from refineseg.data.held_out import held_out, with_validation
+from refineseg.data.splits.held_out import held_out, with_validation
 from refineseg.training.planning import plan as planning
 from refineseg.training.planning.choose import (
     Choice,

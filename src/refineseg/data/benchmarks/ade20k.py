@@ -15,7 +15,7 @@ from refineseg.data.benchmark_files import (
     pair,
     places,
 )
-from refineseg.data.source import SegmentationData
+from refineseg.data.dataset import SegmentationData
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from refineseg.data.benchmark import Benchmark
 from refineseg.data.benchmark_files import NAME, by_stem, first_file, listed_stems, pair, places
-from refineseg.data.source import SPLITS, Sample, SegmentationData, folder_of_pictures, read_list
+from refineseg.data.dataset import SPLITS, Sample, SegmentationData, folder_of_pictures, read_list
 from refineseg.errors import InputError
 from refineseg.labels import Color, LabelClass, LabelMap
 
@@ -121,12 +121,12 @@ def _open_original(root: Path) -> SegmentationData:
     if any(lists.values()):
         stems = {split: listed_stems(path) for split, path in lists.items() if path}
     else:
-        stems = {split: [stem for stem in sorted(images) if split_of(stem) == split] for split in SPLITS}
+        stems = {split: [stem for stem in sorted(images) if official_split(stem) == split] for split in SPLITS}
     splits = {split: pair(chosen, images, masks, root / STILLS) for split, chosen in stems.items() if chosen}
     return SegmentationData("camvid", root, original_label_map(), splits, LICENCE)
 
 
-def split_of(stem: str) -> str:
+def official_split(stem: str) -> str:
     """SegNet's split of a frame: DRIVE_NUMBER, such as 0016E5_07959 (val) or Seq05VD_f00000 (test).
 
     The labelled 15 Hz stretch 7959..8159 of drive 0016E5 is val; drive Seq05VD and the second half of 0001TP

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from refineseg.data.benchmark import Benchmark, SubmissionFormat
 from refineseg.data.benchmark_files import NAME, need_folder, places
-from refineseg.data.source import SPLITS, Sample, SegmentationData
+from refineseg.data.dataset import SPLITS, Sample, SegmentationData
 from refineseg.errors import InputError
 from refineseg.labels import LabelClass, LabelMap
 

@@ -26,8 +26,8 @@ from refineseg.data.benchmark_files import (
     write_png,
     write_raw_mask,
 )
+from refineseg.data.dataset import Sample, SegmentationData
 from refineseg.data.images import read_image, read_mask
-from refineseg.data.source import Sample, SegmentationData
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap, UInt8
 from refineseg.system.files import atomic_write

@@ -11,8 +11,8 @@ from PIL import Image
 from refineseg.colors import voc_palette
 from refineseg.data.benchmark import Benchmark
 from refineseg.data.benchmark_files import NAME, VOC2010, by_stem, entries, listed_splits, need_folder, places
+from refineseg.data.dataset import SegmentationData
 from refineseg.data.images import read_mask
-from refineseg.data.source import SegmentationData
 from refineseg.errors import InputError
 from refineseg.labels import IGNORE, LabelClass, LabelMap
 from refineseg.system.matlab import integers, variable

@@ -26,8 +26,8 @@ from refineseg.data.benchmark_files import (
     places,
     write_raw_mask,
 )
+from refineseg.data.dataset import SegmentationData
 from refineseg.data.images import read_mask
-from refineseg.data.source import SegmentationData
 from refineseg.errors import InputError
 from refineseg.labels import IGNORE, LabelMap, UInt8
 from refineseg.system.files import atomic_write

@@ -23,7 +23,7 @@ from refineseg.data.benchmark_files import (
     places,
     write_raw_mask,
 )
-from refineseg.data.source import Sample, SegmentationData
+from refineseg.data.dataset import Sample, SegmentationData
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap
 from refineseg.system.files import atomic_path
@@ -66,12 +66,12 @@ def open_sunrgbd(root: Path) -> SegmentationData:
     else:
         by_split: dict[str, list[Sample]] = {}
         for stem in sorted(images):
-            by_split.setdefault(split_of(stem), []).append(Sample(stem, images[stem], masks.get(stem)))
+            by_split.setdefault(official_split(stem), []).append(Sample(stem, images[stem], masks.get(stem)))
         splits = {split: tuple(samples) for split, samples in by_split.items()}
     return SegmentationData("sunrgbd", root, label_map(), splits, LICENCE)
 
 
-def split_of(stem: str) -> str:
+def official_split(stem: str) -> str:
     """Official split of a picture by its number; ``all`` where the name has none."""
     found = re.search(r"(\d+)$", stem)
     if found is None or not 1 <= int(found[1]) <= TOTAL:

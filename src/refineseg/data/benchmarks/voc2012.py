@@ -20,8 +20,8 @@ from refineseg.data.benchmark_files import (
     pair,
     places,
 )
+from refineseg.data.dataset import SPLITS, Sample, SegmentationData
 from refineseg.data.images import read_mask
-from refineseg.data.source import SPLITS, Sample, SegmentationData
 from refineseg.errors import InputError
 from refineseg.labels import IGNORE, LabelMap
 from refineseg.system.matlab import integers, variable

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from refineseg.data.check.measure.records import PairMeasurement
+from refineseg.data.check.measure.measurements import PairMeasurement
 
 FALSE_ALARM = 0.002  # bound on the share of correct masks about which a guess is wrong
 LEVEL = 1e-4  # probability below which chance is ruled out

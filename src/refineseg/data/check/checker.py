@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from refineseg.config import AugmentConfig
-from refineseg.data.check.files import DatasetFiles, Pair, find_files
 from refineseg.data.check.findings import CheckReport, Finding, ordered
-from refineseg.data.check.measure.pairs import Progress, measure_all
-from refineseg.data.check.measure.records import Measurements
+from refineseg.data.check.listing import CheckedPair, DatasetFiles, find_files
+from refineseg.data.check.measure.measurements import Measurements
+from refineseg.data.check.measure.one_pass import Progress, measure_all
 from refineseg.data.check.rules import (
     alignment,
     classes,
@@ -86,7 +86,7 @@ def _opened(files: DatasetFiles, measured: Measurements) -> Iterator[Finding]:
         yield from duplicates.find(files, measured)
 
 
-def _examples(measured: Measurements) -> tuple[Pair, ...]:
+def _examples(measured: Measurements) -> tuple[CheckedPair, ...]:
     """Some readable pairs, spread evenly."""
     readable = [item.pair for item in measured.pairs if item.image is not None and item.mask is not None]
     count = min(EXAMPLES, len(readable))

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from refineseg.data.check.files import DatasetFiles, Pair
+from refineseg.data.check.listing import CheckedPair, DatasetFiles
 from refineseg.errors import InputError
 
 Severity = Literal["error", "warning", "note"]
@@ -91,7 +91,7 @@ class CheckReport:
     classes: tuple[ClassFigures, ...] = ()
     void_share: float = 0.0
     sizes: tuple[tuple[int, int, int], ...] = ()
-    examples: tuple[Pair, ...] = field(default=(), repr=False)
+    examples: tuple[CheckedPair, ...] = field(default=(), repr=False)
     files: DatasetFiles | None = field(default=None, repr=False)
 
     def of(self, severity: Severity) -> tuple[Finding, ...]:

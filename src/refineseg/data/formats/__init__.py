@@ -3,24 +3,26 @@
 A format is one file of this folder; ``parsing/`` has what they share, ``transfer/`` what uses them.
 """
 
-from refineseg.data.formats.base import (
+from refineseg.data.formats.faults import FaultsError
+from refineseg.data.formats.format import (
+    AnnotatedData,
     ClassEdits,
     Format,
     Item,
     Prediction,
     ReadOptions,
-    Source,
     Unannotated,
     WriteOptions,
     Written,
 )
-from refineseg.data.formats.faults import FaultsError
+from refineseg.data.formats.known_formats import detect, formats
 from refineseg.data.formats.parsing.label_files import read_labels
-from refineseg.data.formats.registry import detect, formats
 from refineseg.data.formats.transfer.exporter import export_predictions
-from refineseg.data.formats.transfer.importer import ImportOptions, ImportReport, import_data
+from refineseg.data.formats.transfer.import_options import ImportOptions, ImportReport
+from refineseg.data.formats.transfer.importer import import_data
 
 __all__ = [
+    "AnnotatedData",
     "ClassEdits",
     "FaultsError",
     "Format",
@@ -29,7 +31,6 @@ __all__ = [
     "Item",
     "Prediction",
     "ReadOptions",
-    "Source",
     "Unannotated",
     "WriteOptions",
     "Written",

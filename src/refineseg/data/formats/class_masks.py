@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from refineseg.data.formats.base import Format, ReadOptions, Shape, Source, Unannotated
+from refineseg.data.formats.format import AnnotatedData, Format, ReadOptions, Shape, Unannotated
 from refineseg.data.formats.parsing.areas import Annotated, Area, AreaReader
-from refineseg.data.formats.parsing.classes import clean
+from refineseg.data.formats.parsing.class_names import clean
+from refineseg.data.formats.parsing.find_pictures import check_size, named, split_in_path, walk_pictures
 from refineseg.data.formats.parsing.label_files import find_labels
 from refineseg.data.formats.parsing.layouts import MASK_ENDINGS, UNUSED_ENDINGS, Place, places_of
-from refineseg.data.formats.parsing.pairs import first_pair
-from refineseg.data.formats.parsing.pictures import check_size, named, split_of_path, walk_pictures
+from refineseg.data.formats.parsing.pairing import first_pair
 from refineseg.data.formats.parsing.shapes import Region
 from refineseg.data.images import read_mask
 from refineseg.errors import InputError
@@ -34,7 +34,7 @@ def fits(src: Path) -> bool:
     return any(masks for place in places for masks in _masks_of(place).values())
 
 
-def read(src: Path, options: ReadOptions) -> Source:
+def read(src: Path, options: ReadOptions) -> AnnotatedData:
     """All pictures with a mask of any class."""
     places = places_of(src)
     folders = [folder for place in places for folder in (src, place.masks.parent, place.masks)]
@@ -56,7 +56,7 @@ def read(src: Path, options: ReadOptions) -> Source:
     without = []
     for image, entries in masks.items():
         relative = image.relative_to(src)
-        name, split = str(relative.with_suffix("")), places_by_image[image].split or split_of_path(relative)
+        name, split = str(relative.with_suffix("")), places_by_image[image].split or split_in_path(relative)
         if not entries:
             without.append(Unannotated(name, image, split))
             continue

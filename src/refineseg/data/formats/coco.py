@@ -15,11 +15,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from refineseg.data.formats.base import Format, Prediction, ReadOptions, Source, WriteOptions, Written
 from refineseg.data.formats.faults import Faults
+from refineseg.data.formats.format import AnnotatedData, Format, Prediction, ReadOptions, WriteOptions, Written
 from refineseg.data.formats.parsing import coco_rle
 from refineseg.data.formats.parsing.areas import Annotated, Area, AreaReader, Skipped
-from refineseg.data.formats.parsing.classes import IGNORE_NAME, background_id, names_of
+from refineseg.data.formats.parsing.class_names import IGNORE_NAME, background_id, class_names_of
+from refineseg.data.formats.parsing.class_regions import regions
 from refineseg.data.formats.parsing.coco_files import (
     coco_files,
     crowd_notes,
@@ -27,9 +28,8 @@ from refineseg.data.formats.parsing.coco_files import (
     is_crowd,
     ordered_categories,
 )
+from refineseg.data.formats.parsing.find_pictures import split_in_name
 from refineseg.data.formats.parsing.json_nodes import Node, read_json
-from refineseg.data.formats.parsing.pictures import split_of
-from refineseg.data.formats.parsing.regions import regions
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap
 
@@ -41,7 +41,7 @@ def fits(src: Path) -> bool:
     return bool(_files(src))
 
 
-def read(src: Path, options: ReadOptions) -> Source:
+def read(src: Path, options: ReadOptions) -> AnnotatedData:
     """All COCO files of ``src``, classes merged by name; the split is in a file's or its folder's name."""
     files = _files(src)
     if not files:
@@ -59,7 +59,7 @@ def read(src: Path, options: ReadOptions) -> Source:
     ordered = ordered_categories([document.categories for document in documents])
     ordered = [name for name in ordered if name not in placeholders]
     if found.options.labels is not None:  # categories without a class are faults, used or not
-        names = names_of(ordered, found.options, str(src))
+        names = class_names_of(ordered, found.options, str(src))
         for document in documents:
             for id_, name in document.categories.items():
                 with options.faults.collect():
@@ -82,7 +82,7 @@ def _folders(files: list[Path]) -> list[Path]:
     ]
 
 
-def _opened(file: Path, faults: Faults) -> _Document | None:
+def _opened(file: Path, faults: Faults) -> _InstancesFile | None:
     with faults.collect():
         root = read_json(file)
         categories = {node["id"].identifier(): node["name"] for node in root["categories"]}
@@ -93,7 +93,9 @@ def _opened(file: Path, faults: Faults) -> _Document | None:
             for node in root["categories"]
             if (group := _group(node)) is not None and group.value == PLACEHOLDER and node["name"].value in groups
         }
-        return _Document(file, root, names, {id_: node.place for id_, node in categories.items()}, placeholders)
+        return _InstancesFile(
+            file, root, names, {id_: node.place for id_, node in categories.items()}, placeholders
+        )
     return None
 
 
@@ -103,7 +105,7 @@ def _group(category: Node) -> Node | None:
 
 
 @dataclass
-class _Document:
+class _InstancesFile:
     """One file.
 
     Attributes:
@@ -125,7 +127,7 @@ class _Document:
     @property
     def split(self) -> str | None:
         """The split in the name of the file or its folder."""
-        return split_of(self.file.stem) or split_of(self.file.parent.name)
+        return split_in_name(self.file.stem) or split_in_name(self.file.parent.name)
 
     def read(self, found: AreaReader) -> None:
         """The pictures with their areas.
@@ -197,7 +199,7 @@ class _Document:
             for place in places
             if place.is_dir()
             for folder in sorted(place.iterdir())
-            if folder.is_dir() and split_of(folder.name) == self.split
+            if folder.is_dir() and split_in_name(folder.name) == self.split
         ]
 
 

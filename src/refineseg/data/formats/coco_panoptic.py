@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from refineseg.data.formats.base import Format, Item, ReadOptions, Shape, Source, Unannotated
-from refineseg.data.formats.parsing.classes import Names, names_of
+from refineseg.data.formats.format import AnnotatedData, Format, Item, ReadOptions, Shape, Unannotated
+from refineseg.data.formats.parsing.class_names import Names, class_names_of
 from refineseg.data.formats.parsing.coco_files import (
     coco_files,
     crowd_notes,
@@ -19,9 +19,9 @@ from refineseg.data.formats.parsing.coco_files import (
     is_crowd,
     ordered_categories,
 )
+from refineseg.data.formats.parsing.find_pictures import Pictures, check_size, split_in_name
 from refineseg.data.formats.parsing.json_nodes import Node, read_json
 from refineseg.data.formats.parsing.label_files import find_labels
-from refineseg.data.formats.parsing.pictures import Pictures, check_size, split_of
 from refineseg.data.images import read_mask
 from refineseg.errors import InputError
 from refineseg.labels import IGNORE, UInt8
@@ -34,7 +34,7 @@ def fits(src: Path) -> bool:
     return any(has_segments(file) for file in coco_files(src))
 
 
-def read(src: Path, options: ReadOptions) -> Source:
+def read(src: Path, options: ReadOptions) -> AnnotatedData:
     """All panoptic files of ``src``; the split comes from a file's or its folder's name."""
     files = [file for file in coco_files(src) if has_segments(file)]
     if not files:
@@ -44,7 +44,7 @@ def read(src: Path, options: ReadOptions) -> Source:
         options = replace(options, labels=find_labels(root))
     documents = [document for file in files if (document := _opened(file, options)) is not None]
     options.faults.stop_if_nothing_is_left(documents, src)
-    names = names_of(ordered_categories([document.categories for document in documents]), options, str(src))
+    names = class_names_of(ordered_categories([document.categories for document in documents]), options, str(src))
     pictures = Pictures(src, [place for file in files for place in _folders(file)], options.images)
     items: list[Item] = []
     unannotated: list[Unannotated] = []
@@ -60,14 +60,14 @@ def read(src: Path, options: ReadOptions) -> Source:
     )
     notes, warnings = crowd_notes(crowds, used, options.crowds)
     notes = [*names.notes, *notes, *pictures.notes()]
-    return Source(names.label_map, items, tuple(notes), tuple(warnings), unannotated)
+    return AnnotatedData(names.label_map, items, tuple(notes), tuple(warnings), unannotated)
 
 
-def _opened(file: Path, options: ReadOptions) -> _Document | None:
+def _opened(file: Path, options: ReadOptions) -> _PanopticFile | None:
     with options.faults.collect():
         root = read_json(file)
         names = {node["id"].identifier(): node["name"].text() for node in root["categories"]}
-        return _Document(file, root, names)
+        return _PanopticFile(file, root, names)
     return None
 
 
@@ -78,7 +78,7 @@ def _folders(file: Path) -> list[Path]:
 
 
 @dataclass
-class _Document:
+class _PanopticFile:
     """One file: its path, content, and category names by id."""
 
     file: Path
@@ -93,7 +93,7 @@ class _Document:
         self, names: Names, options: ReadOptions, pictures: Pictures
     ) -> tuple[list[Item], list[Unannotated]]:
         """An item for each picture with a PNG, and the other pictures."""
-        split = split_of(self.file.stem) or split_of(self.file.parent.name)
+        split = split_in_name(self.file.stem) or split_in_name(self.file.parent.name)
         images: dict[Hashable, tuple[str, Path]] = {}
         with options.faults.collect():
             for node in self.root["images"]:

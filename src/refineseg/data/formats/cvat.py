@@ -12,12 +12,20 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from refineseg.data.formats.base import Format, Prediction, ReadOptions, Shape, Source, WriteOptions, Written
 from refineseg.data.formats.faults import Faults
+from refineseg.data.formats.format import (
+    AnnotatedData,
+    Format,
+    Prediction,
+    ReadOptions,
+    Shape,
+    WriteOptions,
+    Written,
+)
 from refineseg.data.formats.parsing.areas import Annotated, Area, AreaReader, Skipped
+from refineseg.data.formats.parsing.class_regions import regions
+from refineseg.data.formats.parsing.find_pictures import split_in_name, split_in_path
 from refineseg.data.formats.parsing.label_files import hex_color
-from refineseg.data.formats.parsing.pictures import split_of, split_of_path
-from refineseg.data.formats.parsing.regions import regions
 from refineseg.data.formats.parsing.shapes import (
     Points,
     Region,
@@ -43,7 +51,7 @@ def fits(src: Path) -> bool:
     return _file(src) is not None
 
 
-def read(src: Path, options: ReadOptions) -> Source:
+def read(src: Path, options: ReadOptions) -> AnnotatedData:
     """The task's pictures, with the classes in the order of the task's labels."""
     file = _file(src)
     if file is None:
@@ -142,7 +150,7 @@ def _frame(at: int, width: str, height: str) -> Element:
 def _annotated(image: Element, file: Path, index: int, areas: list[Area], found: AreaReader) -> Annotated:
     place = f"{file}: image {index}"
     name = attribute(image, "name", place)
-    split = split_of(image.get("subset", "")) or split_of_path(Path(name))
+    split = split_in_name(image.get("subset", "")) or split_in_path(Path(name))
     path = found.pictures.find(name, place, split)
     place = f"{file}: image {name!r}"
     size = None

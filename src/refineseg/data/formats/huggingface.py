@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refineseg.data.formats.base import Format, Item, ReadOptions, Shape, Source
-from refineseg.data.formats.parsing.classes import by_train_id, edit_labels
+from refineseg.data.formats.format import AnnotatedData, Format, Item, ReadOptions, Shape
+from refineseg.data.formats.parsing.class_names import by_train_id, edit_labels
+from refineseg.data.formats.parsing.find_pictures import split_in_name
 from refineseg.data.formats.parsing.json_nodes import read_json
 from refineseg.data.formats.parsing.label_files import find_labels
-from refineseg.data.formats.parsing.masks import by_color
-from refineseg.data.formats.parsing.pictures import split_of
+from refineseg.data.formats.parsing.mask_labels import by_color
 from refineseg.data.images import read_mask
-from refineseg.data.parquet import open_parquet
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap, UInt8
+from refineseg.system.parquet import open_parquet
 from refineseg.system.text import reason_of
 
 IMAGE_COLUMNS = ("image", "images", "img", "pixel_values", "picture")
@@ -42,7 +42,7 @@ def fits(src: Path) -> bool:
     return bool(_files(src))
 
 
-def read(src: Path, options: ReadOptions) -> Source:
+def read(src: Path, options: ReadOptions) -> AnnotatedData:
     """The rows of all parquet files; the split is in the files' names (train-00000-of-00001.parquet)."""
     files = _files(src)
     if not files:
@@ -57,14 +57,14 @@ def read(src: Path, options: ReadOptions) -> Source:
                 f"expected class names for the masks in {table.mask_column!r} of {file}; write a labels.yaml "
                 "(classes: [background, road]) or id2label.json beside the parquet files, or give --labels"
             )
-        split = split_of(file.name.split("-")[0]) or split_of(file.parent.name)
+        split = split_in_name(file.name.split("-")[0]) or split_in_name(file.parent.name)
         with options.faults.collect():
             for row in range(table.rows):
                 name = f"{file.stem.split('-of-')[0]}-{row:06d}"
                 items.append(Item(name, partial(table.picture, row), partial(_paint, table, row, labels), split))
     if labels is None or (not items and not len(options.faults)):
         raise InputError(f"expected rows in the parquet files of {src}, found none")
-    return Source(by_train_id(labels), items)
+    return AnnotatedData(by_train_id(labels), items)
 
 
 @dataclass(frozen=True, eq=False)  # told apart by identity: a file may change between two imports

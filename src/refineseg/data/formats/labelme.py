@@ -15,21 +15,21 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from refineseg.data.formats.base import (
+from refineseg.data.formats.format import (
+    AnnotatedData,
     Format,
     Picture,
     Prediction,
     ReadOptions,
     Shape,
-    Source,
     WriteOptions,
     Written,
 )
 from refineseg.data.formats.parsing.areas import Annotated, Area, AreaReader, Skipped
+from refineseg.data.formats.parsing.class_regions import regions
+from refineseg.data.formats.parsing.find_pictures import Pictures, split_in_path, walk_files
 from refineseg.data.formats.parsing.json_nodes import Node, read_json
 from refineseg.data.formats.parsing.outlines import Outliner
-from refineseg.data.formats.parsing.pictures import Pictures, split_of_path, walk_files
-from refineseg.data.formats.parsing.regions import regions
 from refineseg.data.formats.parsing.shapes import Region, bounds, box, ellipse, paste, polygon
 from refineseg.data.formats.parsing.texts import head
 from refineseg.errors import InputError
@@ -45,7 +45,7 @@ def fits(src: Path) -> bool:
     return bool(_files(src))
 
 
-def read(src: Path, options: ReadOptions) -> Source:
+def read(src: Path, options: ReadOptions) -> AnnotatedData:
     """All LabelMe files; classes in the order of their names, after the background."""
     files = _files(src)
     if not files:
@@ -90,7 +90,7 @@ def _annotated(file: Path, document: Node, areas: list[Area], found: AreaReader)
     size = None
     if document.get("imageHeight") is not None and document.get("imageWidth") is not None:
         size = (document["imageHeight"].integer(), document["imageWidth"].integer())
-    image, split = _picture(document, file, found.pictures), split_of_path(relative)
+    image, split = _picture(document, file, found.pictures), split_in_path(relative)
     return Annotated(str(relative), image, areas, split, size, str(file))
 
 

@@ -18,11 +18,11 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import numpy as np
 from PIL import Image
 
-from refineseg.data.formats.base import Format, ReadOptions, Shape, Source
+from refineseg.data.formats.format import AnnotatedData, Format, ReadOptions, Shape
 from refineseg.data.formats.parsing import brush_rle
 from refineseg.data.formats.parsing.areas import Annotated, Area, AreaReader, Skipped
+from refineseg.data.formats.parsing.find_pictures import Pictures, check_size
 from refineseg.data.formats.parsing.json_nodes import Node, read_json
-from refineseg.data.formats.parsing.pictures import Pictures, check_size
 from refineseg.data.formats.parsing.shapes import Region, ellipse, polygon, turn
 from refineseg.data.formats.parsing.texts import head
 from refineseg.data.images import SUFFIXES
@@ -40,7 +40,7 @@ def fits(src: Path) -> bool:
     return _file(src) is not None
 
 
-def read(src: Path, options: ReadOptions) -> Source:
+def read(src: Path, options: ReadOptions) -> AnnotatedData:
     """The annotated tasks of an export; of several annotations of a task the last counts."""
     file = _file(src)
     if file is None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from refineseg.data.formats.base import Format, ReadOptions, Source
+from refineseg.data.formats.format import AnnotatedData, Format, ReadOptions
+from refineseg.data.formats.parsing.find_pictures import split_in_name
 from refineseg.data.formats.parsing.layouts import places_of
-from refineseg.data.formats.parsing.masks import source_of
-from refineseg.data.formats.parsing.pairs import Pair, Pairs
-from refineseg.data.formats.parsing.pictures import split_of
+from refineseg.data.formats.parsing.mask_labels import data_of_pairs
+from refineseg.data.formats.parsing.pairing import Pair, Pairs
 from refineseg.data.formats.parsing.texts import Row, read_rows
 from refineseg.data.images import SUFFIXES
 from refineseg.errors import InputError
@@ -21,12 +21,12 @@ def fits(src: Path) -> bool:
     return bool(_lists(src))
 
 
-def read(src: Path, options: ReadOptions) -> Source:
+def read(src: Path, options: ReadOptions) -> AnnotatedData:
     """The pairs of all lists; paths count from a list's folder (or --images for the pictures)."""
     found, seen = Pairs(), set[Path]()
     lists = _lists(src) or [src]
     for file in lists:
-        split = split_of(file.stem) if len(lists) > 1 else None
+        split = split_in_name(file.stem) if len(lists) > 1 else None
         rows = read_rows(file, blanks=True)
         for row in rows[1:] if rows and not _files(rows[0]) else rows:  # the first may name the columns
             with options.faults.collect():
@@ -39,7 +39,7 @@ def read(src: Path, options: ReadOptions) -> Source:
         raise InputError(f"{src}: expected a picture and a mask on every line, such as a.jpg,a.png; found none")
     options.faults.stop_if_nothing_is_left(found.pairs, src)
     root = src if src.is_dir() else src.parent
-    return source_of(found, root, options, "'classes: [background, road]' and 'ignore: [255]'")
+    return data_of_pairs(found, root, options, "'classes: [background, road]' and 'ignore: [255]'")
 
 
 def _lists(src: Path) -> list[Path]:
@@ -68,7 +68,7 @@ def _pair(row: Row, src: Path, options: ReadOptions, split: str | None) -> Pair:
         )
     image = _existing(files[0], [options.images or src.parent, src.parent], f"{src}: line {row.number}")
     mask = _existing(files[1], [src.parent], f"{src}: line {row.number}")
-    split = next((said for cell in row.cells if cell not in files and (said := split_of(cell))), split)
+    split = next((said for cell in row.cells if cell not in files and (said := split_in_name(cell))), split)
     name = str((image.relative_to(src.parent) if image.is_relative_to(src.parent) else image).with_suffix(""))
     return Pair(image, mask, name, split)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from refineseg.data.formats.base import Format, ReadOptions, Source
-from refineseg.data.formats.parsing.masks import mask_mode, source_of
-from refineseg.data.formats.parsing.pairs import first_pair, pairs_of
-from refineseg.data.tiff import is_scientific
+from refineseg.data.formats.format import AnnotatedData, Format, ReadOptions
+from refineseg.data.formats.parsing.mask_labels import data_of_pairs, mask_mode
+from refineseg.data.formats.parsing.pairing import first_pair, pairs_of
+from refineseg.data.pictures.tiff_samples import is_scientific
 
 RGB_MODES = ("RGB", "RGBA")
 
@@ -18,11 +18,11 @@ def fits(src: Path) -> bool:
     return pair is not None and not is_scientific(pair.image) and mask_mode(pair.mask) not in RGB_MODES
 
 
-def read(src: Path, options: ReadOptions) -> Source:
+def read(src: Path, options: ReadOptions) -> AnnotatedData:
     """All pairs; the classes come from labels.yaml (or --labels)."""
     found = pairs_of(src, options.faults)
     example = "'classes: [background, road]' names the values 0, 1, ..., 'ignore: [255]' those that do not count"
-    return source_of(found, src, options, example)
+    return data_of_pairs(found, src, options, example)
 
 
 FORMAT = Format(

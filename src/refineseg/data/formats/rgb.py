@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from refineseg.data.formats.base import Format, ReadOptions, Source
+from refineseg.data.formats.format import AnnotatedData, Format, ReadOptions
 from refineseg.data.formats.palette import RGB_MODES
-from refineseg.data.formats.parsing.masks import mask_mode, source_of
-from refineseg.data.formats.parsing.pairs import first_pair, pairs_of
-from refineseg.data.tiff import is_scientific
+from refineseg.data.formats.parsing.mask_labels import data_of_pairs, mask_mode
+from refineseg.data.formats.parsing.pairing import first_pair, pairs_of
+from refineseg.data.pictures.tiff_samples import is_scientific
 
 
 def fits(src: Path) -> bool:
@@ -17,11 +17,11 @@ def fits(src: Path) -> bool:
     return pair is not None and not is_scientific(pair.image) and mask_mode(pair.mask) in RGB_MODES
 
 
-def read(src: Path, options: ReadOptions) -> Source:
+def read(src: Path, options: ReadOptions) -> AnnotatedData:
     """All pairs; a colour without class is an error that names file, colour and number of pixels."""
     found = pairs_of(src, options.faults)
     example = "'classes: [{name: road, color: [128, 64, 128]}]', or a CSV with lines such as road,128,64,128"
-    return source_of(found, src, options, example)
+    return data_of_pairs(found, src, options, example)
 
 
 FORMAT = Format(

@@ -9,13 +9,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from refineseg.data.formats.base import Format, Item, ReadOptions, Source
-from refineseg.data.formats.parsing.classes import by_train_id, edit_labels
+from refineseg.data.formats.format import AnnotatedData, Format, Item, ReadOptions
+from refineseg.data.formats.parsing.class_names import by_train_id, edit_labels
+from refineseg.data.formats.parsing.find_pictures import SPLIT_WORDS
 from refineseg.data.formats.parsing.label_files import read_labels
 from refineseg.data.formats.parsing.layouts import Place
-from refineseg.data.formats.parsing.masks import paint
-from refineseg.data.formats.parsing.pairs import Pairs, match
-from refineseg.data.formats.parsing.pictures import SPLIT_WORDS
+from refineseg.data.formats.parsing.mask_labels import paint
+from refineseg.data.formats.parsing.pairing import Pairs, match
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap
 
@@ -27,7 +27,7 @@ def fits(src: Path) -> bool:
     return bool(_folders(src))
 
 
-def read(src: Path, options: ReadOptions) -> Source:
+def read(src: Path, options: ReadOptions) -> AnnotatedData:
     """The pairs of all splits, with one list of classes."""
     folders = _folders(src)
     if not folders:
@@ -49,7 +49,7 @@ def read(src: Path, options: ReadOptions) -> Source:
     if not items and not len(options.faults):
         raise InputError(f"expected pictures with NAME_mask.png beside them in {src}, found none")
     label_map = by_train_id(edited[folders[0]])
-    return Source(label_map, items, tuple(everything.notes), unannotated=everything.unannotated)
+    return AnnotatedData(label_map, items, tuple(everything.notes), unannotated=everything.unannotated)
 
 
 def _folders(src: Path) -> list[Path]:

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from refineseg.data.formats.base import Format, ReadOptions, Shape, Source
+from refineseg.data.formats.format import AnnotatedData, Format, ReadOptions, Shape
 from refineseg.data.formats.parsing.areas import Annotated, Area, AreaReader, Skipped
+from refineseg.data.formats.parsing.find_pictures import split_in_path
 from refineseg.data.formats.parsing.json_nodes import Node, read_json
 from refineseg.data.formats.parsing.label_files import hex_color
-from refineseg.data.formats.parsing.pictures import split_of_path
 from refineseg.data.formats.parsing.shapes import Region, paste, polygon
 from refineseg.data.formats.parsing.texts import head
 from refineseg.errors import InputError
@@ -30,7 +30,7 @@ def fits(src: Path) -> bool:
     return bool(_files(src))
 
 
-def read(src: Path, options: ReadOptions) -> Source:
+def read(src: Path, options: ReadOptions) -> AnnotatedData:
     """The objects of all data sets in their order, later ones on top; classes as in meta.json."""
     files = _files(src)
     if not files:
@@ -81,7 +81,7 @@ def _annotated(document: Node, file: Path, areas: list[Area], found: AreaReader)
     path = found.pictures.find(name, str(file), first=folders)
     folder = relative.parts[0] if len(relative.parts) > 2 else ""
     stem = Path(name).stem if Path(name).suffix else name
-    return Annotated(f"{folder}/{stem}".lstrip("/"), path, areas, split_of_path(relative), declared, str(file))
+    return Annotated(f"{folder}/{stem}".lstrip("/"), path, areas, split_in_path(relative), declared, str(file))
 
 
 def _area(node: Node) -> Area | Skipped:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from refineseg.data.formats.base import Format, ReadOptions, Shape, Source
-from refineseg.data.formats.parsing.masks import source_of
-from refineseg.data.formats.parsing.pairs import first_pair, pairs_of
+from refineseg.data.formats.format import AnnotatedData, Format, ReadOptions, Shape
+from refineseg.data.formats.parsing.mask_labels import data_of_pairs
+from refineseg.data.formats.parsing.pairing import first_pair, pairs_of
 from refineseg.data.images import read_mask
-from refineseg.data.tiff import SUFFIXES, is_scientific, read_tiff
+from refineseg.data.pictures.tiff_samples import SUFFIXES, is_scientific, read_tiff
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap, UInt8
 
@@ -24,10 +24,10 @@ def fits(src: Path) -> bool:
     return pair is not None and is_scientific(pair.image)
 
 
-def read(src: Path, options: ReadOptions) -> Source:
+def read(src: Path, options: ReadOptions) -> AnnotatedData:
     """All pairs."""
     found = pairs_of(src, options.faults)
-    return source_of(found, src, options, "'classes: [water, field]' and 'ignore: [255]'", _paint)
+    return data_of_pairs(found, src, options, "'classes: [water, field]' and 'ignore: [255]'", _paint)
 
 
 def _paint(path: Path, labels: LabelMap, _: Shape) -> UInt8:

@@ -12,10 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from refineseg.data.formats.base import Format, ReadOptions, Shape, Source
+from refineseg.data.formats.format import AnnotatedData, Format, ReadOptions, Shape
 from refineseg.data.formats.parsing.areas import Annotated, Area, AreaReader, Skipped
+from refineseg.data.formats.parsing.find_pictures import Pictures, split_in_name, split_in_path
 from refineseg.data.formats.parsing.json_nodes import Node, read_json
-from refineseg.data.formats.parsing.pictures import Pictures, split_of, split_of_path
 from refineseg.data.formats.parsing.shapes import Region, ellipse, polygon
 from refineseg.data.formats.parsing.texts import head, read_rows
 from refineseg.errors import InputError
@@ -31,7 +31,7 @@ def fits(src: Path) -> bool:
     return bool(_files(src))
 
 
-def read(src: Path, options: ReadOptions) -> Source:
+def read(src: Path, options: ReadOptions) -> AnnotatedData:
     """All pictures that have regions; classes in the order of their names, after the background."""
     files = _files(src)
     if not files:
@@ -50,7 +50,7 @@ def read(src: Path, options: ReadOptions) -> Source:
 
 def _annotated(entry: Node, file: Path, areas: list[Area], pictures: Pictures) -> Annotated:
     name = entry["filename"]
-    split = split_of(file.stem) or split_of(file.parent.name) or split_of_path(Path(name.text()))
+    split = split_in_name(file.stem) or split_in_name(file.parent.name) or split_in_path(Path(name.text()))
     path = pictures.find(name.text(), name.place, split, [file.parent, file.parent / "images"])
     return Annotated(str(Path(name.text()).with_suffix("")), path, areas, split)
 

@@ -11,22 +11,22 @@ from functools import partial
 from pathlib import Path
 
 from refineseg.config.yaml import read_yaml, to_yaml
-from refineseg.data.formats.base import (
+from refineseg.data.formats.format import (
+    AnnotatedData,
     Format,
     Prediction,
     ReadOptions,
     Shape,
-    Source,
     Unannotated,
     WriteOptions,
     Written,
 )
 from refineseg.data.formats.parsing.areas import Annotated, Area, AreaReader, Skipped
-from refineseg.data.formats.parsing.classes import IGNORE_NAME, background_id
+from refineseg.data.formats.parsing.class_names import IGNORE_NAME, background_id
+from refineseg.data.formats.parsing.class_regions import regions
+from refineseg.data.formats.parsing.find_pictures import SPLIT_WORDS, named, unread_note, walk_pictures
 from refineseg.data.formats.parsing.json_nodes import Node
 from refineseg.data.formats.parsing.outlines import Outliner
-from refineseg.data.formats.parsing.pictures import SPLIT_WORDS, named, unread_note, walk_pictures
-from refineseg.data.formats.parsing.regions import regions
 from refineseg.data.formats.parsing.shapes import Region, polygon
 from refineseg.data.formats.parsing.texts import Row, read_rows
 from refineseg.errors import InputError
@@ -45,7 +45,7 @@ def fits(src: Path) -> bool:
     return src.is_dir() and _class_list(src) is not None and any((src / "labels").rglob("*.txt"))
 
 
-def read(src: Path, options: ReadOptions) -> Source:
+def read(src: Path, options: ReadOptions) -> AnnotatedData:
     """The pictures of the splits of data.yaml with the text files of their names; classes by number."""
     file, root = _description(src), src if src.is_dir() else src.parent
     listed = _class_list(root)

@@ -11,10 +11,10 @@ from functools import cached_property
 import numpy as np
 
 from refineseg.channels import Channels, Pixels
-from refineseg.data.pictures.colors import COLORS, over_white, to_bytes, to_rgb, white_of
+from refineseg.data.pictures.color_spaces import COLORS, over_white, to_bytes, to_rgb, white_of
 from refineseg.data.pictures.geotiff import is_nodata
-from refineseg.data.pictures.picture import Kind, Void, with_nan
-from refineseg.data.tiff import TiffSamples
+from refineseg.data.pictures.picture import ChannelSelection, Void, with_nan
+from refineseg.data.pictures.tiff_samples import TiffSamples
 from refineseg.errors import InputError
 
 STRIP = 1 << 22  # pixels that are looked at together to find the largest value
@@ -30,7 +30,9 @@ class FromTiff:
         name: name of the file.
     """
 
-    def __init__(self, samples: TiffSamples, channels: Kind, choice: tuple[int, ...] | None, name: str) -> None:
+    def __init__(
+        self, samples: TiffSamples, channels: ChannelSelection, choice: tuple[int, ...] | None, name: str
+    ) -> None:
         self.samples, self.channels, self.name = samples, channels, name
         self.size, self.geo, self.dtype = samples.size, samples.geo, samples.dtype
         self._notes: list[str] = []

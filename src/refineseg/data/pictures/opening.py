@@ -12,12 +12,12 @@ import numpy as np
 
 from refineseg.channels import Channels, Pixels
 from refineseg.data.pictures import pillow
-from refineseg.data.pictures.colors import to_bytes, white_of
+from refineseg.data.pictures.color_spaces import to_bytes, white_of
 from refineseg.data.pictures.from_tiff import FromTiff
-from refineseg.data.pictures.picture import InMemory, Kind, OnDisk, Picture, Void, upright
+from refineseg.data.pictures.picture import ChannelSelection, InMemory, OnDisk, Picture, Void, upright
 from refineseg.data.pictures.raster import Raster
-from refineseg.data.tiff import SUFFIXES as TIFF_SUFFIXES
-from refineseg.data.tiff import Count, open_samples
+from refineseg.data.pictures.tiff_samples import SUFFIXES as TIFF_SUFFIXES
+from refineseg.data.pictures.tiff_samples import Count, open_samples
 from refineseg.errors import InputError, MissingExtraError, TooLargeError
 from refineseg.labels import UInt8
 
@@ -39,7 +39,7 @@ WHOLE = 1 << 28  # pixels of a TIFF that are read in one piece; Pillow's own lim
 @contextmanager
 def open_picture(
     source: Path | bytes,
-    channels: Kind = None,
+    channels: ChannelSelection = None,
     choice: tuple[int, ...] | None = None,
     scratch: Path | None = None,
 ) -> Iterator[Picture]:
@@ -84,7 +84,9 @@ def open_picture(
         opened.__exit__(None, None, None)
 
 
-def read_picture(source: Path | bytes, channels: Kind = None, choice: tuple[int, ...] | None = None) -> InMemory:
+def read_picture(
+    source: Path | bytes, channels: ChannelSelection = None, choice: tuple[int, ...] | None = None
+) -> InMemory:
     """A whole picture: what ``open_picture`` gives, read as one window.
 
     Raises TooLargeError for a TIFF that is too large for it, else as ``open_picture``.
@@ -194,7 +196,7 @@ def _turned(picture: FromTiff, orientation: int) -> InMemory:
 @contextmanager
 def _decoded(
     source: Path | bytes,
-    channels: Kind,
+    channels: ChannelSelection,
     choice: tuple[int, ...] | None,
     scratch: Path | None,
     name: str,

@@ -12,7 +12,7 @@ from refineseg.channels import Channels, Pixels
 from refineseg.data.pictures.geotiff import Geo
 from refineseg.data.pictures.raster import Raster
 
-Kind = Channels | Literal["any"] | None  # raw values: of a model's channels, or of any; None for RGB
+ChannelSelection = Channels | Literal["any"] | None  # raw values: of a model's channels, or of any; None for RGB
 Void = NDArray[np.bool_]  # HxW: where there is no data
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from refineseg.channels import Pixels
-from refineseg.data.pictures.colors import to_bytes, white_of
+from refineseg.data.pictures.color_spaces import to_bytes, white_of
 from refineseg.errors import InputError, TooLargeError
 from refineseg.labels import UInt8
 from refineseg.system.text import reason_of

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refineseg.data.source import SegmentationData
+from refineseg.data.dataset import SegmentationData
 from refineseg.evaluation.metrics import Counts, Floats, divide, nan_to_none
 from refineseg.evaluation.protocol import Protocol, find_protocol
 from refineseg.inference.arithmetic import Arithmetic
@@ -56,9 +56,9 @@ class Reliability:
         true, predicted = truth.ravel()[where], prediction.ravel()[where]
         chosen = probabilities.reshape(len(probabilities), -1)[:, where].astype(np.float64)
         confidence = np.take_along_axis(chosen, predicted[None].astype(np.int64), 0)[0]
-        self.top += histogram(confidence, predicted == true)
+        self.top += confidence_histogram(confidence, predicted == true)
         for index, values in enumerate(chosen):
-            self.classes[:, index] += histogram(values, true == index)
+            self.classes[:, index] += confidence_histogram(values, true == index)
         place = np.clip((confidence * RISK_BINS).astype(np.int64), 0, RISK_BINS - 1)
         self.risk[0] += np.bincount(place, minlength=RISK_BINS)
         self.risk[1] += np.bincount(place[predicted != true], minlength=RISK_BINS)
@@ -116,7 +116,7 @@ class Reliability:
         }
 
 
-def histogram(values: Floats, right: NDArray[np.bool_]) -> Floats:
+def confidence_histogram(values: Floats, right: NDArray[np.bool_]) -> Floats:
     """3xBINS: number, sum of the values and number of right ones in equal bins of [0, 1]."""
     place = np.clip((values * BINS).astype(np.int64), 0, BINS - 1)
     return np.stack([np.bincount(place, weight, BINS) for weight in (None, values, right)]).astype(np.float64)
@@ -200,7 +200,7 @@ def expected_error(probabilities: Floats, truth: NDArray[np.integer[Any]]) -> fl
     """ECE of NxK probabilities."""
     predicted = probabilities.argmax(1)
     confidence = np.take_along_axis(probabilities, predicted[:, None], 1)[:, 0]
-    return float(calibration_error(histogram(confidence, predicted == truth)))
+    return float(calibration_error(confidence_histogram(confidence, predicted == truth)))
 
 
 def calibrate(

@@ -9,7 +9,7 @@ import numpy as np
 from refineseg.evaluation.measures.boundary import TRIMAP
 from refineseg.evaluation.measures.distance import BOUNDARY_RINGS, WITHIN
 from refineseg.evaluation.report.charts import distance_chart, percent, reliability_chart, risk_chart
-from refineseg.evaluation.report.report import EvaluationReport
+from refineseg.evaluation.report.evaluation_report import EvaluationReport
 from refineseg.evaluation.report.sections import pictures_section, suspects_section
 from refineseg.evaluation.report.shared import card, classes_section, confusion_section, section
 from refineseg.evaluation.report.style import SCRIPT, STYLE

@@ -12,11 +12,11 @@ from PIL import Image
 
 from refineseg.colors import voc_palette
 from refineseg.data.benchmark import SubmissionFormat
-from refineseg.data.source import Sample, SegmentationData
+from refineseg.data.dataset import Sample, SegmentationData
 from refineseg.errors import InputError
 from refineseg.evaluation.metrics import Scores, confusion_matrix, scores
 from refineseg.evaluation.protocol import Protocol, find_protocol
-from refineseg.evaluation.submission.check import (
+from refineseg.evaluation.submission.validate import (
     check_set,
     check_submission,
     entries_by_picture,

@@ -9,7 +9,7 @@ import numpy as np
 
 from refineseg.data.pictures.geotiff import Geo
 from refineseg.data.pictures.raster import Raster
-from refineseg.data.tiff import NODATA, tifffile_package
+from refineseg.data.pictures.tiff_samples import NODATA, tifffile_package
 from refineseg.labels import IGNORE, UInt8
 from refineseg.system.files import atomic_path
 

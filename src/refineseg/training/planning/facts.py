@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from refineseg.data.source import SegmentationData
+from refineseg.data.dataset import SegmentationData
 from refineseg.labels import IGNORE, UInt8
 
 LOOKED_AT = 64  # masks, evenly spaced over train: enough for shares and sizes, read in seconds

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from refineseg.config import TrainConfig
-from refineseg.data.source import SegmentationData
+from refineseg.data.dataset import SegmentationData
 from refineseg.model.presets import PRESETS
 from refineseg.training.planning.choose import (
     DEEP_FROM,

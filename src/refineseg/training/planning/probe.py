@@ -13,7 +13,7 @@ from refineseg.inference.devices import pick_device
 from refineseg.model.presets import build, model_config
 from refineseg.training.memory import fitting_batch, plain_loss
 from refineseg.training.optimizer import make_optimizer
-from refineseg.training.setup import has_bf16
+from refineseg.training.preparation.prepare_run import has_bf16
 
 WARM, TIMED = 1, 2  # steps
 OF_A_STEP = 0.85  # reading, augmenting and the moving average take the rest of the time

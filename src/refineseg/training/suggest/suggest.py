@@ -21,7 +21,7 @@ from refineseg.system.lock import locked
 from refineseg.system.text import csv_path
 from refineseg.training.suggest.choice import choose
 from refineseg.training.suggest.look import Look, feature_of, look_at
-from refineseg.training.suggest.page import page, views_of
+from refineseg.training.suggest.suggest_page import page, views_of
 
 IMAGES, PRELABELS, SCORES, PAGE = "images", "prelabels", "suggestions.csv", "index.html"
 KNOWN = 500  # labelled pictures that are compared with, evenly spaced, at most

@@ -10,7 +10,7 @@ import numpy as np
 from refineseg.data.check.chance import beyond_chance
 from refineseg.data.check.findings import Finding, Severity, about, counted
 from refineseg.data.check.measure.edges import NEAR, around, peak_of, working_size
-from refineseg.data.check.measure.records import Measurements, PairMeasurement, with_image
+from refineseg.data.check.measure.measurements import Measurements, PairMeasurement, with_image
 from refineseg.data.check.rules.masks import mask_files
 
 # In units of the surface's own noise. Of 458 sound pairs of CamVid, Clothing Co-Parsing and VOC the five whose

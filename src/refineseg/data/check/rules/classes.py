@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from refineseg.data.check.files import DatasetFiles
 from refineseg.data.check.findings import ClassFigures, Finding, about, counted
-from refineseg.data.check.measure.records import (
+from refineseg.data.check.listing import DatasetFiles
+from refineseg.data.check.measure.measurements import (
     Measurements,
     PairMeasurement,
     class_values,

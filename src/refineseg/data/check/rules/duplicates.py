@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from refineseg.data.check.files import DatasetFiles
 from refineseg.data.check.findings import Finding, about, counted
-from refineseg.data.check.measure.records import (
+from refineseg.data.check.listing import DatasetFiles
+from refineseg.data.check.measure.measurements import (
     ImageMeasurement,
     Measurements,
     PairMeasurement,

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from statistics import median
 
 from refineseg.data.check.findings import Finding, about, counted
-from refineseg.data.check.measure.records import ImageMeasurement, Measurements, PairMeasurement, with_image
-from refineseg.data.pictures.colors import used_bits
+from refineseg.data.check.measure.measurements import ImageMeasurement, Measurements, PairMeasurement, with_image
+from refineseg.data.pictures.color_spaces import used_bits
 
 CHANNELS = {
     "1": "black and white",

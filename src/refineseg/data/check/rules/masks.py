@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from refineseg.data.check.chance import beyond_chance
-from refineseg.data.check.files import DatasetFiles
 from refineseg.data.check.findings import Finding, about, counted
-from refineseg.data.check.measure.records import (
+from refineseg.data.check.listing import DatasetFiles
+from refineseg.data.check.measure.measurements import (
     MaskMeasurement,
     Measurements,
     PairMeasurement,
@@ -17,6 +17,7 @@ from refineseg.data.check.measure.records import (
     with_mask,
 )
 from refineseg.labels import LabelMap
+from refineseg.raw_values import number_text, raw_number
 
 SMOOTHED = 0.1  # share of borders over an in-between value; CamVid has 0.006 at most, Clothing Co-Parsing 0.0002
 PHOTO_COLORS = 600  # different values from which a colour mask may be a photograph
@@ -127,9 +128,9 @@ def _rgb_message(label_map: LabelMap, found: list[PairMeasurement]) -> str:
     if masks and all(mask.grey for mask in masks):
         return "saved as RGB although grey: the label map expects one channel of numbers"
     colors = {int(value) for mask in masks for value in mask.values[:64]}
-    ours = {color[0] << 16 | color[1] << 8 | color[2] for color in (item.color for item in label_map.classes)}
+    ours = {raw_number(item.color) for item in label_map.classes}
     known = f", {len(colors & ours)} of them colours of the label map" if colors & ours else ""
-    shown = ", ".join(str((c >> 16, c >> 8 & 255, c & 255)) for c in sorted(colors)[:4])
+    shown = ", ".join(number_text(c, rgb=True) for c in sorted(colors)[:4])
     return f"in RGB ({len(colors)} colours such as {shown}{known}), while the label map is by number"
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from refineseg.data.check.files import DatasetFiles
 from refineseg.data.check.findings import Finding, about, counted
-from refineseg.data.groups import original_name
+from refineseg.data.check.listing import DatasetFiles
+from refineseg.data.splits.groups import original_name
 
 
 def find(files: DatasetFiles) -> Iterator[Finding]:

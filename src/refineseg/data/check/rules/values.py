@@ -6,9 +6,9 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 
-from refineseg.data.check.files import DatasetFiles
 from refineseg.data.check.findings import Finding, about, counted
-from refineseg.data.check.measure.records import (
+from refineseg.data.check.listing import DatasetFiles
+from refineseg.data.check.measure.measurements import (
     MaskMeasurement,
     Measurements,
     PairMeasurement,
@@ -18,6 +18,7 @@ from refineseg.data.check.measure.records import (
 )
 from refineseg.data.check.rules.masks import main_cause, mask_files
 from refineseg.labels import IGNORE, LabelMap
+from refineseg.raw_values import number_text
 
 INSTANCES = 1000  # class * 1000 + instance, as Cityscapes and others number instances
 # Findings after which no count of classes means anything.
@@ -52,7 +53,7 @@ def find(files: DatasetFiles, measured: Measurements) -> Iterator[Finding]:
     unknown = {value: counts[value] for value in sorted(set(counts) - known)}
     kind, explanation, fix = diagnose(label_map, set(counts), set(unknown))
     shown = ", ".join(
-        f"{_show(value, label_map)} ({pixels} pixels)" for value, pixels in list(unknown.items())[:5]
+        f"{number_text(value, label_map.rgb)} ({pixels} pixels)" for value, pixels in list(unknown.items())[:5]
     )
     more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
     message = f"{counted(odd, 'mask')} with values outside the label map: {shown}{more}{explanation}"
@@ -148,7 +149,3 @@ def _binary(label_map: LabelMap, sound: list[tuple[PairMeasurement, MaskMeasurem
 
 def _only_0_and_255(mask: MaskMeasurement) -> bool:
     return set(mask.values.tolist()) == {0, IGNORE} and int(mask.counts.min()) > 0.002 * mask.pixels
-
-
-def _show(number: int, label_map: LabelMap) -> str:
-    return str((number >> 16, number >> 8 & 255, number & 255)) if label_map.rgb else str(number)

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from refineseg.data.formats.base import Item, Picture, ReadOptions, Shape, Source, Unannotated
 from refineseg.data.formats.faults import Faults
-from refineseg.data.formats.parsing.classes import Names, names_of
+from refineseg.data.formats.format import AnnotatedData, Item, Picture, ReadOptions, Shape, Unannotated
+from refineseg.data.formats.parsing.class_names import Names, class_names_of
+from refineseg.data.formats.parsing.find_pictures import Pictures, check_size, named
 from refineseg.data.formats.parsing.label_files import find_labels
-from refineseg.data.formats.parsing.pictures import Pictures, check_size, named
 from refineseg.data.formats.parsing.shapes import Region, bounds
 from refineseg.labels import IGNORE, Color, UInt8
 
@@ -88,7 +88,7 @@ class AreaReader:
         self.left_out = Counter[Skipped]()
 
     def areas(self, annotations: Iterable[Any], area_of: Callable[[Any], Area | Skipped]) -> list[Area]:
-        """The areas of a picture's annotations; those without one are counted, bad ones are faults."""
+        """The areas of a picture's annotations; those without one are class_counts, bad ones are faults."""
         found = []
         for annotation in annotations:
             with self.options.faults.collect():
@@ -107,20 +107,22 @@ class AreaReader:
         warnings: Iterable[str] = (),
         colors: Mapping[str, Color] | None = None,
         unannotated: Sequence[Unannotated] | None = None,
-    ) -> Source:
-        """All that was found as a Source.
+    ) -> AnnotatedData:
+        """All that was found.
 
         Args:
             classes: names in the order of their train ids; in alphabetical order if None.
             notes: what was left out or assumed beside annotations, names and pictures.
-            warnings: as in Source.
+            warnings: as in AnnotatedData.
             colors: RGB by class name.
             unannotated: pictures without annotation; looked for beside the others if None.
         """
         self.options.faults.stop_if_nothing_is_left(self.annotated, self.src)
         self.annotated, doubled = _once_each(self.annotated, self.options.faults)
         used = sorted(self.used)
-        names = names_of([*(used if classes is None else classes), *used], self.options, str(self.src), colors)
+        names = class_names_of(
+            [*(used if classes is None else classes), *used], self.options, str(self.src), colors
+        )
         items = [
             Item(picture.name, picture.image, partial(_paint, picture, names, self.options.faults), picture.split)
             for picture in self.annotated
@@ -131,7 +133,7 @@ class AreaReader:
         if any(picture.largest_first for picture in self.annotated):
             said.append("where instances overlap the smaller one is on top")
         alone = self.pictures.unannotated() if unannotated is None else unannotated
-        return Source(names.label_map, items, tuple(said), (*warnings, *doubled), alone)
+        return AnnotatedData(names.label_map, items, tuple(said), (*warnings, *doubled), alone)
 
 
 def _once_each(annotated: Sequence[Annotated], faults: Faults) -> tuple[list[Annotated], list[str]]:
@@ -186,11 +188,12 @@ def _left_out_notes(left_out: Mapping[Skipped, int]) -> list[str]:
     for skipped, count in left_out.items():
         reasons.setdefault(skipped.reason, {})[skipped.label] = count
     return [
-        f"{sum(labels.values())} {reason} and were left out{counted(labels)}" for reason, labels in reasons.items()
+        f"{sum(labels.values())} {reason} and were left out{class_counts(labels)}"
+        for reason, labels in reasons.items()
     ]
 
 
-def counted(labels: Mapping[str, int]) -> str:
+def class_counts(labels: Mapping[str, int]) -> str:
     """Numbers by class name for a note: `` (car 2, road 1)``."""
     named = [f"{label} {count}" for label, count in sorted(labels.items()) if label]
     return f" ({', '.join(named)})" if named else ""

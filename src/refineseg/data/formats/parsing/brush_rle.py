@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from refineseg.data.formats.base import Shape
+from refineseg.data.formats.format import Shape
 from refineseg.data.formats.parsing.shapes import Region
 from refineseg.errors import InputError
 from refineseg.labels import UInt8

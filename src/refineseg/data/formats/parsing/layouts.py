@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from refineseg.data.formats.parsing.pictures import IMAGE_FOLDERS, SPLIT_WORDS, walk_pictures
+from refineseg.data.formats.parsing.find_pictures import IMAGE_FOLDERS, SPLIT_WORDS, walk_pictures
 from refineseg.data.images import SUFFIXES
 
 MASK_FOLDERS = (

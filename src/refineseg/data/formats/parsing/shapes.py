@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refineseg.data.formats.base import Shape
+from refineseg.data.formats.format import Shape
 from refineseg.errors import InputError, extra
 
 Points = Sequence[tuple[float, float]]

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from refineseg.config.yaml import to_yaml
-from refineseg.data.formats.base import Prediction, WriteOptions, Written
-from refineseg.data.formats.parsing.classes import IGNORE_NAME, by_train_id
+from refineseg.data.dataset import folder_of_pictures
+from refineseg.data.formats.format import Prediction, WriteOptions, Written
+from refineseg.data.formats.known_formats import formats
+from refineseg.data.formats.parsing.class_names import IGNORE_NAME, by_train_id
+from refineseg.data.formats.parsing.find_pictures import check_size, picture_shape
 from refineseg.data.formats.parsing.json_nodes import read_json
-from refineseg.data.formats.parsing.pictures import check_size, picture_shape
-from refineseg.data.formats.registry import formats
 from refineseg.data.images import read_mask
-from refineseg.data.source import folder_of_pictures
-from refineseg.data.tiff import read_tiff
+from refineseg.data.pictures.tiff_samples import read_tiff
 from refineseg.errors import InputError
 from refineseg.labels import IGNORE, LabelMap
 from refineseg.system.files import atomic_folder, check_new
@@ -30,7 +30,7 @@ MASKS = (".png", ".tif", ".tiff")  # what predict writes
 
 
 @dataclass(frozen=True)
-class Mask:
+class PredictedMask:
     """A predicted mask and the picture it belongs to.
 
     Attributes:
@@ -108,7 +108,7 @@ def export_predictions(
     return Written(files, written.notes)
 
 
-def list_predictions(folder: Path, images: Path | None, out: Path) -> list[Mask]:
+def list_predictions(folder: Path, images: Path | None, out: Path) -> list[PredictedMask]:
     """The masks of a prediction folder, each with its picture, as seen from ``out``.
 
     Raises InputError if there are no masks, or a picture is not in ``images``.
@@ -128,7 +128,7 @@ def list_predictions(folder: Path, images: Path | None, out: Path) -> list[Mask]
             raise InputError(
                 f"expected the picture of every mask in {images}, {len(missing)} are missing: {missing[0]}"
             )
-    return [Mask(path, pictures.get(path.stem), out) for path in found]
+    return [PredictedMask(path, pictures.get(path.stem), out) for path in found]
 
 
 def _recorded(folder: Path) -> dict[str, Path]:
@@ -143,7 +143,7 @@ def _recorded(folder: Path) -> dict[str, Path]:
 
 
 def _predictions(
-    found: Sequence[Mask], by_id: LabelMap, progress: Callable[[int, int], None] | None
+    found: Sequence[PredictedMask], by_id: LabelMap, progress: Callable[[int, int], None] | None
 ) -> Iterator[Prediction]:
     known = LabelMap(by_id.classes, (IGNORE,))
     for done, mask in enumerate(found, 1):

@@ -2,86 +2,33 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
 from refineseg.config.yaml import to_yaml
-from refineseg.data.formats.base import Format, Item, ReadOptions, Shape, Source
+from refineseg.data.dataset import SPLITS
 from refineseg.data.formats.faults import Faults, FaultsError
-from refineseg.data.formats.parsing.areas import counted
-from refineseg.data.formats.parsing.classes import background_id
-from refineseg.data.formats.parsing.pictures import named
-from refineseg.data.formats.registry import format_of, formats
-from refineseg.data.formats.transfer.pair_files import PairWriter
-from refineseg.data.formats.transfer.split import SplitOptions, split_pictures
+from refineseg.data.formats.format import AnnotatedData, Format, Item, ReadOptions, Shape
+from refineseg.data.formats.known_formats import format_of, formats
+from refineseg.data.formats.parsing.areas import class_counts
+from refineseg.data.formats.parsing.class_names import background_id
+from refineseg.data.formats.parsing.find_pictures import named
+from refineseg.data.formats.transfer.import_options import ImportOptions, ImportReport
+from refineseg.data.formats.transfer.import_splits import SplitOptions, split_pictures
+from refineseg.data.formats.transfer.pair_files import PairWriter, unique_names
 from refineseg.data.pictures.opening import needs_statistics
 from refineseg.data.pictures.statistics import statistics
-from refineseg.data.source import SPLITS
-from refineseg.data.tiff import is_scientific
+from refineseg.data.pictures.tiff_samples import is_scientific
 from refineseg.errors import InputError
 from refineseg.labels import IGNORE, UInt8
 from refineseg.system.files import atomic_folder, check_new
 from refineseg.system.lock import locked
 
-LONGEST = 200  # characters of a file's name, below every file system's limit
 LEFT_OUT = "left_out.txt"
-
-
-@dataclass(frozen=True)
-class ImportOptions:
-    """What is written.
-
-    Attributes:
-        link: hard links to the pictures instead of copies, where the disk allows it.
-        skip_bad: import what has no fault, and list the rest in left_out.txt.
-        unannotated: pictures without annotation: ``skip``, or ``background`` for pictures of background only.
-        split: shares of train, val and test to assign; the source's own splits if None.
-        max_side: pictures whose longer side has more pixels are scaled down with their masks.
-    """
-
-    link: bool = False
-    skip_bad: bool = False
-    unannotated: str = "skip"
-    split: SplitOptions | None = None
-    max_side: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.unannotated not in ("skip", "background"):
-            raise InputError(
-                f"expected pictures without annotation to be skip or background, got {self.unannotated!r}"
-            )
-        if self.max_side is not None and self.max_side < 1:
-            raise InputError(f"expected a longest side of at least 1 pixel, got {self.max_side}")
-
-
-@dataclass(frozen=True)
-class ImportReport:
-    """What an import wrote.
-
-    Attributes:
-        root: the new data set's folder.
-        format: name of the format that was read.
-        pictures: number of pairs.
-        splits: pictures by split; empty where there are none.
-        class_names: class names by train id.
-        notes: what was left out or assumed.
-        warnings: notes that probably need an action.
-        faults: what was left out because it is wrong, with ``skip_bad``.
-    """
-
-    root: Path
-    format: str
-    pictures: int
-    splits: Mapping[str, int]
-    class_names: tuple[str, ...]
-    notes: tuple[str, ...]
-    warnings: tuple[str, ...] = ()
-    faults: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -149,7 +96,7 @@ def import_data(
     if faults.without_pixels:
         notes.append(
             f"{faults.without_pixels.total()} areas cover no pixel: empty, too small or outside the picture"
-            f"{counted(faults.without_pixels)}"
+            f"{class_counts(faults.without_pixels)}"
         )
     if skipped:
         notes.append(f"{len(skipped)} pictures have no annotation and were left out: {named(skipped)}")
@@ -165,7 +112,7 @@ def import_data(
     )
 
 
-def _absent_classes(source: Source, written: Sequence[_Written]) -> tuple[list[str], list[str]]:
+def _absent_classes(source: AnnotatedData, written: Sequence[_Written]) -> tuple[list[str], list[str]]:
     """A note on classes without a pixel; a warning where one class alone is left beside ignored pixels."""
     shown = {value for pair in written for value in pair.present}
     names = source.label_map.names
@@ -181,7 +128,7 @@ def _absent_classes(source: Source, written: Sequence[_Written]) -> tuple[list[s
     return [f"classes without a pixel in any mask: {absent}"], []
 
 
-def _read(chosen: Format, src: Path, options: ReadOptions) -> Source:
+def _read(chosen: Format, src: Path, options: ReadOptions) -> AnnotatedData:
     """Open the source; an error of the whole is told with the faults that were found before it."""
     try:
         source = chosen.read(src, options)
@@ -197,7 +144,7 @@ def _read(chosen: Format, src: Path, options: ReadOptions) -> Source:
     return source
 
 
-def _with_unannotated(source: Source, how: ImportOptions) -> Source:
+def _with_unannotated(source: AnnotatedData, how: ImportOptions) -> AnnotatedData:
     """The source with pictures without annotation as background, where they are to be."""
     if how.unannotated == "skip" or not source.unannotated:
         return source
@@ -217,7 +164,7 @@ def _blank(train_id: int, shape: Shape) -> UInt8:
 
 
 def _write_pairs(
-    source: Source,
+    source: AnnotatedData,
     writer: PairWriter,
     faults: Faults,
     how: ImportOptions,
@@ -237,31 +184,6 @@ def _write_pairs(
         if progress is not None:
             progress(done, len(names))
     return written
-
-
-def unique_names(names: Sequence[str]) -> list[str]:
-    """File stems: the last part of each name where that is unique, else with its folders, else with a number.
-
-    Blanks and characters that some systems refuse become ``_``; names that differ in case only count as equal.
-    """
-    short = [_plain(PurePosixPath(name).name) for name in names]
-    often = Counter(name.lower() for name in short)
-    taken: set[str] = set()
-    chosen = []
-    for name, stem in zip(names, short, strict=True):
-        base = stem if often[stem.lower()] == 1 else _plain(name)
-        unique, number = base, 2
-        while unique.lower() in taken:
-            unique, number = f"{base}_{number}", number + 1
-        taken.add(unique.lower())
-        chosen.append(unique)
-    return chosen
-
-
-def _plain(name: str) -> str:
-    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
-    text = "".join(letter if letter.isalnum() or letter in "-_.+()" else "_" for letter in "_".join(parts))
-    return text.lstrip(".")[-LONGEST // 4 :] if len(text.encode()) > LONGEST else text.lstrip(".") or "picture"
 
 
 def _check_places(src: Path, root: Path) -> None:
@@ -297,7 +219,7 @@ def _write_splits(written: Sequence[_Written], splits: Sequence[str | None], fol
     return {split: len(members[split]) for split in SPLITS if split in members}
 
 
-def _description(source: Source, written: Sequence[_Written], splits: Sequence[str | None]) -> str:
+def _description(source: AnnotatedData, written: Sequence[_Written], splits: Sequence[str | None]) -> str:
     values = source.label_map.to_dict()
     pictures = [
         (pair.item.image, split)

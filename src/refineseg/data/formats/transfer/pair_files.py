@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import os
 import shutil
-from pathlib import Path
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from refineseg.data.formats.base import Item, Picture, Shape
-from refineseg.data.formats.parsing.pictures import SUFFIX_OF, check_size, picture_shape
+from refineseg.data.formats.format import Item, Picture, Shape
+from refineseg.data.formats.parsing.find_pictures import SUFFIX_OF, check_size, picture_shape
 from refineseg.data.images import SUFFIXES, write_mask
 from refineseg.data.pictures.opening import read_picture
 from refineseg.data.pictures.pillow import open_image
-from refineseg.data.tiff import is_scientific
+from refineseg.data.pictures.tiff_samples import is_scientific
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap, UInt8
 
 EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")  # PIL's modes that may be scaled down
 QUALITY = 95  # of JPEGs that are written again
 JPEG = (".jpg", ".jpeg")
+LONGEST = 200  # bytes of a file's name, below every file system's limit
 
 
 class PairWriter:
@@ -116,3 +119,28 @@ def _suffix(image: Picture) -> str:
     if suffix not in SUFFIXES:
         raise InputError(f"expected a picture of type {', '.join(sorted(SUFFIXES))}, got {image}")
     return suffix
+
+
+def unique_names(names: Sequence[str]) -> list[str]:
+    """File stems: the last part of each name where that is unique, else with its folders, else with a number.
+
+    Blanks and characters that some systems refuse become ``_``; names that differ in case only count as equal.
+    """
+    short = [_plain(PurePosixPath(name).name) for name in names]
+    often = Counter(name.lower() for name in short)
+    taken: set[str] = set()
+    chosen = []
+    for name, stem in zip(names, short, strict=True):
+        base = stem if often[stem.lower()] == 1 else _plain(name)
+        unique, number = base, 2
+        while unique.lower() in taken:
+            unique, number = f"{base}_{number}", number + 1
+        taken.add(unique.lower())
+        chosen.append(unique)
+    return chosen
+
+
+def _plain(name: str) -> str:
+    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    text = "".join(letter if letter.isalnum() or letter in "-_.+()" else "_" for letter in "_".join(parts))
+    return text.lstrip(".")[-LONGEST // 4 :] if len(text.encode()) > LONGEST else text.lstrip(".") or "picture"

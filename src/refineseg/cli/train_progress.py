@@ -1,0 +1,72 @@
+"""What refineseg train shows while it runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from refineseg.cli.common import errors
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from refineseg.training.custom import TrainingEvent
+
+
+class TrainingProgress:
+    """Shows the loop's events: a bar for reading, for training, for validation, and a line for each score."""
+
+    def __init__(self, bar: Progress) -> None:
+        self.bar = bar
+        self.tasks: dict[str, Any] = {}
+        self.loss: float | None = None
+        self.scores: list[float] = []  # mean IoU of every validation
+        self.waiting: list[float] = []  # by step; the first of all starts the workers, and is left out
+
+    @staticmethod
+    def every(event: TrainingEvent) -> int:
+        """Steps between lines where no terminal draws a bar: about fifty lines a run."""
+        return max(1, event.steps // 50)
+
+    def share_waiting(self) -> float:
+        """Share of the last hundred steps' time that they waited for their pictures."""
+        last = self.waiting[1:][-100:]
+        return sum(last) / max(1, len(last))
+
+    def state(self, event: TrainingEvent) -> str:
+        """The loss, the mean IoU with its trend, and the time to the end, as far as they are known."""
+        parts = [f"loss {self.loss:.3f}"] if self.loss is not None else []
+        if self.scores:
+            trend = f" ({self.scores[-1] - self.scores[-2]:+.3f})" if self.scores[1:] else ""
+            parts.append(f"mean IoU {self.scores[-1]:.3f}{trend}")
+        if event.run is not None and event.step > 1 and event.step < event.steps:
+            parts.append(f"{event.run.time_left} left")
+        return ", ".join(parts)
+
+    def __call__(self, event: TrainingEvent) -> None:
+        """Show one event."""
+        match event.phase:
+            case "note" | "warning" | "start":
+                word = "starts from" if event.phase == "start" else event.phase
+                errors.print(f"{word}: {event.note}")
+            case "epoch" if event.evaluation is not None:
+                self.scores.append(event.evaluation.scores.mean_iou)
+                errors.print(f"step {event.step}/{event.steps}: {self.state(event)}")
+            case "reading" | "train" | "validating":
+                self.move(event)
+
+    def move(self, event: TrainingEvent) -> None:
+        """Move the bar of a phase; without a terminal a line now and then."""
+        training, note = event.phase == "train", ""
+        if event.phase not in self.tasks:
+            self.tasks[event.phase] = self.bar.add_task(event.phase, total=event.steps, note="")
+        if training:
+            self.waiting.append(event.waiting)
+            self.loss = event.loss if self.loss is None else 0.95 * self.loss + 0.05 * event.loss
+            note = self.state(event)
+        self.bar.update(self.tasks[event.phase], completed=event.step, total=event.steps, note=note)
+        if training and not self.bar.console.is_terminal and event.step % self.every(event) == 0:
+            speed = f"rate {event.lr:.1e}, {event.images_per_second:.1f} images/s"
+            waiting = f"{self.share_waiting():.0%} of the time waiting for pictures"
+            errors.print(f"step {event.step}/{event.steps}: {note}, {speed}, {waiting}")
+        if not training and event.step == event.steps:
+            self.bar.remove_task(self.tasks.pop(event.phase))

@@ -1,0 +1,1 @@
+"""From a data set to training batches: joint transforms and the loader."""

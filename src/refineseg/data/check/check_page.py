@@ -1,0 +1,274 @@
+"""The report as one HTML page that needs nothing else: findings, class balance, sizes, samples with overlay."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from refineseg.data.check.findings import SEVERITIES, CheckReport, ClassFigures, Finding, Severity
+from refineseg.data.check.listing import CheckedPair, DatasetFiles
+from refineseg.data.check.measure.mask import nearest
+from refineseg.errors import RefinesegError
+from refineseg.html import css_color, document, picture_address
+from refineseg.labels import IGNORE, UInt8
+from refineseg.system.files import atomic_write
+
+THUMB = 360  # longer side of a sample, pixels
+PER_FINDING = 4  # pictures beside one finding, at most
+OPACITY = 0.5
+MARK: dict[Severity, str] = {"error": "Error", "warning": "Warning", "note": "Note"}
+SIZES = 12  # different sizes shown, at most
+
+
+def write_page(report: CheckReport, path: str | Path) -> None:
+    """Write the page; InputError if it cannot be written. Opens the pictures that it shows once more."""
+    atomic_write(path, page(report))
+
+
+def page(report: CheckReport) -> str:
+    """The page as text."""
+    body = "\n".join(
+        part
+        for part in (
+            _head(report),
+            _findings(report),
+            _balance(report),
+            _sizes(report),
+            _examples(report),
+        )
+        if part
+    )
+    return document(f"Check of {report.data}", body, STYLE)
+
+
+def _head(report: CheckReport) -> str:
+    worst = next((severity for severity in SEVERITIES if report.of(severity)), None)
+    verdict = {
+        "error": "Training on this data would go wrong: fix the errors first.",
+        "warning": "Training would run, but read the warnings first.",
+        "note": "No errors or warnings; the notes are worth reading.",
+        None: "No problems found.",
+    }[worst]
+    pictures = ", ".join(f"{count:,} {escape(split)}" for split, count in report.pictures.items())
+    facts = [
+        ("Pictures", pictures or "none"),
+        ("Classes", str(len(report.classes))),
+        ("Ignored pixels", f"{report.void_share:.1%}"),
+        ("Pairs opened", f"{report.checked:,}" + (" (quick check: a sample)" if report.quick else "")),
+        ("Time", f"{report.seconds:.1f} s"),
+    ]
+    cells = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts)
+    return (
+        f'<header class="{worst or "clean"}"><p class="eyebrow">refineseg check</p><h1>{escape(report.data)}</h1>'
+        f'<p class="verdict">{verdict}</p></header>\n<dl class="facts">{cells}</dl>'
+    )
+
+
+# Findings --------------------------------------------------------------------------------------------------
+
+
+def _findings(report: CheckReport) -> str:
+    if not report.findings:
+        return ""
+    cards = "\n".join(_card(item, report.files) for item in report.findings)
+    return f'<section><h2>Findings <span class="quiet">{report.summary}</span></h2>\n{cards}\n</section>'
+
+
+def _card(item: Finding, files: DatasetFiles | None) -> str:
+    listed = ""
+    if item.files:
+        names = "".join(f"<li>{escape(_short(name, files))}</li>" for name in item.files)
+        more = f"<li>and {item.count - len(item.files)} more</li>" if item.count > len(item.files) else ""
+        title = f"{item.count:,} file{'s' if item.count != 1 else ''}"
+        listed = f"<details><summary>{title}</summary><ul>{names}{more}</ul></details>"
+    return (
+        f'<article class="finding {item.severity}"><h3><span class="mark">{MARK[item.severity]}</span> '
+        f"<code>{escape(item.kind)}</code></h3><p>{_sentence(item.message)}</p>"
+        f'<p class="fix"><b>What to do:</b> {_sentence(item.fix)}</p>{_evidence(item, files)}{listed}</article>'
+    )
+
+
+def _sentence(text: str) -> str:
+    return escape(text[:1].upper() + text[1:] + ("" if text.endswith(("?", ".")) else "."))
+
+
+def _short(name: str, files: DatasetFiles | None) -> str:
+    """A file's path under the folder that holds all pictures, which is long and the same for all."""
+    if files is None:
+        return name
+    root = files.pairs[0].image.parent.parent
+    return str(Path(name).relative_to(root)) if Path(name).is_relative_to(root) else name
+
+
+def _evidence(item: Finding, files: DatasetFiles | None) -> str:
+    """The first pictures of a finding with their masks over them."""
+    if files is None:
+        return ""
+    by_file = {str(path): pair for pair in files.pairs for path in (pair.image, pair.mask) if path is not None}
+    pairs = dict.fromkeys(by_file[name] for name in item.files if name in by_file)
+    figures = [figure for pair in list(pairs)[:PER_FINDING] if (figure := _figure(pair, files, small=True))]
+    return f'<div class="strip">{"".join(figures)}</div>' if figures else ""
+
+
+# Classes and sizes -----------------------------------------------------------------------------------------
+
+
+def _balance(report: CheckReport) -> str:
+    labelled = sum(item.total for item in report.classes)
+    if not labelled:
+        return ""
+    ranked = sorted(report.classes, key=lambda item: -item.total)
+    top = ranked[0].total
+    rows = "\n".join(
+        _bar(item, item.total / labelled, item.total / top, "not seen" if report.quick else "absent")
+        for item in ranked
+    )
+    return (
+        '<section><h2>Class balance <span class="quiet">share of the labelled pixels; masks that show the class'
+        f'</span></h2>\n<div class="bars">{rows}</div></section>'
+    )
+
+
+def _bar(item: ClassFigures, share: float, length: float, nothing: str) -> str:
+    color = css_color(item.color)
+    masks = ", ".join(f"{count:,} {escape(split)}" for split, count in item.masks.items())
+    figure = nothing if not item.total else (f"{share:.1%}" if share >= 0.001 else f"{share:.3%}")
+    return (
+        f'<div class="row{"" if item.total else " absent"}"><span class="name">'
+        f'<i style="background:{color}"></i>{escape(item.name)}</span>'
+        f'<span class="track"><b style="width:{100 * length:.2f}%;background:{color}"></b></span>'
+        f'<span class="figure">{figure}</span><span class="quiet">{masks}</span></div>'
+    )
+
+
+def _sizes(report: CheckReport) -> str:
+    """A bar per size where there are few, else a size_histogram of the longer side."""
+    if not report.sizes:
+        return ""
+    if len(report.sizes) <= SIZES:
+        bars = [(f"{width} &times; {height}", count) for width, height, count in report.sizes]
+        title = "width &times; height in pixels, number of pictures"
+    else:
+        bars = [(f"{low} to {high - 1}", count) for low, high, count in size_histogram(report.sizes)]
+        title = f"longer side in pixels, number of pictures; {len(report.sizes):,} different sizes"
+    top = max(count for _, count in bars)
+    rows = "".join(
+        f'<div class="row"><span class="name">{name}</span><span class="track">'
+        f'<b style="width:{100 * count / top:.2f}%"></b></span><span class="figure">{count:,}</span></div>'
+        for name, count in bars
+    )
+    heading = f'<h2>Sizes <span class="quiet">{title}</span></h2>'
+    return f'<section>{heading}\n<div class="bars sizes">{rows}</div></section>'
+
+
+def size_histogram(sizes: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    """(from, below, pictures) of the longer side in about SIZES even steps of 1, 2 or 5 times a power of ten."""
+    longer = [(max(width, height), count) for width, height, count in sizes]
+    low, high = min(side for side, _ in longer), max(side for side, _ in longer)
+    step = next(
+        s for power in range(9) for s in (10**power, 2 * 10**power, 5 * 10**power) if high - low < SIZES * s
+    )
+    start = low // step * step
+    bins = [0] * ((high - start) // step + 1)
+    for side, count in longer:
+        bins[(side - start) // step] += count
+    return [(start + index * step, start + (index + 1) * step, count) for index, count in enumerate(bins)]
+
+
+# Samples ---------------------------------------------------------------------------------------------------
+
+
+def _examples(report: CheckReport) -> str:
+    if report.files is None or not report.examples:
+        return ""
+    figures = "\n".join(_figure(pair, report.files) for pair in report.examples)
+    keys = "".join(
+        f'<li><i style="background:{css_color(item.color)}"></i>{escape(item.name)}</li>'
+        for item in report.classes
+        if item.total
+    )
+    return (
+        '<section><h2>Samples <span class="quiet">masks as training reads them, drawn over the pictures; ignored '
+        f'pixels and background stay clear, unknown values are magenta</span></h2>\n<ul class="key">{keys}</ul>\n'
+        f'<div class="grid">{figures}</div></section>'
+    )
+
+
+def _figure(pair: CheckedPair, files: DatasetFiles, *, small: bool = False) -> str:
+    """A picture with its mask over it; "" where it cannot be read."""
+    try:
+        picture = files.visible(files.read_picture(pair.image))
+    except RefinesegError:
+        return ""
+    scale = min(1.0, THUMB / (2 if small else 1) / max(picture.shape[:2]))
+    size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
+    shown = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX))
+    shown = overlay(shown, pair, files)
+    label = f"{escape(pair.stem)}" + ("" if small else f' <span class="quiet">{escape(pair.split)}</span>')
+    image = f'<img alt="{escape(pair.stem)}" src="{picture_address(shown)}">'
+    return f"<figure>{image}<figcaption>{label}</figcaption></figure>"
+
+
+def overlay(picture: UInt8, pair: CheckedPair, files: DatasetFiles) -> UInt8:
+    """The mask of a pair over its picture (HxWx3), at the picture's size whatever the mask's own."""
+    if pair.mask is None:
+        return picture
+    try:
+        raw = files.read_raw(pair.mask)
+    except RefinesegError:
+        return picture
+    height, width = picture.shape[:2]
+    if raw.ndim == 3:
+        rows = nearest(np.arange(raw.shape[0] * raw.shape[1]).reshape(raw.shape[:2]), (width, height))
+        raw = raw.reshape(-1, raw.shape[2])[rows]
+    else:
+        raw = nearest(raw, (width, height))
+    colors, weight = _painted(raw, files)
+    mixed = picture * (1 - weight[..., None]) + colors * weight[..., None]
+    return np.asarray(np.clip(mixed, 0, 255), np.uint8)
+
+
+def _painted(raw: UInt8, files: DatasetFiles) -> tuple[UInt8, np.ndarray[tuple[int, ...], np.dtype[np.float64]]]:
+    """Colours HxWx3 and their weight HxW in [0, 1]: nothing where ignored or background, magenta where unknown."""
+    label_map = files.label_map
+    if raw.ndim == 3 and not label_map.rgb:  # a colour mask where numbers are expected: show it as it is
+        return raw, np.full(raw.shape[:2], 0.8)
+    if raw.ndim == 2 and label_map.rgb:
+        return np.zeros((*raw.shape, 3), np.uint8), np.zeros(raw.shape)
+    labels = np.full(raw.shape[:2], IGNORE, np.uint8)
+    weight = np.zeros(raw.shape[:2])
+    colors = np.zeros((*raw.shape[:2], 3), np.uint8)
+    flat = raw.reshape(raw.shape[0] * raw.shape[1], -1)
+    for value in np.unique(flat, axis=0):
+        here = (raw == value).all(axis=2) if raw.ndim == 3 else raw == value[0]
+        single = value.reshape(1, 1, -1) if raw.ndim == 3 else value.reshape(1, 1)
+        if int(value.max()) > 65535 or int(value.min()) < 0 or label_map.unknown(single):
+            colors[here], weight[here] = (255, 0, 255), 0.85
+            continue
+        labels[here] = label_map.encode(single)[0, 0]
+    known = (labels != IGNORE) & ~np.isin(labels, label_map.clear)
+    colors[known], weight[known] = label_map.colorize(labels)[known], OPACITY
+    return colors, weight
+
+
+# Style: what this page has beside the common one ---------------------------------------------------------------
+
+STYLE = """
+.finding { background: var(--card); border: 1px solid var(--line); border-left: 5px solid var(--note);
+  border-radius: 8px; padding: 14px 18px; margin: 0 0 12px; overflow-wrap: anywhere; }
+.finding.error { border-left-color: var(--error); } .finding.warning { border-left-color: var(--warning); }
+.mark { color: var(--note); } .error .mark { color: var(--error); } .warning .mark { color: var(--warning); }
+.fix { color: var(--ink); } .fix b { font-weight: 600; }
+details { margin-top: 6px; font-size: 13px; } summary { cursor: pointer; color: var(--quiet); }
+details ul { margin: 6px 0 0; padding-left: 20px; color: var(--quiet); }
+.strip { display: flex; flex-wrap: wrap; gap: 10px; margin: 10px 0 2px; }
+.strip figure { max-width: 190px; }
+.sizes .row { grid-template-columns: minmax(90px, 120px) 1fr 74px; }
+.row.absent { color: var(--quiet); }
+.absent .track b { display: none; }
+@media (max-width: 640px) { .sizes .row { grid-template-columns: 1fr 70px; gap: 3px 14px; } }
+"""

@@ -1,0 +1,89 @@
+"""Measuring one picture."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from refineseg.channels import Pixels
+from refineseg.data.check.listing import DatasetFiles
+from refineseg.data.check.measure.edges import working_size
+from refineseg.data.check.measure.measurements import ImageMeasurement
+from refineseg.data.images import read_image
+from refineseg.data.pictures.opening import largest_value
+from refineseg.data.pictures.pillow import open_image
+from refineseg.labels import UInt8
+
+ORIENTATION = 274  # EXIF tag
+THUMB = 16
+BLANK = 3  # grey levels between darkest and brightest of a blank picture
+
+
+def measure_image(path: Path, files: DatasetFiles) -> tuple[ImageMeasurement, UInt8]:
+    """A picture's measurement, and its grey picture at the working size. InputError where it cannot be read."""
+    mode, orientation, stored = "", 1, (0, 0)
+    if files.read_picture is read_image:
+        mode, orientation, stored = _header(path)
+    pixels = files.read_picture(path)
+    size = (pixels.shape[1], pixels.shape[0])
+    whole = Image.fromarray(files.visible(pixels)).convert("L")
+    low, high = whole.getextrema()
+    grey = whole.resize(working_size(*size), Image.Resampling.BOX)
+    measured = ImageMeasurement(
+        size=size,
+        stored=stored if mode else size,
+        mode=mode,
+        orientation=orientation,
+        digest=content_digest(pixels),
+        thumb=np.asarray(grey.resize((THUMB, THUMB), Image.Resampling.BOX)),
+        phash=perceptual_hash(grey),
+        blank=float(high) - float(low) <= BLANK,  # type: ignore[arg-type]
+        largest=_largest(path, pixels, mode),
+    )
+    return measured, np.asarray(grey)
+
+
+def _largest(path: Path, pixels: Pixels, mode: str) -> int:
+    """Largest raw value of a picture of 16 bits, opened again where it was read as 8 bits; 0 of others."""
+    if pixels.dtype == np.uint16:
+        return int(pixels.max())
+    return int(largest_value(path)) if mode.startswith("I;16") else 0
+
+
+def _header(path: Path) -> tuple[str, int, tuple[int, int]]:
+    """Mode, EXIF orientation and stored size; nothing where the header cannot be read, as the reader will say."""
+    try:
+        with open_image(path) as image:
+            return image.mode, int(image.getexif().get(ORIENTATION, 1)), image.size
+    except Exception:  # decoders raise OSError, ValueError, SyntaxError, struct.error ...
+        return "", 1, (0, 0)
+
+
+def perceptual_hash(grey: Image.Image) -> int:
+    """64 bits: signs, about their median, of the 8x8 lowest cosine frequencies of the picture at 32x32."""
+    small = np.asarray(grey.resize((32, 32), Image.Resampling.BOX), np.float64)
+    basis = _cosines()
+    low = (basis @ small @ basis.T)[:8, :8].ravel()
+    bits = low > np.median(low[1:])  # the first is the mean brightness
+    return int.from_bytes(np.packbits(bits).tobytes(), "big")
+
+
+@cache
+def _cosines() -> NDArray[np.float64]:
+    """First 8 rows of the 32-point cosine transform (DCT-II), unnormalised."""
+    frequency, place = np.arange(8)[:, None], np.arange(32)[None, :]
+    return np.asarray(np.cos(math.pi * frequency * (2 * place + 1) / 64))
+
+
+def content_digest(array: NDArray[Any]) -> bytes:
+    """Hash of shape, type and content."""
+    made = hashlib.blake2b(f"{array.shape}{array.dtype}".encode(), digest_size=12)
+    made.update(np.ascontiguousarray(array).data)
+    return made.digest()

@@ -1,0 +1,98 @@
+"""One pass over the files of a data set, on a few threads, with memory that does not grow with the pictures."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+
+import numpy as np
+
+from refineseg.data.check.listing import CheckedPair, DatasetFiles
+from refineseg.data.check.measure.edges import Floats, fit_outlines, gradient, working_size
+from refineseg.data.check.measure.image import measure_image
+from refineseg.data.check.measure.mask import measure_mask, nearest
+from refineseg.data.check.measure.measurements import Measurements, PairMeasurement
+from refineseg.errors import InputError
+
+IN_FLIGHT = 2  # pairs in flight per thread
+QUICK_PAIRS = 48
+
+Progress = Callable[[int, int], None]
+
+
+def measure_all(
+    files: DatasetFiles, *, quick: bool, crop: tuple[int, int], progress: Progress | None = None
+) -> Measurements:
+    """Open every pair once (or a bounded sample of them) and keep a small record of each.
+
+    Args:
+        files: the files.
+        quick: open QUICK_PAIRS pairs at most, spread evenly over every split.
+        crop: height and width of the training crop, for the rules.
+        progress: told (done, in all).
+    """
+    pairs = spread_sample(files) if quick else list(files.pairs)
+    measured: list[PairMeasurement] = []
+    total: Floats | None = None
+    fitted = 0
+    for found, surface in _pooled(files, pairs):
+        measured.append(found)
+        if surface is not None and found.fit is not None and found.fit.noise > 0:
+            scaled = surface / np.float32(found.fit.noise)
+            total = scaled if total is None else total + scaled
+            fitted += 1
+        if progress is not None:
+            progress(len(measured), len(pairs))
+    return Measurements(tuple(measured), total, fitted, len(pairs) == len(files.pairs), crop)
+
+
+def spread_sample(files: DatasetFiles, size: int = QUICK_PAIRS) -> list[CheckedPair]:
+    """Pairs spread evenly over every split, ``size`` in all at most (but one of each split)."""
+    chosen: list[CheckedPair] = []
+    groups = files.by_split()
+    for pairs in groups.values():
+        count = min(len(pairs), max(1, size // len(groups)))
+        chosen += [pairs[i * len(pairs) // count] for i in range(count)]
+    return chosen
+
+
+def _pooled(files: DatasetFiles, pairs: list[CheckedPair]) -> Iterator[tuple[PairMeasurement, Floats | None]]:
+    """Results in order. Decoders and array operations leave the interpreter's lock, so threads are enough."""
+    workers = max(1, min(8, os.cpu_count() or 1))
+    waiting = iter(pairs)
+    with ThreadPoolExecutor(workers) as pool:
+        flight: deque[Future[tuple[PairMeasurement, Floats | None]]] = deque()
+        flight.extend(pool.submit(measure_pair, pair, files) for pair in islice(waiting, workers * IN_FLIGHT))
+        while flight:
+            yield flight.popleft().result()
+            flight.extend(pool.submit(measure_pair, pair, files) for pair in islice(waiting, 1))
+
+
+def measure_pair(pair: CheckedPair, files: DatasetFiles) -> tuple[PairMeasurement, Floats | None]:
+    """Measurement of a pair, and the surface of its fit (see ``edges``) if any. Never raises InputError."""
+    image = mask = grey = labels = None
+    image_error = mask_error = ""
+    try:
+        image, grey = measure_image(pair.image, files)
+    except InputError as error:
+        image_error = str(error)
+    if pair.mask is not None:
+        try:
+            mask, labels = measure_mask(pair.mask, files)
+        except InputError as error:
+            mask_error = str(error)
+    fitted = None
+    if (
+        image is not None
+        and mask is not None
+        and grey is not None
+        and labels is not None
+        and image.size == mask.size
+    ):
+        size = working_size(*image.size)
+        fitted = fit_outlines(gradient(grey), nearest(labels, size), size[0] / image.size[0])
+    measured = PairMeasurement(pair, image, mask, image_error, mask_error, fitted[0] if fitted else None)
+    return measured, fitted[1] if fitted else None

@@ -1,0 +1,144 @@
+"""The formats by name, and which of them a file or folder is in.
+
+Every module of this folder with a ``FORMAT`` is a format; other distributions add theirs by entry points in the
+group ``refineseg.formats``.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from collections import Counter
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+
+import refineseg.data.formats
+from refineseg.data.formats.format import Format
+from refineseg.data.formats.parsing.find_pictures import walk_files
+from refineseg.data.formats.parsing.json_nodes import read_json
+from refineseg.data.formats.parsing.xml import read_xml
+from refineseg.errors import InputError
+from refineseg.system.plugins import load_plugin, plugin_names
+
+GROUP = "refineseg.formats"
+LARGEST = 20_000_000  # bytes of a json or xml that is looked into for a message
+
+
+@cache
+def built_in() -> dict[str, Format]:
+    """The formats of this package by name, in alphabetical order."""
+    folder = Path(refineseg.data.formats.__file__).parent
+    names = [module.name for module in pkgutil.iter_modules([str(folder)]) if not module.ispkg]
+    modules = [import_module(f"{refineseg.data.formats.__name__}.{name}") for name in names if name != "registry"]
+    found = [module.FORMAT for module in modules if hasattr(module, "FORMAT")]
+    return {item.name: item for item in sorted(found, key=lambda item: str(item.name))}
+
+
+def formats() -> dict[str, Format]:
+    """All formats by name: those of this package, then those of other distributions.
+
+    Raises InputError for an entry point that is no Format or takes a name of ours.
+    """
+    found = dict(built_in())
+    for name in plugin_names(GROUP):
+        item = load_plugin(GROUP, name)
+        if not isinstance(item, Format) or item.name != name:
+            raise InputError(
+                f"expected a Format called {name!r} of the entry point {name} ({GROUP}), got {item!r:.80}"
+            )
+        if name in found:
+            raise InputError(f"the entry point {name} ({GROUP}) has the name of a format of refineseg: rename it")
+        found[name] = item
+    return found
+
+
+def detect(src: str | Path) -> Format:
+    """The format of a file or folder, by what is in it.
+
+    Raises:
+        InputError: nothing there, or none or several of the formats fit.
+    """
+    path = Path(src)
+    if not path.exists():
+        raise InputError(f"File or folder not found: {path}")
+    known = formats()
+    found = [item for item in known.values() if item.fits(path)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = " and ".join(item.name for item in found)
+        raise InputError(f"{path} can be read as {names}: say which with --format, or give the annotation file")
+    marks = seen(path)
+    nearest = max(known.values(), key=lambda item: _likeness(item, marks))
+    hint = f"the nearest format is {nearest.name}, which needs {nearest.needs}; " * bool(_likeness(nearest, marks))
+    raise InputError(
+        f"cannot tell the format of {path}: found {_shown(path)}; {hint}say which with --format "
+        f"({', '.join(known)})"
+    )
+
+
+def format_of(name: str | None, src: str | Path) -> Format:
+    """The format of that name, or the detected one. InputError for unknown names."""
+    if name is None:
+        return detect(src)
+    known = built_in() if name in built_in() else formats()
+    if name not in known:
+        raise InputError(f"expected a format of {', '.join(known)}, got {name!r}")
+    if not Path(src).exists():
+        raise InputError(f"File or folder not found: {src}")
+    return known[name]
+
+
+def seen(path: Path) -> set[str]:
+    """What a file or folder holds, in the words of ``Format.marks``: names, suffixes, json keys, XML tags."""
+    files = [path] if path.is_file() else walk_files(path)
+    marks = {f"suffix {file.suffix.lower()}" for file in files if file.suffix}
+    marks |= {f"file {file.name}" for file in files}
+    marks |= {
+        f"folder {parent.name}" for file in files for parent in file.relative_to(path).parents if parent.name
+    }
+    if any("panoptic" in file.name for file in files):
+        marks.add("panoptic")
+    return marks | {mark for file in _samples(files) for mark in _content(file)}
+
+
+def _likeness(item: Format, marks: set[str]) -> float:
+    return sum(mark in marks for mark in item.marks) / max(len(item.marks), 1)
+
+
+def _samples(files: list[Path]) -> list[Path]:
+    """The first json and the first XML file."""
+    found = [next((file for file in files if file.suffix.lower() == suffix), None) for suffix in (".json", ".xml")]
+    return [file for file in found if file is not None and file.stat().st_size <= LARGEST]
+
+
+def _content(file: Path) -> set[str]:
+    try:
+        if file.suffix.lower() == ".xml":
+            return {f"xml {read_xml(file).tag}"}
+        value = read_json(file).value
+    except InputError:
+        return {f"damaged {file.name}"}
+    if isinstance(value, list):
+        keys = list(value[0]) if value and isinstance(value[0], dict) else []
+        return {"json list", *(f"json key {key}" for key in keys[:20])}
+    if not isinstance(value, dict):
+        return set()
+    inner = next((part for part in value.values() if isinstance(part, dict)), {})
+    return {f"json key {key}" for key in [*list(value)[:20], *list(inner)[:20]]}
+
+
+def _shown(path: Path) -> str:
+    """Counts of suffixes, folders, and what the first json or XML holds."""
+    if path.is_dir() and not any(path.iterdir()):
+        return "an empty folder"
+    files = [path] if path.is_file() else walk_files(path)
+    suffixes = Counter(file.suffix.lower() or "no suffix" for file in files)
+    parts = [f"{count} {suffix}" for suffix, count in suffixes.most_common(5)]
+    folders = sorted(child.name for child in path.iterdir() if child.is_dir()) if path.is_dir() else []
+    parts += [f"folders {', '.join(folders[:6])}"] if folders else []
+    for file in _samples(files):
+        content = sorted(_content(file))
+        text = ", ".join(mark.removeprefix("json key ") for mark in content[:8])
+        parts.append(f"{file.name} with {text}" if content else file.name)
+    return "; ".join(parts) or "no files"

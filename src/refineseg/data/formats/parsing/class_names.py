@@ -1,0 +1,178 @@
+"""Class names: found in a source or given, cleaned, merged, dropped or renamed; and where the special names go."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from refineseg.colors import is_background
+from refineseg.data.formats.format import ClassEdits, ReadOptions
+from refineseg.errors import InputError
+from refineseg.labels import IGNORE, Color, LabelClass, LabelMap, class_name
+from refineseg.raw_values import Raw
+
+IGNORE_NAME = "__ignore__"  # LabelMe's own; written by the exports
+IGNORE_NAMES = frozenset({IGNORE_NAME, "ignore", "void"})
+INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060"))  # zero-width characters
+
+
+@dataclass(frozen=True)
+class Names:
+    """From the names in annotations to train ids.
+
+    Attributes:
+        label_map: the classes.
+        fill: train id of pixels without annotation.
+        edits: names that were merged, dropped or renamed.
+        notes: names that were cleaned or differ in case only.
+    """
+
+    label_map: LabelMap
+    fill: int
+    edits: ClassEdits
+    notes: tuple[str, ...] = ()
+
+    def train_id(self, name: str, place: str) -> int | None:
+        """Train id of a name, IGNORE for names of ignored regions, None for dropped ones; else InputError."""
+        edited = edited_name(clean(name), self.edits)
+        if edited is None:
+            return None
+        names = self.label_map.names
+        if edited in names:
+            return names.index(edited)
+        if edited.lower() in IGNORE_NAMES:
+            return IGNORE
+        if is_background(edited):
+            return self.fill
+        raise InputError(
+            f"{place}: expected one of the {len(names)} classes ({', '.join(names)[:120]}), got {edited[:80]!r}; "
+            "add it to the labels file"
+        )
+
+
+def clean(name: str) -> str:
+    """A name as it looks: composed characters, no invisible marks, single blanks, none at the ends."""
+    return class_name(unicodedata.normalize("NFC", name).translate(INVISIBLE))
+
+
+def class_names_of(
+    found: Iterable[str], options: ReadOptions, place: str, colors: Mapping[str, Color] | None = None
+) -> Names:
+    """Classes from the labels that were given, else from the names found, after the background.
+
+    Args:
+        found: names in the source, in the order of their train ids; special and repeated ones allowed.
+        options: ``labels`` are taken as they are; ``unlabelled`` says whether there is a background.
+        place: the file or folder, for an error.
+        colors: RGB by name, where the source has them.
+    """
+    raw = list(dict.fromkeys(found))
+    seen = [name for name in dict.fromkeys(clean(name) for name in raw) if name]
+    notes = _spelling(raw, seen)
+    edits = options.edits
+    if options.labels is not None:
+        check_edits(edits, [*options.labels.names, *seen])
+        label_map = by_train_id(edit_labels(options.labels, edits))
+        background = background_id(label_map)
+        fill = IGNORE if options.unlabelled == "ignore" or background is None else background
+        return Names(label_map, fill, edits, notes)
+    check_edits(edits, seen)
+    kept = [new for name in seen if (new := edited_name(name, edits)) is not None]
+    kept = [name for name in dict.fromkeys(kept) if name.lower() not in IGNORE_NAMES]
+    if not kept:
+        raise InputError(f"{place}: expected annotations with class names, found none; give them with --labels")
+    own = next((name for name in kept if is_background(name)), None)
+    classes = [name for name in kept if not is_background(name)]
+    filled = options.unlabelled == "background"
+    if filled or own is not None:
+        classes = [own or "background", *classes]
+    label_map = LabelMap.from_names(classes)
+    if colors:
+        by_name = {clean(name): color for name, color in colors.items()}
+        label_map = LabelMap(
+            tuple(replace(item, color=by_name.get(item.name, item.color)) for item in label_map.classes)
+        )
+    return Names(label_map, 0 if filled else IGNORE, edits, notes)
+
+
+def background_id(label_map: LabelMap) -> int | None:
+    """Train id of the class that pixels without annotation have; None if no class is called background."""
+    return next((i for i, name in enumerate(label_map.names) if is_background(name)), None)
+
+
+def by_train_id(labels: LabelMap) -> LabelMap:
+    """The same classes for masks that hold train ids, ignored pixels as 255."""
+    return LabelMap(tuple(replace(item, raw=(index,)) for index, item in enumerate(labels.classes)))
+
+
+def edited_name(name: str, edits: ClassEdits) -> str | None:
+    """The name of a class after merging, dropping (None) and renaming."""
+    merged = next((new for new, old in edits.merge.items() if name in old), name)
+    if name in edits.drop or merged in edits.drop:
+        return None
+    return edits.rename.get(merged, merged)
+
+
+def check_edits(edits: ClassEdits, known: Sequence[str]) -> None:
+    """InputError for a name to merge, drop or rename that no class has."""
+    named = [name for old in edits.merge.values() for name in old] + list(edits.drop) + list(edits.rename)
+    made = set(edits.merge)
+    for name in named:
+        if name not in known and name not in made:
+            raise InputError(
+                f"expected a class to merge, drop or rename of {', '.join(dict.fromkeys(known))}, got {name!r}"
+            )
+
+
+def edit_labels(labels: LabelMap, edits: ClassEdits) -> LabelMap:
+    """A label map for the same masks with classes merged, dropped or renamed.
+
+    Values of a dropped class become those of the background class, or ignored ones where there is none.
+    """
+    if edits == ClassEdits():
+        return labels
+    check_edits(edits, labels.names)
+    values: dict[str, list[Raw]] = {}
+    first: dict[str, LabelClass] = {}
+    dropped: list[Raw] = []
+    ignored = list(labels.ignore)
+    for item in labels.classes:
+        name = edited_name(item.name, edits)
+        if name is None:
+            dropped += item.raw
+        elif name.lower() in IGNORE_NAMES:
+            ignored += item.raw
+        else:
+            first.setdefault(name, item)
+            if item.name == name:
+                first[name] = item  # keeps the colour of the class that the others join
+            values.setdefault(name, []).extend(item.raw)
+    own = next((name for name in values if is_background(name)), None)
+    (ignored if own is None else values[own]).extend(dropped)
+    if not values:
+        raise InputError("expected a class that is left after dropping, got none")
+    mirrors = {name: _mirror(first[name], edits, values) for name in values}
+    classes = [replace(first[name], name=name, raw=tuple(values[name]), mirror=mirrors[name]) for name in values]
+    return LabelMap(tuple(classes), tuple(dict.fromkeys(ignored)))
+
+
+def _mirror(item: LabelClass, edits: ClassEdits, names: Mapping[str, object]) -> str | None:
+    mirror = None if item.mirror is None else edited_name(item.mirror, edits)
+    return mirror if mirror in names and mirror != edited_name(item.name, edits) else None
+
+
+def _spelling(raw: Sequence[str], seen: Sequence[str]) -> tuple[str, ...]:
+    """Notes on names that were cleaned, and on those that differ in case only."""
+    changed = sorted({repr(name) for name in raw if clean(name) != name})
+    notes = [f"class names were read without blanks and invisible marks: {', '.join(changed)}"] if changed else []
+    by_case: dict[str, list[str]] = {}
+    for name in seen:
+        by_case.setdefault(name.casefold(), []).append(name)
+    notes += [
+        f"{' and '.join(names)} are different classes that differ in case only; --merge {names[0]}={names[1]} "
+        "makes them one"
+        for names in by_case.values()
+        if len(names) > 1
+    ]
+    return tuple(notes)

@@ -1,0 +1,259 @@
+"""The pictures of a source: found by the names in annotations, measured, and those that no annotation names."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+from refineseg.data.formats.format import Picture, Shape, Unannotated
+from refineseg.data.images import SUFFIXES
+from refineseg.data.pictures.opening import is_picture
+from refineseg.data.pictures.pillow import open_image
+from refineseg.data.pictures.tiff_samples import is_scientific, tiff_shape
+from refineseg.errors import InputError
+
+EXIF_ORIENTATION = 0x0112
+SUFFIX_OF = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "GIF": ".gif"}
+SUFFIX_OF |= {"TIFF": ".tif", "AVIF": ".avif", "HEIF": ".heic", "PPM": ".ppm"}
+SPLIT_WORDS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}
+SPLIT_WORDS |= {"test": "test", "testing": "test"}
+IMAGE_FOLDERS = ("images", "image", "imgs", "img", "JPEGImages", "leftImg8bit", "pictures", "photos", "rgb")
+ANNOTATION_FOLDERS = ("annotations", "annotation", "ann", "labels", "json", "jsons", "xml", "xmls")
+OTHER_PICTURES = frozenset({
+    ".jp2", ".j2k", ".jxl", ".dng", ".raw", ".cr2", ".nef", ".arw",
+    ".svg", ".psd", ".exr", ".hdr", ".tga", ".ico",
+})  # fmt: skip
+MOST_FILES = 200_000  # looked through for a picture that is not where it should be
+
+
+def picture_shape(image: Picture) -> Shape:
+    """Height and width as seen, EXIF orientation applied; reads the header only (of TIFF of any channels too).
+
+    Raises InputError for files that are missing or no picture.
+    """
+    if isinstance(image, Path) and is_scientific(image):
+        return tiff_shape(image)
+    source, name = (image, str(image)) if isinstance(image, Path) else (image(), "embedded picture")
+    try:
+        with open_image(source) as opened:
+            turned = opened.getexif().get(EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
+            return (opened.width, opened.height) if turned else (opened.height, opened.width)
+    except InputError:
+        raise
+    except FileNotFoundError as error:
+        raise InputError(f"File not found: {name}") from error
+    except Exception as error:  # decoders raise OSError, ValueError, SyntaxError, DecompressionBombError ...
+        raise InputError(f"cannot read {name} as a picture: is it damaged or another format?") from error
+
+
+def check_size(declared: Shape, shape: Shape, place: str) -> None:
+    """InputError if an annotation was made for a picture of another size."""
+    if declared != shape:
+        raise InputError(
+            f"{place}: expected the picture's size {shape[1]}x{shape[0]}, got {declared[1]}x{declared[0]}; "
+            "annotation and picture do not belong together, or the picture was resized or rotated later"
+        )
+
+
+def split_in_name(text: str) -> str | None:
+    """The split that a file or folder name speaks of (``instances_train2017``, ``val``), or None."""
+    words = "".join(letter if letter.isalpha() else " " for letter in text.lower()).split()
+    found = {SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS}
+    return found.pop() if len(found) == 1 else None
+
+
+def split_in_path(path: Path | PurePosixPath) -> str | None:
+    """The split that the first folder of a relative path with one speaks of."""
+    return next((split for part in path.parts[:-1] if (split := split_in_name(part))), None)
+
+
+def walk_pictures(root: Path) -> list[Path]:
+    """Pictures below a folder in the order of their paths; hidden files and folders are left out."""
+    return [path for path in walk_files(root) if path.suffix.lower() in SUFFIXES]
+
+
+def walk_files(root: Path) -> list[Path]:
+    """Files below a folder in the order of their paths, at most MOST_FILES; hidden ones are left out."""
+    found: list[Path] = []
+    for folder, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
+        found += [Path(folder) / name for name in files if not name.startswith(".")]
+        if len(found) > MOST_FILES:
+            break
+    return sorted(found)
+
+
+class Pictures:
+    """The pictures that the annotations of a source name.
+
+    Args:
+        src: the source; all of it is searched for a picture that is not in ``folders``.
+        folders: folders in which pictures are expected.
+        given: folder from --images, searched instead of all others.
+    """
+
+    def __init__(self, src: Path, folders: Iterable[Path], given: Path | None = None) -> None:
+        self.given = given
+        self.folders = [given] if given else list(dict.fromkeys(folders))
+        self.root = given or _search_root(src)
+        self.found: dict[Path, str | None] = {}
+        self.elsewhere: set[Path] = set()
+
+    def find(
+        self, name: str, place: str, split: str | None = None, first: Sequence[Path] = (), stem: str | None = None
+    ) -> Path:
+        """The file of a picture: with its folders or without, with its suffix or another, anywhere in the source.
+
+        Args:
+            name: as the annotation gives it.
+            place: file and place of the name, for errors.
+            split: of the annotation; decides between pictures of one name in several splits.
+            first: folders to look in before all others.
+            stem: another name without suffix to try last.
+
+        Raises:
+            InputError: none found, or several that could be meant.
+        """
+        asked = PurePosixPath(name.replace("\\", "/"))
+        folders = [*([] if self.given else first), *self.folders]
+        try:
+            direct = self._direct(asked, folders)
+            chosen = direct or self._searched(asked, place, split)
+            if chosen is None and ("%" in name or "://" in name):  # an address instead of a name
+                chosen = self._searched(PurePosixPath(unquote(urlsplit(name).path)), place, split)
+            if chosen is None and stem is not None:
+                chosen = self._searched(PurePosixPath(stem), place, split)
+        except (OSError, ValueError) as error:  # names that no file can have
+            raise InputError(f"{place}: expected the name of a picture, got {name[:80]!r}") from error
+        if chosen is None:
+            looked = self.root if not folders or self.root in folders[0].parents else folders[0]
+            raise InputError(
+                f"{place}: expected the picture {name[:200]!r} in {looked} or below, found none; "
+                "give the folder of the pictures with --images"
+            )
+        if direct is None and chosen.parent not in folders:
+            self.elsewhere.add(chosen.parent)
+        self.found[chosen] = split
+        return chosen
+
+    def _direct(self, name: PurePosixPath, folders: Sequence[Path]) -> Path | None:
+        for part in (name, PurePosixPath(name.name)):
+            for folder in folders:
+                candidate = folder / part
+                if candidate.suffix.lower() in SUFFIXES and candidate.is_file():
+                    return candidate
+        return None
+
+    def _searched(self, name: PurePosixPath, place: str, split: str | None) -> Path | None:
+        """A picture anywhere in the source whose path ends like the name; other suffixes if it has none."""
+        candidates = self._by_name.get(_key(name.name), [])
+        if not candidates:
+            whole = name.suffix.lower() in SUFFIXES
+            candidates = [] if whole else self._by_stem.get(_key(name.name), [])
+        if len(candidates) > 1:
+            tails = [_common_tail(path, name) for path in candidates]
+            candidates = [path for path, tail in zip(candidates, tails, strict=True) if tail == max(tails)]
+        if len(candidates) > 1 and split is not None:
+            same = [path for path in candidates if split_in_path(path.relative_to(self.root)) == split]
+            candidates = same or candidates
+        if len(candidates) > 1:
+            shown = ", ".join(str(path) for path in candidates[:3])
+            raise InputError(
+                f"{place}: expected one picture {str(name)[:200]!r}, found {len(candidates)}: {shown}; "
+                "say which with --images"
+            )
+        return candidates[0] if candidates else None
+
+    @cached_property
+    def _all(self) -> list[Path]:
+        return walk_pictures(self.root)
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[Path]]:
+        return _indexed(self._all, lambda path: path.name)
+
+    @cached_property
+    def _by_stem(self) -> dict[str, list[Path]]:
+        return _indexed(self._all, lambda path: path.stem)
+
+    def unannotated(self, other: Iterable[Path] = ()) -> list[Unannotated]:
+        """Pictures in the folders of those that were found, or below them, that no annotation named.
+
+        Args:
+            other: pictures that are something else, such as masks.
+        """
+        roots = {path.parent for path in self.found}
+        roots |= {folder for folder in self.folders if self.given or folder.name in IMAGE_FOLDERS}
+        taken = {path.resolve() for path in [*self.found, *other]}
+        seen: dict[Path, Unannotated] = {}
+        for root in sorted(root for root in roots if root.is_dir()):
+            for path in walk_pictures(root):
+                if path.resolve() not in taken and path not in seen:
+                    base = self.root if path.is_relative_to(self.root) else root
+                    relative = path.relative_to(base)
+                    seen[path] = Unannotated(str(relative.with_suffix("")), path, split_in_path(relative))
+        return list(seen.values())
+
+    def notes(self) -> list[str]:
+        """Where pictures were found that were not where they should be, and files that are not read."""
+        notes = [f"pictures were found in {folder}" for folder in sorted(self.elsewhere)]
+        return notes + unread_note({path.parent for path in self.found})
+
+
+def unread_note(folders: Iterable[Path]) -> list[str]:
+    """A note on files that look like pictures but are of a type that is not read."""
+    unread = [
+        path
+        for folder in sorted(folders)
+        for path in sorted(folder.iterdir())
+        if path.is_file() and _is_unread_picture(path)
+    ]
+    if not unread:
+        return []
+    return [f"{len(unread)} files of a type that is not read as a picture were left out: {named(unread)}"]
+
+
+def named(files: Sequence[Path | str], most: int = 5) -> str:
+    """The names of some files, for a note."""
+    shown = ", ".join(file.name if isinstance(file, Path) else file for file in files[:most])
+    return shown + (" ..." if len(files) > most else "")
+
+
+def _is_unread_picture(path: Path) -> bool:
+    suffix = path.suffix.lower()
+    if suffix in SUFFIXES or path.name.startswith("."):
+        return False
+    if suffix in OTHER_PICTURES:
+        return True
+    return not suffix and is_picture(path)
+
+
+def _search_root(src: Path) -> Path:
+    """The folder that all files of a source are in: for a file in ``annotations/`` the folder around it."""
+    folder = src if src.is_dir() else src.parent
+    return folder.parent if src.is_file() and folder.name.lower() in ANNOTATION_FOLDERS else folder
+
+
+def _key(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _indexed(paths: Iterable[Path], name_of: Callable[[Path], str]) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    for path in paths:
+        found.setdefault(_key(name_of(path)), []).append(path)
+    return found
+
+
+def _common_tail(path: Path, name: PurePosixPath) -> int:
+    """Folders that agree, class_counts from the end."""
+    count = 0
+    for ours, theirs in zip(reversed(path.parts[:-1]), reversed(name.parts[:-1]), strict=False):
+        if _key(ours) != _key(theirs):
+            break
+        count += 1
+    return count

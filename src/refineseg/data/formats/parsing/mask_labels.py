@@ -1,0 +1,131 @@
+"""Mask files of numbers or colours to train ids, by the labels of a source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from refineseg.data.formats.format import AnnotatedData, Item, ReadOptions, Shape
+from refineseg.data.formats.parsing.class_names import by_train_id, edit_labels
+from refineseg.data.formats.parsing.label_files import labels_file, read_labels, read_threshold
+from refineseg.data.formats.parsing.pairing import Pair, Pairs
+from refineseg.data.images import read_mask
+from refineseg.data.mask_files import read_binary_mask
+from refineseg.errors import InputError, LabelError
+from refineseg.labels import LabelMap, UInt8
+
+SAMPLES = 20  # masks looked at to say which values there are
+Painter = Callable[[Path, LabelMap, Shape], UInt8]
+
+
+def paint(mask: Path, labels: LabelMap, _: Shape) -> UInt8:
+    """The train ids of a mask file, whether it holds numbers or colours (of its pixels or its palette)."""
+    raw = read_mask(mask)
+    if raw.ndim == 2 and labels.rgb:
+        raw = palette_colors(mask)
+    try:
+        return (by_color(labels) if raw.ndim == 3 else labels).encode(raw, str(mask))
+    except LabelError as error:
+        if len(labels.classes) != 2:
+            raise
+        raise LabelError(
+            f"for black and white masks with grey edges, such as JPEG files, give --threshold 128; {error}"
+        ) from error
+
+
+def data_of_pairs(
+    found: Pairs, src: Path, options: ReadOptions, example: str, painter: Painter = paint
+) -> AnnotatedData:
+    """The pairs of a source, with the labels given or found there.
+
+    Raises InputError with the values found and an example of a labels file where there is none, and for a
+    threshold with other than two classes.
+    """
+    labels, threshold = options.labels, options.threshold
+    for place in _places(found.pairs, src) if labels is None else ():
+        file = labels_file(place)
+        if file is not None:
+            labels = read_labels(file)
+            threshold = read_threshold(file) if threshold is None else threshold
+            break
+    if labels is None:
+        raise InputError(
+            f"expected class names for the masks in {src} ({values_in(found.pairs)}); write a labels.yaml there, "
+            f"or give one with --labels: {example}"
+        )
+    if threshold is not None:
+        if len(labels.classes) != 2:
+            raise InputError(
+                "expected two classes with a threshold (below it the first, from it on the second), got "
+                f"{len(labels.classes)}: {', '.join(labels.names)[:120]}"
+            )
+        labels, painter = LabelMap(by_train_id(labels).classes, ()), partial(_paint_binary, threshold)
+    labels = edit_labels(labels, options.edits)
+    items = [Item(pair.name, pair.image, partial(painter, pair.mask, labels), pair.split) for pair in found.pairs]
+    return AnnotatedData(by_train_id(labels), items, tuple(found.notes), unannotated=found.unannotated)
+
+
+def _paint_binary(threshold: int, mask: Path, labels: LabelMap, _: Shape) -> UInt8:
+    return labels.encode(read_binary_mask(mask, threshold), str(mask))
+
+
+def _places(pairs: Sequence[Pair], src: Path) -> list[Path]:
+    """Folders that a labels file may be in: the source, and those of the first mask up to it."""
+    places = [src]
+    for pair in pairs[:1]:
+        places += [folder for folder in pair.mask.parents if folder.is_relative_to(src)]
+    return list(dict.fromkeys(places))
+
+
+def values_in(pairs: Sequence[Pair]) -> str:
+    """The values of the first masks, with a proposal for a labels file, for an error."""
+    found: set[Any] = set()
+    for pair in pairs[:SAMPLES]:
+        mask = read_mask(pair.mask)
+        found |= set(map(tuple, _unique(mask))) if mask.ndim == 3 else set(np.unique(mask).tolist())
+    shown = ", ".join(str(value) for value in sorted(found)[:12]) + (" ..." if len(found) > 12 else "")
+    return f"the first masks hold {shown}"
+
+
+@lru_cache(maxsize=4)  # its table of colours is made once
+def by_color(labels: LabelMap) -> LabelMap:
+    """A label map whose raw values are the colours of its classes, unless they are colours already."""
+    if labels.rgb:
+        return labels
+    values = labels.to_dict()
+    for entry in values["classes"]:
+        entry["raw"] = [entry["color"]]
+    return LabelMap.from_dict(values | {"ignore": []})
+
+
+def palette_colors(path: Path) -> UInt8:
+    """A palette mask as HxWx3 colours; InputError if it has no palette."""
+    try:
+        with Image.open(path) as image:
+            if image.mode == "P":
+                return np.asarray(image.convert("RGB"))
+    except OSError as error:
+        raise InputError(f"cannot read {path} as a mask: is it damaged?") from error
+    raise InputError(
+        f"{path}: expected colours, as in the labels file, got numbers; give the numbers as 'raw' there"
+    )
+
+
+def mask_mode(path: Path) -> str | None:
+    """PIL's mode of a mask; None if it cannot be read."""
+    try:
+        with Image.open(path) as image:
+            return image.mode
+    except Exception:  # not to be judged here: any of the decoders' errors
+        return None
+
+
+def _unique(mask: NDArray[Any]) -> list[list[int]]:
+    rows: list[list[int]] = np.unique(mask.reshape(-1, 3), axis=0).tolist()
+    return rows

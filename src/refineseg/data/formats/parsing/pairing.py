@@ -1,0 +1,224 @@
+"""Pictures and masks that belong together, in any of the layouts; and what has no partner."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+
+from refineseg.data.formats.faults import Faults
+from refineseg.data.formats.format import Unannotated
+from refineseg.data.formats.parsing.find_pictures import (
+    IMAGE_FOLDERS,
+    SPLIT_WORDS,
+    named,
+    unread_note,
+    walk_pictures,
+)
+from refineseg.data.formats.parsing.layouts import (
+    IMAGE_ENDINGS,
+    MASK_ENDINGS,
+    MASK_FOLDERS,
+    UNUSED_ENDINGS,
+    Place,
+    base_of,
+    places_of,
+)
+from refineseg.data.formats.parsing.texts import read_rows
+from refineseg.data.images import SUFFIXES
+from refineseg.data.pictures.opening import is_picture
+from refineseg.errors import InputError
+from refineseg.system.text import composed
+
+LOOKED_AT = 20  # pairs, for one whose mask can be read
+LISTS = ("", "ImageSets/Segmentation", "splits", "lists")
+LIST_SPLITS: tuple[dict[str, str | None], ...] = (
+    {"train": "train", "val": "val", "test": "test"},
+    {"trainval": None, "default": None, "all": None},  # where there is none of the others
+)
+Key = tuple[str, str]  # folder below the root, name without suffix
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A picture's file, its mask's file, its name in the source, and the split if the source has some."""
+
+    image: Path
+    mask: Path
+    name: str
+    split: str | None
+
+
+@dataclass
+class Pairs:
+    """What a folder holds: pairs, pictures without a mask, and notes on what was left out."""
+
+    pairs: list[Pair] = field(default_factory=list)
+    unannotated: list[Unannotated] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def pairs_of(src: Path, faults: Faults) -> Pairs:
+    """All pairs of ``src``, in the order of their names.
+
+    Raises InputError where there are no such folders, or no picture has a mask.
+    """
+    places = places_of(src)
+    if not places:
+        raise InputError(
+            f"expected a folder with pictures ({', '.join(IMAGE_FOLDERS[:5])} ...) and one with masks "
+            f"({', '.join(MASK_FOLDERS[:4])} ...) in {src}, found none"
+        )
+    found = Pairs()
+    for place in places:
+        match(place, src, found, faults)
+    _apply_lists(src, found, faults)
+    if not found.pairs and not len(faults):
+        image = found.unannotated[0].image if found.unannotated else places[0].images
+        raise InputError(
+            f"expected a mask for {image} in {places[0].masks} ({image.stem}.png, or with one of "
+            f"{', '.join(MASK_ENDINGS[:4])} ... at the end), found none"
+        )
+    found.notes += unread_note({pair.image.parent for pair in found.pairs})
+    return found
+
+
+def match(place: Place, src: Path, found: Pairs, faults: Faults, choosy: bool = True) -> None:
+    """Add the pairs of one place; of several files of one name none, or the first where it does not matter."""
+    images, masks = _files(place)
+    by_key = _one_each(masks, place.masks, "masks", faults, choosy)
+    pictures = _one_each(images, place.images, "pictures", faults, choosy)
+    by_stem: dict[str, list[Key]] = {}
+    for key in by_key:
+        by_stem.setdefault(key[1], []).append(key)
+    used: Counter[Key] = Counter()
+    for place_of_picture, image in pictures.items():
+        folder, stem = place_of_picture
+        name = composed(str(_base(place, src) / image.relative_to(place.images).with_suffix("")))
+        split = place.split or next((SPLIT_WORDS[part] for part in folder.split("/") if part in SPLIT_WORDS), None)
+        candidates = (key for mask in _mask_names(stem) for key in _keys(folder, mask, by_key, by_stem))
+        chosen = next(candidates, None)
+        if chosen is None:
+            found.unannotated.append(Unannotated(name, image, split))
+            continue
+        used[chosen] += 1
+        if used[chosen] == 2:
+            faults.add(f"{by_key[chosen]}: expected one picture for a mask, several are called {image.stem}")
+        if used[chosen] == 1:
+            found.pairs.append(Pair(image, by_key[chosen], name, split))
+    alone = [path for key, path in by_key.items() if not used[key] and not _is_variant(key, used)]
+    if alone:
+        found.notes.append(f"{len(alone)} masks have no picture and were left out: {named(alone)}")
+    variants = len(by_key) - len(used) - len(alone)
+    if variants:
+        found.notes.append(f"{variants} further masks of the same pictures (colours, instances ...) were not read")
+
+
+def _base(place: Place, src: Path) -> PurePosixPath:
+    """The folders of a place for the names of its pictures, without a last one called images or the like."""
+    base = PurePosixPath(place.images.relative_to(src).as_posix())
+    return base.parent if base.name.lower() in {name.lower() for name in IMAGE_FOLDERS} else base
+
+
+def _files(place: Place) -> tuple[list[Path], list[Path]]:
+    images = walk_pictures(place.images)
+    if place.images != place.masks:
+        return images, walk_pictures(place.masks)
+    masks = [path for path in images if base_of(path.stem) is not None]
+    return [path for path in images if base_of(path.stem) is None], masks
+
+
+def _one_each(files: Sequence[Path], root: Path, what: str, faults: Faults, choosy: bool) -> dict[Key, Path]:
+    """Files by folder and name; a name with several suffixes is a fault, since any of them may be meant."""
+    found: dict[Key, list[Path]] = {}
+    for path in files:
+        parts = path.relative_to(root).parts[:-1]
+        folder = "/".join(SPLIT_WORDS.get(part.lower(), part) for part in parts)
+        found.setdefault((folder, composed(path.stem)), []).append(path)
+    for paths in found.values():
+        if len(paths) > 1:
+            faults.add(
+                f"{paths[0].parent}: expected {what} of different names, got {' and '.join(p.name for p in paths)}"
+                "; remove or rename all but one"
+            )
+    return {key: paths[0] for key, paths in found.items() if len(paths) == 1 or not choosy}
+
+
+def _mask_names(stem: str) -> Iterator[str]:
+    """What the mask of a picture may be called, likeliest first."""
+    bases = [stem, *(stem.removesuffix(ending) for ending in IMAGE_ENDINGS if stem.endswith(ending))]
+    for ending in ("", *MASK_ENDINGS):
+        for base in bases:
+            yield base + ending
+
+
+def _keys(folder: str, name: str, by_key: dict[Key, Path], by_stem: dict[str, list[Key]]) -> Iterator[Key]:
+    if (folder, name) in by_key:
+        yield folder, name
+    elif len(by_stem.get(name, ())) == 1:  # masks in other folders than the pictures
+        yield by_stem[name][0]
+
+
+def _is_variant(key: Key, used: Counter[Key]) -> bool:
+    """Whether a mask that was not used is another form of one that was."""
+    folder, stem = key
+    endings = [ending for ending in (*MASK_ENDINGS, *UNUSED_ENDINGS) if stem.endswith(ending)]
+    bases = [stem.removesuffix(ending) for ending in endings]
+    return any((folder, base + ending) in used for base in bases for ending in ("", *MASK_ENDINGS))
+
+
+def _apply_lists(src: Path, found: Pairs, faults: Faults) -> None:
+    """Keep what the list files name, with the split of the list."""
+    listed = _listed(src)
+    if not listed:
+        return
+    by_name: dict[str, list[str]] = {}
+    for full in [pair.name for pair in found.pairs] + [picture.name for picture in found.unannotated]:
+        by_name.setdefault(PurePosixPath(full).name, []).append(full)
+    splits: dict[str, str | None] = {}
+    for text, (file, split) in listed.items():
+        name = PurePosixPath(text)
+        names = [full for full in by_name.get(name.name, ()) if f"/{full}".endswith(f"/{text}")]
+        if not names:
+            faults.add(f"{file} lists {text}, but {src} has no such picture")
+        splits |= dict.fromkeys(names, split)
+    out = [pair.image for pair in found.pairs if pair.name not in splits]
+    if out:
+        found.notes.append(f"{len(out)} pictures are in no list and were left out: {named(out)}")
+    found.pairs = [replace(pair, split=splits[pair.name]) for pair in found.pairs if pair.name in splits]
+    found.unannotated = [
+        replace(picture, split=splits[picture.name]) for picture in found.unannotated if picture.name in splits
+    ]
+
+
+def _listed(src: Path) -> dict[str, tuple[Path, str | None]]:
+    """List file and split by picture (name without suffix, perhaps with folders); empty if there is no list."""
+    found: dict[str, tuple[Path, str | None]] = {}
+    for splits in LIST_SPLITS:
+        for word, split in splits.items():
+            files = (src / place / f"{word}.txt" for place in LISTS)
+            file = next((path for path in files if path.is_file()), None)
+            for row in read_rows(file) if file else []:
+                name = composed(row.cells[0]).replace("\\", "/").lstrip("/")
+                plain = str(PurePosixPath(name).with_suffix("")) if _has_suffix(name) else name
+                found[plain] = (file or src, split)
+        if found:
+            break
+    return found
+
+
+def _has_suffix(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in SUFFIXES
+
+
+def first_pair(src: Path) -> Pair | None:
+    """A pair of ``src`` to look at, with a mask that can be read if there is one, or None; nothing is raised."""
+    try:
+        found = Pairs()
+        for place in places_of(src):
+            match(place, src, found, Faults(), choosy=False)
+        readable = (pair for pair in found.pairs[:LOOKED_AT] if is_picture(pair.mask))
+        return next(readable, next(iter(found.pairs), None))
+    except InputError:
+        return None

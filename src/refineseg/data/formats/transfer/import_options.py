@@ -1,0 +1,62 @@
+"""What an import takes beside the source, and what it reports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from refineseg.data.formats.transfer.import_splits import SplitOptions
+from refineseg.errors import InputError
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """What is written.
+
+    Attributes:
+        link: hard links to the pictures instead of copies, where the disk allows it.
+        skip_bad: import what has no fault, and list the rest in left_out.txt.
+        unannotated: pictures without annotation: ``skip``, or ``background`` for pictures of background only.
+        split: shares of train, val and test to assign; the source's own splits if None.
+        max_side: pictures whose longer side has more pixels are scaled down with their masks.
+    """
+
+    link: bool = False
+    skip_bad: bool = False
+    unannotated: str = "skip"
+    split: SplitOptions | None = None
+    max_side: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.unannotated not in ("skip", "background"):
+            raise InputError(
+                f"expected pictures without annotation to be skip or background, got {self.unannotated!r}"
+            )
+        if self.max_side is not None and self.max_side < 1:
+            raise InputError(f"expected a longest side of at least 1 pixel, got {self.max_side}")
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What an import wrote.
+
+    Attributes:
+        root: the new data set's folder.
+        format: name of the format that was read.
+        pictures: number of pairs.
+        splits: pictures by split; empty where there are none.
+        class_names: class names by train id.
+        notes: what was left out or assumed.
+        warnings: notes that probably need an action.
+        faults: what was left out because it is wrong, with ``skip_bad``.
+    """
+
+    root: Path
+    format: str
+    pictures: int
+    splits: Mapping[str, int]
+    class_names: tuple[str, ...]
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()

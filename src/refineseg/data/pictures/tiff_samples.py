@@ -1,0 +1,209 @@
+"""The samples of a TIFF as stored, of any number of channels and any type, and what its header says of them.
+
+Needs tifffile (extra ``data``). Nothing here converts a value; ``from_tiff`` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
+
+from refineseg.channels import Pixels
+from refineseg.data.pictures.geotiff import TAGS, Geo, parse_nodata
+from refineseg.data.pictures.tiff_windows import PageWindows
+from refineseg.errors import InputError, MissingExtraError, extra
+from refineseg.system.text import reason_of
+
+SUFFIXES = (".tif", ".tiff")
+SUBFILE, REDUCED, MASK = 254, 1, 4  # TIFF 6.0, section 8: NewSubfileType and its bits
+ORIENTATION, UPRIGHT, NODATA = 274, 1, 42113
+ASSOCIATED, UNASSOCIATED = 1, 2  # ExtraSamples that are alpha
+OF_A_SLIDE = frozenset({"svs", "ndpi", "scn", "bif", "philips", "qpi"})  # further pages are smaller copies, labels
+Count = int | Literal["any"] | None
+
+
+@dataclass(frozen=True)
+class TiffSamples:
+    """The samples of a TIFF's picture and what its header says of them.
+
+    Attributes:
+        size: height and width.
+        samples: number of samples of a pixel, those of channels that are pages of their own included.
+        dtype: type of the samples.
+        page: tifffile's first page.
+        read: a window (top, bottom, left, right) to HxWxS.
+        geo: place on the map.
+        nodata: the value that means no data, or None.
+        mask: a window to the internal mask, HxWx1, 0 where there is no data; or None.
+        left_out: number of further pages that hold pictures of their own.
+        check: raises MissingExtraError or InputError where the first tile or strip cannot be decoded.
+    """
+
+    size: tuple[int, int]
+    samples: int
+    dtype: np.dtype[Any]
+    page: Any
+    read: Callable[[int, int, int, int], Pixels]
+    geo: Geo
+    nodata: float | int | None
+    mask: Callable[[int, int, int, int], Pixels] | None
+    left_out: int
+    check: Callable[[], None]
+
+    @property
+    def alpha(self) -> int | None:
+        """Index of the sample that is alpha, or None."""
+        extra = [int(kind) for kind in self.page.extrasamples]
+        first = next((i for i, kind in enumerate(extra) if kind in (ASSOCIATED, UNASSOCIATED)), None)
+        return None if first is None else int(self.page.samplesperpixel) - len(extra) + first
+
+    @property
+    def premultiplied(self) -> bool:
+        """Whether colours are multiplied by alpha already."""
+        return ASSOCIATED in [int(kind) for kind in self.page.extrasamples]
+
+    @property
+    def bits(self) -> int:
+        """Bits of a sample as stored."""
+        bits = self.page.bitspersample
+        return int(max(bits) if isinstance(bits, tuple) else bits)
+
+    @property
+    def orientation(self) -> int:
+        """EXIF orientation, 1 to 8."""
+        tag = self.page.tags.get(ORIENTATION)
+        value = UPRIGHT if tag is None else int(tag.value)
+        return value if 1 <= value <= 8 else UPRIGHT
+
+
+@contextmanager
+def open_samples(source: Path | BinaryIO, name: str, count: Count = None) -> Iterator[TiffSamples]:
+    """The samples of a TIFF's first picture.
+
+    Args:
+        source: a file, or one that is open.
+        name: name of the file, for messages.
+        count: number of channels that are needed, or ``any``. Pages of one sample each are taken as the channels
+            of one picture where the header says so, where there are ``count`` of them, or for ``any`` where they
+            are few; else the first page is the picture.
+
+    Raises:
+        InputError: the file cannot be read.
+        MissingExtraError: tifffile, or the codec of the file, is not installed.
+    """
+    tifffile = tifffile_package()
+    try:
+        file = tifffile.TiffFile(source)
+    except FileNotFoundError as error:
+        raise InputError(f"File not found: {name}") from error
+    except Exception as error:  # tifffile raises its own, ValueError, struct.error ...
+        raise _unreadable(name, error) from error
+    with file:
+        try:
+            found = _samples(file, name, count)
+        except (InputError, MissingExtraError):
+            raise
+        except Exception as error:  # tifffile raises its own, ValueError, IndexError, struct.error ...
+            raise _unreadable(name, error) from error
+        yield found
+
+
+def _samples(file: Any, name: str, count: Count) -> TiffSamples:
+    page = file.pages[0]
+    if page.dtype is None or page.imagedepth != 1:
+        raise InputError(f"{name}: expected a TIFF of height, width and channels, got a volume or unknown numbers")
+    tag = page.tags.get(NODATA)
+    dtype = np.dtype(page.dtype).newbyteorder("=")
+    nodata = None if tag is None else parse_nodata(str(tag.value), dtype)
+    fill = 0 if nodata is None else nodata
+    same, mask = _further_pages(file, name)
+    pages = [page, *same] if _are_channels(file, page, 1 + len(same), count) else [page]
+    windows = [PageWindows(name, part, fill) for part in pages]
+    if len({(part.size, part.dtype) for part in windows}) > 1:
+        windows = windows[:1]
+    geo = Geo({code: page.tags[code].value for code in TAGS if code in page.tags})
+    slide = file.series[0].kind in OF_A_SLIDE
+
+    def read(top: int, bottom: int, left: int, right: int) -> Pixels:
+        parts = [part.read(top, bottom, left, right) for part in windows]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
+
+    return TiffSamples(
+        windows[0].size,
+        sum(part.samples for part in windows),
+        windows[0].dtype,
+        page,
+        read,
+        geo,
+        nodata,
+        None if mask is None else mask.read,
+        0 if slide or len(windows) > 1 else len(same),
+        windows[0].check_decodable,
+    )
+
+
+def _further_pages(file: Any, name: str) -> tuple[list[Any], PageWindows | None]:
+    """Pages that are pictures of their own, and the first picture's internal mask."""
+    first = file.pages[0]
+    pictures, mask = [], None
+    for page in list(file.pages)[1:]:
+        page = page.aspage() if hasattr(page, "aspage") else page
+        kind = int(page.tags[SUBFILE].value) if SUBFILE in page.tags else 0
+        if kind & MASK:
+            if mask is None and (page.imagelength, page.imagewidth) == (first.imagelength, first.imagewidth):
+                mask = PageWindows(name, page)
+        elif not kind & REDUCED:
+            pictures.append(page)
+    return pictures, mask
+
+
+def _are_channels(file: Any, page: Any, pages: int, count: Count) -> bool:
+    """Whether pages of one sample each are the channels of one picture."""
+    if pages == 1 or page.samplesperpixel != 1:
+        return False
+    series = file.series[0]
+    leading = [axis for axis in str(series.axes) if axis not in "YXS"]
+    if int(np.prod(series.shape)) != pages * page.imagelength * page.imagewidth:
+        return False
+    few = pages < min(page.imagelength, page.imagewidth)
+    return leading == ["C"] or count == pages or (count == "any" and few)
+
+
+def read_tiff(path: Path) -> Pixels:
+    """A TIFF as HxWxC, values as stored. InputError if it cannot be read."""
+    with open_samples(path, str(path), "any") as samples:
+        return samples.read(0, samples.size[0], 0, samples.size[1])
+
+
+def tiff_shape(path: Path) -> tuple[int, int]:
+    """Height and width; header only. InputError if it cannot be read."""
+    with open_samples(path, str(path)) as samples:
+        height, width = samples.size
+        return (width, height) if samples.orientation > 4 else (height, width)
+
+
+def is_scientific(path: Path) -> bool:
+    """Whether a file is a TIFF with more than 3 channels or more than 8 bits, which RGB would cut down."""
+    if path.suffix.lower() not in SUFFIXES:
+        return False
+    try:
+        with open_samples(path, str(path), "any") as samples:
+            return samples.dtype.itemsize > 1 or samples.samples > 3
+    except InputError:
+        return False
+
+
+def tifffile_package() -> Any:
+    """The package tifffile, which is an extra; this is the one place that imports it."""
+    with extra("tifffile", "data", "reading TIFF of many channels or by windows"):
+        import tifffile
+    return tifffile
+
+
+def _unreadable(name: str, error: Exception) -> InputError:
+    return InputError(f"cannot read {name} as TIFF ({reason_of(error)}): is it damaged or another format?")

@@ -1,0 +1,1 @@
+"""From a benchmark's official archives to its layout."""

@@ -1,0 +1,84 @@
+"""From a benchmark's official archives to the layout that its opener reads, with the published counts checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from refineseg.data.dataset import Sample
+from refineseg.data.preparation.archives import Progress, Taken, extract
+from refineseg.data.registry import find_benchmark
+from refineseg.errors import InputError
+from refineseg.system.lock import locked
+
+
+@dataclass(frozen=True)
+class Count:
+    """Pairs of a split found, and the published numbers."""
+
+    split: str
+    found: int
+    published: tuple[int, ...]
+
+    @property
+    def right(self) -> bool:
+        """Whether the number found is a published one."""
+        return self.found in self.published
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What ``prepare`` did and found."""
+
+    taken: Taken
+    converted: int
+    counts: tuple[Count, ...]
+
+
+def prepare(name: str, archives: Sequence[Path], root: Path, progress: Progress | None = None) -> Prepared:
+    """Unpack a benchmark's archives into its layout under ``root``; again to go on where it stopped.
+
+    Args:
+        name: name of the benchmark.
+        archives: tar or zip files, or the .mat files that are handed out as they are; read only.
+        root: made if it is not there.
+        progress: called with (done, all, what): bytes of an archive, then files to convert.
+
+    Returns:
+        What was done, with the number of pairs found for each split; they may be too few as yet.
+
+    Raises:
+        InputError: an unknown name, an archive that is damaged or holds nothing of use, or a layout that cannot be
+            opened yet because an archive is still to come.
+    """
+    benchmark, report = find_benchmark(name), progress or (lambda _done, _all, _what: None)
+    absent = [str(path) for path in archives if not path.is_file()]
+    if absent:
+        raise InputError(f"Archive not found: {absent[0]}; {name} comes as {benchmark.archives}")
+    with locked(root):
+        taken, files = Taken(), [path for path in archives if path.suffix == ".mat"]
+        for archive in archives:
+            found = extract(archive, root, benchmark.place, report)
+            if not found.written + found.present and archive not in files:
+                raise InputError(f"{archive} holds nothing of {name}: expected {benchmark.archives}")
+            taken += found
+        converted = benchmark.convert(root, files, report) if benchmark.convert else 0
+        return Prepared(taken, converted, count_pairs(name, root))
+
+
+def count_pairs(name: str, root: Path) -> tuple[Count, ...]:
+    """The pairs of each split that are on disk, beside the published numbers."""
+    benchmark = find_benchmark(name)
+    splits = benchmark.open(root).splits
+    counts = []
+    for split, published in benchmark.pairs.items():
+        found = sum(_whole(sample, split) for sample in splits.get(split, ()))
+        counts.append(Count(split, found, published))
+    return tuple(counts)
+
+
+def _whole(sample: Sample, split: str) -> bool:
+    """Whether picture and mask are there; the masks of test splits stay with their servers."""
+    mask = sample.mask
+    return sample.image.is_file() and (split == "test" if mask is None else mask.is_file())

@@ -1,0 +1,193 @@
+"""The report of an evaluation: a folder with one HTML page that needs nothing else, and all figures as JSON.
+
+What the page needs is counted while ``evaluate`` runs (``MEASURES``); then the few pictures that it shows are
+opened once more: the worst and the median ones are predicted again, of the suspects only a cut-out is taken.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Literal, cast
+
+import numpy as np
+
+from refineseg.channels import display_rgb
+from refineseg.data.dataset import SegmentationData
+from refineseg.evaluation.evaluate import Evaluation
+from refineseg.evaluation.measures.boundary import BoundaryCounts
+from refineseg.evaluation.measures.calibration import Reliability
+from refineseg.evaluation.measures.distance import DistanceCounts
+from refineseg.evaluation.measures.suspects import Suspect, Suspects
+from refineseg.evaluation.metrics import Floats, means
+from refineseg.evaluation.report.overlays import panels, suspect_views
+from refineseg.html import picture_address
+from refineseg.inference.predictor import Segmenter
+from refineseg.labels import LabelMap
+from refineseg.system.files import atomic_write, writable_folder
+
+MEASURES = ("boundary", "calibration", "distance", "suspects")
+PAGE, FIGURES = "index.html", "evaluation.json"
+WORST, MEDIAN, SUSPECTS = 6, 3, 24  # pictures, pictures, cut-outs on the page
+
+Group = Literal["worst", "median"]
+
+
+@dataclass(frozen=True)
+class ShownPicture:
+    """One picture of the page.
+
+    Attributes:
+        name: file name without its suffix.
+        group: why it is shown.
+        mean_iou: mean IoU of this picture alone, over the classes in its truth.
+        accuracy: share of its pixels that are right.
+        views: data: addresses by title.
+    """
+
+    name: str
+    group: Group
+    mean_iou: float
+    accuracy: float
+    views: dict[str, str]
+
+
+@dataclass(frozen=True)
+class ShownSuspect:
+    """One suspect of the page: the region, its picture's stem, data: addresses by title."""
+
+    suspect: Suspect
+    name: str
+    views: dict[str, str]
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """All that the page says.
+
+    Attributes:
+        evaluation: with every measure of ``MEASURES``.
+        model: what the model is called.
+        label_map: names and colours.
+        calibrated: whether the model has temperatures.
+        pictures: worst first, then the median ones.
+        suspects: strongest first.
+    """
+
+    evaluation: Evaluation
+    model: str
+    label_map: LabelMap
+    calibrated: bool
+    pictures: tuple[ShownPicture, ...]
+    suspects: tuple[ShownSuspect, ...]
+
+    @property
+    def boundary(self) -> BoundaryCounts:
+        """Scores of the outlines."""
+        return cast(BoundaryCounts, self.evaluation.measures["boundary"])
+
+    @property
+    def reliability(self) -> Reliability:
+        """Confidence against accuracy."""
+        return cast(Reliability, self.evaluation.measures["calibration"])
+
+    @property
+    def distance(self) -> DistanceCounts:
+        """Accuracy near outlines and inside."""
+        return cast(DistanceCounts, self.evaluation.measures["distance"])
+
+
+def with_report(measures: Sequence[str]) -> list[str]:
+    """The given measures and those that the page needs, each once."""
+    return list(dict.fromkeys([*measures, *MEASURES]))
+
+
+def write_report(
+    folder: str | Path, evaluation: Evaluation, segmenter: Segmenter, data: SegmentationData, model: str
+) -> Path:
+    """Write DIR/evaluation.json, then DIR/index.html; other files of the folder stay.
+
+    Args:
+        folder: is made if it is not there.
+        evaluation: evaluation of this model on this data, with the measures of ``MEASURES``.
+        segmenter: predicts the few pictures that are shown once more.
+        data: the data set.
+        model: what the model is called.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        InputError: the folder cannot be written, or a picture no longer be read.
+    """
+    from refineseg.evaluation.report.page import page
+
+    target = writable_folder(folder)
+    report = make_report(evaluation, segmenter, data, model)
+    figures = evaluation.to_dict() | {"model": model}
+    atomic_write(target / FIGURES, json.dumps(figures, indent=1) + "\n")
+    atomic_write(target / PAGE, page(report))
+    return target / PAGE
+
+
+def make_report(
+    evaluation: Evaluation, segmenter: Segmenter, data: SegmentationData, model: str
+) -> EvaluationReport:
+    """Choose what is shown and open it."""
+    return EvaluationReport(
+        evaluation=evaluation,
+        model=model,
+        label_map=data.label_map,
+        calibrated=bool(segmenter.card.calibration.get("temperatures")),
+        pictures=tuple(_pictures(evaluation, segmenter, data)),
+        suspects=tuple(_suspects(evaluation, data)),
+    )
+
+
+def picture_scores(evaluation: Evaluation) -> tuple[Floats, Floats]:
+    """Mean IoU over the classes of its truth, and pixel accuracy, of each picture; NaN for one without a label."""
+    values = means(evaluation.by_picture.sums, "truth")
+    return values["mean_iou"], values["pixel_accuracy"]
+
+
+def chosen_pictures(scores: Floats, worst: int = WORST, median: int = MEDIAN) -> dict[Group, list[int]]:
+    """Indices of the worst pictures, worst first, and of those nearest to the median that are not among them."""
+    order = np.argsort(scores, kind="stable")[: np.count_nonzero(~np.isnan(scores))].tolist()
+    lowest, rest = order[:worst], order[worst:]
+    middle = len(order) // 2
+    nearest = sorted(rest, key=lambda index: abs(order.index(index) - middle))[:median]
+    return {"worst": lowest, "median": sorted(nearest, key=order.index)}
+
+
+def _pictures(evaluation: Evaluation, segmenter: Segmenter, data: SegmentationData) -> list[ShownPicture]:
+    samples, protocol = data.split(evaluation.split), evaluation.protocol
+    mean_iou, accuracy = picture_scores(evaluation)
+    shown = []
+    for group, indices in chosen_pictures(mean_iou).items():
+        for index in indices:
+            image, truth = data.read(samples[index])
+            scales = protocol.scales_for(*truth.shape)
+            result = segmenter.predict(image, scales=scales, flip=protocol.flip, tile=protocol.window)
+            views = panels(result.image, truth, result.labels, data.label_map)
+            addresses = {name: picture_address(view, 80) for name, view in views.items()}
+            figures = float(mean_iou[index]), float(accuracy[index])
+            shown.append(ShownPicture(samples[index].stem, group, *figures, addresses))
+    return shown
+
+
+def _suspects(evaluation: Evaluation, data: SegmentationData) -> list[ShownSuspect]:
+    """The strongest suspects, each picture opened once."""
+    samples = data.split(evaluation.split)
+    ranked = cast(Suspects, evaluation.measures["suspects"]).ranked[:SUSPECTS]
+    places = sorted(range(len(ranked)), key=lambda place: ranked[place].picture)
+    shown: dict[int, ShownSuspect] = {}
+    for picture, group in groupby(places, key=lambda place: ranked[place].picture):
+        image, truth = data.read(samples[picture])
+        for place in group:
+            views = suspect_views(display_rgb(image, data.channels), truth, ranked[place], data.label_map)
+            addresses = {name: picture_address(view, 80) for name, view in views.items()}
+            shown[place] = ShownSuspect(ranked[place], samples[picture].stem, addresses)
+    return [shown[place] for place in range(len(ranked))]

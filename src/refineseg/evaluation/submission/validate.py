@@ -1,0 +1,176 @@
+"""Whether an archive is what a benchmark's server takes (``data.benchmark.SubmissionFormat``)."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from PIL import Image
+
+from refineseg.colors import voc_palette
+from refineseg.data.benchmark import SubmissionFormat
+from refineseg.data.dataset import Sample, SegmentationData
+from refineseg.data.registry import benchmark_names, find_benchmark
+from refineseg.errors import InputError
+from refineseg.labels import UInt8
+
+LARGEST = 64 << 20  # bytes of one unpacked file; a mask of a benchmark is far below
+
+
+def find_format(name: str) -> SubmissionFormat:
+    """The format of a benchmark. InputError with the known names if there is none."""
+    found = find_benchmark(name).submission
+    if found is None:
+        able = [other for other in benchmark_names() if find_benchmark(other).submission is not None]
+        raise InputError(f"{name} has no benchmark server: submissions are for {', '.join(able)}")
+    return found
+
+
+def check_submission(
+    name: str, path: str | Path, data: SegmentationData | None = None, *, split: str = "test"
+) -> int:
+    """Check names, number, sizes, values and palette of an archive as the server would, and more strictly.
+
+    Args:
+        name: name of the benchmark.
+        path: the archive.
+        data: data set to check names and sizes against; without it the official number of pictures counts.
+        split: split that the archive is for.
+
+    Returns:
+        The number of pictures.
+
+    Raises:
+        InputError: the first thing that is wrong, with the file that it is in and what was expected.
+    """
+    form = find_format(name)
+    with open_archive(path) as archive:
+        entries = entries_by_picture(form, archive, split)
+        samples = {picture_of(form, item): item for item in data.split(split)} if data else None
+        check_set(form, set(entries), None if samples is None else set(samples), split)
+        for picture, entry in entries.items():
+            size = form.size
+            if size is None and samples is not None and data is not None:
+                size = size_of(samples[picture])
+            read_entry(form, archive, entry, size)
+    return len(entries)
+
+
+def read_entry(
+    form: SubmissionFormat, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, size: tuple[int, int] | None
+) -> UInt8:
+    """The values HxW of one mask, checked. ``size`` is width and height, None to take any."""
+    name = entry.filename
+    if entry.flag_bits & 1:
+        raise InputError(f"expected files without a password, {name} has one")
+    if entry.file_size > LARGEST:
+        raise InputError(
+            f"expected masks below {LARGEST >> 20} MiB, {name} unpacks to {entry.file_size >> 20} MiB"
+        )
+    try:
+        content = archive.read(entry)
+    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError) as error:
+        raise InputError(f"cannot unpack {name}: {error}; write the archive again") from error
+    except Exception as error:  # zlib.error and the like, which have no common base
+        raise InputError(f"cannot unpack {name}, it is damaged: {error}; write the archive again") from error
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            image.load()
+    except Exception as error:  # decoders raise OSError, ValueError, SyntaxError ...
+        raise InputError(f"cannot read {name} as a picture ({' '.join(str(error).split())[:100]})") from error
+    if image.format != "PNG":
+        raise InputError(f"expected PNG files, {name} is {image.format}: compression changes labels")
+    expected = "P" if form.palette else "L"
+    if image.mode != expected:
+        kind = "a palette picture" if form.palette else "one channel of 8 bits"
+        raise InputError(f"expected {kind} (mode {expected}), {name} has mode {image.mode}")
+    if size is not None and image.size != size:
+        raise InputError(f"expected {size[0]}x{size[1]} pixels, {name} has {image.size[0]}x{image.size[1]}")
+    values = np.array(image)
+    odd = sorted(set(np.unique(values).tolist()) - set(form.values))
+    if odd:
+        shown = f"{odd[:8]}{' and more' if len(odd) > 8 else ''}"
+        raise InputError(f"expected values of the {len(form.values)} classes, {name} holds {shown}: {form.hint}")
+    if form.palette:
+        _check_palette(name, image, int(values.max(initial=0)) + 1)
+    return values
+
+
+def _check_palette(name: str, image: Image.Image, used: int) -> None:
+    colors = np.array(image.getpalette() or [], np.uint8).reshape(-1, 3)[:used]
+    expected = np.array(voc_palette(used), np.uint8)
+    if colors.shape != expected.shape or (colors != expected).any():
+        raise InputError(f"expected VOC's palette (128, 0, 0 for class 1 ...), {name} has other colours")
+
+
+def open_archive(path: str | Path) -> zipfile.ZipFile:
+    """An archive for reading; InputError for anything else."""
+    try:
+        return zipfile.ZipFile(path)
+    except FileNotFoundError as error:
+        raise InputError(f"File not found: {path}") from error
+    except (zipfile.BadZipFile, OSError) as error:
+        raise InputError(f"expected a zip archive, cannot read {path}: {error}") from error
+
+
+def entries_by_picture(form: SubmissionFormat, archive: zipfile.ZipFile, split: str) -> dict[str, zipfile.ZipInfo]:
+    """The archive's files by picture: in the right folder, named right, each picture once."""
+    entries: dict[str, zipfile.ZipInfo] = {}
+    prefix = form.prefix(split)
+    for entry in archive.infolist():
+        path = PurePosixPath(entry.filename)
+        if path.is_absolute() or ".." in path.parts or "\\" in entry.filename:
+            raise InputError(f"expected plain paths within the archive, got {entry.filename!r}")
+        if entry.is_dir():
+            continue
+        if path.name.startswith(".") or "__MACOSX" in path.parts or path.suffix != ".png":
+            raise InputError(f"expected .png files only, got {entry.filename}: leave other files out")
+        if str(path.parent) != (prefix or "."):
+            where = f"folder {prefix}" if prefix else "root of the archive"
+            raise InputError(f"expected the masks in the {where}, got {entry.filename}")
+        picture = form.picture(path.stem)
+        if picture is None:
+            raise InputError(f"expected names such as {form.stem}, got {path.name}")
+        if picture in entries:
+            raise InputError(
+                f"expected one mask per picture, {picture} has {entries[picture].filename} and {entry.filename}"
+            )
+        entries[picture] = entry
+    if not entries:
+        raise InputError(f"expected masks named {form.stem} in {archive.filename}, the archive has none")
+    return entries
+
+
+def check_set(form: SubmissionFormat, found: set[str], expected: set[str] | None, split: str) -> None:
+    """InputError unless every expected picture, and no other, is there; None asks for the official number."""
+    if expected is None:
+        if len(found) != form.pictures.get(split, len(found)):
+            raise InputError(
+                f"expected {form.pictures[split]} masks for {split}, got {len(found)}; "
+                "for part of a split give its pictures with --data"
+            )
+        return
+    missing, unknown = sorted(expected - found), sorted(found - expected)
+    if missing:
+        raise InputError(f"expected a mask for every picture, {len(missing)} lack one, such as {missing[0]}")
+    if unknown:
+        raise InputError(f"expected pictures of {split} only, got {len(unknown)} others, such as {unknown[0]}")
+
+
+def picture_of(form: SubmissionFormat, sample: Sample) -> str:
+    """The benchmark's name of a sample's picture; InputError if its stem is not one."""
+    picture = form.picture(sample.stem)
+    if picture is None:
+        raise InputError(f"expected pictures named {form.stem}, got {sample.stem}")
+    return picture
+
+
+def size_of(sample: Sample) -> tuple[int, int]:
+    """Width and height of a picture, read from its head."""
+    try:
+        with Image.open(sample.image) as image:
+            return image.size
+    except OSError as error:
+        raise InputError(f"cannot read {sample.image} as a picture: {error}") from error

@@ -1,0 +1,1 @@
+"""A training run before its first step: everything that can fail, and the initial network."""

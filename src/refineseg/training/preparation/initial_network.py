@@ -1,0 +1,122 @@
+"""What the network of a run starts from: ImageNet weights, a whole segmentation model, or nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from refineseg.config import TrainConfig
+from refineseg.data.dataset import SegmentationData
+from refineseg.errors import ConfigError, WeightsError
+from refineseg.labels import LabelMap
+from refineseg.model.classifier import change_classes, same_classes
+from refineseg.model.folders.bundled import bundled_models
+from refineseg.model.folders.find_model import find_model
+from refineseg.model.folders.hub import is_hub_name
+from refineseg.model.folders.model_folder import load_model_folder
+from refineseg.model.folders.pretrained import find_backbone_weights
+from refineseg.model.presets import PRESETS, build, fill_backbones, model_config
+from refineseg.model.refinenet import RefineNet
+
+FROM_NOTHING = (
+    "training starts from random weights, for which a few hundred pictures are too few: "
+    "--backbone-weights imagenet or --model camvid start from knowledge"
+)
+
+
+@dataclass(frozen=True)
+class Start:
+    """The network before its first step.
+
+    Attributes:
+        model: the network, with the classes of the data.
+        line: what it starts from, for the terminal.
+        provenance: the same for the model card.
+        warning: what a person should know of it before hours are spent; empty if nothing.
+    """
+
+    model: RefineNet
+    line: str
+    provenance: dict[str, str] = field(default_factory=dict)
+    warning: str = ""
+
+
+def starting_network(config: TrainConfig, data: SegmentationData) -> Start:
+    """The network to train: a preset with random or ImageNet weights, or a model with the data's classes.
+
+    Raises:
+        ConfigError: no such preset or model, settings or class names that do not fit.
+        WeightsError: the weights cannot be found, fetched or used.
+    """
+    return _of_preset(config, data) if config.model in PRESETS else _of_model(config, data)
+
+
+def model_to_start_from(name: str) -> Path:
+    """The folder of a model that is no preset; ConfigError that lists presets and models if there is none."""
+    try:
+        return find_model(name)
+    except WeightsError as error:
+        if is_hub_name(name) or name in bundled_models() or Path(name).expanduser().is_dir():
+            raise
+        raise ConfigError(
+            f"unknown model {name!r}: expected a preset ({', '.join(PRESETS)}), a bundled model "
+            f"({', '.join(bundled_models())}), a model folder or hf:ORG/NAME"
+        ) from error
+
+
+def _of_preset(config: TrainConfig, data: SegmentationData) -> Start:
+    fields = _fields_of_channels(config, data)
+    settings = model_config(config.model, data.label_map.num_classes, **fields)
+    weights = find_backbone_weights(config.backbone_weights, settings.backbone)
+    model = build(settings)
+    if weights is None:
+        return Start(model, f"{config.model}, random weights", {"backbone weights": "random"}, FROM_NOTHING)
+    fill_backbones(model, weights, normalise={"mean", "std"} & config.fields.keys() == set())
+    stated = {"backbone weights": weights.source}
+    stated |= {"backbone weights' licence": weights.licence, "backbone weights' SHA-256": weights.sha256}
+    return Start(model, f"{config.model}, backbone from {weights.describe()}, decoder new", stated)
+
+
+def _fields_of_channels(config: TrainConfig, data: SegmentationData) -> dict[str, Any]:
+    """The settings of the network, with those that pictures of other channels than RGB ask for."""
+    channels = data.channels
+    fields: dict[str, Any] = dict(config.fields)
+    if channels is not None:
+        fields = {"in_channels": channels.count, "mean": channels.mean, "std": channels.std} | fields
+    count = 3 if channels is None else channels.count
+    if fields.get("in_channels", 3) != count:
+        raise ConfigError(f"expected in_channels of {count}, as in the data, got {config.fields}")
+    return fields
+
+
+def _of_model(config: TrainConfig, data: SegmentationData) -> Start:
+    model, card = load_model_folder(model_to_start_from(config.model), **config.fields)
+    stated = {"started from": config.model}
+    if card.labels.names == data.label_map.names and not config.class_map:
+        line = f"{config.model}, all of it"
+    else:
+        line = _change_classes(model, card.labels, data.label_map, config)
+        stated["classes carried over"] = line.partition(": ")[2]
+    chosen = None if config.backbone_weights == "auto" else config.backbone_weights
+    weights = find_backbone_weights(chosen, model.config.backbone)
+    if weights is not None:
+        fill_backbones(model, weights, normalise={"mean", "std"} & config.fields.keys() == set())
+        stated["backbone weights"] = weights.source
+        line += f", backbone from {weights.describe()}"
+    return Start(model, line, stated)
+
+
+def _change_classes(model: RefineNet, old: LabelMap, new: LabelMap, config: TrainConfig) -> str:
+    """Give the model the classes of the data. Returns the line that says which were carried over."""
+    rows = same_classes(new.names, old.names, config.class_map)
+    change_classes(model, new.num_classes, rows, config.seed)
+    carried = [
+        new.names[to] if new.names[to] == old.names[source] else f"{new.names[to]} (from {old.names[source]})"
+        for to, source in rows.items()
+    ]
+    drawn = [name for index, name in enumerate(new.names) if index not in rows]
+    parts = [f"{len(carried)} of {new.num_classes} classes carried over"]
+    parts += [", ".join(carried)] if carried else []
+    line = f"{config.model}, backbone and decoder; " + ": ".join(parts)
+    return line + (f"; drawn anew: {', '.join(drawn)}" if drawn else "")

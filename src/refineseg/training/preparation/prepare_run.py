@@ -1,0 +1,159 @@
+"""Everything of a training run that can fail by the user's settings or data, done before the first step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Unpack
+
+import torch
+
+from refineseg.config import TrainConfig
+from refineseg.config.yaml import to_yaml
+from refineseg.data.batches.loader import TrainingPictures
+from refineseg.data.dataset import SegmentationData
+from refineseg.data.splits.held_out import with_validation
+from refineseg.errors import ConfigError, InputError
+from refineseg.model.folders.find_model import find_model
+from refineseg.model.folders.hub import pinned
+from refineseg.model.folders.model_folder import read_config
+from refineseg.model.presets import PRESETS
+from refineseg.system.files import atomic_write, writable_folder
+from refineseg.system.lock import holds_files
+from refineseg.system.memory import keep_freed_memory
+from refineseg.training.custom import Callback, Custom, TrainingEvent
+from refineseg.training.distillation import prepare_teacher, unlabelled_pictures
+from refineseg.training.losses import find_loss
+from refineseg.training.memory import check_memory
+from refineseg.training.parallel import make_fabric
+from refineseg.training.preparation.initial_network import Start, model_to_start_from, starting_network
+from refineseg.training.run import SETTINGS, Run
+from refineseg.training.tracking.loggers import make_loggers
+from refineseg.training.tracking.run_page import RunPage
+
+TRAINED_ON_VAL = "val is trained on, now or before: its scores say nothing of other pictures, and none is kept"
+EMULATED = "this processor has no bf16, which is emulated and many times slower: use --precision 32"
+
+
+def prepare_run(
+    config: TrainConfig,
+    data: SegmentationData,
+    folder: str | Path,
+    *,
+    resume: bool = False,
+    device: str = "auto",
+    **custom: Unpack[Custom],
+) -> Run:
+    """A run ready for its first step. Arguments and errors are those of ``refineseg.train``."""
+    folder = Path(folder)
+    if not resume and holds_files(folder):
+        raise InputError(
+            f"expected a new or empty folder for the run, {folder} holds files; use --resume or another -o"
+        )
+    if config.model not in PRESETS:
+        model_to_start_from(config.model)
+    data = with_train_splits(config, with_validation(data))
+    trained_on = trained_splits(config, data)
+    keep_freed_memory()
+    fabric = make_fabric(config, device)
+    torch.manual_seed(config.seed)
+    config = replace(config, model=pinned(config.model), teacher=config.teacher and pinned(config.teacher))
+    check_shares(config, fabric.world_size)
+    data = with_bands_of_model(config, data)
+    if "loss" not in custom:
+        find_loss(config.loss)
+    start = starting_network(config, data)
+    taught = prepare_teacher(config, data, custom.get("teacher"), fabric.device)
+    unlabelled, left_out = unlabelled_pictures(config, data)
+    check_memory(start.model, config, fabric.device, fabric.world_size)
+    loggers = make_loggers(config.loggers) if fabric.is_global_zero else ()
+    report = call_in_order((RunPage(), *loggers, *custom.get("callbacks", ())) if fabric.is_global_zero else ())
+    for phase, text in start_messages(config, start, fabric.device, trained_on, left_out):
+        report(TrainingEvent(phase, note=text))
+    pictures = TrainingPictures(data, "train", config.augment, config.seed, unlabelled, custom.get("augment"))
+    pictures.prepare(config.cache_mb, lambda done, of: report(TrainingEvent("reading", done, of)))
+    writable_folder(folder)
+    if fabric.is_global_zero and not (folder / SETTINGS).exists():
+        atomic_write(folder / SETTINGS, to_yaml(config.to_dict()))
+    run = Run(config, data, folder, fabric, start.model, pictures, report, custom, trained_on)
+    return replace(run, started=start.provenance, teacher=taught)
+
+
+def check_shares(config: TrainConfig, processes: int) -> None:
+    """ConfigError unless every process gets its share of a batch, and enough pixels for batch norm."""
+    if config.labelled_in_batch % processes:
+        raise ConfigError(
+            f"expected labelled pictures in a batch that {processes} processes can share, got "
+            f"{config.labelled_in_batch}: change batch_size or unlabelled_share"
+        )
+    share = config.batch_size // processes
+    if not config.augment.pad and share != 1:
+        raise ConfigError(f"augment.pad=false needs batches of 1, since its crops differ in size; got {share}")
+    if share % config.accumulate:
+        raise ConfigError(f"expected accumulate to divide {share} pictures a process, got {config.accumulate}")
+    if share < 2 and max(config.augment.crop) <= 32 and not config.freeze_batch_norm:
+        raise ConfigError(
+            f"expected more than one pixel at stride 32 for batch norm, got {share} picture a process of crop "
+            f"{config.augment.crop}: raise the crop or the batch size, or set freeze_batch_norm"
+        )
+
+
+def start_messages(
+    config: TrainConfig, start: Start, device: torch.device, trained_on: tuple[str, ...], left_out: int
+) -> list[tuple[str, str]]:
+    """Messages before the first step, as phase and text: what the run starts from, then warnings and notes."""
+    own = f"{left_out} pictures in {config.unlabelled} are the data set's own and are not used as unlabelled"
+    emulated = config.precision == "bf16" and device.type == "cpu" and not has_bf16()
+    said = (
+        ("start", start.line, True),
+        ("warning", start.warning, bool(start.warning)),
+        ("note", EMULATED, emulated),
+        ("note", TRAINED_ON_VAL, "val" in trained_on),
+        ("note", own, left_out > 0),
+    )
+    return [(phase, text) for phase, text, due in said if due]
+
+
+def with_train_splits(config: TrainConfig, data: SegmentationData) -> SegmentationData:
+    """The data whose ``train`` is all the splits that are trained on, in their order."""
+    pictures = tuple(sample for name in config.train_splits for sample in data.split(name))
+    return replace(data, splits={**data.splits, "train": pictures})
+
+
+def trained_splits(config: TrainConfig, data: SegmentationData) -> tuple[str, ...]:
+    """The splits trained on, here or before by the model to start from or by the teacher."""
+    names = [name for name in (config.model, config.teacher) if name is not None and name not in PRESETS]
+    cards = [read_config(find_model(name))[1] for name in names]
+    kept = tuple(name for name in data.splits if any(card.was_trained_on(data.name, name) for card in cards))
+    return tuple(dict.fromkeys((*config.train_splits, *kept)))
+
+
+def has_bf16() -> bool:
+    """Whether this machine's processor computes in bf16 (AVX-512 without its bf16 part counts, as for oneDNN)."""
+    try:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    except (AttributeError, RuntimeError):  # a torch without oneDNN does not say
+        return True
+
+
+def call_in_order(callbacks: Sequence[Callback]) -> Callback:
+    """One callback that calls all of them in their order."""
+
+    def report(told: TrainingEvent) -> None:
+        for callback in callbacks:
+            callback(told)
+
+    return report
+
+
+def with_bands_of_model(config: TrainConfig, data: SegmentationData) -> SegmentationData:
+    """The data as the model folder that training starts from sees it: raw values keep their meaning."""
+    if config.model in PRESETS:
+        return data
+    channels = read_config(find_model(config.model))[1].channels
+    kinds = [None if item is None else (item.count, item.dtype) for item in (channels, data.channels)]
+    if kinds[0] != kinds[1]:
+        model, here = ("RGB" if kind is None else f"{kind[0]} channels of {kind[1]}" for kind in kinds)
+        raise ConfigError(f"{config.model} was trained on {model}, the data has {here}: start from a preset")
+    return replace(data, channels=channels)

@@ -1,0 +1,1 @@
+"""What a run records: metrics, loggers, its page and the pictures on it."""

@@ -1,0 +1,168 @@
+"""RUN/index.html: a training run as a page that needs nothing else, written again after every validation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from refineseg.evaluation.evaluate import Evaluation
+from refineseg.evaluation.metrics import Floats
+from refineseg.evaluation.report.charts import history_chart, percent
+from refineseg.evaluation.report.shared import (
+    card,
+    classes_section,
+    confusion_section,
+    key_of_classes,
+    picture_article,
+    section,
+    signed,
+)
+from refineseg.evaluation.report.style import SCRIPT, STYLE
+from refineseg.html import document, picture_address
+from refineseg.system.files import atomic_write
+from refineseg.system.text import duration
+from refineseg.training.custom import TrainingEvent
+from refineseg.training.run import BEST, CURVES, PAGE, Run
+from refineseg.training.tracking.examples import examples_of
+
+REFRESH = 15  # seconds between two looks of a browser at the page of a run that goes on
+OWN_STYLE = """
+.said { margin: 18px 0 0; padding-left: 18px; } .settings { columns: 2 320px; font-size: 13px; }
+.settings div { display: flex; gap: 12px; justify-content: space-between; break-inside: avoid; padding: 2px 0;
+  border-bottom: 1px solid var(--line); } .settings dd { margin: 0; text-align: right; overflow-wrap: anywhere; }
+summary { cursor: pointer; font-size: 18px; font-weight: 600; margin: 40px 0 12px; }
+"""
+
+
+class RunPage:
+    """A callback that keeps the page of a run up to date."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[str, str]] = []  # phase and line
+        self.evaluation: Evaluation | None = None
+        self.before: Floats | None = None  # IoU by class at the validation before
+
+    def __call__(self, event: TrainingEvent) -> None:
+        """Collect what is said; write the page at the first step, after every validation and at the end."""
+        if event.note:
+            self.said.append((event.phase, event.note))
+        if event.run is None:
+            return
+        if event.evaluation is not None:
+            self.before = self.evaluation.scores.iou if self.evaluation else None
+            self.evaluation = event.evaluation
+            self.write(event.run)
+        elif event.phase == "train" and not (event.run.folder / PAGE).exists():
+            self.write(event.run)
+        elif event.phase == "end" and self.evaluation is not None:
+            self.write(event.run, ended=True)
+
+    def write(self, run: Run, ended: bool = False) -> None:
+        """Write RUN/index.html, which loads itself again until the run has ``ended``."""
+        parts = [_head(run, self.said, ended), _facts(run)]
+        parts += [f"<li>{escape(kind)}: {escape(text)}</li>" for kind, text in self.said if kind != "start"]
+        if len(parts) > 2:
+            parts[2:] = [f'<ul class="said">{"".join(parts[2:])}</ul>']
+        if self.evaluation is not None:
+            parts += [
+                _curves(run),
+                _pictures(run, self.evaluation),
+                classes_section(self.evaluation, run.data.label_map, self.before),
+                confusion_section(self.evaluation, run.data.label_map),
+            ]
+        parts.append(_settings(run.config.to_dict()))
+        body, title = "\n".join(part for part in parts if part), f"{run.folder.name}: training"
+        refresh = None if ended else REFRESH
+        atomic_write(run.folder / PAGE, document(title, body, STYLE + OWN_STYLE, SCRIPT, refresh))
+
+
+def _scored(run: Run) -> list[dict[str, Any]]:
+    return [row for row in run.log.rows if row["mean_iou"] is not None]
+
+
+def _head(run: Run, said: list[tuple[str, str]], ended: bool) -> str:
+    rows = _scored(run)
+    where = f"Step {run.position.step:,} of " + ("about " if run.config.minutes else "") + f"{run.steps:,}"
+    if ended:
+        state = f"Finished after {run.position.step:,} steps and {duration(run.position.seconds)}"
+    else:
+        state = f"{where}, {run.time_left} left" if run.position.step > 1 else "The first steps are made"
+    verdict = f"{state}. The first validation has not come yet."
+    if rows:
+        best = max(rows, key=lambda row: float(row["mean_iou"]))
+        verdict = f"{state}. Best mean IoU {percent(best['mean_iou'])} at step {best['step']:,}, kept in {BEST}/."
+    begun = "".join(f"<p>Starts from {escape(text)}.</p>" for phase, text in said if phase == "start")
+    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    again = "" if ended else f"; loads itself again every {REFRESH} seconds"
+    return (
+        f'<header class="{"" if ended else "note"}"><p class="eyebrow">refineseg train</p>'
+        f'<h1>{escape(run.folder.name)}</h1><p class="verdict">{verdict}</p>{begun}'
+        f'<p class="quiet">Written {now}{again}.</p></header>'
+    )
+
+
+def _facts(run: Run) -> str:
+    rows = _scored(run)
+    now, last = (rows[-1]["mean_iou"] if rows else float("nan")), (rows[-2]["mean_iou"] if rows[1:] else None)
+    change = f"<span>{signed(now - last)} points since the validation before</span>" if last is not None else ""
+    loss = f"{run.log.rows[-1]['loss']:.3f}" if run.log.rows else "&ndash;"
+    facts = [
+        ("Pixel accuracy", percent(rows[-1]["pixel_accuracy"]) if rows else "&ndash;"),
+        ("Training loss", loss),
+        ("Time so far", duration(run.position.seconds)),
+        ("Data", escape(f"{run.data.name}, {len(run.data.label_map.names)} classes")),
+        ("Pictures", f"{len(run.pictures):,} train, {len(run.data.split('val')):,} val"),
+        ("Device", f"{run.fabric.device.type}, batches of {run.config.batch_size}"),
+    ]
+    cells = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts)
+    return (
+        f'<div class="score"><div class="headline"><span>Mean IoU on val</span><b>{percent(now)}</b>{change}</div>'
+        f'<dl class="facts">{cells}</dl></div>'
+    )
+
+
+def _curves(run: Run) -> str:
+    rows, end = _scored(run), run.position.step if run.is_last else run.steps
+    scores = {
+        "mean IoU": [row["mean_iou"] for row in rows],
+        "pixel accuracy": [row["pixel_accuracy"] for row in rows],
+    }
+    losses = [(int(row["step"] or 0), row["loss"] or 0.0) for row in run.log.rows]
+    charts = card("Scores on val", history_chart([row["step"] for row in rows], scores, end, "score, %"))
+    loss = history_chart([step for step, _ in losses], {"loss": [value for _, value in losses]}, end, "loss")
+    charts += card("Training loss", loss)
+    return section("Curves", f"also in {CURVES} and tensorboard/", f'<div class="charts">{charts}</div>')
+
+
+def _pictures(run: Run, evaluation: Evaluation) -> str:
+    """The same few pictures after every validation."""
+    names = evaluation.by_picture.names
+    sums = evaluation.by_picture.sums
+    shown, articles = np.zeros(len(run.data.label_map.names), bool), []
+    for name, views in examples_of(evaluation).items():
+        place = names.index(name)
+        shown |= sums.union[place] > 0
+        right = sums.hit[place].sum() / max(1, sums.true[place].sum())
+        addresses = {view: picture_address(pixels, 80) for view, pixels in views.items()}
+        articles.append(picture_article(name, f"{percent(float(right))} of the pixels right", addresses))
+    key = key_of_classes(run.data.label_map, np.flatnonzero(shown).tolist())
+    note = "the same val pictures every time; click one for a closer look; void is dark"
+    return section("Pictures", note, key + "\n".join(articles))
+
+
+def _settings(config: Mapping[str, Any]) -> str:
+    """Every setting, those of a group under GROUP.NAME, folded away."""
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        flat |= (
+            {f"{name}.{key}": item for key, item in value.items()} if isinstance(value, dict) else {name: value}
+        )
+    rows = "".join(
+        f"<div><dt>{escape(name)}</dt><dd><code>{escape(str(value))}</code></dd></div>"
+        for name, value in flat.items()
+    )
+    return f'<details><summary>Settings</summary><dl class="bars settings">{rows}</dl></details>'
