@@ -91,9 +91,22 @@ def test_dilated_resnets_give_timms_maps(depth: int, output_stride: int) -> None
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
 
 
-def test_what_cannot_be_dilated_is_refused_in_one_line() -> None:
-    with pytest.raises(ConfigError, match="expected output_stride 32 with swin_tiny_patch4_window7_224"):
-        create_backbone("swin_tiny_patch4_window7_224", output_stride=16)
+@pytest.mark.parametrize("name", ["swin_tiny_patch4_window7_224", "vgg16"])
+def test_what_cannot_be_dilated_is_refused_in_one_line(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"expected output_stride 32 with {name}"):
+        create_backbone(name, output_stride=16)
+
+
+@pytest.mark.parametrize("output_stride", [16, 32])
+def test_only_the_dilation_is_called_a_fault_of_the_stride(
+    output_stride: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise TypeError("unexpected keyword argument 'in_chans'")
+
+    monkeypatch.setattr(timm, "create_model", broken)
+    with pytest.raises(ConfigError, match=r"gives feature maps, got 'pvt_v2_b0' \(unexpected .*in_chans"):
+        TimmBackbone("pvt_v2_b0", output_stride=output_stride)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "mobilenetv2_100"])

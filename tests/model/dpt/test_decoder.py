@@ -10,7 +10,7 @@ import torch
 from refineseg.errors import InputError, WeightsError
 from refineseg.labels import LabelMap
 from refineseg.model.conversion.convert import convert_checkpoint, convert_state
-from refineseg.model.dpt import DPTDecoder, load_dpt_decoder
+from refineseg.model.dpt import DecoderConfig, DPTDecoder, load_dpt_decoder, save_dpt_decoder
 from refineseg.model.dpt.decoder import DPTUnit
 from refineseg.model.tensors.mismatch import MismatchError
 from tests.model import port_reference as port
@@ -79,3 +79,12 @@ def test_strictness(tmp_path: Path) -> None:
         load_dpt_decoder(tmp_path)
     with pytest.raises(ValueError, match="4 maps"):
         convert_state(tensors)[0](maps()[:3])
+
+
+def test_a_decoder_with_batch_norm_is_read_back(tmp_path: Path) -> None:
+    config = DecoderConfig(CHANNELS, (10,) * 4, 10, batch_norm=True, unit_bias=False, align_corners=False)
+    save_dpt_decoder(tmp_path / "decoder", decoder := DPTDecoder(config).eval())
+    read = load_dpt_decoder(tmp_path / "decoder")
+    assert read.config == config
+    with torch.inference_mode():
+        assert torch.equal(read(maps()), decoder(maps()))

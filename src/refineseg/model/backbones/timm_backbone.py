@@ -28,32 +28,21 @@ class TimmBackbone(Backbone):
 
     def __init__(self, name: str, in_channels: int = 3, output_stride: int = LARGEST_STRIDE) -> None:
         super().__init__()
-        try:
-            with torch.device("meta"):
-                trial = create(name)
-            reductions = list(trial.feature_info.reduction())
-            missing = [stride for stride in STRIDES if stride not in reductions]
-            if missing:
-                raise ConfigError(
-                    f"expected a backbone with maps at strides 4, 8, 16 and 32, got {name!r} with {reductions}"
-                )
-            # Where a stride occurs twice, the last map of it is the deepest. Only these are taken: a map at
-            # stride 2 would be kept until the network is through.
-            taps = tuple(len(reductions) - 1 - reductions[::-1].index(stride) for stride in STRIDES)
-            # Residual networks pad inside every convolution; patchifying ones drop or refuse the remainder.
-            pads = name.startswith(("resnet", "resnext", "wide_resnet", "seresnet"))
-            self.multiple = 1 if pads else multiple_of(name, trial)
-            dilated = {} if output_stride == LARGEST_STRIDE else {"output_stride": output_stride}
-            net = create(name, in_chans=in_channels, out_indices=taps, **dilated)
-        except TypeError as error:
+        with torch.device("meta"):
+            trial = create(name)
+        reductions = list(trial.feature_info.reduction())
+        if not set(STRIDES) <= set(reductions):
             raise ConfigError(
-                f"expected output_stride 32 with {name}, which timm cannot dilate, got {output_stride}"
-            ) from error
-        except (RuntimeError, ValueError) as error:
-            raise ConfigError(
-                f"expected the name of a timm model that gives feature maps, got {name!r} ({error}); "
-                "timm.list_models() lists the names"
-            ) from error
+                f"expected a backbone with maps at strides 4, 8, 16 and 32, got {name!r} with {reductions}"
+            )
+        # Where a stride occurs twice, the last map of it is the deepest. Only these are taken: a map at stride 2
+        # would be kept until the whole network has run.
+        taps = tuple(len(reductions) - 1 - reductions[::-1].index(stride) for stride in STRIDES)
+        # Residual networks pad inside every convolution; patchifying ones drop or refuse the remainder.
+        pads = name.startswith(("resnet", "resnext", "wide_resnet", "seresnet"))
+        self.multiple = 1 if pads else multiple_of(name, trial)
+        dilated = {} if output_stride == LARGEST_STRIDE else {"output_stride": output_stride}
+        net = create(name, in_chans=in_channels, out_indices=taps, **dilated)
         if any(isinstance(module, BasicBlock | Bottleneck) for module in net.modules()):
             use_in_place_norms(net)  # a ResNet: each of its norms follows a convolution
         self.net = net
@@ -68,14 +57,28 @@ class TimmBackbone(Backbone):
 
 
 def create(name: str, **options: Any) -> Any:
-    """The feature network of a name, with random weights; of any picture size where it has the choice (Swin)."""
+    """timm's feature network of that name with random weights, for any picture size where it has the choice (Swin).
+
+    Raises ConfigError if timm has no such network, or cannot give it the ``output_stride``.
+    """
     options = {"pretrained": False, "features_only": True} | options
     try:
-        return timm.create_model(name, strict_img_size=False, **options)
-    except TypeError as error:
-        if "strict_img_size" not in str(error):
-            raise
-    return timm.create_model(name, **options)
+        try:
+            return timm.create_model(name, strict_img_size=False, **options)
+        except TypeError as error:
+            if "strict_img_size" not in str(error):
+                raise
+        return timm.create_model(name, **options)
+    except (RuntimeError, ValueError, TypeError, AssertionError) as error:
+        if "output_stride" in options and ("output_stride" in str(error) or isinstance(error, AssertionError)):
+            stride = options["output_stride"]
+            raise ConfigError(
+                f"expected output_stride 32 with {name}, which timm cannot dilate, got {stride}"
+            ) from error
+        raise ConfigError(
+            f"expected the name of a timm model that gives feature maps, got {name!r} ({error}); "
+            "timm.list_models() lists the names"
+        ) from error
 
 
 def multiple_of(name: str, trial: nn.Module) -> int:

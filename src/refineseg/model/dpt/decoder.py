@@ -13,6 +13,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -155,17 +156,14 @@ def load_dpt_decoder(path: str | Path) -> DPTDecoder:
     folder = Path(path)
     try:
         values = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        config = DecoderConfig(
-            in_channels=tuple(int(count) for count in values["in_channels"]),
-            widths=tuple(int(count) for count in values["widths"]),
-            out_channels=int(values["out_channels"]),
-            project=bool(values["project"]),
-            rectified=bool(values["rectified"]),
-        )
-        decoder = DPTDecoder(config)
+        decoder = DPTDecoder(DecoderConfig(**{key: _tuple(value) for key, value in values.items()}))
         decoder.load_state_dict(load_file(folder / WEIGHTS))
     except FileNotFoundError as error:
         raise WeightsError(f"expected {CONFIG} and {WEIGHTS} in {folder}, found no {error.filename}") from error
-    except (OSError, SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as error:
+    except (OSError, SafetensorError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise WeightsError(f"cannot read the decoder in {folder}, it is damaged: {error}") from error
     return decoder.eval()
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
