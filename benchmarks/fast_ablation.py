@@ -22,7 +22,7 @@ from unittest.mock import patch
 
 from refineseg.bench.machine import describe_machine
 from refineseg.bench.networks import random_network
-from refineseg.inference.fast import network as fast
+from refineseg.inference.fast import fast_copy as fast
 from refineseg.loading import load
 from refineseg.model.refinenet import RefineNet
 from refineseg.system.files import atomic_write

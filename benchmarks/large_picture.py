@@ -29,7 +29,7 @@ import numpy as np
 from refineseg.data import read_image
 from refineseg.inference.options import PredictOptions, Tile
 from refineseg.inference.predictor import Segmenter
-from refineseg.inference.tiles.files import predict_large
+from refineseg.inference.tiles.predict import predict_large
 from refineseg.inference.tiles.receptive_field import probe
 from refineseg.labels import UInt8
 from refineseg.loading import load

@@ -18,7 +18,7 @@ import time
 from typing import Any
 
 from refineseg.model.dpt.huggingface import source_of
-from refineseg.model.dpt.source import fill
+from refineseg.model.dpt.recognised import fill
 from refineseg.model.memory import PeakMemory
 from safetensors.torch import load_file
 import torch

@@ -56,7 +56,7 @@ def load(
         runner = open_exported(model, engine or "auto", precision)
         return Segmenter(runner, runner.exported.card)
     try:
-        from refineseg.inference.runners.network import open_network
+        from refineseg.inference.runners.torch_module import open_network
     except ModuleNotFoundError as error:
         raise InputError(
             f"expected a file of refineseg export such as model.onnx, got {str(model)!r}: model folders need "

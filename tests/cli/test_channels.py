@@ -22,7 +22,7 @@ from refineseg.data.pictures.geotiff import TAGS
 from refineseg.errors import ConfigError, InputError
 from refineseg.labels import UInt8
 from refineseg.training.preparation.prepare_run import prepare_run
-from tests.inference.tiles.test_files import GEO
+from tests.inference.tiles.test_predict import GEO
 
 SIZE = (64, 96)
 SETTINGS = ("workers=0", "ema=0", "model.width=16", "model.coarse_width=16", "model.dropout=0")

@@ -15,7 +15,7 @@ from refineseg.cli.main import main
 from refineseg.deploy import export as module
 from refineseg.deploy import gate
 from refineseg.deploy.export import export
-from refineseg.deploy.pictures import built_in, fitted
+from refineseg.deploy.pictures import fitted, generated_pictures
 from refineseg.deploy.report import ExportReport, Int8
 from refineseg.deploy.trace import Exportable, trace
 from refineseg.errors import RefusedError
@@ -64,7 +64,7 @@ def fewer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def checked(engine: ExportedRunner, model: RefineNet) -> list[gate.Check]:
-    seen = built_in(3, model.config.mean, model.config.std)
+    seen = generated_pictures(3, model.config.mean, model.config.std)
     return gate.compare_outputs(engine, Exportable(model), seen, lambda _done, _of: None)
 
 
@@ -129,10 +129,10 @@ def test_pictures_keep_their_middle() -> None:
 
 
 def test_pictures_at_hand() -> None:
-    found = built_in(3, (0.5,) * 3, (0.2,) * 3)
+    found = generated_pictures(3, (0.5,) * 3, (0.2,) * 3)
     assert "grace_hopper.jpg" in found.source
     assert all(planes.shape[0] == 3 and planes.min() >= 0 and planes.max() <= 1 for planes in found.planes)
-    assert built_in(5, (0.1,) * 5, (0.05,) * 5).planes[0].mean() == pytest.approx(0.1, abs=0.05)
+    assert generated_pictures(5, (0.1,) * 5, (0.05,) * 5).planes[0].mean() == pytest.approx(0.1, abs=0.05)
 
 
 @pytest.mark.parametrize(("found", "refused"), [(0.6951, False), (0.6949, True), (0.71, False)])

@@ -14,7 +14,7 @@ from refineseg.errors import TooLargeError
 from refineseg.inference import memory
 from refineseg.inference.arithmetic import Arithmetic
 from refineseg.inference.options import PredictOptions
-from refineseg.inference.runners.network import NetworkRunner
+from refineseg.inference.runners.torch_module import NetworkRunner
 from refineseg.model.memory import MemoryNeed, PeakMemory, tensors_of
 from refineseg.system.memory import free_memory
 

@@ -13,7 +13,7 @@ from PIL import Image
 from refineseg.data import read_mask
 from refineseg.errors import InputError
 from refineseg.inference.batch import find_inputs, output_names
-from refineseg.inference.outputs import built_in
+from refineseg.inference.outputs import built_in_kinds
 from refineseg.inference.result import Result, borders
 from refineseg.labels import IGNORE, LabelMap
 
@@ -89,8 +89,8 @@ def test_inputs_from_files_folders_and_globs(tmp_path: Path) -> None:
 
 def test_what_is_written_is_what_is_saved(tmp_path: Path) -> None:
     """Every kind in memory is the file byte for byte; a kind that there is not is refused."""
-    files = result().save(tmp_path, tuple(built_in()))
-    assert set(files) == set(built_in())
+    files = result().save(tmp_path, tuple(built_in_kinds()))
+    assert set(files) == set(built_in_kinds())
     for kind, path in files.items():
         stream = io.BytesIO()
         result().write(kind, stream)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import schemathesis
 from hypothesis import strategies as st
 
-from refineseg.serving.pictures import media_types
+from refineseg.serving.decoding import media_types
 from tests.serving.made import encoded, pixels
 
 PICTURES = st.sampled_from([encoded(pixels(24, 32), format) for format in ("PNG", "JPEG", "WEBP", "TIFF")])

@@ -17,7 +17,7 @@ from refineseg.inference.arithmetic import uncertainty
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.tiles.tiling import Tiling
 from refineseg.labels import UInt8
-from refineseg.serving.pictures import formats
+from refineseg.serving.decoding import formats
 from tests.serving.made import NAMES, SEGMENT, encoded, pixels, serving
 
 PICTURE = pixels()

@@ -18,7 +18,7 @@ from refineseg.inference.result import Result
 from refineseg.inference.tiles.tiling import BUDGET
 from refineseg.labels import UInt8
 from refineseg.serving.app import in_parts
-from refineseg.serving.batching import Abandoned, Batcher, Job
+from refineseg.serving.batching import Abandoned, Batcher, QueuedPicture
 from refineseg.serving.limits import Capacity, Limits
 from refineseg.serving.options import RequestOptions
 from refineseg.serving.problems import Problem
@@ -65,8 +65,8 @@ def batcher(gated: Gated) -> Iterator[Batcher]:
     batcher.stop()
 
 
-def job(number: int, size: tuple[int, int] = (8, 12), flip: bool = False) -> Job:
-    return Job(np.full((*size, 3), number, np.uint8), RequestOptions(predict=PredictOptions(flip=flip)))
+def job(number: int, size: tuple[int, int] = (8, 12), flip: bool = False) -> QueuedPicture:
+    return QueuedPicture(np.full((*size, 3), number, np.uint8), RequestOptions(predict=PredictOptions(flip=flip)))
 
 
 def test_what_waits_is_gathered_by_size_and_options_in_order(gated: Gated, batcher: Batcher) -> None:
@@ -135,7 +135,7 @@ def test_dropped_jobs_are_not_seen_and_errors_reach_their_own(gated: Gated, batc
     gated.gate.set()
     jobs[2].future.result(20)
     assert gated.batches == [[0], [2]]
-    bad = Job(np.zeros((200, 200, 3), np.uint8), RequestOptions(tile=32))  # no room for the overlap
+    bad = QueuedPicture(np.zeros((200, 200, 3), np.uint8), RequestOptions(tile=32))  # no room for the overlap
     batcher.submit(bad)
     with pytest.raises(Exception, match="expected tiles at least"):
         bad.future.result(20)
@@ -146,7 +146,7 @@ def test_dropped_jobs_are_not_seen_and_errors_reach_their_own(gated: Gated, batc
 
 def test_windows_that_nobody_waits_for_are_left_out(gated: Gated, batcher: Batcher) -> None:
     gated.gate.clear()
-    large = Job(np.zeros((300, 900, 3), np.uint8), RequestOptions(tile=128))
+    large = QueuedPicture(np.zeros((300, 900, 3), np.uint8), RequestOptions(tile=128))
     batcher.submit(large)
     assert gated.entered.acquire(timeout=10)
     large.abandoned = True

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from refineseg.serving import pictures
+from refineseg.serving import decoding
+from refineseg.serving.decoding import decode, measure
 from refineseg.serving.options import RequestOptions
-from refineseg.serving.pictures import decode, measure
 from refineseg.serving.problems import Problem
 from tests.serving.made import encoded
 
@@ -110,14 +110,14 @@ def test_costly_pictures(name: str) -> None:
 def test_progressive_pictures_of_encoders_are_read() -> None:
     noise = np.random.default_rng(0).integers(0, 255, (60, 70, 3), np.uint8)
     data = encoded(noise, "JPEG", progressive=True)
-    assert 5 < data.count(b"\xff\xda") < pictures.MAX_SCANS
+    assert 5 < data.count(b"\xff\xda") < decoding.MAX_SCANS
     assert decode(data).pixels.shape == noise.shape
 
 
 def test_tiffs_of_other_byte_order_and_of_64_bits_are_counted_too() -> None:
     tifffile = pytest.importorskip("tifffile")
     for options in ({"byteorder": ">"}, {"bigtiff": True}, {"bigtiff": True, "byteorder": ">"}, {}):
-        for pages in (1, pictures.MAX_PAGES + 1):
+        for pages in (1, decoding.MAX_PAGES + 1):
             stream = io.BytesIO()
             with tifffile.TiffWriter(stream, **options) as writer:
                 for _ in range(pages):
@@ -127,12 +127,12 @@ def test_tiffs_of_other_byte_order_and_of_64_bits_are_counted_too() -> None:
                 measure(stream.getvalue(), RequestOptions(), PIXELS, 21)
             else:
                 with pytest.raises(Problem) as problem:  # before the reader parses them
-                    pictures._check_pages(stream.getvalue())
+                    decoding._check_pages(stream.getvalue())
                 assert problem.value.status == 422
 
 
 def test_formats_that_are_not_decoded_here_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pictures, "reads_heic", lambda: False)
+    monkeypatch.setattr(decoding, "reads_heic", lambda: False)
     with pytest.raises(Problem) as problem:
         measure(b"\0\0\0\x18ftypheic" + bytes(100), RequestOptions(), PIXELS, 21)
     assert problem.value.status == 415

@@ -19,7 +19,7 @@ from refineseg.inference.options import PredictOptions
 from refineseg.inference.result import Result
 from refineseg.labels import LabelMap
 from refineseg.model.folders.model_folder import save_model_folder
-from refineseg.serving.batching import Batcher, Job
+from refineseg.serving.batching import Batcher, QueuedPicture
 from refineseg.serving.limits import Limits
 from refineseg.serving.options import RequestOptions
 from refineseg.system.memory import is_out_of_memory
@@ -62,7 +62,7 @@ def test_a_batch_that_does_not_fit_is_run_one_by_one(monkeypatch: pytest.MonkeyP
     batcher.start()
     monkeypatch.setattr(segmenter, "predict_batch", predict_batch)
     options = RequestOptions(predict=PredictOptions())
-    jobs = [Job(np.full((8, 8, 3), value, np.uint8), options) for value in (0, 255, 1)]
+    jobs = [QueuedPicture(np.full((8, 8, 3), value, np.uint8), options) for value in (0, 255, 1)]
     for job in jobs:
         batcher.submit(job)
     assert jobs[0].future.result(20).labels.max() == 0

@@ -14,7 +14,7 @@ from PIL import Image
 
 from refineseg.inference.predictor import Segmenter
 from refineseg.labels import UInt8
-from refineseg.serving.pictures import formats
+from refineseg.serving.decoding import formats
 from tests.serving.browser import Visit, listening, ready
 from tests.serving.made import NAMES, encoded, pixels
 

@@ -13,7 +13,7 @@ from refineseg.cli.common import Table, console
 from refineseg.errors import InputError
 
 if TYPE_CHECKING:
-    from refineseg.model.folders.records import Score
+    from refineseg.model.folders.records import PublishedScore
 
 CLASSES = 21  # of the networks whose parameters are counted, as in the papers
 NYU_CLASSES = 40
@@ -127,7 +127,7 @@ def _list(json_file: Path | None) -> None:
         atomic_write(json_file, json.dumps(content, indent=1) + "\n")
 
 
-def _in_words(score: Score | None) -> str:
+def _in_words(score: PublishedScore | None) -> str:
     """``73.7 % val (73.1 to 74.2)``."""
     if score is None:
         return "-"

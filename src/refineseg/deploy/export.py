@@ -1,4 +1,4 @@
-"""Exporting a model: trace it, write the file, compare it with the network; only a file that passes is kept."""
+"""Export of a model: trace it, write the file, compare it with the network, keep it only if it passes."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from refineseg.data.registry import open_data
 from refineseg.deploy import gate, int8, report
 from refineseg.deploy.formats import files_of, write_format
 from refineseg.deploy.options import ExportKeywords, ExportOptions
-from refineseg.deploy.pictures import ExportPictures, built_in, for_calibration, of_data
+from refineseg.deploy.pictures import ExportPictures, for_calibration, generated_pictures, of_data
 from refineseg.deploy.report import ExportReport, Int8
 from refineseg.deploy.trace import Exportable, trace
 from refineseg.errors import RefusedError
 from refineseg.evaluation.evaluate import evaluate
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.runners.exported import FORMAT, open_exported
-from refineseg.inference.runners.network import NetworkRunner, open_network
+from refineseg.inference.runners.torch_module import NetworkRunner, open_network
 from refineseg.inference.scoring import temperatures
 from refineseg.model.folders.model_folder import config_json, weights_hash
 from refineseg.system.files import cannot_write, folder_beside, sha256_of
 from refineseg.system.lock import locked
 
-Progress = Callable[[str, int, int], None]  # what is done, steps of it done, and in all (0 where unknown)
+Progress = Callable[[str, int, int], None]  # step, amount done, total (0 if unknown)
 
 
 def export(
@@ -40,17 +40,17 @@ def export(
     progress: Progress = lambda _what, _done, _of: None,
     **keywords: Unpack[ExportKeywords],
 ) -> ExportReport:
-    """Write a model as a file that other engines run, checked against the network.
+    """Write a model as a file for other engines, checked against the network.
 
-    The file takes ``images`` of any batch, height and width; normalisation is inside. It gives ``logits`` BxKxhxw
-    at a quarter of the size at which the network sees the picture, or ``labels`` BxHxW or ``probabilities``
-    BxKxHxW at the picture's own size. Labels, protocol, calibration, licence and what tiles need are in its
-    metadata. Beside it OUTPUT.report.json and OUTPUT.report.md say how it was checked.
+    The file takes ``images`` of any batch, height and width; normalisation is inside. Its output is ``logits``
+    BxKxhxw at a quarter of the network's input size, or ``labels`` BxHxW or ``probabilities`` BxKxHxW at the
+    picture's size. Its metadata hold labels, protocol, calibration, licence and what tiles need.
+    OUTPUT.report.json and OUTPUT.report.md describe the checks.
 
     Args:
-        model: A bundled name, a model folder or a Segmenter.
+        model: bundled name, model folder or Segmenter.
         output: FILE.onnx, FILE.xml (OpenVINO, with FILE.bin beside it) or FILE.pt2 (torch.export).
-        progress: called with what is being done, how much of it is done, and of how much (0: unknown).
+        progress: called with the step, the amount done and the total (0 if unknown).
         keywords: ``format``, ``int8``, ``calibrate``, ``overwrite``, ``input``, ``outputs``; see
             ``refineseg.deploy.options.ExportOptions``.
 
@@ -58,11 +58,11 @@ def export(
         The report: figures at every size, agreement, milliseconds.
 
     Raises:
-        InputError: Suffix and format do not fit, the file exists, the data has other classes, or an option does
-            not fit the model.
-        MissingExtraError: A package of the extra ``export`` is not installed.
-        RefusedError: The file does not give the network's labels (float32: 99.99 % of the pixels), or int8 loses
-            more than 0.5 points of mean IoU. No file is left under the name; the report is.
+        InputError: suffix and format differ, the file exists, the data has other classes, or an option does not
+            fit the model.
+        MissingExtraError: a package of the extra ``export`` is not installed.
+        RefusedError: fewer than 99.99 % of the labels agree with the network's (float32), or int8 loses more than
+            0.5 points of mean IoU. The report is written, the file is not.
     """
     options = ExportOptions(**keywords)
     path = Path(output).expanduser()
@@ -84,7 +84,7 @@ def export(
 
 
 def on_cpu(model: str | Path | Segmenter) -> Segmenter:
-    """A model's network in float32 on the CPU, whatever ran it before."""
+    """A model's network in float32 on the CPU."""
     if not isinstance(model, Segmenter):
         opened, card = open_network(model, "cpu")
         return Segmenter(opened, card, opened.model)
@@ -102,7 +102,7 @@ def _made(
     options: ExportOptions,
     progress: Progress,
 ) -> ExportReport:
-    """Write the file and judge it; whether it passes is for the caller to act on."""
+    """Write the file and check it; the caller acts on the result."""
     form = (options.outputs, temperatures(segmenter.card), options.input)
     network = Exportable(segmenter.model, *form)
     progress("tracing the network", 0, 0)
@@ -147,14 +147,14 @@ def _made(
 def _pictures(segmenter: Segmenter, data: SegmentationData | None) -> ExportPictures:
     if data is None:
         config = segmenter.model.config
-        return built_in(config.in_channels, config.mean, config.std)
+        return generated_pictures(config.in_channels, config.mean, config.std)
     return of_data(data, next(split for split in ("val", "train", "test") if data.splits.get(split)))
 
 
 def _quantised(
     segmenter: Segmenter, path: Path, kind: str, data: SegmentationData, options: ExportOptions, progress: Progress
 ) -> Int8:
-    """Replace the file by its int8 form, and score both it and the network on ``val``."""
+    """Replace the file by its int8 form; score it and the network on ``val``."""
     progress("calibrating int8", 0, 0)
     split, readers = for_calibration(data)
     with tempfile.TemporaryDirectory(dir=path.parent) as place:
@@ -177,7 +177,7 @@ def _quantised(
 
 
 def description(segmenter: Segmenter, kind: str, options: ExportOptions) -> str:
-    """The JSON text that goes into a file, see inference.runners.exported.Exported."""
+    """The JSON text for a file's metadata; see ``inference.runners.exported.Exported``."""
     made = {
         "format": FORMAT,
         "kind": kind,
@@ -194,7 +194,7 @@ def description(segmenter: Segmenter, kind: str, options: ExportOptions) -> str:
 
 
 def _named(made: Sequence[Path], final: Sequence[Path]) -> None:
-    """Give the files their names, in their order: weights come before the file that needs them."""
+    """Move the files to their final names in order, weights before the file that needs them."""
     for old, new in zip(made, final, strict=True):
         try:
             old.replace(new)

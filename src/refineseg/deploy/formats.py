@@ -1,4 +1,4 @@
-"""Writing a traced program as ONNX, OpenVINO or torch.export file, with its description inside."""
+"""Writing a traced network as an ONNX, OpenVINO or torch.export file that includes its description."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from refineseg.errors import InputError, extra
 from refineseg.inference.runners.exported import KEY
 from refineseg.inference.runners.openvino import openvino_package
 
-INPUT = "images"  # as engines name it
+INPUT = "images"  # name of the input
 SUFFIX = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
 
 
 def format_of(path: Path, given: str | None) -> str:
-    """The format for a file: ``given``, which its suffix must fit, or by its suffix. InputError otherwise."""
+    """The format of a file by its suffix; InputError if that is unknown or differs from ``given``."""
     by_suffix = {suffix: name for name, suffix in SUFFIX.items()}
     if given is not None and given not in SUFFIX:
         raise InputError(f"expected --format {', '.join(SUFFIX)}, got {given!r}")
@@ -31,12 +31,12 @@ def format_of(path: Path, given: str | None) -> str:
 
 
 def files_of(path: Path) -> list[Path]:
-    """All files of an export: OpenVINO's weights lie beside the .xml."""
+    """All files of an export; OpenVINO's weights are beside the .xml."""
     return [path.with_suffix(".bin"), path] if path.suffix.lower() == ".xml" else [path]
 
 
 def check_packages(format: str) -> None:
-    """MissingExtraError where a package is missing that writing the format, or running it, needs."""
+    """MissingExtraError if a package for writing or running the format is missing."""
     if format != "torch":
         onnx_package()
         with extra("onnxscript", "export", "writing ONNX files"):
@@ -58,7 +58,7 @@ def write_format(traced: Traced, format: str, path: Path, text: str) -> None:
 
 
 def onnx_model(traced: Traced) -> Any:
-    """A ModelProto of the traced network with readable names of axes."""
+    """A ModelProto of the traced network, with readable axis names."""
     out_of_place(traced.program)
     made = torch.onnx.export(
         traced.program, dynamo=True, input_names=[INPUT], output_names=[traced.output], verbose=False
@@ -66,12 +66,12 @@ def onnx_model(traced: Traced) -> Any:
     assert made is not None
     proto = made.model_proto
     graph = proto.graph
-    del graph.value_info[:]  # in symbols of the tracer; every reader finds the shapes anew
+    del graph.value_info[:]  # in the tracer's symbols; readers infer shapes themselves
     for value, axes in ((graph.input[0], traced.input_axes), (graph.output[0], traced.axes)):
         for place, name in axes.items():
             value.type.tensor_type.shape.dim[place].dim_param = name
     for node in graph.node:
-        del node.metadata_props[:]  # where in the source each node comes from, as paths of this machine
+        del node.metadata_props[:]  # source locations, with paths of this machine
         node.doc_string = ""
     return proto
 

@@ -1,4 +1,4 @@
-"""The gate: an exported file is kept only if its labels match those of the network it was made from."""
+"""The gate: an exported file is kept only if its output matches that of the network."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from refineseg.inference.options import PredictOptions
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.runners.exported import ExportedRunner
 
-AGREEMENT = 0.9999  # of the labels at full size, over all sizes together
-ERROR = 0.01  # mean absolute error of the logits by their standard deviation, at each size
-MIOU_LOSS = 0.5  # points that int8 may lose
-# Height, width and pictures at once. Hardly a side divides by 4; one does by 32.
+AGREEMENT = 0.9999  # least share of equal labels at full size, over all sizes
+ERROR = 0.01  # largest mean absolute error of the logits at any size, in standard deviations
+MIOU_LOSS = 0.5  # largest loss of int8, in points of mean IoU
+# Height, width, batch. Few sides are multiples of 4; one picture has multiples of 32.
 SIZES = (
     (1, 1, 1), (2, 67, 2), (17, 5, 1), (33, 47, 3), (35, 129, 1), (61, 61, 2), (65, 97, 1), (75, 101, 1),
     (96, 160, 2), (99, 33, 1), (101, 203, 1), (127, 129, 1), (131, 197, 1), (161, 97, 1), (179, 241, 1),
@@ -33,18 +33,18 @@ SIZES = (
 )  # fmt: skip
 TIMED = (360, 480)  # height and width at which engine and network are timed
 REPEATS = 3
-FLAT = 0.01  # of the largest value: a smaller deviation counts as this, as in depth of one pixel
+FLAT = 0.01  # least standard deviation, as a share of the largest value (depth of one pixel has none)
 
 
 @dataclass(frozen=True)
 class Check:
-    """File against network at one size.
+    """The comparison of file and network at one size.
 
     Attributes:
         height, width, batch: size and number of the pictures.
         agreement: share of the pixels with the same label.
-        error: mean absolute difference of the logits or probabilities by their standard deviation, 0 where both
-            are constant; None for labels.
+        error: mean absolute difference of the outputs in standard deviations, 0 if both are constant; None for
+            labels.
     """
 
     height: int
@@ -55,14 +55,14 @@ class Check:
 
     @property
     def pixels(self) -> int:
-        """How many were compared."""
+        """Number of compared pixels."""
         return self.height * self.width * self.batch
 
 
 def compare_outputs(
     engine: ExportedRunner, network: Exportable, pictures: ExportPictures, progress: Callable[[int, int], None]
 ) -> list[Check]:
-    """The file and the network on pictures of all ``SIZES``. RefusedError where the file cannot take one."""
+    """Compare file and network on pictures of all ``SIZES``; RefusedError if the file cannot run one."""
     checks = []
     for done, (height, width, batch) in enumerate(SIZES):
         chosen = [pictures.planes[(done + i) % len(pictures.planes)] for i in range(batch)]
@@ -71,7 +71,7 @@ def compare_outputs(
         expected = run(network, taken)
         try:
             found = torch.from_numpy(engine.run(taken))
-        except Exception as error:  # each engine has its own
+        except Exception as error:  # each engine has errors of its own
             reason = " ".join(str(error).split())[:200]
             raise RefusedError(f"export refused: {engine.name} fails at {width}x{height}: {reason}") from error
         if found.shape != expected.shape:
@@ -91,9 +91,9 @@ def compare_outputs(
 
 
 class Judged(ExportedRunner):
-    """A file as the predictor takes it, so that every kind can be scored.
+    """Makes logits from any file's output, so that the predictor can score it.
 
-    Labels become maps of 1 at the label and 0 elsewhere, probabilities their logarithms, of the picture's size.
+    Labels become one-hot maps, probabilities their logarithms, at the picture's size.
     """
 
     name = "judged"
@@ -123,7 +123,7 @@ def agreement(checks: list[Check]) -> float:
 
 
 def drift(checks: list[Check], outputs: str = "logits") -> str | None:
-    """Why a float export is refused, or None."""
+    """The reason to refuse a float export, or None."""
     share = agreement(checks)
     if share < AGREEMENT:
         return f"expected {AGREEMENT:.2%} of the labels to agree with the network's, got {share:.4%}"
@@ -138,7 +138,7 @@ def drift(checks: list[Check], outputs: str = "logits") -> str | None:
 
 @torch.inference_mode()
 def times(engine: ExportedRunner, segmenter: Segmenter, pictures: ExportPictures) -> tuple[float, float]:
-    """Median milliseconds from picture to labels with the engine and with torch, in turns, at ``TIMED``."""
+    """Median milliseconds from picture to labels with the engine and with torch, timed in turns at ``TIMED``."""
     planes = fitted(pictures.planes[0], *TIMED)[None]
     images = planes.transpose(0, 2, 3, 1)
     candidates: tuple[Callable[[], object], ...] = (
@@ -153,7 +153,7 @@ def times(engine: ExportedRunner, segmenter: Segmenter, pictures: ExportPictures
         for candidate, seconds in zip(candidates, taken, strict=True):
             start = time.perf_counter()
             candidate()
-            if repeat:  # the first one prepares
+            if repeat:  # the first run is a warm-up
                 seconds.append(time.perf_counter() - start)
     return 1000 * statistics.median(taken[0]), 1000 * statistics.median(taken[1])
 

@@ -1,4 +1,4 @@
-"""From a float32 export to int8 with NNCF, calibrated on pictures; for ONNX and for OpenVINO alike."""
+"""Quantisation of ONNX and OpenVINO files to int8 with NNCF, calibrated on pictures."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from refineseg.deploy.formats import INPUT, onnx_package, save_onnx, save_openvi
 from refineseg.errors import extra
 from refineseg.inference.runners.openvino import openvino_package
 
-FLOAT = 2  # first convolutions that stay in float32: of MobileNet-v2 the stem and the first depthwise one
+FLOAT = 2  # first convolutions that stay in float32: MobileNet-v2's stem and first depthwise convolution
 
 
 def to_int8(
     format: str, source: Path, target: Path, pictures: Sequence[Callable[[], NDArray[Any]]], text: str
 ) -> None:
-    """Write an int8 form of an exported file: quantise and dequantise nodes, biases corrected.
+    """Write an int8 form of an exported file, with quantise and dequantise nodes and corrected biases.
 
-    Weights have a scale per output channel and use half of their range, since processors without VNNI add products
-    of pairs in 16 bits and would overflow: so the file gives the same labels on all of them. The first ``FLOAT``
-    convolutions stay in float32: their channels differ most in range (docs/notebook/experiments.md, int8).
+    Weights have a scale per output channel and use half of their range, because processors without VNNI add pairs
+    of products in 16 bits, which would overflow; so labels are the same on all processors. The first ``FLOAT``
+    convolutions stay in float32, since their channels differ most in range (docs/notebook/experiments.md, int8).
 
     Args:
         format: ``onnx`` or ``openvino``.
         source: the float32 export.
         target: the file to write.
-        pictures: read one at a time, each as the file takes it, to find the range of every map.
+        pictures: functions that each return one input of the file, for the ranges of all maps.
         text: the description that goes into the file.
     """
     nncf = nncf_package()
@@ -47,7 +47,7 @@ def to_int8(
         ),
         advanced_parameters=parameters.AdvancedQuantizationParameters(
             overflow_fix=parameters.OverflowFix.ENABLE,
-            # Left to itself it gives depthwise convolutions a scale per channel, which onnxruntime refuses to run.
+            # By default depthwise convolutions get a scale per channel, which onnxruntime refuses to run.
             activations_quantization_params=parameters.QuantizationParameters(per_channel=False),
         ),
     )
@@ -55,12 +55,12 @@ def to_int8(
 
 
 def onnx_convolutions(model: Any) -> list[str]:
-    """Names of a ModelProto's convolutions, in their order."""
+    """Names of a ModelProto's convolutions in order."""
     return [node.name for node in model.graph.node if node.op_type == "Conv"]
 
 
 def openvino_convolutions(model: Any) -> list[str]:
-    """Names of an openvino.Model's convolutions, in their order."""
+    """Names of an openvino.Model's convolutions in order."""
     types = ("Convolution", "GroupConvolution")
     return [
         operation.get_friendly_name()

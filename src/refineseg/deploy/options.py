@@ -1,4 +1,4 @@
-"""What to export and how, and everything about it that can be refused before the long part."""
+"""Options of an export, and all checks that can be made before the long part."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class ExportKeywords(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What to write.
+    """Options of an export.
 
     Attributes:
-        format: ``onnx``, ``openvino`` or ``torch``; by the file's suffix if None.
-        int8: quantise to 8 bits; needs ``calibrate``.
-        calibrate: a data set (NAME:ROOT or YAML): its pictures go through the gate; for int8 its ``train`` split
-            calibrates and its ``val`` split judges.
-        overwrite: replace files that are there.
+        format: ``onnx``, ``openvino`` or ``torch``; None goes by the file's suffix.
+        int8: whether to quantise to 8 bits; needs ``calibrate``.
+        calibrate: a data set (NAME:ROOT or YAML) whose pictures are used for the checks; for int8 its ``train``
+            split calibrates and its ``val`` split gives the scores.
+        overwrite: whether to replace existing files.
         input: ``float32`` (RGB in [0, 1], BxCxHxW) or ``uint8`` (BxHxWx3).
         outputs: ``logits``, which refineseg's own predictor needs; or for other programs ``labels`` (uint8) or
             ``probabilities`` (float32, calibrated if the model is), upsampled to the picture's size.
@@ -48,7 +48,7 @@ class ExportOptions:
     outputs: Outputs = "logits"
 
     def format_for(self, path: Path) -> str:
-        """The format. InputError where options do not fit each other, the file or what is installed."""
+        """The format; InputError if options contradict each other or do not fit the file."""
         kind = format_of(path, self.format)
         for name, value, allowed in (
             ("input", self.input, get_args(Input)),
@@ -69,13 +69,13 @@ class ExportOptions:
         return kind
 
     def check(self, segmenter: Segmenter, data: SegmentationData | None) -> None:
-        """InputError where the model or the data does not fit."""
+        """InputError if the model or the data does not fit the options."""
         card, dpt = segmenter.card, segmenter.model.config.dpt
         if dpt is not None and dpt.swin is not None:
             side = dpt.swin.image
             raise InputError(
-                f"expected a model for pictures of any size, {card.name} over Swin takes {side}x{side} alone: "
-                "exports have open sizes"
+                f"expected a model for pictures of any size, since exported files take any; {card.name} over Swin "
+                f"takes only {side}x{side}"
             )
         if self.input == "uint8" and card.channels is not None:
             raise InputError(
@@ -90,4 +90,4 @@ class ExportOptions:
             expected = f"expected data with the model's classes {segmenter.class_names}"
             raise InputError(f"{expected}, got {data.label_map.names}")
         if data is not None and self.int8:
-            data.split("val")  # known before the long part
+            data.split("val")  # raises now, before the long part

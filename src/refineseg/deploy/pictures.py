@@ -1,4 +1,4 @@
-"""Pictures on which an export is checked and calibrated: a data set's, or what is at hand everywhere."""
+"""Pictures on which an export is checked and calibrated: from a data set, or generated."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from refineseg.data.images import read_image
 from refineseg.errors import InputError
 from refineseg.inference.tiles.receptive_field import probe
 
-CALIBRATED_ON = 300  # pictures at most, evenly spaced over the split; NNCF's own number
+CALIBRATED_ON = 300  # most calibration pictures, evenly spaced over the split; NNCF's default
 PHOTOGRAPHS = ("grace_hopper.jpg",)  # matplotlib's sample data; US Navy, public domain
-SHOWN = 20  # pictures of a data set that the gate looks at
+SHOWN = 20  # most pictures of a data set that the gate compares
 
 
 @dataclass(frozen=True)
 class ExportPictures:
-    """Pictures and what to call them in the report.
+    """Pictures, and their source for the report.
 
     Attributes:
         source: where the pictures come from, in words.
@@ -41,10 +41,10 @@ def of_data(data: SegmentationData, split: str) -> ExportPictures:
     return ExportPictures(f"{len(chosen)} pictures of {data.name} {split}", planes)
 
 
-def built_in(channels: int, mean: Sequence[float], std: Sequence[float]) -> ExportPictures:
-    """A photograph that comes with matplotlib, and textures of every grain; for channels only textures."""
+def generated_pictures(channels: int, mean: Sequence[float], std: Sequence[float]) -> ExportPictures:
+    """A photograph that comes with matplotlib and textures of every grain; only textures for other channels."""
     texture = to_planes(probe(480, 640, channels), None)
-    if channels != 3:  # what 0 to 1 is for a photograph, two deviations about the mean
+    if channels != 3:  # within two deviations of the mean, as a photograph's values are
         centre, width = (np.asarray(values, np.float32)[:, None, None] for values in (mean, std))
         return ExportPictures("textures", (centre + (4 * texture - 2) * width,))
     photographs = [read_image(cbook.get_sample_data(name, asfileobj=False)) for name in PHOTOGRAPHS]
@@ -53,14 +53,14 @@ def built_in(channels: int, mean: Sequence[float], std: Sequence[float]) -> Expo
 
 
 def fitted(planes: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
-    """The middle of CxHxW in the shape of ``height`` x ``width``, resized to it."""
+    """CxHxW cropped around the middle to the shape of ``height`` x ``width``, then resized to it."""
     shape = (width, height)
     resample = Image.Resampling.BILINEAR
     return np.stack([np.asarray(ImageOps.fit(Image.fromarray(plane), shape, resample)) for plane in planes])
 
 
 def for_calibration(data: SegmentationData) -> tuple[str, list[Callable[[], NDArray[np.float32]]]]:
-    """Split and readers of its pictures, each 1xCxHxW: of ``train`` where there is one, else of ``val``."""
+    """``train`` if there is one, else ``val``; and functions that read its pictures, each 1xCxHxW."""
     split = "train" if data.splits.get("train") else "val"
     return split, [_reader(data, sample) for sample in spaced(data.split(split), CALIBRATED_ON)]
 

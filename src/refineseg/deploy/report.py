@@ -1,4 +1,4 @@
-"""What an export was checked by: figures for programs and a page for people, beside the file."""
+"""The report of an export, beside the file: figures as JSON and a page in Markdown."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from refineseg.system.files import atomic_write
 
 @dataclass(frozen=True)
 class Int8:
-    """What 8 bits cost.
+    """The cost of 8 bits in mean IoU.
 
     Attributes:
         data: name of the data set.
-        calibrated_on, calibration_pictures: split and number of pictures that gave the ranges.
-        judged_on, judged_pictures: split and number of pictures of the scores.
-        mean_iou_float32, mean_iou: of the network and of the int8 file.
-        trained_on_it: whether the network was trained on these pictures: then only the loss counts.
+        calibrated_on, calibration_pictures: split and number of pictures for the ranges.
+        judged_on, judged_pictures: split and number of pictures for the scores.
+        mean_iou_float32, mean_iou: scores of the network and of the int8 file.
+        trained_on_it: whether the network was trained on these pictures, so that only the loss means something.
     """
 
     data: str
@@ -40,7 +40,7 @@ class Int8:
 
     @property
     def refused(self) -> str | None:
-        """Why it is refused, or None."""
+        """The reason to refuse it, or None."""
         if self.loss <= MIOU_LOSS:
             return None
         limit = f"at most {MIOU_LOSS} points of mean IoU on {self.data}"
@@ -49,20 +49,20 @@ class Int8:
 
 @dataclass(frozen=True)
 class ExportReport:
-    """How an export was checked.
+    """An export and its checks.
 
     Attributes:
         file: file name.
-        model, format, precision, engine: what was exported, into what, and what runs it.
-        pictures: which ones, in words.
-        checks: file against network, by size.
+        model, format, precision, engine: names of the model, of the file's format and precision, of its engine.
+        pictures: source of the pictures, in words.
+        checks: comparisons of file and network, by size.
         engine_ms, torch_ms: median milliseconds for a 480x360 picture, with the engine and with torch, in turns.
         megabytes: size of the file or files.
         source: hash of the network's weights.
-        int8: scores, for int8.
-        refused: why it did not pass, or None.
-        input: what the file takes: float32 or uint8.
-        outputs: what the file gives: logits, labels, probabilities or depth.
+        int8: scores of an int8 file, else None.
+        refused: reason to refuse it, or None.
+        input: the file's input: float32 or uint8.
+        outputs: the file's output: logits, labels, probabilities or depth.
         sha256: SHA-256 of the file(s).
     """
 
@@ -90,7 +90,7 @@ class ExportReport:
 
     @property
     def closeness(self) -> str:
-        """How near the file is to the network, in words."""
+        """Agreement of file and network, in words."""
         if self.outputs == "depth":
             error = max(check.error or 0 for check in self.checks)
             return f"depth is within {error:.1e} of its spread of the network's"
@@ -153,12 +153,12 @@ def _figure(error: float | None) -> str:
 
 
 def files(path: Path) -> tuple[Path, Path]:
-    """Where the report of a file lies, as JSON and as a page."""
+    """Paths of a file's report: JSON and Markdown."""
     return path.with_name(path.name + ".report.json"), path.with_name(path.name + ".report.md")
 
 
 def write_export_report(report: ExportReport, path: Path) -> None:
-    """Write both forms beside the file."""
+    """Write both beside the file."""
     figures, page = files(path)
     atomic_write(figures, json.dumps(report.to_dict(), indent=1) + "\n")
     atomic_write(page, report.to_text())

@@ -1,4 +1,4 @@
-"""From the network to a program of torch.export: batch, height and width stay open, batch norms are folded."""
+"""Tracing a network with torch.export: batch, height and width stay open, batch norms are folded."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from refineseg.inference.fast.folding import fold_batch_norm
 from refineseg.inference.runners.exported import Input, Outputs
 from refineseg.model.refinenet import RefineNet
 
-EXAMPLE = (2, 67, 93)  # batch, height and width of the traced call: every map has another size, every pad is taken
-LABEL_AXES = {0: "batch", 1: "height", 2: "width"}  # of labels and of pictures of uint8
+EXAMPLE = (2, 67, 93)  # batch, height, width of the traced call: maps differ in size, and every padding occurs
+LABEL_AXES = {0: "batch", 1: "height", 2: "width"}  # axes of labels and of uint8 pictures
 
 
 class Exportable(nn.Module):
-    """The network as an exported file runs it, from one input to one output.
+    """The network in the form that is exported: one input, one output.
 
     The input is RGB in [0, 1], BxCxHxW, or ``uint8`` BxHxWx3. ``logits`` are at the stride of the network's
     finest map. ``labels``, uint8 BxHxW, and ``probabilities``, float32 BxKxHxW, have the size of the images and
@@ -30,9 +30,9 @@ class Exportable(nn.Module):
 
     Args:
         model: the network.
-        outputs: what to give.
-        temperatures: calibration of the probabilities, one for each predicted class; None for none.
-        input: what to take.
+        outputs: the output.
+        temperatures: K temperatures that calibrate the probabilities; None for none.
+        input: the input.
     """
 
     temperatures: Tensor | None
@@ -68,10 +68,10 @@ class Exportable(nn.Module):
 
 
 class CeilingPool(nn.Module):
-    """2x2 averages with stride 2 as an ``AvgPool2d`` with ``ceil_mode`` gives them that does not count padding.
+    """``AvgPool2d(2, 2, ceil_mode=True, count_include_pad=False)`` for OpenVINO.
 
-    OpenVINO refuses windows that are larger than the map, which they are where pictures of up to 16 pixels have
-    maps of one cell. A repeated last row and column leaves every average as it is.
+    OpenVINO refuses windows larger than the map, which occur with maps of one cell, in pictures of up to 16
+    pixels. Repeating the last row and column leaves every average unchanged.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -80,7 +80,7 @@ class CeilingPool(nn.Module):
 
     @classmethod
     def replace_in(cls, network: nn.Module) -> None:
-        """Replace each such pooling of the network."""
+        """Replace every such pooling in the network."""
         for parent in list(network.modules()):
             for name, part in parent.named_children():
                 if isinstance(part, nn.AvgPool2d) and cls._fits(part):
@@ -97,9 +97,9 @@ class Traced:
     """A traced network.
 
     Attributes:
-        program: from images to the output, of any batch, height and width.
+        program: the program, for any batch, height and width.
         output: name of the output.
-        input_axes, axes: names of the axes of input and output that have no fixed size, by position.
+        input_axes, axes: names of the axes of input and output without a fixed size, by position.
     """
 
     program: ExportedProgram
@@ -114,16 +114,15 @@ def trace(
     temperatures: NDArray[np.float32] | None = None,
     input: Input = "float32",
 ) -> Traced:
-    """Trace a network; the model itself is not changed. For the arguments see Exportable.
+    """Trace a copy of a network; for the arguments see Exportable.
 
-    Batch norms are folded into their convolutions, which saves a pass over every map where the engine does not
-    do so itself.
+    Batch norms are folded into their convolutions, since not every engine does so.
     """
     network = copy.deepcopy(model).cpu().eval().requires_grad_(False)
     for backbone in network.each_backbone():
         fold_batch_norm(backbone)
         CeilingPool.replace_in(backbone)
-    # Memory formats only make the symbolic shapes harder; each engine chooses its own.
+    # Memory formats complicate symbolic shapes, and each engine chooses its own.
     network = network.to(memory_format=torch.contiguous_format)
     images = torch.rand(EXAMPLE[0], model.config.in_channels, *EXAMPLE[1:])
     axes = {0: "batch", 2: "height", 3: "width"}
@@ -158,9 +157,9 @@ def axis_name(side: str, stride: int, scale: float) -> str:
 
 
 def out_of_place(program: ExportedProgram) -> None:
-    """Replace in-place operations by their plain forms, where nobody reads the overwritten value later.
+    """Replace in-place operations by their plain forms wherever the overwritten value is not read later.
 
-    ONNX has none, and the exporter would otherwise take them apart one by one, which takes minutes.
+    ONNX has no in-place operations, and the exporter takes minutes to decompose them.
     """
     order = {node: place for place, node in enumerate(program.graph.nodes)}
     for node in program.graph.nodes:

@@ -2,8 +2,9 @@
 
 Shapes: B pictures, C channels, K classes; images BxCxHxW, maps BxKxhxw, full-size scores BxKxHxW.
 
-NumPy is not a fallback here: columns are interpolated by small matrix products, the largest class is found plane
-by plane, in about a tenth of the time of torch's interpolate and argmax (benchmarks/postprocessing.py, one core).
+NumPy is not a fallback here: columns are interpolated by small matrix products and the largest class is found
+plane by plane, in about a tenth of the time of torch's interpolate and argmax (benchmarks/postprocessing.py, one
+core).
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from PIL import Image
 
 from refineseg.labels import UInt8
 
-LOG_FLOOR = -20.0  # the authors' evaluation counts smaller log scores as this
-TINY = 1e-9  # probabilities below it count as it when a temperature is applied
-ROWS = 16  # upsampled at a time: what is worked on stays in the cache
-COLUMNS = 64  # interpolated by one matrix product
+LOG_FLOOR = -20.0  # least log-probability, as in the authors' evaluation
+TINY = 1e-9  # least probability when a temperature is applied
+ROWS = 16  # rows upsampled at a time, so that they stay in the cache
+COLUMNS = 64  # columns interpolated by one matrix product
 Filter = Literal["bilinear", "bicubic"]
 Array = Any  # an ndarray; in a subclass for a GPU, a tensor
 
@@ -30,17 +31,14 @@ class Arithmetic:
     """What the predictor computes before and after the network, on the CPU; a GPU's runner has a subclass."""
 
     def unit(self, pictures: NDArray[Any]) -> Array:
-        """BxHxWxC of uint8, or of floats in [0, 1], as images BxCxHxW in [0, 1]."""
+        """Pictures BxHxWxC, uint8 or floats in [0, 1], as images BxCxHxW in [0, 1]."""
         if pictures.dtype == np.uint8:
             pictures = pictures.astype(np.float32)
             pictures /= np.float32(255)
         return pictures.astype(np.float32, copy=False).transpose(0, 3, 1, 2)
 
     def resized(self, images: Array, height: int, width: int, filter: Filter = "bilinear") -> Array:
-        """Resized with half-pixel centres; smoothed where it gets smaller, as torch's antialias does.
-
-        Bicubic is kept within [0, 1].
-        """
+        """Images resized with half-pixel centres and antialiasing; bicubic results are clipped to [0, 1]."""
         planes = images.reshape(-1, *images.shape[2:])
         resample = Image.Resampling[filter.upper()]
         made = [np.asarray(Image.fromarray(plane).resize((width, height), resample)) for plane in planes]
@@ -48,7 +46,7 @@ class Arithmetic:
         return found.clip(0, 1) if filter == "bicubic" else found
 
     def mirrored(self, x: Array) -> Array:
-        """Left and right exchanged."""
+        """Images or maps flipped left to right."""
         return x[..., ::-1].copy("K")  # a copy, since torch takes no negative strides
 
     def log_probabilities(self, logits: Array) -> Array:
@@ -58,7 +56,7 @@ class Arithmetic:
         return np.maximum(x, np.float32(LOG_FLOOR), out=x)
 
     def ranges(self, top: int, bottom: int, classes: int, width: int) -> Iterator[tuple[int, int]]:
-        """Rows ``top`` to ``bottom`` in parts that are upsampled at a time."""
+        """Rows ``top`` to ``bottom`` in the parts that are upsampled at a time."""
         del classes, width  # on a GPU they count
         for first in range(top, bottom, ROWS):
             yield first, min(first + ROWS, bottom)
@@ -68,7 +66,7 @@ class Arithmetic:
     ) -> Array:
         """Rows ``top`` to ``bottom`` of the bilinear upsampling (half-pixel centres) to ``size``: BxKx...xW.
 
-        ``maps`` may be only some rows of maps of ``source`` rows, beginning with row ``first``.
+        ``maps`` may hold only some rows, from ``first`` on, of maps with ``source`` rows.
         """
         height, width = size
         source = maps.shape[2] if source is None else source
@@ -81,17 +79,17 @@ class Arithmetic:
         return wide
 
     def summed(self, log_scores: Iterable[Array]) -> Array:
-        """Sum of the exponentials of full-size maps, which are used up."""
+        """Sum of the exponentials of full-size maps, which are overwritten."""
         first, *others = (np.exp(scores, out=scores) for scores in log_scores)
         for scores in others:
             first += scores
         return first
 
     def largest(self, scores: Array) -> Array:
-        """Labels BxHxW uint8: the first of the largest, class by class.
+        """Labels BxHxW uint8 of the largest scores, the first of equal ones.
 
-        NumPy's argmax over the first axes takes one number at a time. Labels grow from class to class, so that
-        choosing is a maximum of small integers.
+        NumPy's argmax over any but the last axis is not vectorised. Here planes are compared class by class; since
+        labels grow, taking the later class is a maximum of small integers.
         """
         best = scores[:, 0].copy()
         labels, chosen = np.zeros(best.shape, np.uint8), np.empty(best.shape, np.uint8)
@@ -105,7 +103,7 @@ class Arithmetic:
         return labels
 
     def softmax(self, scores: Array) -> Array:
-        """Probabilities of logits, over the classes."""
+        """Probabilities from logits."""
         x = np.exp(scores - scores.max(1, keepdims=True))
         x /= x.sum(1, keepdims=True)
         return x
@@ -119,18 +117,18 @@ class Arithmetic:
         return self.softmax(np.log(np.maximum(scores, TINY)) / temperatures[labels][:, None])
 
     def from_numpy(self, array: NDArray[Any]) -> Array:
-        """An array to compute with."""
+        """An array of NumPy's as the kind that these methods take."""
         return array
 
     def to_numpy(self, array: Array) -> NDArray[Any]:
-        """Back; half precision stays half."""
+        """The inverse of ``from_numpy``; half precision stays half."""
         return np.asarray(array)
 
 
 def neighbours(
     places: NDArray[np.int64], source: int, target: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """For places on an axis of ``target`` cells: the cells of ``source`` around each, the share of the second."""
+    """Cells of ``source`` before and after each place on an axis of ``target``, and the second one's weight."""
     position = np.maximum((places + 0.5) * (source / target) - 0.5, 0)
     before = np.minimum(position.astype(np.int64), source - 1)
     return before, np.minimum(before + 1, source - 1), (position - before).astype(np.float32)
@@ -138,7 +136,7 @@ def neighbours(
 
 @lru_cache(maxsize=32)
 def _column_products(source: int, width: int) -> tuple[tuple[int, int, int, int, NDArray[np.float32]], ...]:
-    """Interpolation from ``source`` to ``width`` columns as products: columns made, columns needed, weights."""
+    """Interpolation from ``source`` to ``width`` columns as products: (left, right, first, end, weights)."""
     before, after, share = neighbours(np.arange(width), source, width)
     products = []
     for left in range(0, width, COLUMNS):
@@ -152,7 +150,7 @@ def _column_products(source: int, width: int) -> tuple[tuple[int, int, int, int,
 
 
 def uncertainty(probabilities: NDArray[Any]) -> UInt8:
-    """Entropy of KxHxW probabilities divided by that of K equal ones: 0 is certain, 255 all classes alike."""
+    """Entropy of KxHxW probabilities as a share of the largest possible: 0 is certain, 255 all classes alike."""
     p = np.clip(probabilities.astype(np.float32), TINY, 1)
     if len(p) == 1:
         return np.zeros(p.shape[1:], np.uint8)

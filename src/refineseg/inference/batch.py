@@ -1,4 +1,4 @@
-"""Prediction of files: finds inputs, names outputs, and writes predictions.json with an entry per input."""
+"""Prediction of files: find inputs, name outputs, and write predictions.json with an entry per input."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from refineseg.errors import InputError, RefinesegError, TooLargeError, WriteErr
 from refineseg.inference.options import PredictOptions, Tile
 from refineseg.inference.outputs import Kind, check_large, default_kinds, find_kinds, need_probabilities
 from refineseg.inference.predictor import Segmenter
-from refineseg.inference.tiles.files import predict_large
+from refineseg.inference.tiles.predict import predict_large
 from refineseg.inference.video.clips import is_video
 from refineseg.inference.video.predict import VIDEO_KINDS, predict_video
 from refineseg.inference.video.sources import VideoInput
 from refineseg.system.files import atomic_write, writable_folder
 
-SLIDES = frozenset({".svs"})  # always read by windows: too large for memory
+SLIDES = frozenset({".svs"})  # always read by windows, since they are too large for memory
 WINDOWED = SUFFIXES | SLIDES  # read by windows with --tile
 
 
@@ -32,14 +32,14 @@ class Entry:
     """The outcome of one input.
 
     Attributes:
-        input: the picture or video; a camera's number or a stream's address.
+        input: path of a picture or video; number of a camera, or address of a stream.
         files: output files by kind, relative to the output folder.
         class_shares: share of the picture by class name, largest first.
         seconds: time of reading, prediction and writing.
         size: width and height in pixels.
         video: for a video: frames, frames_per_second (processed), label_changes, and a warning if it was damaged.
         depth: for a depth model: unit, low and high, and the depth of zero and of a step in the 16-bit PNG.
-        error: why there is no result, or None.
+        error: the reason why there is no result, or None.
         notes: what was assumed or skipped in reading the picture, a sentence each.
     """
 
@@ -96,7 +96,7 @@ def find_inputs(given: Sequence[str]) -> list[Path]:
 
 
 def output_names(inputs: Sequence[Path]) -> list[str]:
-    """A name per input, unique ignoring case: its stem, with the folder's name or a number added if needed."""
+    """A name per input, unique ignoring case: its stem, with the folder's name or a number added where needed."""
     stems = [path.stem for path in inputs]
     repeated = {stem for stem, count in Counter(stem.lower() for stem in stems).items() if count > 1}
     names: list[str] = []
@@ -130,13 +130,13 @@ def predict_files(
         options: scales, flip, channels.
         save: output kinds; by default overlay for videos, and for pictures mask and overlay, or depth's kinds.
         progress: called with each finished entry.
-        tile: side of the windows in pixels, or ``auto``, to process files in windows (``inference.tiles``). Slides
-            always are; so are rasters of other channels (their masks keep their place on the map), and pictures
-            that do not fit in memory.
-        steps: called with the number of windows or frames done and in all (None if unknown).
+        tile: side of the windows in pixels, or ``auto``, to process files window by window. Slides, rasters of
+            other channels (their masks keep their place on the map) and pictures that do not fit in memory always
+            are.
+        steps: called with the number of windows or frames done and in total (None if unknown).
 
-    A picture that cannot be read becomes an entry with an error, and the rest is still done. A full disk or an
-    output folder that cannot be written to ends the run; predictions.json then lists what was finished.
+    A picture that cannot be read becomes an entry with an error, and the run goes on. A full disk or a read-only
+    output folder ends the run; predictions.json then lists the finished inputs.
 
     Raises:
         InputError: unknown kind in ``save``, or the output folder cannot be written to.
@@ -186,7 +186,7 @@ def _picture(
     tile: Tile,
     steps: Callable[[int, int | None], None] | None,
 ) -> Entry:
-    """In one piece; in windows with ``tile``, or if it does not fit in memory and all kinds can be written so."""
+    """Segment in one piece; in windows with ``tile``, or if it does not fit in memory and all kinds allow it."""
     save = tuple(kind.name for kind in kinds)
     if tile is None and path.suffix.lower() not in SLIDES:
         try:

@@ -25,7 +25,7 @@ class Depth:
     """The depth of one picture.
 
     Attributes:
-        values: HxW float32, not negative: metres, or inverse depth without a scale (larger is nearer).
+        values: HxW float32, at least 0: metres, or inverse depth of unknown scale (larger is nearer).
         unit: ``metres`` or ``relative``.
         image: the picture, HxWx3 uint8 RGB.
         name: stem of the files that ``save`` writes.
@@ -54,7 +54,7 @@ class Depth:
         return 0.0 if self.unit == "metres" else float(self.values.min())
 
     def levels(self) -> NDArray[np.uint16]:
-        """HxW for a 16-bit PNG: millimetres (up to 65.535 m), or smallest to largest value as 0 to 65535."""
+        """HxW for a 16-bit PNG: millimetres (up to 65.535 m), or the smallest to largest value as 0 to 65535."""
         if self.unit == "metres":
             scaled = self.values * np.float32(MILLIMETRES)
         else:
@@ -63,7 +63,7 @@ class Depth:
         return np.asarray(np.clip(np.rint(scaled), 0, LEVELS), np.uint16)
 
     def picture(self) -> Image.Image:
-        """Colours from dark (far) to light (near), between the picture's own extremes."""
+        """The depth in colour, from dark (farthest) to light (nearest)."""
         spread = max(float(np.ptp(self.values)), 1e-12)
         near = (self.values - self.values.min()) / np.float32(spread)
         near = 1 - near if self.unit == "metres" else near

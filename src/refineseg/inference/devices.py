@@ -9,7 +9,7 @@ from refineseg.system import memory
 
 
 def pick_device(name: str) -> torch.device:
-    """``auto`` is the GPU where there is one. InputError for a device that this machine lacks."""
+    """The device by name; ``auto`` is the GPU if there is one. InputError for a device that this machine lacks."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -26,5 +26,5 @@ def pick_device(name: str) -> torch.device:
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Bytes free on a device; of a GPU its own, else the machine's. None where it is not known."""
+    """Free bytes of a GPU's own memory, or of the machine's for other devices; None if unknown."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else memory.free_memory()

@@ -1,4 +1,4 @@
-"""Fonts for legends: one that has all letters of the class names."""
+"""The font of legends, chosen to have all letters of the class names."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ CJK = ("NotoSansCJK*", "NotoSerifCJK*", "SourceHanSans*", "wqy-*", "DroidSansFal
 
 
 def font_for(text: str, size: float) -> Any:
-    """DejaVu Sans, which comes with matplotlib, for Latin, Greek, Cyrillic and more; a system's font for CJK.
+    """A system font for CJK; DejaVu Sans, which comes with matplotlib, for Latin, Greek, Cyrillic and more.
 
-    Without any of them Pillow's own font, which has Latin-1.
+    Pillow's own font, which has Latin-1 alone, if neither is found.
     """
     wide = any(ord(letter) >= 0x2E80 for letter in text)  # CJK radicals and all beyond
     for path in (*(_system_fonts() if wide else ()), *_dejavu()):

@@ -21,7 +21,7 @@ PLANNED = 1 << 20  # smaller pictures, in pixels as seen, are not checked
 
 
 class MemoryCheck:
-    """Memory of a model's predictions: the network's, and that of scores and results."""
+    """Memory that predictions need: for the network, for scores and for results."""
 
     def __init__(self, runner: Runner, scoring: Scoring, card: ModelCard) -> None:
         self._runner, self._scoring, self._card = runner, scoring, card
@@ -30,9 +30,9 @@ class MemoryCheck:
     def need(
         self, size: tuple[int, int], options: PredictOptions | None = None, batch: int = 1
     ) -> MemoryNeed | None:
-        """Memory for pictures of ``size`` (height, width) in one piece, without running the network.
+        """Memory for pictures of ``size`` (height, width) in one piece, found without running the network.
 
-        None if unknown: engines other than torch manage memory themselves.
+        None if unknown: engines other than torch manage their own memory.
         """
         options = PredictOptions() if options is None else options
         channels = 3 if self._card.channels is None else self._card.channels.count
@@ -43,7 +43,7 @@ class MemoryCheck:
             return None
         pixels, views, by_cell = batch * size[0] * size[1], views_of(options), 4 * self._card.labels.num_classes
         alone = views == [(1.0, False)] and seen == size
-        images = 0 if alone else 4 * channels * pixels  # kept during the work on a view
+        images = 0 if alone else 4 * channels * pixels  # kept while a view is predicted
         cells = batch * seen[0] * seen[1] / self._runner.stride**2
         maps = [round(by_cell * cells * scale**2) for scale, _ in views]
         strip = by_cell * batch * ROWS * size[1]
@@ -52,7 +52,7 @@ class MemoryCheck:
         return replace(found, working=sum(maps) + max(images + in_work, results))
 
     def check(self, size: tuple[int, int], batch: int, options: PredictOptions) -> None:
-        """TooLargeError for pictures that do not fit in memory. Small ones are not checked."""
+        """TooLargeError for pictures that do not fit in memory; small ones are not checked."""
         seen = self._scoring.seen(size)
         pixels = batch * seen[0] * seen[1]
         if pixels * max(options.scales) ** 2 < PLANNED:
@@ -61,7 +61,7 @@ class MemoryCheck:
         scores = 8 * self._card.labels.num_classes * len(views_of(options)) if options.probabilities else 0
         rough = pixels * (self._runner.bytes_per_pixel * max(1.0, *options.scales) ** 2 + scores)
         if free is None or 3 * rough < free:
-            return  # far from the limit: an estimate would take longer than the prediction
+            return  # far from the limit: planning would take longer than the prediction
         key = (size, options, batch)
         if key not in self._needs:
             need = self.need(size, options, batch)

@@ -1,4 +1,4 @@
-"""How scores are made: views of the picture, and strips of its rows. No torch."""
+"""Options of a prediction: the views of a picture, and the strips of rows it is made in. No torch."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Literal
 
 from refineseg.errors import InputError
 
-STRIP = 64  # rows given at a time, so that the full-size score map never exists
-STRIP_BYTES = 64 << 20  # fewer rows of wide pictures, so that a strip's scores stay below this
+STRIP = 64  # rows finished at a time, so that the full-size score map never exists
+STRIP_BYTES = 64 << 20  # most bytes of a strip's scores; wide pictures take fewer rows at a time
 Tile = int | Literal["auto"] | None
 
 
 @dataclass(frozen=True)
 class PredictOptions:
-    """How scores are made.
+    """Options of a prediction.
 
     Attributes:
-        scales: scales at which the picture is seen; the scores are averaged.
-        flip: whether it is also seen mirrored.
-        probabilities: whether the class probabilities are kept in the result.
-        channels: the files' channels that are taken, counted from 1, in this order: three for a model of RGB (or
-            one for grey). Without them the files' own marks of colours count.
+        scales: scales of the picture over which scores are averaged.
+        flip: whether scores are also averaged over the mirrored picture.
+        probabilities: whether the result keeps class probabilities.
+        channels: channels of the file to use, counted from 1, in this order: three for a model of RGB (or one for
+            grey). None goes by the colour marks in the file.
     """
 
     scales: tuple[float, ...] = (1.0,)
@@ -43,14 +43,14 @@ class PredictOptions:
 
 
 def views_of(options: PredictOptions) -> list[tuple[float, bool]]:
-    """Scale and whether mirrored, of each view."""
+    """Scale of each view, and whether it is mirrored."""
     return [
         (scale, mirrored) for scale in options.scales for mirrored in ((False, True) if options.flip else (False,))
     ]
 
 
 def row_ranges(top: int, bottom: int, classes: int, width: int) -> Iterator[tuple[int, int]]:
-    """Rows ``top`` to ``bottom`` in parts of which the scores are small."""
+    """Rows ``top`` to ``bottom`` in strips of at most STRIP rows and STRIP_BYTES of scores."""
     rows = max(1, min(STRIP, STRIP_BYTES // (4 * classes * width)))
     for first in range(top, bottom, rows):
         yield first, min(first + rows, bottom)

@@ -1,4 +1,4 @@
-"""The predictor: a network, its label map, and the way from a picture of any kind to a Result. No torch."""
+"""The predictor: from pictures of any kind to results, with a model and whatever engine runs it. No torch."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ if TYPE_CHECKING:
 
 
 class Segmenter:
-    """Segments pictures with one network, whatever runs it.
+    """Segments pictures with one model on any engine.
 
     Attributes:
         runner: runs the network; ``runner.name`` is ``torch``, ``onnxruntime`` or ``openvino``.
         card: name, labels, scores, provenance, licence, calibration.
-        memory: what pictures need, and whether they fit.
+        memory: how much memory pictures need, and whether they fit.
     """
 
     def __init__(self, runner: Runner, card: ModelCard, network: RefineNet | None = None) -> None:
@@ -60,7 +60,7 @@ class Segmenter:
         cls, model: RefineNet, card: ModelCard, device: str = "auto", precision: str = "32"
     ) -> Segmenter:
         """Run an nn.Module with torch on ``auto``, ``cpu``, ``cuda`` or ``cuda:N``, in ``32`` or ``bf16``."""
-        from refineseg.inference.runners.network import NetworkRunner
+        from refineseg.inference.runners.torch_module import NetworkRunner
 
         runner = NetworkRunner(model, device, precision)
         return cls(runner, card, runner.model)
@@ -84,11 +84,11 @@ class Segmenter:
 
     @property
     def outputs(self) -> ModelOutputs:
-        """What the model gives."""
+        """What the model predicts: classes or depth."""
         return self.runner.outputs
 
     def fingerprint(self) -> str:
-        """A text that changes whenever labels may, beside picture and options: engine, precision, weights."""
+        """A text of engine, precision and weights, which changes whenever labels of a picture may."""
         return self.runner.fingerprint()
 
     def predict(
@@ -104,18 +104,18 @@ class Segmenter:
         """Segment one picture.
 
         Args:
-            image: path, PIL image or array HxWx3 of uint8 RGB; for a model of other channels a TIFF's path or an
-                array HxWxC of raw values.
-            scales: scales at which the picture is seen; class scores are averaged as in the paper.
+            image: path, PIL image or HxWx3 uint8 RGB array; for a model of other channels the path of a TIFF or an
+                HxWxC array of raw values.
+            scales: scales of the picture over which class scores are averaged, as in the paper.
             flip: also average over the mirrored picture.
             probabilities: keep KxHxW float16 probabilities in the result; calibrated if the model is.
             tile: side in pixels of the windows in which a large picture is seen, rounded up to 32; ``auto`` takes
                 the whole picture where its activations fit in 768 MiB, else the largest windows that do; None is
-                always the whole picture. For files larger than memory see ``inference.tiles.files``.
-            channels: the file's channels to take, counted from 1, in this order, such as (3, 2, 1).
+                always the whole picture. For files larger than memory see ``inference.tiles.predict``.
+            channels: channels of the file to use, counted from 1, in this order, such as (3, 2, 1).
 
         Returns:
-            A Result with labels HxW of uint8 train ids, at the picture's own size; 255 where it has no data.
+            A Result with HxW uint8 train ids at the picture's own size; 255 where the picture has no data.
 
         Raises:
             InputError: the picture cannot be read, or an option is out of range.
@@ -135,14 +135,13 @@ class Segmenter:
         tile: Tile = None,
         each: Callable[[], None] | None = None,
     ) -> list[Result]:
-        """Segment pictures of one size together; the results are those of ``predict`` but for rounding.
+        """Segment pictures of one size together; results equal those of ``predict`` except for rounding.
 
         Args:
             pictures: HxWx3 uint8 RGB; raw values HxWxC for a model of other channels.
             options: scales, flip, probabilities.
-            tile: as for ``predict``; pictures seen in several windows are taken one after the other.
-            each: called after every window, and after pictures that are one window each; what it raises ends the
-                work.
+            tile: as for ``predict``; pictures of several windows are segmented one after the other.
+            each: called after every window; an exception that it raises ends the work.
 
         Raises:
             InputError: the sizes differ, or windows do not fit.
@@ -182,7 +181,7 @@ class Segmenter:
         Args:
             source: a video file; the number of a camera or a stream's address, as text; or pictures in order.
             smooth: share of the past in each frame's scores, 0 up to below 1 (see ``inference.video.smoothing``).
-            seconds: length to take; all of it by default.
+            seconds: length to process; all of it by default.
             how: ``scales``, ``flip``, ``probabilities`` and ``tile`` as for ``predict``.
 
         Raises:
@@ -201,7 +200,7 @@ class Segmenter:
         flip: bool = False,
         channels: Sequence[int] | None = None,
     ) -> Depth:
-        """The depth of one picture, by a model of depth; the mean over scales and the mirrored picture.
+        """The depth of one picture, by a model of depth: the mean over scales and the mirrored picture.
 
         The arguments are those of ``predict``.
 
@@ -230,7 +229,7 @@ class Segmenter:
         return self.predict(image, probabilities=options.probabilities, **how)
 
     def _check_outputs(self, expected: ModelOutputs) -> None:
-        """InputError for a model of classes where depth is needed, and conversely."""
+        """InputError for a model of classes where one of depth is needed, and vice versa."""
         if self.outputs != expected:
             way = "refineseg predict, or predict_depth" if self.outputs == "depth" else "predict"
             raise InputError(f"expected a model of {expected}, {self.card.name} gives {self.outputs}: use {way}")
@@ -249,9 +248,9 @@ class Segmenter:
     # Windows -------------------------------------------------------------------------------------------------
 
     def tiling(self, size: tuple[int, int], options: PredictOptions, tile: Tile) -> Tiling:
-        """The windows of a picture of ``size``; InputError where tiles are too small for the overlap.
+        """The windows of a picture of ``size``; InputError if tiles are too small for the overlap.
 
-        With ``auto`` a model that resizes whole pictures takes them whole; windows are not resized.
+        With ``auto``, a model that resizes pictures takes them whole, since windows are not resized.
         """
         whole = tile == "auto" and self.card.resize is not None
         return choose_tiling(size, options.scales, None if whole else tile, self.runner)
@@ -265,18 +264,17 @@ class Segmenter:
         each: Callable[[], None] | None = None,
         change: Callable[[Strip], Strip] | None = None,
     ) -> Iterator[tuple[int, UInt8, Scores | None]]:
-        """Strips of a picture seen in windows: first row, labels hxW and, if kept, probabilities Kxhxw.
+        """Segment a picture in windows: strips of first row, labels hxW and, if kept, probabilities KxhxW.
 
-        Only a row of windows' scores and a strip are held.
+        Only the scores of one row of windows and a strip are held in memory.
 
         Args:
             tiling: the windows.
-            read: gives a window's pixels.
+            read: returns a window's pixels.
             options: scales, flip, probabilities.
-            start_row: rows above it are left out.
+            start_row: first row to segment.
             each: called after every window.
-            change: given the scores of the whole picture as one strip, which then is held; labels are made from
-                the strip that it returns.
+            change: maps the scores of the whole picture, as one strip, to those that labels are made from.
         """
         self._check_outputs("classes")
         inner, stride = self.runner.input_scales[0], self.runner.stride

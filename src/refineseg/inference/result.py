@@ -1,4 +1,4 @@
-"""What a prediction gives: labels, class shares, an overlay with legend, files."""
+"""The result of a prediction: labels, class shares, an overlay with legend, files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from refineseg.inference.fonts import font_for
 from refineseg.inference.outputs import Kind, find_kinds, write_file
 from refineseg.labels import IGNORE, LabelMap, UInt8
 
-OVERLAY_ROWS = 64  # mixed at a time: numbers with a point take twelve times the picture
+OVERLAY_ROWS = 64  # rows mixed at a time, since floats take twelve times the picture's memory
 LEGEND_MIN_SHARE = 0.001  # classes below it are left out of the legend, not of the mask
 
 
@@ -44,13 +44,13 @@ class Result:
     notes: tuple[str, ...] = ()
 
     def of(self, picture: InMemory) -> Result:
-        """The same result with what is known of the picture: where it has no data, its place, notes."""
+        """The same result with the picture's own facts: where it has no data, its place on the map, notes."""
         height, width = picture.size
         result = self.without(picture.void(0, height, 0, width))
         return replace(result, notes=picture.notes, geo=picture.geo)
 
     def without(self, void: NDArray[np.bool_] | None) -> Result:
-        """The same result with label 255 and probabilities 0 where ``void`` says that the picture has no data."""
+        """The same result with label 255 and probabilities 0 where ``void``, HxW, is true."""
         if void is None or not void.any():
             return self
         probabilities = None if self.probabilities is None else np.where(void, np.float16(0), self.probabilities)
@@ -83,11 +83,11 @@ class Result:
     def overlay(self, opacity: float = 0.55, legend: bool = True) -> Image.Image:
         """The picture with classes in colour, borders between them drawn, and a legend beside it.
 
-        A background class is left as in the picture, and so is what has no data.
+        Background and pixels without data show the picture unchanged.
 
         Args:
             opacity: opacity of the colours, 0 to 1.
-            legend: whether names and shares stand at the right.
+            legend: whether to add names and shares at the right.
         """
         mixed = np.empty(self.image.shape, np.uint8)
         picture_share, color_share = np.float32(1 - opacity), np.float32(opacity)
@@ -117,8 +117,10 @@ class Result:
             name: stem of the files, instead of the picture's.
 
         Returns:
-            The files by kind. Raises InputError for an unknown kind, one that lacks probabilities, or a
-            file that cannot be written.
+            The files by kind.
+
+        Raises:
+            InputError: a kind is unknown or needs probabilities, or a file cannot be written.
         """
         folder, name = Path(folder), name or self.name
         kinds = find_kinds(save)
@@ -128,8 +130,8 @@ class Result:
     def write(self, kind: str, stream: BinaryIO, effort: int = 6) -> None:
         """Write one kind of output (see ``save``) as the content of its file.
 
-        ``effort`` is spent on a small PNG: 0 none, 9 most; the pixels are the same.
-        Raises InputError for kinds that need probabilities of a result without them.
+        ``effort`` is the compression level of a PNG, 0 to 9. Raises InputError for a kind that needs probabilities
+        which the result does not have.
         """
         kinds = find_kinds([kind])
         self._check(kinds)
@@ -163,7 +165,7 @@ class Result:
 
 
 def shares_of(counts: NDArray[np.int64], names: list[str]) -> dict[str, float]:
-    """Share of each class by name, largest first, of counts of pixels by label; 255 (no data) does not count."""
+    """Share of each class by name, largest first, from pixel counts by label; 255 (no data) does not count."""
     of_classes = counts[: len(names)]
     order = np.argsort(-of_classes, kind="stable")
     return {names[i]: float(of_classes[i] / of_classes.sum()) for i in order if of_classes[i]}
@@ -178,7 +180,7 @@ def borders(labels: UInt8) -> NDArray[np.bool_]:
 
 
 def beside(left: Image.Image, right: Image.Image) -> Image.Image:
-    """Two pictures of one height in one."""
+    """Two pictures of one height side by side."""
     image = Image.new("RGB", (left.width + right.width, left.height), "white")
     image.paste(left, (0, 0))
     image.paste(right, (left.width, 0))

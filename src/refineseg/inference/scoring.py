@@ -1,4 +1,4 @@
-"""Scores of pictures by a runner, and labels and probabilities of strips of scores.
+"""From pictures to score maps with any runner, and from score maps to labels and probabilities, strip by strip.
 
 Views (scales, mirrored) are made and fused here, for networks and exported files alike. No torch.
 """
@@ -29,8 +29,8 @@ class Scoring:
         runner: runs the network.
         channels: channels of the pictures; None for RGB.
         resize: resize rule for whole pictures, or None.
-        mirrored_class: train id of each class in a mirrored picture.
-        temperatures: temperatures of each predicted class, K, from the card's calibration; None without one.
+        mirrored_class: train id that each class has in a mirrored picture (left arm, right arm).
+        temperatures: K temperatures, one per predicted class, from the card's calibration; None without one.
     """
 
     def __init__(self, runner: Runner, card: ModelCard) -> None:
@@ -46,19 +46,19 @@ class Scoring:
         return pixels if self.channels is None else self.channels.to_unit(pixels)
 
     def maps(self, pictures: NDArray[Any], options: PredictOptions, window: bool = False) -> list[Array]:
-        """A map BxKxhxw per view: logits of a single view, floored log-probabilities of several; or depth.
+        """A map BxKxhxw per view: logits for a single view, floored log-probabilities for several; or depth.
 
-        The model's resize rule is for whole pictures and not applied to a ``window``.
+        The model's resize rule applies to whole pictures, not to a ``window``.
         """
         arithmetic, views = self.arithmetic, views_of(options)
         images = arithmetic.unit(pictures)
         found = [self._logits(images, *view, window) for view in views]
         if len(views) == 1 or self.runner.outputs == "depth":
-            return found  # the largest probability is the largest logit, since softmax keeps their order
+            return found  # softmax keeps the order: the largest logit is the largest probability
         return [arithmetic.log_probabilities(logits) for logits in found]
 
     def seen(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Height and width at which a whole picture of ``size`` is seen at scale 1."""
+        """Height and width of a whole picture of ``size`` as the network sees it at scale 1."""
         return size if self.resize is None else self.resize.size(*size)
 
     def _logits(self, images: Array, scale: float, mirrored: bool, window: bool = False) -> Array:
@@ -77,7 +77,7 @@ class Scoring:
     def finished(
         self, strip: Strip, rows: tuple[int, int], size: tuple[int, int], options: PredictOptions
     ) -> tuple[UInt8, Scores | None]:
-        """Labels BxhxW and, if kept, probabilities BxKxhxW of rows (first, and after the last) of a strip.
+        """Labels BxhxW and, if kept, probabilities BxKxhxW for ``rows`` (first, end) of a strip.
 
         One view: the largest upsampled logit. Several: the exponentials of the upsampled log-probabilities are
         averaged, as in the authors' evaluation. Temperatures never change a label.
@@ -105,7 +105,7 @@ class Scoring:
 
 
 def temperatures(card: ModelCard) -> NDArray[np.float32] | None:
-    """A temperature per predicted class, K, from the model's calibration; None without one."""
+    """K temperatures, one per predicted class, from the model's calibration; None without one."""
     values = card.calibration.get("temperatures")
     if values is None:
         return None

@@ -46,7 +46,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Description:
+class NetworkDescription:
     """A network on pictures of one size.
 
     Attributes:
@@ -72,7 +72,7 @@ class Description:
         return sum(stage.gmac for stage in self.stages)
 
 
-def describe(config: ModelConfig, size: tuple[int, int], measure: bool = True) -> Description:
+def describe(config: ModelConfig, size: tuple[int, int], measure: bool = True) -> NetworkDescription:
     """Describe a member of the family.
 
     Args:
@@ -115,7 +115,7 @@ def describe(config: ModelConfig, size: tuple[int, int], measure: bool = True) -
     # A DPT has cut its padding off by the end.
     classes = (config.num_classes, *(size if config.dpt else shapes["classifier"][0][1:]))
     last = Stage("classifier", stages[-1].outputs, (classes,), parameters, sum(gmac[name] for name in head))
-    return Description(config, size, strides, (*stages, last))
+    return NetworkDescription(config, size, strides, (*stages, last))
 
 
 def _cascade(network: RefineNet) -> tuple[str, tuple[tuple[int, ...], ...], tuple[float, ...]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from html import escape
 
 from refineseg.config import ModelConfig
-from refineseg.model.describe import Description, Stage
+from refineseg.model.describe import NetworkDescription, Stage
 
 ROW, TOP = 150, 84  # distance of strides, and the first one's middle
 MAP, MAP_HEIGHT = 132, 30
@@ -29,7 +29,7 @@ text{font:13px system-ui,-apple-system,"Segoe UI","DejaVu Sans",sans-serif;text-
 """
 
 
-def draw(description: Description) -> str:
+def draw(description: NetworkDescription) -> str:
     """The description as the text of an SVG file."""
     config, strides = description.config, description.strides
     levels = sorted(set(strides))
@@ -67,7 +67,7 @@ def draw(description: Description) -> str:
     )
 
 
-def _image(description: Description, y: float) -> list[str]:
+def _image(description: NetworkDescription, y: float) -> list[str]:
     height, width = description.size
     x = PADDING
     return [
@@ -77,7 +77,7 @@ def _image(description: Description, y: float) -> list[str]:
     ]
 
 
-def _backbones(description: Description, columns: list[float], middle: dict[float, float]) -> list[str]:
+def _backbones(description: NetworkDescription, columns: list[float], middle: dict[float, float]) -> list[str]:
     """One dashed frame per backbone with its maps by stride, and an arrow from the image."""
     config = description.config
     parts = []
@@ -102,7 +102,7 @@ def _backbones(description: Description, columns: list[float], middle: dict[floa
     return parts
 
 
-def _places(description: Description, number: int, middle: dict[float, float]) -> list[tuple[int, float]]:
+def _places(description: NetworkDescription, number: int, middle: dict[float, float]) -> list[tuple[int, float]]:
     """Position and height of each map of one backbone; several of a stride are one above the other."""
     count = len(description.strides) // len(description.config.input_scales)
     places = []
@@ -115,7 +115,7 @@ def _places(description: Description, number: int, middle: dict[float, float]) -
 
 
 def _paths(
-    description: Description, stage: Stage, columns: list[float], middle: dict[float, float], left: float
+    description: NetworkDescription, stage: Stage, columns: list[float], middle: dict[float, float], left: float
 ) -> list[str]:
     """Arrows from the maps into a block; those of the further backbones pass below the nearer ones' maps."""
     parts = []
@@ -146,7 +146,7 @@ def _block(stage: Stage, x: float, y: float, span: float) -> list[str]:
     ]
 
 
-def _head(description: Description, start: float, x: float, y: float) -> list[str]:
+def _head(description: NetworkDescription, start: float, x: float, y: float) -> list[str]:
     stage = description.stages[-1]
     classes, rows, columns = stage.outputs[0]
     lines = [

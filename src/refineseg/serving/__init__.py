@@ -1,1 +1,1 @@
-"""A model behind HTTP: ``app`` has the routes, ``batching`` runs the network, ``server`` runs it all."""
+"""A model behind HTTP: ``app`` has the routes, ``batching`` runs the network, ``server`` listens."""

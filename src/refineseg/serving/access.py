@@ -1,4 +1,4 @@
-"""Host names and web pages that may use the server; a page of another site may not, unless it is allowed."""
+"""Which host names and web pages may use the server: pages of other sites only if they are allowed."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ SAFE_METHODS = ("GET", "HEAD", "OPTIONS")  # RFC 9110, section 9.2.1
 class Access:
     """Who may use a server.
 
-    A foreign name in the Host header means DNS rebinding: a page whose name was made to lead here, so that the
-    browser takes the server for the page's own.
+    A foreign name in the Host header is a sign of DNS rebinding: the name of a web page was made to resolve to
+        this
+    machine, so that the browser takes the server for the page's own.
 
     Attributes:
-        bound: Address that the server listens on. Where that is all of them (0.0.0.0), every IP address is
-            allowed as a host: an address cannot be rebound.
-        hosts: names allowed beside those of loopback and ``bound``; ``*`` allows all.
-        origins: other web pages that may use the server, such as ``https://example.org``; ``*`` for all.
+        bound: address that the server listens on. If that is every address (0.0.0.0), any IP address is allowed as
+            a host, since an address cannot be rebound.
+        hosts: further allowed host names; ``*`` allows all.
+        origins: other web pages that may use the server, such as ``https://example.org``; ``*`` allows all.
 
     Raises InputError for a host with a port or a path, and for an origin that is not ``http(s)://NAME[:PORT]``.
     """
@@ -48,10 +49,10 @@ class Access:
                 raise InputError(f"expected --allow-origin such as https://example.org, got {origin!r}")
 
     def check(self, method: str, headers: Mapping[str, str]) -> None:
-        """Raise Problem: 421 for the name of another host, 403 for a request that another server's page sends.
+        """Raise Problem: 421 for the name of another host, 403 for a request from another site's page.
 
-        Only browsers send Origin and Sec-Fetch-Site, and no script can change them. Safe methods are let through:
-        a browser keeps their answers from pages of other origins.
+        Only browsers send Origin and Sec-Fetch-Site, and scripts cannot change them. Safe methods are let through,
+        since browsers keep their answers from pages of other origins.
         """
         host = headers.get("host", "")
         if not self.allows_host(host):
@@ -62,12 +63,12 @@ class Access:
             origin = headers.get("origin", "another site")
             raise Problem(
                 403,
-                f"expected a request of this server's own page, got one from {origin[:80]!r}: start the server "
+                f"expected a request from this server's own page, got one from {origin[:80]!r}: start the server "
                 "with --allow-origin ORIGIN to let that page use it",
             )
 
     def allows_host(self, host: str) -> bool:
-        """Whether a Host header names this server; ports are not compared."""
+        """Whether a Host header names this server; the port is ignored."""
         name = _name_of(host)
         if name is None:
             return False
@@ -89,7 +90,7 @@ class Access:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches the address."""
+    """Whether the address can be reached from this machine only."""
     address = _address(host)
     return host == "localhost" if address is None else address.is_loopback
 
@@ -102,6 +103,6 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def _name_of(host: str) -> str | None:
-    """Name or address in a Host header, lower case, without brackets, port and final dot; None if malformed."""
+    """Name or address in a Host header in lower case, without brackets, port or final dot; None if malformed."""
     found = HOST.fullmatch(host)
     return None if found is None else found[1].strip("[]").lower().removesuffix(".")

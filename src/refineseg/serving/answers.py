@@ -1,4 +1,4 @@
-"""A result in the requested outputs: one as its own file, or several in one JSON document."""
+"""The body of an answer: one output as its own file, or several in a JSON document."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from refineseg.inference.result import Result
 from refineseg.serving.options import KINDS, SUMMARY
 
 JSON = "application/json"
-COMPRESSION = 3  # of zlib: a third of the time of 6, and masks are hardly larger
+COMPRESSION = 3  # zlib's level: takes a third of the time of 6, and masks are hardly larger
 MEDIA_TYPES = tuple(dict.fromkeys([JSON, *(kind.media_type for kind in KINDS.values())]))
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Body of a success, its media type, and the file name for a browser that saves it."""
+    """Body of a successful answer, its media type, and a file name for browsers that save it."""
 
     content: bytes
     media_type: str
@@ -27,9 +27,9 @@ class Answer:
 
 
 def answer(result: Result, outputs: tuple[str, ...], model: str) -> Answer:
-    """One output as its own file; several as a summary with each of them under ``outputs``.
+    """One output as its own file; several as a summary with each output under ``outputs``.
 
-    There JSON outputs (polygons, geojson, rle) are values, the others base64 text.
+    In the summary, JSON outputs (polygons, geojson, rle) are values and the others base64 text.
     """
     if len(outputs) == 1 and outputs[0] != SUMMARY:
         kind = KINDS[outputs[0]]

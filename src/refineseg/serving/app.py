@@ -1,4 +1,4 @@
-"""The routes. FastAPI reads annotations while functions are made, so they are evaluated here, not kept as text."""
+"""The routes. FastAPI evaluates annotations when functions are defined, so this module does not postpone them."""
 
 import asyncio
 import hmac
@@ -32,7 +32,7 @@ CHALLENGE = {"WWW-Authenticate": "Bearer"}
 def create_app(
     segmenter: Segmenter, limits: Limits | None = None, api_key: str | None = None, access: Access | None = None
 ) -> "FastAPI":
-    """The server as an ASGI application; the network runs while its lifespan does.
+    """The server as an ASGI application; the network runs during its lifespan.
 
     Args:
         segmenter: the model.
@@ -41,11 +41,12 @@ def create_app(
         access: host names and web pages that may use the server; the defaults of Access if None.
 
     Raises:
-        InputError: the model gives depth, not classes.
-        MissingExtraError: the packages of the extra ``serve`` are not there.
+        InputError: the model predicts depth, not classes.
+        MissingExtraError: the packages of the extra ``serve`` are not installed.
     """
     if segmenter.outputs != "classes":
-        raise InputError(f"expected a model of classes to serve, {segmenter.card.name} gives {segmenter.outputs}")
+        name, outputs = segmenter.card.name, segmenter.outputs
+        raise InputError(f"expected a model of classes to serve, {name} predicts {outputs}")
     with extra("fastapi", "serve", "serving"):
         from fastapi import FastAPI
         from fastapi.middleware.cors import CORSMiddleware
@@ -64,7 +65,7 @@ def create_app(
         version=__version__,
         summary=description.SUMMARY,
         lifespan=lifespan,
-        docs_url=None,  # these pages load scripts from elsewhere
+        docs_url=None,  # these pages load scripts from other sites
         redoc_url=None,
         redirect_slashes=False,
     )
@@ -110,7 +111,7 @@ def _add_problems(app: "FastAPI") -> None:
 
     @app.exception_handler(Problem)
     async def refused(incoming: Incoming, error: Problem) -> JSONResponse:
-        # Close the connection of a client that goes on sending: the rest of its body is not read.
+        # If the client goes on sending, close the connection: the rest of its body is not read.
         rest = {} if await drain(incoming.stream()) else {"Connection": "close"}
         return problem(error.status, error.detail, error.headers | rest)
 
@@ -201,13 +202,13 @@ def _add_page(app: "FastAPI") -> None:
 
 
 async def in_parts(content: bytes, capacity: Capacity) -> AsyncGenerator[bytes]:
-    """The content part by part, each when the client has read the one before; counted as memory until its end."""
+    """The content in parts, each sent when the client has read the one before; counted as memory until the end."""
     with capacity.hold(len(content)):
         for start in range(0, len(content), PART):
             yield content[start : start + PART]
 
 
 async def _disconnected(receive: Callable[[], Awaitable[Any]]) -> None:
-    """Returns when the client has left; its body must have been read."""
+    """Return when the client has left; its body must have been read before."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -1,4 +1,4 @@
-"""The one thread that runs the network: queued pictures of one size with the same options make a batch."""
+"""The queue of pictures and the thread that runs the network on batches of one size and the same options."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from refineseg.serving.limits import Limits
 from refineseg.serving.options import RequestOptions
 from refineseg.system.memory import hand_back_memory, is_out_of_memory
 
-WARMUP_SIDE = 64  # pixels of a first, black picture
+WARMUP_SIDE = 64  # side in pixels of the black picture that warms the network up
 Record = Callable[[int, float], None]  # pictures of a batch, seconds
 
 
@@ -28,16 +28,16 @@ class Abandoned(Exception):
 
 
 @dataclass(eq=False)
-class Job:
+class QueuedPicture:
     """A picture in the queue.
 
     Attributes:
         pixels: HxWx3 uint8 RGB.
         options: options of the request.
-        future: gets the result or the exception.
-        abandoned: set when the client has left; the windows that remain are then skipped.
-        arrived: when it joined the queue, in seconds of ``time.monotonic``.
-        started: when the network began, on the same clock.
+        future: receives the result or the exception.
+        abandoned: set when the client has left; remaining windows are then skipped.
+        arrived: time at which it joined the queue, in seconds of ``time.monotonic``.
+        started: time at which the network began, on the same clock.
     """
 
     pixels: UInt8
@@ -49,7 +49,7 @@ class Job:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """Jobs with equal keys can share a batch."""
+        """Pictures with equal keys can share a batch."""
         return self.pixels.shape, self.options.predict, self.options.tile
 
 
@@ -60,7 +60,7 @@ class Batcher:
         segmenter: the predictor.
         limits: size of a batch, and how long its first picture waits for others.
         record: called after every batch.
-        active: number of requests, queued or not; a picture waits only for those that may still join it.
+        active: returns the number of open requests; a picture waits for others only if some may still join it.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Batcher:
         self.limits = limits
         self._record = record
         self._active = active
-        self._jobs: list[Job] = []
+        self._queue: list[QueuedPicture] = []
         self._changed = threading.Condition()
         self._stopping = False
         self._warm: Future[None] = Future()
@@ -79,29 +79,29 @@ class Batcher:
     @property
     def waiting(self) -> int:
         """Pictures in the queue."""
-        return len(self._jobs)
+        return len(self._queue)
 
     @property
     def alive(self) -> bool:
-        """Whether jobs are accepted."""
+        """Whether pictures are accepted."""
         return self._worker.is_alive() and not self._stopping
 
     def start(self) -> None:
-        """Warm the network up, then start working; raises what the network raises."""
+        """Warm the network up, then start working; raises the network's own errors."""
         self._worker.start()
         self._warm.result()
 
     def stop(self) -> None:
-        """Finish the queue, then end."""
+        """Finish the queue, then stop."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
         self._worker.join()
 
-    def submit(self, job: Job) -> None:
-        """Queue a job; its future gets the result."""
+    def submit(self, picture: QueuedPicture) -> None:
+        """Queue a picture; its future receives the result."""
         with self._changed:
-            self._jobs.append(job)
+            self._queue.append(picture)
             self._changed.notify_all()
 
     def _work(self) -> None:
@@ -109,72 +109,70 @@ class Batcher:
             known = self.segmenter.card.channels
             side, channels = WARMUP_SIDE, 3 if known is None else known.count
             self.segmenter.predict_batch([np.zeros((side, side, channels), np.uint8)], PredictOptions())
-            _ = (
-                self.segmenter.runner.overlap,
-                self.segmenter.runner.bytes_per_pixel,
-            )  # measured once, before the first request
+            runner = self.segmenter.runner
+            _ = runner.overlap, runner.bytes_per_pixel  # measured once, before the first request
         except BaseException as error:
             self._warm.set_exception(error)
             return
         self._warm.set_result(None)
         while batch := self._next():
-            jobs = [job for job in batch if job.future.set_running_or_notify_cancel()]
-            if jobs:
-                self._run(jobs)
+            pictures = [picture for picture in batch if picture.future.set_running_or_notify_cancel()]
+            if pictures:
+                self._run(pictures)
 
-    def _next(self) -> list[Job]:
-        """The oldest job and those that can join it, in order of arrival; empty when the server stops."""
+    def _next(self) -> list[QueuedPicture]:
+        """The oldest picture and those that can join it, in order of arrival; empty when the server stops."""
         with self._changed:
-            while not self._jobs:
+            while not self._queue:
                 if self._stopping:
                     return []
                 self._changed.wait()
-            first = self._jobs[0]
+            first = self._queue[0]
             most = min(
                 self.limits.batch, self.segmenter.memory.at_once(first.pixels.shape[:2], first.options.predict)
             )
             until = first.arrived + self.limits.wait
             while len(batch := self._compatible(first, most)) < most and not self._stopping:
                 left = until - time.monotonic()
-                if left <= 0 or self._active() <= len(self._jobs):
+                if left <= 0 or self._active() <= len(self._queue):
                     break
                 self._changed.wait(left)
             taken = set(map(id, batch))
-            self._jobs = [job for job in self._jobs if id(job) not in taken]
+            self._queue = [picture for picture in self._queue if id(picture) not in taken]
             return batch
 
-    def _compatible(self, first: Job, most: int) -> list[Job]:
-        return [job for job in self._jobs if job.key == first.key][:most]
+    def _compatible(self, first: QueuedPicture, most: int) -> list[QueuedPicture]:
+        return [picture for picture in self._queue if picture.key == first.key][:most]
 
-    def _fail(self, jobs: Sequence[Job], failure: BaseException) -> None:
-        """Tell the jobs of a batch; those that did not fit in memory together are run one by one."""
+    def _fail(self, pictures: Sequence[QueuedPicture], failure: BaseException) -> None:
+        """Pass a failure to a batch; pictures that did not fit in memory together are run one by one."""
         if isinstance(failure, MemoryError):
             hand_back_memory()
-        for job in jobs:
-            if isinstance(failure, MemoryError) and len(jobs) > 1:
-                self._run([job])
+        for picture in pictures:
+            if isinstance(failure, MemoryError) and len(pictures) > 1:
+                self._run([picture])
             else:
-                job.future.set_exception(failure)
+                picture.future.set_exception(failure)
 
-    def _run(self, jobs: Sequence[Job]) -> None:
+    def _run(self, pictures: Sequence[QueuedPicture]) -> None:
         def check_abandoned() -> None:
-            if all(job.abandoned for job in jobs):
+            if all(picture.abandoned for picture in pictures):
                 raise Abandoned
 
         start = time.monotonic()
-        for job in jobs:
-            job.started = start
-        options = jobs[0].options
-        pictures = [job.pixels for job in jobs]
+        for picture in pictures:
+            picture.started = start
+        options = pictures[0].options
+        pixels = [picture.pixels for picture in pictures]
         failure: BaseException | None = None
         try:
-            results = self.segmenter.predict_batch(pictures, options.predict, options.tile, check_abandoned)
-        except BaseException as error:  # the worker lives on
-            # A new one where memory ran out: the frames of the old one hold what was allocated.
+            results = self.segmenter.predict_batch(pixels, options.predict, options.tile, check_abandoned)
+        except BaseException as error:  # the worker must go on
+            # The frames of an out-of-memory error hold what was allocated, so a new one is made.
             failure = MemoryError() if is_out_of_memory(error) else error
         if failure is not None:
-            self._fail(jobs, failure)
+            self._fail(pictures, failure)
             return
-        self._record(len(jobs), time.monotonic() - start)
-        for job, result in zip(jobs, results, strict=True):
-            job.future.set_result(result)
+        self._record(len(pictures), time.monotonic() - start)
+        for picture, result in zip(pictures, results, strict=True):
+            picture.future.set_result(result)

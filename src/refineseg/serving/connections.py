@@ -1,4 +1,4 @@
-"""HTTP connections that end in time, whatever the client does or leaves out."""
+"""HTTP connections with a time limit, however slowly the client sends and reads."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     import uvicorn
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
-GRACE = 10  # seconds beyond a request's own limit until a stopping server drops requests in flight
+GRACE = 10  # seconds beyond a request's limit after which a stopping server drops open requests
 
 
 def http_server(app: App, seconds: float, log_level: str = "info") -> uvicorn.Server:
-    """uvicorn around an application whose requests take at most ``seconds``."""
+    """A uvicorn server for an application whose requests take at most ``seconds``."""
     with extra("uvicorn", "serve", "serving"):
         import uvicorn
     config = uvicorn.Config(
@@ -31,10 +31,9 @@ def http_server(app: App, seconds: float, log_level: str = "info") -> uvicorn.Se
 
 
 def _bounded_protocol(seconds: float) -> type[H11Protocol]:
-    """uvicorn's HTTP protocol, with limits on the time that a client takes outside of the application.
+    """uvicorn's HTTP protocol with a time limit: a client has ``seconds`` to send headers and to read an answer.
 
-    The headers of a request must arrive, and its answer must be read, within ``seconds``; uvicorn itself waits for
-    ever for headers that come byte by byte, and for a client that does not read.
+    uvicorn itself waits forever for headers that come byte by byte, and for a client that does not read.
     """
     from uvicorn.protocols.http.h11_impl import H11Protocol
 

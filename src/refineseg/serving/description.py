@@ -1,4 +1,4 @@
-"""Requests and answers of the routes, for the OpenAPI description; names and bounds are those of the code."""
+"""The OpenAPI description of requests and answers, made from the names and bounds in the code."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from refineseg._version import __version__
 from refineseg.inference.predictor import Segmenter
 from refineseg.labels import IGNORE
-from refineseg.serving import answers, pictures, problems, uploads
+from refineseg.serving import answers, decoding, problems, uploads
 from refineseg.serving.limits import Limits
 from refineseg.serving.options import MAX_CHANNELS, OUTPUTS
 
@@ -21,7 +21,7 @@ SUMMARY = "Segment pictures: every pixel named. Errors are problem documents (RF
 
 @dataclass(frozen=True)
 class Label:
-    """A class of the model: number in masks, name, RGB colour."""
+    """A class of the model: value in masks, name, RGB colour."""
 
     train_id: int
     name: str
@@ -54,12 +54,12 @@ class ModelDescription:
     """The served model.
 
     Attributes:
-        model: Name.
+        model: name of the model.
         version: version of refineseg.
         labels: classes by train id.
         ignore: value in masks that means no class.
         palette: 256 RGB colours of the mask PNG.
-        scores: Scores, each with its protocol.
+        scores: scores with their protocols.
         licence: licence of weights and training data.
         calibrated: whether probabilities are calibrated.
         limits: limits of a request.
@@ -79,7 +79,7 @@ class ModelDescription:
 
 
 def describe_model(segmenter: Segmenter, limits: Limits) -> ModelDescription:
-    """Answer of ``GET /v1/model``, without provenance, which holds commands with paths."""
+    """Answer of ``GET /v1/model``; it leaves out provenance, whose commands contain paths."""
     card = segmenter.card
     scores = tuple(
         Score(item["data"], item["split"], item["mean_iou"], item["pixel_accuracy"], item["protocol"])
@@ -94,13 +94,13 @@ def describe_model(segmenter: Segmenter, limits: Limits) -> ModelDescription:
         scores=scores,
         licence=card.licence,
         calibrated=segmenter.calibrated,
-        limits=Bounds(limits.bytes, limits.pixels, limits.seconds, pictures.formats()),
+        limits=Bounds(limits.bytes, limits.pixels, limits.seconds, decoding.formats()),
         outputs=OUTPUTS,
     )
 
 
 def problem_answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Problem documents that a route may answer."""
+    """Problem documents with which a route may answer."""
     schema = {
         "type": "object",
         "required": ["type", "title", "status", "detail"],
@@ -162,18 +162,20 @@ def segment_request() -> dict[str, Any]:
         "anyOf": [{"type": "string", "enum": ["auto"]}, {"type": "integer", "minimum": 32, "maximum": 4096}],
         "default": "auto",
     }
-    form = _body(BINARY, "A form. The options of the address may be fields instead, written as they are there.")
-    document = _body(BASE64, "A JSON object. The options of the address may be keys instead.")
-    raw = {media_type: {"schema": BINARY} for media_type in (*pictures.media_types(), "application/octet-stream")}
+    form = _body(BINARY, "A form. Query parameters may be given as fields instead, in the same spelling.")
+    document = _body(BASE64, "A JSON object. Query parameters may be given as keys instead.")
+    raw = {media_type: {"schema": BINARY} for media_type in (*decoding.media_types(), "application/octet-stream")}
     return {
         "parameters": [
             _parameter(
-                "output", output, "One output is answered as its own file, several in a JSON document.", **commas
+                "output", output, "A single output is returned as a file, several in a JSON document.", **commas
             ),
-            _parameter("scales", scales, "Scales of the picture; class scores are averaged over them.", **commas),
+            _parameter("scales", scales, "Scales of the picture over which class scores are averaged.", **commas),
             _parameter("flip", {"type": "boolean", "default": False}, "Also average over the mirrored picture."),
-            _parameter("channels", channels, "The file's channels to take, from 1 on; three for RGB.", **commas),
-            _parameter("tile", tile, "Side in pixels of the windows that a large picture is split into."),
+            _parameter(
+                "channels", channels, "Channels of the file to use, counted from 1; three for RGB.", **commas
+            ),
+            _parameter("tile", tile, "Side in pixels of the windows of a large picture."),
         ],
         "requestBody": {
             "required": True,

@@ -1,4 +1,4 @@
-"""Limits of a server, and the count of requests and memory that are held to them."""
+"""Limits of a server, and the count of requests and memory against them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from refineseg.serving.problems import Problem
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds of one server.
+    """Limits of one server.
 
     Attributes:
         bytes: size of a request's body.
-        pixels: pixels that the network sees for one request: the picture's, over all scales and flips.
-        requests: number of requests at a time, read, queued or running; more get 503.
-        memory: bytes that all requests may take together, estimated before they are allocated.
-        batch: number of pictures that the network sees at once.
+        pixels: pixels per request, summed over all scales and flips.
+        requests: number of open requests (being read, queued or running); further ones get 503.
+        memory: bytes for all requests together, estimated before they are allocated.
+        batch: number of pictures in a batch.
         wait: seconds that a picture waits for others to join its batch.
         seconds: time limit of a request.
     """
@@ -42,7 +42,7 @@ class Limits:
 
 
 class Capacity:
-    """Counts the active requests and the memory they hold; a request beyond the limits gets 503."""
+    """Counts open requests and their memory; a request beyond the limits gets 503."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
@@ -69,7 +69,7 @@ class Capacity:
 
     @contextmanager
     def hold(self, memory: int) -> Iterator[None]:
-        """Count the bytes of an answer until the client has read it; no limit refuses what is there already."""
+        """Count the bytes of an answer until the client has read it; never refused, since they exist already."""
         with self._lock:
             self.memory += memory
         try:
@@ -79,7 +79,7 @@ class Capacity:
                 self.memory -= memory
 
     def record(self, seconds: float) -> None:
-        """Note the machine's time for a picture, for the next ``Retry-After``."""
+        """Record the time a picture took, for the next ``Retry-After``."""
         self._seconds_per_picture += 0.1 * (seconds - self._seconds_per_picture)
 
     def _full(self) -> Problem:
@@ -92,14 +92,14 @@ class Capacity:
 
 
 class Slot:
-    """One request's share of the capacity."""
+    """A request's share of the capacity."""
 
     def __init__(self, capacity: Capacity) -> None:
         self.capacity = capacity
         self.memory = 0
 
     def reserve(self, memory: int) -> None:
-        """Reserve more bytes; Problem 413 if they exceed the limit alone, 503 if others hold too much now."""
+        """Reserve more bytes; Problem: 413 if this request alone exceeds the limit, 503 if all together do."""
         capacity = self.capacity
         with capacity._lock:
             if self.memory + memory > capacity.limits.memory:

@@ -1,4 +1,4 @@
-"""Metrics of the server for Prometheus; names follow its conventions (seconds, _total)."""
+"""The server's metrics for Prometheus, named by its conventions (seconds, _total)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
 class Metrics:
-    """Counters of one server, in a registry of their own."""
+    """Metrics of one server, in their own registry."""
 
     def __init__(self, model: str, queued: Callable[[], float], active: Callable[[], float]) -> None:
         with extra("prometheus-client", "serve", "counting for /metrics"):
@@ -64,7 +64,7 @@ class Metrics:
         self._seconds.labels(route).observe(seconds)
 
     def record_batch(self, pictures: int, seconds: float) -> None:
-        """Count a batch and the network's time for it."""
+        """Count a batch and the time that the network took."""
         self._batches.observe(pictures)
         self._busy.inc(seconds)
 

@@ -1,4 +1,4 @@
-"""Around every route: who may use it, how long it took, and headers that keep a browser from trusting too much."""
+"""Middleware for every route: checks access, records the time, adds security headers."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Middleware:
         app: the application inside.
         access: who may use the server.
         record: called with route, status and seconds of every answer.
-        routes: names that are recorded as they are; all others are ``other``.
+        routes: paths that are recorded under their own name; all others count as ``other``.
     """
 
     def __init__(self, app: App, access: Access, record: Record, routes: frozenset[str]) -> None:
@@ -51,7 +51,7 @@ class Middleware:
         self.routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One ASGI event."""
+        """Handle one ASGI connection."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -83,9 +83,9 @@ class Middleware:
 
 
 async def drain(chunks: AsyncIterator[bytes]) -> bool:
-    """Read on for a moment, since a client that still sends would lose the answer with the connection.
+    """Read a little more of a refused body: closing while the client still sends would lose the answer.
 
-    Returns whether the body came to its end.
+    Returns whether the body was read to its end.
     """
     size = 0
     try:
@@ -96,7 +96,7 @@ async def drain(chunks: AsyncIterator[bytes]) -> bool:
                     return False
     except TimeoutError:
         return False
-    except Exception:  # the stream was read already, or the client has left
+    except Exception:  # the stream has been read, or the client has left
         return True
     return True
 

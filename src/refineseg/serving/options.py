@@ -1,4 +1,4 @@
-"""Options of a request, from the address, form fields or JSON keys."""
+"""Options of a request, given as query parameters, form fields or JSON keys."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from math import isfinite
 
 from refineseg.errors import InputError
 from refineseg.inference.options import PredictOptions, Tile
-from refineseg.inference.outputs import built_in
+from refineseg.inference.outputs import built_in_kinds
 from refineseg.serving.problems import Problem
 
 SUMMARY = "json"
-KINDS = built_in()
+KINDS = built_in_kinds()
 OUTPUTS = (SUMMARY, *KINDS)
 NAMES = ("output", "scales", "flip", "tile", "channels")
 MAX_SCALES = 8
@@ -25,7 +25,7 @@ class RequestOptions:
     """Options of one request.
 
     Attributes:
-        outputs: one of OUTPUTS, or several to get them in one document.
+        outputs: one of OUTPUTS, or several, which are returned in one document.
         predict: scales, flip, probabilities, channels.
         tile: side of windows in pixels, or ``auto``.
     """
@@ -36,7 +36,7 @@ class RequestOptions:
 
     @property
     def pixel_factor(self) -> float:
-        """Pixels that the network sees for each pixel of the picture, over all scales and flips."""
+        """Pixels to process for each pixel of the picture, over all scales and flips."""
         return sum(scale**2 for scale in self.predict.scales) * (2 if self.predict.flip else 1)
 
 

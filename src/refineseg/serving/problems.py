@@ -1,4 +1,4 @@
-"""Every answer that is not a success is a problem document (RFC 9457) with one clear sentence."""
+"""Problem documents (RFC 9457): the body of every answer that is not a success, with one clear sentence."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ MEDIA_TYPE = "application/problem+json"
 
 @dataclass
 class Problem(Exception):
-    """A request that is refused or cannot be answered.
+    """A request is refused or cannot be answered.
 
     Attributes:
         status: HTTP status.
-        detail: what was expected, what was found, what to do; never a path or a decoder's words.
+        detail: expected, found, what to do; never a path or a decoder's message.
         headers: further headers of the answer.
     """
 
@@ -25,5 +25,5 @@ class Problem(Exception):
 
 
 def document(status: int, detail: str) -> dict[str, Any]:
-    """Body of the answer."""
+    """A problem document."""
     return {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}

@@ -1,4 +1,4 @@
-"""One request from its bytes to its answer: read, measure, decode, queue, predict, encode, within the limits."""
+"""The way of a request, within the limits: read, measure, decode, queue, predict, encode."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from refineseg.errors import RefinesegError
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.result import Result
 from refineseg.serving.answers import Answer, answer
-from refineseg.serving.batching import Batcher, Job
+from refineseg.serving.batching import Batcher, QueuedPicture
+from refineseg.serving.decoding import decode, measure
 from refineseg.serving.limits import Capacity, Limits, Slot
 from refineseg.serving.metrics import STAGES, Metrics
 from refineseg.serving.options import RequestOptions, read_options
-from refineseg.serving.pictures import decode, measure
 from refineseg.serving.problems import Problem
 from refineseg.serving.uploads import Upload, check_length, read_upload
 from refineseg.system.memory import is_out_of_memory
 
 T = TypeVar("T")
-CODEC_THREADS = 2  # decode and encode pictures; few, so that few pictures are in memory
-log = logging.getLogger("uvicorn.error")  # where the operator sees the server's own lines
+CODEC_THREADS = 2  # threads that decode and encode; few, so that few pictures are in memory
+log = logging.getLogger("uvicorn.error")  # the server's own log
 
 
 @dataclass(frozen=True)
 class Request:
-    """A request as the web framework gives it.
+    """A request, independent of the web framework.
 
     Attributes:
-        query: options in the address.
+        query: query parameters.
         content_type: the header, or empty.
         coding: the header Content-Encoding, or empty.
         length: bytes of the body by the header Content-Length, or None.
@@ -61,28 +61,28 @@ class Service:
         self.batcher = Batcher(segmenter, limits, self._record_batch, lambda: self.capacity.active)
         self.metrics = Metrics(segmenter.card.name, lambda: self.batcher.waiting, lambda: self.capacity.active)
         self._codecs = ThreadPoolExecutor(CODEC_THREADS, thread_name_prefix="codec")
-        begun = Barrier(CODEC_THREADS + 1)  # all threads are started now: later there may be no memory for one
+        begun = Barrier(CODEC_THREADS + 1)  # start all threads now: later memory may be short
         for _ in range(CODEC_THREADS):
             self._codecs.submit(begun.wait)
         begun.wait()
 
     def start(self) -> None:
-        """Warm up; requests are answered once this returns."""
+        """Warm up; requests can be answered once this returns."""
         self.batcher.start()
 
     def stop(self) -> None:
-        """Finish the requests that were accepted."""
+        """Finish accepted requests, then stop."""
         self.batcher.stop()
         self._codecs.shutdown()
 
     async def segment(self, request: Request) -> tuple[Answer, dict[str, float]]:
-        """Answer a request; also the seconds of each stage.
+        """Answer a request; returns the answer and the seconds of each stage.
 
         Raises:
-            Problem: bad input, no free slot, too slow, out of memory.
+            Problem: bad input, no free slot, timeout, out of memory.
         """
         query = list(request.query)
-        read_options(query)  # refuses before the body is read
+        read_options(query)  # refuse before the body is read
         if request.length is not None:
             check_length(request.length, self.limits.bytes)
         until = asyncio.get_running_loop().time() + self.limits.seconds
@@ -123,15 +123,15 @@ class Service:
         times = [time.monotonic()]
         picture = await self._in_codec_thread(lambda: self._decode(upload.data, options, slot))
         times.append(time.monotonic())
-        job = Job(picture.pixels, options)
-        self.batcher.submit(job)
+        queued = QueuedPicture(picture.pixels, options)
+        self.batcher.submit(queued)
         try:
-            found: Result = await asyncio.wrap_future(job.future)
+            found: Result = await asyncio.wrap_future(queued.future)
         except RefinesegError as error:
             raise Problem(422, str(error)) from None
         finally:
-            job.abandoned = True  # without effect when it is done
-        times += [job.started, time.monotonic()]
+            queued.abandoned = True  # no effect if it is done
+        times += [queued.started, time.monotonic()]
         result = found.of(picture)
         content = await self._in_codec_thread(lambda: answer(result, options.outputs, self.segmenter.card.name))
         times.append(time.monotonic())
@@ -148,7 +148,7 @@ class Service:
         return await asyncio.get_running_loop().run_in_executor(self._codecs, work)
 
     async def _unless_disconnected(self, work: Awaitable[T], disconnected: Callable[[], Awaitable[None]]) -> T:
-        """The work's result; it is dropped if the client leaves first."""
+        """The result of the work, which is cancelled if the client leaves first."""
         working = asyncio.ensure_future(work)
         leaving = asyncio.ensure_future(disconnected())
         try:

@@ -1,4 +1,4 @@
-"""Runs the application on a socket until SIGTERM or SIGINT; requests in flight are finished."""
+"""Runs the application on a socket until SIGTERM or SIGINT, then finishes open requests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from refineseg.serving.connections import http_server
 from refineseg.serving.limits import Limits
 from refineseg.system.memory import keep_freed_memory
 
-KEY = "REFINESEG_API_KEY"  # environment variable; an argument would be seen in the list of processes
+KEY = "REFINESEG_API_KEY"  # environment variable, since arguments are visible in the list of processes
 
 
 def serve(
@@ -30,15 +30,15 @@ def serve(
 
     Args:
         segmenter: the model.
-        port: 0 takes a free one.
+        port: port to listen on; 0 takes a free one.
         limits: limits of requests.
         access: address to listen on, and who may use the server.
         say: called with the address when the server listens.
-        warn: called with a warning where every machine of the network can use the server.
+        warn: called with a warning if other machines can use the server without a key.
 
     Raises:
-        InputError: the address cannot be bound, or the key is unfit.
-        MissingExtraError: the packages of the extra ``serve`` are not there.
+        InputError: the address cannot be bound, or the key is invalid.
+        MissingExtraError: the packages of the extra ``serve`` are not installed.
     """
     key = api_key()
     keep_freed_memory()
@@ -50,7 +50,7 @@ def serve(
         address = listener.getsockname()
         shown = f"[{address[0]}]" if ":" in address[0] else address[0]
         say(f"serving {segmenter.card.name} on http://{shown}:{address[1]} (Ctrl+C stops)")
-        # uvicorn raises the signal again when it has finished; that must not end us by it.
+        # uvicorn raises the signal again when it has finished, which must not kill this process.
         before = signal.signal(signal.SIGTERM, lambda *_: None)
         try:
             server.run(sockets=[listener])
@@ -59,7 +59,7 @@ def serve(
 
 
 def api_key() -> str | None:
-    """The key in the environment, None if there is none; InputError for one that no header can carry."""
+    """The key from the environment, or None; InputError for a key that a header cannot carry."""
     key = os.environ.get(KEY, "")
     if key and not (key.isascii() and key.isprintable() and " " not in key):
         raise InputError(f"expected {KEY} of printable ASCII characters without spaces")
@@ -67,7 +67,7 @@ def api_key() -> str | None:
 
 
 def bound(host: str, port: int) -> socket.socket:
-    """A listening socket; InputError if the address is taken or does not belong to this machine."""
+    """A listening socket; InputError if the address is in use or not of this machine."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(address[:2], family=family)

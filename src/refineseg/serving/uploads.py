@@ -1,4 +1,4 @@
-"""A request's body, held in memory within the size limit: a picture's bytes, a form, or JSON with base64."""
+"""Reading a request's body within the size limit: a picture's bytes, a form, or JSON with base64."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 from refineseg.errors import extra
 from refineseg.serving.problems import Problem
 
-FIELD = "image"  # name of the picture in forms and in JSON
+FIELD = "image"  # the picture's field in forms and key in JSON
 FORM = "multipart/form-data"
 JSON = "application/json"
 MAX_FIELDS = 20  # options in a form or a JSON object
-MAX_FIELD_BYTES = 1000  # of one option
+MAX_FIELD_BYTES = 1000  # per option
 MAX_BRACKETS = 1000  # brackets, quotes and commas in a JSON body; base64 has none
 
 
@@ -66,7 +66,7 @@ def check_length(size: int, limit: int) -> None:
 
 
 class _Form:
-    """A multipart form, parsed as it arrives; files stay in memory, since the body's length is bounded."""
+    """A multipart form, parsed as it arrives. Files stay in memory, since the body's length is limited."""
 
     def __init__(self, content_type: str, limit: int) -> None:
         with extra("python-multipart", "serve", "reading forms"):
@@ -129,7 +129,7 @@ class _Form:
 
 
 class _refusing_parser_errors:
-    """Turns whatever the form parser raises into a refusal: its only input is the client's."""
+    """Turns any error of the form parser into a Problem, since its only input is the client's."""
 
     def __enter__(self) -> None:
         return None
@@ -140,8 +140,8 @@ class _refusing_parser_errors:
 
 
 def _from_json(body: bytearray) -> Upload:
-    """``{"image": "<base64>", "output": ["mask", "rle"], ...}``: values as in the address, or as JSON has them."""
-    if sum(body.count(mark) for mark in b'[{,"') > MAX_BRACKETS:  # else small bodies would become large objects
+    """Read ``{"image": "<base64>", "output": ["mask", "rle"], ...}``; values as in a query, or JSON's own."""
+    if sum(body.count(mark) for mark in b'[{,"') > MAX_BRACKETS:  # or a small body could become large objects
         raise Problem(
             400, f"expected a JSON object with the picture as base64 in {FIELD!r}, got a larger structure"
         )
@@ -164,7 +164,7 @@ def _from_json(body: bytearray) -> Upload:
 
 
 def _from_base64(text: str) -> bytes:
-    """The bytes of base64 text, also of a data: address, as browsers make them, or of wrapped lines."""
+    """Bytes of base64 text, of a data: URL as browsers make them, or of wrapped lines."""
     if text.startswith("data:"):
         text = text.partition(",")[2]
     try:
@@ -174,7 +174,7 @@ def _from_base64(text: str) -> bytes:
 
 
 def _option_text(name: str, value: Any) -> str:
-    """A JSON value as it would be written in the address."""
+    """A JSON value as query parameters spell it."""
     parts = value if isinstance(value, list) else [value]
     if not all(isinstance(part, str | int | float) for part in parts):
         raise Problem(422, f"expected text, a number, true, false or a list of them in {name[:40]!r}")

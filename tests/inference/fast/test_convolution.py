@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from refineseg.inference.fast import convolution as fused
 from refineseg.inference.fast.block import FastBlock, merged
 from refineseg.inference.fast.convolution import Activation, FusedConv, fuses
-from refineseg.inference.fast.network import _fast
+from refineseg.inference.fast.fast_copy import _fast
 from refineseg.inference.fast.winograd import Scratch
 from refineseg.model.blocks import RefineNetBlock
 from refineseg.model.memory_saving import FIRST_STRIP_ONLY

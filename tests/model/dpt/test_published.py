@@ -16,9 +16,9 @@ from refineseg.labels import LabelMap
 from refineseg.model.conversion.convert import convert_checkpoint
 from refineseg.model.conversion.recognise import recognise
 from refineseg.model.dpt import keymaps
-from refineseg.model.dpt.huggingface import source_of
+from refineseg.model.dpt.huggingface import recognise_repository
 from refineseg.model.dpt.network import DPT
-from refineseg.model.dpt.source import fill
+from refineseg.model.dpt.recognised import fill
 from refineseg.model.folders.model_folder import load_model_folder
 from refineseg.model.tensors.keymaps import KeyMap
 from refineseg.model.tensors.mismatch import MismatchError
@@ -81,8 +81,10 @@ FAMILIES = (
 def under_their_names(model: Any, keys: KeyMap, folder: Path) -> dict[str, Tensor]:
     """The checkpoint that the authors' code would have of a network of transformers."""
     model.save_pretrained(folder)
-    source = source_of({**model.config.to_dict(), "architectures": [type(model).__name__]}, PREPROCESSOR, "a test")
-    network, _ = fill(source, load_file(folder / "model.safetensors"))
+    config = {**model.config.to_dict(), "architectures": [type(model).__name__]}
+    network, _ = fill(
+        recognise_repository(config, PREPROCESSOR, "a test"), load_file(folder / "model.safetensors")
+    )
     return renamed(network, keys)
 
 

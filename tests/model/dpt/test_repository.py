@@ -155,7 +155,7 @@ def test_a_swin_takes_pictures_of_its_size_alone(tmp_path: Path) -> None:
     with torch.inference_mode():
         theirs = output(original, (images - network.mean) / network.std)
         assert float((network(images) - theirs).norm() / theirs.norm()) < 1e-4
-    with pytest.raises(InputError, match="over Swin takes 64x64 alone"):
+    with pytest.raises(InputError, match="over Swin takes only 64x64"):
         refineseg.export(tmp_path / "model", tmp_path / "model.onnx")
 
 

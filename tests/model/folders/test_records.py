@@ -13,7 +13,7 @@ from refineseg.labels import LabelMap
 from refineseg.model import PRESETS, create_model
 from refineseg.model.folders import bundled
 from refineseg.model.folders.model_folder import ModelCard, save_model_folder
-from refineseg.model.folders.records import HISTORIC, Score, WeightRecord, all_records, bundled_records
+from refineseg.model.folders.records import HISTORIC, PublishedScore, WeightRecord, all_records, bundled_records
 
 
 def test_a_hash_is_64_hexadecimal_digits() -> None:
@@ -27,7 +27,7 @@ def test_the_historic_table() -> None:
     assert all(entry.preset is None or entry.preset in PRESETS for entry in HISTORIC)
     assert all(entry.sha256 is None for entry in HISTORIC)  # none was ever published
     scores = {entry.name: entry.score for entry in HISTORIC}
-    assert scores["refinenet-lw-r152.nekrasov-pascal-context"] == Score(
+    assert scores["refinenet-lw-r152.nekrasov-pascal-context"] == PublishedScore(
         0.458, "val", "single scale, no flip, as published"
     )
     assert "refinenet-lw-r50.nekrasov-pascal-context" not in scores
@@ -47,7 +47,7 @@ def test_bundled_models_are_records(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         "toy",
         "a, b",
     )
-    assert entry.score == Score(0.5, "val", "p", (0.4, 0.6))
+    assert entry.score == PublishedScore(0.5, "val", "p", (0.4, 0.6))
     file = tmp_path / "toy" / bundled.INT8
     file.write_bytes(b"int8")
     report: dict[str, Any] = {"int8": {"mean_iou": 0.49, "judged_on": "val", "trained_on_it": True}}
@@ -62,6 +62,6 @@ def test_bundled_models_are_records(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         "MIT",
         hashlib.sha256(b"int8").hexdigest(),
     )
-    assert eight.score == Score(0.49, "val", "p")
+    assert eight.score == PublishedScore(0.49, "val", "p")
     assert entry.sha256 == hashlib.sha256((tmp_path / "toy" / "model.safetensors").read_bytes()).hexdigest()
     assert [entry.name for entry in all_records()][:3] == ["toy", "toy-int8", "mobilenetv2_100.imagenet"]

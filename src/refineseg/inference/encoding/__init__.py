@@ -1,1 +1,1 @@
-"""Encoders of label rasters: streamed PNG, polygons along pixel edges, run lengths."""
+"""Encoders of label rasters: PNG and TIFF by strips, polygons along pixel edges, run lengths."""

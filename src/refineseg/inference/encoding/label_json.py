@@ -1,4 +1,4 @@
-"""JSON made of the labels alone: what its kinds share."""
+"""Base of the output kinds that are JSON made from labels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from refineseg.data.pictures.geotiff import Geo
-from refineseg.inference.encoding.regions import Polygon
+from refineseg.inference.encoding.tracing import Polygon
 from refineseg.inference.outputs import Kind, LargeResult
 from refineseg.labels import LabelMap, UInt8
 from refineseg.system.files import atomic_path
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class LabelJson(Kind):
-    """A kind whose ``encode`` makes JSON of HxW train ids."""
+    """A kind whose ``encode`` writes HxW train ids as JSON."""
 
     suffix, media_type = ".json", "application/json"
 
@@ -33,7 +33,7 @@ class LabelJson(Kind):
         self.encode(stream, result.labels, result.label_map, result.geo)
 
     def write_large(self, large: LargeResult, folder: Path, name: str) -> Path:
-        """Of labels read as a whole: a byte a pixel."""
+        """Labels are read into memory as a whole, a byte per pixel."""
         path = self.path(folder, name)
         with atomic_path(path) as temporary, temporary.open("wb") as stream:
             labels = large.labels.rows(0, large.labels.size[0])
@@ -42,12 +42,12 @@ class LabelJson(Kind):
 
 
 def described(polygon: Polygon, label_map: LabelMap) -> dict[str, Any]:
-    """Class, train id and area."""
+    """Class, train id and area of a polygon."""
     return {"class": label_map.names[polygon.label], "train_id": polygon.label, "area_pixels": polygon.area}
 
 
 def write_items(stream: BinaryIO, head: str, items: Iterator[dict[str, Any]]) -> None:
-    """One item a line, so that the document never exists as a whole."""
+    """Write one item per line, so that the document never exists as a whole."""
     stream.write(head.encode())
     for number, item in enumerate(items):
         stream.write(((",\n" if number else "\n") + json.dumps(item, ensure_ascii=False)).encode())

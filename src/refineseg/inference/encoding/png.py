@@ -1,4 +1,4 @@
-"""PNG written row by row (W3C PNG, third edition): Pillow needs the whole picture, this a strip of it."""
+"""PNG written strip by strip (W3C PNG, third edition); Pillow needs the whole picture in memory."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ GREY, INDEXED = 0, 3  # colour types
 
 
 def write_png(path: Path, size: tuple[int, int], strips: Iterable[UInt8], palette: UInt8 | None = None) -> None:
-    """An 8-bit PNG of one channel.
+    """Write an 8-bit PNG of one channel.
 
     Args:
         path: file to write; it appears under this name once complete.
         size: height and width.
         strips: rows from top to bottom, hxW uint8.
-        palette: 256x3 colours of the values; grey without it.
+        palette: 256x3 colours of the values; None for a grey PNG.
     """
     kind = GREY if palette is None else INDEXED
     with atomic_path(path) as temporary, temporary.open("wb") as stream:

@@ -1,6 +1,6 @@
-"""COCO's run lengths, compressed as in its maskApi, for every class of a label raster.
+"""COCO's run lengths for every class of a label raster, compressed as in its maskApi.
 
-Kept beside pycocotools, which encodes one full-size mask per class: here all classes take one pass.
+pycocotools encodes one full-size mask per class; this takes one pass for all classes.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from refineseg.labels import LabelMap, UInt8
 
-STRIP = 512  # columns turned at a time: run lengths go down the columns
-DIGITS = 7  # of 5 bits: more than a difference of two 32-bit numbers has
+STRIP = 512  # columns transposed at a time, since run lengths go down the columns
+DIGITS = 7  # digits of 5 bits, enough for a difference of two 32-bit numbers
 Ints = NDArray[np.int64]
 
 
 def class_runs(labels: UInt8) -> tuple[Ints, Ints]:
-    """First position and label of every run of HxW, column after column; positions count down the columns."""
+    """Start and label of every run in HxW labels; positions count down the columns, one after the other."""
     height, width = labels.shape
     starts: list[Ints] = []
     values: list[Ints] = []
@@ -33,7 +33,7 @@ def class_runs(labels: UInt8) -> tuple[Ints, Ints]:
 
 
 def counts_of_class(starts: Ints, values: Ints, total: int, label: int) -> Ints:
-    """COCO's counts of one class: pixels outside, inside, outside ... in turn; the first may be 0."""
+    """COCO's counts of one class: pixels outside, inside, outside ... in turn. The first may be 0."""
     stops = np.append(starts[1:], total)
     mine = values == label
     edges = np.stack([starts[mine], stops[mine]], axis=1).ravel()
@@ -42,10 +42,11 @@ def counts_of_class(starts: Ints, values: Ints, total: int, label: int) -> Ints:
 
 
 def compress(counts: Ints) -> str:
-    """The string of COCO's maskApi.
+    """Counts as a string of COCO's maskApi.
 
-    From the fourth count on, the difference to the last but one is stored. Digits of 5 bits, low ones first, with
-    a sixth bit that says that more follow, as characters from ``0`` on; the last digit's highest bit is the sign.
+    From the fourth count on, the difference to the count before the last is stored. Digits of 5 bits, lowest
+    first, with a sixth bit set if more follow, are characters from ``0`` on; the last digit's highest bit is the
+    sign.
     """
     x = counts.astype(np.int64).copy()
     x[3:] -= counts[1:-2]
@@ -61,7 +62,7 @@ def compress(counts: Ints) -> str:
 
 
 def encode_labels(labels: UInt8, label_map: LabelMap) -> dict[str, Any]:
-    """HxW train ids as one compressed RLE per class that is there, for JSON; bbox is left, top, width, height."""
+    """HxW train ids as a compressed RLE for each class present, for JSON; bbox is left, top, width, height."""
     height, width = labels.shape
     starts, values = class_runs(labels)
     lengths = np.diff(starts, append=height * width)
@@ -83,9 +84,7 @@ def encode_labels(labels: UInt8, label_map: LabelMap) -> dict[str, Any]:
 def _box(starts: Ints, lengths: Ints, height: int) -> list[int]:
     last = starts + lengths - 1
     left, right = int(starts[0] // height), int(last[-1] // height)
-    wraps = (
-        starts // height != last // height
-    )  # such a run reaches the bottom of one column and the next one's top
-    top = 0 if wraps.any() else int((starts % height).min())
-    bottom = height - 1 if wraps.any() else int((last % height).max())
+    wraps = bool((starts // height != last // height).any())  # from the bottom of a column to the top of the next
+    top = 0 if wraps else int((starts % height).min())
+    bottom = height - 1 if wraps else int((last % height).max())
     return [left, top, right - left + 1, bottom - top + 1]

@@ -1,4 +1,4 @@
-"""A RefineNet block for inference: fewer passes over its maps, and chains of 1x1 convolutions made into one."""
+"""A RefineNet block for inference, with fewer passes over its maps and with pairs of 1x1 convolutions merged."""
 
 from __future__ import annotations
 
@@ -13,14 +13,12 @@ from refineseg.model.blocks import RefineNetBlock, as_list, largest
 
 
 class FastBlock(nn.Module):
-    """A RefineNet block that adds the paths of full size into the sum of the upsampled ones as they are made.
-
-    Two 1x1 convolutions of a path, of adaptation and fusion, have nothing between them and become one.
+    """A RefineNet block whose full-size paths are added to the sum of upsampled ones by their last convolution.
 
     Args:
-        block: whose weights are shared, but for those of merged convolutions.
-        parts: layers of each path before the upsampling, ready for inference.
-        pooling: the chain, ready for inference; it may use its input up.
+        block: the block; its weights are shared, except those of merged convolutions.
+        parts: fast layers of each path before its upsampling (see ``paths_of``).
+        pooling: fast form of the pooling chain; it may overwrite its input.
     """
 
     def __init__(self, block: RefineNetBlock, parts: list[list[nn.Module]], pooling: nn.Module) -> None:
@@ -30,7 +28,7 @@ class FastBlock(nn.Module):
         self.factors, self.upsample = block.fusion.factors, block.fusion.upsample
 
     def forward(self, *maps: Tensor | list[Tensor]) -> Tensor:
-        """As of RefineNetBlock; the maps are left alone."""
+        """See RefineNetBlock; the maps are not modified."""
         waiting: list[Tensor] = as_list(maps, len(self.paths))
         del maps
         size = torch.Size(largest(waiting))
@@ -40,7 +38,7 @@ class FastBlock(nn.Module):
         return cast(Tensor, x)
 
     def _fused(self, waiting: list[Tensor], size: torch.Size) -> Tensor:
-        """The sum of all paths, in memory of its own."""
+        """The sum of all paths, in new memory. The list is emptied."""
         factors = self.factors or [1] * len(waiting)
         full = [x.shape[-2:] == size and factor == 1 for x, factor in zip(waiting, factors, strict=True)]
         queue: list[tuple[int, Tensor]] = sorted(enumerate(waiting), key=lambda item: full[item[0]])
@@ -67,7 +65,7 @@ class FastBlock(nn.Module):
 
 
 def paths_of(block: RefineNetBlock) -> list[list[nn.Module]]:
-    """Of each path the modules before it is upsampled, 1x1 convolutions merged."""
+    """The modules of each path before its upsampling; the 1x1 convolutions of adaptation and fusion are merged."""
     paths = []
     for index, fusion in enumerate(block.fusion.convs):
         parts = list(block.adapt[index].children()) if index < len(block.adapt) else []
@@ -90,7 +88,7 @@ def _mergeable(part: nn.Module) -> bool:
 
 
 def merged(first: nn.Conv2d, second: nn.Conv2d) -> nn.Conv2d:
-    """One 1x1 convolution for two without bias; multiplied in float64."""
+    """One 1x1 convolution in place of two without bias; the weights are multiplied in float64."""
     weight = second.weight.detach().flatten(1).double() @ first.weight.detach().flatten(1).double()
     own = {id(second.weight): second.weight}
     result = copy.deepcopy(second, own)

@@ -1,8 +1,8 @@
-"""Convolutions that add to a map and rectify in the same pass over memory, and the backbones' blocks made of them.
+"""Convolutions fused with a sum and an activation, and the blocks of backbones and decoder built from them.
 
-The library can do both while it writes a convolution's output, by an operation that torch itself uses for compiled
-graphs. It is not part of torch's public interface, so it is tried once, and where it is missing or gives something
-else the same is done in three passes.
+oneDNN can do both while it writes a convolution's output, through operations that torch uses for compiled graphs.
+They are not part of torch's public interface, so they are tried once; where they are missing or give a different
+result, convolution, sum and activation run one after the other.
 """
 
 from __future__ import annotations
@@ -26,18 +26,16 @@ FUSED: dict[str, tuple[str, list[float]]] = {
     "relu": ("relu", []),
     "relu6": ("hardtanh", [0.0, 6.0]),
 }
-
-
-STRIP_BYTES = 4 << 20  # of the wide map in a MobileNet's block, for every two threads
+STRIP_BYTES = 4 << 20  # bytes of a MobileNet block's wide map in a strip, for every two threads
 
 
 class FusedConv(nn.Module):
-    """A convolution, a sum and an activation, by whatever is fastest for the map at hand.
+    """A convolution, a sum and an activation: by Winograd's algorithm, fused by oneDNN, or one after the other.
 
     Args:
         convolution: the convolution; its weights are read at every call.
-        activation: what comes last.
-        scratch: memory between calls.
+        activation: activation after convolution and sum.
+        scratch: buffers that are reused between calls.
     """
 
     def __init__(self, convolution: nn.Conv2d, activation: Activation, scratch: Scratch) -> None:
@@ -45,13 +43,13 @@ class FusedConv(nn.Module):
         self.convolution, self.activation, self.scratch = convolution, activation, scratch
 
     def forward(self, x: Tensor, into: Tensor | None = None) -> Tensor:
-        """activation(convolution(x) + into): BxCxHxW to BxKxhxw; ``into`` of that shape is used up."""
+        """activation(convolution(x) + into), BxCxHxW to BxKxhxw; ``into``, if given, is overwritten."""
         convolution, last = self.convolution, self.activation
         if pays(convolution, *x.shape[-2:]):
             first = last == "relu" and into is None
             y = convolve(x, convolution, self.scratch, rectify=first, residual=into)
-            return y if first else rectify_(y, last)  # the sum comes after the strips' own ReLU
-        planned = FIRST_STRIP_ONLY.get()  # tensors without memory, which only torch's own operations take
+            return y if first else rectify_(y, last)  # strips can only rectify before the sum
+        planned = FIRST_STRIP_ONLY.get()  # fake tensors: only torch's public operations take them
         if into is None:
             if planned or not fuses():
                 return rectify_(convolution(x), last)
@@ -77,7 +75,7 @@ def rectify_(x: Tensor, activation: Activation) -> Tensor:
 
 
 def _described(convolution: nn.Conv2d) -> tuple[Any, ...]:
-    """Weights and settings in the order in which the library's operations take them."""
+    """Weights and settings as arguments of oneDNN's operations."""
     padding = convolution.padding
     if isinstance(padding, str):
         sides = convolution.kernel_size
@@ -87,7 +85,7 @@ def _described(convolution: nn.Conv2d) -> tuple[Any, ...]:
 
 
 def fusable(convolution: nn.Module) -> bool:
-    """Whether it is a plain convolution that the library's operations describe."""
+    """Whether it is a plain convolution that oneDNN's operations can express."""
     if type(convolution) is not nn.Conv2d or convolution.padding_mode != "zeros":
         return False
     centred = all(side % 2 for side in convolution.kernel_size) and set(convolution.dilation) == {1}
@@ -96,7 +94,7 @@ def fusable(convolution: nn.Module) -> bool:
 
 @cache
 def fuses() -> bool:
-    """Whether this build of torch has the two operations, and they give what three passes give."""
+    """Whether this build of torch has both operations and their results are right."""
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     generator = torch.Generator().manual_seed(0)
@@ -118,7 +116,7 @@ def fuses() -> bool:
 
 
 class FastUnit(nn.Module):
-    """A residual conv unit."""
+    """Fast form of a residual conv unit."""
 
     def __init__(self, unit: ResidualConvUnit, scratch: Scratch) -> None:
         super().__init__()
@@ -132,9 +130,9 @@ class FastUnit(nn.Module):
 
 
 class FastResidual(nn.Module):
-    """A ResNet's block whose norms are folded; where there is no convolution beside it, its input is used up.
+    """Fast form of a ResNet block with folded norms. Without a downsampling convolution it overwrites its input.
 
-    Nobody else reads that input: the maps that a ResNet gives away are followed by blocks that have one.
+    No other module reads that input: the maps that a ResNet returns are inputs of blocks with such a convolution.
     """
 
     def __init__(self, block: ResNetBlock, scratch: Scratch) -> None:
@@ -156,7 +154,7 @@ class FastResidual(nn.Module):
 
 
 class FastInverted(nn.Module):
-    """A MobileNet's block with its norms folded, in strips of rows, so that its wide map never exists whole."""
+    """Fast form of a MobileNet block with folded norms, in strips of rows: the full wide map never exists."""
 
     def __init__(self, block: InvertedResidual, scratch: Scratch) -> None:
         super().__init__()
@@ -168,7 +166,7 @@ class FastInverted(nn.Module):
         self.skip = block.skip
 
     def forward(self, x: Tensor) -> Tensor:
-        """BxCxHxW to BxKxhxw, channels last; x may be overwritten: no other block reads it."""
+        """BxCxHxW to BxKxhxw, channels last; x, which no other block reads, may be overwritten."""
         batch, _, height, width = x.shape
         last, stride, reach = self.last.convolution, self.stride, self.dilation
         rows, columns = ceil(height / stride), ceil(width / stride)
@@ -182,7 +180,7 @@ class FastInverted(nn.Module):
             picture, target = x[index : index + 1], out[index : index + 1]
             for top in starts(0, rows, step):
                 bottom = min(top + step, rows)
-                above = min(top, reach)  # rows more on either side for the 3x3 convolution, whose own are cut off
+                above = min(top, reach)  # the 3x3 convolution needs rows on either side; their outputs are cut off
                 strip = picture[:, :, stride * (top - above) : stride * bottom + reach]
                 y = self.last(self.first(strip)[:, :, above : above + bottom - top])
                 if self.skip:

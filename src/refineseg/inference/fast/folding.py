@@ -20,11 +20,11 @@ NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
 
 
 def fold_batch_norm(backbone: Backbone) -> int:
-    """Fold every batch norm that only follows a convolution into it. Returns how many.
+    """Fold every batch norm that follows a convolution into it; returns the number of folded norms.
 
-    Backbones of our own say which does follow which. Of others it is seen by running a copy on a small picture.
-    That touches no other thread; torch.fx, while it traces, changes how modules of the whole process are called.
-    A network that cannot be run stays so.
+    Our own backbones declare which norm follows which convolution. For others a copy is run on a small picture and
+    watched. (torch.fx, while it traces, changes how modules are called in the whole process, in other threads
+    too.) A network that cannot be run is left as it is.
     """
     folded = 0
     for before, name in list(convs_and_norms(backbone) if backbone.norms_follow_convs else _seen(backbone)):
@@ -37,7 +37,7 @@ def fold_batch_norm(backbone: Backbone) -> int:
 
 
 def convs_and_norms(backbone: Backbone) -> Iterator[tuple[str, str]]:
-    """Names of each convolution and of the norm right after it, in the order of modules."""
+    """Names of each convolution and the norm right after it in the order of modules."""
     before = ""
     for name, part in backbone.named_modules():
         if isinstance(part, NORMS) and before:
@@ -46,12 +46,12 @@ def convs_and_norms(backbone: Backbone) -> Iterator[tuple[str, str]]:
 
 
 def _seen(backbone: Backbone) -> Iterator[tuple[str, str]]:
-    """The same of any network, seen while it runs."""
+    """Names of each convolution and the norm that alone reads its output, for any network, found by running it."""
     if not any(isinstance(part, NORMS) for part in backbone.modules()):
         return
     try:
         watch = _watch(backbone)
-    except Exception:  # whatever a foreign network makes of a picture of this size
+    except Exception:  # a foreign network may refuse this picture with any error
         return
     for name, source in watch.follows.items():
         before = watch.outputs.get(source, ("", None))[0]
@@ -60,14 +60,14 @@ def _seen(backbone: Backbone) -> Iterator[tuple[str, str]]:
 
 
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """What becomes of the outputs of convolutions while a network runs, in this thread alone."""
+    """Records which modules read the outputs of convolutions while a network runs in this thread."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.outputs: dict[int, tuple[str, Tensor]] = {}  # kept, so that no other tensor gets the number
+        self.outputs: dict[int, tuple[str, Tensor]] = {}  # tensors are kept so that their ids stay unique
         self.calls: Counter[str] = Counter()
         self.uses: Counter[int] = Counter()
-        self.follows: dict[str, int] = {}  # norm: the output that it normalises
+        self.follows: dict[str, int] = {}  # norm: id of its input
         self.paused = False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -76,13 +76,13 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return func(*args, **(kwargs or {}))
 
     def made(self, name: str, output: Tensor) -> None:
-        """A convolution has given this."""
+        """Record a convolution's output."""
         self.calls[name] += 1
         self.outputs[id(output)] = name, output
-        self.uses[id(output)] = 0  # what was counted was of a tensor that had the number before
+        self.uses[id(output)] = 0  # the id may have been that of a freed tensor
 
     def normalise(self, name: str, norm: nn.Module, x: Tensor) -> Tensor:
-        """A norm's output, and a note of what it was given."""
+        """Record a norm's input; returns its output."""
         self.calls[name] += 1
         self.uses[id(x)] += 1
         self.follows[name] = id(x)
@@ -121,7 +121,7 @@ def _watch(backbone: Backbone) -> _Watch:
 def _folded(convolution: nn.Conv2d, norm: nn.Module) -> nn.Conv2d:
     values = [getattr(norm, name) for name in ("running_mean", "running_var", "eps", "weight", "bias")]
     weight, bias = fuse_conv_bn_weights(convolution.weight, convolution.bias, *values)
-    own = {id(convolution.weight): weight, id(convolution.bias): bias}  # all else is copied
+    own = {id(convolution.weight): weight, id(convolution.bias): bias}  # everything else is copied
     result = copy.deepcopy(convolution, cast(dict[int, Any], own))
     result.weight, result.bias = weight, bias
     result.weight.data = weight.data.contiguous(memory_format=torch.channels_last)
@@ -129,7 +129,7 @@ def _folded(convolution: nn.Conv2d, norm: nn.Module) -> nn.Conv2d:
 
 
 def _rest_of(norm: nn.Module) -> nn.Module:
-    """What timm's batch norms do beside normalising: dropout and activation."""
+    """The dropout and activation that timm's batch norms contain."""
     parts = [getattr(norm, name) for name in ("drop", "act") if isinstance(getattr(norm, name, None), nn.Module)]
     parts = [part for part in parts if not isinstance(part, nn.Identity)]
     return nn.Sequential(*parts) if parts else nn.Identity()

@@ -1,8 +1,8 @@
-"""Products of float32 matrices by whichever of torch's two libraries is faster on this processor.
+"""Float32 matrix products by MKL or oneDNN, whichever is faster on this processor.
 
-torch multiplies float32 matrices with MKL, which leaves half of an AMD processor's vectors unused; oneDNN, which
-does the convolutions, does not. Its product is an operation that torch uses for compiled graphs, not part of
-torch's public interface, so it is tried once, and MKL stays where it is missing, wrong or no faster.
+torch uses MKL, which leaves half of the vector width of AMD processors unused; oneDNN does not. Its product is an
+operation that torch uses for compiled graphs and not part of torch's public interface, so it is tried once; MKL is
+kept where the operation is missing, wrong or not clearly faster.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from torch import Tensor
 from refineseg.model.memory_saving import FIRST_STRIP_ONLY
 
 SIDE, TRIALS = 256, 5
-WORTH = 1.2  # times as fast; below it noise would decide, and rounding differ from run to run
+WORTH = 1.2  # least speed-up: below it noise would decide, and rounding would differ between runs
 
 
 def products(rows: Tensor, weights: Tensor, out: Tensor) -> None:
-    """MxNxC times MxKxC into MxNxK. With ``by_onednn`` each of the weights is contiguous."""
+    """Products of rows MxNxC and weights MxKxC into ``out`` MxNxK. oneDNN needs each weight matrix contiguous."""
     if by_onednn():
         for mine, weight, target in zip(rows.unbind(), weights.unbind(), out.unbind(), strict=True):
-            target.copy_(_onednn(mine, weight))  # the memory in between is the same every time, and stays in cache
+            target.copy_(_onednn(mine, weight))  # its result reuses the same memory, which stays in the cache
     else:
         torch.bmm(rows, weights.transpose(1, 2), out=out)
 
 
 def by_onednn() -> bool:
-    """Whether float32 products are oneDNN's. Not while memory is planned: its tensors are without memory."""
+    """Whether oneDNN multiplies. Never while memory is planned: its operation takes no fake tensors."""
     return not FIRST_STRIP_ONLY.get() and _wins()
 
 

@@ -1,4 +1,4 @@
-"""Chained residual pooling for inference, in strips that are pooled, convolved and added while in the cache."""
+"""Chained residual pooling for inference: strips are pooled, convolved and added while they are in the cache."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from refineseg.model.memory_saving import max_pool5, pooled_strips
 
 
 class FastPooling(nn.Module):
-    """A chain that needs its input and one more map of that size. The input is overwritten."""
+    """Fast form of a pooling chain: it overwrites its input and needs one more map of that size."""
 
     def __init__(self, chain: ChainedResidualPooling, scratch: Scratch) -> None:
         super().__init__()
@@ -39,15 +39,15 @@ class FastPooling(nn.Module):
         return total
 
     def _in_strips(self, x: Tensor, convolution: FusedConv, total: Tensor) -> Tensor:
-        """Pool and convolve x, and add the result to ``total``; the result, in x unless that is ``total``."""
-        first = x is total  # its rows are pooled before anything is added to them
+        """Pool and convolve x and add the result to ``total``; returns the result, in x unless x is ``total``."""
+        first = x is total  # then all rows must be pooled before anything is added
         out = torch.empty_like(x) if first else x
         for top, bottom, rows in pooled_strips(x):
             made = convolution(rows)
             out[..., top:bottom, :] = made
             if not first:
                 total[..., top:bottom, :].add_(made)
-            del rows, made  # before the next strip is made
+            del rows, made  # free them before the next strip is made
         if first:
             total.add_(out)
         return out

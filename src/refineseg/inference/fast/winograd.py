@@ -1,9 +1,8 @@
-"""3x3 convolutions by Winograd's F(4x4, 3x3), and scratch memory for kernels that work in strips.
+"""3x3 convolutions by Winograd's F(4x4, 3x3), in strips of rows that fit in the processor's cache.
 
-A tile of 4x4 outputs needs 36 multiplications for each pair of channels in place of 144: the 6x6 inputs, the
-weights and the outputs are transformed by sums, and between them lie 36 matrix products. Everything is done in
-strips of rows small enough for the processor's cache. Source: Lavin and Gray, Fast Algorithms for Convolutional
-Neural Networks, CVPR 2016.
+A tile of 4x4 outputs takes 36 multiplications per pair of channels instead of 144: the 6x6 inputs and the weights
+are transformed by additions, multiplied by 36 matrix products, and the products transformed back. Source: Lavin
+and Gray, Fast Algorithms for Convolutional Neural Networks, CVPR 2016.
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ from refineseg.inference.fast.matmul import products
 from refineseg.model.memory_saving import starts
 
 TILE, SPAN = 4, 6  # outputs and inputs of a tile, in each direction
-STRIP_BYTES = 5 << 20  # of transformed inputs a strip, a thread: measured on 1 MiB of L2 and 16 of L3 a core
-# Channels and tiles below which the library's own convolution is as fast: with AVX2, with AVX-512.
+STRIP_BYTES = 5 << 20  # transformed inputs of a strip per thread; measured with 1 MiB of L2 and 16 of L3 a core
+# Channels and tiles below which oneDNN's convolution is as fast.
 NARROWEST, FEWEST = (192, 256) if torch.backends.cpu.get_cpu_capability() == "AVX512" else (96, 64)
 WEIGHTS = torch.tensor(
     [[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]], dtype=torch.float64
@@ -28,27 +27,24 @@ WEIGHTS = torch.tensor(
 
 
 class Scratch(threading.local):
-    """Buffers that are used again at every call: fresh memory costs a page fault for every 4 KiB.
-
-    Each thread has its own.
-    """
+    """Buffers reused at every call, per thread: fresh memory costs a page fault for every 4 KiB."""
 
     def __init__(self, dtype: torch.dtype = torch.float32) -> None:
         self.dtype = dtype
         self.buffers: dict[str, Tensor] = {}
 
     def take(self, name: str, *shape: int) -> Tensor:
-        """A tensor with undefined values, the same memory whenever the name is the same."""
+        """A tensor with undefined values, in the memory that belongs to the name."""
         size = prod(shape)
         buffer = self.buffers.get(name)
         if buffer is None or buffer.numel() < size:
-            with torch.inference_mode(False):  # may be written to in and outside of inference mode
+            with torch.inference_mode(False):  # so that it can be written inside and outside inference mode
                 buffer = self.buffers[name] = torch.empty(size, dtype=self.dtype)
         return buffer[:size].view(shape)
 
 
 def pays(convolution: nn.Conv2d, height: int, width: int) -> bool:
-    """Whether a convolution of a map is done here: 3x3 of stride 1, and wide and large enough to be faster."""
+    """Whether this is the fastest way: a float32 3x3 convolution of stride 1 with enough channels and tiles."""
     return (
         supported(convolution)
         and convolution.weight.dtype == torch.float32
@@ -80,13 +76,13 @@ def convolve(
 
     Args:
         x: BxCxHxW float32; channels last, or it is copied.
-        convolution: its weights are read at every call, and transformed anew (a few per cent of the work).
-        scratch: memory between calls.
-        rectify: ReLU after it.
-        residual: BxKxHxW, added last.
+        convolution: its weights are read and transformed at every call (a few per cent of the work).
+        scratch: buffers that are reused between calls.
+        rectify: whether a ReLU follows.
+        residual: BxKxHxW, added after the ReLU.
 
     Returns:
-        BxKxHxW, channels last; to direct convolution a relative difference of about 3e-6.
+        BxKxHxW, channels last; its relative difference to direct convolution is about 3e-6.
     """
     batch, _, height, width = x.shape
     weights, bias = transformed(convolution.weight, scratch), convolution.bias
@@ -101,7 +97,7 @@ def convolve(
             bottom = min(top + step, height)
             strip = padded(source[picture], top, bottom, columns, scratch)
             target = out[picture, top:bottom]
-            whole = (bottom - top) % TILE == width % TILE == 0  # outputs can be written where they belong
+            whole = (bottom - top) % TILE == width % TILE == 0  # then tiles are written directly into the output
             tiles = multiply(strip, weights, columns, scratch, target if whole else None)
             if bias is not None:
                 tiles.add_(bias)
@@ -116,12 +112,12 @@ def convolve(
 
 
 def rows_of(x: Tensor) -> Tensor:
-    """BxCxHxW as BxHxWxC, contiguous; without a copy where channels are last already."""
+    """BxCxHxW as contiguous BxHxWxC; no copy if x is channels last."""
     return x.permute(0, 2, 3, 1).contiguous()
 
 
 def transformed(weight: Tensor, scratch: Scratch) -> Tensor:
-    """KxCx3x3 weights in the domain of the products: 36xKxC."""
+    """KxCx3x3 weights in Winograd's domain: 36xKxC."""
     outputs, inputs = weight.shape[:2]
     both = torch.kron(WEIGHTS, WEIGHTS).float()
     taps = weight.detach().permute(2, 3, 0, 1).reshape(9, outputs * inputs)
@@ -131,7 +127,7 @@ def transformed(weight: Tensor, scratch: Scratch) -> Tensor:
 
 
 def padded(x: Tensor, top: int, bottom: int, columns: int, scratch: Scratch) -> Tensor:
-    """Rows ``top`` to ``bottom`` of HxWxC with a border of one, and zeros up to whole tiles."""
+    """Rows ``top`` to ``bottom`` of HxWxC with a border of one pixel, zero-padded to whole tiles."""
     height, width, channels = x.shape
     rows = ceil((bottom - top) / TILE) * TILE + 2
     strip = scratch.take("strip", rows, columns * TILE + 2, channels)
@@ -146,7 +142,7 @@ def padded(x: Tensor, top: int, bottom: int, columns: int, scratch: Scratch) -> 
 
 
 def multiply(strip: Tensor, weights: Tensor, columns: int, scratch: Scratch, into: Tensor | None) -> Tensor:
-    """A padded strip (4t+2)x(4n+2)xC to its outputs 4tx4nxK, ``into`` where that is given."""
+    """A padded strip (4t+2)x(4n+2)xC to its outputs 4tx4nxK, written to ``into`` if given."""
     high, channels = strip.shape[0] // TILE, strip.shape[-1]
     wide, outputs = columns * TILE + 2, weights.shape[1]
     take = scratch.take
@@ -167,13 +163,13 @@ def multiply(strip: Tensor, weights: Tensor, columns: int, scratch: Scratch, int
 
 
 def every_fourth(x: Tensor, dim: int, count: int) -> list[Tensor]:
-    """The six inputs of ``count`` tiles along a dimension, each as a view."""
+    """Six views: the first to sixth inputs of ``count`` tiles along a dimension."""
     last = TILE * (count - 1) + 1
     return [x[(slice(None),) * dim + (slice(first, first + last, TILE),)] for first in range(SPAN)]
 
 
 def forward(d: Sequence[Tensor], out: Sequence[Tensor], sums: Tensor) -> None:
-    """Six inputs to the domain of the products, along one direction (the paper's B transposed)."""
+    """Six inputs to Winograd's domain along one direction (the paper's B transposed)."""
     one, two = sums.unbind(0)
     torch.add(d[4], d[2], alpha=-4, out=one)
     torch.add(d[3], d[1], alpha=-4, out=two)

@@ -41,9 +41,9 @@ class LargeResult:
     Attributes:
         labels: HxW train ids, on disk.
         label_map: names and colours.
-        picture: read by windows; ``picture.geo`` is its place on the map.
+        picture: the picture, read by windows; ``picture.geo`` is its place on the map.
         channels: channels of the picture; None for RGB.
-        kept: planes of what the kind's ``keep`` gave, as bytes, on disk.
+        kept: planes that the kind's ``keep`` returned, as bytes on disk.
         from_tiff: whether the picture is a TIFF.
     """
 
@@ -107,7 +107,7 @@ class Kind(ABC):
         return type(self).write_large is not Kind.write_large
 
 
-def built_in(outputs: ModelOutputs = "classes") -> dict[str, Kind]:
+def built_in_kinds(outputs: ModelOutputs = "classes") -> dict[str, Kind]:
     """The kinds of this folder for models of classes or of depth, by name."""
     kinds = [import_module(f"{__name__}.{module}").KIND for module in module_names(__name__)]
     return {kind.name: kind for kind in kinds if kind.outputs == outputs}
@@ -115,12 +115,12 @@ def built_in(outputs: ModelOutputs = "classes") -> dict[str, Kind]:
 
 def default_kinds(outputs: ModelOutputs) -> tuple[str, ...]:
     """Names of the kinds that are written for pictures unless others are named."""
-    return tuple(name for name, kind in built_in(outputs).items() if kind.default)
+    return tuple(name for name, kind in built_in_kinds(outputs).items() if kind.default)
 
 
 def find_kinds(names: Iterable[str], outputs: ModelOutputs = "classes") -> list[Kind]:
     """Built-in or registered kinds by name; InputError for an unknown one, or one that needs another model."""
-    ours = built_in(outputs)
+    ours = built_in_kinds(outputs)
     return [ours[name] if name in ours else _registered(name, outputs, ours) for name in names]
 
 

@@ -1,4 +1,4 @@
-"""Confidence: the probability of each pixel's label as grey PNG, 255 is certain."""
+"""Confidence: the probability of each pixel's label as grey PNG; 255 is certain."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Confidence(Kind):
         Image.fromarray(self.shown(result.probabilities)).save(stream, format="PNG", compress_level=effort)
 
     def shown(self, probabilities: NDArray[Any]) -> UInt8:
-        """What is shown of KxHxW probabilities."""
+        """Grey values HxW of KxHxW probabilities."""
         return confidence(probabilities)
 
     def planes(self, _classes: int) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 
 from refineseg.data.pictures.geotiff import Geo
 from refineseg.inference.encoding.label_json import LabelJson, described, write_items
-from refineseg.inference.encoding.regions import Ints, trace_polygons
+from refineseg.inference.encoding.tracing import Ints, trace_polygons
 from refineseg.labels import LabelMap, UInt8
 
 
@@ -21,8 +21,8 @@ class GeoJson(LabelJson):
     def encode(self, stream: BinaryIO, labels: UInt8, label_map: LabelMap, geo: Geo) -> None:
         """A FeatureCollection (RFC 7946) in the map coordinates of a GeoTIFF, in pixels without them.
 
-        Outlines are anticlockwise and rings closed, as it asks. It wants longitude and latitude; other coordinate
-        systems are named by the ``crs`` member of the 2008 format, which GDAL and QGIS read.
+        As the RFC requires, outlines are anticlockwise and rings closed. It allows longitude and latitude only;
+        other coordinate systems are named by the ``crs`` member of the 2008 format, which GDAL and QGIS read.
         """
         head = '{"type": "FeatureCollection", '
         if geo.epsg is not None:

@@ -1,4 +1,4 @@
-"""Masks: train ids as palette index PNG; of a TIFF seen in windows a TIFF that keeps its place on the map."""
+"""Masks: train ids as palette index PNG; for a TIFF read by windows a TIFF in the same place on the map."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Mask(Kind):
         """Row by row."""
         path, palette = self.path(folder, name), large.label_map.palette
         if large.from_tiff:
-            from refineseg.inference.tiles.tiff import write_index_tiff
+            from refineseg.inference.encoding.mask_tiff import write_index_tiff
 
             path = path.with_name(f"{name}.tif")
             write_index_tiff(path, large.labels, palette, large.picture.geo)

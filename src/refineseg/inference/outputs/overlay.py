@@ -14,12 +14,12 @@ from refineseg.inference.outputs import Kind, LargeResult, write_file
 if TYPE_CHECKING:
     from refineseg.inference.result import Result
 
-PIXELS = 32_000_000  # larger overlays are made from every n-th row and column
-SIDE = 30_000  # a JPEG has at most 65,535 pixels a side, the legend included
+PIXELS = 32_000_000  # most pixels; larger overlays are made from every n-th row and column
+SIDE = 30_000  # longest side; a JPEG has at most 65,535 pixels a side, with the legend
 
 
 class Overlay(Kind):
-    """See the module. Of videos it is a video."""
+    """See the module. For videos it is a video."""
 
     name, folder, suffix, media_type = "overlay", "overlays", ".jpg", "image/jpeg"
     default = True

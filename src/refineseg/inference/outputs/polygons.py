@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 from refineseg.data.pictures.geotiff import Geo
 from refineseg.inference.encoding.label_json import LabelJson, described, write_items
-from refineseg.inference.encoding.regions import trace_polygons
+from refineseg.inference.encoding.tracing import trace_polygons
 from refineseg.labels import LabelMap, UInt8
 
 

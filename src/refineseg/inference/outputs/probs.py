@@ -1,4 +1,4 @@
-"""Probabilities: an .npz of ``probabilities`` KxHxW float16 and ``class_names``, whole or in windows."""
+"""Probabilities: an .npz with ``probabilities`` KxHxW float16 and ``class_names``."""
 
 from __future__ import annotations
 

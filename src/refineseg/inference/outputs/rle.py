@@ -1,4 +1,4 @@
-"""COCO's compressed run lengths for every class, as JSON."""
+"""COCO's compressed run lengths of every class, as JSON."""
 
 from __future__ import annotations
 

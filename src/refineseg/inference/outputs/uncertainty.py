@@ -1,4 +1,4 @@
-"""Uncertainty: the entropy of each pixel's probabilities as grey PNG, 255 where all classes are alike."""
+"""Uncertainty: the entropy of each pixel's probabilities as grey PNG; 255 if all classes are equally likely."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Uncertainty(Confidence):
     name, folder = "uncertainty", "uncertainty"
 
     def shown(self, probabilities: NDArray[Any]) -> UInt8:
-        """Entropy by that of equal probabilities."""
+        """Entropy as a share of the largest possible."""
         return uncertainty(probabilities)
 
 

@@ -1,6 +1,6 @@
 """Runners: from images to score maps at stride 4. Views, fusion, tiles and labels are the predictor's job.
 
-``network`` runs an nn.Module with torch, ``onnx``, ``openvino`` and ``torch_export`` run exported files.
+``torch_module`` runs an nn.Module; ``onnx``, ``openvino`` and ``torch_export`` run exported files.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Runner(Protocol):
-    """Runs a network with some engine."""
+    """A network and the engine that runs it."""
 
     @property
     def name(self) -> str:
@@ -24,7 +24,7 @@ class Runner(Protocol):
 
     @property
     def arithmetic(self) -> Arithmetic:
-        """Operations on the arrays that the runner takes and returns."""
+        """Operations on the runner's arrays."""
 
     @property
     def input_scales(self) -> Sequence[float]:
@@ -54,7 +54,7 @@ class Runner(Protocol):
         """Images in [0, 1], BxCxHxW of any size, to float32 logits BxKxceil(H/4)xceil(W/4)."""
 
     def fingerprint(self) -> str:
-        """A text that changes whenever the logits may: engine, precision, weights."""
+        """A text of engine, precision and weights, which changes whenever the logits may."""
 
     def need(self, shape: tuple[int, int, int, int]) -> MemoryNeed | None:
         """Memory for images of that shape; None if unknown."""

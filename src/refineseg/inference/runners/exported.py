@@ -1,7 +1,7 @@
-"""Exported files: how they describe themselves, and what opens them. No torch.
+"""Exported files: their description of themselves, and the runner that opens them. No torch.
 
-Beside the network a file carries one JSON text (``Exported``) with everything that prediction needs. Each engine's
-package is imported in its own file.
+Beside the network, a file's metadata hold a JSON text (``Exported``) with everything that prediction needs. Each
+engine's package is imported in a file of its own.
 """
 
 from __future__ import annotations
@@ -24,26 +24,22 @@ from refineseg.model.folders.bundled import bundled_exports
 from refineseg.model.folders.card import ModelCard
 from refineseg.system.memory import free_memory
 
-KEY = "refineseg"  # under which a file's metadata hold the description
-Input = Literal["float32", "uint8"]  # BxCxHxW in [0, 1], or BxHxWx3 as pictures are in memory
+KEY = "refineseg"  # key of the description in a file's metadata
+Input = Literal["float32", "uint8"]  # BxCxHxW in [0, 1], or BxHxWx3 as pictures lie in memory
 Outputs = Literal["logits", "labels", "probabilities"]
 FORMAT = 1  # raised when older readers could misread a file
 ENGINES = ("auto", "torch", "onnxruntime", "openvino")
-SUFFIXES = {
-    ".onnx": ("onnxruntime", "openvino"),
-    ".xml": ("openvino",),
-    ".pt2": ("torch",),
-}  # first is the default
+SUFFIXES = {".onnx": ("onnxruntime", "openvino"), ".xml": ("openvino",), ".pt2": ("torch",)}  # the default first
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What an exported file says beside the network.
+    """The description in an exported file.
 
     Attributes:
         card: name, labels, scores with protocol, provenance, licence, calibration.
-        values: everything, as written: also ``model`` (its settings) and ``export`` (format, versions, precision,
-            ``overlap`` in pixels and ``bytes_per_pixel``, which tiles need, ``source``, a hash of the weights).
+        values: the whole JSON: also ``model`` (settings) and ``export`` (format, versions, precision; ``overlap``
+            in pixels and ``bytes_per_pixel``, which tiles need; ``source``, a hash of the weights).
     """
 
     card: ModelCard
@@ -51,9 +47,9 @@ class Exported:
 
     @classmethod
     def read(cls, text: str | None, path: Path) -> Exported:
-        """Parse the text in a file's metadata. WeightsError if there is none, or a damaged one."""
+        """Parse the text in a file's metadata; WeightsError if it is missing or damaged."""
         if not text:
-            raise WeightsError(f"expected a file written by refineseg export, {path} does not say what it is")
+            raise WeightsError(f"expected a file written by refineseg export, {path} has no description")
         try:
             values = json.loads(text)
             if values["export"]["format"] != FORMAT:
@@ -87,10 +83,10 @@ class ExportedRunner(ABC):
 
     @abstractmethod
     def run(self, images: NDArray[Any]) -> NDArray[Any]:
-        """The file's input to its output, as they are."""
+        """Run the file on its own kind of input."""
 
     def as_input(self, images: NDArray[np.float32]) -> NDArray[Any]:
-        """Images in [0, 1], BxCxHxW, as the file takes them: the same, or BxHxWxC of uint8."""
+        """Images in [0, 1], BxCxHxW, as the file's input: unchanged, or BxHxWxC uint8."""
         if self.exported.values["export"].get("input") != "uint8":
             return np.ascontiguousarray(images)
         return np.ascontiguousarray(np.rint(images * 255).astype(np.uint8).transpose(0, 2, 3, 1))
@@ -107,7 +103,7 @@ class ExportedRunner(ABC):
 
     @property
     def file_outputs(self) -> str:
-        """What the file gives: ``logits``, or ``labels`` or ``probabilities`` for other programs."""
+        """``logits``; or ``labels`` or ``probabilities`` in files for other programs."""
         return str(self.exported.values["export"].get("outputs", "logits"))
 
     @property
@@ -128,7 +124,7 @@ class ExportedRunner(ABC):
 
     @property
     def bytes_per_pixel(self) -> float:
-        """Memory of the activations by pixel of a window; measured when the file was made."""
+        """Bytes of activations per pixel of a window; measured when the file was made."""
         return float(self.exported.values["export"]["bytes_per_pixel"])
 
     def fingerprint(self) -> str:
@@ -136,7 +132,7 @@ class ExportedRunner(ABC):
         return f"{self.name} {self.exported.values['export']}"
 
     def need(self, shape: tuple[int, int, int, int]) -> None:
-        """Unknown, whatever the shape: engines manage memory by themselves."""
+        """None, for unknown: engines manage their own memory."""
         del shape
 
     def free_memory(self) -> int | None:
@@ -145,24 +141,25 @@ class ExportedRunner(ABC):
 
 
 def is_exported(model: str | Path) -> bool:
-    """Whether a name is that of an exported file, or of one that comes with the package (``camvid-int8``)."""
+    """Whether a model is an exported file: by its suffix, or a bundled name such as ``camvid-int8``."""
     return Path(model).suffix.lower() in SUFFIXES or str(model) in bundled_exports()
 
 
 def open_exported(
     path: str | Path, engine: str = "auto", precision: str = "32", outputs: Outputs = "logits"
 ) -> ExportedRunner:
-    """An exported file, ready to run.
+    """Open an exported file.
 
     Args:
-        path: what ``refineseg export`` wrote: .onnx, .xml (OpenVINO) or .pt2 (torch); or ``camvid-int8``.
+        path: a file of ``refineseg export``: .onnx, .xml (OpenVINO) or .pt2 (torch); or a name such as
+            ``camvid-int8``.
         engine: ``auto`` is the format's own; openvino opens .onnx too.
         precision: ``32``, or ``bf16`` with openvino.
-        outputs: what the file must give; the predictor needs logits.
+        outputs: the outputs that the file must have; the predictor needs logits.
 
     Raises:
-        WeightsError: no such file, or a damaged or foreign one.
-        InputError: an engine that does not open this format, a precision that it does not have, other outputs.
+        WeightsError: the file is missing, damaged or foreign.
+        InputError: the engine does not open this format or lacks the precision, or the file has other outputs.
         MissingExtraError: the engine's package is not installed.
     """
     path = bundled_exports().get(str(path), Path(path).expanduser())
@@ -200,7 +197,7 @@ def _open(path: Path, engine: str, precision: str) -> ExportedRunner:
 
 
 def threads() -> int:
-    """Cores that an engine may use: OMP_NUM_THREADS as torch takes it, else those given to the process."""
+    """Number of threads for an engine: OMP_NUM_THREADS, as for torch, else the cores given to the process."""
     given = os.environ.get("OMP_NUM_THREADS", "")
     if given.isdecimal() and int(given) > 0:
         return int(given)
@@ -208,5 +205,5 @@ def threads() -> int:
 
 
 def first_line(error: Exception) -> str:
-    """An engine's error on one line, cut to a readable length."""
+    """An engine's error on one line of at most 200 characters."""
     return " ".join(str(error).split())[:200] or type(error).__name__

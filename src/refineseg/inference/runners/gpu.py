@@ -1,4 +1,4 @@
-"""What the predictor computes before and after the network, on a GPU: pixels go there, only results come back."""
+"""``Arithmetic`` on a GPU: pixels are sent there, and only results come back."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from torch.nn import functional as F
 
 from refineseg.inference.arithmetic import LOG_FLOOR, TINY, Arithmetic, Filter
 
-PART = 16 << 20  # pixels of scores upsampled at a time, all classes together
+PART = 16 << 20  # scores upsampled at a time: pixels times classes
 
 
 class GpuArithmetic(Arithmetic):
-    """``Arithmetic`` on tensors of a device; see there for each method."""
+    """``Arithmetic`` on tensors of a device; its methods are documented there."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device

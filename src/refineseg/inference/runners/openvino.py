@@ -24,7 +24,7 @@ class OpenVinoRunner(ExportedRunner):
         settings = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads(),
-            # Left to itself it takes bf16 where the processor has it.
+            # Its default is bf16 on processors that support it.
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
         }
         try:
@@ -37,7 +37,7 @@ class OpenVinoRunner(ExportedRunner):
 
     @staticmethod
     def _description(model: object) -> str | None:
-        # An ONNX file's metadata come below "framework"; its own files carry the key itself.
+        # Metadata of ONNX files are under "framework", those of its own files at the top.
         info = model.get_rt_info()  # type: ignore[attr-defined]
         if KEY in info:
             return str(info[KEY].astype(str))
@@ -46,7 +46,7 @@ class OpenVinoRunner(ExportedRunner):
 
     def run(self, images: NDArray[Any]) -> NDArray[Any]:
         """See ``ExportedRunner``."""
-        # With one thread a synchronous call of 2026.4 drops errors, and its output is that of the call before.
+        # With one thread, a synchronous call of OpenVINO 2026.4 drops errors and returns the previous output.
         self.request.start_async(images)
         self.request.wait()
         return np.array(self.request.get_output_tensor().data)  # a copy: the next call writes into its memory

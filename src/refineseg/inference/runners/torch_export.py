@@ -23,11 +23,11 @@ class TorchExportRunner(ExportedRunner):
         extra = {KEY: ""}
         try:
             program = torch.export.load(path, extra_files=extra)
-        except Exception as error:  # a zip's, a serialiser's or torch's own
+        except Exception as error:  # of the zip file, the serialiser or torch
             raise WeightsError(f"cannot read {path} as a file of torch.export: {first_line(error)}") from error
         super().__init__(Exported.read(str(extra[KEY]), path))
-        # Guards and input constraints ask for the sizes of the traced call, such as maps of two cells at the
-        # coarsest stride; smaller pictures are right too, as the gate of refineseg export makes sure.
+        # Guards and input constraints demand sizes like those traced, such as two cells at the coarsest stride.
+        # Smaller pictures work too, which refineseg export checks.
         unguarded = {"check_guards": False} if "check_guards" in signature(program.module).parameters else {}
         self.module = program.module(**unguarded)
         self.module._forward_pre_hooks.clear()

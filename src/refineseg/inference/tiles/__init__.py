@@ -1,1 +1,1 @@
-"""Pictures too large for one piece: windows, their blending, files written strip by strip."""
+"""Pictures too large for one piece: windows, their blending, and prediction of files strip by strip."""

@@ -1,8 +1,8 @@
-"""Scores of overlapping windows blended into those of the whole picture, strip by strip.
+"""Scores of overlapping windows, blended into those of the whole picture strip by strip.
 
-Scores are blended at the network's output resolution, a quarter of the picture's, before upsampling. Blending and
-bilinear upsampling are linear, so wherever the windows agree with the whole picture the result does too, except
-for rounding. Windows start at multiples of 32 pixels, so that the grids of all strides line up.
+Scores are blended at the network's output resolution, a quarter of the picture's, before upsampling. Both steps
+are linear, so wherever the windows agree with the whole picture the result does too, except for rounding. Windows
+start at multiples of 32 pixels, so that the grids of all strides line up.
 
 Memory: the scores of a row of windows (classes x tile/4 x width/4 floats), one window's activations, one strip.
 """
@@ -23,9 +23,9 @@ from refineseg.config import scaled
 from refineseg.inference.tiles.tiling import STRIDE, Span, Tiling
 from refineseg.labels import UInt8
 
-TINY = 1e-6  # weight at the very edge of a window, so that none is 0
+TINY = 1e-6  # least weight, at the very edge of a window
 Map = NDArray[np.float32]  # scores, 1xKxhxw
-Read = Callable[[int, int, int, int], Pixels]  # top, bottom, left, right -> that part of the picture, HxWxC
+Read = Callable[[int, int, int, int], Pixels]  # from top, bottom, left, right to that part of the picture, HxWxC
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Strip:
 
     Attributes:
         top: first row.
-        bottom: the row after the last.
+        bottom: row after the last.
         maps: blended scores BxKxhxw per view, starting at row ``firsts[i]`` of the view's whole map.
         firsts: first row of each map within the whole map.
         sources: number of rows of each whole map.
@@ -53,10 +53,10 @@ class Strip:
 
 
 def blend_weights(windows: Sequence[Span], length: int, overlap: int, cells: int) -> list[NDArray[np.float32]]:
-    """Each window's weight in each of ``cells`` cells along ``length``; the weights of a cell sum to 1.
+    """Weights of each window in ``cells`` cells along ``length``; the weights of a cell sum to 1.
 
-    Weights fall towards a window's edges, except at the picture's own: almost 0 in the quarter of the overlap next
-    to the edge, where context is missing, then a smooth ramp (3t^2 - 2t^3) over half of the overlap.
+    Weights fall towards a window's edges, except at the picture's own edges: almost 0 in the quarter of the
+    overlap next to the edge, where context is missing, then a smooth ramp (3t^2 - 2t^3) over half of the overlap.
     """
     centres = (np.arange(cells) + 0.5) * (length / cells)
     raw = []
@@ -82,7 +82,7 @@ class View:
     """Geometry of one view of the picture (a scale, mirrored or not).
 
     Attributes:
-        sizes: height and width of its map of the whole picture.
+        sizes: height and width of the whole picture's map.
         ratio: pixels of the view per pixel of the picture.
         stride: pixels of the view per cell of the map.
     """
@@ -92,7 +92,7 @@ class View:
     stride: int = STRIDE
 
     def cells(self, pixels: int) -> int:
-        """Cell of the map at a window's start, given in pixels."""
+        """Cell of the map where a window begins that starts at ``pixels``."""
         return int(pixels * self.ratio / self.stride)
 
 
@@ -112,7 +112,7 @@ def blended_strips(
     start_row: int = 0,
     each_window: Callable[[], None] | None = None,
 ) -> Iterator[Strip]:
-    """Strips of rows, each as soon as no later window changes it.
+    """Strips of rows, each given as soon as no later window changes it.
 
     Args:
         tiling: the windows.
@@ -175,7 +175,7 @@ def one_strip(
     start_row: int,
     each: Callable[[], None] | None,
 ) -> Iterator[Strip]:
-    """A picture of one window, at whatever size the model sees it, as one strip."""
+    """A picture of a single window as one strip."""
     height, width = tiling.size
     maps = score(read(0, height, 0, width))
     if each is not None:
@@ -184,7 +184,7 @@ def one_strip(
 
 
 def join_strips(parts: Iterable[Strip]) -> Strip:
-    """All strips of a picture as one. Rows in two strips are taken from the later, where they are final."""
+    """All strips of a picture as one. Rows in two strips are taken from the later one, where they are final."""
     rows: list[list[Map]] = []
     last: Strip | None = None
     for strip in parts:
@@ -202,7 +202,7 @@ def join_strips(parts: Iterable[Strip]) -> Strip:
 
 
 def _grown(held: Map, rows: int) -> Map:
-    """Padded with rows of zeros below, to ``rows`` in all."""
+    """``held`` padded below with zeros to ``rows`` rows."""
     if rows <= held.shape[2]:
         return held
     return np.pad(held, ((0, 0), (0, 0), (0, rows - held.shape[2]), (0, 0)))
@@ -220,7 +220,7 @@ def _add(
     width = min(scores.shape[3], len(shares[1]) - place[1])
     vertical = shares[0][place[0] : place[0] + height]
     horizontal = shares[1][place[1] : place[1] + width]
-    # Rows above those held are final already (a resumed run reads whole windows again).
+    # Rows above the held ones are final already: a resumed run reads whole windows again.
     cut = max(0, first - place[0])
     part = scores[:, :, cut:height, :width] * (vertical[cut:, None] * horizontal)
     row = place[0] + cut - first

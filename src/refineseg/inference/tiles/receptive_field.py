@@ -1,7 +1,7 @@
-"""The effective receptive field of a network, measured.
+"""The effective receptive field of a network, measured by cutting a generated picture.
 
-A RefineNet's theoretical receptive field is larger than most pictures. What matters for tiles is the distance from
-a cut beyond which scores equal those of the whole picture: measured by cutting a generated picture.
+The theoretical receptive field of a RefineNet is larger than most pictures. What matters for tiles is the distance
+from a cut beyond which scores equal those of the whole picture.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ HEIGHT = 256  # of the strip that is cut
 
 
 def probe(height: int = HEIGHT, width: int = 2 * CONTEXT, channels: int = 3) -> UInt8:
-    """A generated picture HxWxC with structure at every scale: noise of halving grain, strongest when coarse."""
+    """A generated HxWxC picture with structure at every scale: noise of seven grains, the coarsest strongest."""
     rng = np.random.default_rng(0)
     total = np.zeros((height, width, channels))
     for grain in (128, 64, 32, 16, 8, 4, 2):
@@ -38,11 +38,11 @@ def probe(height: int = HEIGHT, width: int = 2 * CONTEXT, channels: int = 3) -> 
 def cut_error(model: RefineNet, pixels: UInt8, device: torch.device) -> NDArray[np.float64]:
     """Error of the logits by distance from a cut: entry i is for ``4 i`` to ``4 i + 4`` pixels.
 
-    Compares the picture HxWxC seen whole with its left half: mean absolute difference of the logits, divided by
-    their standard deviation over the picture.
+    The mean absolute difference between the logits of an HxWxC picture and of its left half, divided by the
+    standard deviation of the logits.
     """
     x = torch.from_numpy(np.require(pixels, requirements="W")).permute(2, 0, 1)[None].to(device).float() / 255
-    if model.config.mean != IMAGENET_MEAN:  # other channels: scaled to within two deviations of the mean
+    if model.config.mean != IMAGENET_MEAN:  # other channels: to within two deviations of the mean
         x = model.mean + (4 * x - 2) * model.std
     x = x.contiguous(memory_format=torch.channels_last)
     half = x.shape[-1] // 2 // GRID * GRID
@@ -53,7 +53,7 @@ def cut_error(model: RefineNet, pixels: UInt8, device: torch.device) -> NDArray[
 
 
 def effective_radius(model: RefineNet, device: torch.device, tolerance: float = TOLERANCE) -> int:
-    """Pixels from a cut beyond which the logits' error stays under ``tolerance``; at most half the probe.
+    """Distance from a cut in pixels beyond which the logits' error stays below ``tolerance``; at most CONTEXT.
 
     Measured on ``probe``, so that it depends on the network alone. After Luo et al., Understanding the Effective
     Receptive Field, NIPS 2016.

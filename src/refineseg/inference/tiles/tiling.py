@@ -1,4 +1,4 @@
-"""The windows of a large picture, from the memory and context that the network needs. No torch."""
+"""The windows of a large picture, by the memory and context that the network needs. No torch."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from refineseg.inference.options import Tile
 from refineseg.inference.runners import Runner
 
 GRID = 32  # the coarsest stride of the backbones
-STRIDE = 4  # of the scores of a RefineNet
+STRIDE = 4  # stride of a RefineNet's score maps
 BUDGET = 768 << 20  # bytes for a window's activations: keeps the whole process below 2 GB
-# Overlap in pixels for networks whose every output sees the whole window: a DPT; a RefineNet with the mean over
-# the picture as one path, whose other paths reach as far as without it.
+# Overlaps in pixels where every output depends on the whole window: in a DPT, and in a RefineNet with image
+# pooling.
 GLOBAL_OVERLAP, POOLED_OVERLAP = 128, 384
-LARGEST = 2048  # largest side of automatic tiles: beyond it the overlap hardly matters
-INPUT = 32  # bytes per pixel of a window before it is scaled: as read, as float32, and a copy
+LARGEST = 2048  # largest side of automatic tiles; beyond it the overlap's cost hardly matters
+INPUT = 32  # bytes per pixel of a window before scaling: as read, as float32, and a copy
 Span = tuple[int, int]  # first pixel and the one after the last, along one axis
 
 
@@ -45,19 +45,18 @@ class Tiling:
 
 
 def grid_step(ratios: Sequence[float]) -> int:
-    """Least step of window starts, in pixels, for which every scale's starts are multiples of 32."""
+    """Smallest step of window starts, in pixels, that is a multiple of 32 at every scale."""
     fractions = [Fraction(ratio).limit_denominator(1000) for ratio in ratios]
     return GRID * lcm(*(fraction.denominator for fraction in fractions))
 
 
 def spans(length: int, tile: int, overlap: int, step: int = GRID) -> tuple[Span, ...]:
-    """Windows that cover 0 to ``length``, each sharing ``overlap`` pixels or more with the next.
+    """Windows that cover 0 to ``length``; each shares at least ``overlap`` pixels with the next.
 
-    Starts are multiples of ``step``. Windows are ``tile`` long (rounded up to a multiple of ``step``); the last is
+    Starts are multiples of ``step``. Windows are ``tile`` long, rounded up to a multiple of ``step``; the last is
     shifted inwards and up to ``step - 1`` longer, to include the remainder.
 
-    Raises:
-        InputError: the tile is too small for the overlap.
+    Raises InputError if the tile is too small for the overlap.
     """
     tile = ceil(tile / step) * step
     forward = (tile - overlap) // step * step
@@ -74,14 +73,14 @@ def spans(length: int, tile: int, overlap: int, step: int = GRID) -> tuple[Span,
 
 
 def make_tiling(size: tuple[int, int], tile: int, overlap: int, ratios: Sequence[float] = (1.0,)) -> Tiling:
-    """Windows of ``tile`` pixels, seen at the scales ``ratios``.
+    """Windows of ``tile`` pixels for the scales ``ratios``.
 
-    Raises InputError for tiles too small for the overlap, or for the steps that the scales need.
+    Raises InputError if tiles are too small for the overlap or for the steps that the scales need.
     """
     if max(size) <= tile:
         return Tiling(size, ((0, size[0]),), ((0, size[1]),), overlap)
     step = grid_step(ratios)
-    if step > GRID and 4 * step > tile:  # windows, rounded up to steps, must not grow much
+    if step > GRID and 4 * step > tile:  # rounding up to steps must not enlarge windows much
         raise InputError(
             f"expected scales such as 0.75 or 0.8 with tiles of {tile}: starts of windows would be multiples of "
             f"{step}; use rounder scales or tiles of at least {4 * step}"
@@ -90,7 +89,7 @@ def make_tiling(size: tuple[int, int], tile: int, overlap: int, ratios: Sequence
 
 
 def needed_overlap(radius: int) -> int:
-    """Twice the radius, rounded up to 32: no pixel is within the radius of both windows' edges."""
+    """Twice the radius, rounded up to 32, so that no pixel is within the radius of both windows' edges."""
     return max(GRID, ceil(2 * radius / GRID) * GRID)
 
 
@@ -106,13 +105,13 @@ def choose_tiling(
     tile: Tile,
     runner: Runner,
 ) -> Tiling:
-    """The windows of a picture seen at ``scales``; one for all of it where ``tile`` is None.
+    """The windows of a picture for ``scales``; a single one if ``tile`` is None.
 
-    Raises InputError for tiles too small for the overlap.
+    Raises InputError if tiles are too small for the overlap.
     """
     if tile is None:
         return make_tiling(size, max(size), 0)
-    # Larger views cost more and reach less far, smaller ones the other way round.
+    # Larger views need more memory and less overlap; smaller ones the opposite.
     seen = max(scales)
     costs = runner.bytes_per_pixel * seen**2 + INPUT if tile == "auto" else 0.0
     if tile == "auto" and size[0] * size[1] * costs <= BUDGET:

@@ -1,4 +1,4 @@
-"""Videos and cameras read by PyAV: upright RGB frames with their times, and the sound to copy."""
+"""Videos and cameras read by PyAV: upright RGB frames with their times, and audio packets to copy."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv"}
     | {".3gp", ".ogv", ".h264", ".hevc"}
 )
-USUAL_RATE = Fraction(25)
-COPIED_AUDIO = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus"})  # what MP4 holds and players play
+USUAL_RATE = Fraction(25)  # frames per second, if the file has no rate
+COPIED_AUDIO = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus"})  # codecs that players expect in MP4
 COVER = 0x400  # FFmpeg's AV_DISPOSITION_ATTACHED_PIC
-HIGH_DEFINITION = 720  # rows: colours are BT.709 from here on, BT.601 below
+HIGH_DEFINITION = 720  # rows from which colours are BT.709; BT.601 below
 UNSPECIFIED = 2  # FFmpeg's AVCOL_SPC_UNSPECIFIED
 
 
@@ -66,8 +66,8 @@ class Clip:
         seconds: length according to the file's header; None if unknown.
         audio: the audio stream if it can be copied into an MP4, else None.
         live: whether frames arrive in real time (a camera or stream).
-        damaged: number of packets that could not be decoded so far.
-        reached: seconds from the first frame to the end of the last one decoded so far.
+        damaged: number of packets so far that could not be decoded.
+        reached: seconds from the first frame to the end of the last decoded one.
     """
 
     def __init__(self, name: str, container: Any, live: bool) -> None:
@@ -89,7 +89,7 @@ class Clip:
         self._first_size: tuple[int, int] | None = None
         self._turned = False
         self._items = self._decoded()
-        self._early: list[Frame | Sound] = []  # read until the first frame, which has the size
+        self._early: list[Frame | Sound] = []  # items up to the first frame, which sets the size
         first = None
         for item in self._items:
             self._early.append(item)
@@ -106,7 +106,7 @@ class Clip:
         self.frames: int | None = int(self._stream.frames) if self.counted else guess
 
     def __iter__(self) -> Iterator[Frame | Sound]:
-        """The first frame, then frames and, unless ``audio`` is None, audio packets."""
+        """The first frame, then frames and (unless ``audio`` is None) audio packets."""
         early, self._early = self._early, []
         yield from early
         yield from self._items
@@ -131,7 +131,7 @@ class Clip:
         return length - self._start if late else length
 
     def _decoded(self) -> Iterator[Frame | Sound]:
-        """Decode. Packets that cannot be decoded are counted and skipped."""
+        """Decode; packets that cannot be decoded are counted and skipped."""
         streams = [self._stream] if self.audio is None else [self._stream, self.audio]
         last: Fraction | None = None
         start: Fraction | None = None
@@ -178,7 +178,7 @@ class Clip:
             return []
 
     def _upright(self, frame: Any) -> UInt8:
-        """RGB turned or mirrored by the display matrix, resized to the first frame's size if that changes."""
+        """The frame as RGB, turned and mirrored by its display matrix, resized if the size has changed."""
         matrix = display_matrix(frame)
         self._turned = matrix[0] == 0
         pixels = np.ascontiguousarray(displayed(to_rgb(frame), matrix))
@@ -191,9 +191,9 @@ class Clip:
 
 
 def to_rgb(frame: Any) -> UInt8:
-    """A decoded frame as HxWx3 RGB, using its own colour space and range.
+    """A decoded frame as HxWx3 RGB, by its own colour space and range.
 
-    An unspecified colour space is BT.709 from 720 rows on and BT.601 below, as in players.
+    An unspecified colour space is taken as BT.709 from 720 rows on and BT.601 below, as players do.
     """
     unspecified = frame.colorspace == UNSPECIFIED and not frame.format.is_rgb and frame.height >= HIGH_DEFINITION
     if unspecified:
@@ -204,7 +204,7 @@ def to_rgb(frame: Any) -> UInt8:
 def display_matrix(frame: Any) -> tuple[int, int, int, int]:
     """The signs (a, b, c, d) of a frame's display matrix: a pixel at (x, y) is shown at (a x + c y, b x + d y).
 
-    ISO/IEC 14496-12, 8.3.2. Other angles are rounded to quarter turns. (1, 0, 0, 1) without a matrix.
+    ISO/IEC 14496-12, 8.3.2. Angles are rounded to quarter turns; (1, 0, 0, 1) if there is no matrix.
     """
     from av.sidedata.sidedata import Type
 
@@ -230,7 +230,7 @@ def open_clip(source: str | Path) -> Iterator[Clip]:
     """Open a video file.
 
     Raises:
-        InputError: missing, damaged, or without a video stream.
+        InputError: the file is missing, damaged, or has no video stream.
         MissingExtraError: PyAV is not installed.
     """
     av = import_av()
@@ -252,7 +252,7 @@ def open_live(source: str) -> Iterator[Clip]:
     """Open a camera by its number, or a stream by its address (rtsp://, http:// ...).
 
     Raises:
-        InputError: it does not exist, or gives no picture.
+        InputError: it cannot be opened, or sends no picture.
         MissingExtraError: PyAV is not installed.
     """
     av = import_av()
@@ -278,7 +278,7 @@ def camera(number: str) -> tuple[str, str]:
 
 
 def is_video(path: Path) -> bool:
-    """Whether a file has the suffix of a video."""
+    """Whether a file's suffix is that of a video."""
     return path.suffix.lower() in SUFFIXES
 
 

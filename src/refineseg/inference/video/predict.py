@@ -1,7 +1,7 @@
-"""Videos, cameras and folders of frames: decoded, predicted and encoded at the same time, in bounded memory.
+"""Prediction of videos, cameras and folders of frames in bounded memory.
 
-Three threads: one decodes ahead, the caller's predicts, one draws and encodes. Output is written to
-OUT/.NAME.part and moved once complete.
+Three threads work at the same time: one decodes ahead, the caller's predicts, one draws and encodes. Output is
+written to OUT/.NAME.part and moved once complete.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from refineseg.inference.outputs import Kind, find_kinds, need_probabilities
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.result import Result
 from refineseg.inference.tiles.blending import Strip, assemble
+from refineseg.inference.video.background import BackgroundWriter
 from refineseg.inference.video.clips import Clip, Frame, Sound
 from refineseg.inference.video.smoothing import Smoother, label_changes
 from refineseg.inference.video.sources import Source, VideoOptions, count_frames, decoded, is_live, open_source
-from refineseg.inference.video.threads import BackgroundWriter
 from refineseg.inference.video.writer import ClipWriter
 from refineseg.labels import UInt8
 from refineseg.system.files import cannot_write
 
-EARLY = 0.9  # a file with less than this share of its promised frames ends early
+EARLY = 0.9  # a file with a smaller share of its stated frames or length ends early
 VIDEO_KINDS = ("overlay",)  # written by default
 
 
@@ -39,13 +39,13 @@ class VideoOutcome:
     """The outcome of a video.
 
     Attributes:
-        files: output by kind: a video for ``overlay``, a folder with a file per frame for the others.
+        files: outputs by kind: a video for ``overlay``, a folder of one file per frame for the others.
         size: height and width.
         frames: number of frames predicted.
         seconds: time taken.
         class_shares: share of all pixels by class name, largest first.
         label_changes: average share of pixels whose label changes from one frame to the next.
-        warning: what was wrong with the file, or None.
+        warning: a sentence on damage to the file, or None.
     """
 
     files: dict[str, Path] = field(default_factory=dict)
@@ -105,7 +105,7 @@ def results(
     probabilities: bool = False,
     tile: Tile = None,
 ) -> Iterator[Result]:
-    """A Result for each frame; see ``Segmenter.predict_video``."""
+    """A Result per frame; see ``Segmenter.predict_video``."""
     options = PredictOptions(tuple(scales), flip, probabilities)
     video = VideoOptions(smooth, tile, seconds)
     if isinstance(source, str) and not is_live(source):
@@ -132,16 +132,16 @@ def predict_video(
         segmenter: the predictor.
         source: see ``open_source``.
         out: output folder. The overlay is videos/NAME.mp4 (H.264, with the source's size, frame times and audio)
-            and its legend videos/NAME_legend.png; other kinds are KIND/NAME/000000.png ..., a file per frame.
+            and its legend videos/NAME_legend.png; other kinds are KIND/NAME/000000.png ..., one file per frame.
         name: stem of the files.
         options: scales and flip.
-        save: names of output kinds (inference.outputs).
+        save: names of output kinds.
         video: smoothing, tiles, length.
-        progress: called with the number of frames done and in all (None if unknown).
+        progress: called with the number of frames done and in total (None if unknown).
 
     Raises:
         InputError: the source cannot be read, or a file cannot be written. Nothing is left behind.
-        KeyboardInterrupt: interrupted; likewise. A camera's recording ends and is kept instead.
+        KeyboardInterrupt: interrupted; nothing is left behind. A camera's recording just ends, and is kept.
     """
     check_model(segmenter)
     video = video or VideoOptions()
@@ -207,7 +207,7 @@ def _run(
 
 
 class _Recorder:
-    """Writes frames as they come; the video is finished when the block ends without an error."""
+    """Writes frames as they arrive; the video is complete when the block ends without an error."""
 
     def __init__(self, part: Path, name: str, save: tuple[str, ...], source: Source) -> None:
         self.part, self.name, self.source = part, name, source
@@ -257,21 +257,21 @@ def legend(result: Result) -> Image.Image:
 
 
 def _warning(source: Source, total: int | None, frames: int, limit: float | None) -> str | None:
-    """What is missing from a damaged file; ``limit`` is the number of seconds to take, or None."""
+    """A sentence on what a damaged file lacks, or None; ``limit`` is the number of seconds to process, or None."""
     if not isinstance(source, Clip) or source.live:
         return None
     if source.damaged:
         return f"{source.name} is damaged: {source.damaged} parts could not be decoded and were skipped"
     if source.counted and limit is None:
         return f"{source.name} ends early: {frames} of {total} frames" if frames < EARLY * (total or 0) else None
-    # The number of frames is only a guess from the average rate; the length is not.
+    # The number of frames is guessed from the average rate here; the length is not.
     length = float(source.seconds or 0) if limit is None else min(limit, float(source.seconds or 0))
     seen = float(source.reached)
     return f"{source.name} ends early: {seen:.1f} of {length:.1f} s" if seen < EARLY * length else None
 
 
 def _moved(part: Path, out: Path, name: str, kinds: Sequence[Kind]) -> dict[str, Path]:
-    """Move the output to its final names, in place of an earlier run's."""
+    """Move the outputs to their final names, replacing those of an earlier run."""
     files: dict[str, Path] = {}
     for kind in kinds:
         inside = Path("videos") / f"{name}.mp4" if kind.name == "overlay" else Path(kind.folder) / name

@@ -1,8 +1,8 @@
-"""Temporal smoothing of a video's scores: a motion-compensated exponential average.
+"""Temporal smoothing of a video's scores: a motion-compensated exponential average. No torch.
 
-Each frame's scores are averaged with the previous frame's, moved along with the picture. Motion is found by block
+Each frame's scores are averaged with the previous ones, moved along with the picture. Motion is found by block
 matching at the scores' resolution, a quarter of the picture's. Where the moved picture differs from the new one
-(uncovered ground, a cut, a wrong match) the past counts less. No torch, so that it works with every engine.
+(uncovered ground, a cut, a wrong match), the past counts less.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ Plane = NDArray[np.float32]  # HxW
 REACH = 3  # cells that a block may move at the coarsest level: 3 cells of 16 pixels
 LEVELS = 3  # grids of cells of 4, 8 and 16 pixels
 BLOCK = 2  # cells compared on each side of the centre
-STAY = 0.25  # grey levels by which a move must lower a block's difference: flat ground stays
-FLAT = 0.5  # least curvature, in grey levels, from which a fraction of a cell is fitted
-DIFFERENCE = 10.0  # grey levels of remaining difference that cut the past's share to 1/e
+STAY = 0.25  # grey levels by which a move must lower a block's difference, so that flat ground stays
+FLAT = 0.5  # least curvature, in grey levels, for fitting a fraction of a cell
+DIFFERENCE = 10.0  # remaining difference, in grey levels, that cuts the past's share to 1/e
 DEFAULT = 0.8
 
 
@@ -33,7 +33,7 @@ class Smoother:
     """Smooths the score maps of the frames of one video, in order.
 
     Attributes:
-        strength: share of the past where the motion explains the picture, 0 (none) up to below 1.
+        strength: share of the past where motion explains the picture, from 0 (none) to below 1.
     """
 
     strength: float = DEFAULT
@@ -63,7 +63,7 @@ class Smoother:
 
 
 def _averaged(old: Map, new: Map, flow: NDArray[np.float32], share: Plane) -> Map:
-    """Weighted mean of one view's past scores, moved along, and present ones, 1xKxhxw."""
+    """Weighted mean of one view's past scores, moved along, and its present ones, 1xKxhxw."""
     height, width = new.shape[2:]
     if share.shape != (height, width):
         factors = np.array([height / share.shape[0], width / share.shape[1]], np.float32)
@@ -113,12 +113,12 @@ def _best(old: Plane, new: Plane, start: NDArray[np.int64], reach: int) -> NDArr
 
 
 def _difference(old: Plane, new: Plane, shift: NDArray[np.int64]) -> Plane:
-    """Mean absolute difference between each cell's block and the block where it was."""
+    """Mean absolute difference between each cell's block and its block at the former place."""
     return box(np.abs(_taken(old, shift) - new), BLOCK)
 
 
 def _median(flow: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Median of the 3x3 neighbours, per axis: removes isolated wrong matches."""
+    """Median of the 3x3 neighbours per axis, which removes isolated wrong matches."""
     height, width = flow.shape[1:]
     wide = np.pad(flow, ((0, 0), (1, 1), (1, 1)), mode="edge")
     parts = [wide[:, y : y + height, x : x + width] for y in range(3) for x in range(3)]
@@ -126,9 +126,9 @@ def _median(flow: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _refined(old: Plane, new: Plane, flow: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Refine whole shifts to fractions by the minimum of a parabola along each axis, where that fits better.
+    """Whole shifts refined to fractions by a parabola's minimum along each axis, where that fits better.
 
-    On still ground the differences are uneven and the parabola's minimum is off.
+    On still ground, where differences are uneven, the minimum is off.
     """
     exact = flow.astype(np.float32)
     middle = _difference(old, new, flow)
@@ -143,7 +143,7 @@ def _refined(old: Plane, new: Plane, flow: NDArray[np.int64]) -> NDArray[np.floa
 
 
 def moved(planes: NDArray[np.float32], flow: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Planes KxHxW moved along: bilinear at each cell's former place, clamped at the edge."""
+    """Planes KxHxW sampled bilinearly at each cell's former place, clamped at the edge."""
     height, width = planes.shape[1:]
     rows, columns = np.indices((height, width), np.float32)
     y = np.clip(rows + flow[0], 0, height - 1)
@@ -160,7 +160,7 @@ def moved(planes: NDArray[np.float32], flow: NDArray[np.float32]) -> NDArray[np.
 
 
 def box(plane: Plane, radius: int) -> Plane:
-    """Mean over the (2 radius + 1) squared neighbours, the edge repeated."""
+    """Mean over (2 radius + 1)^2 neighbours; the edge is repeated."""
     for axis in (0, 1):
         pad = [(0, 0), (0, 0)]
         pad[axis] = (radius, radius)
@@ -172,7 +172,7 @@ def box(plane: Plane, radius: int) -> Plane:
 
 
 def label_changes(before: UInt8, now: UInt8) -> float:
-    """Share of the pixels whose label changes from one frame to the next, in [0, 1]: motion and flicker alike."""
+    """Share of pixels whose label changes between two frames, in [0, 1], by motion or by flicker."""
     return float((before != now).mean())
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from refineseg.data.images import read_image
 from refineseg.errors import InputError
 from refineseg.inference.options import Tile
+from refineseg.inference.video.background import prefetched
 from refineseg.inference.video.clips import Clip, Frame, Sound, open_clip, open_live
 from refineseg.inference.video.smoothing import Smoother
-from refineseg.inference.video.threads import prefetched
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class VideoOptions:
     """Options of videos.
 
     Attributes:
-        smooth: share of the past in the scores, 0 up to below 1 (see ``inference.video.smoothing``); 0 is none.
+        smooth: share of the past in the scores, from 0 (none) to below 1 (see ``inference.video.smoothing``).
         tile: windows of each frame, as for ``Segmenter.predict``.
-        seconds: length to take; None is all of it (of a camera, until it is stopped).
+        seconds: length to process; None is all of it (for a camera, until it is stopped).
         rate: frames per second of a folder of frames.
     """
 
@@ -46,7 +46,7 @@ class VideoInput:
 
     Attributes:
         source: see ``open_source``.
-        options: smoothing, length ...
+        options: smoothing, tiles, length, rate.
     """
 
     source: str | Path | tuple[Path, ...]
@@ -54,7 +54,7 @@ class VideoInput:
 
     @property
     def place(self) -> Path:
-        """A path to name the outputs by: the file, the folder of frames, ``camera_0`` or ``stream``."""
+        """A path that names the outputs: the file, the folder of frames, ``camera_0`` or ``stream``."""
         if isinstance(self.source, Path):
             return self.source
         if isinstance(self.source, tuple):
@@ -62,7 +62,7 @@ class VideoInput:
         return Path(f"camera_{self.source}" if self.source.isdecimal() else "stream")
 
     def __str__(self) -> str:
-        """As the user named it."""
+        """The source as the user named it."""
         return str(self.source[0].parent if isinstance(self.source, tuple) else self.source)
 
 
@@ -79,7 +79,7 @@ class FrameFolder:
         return len(self.paths)
 
     def __iter__(self) -> Iterator[Frame]:
-        """Read one by one; InputError if one cannot be read or differs in size."""
+        """Frames read one by one; InputError if one cannot be read or differs in size."""
         size: tuple[int, ...] | None = None
         for index, path in enumerate(self.paths):
             pixels = read_image(path)
@@ -118,7 +118,7 @@ def is_live(source: str) -> bool:
 
 
 def decoded(source: Source, video: VideoOptions) -> Generator[Frame | Sound]:
-    """Frames decoded in advance; from a camera, the newest."""
+    """Frames decoded in advance; of a camera only the newest."""
     live = isinstance(source, Clip) and source.live
     return prefetched(_until(iter(source), video.seconds), 1 if live else 4, latest=live)
 
@@ -132,7 +132,7 @@ def _until(items: Iterator[Frame | Sound], seconds: float | None) -> Iterator[Fr
 
 
 def count_frames(source: Source, video: VideoOptions) -> int | None:
-    """Number of frames that will be taken; None if unknown."""
+    """Number of frames to process; None if unknown."""
     limit = None if video.seconds is None else max(1, round(video.seconds * source.rate))
     known = [count for count in (limit, source.frames) if count is not None]
     return min(known) if known else None

@@ -15,9 +15,9 @@ QUALITY = "20"  # x264's constant rate factor: 18 looks lossless, 23 is its defa
 
 
 class ClipWriter:
-    """Writes H.264 (yuv420p, for every player) into an MP4, at the frames' own times.
+    """Writes H.264 in MP4 at the frames' own times, as yuv420p, which every player knows.
 
-    Frames of odd size get a copy of the last row or column, since yuv420p needs even sizes.
+    yuv420p needs even sizes: the last row or column of frames of odd size is repeated.
     """
 
     def __init__(self, path: Path, size: tuple[int, int], rate: Fraction, like: Clip | None = None) -> None:
@@ -66,7 +66,7 @@ class ClipWriter:
         self._container.close()
 
     def drop(self) -> None:
-        """Close the unfinished file, which the caller deletes."""
+        """Close the unfinished file; the caller deletes it."""
         try:
             self._container.close()
         except Exception:  # it is deleted anyway

@@ -57,7 +57,7 @@ class TimmBackbone(Backbone):
 
 
 def create(name: str, **options: Any) -> Any:
-    """timm's feature network of that name with random weights, for any picture size where it has the choice (Swin).
+    """timm's feature network of that name, with random weights; of any picture size where it can be (Swin).
 
     Raises ConfigError if timm has no such network, or cannot give it the ``output_stride``.
     """

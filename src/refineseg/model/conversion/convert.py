@@ -22,8 +22,8 @@ from refineseg.model.dpt import published
 from refineseg.model.dpt.decoder import CONFIG as DPT_CONFIG
 from refineseg.model.dpt.decoder import DPTDecoder, infer_config, save_dpt_decoder
 from refineseg.model.dpt.importing import import_published, import_repository, is_repository
+from refineseg.model.dpt.recognised import COUNTER
 from refineseg.model.dpt.repository import fetch_repository
-from refineseg.model.dpt.source import COUNTER
 from refineseg.model.folders.hub import HubName, is_hub_name
 from refineseg.model.folders.model_folder import CONFIG, load_strictly, save_model_folder
 from refineseg.model.presets import build, model_config
@@ -108,7 +108,7 @@ def convert_checkpoint(
             ``class 0`` ...
         reset_head: number of classes of a new, random classifier.
         void: which logit of one of the authors' MATLAB files stands for void, see ``read_authors``.
-        kind: which of the networks of ``dpt.published.KINDS``, whose tensors are alike.
+        kind: which of the networks of ``dpt.published.DEPTH_ANYTHING_VERSIONS``, whose tensors are alike.
 
     Raises:
         MismatchError: the tensors are not exactly those of the network.

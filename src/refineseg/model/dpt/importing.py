@@ -17,7 +17,7 @@ from refineseg.model.conversion.recognise import Architecture
 from refineseg.model.conversion.result import UNSTATED, Conversion, ConversionRequest, make_card
 from refineseg.model.dpt import huggingface, published
 from refineseg.model.dpt.network import DPT
-from refineseg.model.dpt.source import COUNTER, Source, fill
+from refineseg.model.dpt.recognised import COUNTER, Recognised, fill
 from refineseg.model.folders.card import ModelCard
 from refineseg.model.tensors.checkpoints import read_checkpoint
 
@@ -54,41 +54,41 @@ def import_repository(request: ConversionRequest) -> Made:
     if not files:
         raise WeightsError(f"expected {' or '.join(WEIGHTS)} in {folder}, found neither")
     where = request.origin or str(folder)
-    source = huggingface.source_of(_json(folder / CONFIG), _json(folder / PREPROCESSOR), where)
+    found = huggingface.recognise_repository(_json(folder / CONFIG), _json(folder / PREPROCESSOR), where)
     licence = licence_of(folder / CARD)
-    return _imported(replace(request, file=files[0]), source, read_checkpoint(files[0]), licence)
+    return _imported(replace(request, file=files[0]), found, read_checkpoint(files[0]), licence)
 
 
 def import_published(request: ConversionRequest, state: Mapping[str, Tensor], kind: str | None) -> Made:
-    """A network of the authors' own code, from its tensors. Errors are those of ``published.source_of``."""
-    return _imported(request, published.source_of(state, kind), state, UNSTATED)
+    """A network of the authors' own code, from its tensors. Errors are those of ``published.recognise_state``."""
+    return _imported(request, published.recognise_state(state, kind), state, UNSTATED)
 
 
-def _imported(request: ConversionRequest, source: Source, state: Mapping[str, Tensor], licence: str) -> Made:
-    depth = source.config.outputs == "depth"
+def _imported(request: ConversionRequest, found: Recognised, state: Mapping[str, Tensor], licence: str) -> Made:
+    depth = found.config.outputs == "depth"
     if depth and not (request.labels is None and request.reset_head is None):
         raise InputError(
             f"expected no --labels and no --reset-head for {request.name}: it gives depth, not classes"
         )
-    network, left_out = fill(source, state)
+    network, left_out = fill(found, state)
     reset: tuple[str, ...] = ()
     if request.reset_head is not None:
         change_classes(network, request.reset_head, {})
-        source, reset = replace(source, class_names=()), NEW_HEAD
+        found, reset = replace(found, class_names=()), NEW_HEAD
     count = None if depth else network.num_classes
     conversion = Conversion(
-        Architecture(source.config.preset, source.keys, count),
+        Architecture(found.config.preset, found.keys, count),
         count,
         sum(not key.endswith(COUNTER) for key in state) - len(left_out) - len(reset),
         reset,
         left_out,
-        source.config.outputs,
-        named=bool(source.class_names),
+        found.config.outputs,
+        named=bool(found.class_names),
     )
     return (
         network,
         conversion,
-        make_card(request, conversion, source.class_names, licence, source.resize, source.notes),
+        make_card(request, conversion, found.class_names, licence, found.resize, found.notes),
     )
 
 

@@ -2,7 +2,7 @@
 
 isl-org/DPT and isl-org/MiDaS 3 (``pretrained.model`` and ``scratch``), Depth Anything v1 and v2 (``pretrained``
 and ``depth_head``) and UniMatch V2 (``backbone`` and ``head``). The files hold tensors alone. What two of these
-networks differ in and no tensor tells must be given (``KINDS``); it is never guessed.
+networks differ in and no tensor tells must be given (``DEPTH_ANYTHING_VERSIONS``); it is never guessed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from refineseg.config.dpt import MAPS, DPTConfig, SwinSizes, ViTSizes
 from refineseg.config.resize import Resize
 from refineseg.errors import InputError, WeightsError
 from refineseg.model.dpt import keymaps
-from refineseg.model.dpt.source import HYBRID, Source, count_blocks, quarters
+from refineseg.model.dpt.recognised import HYBRID, Recognised, count_blocks, quarters
 from refineseg.model.dpt.vit import RESNET_MAPS
 from refineseg.model.tensors.keymaps import KeyMap
 
@@ -41,7 +41,7 @@ UNREAD_SWIN = (  # the last are tables of places, which timm has written into fi
 
 
 @dataclass(frozen=True)
-class Kind:
+class DepthAnythingVersion:
     """Settings of a Depth Anything that its tensors do not tell.
 
     Attributes:
@@ -53,16 +53,16 @@ class Kind:
     max_depth: float | None = None
 
 
-KINDS = {
-    "depth-anything-v1": Kind(last=True),
-    "depth-anything-v2": Kind(),
-    "depth-anything-v2-metric-indoor": Kind(max_depth=20.0),
-    "depth-anything-v2-metric-outdoor": Kind(max_depth=80.0),
+DEPTH_ANYTHING_VERSIONS = {
+    "depth-anything-v1": DepthAnythingVersion(last=True),
+    "depth-anything-v2": DepthAnythingVersion(),
+    "depth-anything-v2-metric-indoor": DepthAnythingVersion(max_depth=20.0),
+    "depth-anything-v2-metric-outdoor": DepthAnythingVersion(max_depth=80.0),
 }
 
 
 @dataclass(frozen=True)
-class SwinKind:
+class SwinVersion:
     """Settings of a MiDaS over Swin that its tensors do not tell; see ``SwinSizes``."""
 
     image: int
@@ -70,8 +70,11 @@ class SwinKind:
     trained_windows: tuple[int, ...] = (0, 0, 0, 0)
 
 
-SWIN_KINDS = {"midas-swin-384": SwinKind(384, 12)}
-SWIN2_KINDS = {"midas-swin2-256": SwinKind(256, 16), "midas-swin2-384": SwinKind(384, 24, (12, 12, 12, 6))}
+SWIN_VERSIONS = {"midas-swin-384": SwinVersion(384, 12)}
+SWIN2_VERSIONS = {
+    "midas-swin2-256": SwinVersion(256, 16),
+    "midas-swin2-384": SwinVersion(384, 24, (12, 12, 12, 6)),
+}
 SWIN = "pretrained.model.layers.0.blocks.0."
 SWIN2 = SWIN + "attn.logit_scale"
 
@@ -103,31 +106,33 @@ def keys_of(names: set[str]) -> KeyMap:
     return keymaps.key_map("DPT or MiDaS 3 of isl-org, depth", keymaps.MIDAS_DEPTH, keymaps.MIDAS)
 
 
-def source_of(state: Mapping[str, Tensor], kind: str | None = None) -> Source:
+def recognise_state(state: Mapping[str, Tensor], version: str | None = None) -> Recognised:
     """What a checkpoint is.
 
     Args:
         state: tensors by name.
-        kind: one of ``KINDS`` or ``SWIN_KINDS``; only for Depth Anything and Swin, where it must be given.
+        version: key of the ``..._VERSIONS`` above: required for Depth Anything and MiDaS over Swin, else None.
 
     Raises:
-        InputError: ``kind`` is missing, unknown, or given for a checkpoint of another family.
+        InputError: ``version`` is missing, unknown, or given for a checkpoint of another family.
         WeightsError: a tensor that tells the network apart is missing.
     """
     depth_anything = any(name.startswith("depth_head.") for name in state)
-    swins = SWIN2_KINDS if SWIN2 in state else SWIN_KINDS if any(name.startswith(SWIN) for name in state) else {}
-    kinds = KINDS if depth_anything else swins
-    if kinds and kind not in kinds:
-        got = "none" if kind is None else repr(kind)
-        raise InputError(f"expected --as {', '.join(kinds)}, got {got}: the tensors do not tell which it is")
-    if not kinds and kind is not None:
-        raise InputError(f"expected no --as {kind} for this checkpoint, whose tensors tell what it is")
+    swins = (
+        SWIN2_VERSIONS if SWIN2 in state else SWIN_VERSIONS if any(name.startswith(SWIN) for name in state) else {}
+    )
+    versions = DEPTH_ANYTHING_VERSIONS if depth_anything else swins
+    if versions and version not in versions:
+        got = "none" if version is None else repr(version)
+        raise InputError(f"expected --as {', '.join(versions)}, got {got}: the tensors do not tell which it is")
+    if not versions and version is not None:
+        raise InputError(f"expected no --as {version} for this checkpoint, whose tensors tell what it is")
     keys = keys_of(set(state))
     try:
         if depth_anything:
-            return _depth_anything(state, keys, KINDS[str(kind)])
+            return _depth_anything(state, keys, DEPTH_ANYTHING_VERSIONS[str(version)])
         if swins:
-            return _swin(state, keys, swins[str(kind)])
+            return _swin(state, keys, swins[str(version)])
         if any(name.startswith("backbone.blocks.") for name in state):
             return _unimatch(state, keys)
         return _midas(state, keys)
@@ -135,24 +140,24 @@ def source_of(state: Mapping[str, Tensor], kind: str | None = None) -> Source:
         raise WeightsError(f"expected a whole DPT network, its checkpoint lacks {error}") from error
 
 
-def _depth_anything(state: Mapping[str, Tensor], keys: KeyMap, kind: Kind) -> Source:
+def _depth_anything(state: Mapping[str, Tensor], keys: KeyMap, version: DepthAnythingVersion) -> Recognised:
     vit = _vit(state, "pretrained", image=None)
-    layers = tuple(range(vit.depth - 4, vit.depth)) if kind.last else LAYERS.get(vit.depth, quarters(vit.depth))
+    layers = tuple(range(vit.depth - 4, vit.depth)) if version.last else LAYERS.get(vit.depth, quarters(vit.depth))
     dpt = DPTConfig(
         vit=vit,
         layers=layers,
         readout="project" if "depth_head.readout_projects.0.0.weight" in state else "ignore",
         map_widths=_widths(state, "depth_head.projects.{}.weight"),
         head_width=_rows(state, "depth_head.scratch.output_conv2.0.weight"),
-        depth="relative" if kind.max_depth is None else "metres",
-        max_depth=kind.max_depth,
+        depth="relative" if version.max_depth is None else "metres",
+        max_depth=version.max_depth,
     )
     config = _config(_dinov2(state), dpt, state, "depth_head.", outputs="depth", num_classes=1)
     unread = (r"pretrained\.mask_token", r"depth_head\.scratch\.refinenet4\.resConfUnit1\..*")
-    return Source(config, keys, unread, Resize(518, 518, "cover", 14, "bicubic"))
+    return Recognised(config, keys, unread, Resize(518, 518, "cover", 14, "bicubic"))
 
 
-def _unimatch(state: Mapping[str, Tensor], keys: KeyMap) -> Source:
+def _unimatch(state: Mapping[str, Tensor], keys: KeyMap) -> Recognised:
     vit = _vit(state, "backbone", image=None)
     dpt = DPTConfig(
         vit=vit,
@@ -163,10 +168,10 @@ def _unimatch(state: Mapping[str, Tensor], keys: KeyMap) -> Source:
     classes = _rows(state, "head.scratch.output_conv.2.weight")
     config = _config(_dinov2(state), dpt, state, "head.", num_classes=classes)
     unread = (r"backbone\.mask_token", r"head\.scratch\.refinenet4\.resConfUnit1\..*")
-    return Source(config, keys, unread)
+    return Recognised(config, keys, unread)
 
 
-def _midas(state: Mapping[str, Tensor], keys: KeyMap) -> Source:
+def _midas(state: Mapping[str, Tensor], keys: KeyMap) -> Recognised:
     hybrid = f"pretrained.model.{STEM}" in state
     beit = "pretrained.model.blocks.0.attn.relative_position_bias_table" in state
     vit = _vit(state, "pretrained.model", image=_beit_image(state) if beit else None)
@@ -198,22 +203,22 @@ def _midas(state: Mapping[str, Tensor], keys: KeyMap) -> Source:
         r"scratch\.refinenet4\.resConfUnit1\..*",
     )
     side = 480 if classes else vit.image
-    source = Source(config, keys, unread, Resize(side, side, "least", 32, "bicubic"))
-    return replace(source, config=replace(config, mean=HALF, std=HALF))
+    found = Recognised(config, keys, unread, Resize(side, side, "least", 32, "bicubic"))
+    return replace(found, config=replace(config, mean=HALF, std=HALF))
 
 
-def _swin(state: Mapping[str, Tensor], keys: KeyMap, kind: SwinKind) -> Source:
+def _swin(state: Mapping[str, Tensor], keys: KeyMap, version: SwinVersion) -> Recognised:
     stages = [f"pretrained.model.layers.{stage}.blocks" for stage in range(MAPS)]
     second = SWIN2 in state
     heads = "attn.logit_scale" if second else "attn.relative_position_bias_table"
     width = _rows(state, "pretrained.model.patch_embed.proj.weight")
     swin = SwinSizes(
-        image=kind.image,
+        image=version.image,
         width=width,
         depths=tuple(count_blocks(state, stage) for stage in stages),
         heads=tuple(state[f"{stage}.0.{heads}"].shape[0 if second else 1] for stage in stages),
-        window=kind.window,
-        trained_windows=kind.trained_windows,
+        window=version.window,
+        trained_windows=version.trained_windows,
         mlp=_rows(state, f"{stages[0]}.0.mlp.fc1.weight") / width,
     )
     dpt = DPTConfig(
@@ -224,8 +229,8 @@ def _swin(state: Mapping[str, Tensor], keys: KeyMap, kind: SwinKind) -> Source:
     name = "swinv2_tiny_window8_256" if second else "swin_tiny_patch4_window7_224"
     config = _config(name, dpt, state, "", num_classes=1, outputs="depth")
     unread = (rf"pretrained\.model\.({UNREAD_SWIN})", r"scratch\.refinenet4\.resConfUnit1\..*")
-    source = Source(config, keys, unread, Resize(kind.image, kind.image, "exact", 32, "bicubic"))
-    return replace(source, config=replace(config, mean=HALF, std=HALF))
+    found = Recognised(config, keys, unread, Resize(version.image, version.image, "exact", 32, "bicubic"))
+    return replace(found, config=replace(config, mean=HALF, std=HALF))
 
 
 def _config(backbone: str, dpt: DPTConfig, state: Mapping[str, Tensor], prefix: str, **fields: Any) -> ModelConfig:

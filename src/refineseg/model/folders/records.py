@@ -19,7 +19,7 @@ from refineseg.system.files import sha256_of
 
 
 @dataclass(frozen=True)
-class Score:
+class PublishedScore:
     """A score with what it was measured on.
 
     Attributes:
@@ -58,7 +58,7 @@ class WeightRecord:
     source: str
     class_names: str
     sha256: str | None = None
-    score: Score | None = None
+    score: PublishedScore | None = None
     state: str = "available"
 
     def __post_init__(self) -> None:
@@ -106,7 +106,7 @@ def _port(preset: str, dataset: str, percent: float, repository: str) -> WeightR
         licence=NON_COMMERCIAL,
         source=f"https://github.com/DrSleep/{repository}",
         class_names=f"--labels {dataset}: the benchmark's own; the file holds none",
-        score=Score(round(percent / 100, 4), "val", SINGLE),
+        score=PublishedScore(round(percent / 100, 4), "val", SINGLE),
         state=DEAD_SHARE,
     )
 
@@ -120,7 +120,7 @@ def _matlab(depth: int | None, dataset: str, split: str, percent: float) -> Weig
         licence=NON_COMMERCIAL,
         source="https://github.com/guosheng/refinenet (MATLAB; Lin et al., CVPR 2017)",
         class_names="the benchmark's own",
-        score=Score(round(percent / 100, 4), split, "multi-scale, as published"),
+        score=PublishedScore(round(percent / 100, 4), split, "multi-scale, as published"),
         state=DRIVES,
     )
 
@@ -167,15 +167,15 @@ def _eight(record: WeightRecord, file: Path) -> WeightRecord:
     """The int8 form of a bundled model, with the score in its export report; none on training pictures."""
     judged = json.loads(file.with_name(f"{file.name}.report.json").read_text(encoding="utf-8"))["int8"]
     protocol = record.score.protocol if record.score else "single scale, no flip"
-    score = None if judged["trained_on_it"] else Score(judged["mean_iou"], judged["judged_on"], protocol)
+    score = None if judged["trained_on_it"] else PublishedScore(judged["mean_iou"], judged["judged_on"], protocol)
     return replace(record, name=f"{record.name}-int8", sha256=sha256_of(file), score=score)
 
 
-def _measured(score: dict[str, Any]) -> Score:
+def _measured(score: dict[str, Any]) -> PublishedScore:
     """The score of a model card."""
     low, high = score.get("intervals", {}).get("mean_iou") or (None, None)
     interval = None if low is None or high is None else (float(low), float(high))
-    return Score(float(score["mean_iou"]), str(score["split"]), str(score["protocol"]), interval)
+    return PublishedScore(float(score["mean_iou"]), str(score["split"]), str(score["protocol"]), interval)
 
 
 def imagenet_records() -> list[WeightRecord]:

@@ -1,4 +1,4 @@
-"""Runs an nn.Module with torch: on a CPU its fast copy, or on a GPU."""
+"""Runs an nn.Module with torch: its fast copy on a CPU, the module itself on a GPU."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from refineseg.config.model import ModelOutputs
 from refineseg.errors import InputError
 from refineseg.inference.arithmetic import Arithmetic
 from refineseg.inference.devices import free_memory, pick_device
-from refineseg.inference.fast.network import FastCopy
+from refineseg.inference.fast.fast_copy import FastCopy
 from refineseg.inference.runners.gpu import GpuArithmetic
 from refineseg.inference.tiles.receptive_field import effective_radius
 from refineseg.inference.tiles.tiling import GLOBAL_OVERLAP, POOLED_OVERLAP, needed_overlap
@@ -71,7 +71,7 @@ class NetworkRunner:
 
     @property
     def _config(self) -> ModelConfig:
-        """The network's settings; the defaults for a network that is not a RefineNet."""
+        """The network's settings; the defaults if it is not a RefineNet."""
         return self.model.config if isinstance(self.model, RefineNet) else ModelConfig()
 
     @property
@@ -92,9 +92,9 @@ class NetworkRunner:
 
     @cached_property
     def overlap(self) -> int:
-        """Pixels that windows share: two effective radii of the network, measured once.
+        """Pixels that neighbouring windows share: two effective radii of the network, measured once.
 
-        In a DPT, and where the picture is pooled, every score sees the whole window, so no radius is enough.
+        Fixed for a DPT and with image pooling, where every score depends on the whole window.
         """
         if self._config.dpt is not None:
             return GLOBAL_OVERLAP
@@ -112,7 +112,7 @@ class NetworkRunner:
         return f"{self.name} {self.precision} {weights_hash(self.model)}"
 
     def need(self, shape: tuple[int, int, int, int]) -> MemoryNeed | None:
-        """Memory for images of that shape, without running the network; None unless it is a RefineNet."""
+        """Memory for images of that shape, found without running the network; None unless it is a RefineNet."""
         if not isinstance(self.model, RefineNet):
             return None
 

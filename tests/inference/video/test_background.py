@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from refineseg.inference.video.threads import BackgroundWriter, prefetched
+from refineseg.inference.video.background import BackgroundWriter, prefetched
 
 
 def running() -> list[str]:

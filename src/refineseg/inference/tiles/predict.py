@@ -1,7 +1,7 @@
-"""Files of any size: predicted in windows, written strip by strip, resumed after an interruption.
+"""Prediction of files of any size: in windows, written strip by strip, resumed after an interruption.
 
-Unfinished results are in OUT/.NAME.part, with state.json: the number of rows done, and a key of everything they
-depend on. A later run with the same key resumes; otherwise it starts again.
+Unfinished results are in OUT/.NAME.part, whose state.json has the number of finished rows and a key of everything
+they depend on. A later run with the same key resumes; any other starts again.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Outcome:
         files: files by output kind.
         class_shares: share of the picture by class name, largest first.
         size: height and width.
-        resumed_at: row at which this run resumed; 0 for a new one.
+        resumed_at: row at which this run resumed, or 0.
         notes: what was assumed or skipped in reading the picture.
     """
 
@@ -53,7 +53,7 @@ class Outcome:
 
 @dataclass
 class _Work:
-    """The unfinished rasters of a picture, and the number of rows done."""
+    """The unfinished rasters of a picture, and the number of finished rows."""
 
     folder: Path
     key: str
@@ -65,7 +65,7 @@ class _Work:
     kept: dict[str, list[Raster]] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Resume if the key is the same, else create empty rasters."""
+        """Resume if the key is the same; otherwise create empty rasters."""
         self.labels = Raster(self.folder / "labels.raw", self.size)
         self.kept = {kind.name: self._planes(kind) for kind in self.kinds}
         state = self.folder / "state.json"
@@ -75,21 +75,21 @@ class _Work:
                 self.done = int(found["rows"])
                 return
         except (OSError, ValueError, KeyError, TypeError):
-            pass  # no state, or a damaged one: start again
+            pass  # missing or damaged: start again
         self.labels.create()
         for planes in self.kept.values():
             if planes:
                 planes[-1].create()
 
     def _planes(self, kind: Kind) -> list[Raster]:
-        """Planes one after another in a file, with the bytes of a number as channels."""
+        """A kind's planes, one after another in a file; the bytes of a number are the raster's channels."""
         width = np.dtype(kind.kept_type).itemsize
         plane = self.size[0] * self.size[1] * width
         path = self.folder / f"{kind.name}.raw"
         return [Raster(path, self.size, width, i * plane) for i in range(kind.planes(self.classes))]
 
     def put(self, top: int, labels: UInt8, scores: NDArray[np.float16] | None) -> None:
-        """Write a strip, then record that it is done."""
+        """Write a strip, then record it as finished."""
         self.labels.write(top, labels)
         for kind in self.kinds:
             if scores is not None and self.kept[kind.name]:
@@ -116,10 +116,10 @@ def predict_large(
         path: a picture of any size. TIFF is read by windows, other formats are decoded whole.
         out: output folder.
         options: scales and flip.
-        save: names of output kinds (inference.outputs). The mask of a TIFF is a TIFF with its geographic tags.
+        save: names of output kinds. The mask of a TIFF is a TIFF with its geographic tags.
         tile: side of the windows, or ``auto``.
         name: stem of the files; the picture's if None.
-        progress: called with the number of windows done and in all.
+        progress: called with the number of windows done and in total.
 
     Raises:
         InputError: the picture cannot be read.
@@ -165,7 +165,7 @@ def _fill(
 ) -> None:
     if work.done >= work.size[0]:
         return
-    hand_back_memory()  # left over from measuring the network
+    hand_back_memory()  # freed after measuring the network
     skipped = sum(1 for _, stop in tiling.rows if stop <= work.done) * len(tiling.columns)
     seen = skipped
 
@@ -193,7 +193,7 @@ def _shares(labels: Raster, names: list[str]) -> dict[str, float]:
 
 
 def _key(segmenter: Segmenter, path: Path, options: PredictOptions, save: tuple[str, ...], tiling: Tiling) -> str:
-    """Hash of what finished rows depend on: weights, calibration, options, windows, file."""
+    """Hash of everything that finished rows depend on: weights, calibration, options, windows, file."""
     state = path.stat()
     facts = (segmenter.fingerprint(), segmenter.card.calibration, options, sorted(save), tiling)
     text = repr((facts, str(path.resolve()), state.st_size, state.st_mtime_ns))

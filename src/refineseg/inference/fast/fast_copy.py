@@ -1,10 +1,10 @@
-"""The same network, faster: a private copy for inference on a processor, kept in step with the original.
+"""The fast copy of a network for inference on an x86 processor, remade whenever the network's weights change.
 
-In float32 the copy shares the weights, in bf16 it has its own. Batch norm is folded into the convolution before
-it, convolutions add and rectify while they write (convolution), wide 3x3 convolutions use Winograd's algorithm
-(winograd), and pooling and a MobileNet's blocks run in strips that stay in the cache (pooling, convolution).
-Logits differ by rounding: a relative 1e-5 at most in float32. The original stays an ordinary module that can be
-trained.
+In float32 the copy shares the weights; in bf16 it has its own. Batch norms are folded into the convolutions before
+them (folding), convolutions are fused with sums and activations (convolution), wide 3x3 convolutions use
+Winograd's algorithm (winograd), pooling and MobileNet blocks run in strips that stay in the cache (pooling,
+convolution). Logits differ only by rounding, at most a relative 1e-5 in float32. The network itself stays
+trainable.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from refineseg.model.refinenet import RefineNet
 
 
 class FastCopy:
-    """A network's fast copy, made when first used and again whenever the network's weights have changed.
+    """A network's fast copy, made when first used and again after the network's weights have changed.
 
-    Weights that are changed behind torch's back (``tensor.data``) are not noticed; load_state_dict, optimisers and
-    in-place operations are.
+    Changes by load_state_dict, optimisers and in-place operations are noticed, changes through ``tensor.data``
+    not.
     """
 
     def __init__(self, model: RefineNet, dtype: torch.dtype = torch.float32) -> None:
@@ -46,7 +46,7 @@ class FastCopy:
         return FastCopy, (self.model, self.dtype)
 
     def network(self, x: Tensor) -> RefineNet:
-        """The copy, or the network itself where the copy cannot stand in for it (another device, training ...)."""
+        """The fast copy for an input; the network itself where there is none (other devices, training ...)."""
         if not (applies(self.model, self.dtype) and x.device.type == "cpu" and x.dtype == torch.float32):
             return self.model
         state = state_of(self.model)
@@ -57,16 +57,16 @@ class FastCopy:
 
 
 def applies(model: RefineNet, dtype: torch.dtype = torch.float32) -> bool:
-    """Whether a fast copy gives what the network gives: on x86 with AVX2, in eval mode, without hooks.
+    """Whether a fast copy can replace the network: on x86 with AVX2, in eval mode, without hooks or gradients.
 
-    In bf16 only with backbones of our own, of which it is known that all norms can be folded.
+    In bf16 only with our own backbones, whose norms can all be folded.
     """
     if platform.machine() not in ("x86_64", "AMD64") or torch.backends.cpu.get_cpu_capability() == "DEFAULT":
-        return False  # elsewhere nobody has measured whether it is faster
+        return False  # not measured elsewhere
     if torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):
         return False
     if type(model) is not RefineNet:
-        return False  # a network that only behaves like one, or has other parts
+        return False  # a subclass may have other parts
     if dtype != torch.float32:
         known = all(net.norms_follow_convs for net in model.each_backbone())
         if not (known and torch.ops.mkldnn._is_mkldnn_bf16_supported()):
@@ -77,7 +77,7 @@ def applies(model: RefineNet, dtype: torch.dtype = torch.float32) -> bool:
 
 
 def state_of(model: nn.Module) -> tuple[Any, ...]:
-    """Equal as long as a network's modules are the same and no weight was changed."""
+    """A value that changes whenever a module is replaced or a weight is changed."""
     tensors = [*model.parameters(), *model.buffers()]
     return (
         tuple(id(part) for part in model.modules()),
@@ -86,9 +86,9 @@ def state_of(model: nn.Module) -> tuple[Any, ...]:
 
 
 def specialise(model: RefineNet, dtype: torch.dtype = torch.float32) -> RefineNet:
-    """A copy for inference that shares all weights but those of folded convolutions; in bf16 none."""
-    # glibc returns freed memory to the system, to be faulted in again, above twice the largest block freed so far
-    # (mallopt(3)); this block, of which no page is touched, makes that 62 MiB.
+    """A fast copy. In float32 it shares all weights except those of folded convolutions, in bf16 none."""
+    # glibc returns free memory beyond twice the largest block freed so far to the system (mallopt(3)), and every
+    # page of it is faulted in again later. Freeing this block, of which no page is touched, makes that 62 MiB.
     torch.empty(31 << 20, dtype=torch.uint8)
     shared: dict[int, Any] = {id(value): value for value in [*model.parameters(), *model.buffers()]}
     fast = copy.deepcopy(model, shared)
@@ -106,7 +106,7 @@ def specialise(model: RefineNet, dtype: torch.dtype = torch.float32) -> RefineNe
 
 
 def _rectify_stem(backbone: Backbone) -> None:
-    """The activation after the first convolution of our own backbones, within that convolution."""
+    """Fuse the activation after the first convolution of our own backbones into it."""
     if isinstance(backbone, ResNetBackbone) and not _has_norms(backbone.net.bn1):
         cast(FusedConv, backbone.net.conv1).activation = "relu"
         backbone.net.set_submodule("act1", nn.Identity())
@@ -121,7 +121,7 @@ def _replace(module: nn.Module, scratch: Scratch) -> None:
 
 
 def _fast(module: nn.Module, scratch: Scratch) -> nn.Module:
-    """The module's fast form, or the module itself with fast forms of its parts."""
+    """The module's fast form; the module itself, with fast forms of its parts, if it has none."""
     if isinstance(module, RefineNetBlock):
         parts = [[_fast(part, scratch) for part in path] for path in paths_of(module)]
         _replace(module.output, scratch)

@@ -24,11 +24,11 @@ from refineseg.inference.arithmetic import uncertainty
 from refineseg.inference.batch import predict_files
 from refineseg.inference.encoding.png import write_png
 from refineseg.inference.options import PredictOptions
-from refineseg.inference.outputs import LargeResult, built_in
+from refineseg.inference.outputs import LargeResult, built_in_kinds
 from refineseg.inference.outputs import overlay as overlays
 from refineseg.inference.outputs.confidence import confidence
 from refineseg.inference.predictor import Segmenter
-from refineseg.inference.tiles.files import predict_large
+from refineseg.inference.tiles.predict import predict_large
 from refineseg.inference.tiles.receptive_field import probe
 from refineseg.labels import UInt8
 from refineseg.model.folders.model_folder import save_model_folder
@@ -175,9 +175,10 @@ def test_png_by_strips(tmp_path: Path) -> None:
 def test_all_outputs_of_a_geotiff(segmenter: Segmenter, tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "map.tif", PICTURE, tile=(64, 64), photometric="rgb", extratags=GEO)
     out = tmp_path / "out"
-    (entry,) = predict_files(segmenter, [tmp_path / "map.tif"], out, PredictOptions(), tuple(built_in()), tile=128)
+    kinds = tuple(built_in_kinds())
+    (entry,) = predict_files(segmenter, [tmp_path / "map.tif"], out, PredictOptions(), kinds, tile=128)
     assert entry.error is None
-    assert set(entry.files) == set(built_in())
+    assert set(entry.files) == set(kinds)
     expected = segmenter.predict(PICTURE, tile=128, probabilities=True)
     assert expected.probabilities is not None
     with tifffile.TiffFile(out / entry.files["mask"]) as file:

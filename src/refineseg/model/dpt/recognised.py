@@ -22,7 +22,7 @@ COUNTER = ".num_batches_tracked"  # of batch norm; read by no forward pass
 
 
 @dataclass(frozen=True)
-class Source:
+class Recognised:
     """What a checkpoint was recognised as.
 
     Attributes:
@@ -42,24 +42,24 @@ class Source:
     notes: Mapping[str, str] = field(default_factory=dict)
 
 
-def fill(source: Source, state: Mapping[str, Tensor]) -> tuple[DPT, tuple[str, ...]]:
+def fill(found: Recognised, state: Mapping[str, Tensor]) -> tuple[DPT, tuple[str, ...]]:
     """The network with the checkpoint's tensors, in eval mode, and the names of those left out.
 
     Raises:
         MismatchError: a tensor is missing, left over or of another shape.
         WeightsError: a value is not finite.
     """
-    unread = re.compile("|".join(source.unread)) if source.unread else None
+    unread = re.compile("|".join(found.unread)) if found.unread else None
     left_out = tuple(name for name in state if unread is not None and unread.fullmatch(name))
     taken = {key: value for key, value in state.items() if key not in left_out and not key.endswith(COUNTER)}
     with torch.device("meta"):
-        network = DPT(source.config)
+        network = DPT(found.config)
     expected = {
         key: tuple(value.shape) for key, value in network.state_dict().items() if not key.endswith(COUNTER)
     }
-    if any(":" in rule.ours for rule in source.keys.rules):
+    if any(":" in rule.ours for rule in found.keys.rules):
         expected = split(expected)
-    ours = joined(matched(source.keys, source.keys.name, taken, expected))
+    ours = joined(matched(found.keys, found.keys.name, taken, expected))
     assign_weights(network, ours, "the checkpoint")
     return network.eval(), tuple(name for name in left_out if not name.endswith(COUNTER))
 

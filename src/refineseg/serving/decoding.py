@@ -1,4 +1,4 @@
-"""Bytes from anywhere to pixels: the format by its signature, the size before anything is decoded."""
+"""Untrusted bytes to pixels: the format is found by its signature, the size is checked before decoding."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from refineseg.serving.options import RequestOptions
 from refineseg.serving.problems import Problem
 from refineseg.system.memory import is_out_of_memory
 
-DECODING_BYTES = 24  # bytes a pixel while decoding: 16-bit pictures go through float64
-OVERLAY_BYTES = 56  # bytes a pixel while an overlay is drawn; masks and outlines take less
-SCORE_BYTES = 10  # bytes a pixel and class: float32 twice, then float16
-MAX_SCANS = 100  # of a progressive JPEG; encoders write about ten, and each costs a pass over all pixels
-MAX_PAGES = 1000  # of a TIFF, whose reader parses them all
+DECODING_BYTES = 24  # per pixel while decoding: 16-bit pictures go through float64
+OVERLAY_BYTES = 56  # per pixel while an overlay is drawn; masks and outlines take less
+SCORE_BYTES = 10  # per pixel and class: float32 twice, then float16
+MAX_SCANS = 100  # scans of a progressive JPEG; encoders write about ten, and each is a pass over all pixels
+MAX_PAGES = 1000  # pages of a TIFF, whose reader parses them all
 
 
 def formats() -> tuple[str, ...]:
-    """Formats that this installation decodes: HEIC needs pillow-heif, AVIF a Pillow that was built with it."""
+    """Formats that this installation decodes: HEIC needs pillow-heif, AVIF a Pillow built with it."""
     available = {"AVIF": features.check("avif"), "HEIC": reads_heic()}
     return tuple(name for name in SIGNATURES if available.get(name, True))
 
@@ -39,11 +39,11 @@ def media_types() -> tuple[str, ...]:
 
 @contextmanager
 def opened(data: bytes) -> Iterator[Image.Image]:
-    """A picture whose header is read and whose pixels are not.
+    """Open a picture and read its header only.
 
     Raises:
-        Problem: 400 for nothing at all, 415 for another format, 413 for a bomb, 422 for damage (also while the
-            picture is decoded inside the block), several frames.
+        Problem: 400 if there are no bytes, 415 for another format, 413 for a decompression bomb, 422 for several
+            frames and for damage, also while the picture is decoded inside the block.
     """
     if not data:
         raise Problem(400, "expected a picture in the request, got 0 bytes")
@@ -72,18 +72,14 @@ def opened(data: bytes) -> Iterator[Image.Image]:
 
 
 def measure(data: bytes, options: RequestOptions, pixels: int, classes: int) -> int:
-    """Bytes of memory that a picture will take; only its header is read.
+    """Bytes of memory that a picture will take, by its header alone.
 
-    Raises Problem (413) where the network would have to see more than ``pixels``, else as ``opened``.
+    Raises Problem (413) for more than ``pixels`` over all scales and flips, else as ``opened``.
     """
     (height, width), decoding = _header(data)
     area = width * height
     if area * options.pixel_factor > pixels:
-        views = (
-            ""
-            if options.pixel_factor == 1
-            else f" seen as {options.pixel_factor:.3g} times as many by scales and flip"
-        )
+        views = "" if options.pixel_factor == 1 else f", seen {options.pixel_factor:.3g} times by scales and flip"
         raise Problem(
             413,
             f"expected at most {pixels / 1e6:.3g} million pixels, got {width}x{height}, {area / 1e6:.3g} million"
@@ -93,8 +89,8 @@ def measure(data: bytes, options: RequestOptions, pixels: int, classes: int) -> 
 
 
 def _header(data: bytes) -> tuple[tuple[int, int], int]:
-    """Height and width, and bytes a pixel that decoding may take; Problem as ``opened``."""
-    if is_tiff(data):  # Pillow does not know most of those of many channels
+    """Height and width, and the bytes per pixel that decoding may take; Problem as ``opened``."""
+    if is_tiff(data):  # Pillow cannot read most of those with many channels
         _check_pages(data)
         try:
             with open_samples(io.BytesIO(data), "the picture") as samples:
@@ -114,7 +110,7 @@ def _header(data: bytes) -> tuple[tuple[int, int], int]:
 
 
 def _check_pages(data: bytes) -> None:
-    """Problem (422) for a TIFF of more than MAX_PAGES directories, or of directories in a circle."""
+    """Problem (422) for a TIFF of more than MAX_PAGES directories, or whose directories form a loop."""
     order = "<" if data[:2] == b"II" else ">"
     big = data[2:4] in (b"+\0", b"\0+")
     start, count, entry, offset = (8, "Q", 20, "Q") if big else (4, "H", 12, "I")
@@ -136,9 +132,9 @@ def decode(data: bytes, channels: Channels | None = None, choice: tuple[int, ...
     Args:
         data: the file.
         channels: channels of the model; None for RGB.
-        choice: indices of the file's channels to take.
+        choice: indices of the file's channels to use.
 
-    Raises Problem (422) for other channels than those of the model, or none that are colours; else as ``opened``.
+    Raises Problem (422) if the channels do not fit the model; else as ``opened``.
     """
     if not is_tiff(data):
         with opened(data) as image:  # says what is wrong with the file

@@ -1,4 +1,4 @@
-"""Reading ahead and writing behind in threads of their own, with bounded queues."""
+"""Reading ahead and writing behind in background threads, with bounded queues."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class _End:
 
 
 def prefetched(items: Iterable[T], depth: int = 4, latest: bool = False) -> Generator[T]:
-    """The same items, produced in another thread, up to ``depth`` of them in advance.
+    """The same items, produced by a background thread up to ``depth`` in advance.
 
     Args:
-        items: iterated and closed in that thread.
+        items: iterated and closed in that thread; its errors are raised here.
         depth: largest number of waiting items.
-        latest: drop the oldest waiting item for a new one (a camera).
+        latest: whether a new item replaces the oldest waiting one (a camera).
 
-    Errors of ``items`` are raised here. Closing the iterator ends the thread.
+    Closing the iterator ends the thread.
     """
     queue: Queue[T | _End] = Queue(depth)
     stopped = Event()
@@ -64,10 +64,11 @@ def prefetched(items: Iterable[T], depth: int = 4, latest: bool = False) -> Gene
 
 
 class BackgroundWriter(Generic[T]):
-    """Passes items to ``take`` in another thread, in order, with up to ``depth`` of them waiting.
+    """Passes items to ``take`` in a background thread, in order, with up to ``depth`` of them waiting.
 
-    A context manager: leaving it waits for all items, or drops those that wait if there was an error. An error of
-    ``take`` is raised by the next ``put``, or on leaving.
+    A context manager: on exit it waits for all items, or drops them after an error. An error of ``take`` is raised
+        by
+    the next ``put`` or on exit.
     """
 
     def __init__(self, take: Callable[[T], None], depth: int = 4) -> None:

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from refineseg.inference.fast.convolution import FastInverted
+from refineseg.inference.fast.fast_copy import FastCopy, specialise
 from refineseg.inference.fast.folding import NORMS, _seen, convs_and_norms, fold_batch_norm
-from refineseg.inference.fast.network import FastCopy, specialise
 from refineseg.inference.fast.pooling import FastPooling
 from refineseg.inference.fast.winograd import Scratch, convolve, pays
 from refineseg.model.backbones.backbone import Backbone, create_backbone

@@ -1,4 +1,4 @@
-"""Label rasters written as (Geo)TIFF, tile by tile."""
+"""Masks written as TIFF or GeoTIFF, tile by tile."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from refineseg.data.pictures.tiff_samples import NODATA, tifffile_package
 from refineseg.labels import IGNORE, UInt8
 from refineseg.system.files import atomic_path
 
-TILE = 256  # side of the tiles written
+TILE = 256  # side of a tile in pixels
 BIG = 1 << 31  # bytes above which BigTIFF is written; classic TIFF ends at 4 GiB
 
 
 def write_index_tiff(path: Path, labels: Raster, palette: UInt8, geo: Geo) -> None:
-    """Train ids as a tiled, deflated TIFF with a colour map and the geographic tags; BigTIFF above 2 GiB.
+    """Write train ids as a tiled, deflated TIFF with a colour map and geographic tags; BigTIFF above 2 GiB.
 
-    GDAL's no-data tag is 255, the label of pixels without data.
+    GDAL's no-data tag is set to 255, the label of pixels without data.
 
     Args:
         path: file to write, complete or not at all.

@@ -1,8 +1,8 @@
-"""Label rasters as polygons whose borders are those of the pixels: no gaps, no overlaps, rasterised back exactly.
+"""Polygons along pixel edges, traced from label rasters: without gaps or overlaps, and exact when rasterised back.
 
-Rings run along the edges of the pixels, in the coordinates of their corners: the first pixel is the square from
-(0, 0) to (1, 1), rows count down. Pixels that touch at a corner only are not connected, so rings never cross; a
-ring may touch itself in a point. Neighbours share their borders, since both follow the same pixel edges.
+Coordinates are those of pixel corners: the first pixel is the square from (0, 0) to (1, 1), and rows count down.
+Pixels that only touch at a corner are not connected, so rings never cross; a ring may touch itself in a point.
+Neighbouring polygons share their borders.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from refineseg.labels import UInt8
 
 Ints = NDArray[np.int64]
-EAST, SOUTH, WEST, NORTH = range(4)  # each one's right turn is the next
-STRIP = 1024  # rows or columns whose edges are found at a time
+EAST, SOUTH, WEST, NORTH = range(4)  # a right turn leads to the next
+STRIP = 1024  # rows or columns processed at a time
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,13 @@ class Polygon:
 
 
 def signed_area(ring: Ints) -> int:
-    """Pixels inside: positive for clockwise as seen with rows going down."""
+    """Number of pixels inside; positive if the ring is clockwise with rows going down."""
     x, y = ring[:, 0], ring[:, 1]
     return int((x * np.roll(y, -1) - np.roll(x, -1) * y).sum()) // 2
 
 
 def trace_polygons(labels: UInt8, train_ids: Sequence[int]) -> Iterator[Polygon]:
-    """Polygons of HxW train ids, class after class in the order of ``train_ids``."""
+    """Polygons of HxW train ids, class by class in the order of ``train_ids``."""
     present = np.bincount(labels.ravel(), minlength=256)
     for label in train_ids:
         if present[label]:
@@ -64,7 +64,7 @@ def _trace_class(labels: UInt8, label: int) -> Iterator[Polygon]:
     holes: dict[int, list[Ints]] = {i: [] for i, area in enumerate(areas) if area > 0}
     for hole in parents:
         outer = hole
-        while outer in parents:  # another hole stands between: that one's outline is ours
+        while outer in parents:  # another hole lies between; it has the same outline
             outer = parents[outer]
         holes[outer].append(corners[hole])
     for outer, inner in holes.items():
@@ -72,7 +72,7 @@ def _trace_class(labels: UInt8, label: int) -> Iterator[Polygon]:
 
 
 def _segments(labels: UInt8, label: int) -> list[Ints]:
-    """Straight pieces of the class's borders by direction: Nx4, x and y of start and end, class to the right."""
+    """Straight border segments by direction: Nx4, x and y of start and end, with the class on the right."""
     tops, bottoms = _row_runs(labels, label)
     lefts, rights = _row_runs(labels.T, label)
     return [
@@ -84,7 +84,7 @@ def _segments(labels: UInt8, label: int) -> list[Ints]:
 
 
 def _row_runs(labels: UInt8, label: int) -> tuple[Ints, Ints]:
-    """Runs of edges above the class's pixels, and of edges below them: Nx3 of line, first, end."""
+    """Runs of edges above and below the class's pixels: Nx3 each of line, first, end."""
     height, width = labels.shape
     above: list[Ints] = []
     below: list[Ints] = []
@@ -109,9 +109,9 @@ def _runs(edges: NDArray[np.bool_], line: int) -> Ints:
 
 
 def _following(segments: list[Ints], stride: int) -> Ints:
-    """For every segment (by direction, one after the other) the next one of its ring.
+    """Index of the next segment of the ring for every segment, in the order of ``_segments``.
 
-    Where two leave a corner, pixels of the class touch diagonally there: the right turn stays with its own pixel.
+    Where two segments leave a corner, pixels of the class touch diagonally; the right turn stays on its own pixel.
     """
     starts = [segment[:, 0] + segment[:, 1] * stride for segment in segments]
     ends = [segment[:, 2] + segment[:, 3] * stride for segment in segments]
@@ -134,7 +134,7 @@ def _following(segments: list[Ints], stride: int) -> Ints:
 
 
 def _cycles(following: Ints) -> tuple[list[Ints], Ints]:
-    """The cycles of a permutation, and the cycle that each element is in."""
+    """The cycles of a permutation, and the number of each element's cycle."""
     nexts = following.tolist()
     ring_of = [-1] * len(nexts)
     rings: list[Ints] = []
@@ -152,7 +152,7 @@ def _cycles(following: Ints) -> tuple[list[Ints], Ints]:
 
 
 class _Walls:
-    """The left walls of a class, sorted, to find the ring that one meets on the way left from a hole."""
+    """The left borders of a class, sorted, to find the ring to the left of a hole."""
 
     def __init__(self, segments: list[Ints], ring_of: Ints) -> None:
         walls = segments[NORTH]
@@ -161,9 +161,9 @@ class _Walls:
         self.rings = ring_of[sum(len(segments[i]) for i in range(NORTH)) :][self.order]
 
     def left_of(self, labels: UInt8, label: int, hole: Ints) -> int:
-        """The ring whose wall begins the run of pixels that lies on the hole's top edge.
+        """The ring at the start of the run of pixels on the hole's top edge.
 
-        It is the outline, or a hole that begins further up or to the left, so that asking on comes to an end.
+        It is the outline, or a hole that begins further up or left, so that following these rings terminates.
         """
         corner = hole[np.lexsort((hole[:, 0], hole[:, 1]))[0]]
         column, row = int(corner[0]), int(corner[1]) - 1

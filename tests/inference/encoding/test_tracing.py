@@ -13,9 +13,9 @@ from hypothesis.extra import numpy as hnp
 from pycocotools import mask as coco
 
 from refineseg.data.pictures.geotiff import KEYS, PIXEL_SCALE, TIEPOINT, TRANSFORMATION, Geo
-from refineseg.inference.encoding import regions
 from refineseg.inference.encoding import run_lengths as rle
-from refineseg.inference.encoding.regions import Polygon, signed_area, trace_polygons
+from refineseg.inference.encoding import tracing
+from refineseg.inference.encoding.tracing import Polygon, signed_area, trace_polygons
 from refineseg.inference.outputs.geojson import GeoJson
 from refineseg.inference.outputs.polygons import Polygons
 from refineseg.labels import LabelMap, UInt8
@@ -114,7 +114,7 @@ def test_a_hole_behind_a_hole_belongs_to_the_outline() -> None:
 def test_strips_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     labels = np.random.default_rng(0).integers(0, 3, (23, 31)).astype(np.uint8)
     whole = [[ring.tolist() for ring in polygon.rings] for polygon in trace_polygons(labels, range(3))]
-    monkeypatch.setattr(regions, "STRIP", 5)
+    monkeypatch.setattr(tracing, "STRIP", 5)
     assert [[ring.tolist() for ring in polygon.rings] for polygon in trace_polygons(labels, range(3))] == whole
     expected = rle.encode_labels(labels, MAP)
     monkeypatch.setattr(rle, "STRIP", 4)
