@@ -1,22 +1,24 @@
-"""Few pictures and little time: `refineseg train` with no option beside segmentation_models_pytorch.
+"""Few pictures and little time: `refineseg train` with no option beside networks of segmentation_models_pytorch.
 
-    python benchmarks/small_data.py camvid:DIR folder:facades --sizes 50 200 --minutes 10 --seeds 3 \
-        --weights mobilenetv2_100_imagenet.safetensors
-    python benchmarks/small_data.py --table
+    python benchmarks/small_data.py camvid:DIR folder:facade --sizes 50 200 --seconds 240 --seeds 2 \
+        --weights mobilenetv2_100_imagenet.safetensors -o benchmarks/results/small_data.jsonl
+    python benchmarks/small_data.py --table -o benchmarks/results/small_data.jsonl
 
-Ours is the one command, `--data` and `--minutes`, with every setting planned (`ours`), and the same with
-`--model everyday` (`ours-everyday`), which the plan chooses by itself only where that knows half of the classes.
-A peer is the usual short script: the network as built by default on MobileNet-v2 with the same ImageNet weights,
-AdamW, a cosine, random crops and flips, cross-entropy. All see the same pictures, and train until their time is
-over. With `--clock cpu` (the default) it is the process's processor time, so that other work on the machine
-takes nothing from anyone; with `wall` it is the clock's. All are scored on val by one confusion matrix at single
-scale; ours validates while it trains, within its time. Runs that are in the results are not made again.
+`ours` is the one command with every setting planned; settings may follow, as in `"ours model=everyday"`. A peer is
+the usual short script around a network as built by default on MobileNet-v2 with the same ImageNet weights: AdamW,
+a cosine, cross-entropy. It gets our augmentation, our plan's crop and bf16 where the machine has it, so that only
+network and plan differ. All see the same pictures and train until their time is over, on one thread by default.
+`--clock cpu` counts the process's processor time, so that other work takes nothing from anyone; `wall` is the
+clock's. The last weights are scored on val, by one confusion matrix at single scale; ours also validates within
+its time. Each result is a line of the output file; what is there already is not made again.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import replace
+import itertools
 import json
 import math
 from pathlib import Path
@@ -27,51 +29,51 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from peers import MULTIPLE, load_encoder
-from refineseg.config import TrainConfig
+from refineseg.config import AugmentConfig, ModelConfig, TrainConfig
 from refineseg.data import SegmentationData, open_data
-from refineseg.evaluation.evaluate import evaluate
+from refineseg.data.loader import Batches, TrainingPictures
 from refineseg.evaluation.metrics import confusion_matrix, scores
-from refineseg.labels import IGNORE
-from refineseg.loading import load
+from refineseg.model.folders.model_folder import read_config
 from refineseg.model.folders.pretrained import IMAGENET_MEAN, IMAGENET_STD
-from refineseg.system.files import atomic_write
+from refineseg.system.memory import keep_freed_memory
 from refineseg.training import loop, validation
 from refineseg.training.planning import probe
+from refineseg.training.planning.choose import choose_crop
+from refineseg.training.planning.facts import measure_data
 from refineseg.training.planning.plan import make_plan
+from safetensors.torch import load_file
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-RESULTS = Path(__file__).parent / "results" / "small_data.json"
 PEERS = ("Unet", "FPN", "DeepLabV3Plus", "UPerNet")
-OURS: dict[str, dict[str, Any]] = {"ours": {}, "ours-everyday": {"model": "everyday"}}  # settings that are given
-BATCH, CROP, RATE = 8, (320, 320), 1e-3
+BATCH, RATE = 8, 1e-3
+MULTIPLE = 32  # peers refuse other sizes
+STAGES = (1, 2, 3, 4, 3, 3, 1)  # inverted residuals of MobileNet-v2
 
 
-def few(data: SegmentationData, size: int, seed: int, every: int) -> SegmentationData:
-    """The data with ``size`` training pictures drawn by the seed, and every n-th picture of val."""
-    samples = data.split("train")
+def few(data: SegmentationData, size: int, seed: int, score: int) -> SegmentationData:
+    """The data with ``size`` training pictures drawn by the seed, and ``score`` pictures spread over val."""
+    samples, val = data.split("train"), data.split("val")
     chosen = np.random.default_rng(seed).permutation(len(samples))[:size]
-    val = data.split("val")[::every]
-    return replace(data, splits={"train": tuple(samples[place] for place in sorted(chosen)), "val": val})
+    places = np.unique(np.linspace(0, len(val) - 1, min(score, len(val))).round().astype(int))
+    return replace(
+        data, splits={"train": tuple(samples[i] for i in sorted(chosen)), "val": tuple(val[i] for i in places)}
+    )
 
 
-def ours(arm: str, data: SegmentationData, given: argparse.Namespace, seed: int) -> dict[str, Any]:
+def ours(settings: list[str], data: SegmentationData, given: argparse.Namespace, seed: int) -> dict[str, Any]:
     """The one command, without its terminal."""
-    settings = {"seed": seed, "minutes": given.minutes} | OURS[arm]
-    config = make_plan(data, TrainConfig(**settings), set(settings), "cpu").config
+    network = ModelConfig.read([name.removeprefix("model.") for name in settings if name.startswith("model.")])
+    plain = [f"seed={seed}", f"minutes={given.seconds / 60}", *(s for s in settings if not s.startswith("model."))]
+    config = replace(TrainConfig().override(plain), fields=network)
+    explicit = {name.partition("=")[0] for name in plain} | {f"fields.{name}" for name in network}
+    config = make_plan(data, config, explicit, "cpu").config
     config = replace(config, workers=0 if given.clock == "cpu" else config.workers)
     with tempfile.TemporaryDirectory() as folder:
-        loop.train(config, data, Path(folder) / "run", device="cpu")
-        segmenter = load(str(Path(folder) / "run"), "cpu")
-    found = evaluate(segmenter, data, "val")
-    return {
-        "mean_iou": found.scores.mean_iou,
-        "steps": segmenter.card.provenance["steps"],
-        "start": config.model,
-        "cascade": segmenter.model.config.cascade,
-    }
+        found = loop.train(config, data, Path(folder) / "run", device="cpu")
+        steps = read_config(Path(folder) / "run" / "last")[1].provenance["steps"]
+    return {"mean_iou": found.scores.mean_iou, "steps": steps, "start": config.model}
 
 
 def peer(arm: str, data: SegmentationData, given: argparse.Namespace, seed: int) -> dict[str, Any]:
@@ -79,120 +81,141 @@ def peer(arm: str, data: SegmentationData, given: argparse.Namespace, seed: int)
     import segmentation_models_pytorch as smp
 
     torch.manual_seed(seed)
-    rng, classes = np.random.default_rng(seed), data.label_map.num_classes
-    network = getattr(smp, arm)("mobilenet_v2", encoder_weights=None, classes=classes)
+    network = getattr(smp, arm)("mobilenet_v2", encoder_weights=None, classes=data.label_map.num_classes)
     load_encoder(network.encoder, given.weights)
-    pairs = [data.read(sample) for sample in data.split("train")]
-    optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=0.01)
-    clock, seconds, steps = clock_of(given.clock), 60 * given.minutes, 0
-    start = clock()
-    network.train()
-    while (gone := (clock() - start) / seconds) < 1:
-        for group in optimizer.param_groups:
-            group["lr"] = RATE * (1 + math.cos(math.pi * gone)) / 2
-        drawn = [crop(*pairs[place], rng) for place in rng.integers(0, len(pairs), BATCH)]
-        images, labels = (np.stack(parts) for parts in zip(*drawn, strict=True))
-        truth = torch.from_numpy(labels).long()
-        loss = F.cross_entropy(network(normalised(images)), truth, ignore_index=IGNORE)
+    machine, clock = probe.this_machine("cpu"), clock_of(given.clock)
+    crop = choose_crop(measure_data(data), machine, 1.0).value
+    pictures = TrainingPictures(data, "train", AugmentConfig(crop=tuple(crop), scale=(0.5, 2.0)), seed)
+    pictures.prepare(cache_mb=4096)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=RATE)
+    network.train().to(memory_format=torch.channels_last)
+    start, steps = clock(), 0
+    for batch in Batches(len(pictures), BATCH, 10**6, seed=seed):
+        gone = (clock() - start) / given.seconds
+        if gone >= 1:
+            break
+        optimizer.param_groups[0]["lr"] = RATE * (1 + math.cos(math.pi * gone)) / 2
+        images, truth = (torch.stack(parts) for parts in zip(*(pictures[draw] for draw in batch), strict=True))
+        with torch.autocast("cpu", torch.bfloat16, enabled=machine.bf16):
+            logits = network(normalised(images))
+        loss = F.cross_entropy(logits.float(), truth.long(), ignore_index=255)
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
         steps += 1
     return {"mean_iou": score(network, data), "steps": steps, "start": "ImageNet"}
 
 
-def crop(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A random crop, padded with void where the picture is smaller, mirrored half of the time."""
-    down, right = (max(0, side - have) for side, have in zip(CROP, labels.shape, strict=True))
-    image = np.pad(image, ((0, down), (0, right), (0, 0)))
-    labels = np.pad(labels, ((0, down), (0, right)), constant_values=IGNORE)
-    top, left = (int(rng.integers(0, have - side + 1)) for side, have in zip(CROP, labels.shape, strict=True))
-    turn = -1 if rng.random() < 0.5 else 1
-    place = (slice(top, top + CROP[0]), slice(left, left + CROP[1]))
-    return np.ascontiguousarray(image[place][:, ::turn]), np.ascontiguousarray(labels[place][:, ::turn])
+def load_encoder(encoder: nn.Module, weights: Path) -> None:
+    """Fill a peer's encoder with the same numbers that our backbone takes; every key must fit."""
+    state = {name: value for key, value in load_file(weights).items() if (name := encoder_key(key)) is not None}
+    missing, unexpected = nn.Module.load_state_dict(encoder, state, strict=False)
+    missing = [key for key in missing if not key.endswith("num_batches_tracked")]
+    if missing or unexpected:
+        raise ValueError(f"the peers' encoder does not fit: missing {missing[:3]}, left over {unexpected[:3]}")
 
 
-def normalised(images: np.ndarray) -> Tensor:
-    """BxHxWx3 uint8 to what the encoder takes."""
-    tensor = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
-    return (tensor - torch.tensor(IMAGENET_MEAN).view(3, 1, 1)) / torch.tensor(IMAGENET_STD).view(3, 1, 1)
+def encoder_key(key: str) -> str | None:
+    """Our weight file's key (timm's MobileNet-v2) to torchvision's, which the peers' encoder has."""
+    module, _, leaf = key.rpartition(".")
+    ends = {"conv_stem": "0.0", "bn1": "0.1", "conv_head": "18.0", "bn2": "18.1"}
+    if module in ends:
+        return f"features.{ends[module]}.{leaf}"
+    parts = module.split(".")
+    if parts[0] != "blocks":
+        return None
+    stage, place, part = int(parts[1]), int(parts[2]), parts[3]
+    index = 1 + sum(STAGES[:stage]) + place
+    if stage == 0:  # no expansion
+        names = {"conv_dw": "0.0", "bn1": "0.1", "conv_pw": "1", "bn2": "2"}
+    else:
+        names = {"conv_pw": "0.0", "bn1": "0.1", "conv_dw": "1.0", "bn2": "1.1", "conv_pwl": "2", "bn3": "3"}
+    return f"features.{index}.conv.{names[part]}.{leaf}"
+
+
+def normalised(images: Tensor) -> Tensor:
+    """Bx3xHxW uint8 to what the encoder takes."""
+    unit = images.float().contiguous(memory_format=torch.channels_last) / 255
+    return (unit - torch.tensor(IMAGENET_MEAN).view(3, 1, 1)) / torch.tensor(IMAGENET_STD).view(3, 1, 1)
 
 
 @torch.inference_mode()
 def score(network: nn.Module, data: SegmentationData) -> float:
-    """Mean IoU on val: whole pictures, padded to what the network takes; one confusion matrix."""
+    """Mean IoU on val in float32: whole pictures, padded to what the network takes; one confusion matrix."""
     network.eval()
     count = data.label_map.num_classes
     confusion = np.zeros((count, count), np.int64)
     for sample in data.split("val"):
         image, truth = data.read(sample)
         height, width = truth.shape
-        padded = F.pad(normalised(image[None]), (0, -width % MULTIPLE, 0, -height % MULTIPLE), mode="replicate")
+        whole = normalised(torch.from_numpy(image).permute(2, 0, 1)[None])
+        padded = F.pad(whole, (0, -width % MULTIPLE, 0, -height % MULTIPLE), mode="replicate")
         labels = network(padded)[0, :, :height, :width].argmax(0).numpy().astype(np.uint8)
         confusion += confusion_matrix(truth, labels, count)
     return scores(confusion).mean_iou
 
 
-def clock_of(name: str) -> Any:
+def clock_of(name: str) -> Callable[[], float]:
     """Seconds by the clock, or of the process's processors, each thread's share."""
-    if name == "wall":
-        return time.perf_counter
-    return lambda: time.process_time() / torch.get_num_threads()
+    return time.perf_counter if name == "wall" else lambda: time.process_time() / torch.get_num_threads()
 
 
 def show(rows: list[dict[str, Any]]) -> None:
-    """A line for each set and size: the mean over the seeds of every arm."""
-    arms = [*OURS, *PEERS]
-    print(f"{'data':14}{'pictures':>9}{'minutes':>8}{'seeds':>6}" + "".join(f"{arm:>15}" for arm in arms))
-    for data, size, minutes in dict.fromkeys((row["data"], row["size"], row["minutes"]) for row in rows):
-        of = [row for row in rows if (row["data"], row["size"], row["minutes"]) == (data, size, minutes)]
-        values = [[row["mean_iou"] for row in of if row["arm"] == arm] for arm in arms]
-        cells = "".join(f"{statistics.mean(some):15.3f}" if some else f"{'-':>15}" for some in values)
-        print(f"{data:14}{size:9}{minutes:8g}{max(map(len, values)):6}{cells}")
+    """A line for each set and size: the mean over the seeds of every arm, and how many seeds it has."""
+    arms = list(dict.fromkeys(row["arm"] for row in rows))
+    for key in dict.fromkeys((row["data"], row["size"], row["seconds"]) for row in rows):
+        print("{}, {} pictures, {:g} seconds".format(*key))
+        for arm in arms:
+            of = [row for row in rows if (row["data"], row["size"], row["seconds"], row["arm"]) == (*key, arm)]
+            if of:
+                mean, steps = (statistics.mean(row[name] for row in of) for name in ("mean_iou", "steps"))
+                print(f"  {arm:44} {mean:.3f}  {len(of)} seeds, {steps:.0f} steps, from {of[0]['start']}")
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", nargs="*", help="NAME:ROOT")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[50, 200])
-    parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--arms", nargs="+", default=[*OURS, *PEERS], choices=[*OURS, *PEERS])
-    parser.add_argument("--weights", type=Path, help="of MobileNet-v2 with its last convolution, for the peers")
-    parser.add_argument("--every", type=int, default=1, help="score every n-th picture of val")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[50, 200], help="training pictures")
+    parser.add_argument("--seconds", type=float, default=600.0)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--arms", nargs="+", default=["ours", *PEERS], help="ours[ SETTING=VALUE...] or a peer")
+    parser.add_argument("--weights", type=Path, help="MobileNet-v2 with its last convolution, for the peers")
+    parser.add_argument("--score", type=int, default=10**6, help="pictures of val, at most")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--clock", choices=("cpu", "wall"), default="cpu")
-    parser.add_argument("-o", "--output", type=Path, default=RESULTS)
+    parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--table", action="store_true", help="print the results and make no run")
-    return parser.parse_args()
+    given = parser.parse_args()
+    if given.weights is None and not given.table and set(given.arms) & set(PEERS):
+        parser.error("the peers need --weights (the package's own file has no last convolution)")
+    return given
 
 
 def main() -> None:
     """Make the runs that are missing, and print the table."""
     given = parse()
-    if given.weights is None and not given.table and set(given.arms) & set(PEERS):
-        raise SystemExit("expected --weights for the peers (the package's own file has no last convolution)")
-    rows: list[dict[str, Any]] = json.loads(given.output.read_text()) if given.output.exists() else []
     torch.set_num_threads(given.threads)
+    keep_freed_memory()
     for module in (loop, validation, probe):  # of our training: all of its time is the arms' time
-        module.time = SimpleNamespace(perf_counter=clock_of(given.clock))
-    planned = [(*key, arm) for key in keys(given) for arm in given.arms] if not given.table else []
-    for name, size, seed, arm in planned:
-        data = few(open_data(name), size, seed, given.every)
-        how = {"minutes": given.minutes, "threads": given.threads, "clock": given.clock, "every": given.every}
-        key = {"data": data.name, "size": size, "seed": seed, "arm": arm, **how}
-        if any(key.items() <= row.items() for row in rows):
+        vars(module)["time"] = SimpleNamespace(perf_counter=clock_of(given.clock))
+    for seed, size, name, arm in itertools.product(given.seeds, given.sizes, given.data, given.arms):
+        data = few(open_data(name), size, seed, given.score)
+        called = Path(name.partition(":")[2]).name if data.name == "folder" else data.name
+        key = {"data": called, "size": size, "seed": seed, "arm": arm}
+        key |= {name: getattr(given, name) for name in ("seconds", "threads", "clock", "score")}
+        if given.table or any(key.items() <= row.items() for row in read(given.output)):
             continue
-        found = ours(arm, data, given, seed) if arm in OURS else peer(arm, data, given, seed)
-        rows.append(key | found)
-        atomic_write(given.output, json.dumps(rows, indent=1) + "\n")
-        print(f"{data.name}, {size} pictures, seed {seed}, {arm}: {found}", flush=True)
-    show(rows)
+        kind, *settings = arm.split()
+        found = ours(settings, data, given, seed) if kind == "ours" else peer(kind, data, given, seed)
+        with given.output.open("a") as file:
+            file.write(json.dumps(key | found) + "\n")
+        print(key | found, flush=True)
+    show(read(given.output))
 
 
-def keys(given: argparse.Namespace) -> list[tuple[str, int, int]]:
-    """Data, size and seed of every comparison, all data at the first seed before the second."""
-    return [(name, size, seed) for seed in range(given.seeds) for name in given.data for size in given.sizes]
+def read(results: Path) -> list[dict[str, Any]]:
+    """The rows so far."""
+    return [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import itertools
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from refineseg.data import SegmentationData
 from refineseg.errors import ConfigError, InputError
 from refineseg.training.custom import TrainingEvent
 from refineseg.training.loop import train
+from refineseg.training.run import Position, Run
 from tests.training.test_loop import CONFIG, StopHereError, data, stop_at
 
 __all__ = ["data"]
@@ -56,6 +58,23 @@ def test_a_run_is_validated_at_least_ten_times(data: SegmentationData, tmp_path:
     config = dataclasses.replace(CONFIG, steps=30, validate_every=1000)
     train(config, data, tmp_path / "run", device="cpu")
     assert [int(row["step"]) for row in rows_of(tmp_path / "run") if row["mean_iou"]] == list(range(3, 31, 3))
+
+
+@pytest.mark.parametrize(
+    ("since", "took", "step", "due"),
+    [
+        (59.0, 1.0, 21, False),  # neither a tenth of the ten minutes nor five epochs of four steps
+        (60.0, 1.0, 21, True),
+        (10.0, 1.0, 40, True),  # five epochs
+        (8.0, 1.0, 40, False),  # after nine seconds validations take a tenth of the time
+        (60.0, 30.0, 21, False),
+        (270.0, 30.0, 21, True),
+    ],
+)
+def test_validation_takes_a_tenth_of_the_minutes_at_most(since: float, took: float, step: int, due: bool) -> None:
+    position = Position(step=step, seconds=100 + since, validated_seconds=100, validation_seconds=took)
+    run = SimpleNamespace(position=position, config=TrainConfig(minutes=10, validate_every=5), per_epoch=4)
+    assert Run.validation_is_due.__get__(run) is due
 
 
 def test_resume_with_more_steps(data: SegmentationData, tmp_path: Path) -> None:

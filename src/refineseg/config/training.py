@@ -66,7 +66,8 @@ class TrainConfig(Config):
         seed: random seed.
         workers: data loading processes.
         cache_mb: decoded pictures kept in memory, at most.
-        validate_every: epochs between validations, of which a run has ten at least; the last is always validated.
+        validate_every: epochs between validations, of which a run has ten at least; with ``minutes``, as many as
+            take a tenth of the time; the last weights are always validated.
         metric: metric by which the best checkpoint is chosen.
         description: description of the data, in the person's own words, for the model card.
         licence: licence of weights and training data, for the model card; the data set's own if None.

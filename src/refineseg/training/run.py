@@ -130,18 +130,22 @@ class Run:
 
     @property
     def validation_is_due(self) -> bool:
-        """Whether the newest step is to be validated: each ``validate_every`` epochs, at least ten times."""
+        """Whether the newest step is to be validated.
+
+        Each ``validate_every`` epochs and at least ten times; where time ends the run, as often as this takes no
+        more than a tenth of it.
+        """
         position, config = self.position, self.config
-        if config.minutes is not None and position.seconds - position.validated_seconds >= 6 * config.minutes:
-            return True
-        return position.step % self.validation_interval == 0
+        if config.minutes is None:
+            return position.step % self.validation_interval == 0
+        since = position.seconds - position.validated_seconds
+        is_time = since >= 6 * config.minutes or position.step % (config.validate_every * self.per_epoch) == 0
+        return is_time and since >= 9 * position.validation_seconds
 
     @property
     def validation_interval(self) -> int:
-        """Steps between validations: whole epochs where a tenth of the run has them."""
+        """Steps between validations where steps end the run: whole epochs where a tenth of the run has them."""
         every, tenth = self.config.validate_every * self.per_epoch, -(-self.steps // 10)
-        if self.config.minutes is not None:
-            return every
         if tenth >= self.per_epoch:
             return min(every, tenth // self.per_epoch * self.per_epoch)
         return min(every, self.per_epoch, max(tenth, FEWEST))

@@ -161,7 +161,10 @@ def _measure(making: _Making, facts: DataFacts, machine: Machine) -> float:
 def _steps(config: TrainConfig, facts: DataFacts, speed: float) -> int:
     """Optimiser steps that fit into the time given, or that make sense in an hour."""
     batch = config.batch_size
-    left = (config.minutes or LONGEST) * 60 - VALIDATIONS * facts.val / VAL_SPEED / speed
-    possible = max(10, int(left * speed / batch))
+    seconds = (config.minutes or LONGEST) * 60
+    validating = VALIDATIONS * facts.val / VAL_SPEED / speed
+    if config.minutes:
+        validating = min(validating, 0.1 * seconds)
+    possible = max(10, int((seconds - validating) * speed / batch))
     sensible = min(MOST_STEPS, max(LEAST_STEPS, EPOCHS * facts.train // batch))
     return possible if config.minutes else min(possible, sensible)
