@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 from refineseg.config import AugmentConfig, ModelConfig, TrainConfig
 from refineseg.data import SegmentationData, open_data
-from refineseg.data.loader import Batches, TrainingPictures
+from refineseg.data.batches.loader import Batches, TrainingPictures
 from refineseg.evaluation.metrics import confusion_matrix, scores
 from refineseg.model.folders.model_folder import read_config
 from refineseg.model.folders.pretrained import IMAGENET_MEAN, IMAGENET_STD
