@@ -4,7 +4,8 @@ python benchmarks/robustness.py [--only KIND[:NAME],...] [--json FILE]
 
 Exit code 1 if anything raised, hung, was taken though it is bad, left something half-written, or said other than
 one clear line; or if a command that was ended leaves files behind, or ends otherwise when it is run again. The
-corpus is tests/robustness; further kinds are ``interrupted`` (by signals) and ``shortage`` (of memory or disk).
+corpus is tests/robustness; further kinds are ``interrupted`` (by signals), ``twice`` (two runs into one output)
+and ``shortage`` (of memory or disk).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import time
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 from tests.robustness.corpus import corpus
-from tests.robustness.interruptions import interruptions
+from tests.robustness.interruptions import interruptions, second_runs
 from tests.robustness.runner import Outcome, run_case
 from tests.robustness.shortages import shortages
 from tests.serving.made import serving, tiny
@@ -52,6 +53,7 @@ def main() -> int:
         asked = tuple(text.partition(":")[0] for text in given.only.split(","))
         runs = {
             "interrupted": lambda: interruptions(Path(folder), random.Random(0)),
+            "twice": lambda: second_runs(Path(folder)),
             "shortage": lambda: shortages(Path(folder)),
         }
         for kind, outcomes_of in runs.items():

@@ -29,7 +29,8 @@ class Case:
     """One bad input.
 
     Attributes:
-        kind: picture, mask, yaml, settings, checkpoint, model, run, archive, scores, annotation or arguments.
+        kind: picture, mask, yaml, settings, checkpoint, model, run, archive, scores, annotation, arguments,
+            diverging or video.
         name: unique within the kind.
         make: puts it into a fresh folder and returns its path.
         harmless: some commands may rightly take it (a picture of one pixel, a damaged byte that no reader uses).

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from refineseg.cli.main import main
 from tests.robustness.case import Case
-from tests.robustness.models import archives, checkpoints, models, runs
+from tests.robustness.models import archives, checkpoints, models
 from tests.robustness.pictures import masks, pictures
 from tests.robustness.runner import SHORT, TRAIN, prepare, silent
 from tests.robustness.texts import arguments, foreign, scores, settings, yamls
+from tests.robustness.trainings import diverging, runs
+from tests.robustness.videos import videos
 
 
 def corpus(place: Path) -> Iterator[Case]:
@@ -35,3 +37,5 @@ def corpus(place: Path) -> Iterator[Case]:
     yield from checkpoints(place)
     yield from runs(trained)
     yield from archives()
+    yield from diverging()
+    yield from videos()

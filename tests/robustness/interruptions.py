@@ -10,17 +10,18 @@ import sys
 import tarfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from benchmarks.kill_resume import SERVER, kill
 
 from refineseg.cli.main import main, run
-from refineseg.system.files import unfinished_in
 from tests.robustness.case import Case, good_data, good_model, written
 from tests.robustness.runner import SHORT, TRAIN, Outcome, left_behind, silent
 
 PICTURES = 12
+SECONDS = 600  # on a machine with much other work
 Limit = Callable[[int], None]
 ENDS = {signal.SIGTERM: 143, signal.SIGKILL: -9}  # exit codes
 
@@ -111,10 +112,11 @@ def interrupted(name: str, by: signal.Signals, moment: float, places: tuple[Path
     elif child.exitcode is None:
         kill(child.pid)
     code, said = finish(child, place / "said")
-    wrong = [] if code in (0, 2, ENDS[by]) else [f"ended with {code}"]
+    unborn = code == -signal.SIGTERM and not said  # it came before the program
+    wrong = [] if code in (0, 2, ENDS[by]) or unborn else [f"ended with {code}"]
     wrong += ["no word of its end"] * (code == ENDS[signal.SIGTERM] and not said.strip().endswith("stopped"))
-    if by == signal.SIGTERM and out.parent.exists():
-        wrong += [f"left {path.name}" for path in unfinished_in(out.parent)]
+    if by == signal.SIGTERM:
+        wrong += [f"left {path.name}" for path in hidden(out)]
     wrong += [text for text in left_behind(out, copies=True) if "half" in text] + ["a traceback"] * (
         "Traceback" in said
     )
@@ -123,7 +125,7 @@ def interrupted(name: str, by: signal.Signals, moment: float, places: tuple[Path
         second, told = finish(start([*command, *again], place / "said"), place / "said")
     elif again and ("holds files" in told or "is not empty" in told):
         wrong.append("the second run does not say how to go on")
-    wrong += [f"left {path.name} for ever" for path in out.parent.rglob(".*")]
+    wrong += [f"left {path.name} for ever" for path in hidden(out)]
     files = [{path.relative_to(root) for path in root.rglob("*")} for root in (whole, out)]
     wrong += [f"only in one: {path}" for path in sorted(files[0] ^ files[1])]
     for path in files[0] & files[1]:
@@ -132,8 +134,41 @@ def interrupted(name: str, by: signal.Signals, moment: float, places: tuple[Path
     return Outcome(case, f"{name}, {by.name}", code, time.monotonic() - begun, said[-200:] or told[-200:], wrong)
 
 
+def hidden(out: Path) -> list[Path]:
+    """Temporary files and locks in an output folder, and beside it."""
+    return [*out.rglob(".*"), *(path for path in out.parent.glob(".*") if path.name.endswith(out.name))]
+
+
+def second_runs(place: Path, only: str = "") -> Iterator[Outcome]:
+    """Each command while another one of its kind writes to the same output."""
+    finish(start(["--version"], place / "said"), place / "said")
+    for name in commands(place, place):
+        if not name.startswith(only):
+            continue
+        out = place / "twice" / name.replace(" ", "-")
+        command = commands(place, out)[name][0]
+        begun, first = time.monotonic(), start(command, place / "first")
+        while first.exitcode is None and f" {first.pid} " not in Path("/proc/locks").read_text():
+            time.sleep(0.001)
+        with suppress(ProcessLookupError):
+            os.killpg(first.pid, signal.SIGSTOP)  # while it holds the output
+        code, said = finish(start(command, place / "said"), place / "said")
+        with suppress(ProcessLookupError):
+            os.killpg(first.pid, signal.SIGCONT)
+        ended, told = finish(first, place / "first")
+        wrong = [] if code == 2 else [f"the second run ended with {code}"]
+        wrong += ["no word of the other run"] * ("another run is writing to" not in said)
+        wrong += ["a traceback"] * ("Traceback" in said + told)
+        well = ended == 0 or "published numbers" in told  # the archive is made up
+        wrong += [f"the first run ended with {ended}: {told[-200:]}"] * (not well)
+        wrong += [f"left {path.name}" for path in hidden(out)] + left_behind(out, copies=True)
+        case = Case("twice", name, written("none", ""))
+        yield Outcome(case, f"{name}, twice", code, time.monotonic() - begun, said[-300:], wrong)
+
+
 def start(arguments: list[str], said: Path, limit: tuple[Limit, int] | None = None) -> Any:
     """A process that runs the command line, with what it prints in a file; ``limit`` is called first."""
+    said.unlink(missing_ok=True)
     child = SERVER.Process(target=_run, args=(arguments, str(said), limit))
     child.start()
     return child
@@ -141,11 +176,11 @@ def start(arguments: list[str], said: Path, limit: tuple[Limit, int] | None = No
 
 def finish(child: Any, said: Path) -> tuple[int, str]:
     """Exit code and what was printed."""
-    child.join(120)
+    child.join(SECONDS)
     if child.exitcode is None:
         kill(child.pid)
         child.join()
-        return -1, "no end within 120 s"
+        return -1, f"no end within {SECONDS} s"
     return child.exitcode, said.read_text() if said.exists() else ""
 
 

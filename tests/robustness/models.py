@@ -1,11 +1,10 @@
-"""Bad model folders, checkpoints, interrupted runs and archives."""
+"""Bad model folders, checkpoints and archives."""
 
 from __future__ import annotations
 
 import io
 import json
 import os
-import shutil
 import struct
 import tarfile
 import zipfile
@@ -16,7 +15,6 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from refineseg.training.checkpoint import save_checkpoint
 from tests.robustness.case import Case, copied_model, damages, encoded, good_model, pair, png, written
 
 JUNK: tuple[Any, ...] = (None, -1, "x", [], {}, [[1]], 1e308, True)
@@ -183,44 +181,6 @@ def replaced(key: str, value: Any, *parents: str) -> Callable[[dict[str, Any]], 
         values[key] = value
 
     return change
-
-
-def runs(trained: Path) -> Iterator[Case]:
-    """Interrupted runs, for ``train --resume``; all of its checkpoints are spoilt alike."""
-
-    def spoil(change: Callable[[dict[str, Any]], Any] | None = None, data: bytes | None = None) -> Any:
-        def make(folder: Path) -> Path:
-            run = folder / "run"
-            shutil.copytree(trained, run)
-            for path in sorted((run / "checkpoints").glob("*.pt")):
-                if data is not None:
-                    path.write_bytes(data)
-                if change is not None:
-                    state = torch.load(path, weights_only=True)
-                    content = change(state)
-                    save_checkpoint(path.parent, int(path.stem[5:]), state if content is None else content)
-            return run
-
-        return make
-
-    keys = ("config", "model", "average", "optimizer", "position", "log")
-    for key in keys:
-        yield Case("run", f"without {key}", spoil(without(key)))
-        for junk in (None, 3, list[Any](), {"a": 1}):
-            harmless = (key, junk) in (("log", []), ("average", None))
-            yield Case("run", f"{key} {junk}", spoil(replaced(key, junk)), harmless)
-    yield Case("run", "a list", spoil(lambda s: [1, 2]))
-    yield Case("run", "that runs a command", spoil(lambda s: s.update(hook=Runs())))
-    yield Case("run", "torn", spoil(data=b"torn"))
-    for name, text in (("empty", ""), ("another width", "fields: {width: 32}"), ("no YAML", "[")):
-
-        def make(folder: Path, text: str = text) -> Path:
-            run = folder / "run"
-            shutil.copytree(trained, run)
-            (run / "config.yaml").write_text(text)
-            return run
-
-        yield Case("run", f"config.yaml {name}", make)
 
 
 def zipped(members: dict[str, bytes], **attributes: int) -> bytes:

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -29,6 +30,7 @@ SMALL = ("model.backbone=test_efficientnet", "model.width=8", "model.coarse_widt
 FROM_WEIGHTS = ("--model", "refinenet-lw-mbv2", *(word for part in SMALL for word in ("--set", part)))
 TRAIN = (*FROM_WEIGHTS, "--set", "backbone_weights=none")  # wins over the option
 SHORT = ("--steps", "1", "--batch-size", "2", "--crop", "32", "--workers", "0", "--skip-check", "--device", "cpu")
+DIVERGED = re.compile(r"at step \d+: .*images/p\d.* (keeps the weights of step \d+|no weights were saved yet)")
 
 
 class HangError(BaseException):
@@ -94,7 +96,15 @@ def commands(  # noqa: C901 - one branch a kind
             export = ["data", "export", str(place / "data" / "masks"), "--format", "coco", "-o", out]
             yield "data export --model", [*export, "--model", file]
     elif case.kind == "run":
+        if (own := path.parent / "data").exists():
+            data = f"folder:{own}"
         yield "train --resume", ["train", "--data", data, "-o", file, "--resume", "--device", "cpu"]
+    elif case.kind == "diverging":
+        rate = ["--set", "lr=1e6"] if "rate" in case.name else []
+        train = ["train", "--data", f"folder:{file}", *TRAIN, *SHORT[2:], "--steps", "40", "-o", out]
+        yield "train that diverges", [*train, *rate]
+    elif case.kind == "video":
+        yield "predict VIDEO", ["predict", file, "--model", model, "-o", out]
     elif case.kind == "archive":
         for name in ("voc2012", "cityscapes"):
             yield f"data prepare {name}", ["data", "prepare", name, file, "-o", out]
@@ -206,6 +216,8 @@ def run_command(case: Case, name: str, command: list[str], out: Path) -> Outcome
             wrong.append(f"exit code {code}")
         if code and len(lines) != 1:
             wrong.append(f"{len(lines)} lines of error")
+        if code and case.kind == "diverging" and not DIVERGED.search(said):
+            wrong.append("does not name step and pictures")
         if any(len(line) > 1500 or not line.isprintable() for line in lines):
             wrong.append("an error line that is too long or not printable")
     if "Traceback" in said:

@@ -13,9 +13,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from refineseg.system.files import unfinished_in
 from tests.robustness.case import Case, good_model, written
-from tests.robustness.interruptions import Limit, commands, finish, start
+from tests.robustness.interruptions import Limit, commands, finish, hidden, start
 from tests.robustness.runner import Outcome, left_behind
 
 MEMORY = (4, 16, 64, 256)  # MiB of address space beyond that of the process with its imports
@@ -24,15 +23,20 @@ DISK = (0, 40, 400)  # KiB free
 
 
 LARGE = {"predict LARGE": [], "predict LARGE --tile": ["--tile", "512"]}  # 12 million pixels
+FORMATS = (".xml", ".pt2")  # of export, beside .onnx
 
 
 def lines(place: Path, out: Path) -> dict[str, tuple[list[str], list[str]]]:
-    """Command lines by name, each with the options that let it go on; those of interruptions, and of LARGE."""
+    """Command lines by name, each with the options that let it go on: of interruptions, LARGE, FORMATS."""
     picture = place / "large.png"
     if not picture.exists():
         Image.new("RGB", (4000, 3000)).save(picture)
     predict = ["predict", str(picture), "-o", str(out), "-m", str(good_model(place)), "--save", "mask"]
-    return commands(place, out) | {name: ([*predict, *more], ["--overwrite"]) for name, more in LARGE.items()}
+    found = commands(place, out) | {name: ([*predict, *more], ["--overwrite"]) for name, more in LARGE.items()}
+    for suffix in FORMATS:
+        command = ["export", "-m", str(good_model(place)), "-o", str(out / f"m{suffix}")]
+        found[f"export {suffix}"] = command, ["--overwrite"]
+    return found
 
 
 def limit_memory(mebibytes: int) -> None:
@@ -113,8 +117,7 @@ def short(
     wrong += [f"{len(errors)} lines of error"] * (code == 2 and len(errors) != 1)
     wrong += ["a traceback"] * ("Traceback" in said)
     wrong += [text for text in left_behind(out, copies=True) if "half" in text]
-    if out.parent.exists():
-        wrong += [f"left {path.name}" for path in unfinished_in(out.parent)]
+    wrong += [f"left {path.name}" for path in hidden(out)]
     relieve()
     if code:
         second, told = finish(start(command, place / "said"), place / "said")
@@ -122,5 +125,5 @@ def short(
             second, told = finish(start([*command, *again], place / "said"), place / "said")
         well = second == 0 or "published numbers" in told  # the archive is made up
         wrong += [f"the second run ended with {second}: {told[-200:]}"] * (not well)
-        wrong += [f"left {path.name} for ever" for path in out.parent.rglob(".*")]
+        wrong += [f"left {path.name} for ever" for path in hidden(out)]
     return Outcome(case, f"{name}, little {what.split()[-1]}", code, time.monotonic() - begun, said[-300:], wrong)

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import random
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.robustness.interruptions import interruptions
+from tests.robustness.interruptions import interruptions, second_runs
 
 
 def test_an_unpacking_that_is_ended_goes_on(tmp_path: Path) -> None:
     done = list(interruptions(tmp_path, random.Random(0), times=1, only="data prepare"))
     assert len(done) == 2
     assert not [(outcome.case.id, outcome.wrong, outcome.said) for outcome in done if outcome.wrong]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at locks in /proc")
+def test_a_second_run_into_an_output_is_refused(tmp_path: Path) -> None:
+    (outcome,) = second_runs(tmp_path, only="data import")
+    assert not outcome.wrong
+    assert "another run is writing to" in outcome.said
 
 
 @pytest.mark.slow

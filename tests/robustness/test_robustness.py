@@ -45,7 +45,7 @@ def test_the_corpus_is_large_and_its_names_are_unique(cases: list[Case]) -> None
     counts = Counter(case.id for case in cases)
     assert len(counts) == len(cases) >= 200
     assert not [name for name, count in counts.items() if count > 1]
-    kinds = "picture mask yaml settings checkpoint model run archive scores annotation arguments"
+    kinds = "picture mask yaml settings checkpoint model run archive scores annotation arguments diverging video"
     assert {case.kind for case in cases} == set(kinds.split())
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
 
 from refineseg.errors import InputError, WriteError
-from refineseg.system.files import atomic_folder, atomic_path, atomic_write, writable_folder
+from refineseg.system.files import atomic_folder, atomic_path, atomic_write, folder_beside, writable_folder
 
 
 class BrokenOffError(Exception):
@@ -64,6 +65,20 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="file"):
             write()
     assert blocker.read_text() == "x"
+
+
+def test_a_disk_that_fills_up_while_a_folder_is_written(tmp_path: Path) -> None:
+    """As of an export: the file is named, not the temporary folder, and that folder goes."""
+    model = tmp_path / "m.onnx"
+
+    def fill_the_disk() -> None:
+        with folder_beside(model) as temporary:
+            (temporary / "half").write_text("half")
+            raise OSError(errno.ENOSPC, "No space left on device", str(temporary / "half"))
+
+    with pytest.raises(WriteError, match=f"cannot write {model}: No space left on device; free space"):
+        fill_the_disk()
+    assert everything(tmp_path) == []
 
 
 def test_missing_parents_are_made(tmp_path: Path) -> None:

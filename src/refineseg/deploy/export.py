@@ -27,7 +27,7 @@ from refineseg.inference.runners.exported import FORMAT, open_exported
 from refineseg.inference.runners.torch_module import NetworkRunner, open_network
 from refineseg.inference.scoring import temperatures
 from refineseg.model.folders.model_folder import config_json, weights_hash
-from refineseg.system.files import cannot_write, folder_beside, sha256_of
+from refineseg.system.files import folder_beside, sha256_of
 from refineseg.system.lock import locked
 
 Progress = Callable[[str, int, int], None]  # step, amount done, total (0 if unknown)
@@ -196,7 +196,4 @@ def description(segmenter: Segmenter, kind: str, options: ExportOptions) -> str:
 def _named(made: Sequence[Path], final: Sequence[Path]) -> None:
     """Move the files to their final names in order, weights before the file that needs them."""
     for old, new in zip(made, final, strict=True):
-        try:
-            old.replace(new)
-        except OSError as error:
-            raise cannot_write(new, error) from error
+        old.replace(new)

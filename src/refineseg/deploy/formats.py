@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,6 +14,7 @@ from refineseg.deploy.trace import Traced, out_of_place
 from refineseg.errors import InputError, extra
 from refineseg.inference.runners.exported import KEY
 from refineseg.inference.runners.openvino import openvino_package
+from refineseg.system.files import cannot_write
 
 INPUT = "images"  # name of the input
 SUFFIX = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
@@ -48,7 +50,9 @@ def check_packages(format: str) -> None:
 def write_format(traced: Traced, format: str, path: Path, text: str) -> None:
     """Write the traced network, with ``text`` (a JSON description) in the file's metadata."""
     if format == "torch":
-        torch.export.save(traced.program, path, extra_files={KEY: text})
+        content = io.BytesIO()  # into a file that cannot grow torch's writer ends the whole process
+        torch.export.save(traced.program, content, extra_files={KEY: text})
+        path.write_bytes(content.getbuffer())
         return
     model = onnx_model(traced)
     if format == "onnx":
@@ -86,9 +90,12 @@ def save_onnx(proto: Any, path: Path, text: str) -> None:
 
 
 def save_openvino(model: Any, path: Path, text: str) -> None:
-    """Write an openvino.Model with the description."""
+    """Write an openvino.Model with the description. WriteError if it cannot be written."""
     model.set_rt_info(text, KEY)
-    openvino_package().save_model(model, path, compress_to_fp16=False)
+    try:
+        openvino_package().save_model(model, path, compress_to_fp16=False)
+    except RuntimeError as error:
+        raise cannot_write(path, error) from error
 
 
 def onnx_package() -> ModuleType:

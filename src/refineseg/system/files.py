@@ -76,38 +76,42 @@ def atomic_write(path: str | Path, content: str | bytes) -> None:
 
 @contextmanager
 def folder_beside(path: Path) -> Iterator[Path]:
-    """Give a temporary folder beside ``path``, which is removed after the block."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=WRITING, suffix=ending(path), dir=path.parent))
+    """Give a temporary folder beside ``path``, which is removed after the block.
+
+    Raises WriteError with the system's reason (no permission, no space) if files cannot be written.
+    """
+    temporary: Path | None = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=WRITING, suffix=ending(path), dir=path.parent))
         yield temporary
+    except OSError as error:
+        raise cannot_write(path, error) from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
     """Give a temporary folder that takes the name ``path``, in place of what is there, if the block succeeds."""
     path = Path(path)
-    try:
-        with folder_beside(path) as temporary:
-            new = temporary / "new"  # has the usual permissions, unlike the temporary folder
-            new.mkdir()
-            yield new
-            for file in new.iterdir():
-                if file.is_file():
-                    file.chmod(0o666 & ~_umask())
-                    _flush(file)
-            old = temporary / "old"
-            if path.exists():
-                path.rename(old)
-            try:
-                new.rename(path)
-            finally:
-                if old.exists() and not path.exists():  # otherwise it would go with the temporary folder
-                    old.rename(path)
-    except OSError as error:
-        raise cannot_write(path, error) from error
+    with folder_beside(path) as temporary:
+        new = temporary / "new"  # has the usual permissions, unlike the temporary folder
+        new.mkdir()
+        yield new
+        for file in new.iterdir():
+            if file.is_file():
+                file.chmod(0o666 & ~_umask())
+                _flush(file)
+        old = temporary / "old"
+        if path.exists():
+            path.rename(old)
+        try:
+            new.rename(path)
+        finally:
+            if old.exists() and not path.exists():  # otherwise it would go with the temporary folder
+                old.rename(path)
 
 
 def remove_unfinished(left: Iterable[Path]) -> None:

@@ -6,6 +6,7 @@ import lzma
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -22,6 +23,8 @@ UNPACKERS: dict[int, Callable[[], Any]] = {  # by the tag Compression
     32946: zlib.decompressobj,
     34925: lzma.LZMADecompressor,
 }
+if find_spec("compression") is not None:  # from Python 3.14 on
+    UNPACKERS |= dict.fromkeys((34926, 50000), import_module("compression.zstd").ZstdDecompressor)
 
 
 class PageWindows:
@@ -129,10 +132,15 @@ class PageWindows:
         return part
 
     def _check_unpacked(self, data: bytes, depth: int) -> None:
-        """ValueError for a part that unpacks to more than its size: without imagecodecs tifffile has no bound."""
-        unpacker = UNPACKERS.get(int(self.page.compression))
-        if unpacker is None or find_spec("imagecodecs") is not None:
+        """ValueError for a part that unpacks to more than its size: without imagecodecs tifffile has no bound.
+
+        Nor for one of several streams, of which only the first is measured; zeros may follow.
+        """
+        make = UNPACKERS.get(int(self.page.compression))
+        if make is None or find_spec("imagecodecs") is not None:
             return
-        most = self.step[0] * self.step[1] * depth * self.dtype.itemsize
-        if len(unpacker().decompress(data, most + 1)) > most:
+        most, unpacker = self.step[0] * self.step[1] * depth * self.dtype.itemsize, make()
+        if len(unpacker.decompress(data, most + 1)) > most:
             raise ValueError(f"expected at most {most:,} bytes in it, it unpacks to more")
+        if unpacker.unused_data.strip(b"\0"):
+            raise ValueError("expected one compressed stream in it, it holds more after the first")

@@ -10,6 +10,8 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -18,7 +20,7 @@ from refineseg.system.files import atomic_path
 
 Progress = Callable[[int, int, str], None]  # bytes of the archive read, its size, what
 Place = Callable[[str, str], str | None]  # (archive's name, member's path) to a path under the root, or None
-DAMAGED = (
+DAMAGED: tuple[type[Exception], ...] = (
     tarfile.TarError,
     zipfile.BadZipFile,
     gzip.BadGzipFile,
@@ -27,6 +29,8 @@ DAMAGED = (
     lzma.LZMAError,
     RuntimeError,  # zipfile's for encrypted members and unknown compression
 )
+if find_spec("compression") is not None:  # from Python 3.14 on
+    DAMAGED += (import_module("compression.zstd").ZstdError,)
 
 
 @dataclass(frozen=True)
