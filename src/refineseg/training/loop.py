@@ -160,7 +160,7 @@ def fetch(run: Run, losses: list[Tensor], batches: Batches | WithUnlabelled) -> 
     losses.clear()
     for index, value in enumerate(values):
         if not math.isfinite(value):
-            raise diverged(run, f"the loss is {value}", first + index, batches)
+            raise diverged(run, f"the loss, or the norm of its gradient, is {value}", first + index, batches)
     position.loss_sum += sum(values)
     position.loss_steps += len(values)
     return float(values[-1])

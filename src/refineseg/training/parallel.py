@@ -68,12 +68,36 @@ def _strategy(config: TrainConfig, world: int) -> Strategy:
 
 def arrange(model: RefineNet, config: TrainConfig) -> RefineNet:
     """The layout for training: channels last, batch norm over all processes if set so."""
+    use_right_gradients(model)
     if config.sync_batch_norm:
         from timm.layers import convert_sync_batchnorm
 
         model = convert_sync_batchnorm(model)  # timm's, which knows its norms with an activation inside
     # FSDP cuts weights along their first dimension and wants them contiguous.
     return model if config.strategy == "fsdp" else model.to(memory_format=torch.channels_last)
+
+
+class Float32DepthwiseConv2d(nn.Conv2d):
+    """A convolution computed in float32 on the CPU, whatever autocast says.
+
+    For dilated depthwise convolutions: the gradient of their weights in bf16 and channels_last is memory that was
+    never written (oneDNN, seen with torch 2.13: up to 1e35 now and then, from maps of 52x52 on).
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """BxCxHxW to BxKxH'xW', in autocast's type."""
+        if x.device.type != "cpu":
+            return super().forward(x)
+        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(x.float()).to(dtype)
+
+
+def use_right_gradients(model: nn.Module) -> None:
+    """Make every dilated depthwise convolution of a network one whose gradient can be relied on."""
+    for module in model.modules():
+        if type(module) is nn.Conv2d and module.groups > 1 and max(module.dilation) > 1:
+            module.__class__ = Float32DepthwiseConv2d
 
 
 def shard(model: nn.Module, mesh: DeviceMesh) -> nn.Module:

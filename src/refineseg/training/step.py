@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from refineseg.labels import IGNORE, UNLABELLED
 from refineseg.training.distillation import soft_loss, teacher_logits
@@ -15,6 +16,8 @@ from refineseg.training.run import Run
 
 class Step:
     """Calling it with images Bx3xHxW and labels BxHxW makes one step; returns the loss, which stays on the device.
+
+    It returns the norm of the gradient if that is not finite.
 
     Args:
         run: whose settings say how.
@@ -41,9 +44,13 @@ class Step:
                 fabric.backward(loss)
             total += loss.detach()
         if config.clip_norm:
-            fabric.clip_gradients(
+            norm = fabric.clip_gradients(
                 self.network, self.optimizer, max_norm=config.clip_norm, error_if_nonfinite=False
             )
+            if isinstance(norm, DTensor):
+                norm = norm.full_tensor()
+            if norm is not None:  # clipping to a norm that is not finite makes all gradients 0, or not finite
+                total = torch.where(norm.isfinite(), total, norm.to(total))
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return total
