@@ -52,7 +52,7 @@ def explicit_settings(
     from refineseg.config.yaml import read_yaml
 
     given = read_yaml(file) if file else {}
-    names = {name for name, value in {**given, **chosen}.items() if value is not None}
+    names = {name for values in (given, chosen) for name, value in values.items() if value is not None}
     for group in ("augment", "fields"):
         names |= {f"{group}.{name}" for name in given.get(group) or {}}
     names |= {text.partition("=")[0].strip() for text in assignments}

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from refineseg.cli.main import main
+from refineseg.cli.train_settings import explicit_settings
 from refineseg.config import TrainConfig
 from refineseg.config.yaml import read_yaml
 from refineseg.data import open_data
@@ -155,6 +156,14 @@ def test_explicit_settings_win(tmp_path: Path) -> None:
     assert (made.config.steps, made.config.batch_size, made.config.fields) == (3, 3, {})
     assert made.config.augment.crop == config.augment.crop
     assert not {"steps", "batch_size", "augment.crop"} & {choice.setting for choice in made.choices}
+
+
+def test_what_a_settings_file_gives_is_explicit(tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("batch_size: 8\naugment: {scale: [1, 1]}\nfields: {width: 16}\n")
+    given = explicit_settings(file, {"batch_size": None, "lr": 0.1}, "64x64", ["model.cascade=four"])
+    expected = {"batch_size", "lr", "augment.scale", "augment.crop", "fields.width", "fields.cascade"}
+    assert given - {"augment", "fields"} == expected
 
 
 def test_the_one_command_writes_the_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
