@@ -58,6 +58,26 @@ def test_a_perfect_prediction_has_no_dice_loss() -> None:
     assert loss_of(logits, labels, loss="dice") == pytest.approx(0, abs=1e-6)
 
 
+def test_pixels_near_an_outline_weigh_five_times_as_much() -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(2, 3, 12, 40)
+    labels = torch.zeros(2, 12, 40, dtype=torch.long)
+    labels[0, :, 5:] = 1  # an outline between columns 4 and 5: 10 pixels from it are columns 0 to 14
+    labels[1, 0, 39] = IGNORE  # void is an outline too
+    weights = torch.ones(2, 12, 40)
+    weights[0, :, :15] = 5
+    weights[1, :11, 29:] = 5
+    weights[1, 0, 39] = 0
+    pixels = -logits.log_softmax(1).gather(1, labels.clamp(max=2)[:, None])[:, 0]
+    expected = (pixels * weights).sum() / weights.sum()
+    assert loss_of(logits, labels, loss="boundary_weighted") == pytest.approx(float(expected), rel=1e-5)
+    by_class = torch.tensor([1.0, 3.0, 0.0])
+    weights = weights * by_class[labels.clamp(max=2)]
+    expected = (pixels * weights).sum() / weights.sum()
+    given = LOSSES["boundary_weighted"](logits, labels, by_class, TrainConfig())
+    assert float(given) == pytest.approx(float(expected), rel=1e-5)
+
+
 def test_losses_add_up() -> None:
     logits, labels = example()
     parts = [loss_of(logits, labels, loss=name) for name in ("cross_entropy", "dice")]
@@ -85,5 +105,7 @@ def test_nothing_valid_is_zero_with_a_gradient_of_zero(name: str) -> None:
 
 
 def test_an_unknown_loss_is_named_with_the_known() -> None:
-    with pytest.raises(ConfigError, match=r"unknown loss 'lovasz'.*cross_entropy, ohem, focal, dice"):
+    with pytest.raises(
+        ConfigError, match=r"unknown loss 'lovasz'.*boundary_weighted, cross_entropy, dice, focal, ohem"
+    ):
         make_loss(TrainConfig(loss="cross_entropy+lovasz"), PIXELS)

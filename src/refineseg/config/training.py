@@ -46,8 +46,8 @@ class TrainConfig(Config):
         sync_batch_norm: with several processes, take batch norm's statistics over the whole batch (GPUs only)
             instead of over each process's share of it.
         strategy: with several processes: ``ddp`` keeps the whole network in each, ``fsdp`` shards it.
-        loss: ``cross_entropy``, ``ohem`` (hardest pixels only), ``focal``, ``dice``, or a sum:
-            ``cross_entropy+dice``.
+        loss: ``cross_entropy``, ``boundary_weighted`` (the same, pixels near an outline weighing five times as
+            much), ``ohem`` (hardest pixels only), ``focal``, ``dice``, or a sum: ``cross_entropy+dice``.
         loss_resolution: ``full`` (labels as they are) or ``paper`` (labels at stride 4 by nearest neighbour).
         label_smoothing: label smoothing in [0, 1).
         teacher: bundled model, model folder or hf:ORG/NAME whose soft labels are learned too; same classes.
