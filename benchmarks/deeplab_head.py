@@ -32,7 +32,6 @@ STEPS, BATCH, RATE = 3000, 2048, 5e-4  # of the training on cells
 SCALES = (0.7, 1.3)
 RIDGE = 1e-4  # of the largest eigenvalue
 POOLING = 0.05  # share of the usual spread with which chained residual pooling starts
-STRIDE = 16
 LICENCE = "a DeepLab-v3's weights, trained on pictures of Flickr's users (VOC, COCO), for research"
 
 
@@ -45,10 +44,18 @@ def fit(network: DeepLab, model: RefineNet, data: SegmentationData) -> None:
 
 
 def head(weights: list[Tensor], maps: Tensor, means: Tensor) -> Tensor:
-    """Logits of cells NxC, NxC being the means over their pictures."""
+    """The RefineNet's logits of cells NxC, NxC being the means over their pictures."""
     of_map, of_mean, fused, classes = weights
     hidden = F.relu6(maps @ of_map.T + means @ of_mean.T)
     return F.relu6(hidden @ fused.T) @ classes[:-1] + classes[-1]
+
+
+def deeplab_head(network: DeepLab, maps: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:
+    """The DeepLab's projection Nx256 and logits Nx21 of such cells."""
+    cells, pooled = (value.T[None, :, :, None] for value in (maps, means))
+    joined = torch.cat([F.relu6(network.image_pooling(pooled)), F.relu6(network.aspp(cells))], 1)
+    projected = F.relu6(network.projection(joined))
+    return projected[0, :, :, 0].T, network.logits(projected)[0, :, :, 0].T
 
 
 def train(weights: list[Tensor], maps: Tensor, means: Tensor, logits: Tensor) -> list[Tensor]:
@@ -78,47 +85,47 @@ def start(network: DeepLab, maps: Tensor, means: Tensor, width: int) -> tuple[li
     aspp, pooling, projection = (
         layer.weight.flatten(1) for layer in (network.aspp, network.image_pooling, network.projection)
     )
-    assert network.aspp.bias is not None
-    assert network.image_pooling.bias is not None
-    biases = torch.cat([network.aspp.bias, network.image_pooling.bias])
+    projection = projection.roll(aspp.shape[0], 1)  # DeepLab's reads the pooled half first
+    of_aspp, of_pooling, of_projection = (
+        value
+        for layer in (network.aspp, network.image_pooling, network.projection)
+        if (value := layer.bias) is not None
+    )
     constant = regress(means, torch.ones(len(means), 1))[:, 0]  # channels' sum that is about 1 for every picture
-    of_mean = torch.cat([torch.zeros_like(aspp), pooling]) + biases[:, None] * constant
     of_map = torch.cat([aspp, torch.zeros_like(pooling)])
-    hidden = F.relu6(maps.flatten(0, 1) @ of_map.T + (means @ of_mean.T).repeat_interleave(maps.shape[1], 0))
-    exact = F.relu6(torch.cat([maps.flatten(0, 1) @ aspp.T + network.aspp.bias, spread(network, means, maps)], 1))
-    # DeepLab's projection reads the pooled half first.
-    projection = torch.cat([projection[:, aspp.shape[0] :], projection[:, : aspp.shape[0]]], 1)
-    assert network.projection.bias is not None
-    assert network.logits.bias is not None
-    projected = F.relu6(exact @ projection.T + network.projection.bias)
-    logits = projected @ network.logits.weight.flatten(1).T + network.logits.bias
-    some = slice(None, None, max(1, len(hidden) // 60_000))
-    hidden, projected, all_logits, logits = hidden[some], projected[some], logits, logits[some]
-    kept = eliminate(projected, logits, width)
+    of_mean = torch.cat([torch.zeros_like(aspp), pooling])
+    of_mean += torch.cat([of_aspp, of_pooling])[:, None] * constant
+    cells, spread = maps.flatten(0, 1), means.repeat_interleave(maps.shape[1], 0)
+    projected, logits = deeplab_head(network, cells, spread)
+    some = slice(None, None, max(1, len(cells) // 60_000))
+    kept = eliminate(projected[some], logits[some], width)
+    hidden = F.relu6(cells[some] @ of_map.T + spread[some] @ of_mean.T)
     level = regress(hidden, torch.ones(len(hidden), 1))[:, 0]
-    fused = projection[kept] + network.projection.bias[kept, None] * level
+    fused = projection[kept] + of_projection[kept, None] * level
     own = F.relu6(hidden @ fused.T)
-    classes = regress(torch.cat([own, torch.ones(len(own), 1)], 1), logits)
-    left = ((torch.cat([own, torch.ones(len(own), 1)], 1) @ classes - logits).var(0) / logits.var(0)).mean()
+    own = torch.cat([own, torch.ones(len(own), 1)], 1)
+    classes = regress(own, logits[some])
+    left = ((own @ classes - logits[some]).var(0) / logits[some].var(0)).mean()
     print(f"{width} of {len(projection)} channels; share of the logits' variance that is lost: {left:.3f}")
-    return [of_map, of_mean, fused, classes], all_logits
+    return [of_map, of_mean, fused, classes], logits
 
 
 @torch.no_grad()
 def write(model: RefineNet, weights: list[Tensor]) -> None:
     """Put the weights into the decoder, all other paths out of use."""
     of_map, of_mean, fused, classes = weights
-    coarse, middle, fine = model.decoder.blocks
-    for block in (coarse, middle, fine):
+    coarse, following, *finer = model.decoder.blocks
+    for block in model.decoder.blocks:
         for convolution in block.pooling.convs:
             convolution.weight.mul_(POOLING)
     for path in list(coarse.adapt)[:-2]:
         path[0].weight.zero_()
     coarse.adapt[-2][0].weight.copy_(of_map[:, :, None, None])
     coarse.adapt[-1][0].weight.copy_(of_mean[:, :, None, None])
-    middle.fusion.convs[0].weight.zero_()
-    middle.fusion.convs[1].weight.copy_(fused[:, :, None, None])
-    fine.adapt[0][0].weight.zero_()
+    following.fusion.convs[0].weight.zero_()
+    following.fusion.convs[1].weight.copy_(fused[:, :, None, None])
+    for block in finer:
+        block.adapt[0][0].weight.zero_()
     # Cells are at multiples of 4 pixels, the last upsampling takes them for the centres of squares: 0.375 cells.
     steps = torch.tensor([0, 0.625, 0.375])
     model.classifier.weight.copy_(classes[:-1].T[:, :, None, None] * steps[:, None] * steps)
@@ -140,7 +147,8 @@ def collect(network: DeepLab, model: RefineNet, data: SegmentationData) -> tuple
         x = F.interpolate(x, scale_factor=scale, mode="bilinear", antialias=True)
         coarsest = encoder.maps((x - model.mean) / model.std)[-1][0].flatten(1).T
         mean = coarsest.mean(0)
-        filled = network_logits(network, coarsest, mean).argmax(1).nonzero()[:, 0]
+        _, logits = deeplab_head(network, coarsest, mean.expand_as(coarsest))
+        filled = logits.argmax(1).nonzero()[:, 0]
         places = torch.randint(len(coarsest), (CELLS,), generator=generator)
         if len(filled):
             half = CELLS // 2
@@ -148,22 +156,6 @@ def collect(network: DeepLab, model: RefineNet, data: SegmentationData) -> tuple
         means.append(mean)
         maps.append(coarsest[places])
     return torch.stack(maps), torch.stack(means)
-
-
-def network_logits(network: DeepLab, cells: Tensor, mean: Tensor) -> Tensor:
-    """The DeepLab's logits of cells NxC of one picture whose mean is C."""
-    grid = cells.T[None, :, :, None]
-    pooled = F.relu6(network.image_pooling(mean[None, :, None, None])).expand(-1, -1, len(cells), 1)
-    joined = torch.cat([pooled, F.relu6(network.aspp(grid))], 1)
-    logits: Tensor = network.logits(F.relu6(network.projection(joined)))
-    return logits[0, :, :, 0].T
-
-
-def spread(network: DeepLab, means: Tensor, maps: Tensor) -> Tensor:
-    """The pooled half of the head's hidden values, for every place of every picture."""
-    assert network.image_pooling.bias is not None
-    pooled = means @ network.image_pooling.weight.flatten(1).T + network.image_pooling.bias
-    return pooled.repeat_interleave(maps.shape[1], 0)
 
 
 def regress(inputs: Tensor, targets: Tensor) -> Tensor:
@@ -194,20 +186,22 @@ def main() -> None:
     parser.add_argument("encoder", type=Path)
     parser.add_argument("data", help="voc2012:ROOT")
     parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--width", type=int, default=128)
+    parser.add_argument("--width", type=int, default=256)
+    parser.add_argument("--output-stride", type=int, default=8)
+    parser.add_argument("--crp-stages", type=int, default=1)
     given = parser.parse_args()
     data = open_data(given.data)
     model = create_model(
         "refinenet-lw-mbv2",
         CLASSES,
         given.encoder,
-        output_stride=STRIDE,
+        output_stride=given.output_stride,
         image_pooling=True,
         align_corners=True,
         exact_strides=True,
         width=given.width,
         coarse_width=512,
-        crp_stages=2,
+        crp_stages=given.crp_stages,
         mean=(0.5,) * 3,
         std=(0.5,) * 3,
     ).eval()
