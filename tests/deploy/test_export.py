@@ -75,13 +75,13 @@ def test_the_report_says_that_it_passed(exported: tuple[Path, ExportReport]) -> 
 
 def test_the_file_describes_itself(exported: tuple[Path, ExportReport], segmenter: Segmenter) -> None:
     engine = open_exported(exported[0])
-    values = engine.exported.values
+    export = engine.exported.export
     assert engine.exported.card == segmenter.card
-    assert values["licence"] == "CC0"
-    assert values["model"] == json.loads(json.dumps(segmenter.model.config.to_dict()))
-    assert values["export"]["overlap"] == segmenter.runner.overlap
-    assert values["export"]["bytes_per_pixel"] == segmenter.runner.bytes_per_pixel
-    assert values["export"]["source"] in segmenter.fingerprint()
+    assert engine.exported.card.licence == "CC0"
+    assert engine.exported.config == segmenter.model.config
+    assert export["overlap"] == segmenter.runner.overlap
+    assert export["bytes_per_pixel"] == segmenter.runner.bytes_per_pixel
+    assert export["source"] in segmenter.fingerprint()
 
 
 def test_axes_are_named_and_no_path_of_this_machine_is_in_the_file(exported: tuple[Path, ExportReport]) -> None:

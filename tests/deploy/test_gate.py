@@ -32,7 +32,7 @@ class Eager(ExportedRunner):
     name = "eager"
 
     def __init__(self, model: RefineNet, change: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> None:
-        super().__init__(Exported(made.segmenter(model).card, {"export": {}}))
+        super().__init__(Exported(made.segmenter(model).card, model.config, {}))
         self.model, self.change = model, change
 
     def run(self, images: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -15,6 +15,7 @@ from PIL import Image
 
 import refineseg
 from refineseg.cli.main import main
+from refineseg.config import ModelConfig
 from refineseg.deploy.export import export
 from refineseg.deploy.formats import save_openvino, write_format
 from refineseg.deploy.gate import MIOU_LOSS, Check, Judged, drift
@@ -185,8 +186,7 @@ def test_a_file_of_labels_or_probabilities_is_scored_by_what_it_gives() -> None:
     np.put_along_axis(shares, labels[:, None].astype(np.int64), 0.6, 1)
     card = made.segmenter().card
     for outputs, found in (("labels", labels), ("probabilities", shares)):
-        values = {"export": {"input": "uint8", "outputs": outputs}, "model": {"input_scales": [1.0]}}
-        engine = Fixed(Exported(card, values), found)
+        engine = Fixed(Exported(card, ModelConfig(), {"input": "uint8", "outputs": outputs}), found)
         result = Segmenter(Judged(engine), card).predict(np.full((2, 3, 3), 7, np.uint8))
         assert np.array_equal(result.labels, labels[0])
         assert engine.seen is not None

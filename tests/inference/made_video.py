@@ -12,6 +12,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from refineseg.config import ModelConfig
 from refineseg.inference.arithmetic import Arithmetic
 from refineseg.inference.options import PredictOptions
 from refineseg.inference.predictor import Segmenter
@@ -88,9 +89,7 @@ class Quarters(Segmenter):
     def __init__(self) -> None:
         runner = SimpleNamespace(
             arithmetic=Arithmetic(),
-            input_scales=(1.0,),
-            stride=4,
-            outputs="classes",
+            config=ModelConfig(),
             overlap=32,
             bytes_per_pixel=1.0,
         )

@@ -44,7 +44,7 @@ class MemoryCheck:
         pixels, views, by_cell = batch * size[0] * size[1], views_of(options), 4 * self._card.labels.num_classes
         alone = views == [(1.0, False)] and seen == size
         images = 0 if alone else 4 * channels * pixels  # kept while a view is predicted
-        cells = batch * seen[0] * seen[1] / self._runner.stride**2
+        cells = batch * seen[0] * seen[1] / self._runner.config.stride**2
         maps = [round(by_cell * cells * scale**2) for scale, _ in views]
         strip = by_cell * batch * ROWS * size[1]
         results = pixels * (1 + by_cell // 2 if options.probabilities else 1) + 4 * strip

@@ -85,7 +85,7 @@ class Segmenter:
     @property
     def outputs(self) -> ModelOutputs:
         """What the model predicts: classes or depth."""
-        return self.runner.outputs
+        return self.runner.config.outputs
 
     def fingerprint(self) -> str:
         """A text of engine, precision and weights, which changes whenever labels of a picture may."""
@@ -218,8 +218,8 @@ class Segmenter:
         full = [arithmetic.to_numpy(arithmetic.upsampled(depth, 0, size[0], size))[0, 0] for depth in maps]
         name = Path(image).stem if isinstance(image, str | Path) else "image"
         values = np.asarray(np.mean(full, axis=0), np.float32)
-        shown = display_rgb(picture.pixels, self.card.channels)
-        return Depth(values, self.runner.depth_unit, shown, name, picture.notes)
+        shown, dpt = display_rgb(picture.pixels, self.card.channels), self.runner.config.dpt
+        return Depth(values, "relative" if dpt is None else dpt.depth, shown, name, picture.notes)
 
     def predict_whole(self, image: str | Path, options: PredictOptions) -> Result | Depth:
         """What the model predicts for one picture in one piece: ``predict`` or ``predict_depth``."""
@@ -277,7 +277,7 @@ class Segmenter:
             change: maps the scores of the whole picture, as one strip, to those that labels are made from.
         """
         self._check_outputs("classes")
-        inner, stride = self.runner.input_scales[0], self.runner.stride
+        inner, stride = self.runner.config.input_scales[0], self.runner.config.stride
         views = [view_of(tiling.size, scale, inner, stride) for scale, _ in views_of(options)]
         scoring, arithmetic = self._scoring, self.runner.arithmetic
 

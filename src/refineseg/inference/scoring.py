@@ -53,7 +53,7 @@ class Scoring:
         arithmetic, views = self.arithmetic, views_of(options)
         images = arithmetic.unit(pictures)
         found = [self._logits(images, *view, window) for view in views]
-        if len(views) == 1 or self.runner.outputs == "depth":
+        if len(views) == 1 or self.runner.config.outputs == "depth":
             return found  # softmax keeps the order: the largest logit is the largest probability
         return [arithmetic.log_probabilities(logits) for logits in found]
 

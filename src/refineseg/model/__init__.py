@@ -1,6 +1,6 @@
 """The network: blocks, backbones, the cascade, presets and weights.
 
-Names are imported when first used: reading what a model says of itself must not need torch.
+Names are imported when first used, so that model cards can be read without torch.
 """
 
 from __future__ import annotations

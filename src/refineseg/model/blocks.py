@@ -29,7 +29,7 @@ def conv(in_channels: int, out_channels: int, kernel_size: int, bias: bool = Fal
 class ResidualConvUnit(nn.Module):
     """x + conv(relu(conv(relu(x)))): pre-activation residual unit without batch norm (section 3.2, RCU).
 
-    The first convolution has a bias, the second has none, as in the public code. The shortcut carries x itself.
+    As in the public code, the first convolution has a bias and the second has none.
     """
 
     def __init__(self, channels: int, kernel_size: int = 3) -> None:
@@ -44,19 +44,19 @@ class ResidualConvUnit(nn.Module):
 
 
 class MultiResolutionFusion(nn.Module):
-    """Brings maps of several sizes and widths to one, and sums them (section 3.2, multi-resolution fusion).
+    """The sum of maps of several sizes and widths (section 3.2, multi-resolution fusion).
 
-    Each path passes a convolution to the smallest channel count among the inputs, then upsampling to the largest
-    map among the inputs. A single path goes through unchanged, without parameters.
+    Each path has a convolution to the smallest channel count among the inputs and is upsampled to the size of the
+    largest map. A single path is passed on unchanged and has no parameters.
 
     Args:
         in_channels: width of each path.
         project: whether each path has a convolution; a path without one must have the output width already.
         kernel_size: kernel size of the convolutions.
         align_corners: whether bilinear upsampling aligns corners; the PyTorch ports do.
-        strides: Strides of the paths' maps in one picture. With them maps are upsampled by the exact ratio of
-            strides (``upsample_on_grid``); else to the size of the largest.
-        upsampling: ``bilinear``, or ``bicubic`` as in the authors' code (both sides by one ratio, then cut).
+        strides: strides of the paths' maps. With them maps are upsampled by the exact ratio of strides
+            (``upsample_on_grid``), without them to the size of the largest map.
+        upsampling: ``bilinear``, or ``bicubic`` as in the authors' code (one ratio for both sides, then cut).
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class MultiResolutionFusion(nn.Module):
         return reduce(add, (self.upsample(project(x), size, index) for index, (project, x) in paths))
 
     def upsample(self, x: Tensor, size: Sequence[int], path: int) -> Tensor:
-        """The map of one path, BxCxHxW, at ``size``; the map itself if it has that size already."""
+        """The map of one path, BxCxHxW, upsampled to ``size``; the map itself if it has that size already."""
         if self.factors is not None:
             return upsample_on_grid(x, size, self.factors[path], self.align_corners)
         if self.upsampling == "bicubic":
@@ -107,9 +107,9 @@ class MultiResolutionFusion(nn.Module):
 
 
 class ChainedResidualPooling(nn.Module):
-    """A chain of 5x5 max-pools and convolutions, each stage added to the input (section 3.2, CRP).
+    """A chain of 5x5 max-pooling and convolutions whose stages are added to the input (section 3.2, CRP).
 
-    An activation comes first; it is the only non-linearity on the block's main path. ``original`` pools, then
+    The activation at the start is the only non-linearity on the block's main path. ``original`` pools, then
     convolves (the paper); ``improved`` convolves, then pools (the authors' models of 2018).
     """
 
@@ -133,7 +133,7 @@ class ChainedResidualPooling(nn.Module):
         return self.chain(self.activation(x))
 
     def chain(self, total: Tensor) -> Tensor:
-        """The stages and their sum, from the activated map BxCxHxW on."""
+        """The sum of the activated map BxCxHxW and all stages."""
         stage = total
         for convolution in self.convs:
             steps = (max_pool5, convolution) if self.pooling == "original" else (convolution, max_pool5)
@@ -146,11 +146,10 @@ class ChainedResidualPooling(nn.Module):
 class RefineNetBlock(nn.Module):
     """One RefineNet block: adaptation and RCUs per path, fusion, chained residual pooling, output RCUs.
 
-    Takes any number of maps of any sizes and widths and gives one map of the size of the largest, so it can be
-    the decoder of any network. Inputs come in two kinds: maps of a backbone, adapted by a convolution and RCUs,
-    and, after them, outputs of coarser RefineNet blocks (``refined_channels``). In the paper's text these pass two
-    RCUs of their own; the public code has these at the end of the coarser block instead, which is the same
-    function.
+    It takes any number of maps of any sizes and widths and returns one map of the size of the largest, so it can
+    be the decoder of any network. There are two kinds of inputs: backbone maps, adapted by a convolution and RCUs,
+    and after them outputs of coarser RefineNet blocks (``refined_channels``). In the paper's text the latter have
+    two RCUs; the public code has these at the end of the coarser block instead, which is the same function.
 
     Args:
         in_channels: channels of each backbone map.
@@ -162,7 +161,7 @@ class RefineNetBlock(nn.Module):
         pooling: order in chained residual pooling, ``original`` or ``improved``.
         output_rcus: residual conv units at the end; the paper's text has 1, the public code 3.
         kernel_size: 3, or 1 for the light-weight form.
-        lateral_fusion: whether backbone maps pass a fusion convolution; the light-weight MobileNet-v2 has none.
+        lateral_fusion: whether backbone maps have a fusion convolution; false in the light-weight MobileNet-v2.
         activation: activation of the pooling chain: ReLU, or ReLU6 in the light-weight MobileNet-v2.
         align_corners, strides, upsampling: upsampling in the fusion; see ``MultiResolutionFusion``.
 
@@ -223,7 +222,7 @@ class RefineNetBlock(nn.Module):
     def forward(self, *maps: Tensor | list[Tensor]) -> Tensor:
         """Maps BxC_ixH_ixW_i in the order of the constructor, to BxCxHxW with HxW the largest map's size.
 
-        One list of maps is taken too, and emptied on the way: each map is freed as soon as it is used.
+        A single list of maps is accepted too; it is emptied, so that each map is freed as soon as it is used.
         """
         x = [self._fused(as_list(maps, self.inputs))]
         return run_steps([self.pooling.activation, self.pooling.chain, *self.output], x)
@@ -242,7 +241,7 @@ class RefineNetBlock(nn.Module):
 
 
 def as_list(maps: tuple[Tensor | list[Tensor], ...], expected: int) -> list[Tensor]:
-    """The one list among the arguments itself, or a list of the tensors given one by one."""
+    """The arguments of a block as a list: the list that was given, or one of the given tensors."""
     given = maps[0] if len(maps) == 1 and isinstance(maps[0], list) else [x for x in maps if isinstance(x, Tensor)]
     if len(given) != expected:
         raise ValueError(f"expected {expected} input maps, got {len(given)}")
@@ -250,6 +249,6 @@ def as_list(maps: tuple[Tensor | list[Tensor], ...], expected: int) -> list[Tens
 
 
 def largest(maps: Iterable[Tensor]) -> tuple[int, int]:
-    """The largest height and the largest width among maps."""
+    """The largest height and the largest width of the maps."""
     sizes = [x.shape[-2:] for x in maps]
     return max(size[0] for size in sizes), max(size[1] for size in sizes)

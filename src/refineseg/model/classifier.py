@@ -1,4 +1,4 @@
-"""A new classifier on a network that was trained for other classes; rows of classes that stay are carried over."""
+"""A new classifier for a network that was trained on other classes; common classes keep their weights."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ def change_classes(model: RefineNet, num_classes: int, rows: Mapping[int, int], 
     """Give a network a classifier of ``num_classes`` classes, in place.
 
     Args:
-        model: the network; backbone and decoder stay as they are.
+        model: the network; backbone and decoder are not changed.
         num_classes: number of classes of the new classifier.
-        rows: new class to old class, for the rows of weight and bias that are carried over.
-        seed: seed of all other rows, so that the same call gives the same classifier.
+        rows: old class by new class, for the rows of weight and bias that are copied.
+        seed: seed of the random values in all other rows.
 
     Raises:
-        ConfigError: the network has no classes.
+        ConfigError: the network does not predict classes.
     """
     if model.config.outputs != "classes":
-        raise ConfigError(f"expected a network of classes to change them, got one of {model.config.outputs}")
+        raise ConfigError(f"expected a network that predicts classes, got one of {model.config.outputs}")
     old = model.get_submodule(model.CLASS_LAYER)
     assert isinstance(old, nn.Conv2d)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
@@ -45,15 +45,15 @@ def change_classes(model: RefineNet, num_classes: int, rows: Mapping[int, int], 
 
 
 def same_classes(new: Sequence[str], old: Sequence[str], aliases: Mapping[str, str]) -> dict[int, int]:
-    """Which class of ``old`` each class of ``new`` is, by name; case, spaces, ``_`` and ``-`` do not matter.
+    """Index in ``old`` for each class of ``new`` found there by name; case, spaces, ``_`` and ``-`` are ignored.
 
     Args:
         new: class names of the data.
         old: class names of the model.
-        aliases: name in the model to name in the data, for classes that are called otherwise.
+        aliases: name in the data by name in the model, for classes with different names.
 
     Raises:
-        ConfigError: an alias names no class of the model, or none of the data.
+        ConfigError: an alias names an unknown class.
     """
     by_name = {name_key(name): index for index, name in reversed(list(enumerate(old)))}
     targets = {name_key(name): index for index, name in enumerate(new)}
@@ -66,7 +66,7 @@ def same_classes(new: Sequence[str], old: Sequence[str], aliases: Mapping[str, s
 
 
 def name_key(name: str) -> str:
-    """A class name without case and separators."""
+    """A class name in lower case without separators."""
     return name.casefold().translate(SEPARATORS)
 
 

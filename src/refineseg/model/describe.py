@@ -78,7 +78,7 @@ def describe(config: ModelConfig, size: tuple[int, int], measure: bool = True) -
     Args:
         config: its settings.
         size: height and width of the picture.
-        measure: Whether to measure receptive fields, which takes seconds to a minute; never of a DPT, whose tokens
+        measure: whether to measure receptive fields, which takes up to a minute; not done for a DPT, whose tokens
             see the whole picture.
     """
     with torch.device("meta"):
@@ -112,14 +112,14 @@ def describe(config: ModelConfig, size: tuple[int, int], measure: bool = True) -
             Stage(f"block {number}", tuple(inputs), made, _parameters(block), gmac[name], taken, fields.get(name))
         )
     parameters = sum(_parameters(network.get_submodule(name)) for name in head)
-    # A DPT has cut its padding off by the end.
+    # A DPT cuts its padding off at the end.
     classes = (config.num_classes, *(size if config.dpt else shapes["classifier"][0][1:]))
     last = Stage("classifier", stages[-1].outputs, (classes,), parameters, sum(gmac[name] for name in head))
     return NetworkDescription(config, size, strides, (*stages, last))
 
 
 def _cascade(network: RefineNet) -> tuple[str, tuple[tuple[int, ...], ...], tuple[float, ...]]:
-    """The decoder's name for its blocks, the positions of the maps that each takes, and the maps' strides."""
+    """The decoder's attribute for its blocks, the indices of the maps that each takes, and the maps' strides."""
     if isinstance(network, DPT):
         (backbone,) = network.each_backbone()
         pairs = zip(backbone.strides, network.reassemble.factors, strict=True)
@@ -145,7 +145,7 @@ def _noted(shapes: dict[str, list[tuple[int, ...]]]) -> Callable[[str, Tensor], 
 
 @contextmanager
 def watched(network: RefineNet, see: Callable[[str, Tensor], None]) -> Iterator[None]:
-    """While it lasts, ``see`` gets the name and output of every block and classifier, and each backbone map."""
+    """Inside the block, ``see`` is called with name and output of every block and classifier, and backbone map."""
     handles = []
     for name, part in network.named_modules():
         block = name.startswith(("decoder.blocks.", "decoder.stages.")) and name.count(".") == 2
@@ -171,10 +171,9 @@ def watched(network: RefineNet, see: Callable[[str, Tensor], None]) -> Iterator[
 def receptive_fields(config: ModelConfig) -> dict[str, int]:
     """Side in pixels of the effective receptive field of the coarsest backbone map and of every block.
 
-    Measured with random weights (normal by the fan; norms by the statistics of the picture): the width around the
-    middle that holds 95 % of the absolute gradient of the middle's value with respect to the picture, here a strip
-    of ``STRIP`` of noise.
-    Source of the notion: Luo et al., NIPS 2016. Training changes it.
+    Measured with random weights (normal by the fan; norms with the picture's statistics) on a ``STRIP`` of noise:
+    the width that holds 95 % of the absolute gradient of the middle value with respect to the picture (Luo et al.,
+    NIPS 2016). Training changes it.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

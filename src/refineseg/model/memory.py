@@ -1,7 +1,7 @@
-"""How much memory a network takes, found by running it on tensors that have a shape but no memory.
+"""Memory that a network needs, found by running it on fake tensors, which have a shape but no memory.
 
-torch's fake tensors go through the very code that will run, and every storage that it makes is counted as long as
-it is referenced. So nothing has to be measured, and no formula follows the network by hand.
+Fake tensors run through the real code, and every storage that it creates is counted as long as it is referenced.
+So there is no formula to keep in step with the network.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from torch.utils._pytree import tree_leaves
 from refineseg.model.memory_saving import FIRST_STRIP_ONLY
 from refineseg.model.refinenet import RefineNet
 
-SAMPLE = 256  # side of the picture on which the memory of a pixel is measured
-SPARE = 1.5  # convolutions' workspaces and the allocator's rounding come on top of the tensors
+SAMPLE = 256  # side of the picture on which bytes per pixel are measured
+SPARE = 1.5  # allows for convolutions' workspaces and the allocator's rounding
 
 
 @dataclass(frozen=True)
 class MemoryNeed:
-    """Bytes.
+    """Memory in bytes.
 
     Attributes:
         resting: weights and other tensors that exist before and after.
-        working: peak of further tensors alive at once.
+        working: peak of all other tensors alive at once.
     """
 
     resting: int
@@ -44,13 +44,13 @@ class MemoryNeed:
 
 
 class PeakMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the bytes of storages that operations make and that are still referenced.
+    """Counts the bytes of all referenced storages that operations have created.
 
     Args:
-        resting: tensors not to count, including views of them.
+        resting: tensors that are not counted, nor views of them.
 
     Attributes:
-        peak: largest number of bytes at once so far.
+        peak: largest number of bytes at once.
     """
 
     def __init__(self, resting: Iterable[Tensor] = ()) -> None:
@@ -62,7 +62,7 @@ class PeakMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """Keeps torch from importing its compiler, which takes seconds."""
+        """Keeps torch from importing its compiler, which would take seconds."""
         return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -89,7 +89,7 @@ class PeakMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def fake_copy(model: RefineNet, mode: FakeTensorMode) -> RefineNet:
-    """A copy of the network whose weights take no memory; memory formats are kept."""
+    """A copy of the network with fake weights in the same memory formats."""
     fake: dict[int, Any] = {}
     for value in [*model.parameters(), *model.buffers()]:
         weightless = mode.from_tensor(value.detach())
@@ -100,20 +100,20 @@ def fake_copy(model: RefineNet, mode: FakeTensorMode) -> RefineNet:
 
 
 def tensors_of(module: nn.Module) -> list[Tensor]:
-    """Weights and buffers."""
+    """Weights and buffers of a module."""
     return [*module.parameters(), *module.buffers()]
 
 
 def bytes_of(tensors: Iterable[Tensor]) -> int:
-    """Memory of tensors, each storage once."""
+    """Bytes of tensors, counting each storage once."""
     return sum({value.untyped_storage()._cdata: value.untyped_storage().nbytes() for value in tensors}.values())
 
 
 def memory_need(prepare: Callable[[FakeTensorMode], tuple[list[Tensor], Callable[[], object]]]) -> MemoryNeed:
-    """Memory that some work needs.
+    """Memory that a piece of work needs.
 
     Args:
-        prepare: given the mode, returns the fake tensors that exist anyway, and the work.
+        prepare: from the mode to the fake tensors that exist anyway, and the work.
     """
     token = FIRST_STRIP_ONLY.set(True)
     try:
@@ -128,7 +128,7 @@ def memory_need(prepare: Callable[[FakeTensorMode], tuple[list[Tensor], Callable
 
 @torch.no_grad()
 def bytes_per_pixel(model: RefineNet, channels: int, device: torch.device) -> float:
-    """Peak bytes of tensors alive at once while the network runs, per pixel, times ``SPARE``; weights left out."""
+    """Peak bytes per pixel of tensors alive at once while the network runs, times ``SPARE``, without weights."""
     x = torch.zeros(1, channels, SAMPLE, SAMPLE, device=device)
     with PeakMemory(tensors_of(model)) as alive:
         model(x.contiguous(memory_format=torch.channels_last), upsample=False)

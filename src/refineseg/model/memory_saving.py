@@ -1,7 +1,7 @@
-"""Batch norm that is not trained, and 5x5 max-pooling, with less memory than torch's own.
+"""Frozen batch norm and 5x5 max-pooling that take less memory than torch's and give the same results.
 
-Both give what torch's own give. Wherever a graph is recorded (export, compilation, tracing) torch's own are used,
-so that exported files have the usual nodes.
+Wherever a graph is recorded (export, compilation, tracing), torch's own are used, so that exported files have the
+usual nodes.
 """
 
 from __future__ import annotations
@@ -16,29 +16,28 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 KERNEL, REACH = 5, 2
-# Bytes of a strip: it stays in a core's cache, and on a GPU is large enough to be worth a launch.
+# Bytes of a strip: small enough for a core's cache; on a GPU large enough to be worth a launch.
 STRIP_BYTES = {"cpu": 1 << 20, "cuda": 1 << 26}
-# Set while memory is estimated (model.memory): no strip needs more than the first.
+# Set while memory is estimated (model.memory): no strip needs more memory than the first.
 FIRST_STRIP_ONLY: ContextVar[bool] = ContextVar("FIRST_STRIP_ONLY", default=False)
 
 
 class InPlaceBatchNorm2d(nn.BatchNorm2d):
-    """Batch norm that works in place while its statistics and weights stand still.
+    """Batch norm that works in place while its statistics and weights are frozen.
 
-    For networks in which it follows a convolution: nobody else reads what the convolution has made. Torch's own
-    makes a second map, and while training keeps the first for a gradient that frozen weights do not take.
+    For norms that alone read the output of a convolution. Torch's own creates a second map, and in training keeps
+    the first for the gradient of weights that are frozen.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """BxCxHxW to BxCxHxW; x is used up if the weights are frozen or no gradient is recorded."""
-        return scale_in_place(self, x) if stands_still(self) else super().forward(x)
+        """BxCxHxW to BxCxHxW; x is overwritten if the weights are frozen or no gradient is recorded."""
+        return scale_in_place(self, x) if is_frozen(self) else super().forward(x)
 
 
 def run_steps(steps: Iterable[Callable[[Tensor], Tensor]], maps: list[Tensor]) -> Tensor:
-    """Put the first of ``maps`` through ``steps`` in turn, as nn.Sequential does.
+    """Apply ``steps`` in turn to the first of ``maps``, which is removed from the list.
 
-    The map is taken out of the list, and what a step was given is freed as soon as the step is through; within
-    nn.Sequential the first map stays until the end.
+    Each step's input is freed when the step is done; nn.Sequential would keep the first one until the end.
     """
     held = [maps.pop(0)]
     for step in steps:
@@ -46,15 +45,15 @@ def run_steps(steps: Iterable[Callable[[Tensor], Tensor]], maps: list[Tensor]) -
     return held.pop()
 
 
-def stands_still(norm: nn.BatchNorm2d) -> bool:
-    """Whether the norm is a fixed scale and shift for this call."""
+def is_frozen(norm: nn.BatchNorm2d) -> bool:
+    """Whether the norm is a fixed scale and shift in this call."""
     trained = torch.is_grad_enabled() and norm.weight is not None and norm.weight.requires_grad
     return not (norm.training or trained or norm.running_var is None or norm.weight is None or recorded())
 
 
 def scale_in_place(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
     """(x - mean) / sqrt(var + eps) * weight + bias, in x."""
-    assert norm.running_var is not None  # stands_still has looked
+    assert norm.running_var is not None  # checked by is_frozen
     assert norm.running_mean is not None
     scale = norm.weight.detach() * torch.rsqrt(norm.running_var + norm.eps)
     shift = norm.bias.detach() - norm.running_mean * scale
@@ -62,7 +61,7 @@ def scale_in_place(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
 
 
 def recorded() -> bool:
-    """Whether a graph is being made of what runs."""
+    """Whether a graph is being recorded."""
     traced: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
     return traced or torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export()
 
@@ -70,8 +69,8 @@ def recorded() -> bool:
 def max_pool5(x: Tensor) -> Tensor:
     """5x5 max-pooling of stride 1 that keeps height and width.
 
-    Torch's own also makes a map of int64 positions, twice as large as the float32 map itself. Without gradient
-    there is none here; with it, positions are kept as int16 distances and the input is not kept.
+    Torch's own also creates a map of int64 positions, twice as large as the float32 map. Here there is none
+    without a gradient; with one, positions are kept as int16 distances, and the input is not kept.
     """
     if recorded():
         return F.max_pool2d(x, KERNEL, 1, REACH)
@@ -85,15 +84,15 @@ def _pool_in_strips(x: Tensor) -> Tensor:
     out = torch.empty_like(x)
     for top, bottom, rows in pooled_strips(x):
         out[..., top:bottom, :] = rows
-        del rows  # before the next strip is made
+        del rows  # free it before the next strip is made
     return out
 
 
 def pooled_strips(x: Tensor) -> Iterator[tuple[int, int, Tensor]]:
     """5x5 max-pooling of BxCxHxW in strips that stay in the cache: first row, row after the last, and the strip.
 
-    The maximum of 2, 4 and 5 rows, then of columns: 6 comparisons instead of 24. Rows of x may be overwritten as
-    soon as their strip has been given.
+    The maximum of 2, 4 and 5 rows, then of columns, takes 6 comparisons instead of 24. Rows of x may be
+    overwritten once their strip has been yielded.
     """
     batch, channels, height, width = x.shape
     row = x.element_size() * batch * channels * width
@@ -112,7 +111,7 @@ def pooled_strips(x: Tensor) -> Iterator[tuple[int, int, Tensor]]:
 
 
 def _largest_of_five(x: Tensor, dim: int) -> Tensor:
-    """The maximum of each value and the four after it along a dimension, which gets 4 shorter."""
+    """The maximum of each value and the four after it along a dimension, which becomes 4 shorter."""
     size = x.shape[dim]
     two = torch.maximum(x.narrow(dim, 0, size - 1), x.narrow(dim, 1, size - 1))
     four = torch.maximum(two.narrow(dim, 0, size - 4), two.narrow(dim, 2, size - 4))
@@ -126,7 +125,7 @@ def starts(top: int, bottom: int, step: int) -> range:
 
 
 class _MaxPool5(torch.autograd.Function):
-    """Torch's 5x5 max-pooling that keeps only where each maximum lies, as a distance of 2 bytes."""
+    """Torch's 5x5 max-pooling, which keeps only the place of each maximum, as a distance of 2 bytes."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -142,13 +141,13 @@ class _MaxPool5(torch.autograd.Function):
         (gradient,) = gradients
         (distances,) = ctx.saved_tensors
         positions = distances.long().add_(_numbered(gradient))
-        # The size of the input is all that is read of it, and is that of the output.
+        # Only the size of the input is read, which is also the output's.
         return torch.ops.aten.max_pool2d_with_indices_backward(  # type: ignore[no-any-return]
             gradient, gradient, [KERNEL] * 2, [1, 1], [REACH] * 2, [1, 1], False, positions
         )
 
 
 def _numbered(x: Tensor) -> Tensor:
-    """HxW: the number of each position in the order of torch's pooling indices."""
+    """HxW: torch's pooling index of each position."""
     height, width = x.shape[-2:]
     return torch.arange(height * width, device=x.device).view(height, width)

@@ -1,19 +1,19 @@
-"""Batch norm that works in place, for networks of timm, which has a norm of its own."""
+"""In-place batch norm for timm's networks, which have their own class of norm."""
 
 from __future__ import annotations
 
 from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 
-from refineseg.model.memory_saving import InPlaceBatchNorm2d, scale_in_place, stands_still
+from refineseg.model.memory_saving import InPlaceBatchNorm2d, is_frozen, scale_in_place
 
 
 class InPlaceBatchNormAct2d(BatchNormAct2d):  # type: ignore[misc]  # timm has no types
-    """The same for timm's batch norm with activation."""
+    """``InPlaceBatchNorm2d`` for timm's batch norm with activation."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """BxCxHxW to BxCxHxW; x is used up if the weights are frozen or no gradient is recorded."""
-        if not stands_still(self):
+        """BxCxHxW to BxCxHxW; x is overwritten if the weights are frozen or no gradient is recorded."""
+        if not is_frozen(self):
             normal: Tensor = super().forward(x)
             return normal
         activated: Tensor = self.act(self.drop(scale_in_place(self, x)))
@@ -21,7 +21,7 @@ class InPlaceBatchNormAct2d(BatchNormAct2d):  # type: ignore[misc]  # timm has n
 
 
 def use_in_place_norms(network: nn.Module) -> None:
-    """Every batch norm of a network in which each follows a convolution; names of weights stay."""
+    """Make all batch norms of a network work in place; each must follow a convolution. Key names are kept."""
     for module in network.modules():
         if type(module) is nn.BatchNorm2d:
             module.__class__ = InPlaceBatchNorm2d

@@ -1,8 +1,8 @@
 """Classes, depth and surface normals from one decoder (Nekrasov et al., ICRA 2019).
 
-Light-Weight RefineNet on MobileNet-v2 with a depthwise pooling chain in the finest block, and before the output of
-each task a factor for every channel and ReLU6. ``forward`` gives the classes, as of every other network; ``tasks``
-gives all.
+Light-Weight RefineNet on MobileNet-v2 with a depthwise pooling chain in the finest block, and with a factor per
+channel and ReLU6 before the output of each task. ``forward`` returns the classes, as for any network; ``tasks``
+returns all outputs.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from refineseg.model.blocks import RefineNetBlock, conv
 from refineseg.model.refinenet import RefineNet
 from refineseg.model.resize import bilinear
 
-CHANNELS = {"depth": 1, "normals": 3}  # of the further outputs
+CHANNELS = {"depth": 1, "normals": 3}  # channels of the further outputs
 CLASSES = "classes"
 
 
 class MultiTaskRefineNet(RefineNet):
-    """A RefineNet with the further outputs of its configuration beside the classes."""
+    """A RefineNet with further outputs beside the classes, as its configuration names them."""
 
     CLASS_LAYER = "classifier.out"
 
@@ -55,7 +55,7 @@ class MultiTaskRefineNet(RefineNet):
 
 
 class TaskHead(nn.Module):
-    """A factor for every channel (a depthwise 1x1 convolution), ReLU6, and a 3x3 convolution."""
+    """A factor per channel (a depthwise 1x1 convolution), ReLU6, and a 3x3 convolution."""
 
     def __init__(self, channels: int, outputs: int) -> None:
         super().__init__()

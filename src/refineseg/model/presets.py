@@ -1,4 +1,4 @@
-"""Names for the members of the family, and the one builder."""
+"""Presets of the family, and the functions that build a network."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DEPTHS = (18, 34, 50, 101, 152)
 WITH_BOTTLENECKS = ("resnet50", "resnet101", "resnet152")
 
 # Light-Weight RefineNet: 1x1 convolutions, no RCUs, no dropout before the classifier (Nekrasov et al., BMVC 2018).
-# Its initialisation is torch's; with the coarser path started as the identity besides, short training gains much
+# Its initialisation is torch's, but the coarser path starts as the identity, which helps short training a lot
 # (docs/notebook/experiments.md).
 LIGHT_WEIGHT: dict[str, Any] = {
     "kernel_size": 1,
@@ -39,11 +39,11 @@ LIGHT_MOBILENET = LIGHT_WEIGHT | {
     "backbone_dropout": 0.0,
 }
 
-# DPT: a plain vision transformer of timm under RefineNet's blocks cut down (Ranftl et al., ICCV 2021), with the
-# half-pixel centres that tiles need, and as wide as UniMatch V2.
+# DPT: a plain vision transformer of timm under reduced RefineNet blocks (Ranftl et al., ICCV 2021), with the
+# half-pixel centres that tiles need and the width of UniMatch V2.
 PLAIN_VIT: dict[str, Any] = {"dpt": {}, "width": 128, "align_corners": False, "init": "default"}
 
-# The full network in its three published forms, which differ in what is given here.
+# The three published forms of the full network.
 SETTINGS: dict[str, dict[str, Any]] = {
     "ports": {"crp_stages": 4, "output_rcus": 3, "refined_rcus": 0, "final_rcus": 0},
     "paper": {"crp_stages": 2, "output_rcus": 1, "refined_rcus": 2, "final_rcus": 2},
@@ -60,14 +60,14 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "std": (1 / 255,) * 3,
     },
 }
-SETTINGS_ALIASES = {"released": "ports"}  # its name up to 0.1
+SETTINGS_ALIASES = {"released": "ports"}  # the name up to 0.1
 
 PRESETS: dict[str, dict[str, Any]] = {
     **{f"refinenet-r{depth}": {"backbone": f"resnet{depth}"} for depth in DEPTHS},
     **{f"refinenet-lw-r{depth}": {"backbone": f"resnet{depth}"} | LIGHT_WEIGHT for depth in DEPTHS},
     "refinenet-lw-mbv2": {"backbone": "mobilenetv2_100"} | LIGHT_MOBILENET,
     "refinenet-lw-mbv2-released": {"backbone": RELEASED_MOBILENET} | LIGHT_MOBILENET,
-    # EfficientNet-lite has no squeeze-excite and ReLU6 throughout, as MobileNet-v2, and knows more.
+    # EfficientNet-lite has ReLU6 and no squeeze-excite, as MobileNet-v2, and is better on ImageNet.
     **{
         f"refinenet-lw-lite{size}": {"backbone": f"tf_efficientnet_lite{size}", "mean": HALF, "std": HALF}
         | LIGHT_MOBILENET
@@ -83,8 +83,7 @@ def model_config(preset: str, num_classes: int, settings: str | None = None, **f
     Args:
         preset: one of ``PRESETS``.
         num_classes: width of the classifier.
-        settings: ``ports`` (the default of every preset; ``released`` is its older name), ``paper`` or
-            ``authors``.
+        settings: ``ports`` (the default; formerly ``released``), ``paper`` or ``authors``.
         fields: any field of ModelConfig.
 
     Raises:
@@ -107,7 +106,7 @@ def _of_settings(settings: str, preset: str, backbone: str) -> dict[str, Any]:
     if PRESETS[preset].get("kernel_size") == 1:
         if name == "authors":
             raise ConfigError(f"expected a full network with settings 'authors', got {preset}: it is not theirs")
-        return {}  # no residual conv units, so one form only
+        return {}  # without residual conv units there is only one form
     chosen = dict(SETTINGS[name])
     if backbone not in WITH_BOTTLENECKS:
         chosen.pop("stride_in_1x1", None)
@@ -128,14 +127,15 @@ def create_model(
         preset: ``refinenet-r18|r34|r50|r101|r152``, ``refinenet-lw-r18|...|r152|mbv2|lite0|lite2``,
             ``refinenet-lw-mbv2-released``, or ``refinenet-dpt`` with any plain vision transformer as ``backbone``.
         num_classes: number of classes, 1 to 255.
-        backbone_weights: None for random ones; ``imagenet`` for those in the package or, through the Hub's cache,
-            timm's; ``auto`` for the same where there are any; or a safetensors file under timm's key names. The
-            network's normalisation follows weights whose own is known, unless ``mean`` or ``std`` is given.
-        settings: Published form of a full network: ``ports`` (default), the PyTorch ports' code; ``paper``, the
+        backbone_weights: None for random weights; ``imagenet`` for those of the package or, through the Hub's
+            cache, timm's; ``auto`` for the same, but random if there are none; or a safetensors file under timm's
+            key names. The network takes over the weights' normalisation if known, unless ``mean`` or ``std`` is
+            given.
+        settings: published form of a full network: ``ports`` (default), the PyTorch ports' code; ``paper``, the
             paper's text; ``authors``, the authors' MATLAB code. See docs/reproduction.md.
-        fields: any field of ModelConfig, for example ``cascade="two"`` or ``backbone="convnext_atto"``. It may
-            also be a module that gives maps from fine to coarse, with ``channels`` and ``strides`` of the maps (or
-            attributes of these names); see docs/block.md.
+        fields: any field of ModelConfig, such as ``cascade="two"`` or ``backbone="convnext_atto"``. ``backbone``
+            may also be a module that returns maps from fine to coarse, with ``channels`` and ``strides`` of the
+            maps as further fields or as its attributes; see docs/block.md.
 
     Returns:
         The module: RGB in [0, 1], BxCxHxW, to logits BxKxHxW.
@@ -153,9 +153,9 @@ def create_model(
 
 
 def fill_backbones(model: RefineNet, weights: BackboneWeights, normalise: bool = True) -> None:
-    """Load weights into every backbone of a network, and take over their normalisation if ``normalise``.
+    """Load weights into every backbone of a network; with ``normalise`` also take over their normalisation.
 
-    Pictures of other channels than RGB keep the normalisation that they have.
+    A network of other channels than RGB keeps its normalisation.
     """
     for backbone in model.each_backbone():
         load_backbone_weights(backbone, weights.file)
@@ -165,9 +165,9 @@ def fill_backbones(model: RefineNet, weights: BackboneWeights, normalise: bool =
 
 
 def take_module(fields: dict[str, Any]) -> ModuleBackbone | None:
-    """Take a module that was given as ``backbone``, its ``channels`` and ``strides`` out of the fields.
+    """Remove ``channels``, ``strides`` and a module as ``backbone`` from the fields, and return it as a backbone.
 
-    A name stands in its place afterwards. None if a name was given, or nothing.
+    ``backbone`` then is the name ``custom``. None if ``backbone`` is a name or not given.
     """
     module = fields.get("backbone")
     shapes = {name: fields.pop(name, None) for name in ("channels", "strides")}
@@ -181,7 +181,7 @@ def take_module(fields: dict[str, Any]) -> ModuleBackbone | None:
 
 
 def build(config: ModelConfig, backbone: Backbone | None = None) -> RefineNet:
-    """The network of a configuration, with random weights; on ``backbone`` where one is given."""
+    """The network of a configuration, with random weights; on ``backbone`` if given."""
     if config.dpt is not None:
         if backbone is not None:
             raise ConfigError(
@@ -195,7 +195,7 @@ def build(config: ModelConfig, backbone: Backbone | None = None) -> RefineNet:
 
 
 def parameter_count(config: ModelConfig) -> int:
-    """Number of trainable values of a configuration's network, counted without making them."""
+    """Number of trainable values of a configuration's network, counted without allocating them."""
     with torch.device("meta"):
         network = build(config)
     return sum(value.numel() for value in network.parameters())

@@ -18,7 +18,7 @@ from refineseg.model.backbones.backbone import Backbone, create_backbone
 from refineseg.model.blocks import RefineNetBlock, ResidualConvUnit, conv
 from refineseg.model.resize import bicubic, bilinear
 
-# How many strides one block takes (the paper's Fig. 7, which has four strides); 0 means all of them.
+# Number of strides per block (the paper's Fig. 7, with four strides); 0 means all of them.
 CASCADES = {"four": 1, "two": 2, "single": 0}
 ACTIVATIONS = {"relu": nn.ReLU, "relu6": nn.ReLU6}
 DROPOUT_ABOVE = 512  # channels: only the wide backbone maps have dropout
@@ -30,8 +30,8 @@ class Decoder(nn.Module):
     Args:
         config: the settings of the blocks.
         channels: channels of each backbone map, over all backbones.
-        strides: stride of each of these maps. Four of them make the published networks; any others, of any
-            number, are grouped in the same way from coarse to fine.
+        strides: stride of each of these maps. The published networks have four different strides; any number is
+            grouped in the same way from coarse to fine.
     """
 
     def __init__(self, config: ModelConfig, channels: Sequence[int], strides: Sequence[int]) -> None:
@@ -72,7 +72,7 @@ class Decoder(nn.Module):
         self.out_channels = refined[0]
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Backbone maps to the finest block's output. A list is emptied, so that maps are freed once used."""
+        """Backbone maps to the finest block's output. A list is emptied, so that maps are freed when used."""
         if len(maps) != len(self.dropped):
             raise ValueError(f"expected {len(self.dropped)} maps in the order of the constructor, got {len(maps)}")
         waiting = dict(enumerate(maps))
@@ -94,10 +94,10 @@ class RefineNet(nn.Module):
 
     Args:
         config: settings of the network.
-        backbone: backbone to use in place of the one that the settings name, copied for further input scales.
+        backbone: backbone to use instead of the one in the settings, copied for further input scales.
     """
 
-    CLASS_LAYER = "classifier"  # the convolution whose channels are the classes
+    CLASS_LAYER = "classifier"  # name of the convolution whose output channels are the classes
     mean: Tensor
     std: Tensor
 
@@ -130,13 +130,13 @@ class RefineNet(nn.Module):
                 _carry_coarser(block)
 
     def set_normalisation(self, dtype: torch.dtype = torch.float32) -> None:
-        """Make mean and deviation of the channels anew from the configuration."""
+        """Set the buffers of mean and deviation from the configuration."""
         for name in ("mean", "std"):
             values = torch.tensor(getattr(self.config, name), dtype=dtype).view(1, -1, 1, 1)
             self.register_buffer(name, values, persistent=False)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """As of nn.Module; in float64, mean and deviation are the configuration's, not rounded to float32."""
+        """See nn.Module; in float64, mean and deviation are exact, not rounded to float32."""
         moved: Self = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         if self.mean.dtype == torch.float64:
             device = self.mean.device
@@ -146,7 +146,7 @@ class RefineNet(nn.Module):
 
     @property
     def num_classes(self) -> int:
-        """Number of classes that the logits have."""
+        """Number of classes."""
         return self.config.num_classes
 
     def each_backbone(self) -> list[Backbone]:
@@ -169,7 +169,7 @@ class RefineNet(nn.Module):
         logits: Tensor = self.classifier(self.dropout(self.final(self.decoder(maps))))
         if self.config.void_logit:
             logits = logits[:, :-1]
-        # Half-pixel centres: the place of a pixel must not depend on the size of the picture, so that tiles agree.
+        # Half-pixel centres, so that a pixel's place does not depend on the size of the picture: tiles must agree.
         return bilinear(logits, size, align_corners=False) if upsample else logits
 
     def check(self, images: Tensor) -> None:
@@ -181,12 +181,12 @@ class RefineNet(nn.Module):
             )
 
     def _normalised(self, images: Tensor) -> Tensor:
-        """Images less mean over deviation, in the type of the weights: bf16 starts here, not before."""
+        """Images minus mean, divided by deviation, in the type of the weights (bf16 only from here on)."""
         x, dtype = (images - self.mean) / self.std, next(self.backbones.parameters()).dtype
         return x if x.dtype == dtype else x.to(dtype)
 
     def _maps(self, net: Backbone, images: Tensor, scale: float) -> list[Tensor]:
-        """Maps of one backbone at one scale; its padding to a multiple is cut off the maps again."""
+        """Maps of one backbone at one scale. The image is padded to a multiple; the maps are cut accordingly."""
         height, width = images.shape[-2:]
         if scale != 1.0:
             height, width = scaled(height, scale), scaled(width, scale)
@@ -208,9 +208,9 @@ class RefineNet(nn.Module):
 
 
 def _carry_coarser(block: nn.Module) -> None:
-    """Start the fusion convolution of the coarser block's output as the identity.
+    """Initialise the fusion convolution of the coarser block's output as the identity.
 
-    So all of it arrives; where the block narrows (512 to 256), its first channels do.
+    Where the block narrows (512 to 256), it passes the first channels on.
     """
     path = block.fusion.convs[-1] if isinstance(block, RefineNetBlock) and block.takes_refined else None
     if isinstance(path, nn.Conv2d) and not path.weight.is_meta:
@@ -218,7 +218,7 @@ def _carry_coarser(block: nn.Module) -> None:
 
 
 def init_paper(module: nn.Module) -> None:
-    """Draw a convolution from N(0, 0.01), as the authors do; to be applied to every module."""
+    """Initialise a convolution from N(0, 0.01), as the authors do; for ``nn.Module.apply``."""
     if isinstance(module, nn.Conv2d) and not module.weight.is_meta:
         nn.init.normal_(module.weight, std=0.01)
         if module.bias is not None:

@@ -1,6 +1,6 @@
 """Resizing of maps and pictures inside the network, BxCxHxW.
 
-Bilinear is the PyTorch ports'; bicubic is the authors', whose MATLAB code calls ``imresize`` with its defaults.
+The PyTorch ports use bilinear; the authors' MATLAB code uses bicubic, ``imresize`` with its defaults.
 """
 
 from __future__ import annotations
@@ -25,36 +25,36 @@ def bilinear(x: Tensor, size: Sequence[int], align_corners: bool) -> Tensor:
 def upsample_on_grid(x: Tensor, size: Sequence[int], factor: int, align_corners: bool = False) -> Tensor:
     """Bilinear upsampling by a whole ``factor``, cut to ``size``.
 
-    With ``align_corners`` cell i is at i * factor of the finer map, as torch's ``align_corners`` has it for sides
+    With ``align_corners``, cell i lies at i * factor of the finer map, as with torch's ``align_corners`` for sides
     of one more than a multiple of the factor; otherwise at the centre of its ``factor`` cells.
 
-    The last cell of a coarse map reaches beyond a picture whose sides the stride does not divide. Resizing to the
-    finer map's size stretches the whole map for it, by up to half a coarse cell, so that a place depends on the
-    picture's size, and windows of a picture do not agree with the whole.
+    If the stride does not divide a side of the picture, the last cell of a coarse map reaches beyond it. Resizing
+    to the finer map's size would squeeze the whole map by up to half a coarse cell, so that places would depend on
+    the picture's size and windows would not agree with the whole.
     """
     if factor > 1:
         height, width = x.shape[-2:]
-        if align_corners:  # one cell more, at the end of the last one
+        if align_corners:  # one more cell, at the end of the last one
             x = F.pad(x, (0, 1, 0, 1), mode="replicate")
             whole = [height * factor + 1, width * factor + 1]
         else:
             whole = [height * factor, width * factor]
         x = F.interpolate(x, whole, mode="bilinear", align_corners=align_corners)
         x = x[..., : min(size[0], height * factor), : min(size[1], width * factor)]
-    return bilinear(x, size, align_corners=False)  # maps of others' networks may have dropped the remainder
+    return bilinear(x, size, align_corners=False)  # other networks' maps may lack the remainder
 
 
 def bicubic(x: Tensor, size: Sequence[int], one_ratio: bool = False) -> Tensor:
-    """Bicubic resize as MATLAB's ``imresize``; the same tensor if it has the size already.
+    """Bicubic resize as by MATLAB's ``imresize``; the same tensor if it has that size already.
 
-    Half-pixel centres, a = -0.5, mirrored beyond the border; where a side shrinks, the kernel is widened by the
-    same ratio, so that nothing is skipped.
+    Half-pixel centres, a = -0.5, mirrored at the border; where a side shrinks, the kernel is widened by the same
+    ratio (antialiasing).
 
     Args:
         x: BxCxHxW.
         size: height and width of the result.
-        one_ratio: Scale both sides by the larger of the two ratios and cut the result to ``size``, as the authors'
-            fusion does; otherwise each side has its own ratio.
+        one_ratio: whether both sides are scaled by the larger of the two ratios and the result is cut to ``size``,
+            as in the authors' fusion; otherwise each side has its own ratio.
     """
     if x.shape[-2:] == torch.Size(size):
         return x
@@ -73,10 +73,10 @@ def _number(like: Tensor, value: int) -> Tensor:
 
 
 def _weights(like: Tensor, given: int, side: int, step: Tensor, steps: Tensor) -> Tensor:
-    """Matrix side x given: how much each source pixel counts for each pixel of the result.
+    """Matrix side x given: the weight of each source pixel in each pixel of the result.
 
-    ``steps`` pixels of the result are ``step`` source pixels. Places are kept as a whole number and a fraction,
-    which float32 holds to 1e-7 of a pixel wherever in the picture.
+    ``steps`` pixels of the result span ``step`` source pixels. Places are kept as a whole number and a fraction,
+    so that float32 is exact to 1e-7 of a pixel everywhere in the picture.
     """
     dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
     target = torch.arange(side, device=like.device)[:, None]

@@ -5,10 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from refineseg.config.model import ModelOutputs
+from refineseg.config import ModelConfig
 from refineseg.inference.arithmetic import Arithmetic
 
 if TYPE_CHECKING:
@@ -27,20 +26,8 @@ class Runner(Protocol):
         """Operations on the runner's arrays."""
 
     @property
-    def input_scales(self) -> Sequence[float]:
-        """Scales at which the network takes its input."""
-
-    @property
-    def stride(self) -> int:
-        """Pixels of the (scaled) input for each cell of the score maps: 4, or 1."""
-
-    @property
-    def outputs(self) -> ModelOutputs:
-        """Whether the maps are logits of classes, or depth."""
-
-    @property
-    def depth_unit(self) -> Literal["relative", "metres"]:
-        """Unit of a depth model's maps."""
+    def config(self) -> ModelConfig:
+        """The network's settings, among them input scales, stride, outputs."""
 
     @property
     def overlap(self) -> int:

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from refineseg.config.model import ModelOutputs
+from refineseg.config import ModelConfig
 from refineseg.errors import InputError, WeightsError
 from refineseg.inference.arithmetic import Arithmetic
 from refineseg.model.folders.bundled import bundled_exports
@@ -38,12 +38,14 @@ class Exported:
 
     Attributes:
         card: name, labels, scores with protocol, provenance, licence, calibration.
-        values: the whole JSON: also ``model`` (settings) and ``export`` (format, versions, precision; ``overlap``
-            in pixels and ``bytes_per_pixel``, which tiles need; ``source``, a hash of the weights).
+        config: settings of the network.
+        export: format, versions, precision, input, outputs; ``overlap`` in pixels and ``bytes_per_pixel``, which
+            tiles need; ``source``, a hash of the weights.
     """
 
     card: ModelCard
-    values: Mapping[str, Any]
+    config: ModelConfig
+    export: Mapping[str, Any]
 
     @classmethod
     def read(cls, text: str | None, path: Path) -> Exported:
@@ -55,7 +57,7 @@ class Exported:
             if values["export"]["format"] != FORMAT:
                 got = repr(values["export"]["format"])
                 raise WeightsError(f"expected format {FORMAT} in {path}, got {got:.100}: update refineseg")
-            return cls(ModelCard.from_dict(values), values)
+            return cls(ModelCard.from_dict(values), ModelConfig.from_dict(values["model"]), values["export"])
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise WeightsError(f"cannot read the description in {path}, it is damaged: {error!r}") from error
 
@@ -87,49 +89,33 @@ class ExportedRunner(ABC):
 
     def as_input(self, images: NDArray[np.float32]) -> NDArray[Any]:
         """Images in [0, 1], BxCxHxW, as the file's input: unchanged, or BxHxWxC uint8."""
-        if self.exported.values["export"].get("input") != "uint8":
+        if self.exported.export.get("input") != "uint8":
             return np.ascontiguousarray(images)
         return np.ascontiguousarray(np.rint(images * 255).astype(np.uint8).transpose(0, 2, 3, 1))
 
     @property
-    def input_scales(self) -> tuple[float, ...]:
-        """Scales at which the network takes its input."""
-        return tuple(self.exported.values["model"]["input_scales"])
-
-    @property
-    def stride(self) -> int:
-        """Pixels of the input for each cell of the score maps."""
-        return 1 if self.exported.values["model"].get("dpt") else 4
+    def config(self) -> ModelConfig:
+        """The network's settings."""
+        return self.exported.config
 
     @property
     def file_outputs(self) -> str:
         """``logits``; or ``labels`` or ``probabilities`` in files for other programs."""
-        return str(self.exported.values["export"].get("outputs", "logits"))
-
-    @property
-    def outputs(self) -> ModelOutputs:
-        """Logits of classes, or depth."""
-        return "depth" if self.exported.values["model"].get("outputs") == "depth" else "classes"
-
-    @property
-    def depth_unit(self) -> Literal["relative", "metres"]:
-        """Unit of a depth model's maps."""
-        dpt = self.exported.values["model"].get("dpt") or {}
-        return "metres" if dpt.get("depth") == "metres" else "relative"
+        return str(self.exported.export.get("outputs", "logits"))
 
     @property
     def overlap(self) -> int:
         """Pixels that windows share; measured when the file was made."""
-        return int(self.exported.values["export"]["overlap"])
+        return int(self.exported.export["overlap"])
 
     @property
     def bytes_per_pixel(self) -> float:
         """Bytes of activations per pixel of a window; measured when the file was made."""
-        return float(self.exported.values["export"]["bytes_per_pixel"])
+        return float(self.exported.export["bytes_per_pixel"])
 
     def fingerprint(self) -> str:
         """Engine, weights and how the file was made."""
-        return f"{self.name} {self.exported.values['export']}"
+        return f"{self.name} {self.exported.export}"
 
     def need(self, shape: tuple[int, int, int, int]) -> None:
         """None, for unknown: engines manage their own memory."""

@@ -7,14 +7,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from refineseg.config import ModelConfig
-from refineseg.config.model import ModelOutputs
 from refineseg.errors import InputError
 from refineseg.inference.arithmetic import Arithmetic
 from refineseg.inference.devices import free_memory, pick_device
@@ -65,30 +64,9 @@ class NetworkRunner:
         return logits.float()
 
     @property
-    def input_scales(self) -> tuple[float, ...]:
-        """Scales at which the network takes its input."""
-        return self.model.config.input_scales
-
-    @property
-    def _config(self) -> ModelConfig:
-        """The network's settings; the defaults if it is not a RefineNet."""
-        return self.model.config if isinstance(self.model, RefineNet) else ModelConfig()
-
-    @property
-    def stride(self) -> int:
-        """Pixels of the input for each cell of the score maps."""
-        return self._config.stride
-
-    @property
-    def outputs(self) -> ModelOutputs:
-        """Logits of classes, or depth."""
-        return self._config.outputs
-
-    @property
-    def depth_unit(self) -> Literal["relative", "metres"]:
-        """Unit of a depth model's maps."""
-        dpt = self._config.dpt
-        return "relative" if dpt is None else dpt.depth
+    def config(self) -> ModelConfig:
+        """The network's settings; the defaults for a network without."""
+        return getattr(self.model, "config", None) or ModelConfig()
 
     @cached_property
     def overlap(self) -> int:
@@ -96,16 +74,16 @@ class NetworkRunner:
 
         Fixed for a DPT and with image pooling, where every score depends on the whole window.
         """
-        if self._config.dpt is not None:
+        if self.config.dpt is not None:
             return GLOBAL_OVERLAP
-        if self._config.image_pooling:
+        if self.config.image_pooling:
             return POOLED_OVERLAP
         return needed_overlap(effective_radius(self.model, self.device))
 
     @cached_property
     def bytes_per_pixel(self) -> float:
         """Bytes of activations per pixel of a window, measured once."""
-        return bytes_per_pixel(self.model, self._config.in_channels, self.device)
+        return bytes_per_pixel(self.model, self.config.in_channels, self.device)
 
     def fingerprint(self) -> str:
         """Precision and weights."""

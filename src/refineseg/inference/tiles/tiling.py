@@ -120,4 +120,4 @@ def choose_tiling(
     side = largest_tile(costs, overlap, largest=int(LARGEST / min(1.0, seen))) if tile == "auto" else tile
     if side < 1:
         raise InputError(f"expected --tile auto or a number of pixels such as 1024, got {side}")
-    return make_tiling(size, side, overlap, [scale * runner.input_scales[0] for scale in scales])
+    return make_tiling(size, side, overlap, [scale * runner.config.input_scales[0] for scale in scales])

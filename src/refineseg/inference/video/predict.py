@@ -20,7 +20,7 @@ from refineseg.errors import InputError
 from refineseg.inference.options import PredictOptions, Tile
 from refineseg.inference.outputs import Kind, find_kinds, need_probabilities
 from refineseg.inference.predictor import Segmenter
-from refineseg.inference.result import Result
+from refineseg.inference.result import Result, shares_of
 from refineseg.inference.tiles.blending import Strip, assemble
 from refineseg.inference.video.background import BackgroundWriter
 from refineseg.inference.video.clips import Clip, Frame, Sound
@@ -199,9 +199,7 @@ def _run(
             if not live or not outcome.frames:
                 raise
     outcome.label_changes = changes / max(1, outcome.frames - 1)
-    names = segmenter.class_names
-    order = np.argsort(-counts[: len(names)], kind="stable")
-    outcome.class_shares = {names[i]: float(counts[i] / counts.sum()) for i in order if counts[i]}
+    outcome.class_shares = shares_of(counts, segmenter.class_names)
     outcome.warning = _warning(source, total, outcome.frames, video.seconds)
     return outcome
 

@@ -22,20 +22,20 @@ from refineseg.system.plugins import load_plugin
 STRIDES = (4, 8, 16, 32)
 LARGEST_STRIDE = STRIDES[-1]
 RELEASED_MOBILENET = "mobilenetv2_released"
-GROUP = "refineseg.backbones"  # of entry points
-CUSTOM = "custom"  # in place of a name, for a module that was given
+GROUP = "refineseg.backbones"  # group of entry points
+CUSTOM = "custom"  # name of a backbone given as a module
 
 
 class Backbone(nn.Module):
-    """Common face of all backbones.
+    """Base class of all backbones.
 
     Attributes:
         channels: channels of each tap, fine to coarse.
         strides: stride of each tap.
-        multiple: height and width must divide by it (1 for networks whose convolutions pad by themselves).
-        norms_follow_convs: whether each batch norm follows the convolution before it in the order of modules, and
-            alone reads what that has made.
-        made_from_weights: whether it can be built without memory and then be given its weights; not where it
+        multiple: divisor of the heights and widths that it takes (1 if its convolutions pad by themselves).
+        norms_follow_convs: whether each batch norm alone reads the output of the convolution before it in the
+            order of modules.
+        made_from_weights: whether it can be built on the meta device and then be given its weights; false if it
             computes something else when built.
     """
 
@@ -73,9 +73,9 @@ class ResNetBackbone(Backbone):
 class MobileNetV2(Backbone):
     """MobileNet-v2 with the six taps of Light-Weight RefineNet: 24, 32, 64, 96, 160 and 320 channels.
 
-    Key names are timm's ``mobilenetv2_100``. ``released`` adds the 1x1 expansion (32 to 32, batch norm, ReLU6)
-    that the released network has in its first inverted residual, and timm and torchvision leave out. Built as
-    the identity, so that the same ImageNet weights give the same function in both forms.
+    Key names are those of timm's ``mobilenetv2_100``. ``released`` adds the 1x1 expansion (32 to 32, batch norm,
+    ReLU6) that the released network has in its first inverted residual, unlike timm and torchvision. It is
+    initialised as the identity, so that ImageNet weights give the same function in both forms.
     """
 
     norms_follow_convs = True
@@ -105,17 +105,17 @@ class MobileNetV2(Backbone):
 
 
 class ModuleBackbone(Backbone):
-    """Any module that gives feature maps.
+    """Any module that returns feature maps.
 
     Args:
-        net: takes BxCxHxW and gives a list, tuple or dictionary of maps from fine to coarse.
+        net: module from BxCxHxW to a list, tuple or dictionary of maps from fine to coarse.
         channels: channels of each map; None reads ``net.channels``.
         strides: stride of each map; None reads ``net.strides``.
         in_channels: channels of the image.
 
-    ``net.multiple``, if there is one, is what height and width must divide by; otherwise the largest stride.
+    Height and width are padded to a multiple of ``net.multiple``, if there is one, else of the largest stride.
 
-    Raises ConfigError if a trial run on a small picture gives other maps.
+    Raises ConfigError if a trial run on a small picture returns other maps.
     """
 
     made_from_weights = False
@@ -153,7 +153,7 @@ class ModuleBackbone(Backbone):
         image = torch.zeros(1, in_channels, *size, dtype=weights.dtype, device=weights.device)
         try:
             shapes = [tuple(x.shape[1:]) for x in self.eval().maps(image)]
-        except Exception as error:  # whatever a module of others raises
+        except Exception as error:  # a foreign module may raise any error
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             raise ConfigError(f"cannot run {kind} on a picture of {size[0]}x{size[1]}: {reason:.200}") from error
         finally:
@@ -170,7 +170,7 @@ class ModuleBackbone(Backbone):
 
 
 def identity_expansion(channels: int) -> nn.Sequential:
-    """1x1 convolution, batch norm and ReLU6 that pass values in [0, 6] on unchanged."""
+    """1x1 convolution, batch norm and ReLU6 that leave values in [0, 6] unchanged."""
     convolution = nn.Conv2d(channels, channels, 1, bias=False)
     norm = InPlaceBatchNorm2d(channels)
     with torch.no_grad():
@@ -182,17 +182,16 @@ def identity_expansion(channels: int) -> nn.Sequential:
 def create_backbone(
     name: str, in_channels: int = 3, stride_in_1x1: bool = False, output_stride: int = LARGEST_STRIDE
 ) -> Backbone:
-    """A backbone by name: ``resnet18`` to 152, ``mobilenetv2_100``, ``mobilenetv2_released``, others', or timm's.
+    """A backbone by name: ``resnet18`` to 152, ``mobilenetv2_100``, ``mobilenetv2_released``, plugins or timm's.
 
-    Beyond ``output_stride`` convolutions are dilated in place of strides, as in DeepLab: where the strided network
-    has values, the dilated one has the same, and others between them.
+    Beyond ``output_stride``, strides are replaced by dilation, as in DeepLab: the dilated network has the values
+    of the strided one, and others between them.
 
-    A package registers a name under the entry points ``refineseg.backbones``: a callable that takes the number of
-    channels and returns a module for ``ModuleBackbone``.
+    A plugin is an entry point of ``refineseg.backbones``: a callable from the number of channels to a module for
+    ``ModuleBackbone``.
 
-    Raises ConfigError for an unknown name, a network that does not take pictures of any size, ``stride_in_1x1``
-    with anything but a ResNet of 50 layers or more, or another ``output_stride`` than 32 with a network that
-    cannot be dilated.
+    Raises ConfigError for an unknown name, a network of one picture size, ``stride_in_1x1`` with anything but a
+    ResNet of 50 layers or more, or an ``output_stride`` below 32 with a network that cannot be dilated.
     """
     depth = name.removeprefix("resnet")
     resnet = int(depth) if name != depth and depth.isdecimal() and int(depth) in DEPTHS else 0
@@ -211,7 +210,7 @@ def create_backbone(
         if output_stride != LARGEST_STRIDE:
             raise ConfigError(f"expected output_stride 32 with the backbone {name!r}, got {output_stride}")
         return ModuleBackbone(make(in_channels), in_channels=in_channels)
-    # Here, since it brings torchvision and torch's compiler, which takes longer than segmenting a picture.
+    # Imported here: timm brings torchvision and torch's compiler, which takes longer than segmenting a picture.
     from refineseg.model.backbones.timm_backbone import TimmBackbone
 
     return TimmBackbone(name, in_channels, output_stride)

@@ -1,6 +1,6 @@
 """MobileNet-v2 (Sandler et al., CVPR 2018) without its classifier: stem and blocks, under timm's key names.
 
-Written out here, and not asked of timm, because importing timm takes longer than segmenting a picture.
+It is not taken from timm because importing timm takes longer than segmenting a picture.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from torch import Tensor, nn
 from refineseg.model.memory_saving import InPlaceBatchNorm2d
 
 STEM = 32  # channels after the first convolution
-# Blocks in a group, channels, stride of the first. Those of the first group do not expand, the others sixfold.
+# Number of blocks, channels, and stride of the first block, by group. All but the first group expand sixfold.
 GROUPS = ((1, 16, 1), (2, 24, 2), (3, 32, 2), (4, 64, 2), (3, 96, 1), (3, 160, 2), (1, 320, 1))
 EXPANSION = 6
 
 
 class InvertedResidual(nn.Module):
-    """1x1 expansion, 3x3 by channel, 1x1 projection; each with its norm, ReLU6 after the first two.
+    """1x1 expansion, depthwise 3x3, 1x1 projection, each with a norm; ReLU6 after the first two.
 
     Args:
         channels: channels of the input.
-        out_channels: channels of the output; x is added where they are equal and the stride is 1.
+        out_channels: channels of the output; x is added if they are equal and the stride is 1.
         stride: stride of the 3x3 convolution.
-        expansion: factor of the channels in the middle; 1 has no expanding convolution.
+        expansion: ratio of middle to input channels; 1 has no expanding convolution.
         dilation: dilation of the 3x3 convolution.
     """
 
@@ -53,10 +53,9 @@ class InvertedResidual(nn.Module):
 
 
 def make_blocks(output_stride: int = 32) -> tuple[nn.Sequential, list[int]]:
-    """The seven groups of blocks, each a sequence, and the stride of each one's output.
+    """The seven groups of blocks, and the stride of each group's output.
 
-    Beyond ``output_stride`` convolutions are dilated in place of strides, as in DeepLab: the values at the places
-    that remain in the strided network are the same.
+    Beyond ``output_stride``, strides are replaced by dilation (see ``create_backbone``).
     """
     groups, strides = [], []
     channels, total, dilation = STEM, 2, 1
@@ -76,8 +75,8 @@ def make_blocks(output_stride: int = 32) -> tuple[nn.Sequential, list[int]]:
 
 
 def initialise(network: nn.Module) -> None:
-    """Weights to start from: normal by the fan of the output."""
+    """Initialise as timm does: normal by the fan of the output."""
     for part in network.modules():
-        if isinstance(part, nn.Conv2d) and not part.weight.is_meta:  # there the call takes the compiler's way
+        if isinstance(part, nn.Conv2d) and not part.weight.is_meta:  # on meta tensors init loads the compiler
             high, wide = part.kernel_size
             nn.init.normal_(part.weight, 0, sqrt(2 * part.groups / (high * wide * part.out_channels)))

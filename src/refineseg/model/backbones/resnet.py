@@ -1,9 +1,8 @@
-"""ResNet (He et al., CVPR 2016) of 18 to 152 layers, as RefineNet's backbone: maps in place of a classifier.
+"""ResNet (He et al., CVPR 2016) of 18 to 152 layers as a backbone: feature maps instead of a classifier.
 
-The stride of a bottleneck is in its 3x3 convolution, as in torchvision and timm, or in its first 1x1, as in the
-networks of the ResNet paper's authors, which RefineNet's authors used. Key names are timm's, whose weight files
-fit. The networks are written out here, and not taken from timm, because importing timm takes longer than
-segmenting a picture.
+The stride of a bottleneck is in its 3x3 convolution, as in torchvision and timm, or in its first 1x1 convolution,
+as in the networks of the ResNet paper, which RefineNet's authors used. Key names are timm's, so that its weights
+fit. The networks are not taken from timm because importing it takes longer than segmenting a picture.
 """
 
 from __future__ import annotations
@@ -15,20 +14,20 @@ from torch import Tensor, nn
 from refineseg.model.memory_saving import InPlaceBatchNorm2d
 
 DEPTHS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
-WIDTHS = (64, 128, 256, 512)  # of the 3x3 convolutions of each stage
+WIDTHS = (64, 128, 256, 512)  # channels of the 3x3 convolutions of each stage
 BOTTLENECKS_FROM = 50  # layers
 
 
 class ResNetBlock(nn.Module):
-    """ReLU(x + f(x)): f are convolutions, each with its norm, and with ReLU between them.
+    """ReLU(x + f(x)), where f is convolutions with norms, and ReLU between them.
 
     Args:
         channels: channels of the input.
         widths: channels of each convolution's output.
         kernels: kernel size of each convolution.
-        stride: stride of one convolution, and of the shortcut.
-        strided: position of that convolution; the first 3x3 if None.
-        dilations: dilation of the 3x3 convolutions up to that position, and of those after it.
+        stride: stride of one convolution and of the shortcut.
+        strided: index of that convolution; None for the first 3x3.
+        dilations: dilation of the 3x3 convolutions up to that index, and after it.
     """
 
     def __init__(
@@ -69,13 +68,13 @@ class ResNetBlock(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Stem and four stages.
+    """A ResNet's stem and four stages.
 
     Args:
         depth: one of ``DEPTHS``.
         in_channels: channels of the picture.
-        stride_in_1x1: Whether bottlenecks have their stride in the first 1x1 convolution.
-        output_stride: Largest stride; beyond it convolutions are dilated in place of strides.
+        stride_in_1x1: whether bottlenecks have their stride in the first 1x1 convolution.
+        output_stride: largest stride; beyond it strides are replaced by dilation.
 
     Attributes:
         channels: channels of each stage's map.
@@ -125,9 +124,9 @@ class ResNet(nn.Module):
 
 
 def initialise(network: nn.Module) -> None:
-    """Weights to start from: normal by the fan of the output, the last norm of every block zero, as timm's."""
+    """Initialise as timm does: normal by the fan of the output, the last norm of every block zero."""
     for part in network.modules():
-        if isinstance(part, nn.Conv2d) and not part.weight.is_meta:  # there the call takes the compiler's way
+        if isinstance(part, nn.Conv2d) and not part.weight.is_meta:  # on meta tensors init loads the compiler
             nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
     for part in network.modules():
         if isinstance(part, ResNetBlock):

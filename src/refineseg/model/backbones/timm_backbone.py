@@ -1,4 +1,4 @@
-"""Any timm network with feature maps at strides 4, 8, 16 and 32 that takes pictures of any size."""
+"""Backbones from timm: any network for pictures of any size with feature maps at strides 4, 8, 16 and 32."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from refineseg.errors import ConfigError
 from refineseg.model.backbones.backbone import LARGEST_STRIDE, STRIDES, Backbone
 from refineseg.model.memory_saving_timm import use_in_place_norms
 
-# What height and width may have to divide by: the largest stride, times the windows that attention has there.
+# Candidate divisors of height and width: the largest stride, times the side of attention windows at that stride.
 MULTIPLES = (32, 64, 128, 192, 224, 256, 384, 512)
 
 
 class TimmBackbone(Backbone):
     """A timm model (ConvNeXt, PVT, Swin, MaxViT, other ResNets ...).
 
-    Raises ConfigError for a name that timm does not have, other strides, a network of one picture size, or an
-    ``output_stride`` that timm does not give it.
+    Raises ConfigError for an unknown name, other strides, a network of one picture size, or an ``output_stride``
+    that timm cannot give it.
     """
 
     made_from_weights = False
@@ -82,11 +82,7 @@ def create(name: str, **options: Any) -> Any:
 
 
 def multiple_of(name: str, trial: nn.Module) -> int:
-    """The smallest of ``MULTIPLES`` that height and width must divide by, by trial runs without memory.
-
-    Args:
-        name: timm's, for the message.
-        trial: the feature network on the meta device.
+    """The smallest of ``MULTIPLES`` whose multiples the network takes, found by trial runs on the meta device.
 
     Raises ConfigError if the network takes pictures of one size only.
     """

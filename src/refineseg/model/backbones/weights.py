@@ -1,4 +1,4 @@
-"""ImageNet weights of a classifier into a backbone."""
+"""Loading the ImageNet weights of a classifier into a backbone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from refineseg.model.backbones.backbone import Backbone
 from refineseg.model.tensors.mismatch import difference
 from refineseg.system.text import reason_of
 
-# Tensors of a classifier that no backbone has.
+# Prefixes of a classifier's tensors that a backbone does not have.
 HEADS = ("fc.", "classifier.", "head.", "conv_head.", "bn2.", "norm.")
 
 
@@ -22,12 +22,11 @@ def load_backbone_weights(backbone: Backbone, path: str | Path) -> None:
 
     Args:
         backbone: the network to fill.
-        path: a safetensors file. Its classifier and head are left out; everything else must fit, and
-            everything that the backbone has must be in the file. Where the backbone takes other channels than RGB,
-            its first convolution is made from the file's (``fit_stem``).
+        path: a safetensors file. Its classifier and head are left out; all other tensors must match those of the
+            backbone. For other channels than RGB the first convolution is adapted (``fit_stem``).
 
     Raises:
-        WeightsError: the file is missing, not safetensors, or does not fit; the message says which tensors.
+        WeightsError: the file is missing or not safetensors, or does not fit; the message names the tensors.
     """
     path = Path(path)
     if not path.is_file():
@@ -38,10 +37,10 @@ def load_backbone_weights(backbone: Backbone, path: str | Path) -> None:
         raise WeightsError(f"expected a safetensors file, cannot read {path}: {reason_of(error)}") from error
     target: nn.Module = getattr(backbone, "net", backbone)
     own = target.state_dict()
-    # timm's feature networks write stages.0 as stages_0: compare names with one separator.
+    # timm's feature networks write stages.0 as stages_0, so names are compared with one separator.
     names = {key.replace(".", "_"): key for key in own}
     state = {names.get(key.replace(".", "_"), key): value for key, value in state.items()}
-    # Built as the identity, and absent from ImageNet files.
+    # Absent from ImageNet files; the expansion is initialised as the identity.
     optional = {key for key in own if key.startswith("expand.") or key.endswith("num_batches_tracked")}
     state |= {
         key: fit_stem(value, own[key].shape[1])
@@ -58,10 +57,10 @@ def load_backbone_weights(backbone: Backbone, path: str | Path) -> None:
 
 
 def fit_stem(weight: Tensor, channels: int) -> Tensor:
-    """First convolution Ox3xhxw for another number of channels: Oxchannelsxhxw.
+    """First convolution Ox3xhxw adapted to another number of channels, Oxchannelsxhxw, as timm does.
 
-    The filters of red, green and blue are repeated in turn and scaled by 3 / channels, so that responses keep
-    their size; for one channel they are summed. timm does the same.
+    The filters of red, green and blue are repeated in turn and scaled by 3 / channels, to keep the size of the
+    responses; for one channel they are summed.
     """
     if channels == 1:
         return weight.sum(1, keepdim=True)

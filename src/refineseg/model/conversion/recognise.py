@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from refineseg.errors import WeightsError
+from refineseg.model.backbones.resnet import BOTTLENECKS_FROM, DEPTHS
 from refineseg.model.classifier import HEAD
 from refineseg.model.conversion.matconvnet import move_void, port_state, read_matconvnet
 from refineseg.model.dpt import published
@@ -24,8 +25,6 @@ from refineseg.model.tensors.keymaps import (
 )
 
 DPT = "dpt-decoder"
-BOTTLENECKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}  # units per stage of a ResNet
-BASIC = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 
 
 @dataclass(frozen=True)
@@ -97,8 +96,8 @@ def _depth(names: set[str], bottlenecks: bool | None = None) -> int:
     counts = [len(stage) for stage in units]
     if bottlenecks is None:
         bottlenecks = any(".conv3." in name for name in names)
-    depths = BOTTLENECKS if bottlenecks else BASIC
-    return min(depths, key=lambda depth: sum(abs(a - b) for a, b in zip(depths[depth], counts, strict=True)))
+    depths = [depth for depth in DEPTHS if (depth >= BOTTLENECKS_FROM) == bottlenecks]
+    return min(depths, key=lambda depth: sum(abs(a - b) for a, b in zip(DEPTHS[depth], counts, strict=True)))
 
 
 def _rows(state: Mapping[str, Tensor], keys: KeyMap) -> int | None:

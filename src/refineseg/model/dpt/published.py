@@ -21,11 +21,11 @@ from refineseg.errors import InputError, WeightsError
 from refineseg.model.dpt import keymaps
 from refineseg.model.dpt.recognised import HYBRID, Recognised, count_blocks, quarters
 from refineseg.model.dpt.vit import RESNET_MAPS
+from refineseg.model.folders.pretrained import HALF
 from refineseg.model.tensors.keymaps import KeyMap
 
 HEAD_CHANNELS = 64  # of an attention head, in every published network here
 LAYERS = {12: (2, 5, 8, 11), 24: (4, 11, 17, 23)}  # of Depth Anything v2 and UniMatch V2, by depth
-HALF = (0.5, 0.5, 0.5)
 MIDAS_3 = "pretrained.model."
 NOT_IMPORTED = {  # by what names begin with
     "patch_embed.0.": "LeViT",

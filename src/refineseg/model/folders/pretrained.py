@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from refineseg.config import IMAGENET_MEAN, IMAGENET_STD
 from refineseg.errors import WeightsError
 from refineseg.model.folders.bundled import BUNDLED
 from refineseg.model.folders.hub import fetch_file
 from refineseg.system.files import sha256_of
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)
 RELEASED = {"mobilenetv2_released": "mobilenetv2_100"}  # our name: timm's network with the same weights
 CHOICES = ("auto", "imagenet", "none")

@@ -209,5 +209,3 @@ DPT_DECODER = KeyMap(
         Rule("scratch.refinenet{i}.out_conv", "stages.{4-i}.project"),
     ),
 )
-
-KEY_MAPS = (RESNET_PORT, MOBILENET_PORT, MULTI_TASK_PORT, DPT_DECODER)
