@@ -1,4 +1,4 @@
-"""The settings of a DPT network: a vision transformer under RefineNet's blocks. No torch."""
+"""Settings of a DPT network: a vision transformer under RefineNet's blocks. No torch."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Literal
 
 from refineseg.config.settings import Config, require
 
-MAPS = 4  # a DPT takes tokens after four blocks of the transformer
-LARGEST_WIDTH = 8192  # beyond it a damaged file asks for terabytes
+MAPS = 4  # number of the transformer's blocks after which a DPT takes tokens
+LARGEST_WIDTH = 8192  # bound against damaged files that would need terabytes
 
 
 @dataclass(frozen=True)
 class ViTSizes(Config):
-    """Sizes of a vision transformer that are not those of the timm model it is built as.
+    """Sizes of a vision transformer, in place of those of the timm model.
 
     Attributes:
-        image: side in pixels of the pictures whose grid the position embeddings have.
+        image: side in pixels of the pictures of the position embeddings' grid.
         patch: side of a patch in pixels.
         width: channels of a token.
         depth: number of blocks.
@@ -48,12 +48,12 @@ class SwinSizes(Config):
     """Sizes of a Swin, v1 or v2.
 
     Attributes:
-        image: side in pixels of the pictures that it takes; no window is larger than a map of these.
+        image: side in pixels of its input; no window is larger than a map of it.
         width: channels of the finest map; each further one has twice as many.
         depths: number of blocks of each stage.
         heads: attention heads of each stage.
         window: side of a window in cells.
-        trained_windows: v2: side of the windows of each stage when it was first trained; 0: the same.
+        trained_windows: v2: side of each stage's windows in pretraining; 0 for the same.
         mlp: channels inside a block's MLP, as a multiple of its width.
     """
 
@@ -83,23 +83,24 @@ class DPTConfig(Config):
     """A dense prediction transformer (Ranftl et al., ICCV 2021), as data.
 
     Attributes:
-        vit: sizes of the transformer; those of the timm model named as ``backbone`` if None.
-        swin: sizes of a Swin, where that is the backbone.
-        layers: the four blocks, counted from 0, after which tokens are taken (two of a hybrid, whose other maps
-            are its ResNet's); the ends of the quarters if empty.
-        final_norm: whether the transformer's last layer norm is applied to the tokens that are taken.
+        vit: sizes of the transformer; None takes those of the timm model ``backbone``.
+        swin: sizes of a Swin, if that is the backbone.
+        layers: the four blocks, counted from 0, after which tokens are taken (two in a hybrid, whose other maps
+            are its ResNet's); if empty, the ends of the quarters.
+        final_norm: whether the transformer's last layer norm is applied to the tokens.
         positions: interpolation of the position embeddings to the grid of the picture.
-        readout: what becomes of the class token: ignored, added to every token, or concatenated and projected.
-        map_widths: channels of the four maps; an eighth, a quarter, a half and all of the tokens' if empty.
+        readout: use of the class token: ignored, added to every token, or concatenated and projected.
+        map_widths: channels of the four maps; if empty, an eighth, a quarter, a half and all of the tokens'
+            channels.
         batch_norm: whether each convolution of a residual conv unit is followed by a batch norm.
         unit_bias: whether the convolutions of a unit have a bias.
-        head_norm: head for classes: a batch norm in place of the first convolution's bias.
+        head_norm: head for classes: a batch norm instead of the first convolution's bias.
         head_width: head for depth: channels of its second convolution.
-        head_projection: head for depth: one more convolution and ReLU at its beginning.
-        head_doubles: head for depth: its last convolutions see maps of twice its input's size (transformers' DPT
-            whatever the patch), not of the picture's.
-        depth: head for depth: ``relative`` (inverse depth without a scale, larger is nearer) or ``metres``.
-        max_depth: head for depth: the largest value in metres; the head then ends in a sigmoid.
+        head_projection: head for depth: one more convolution and ReLU at the beginning.
+        head_doubles: head for depth: the last convolutions run at twice the size of its input (transformers' DPT
+            for any patch), not at the picture's size.
+        depth: head for depth: ``relative`` (inverse depth of unknown scale, larger is nearer) or ``metres``.
+        max_depth: head for depth: largest value in metres; the head then ends in a sigmoid.
     """
 
     vit: ViTSizes | None = None

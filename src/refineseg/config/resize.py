@@ -1,4 +1,4 @@
-"""The size at which a network wants to see a picture: the resize rules of published preprocessors. No torch."""
+"""Resize rules of published preprocessors: the size of a network's input. No torch."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from refineseg.config.settings import Config, require
 
 @dataclass(frozen=True)
 class Resize(Config):
-    """How a picture is resized before the network sees it.
+    """The rule by which pictures are resized for a network.
 
     Attributes:
-        height, width: the size in pixels that is aimed at.
-        fit: ``exact`` takes that size whatever the picture's shape; the others keep the ratio of the sides:
-            ``least`` changes the picture as little as possible to meet one of the two, ``cover`` makes both sides
-            at least as long, ``inside`` at most as long.
+        height, width: target size in pixels.
+        fit: ``exact`` takes the target size; the others keep the ratio of the sides: ``least`` changes the picture
+            as little as possible to meet one side, ``cover`` makes both sides at least as long, ``inside`` at
+            most.
         multiple: both sides are rounded to a multiple of it.
-        filter: ``bilinear`` or ``bicubic``, smoothed where the picture gets smaller.
+        filter: ``bilinear`` or ``bicubic``, with antialiasing.
     """
 
     height: int
@@ -34,7 +34,7 @@ class Resize(Config):
         require(1 <= self.multiple <= 1024, "a multiple of 1 to 1024 to resize to", self.multiple)
 
     def size(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width at which a picture of ``height`` x ``width`` is seen."""
+        """Height and width of a resized picture of ``height`` x ``width``."""
         tall, wide = self.height / height, self.width / width
         if self.fit == "least":
             tall = wide = wide if abs(1 - wide) < abs(1 - tall) else tall
@@ -45,7 +45,7 @@ class Resize(Config):
         return self._rounded(tall * height, self.height), self._rounded(wide * width, self.width)
 
     def _rounded(self, length: float, aim: int) -> int:
-        """A length in pixels as a multiple, at least one; rounded the other way where it would miss the fit."""
+        """A length in pixels rounded to a multiple, at least one; up for ``cover`` and down for ``inside``."""
         count = round(length / self.multiple)
         if self.fit == "cover" and count * self.multiple < aim:
             count = ceil(length / self.multiple)

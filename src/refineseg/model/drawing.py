@@ -1,6 +1,6 @@
-"""A network drawn as SVG: backbones, their maps by stride, blocks from coarse to fine, and what is inside a block.
+"""A network drawn as SVG: backbones, their maps by stride, blocks from coarse to fine, and the inside of a block.
 
-In the manner of the paper's Figures 2, 3 and 7. Colours follow the reader's light or dark mode.
+The style follows the paper's Figures 2, 3 and 7. Colours follow the reader's light or dark mode.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from html import escape
 from refineseg.config import ModelConfig
 from refineseg.model.describe import NetworkDescription, Stage
 
-ROW, TOP = 150, 84  # distance of strides, and the first one's middle
+ROW, TOP = 150, 84  # distance between strides; centre of the first one
 MAP, MAP_HEIGHT = 132, 30
-LONGEST = 18  # name of a backbone in large letters
+LONGEST = 18  # longest backbone name in large letters
 BLOCK, BLOCK_HEIGHT = 216, 112
 GAP = 66  # between columns
 PADDING = 14
@@ -103,7 +103,7 @@ def _backbones(description: NetworkDescription, columns: list[float], middle: di
 
 
 def _places(description: NetworkDescription, number: int, middle: dict[float, float]) -> list[tuple[int, float]]:
-    """Position and height of each map of one backbone; several of a stride are one above the other."""
+    """Index and vertical position of each map of one backbone; maps of one stride are stacked."""
     count = len(description.strides) // len(description.config.input_scales)
     places = []
     own = range(number * count, (number + 1) * count)
@@ -117,7 +117,7 @@ def _places(description: NetworkDescription, number: int, middle: dict[float, fl
 def _paths(
     description: NetworkDescription, stage: Stage, columns: list[float], middle: dict[float, float], left: float
 ) -> list[str]:
-    """Arrows from the maps into a block; those of the further backbones pass below the nearer ones' maps."""
+    """Arrows from the maps to a block; those of further backbones pass below the nearer backbones' maps."""
     parts = []
     for number, x in enumerate(columns):
         for index, y in _places(description, number, middle):
@@ -163,7 +163,7 @@ def _head(description: NetworkDescription, start: float, x: float, y: float) -> 
 
 
 def _legend(config: ModelConfig, x: float, y: float) -> list[str]:
-    """What is inside every block."""
+    """Lines on the inside of a block."""
     if config.dpt is not None:
         text = "map: conv 3x3 + 1 RCU  →  plus the coarser block's output  →  1 RCU, conv 1x1, bilinear"
         return [_text(x, y, "Inside a block", "text title"), _text(x, y + 20, text, "faint small")]

@@ -1,7 +1,7 @@
-"""Import of published checkpoints: recognised by their names, renamed by rule, loaded strictly.
+"""Conversion of published checkpoints: recognised by tensor names, renamed by rules, loaded strictly.
 
-Nothing is guessed: the number of classes is the classifier's, class names come from the caller, and a file that
-is not exactly one of the known networks is refused with a table of the differences.
+Nothing is guessed: the number of classes is the classifier's, class names come from the caller, and a file that is
+not exactly one of the known networks is refused with a table of the differences.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ from refineseg.model.refinenet import RefineNet
 from refineseg.model.tensors.checkpoints import read_checkpoint
 from refineseg.model.tensors.mismatch import matched
 
-UNREAD = "scratch.refinenet4.resConfUnit1."  # is in DPT files, and no forward pass reads it
+UNREAD = "scratch.refinenet4.resConfUnit1."  # in DPT files, but unused
 
 
 def convert_state(
     state: Mapping[str, Tensor], reset_head: int | None = None, architecture: Architecture | None = None
 ) -> tuple[RefineNet | DPTDecoder, Conversion]:
-    """The network of a checkpoint, filled with its tensors.
+    """The network of a checkpoint, with its weights.
 
     Args:
         state: tensors under the checkpoint's names, without prefixes.
-        reset_head: number of classes of a new, random classifier; None keeps the file's.
-        architecture: what the tensors make; None recognises it by their names.
+        reset_head: number of classes of a new, random classifier; None keeps the checkpoint's.
+        architecture: the network; None recognises it by the names.
 
     Raises:
         MismatchError: a tensor is missing, left over or of another shape.
@@ -77,7 +77,7 @@ def convert_state(
 
 
 def _convert_decoder(architecture: Architecture, state: Mapping[str, Tensor]) -> tuple[DPTDecoder, Conversion]:
-    # Other programs put the decoder into a head of theirs: depth_head.scratch.refinenet1 ...
+    # Other programs have the decoder inside a head: depth_head.scratch.refinenet1 ...
     inner = {key: key[key.find("scratch.") :] if "scratch." in key else key for key in state}
     parts = ("scratch.refinenet", "scratch.layer")
     taken = {inner[key]: state[key] for key in state if inner[key].startswith(parts) and UNREAD not in key}
@@ -98,22 +98,21 @@ def convert_checkpoint(
     void: str | None = None,
     kind: str | None = None,
 ) -> Conversion:
-    """Turn a published checkpoint into a model folder, or a DPT or MiDaS decoder into a decoder folder.
+    """Convert a published checkpoint to a model folder, or a DPT or MiDaS decoder to a decoder folder.
 
     Args:
-        path: Checkpoint (see ``read_checkpoint``); or a network of transformers: ``hf:ORG/NAME``, or a folder with
+        path: checkpoint (see ``read_checkpoint``); or a network of transformers: ``hf:ORG/NAME``, or a folder with
             its config.json, preprocessor_config.json and weights.
-        out: folder to write; a model folder that is there is replaced.
-        labels: Names and colours of the classes. Never guessed: without it they are the repository's own, or
-            ``class 0`` ...
+        out: folder to write; an existing model folder is replaced.
+        labels: names and colours of the classes; without them names are the repository's own, or ``class 0`` ...
         reset_head: number of classes of a new, random classifier.
-        void: which logit of one of the authors' MATLAB files stands for void, see ``read_authors``.
-        kind: which of the networks of ``dpt.published.DEPTH_ANYTHING_VERSIONS``, whose tensors are alike.
+        void: position of the void logit in an authors' MATLAB file; see ``read_authors``.
+        kind: one of ``dpt.published.DEPTH_ANYTHING_VERSIONS``, whose tensors are alike.
 
     Raises:
         MismatchError: the tensors are not exactly those of the network.
-        WeightsError: unreadable, unsafe or unknown file, or the labels have another number of classes.
-        InputError: ``out`` is a folder of something else, or an option is missing or given needlessly.
+        WeightsError: the file is unreadable, unsafe or unknown, or the labels have another number of classes.
+        InputError: ``out`` holds something else, or an option is missing or does not apply.
     """
     _check_reset(reset_head)
     out = Path(out)
@@ -168,7 +167,7 @@ def _save_decoder(
 
 
 def _settings_of(architecture: Architecture) -> dict[str, str]:
-    """The line of the provenance about settings that the file itself shows."""
+    """The line of the provenance about settings found in the file."""
     if not architecture.fields:
         return {}
     shown = {"settings": architecture.settings} if architecture.settings else {}

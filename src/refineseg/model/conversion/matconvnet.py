@@ -1,12 +1,12 @@
-"""Networks in MATLAB files of MatConvNet: the authors' own RefineNets, on a ResNet of 50, 101 or 152 layers.
+"""Reading MATLAB files of MatConvNet: the authors' own RefineNets, on a ResNet of 50, 101 or 152 layers.
 
-A file holds one or more DagNN structs (``params`` with name and value, ``layers`` with name and block, ``vars``),
-wherever they are nested, and the classifier as a layer of a simple network (``filters``, ``biases``). Convolutions
-are HxWxIxO. Batch norm has a multiplier, a bias and moments Cx2: mean and standard deviation, the small constant
-included. Pixels are RGB less 128.
+A file holds one or more DagNN structs (``params`` with name and value, ``layers`` with name and block, ``vars``)
+at any depth, and the classifier as a layer of a simple network (``filters``, ``biases``). Convolutions are
+HxWxIxO. Batch norm has a multiplier, a bias and moments Cx2: mean, and standard deviation with the small constant
+included. Pixels are RGB minus 128.
 
-Facts: MatConvNet's manual and public sources; the names of layers in the authors' public code. Read from files of
-version 7.3 (HDF5) with h5py, older ones with scipy.
+Sources: MatConvNet's manual and public code; layer names in the authors' public code. Files of version 7.3 (HDF5)
+are read with h5py, older ones with scipy.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from refineseg.errors import InputError, WeightsError
 from refineseg.system.matlab import array_of, is_struct, open_mat73, read_mat, struct_elements, text_of
 
 HDF5 = b"MATLAB 7.3"
-EPSILON = 1e-5  # of our batch norm
-# Where the published networks have their logit for void, by the number of logits.
+EPSILON = 1e-5  # small constant of our batch norm
+# Position of the void logit in the published networks, by the number of logits.
 VOID = {
     **{22: "last", 20: "last", 41: "last"},  # VOC, Cityscapes, NYUDv2
     **{151: "first", 38: "first"},  # ADE20K, SUN-RGBD
@@ -41,7 +41,7 @@ Array = NDArray[Any]
 
 @dataclass
 class MatConvNet:
-    """What a file holds.
+    """The contents of a file.
 
     Attributes:
         params: arrays of all DagNNs by name.
@@ -54,19 +54,19 @@ class MatConvNet:
     classifiers: list[tuple[Array, Array]] = field(default_factory=list)
 
     def add_classifier(self, weights: Array, biases: Array) -> None:
-        """Take one more classifier, unless it is one that is there."""
+        """Add a classifier unless it is known."""
         if not any(np.array_equal(weights, known) for known, _ in self.classifiers):
             self.classifiers.append((weights, biases))
 
     def add_param(self, name: str, value: Array) -> None:
-        """Take one more array. WeightsError if there is another of the name."""
+        """Add an array; WeightsError if there is a different one of that name."""
         if name in self.params and not np.array_equal(self.params[name], value):
             raise WeightsError(f"expected every array under one name, got two different {name}: two networks?")
         self.params[name] = value
 
 
 def is_matlab(path: Path) -> bool:
-    """Whether a file is named as MATLAB's."""
+    """Whether a file's suffix is that of MATLAB."""
     return path.suffix.lower() == ".mat"
 
 
@@ -74,7 +74,7 @@ def read_matconvnet(path: Path) -> MatConvNet:
     """The networks of a MATLAB file.
 
     Raises:
-        WeightsError: The file cannot be read, or holds no network of MatConvNet.
+        WeightsError: the file cannot be read, or holds no network of MatConvNet.
         MissingExtraError: scipy or h5py is not installed.
     """
     if not path.is_file():
@@ -101,10 +101,10 @@ def read_matconvnet(path: Path) -> MatConvNet:
 
 
 def port_state(found: MatConvNet) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors under the names of the PyTorch port, and the settings that the file shows.
+    """The tensors under the names of the PyTorch port, and the settings found in the file.
 
-    Raises WeightsError for what the published networks do not have: several input scales, several classifiers, or
-    batch norm without moments.
+    Raises WeightsError for several input scales, several classifiers, or batch norm without moments, none of which
+    the published networks have.
     """
     stems = {name.rpartition("_")[0] for name in found.params}
     scales = sorted({(int(m[1]), m[2]) for stem in stems if (m := SCALE.match(stem))})
@@ -146,15 +146,16 @@ def _settings(found: MatConvNet, stems: set[str], scales: list[tuple[int, str]])
 
 
 def move_void(state: dict[str, Tensor], classes: int | None, place: str | None) -> str:
-    """Bring the logit for void to the end of the classifier; where it was: ``first``, ``last`` or ``none``.
+    """Move the void logit to the end of the classifier; returns its former position.
 
     Args:
         state: tensors under the port's names.
-        classes: number of classes in the labels, if they are known.
-        place: where the caller says it is; None takes that of the published network with as many logits.
+        classes: number of classes in the labels, if known.
+        place: its position: ``first``, ``last`` or ``none``; None takes that of the published network with as many
+            logits.
 
     Raises:
-        WeightsError: It is not known where it is, or the labels do not have as many classes as are left.
+        WeightsError: its position is unknown.
     """
     rows = len(state["clf_conv.bias"])
     place = place or ("none" if classes == rows else VOID.get(rows))
@@ -170,7 +171,7 @@ def move_void(state: dict[str, Tensor], classes: int | None, place: str | None) 
 
 
 def port_name(stem: str) -> str:
-    """The PyTorch port's name of a layer of the authors'; other names are left as they are."""
+    """The PyTorch port's name of an authors' layer; other names are returned unchanged."""
     if m := BACKBONE.fullmatch(stem):
         kind, stage, letter, number, branch, part = m.groups()
         unit = int(number) if number else ord(letter) - ord("a")
@@ -190,7 +191,7 @@ def port_name(stem: str) -> str:
 
 
 def _tensors(leaf: str, value: Array, norm: bool, name: str) -> dict[str, Tensor]:
-    """The tensors of one array by the last part of their names."""
+    """The tensors of an array, by the last part of their names."""
     if leaf == "filter":
         return {"weight": _filters(value)}
     if leaf == "mult":
@@ -208,7 +209,7 @@ def _tensors(leaf: str, value: Array, norm: bool, name: str) -> dict[str, Tensor
 
 
 def _filters(value: Array) -> Tensor:
-    """HxWxIxO to OxIxHxW; MATLAB drops last sides of length 1."""
+    """HxWxIxO to OxIxHxW; MATLAB drops trailing dimensions of size 1."""
     full = value.reshape(value.shape + (1,) * (4 - value.ndim)) if value.ndim < 4 else value
     return torch.from_numpy(np.ascontiguousarray(full.transpose(3, 2, 0, 1))).float()
 
@@ -218,7 +219,7 @@ def _vector(value: Array) -> Tensor:
 
 
 def _absorb_bias(state: dict[str, Tensor]) -> None:
-    """The first convolution of ResNet-50 has a bias, which the norm after it takes off again with the mean."""
+    """Subtract the bias of ResNet-50's first convolution from the mean of the norm after it."""
     bias = state.pop("conv1.bias", None)
     if bias is not None and "bn1.running_mean" in state:
         state["bn1.running_mean"] = state["bn1.running_mean"] - bias
@@ -241,7 +242,7 @@ def _collect_hdf5(file: Any, found: MatConvNet) -> None:
 
 
 def _collect_structs(value: Any, found: MatConvNet) -> None:
-    """Look through nested structs and cells for networks."""
+    """Find networks in nested structs and cells."""
     names = set(getattr(value, "_fieldnames", ()))
     if {"params", "layers", "vars"} <= names:
         for record in np.ravel(value.params):

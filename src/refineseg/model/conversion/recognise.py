@@ -1,4 +1,4 @@
-"""What a published checkpoint is: told by the names of its tensors, never guessed."""
+"""Recognition of published checkpoints by the names of their tensors."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ DPT = "dpt-decoder"
 
 @dataclass(frozen=True)
 class Architecture:
-    """What a checkpoint was recognised as.
+    """The recognised network of a checkpoint.
 
     Attributes:
-        preset: ours, or ``dpt-decoder``.
-        keys: the names' rules.
-        num_classes: number of classes; None for a decoder without a classifier, or where it is missing.
-        settings: published form of the network, see ``model_config``.
-        fields: settings that the file itself shows.
+        preset: name of the preset, or ``dpt-decoder``.
+        keys: map of the names.
+        num_classes: number of classes; None without a classifier.
+        settings: published form of the network; see ``model_config``.
+        fields: settings found in the file.
     """
 
     preset: str
@@ -48,7 +48,7 @@ class Architecture:
 
 @dataclass(frozen=True)
 class Found:
-    """A file of a torch cache: what it is, or why it cannot be taken."""
+    """A file of a torch cache, and the recognised network or the reason why there is none."""
 
     path: Path
     architecture: Architecture | None
@@ -56,9 +56,9 @@ class Found:
 
 
 def recognise(state: Mapping[str, Tensor]) -> Architecture:
-    """Tell the network from the names; a name or two may be wrong, the strict check comes later.
+    """Recognise the network by its names. A few may be wrong: the strict check comes later.
 
-    Raises WeightsError if it is none of the known ones.
+    Raises WeightsError for an unknown network.
     """
     names = set(state)
     if published.is_published(names):
@@ -87,7 +87,7 @@ def recognise(state: Mapping[str, Tensor]) -> Architecture:
 
 
 def _depth(names: set[str], bottlenecks: bool | None = None) -> int:
-    """The ResNet whose numbers of units per stage are nearest to the names'."""
+    """Depth of the ResNet whose numbers of blocks per stage are nearest to those in the names."""
     units: list[set[str]] = [set(), set(), set(), set()]
     for name in names:
         parts = name.split(".")
@@ -111,12 +111,12 @@ def _rows(state: Mapping[str, Tensor], keys: KeyMap) -> int | None:
 def read_authors(
     path: Path, classes: int | None = None, void: str | None = None
 ) -> tuple[dict[str, Tensor], Architecture]:
-    """The tensors of one of the authors' MATLAB files under the port's names, and what they make.
+    """The tensors of an authors' MATLAB file under the port's names, and the network.
 
     Args:
         path: the file.
-        classes: number of classes in the labels, if they are known.
-        void: which logit stands for void: ``first``, ``last`` or ``none``; None: as in the published networks.
+        classes: number of classes in the labels, if known.
+        void: position of the void logit: ``first``, ``last`` or ``none``; None takes the published network's.
 
     Raises WeightsError if it cannot be read or is something else.
     """
@@ -129,7 +129,7 @@ def read_authors(
 
 
 def find_checkpoints(folders: list[Path] | None = None) -> list[Found]:
-    """Every checkpoint file in the usual torch caches (or ``folders``), and what it was recognised as."""
+    """All checkpoint files in the usual torch caches (or ``folders``), with their recognised networks."""
     found = []
     for folder in torch_caches() if folders is None else folders:
         for path in checkpoint_files(folder):

@@ -1,4 +1,4 @@
-"""What a published checkpoint became, and the card of the model made from it."""
+"""The result of a conversion, and the card of the converted model."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from refineseg.model.conversion.recognise import Architecture
 from refineseg.model.folders.card import ModelCard
 from refineseg.system.files import sha256_of
 
-DEPTH = "depth"  # the one name in the label map of a model of depth
+DEPTH = "depth"  # the only class name of a model of depth
 UNSTATED = "that of the checkpoint and of its training data, which the file does not state"
 
 
 @dataclass(frozen=True)
 class ConversionRequest:
-    """What is to be converted.
+    """A checkpoint to convert.
 
     Attributes:
-        file: Checkpoint, or folder of a network of transformers.
+        file: checkpoint, or folder of a network of transformers.
         name: name of the model.
-        labels: names and colours of the classes; None for the checkpoint's own, or ``class 0`` ...
-        reset_head: number of classes of a new, random classifier; None keeps the file's.
-        origin: where the file comes from, if not from this machine.
+        labels: names and colours of the classes; None takes the checkpoint's own, or ``class 0`` ...
+        reset_head: number of classes of a new, random classifier; None keeps the checkpoint's.
+        origin: source of the file, if not this machine.
     """
 
     file: Path
@@ -39,14 +39,14 @@ class ConversionRequest:
 
 @dataclass(frozen=True)
 class Conversion:
-    """What was converted.
+    """The result of a conversion.
 
     Attributes:
-        architecture: what the file was recognised as.
+        architecture: the recognised network.
         num_classes: number of classes of the result; None for a decoder and for depth.
-        tensors: number of tensors that were taken over.
-        reset: our names of tensors that were drawn anew.
-        left_out: the file's names that no forward pass of the result reads.
+        tensors: number of converted tensors.
+        reset: our names of tensors that were initialised at random.
+        left_out: names in the file that the network does not use.
         outputs: ``classes`` or ``depth`` of a model folder; ``decoder`` of a decoder folder.
         named: whether the checkpoint itself names its classes.
     """
@@ -71,12 +71,12 @@ def make_card(
     """The card of a converted model.
 
     Args:
-        request: what was to be converted.
-        conversion: what it became.
-        class_names: the checkpoint's own.
-        licence: the checkpoint's own.
-        resize: how its pictures are resized.
-        notes: further lines of its provenance.
+        request: the request.
+        conversion: its result.
+        class_names: class names in the checkpoint.
+        licence: licence of the checkpoint.
+        resize: resize rule for pictures.
+        notes: further lines of the provenance.
 
     Raises WeightsError if the labels have another number of classes than the network.
     """

@@ -1,4 +1,4 @@
-"""Networks with RefineNet's block on a plain vision transformer: DPT, MiDaS 3, Depth Anything, UniMatch V2."""
+"""RefineNet's relatives with a vision transformer as the backbone: DPT, MiDaS 3, Depth Anything, UniMatch V2."""
 
 from refineseg.model.dpt.decoder import DecoderConfig, DPTDecoder, load_dpt_decoder, save_dpt_decoder
 

@@ -1,8 +1,8 @@
-"""The decoder of DPT and MiDaS (Ranftl et al., 2021 and 2020): RefineNet blocks cut down.
+"""The decoder of DPT and MiDaS (Ranftl et al., 2021 and 2020): reduced RefineNet blocks.
 
 Each stage is a RefineNet block without pooling and fusion convolutions: a 3x3 convolution adapts the backbone's
-map, one residual conv unit follows, the coarser stage's output is added, another unit and (in DPT) a 1x1
-convolution follow, and the result is upsampled. Both convolutions of a unit have a bias here, or a batch norm.
+map, a residual conv unit follows, the coarser stage's output is added, then come another unit, in DPT a 1x1
+convolution, and upsampling. Both convolutions of a unit have a bias or a batch norm.
 
 Shapes: maps BxC_ixH_ixW_i from fine to coarse; output Bx(width)x2H_0x2W_0.
 """
@@ -37,8 +37,8 @@ class DecoderConfig:
         in_channels: channels of each backbone map, fine to coarse.
         widths: channels of each stage, fine to coarse.
         out_channels: channels of the finest stage's output.
-        project: whether stages end in a 1x1 convolution (DPT, MiDaS 2.1 small) or not (MiDaS 2).
-        rectified: whether units add relu(x) instead of x, as the in-place ReLU did with which MiDaS 2 was trained.
+        project: whether stages end in a 1x1 convolution (DPT, MiDaS 2.1 small; not MiDaS 2).
+        rectified: whether units add relu(x) instead of x, as MiDaS 2 does because of an in-place ReLU.
         batch_norm: whether each convolution of a unit is followed by a batch norm (DPT for segmentation).
         unit_bias: whether the convolutions of a unit have a bias.
         align_corners: whether upsampling aligns the corners of maps.
@@ -79,7 +79,7 @@ class DPTStage(nn.Module):
         super().__init__()
         width = config.widths[index]
         self.adapt = conv(config.in_channels[index], width, 3)
-        # The coarsest stage has nothing to be summed with: the published code skips its first unit.
+        # The coarsest stage has nothing to add, so the published code skips its first unit.
         coarsest = index == len(config.widths) - 1
         self.lateral = None if coarsest else DPTUnit(width, config)
         self.output = DPTUnit(width, config)
@@ -97,7 +97,7 @@ class DPTStage(nn.Module):
 
 
 class DPTDecoder(nn.Module):
-    """Stages from coarse to fine over any four maps of a backbone."""
+    """Stages from coarse to fine for any four maps of a backbone."""
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
@@ -124,7 +124,7 @@ class DPTDecoder(nn.Module):
 
 
 def infer_config(shapes: Mapping[str, tuple[int, ...]]) -> DecoderConfig:
-    """The settings from the shapes of tensors under our names; what is missing shows when they are loaded."""
+    """The settings, from the shapes of tensors under our names; missing tensors are noticed when loading."""
     count = 4
     square = {key: shape for key, shape in shapes.items() if len(shape) == 4}
     adapt = [square.get(f"stages.{index}.adapt.weight", (1, 1, 3, 3)) for index in reversed(range(count))]
@@ -140,7 +140,7 @@ def infer_config(shapes: Mapping[str, tuple[int, ...]]) -> DecoderConfig:
 
 
 def save_dpt_decoder(path: str | Path, decoder: DPTDecoder) -> None:
-    """Write a folder with decoder.json and decoder.safetensors as a whole, or not at all."""
+    """Write a folder with decoder.json and decoder.safetensors, as a whole or not at all."""
     state = {key: value.detach().cpu().contiguous().clone() for key, value in decoder.state_dict().items()}
     with atomic_folder(path) as folder:
         write_weights(folder / WEIGHTS, state)

@@ -1,7 +1,7 @@
-"""Repositories of transformers on the Hub: config.json and preprocessor_config.json to our settings.
+"""Recognition of transformers' networks: config.json and preprocessor_config.json to our settings.
 
-Only the two JSON files are read. No code of a repository and no class of transformers runs. Every setting of
-theirs that our network does not have must be at the value that it stands for; any other is refused by name.
+Only the two JSON files are read; no code of a repository or of transformers runs. A setting that our network does
+not have must have the one value that it implements; any other is refused by name.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CLASSES, DEPTH, DEPTH_ANYTHING = (
 )
 ARCHITECTURES = (CLASSES, DEPTH, DEPTH_ANYTHING)
 FACTORS = [4, 2, 1, 0.5]
-BIT: dict[str, Any] = {  # the ResNet of a hybrid
+BIT: dict[str, Any] = {  # a hybrid's ResNet
     "model_type": "bit",
     "layer_type": "bottleneck",
     "depths": [3, 4, 9],
@@ -48,13 +48,13 @@ UNREAD = (  # the coarsest stage has nothing to be summed with
 
 
 def architecture_of(values: Values) -> str | None:
-    """The class of transformers that a config.json names, if it is one that is imported; else None."""
+    """The supported class of transformers that a config.json names; None if there is none."""
     names = values.get("architectures") or []
     return next((name for name in names if name in ARCHITECTURES), None)
 
 
 def recognise_repository(values: Values, preprocessor: Values, where: str) -> Recognised:
-    """What a repository holds.
+    """Recognise the network of a repository.
 
     Args:
         values: content of config.json.
@@ -94,7 +94,7 @@ def recognise_repository(values: Values, preprocessor: Values, where: str) -> Re
 
 
 def _transformer(values: Values, name: str, where: str) -> tuple[DPTConfig, str, tuple[Any, ...]]:
-    """Settings of the DPT, the timm name of its transformer, and the rules of that one's names."""
+    """Settings of the DPT, timm's name of its transformer, and the rules for the transformer's names."""
     sizes: ViTSizes | SwinSizes
     _must(values, where, head_in_index=-1, reassemble_factors=FACTORS)
     inner = values.get("backbone_config") if name != CLASSES and not values.get("is_hybrid") else None
@@ -133,7 +133,7 @@ def _transformer(values: Values, name: str, where: str) -> tuple[DPTConfig, str,
 
 
 def _of_dpt(values: Values, name: str, sizes: ViTSizes | SwinSizes, where: str) -> dict[str, Any]:
-    """Settings that only DPT's own classes have."""
+    """Settings of DPT's own classes only."""
     norm = bool(values.get("use_batch_norm_in_fusion_residual") or False)
     bias = values.get("use_bias_in_fusion_residual")
     own = {
@@ -141,7 +141,7 @@ def _of_dpt(values: Values, name: str, sizes: ViTSizes | SwinSizes, where: str) 
         "batch_norm": norm,
         "unit_bias": (not norm) if bias is None else bool(bias),
     }
-    # Twice the finest block's size, which is the picture's for patches of 16 and for Swin.
+    # Twice the finest block's size; with patches of 16 and with Swin this is the picture's.
     doubles = isinstance(sizes, ViTSizes) and sizes.patch != 16
     if name == CLASSES:
         _must(values, where, patch_size=16)
@@ -150,7 +150,7 @@ def _of_dpt(values: Values, name: str, sizes: ViTSizes | SwinSizes, where: str) 
 
 
 def _backbone(inner: Values, where: str) -> tuple[str, tuple[Any, ...], dict[str, Any], ViTSizes | SwinSizes]:
-    """The timm name, rules, settings and sizes of a backbone with a config of its own."""
+    """timm's name, rules, settings and sizes of a backbone with its own config."""
     kind = inner.get("model_type")
     if kind == "dinov2":
         _must(inner, where, num_channels=3, hidden_act="gelu", qkv_bias=True)
@@ -198,7 +198,7 @@ def _sizes(values: Values, mlp: float) -> ViTSizes:
 
 
 def _must(values: Values, where: str, **expected: Any) -> None:
-    """WeightsError unless each setting, where it is given, has the one value that our network stands for."""
+    """WeightsError if a setting is given with another value than the one that our network implements."""
     for name, value in expected.items():
         got = values.get(name, value)
         if (list(got) if isinstance(got, list | tuple) else got) != value:
@@ -206,7 +206,7 @@ def _must(values: Values, where: str, **expected: Any) -> None:
 
 
 def _class_names(values: Values) -> tuple[str, ...]:
-    """Names by train id, from id2label; a name that occurs twice gets its number."""
+    """Names by train id, from id2label; repeated names get their number."""
     table = {int(key): str(name).strip() for key, name in values["id2label"].items()}
     if sorted(table) != list(range(len(table))):
         raise ValueError(f"id2label does not count from 0: {sorted(table)[:5]}")
@@ -217,7 +217,7 @@ def _class_names(values: Values) -> tuple[str, ...]:
 def preprocessing(
     values: Values, where: str
 ) -> tuple[Resize | None, tuple[float, ...], tuple[float, ...], dict[str, str]]:
-    """Resize rule, mean, deviation, and notes for the card, of a preprocessor_config.json."""
+    """Resize rule, mean, deviation, and notes for the card from a preprocessor_config.json."""
     _must(values, where, do_rescale=True, do_center_crop=False)
     factor = float(values.get("rescale_factor", 1 / 255))
     if abs(factor - 1 / 255) > 1e-6:

@@ -1,4 +1,4 @@
-"""From a published DPT checkpoint to a model folder's network and card."""
+"""Import of published DPT checkpoints: their network, conversion result and model card."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from refineseg.model.tensors.checkpoints import read_checkpoint
 
 Made = tuple[DPT, Conversion, ModelCard]
 CONFIG, PREPROCESSOR, CARD = "config.json", "preprocessor_config.json", "README.md"
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # the second is a pickle, read without running it
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # the second is a pickle, read without running code
 NEW_HEAD = ("classifier.classes.weight", "classifier.classes.bias")
 FRONT_MATTER = re.compile(r"\A---\s*\n(.*?)\n---\s*\n", re.DOTALL)
 LICENCE = re.compile(r"^license(?:_name)?:\s*[\"']?([\w.+-]+)", re.MULTILINE)
 
 
 def is_repository(path: Path) -> bool:
-    """Whether a folder (or the folder of a file of weights) holds a network of transformers that is imported."""
+    """Whether a folder, or the folder of a weight file, holds a supported network of transformers."""
     file = (path if path.is_dir() else path.parent) / CONFIG
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
@@ -40,13 +40,13 @@ def is_repository(path: Path) -> bool:
 
 
 def import_repository(request: ConversionRequest) -> Made:
-    """A network of transformers, from what its repository on the Hub holds.
+    """Import a network of transformers from the files of its repository.
 
     Args:
-        request: with a folder that has config.json, preprocessor_config.json and weights, or the file of weights.
+        request: its file is a folder with config.json, preprocessor_config.json and weights, or the weight file.
 
     Raises:
-        WeightsError: a file is missing or damaged, or the network is not one of those that are imported.
+        WeightsError: a file is missing or damaged, or the network is not supported.
     """
     path = request.file
     folder = path if path.is_dir() else path.parent
@@ -60,7 +60,7 @@ def import_repository(request: ConversionRequest) -> Made:
 
 
 def import_published(request: ConversionRequest, state: Mapping[str, Tensor], kind: str | None) -> Made:
-    """A network of the authors' own code, from its tensors. Errors are those of ``published.recognise_state``."""
+    """Import a network of the authors' own code; errors are those of ``published.recognise_state``."""
     return _imported(request, published.recognise_state(state, kind), state, UNSTATED)
 
 
@@ -93,7 +93,7 @@ def _imported(request: ConversionRequest, found: Recognised, state: Mapping[str,
 
 
 def licence_of(card: Path) -> str:
-    """What the head of a repository's README.md says of its licence."""
+    """The licence in the front matter of a repository's README.md."""
     try:
         head = FRONT_MATTER.match(card.read_text(encoding="utf-8"))
     except (OSError, ValueError):

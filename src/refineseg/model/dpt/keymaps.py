@@ -1,6 +1,6 @@
-"""The names of tensors in published DPT networks, and ours.
+"""Maps between the tensor names of published DPT networks and ours.
 
-Facts: ``transformers`` (DPT, Depth Anything; over its ViT, DINOv2 and BEiT), isl-org/DPT and isl-org/MiDaS (over
+Sources: ``transformers`` (DPT, Depth Anything; over its ViT, DINOv2 and BEiT), isl-org/DPT and isl-org/MiDaS (over
 timm's ViT, BEiT and Swin), Depth Anything v1 and v2, UniMatch V2 (over DINOv2's own code). ``NAME:0``, ``NAME:1``
 and ``NAME:2`` are the three parts of our joint projection to queries, keys and values (see ``split``).
 """
@@ -67,7 +67,7 @@ NECK = (
 
 
 def _of_transformers(prefix: str) -> tuple[Rule, ...]:
-    """What the vision transformers of transformers share, at ``prefix``."""
+    """Rules shared by all vision transformers of transformers, at ``prefix``."""
     theirs, ours = f"{prefix}.encoder.layer.{{n}}", f"{VIT}.blocks.{{n}}"
     joint = zip(("query", "key", "value"), range(PARTS), strict=True)
     return (
@@ -138,7 +138,7 @@ SWIN = (
     Rule(f"{_SWIN}.layernorm_after", f"{_STAGE}.norm2"),
     Rule(f"{_SWIN}.intermediate.dense", f"{_STAGE}.mlp.fc1"),
     Rule(f"{_SWIN}.output.dense", f"{_STAGE}.mlp.fc2"),
-    # The step down ends a stage there, and begins the next one in timm.
+    # Downsampling ends a stage in transformers, and begins the next one in timm.
     Rule("backbone.encoder.layers.{i-1}.downsample.{rest}", f"{VIT}.layers_{{i}}.downsample.{{rest}}"),
 )
 
@@ -159,7 +159,7 @@ DEPTH_ANYTHING_HEAD = (Rule("head.conv3", "classifier.depth"), Rule("head.conv{c
 
 
 def _scratch(prefix: str = "") -> tuple[Rule, ...]:
-    """The decoder under the names that MiDaS gave it."""
+    """Rules for the decoder under MiDaS's names."""
     unit = f"{prefix}scratch.refinenet{{i}}.resConfUnit"
     return (
         Rule(f"{prefix}scratch.layer{{i}}_rn", "decoder.stages.{4-i}.adapt"),
@@ -172,13 +172,13 @@ def _scratch(prefix: str = "") -> tuple[Rule, ...]:
 
 
 def swiglu(prefix: str) -> tuple[Rule, ...]:
-    """The MLP of DINOv2 giant under its own names; goes before the other rules."""
+    """Rules for DINOv2 giant's MLP under its own names; they must come before the other rules."""
     theirs, ours = f"{prefix}.blocks.{{n}}.mlp", f"{VIT}.blocks.{{n}}.mlp"
     return Rule(f"{theirs}.w12", f"{ours}.fc1"), Rule(f"{theirs}.w3", f"{ours}.fc2")
 
 
 def _own_vit(prefix: str) -> tuple[Rule, ...]:
-    """A vision transformer under timm's names, which are also DINOv2's."""
+    """Rules for a vision transformer under timm's names, which are also DINOv2's."""
     return (
         Rule(f"{prefix}.cls_token", f"{VIT}.cls_token", whole=True),
         Rule(f"{prefix}.pos_embed", f"{VIT}.pos_embed", whole=True),
@@ -186,7 +186,7 @@ def _own_vit(prefix: str) -> tuple[Rule, ...]:
     )
 
 
-SWIN_OF_TIMM = (  # in whose first versions, too, the step down ended a stage
+SWIN_OF_TIMM = (  # of timm's first versions, where downsampling ended a stage too
     Rule("pretrained.model.layers.{i-1}.downsample.{rest}", f"{VIT}.layers_{{i}}.downsample.{{rest}}"),
     Rule("pretrained.model.layers.{i}.blocks.{n}.{rest}", f"{_STAGE}.{{rest}}"),
     Rule("pretrained.model.patch_embed.{rest}", f"{VIT}.patch_embed.{{rest}}"),
@@ -236,5 +236,5 @@ UNIMATCH = (
 
 
 def key_map(name: str, *rules: tuple[Rule, ...]) -> KeyMap:
-    """A map from several groups of rules."""
+    """A map made of several groups of rules."""
     return KeyMap(name, tuple(rule for group in rules for rule in group))

@@ -1,7 +1,7 @@
-"""The network: a vision transformer, its tokens reassembled into four maps, RefineNet's blocks cut down, a head.
+"""DPT: a vision transformer, its tokens reassembled to four maps, reduced RefineNet blocks, and a head.
 
 Ranftl et al., Vision Transformers for Dense Prediction, ICCV 2021. With a patch of P pixels the maps have strides
-P/4, P/2, P and 2P, the decoder's output P/8, and the head brings it to the picture's size.
+P/4, P/2, P and 2P and the decoder's output P/8; the head upsamples it to the picture's size.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from refineseg.model.dpt.vit import TokenBackbone, Tokens, ViTBackbone
 from refineseg.model.refinenet import RefineNet
 from refineseg.model.resize import bilinear
 
-HEAD_DROPOUT = 0.1  # of DPT for segmentation
+HEAD_DROPOUT = 0.1  # as in DPT for segmentation
 
 
 class DPT(RefineNet):
     """A DPT for classes or for depth, with the interface of a RefineNet.
 
-    Any height and width from 1 pixel up; normalisation is inside. Logits have the picture's size, so that
-    ``upsample`` changes nothing. A model of depth has one channel, its output.
+    Any height and width from 1 pixel up; normalisation is inside. Logits have the picture's size, so ``upsample``
+    has no effect. A model of depth has one output channel.
     """
 
     CLASS_LAYER = "classifier.classes"
@@ -37,7 +37,7 @@ class DPT(RefineNet):
     def __init__(self, config: ModelConfig) -> None:
         if config.dpt is None:
             raise ValueError("expected settings with dpt, got none")
-        nn.Module.__init__(self)  # a RefineNet to others; none of its parts is made
+        nn.Module.__init__(self)  # without the parts of a RefineNet
         self.config = config
         self.set_normalisation()
         swin = config.dpt.swin
@@ -66,7 +66,7 @@ class DPT(RefineNet):
         self.classifier = head(config, config.dpt)  # type: ignore[assignment]
 
     def forward(self, images: Tensor, upsample: bool = True) -> Tensor:  # noqa: ARG002 - as of a RefineNet
-        """RGB in [0, 1], BxCxHxW, to logits BxKxHxW; or depth Bx1xHxW, not negative.
+        """RGB in [0, 1], BxCxHxW, to logits BxKxHxW; or to depth Bx1xHxW, at least 0.
 
         Raises ValueError if the images do not have four dimensions and the network's number of channels.
         """
@@ -83,13 +83,13 @@ class DPT(RefineNet):
 
 
 class Reassemble(nn.Module):
-    """Tokens to four maps: read the class token out, project, and bring to strides P/4, P/2, P and 2P.
+    """Tokens to four maps: combine with the class token, project, and resample to strides P/4, P/2, P and 2P.
 
     Args:
-        channels: channels of each map that is given, fine to coarse.
-        widths: channels of the maps that are made.
-        factors: change of size of each; None passes the map on as it is.
-        readout: what becomes of the class token: ``ignore``, ``add`` or ``project``.
+        channels: channels of each input map, fine to coarse.
+        widths: channels of the output maps.
+        factors: change of size of each map; None passes a map on unchanged.
+        readout: use of the class token: ``ignore``, ``add`` or ``project``.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class Reassemble(nn.Module):
             return patches
         if self.readout == "add":
             return patches + read[:, :, None, None]
-        # The projection of both is the sum of one for each: the class token's is computed once, not per patch.
+        # The projection of both is the sum of two projections; the class token's is computed once, not per patch.
         layer = self.readouts[index]
         assert isinstance(layer, nn.Linear)
         of_patch, of_read = layer.weight.chunk(2, dim=1)
@@ -137,14 +137,14 @@ class Reassemble(nn.Module):
 
 
 def _resampling(width: int, factor: float) -> nn.Module:
-    """A learned change of size, as DPT has it: a transposed convolution up, a strided one down."""
+    """A learned change of size as in DPT: a transposed convolution up, a strided one down."""
     if factor > 1:
         return nn.ConvTranspose2d(width, width, int(factor), stride=int(factor))
     return nn.Identity() if factor == 1 else nn.Conv2d(width, width, 3, stride=int(1 / factor), padding=1)
 
 
 class ClassHead(nn.Module):
-    """A 3x3 convolution, ReLU and a 1x1 convolution to the classes; then upsampling."""
+    """A 3x3 convolution, ReLU, a 1x1 convolution to the classes, and upsampling."""
 
     def __init__(self, config: ModelConfig, dpt: DPTConfig) -> None:
         super().__init__()
@@ -162,7 +162,7 @@ class ClassHead(nn.Module):
 
 
 class DepthHead(nn.Module):
-    """A 3x3 convolution, upsampling, then a 3x3 and a 1x1 convolution at full size; the result is not negative."""
+    """A 3x3 convolution, upsampling, a 3x3 and a 1x1 convolution at full size; the result is at least 0."""
 
     def __init__(self, config: ModelConfig, dpt: DPTConfig) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
-"""Checkpoints of the authors' own code: which DPT network the names and shapes of their tensors are.
+"""Recognition of DPT checkpoints of the authors' own code by the names and shapes of their tensors.
 
 isl-org/DPT and isl-org/MiDaS 3 (``pretrained.model`` and ``scratch``), Depth Anything v1 and v2 (``pretrained``
-and ``depth_head``) and UniMatch V2 (``backbone`` and ``head``). The files hold tensors alone. What two of these
-networks differ in and no tensor tells must be given (``DEPTH_ANYTHING_VERSIONS``); it is never guessed.
+and ``depth_head``) and UniMatch V2 (``backbone`` and ``head``). The files hold tensors only. Settings that these
+do not show (``DEPTH_ANYTHING_VERSIONS`` and those of Swin) must be given; they are never guessed.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ from refineseg.model.dpt.vit import RESNET_MAPS
 from refineseg.model.folders.pretrained import HALF
 from refineseg.model.tensors.keymaps import KeyMap
 
-HEAD_CHANNELS = 64  # of an attention head, in every published network here
-LAYERS = {12: (2, 5, 8, 11), 24: (4, 11, 17, 23)}  # of Depth Anything v2 and UniMatch V2, by depth
+HEAD_CHANNELS = 64  # channels of an attention head in all of these networks
+LAYERS = {12: (2, 5, 8, 11), 24: (4, 11, 17, 23)}  # layers of Depth Anything v2 and UniMatch V2, by depth
 MIDAS_3 = "pretrained.model."
-NOT_IMPORTED = {  # by what names begin with
+NOT_IMPORTED = {  # unsupported backbones by the beginning of names
     "patch_embed.0.": "LeViT",
     "stem.": "Next-ViT",
     "features.": "Next-ViT",
 }
-STEM = "patch_embed.backbone.stem.conv.weight"  # of a hybrid
-SWIGLU = "w12.weight"  # of DINOv2 giant
+STEM = "patch_embed.backbone.stem.conv.weight"  # in hybrids only
+SWIGLU = "w12.weight"  # in DINOv2 giant only
 UNREAD_TRANSFORMER = r"(norm|fc_norm|head|pre_logits)\..*|blocks\.\d+\.attn\.relative_position_index"
-UNREAD_SWIN = (  # the last are tables of places, which timm has written into files or not
+UNREAD_SWIN = (  # the last ones are tables of positions, which timm saves or not depending on the version
     r"(norm|head)\..*|layers\.\d+\.blocks\.\d+\.(attn_mask|attn\.relative_(position_index|coords_table))"
 )
 
 
 @dataclass(frozen=True)
 class DepthAnythingVersion:
-    """Settings of a Depth Anything that its tensors do not tell.
+    """Settings of a Depth Anything that its tensors do not show.
 
     Attributes:
         last: whether tokens are taken after the last four blocks (v1), not at ``LAYERS`` (v2).
@@ -63,7 +63,7 @@ DEPTH_ANYTHING_VERSIONS = {
 
 @dataclass(frozen=True)
 class SwinVersion:
-    """Settings of a MiDaS over Swin that its tensors do not tell; see ``SwinSizes``."""
+    """Settings of a MiDaS over Swin that its tensors do not show; see ``SwinSizes``."""
 
     image: int
     window: int
@@ -80,13 +80,13 @@ SWIN2 = SWIN + "attn.logit_scale"
 
 
 def is_published(names: set[str]) -> bool:
-    """Whether tensors are those of a whole DPT network, transformer included."""
+    """Whether names are those of a whole DPT network, including the transformer."""
     decoder = any("scratch.refinenet" in name for name in names)
     return decoder and any(".blocks.0.attn." in name or name.startswith(MIDAS_3) for name in names)
 
 
 def keys_of(names: set[str]) -> KeyMap:
-    """The rules of the names of the family that a whole network belongs to. WeightsError if it is not imported."""
+    """The map of a whole network's names; WeightsError for an unsupported one."""
     for start, backbone in NOT_IMPORTED.items():
         if any(name.startswith(MIDAS_3 + start) for name in names):
             raise WeightsError(
@@ -107,15 +107,15 @@ def keys_of(names: set[str]) -> KeyMap:
 
 
 def recognise_state(state: Mapping[str, Tensor], version: str | None = None) -> Recognised:
-    """What a checkpoint is.
+    """Recognise a whole network.
 
     Args:
         state: tensors by name.
         version: key of the ``..._VERSIONS`` above: required for Depth Anything and MiDaS over Swin, else None.
 
     Raises:
-        InputError: ``version`` is missing, unknown, or given for a checkpoint of another family.
-        WeightsError: a tensor that tells the network apart is missing.
+        InputError: ``version`` is missing, unknown, or does not apply to the checkpoint.
+        WeightsError: a tensor that is needed to recognise the network is missing.
     """
     depth_anything = any(name.startswith("depth_head.") for name in state)
     swins = (
@@ -247,13 +247,13 @@ def _config(backbone: str, dpt: DPTConfig, state: Mapping[str, Tensor], prefix: 
 
 
 def _dinov2(state: Mapping[str, Tensor]) -> str:
-    """timm's name of the DINOv2 that has such layers."""
+    """timm's name of a DINOv2 with such layers."""
     giant = any(name.endswith(SWIGLU) for name in state)
     return "vit_giant_patch14_dinov2" if giant else "vit_base_patch14_dinov2"
 
 
 def _vit(state: Mapping[str, Tensor], prefix: str, image: int | None) -> ViTSizes:
-    """Sizes of a transformer under timm's names (or DINOv2's), from its tensors."""
+    """Sizes of a transformer from its tensors under timm's names, which are also DINOv2's."""
     width, _, patch, _ = state[f"{prefix}.patch_embed.proj.weight"].shape
     mlp = f"{prefix}.blocks.0.mlp."
     inner = _rows(state, mlp + SWIGLU if mlp + SWIGLU in state else f"{mlp}fc1.weight")

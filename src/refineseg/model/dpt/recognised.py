@@ -1,4 +1,4 @@
-"""What a published DPT checkpoint is, and the network filled with its tensors, strictly."""
+"""A recognised DPT checkpoint, and the network with its tensors, loaded strictly."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from refineseg.model.tensors.keymaps import KeyMap
 from refineseg.model.tensors.mismatch import matched
 
 HYBRID = "vit_base_r50_s16_384"  # timm's name of the transformer on a ResNet-50
-COUNTER = ".num_batches_tracked"  # of batch norm; read by no forward pass
+COUNTER = ".num_batches_tracked"  # a batch norm's counter, which inference does not use
 
 
 @dataclass(frozen=True)
 class Recognised:
-    """What a checkpoint was recognised as.
+    """The recognised network of a checkpoint.
 
     Attributes:
         config: settings of our network.
-        keys: rules of its names.
-        unread: patterns of whole names of tensors that no forward pass of the network reads.
-        resize: size at which pictures are seen, as published; None for any size.
-        class_names: names in the file beside the weights; empty where there is none.
-        notes: further lines of the model's card, by heading.
+        keys: map of its names.
+        unread: patterns for the whole names of tensors that the network does not use.
+        resize: published resize rule for pictures; None for any size.
+        class_names: class names beside the weights; empty if there are none.
+        notes: further lines of the model card, by heading.
     """
 
     config: ModelConfig
@@ -43,7 +43,7 @@ class Recognised:
 
 
 def fill(found: Recognised, state: Mapping[str, Tensor]) -> tuple[DPT, tuple[str, ...]]:
-    """The network with the checkpoint's tensors, in eval mode, and the names of those left out.
+    """The network with the checkpoint's tensors, in eval mode, and the names of unused tensors.
 
     Raises:
         MismatchError: a tensor is missing, left over or of another shape.
@@ -65,11 +65,11 @@ def fill(found: Recognised, state: Mapping[str, Tensor]) -> tuple[DPT, tuple[str
 
 
 def quarters(depth: int) -> tuple[int, ...]:
-    """The last block of each quarter of a transformer."""
+    """Indices of the last blocks of a transformer's quarters."""
     return tuple(depth * part // 4 - 1 for part in (1, 2, 3, 4))
 
 
 def count_blocks(names: Iterable[str], prefix: str) -> int:
-    """How many blocks ``PREFIX.N.`` the names have."""
+    """Number of blocks ``PREFIX.N.`` in the names."""
     found = re.compile(re.escape(prefix) + r"\.(\d+)\.")
     return max((int(match[1]) + 1 for name in names if (match := found.match(name))), default=0)

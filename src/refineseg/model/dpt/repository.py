@@ -1,4 +1,4 @@
-"""Repositories of transformers on the Hub, fetched and made into model folders of the user's cache."""
+"""Repositories of transformers on the Hub, fetched and converted to model folders in the user's cache."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from refineseg.system.files import cache_folder
 
 
 def fetch_repository(name: HubName) -> tuple[Path, HubName]:
-    """The files of a repository in the Hub's cache, fetched if need be, and its name with the commit.
+    """The folder of a repository in the Hub's cache, fetched if necessary, and its name with the commit.
 
     Raises:
-        WeightsError: not there, gated, not in the cache and out of reach, damaged, or no network that is imported.
+        WeightsError: it is missing, gated, damaged or not supported, or can be neither found nor fetched.
     """
     config = fetch_file(name.repo, CONFIG, name.revision)
-    if not is_repository(config.parent):  # known before gigabytes of somebody else's weights are fetched
+    if not is_repository(config.parent):  # checked before gigabytes of weights are fetched
         raise WeightsError(
             f"{name} is not a refineseg model: its {CONFIG} was not written by refineseg and names none of the "
             f"networks that are imported ({', '.join(ARCHITECTURES)})"
@@ -36,7 +36,7 @@ def fetch_repository(name: HubName) -> tuple[Path, HubName]:
 
 
 def imported_model(name: HubName, commit: str) -> Path:
-    """The model folder of a repository at a commit; made now if there is none.
+    """The model folder of a repository at a commit, made if there is none.
 
     Errors are those of ``fetch_repository``.
     """

@@ -1,4 +1,4 @@
-"""Swin, v1 or v2, as the backbone of a DPT (MiDaS 3.1): the maps are its four stages, at strides 4 to 32."""
+"""Swin, v1 or v2, as the backbone of a DPT (MiDaS 3.1): its four stages give the maps, at strides 4 to 32."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from refineseg.model.dpt.vit import TokenBackbone, Tokens
 
 
 class SwinBackbone(TokenBackbone):
-    """timm's Swin of any size. Its windows are those of the picture that its sizes name."""
+    """timm's Swin in any size. Its windows are fixed for pictures of the size in ``sizes``."""
 
     has_class_token = False
 

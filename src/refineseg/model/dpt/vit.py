@@ -1,8 +1,8 @@
-"""Vision transformers as backbones: four maps, and the class token beside those made of tokens.
+"""Vision transformers as backbones with four maps, each with a class token if there is one.
 
-Any timm network of its ``VisionTransformer`` (AugReg, DINOv2, CLIP ...), ``Eva`` (DINOv3) and ``Beit`` classes,
-for pictures of any size that the patch divides: position embeddings are brought to the grid of the picture.
-Of a hybrid (``vit_base_r50_s16``) the two finest maps are those of the ResNet before the transformer.
+Any network of timm's classes ``VisionTransformer`` (AugReg, DINOv2, CLIP ...), ``Eva`` (DINOv3) and ``Beit``, for
+pictures of any size that the patch divides: position embeddings are interpolated to the picture's grid. The two
+finest maps of a hybrid (``vit_base_r50_s16``) are those of the ResNet before the transformer.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from refineseg.config.dpt import MAPS, DPTConfig
 from refineseg.errors import ConfigError
 from refineseg.model.backbones.backbone import Backbone
 
-Tokens = tuple[Tensor, Tensor | None]  # a map BxCxhxw, and the class token BxC where there is one
-FACTORS = (4.0, 2.0, 1.0, 0.5)  # of the maps' sizes to the grid of tokens, fine to coarse
-RESNET_MAPS = 2  # of a hybrid, taken as they are
+Tokens = tuple[Tensor, Tensor | None]  # a map BxCxhxw, and the class token BxC if there is one
+FACTORS = (4.0, 2.0, 1.0, 0.5)  # ratios of the maps' sizes to the grid of tokens, fine to coarse
+RESNET_MAPS = 2  # maps that come from a hybrid's ResNet
 
 
 class TokenBackbone(Backbone):
     """A backbone whose maps a DPT reassembles.
 
     Attributes:
-        factors: change of size that each map needs; None for a map that is taken as it is.
+        factors: change of size of each map; None for a map that is used unchanged.
         has_class_token: whether maps come with a class token.
     """
 
@@ -49,7 +49,7 @@ class ViTBackbone(TokenBackbone):
 
     Attributes:
         net: the timm network without its classifier.
-        layers: the blocks after which tokens are taken.
+        layers: indices of the blocks after which tokens are taken.
         patch: side of a patch in pixels.
     """
 
@@ -58,7 +58,7 @@ class ViTBackbone(TokenBackbone):
     def __init__(self, name: str, in_channels: int, config: DPTConfig) -> None:
         super().__init__()
         net: Any = _timm_network(name, in_channels, config)
-        net.fc_norm = nn.Identity()  # no weights that nothing reads
+        net.fc_norm = nn.Identity()  # unused
         if not config.final_norm:
             net.norm = nn.Identity()
         self.net = net
@@ -109,7 +109,7 @@ class ViTBackbone(TokenBackbone):
         return taken
 
     def _embedded(self, image: Tensor, grid: tuple[int, int]) -> tuple[Tensor, int]:
-        """Patches with their positions after the class and register tokens, BxNxC, and how many those are."""
+        """Class and register tokens, then patches with positions, BxNxC; and the number of the former."""
         net = self.net
         norm: nn.Module = getattr(net.patch_embed, "norm", nn.Identity())
         x = norm(net.patch_embed.proj(image).flatten(2).transpose(1, 2))
@@ -127,7 +127,7 @@ class ViTBackbone(TokenBackbone):
         return norm_pre(net.pos_drop(x)), prefix
 
     def _positions(self, embeddings: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Position embeddings 1xNxC of a square grid, at another grid."""
+        """Position embeddings 1xNxC of a square grid, interpolated to another grid."""
         side = round(embeddings.shape[1] ** 0.5)
         square = embeddings.reshape(1, side, side, -1).permute(0, 3, 1, 2)
         resized = F.interpolate(square, grid, mode=self.interpolation, align_corners=False)
@@ -139,7 +139,7 @@ class ViTBackbone(TokenBackbone):
         return patches, x[:, 0] if self.has_class_token else None
 
     def _tokens_of_eva(self, image: Tensor) -> list[Tokens]:
-        """By timm's own code, which makes rotary positions for any grid."""
+        """With timm's own code, which computes rotary positions for any grid."""
         taken = self.net.forward_intermediates(
             image,
             indices=list(self.layers),
@@ -152,7 +152,7 @@ class ViTBackbone(TokenBackbone):
 
 
 def _timm_network(name: str, in_channels: int, config: DPTConfig) -> nn.Module:
-    """The timm network by name, with the sizes of the settings if any. ConfigError if it is another kind."""
+    """timm's network of that name, in the settings' sizes if given; ConfigError for another kind of network."""
     import timm
     from timm.models.beit import Beit
     from timm.models.eva import Eva
@@ -192,9 +192,9 @@ def _timm_network(name: str, in_channels: int, config: DPTConfig) -> nn.Module:
 
 
 def _fix_padding(resnet: Any) -> None:
-    """Give layers of stride 2 the padding that SAME means for even sides, as all are here.
+    """Give layers of stride 2 a fixed SAME padding; all sides are even here.
 
-    timm works it out from the size of each map, by formulas on which ``torch.export`` spends hours.
+    timm computes it from each map's size, with formulas on which ``torch.export`` takes hours.
     """
 
     def pad(layer: Any, inputs: tuple[Tensor]) -> Tensor:
@@ -220,7 +220,7 @@ def _plain_blocks(net: Any, x: Tensor) -> Iterator[Tensor]:
 def _beit_blocks(net: Any, x: Tensor, grid: tuple[int, int]) -> Iterator[Tensor]:
     """BEiT's blocks (Bao et al., ICLR 2022), whose attention has a bias by the offset between two patches.
 
-    timm's own fix the grid when the network is built. Here the table of biases is brought to the picture's grid.
+    timm fixes the grid when the network is built. Here the table of biases is interpolated to the picture's grid.
     """
     index = relative_positions(grid, x.device)
     for block in net.blocks:
@@ -238,7 +238,7 @@ def relative_positions(grid: tuple[int, int], device: torch.device) -> Tensor:
     token: to a patch, from a patch, and to itself.
     """
     height, width = grid
-    # Expanded, not repeated: repeats of a number that is only known later come out wrong in an ONNX file.
+    # Expanded, not repeated: repeats by a symbolic number are exported wrongly to ONNX.
     rows = torch.arange(height, device=device)[:, None].expand(height, width).reshape(-1)
     columns = torch.arange(width, device=device)[None].expand(height, width).reshape(-1)
     down = rows[:, None] - rows[None] + height - 1
@@ -254,7 +254,7 @@ def relative_positions(grid: tuple[int, int], device: torch.device) -> Tensor:
 
 
 def _relative_bias(attn: Any, index: Tensor, grid: Sequence[int]) -> Tensor | None:
-    """Bias of each pair of tokens, 1xheadsxNxN."""
+    """Bias for each pair of tokens, 1xheadsxNxN."""
     table = attn.relative_position_bias_table
     if table is None:
         return None

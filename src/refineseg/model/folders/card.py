@@ -1,4 +1,4 @@
-"""What a model says of itself beside its weights, in model folders and exported files. No torch."""
+"""The description of a model beside its weights, in model folders and exported files. No torch."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from refineseg.labels import LabelMap
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What a model folder says beside the weights.
+    """The description of a model.
 
     Attributes:
         name: name of the model.
-        labels: the label map it was trained with.
+        labels: label map that it was trained with.
         scores: one entry per evaluation: data set, split, protocol and figures.
-        provenance: command, commit, data and splits that were trained on, time, initial weights.
+        provenance: command, commit, training data and splits, time, initial weights.
         licence: licence of weights and training data.
         calibration: temperatures by predicted class and how they were fitted (evaluation.calibration); or empty.
-        channels: what the channels of its pictures hold; None for RGB.
+        channels: contents of the channels of its pictures; None for RGB.
         resize: how pictures are resized before the network sees them; None for pictures as they are.
     """
 
@@ -36,13 +36,13 @@ class ModelCard:
     resize: Resize | None = None
 
     def was_trained_on(self, data: str, split: str) -> bool:
-        """Whether a split of a data set is known to have been trained on, so that a score on it says little."""
+        """Whether a split of a data set is known to be training data, so that a score on it says little."""
         splits = str(self.provenance.get("trained on", "")).split(", ")
         return self.provenance.get("data") == data and split in splits
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """From the content of config.json. KeyError, TypeError, ValueError, RefinesegError where it is damaged."""
+        """From the content of config.json; KeyError, TypeError, ValueError or RefinesegError if it is damaged."""
         return cls(
             name=str(values["name"]),
             labels=LabelMap.from_dict(values["labels"]),
@@ -56,7 +56,7 @@ class ModelCard:
 
 
 def _score(entry: Any) -> dict[str, Any]:
-    """An entry of ``scores``, which model cards and the server's description show; TypeError for anything else."""
+    """An entry of ``scores`` as a dictionary; TypeError if it lacks what model cards and the server show."""
     texts, figures = ("data", "split", "protocol"), ("mean_iou", "pixel_accuracy", "mean_class_accuracy")
     if (
         not isinstance(entry, Mapping)

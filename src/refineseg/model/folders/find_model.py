@@ -1,4 +1,4 @@
-"""Where models are found: bundled names, model folders, the Hub."""
+"""Finding a model by name: bundled, a model folder, or on the Hub."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from refineseg.model.folders.hub import CONFIG, fetch_model, is_hub_name
 
 
 def find_model(name: str) -> Path:
-    """The folder of a bundled name, the model folder itself, or that of ``hf:ORG/NAME`` in the Hub's cache.
+    """The folder of a bundled model, a model folder itself, or the folder of ``hf:ORG/NAME`` in the Hub's cache.
 
-    The folder of a training run means its ``best/``. WeightsError if it is none of them.
+    The folder of a training run means its ``best/``. WeightsError for anything else.
     """
     if is_hub_name(name):
         return fetch_model(name)

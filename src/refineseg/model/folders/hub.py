@@ -1,9 +1,9 @@
 """Models on the Hugging Face Hub, named ``hf:ORG/NAME`` or ``hf:ORG/NAME@REVISION``.
 
-Only JSON, safetensors and a model card's licence are ever read, from the Hub's own cache; nothing is unpickled
-and no code of a repository runs. A network of transformers that is imported (``dpt.huggingface``) becomes a model
-folder in the user's cache, once. A revision (branch, tag, commit) is resolved to a commit, which is what gets
-recorded. The variables of huggingface_hub hold: HF_HUB_OFFLINE, HF_HOME, HF_TOKEN, HF_ENDPOINT.
+Only JSON, safetensors and the licence in a model card are read, from the Hub's own cache; nothing is unpickled,
+and no code of a repository runs. A supported network of transformers (``dpt.huggingface``) is converted to a model
+folder in the user's cache once. Revisions (branch, tag, commit) are resolved to a commit, which is recorded. The
+environment variables of huggingface_hub apply: HF_HUB_OFFLINE, HF_HOME, HF_TOKEN, HF_ENDPOINT.
 """
 
 from __future__ import annotations
@@ -51,23 +51,23 @@ class HubName:
 
 @dataclass(frozen=True)
 class Pushed:
-    """What became of a push: the name with its commit, and SHA-256 of the weights."""
+    """The result of a push: the name with its commit, and SHA-256 of the weights."""
 
     name: str
     sha256: str
 
 
 def is_hub_name(text: str) -> bool:
-    """Whether a model is meant to come from the Hub."""
+    """Whether a model's name is one of the Hub."""
     return text.startswith(PREFIX)
 
 
 def fetch_model(text: str) -> Path:
-    """The folder of a model's config.json and model.safetensors; fetched, and imported, if need be.
+    """The folder of a model's config.json and model.safetensors; fetched, and imported, if necessary.
 
     Raises:
-        InputError: no name of a Hub model.
-        WeightsError: not there, gated, not in the cache and out of reach, no network that is known, damaged.
+        InputError: not the name of a Hub model.
+        WeightsError: the model is missing, gated, unknown or damaged, or can be neither found nor fetched.
     """
     name = HubName.parse(text)
     config = _download(name, CONFIG, name.revision)
@@ -77,7 +77,7 @@ def fetch_model(text: str) -> Path:
     except (OSError, ValueError, RecursionError):
         ours = False
     if not ours:
-        from refineseg.model.dpt.repository import imported_model  # which itself fetches
+        from refineseg.model.dpt.repository import imported_model  # it imports this module
 
         return imported_model(name, config.parent.name)
     _verified(_download(name, WEIGHTS, config.parent.name), name)
@@ -85,17 +85,17 @@ def fetch_model(text: str) -> Path:
 
 
 def fetch_file(repo: str, file: str, revision: str | None = None) -> Path:
-    """A file of a repository ``ORG/NAME`` in the Hub's cache, in a folder named by its commit; fetched if need be.
+    """A file of ``ORG/NAME`` in the Hub's cache, in a folder named by its commit; fetched if necessary.
 
-    WeightsError if it is not there, not in the cache and out of reach, or damaged.
+    WeightsError if it is missing or damaged, or can be neither found nor fetched.
     """
     name = HubName(repo, revision)
     return _verified(_download(name, file, revision), name)
 
 
 def _verified(weights: Path, name: HubName) -> Path:
-    """The file itself, if it has the hash that the Hub states; WeightsError otherwise."""
-    stored = weights.resolve().name  # the cache names a large file by that hash
+    """The file, if its hash is the Hub's; WeightsError otherwise."""
+    stored = weights.resolve().name  # the cache names large files by their hash
     if SHA256.fullmatch(stored) and stored != sha256_of(weights):
         raise WeightsError(
             f"{weights.name} of {name} does not match its hash: delete {weights.resolve()} and try again"
@@ -104,7 +104,7 @@ def _verified(weights: Path, name: HubName) -> Path:
 
 
 def origin_of(text: str, folder: Path) -> dict[str, str]:
-    """What a Hub model's provenance gains: its name with the commit, and SHA-256 of the weights. Else nothing."""
+    """Provenance of a Hub model: its name with the commit, and SHA-256 of the weights; empty for other models."""
     if not is_hub_name(text):
         return {}
     name = HubName(HubName.parse(text).repo, folder.name)
@@ -112,21 +112,21 @@ def origin_of(text: str, folder: Path) -> dict[str, str]:
 
 
 def pinned(text: str) -> str:
-    """A Hub model's name with the commit in place of a branch; any other name as it is."""
+    """A Hub model's name with its commit; any other name unchanged."""
     return origin_of(text, fetch_model(text))["hub"] if is_hub_name(text) else text
 
 
 def push_model(folder: str | Path, text: str, private: bool = False, message: str = "") -> Pushed:
-    """Put a model folder on the Hub: config.json, model.safetensors and the card, in one commit.
+    """Push a model folder to the Hub: config.json, model.safetensors and the card, in one commit.
 
     Args:
-        folder: read strictly first; what else lies in it stays here.
-        text: ``hf:ORG/NAME``, made if it is not there; with ``@BRANCH`` onto that branch.
-        private: whether a repository that is made is private.
+        folder: the model folder, which is read strictly first; other files in it are not pushed.
+        text: ``hf:ORG/NAME``, created if it does not exist; ``@BRANCH`` pushes to that branch.
+        private: whether a new repository is private.
         message: message of the commit.
 
     Raises:
-        WeightsError: no whole model folder; the Hub refuses (no token, no right to write).
+        WeightsError: not a whole model folder, or the Hub refuses (no token, no right to write).
     """
     from refineseg.model.folders.model_folder import load_model_folder
     from refineseg.model.folders.readme import model_card
@@ -159,7 +159,7 @@ def _hub() -> Any:
 
 
 def _ask(name: HubName, call: Callable[[], T]) -> T:
-    """Call the Hub; whatever goes wrong becomes one line that says what to do."""
+    """Call the Hub; any error becomes one line that says what to do."""
     problems = _hub().errors
     try:
         return call()
@@ -185,7 +185,7 @@ def _ask(name: HubName, call: Callable[[], T]) -> T:
         ) from error
     except problems.OfflineModeIsEnabled as error:
         raise WeightsError(f"cannot reach {name}: HF_HUB_OFFLINE is set") from error
-    except Exception as error:  # the HTTP client's own errors differ from release to release of huggingface_hub
+    except Exception as error:  # HTTP errors differ between releases of huggingface_hub
         status = getattr(getattr(error, "response", None), "status_code", None)
         if status in (401, 403):
             raise WeightsError(

@@ -1,4 +1,4 @@
-"""Model folders: config.json and model.safetensors, as on the Hub; reading is strict and never unpickles."""
+"""Model folders: config.json and model.safetensors, as on the Hub. Reading is strict and never unpickles."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def save_model_folder(path: str | Path, model: RefineNet, card: ModelCard, half:
     """Write a model folder as a whole, or not at all.
 
     Args:
-        path: folder; one that is there already is replaced.
+        path: folder; an existing one is replaced.
         model: the network with its weights.
         card: labels, scores, provenance, licence.
-        half: store convolution weights as float16 (statistics and biases stay float32).
+        half: whether convolution weights are stored as float16 (statistics and biases stay float32).
     """
     state = {}
     for key, value in model.state_dict().items():
@@ -52,7 +52,7 @@ def save_model_folder(path: str | Path, model: RefineNet, card: ModelCard, half:
 
 
 def write_weights(path: Path, state: dict[str, Tensor]) -> None:
-    """Write a safetensors file. WriteError with the reason if it cannot be (a full disk)."""
+    """Write a safetensors file; WriteError with the reason (a full disk) if that fails."""
     try:
         save_file(state, path, metadata={"format": "pt"})
     except SafetensorError as error:
@@ -60,16 +60,16 @@ def write_weights(path: Path, state: dict[str, Tensor]) -> None:
 
 
 def load_model_folder(path: str | Path, **changes: Any) -> tuple[RefineNet, ModelCard]:
-    """Read a model folder: the network in eval mode with float32 weights, and what the folder says.
+    """Read a model folder: the network in eval mode with float32 weights, and its card.
 
     Args:
         path: the folder.
-        changes: to its ModelConfig, where its weights still fit, such as ``exact_strides=True``. A network on a
-            module of yours needs that module: ``backbone=MODULE``, as in ``create_model``.
+        changes: fields of its ModelConfig to change, such as ``exact_strides=True``; the weights must still fit. A
+            network on a module of your own needs ``backbone=MODULE``, as in ``create_model``.
 
     Raises:
-        ConfigError: an unknown change.
-        WeightsError: a file is missing or damaged, or tensors do not fit; the message says which.
+        ConfigError: unknown field.
+        WeightsError: a file is missing or damaged, or tensors do not fit; the message names them.
     """
     folder = Path(path)
     config, card = read_config(folder)
@@ -83,7 +83,7 @@ def load_model_folder(path: str | Path, **changes: Any) -> tuple[RefineNet, Mode
         raise WeightsError(f"expected weights in {file}, found no such file") from error
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"cannot read {file}, it is damaged: {error}") from error
-    with torch.device("meta"):  # sizes without memory: a damaged config.json may ask for any
+    with torch.device("meta"):  # without memory, since a damaged config.json may have any sizes
         model = build(config, module)
     check_fit(model, state, str(file))
     if all(backbone.made_from_weights for backbone in model.each_backbone()):
@@ -95,7 +95,7 @@ def load_model_folder(path: str | Path, **changes: Any) -> tuple[RefineNet, Mode
 
 
 def store_calibration(path: str | Path, calibration: dict[str, Any]) -> None:
-    """Give a model folder another calibration (or none, ``{}``), and its card the line; the weights stay.
+    """Replace the calibration of a model folder, also in its README.md; ``{}`` removes it.
 
     WeightsError if it is not a model folder.
     """
@@ -107,7 +107,7 @@ def store_calibration(path: str | Path, calibration: dict[str, Any]) -> None:
 
 
 def read_config(folder: Path) -> tuple[ModelConfig, ModelCard]:
-    """The configuration and description of a model folder, without its weights."""
+    """The settings and card of a model folder, without its weights."""
     file = folder / CONFIG
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
@@ -132,31 +132,31 @@ def read_config(folder: Path) -> tuple[ModelConfig, ModelCard]:
 
 
 def check_fit(model: RefineNet, state: dict[str, Tensor], source: str) -> None:
-    """WeightsError unless every tensor of the network is there, of its shape, and no other."""
+    """WeightsError unless names and shapes of the tensors are exactly the network's."""
     own = {key: value for key, value in model.state_dict().items() if not key.endswith("num_batches_tracked")}
     if found := difference(own, state):
         raise WeightsError(f"{source} does not fit the network: {found}")
 
 
 def load_strictly(model: RefineNet, state: dict[str, Tensor], source: str) -> None:
-    """Fill a network; every tensor must be there, fit, and be used."""
+    """Load weights into a network; names and shapes must match exactly, and values be finite."""
     check_fit(model, state, source)
     check_finite(state, source)
     model.load_state_dict({key: value.float() for key, value in state.items()}, strict=False)
 
 
 def assign_weights(model: RefineNet, state: dict[str, Tensor], source: str) -> None:
-    """Make a network of the meta device real with these weights, which fit; none are drawn only to be replaced.
+    """Give a network on the meta device these weights, which must fit, without initialising random ones first.
 
-    Only for our own backbones and timm's transformers: what others compute when built would be lost.
+    Only for our own backbones and timm's transformers; others may compute buffers when built, which would be lost.
     """
     check_finite(state, source)
-    # Copies, since a file's tensors may be a view of the file, which somebody may cut.
+    # Copies, since tensors may be views of the file, which may be changed by others.
     copies = {key: value.to(torch.float32, copy=True) for key, value in state.items()}
     model.load_state_dict(copies, strict=False, assign=True)
     model.set_normalisation()
     for part in model.modules():
-        if hasattr(part, "init_non_persistent_buffers"):  # timm's name for computing them anew
+        if hasattr(part, "init_non_persistent_buffers"):  # timm's method that computes them
             for name, value in part.named_buffers(recurse=False):
                 setattr(part, name, torch.empty_like(value, device="cpu") if value.is_meta else value)
             part.init_non_persistent_buffers()  # type: ignore[operator]
@@ -165,8 +165,8 @@ def assign_weights(model: RefineNet, state: dict[str, Tensor], source: str) -> N
 
 
 def check_finite(state: dict[str, Tensor], source: str) -> None:
-    """WeightsError if a value is none."""
-    # By numpy, in one thread: of hundreds of small tensors torch would let all threads wait for each other.
+    """WeightsError if a value is not a finite number."""
+    # With NumPy in one thread: for hundreds of small tensors torch's threads would mostly wait for each other.
     if not all(np.isfinite(value.float().numpy()).all() for value in state.values()):
         raise WeightsError(f"{source} holds values that are not finite numbers: the file is damaged")
 

@@ -1,6 +1,6 @@
-"""ImageNet weights that a backbone starts from: in the package, timm's through the Hub's cache, or a file.
+"""ImageNet weights for backbones: from the package, from timm through the Hub's cache, or from a file.
 
-Each is a record: source, licence, SHA-256, and the normalisation of its pictures, which the network takes over.
+Each is a record of source, licence, SHA-256, and normalisation of pictures, which the network takes over.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from refineseg.model.folders.hub import fetch_file
 from refineseg.system.files import sha256_of
 
 HALF = (0.5, 0.5, 0.5)
-RELEASED = {"mobilenetv2_released": "mobilenetv2_100"}  # our name: timm's network with the same weights
+RELEASED = {"mobilenetv2_released": "mobilenetv2_100"}  # timm's network with the same weights, by our name
 CHOICES = ("auto", "imagenet", "none")
 WAYS_OUT = "give --backbone-weights FILE, or --backbone-weights none to start from random weights"
 
@@ -27,10 +27,10 @@ class BackboneWeights:
     Attributes:
         backbone: timm's name of the network.
         file: safetensors under timm's key names.
-        source: who published them.
+        source: publisher.
         licence: licence of the weights.
         sha256: SHA-256 of the file, in hexadecimal.
-        mean, std: normalisation of RGB in [0, 1] that they were trained with; None where it is not known.
+        mean, std: normalisation of RGB in [0, 1] in their training; None if unknown.
     """
 
     backbone: str
@@ -73,15 +73,15 @@ PACKAGED = {
 
 
 def find_backbone_weights(choice: str | Path | None, backbone: str) -> BackboneWeights | None:
-    """The weights that a choice means for a backbone; None for random ones.
+    """The weights of a choice for a backbone; None for random ones.
 
     Args:
-        choice: ``imagenet``, from the package or, through the Hub's cache, timm's own; ``auto``, the same, but
-            random where nobody publishes any; ``none`` or None, random; anything else is a safetensors file.
-        backbone: name of the network, as ``create_backbone`` takes it.
+        choice: ``imagenet``: those of the package or, through the Hub's cache, timm's; ``auto``: the same, but
+            random if there are none; ``none`` or None: random; anything else is a safetensors file.
+        backbone: name of the network, as for ``create_backbone``.
 
     Raises:
-        WeightsError: there is no such file, or the weights can be neither found nor fetched.
+        WeightsError: the file is missing, or the weights can be neither found nor fetched.
     """
     if choice is None or choice == "none":
         return None
@@ -109,8 +109,8 @@ def _of_file(path: Path, backbone: str) -> BackboneWeights:
 
 
 def _of_timm(backbone: str) -> BackboneWeights | None:
-    """timm's default weights of a network, in the Hub's cache or fetched into it; None where it has none."""
-    import timm  # here, since it takes seconds
+    """timm's default weights of a network, from the Hub or its cache; None if timm has none."""
+    import timm  # imported here, since it takes seconds
 
     published = timm.get_pretrained_cfg(backbone, allow_unregistered=True)
     if published is None or not str(published.hf_hub_id or "").startswith("timm/"):

@@ -59,7 +59,7 @@ def model_card(model: RefineNet, card: ModelCard) -> str:
 
 
 def _beyond_iou(score: dict[str, Any]) -> list[str]:
-    """Lines for what an evaluation has beyond the plain scores: interval, outlines, calibration."""
+    """Lines for further results of an evaluation: interval, outlines, calibration."""
     lines = []
     low, high = score.get("intervals", {}).get("mean_iou") or (None, None)
     if low is not None and high is not None:
@@ -77,7 +77,7 @@ def _beyond_iou(score: dict[str, Any]) -> list[str]:
 
 
 def _calibrated(calibration: dict[str, Any]) -> list[str]:
-    """The line for temperatures that are kept with the model."""
+    """The line about the model's calibration."""
     if not calibration:
         return []
     kind, data, split = (calibration.get(key) for key in ("kind", "data", "split"))

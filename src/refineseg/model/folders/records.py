@@ -1,7 +1,7 @@
-"""Every known weight as a record.
+"""Records of all known weights.
 
-The historic ones are listed with what is known of them and nothing else: no hash of any was ever published, so
-none of them can be fetched; whoever still holds a file imports it with ``refineseg convert``.
+The historic ones are listed with what is known of them. Their hashes were never published, so they cannot be
+fetched; whoever still has a file can import it with ``refineseg convert``.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from refineseg.system.files import sha256_of
 
 @dataclass(frozen=True)
 class PublishedScore:
-    """A score with what it was measured on.
+    """A score and how it was measured.
 
     Attributes:
         mean_iou: mean IoU in [0, 1].
         split: split of the data set.
-        protocol: scales, flips, who measured it.
-        interval: 95 % interval of the mean IoU; None where none was published.
+        protocol: scales, flips, source.
+        interval: 95 % interval of the mean IoU; None if none was published.
     """
 
     mean_iou: float
@@ -37,18 +37,18 @@ class PublishedScore:
 
 @dataclass(frozen=True)
 class WeightRecord:
-    """One known weight.
+    """The record of one set of weights.
 
     Attributes:
         name: network and tag, ``refinenet-lw-r50.nekrasov-voc2012``.
-        preset: ours that takes it, None where the depth is not known.
-        dataset: it was trained on.
+        preset: preset that it fits; None if the depth is unknown.
+        dataset: training data.
         licence: licence of the weights.
         source: page or paper that published it.
-        class_names: where the class names come from.
-        sha256: SHA-256 of the file, in hexadecimal; None where it was never published.
-        score: the published score.
-        state: state of the links.
+        class_names: source of the class names.
+        sha256: SHA-256 of the file in hexadecimal; None if it was never published.
+        score: published score.
+        state: availability.
     """
 
     name: str
@@ -84,7 +84,7 @@ LIGHT_SCORES: dict[str, tuple[float | None, float, float]] = {
     "nyudv2": (41.7, 43.6, 44.4),
     "pascal-context": (None, 45.1, 45.8),
 }
-# Lin et al. (CVPR 2017); depth where it is known which of the two networks the figure belongs to.
+# Lin et al. (CVPR 2017); the depth is None if the paper does not say which network the figure belongs to.
 MATLAB_SCORES: tuple[tuple[int | None, str, str, float], ...] = (
     (None, "voc2012", "test", 83.4),
     (101, "cityscapes", "test", 73.6),
@@ -139,7 +139,7 @@ HISTORIC: tuple[WeightRecord, ...] = (
 
 
 def bundled_records() -> list[WeightRecord]:
-    """The models that come with the package."""
+    """Records of the bundled models."""
     records = []
     for name, folder in bundled_models().items():
         config, card = read_config(folder)
@@ -164,7 +164,7 @@ def bundled_records() -> list[WeightRecord]:
 
 
 def _eight(record: WeightRecord, file: Path) -> WeightRecord:
-    """The int8 form of a bundled model, with the score in its export report; none on training pictures."""
+    """Record of a bundled model's int8 form, with the score of its export report unless on training pictures."""
     judged = json.loads(file.with_name(f"{file.name}.report.json").read_text(encoding="utf-8"))["int8"]
     protocol = record.score.protocol if record.score else "single scale, no flip"
     score = None if judged["trained_on_it"] else PublishedScore(judged["mean_iou"], judged["judged_on"], protocol)
@@ -179,7 +179,7 @@ def _measured(score: dict[str, Any]) -> PublishedScore:
 
 
 def imagenet_records() -> list[WeightRecord]:
-    """The backbones' ImageNet weights that come with the package."""
+    """Records of the backbones' ImageNet weights in the package."""
     return [
         WeightRecord(
             name=f"{name}.imagenet",
@@ -196,5 +196,5 @@ def imagenet_records() -> list[WeightRecord]:
 
 
 def all_records() -> list[WeightRecord]:
-    """Ours, the backbones', then the historic ones."""
+    """Records of the bundled models, of the backbones' weights, and of historic weights."""
     return [*bundled_records(), *imagenet_records(), *HISTORIC]

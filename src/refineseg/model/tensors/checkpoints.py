@@ -1,4 +1,4 @@
-"""Reading checkpoints of other programs without running anything that is in them."""
+"""Reading checkpoints of other programs without running code in them."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from torch import Tensor
 from refineseg.errors import WeightsError
 from refineseg.system.text import reason_of
 
-# Where trainers put the tensors; UniMatch V2 scores the average of its weights, pip's refinenet writes "weights".
+# Keys under which trainers save tensors; "model_ema" is UniMatch V2's, "weights" pip's refinenet's.
 WRAPPERS = ("state_dict", "segmenter", "model_state_dict", "model_ema", "model", "weights")
-PREFIXES = ("module.",)  # put before every name by data-parallel training
+PREFIXES = ("module.",)  # added to every name by data-parallel training
 SUFFIXES = (".pth", ".pt", ".pth.tar", ".ckpt", ".safetensors")
 
 
@@ -33,7 +33,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
             ``weights_only=True``: tensors, numpy scalars and plain containers, no code.
 
     Raises:
-        WeightsError: no such file, damaged, a pickle that needs more than tensors, or no tensors in it.
+        WeightsError: the file is missing or damaged, has no tensors, or is a pickle that needs more than tensors.
     """
     path = Path(path)
     if not path.is_file():
@@ -47,14 +47,14 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
 
 
 def _latin1(text: str, encoding: str) -> bytes:
-    """What pickles of protocol 2 call to make bytes; any other codec is refused."""
+    """The function that pickles of protocol 2 call to make bytes; any other codec is refused."""
     if encoding != "latin1":
         raise pickle.UnpicklingError(f"refused the codec {encoding!r:.40}")
     return text.encode("latin1")
 
 
-# What a numpy scalar, such as a best score beside the weights, is pickled as, by numpy 1 and 2. The scalar's
-# constructor takes raw bytes and a dtype; of dtypes only those of numbers are let through, none of objects.
+# The globals in pickled NumPy scalars, such as a best score beside the weights, of NumPy 1 and 2. A scalar is made
+# from raw bytes and a dtype; only dtypes of numbers are allowed, not of objects.
 NUMBERS = [np.dtype(code) for code in "?bBhHiIlLqQefdFD"]
 NUMPY_SCALARS: list[Any] = [
     (np.float64(0).__reduce__()[0], "numpy.core.multiarray.scalar"),
@@ -67,10 +67,10 @@ NUMPY_SCALARS: list[Any] = [
 
 def _unpickle(path: Path) -> Any:
     try:
-        # Mapped into memory where the format allows it, so that --find does not read gigabytes.
+        # Memory-mapped if the format allows it, so that --find does not read gigabytes.
         with torch.serialization.safe_globals(NUMPY_SCALARS):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except Exception as error:  # bytes that are no pickle make the unpickler raise anything
+    except Exception as error:  # the unpickler may raise anything for bytes that are not a pickle
         needs = re.search(r"(?:GLOBAL|global:?|class|type) ([\w.]+\.[\w.]+)", str(error))
         if isinstance(error, pickle.UnpicklingError) and needs is not None:
             raise WeightsError(
@@ -82,7 +82,7 @@ def _unpickle(path: Path) -> Any:
 
 
 def unwrap(content: Any, source: str) -> dict[str, Tensor]:
-    """The dict of tensors inside what trainers save around it; WeightsError if there is none."""
+    """The dictionary of tensors inside a trainer's checkpoint; WeightsError if there is none."""
     while isinstance(content, Mapping):
         inner = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
         if inner is None:
@@ -102,7 +102,7 @@ def unwrap(content: Any, source: str) -> dict[str, Tensor]:
 
 
 def strip_prefixes(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Names without a prefix that all of them carry, as often as they carry it."""
+    """Tensors by their names without a prefix that all of them have, even repeatedly."""
     names = dict(zip(state, state, strict=True))
     for prefix in PREFIXES:
         while names and all(name.startswith(prefix) for name in names.values()):
@@ -111,7 +111,7 @@ def strip_prefixes(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def torch_caches() -> list[Path]:
-    """The folders in which torch and the ports keep downloads, those that exist."""
+    """Existing folders in which torch and the ports keep downloads."""
     home = Path.home()
     cache = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "torch"
     chosen = Path(os.environ["TORCH_HOME"]) if os.environ.get("TORCH_HOME") else cache
@@ -122,7 +122,7 @@ def torch_caches() -> list[Path]:
 
 
 def checkpoint_files(folder: Path) -> Iterator[Path]:
-    """Files that may be checkpoints in a folder and below it, by name."""
+    """Files in a folder and its subfolders that may be checkpoints by their names."""
     for path in sorted(folder.rglob("*")):
         if path.name.endswith(SUFFIXES) and path.is_file():
             yield path

@@ -1,11 +1,10 @@
 """Two-way maps between the tensor names of published checkpoints and ours, written as rules.
 
-A rule is a pair of name templates. ``{b}`` stands for a number, ``{b-1}`` for that number less one, ``{4-k}``
-for four less that number, ``{part}`` for the name of a layer inside a residual unit and ``{rest}`` for any text.
-What stands after the last dot (weight, bias, running_mean ...) is carried over, unless the rule is of whole names.
-The first rule that fits is taken.
+A rule is a pair of name templates. ``{b}`` is a number, ``{b-1}`` that number minus one, ``{4-k}`` four minus that
+number, ``{part}`` the name of a layer inside a residual unit, ``{rest}`` any text. The part after the last dot
+(weight, bias, running_mean ...) is copied, unless the rule is for whole names. The first matching rule applies.
 
-Facts: the names of the two PyTorch ports (full: b = 1 is the block at stride 32; MobileNet-v2: crp4 is) and of
+Sources: the names of the two PyTorch ports (full: b = 1 is the block at stride 32; MobileNet-v2: crp4 is) and of
 DPT and MiDaS (refinenet1 is the block at stride 4).
 """
 
@@ -18,14 +17,14 @@ from functools import cached_property
 
 from refineseg.errors import WeightsError
 
-Table = list[tuple[re.Pattern[str], str, bool]]  # pattern of a name, template of the other, whether of whole names
+Table = list[tuple[re.Pattern[str], str, bool]]  # pattern of a name, template of the other, whole names
 FIELD = re.compile(r"\{(?:(\d+)-)?([a-z]+)(?:-(\d+))?\}")
-TEXTS = {"part": r"(?:conv|bn)\d|downsample\.\d", "rest": r".+"}  # the fields that are not numbers
+TEXTS = {"part": r"(?:conv|bn)\d|downsample\.\d", "rest": r".+"}  # fields that are not numbers
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One pair of name templates with the same fields; ``whole`` with what stands after the last dot."""
+    """A pair of name templates with the same fields; ``whole`` includes the part after the last dot."""
 
     theirs: str
     ours: str
@@ -38,24 +37,24 @@ class KeyMap:
 
     Attributes:
         name: name of the family of checkpoints, as printed.
-        rules: rules in the order in which they are tried; the first that fits is taken.
+        rules: rules, of which the first matching one applies.
     """
 
     name: str
     rules: tuple[Rule, ...]
 
     def to_ours(self, key: str) -> str | None:
-        """Our name of one of their tensors; None if it is not one of theirs."""
+        """Our name of one of their tensors; None if no rule matches."""
         return _rename(key, self._forward)
 
     def to_theirs(self, key: str) -> str | None:
-        """Their name of one of our tensors; None if it has none."""
+        """Their name of one of our tensors; None if no rule matches."""
         return _rename(key, self._backward)
 
     def pairs(self, keys: Iterable[str]) -> dict[str, str]:
-        """Their name to our name, for those of ``keys`` (theirs) that a rule knows.
+        """Our names by their names, for those of ``keys`` (theirs) that match a rule.
 
-        Raises WeightsError if two names would become one, which the names of no published file do.
+        Raises WeightsError if two names would become the same, which does not occur in published files.
         """
         known = {key: ours for key in keys if (ours := self.to_ours(key)) is not None}
         if len(set(known.values())) != len(known):
@@ -92,7 +91,7 @@ def _rename(key: str, table: Table) -> str | None:
 
 
 def _pattern(template: str) -> re.Pattern[str]:
-    """Template to a pattern whose group names carry the arithmetic: field__minuend__subtrahend."""
+    """The pattern of a template; its group names contain the arithmetic: field__minuend__subtrahend."""
     parts, end = [], 0
     for field in FIELD.finditer(template):
         minuend, name, subtrahend = field.groups()
@@ -104,7 +103,7 @@ def _pattern(template: str) -> re.Pattern[str]:
 
 
 def _solve(group: str, text: str) -> str | int:
-    """The field's value from what is written: {b-1} reading 0 means b = 1; {4-k} reading 1 means k = 3."""
+    """The field's value from the text of a group: {b-1} with text 0 is b = 1; {4-k} with text 1 is k = 3."""
     name, minuend, subtrahend = group.split("__")
     if name in TEXTS:
         return text
@@ -112,7 +111,7 @@ def _solve(group: str, text: str) -> str | int:
 
 
 def _write(field: re.Match[str], values: dict[str, str | int]) -> str | None:
-    """The number in the place of a field; None if its number would be negative."""
+    """The text of a field in a template; None if its number would be negative."""
     minuend, name, subtrahend = field.groups()
     value = values[name]
     if isinstance(value, str):
@@ -122,14 +121,14 @@ def _write(field: re.Match[str], values: dict[str, str | int]) -> str | None:
 
 
 def _unit(theirs: str, ours: str) -> tuple[Rule, Rule]:
-    """The two convolutions of a residual conv unit."""
+    """Rules for the two convolutions of a residual conv unit."""
     return (
         Rule(f"{theirs}_conv", f"{ours}.conv1"),
         Rule(f"{theirs}_conv_relu_varout_dimred", f"{ours}.conv2"),
     )
 
 
-# Both ports on ResNets; the light-weight one has no residual conv units, so those rules meet nothing there.
+# Both ports on ResNets; the rules for residual conv units do not match in the light-weight port, which has none.
 RESNET_PORT = KeyMap(
     "PyTorch port on a ResNet",
     (
@@ -146,7 +145,7 @@ RESNET_PORT = KeyMap(
     ),
 )
 
-# The authors' files, once their names are brought into the port's form (matconvnet.port_name).
+# The authors' files, after their names are changed to the port's (matconvnet.port_name).
 MATCONVNET = KeyMap(
     "the authors' MATLAB code",
     (*RESNET_PORT.rules, *_unit("lossblock_b.0.{u}", "final.{u-1}")),
@@ -158,7 +157,7 @@ MOBILENET_PORT = KeyMap(
     (
         Rule("layer1.0", "backbones.0.conv_stem"),
         Rule("layer1.1", "backbones.0.bn1"),
-        # The first inverted residual: its expansion is ours, the rest timm's depthwise separable block.
+        # The first inverted residual: our expansion, then timm's depthwise separable block.
         Rule("layer2.0.output.0.0", "backbones.0.expand.conv"),
         Rule("layer2.0.output.0.1", "backbones.0.expand.norm"),
         Rule("layer2.0.output.1.0", "backbones.0.blocks.0.0.conv_dw"),
@@ -199,7 +198,7 @@ MULTI_TASK_PORT = KeyMap(
     ),
 )
 
-# Our decoder counts its stages from coarse (0) to fine (3), as all of ours do.
+# Our decoder counts its stages from coarse (0) to fine (3).
 DPT_DECODER = KeyMap(
     "DPT or MiDaS decoder",
     (

@@ -1,4 +1,4 @@
-"""The strict comparison of a checkpoint's tensors with a network's: all fit, or none is taken."""
+"""Strict comparison of a checkpoint's tensors with a network's: all match, or none is used."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from refineseg.errors import WeightsError
 from refineseg.model.tensors.keymaps import KeyMap
 
-SHOWN = 3  # names of tensors in the one line of an error; the table has all
+SHOWN = 3  # number of names in an error's line; the table has all
 
 
 class MismatchError(WeightsError):
@@ -21,7 +21,7 @@ class MismatchError(WeightsError):
 
 
 def difference(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
-    """How tensors differ in names and shapes from those that a network has, in words; empty if they do not."""
+    """Differences in names and shapes between expected and given tensors, in words; empty if none."""
     missing, left_over = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
     misfits = [key for key in expected if key in state and expected[key].shape != state[key].shape]
     if not (missing or left_over or misfits):
@@ -35,11 +35,11 @@ def difference(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> s
 def matched(
     keys: KeyMap, recognised: str, state: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]]
 ) -> dict[str, Tensor]:
-    """Tensors under our names, if they are exactly those expected.
+    """Tensors under our names, if they are exactly the expected ones.
 
     Args:
-        keys: the rules of the checkpoint's names.
-        recognised: what the checkpoint was taken for, as printed.
+        keys: map of the checkpoint's names.
+        recognised: name of the recognised network, as printed.
         state: tensors of the checkpoint; none may be left over.
         expected: shapes by our names.
 
