@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from refineseg.config import ModelConfig
+from refineseg.config import ModelConfig, scaled
 from refineseg.model.dpt.network import DPT
 from refineseg.model.presets import build
 from refineseg.model.refinenet import RefineNet
@@ -84,7 +84,11 @@ def describe(config: ModelConfig, size: tuple[int, int], measure: bool = True) -
     with torch.device("meta"):
         network = build(config).eval()
     shapes: dict[str, list[tuple[int, ...]]] = {}
-    with torch.no_grad(), FlopCounterMode(display=False) as counter, watched(network, _noted(shapes)):
+
+    def note(name: str, made: Tensor) -> None:
+        shapes.setdefault(name, []).append(tuple(made.shape[1:]))
+
+    with torch.no_grad(), FlopCounterMode(display=False) as counter, watched(network, note):
         network(torch.zeros(1, config.in_channels, *size, device="meta"), upsample=False)
     counts = {name: sum(ops.values()) / 2e9 for name, ops in counter.get_flop_counts().items()}
     root = type(network).__name__
@@ -97,7 +101,10 @@ def describe(config: ModelConfig, size: tuple[int, int], measure: bool = True) -
     stages = [
         Stage(
             "backbone" if len(network.backbones) == 1 else f"{len(network.backbones)} backbones",
-            tuple(_scaled_image(config, size)),
+            tuple(
+                (config.in_channels, *(side if scale == 1 else scaled(side, scale) for side in size))
+                for scale in config.input_scales
+            ),
             maps,
             _parameters(network.backbones) + (_parameters(network.reassemble) if isinstance(network, DPT) else 0),
             counts["Global"] - sum(gmac.values()),
@@ -128,19 +135,8 @@ def _cascade(network: RefineNet) -> tuple[str, tuple[tuple[int, ...], ...], tupl
     return "blocks", network.decoder.groups, strides
 
 
-def _scaled_image(config: ModelConfig, size: tuple[int, int]) -> Iterator[tuple[int, ...]]:
-    from refineseg.config import scaled
-
-    for scale in config.input_scales:
-        yield (config.in_channels, *(side if scale == 1 else scaled(side, scale) for side in size))
-
-
 def _parameters(module: nn.Module) -> int:
     return sum(value.numel() for value in module.parameters())
-
-
-def _noted(shapes: dict[str, list[tuple[int, ...]]]) -> Callable[[str, Tensor], None]:
-    return lambda name, made: shapes.setdefault(name, []).append(tuple(made.shape[1:]))
 
 
 @contextmanager

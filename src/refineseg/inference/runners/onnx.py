@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,8 @@ class OnnxRunner(ExportedRunner):
     name = "onnxruntime"
 
     def __init__(self, path: Path) -> None:
-        runtime = onnxruntime_package()
+        with extra("onnxruntime", "runtime", "running ONNX files"):
+            import onnxruntime as runtime
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads()
         options.log_severity_level = 3
@@ -34,10 +34,3 @@ class OnnxRunner(ExportedRunner):
         """See ``ExportedRunner``."""
         (output,) = self.session.run(None, {"images": images})
         return np.asarray(output)
-
-
-def onnxruntime_package() -> ModuleType:
-    """The package. MissingExtraError without it."""
-    with extra("onnxruntime", "runtime", "running ONNX files"):
-        import onnxruntime
-    return onnxruntime  # type: ignore[no-any-return]

@@ -145,7 +145,10 @@ def predict_large(
                 large = LargeResult(work.labels, card.labels, picture, card.channels, kept, from_tiff)
                 files[kind.name] = kind.write_large(large, out, name)
             notes = picture.notes
-        shares = _shares(work.labels, segmenter.class_names)
+        counts = np.zeros(256, np.int64)
+        for _, rows in work.labels.strips():
+            counts += np.bincount(rows.ravel(), minlength=256)
+        shares = shares_of(counts, segmenter.class_names)
         shutil.rmtree(part, ignore_errors=True)
         return Outcome(files, shares, work.size, resumed_at, notes)
     except OSError as error:
@@ -183,13 +186,6 @@ def _fill(
             labels = np.where(void, np.uint8(IGNORE), labels)
             scores = None if scores is None else np.where(void, scores.dtype.type(0), scores)
         work.put(top, labels, scores)
-
-
-def _shares(labels: Raster, names: list[str]) -> dict[str, float]:
-    counts = np.zeros(256, np.int64)
-    for _, rows in labels.strips():
-        counts += np.bincount(rows.ravel(), minlength=256)
-    return shares_of(counts, names)
 
 
 def _key(segmenter: Segmenter, path: Path, options: PredictOptions, save: tuple[str, ...], tiling: Tiling) -> str:

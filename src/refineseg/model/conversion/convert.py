@@ -146,7 +146,10 @@ def convert_checkpoint(
             if kind is not None:
                 raise InputError(f"expected no --as {kind} for {request.file.name}: it is not a Depth Anything")
             if isinstance(network, DPTDecoder):
-                return _save_decoder(request, network, conversion, out)
+                if labels is not None:
+                    raise InputError(f"expected no --labels for {request.file.name}: a decoder has no classes")
+                save_dpt_decoder(out, network)
+                return conversion
             card = make_card(request, conversion, notes=_settings_of(conversion.architecture))
     save_model_folder(out, network, card)
     return conversion
@@ -155,15 +158,6 @@ def convert_checkpoint(
 def _check_reset(reset_head: int | None) -> None:
     if reset_head is not None and reset_head < 1:
         raise InputError(f"expected --reset-head with a number of classes of 1 or more, got {reset_head}")
-
-
-def _save_decoder(
-    request: ConversionRequest, decoder: DPTDecoder, conversion: Conversion, out: Path
-) -> Conversion:
-    if request.labels is not None:
-        raise InputError(f"expected no --labels for {request.file.name}: it is a decoder, which has no classes")
-    save_dpt_decoder(out, decoder)
-    return conversion
 
 
 def _settings_of(architecture: Architecture) -> dict[str, str]:

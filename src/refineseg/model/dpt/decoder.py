@@ -156,14 +156,11 @@ def load_dpt_decoder(path: str | Path) -> DPTDecoder:
     folder = Path(path)
     try:
         values = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        decoder = DPTDecoder(DecoderConfig(**{key: _tuple(value) for key, value in values.items()}))
+        fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+        decoder = DPTDecoder(DecoderConfig(**fields))
         decoder.load_state_dict(load_file(folder / WEIGHTS))
     except FileNotFoundError as error:
         raise WeightsError(f"expected {CONFIG} and {WEIGHTS} in {folder}, found no {error.filename}") from error
     except (OSError, SafetensorError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise WeightsError(f"cannot read the decoder in {folder}, it is damaged: {error}") from error
     return decoder.eval()
-
-
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
