@@ -16,7 +16,7 @@ from refineseg.inference.runners.exported import ENGINES, FORMAT, is_exported, o
 from refineseg.system.files import cache_folder, sha256_of
 
 CACHED = {"openvino": "model.xml", "onnxruntime": "model.onnx"}  # file of each engine in a model's cache
-WORTH = 0.95  # of torch's time: an engine that is hardly faster is not worth another rounding
+WORTH = 0.95  # largest share of torch's time at which an engine's different rounding is worth it
 
 
 def load(
@@ -33,18 +33,18 @@ def load(
             ``refineseg export``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; engines other than torch run on the CPU.
         precision: ``32``, or ``bf16`` with torch and openvino.
-        engine: None is torch for a model folder and a file's own engine for an exported file. ``onnxruntime`` and
-            ``openvino`` export a model folder once, through the gate, into the user's cache. ``auto`` takes the
-            fastest of those whose export is in the cache already, where it beat torch when it was made, and never
-            makes one: so it is as quick to start as torch.
-        say: called with a line when an export is made, which takes a minute.
+        engine: None is torch for a model folder and the file's own engine for an exported file. ``onnxruntime``
+            and ``openvino`` export a model folder once, with checks, into the user's cache. ``auto`` takes the
+            fastest cached export that beat torch when it was made, else torch; it never exports, so it starts as
+            fast.
+        say: called with a line before an export, which takes a minute.
 
     Returns:
         A Segmenter; its ``model`` is the nn.Module, which an exported file does not have.
 
     Raises:
-        WeightsError: unknown name, no such file, or a damaged one.
-        InputError: the device is not there, or the engine does not open this kind of model.
+        WeightsError: the name is unknown, or a file is missing or damaged.
+        InputError: the device does not exist, or the engine does not open this kind of model.
         MissingExtraError: the engine's package is not installed.
         RefusedError: the export did not pass the gate.
     """
@@ -71,7 +71,7 @@ def load(
 
 
 def _export_of(model: str, device: str, precision: str, engine: str, say: Callable[[str], None]) -> Path | None:
-    """The cached export of a model folder to run in place of its network; None where torch is to run it."""
+    """The cached export to run instead of a model folder's network; None for torch."""
     from refineseg.inference.devices import pick_device
     from refineseg.model.folders.find_model import find_model
 
@@ -84,7 +84,7 @@ def _export_of(model: str, device: str, precision: str, engine: str, say: Callab
 
 
 def export_cache(folder: Path) -> Path:
-    """The cache of a model folder: by the hash of its files, so that other weights have another one."""
+    """The cache of a model folder, by the hash of its files."""
     digest = hashlib.sha256(f"{FORMAT} {__version__}".encode())
     for file in ("config.json", "model.safetensors"):
         path = folder / file
@@ -93,7 +93,7 @@ def export_cache(folder: Path) -> Path:
 
 
 def cached_export(folder: Path, engine: str, say: Callable[[str], None]) -> Path:
-    """The cached export of a model folder for an engine; made now, through the gate, if there is none."""
+    """The cached export of a model folder for an engine; exported now, with checks, if there is none."""
     path = export_cache(folder) / CACHED[engine]
     if _report(path) is None:
         from refineseg.deploy.export import export
@@ -104,7 +104,7 @@ def cached_export(folder: Path, engine: str, say: Callable[[str], None]) -> Path
 
 
 def fastest_export(folder: Path) -> Path | None:
-    """The cached export that beat torch by most when it was made, of an installed engine; None if none did."""
+    """The cached export for an installed engine that beat torch by most when it was made; None if none did."""
     if not (cache_folder() / "exports").is_dir():
         return None
     place = export_cache(folder)
@@ -118,7 +118,7 @@ def fastest_export(folder: Path) -> Path | None:
 
 
 def _report(path: Path) -> dict[str, Any] | None:
-    """The report of a cached export that passed and is whole; None otherwise."""
+    """The report of a cached export that passed and is complete; None otherwise."""
     try:
         report: dict[str, Any] = json.loads(path.with_name(path.name + ".report.json").read_text(encoding="utf-8"))
         files = (path.with_suffix(".bin"), path) if path.suffix == ".xml" else (path,)

@@ -1,8 +1,8 @@
 """Prediction over many pictures on a Ray cluster: a folder or parquet in, masks and parquet out.
 
-The work is cut into shards before it begins, the same way each time. A shard's rows are written by one rename, and
-only then it counts as done; whoever does it again after a crash writes the same files under the same names. So a
-worker or the whole run may be killed at any moment: nothing is lost, and nothing is there twice.
+The work is divided into shards before it begins, in the same way each time. A shard's rows are written by one
+rename, and only then does it count as done; after a crash the same files are written again under the same names.
+So a worker or the whole run may be killed at any moment: nothing is lost or duplicated.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ PATH_COLUMN, BYTES_COLUMN, NAME_COLUMN = "path", "bytes", "name"
 
 @dataclass(frozen=True)
 class RayJob:
-    """What every worker needs to know.
+    """Settings of all workers.
 
     Attributes:
-        out: output folder, seen by all machines under this name.
+        out: output folder, under this path on all machines.
         model: bundled name, model folder or ``hf:ORG/NAME@COMMIT``.
-        options, tile: how to predict.
-        save: files to write for each picture, as of ``predict --save``; none: the mask goes into the parquet.
+        options, tile: options of the prediction.
+        save: output kinds; if empty, masks are written into the parquet.
         device: device of each worker.
     """
 
@@ -57,7 +57,7 @@ class RayJob:
 
 @dataclass(frozen=True)
 class Shard:
-    """Some pictures: files with their output names, or a row group of a parquet file."""
+    """A part of the pictures: files with output names, or a row group of a parquet file."""
 
     number: int
     files: tuple[tuple[str, str], ...] = ()
@@ -65,13 +65,13 @@ class Shard:
     group: int = 0
 
     def part(self, out: Path) -> Path:
-        """The parquet file whose presence says that the shard is done."""
+        """The parquet file that exists once the shard is done."""
         return out / PARTS / f"part-{self.number:08d}.parquet"
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run did: pictures and failures of this run, shards that were done before, seconds in all."""
+    """The outcome of a run: pictures, errors and shards of this run, shards done before, seconds."""
 
     pictures: int
     errors: int
@@ -91,24 +91,24 @@ def predict(
     shard: int = 64,
     tile: Tile = None,
 ) -> Summary:
-    """Segment many pictures with several workers; run it again to go on after a crash.
+    """Segment many pictures with several workers; run it again to continue after a crash.
 
     Args:
         source: pictures (files, folders, globs), or one parquet file or a folder of them, with a column ``path``
             or ``bytes`` (an encoded picture) and perhaps ``name``.
-        out: gets parts/part-N.parquet, a row per picture (name, width, height, class_shares, files or mask, error,
-            worker, seconds); and for pictures masks/NAME.png and whatever else ``save`` asks for.
+        out: output folder: parts/part-N.parquet with a row per picture (name, width, height, class_shares, files
+            or mask, error, worker, seconds); for pictures also the files of ``save``, such as masks/NAME.png.
         model: name, folder or file, as for ``refineseg.load``.
-        workers: processes, each with its own copy of the model and one processor. ``ray.init`` beforehand chooses
-            a cluster; else one is started on this machine alone, and stopped at the end.
+        workers: number of processes, each with a copy of the model and one processor. A cluster is chosen by
+            calling ``ray.init`` first; otherwise one is started on this machine, and stopped at the end.
         options: scales, flip.
-        save: as of ``predict --save``; ``mask`` for pictures, nothing for parquet (the mask is a column, a PNG).
-        shard: pictures a shard; of a parquet file each row group is one.
-        tile: see large pictures in windows.
+        save: output kinds; by default ``mask`` for pictures, none for parquet (whose mask is a column of PNG).
+        shard: number of pictures per shard; in parquet files each row group is a shard.
+        tile: windows of large pictures, as for ``Segmenter.predict``.
 
     Raises:
         MissingExtraError: ray or pyarrow is not installed.
-        InputError: nothing to do, unusable output, or OUT holds the results of other inputs or options.
+        InputError: there is nothing to do, the output is unusable, or it holds results of other inputs or options.
     """
     from refineseg.model.folders.hub import pinned
 
@@ -165,7 +165,7 @@ def _checked(file: Path) -> Any:
 
 
 def keep_plan(folder: Path, job: RayJob, shards: Sequence[Shard]) -> None:
-    """Write plan.json, or make sure that the one that is there is the same."""
+    """Write plan.json, or check that the existing one is the same."""
     digest = hashlib.sha256(json.dumps([asdict(item) for item in shards]).encode()).hexdigest()
     values = {"shards": len(shards), "inputs": digest, **asdict(job)}
     values.pop("out")
@@ -183,7 +183,7 @@ def keep_plan(folder: Path, job: RayJob, shards: Sequence[Shard]) -> None:
 
 
 class Worker:
-    """One process of the cluster: it loads the model once and does shard after shard."""
+    """A process of the cluster, which loads the model once and predicts shard after shard."""
 
     def __init__(self, job: RayJob) -> None:
         import torch
@@ -195,7 +195,7 @@ class Worker:
         self.segmenter = load(job.model, job.device)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Do a shard, given as JSON; how many pictures and errors it had."""
+        """Predict a shard, given as JSON; returns its numbers of pictures and errors."""
         values = json.loads(row["shard"])
         shard = Shard(**{**values, "files": tuple((path, name) for path, name in values["files"])})
         rows = [self.one(name, picture) for name, picture in pictures_of(shard)]
@@ -204,7 +204,7 @@ class Worker:
         return {"pictures": len(rows), "errors": sum(bool(entry["error"]) for entry in rows)}
 
     def one(self, name: str, picture: str | bytes) -> dict[str, Any]:
-        """The row of one picture. What is wrong with it becomes the row's error; a full disk ends the run."""
+        """The row of one picture. Its errors are put into the row, but a full disk ends the run."""
         begun = time.perf_counter()
         row: dict[str, Any] = {
             NAME_COLUMN: name,
@@ -253,7 +253,7 @@ def pictures_of(shard: Shard) -> Iterator[tuple[str, str | bytes]]:
     columns = [name for name in (PATH_COLUMN, BYTES_COLUMN, NAME_COLUMN) if name in opened.schema_arrow.names]
     for index, row in enumerate(opened.read_row_group(shard.group, columns=columns).to_pylist()):
         fallback = Path(row[PATH_COLUMN]).stem if row.get(PATH_COLUMN) else ""
-        # The number makes it unique, also where two rows name the same file.
+        # The number makes it unique even if two rows name the same file.
         name = f"{shard.number:08d}_{index:06d}_{Path(str(row.get(NAME_COLUMN) or fallback)).name}".rstrip("_")
         yield name, row.get(BYTES_COLUMN) or row.get(PATH_COLUMN) or b""
 
@@ -274,23 +274,23 @@ def _decoded(picture: str | bytes) -> str | Image.Image:
 def _run(job: RayJob, shards: Sequence[Shard], workers: int) -> list[dict[str, Any]]:
     """All shards on the cluster, one row each."""
     if "ray" not in sys.modules:
-        # Nobody has chosen a cluster, so it is one of our own. By this, which Ray reads when it is imported, its
-        # processes listen on the loopback alone; an address of 127.0.0.1 it would replace by the machine's.
+        # No cluster was chosen, so a local one is started. Ray reads this variable on import; with it, its
+        # processes listen on loopback only (it would replace an address of 127.0.0.1 by the machine's).
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     with extra("ray", "ray", "prediction on a cluster"):
         import ray
         import ray.data
     own = not ray.is_initialized()
     if own:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing of a run is told to anyone
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry
         ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, _node_ip_address="127.0.0.1")
     try:
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         rows = [{"shard": json.dumps(asdict(shard))} for shard in shards]
-        # One block a shard, so that a worker that dies takes one shard's time with it and no more.
+        # One block per shard, so that a worker that dies costs one shard at most.
         work = ray.data.from_items(rows, override_num_blocks=len(rows))
-        # Its types know functions only, not classes that keep a model.
+        # Ray's types only allow functions, not classes that keep a model.
         worker = cast(Any, Worker)
         done = work.map(worker, fn_constructor_args=(replace(job),), concurrency=workers, num_cpus=1)
         return list(done.iter_rows())

@@ -1,4 +1,4 @@
-"""Prediction with exported files where there is no torch: numpy, pillow and onnxruntime are enough.
+"""Prediction with exported files without torch: numpy, pillow and onnxruntime are enough.
 
 from refineseg.runtime import load
 result = load("camvid.onnx").predict("street.jpg")  # as refineseg.load("camvid").predict

@@ -16,7 +16,7 @@ from refineseg.deploy import export as module
 from refineseg.deploy import gate
 from refineseg.deploy.export import export
 from refineseg.deploy.pictures import fitted, generated_pictures
-from refineseg.deploy.report import ExportReport, Int8
+from refineseg.deploy.report import ExportReport, Int8Scores
 from refineseg.deploy.trace import Exportable, trace
 from refineseg.errors import RefusedError
 from refineseg.inference.predictor import Segmenter
@@ -63,7 +63,7 @@ def fewer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate, "SIZES", SOME)
 
 
-def checked(engine: ExportedRunner, model: RefineNet) -> list[gate.Check]:
+def checked(engine: ExportedRunner, model: RefineNet) -> list[gate.Comparison]:
     seen = generated_pictures(3, model.config.mean, model.config.std)
     return gate.compare_outputs(engine, Exportable(model), seen, lambda _done, _of: None)
 
@@ -117,7 +117,7 @@ def test_an_engine_that_fails_at_a_size_is_refused(segmenter: Segmenter) -> None
 
 
 def test_agreement_is_over_all_pixels() -> None:
-    checks = [gate.Check(1, 1, 1, 0.0, 0.0), gate.Check(3, 3, 1, 1.0, 0.0)]
+    checks = [gate.Comparison(1, 1, 1, 0.0, 0.0), gate.Comparison(3, 3, 1, 1.0, 0.0)]
     assert gate.agreement(checks) == pytest.approx(0.9)
 
 
@@ -137,7 +137,7 @@ def test_pictures_at_hand() -> None:
 
 @pytest.mark.parametrize(("found", "refused"), [(0.6951, False), (0.6949, True), (0.71, False)])
 def test_int8_may_lose_half_a_point(found: float, refused: bool) -> None:
-    scored = Int8("data", "train", 8, "val", 4, 0.7, found)
+    scored = Int8Scores("data", "train", 8, "val", 4, 0.7, found)
     assert scored.loss == pytest.approx(100 * (0.7 - found))
     assert (scored.refused is not None) == refused
 

@@ -18,7 +18,7 @@ from refineseg.cli.main import main
 from refineseg.config import ModelConfig
 from refineseg.deploy.export import export
 from refineseg.deploy.formats import save_openvino, write_format
-from refineseg.deploy.gate import MIOU_LOSS, Check, Judged, drift
+from refineseg.deploy.gate import MIOU_LOSS, Comparison, LogitsRunner, drift
 from refineseg.deploy.trace import axis_name, trace
 from refineseg.errors import InputError
 from refineseg.inference.predictor import Segmenter
@@ -187,7 +187,7 @@ def test_a_file_of_labels_or_probabilities_is_scored_by_what_it_gives() -> None:
     card = made.segmenter().card
     for outputs, found in (("labels", labels), ("probabilities", shares)):
         engine = Fixed(Exported(card, ModelConfig(), {"input": "uint8", "outputs": outputs}), found)
-        result = Segmenter(Judged(engine), card).predict(np.full((2, 3, 3), 7, np.uint8))
+        result = Segmenter(LogitsRunner(engine), card).predict(np.full((2, 3, 3), 7, np.uint8))
         assert np.array_equal(result.labels, labels[0])
         assert engine.seen is not None
         assert np.array_equal(engine.seen, np.full((1, 2, 3, 3), 7, np.uint8))  # as another program gives it
@@ -247,9 +247,9 @@ def test_logits_of_a_network_that_scales_its_input_say_their_size(tmp_path: Path
 
 
 def test_drift_of_probabilities_and_labels_is_refused() -> None:
-    assert drift([Check(9, 9, 1, 1.0, None)], "labels") is None
-    assert "labels to agree" in str(drift([Check(9, 9, 1, 0.99, None)], "labels"))
-    assert "probabilities within 1%" in str(drift([Check(9, 9, 1, 1.0, 0.02)], "probabilities"))
+    assert drift([Comparison(9, 9, 1, 1.0, None)], "labels") is None
+    assert "labels to agree" in str(drift([Comparison(9, 9, 1, 0.99, None)], "labels"))
+    assert "probabilities within 1%" in str(drift([Comparison(9, 9, 1, 1.0, 0.02)], "probabilities"))
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from refineseg.deploy import gate, int8, report
 from refineseg.deploy.formats import files_of, write_format
 from refineseg.deploy.options import ExportKeywords, ExportOptions
 from refineseg.deploy.pictures import ExportPictures, for_calibration, generated_pictures, of_data
-from refineseg.deploy.report import ExportReport, Int8
+from refineseg.deploy.report import ExportReport, Int8Scores
 from refineseg.deploy.trace import Exportable, trace
 from refineseg.errors import RefusedError
 from refineseg.evaluation.evaluate import evaluate
@@ -153,7 +153,7 @@ def _pictures(segmenter: Segmenter, data: SegmentationData | None) -> ExportPict
 
 def _quantised(
     segmenter: Segmenter, path: Path, kind: str, data: SegmentationData, options: ExportOptions, progress: Progress
-) -> Int8:
+) -> Int8Scores:
     """Replace the file by its int8 form; score it and the network on ``val``."""
     progress("calibrating int8", 0, 0)
     split, readers = for_calibration(data)
@@ -170,10 +170,10 @@ def _quantised(
         return found.scores.mean_iou
 
     before = scored(segmenter, "scoring the network")
-    judged = gate.Judged(open_exported(path, outputs=options.outputs))
+    judged = gate.LogitsRunner(open_exported(path, outputs=options.outputs))
     after = scored(Segmenter(judged, segmenter.card), "scoring int8")
     trained_on_it = segmenter.card.was_trained_on(data.name, "val")
-    return Int8(data.name, split, len(readers), "val", len(data.split("val")), before, after, trained_on_it)
+    return Int8Scores(data.name, split, len(readers), "val", len(data.split("val")), before, after, trained_on_it)
 
 
 def description(segmenter: Segmenter, kind: str, options: ExportOptions) -> str:

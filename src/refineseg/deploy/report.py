@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from refineseg._version import __version__
-from refineseg.deploy.gate import AGREEMENT, ERROR, MIOU_LOSS, REPEATS, TIMED, Check, agreement
+from refineseg.deploy.gate import AGREEMENT, ERROR, MIOU_LOSS, REPEATS, TIMED, Comparison, agreement
 from refineseg.system.files import atomic_write
 
 
 @dataclass(frozen=True)
-class Int8:
+class Int8Scores:
     """The cost of 8 bits in mean IoU.
 
     Attributes:
@@ -72,12 +72,12 @@ class ExportReport:
     precision: str
     engine: str
     pictures: str
-    checks: tuple[Check, ...]
+    checks: tuple[Comparison, ...]
     engine_ms: float
     torch_ms: float
     megabytes: float
     source: str
-    int8: Int8 | None = None
+    int8: Int8Scores | None = None
     refused: str | None = None
     input: str = "float32"
     outputs: str = "logits"

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from refineseg.inference.fast import convolution as fused
 from refineseg.inference.fast.block import FastBlock, merged
-from refineseg.inference.fast.convolution import Activation, FusedConv, fuses
+from refineseg.inference.fast.convolution import Activation, FusedConv, can_fuse
 from refineseg.inference.fast.fast_copy import _fast
 from refineseg.inference.fast.winograd import Scratch
 from refineseg.model.blocks import RefineNetBlock
@@ -26,8 +26,8 @@ def last(x: Tensor) -> Tensor:
 @pytest.fixture(params=[True, False], ids=["fused", "in three passes"])
 def ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if not request.param:
-        monkeypatch.setattr(fused, "fuses", lambda: False)
-    elif not fuses():
+        monkeypatch.setattr(fused, "can_fuse", lambda: False)
+    elif not can_fuse():
         pytest.skip("this torch lacks the operations")
 
 

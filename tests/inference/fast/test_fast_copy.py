@@ -15,7 +15,7 @@ from refineseg.inference.fast.convolution import FastInverted
 from refineseg.inference.fast.fast_copy import FastCopy, specialise
 from refineseg.inference.fast.folding import NORMS, _seen, convs_and_norms, fold_batch_norm
 from refineseg.inference.fast.pooling import FastPooling
-from refineseg.inference.fast.winograd import Scratch, convolve, pays
+from refineseg.inference.fast.winograd import Scratch, convolve, is_faster
 from refineseg.model.backbones.backbone import Backbone, create_backbone
 from refineseg.model.backbones.mobilenet import InvertedResidual
 from refineseg.model.blocks import ChainedResidualPooling
@@ -87,11 +87,11 @@ def test_bf16_has_weights_of_its_own_and_errs_no_more_than_autocast(preset: str,
 
 
 def test_winograd_is_left_alone_where_it_is_slower() -> None:
-    assert pays(nn.Conv2d(256, 256, 3, padding=1), 64, 64)
-    assert not pays(nn.Conv2d(256, 256, 3, padding=1), 16, 16)
-    assert not pays(nn.Conv2d(256, 21, 3, padding=1), 64, 64)
+    assert is_faster(nn.Conv2d(256, 256, 3, padding=1), 64, 64)
+    assert not is_faster(nn.Conv2d(256, 256, 3, padding=1), 16, 16)
+    assert not is_faster(nn.Conv2d(256, 21, 3, padding=1), 64, 64)
     for other in ({"stride": 2}, {"dilation": 2}, {"groups": 2}, {"padding": 0}, {"padding_mode": "reflect"}):
-        assert not pays(nn.Conv2d(256, 256, 3, **({"padding": 1} | other)), 64, 64)
+        assert not is_faster(nn.Conv2d(256, 256, 3, **({"padding": 1} | other)), 64, 64)
 
 
 @pytest.mark.parametrize("stages", [1, 3])

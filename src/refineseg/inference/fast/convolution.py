@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from refineseg.inference.fast.winograd import Scratch, convolve, pays
+from refineseg.inference.fast.winograd import Scratch, convolve, is_faster
 from refineseg.model.backbones.mobilenet import InvertedResidual
 from refineseg.model.backbones.resnet import ResNetBlock
 from refineseg.model.blocks import ResidualConvUnit
@@ -45,13 +45,13 @@ class FusedConv(nn.Module):
     def forward(self, x: Tensor, into: Tensor | None = None) -> Tensor:
         """activation(convolution(x) + into), BxCxHxW to BxKxhxw; ``into``, if given, is overwritten."""
         convolution, last = self.convolution, self.activation
-        if pays(convolution, *x.shape[-2:]):
+        if is_faster(convolution, *x.shape[-2:]):
             first = last == "relu" and into is None
             y = convolve(x, convolution, self.scratch, rectify=first, residual=into)
             return y if first else rectify_(y, last)  # strips can only rectify before the sum
         planned = FIRST_STRIP_ONLY.get()  # fake tensors: only torch's public operations take them
         if into is None:
-            if planned or not fuses():
+            if planned or not can_fuse():
                 return rectify_(convolution(x), last)
             fused = torch.ops.mkldnn._convolution_pointwise
             result: Tensor = fused(x, *_described(convolution), *FUSED[last], "")
@@ -59,7 +59,7 @@ class FusedConv(nn.Module):
         if planned:
             return into
         ordered = all(y.is_contiguous(memory_format=torch.channels_last) for y in (x, into))
-        if last == "relu6" or not ordered or not fuses():
+        if last == "relu6" or not ordered or not can_fuse():
             return rectify_(into.add_(convolution(x)), last)
         adding = torch.ops.mkldnn._convolution_pointwise_.binary
         after = None if last == "none" else last
@@ -93,7 +93,7 @@ def fusable(convolution: nn.Module) -> bool:
 
 
 @cache
-def fuses() -> bool:
+def can_fuse() -> bool:
     """Whether this build of torch has both operations and their results are right."""
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False

@@ -43,7 +43,7 @@ class Scratch(threading.local):
         return buffer[:size].view(shape)
 
 
-def pays(convolution: nn.Conv2d, height: int, width: int) -> bool:
+def is_faster(convolution: nn.Conv2d, height: int, width: int) -> bool:
     """Whether this is the fastest way: a float32 3x3 convolution of stride 1 with enough channels and tiles."""
     return (
         supported(convolution)

@@ -47,7 +47,7 @@ class Architecture:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundCheckpoint:
     """A file of a torch cache, and the recognised network or the reason why there is none."""
 
     path: Path
@@ -128,13 +128,13 @@ def read_authors(
     return state, Architecture(preset, MATCONVNET, count, "authors", fields)
 
 
-def find_checkpoints(folders: list[Path] | None = None) -> list[Found]:
+def find_checkpoints(folders: list[Path] | None = None) -> list[FoundCheckpoint]:
     """All checkpoint files in the usual torch caches (or ``folders``), with their recognised networks."""
     found = []
     for folder in torch_caches() if folders is None else folders:
         for path in checkpoint_files(folder):
             try:
-                found.append(Found(path, recognise(read_checkpoint(path))))
+                found.append(FoundCheckpoint(path, recognise(read_checkpoint(path))))
             except WeightsError as error:
-                found.append(Found(path, None, str(error)))
+                found.append(FoundCheckpoint(path, None, str(error)))
     return found

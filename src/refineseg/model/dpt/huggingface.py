@@ -14,7 +14,7 @@ from refineseg.config.dpt import MAPS, DPTConfig, SwinSizes, ViTSizes
 from refineseg.config.resize import Resize
 from refineseg.errors import WeightsError
 from refineseg.model.dpt import keymaps
-from refineseg.model.dpt.recognised import HYBRID, Recognised
+from refineseg.model.dpt.recognised import HYBRID, RecognisedDPT
 from refineseg.model.dpt.vit import RESNET_MAPS
 
 Values = Mapping[str, Any]
@@ -53,7 +53,7 @@ def architecture_of(values: Values) -> str | None:
     return next((name for name in names if name in ARCHITECTURES), None)
 
 
-def recognise_repository(values: Values, preprocessor: Values, where: str) -> Recognised:
+def recognise_repository(values: Values, preprocessor: Values, where: str) -> RecognisedDPT:
     """Recognise the network of a repository.
 
     Args:
@@ -90,7 +90,7 @@ def recognise_repository(values: Values, preprocessor: Values, where: str) -> Re
         raise WeightsError(f"cannot read the settings of {where}: {type(error).__name__} {error}") from error
     heads = {CLASSES: keymaps.CLASSES, DEPTH: keymaps.DEPTH, DEPTH_ANYTHING: keymaps.DEPTH_ANYTHING_HEAD}
     keys = keymaps.key_map(f"{name} of transformers", keymaps.NECK, heads[name], vit_rules)
-    return Recognised(config, keys, UNREAD, resize, names, notes)
+    return RecognisedDPT(config, keys, UNREAD, resize, names, notes)
 
 
 def _transformer(values: Values, name: str, where: str) -> tuple[DPTConfig, str, tuple[Any, ...]]:

@@ -17,7 +17,7 @@ from refineseg.model.conversion.recognise import Architecture
 from refineseg.model.conversion.result import UNSTATED, Conversion, ConversionRequest, make_card
 from refineseg.model.dpt import huggingface, published
 from refineseg.model.dpt.network import DPT
-from refineseg.model.dpt.recognised import COUNTER, Recognised, fill
+from refineseg.model.dpt.recognised import COUNTER, RecognisedDPT, fill
 from refineseg.model.folders.card import ModelCard
 from refineseg.model.tensors.checkpoints import read_checkpoint
 
@@ -64,7 +64,7 @@ def import_published(request: ConversionRequest, state: Mapping[str, Tensor], ki
     return _imported(request, published.recognise_state(state, kind), state, UNSTATED)
 
 
-def _imported(request: ConversionRequest, found: Recognised, state: Mapping[str, Tensor], licence: str) -> Made:
+def _imported(request: ConversionRequest, found: RecognisedDPT, state: Mapping[str, Tensor], licence: str) -> Made:
     depth = found.config.outputs == "depth"
     if depth and not (request.labels is None and request.reset_head is None):
         raise InputError(

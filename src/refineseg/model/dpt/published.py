@@ -19,7 +19,7 @@ from refineseg.config.dpt import MAPS, DPTConfig, SwinSizes, ViTSizes
 from refineseg.config.resize import Resize
 from refineseg.errors import InputError, WeightsError
 from refineseg.model.dpt import keymaps
-from refineseg.model.dpt.recognised import HYBRID, Recognised, count_blocks, quarters
+from refineseg.model.dpt.recognised import HYBRID, RecognisedDPT, count_blocks, quarters
 from refineseg.model.dpt.vit import RESNET_MAPS
 from refineseg.model.folders.pretrained import HALF
 from refineseg.model.tensors.keymaps import KeyMap
@@ -106,7 +106,7 @@ def keys_of(names: set[str]) -> KeyMap:
     return keymaps.key_map("DPT or MiDaS 3 of isl-org, depth", keymaps.MIDAS_DEPTH, keymaps.MIDAS)
 
 
-def recognise_state(state: Mapping[str, Tensor], version: str | None = None) -> Recognised:
+def recognise_state(state: Mapping[str, Tensor], version: str | None = None) -> RecognisedDPT:
     """Recognise a whole network.
 
     Args:
@@ -140,7 +140,7 @@ def recognise_state(state: Mapping[str, Tensor], version: str | None = None) -> 
         raise WeightsError(f"expected a whole DPT network, its checkpoint lacks {error}") from error
 
 
-def _depth_anything(state: Mapping[str, Tensor], keys: KeyMap, version: DepthAnythingVersion) -> Recognised:
+def _depth_anything(state: Mapping[str, Tensor], keys: KeyMap, version: DepthAnythingVersion) -> RecognisedDPT:
     vit = _vit(state, "pretrained", image=None)
     layers = tuple(range(vit.depth - 4, vit.depth)) if version.last else LAYERS.get(vit.depth, quarters(vit.depth))
     dpt = DPTConfig(
@@ -154,10 +154,10 @@ def _depth_anything(state: Mapping[str, Tensor], keys: KeyMap, version: DepthAny
     )
     config = _config(_dinov2(state), dpt, state, "depth_head.", outputs="depth", num_classes=1)
     unread = (r"pretrained\.mask_token", r"depth_head\.scratch\.refinenet4\.resConfUnit1\..*")
-    return Recognised(config, keys, unread, Resize(518, 518, "cover", 14, "bicubic"))
+    return RecognisedDPT(config, keys, unread, Resize(518, 518, "cover", 14, "bicubic"))
 
 
-def _unimatch(state: Mapping[str, Tensor], keys: KeyMap) -> Recognised:
+def _unimatch(state: Mapping[str, Tensor], keys: KeyMap) -> RecognisedDPT:
     vit = _vit(state, "backbone", image=None)
     dpt = DPTConfig(
         vit=vit,
@@ -168,10 +168,10 @@ def _unimatch(state: Mapping[str, Tensor], keys: KeyMap) -> Recognised:
     classes = _rows(state, "head.scratch.output_conv.2.weight")
     config = _config(_dinov2(state), dpt, state, "head.", num_classes=classes)
     unread = (r"backbone\.mask_token", r"head\.scratch\.refinenet4\.resConfUnit1\..*")
-    return Recognised(config, keys, unread)
+    return RecognisedDPT(config, keys, unread)
 
 
-def _midas(state: Mapping[str, Tensor], keys: KeyMap) -> Recognised:
+def _midas(state: Mapping[str, Tensor], keys: KeyMap) -> RecognisedDPT:
     hybrid = f"pretrained.model.{STEM}" in state
     beit = "pretrained.model.blocks.0.attn.relative_position_bias_table" in state
     vit = _vit(state, "pretrained.model", image=_beit_image(state) if beit else None)
@@ -203,11 +203,11 @@ def _midas(state: Mapping[str, Tensor], keys: KeyMap) -> Recognised:
         r"scratch\.refinenet4\.resConfUnit1\..*",
     )
     side = 480 if classes else vit.image
-    found = Recognised(config, keys, unread, Resize(side, side, "least", 32, "bicubic"))
+    found = RecognisedDPT(config, keys, unread, Resize(side, side, "least", 32, "bicubic"))
     return replace(found, config=replace(config, mean=HALF, std=HALF))
 
 
-def _swin(state: Mapping[str, Tensor], keys: KeyMap, version: SwinVersion) -> Recognised:
+def _swin(state: Mapping[str, Tensor], keys: KeyMap, version: SwinVersion) -> RecognisedDPT:
     stages = [f"pretrained.model.layers.{stage}.blocks" for stage in range(MAPS)]
     second = SWIN2 in state
     heads = "attn.logit_scale" if second else "attn.relative_position_bias_table"
@@ -229,7 +229,7 @@ def _swin(state: Mapping[str, Tensor], keys: KeyMap, version: SwinVersion) -> Re
     name = "swinv2_tiny_window8_256" if second else "swin_tiny_patch4_window7_224"
     config = _config(name, dpt, state, "", num_classes=1, outputs="depth")
     unread = (rf"pretrained\.model\.({UNREAD_SWIN})", r"scratch\.refinenet4\.resConfUnit1\..*")
-    found = Recognised(config, keys, unread, Resize(version.image, version.image, "exact", 32, "bicubic"))
+    found = RecognisedDPT(config, keys, unread, Resize(version.image, version.image, "exact", 32, "bicubic"))
     return replace(found, config=replace(config, mean=HALF, std=HALF))
 
 

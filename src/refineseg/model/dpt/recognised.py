@@ -22,7 +22,7 @@ COUNTER = ".num_batches_tracked"  # a batch norm's counter, which inference does
 
 
 @dataclass(frozen=True)
-class Recognised:
+class RecognisedDPT:
     """The recognised network of a checkpoint.
 
     Attributes:
@@ -42,7 +42,7 @@ class Recognised:
     notes: Mapping[str, str] = field(default_factory=dict)
 
 
-def fill(found: Recognised, state: Mapping[str, Tensor]) -> tuple[DPT, tuple[str, ...]]:
+def fill(found: RecognisedDPT, state: Mapping[str, Tensor]) -> tuple[DPT, tuple[str, ...]]:
     """The network with the checkpoint's tensors, in eval mode, and the names of unused tensors.
 
     Raises:
