@@ -29,12 +29,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from refineseg.config import AugmentConfig, ModelConfig, TrainConfig
+from refineseg.config import IMAGENET_MEAN, IMAGENET_STD, AugmentConfig, ModelConfig, TrainConfig
 from refineseg.data import SegmentationData, open_data
 from refineseg.data.batches.loader import Batches, TrainingPictures
 from refineseg.evaluation.metrics import confusion_matrix, scores
 from refineseg.model.folders.model_folder import read_config
-from refineseg.model.folders.pretrained import IMAGENET_MEAN, IMAGENET_STD
 from refineseg.system.memory import keep_freed_memory
 from refineseg.training import loop, validation
 from refineseg.training.planning import probe

@@ -63,7 +63,7 @@ def fewer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate, "SIZES", SOME)
 
 
-def checked(engine: ExportedRunner, model: RefineNet) -> list[gate.Comparison]:
+def checked(engine: ExportedRunner, model: RefineNet) -> list[gate.SizeComparison]:
     seen = generated_pictures(3, model.config.mean, model.config.std)
     return gate.compare_outputs(engine, Exportable(model), seen, lambda _done, _of: None)
 
@@ -117,7 +117,7 @@ def test_an_engine_that_fails_at_a_size_is_refused(segmenter: Segmenter) -> None
 
 
 def test_agreement_is_over_all_pixels() -> None:
-    checks = [gate.Comparison(1, 1, 1, 0.0, 0.0), gate.Comparison(3, 3, 1, 1.0, 0.0)]
+    checks = [gate.SizeComparison(1, 1, 1, 0.0, 0.0), gate.SizeComparison(3, 3, 1, 1.0, 0.0)]
     assert gate.agreement(checks) == pytest.approx(0.9)
 
 

@@ -18,7 +18,7 @@ from refineseg.cli.main import main
 from refineseg.config import ModelConfig
 from refineseg.deploy.export import export
 from refineseg.deploy.formats import save_openvino, write_format
-from refineseg.deploy.gate import MIOU_LOSS, Comparison, LogitsRunner, drift
+from refineseg.deploy.gate import MIOU_LOSS, LogitsRunner, SizeComparison, drift
 from refineseg.deploy.trace import axis_name, trace
 from refineseg.errors import InputError
 from refineseg.inference.predictor import Segmenter
@@ -247,9 +247,9 @@ def test_logits_of_a_network_that_scales_its_input_say_their_size(tmp_path: Path
 
 
 def test_drift_of_probabilities_and_labels_is_refused() -> None:
-    assert drift([Comparison(9, 9, 1, 1.0, None)], "labels") is None
-    assert "labels to agree" in str(drift([Comparison(9, 9, 1, 0.99, None)], "labels"))
-    assert "probabilities within 1%" in str(drift([Comparison(9, 9, 1, 1.0, 0.02)], "probabilities"))
+    assert drift([SizeComparison(9, 9, 1, 1.0, None)], "labels") is None
+    assert "labels to agree" in str(drift([SizeComparison(9, 9, 1, 0.99, None)], "labels"))
+    assert "probabilities within 1%" in str(drift([SizeComparison(9, 9, 1, 1.0, 0.02)], "probabilities"))
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ FLAT = 0.01  # least standard deviation, as a share of the largest value (depth 
 
 
 @dataclass(frozen=True)
-class Comparison:
+class SizeComparison:
     """The comparison of file and network at one size.
 
     Attributes:
@@ -61,7 +61,7 @@ class Comparison:
 
 def compare_outputs(
     engine: ExportedRunner, network: Exportable, pictures: ExportPictures, progress: Callable[[int, int], None]
-) -> list[Comparison]:
+) -> list[SizeComparison]:
     """Compare file and network on pictures of all ``SIZES``; RefusedError if the file cannot run one."""
     checks = []
     for done, (height, width, batch) in enumerate(SIZES):
@@ -85,7 +85,7 @@ def compare_outputs(
             agreeing = (_labels(found, size) == _labels(expected, size)).float().mean().item()
             spread = max(float(expected.std(correction=0)), FLAT * float(expected.abs().max()), 1e-12)
             drifted = float((found - expected).abs().mean()) / spread
-        checks.append(Comparison(height, width, batch, agreeing, drifted))
+        checks.append(SizeComparison(height, width, batch, agreeing, drifted))
         progress(done + 1, len(SIZES))
     return checks
 
@@ -117,12 +117,12 @@ class LogitsRunner(ExportedRunner):
         return found
 
 
-def agreement(checks: list[Comparison]) -> float:
+def agreement(checks: list[SizeComparison]) -> float:
     """Share of all pixels with the same label."""
     return sum(check.agreement * check.pixels for check in checks) / sum(check.pixels for check in checks)
 
 
-def drift(checks: list[Comparison], outputs: str = "logits") -> str | None:
+def drift(checks: list[SizeComparison], outputs: str = "logits") -> str | None:
     """The reason to refuse a float export, or None."""
     share = agreement(checks)
     if share < AGREEMENT:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from refineseg._version import __version__
-from refineseg.deploy.gate import AGREEMENT, ERROR, MIOU_LOSS, REPEATS, TIMED, Comparison, agreement
+from refineseg.deploy.gate import AGREEMENT, ERROR, MIOU_LOSS, REPEATS, TIMED, SizeComparison, agreement
 from refineseg.system.files import atomic_write
 
 
@@ -72,7 +72,7 @@ class ExportReport:
     precision: str
     engine: str
     pictures: str
-    checks: tuple[Comparison, ...]
+    checks: tuple[SizeComparison, ...]
     engine_ms: float
     torch_ms: float
     megabytes: float
