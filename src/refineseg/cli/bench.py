@@ -103,7 +103,7 @@ def bench(
 
 
 def show(report: dict[str, Any]) -> None:
-    """The table, with its sentence."""
+    """Print the table and its headline."""
     from refineseg.bench.comparison import COLUMNS, headline, rows
 
     table = Table(*COLUMNS)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from refineseg.data.check import Finding
 
 COLORS = {"error": "red", "warning": "yellow", "note": "cyan"}
-FILES = 3  # named below a finding; all are in the JSON and the page
+FILES = 3  # files printed per finding; JSON and page have more
 
 
 def check(
@@ -26,11 +26,11 @@ def check(
     data_option: Annotated[str | None, typer.Option("--data", "-d", help="The same as DATA.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the report to a JSON file.")] = None,
     html_file: Annotated[
-        Path | None, typer.Option("--html", help="Write a page with class balance, sizes and samples.")
+        Path | None, typer.Option("--html", help="Write an HTML page with class balance, sizes and samples.")
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Open a sample of the pairs only: seconds.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Check only a sample of the pairs, in seconds.")] = False,
 ) -> None:
-    """Check a data set before anything trains on it. Exit code 2 where training would go wrong.
+    """Check a data set before training. Exit code 2 if it has errors.
 
     Example: [bold]refineseg check folder:data/mine --html check.html[/bold]
     """
@@ -62,7 +62,7 @@ def check(
 
 
 def show(finding: Finding) -> None:
-    """Print one finding: what, what to do, the first files."""
+    """Print a finding: message, fix, first files."""
     from rich.text import Text
 
     kind, message = (finding.severity, f"{COLORS[finding.severity]} bold"), escaped(finding.message)

@@ -1,4 +1,4 @@
-"""What the verbs share: the console, progress bars, readers of option values."""
+"""Shared by the commands: console, progress bars, parsing of option values."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class TextConsole(Console):
-    """Prints strings literally: names of files and classes may contain markup and escape sequences."""
+    """Prints strings literally: file and class names may contain markup or escape sequences."""
 
     def print(self, *objects: Any, **options: Any) -> None:
         """Print as rich's console does, each string on one line. Pass a ``Text`` for colours."""
@@ -64,17 +64,14 @@ class RateColumn(ProgressColumn):
         self.unit = unit
 
     def render(self, task: Task) -> Text:
-        """Rate over the last moments; a dash until it is known."""
+        """Current rate; a dash until it is known."""
         speed = task.speed or task.finished_speed
         return Text(f"{speed:.1f} {self.unit}/s" if speed else f"- {self.unit}/s", style="cyan")
 
 
 @contextmanager
 def progress_bar(unit: str | None = "pictures", shown: bool = True, remaining: bool = True) -> Iterator[Progress]:
-    """A progress bar on standard error with count, rate (unless ``unit`` is None) and ``remaining`` time.
-
-    Fits a terminal of 80 columns, with a note of up to 38 in place of the rate, 48 without the time.
-    """
+    """A progress bar on standard error with count, rate (unless ``unit`` is None) and ``remaining`` time."""
     columns: list[ProgressColumn] = [
         NoteColumn("{task.description}"),
         BarColumn(bar_width=28 if unit else 8),
@@ -89,7 +86,7 @@ def progress_bar(unit: str | None = "pictures", shown: bool = True, remaining: b
 
 
 def show_notes(data: SegmentationData) -> None:
-    """Print what a data set skips or assumes."""
+    """Print the notes of a data set."""
     for note in data.notes:
         errors.print(f"note: {note}")
 
@@ -127,6 +124,6 @@ def parse_size(text: str, option: str) -> list[int]:
 
 
 def quiet_libraries() -> None:
-    """Keep other packages' notes off the terminal; -v shows them."""
+    """Hide warnings of other packages; -v shows them."""
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)

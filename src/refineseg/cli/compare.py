@@ -16,7 +16,7 @@ def compare(
     second: Annotated[Path, typer.Argument(metavar="B.json", help="Written by evaluate --json.")],
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the comparison here.")] = None,
 ) -> None:
-    """Say why two scores differ: protocol first, then classes, then pictures.
+    """Explain why two scores differ: protocol, classes, pictures.
 
     Example: [bold]refineseg compare before.json after.json[/bold]
     """

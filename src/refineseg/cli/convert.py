@@ -33,23 +33,22 @@ def convert(
     void: Annotated[
         str | None,
         typer.Option(
-            help="Which logit of one of the authors' .mat files stands for void: first, last or none. Known for "
-            "the seven published sets."
+            help="The void logit of an authors' .mat file: first, last or none. Known for the published ones."
         ),
     ] = None,
     kind: Annotated[
         str | None,
         typer.Option(
             "--as",
-            help="Which Depth Anything or MiDaS over Swin a file of tensors is: depth-anything-v2, "
-            "midas-swin2-384 ... (the error without it lists them).",
+            help="Variant of a Depth Anything or MiDaS Swin checkpoint: depth-anything-v2, midas-swin2-384 ... "
+            "(omit it for a list).",
         ),
     ] = None,
     find: Annotated[
         bool, typer.Option("--find", help="List the checkpoints in this machine's torch caches.")
     ] = False,
 ) -> None:
-    """Import a published checkpoint, strictly: every tensor fits, or none is taken.
+    """Import a published checkpoint, strictly: every tensor must fit.
 
     Example: [bold]refineseg convert rf_lw50_voc.pth.tar models/voc --labels voc2012[/bold]
     """
@@ -94,7 +93,7 @@ def convert(
 
 
 def read_label_map(name: str) -> LabelMap:
-    """The labels of a benchmark (``voc2012``, ``person-part`` ...) or YAML file; InputError for other names."""
+    """Labels of a benchmark (``voc2012``, ``person-part`` ...) or YAML file; InputError for other names."""
     from refineseg.config.yaml import read_yaml
     from refineseg.data.registry import find_benchmark
     from refineseg.labels import LabelMap

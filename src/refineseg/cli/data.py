@@ -1,4 +1,4 @@
-"""refineseg data: official archives, others' annotation formats, pre-labels, what to label next."""
+"""refineseg data: archives, annotation formats, pre-labels, suggestions."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from refineseg.cli.data_suggest import suggest
 
 data = typer.Typer(
     name="data",
-    help="Bring data in and predictions out: prepare a benchmark's archives, import and export other formats.",
+    help="Prepare benchmarks, split, import and export data, and suggest pictures to label.",
     no_args_is_help=True,
 )
 
-# One command of `refineseg data` a line.
 COMMANDS: dict[str, Callable[..., Any]] = {
     "prepare": prepare,
     "split": split,

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from refineseg.data.formats import ClassEdits, ImportReport
     from refineseg.labels import LabelMap
 
-SHOWN = 100  # faults on the screen
+SHOWN = 100  # faults printed
 
 Formats = Annotated[
     str | None,
     typer.Option(
         "--format",
         help="class-masks, coco, coco-panoptic, cvat, huggingface, labelme, labelstudio, list, palette, rgb, "
-        "roboflow, supervisely, tiff, via, yolo; recognised if absent.",
+        "roboflow, supervisely, tiff, via, yolo; detected by default.",
     ),
 ]
 
@@ -36,45 +36,41 @@ def import_(
         Path | None, typer.Option(help="Classes: labels.yaml, a CSV of name,r,g,b, labelmap.txt or classes.txt.")
     ] = None,
     images: Annotated[
-        Path | None, typer.Option(help="Folder with the pictures, where they are not beside the annotations.")
+        Path | None, typer.Option(help="Folder of the pictures, if they are not next to the annotations.")
     ] = None,
     unlabelled: Annotated[
         str, typer.Option(help="Pixels outside all outlines: background or ignore.")
     ] = "background",
-    unannotated: Annotated[
-        str, typer.Option(help="Pictures without annotation: skip (and name them) or background.")
-    ] = "skip",
+    unannotated: Annotated[str, typer.Option(help="Pictures without annotation: skip or background.")] = "skip",
     crowds: Annotated[
         str, typer.Option(help="COCO's crowd regions (iscrowd): ignore, or class (brush masks of CVAT, Datumaro).")
     ] = "ignore",
     threshold: Annotated[
         int | None,
         typer.Option(
-            help="Grey value (1 to 255) from which a mask shows the second of two classes; for JPEG masks."
+            help="Grey value (1 to 255) from which a pixel is the second of two classes; for JPEG masks."
         ),
     ] = None,
-    merge: Annotated[
-        list[str] | None, typer.Option(help="Classes to make one: car=bus,truck; repeatable.")
-    ] = None,
+    merge: Annotated[list[str] | None, typer.Option(help="Classes to merge: car=bus,truck; repeatable.")] = None,
     drop: Annotated[list[str] | None, typer.Option(help="Classes to leave unlabelled: pole,sign.")] = None,
-    rename: Annotated[list[str] | None, typer.Option(help="Class names to change: OLD=NEW; repeatable.")] = None,
+    rename: Annotated[list[str] | None, typer.Option(help="Classes to rename: OLD=NEW; repeatable.")] = None,
     split: Annotated[
-        str | None, typer.Option(help="Shares of train, val and test: 0.8/0.1/0.1; classes are spread alike.")
+        str | None, typer.Option(help="Shares of train, val and test: 0.8/0.1/0.1, stratified by class.")
     ] = None,
     group: Annotated[
         str | None,
-        typer.Option(help="Pictures that --split keeps together: folder, or a regular expression on the name."),
+        typer.Option(help="Groups that --split keeps together: folder, or a regular expression on names."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Random seed of --split.")] = 0,
     max_side: Annotated[
-        int | None, typer.Option(help="Longest side of a picture in pixels; larger ones are scaled down.")
+        int | None, typer.Option(help="Longest side in pixels; larger pictures are scaled down.")
     ] = None,
     skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Import what has no fault; left_out.txt lists the rest.")
+        bool, typer.Option("--skip-bad", help="Skip faulty annotations, and list them in left_out.txt.")
     ] = False,
     link: Annotated[bool, typer.Option("--link", help="Hard links to the pictures instead of copies.")] = False,
 ) -> None:
-    """Convert annotations of another format to a folder data set.
+    """Convert a data set in another format to a folder data set.
 
     Example: [bold]refineseg data import annotations/instances.json --images photos -o mydata[/bold]
     """
@@ -128,7 +124,7 @@ def _names(text: str) -> list[str]:
 
 
 def _print_faults(faults: tuple[str, ...]) -> None:
-    """All faults of a source, a line each; one alone is said by the error."""
+    """Print the faults of a source if there are several."""
     if len(faults) > 1:
         for fault in faults[:SHOWN]:
             errors.print(f"fault: {fault}")
@@ -153,27 +149,26 @@ def _print_report(report: ImportReport, output: Path) -> None:
 
 def export(
     predictions: Annotated[
-        Path, typer.Argument(metavar="PREDICTIONS", help="What refineseg predict wrote, or its folder masks/.")
+        Path,
+        typer.Argument(metavar="PREDICTIONS", help="Output folder of refineseg predict, or its folder masks/."),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the annotation files.")],
     format: Annotated[str, typer.Option("--format", help="labelme, cvat, coco or yolo.")],
-    images: Annotated[Path | None, typer.Option(help="Folder with the pictures that were segmented.")] = None,
-    model: Annotated[
-        str | None, typer.Option(help="Model that made the predictions, for its class names.")
-    ] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of the segmented pictures.")] = None,
+    model: Annotated[str | None, typer.Option(help="Model of the predictions, for the class names.")] = None,
     labels: Annotated[
         Path | None, typer.Option(help="labels.yaml with the class names, instead of --model.")
     ] = None,
     shapes: Annotated[
         str | None,
-        typer.Option(help="LabelMe: polygon (default; can be edited) or mask (nothing is lost)."),
+        typer.Option(help="LabelMe: polygon (default, editable) or mask (lossless)."),
     ] = None,
     tolerance: Annotated[
-        float, typer.Option(help="Largest distance in pixels of a polygon to the outline.")
+        float, typer.Option(help="Largest distance of a polygon from the outline, in pixels.")
     ] = 1.0,
-    smallest: Annotated[int, typer.Option(help="Connected pieces of fewer pixels get no polygon.")] = 8,
+    smallest: Annotated[int, typer.Option(help="Connected components of fewer pixels get no polygon.")] = 8,
 ) -> None:
-    """Write predictions as pre-labels that people correct in their annotation tool.
+    """Write predictions as pre-labels for an annotation tool.
 
     Example: [bold]refineseg data export out --format cvat --images photos --model runs/a/best -o prelabels[/bold]
     """

@@ -48,17 +48,17 @@ def prepare(
 
 
 def describe(count: Count) -> str:
-    """Whether a count is the published one, in words."""
+    """Comparison of a count with the published numbers."""
     return "as published" if count.right else f"published: {published(count)}"
 
 
 def published(count: Count) -> str:
-    """The published numbers in words."""
+    """The published numbers as text."""
     return " or ".join(f"{number:,}" for number in count.published)
 
 
 class ArchiveProgress:
-    """Shows one bar, in percent, for each archive and one for the conversion."""
+    """A progress bar, in percent, per archive and for the conversion."""
 
     def __init__(self, bar: Progress) -> None:
         self.bar = bar
@@ -66,7 +66,7 @@ class ArchiveProgress:
         self.total = -1
 
     def __call__(self, done: int, total: int, what: str) -> None:
-        """Draw one report; another total means that the next archive or the conversion has begun."""
+        """Update the bar; a new total starts a new one."""
         if self.task is None or total != self.total:
             self.task, self.total = self.bar.add_task("preparing", total=100, note=""), total
         self.bar.update(self.task, completed=100 * done // max(total, 1), note=what)

@@ -17,14 +17,14 @@ def split(
     group: Annotated[
         str | None,
         typer.Option(
-            help="Regular expression: pictures in whose names it (or its first bracket) matches the same text "
-            "stay together. Guessed from names if left out."
+            help="Regular expression on names; pictures with the same match (of its first group) stay together. "
+            "Default: guessed from names."
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing lists.")] = False,
 ) -> None:
-    """Write train.txt and val.txt: groups stay together, every class gets its share.
+    """Write train.txt and val.txt, stratified by class, with groups kept together.
 
     Example: [bold]refineseg data split folder:mydata --val 0.15 --group '^(drive[0-9]+)_'[/bold]
     """

@@ -14,7 +14,9 @@ from refineseg.cli.common import console, errors, progress_bar
 def suggest(
     pictures: Annotated[list[str], typer.Argument(help="Pictures without labels: files, folders or globs.")],
     model: Annotated[str, typer.Option("--model", "-m", help="Trained model: RUN, model folder or bundled name.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="New folder for pictures, pre-labels and page.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="New folder for pictures, pre-labels and HTML page.")
+    ],
     number: Annotated[int, typer.Option("--number", "-n", help="Number of pictures to suggest.")] = 40,
     format: Annotated[
         str, typer.Option("--format", help="Format of the pre-labels: labelme, cvat, coco or yolo.")
@@ -25,7 +27,7 @@ def suggest(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
-    """Choose the pictures whose labels would teach a model most, and pre-label them.
+    """Suggest pictures to label next, with pre-labels.
 
     Example: [bold]refineseg data suggest photos --model runs/mine --number 40 -o todo[/bold]
     """

@@ -27,7 +27,7 @@ def evaluate(
     ],
     split: Annotated[str, typer.Option(help="train, val or test.")] = "val",
     protocol: Annotated[
-        str, typer.Option(help="How to score: single, paper, ms-flip, or a benchmark's own such as cityscapes.")
+        str, typer.Option(help="Protocol: single, paper, ms-flip, or that of a benchmark such as cityscapes.")
     ] = "single",
     scales: Annotated[
         str | None, typer.Option(help="Scales to average over, such as 0.4,0.6,0.8,1.0,1.2.")
@@ -36,31 +36,34 @@ def evaluate(
         bool | None, typer.Option("--flip/--no-flip", help="Average over the mirrored picture too.")
     ] = None,
     channels: Annotated[
-        str | None, typer.Option(help="TIFF of more channels: those that are red, green and blue, such as 3,2,1.")
+        str | None, typer.Option(help="Channels of a TIFF to use as red, green and blue, such as 3,2,1.")
     ] = None,
     tile: Annotated[
-        str | None, typer.Option(help="Large pictures in windows: auto or a side in pixels.", metavar="auto|N")
+        str | None,
+        typer.Option(help="Process large pictures in windows: auto, or a side in pixels.", metavar="auto|N"),
     ] = None,
     measure: Annotated[
         str,
         typer.Option(
-            help="Also measure: boundary, calibration, sizes, distance, suspects (with commas).", metavar="NAMES"
+            help="Further measures: boundary, calibration, sizes, distance, suspects (comma-separated).",
+            metavar="NAMES",
         ),
     ] = "",
     calibrate: Annotated[
-        str | None, typer.Option(help="Fit temperatures on the split, store them with the model: global or class.")
+        str | None,
+        typer.Option(help="Fit temperatures on the split and store them with the model: global or class."),
     ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
     report: Annotated[
         Path | None,
-        typer.Option(help="Write a page with scores, charts and pictures to this folder.", metavar="DIR"),
+        typer.Option(help="Write an HTML report to this folder.", metavar="DIR"),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[str, typer.Option(help="32 or bf16.")] = "32",
     engine: Annotated[
         str | None,
         typer.Option(
-            help="torch, onnxruntime, openvino or auto; if not given torch, or the exported file's own.",
+            help="torch, onnxruntime, openvino or auto. Default: torch, or that of an exported file.",
             metavar="NAME",
         ),
     ] = None,
@@ -89,7 +92,7 @@ def evaluate(
         raise InputError(f"expected a model folder to calibrate, got {model}: the Hub's cache is not written to")
     names = [name.strip() for name in measure.split(",") if name.strip()]
     if report is not None:
-        writable_folder(report)  # known before the long part
+        writable_folder(report)  # before the long part
         names = with_report(names)
     chosen = find_protocol(protocol)
     chosen = chosen if tile is None else replace(chosen, tile=tile)
@@ -110,7 +113,7 @@ def evaluate(
             measures=names,
             progress=lambda done, of: bar.update(task, completed=done, total=of),
         )
-    if not is_first():  # of the processes that torchrun started, one speaks
+    if not is_first():  # only one process prints
         return
     show(evaluation)
     if segmenter.card.was_trained_on(evaluation.data, evaluation.split):
@@ -131,7 +134,7 @@ def evaluate(
 
 
 def store(segmenter: Segmenter, data: SegmentationData, model: str, evaluation: Evaluation, kind: str) -> None:
-    """Fit temperatures and write them into the model's folder."""
+    """Fit temperatures and store them in the model folder."""
     from refineseg.evaluation.measures.calibration import calibrate
     from refineseg.model.folders.find_model import find_model
     from refineseg.model.folders.model_folder import store_calibration
@@ -146,7 +149,7 @@ def store(segmenter: Segmenter, data: SegmentationData, model: str, evaluation: 
 
 
 def show(evaluation: Evaluation) -> None:
-    """Print the score card."""
+    """Print the scores."""
     scores = evaluation.scores
     table = Table(
         title=f"{evaluation.data} {evaluation.split}, {evaluation.pictures} pictures", title_justify="left"
@@ -173,7 +176,7 @@ def show(evaluation: Evaluation) -> None:
 
 
 def _line(figures: dict[str, Any]) -> str:
-    """``ece 0.0312, aurc 0.0150``; figures of a group (sizes) one after another."""
+    """``ece 0.0312, aurc 0.0150``; nested figures one after another."""
     parts = []
     for key, value in figures.items():
         group = value if isinstance(value, dict) else {"": value}

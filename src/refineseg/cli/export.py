@@ -27,21 +27,19 @@ def export(
     ] = "float32",
     outputs: Annotated[
         str,
-        typer.Option(
-            help="logits (needed by predict), or labels or probabilities at the picture's size for other programs."
-        ),
+        typer.Option(help="logits (for predict), or full-size labels or probabilities for other programs."),
     ] = "logits",
     int8: Annotated[bool, typer.Option("--int8", help="Quantise to 8 bits; needs --calibrate.")] = False,
     calibrate: Annotated[
         str | None,
         typer.Option(
-            help="Data set NAME:ROOT or YAML to check the file with; for int8, train calibrates and val judges.",
+            help="Data set (NAME:ROOT or YAML) for the check; int8 calibrates on train and is checked on val.",
             metavar="DATA",
         ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
 ) -> int:
-    """Write a model as a file for other engines and programs; refuse it if its labels differ from the network's.
+    """Export a model to a file for other engines; refused if its labels differ from the model's.
 
     Example: [bold]refineseg export --model camvid -o camvid.onnx[/bold]
     """

@@ -1,4 +1,4 @@
-"""Entry point: the list of verbs, and how errors leave the program.
+"""Entry point: the list of commands, and handling of errors.
 
 Exit codes: 0 success, 2 bad input (one line on standard error), 1 failure of the program itself, 130 stopped by
 Ctrl-C, 143 stopped by SIGTERM.
@@ -66,11 +66,11 @@ def _print_version(given: bool) -> None:
 
 @app.callback()
 def _options(
-    verbose: bool = typer.Option(False, "--verbose", "-v", help="Show tracebacks and the notes of libraries."),
+    verbose: bool = typer.Option(False, "--verbose", "-v", help="Show tracebacks and warnings of libraries."),
     _version: bool = typer.Option(
         False,
         "--version",
-        help="Print what a bug report needs and exit.",
+        help="Print versions for bug reports and exit.",
         callback=_print_version,
         is_eager=True,
     ),
@@ -84,12 +84,12 @@ def _options(
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line. Returns the exit code."""
     given = sys.argv[1:] if arguments is None else arguments
-    # -v is taken anywhere, also after the verb.
+    # -v is accepted anywhere, also after the command.
     verbose = any(word in ("-v", "--verbose") for word in given)
     given = ["-v"] * verbose + [word for word in given if word not in ("-v", "--verbose")]
     try:
         result = app(given, standalone_mode=False)
-        if result == STOPPED:  # newer typers take KeyboardInterrupt themselves
+        if result == STOPPED:  # newer typers catch KeyboardInterrupt
             return _say("stopped", STOPPED)
         return result if isinstance(result, int) else 0
     except (KeyboardInterrupt, typer.Abort):
@@ -99,13 +99,13 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         if verbose:
             raise
-        # Usage errors are click's, which newer typers carry inside and older ones import: told by their method.
+        # Usage errors are click's, which newer typers bundle: recognised by their method.
         usage = getattr(error, "format_message", None)
         if usage is not None:
             return _say(f"error: {usage()}", 2) if usage() else 2
         if isinstance(error, RefinesegError):
             return _say(f"error: {error}", 1 if isinstance(error, RefusedError) else 2)
-        if isinstance(error, OSError) and error.filename is not None and error.strerror:  # a path that cannot be
+        if isinstance(error, OSError) and error.filename is not None and error.strerror:  # an unusable path
             return _say(f"error: cannot use {error.filename!s:.200}: {error.strerror}", 2)
         if is_out_of_memory(error):
             return _say("error: memory ran out: free some, use smaller pictures, batches or crops, or --tile", 2)
@@ -119,13 +119,13 @@ def _say(message: str, code: int) -> int:
 
 
 def run() -> None:
-    """Console script. SIGTERM ends a command as Ctrl-C does, so that nothing half-written is left."""
+    """Console script. SIGTERM ends a command like Ctrl-C, so that nothing half-written is left."""
     terminated = False
 
     def terminate(_signal: int, _frame: FrameType | None) -> None:
         nonlocal terminated
         terminated = True
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # cleaning up is not interrupted
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # do not interrupt cleaning up
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, terminate)

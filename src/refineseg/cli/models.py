@@ -15,7 +15,7 @@ from refineseg.errors import InputError
 if TYPE_CHECKING:
     from refineseg.model.folders.records import PublishedScore
 
-CLASSES = 21  # of the networks whose parameters are counted, as in the papers
+CLASSES = 21  # for parameter counts, as in the papers
 NYU_CLASSES = 40
 
 
@@ -32,7 +32,7 @@ def models(
         ),
     ] = None,
 ) -> None:
-    """List presets with their sizes and every known weight with licence and score, or describe one preset.
+    """List presets and known weights with licence and score, or describe a preset.
 
     Example: [bold]refineseg models --describe refinenet-r101 --size 512x512 --svg r101.svg[/bold]
     """
@@ -119,7 +119,7 @@ def _list(json_file: Path | None) -> None:
         table.add_column(title)
     for record in records:
         score = _in_words(record.score)
-        # The gist stands before the colon or semicolon; the whole is in the JSON.
+        # The part before the colon or semicolon suffices; the JSON has all of it.
         table.add_row(record.name, score, record.licence.split(";")[0], record.state.split(":")[0])
     console.print(table)
     if json_file is not None:

@@ -1,4 +1,4 @@
-"""refineseg plan, and what train prints of it."""
+"""refineseg plan, also printed by train."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def plan(
     minutes: Annotated[float | None, typer.Option(help="Time limit of the training in minutes.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
-    """Show the settings that train would choose for a data set, and why. Takes seconds; trains nothing.
+    """Show the settings that train would choose for a data set, and why, in seconds.
 
     Example: [bold]refineseg plan folder:mydata --minutes 20[/bold]
     """
@@ -54,7 +54,7 @@ def show_plan(plan: Plan, data: str) -> None:
 
 
 def show_length(data: SegmentationData, config: TrainConfig) -> None:
-    """Print data, and the length as it is given, of a run that is not planned."""
+    """Print data and length of a run without plan."""
     pictures = f"{len(data.split('train'))} train and {len(data.split('val'))} val pictures"
     _say(f"data: {config.data}, {pictures}, {len(data.label_map.names)} classes")
     length = f"{config.steps} steps" if config.steps else f"{config.epochs} epochs"

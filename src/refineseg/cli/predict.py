@@ -117,7 +117,7 @@ def say_left_out(files: list[Path], output: Path) -> None:
 def collect_inputs(
     given: list[str], source: str | None, sequence: bool, options: VideoOptions
 ) -> list[Path | VideoInput]:
-    """What there is to do. InputError where that is nothing, or an input is missing."""
+    """The inputs. InputError if there are none, or one is missing."""
     from refineseg.inference.batch import find_inputs
     from refineseg.inference.video.clips import is_video
     from refineseg.inference.video.sources import VideoInput
@@ -139,7 +139,7 @@ def collect_inputs(
 
 
 def check_output(output: Path, overwrite: bool, resumable: bool) -> None:
-    """InputError for a folder that is not empty, unless that is allowed or an interrupted run resumes there."""
+    """InputError for a non-empty folder, unless allowed or to resume an interrupted run."""
     if overwrite or (resumable and any(output.glob(".*.part/state.json"))):
         return
     if any(item.name != LOCK and not item.match(".*.part") for item in output.iterdir()):
@@ -147,7 +147,7 @@ def check_output(output: Path, overwrite: bool, resumable: bool) -> None:
 
 
 class _Shown:
-    """The progress bar: counts inputs, or frames if there is only one video."""
+    """The progress bar, of inputs, or of frames of a single video."""
 
     def __init__(self, bar: Progress, work: list[Path | VideoInput]) -> None:
         self.bar, self.work = bar, work

@@ -16,9 +16,9 @@ def push(
     private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
     message: Annotated[str, typer.Option(help="Commit message.")] = "",
 ) -> None:
-    """Put a model folder on the Hugging Face Hub: config.json, model.safetensors and the card.
+    """Upload a model folder to the Hugging Face Hub: config.json, model.safetensors and the card.
 
-    The token comes from HF_TOKEN, or from the Hub's own login.
+    The token comes from HF_TOKEN, or from the Hub's login.
 
     Example: [bold]refineseg push runs/camvid/best hf:me/streets[/bold]
     """

@@ -21,13 +21,14 @@ def submit(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="FILE.zip to write.")] = None,
     validate: Annotated[Path | None, typer.Option(help="FILE.zip to check instead of writing one.")] = None,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
-    protocol: Annotated[str, typer.Option(help="How to predict: single, paper, ms-flip ...")] = "single",
+    protocol: Annotated[str, typer.Option(help="Protocol: single, paper, ms-flip ...")] = "single",
     tile: Annotated[
-        str | None, typer.Option(help="Large pictures in windows: auto or a side in pixels.", metavar="auto|N")
+        str | None,
+        typer.Option(help="Process large pictures in windows: auto, or a side in pixels.", metavar="auto|N"),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
-    """Write a benchmark server's file, or check one.
+    """Write an archive for a benchmark server, or check one.
 
     Example: [bold]refineseg submit voc2012 --model runs/voc/best --data voc2012:data/voc -o voc.zip[/bold]
     and [bold]refineseg submit --validate voc.zip voc2012[/bold]

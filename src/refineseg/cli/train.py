@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from refineseg.config import TrainConfig
     from refineseg.data import SegmentationData
 
-LONG_WAIT = 0.1  # share of the time waiting for pictures above which a note says so
+LONG_WAIT = 0.1  # share of the time waiting for pictures from which there is a note
 
 
 def train(
@@ -29,23 +29,25 @@ def train(
     data: Annotated[
         str | None,
         typer.Option(
-            "--data", "-d", help="NAME:ROOT such as camvid:DIR or folder:DIR, or a YAML file; --resume knows it."
+            "--data",
+            "-d",
+            help="NAME:ROOT such as camvid:DIR or folder:DIR, or a YAML file; not needed with --resume.",
         ),
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="Preset (refineseg models lists them), or a model to start from: bundled, folder, hf:."),
+        typer.Option(help="Preset (see refineseg models), or a model to fine-tune: bundled, folder, hf:."),
     ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file with settings.")] = None,
     recipe: Annotated[
-        str, typer.Option(help="Settings to start from: modern, paper, paper-class-crop or lightweight.")
+        str, typer.Option(help="Default settings: modern, paper, paper-class-crop or lightweight.")
     ] = "modern",
     backbone_weights: Annotated[
         str | None, typer.Option(help="auto, imagenet, none (random) or a safetensors file.")
     ] = None,
     class_map: Annotated[
         list[str] | None,
-        typer.Option("--map", help="MODEL_CLASS=DATA_CLASS: a class of the model that the data calls otherwise."),
+        typer.Option("--map", help="MODEL_CLASS=DATA_CLASS: a class with different names in model and data."),
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training pictures.")] = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps, instead of epochs.")] = None,
@@ -58,20 +60,20 @@ def train(
     batch_size: Annotated[int | None, typer.Option(help="Pictures per step.")] = None,
     crop: Annotated[str | None, typer.Option(help="Crop in pixels: N or HEIGHTxWIDTH.")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate of the decoder.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed.")] = None,
     workers: Annotated[int | None, typer.Option(help="Data loading processes.")] = None,
     precision: Annotated[str | None, typer.Option(help="32 or bf16.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     repeats: Annotated[
-        int | None, typer.Option(help="Train with this many seeds; mean and spread of the scores.", metavar="K")
+        int | None, typer.Option(help="Train with K seeds; reports mean and spread.", metavar="K")
     ] = None,
-    skip_check: Annotated[bool, typer.Option("--skip-check", help="Do not look the data over first.")] = False,
+    skip_check: Annotated[bool, typer.Option("--skip-check", help="Skip the quick check of the data.")] = False,
     drop_bad: Annotated[
-        bool, typer.Option("--drop-bad", help="Leave out pairs that cannot be read, and name them.")
+        bool, typer.Option("--drop-bad", help="Leave out pairs that cannot be used, and list them.")
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in RUN.")] = False,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="name=value, any setting of config.yaml.")
+        list[str] | None, typer.Option("--set", help="name=value: any setting of config.yaml.")
     ] = None,
 ) -> None:
     """Train a RefineNet.
@@ -143,7 +145,7 @@ def train(
 
 
 def continuing(output: Path, repeats: int | None) -> str:
-    """How to go on with a run that was interrupted."""
+    """How to resume an interrupted run."""
     words = [
         "refineseg",
         "train",
@@ -156,14 +158,14 @@ def continuing(output: Path, repeats: int | None) -> str:
 
 
 def train_once(config: TrainConfig, data: SegmentationData, output: Path, options: dict[str, Any]) -> Path:
-    """One run. Returns its best model."""
+    """Train once; returns the best model."""
     from refineseg.system.processes import is_first
     from refineseg.training.loop import train as train_network
     from refineseg.training.run import BEST
 
     evaluation = train_network(config, data, output, **options)
     best = output / BEST
-    if is_first():  # of the processes that torchrun started, one speaks
+    if is_first():  # only one process prints
         console.print(f"val mean IoU {evaluation.scores.mean_iou:.4f} ({evaluation.protocol.describe()})")
         console.print(f"best model in {best}, curves in {output / 'curves.png'}")
     return best
@@ -172,7 +174,7 @@ def train_once(config: TrainConfig, data: SegmentationData, output: Path, option
 def train_several(
     config: TrainConfig, data: SegmentationData, output: Path, count: int, options: dict[str, Any]
 ) -> Path:
-    """A run for each of several seeds, and the spread of their scores. Returns the best model of all."""
+    """Train with several seeds; returns the best model."""
     from refineseg.training.repeats import SUMMARY, best_model, train_repeats
 
     repeats = train_repeats(config, data, output, count, each=lambda seed: errors.print(f"seed {seed}"), **options)
@@ -185,10 +187,7 @@ def train_several(
 
 
 def look_over(data: str, crop: tuple[int, int], drop_bad: bool) -> None:
-    """The quick form of ``refineseg check``: prints warnings, and stops where training would be wrong.
-
-    It does not stop with ``drop_bad``, which has left out the pairs that errors are about.
-    """
+    """The quick ``refineseg check``: prints warnings, and stops at errors unless ``drop_bad``."""
     from refineseg.cli.check import show
     from refineseg.data.check import check_data
 
@@ -200,7 +199,7 @@ def look_over(data: str, crop: tuple[int, int], drop_bad: bool) -> None:
 
 
 def commit_of_this_code() -> str:
-    """Commit of the checkout that this code runs from, or the package's version."""
+    """Commit of this checkout, or the package's version."""
     from refineseg._version import __version__
 
     try:

@@ -1,4 +1,4 @@
-"""What refineseg train shows while it runs."""
+"""Progress of refineseg train on the terminal."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ if TYPE_CHECKING:
 
 
 class TrainingProgress:
-    """Shows the loop's events: a bar for reading, for training, for validation, and a line for each score."""
+    """Shows events of the loop: bars for reading, training and validation, and a line per score."""
 
     def __init__(self, bar: Progress) -> None:
         self.bar = bar
         self.tasks: dict[str, Any] = {}
         self.loss: float | None = None
         self.scores: list[float] = []  # mean IoU of every validation
-        self.waiting: list[float] = []  # by step; the first of all starts the workers, and is left out
+        self.waiting: list[float] = []  # by step; the first, which starts the workers, is left out
 
     @staticmethod
     def every(event: TrainingEvent) -> int:
-        """Steps between lines where no terminal draws a bar: about fifty lines a run."""
+        """Steps between lines without a terminal: about fifty lines per run."""
         return max(1, event.steps // 50)
 
     def share_waiting(self) -> float:
-        """Share of the last hundred steps' time that they waited for their pictures."""
+        """Share of time waiting for pictures in the last hundred steps."""
         last = self.waiting[1:][-100:]
         return sum(last) / max(1, len(last))
 
     def state(self, event: TrainingEvent) -> str:
-        """The loss, the mean IoU with its trend, and the time to the end, as far as they are known."""
+        """Loss, mean IoU with trend, and remaining time, as far as known."""
         parts = [f"loss {self.loss:.3f}"] if self.loss is not None else []
         if self.scores:
             trend = f" ({self.scores[-1] - self.scores[-2]:+.3f})" if self.scores[1:] else ""
@@ -55,7 +55,7 @@ class TrainingProgress:
                 self.move(event)
 
     def move(self, event: TrainingEvent) -> None:
-        """Move the bar of a phase; without a terminal a line now and then."""
+        """Update the bar of a phase, or print a line now and then without a terminal."""
         training, note = event.phase == "train", ""
         if event.phase not in self.tasks:
             self.tasks[event.phase] = self.bar.add_task(event.phase, total=event.steps, note="")

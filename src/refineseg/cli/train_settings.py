@@ -29,12 +29,12 @@ def build_config(
         raise InputError(f"expected settings under augment in {file}, got {augment!r:.100}")
     values["augment"] |= augment
     values |= {name: value for name, value in chosen.items() if value is not None}
-    for name in ("epochs", "steps", "minutes"):  # the last one given says how long a run is
+    for name in ("epochs", "steps", "minutes"):  # an option overrides the length in the file
         if chosen.get(name) is not None:
             values |= {other: None for other in ("steps", "minutes") if chosen.get(other) is None}
     if crop is not None:
         values["augment"]["crop"] = parse_size(crop, "--crop")
-    # model.NAME reaches into the preset, as fields.NAME does.
+    # model.NAME is short for fields.NAME.
     fields = [text for text in assignments if text.startswith("model.")]
     config = TrainConfig.from_dict(values)
     if fields:
@@ -48,7 +48,7 @@ def build_config(
 def explicit_settings(
     file: Path | None, chosen: dict[str, Any], crop: str | None, assignments: list[str]
 ) -> set[str]:
-    """Names of the settings that a person has given, which no plan changes."""
+    """Names of the settings given explicitly, which a plan must not change."""
     from refineseg.config.yaml import read_yaml
 
     given = read_yaml(file) if file else {}
@@ -61,7 +61,7 @@ def explicit_settings(
 
 
 def parse_class_map(texts: list[str]) -> dict[str, str] | None:
-    """``car=vehicle`` ... to names in the model and names in the data; None if there are none."""
+    """``car=vehicle`` ... to a mapping from model to data class names; None if empty."""
     pairs = [text.partition("=") for text in texts]
     for text, (model, _, data) in zip(texts, pairs, strict=True):
         if not (model.strip() and data.strip()):

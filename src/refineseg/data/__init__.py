@@ -1,7 +1,4 @@
-"""Data sets, reading, joint transforms and batches.
-
-Names are imported when first used: reading a picture must not need what reading a data set needs.
-"""
+"""Data sets: reading, checking, conversion, transforms and batches. Names are imported when first used."""
 
 from __future__ import annotations
 

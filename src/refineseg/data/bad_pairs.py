@@ -1,4 +1,4 @@
-"""Leaving out the pairs that training could not read."""
+"""Leaving out pairs that training cannot use."""
 
 from __future__ import annotations
 
@@ -10,18 +10,15 @@ from refineseg.data.dataset import Sample, SegmentationData
 from refineseg.errors import InputError, LabelError
 
 NAMED = 5  # pairs named in the notes
-MOST = 0.5  # share of bad pairs from which the fault lies in the description, not in single files
+MOST = 0.5  # share of bad pairs from which the description must be wrong, not single files
 
 Progress = Callable[[int, int], None]
 
 
 def drop_bad_pairs(data: SegmentationData, progress: Progress | None = None) -> SegmentationData:
-    """The data set without the pairs that cannot be read: damaged files, sizes that differ, unknown mask values.
+    """The data set without unusable pairs: damaged files, different sizes, unknown mask values.
 
-    Every pair is read once. What is left out is counted and named in ``notes``, with the reason.
-
-    Raises:
-        InputError: half of the pairs or more are bad.
+    Reads every pair once; ``notes`` count and name what is left out. InputError if half of the pairs are bad.
     """
     samples = [sample for items in data.splits.values() for sample in items]
 

@@ -1,6 +1,6 @@
-"""A named data set as one record: everything that the project knows of it.
+"""The record of a public data set.
 
-Each file in ``benchmarks/`` holds one, called ``BENCHMARK``. Other distributions add theirs by an entry point:
+Each file in ``benchmarks/`` has one, called ``BENCHMARK``. Other packages register theirs as entry points:
 
     [project.entry-points."refineseg.benchmarks"]
     kitti = "their_package.kitti:BENCHMARK"
@@ -24,16 +24,16 @@ Convert = Callable[[Path, Sequence[Path], Step], int]  # root, .mat files given,
 
 @dataclass(frozen=True)
 class SubmissionFormat:
-    """What a benchmark's server takes.
+    """Format of a benchmark server's archive.
 
     Attributes:
-        folder: folder in the archive, by split (``{split}``); empty for the archive's root.
-        stem: pattern of a file's stem; its group ``id`` names the picture.
-        values: pixel values that are classes.
-        pictures: number of pictures of the official splits.
-        size: width and height that every mask has; None for the picture's own.
-        palette: whether masks are palette pictures with VOC's colours.
-        hint: what odd values usually mean.
+        folder: folder in the archive, with ``{split}``; empty for the root.
+        stem: pattern of file stems; its group ``id`` identifies the picture.
+        values: pixel values of the classes.
+        pictures: official number of pictures by split.
+        size: width and height of every mask; None for that of its picture.
+        palette: whether masks are palette PNGs with VOC's colours.
+        hint: usual cause of other values.
     """
 
     folder: str
@@ -49,7 +49,7 @@ class SubmissionFormat:
         return self.folder.format(split=split)
 
     def picture(self, stem: str) -> str | None:
-        """Picture that a file's (or picture's) stem names; None if it names none."""
+        """Picture id in the stem of a file or picture; None if it does not match."""
         match = re.fullmatch(self.stem, stem)
         return match["id"] if match else None
 
@@ -61,15 +61,15 @@ class Benchmark:
     Attributes:
         name: NAME in ``NAME:ROOT``.
         open: opens the folder ROOT.
-        label_map: makes the label map: names, colours, mask values and the values that the server takes.
-        pairs: published number of pairs by split; several numbers where releases differ.
+        label_map: names, colours, mask values and submission values.
+        pairs: published number of pairs by split; several if releases differ.
         licence: terms of the data.
-        archives: official files, in words, for messages.
-        place: which member of an archive goes where under ROOT.
-        convert: makes pairs of .mat files after unpacking, where that is needed.
-        aliases: other names that it answers to.
-        submission: what its server takes; None where there is none.
-        scoring: settings of its own protocol (``evaluation.protocol.Protocol``) that differ from the usual ones.
+        archives: official files, for messages.
+        place: path under ROOT of a member of an archive.
+        convert: makes pairs from .mat files after unpacking, if needed.
+        aliases: alternative names.
+        submission: format of its server's archive; None without a server.
+        scoring: settings of its protocol (``evaluation.protocol.Protocol``) that differ from the defaults.
     """
 
     name: str

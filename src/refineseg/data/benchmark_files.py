@@ -1,4 +1,4 @@
-"""What the benchmarks share: finding folders, lists and pairs, placing archive members, writing masks."""
+"""Shared by the benchmarks: finding folders, lists and pairs, placing archive members, writing masks."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from refineseg.labels import Color, LabelMap
 from refineseg.system.files import atomic_path
 
 NAME = r"[^/]+"  # pattern of a file or folder name
-# Members of VOC 2010's archive that PASCAL-Context and Person-Part need, and their places.
+# Members of VOC 2010's archive for PASCAL-Context and Person-Part, and their places.
 VOC2010 = (
     (r"VOC2010/(JPEGImages/[^/]+\.jpg)", r"VOCdevkit/VOC2010/\1"),
     (r"VOC2010/(ImageSets/Main/(?:train|val)\.txt)", r"VOCdevkit/VOC2010/\1"),
 )
-ALL = "all"  # split of a folder that has no split list
+ALL = "all"  # the split of a folder without split lists
 
 
 def hex_colors(text: str) -> list[Color]:
@@ -38,12 +38,12 @@ def entries(text: str) -> list[str]:
 
 
 def first_folder(root: Path, *names: str) -> Path | None:
-    """The first of several places that is a folder."""
+    """The first of several paths that is a folder."""
     return next((root / name for name in names if (root / name).is_dir()), None)
 
 
 def need_folder(root: Path, what: str, *names: str) -> Path:
-    """The first of the folders that exists; InputError that lists them if none does."""
+    """The first of several paths that is a folder; InputError if there is none."""
     found = first_folder(root, *names)
     if found is None:
         raise InputError(f"{root} does not hold {what}: expected the folder {' or '.join(names)}")
@@ -51,20 +51,19 @@ def need_folder(root: Path, what: str, *names: str) -> Path:
 
 
 def first_file(root: Path, *names: str) -> Path | None:
-    """The first of several places that is a file."""
+    """The first of several paths that is a file."""
     return next((root / name for name in names if (root / name).is_file()), None)
 
 
 def listed_stems(path: Path) -> list[str]:
-    """Stems of a list: a stem or a path a line, possibly with the mask's path behind it."""
+    """Stems in a list with a stem or path per line, possibly followed by the mask's path."""
     return [Path(line.split()[0]).stem for line in read_list(path)]
 
 
 def by_stem(folder: Path | None, suffixes: Iterable[str] = ()) -> dict[str, Path]:
-    """Pictures of a folder by stem, or its files with the given suffixes; nothing for no folder.
+    """Pictures of a folder, or its files with the given suffixes, by stem; empty if the folder is None.
 
-    Raises:
-        InputError: two files differ only in their suffix.
+    InputError for files that differ only in their suffix.
     """
     if folder is None:
         return {}
@@ -83,7 +82,7 @@ def by_stem(folder: Path | None, suffixes: Iterable[str] = ()) -> dict[str, Path
 
 
 def pair(stems: Iterable[str], images: dict[str, Path], masks: dict[str, Path], where: Path) -> tuple[Sample, ...]:
-    """Samples of the given stems. A picture that is not there is an error; a mask that is not there is None."""
+    """Samples of the given stems. InputError for a missing picture; a missing mask is None."""
     chosen = list(stems)
     absent = [stem for stem in chosen if stem not in images]
     if absent:
@@ -96,17 +95,14 @@ def pair(stems: Iterable[str], images: dict[str, Path], masks: dict[str, Path], 
 def listed_splits(
     root: Path, lists: dict[str, tuple[str, ...]], images: dict[str, Path], masks: dict[str, Path]
 ) -> dict[str, tuple[Sample, ...]]:
-    """Splits by the first list file that is there for each; all pictures as ``all`` where there is none."""
+    """Splits by the first existing list file of each; all pictures as ``all`` if there is none."""
     found = {split: first_file(root, *names) for split, names in lists.items()}
     splits = {split: pair(listed_stems(path), images, masks, root) for split, path in found.items() if path}
     return splits or {ALL: pair(sorted(images), images, masks, root)}
 
 
-# Preparing from archives -----------------------------------------------------------------------------------
-
-
 def places(*pairs: tuple[str, str]) -> Place:
-    """Places by patterns: the first that matches the end of ARCHIVE/MEMBER gives the path, \\1 a group."""
+    """Places by patterns: the first that matches the end of ARCHIVE/MEMBER gives the path, with groups as \\1."""
     compiled = [(re.compile(rf"(?:.*/)?{pattern}"), target) for pattern, target in pairs]
 
     def place(archive: str, member: str) -> str | None:
@@ -120,7 +116,7 @@ def places(*pairs: tuple[str, str]) -> Place:
 
 
 def given_file(name: str, root: Path, sources: Sequence[Path]) -> Path | None:
-    """A .mat file among those named on the command line, or under the root."""
+    """A .mat file among those given, or under the root."""
     places = [
         *(path for path in sources if path.name == name),
         root / name,
@@ -139,7 +135,7 @@ def write_raw_mask(path: Path, raw: NDArray[Any], label_map: LabelMap) -> None:
 
 
 def write_png(path: Path, array: NDArray[Any], palette: NDArray[np.uint8] | None = None) -> None:
-    """An array HxW (with a palette Nx3) or HxWx3 as PNG, whole or not at all."""
+    """An array HxW (with a palette Nx3) or HxWx3 as PNG, written atomically."""
     image = Image.fromarray(np.ascontiguousarray(array))
     if palette is not None:
         image.putpalette(palette.tobytes())

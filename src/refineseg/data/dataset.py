@@ -1,4 +1,4 @@
-"""A data set: pairs of picture and mask per split, and the label map that they share."""
+"""A data set: pictures with masks by split, and their label map."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SPLITS: tuple[str, ...] = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture and, unless it is unlabelled, its mask. The stem names it in results."""
+    """A picture and, unless it is unlabelled, its mask. The stem names it in results."""
 
     stem: str
     image: Path
@@ -42,9 +42,9 @@ class SegmentationData:
         splits: samples by split name, in a fixed order.
         licence: terms of the data, for model cards.
         notes: what was skipped, left out or assumed, a line each.
-        read_raw: mask file to raw values, where the format is not a plain picture.
-        read_picture: picture file to RGB, where the benchmark cuts a border off; to raw values with ``channels``.
-        channels: what the pictures' channels hold; None for RGB.
+        read_raw: reader of mask files, as raw values.
+        read_picture: reader of picture files, as RGB, or as raw values with ``channels``.
+        channels: channels of the pictures; None for RGB.
     """
 
     name: str
@@ -58,7 +58,7 @@ class SegmentationData:
     channels: Channels | None = None
 
     def split(self, name: str) -> tuple[Sample, ...]:
-        """The samples of a split; InputError if there is none of that name or it is empty."""
+        """The samples of a split; InputError if it is missing or empty."""
         samples = self.splits.get(name, ())
         if not samples:
             filled = [split for split, items in self.splits.items() if items]
@@ -66,12 +66,11 @@ class SegmentationData:
         return samples
 
     def seen_as(self, channels: Channels | None, choice: tuple[int, ...] | None = None) -> SegmentationData:
-        """The same data, its pictures read for a model.
+        """The same data, with pictures read for a model.
 
         Args:
             channels: channels of the model; None for RGB.
-            choice: indices of the files' channels to take, counted from 0, in this order; None for all of them,
-                or for those that the header marks as colours.
+            choice: 0-based indices of the files' channels, in order; None for all, or those marked as colours.
         """
         if channels == self.channels and choice is None:
             return self
@@ -89,7 +88,7 @@ class SegmentationData:
         Train ids are 255 where the picture has no data.
 
         Raises:
-            InputError: an unreadable file, a missing mask or a mask of another size than the picture.
+            InputError: unreadable file, missing mask, or mask and picture of different sizes.
             LabelError: mask values outside the label map, with file, values and counts.
         """
         image = self.read_picture(sample.image)
@@ -102,20 +101,20 @@ class SegmentationData:
                 f"{_size(image)} for {sample.image}; export the mask again at the picture's size"
             )
         void = void_of(image) if self.channels is not None else read_void(sample.image)
-        if void is not None:  # where the picture has no data the mask says nothing
+        if void is not None:  # no data, no label
             labels = np.where(void, np.uint8(IGNORE), labels)
         return image, labels
 
 
 def folder_of_pictures(folder: Path) -> list[Path]:
-    """Pictures of a folder in the order of their names; InputError if there is no such folder."""
+    """Pictures of a folder, sorted by name; InputError if there is no such folder."""
     if not folder.is_dir():
         raise InputError(f"Folder not found: {folder}")
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.name[0] != ".")
 
 
 def read_list(path: Path) -> list[str]:
-    """Lines of a split list that are not empty, without a byte order mark."""
+    """Non-empty lines of a split list."""
     try:
         lines = decoded(path.read_bytes()).splitlines()
     except FileNotFoundError as error:
@@ -126,11 +125,9 @@ def read_list(path: Path) -> list[str]:
 
 
 def find_listed(line: str, known: Mapping[str, Named]) -> Named | None:
-    """What a line of a split list names: the whole line or its first word, with folders and suffix or without.
+    """The entry of ``known`` (by composed stem) that a line of a split list names.
 
-    Args:
-        line: a line of ``read_list``.
-        known: by stem in composed form.
+    Either the whole line or its first word is the name, with or without folders and suffix.
     """
     for text in (line, line.split()[0]):
         name = PurePosixPath(composed(text).replace("\\", "/"))

@@ -1,23 +1,22 @@
-"""A data set of one's own: images/, masks/ and a small labels.yaml."""
+"""User data: images/, masks/ and a labels.yaml."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from refineseg.channels import Channels
 from refineseg.config.yaml import read_yaml
 from refineseg.data.dataset import SPLITS, Sample, SegmentationData, find_listed, folder_of_pictures, read_list
-from refineseg.data.leftovers import Leftovers, find_leftovers
+from refineseg.data.leftovers import Leftovers, find_leftovers, group_by_stem
 from refineseg.data.mask_files import check_threshold, read_binary_mask
 from refineseg.data.pictures.opening import needs_statistics, read_channels
 from refineseg.data.pictures.statistics import statistics
 from refineseg.data.splits.held_out import held_out
 from refineseg.errors import ConfigError, InputError
 from refineseg.labels import LabelMap
-from refineseg.system.text import composed
 
 KEYS = frozenset(
     {"root", "images", "masks", "classes", "ignore", "threshold", "splits", "licence", "name", "statistics"}
@@ -26,19 +25,17 @@ KEYS = frozenset(
 
 @dataclass(frozen=True)
 class FolderDescription:
-    """What a YAML file says of a data set, before any picture is looked at.
+    """Content of a data set's YAML file.
 
     Attributes:
         name: name of the data set.
-        root: folder that the pictures and masks are under.
-        images: folder of pictures.
-        masks: folder of masks.
+        root, images, masks: its folder, and those of pictures and masks.
         label_map: from raw mask values to train ids.
-        lists: split name to a list file, as given; None if the file says nothing.
-        places: where list files are looked for: under the root, else beside the YAML.
+        lists: split name to list file, as given, or None.
+        places: where list files are searched: the root, then the folder of the YAML.
         licence: terms of the data.
-        channels: what pictures of more than 8-bit RGB hold; None for RGB.
-        threshold: grey value from which a mask shows the second of two classes; None for masks of class numbers.
+        channels: channels of the pictures; None for 8-bit RGB.
+        threshold: grey value from which a pixel is the second of two classes; None for masks of class numbers.
     """
 
     name: str
@@ -51,6 +48,40 @@ class FolderDescription:
     licence: str
     channels: Channels | None = None
     threshold: int | None = None
+
+
+class Row(NamedTuple):
+    """An entry of a split: its picture (None if the list names none), and the file and line of the list."""
+
+    split: str
+    sample: Sample | None
+    file: Path | None = None
+    line: str = ""
+
+
+@dataclass(frozen=True)
+class FolderListing:
+    """The content of a described folder, faults included.
+
+    Attributes:
+        splits: names of the splits.
+        rows: entries of the splits, in their order.
+        pictures: all pictures of each folder.
+        notes: what was assumed.
+    """
+
+    splits: tuple[str, ...]
+    rows: list[Row]
+    pictures: list[list[Sample]]
+    notes: tuple[str, ...] = ()
+
+    def samples(self) -> dict[str, tuple[Sample, ...]]:
+        """Pictures by split, with or without a mask."""
+        found: dict[str, list[Sample]] = {split: [] for split in self.splits}
+        for row in self.rows:
+            if row.sample is not None:
+                found[row.split].append(row.sample)
+        return {split: tuple(samples) for split, samples in found.items()}
 
 
 def open_folder(root: Path, *, drop_bad: bool = False) -> SegmentationData:
@@ -67,22 +98,24 @@ def open_folder(root: Path, *, drop_bad: bool = False) -> SegmentationData:
 
 
 def open_yaml(path: Path, root: Path | None = None, *, drop_bad: bool = False) -> SegmentationData:
-    """A data set described by a YAML file, at ``root`` if that is given.
+    """A data set described by a YAML file, at ``root`` if given.
 
-    Keys: ``classes`` (names, or name, color, raw), ``ignore`` (mask values that do not count), ``threshold`` (grey
-    value from which a mask of any mode shows the second of two classes), ``root`` (the YAML's folder if left out),
-    ``images`` and ``masks`` (folder names), ``splits`` (split name to a list file, under the root or else beside
-    the YAML), ``licence``, ``name``, ``statistics`` (channels.Channels, for pictures of more than 8-bit RGB;
-    written by imports, measured on the training pictures where left out). Where there is no list, images/train,
-    images/val and so on are the splits, else train.txt and val.txt with a stem a line, else a tenth is held out
-    for val, in whole groups (``groups.guess_groups``).
+    Keys: ``classes`` (names, or name, color, raw), ``ignore`` (ignored mask values), ``threshold`` (grey value
+        from
+    which a pixel is the second of two classes), ``root`` (default: the folder of the YAML), ``images`` and
+    ``masks`` (folder names), ``splits`` (split name to list file, under the root or next to the YAML),
+    ``licence``, ``name``, ``statistics`` (channels.Channels, for pictures beyond 8-bit RGB; default: measured on
+    the training pictures). Without ``splits``, these are the folders images/train, images/val ..., else train.txt
+    and val.txt with a stem per line; else a tenth is held out for val, in whole groups (``splits.groups``).
 
-    Files that are skipped are counted in the data set's ``notes``. With ``drop_bad`` pictures without a mask and
-    list entries without a picture are left out and noted, instead of an error.
+    Skipped files are counted in ``notes``. With ``drop_bad`` pictures without a mask and list entries without a
+    picture are left out and noted; else they are an error.
     """
     described = read_description(path, root)
-    left_out: list[str] = []
-    splits, assumed = _splits(described, left_out if drop_bad else None)
+    _check_layout(described)
+    listing = list_folder(described)
+    left_out = _unusable(described, listing, drop_bad)
+    splits = {split: tuple(s for s in samples if s.mask) for split, samples in listing.samples().items()}
     used = {sample.image for samples in splits.values() for sample in samples}
     if not used:
         raise InputError(
@@ -96,7 +129,7 @@ def open_yaml(path: Path, root: Path | None = None, *, drop_bad: bool = False) -
         described.label_map,
         splits,
         described.licence,
-        notes=(*assumed, *left_out, *leftovers.notes()),
+        notes=(*listing.notes, *left_out, *leftovers.notes()),
         **readers(described),
     )
     channels = described.channels or _measured(data)
@@ -110,9 +143,9 @@ def open_yaml(path: Path, root: Path | None = None, *, drop_bad: bool = False) -
 
 
 def _measured(data: SegmentationData) -> Channels | None:
-    """The channels of pictures of more than 8 bits or of channels that are no colours; None for RGB.
+    """The channels of pictures with more than 8 bits or channels that are not colours; None for RGB.
 
-    Only headers are read where the first picture is RGB.
+    Only the first header is read if that is RGB.
     """
     files = [sample.image for sample in data.splits.get("train") or sum(data.splits.values(), ())]
     try:
@@ -120,11 +153,11 @@ def _measured(data: SegmentationData) -> Channels | None:
             return None
         return Channels.from_dict(statistics(files))
     except InputError:
-        return None  # damaged or of several kinds: whoever reads them says which
+        return None  # damaged or of different kinds: reported when they are read
 
 
 def read_description(path: Path, root: Path | None = None) -> FolderDescription:
-    """The YAML file of a data set; ConfigError, InputError or LabelError for one that cannot be used."""
+    """The YAML file of a data set; ConfigError, InputError or LabelError if it is invalid."""
     values = read_yaml(path)
     unknown = sorted(set(values) - KEYS)
     if unknown:
@@ -146,7 +179,7 @@ def read_description(path: Path, root: Path | None = None) -> FolderDescription:
 
 
 def readers(described: FolderDescription) -> dict[str, Any]:
-    """How pictures and masks of this data set are read, where not in the usual way: fields of SegmentationData."""
+    """Non-default readers of pictures and masks, as fields of SegmentationData."""
     fields: dict[str, Any] = {}
     if described.channels is not None:
         fields["channels"] = described.channels
@@ -157,7 +190,7 @@ def readers(described: FolderDescription) -> dict[str, Any]:
 
 
 def folders_of(described: FolderDescription) -> list[tuple[Path, Path]]:
-    """Folders of pictures with their folders of masks: one pair, or one for each split that is a folder."""
+    """Folders of pictures and masks: one pair, or one per split that is a folder."""
     nested = nested_splits(described)
     if nested:
         return [(described.images / split, described.masks / split) for split in nested]
@@ -165,12 +198,12 @@ def folders_of(described: FolderDescription) -> list[tuple[Path, Path]]:
 
 
 def nested_splits(described: FolderDescription) -> list[str]:
-    """The splits that are folders of their own under images/."""
+    """Splits that are folders under images/."""
     return [split for split in SPLITS if (described.images / split).is_dir()]
 
 
 def split_lists(described: FolderDescription) -> dict[str, Path]:
-    """List file by split: those that were given, else the train.txt, val.txt and test.txt that are there."""
+    """List file by split: those given, else existing train.txt, val.txt and test.txt."""
     lists = described.lists
     if lists is None:
         lists = {split: f"{split}.txt" for split in SPLITS if (described.root / f"{split}.txt").is_file()}
@@ -179,68 +212,80 @@ def split_lists(described: FolderDescription) -> dict[str, Path]:
     return {str(split): _find_list(str(file), described.places) for split, file in lists.items()}
 
 
-def _splits(
-    described: FolderDescription, left_out: list[str] | None
-) -> tuple[dict[str, tuple[Sample, ...]], list[str]]:
-    """Samples by split, and what was assumed. What is bad is noted in ``left_out``; an error if that is None."""
-    images, masks = described.images, described.masks
+def list_folder(described: FolderDescription) -> FolderListing:
+    """The pictures of every split with the masks of their names, if any; accepts faults."""
+    pictures = [_paired(*folder) for folder in folders_of(described)]
+    nested = nested_splits(described)
+    if nested:
+        rows = [Row(split, sample) for split, samples in zip(nested, pictures, strict=True) for sample in samples]
+        return FolderListing(tuple(nested), rows, pictures)
+    (samples,) = pictures
+    lists = split_lists(described)
+    if lists:
+        known = {sample.stem: sample for sample in samples}
+        rows = [
+            Row(split, find_listed(line, known), file, line)
+            for split, file in lists.items()
+            for line in read_list(file)
+        ]
+        return FolderListing(tuple(lists), rows, pictures)
+    validation = held_out([sample.stem for sample in samples if sample.mask is not None])
+    rows = [Row("val" if sample.stem in validation else "train", sample) for sample in samples]
+    paired = sum(sample.mask is not None for sample in samples)
+    note = f"no split lists: {len(validation):,} of {paired:,} pictures are held out as val"
+    notes = (f"{note} (refineseg data split writes lists)",) if samples else ()
+    return FolderListing(("train", "val"), rows, pictures, notes)
+
+
+def _paired(images: Path, masks: Path) -> list[Sample]:
+    """Pictures with the mask of the same stem; of several files of one stem the last by name."""
+    by_stem = group_by_stem(masks)
+    return [
+        Sample(stem, paths[-1], by_stem.get(stem, [None])[-1]) for stem, paths in group_by_stem(images).items()
+    ]
+
+
+def _check_layout(described: FolderDescription) -> None:
+    """InputError where folders are missing, or splits are given twice."""
     nested = nested_splits(described)
     if nested and described.lists:
         raise InputError(
-            f"expected 'splits' or folders such as {images / nested[0]}, got both: move the pictures up into "
-            f"{images}, or leave 'splits' out"
+            f"expected 'splits' or folders such as {described.images / nested[0]}, got both: move the pictures up "
+            f"into {described.images}, or leave 'splits' out"
         )
-    if nested:
-        folders = {split: (images / split, masks / split) for split in nested}
-        return {split: _pair(*folder, left_out) for split, folder in folders.items()}, []
-    samples = _pair(images, masks, left_out)
-    listed = split_lists(described)
-    if listed:
-        known = {sample.stem: sample for sample in samples}
-        return {split: _listed(file, known, images, left_out) for split, file in listed.items()}, []
-    validation = held_out([sample.stem for sample in samples])
-    splits = {
-        "train": tuple(sample for sample in samples if sample.stem not in validation),
-        "val": tuple(sample for sample in samples if sample.stem in validation),
-    }
-    note = f"no split lists: {len(splits['val']):,} of {len(samples):,} pictures are held out as val"
-    return splits, [f"{note} (refineseg data split writes lists)"] if samples else []
+    for images, masks in folders_of(described):
+        if folder_of_pictures(images) and not masks.is_dir():
+            raise InputError(f"Folder not found: {masks} (with the masks of {images})")
 
 
-def _pair(images: Path, masks: Path, left_out: list[str] | None) -> tuple[Sample, ...]:
-    """Pictures with the mask of the same stem."""
-    pictures = folder_of_pictures(images)
-    if pictures and not masks.is_dir():
-        raise InputError(f"Folder not found: {masks} (with the masks of {images})")
-    by_stem = {composed(path.stem): path for path in folder_of_pictures(masks)} if pictures else {}
-    stems = {path: composed(path.stem) for path in pictures}
-    unpaired = [path for path, stem in stems.items() if stem not in by_stem]
-    if unpaired and left_out is None:
-        style = find_leftovers([(images, masks)], set(pictures)).renamed
-        hint = f"; masks seem to be called {style}: refineseg data import pairs such names" if style else ""
-        raise InputError(
-            f"expected a mask of the same name in {masks} for every picture, {len(unpaired)} have none, "
-            f"such as {unpaired[0].name}{hint}"
-        )
-    if unpaired and left_out is not None:
-        left_out.append(f"left out {len(unpaired):,} pictures without a mask, such as {unpaired[0]}")
-    return tuple(Sample(stem, path, by_stem[stem]) for path, stem in stems.items() if stem in by_stem)
-
-
-def _listed(path: Path, known: dict[str, Sample], images: Path, left_out: list[str] | None) -> tuple[Sample, ...]:
-    """Samples that a list names, in its order."""
-    names = read_list(path)
-    found = {name: find_listed(name, known) for name in names}
-    absent = [name for name, sample in found.items() if sample is None]
-    if absent and left_out is None:
-        raise InputError(f"{path} lists {absent[0]}, but {images} has no such picture")
-    if absent and left_out is not None:
-        left_out.append(f"left out {len(absent):,} lines of {path} without a usable picture, such as {absent[0]}")
-    return tuple(sample for name in names if (sample := found[name]) is not None)
+def _unusable(described: FolderDescription, listing: FolderListing, drop_bad: bool) -> list[str]:
+    """Notes on pictures without a mask and list entries without a picture; InputError unless ``drop_bad``."""
+    notes = []
+    for (images, masks), samples in zip(folders_of(described), listing.pictures, strict=True):
+        unpaired = [sample.image for sample in samples if sample.mask is None]
+        if unpaired and not drop_bad:
+            style = find_leftovers([(images, masks)], {sample.image for sample in samples}).renamed
+            hint = f"; masks seem to be called {style}: refineseg data import pairs such names" if style else ""
+            raise InputError(
+                f"expected a mask of the same name in {masks} for every picture, {len(unpaired)} have none, "
+                f"such as {unpaired[0].name}{hint}"
+            )
+        if unpaired:
+            notes.append(f"left out {len(unpaired):,} pictures without a mask, such as {unpaired[0]}")
+    absent: dict[Path, dict[str, None]] = {}
+    for row in listing.rows:
+        if row.file is not None and (row.sample is None or row.sample.mask is None):
+            absent.setdefault(row.file, {})[row.line] = None
+    for file, lines in absent.items():
+        first = next(iter(lines))
+        if not drop_bad:
+            raise InputError(f"{file} lists {first}, but {described.images} has no such picture")
+        notes.append(f"left out {len(lines):,} lines of {file} without a usable picture, such as {first}")
+    return notes
 
 
 def _refuse_clashes(leftovers: Leftovers) -> None:
-    """InputError where files of one folder differ only in their suffix: which pairs up would be left to chance."""
+    """InputError if files of one folder differ only in their suffix, so that pairing is ambiguous."""
     if leftovers.same_stem:
         first, second, *_ = leftovers.same_stem[0]
         raise InputError(
@@ -250,7 +295,7 @@ def _refuse_clashes(leftovers: Leftovers) -> None:
 
 
 def _find_list(file: str, places: tuple[Path, Path]) -> Path:
-    """A list file under the data's root, else beside the YAML."""
+    """A list file under the root, else next to the YAML."""
     return next((place / file for place in places if (place / file).is_file()), places[0] / file)
 
 

@@ -1,4 +1,4 @@
-"""Reading pictures and masks from disk, whatever mode they are in, and writing masks."""
+"""Reading pictures and masks of any mode, and writing masks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def read_image(source: str | Path | Image.Image | NDArray[Any]) -> UInt8:
     """A picture as HxWx3 uint8 RGB.
 
     EXIF orientation is applied; grey, palette, alpha (over white), CMYK, YCbCr, Lab and more than 8 bits are
-    converted. ``data.pictures.read_picture`` also says what was assumed and where there is no data.
+    converted. ``data.pictures.opening.read_picture`` also tells what was assumed and where there is no data.
 
     Args:
         source: a file, an opened PIL image, or an array HxWx3 (or HxW) of uint8.
@@ -70,13 +70,10 @@ def as_picture(
 
 
 def read_mask(source: str | Path | bytes, name: str = "") -> NDArray[Any]:
-    """Raw values of a mask: HxW integers (palette pictures by index), or HxWx3 for colour masks; without alpha.
+    """Raw values of a mask: HxW integers (palette indices), or HxWx3 for colour masks; without alpha.
 
-    Args:
-        source: the file, or its content.
-        name: of the mask in messages; the file's path if empty.
-
-    Raises InputError for files that cannot be read, of several pages, or of numbers that are not whole.
+    ``name`` is used in messages; by default the path. InputError for files that cannot be read, have several
+    pages, or hold fractions.
     """
     source = Path(source) if isinstance(source, str) else source
     name = name or name_of(source)
@@ -86,7 +83,7 @@ def read_mask(source: str | Path | bytes, name: str = "") -> NDArray[Any]:
         if image.mode in ("L", "LA", "P", "1", "I", "I;16", "I;16B", "I;16L"):
             mask = np.asarray(image.getchannel("L") if image.mode == "LA" else image)
             return mask.astype(np.uint8) if mask.dtype == bool else mask
-        if image.mode == "F":  # as QGIS and others write class numbers
+        if image.mode == "F":  # class numbers as QGIS and others write them
             numbers = np.asarray(image)
             if np.isfinite(numbers).all() and np.array_equal(numbers, np.rint(numbers)):
                 return numbers.astype(np.int32)

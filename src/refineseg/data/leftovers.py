@@ -1,4 +1,4 @@
-"""Files in a data set's folders that are no pair of it, by name alone: what is skipped is counted and named."""
+"""Files in a data set's folders that belong to no pair, judged by name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from refineseg.data.images import SUFFIXES
 from refineseg.system.text import composed
 
-# What masks' names often have more than their pictures' (CamVid's original form: _L), and pictures' at their end.
+# Frequent additions to names of masks (_L: CamVid's original form), and endings of names of pictures.
 MASK_WORDS = (
     *("mask", "masks", "label", "labels", "gt", "seg", "segmentation", "annotation", "annotations"),
     *("groundtruth", "labelIds", "gtFine_labelIds", "L"),
@@ -20,16 +20,16 @@ PICTURE_WORDS = ("image", "img", "photo", "rgb", "leftImg8bit")
 
 @dataclass(frozen=True)
 class Leftovers:
-    """Files that are no pair of the data set.
+    """Files that belong to no pair of the data set.
 
     Attributes:
         no_image: masks without a picture.
-        unlisted: pictures that no split list names.
+        unlisted: pictures in no split list.
         elsewhere: pictures in folders that are not read, such as subfolders.
         same_stem: groups of files in one folder that differ only in their suffix.
         case: groups of files whose names differ only in letter case.
-        strays: files among pictures or masks of a kind that is not read.
-        renamed: for pictures without a mask, how their masks seem to be called instead ("STEM_mask"), or "".
+        strays: files of other types among pictures or masks.
+        renamed: likely naming scheme of masks ("STEM_mask") if most pictures have none, else "".
     """
 
     no_image: tuple[Path, ...] = ()
@@ -41,7 +41,7 @@ class Leftovers:
     renamed: str = ""
 
     def notes(self) -> tuple[str, ...]:
-        """A line for each kind of file that is skipped, with its number and an example."""
+        """A line per kind of skipped file, with number and example."""
         kinds = (
             ("picture", self.elsewhere, "in folders that are not read"),
             ("picture", self.unlisted, "in no split's list"),
@@ -58,13 +58,13 @@ class Leftovers:
 def find_leftovers(
     folders: Sequence[tuple[Path, Path]], used: Collection[Path], root: Path | None = None, top: Path | None = None
 ) -> Leftovers:
-    """What else lies in folders of pictures and of masks.
+    """Other files in folders of pictures and masks.
 
     Args:
-        folders: pairs of folders whose files belong together.
+        folders: folders of pictures with their folders of masks.
         used: pictures of the data set.
-        root: folder of the user's data, or None; pictures that lie in it beside the folders count.
-        top: folder of its pictures, whose subfolders count, or None.
+        root: folder of user data, searched for pictures outside ``folders``; or None.
+        top: folder of its pictures, whose subfolders are searched too; or None.
     """
     no_image, unlisted, elsewhere, same_stem, case, strays, lonely, extra = [], [], [], [], [], [], [], []
     read = {folder for pair in folders for folder in pair}
@@ -95,7 +95,7 @@ def find_leftovers(
 
 
 def group_by_stem(folder: Path) -> dict[str, list[Path]]:
-    """Pictures of a folder by stem (``composed``), none for no folder; several where only suffixes differ."""
+    """Pictures of a folder by stem (``composed``), several if only suffixes differ; none without a folder."""
     found: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         if _is_picture(path):
@@ -104,7 +104,7 @@ def group_by_stem(folder: Path) -> dict[str, list[Path]]:
 
 
 def naming_style(pictures: Sequence[str], masks: Collection[str]) -> str:
-    """How masks are called where most pictures have none of their own stem: ``STEM_mask``, or ""."""
+    """Naming scheme of most masks if it is not the picture's stem: ``STEM_mask``; "" if there is none."""
     words = [f"_{word}" for word in PICTURE_WORDS]
     bare = [next((stem.removesuffix(word) for word in words if stem.endswith(word)), stem) for stem in pictures]
     for word in MASK_WORDS:

@@ -1,4 +1,4 @@
-"""Files of masks: opening any of them, and reading those of two classes as grey values."""
+"""Mask files: opening, and reading two classes by a threshold."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from refineseg.labels import UInt8
 from refineseg.system.text import reason_of
 
 ORIENTATION = 0x0112  # tag of EXIF and TIFF
-SUBFILE, REDUCED = 0x00FE, 1  # tag of TIFF, and its bit for a smaller copy of another page
+SUBFILE, REDUCED = 0x00FE, 1  # TIFF tag NewSubfileType, and its bit for a reduced copy of a page
 
 
 @contextmanager
 def opened_mask(source: Path | bytes, name: str = "") -> Iterator[Image.Image]:
-    """A mask as viewers show it: turned if the file says so, like its picture.
+    """A mask with its EXIF orientation applied.
 
     Args:
         source: the file, or its content.
-        name: of the mask in messages; the file's path if empty.
+        name: name in messages; the path if empty.
 
-    Raises InputError for a file that is missing, damaged (also while it is decoded inside the block), or of
-    several pages or frames, of which any may be meant; smaller copies of a page (GDAL's overviews) do not count.
+    Raises InputError for a missing or damaged file (also if decoding fails inside the block), or one of several
+    pages or frames; reduced copies of a page (GDAL's overviews) do not count.
     """
     name = name or name_of(source)
     if isinstance(source, Path):
@@ -51,21 +51,21 @@ def opened_mask(source: Path | bytes, name: str = "") -> Iterator[Image.Image]:
 
 
 def check_threshold(value: Any, place: str = "") -> int:
-    """The threshold of a binary mask; InputError unless it is a whole number of 1 to 255."""
+    """The threshold of a binary mask; InputError unless it is an integer in 1..255."""
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 255:
         raise InputError(f"{place}expected a threshold in 1..255, got {value!r}")
     return value
 
 
 def read_binary_mask(path: Path, threshold: int) -> UInt8:
-    """A mask of any mode as HxW zeros and ones: 1 where its grey value (0..255) is ``threshold`` or more.
+    """A mask of any mode as HxW zeros and ones: 1 for grey values (0..255) of ``threshold`` or more.
 
-    Values of 16 bits count by their high byte. InputError for files that cannot be read.
+    16-bit values count by their high byte. InputError for files that cannot be read.
     """
     with opened_mask(path) as image:
         if image.mode.startswith("I;16"):
             grey = np.asarray(image).astype(np.uint16) >> 8
-        elif image.mode == "P":  # palette pictures count by their colours
+        elif image.mode == "P":  # palettes by their colours
             grey = np.asarray(image.convert("RGB").convert("L"))
         else:
             grey = np.asarray(image.convert("L"))

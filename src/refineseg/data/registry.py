@@ -1,4 +1,4 @@
-"""From what the user writes (``NAME:ROOT`` or a YAML file) to a data set, and from names to benchmarks."""
+"""Opening data sets by ``NAME:ROOT`` or YAML file, and benchmarks by name."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from refineseg.data.folder import open_folder, open_yaml
 from refineseg.errors import InputError
 from refineseg.system.plugins import load_plugin, plugin_names
 
-GROUP = "refineseg.benchmarks"  # entry points of other distributions
+GROUP = "refineseg.benchmarks"  # entry points of other packages
 YAML = re.compile(r"(.+\.ya?ml)(?::(.+))?", re.IGNORECASE)
 
 
 def benchmark_names() -> list[str]:
-    """Names of all benchmarks: one for each file in ``benchmarks/``, then those of other distributions."""
+    """Names of all benchmarks: one per file in ``benchmarks/``, then those of other packages."""
     own = sorted(module.name.replace("_", "-") for module in iter_modules(benchmarks.__path__))
     return own + [name for name in plugin_names(GROUP) if name not in own]
 
 
 def find_benchmark(name: str) -> Benchmark:
-    """A benchmark by its name or an alias; InputError that lists the names for another one."""
+    """A benchmark by its name or alias; InputError for unknown names."""
     names = benchmark_names()
     if name in names:
         return _load(name)
@@ -46,9 +46,9 @@ def open_data(
 
     Args:
         spec: ``NAME:ROOT`` with a benchmark's name (``camvid:/data/camvid``), ``folder:ROOT``, the path of a YAML
-            file, or ``FILE.yaml:ROOT`` to use the YAML file's description for another folder.
-        drop_bad: leave out pairs that training could not use; they are named in ``notes``. Reads every pair once.
-        progress: called with pairs read and pairs in all, where they are.
+            file, or ``FILE.yaml:ROOT`` to apply the YAML file to another folder.
+        drop_bad: leave out pairs that training cannot use, and name them in ``notes``. Reads every pair once.
+        progress: called with pairs read and total, with ``drop_bad``.
 
     Raises:
         InputError: unknown name, missing folder, or pictures without masks.

@@ -1,1 +1,1 @@
-"""Scores and the protocols they are made by."""
+"""Scores, and the protocols behind them."""

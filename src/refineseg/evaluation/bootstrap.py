@@ -1,7 +1,7 @@
-"""How sure a score is: percentile bootstrap over pictures (Efron and Tibshirani, 1993, chapter 13).
+"""Confidence intervals: percentile bootstrap over pictures (Efron and Tibshirani, 1993, chapter 13).
 
-Pictures, not pixels, are drawn with replacement: the pixels of a picture are far from independent. Frames of one
-drive are not independent either, so an interval on video frames is narrower than the truth.
+Pictures are resampled, not pixels, which are far from independent. Video frames are not independent either: their
+intervals are too narrow.
 """
 
 from __future__ import annotations
@@ -20,25 +20,19 @@ NONE: Interval = (float("nan"), float("nan"))
 
 @dataclass(frozen=True)
 class Resampling:
-    """How resamples are drawn.
-
-    Attributes:
-        samples: number of resamples.
-        level: share of the resampled scores within the interval.
-        seed: random seed.
-    """
+    """Number of resamples, confidence level and random seed."""
 
     samples: int = 1000
     level: float = 0.95
     seed: int = 0
 
     def weights(self, pictures: int) -> NDArray[np.float64]:
-        """How often each picture is drawn: samples x pictures."""
+        """Number of times each picture is drawn: samples x pictures."""
         draw = np.random.default_rng(self.seed)
         return draw.multinomial(pictures, np.full(pictures, 1 / pictures), size=self.samples).astype(np.float64)
 
     def interval(self, values: NDArray[np.float64]) -> Interval:
-        """The central percentiles of resampled scores, those that do not exist left out."""
+        """The central percentiles of resampled scores, without NaN."""
         known = values[~np.isnan(values)]
         if not known.size:
             return NONE
@@ -65,7 +59,7 @@ def intervals(sums: Sums, mean_over: MeanOver = "truth", resampling: Resampling 
 def difference_interval(
     first: Sums, second: Sums, mean_over: MeanOver = "truth", resampling: Resampling = DEFAULT
 ) -> Interval:
-    """Interval of the second's mean IoU minus the first's on the same pictures, in the same order (paired)."""
+    """Paired interval of the second's mean IoU minus the first's, on the same pictures in the same order."""
     if len(first.hit) < 2:
         return NONE
     weights = resampling.weights(len(first.hit))
@@ -74,7 +68,7 @@ def difference_interval(
 
 
 def intervals_to_dict(values: dict[str, Interval], resampling: Resampling = DEFAULT) -> dict[str, Any]:
-    """Plain values: ends by mean, and how they were made."""
+    """Plain values: limits by mean, level and method."""
     ends: dict[str, Any] = {name: [nan_to_none(end) for end in pair] for name, pair in values.items()}
     method = f"percentile bootstrap over pictures, {resampling.samples} resamples, seed {resampling.seed}"
     return ends | {"level": resampling.level, "method": method}

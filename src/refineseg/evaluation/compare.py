@@ -1,6 +1,6 @@
-"""Why two scores differ: the protocol first, then the classes, then the pictures; and whether one is better.
+"""Why two scores differ: protocol, classes, pictures; and whether the difference is significant.
 
-A winner is named only if the paired bootstrap interval of the difference leaves 0 out.
+A winner is named only if the paired bootstrap interval of the difference excludes 0.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SHOWN = 5
 
 @dataclass(frozen=True)
 class Scored:
-    """What ``compare`` needs of an evaluation's JSON file."""
+    """Content of an evaluation's JSON file that ``compare`` needs."""
 
     name: str
     mean_iou: float
@@ -36,18 +36,20 @@ class Scored:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What differs between two evaluations, B minus A, on the pictures that both have.
+    """Differences between two evaluations, B minus A.
+
+    The difference of the scores is rule + others + rest.
 
     Attributes:
-        first, second: the two.
+        first, second: A and B.
         protocol: settings that differ, (A's, B's).
-        rule: part of the difference that is only another rule of the mean: B by its own rule minus B by A's.
-        others: part that is only the pictures that the two do not share.
-        rest: difference on the shared pictures by A's rule; rule + others + rest is the whole difference.
-        classes: largest shares of ``rest`` by class, (name, A's IoU, B's IoU, share).
-        pictures: largest effects of single pictures: the change of A's score if this one were B's.
-        interval: interval of ``rest``, 95 %, paired bootstrap over the pictures; NaN if that cannot be.
-        shared: number of pictures that both have.
+        rule: part due to another rule of the mean: B by its own rule minus B by A's.
+        others: part due to pictures that only one of them has.
+        rest: difference on the shared pictures by A's rule.
+        classes: largest contributions to ``rest`` by class, (name, A's IoU, B's IoU, share).
+        pictures: largest changes of A's score if one picture's prediction were B's.
+        interval: 95 % interval of ``rest``, paired bootstrap over the pictures; NaN for fewer than two.
+        shared: number of shared pictures.
     """
 
     first: Scored
@@ -63,7 +65,7 @@ class Comparison:
 
     @property
     def winner(self) -> str | None:
-        """``A`` or ``B`` if the interval leaves 0 out, else None."""
+        """``A`` or ``B`` if the interval excludes 0, else None."""
         low, high = self.interval
         return "B" if low > 0 else "A" if high < 0 else None
 
@@ -110,7 +112,7 @@ class Comparison:
         return [*lines, self.verdict()]
 
     def verdict(self) -> str:
-        """The last line: who is better, or that nobody can say."""
+        """The last line: which one is better, if any."""
         low, high = self.interval
         if np.isnan(low):
             return "no winner: fewer than two pictures that both were scored on"
@@ -122,7 +124,7 @@ class Comparison:
 
 
 def read_scored(path: str | Path) -> Scored:
-    """A file of ``evaluate --json``. InputError if it is none."""
+    """A file of ``evaluate --json``. InputError for other files."""
     path = Path(path)
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -149,11 +151,7 @@ def read_scored(path: str | Path) -> Scored:
 
 
 def compare(first: Scored, second: Scored) -> Comparison:
-    """Take the difference of two scores apart.
-
-    Raises:
-        InputError: different classes, data sets or splits.
-    """
+    """Decompose the difference of two scores. InputError for different classes, data sets, splits or labels."""
     for name in ("class_names", "data", "split"):
         mine, theirs = getattr(first, name), getattr(second, name)
         if mine != theirs:
@@ -187,10 +185,10 @@ def compare(first: Scored, second: Scored) -> Comparison:
 def class_shares(
     names: list[str], before: Sums, after: Sums, rule: MeanOver
 ) -> list[tuple[str, float, float, float]]:
-    """The classes that make most of the difference; shares of all classes add up to it."""
+    """The largest contributions of classes to the difference; those of all classes add up to it."""
     iou = [divide(sums.hit, sums.union) for sums in (before, after)]
     single = np.eye(len(names))
-    # Share of a class in a mean: the mean with every other class's IoU put to 0.
+    # Contribution of a class to a mean: the mean with every other class's IoU set to 0.
     old, new = (np.nan_to_num(values) * single for values in iou)
     share = class_mean(new, after, rule) - class_mean(old, before, rule)
     order = np.argsort(-np.abs(share), kind="stable")[:SHOWN]
@@ -198,7 +196,7 @@ def class_shares(
 
 
 def picture_effects(mine: PictureScores, theirs: PictureScores, rule: MeanOver) -> list[tuple[str, float]]:
-    """The pictures that change A's score most if B's prediction takes the place of A's."""
+    """The pictures that change A's score most if B's prediction replaces A's."""
     total = mine.total
     swapped = Sums(
         *(

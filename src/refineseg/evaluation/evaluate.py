@@ -1,4 +1,4 @@
-"""Evaluation: the predictor over a split, one confusion matrix, and the protocol that made the score."""
+"""Evaluation of a model on a split: one confusion matrix, and the protocol."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from refineseg.inference.predictor import Segmenter
 from refineseg.labels import UInt8
 from refineseg.system.processes import gather, joined_world, own_share
 
-Counted = tuple[Counts, list[Row], "dict[str, Measure]"]  # of some pictures: confusion matrix, rows, measures
+Counted = tuple[Counts, list[Row], "dict[str, Measure]"]  # confusion matrix, rows of pictures, measures
 Progress = Callable[[int, int], None]
 
 
 class Measure(Interface):
-    """Figures beyond the confusion matrix: sums that grow by one picture, or by another's pictures."""
+    """Figures beyond the confusion matrix, accumulated over pictures."""
 
     def add(self, truth: UInt8, prediction: UInt8, probabilities: NDArray[np.float16]) -> None:
-        """Count one picture: masks HxW, probabilities KxHxW (empty if no measure needs them)."""
+        """Add a picture: masks HxW, probabilities KxHxW (empty if no measure needs them)."""
 
     def merge(self, other: Any) -> None:
-        """Count the pictures of another measure of this kind, which come after these."""
+        """Add the later pictures of another measure of this kind."""
 
     def to_dict(self, names: list[str]) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -51,7 +51,7 @@ MEASURES: dict[str, Callable[[int], Measure]] = {
     "suspects": Suspects.zeros,
 }
 BY_PROBABILITY = ("calibration", "suspects")
-CARD = {  # of each measure, what a model card carries
+CARD = {  # figures of each measure on the model card
     "boundary": ("mean_boundary_iou", "mean_f_score", "mean_trimap_iou"),
     "calibration": ("ece", "class_wise_ece", "aurc"),
     "sizes": ("mean_iou",),
@@ -61,16 +61,16 @@ CARD = {  # of each measure, what a model card carries
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A score with all that made it.
+    """Result of an evaluation.
 
     Attributes:
         scores: figures of the confusion matrix.
         confusion: KxK, rows are ground truth.
-        protocol: how it was made.
+        protocol: settings of the evaluation.
         class_names: class names by train id.
         data, split: name of the data set, and the split.
         pictures: number of pictures.
-        seconds: Wall-clock seconds.
+        seconds: wall-clock time.
         by_picture: pixels per class of each picture.
         measures: further measures by name, such as ``boundary``.
     """
@@ -87,11 +87,11 @@ class Evaluation:
     measures: Mapping[str, Measure] = field(default_factory=dict)
 
     def intervals(self) -> dict[str, Interval]:
-        """95 % bootstrap interval over pictures for every mean."""
+        """95 % bootstrap intervals of the means, over pictures."""
         return intervals(self.by_picture.sums, self.protocol.mean_over)
 
     def to_dict(self) -> dict[str, Any]:
-        """What ``evaluate --json`` writes, and ``compare`` reads."""
+        """Content of ``evaluate --json``, which ``compare`` reads."""
         return {
             **self.scores.to_dict(self.class_names),
             "intervals": intervals_to_dict(self.intervals()),
@@ -107,7 +107,7 @@ class Evaluation:
         }
 
     def for_card(self) -> dict[str, Any]:
-        """What a model folder keeps of it: scores, intervals, the protocol in words and as settings."""
+        """Scores, intervals and protocol for the model card."""
         whole = self.to_dict()
         left_out = ("confusion", "images", "class_names", "accuracy", "precision", "seconds", *self.measures)
         kept = {key: value for key, value in whole.items() if key not in left_out}
@@ -128,22 +128,20 @@ def evaluate(
     measures: Sequence[str | Measure] = (),
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Score a model on a split, picture by picture with the predictor of ``predict``.
+    """Score a model on a split, picture by picture, with the predictor of ``predict``.
 
-    Of each picture only its counts per class are kept, so memory does not grow with the pictures. Of several
-    processes (torchrun) each takes a block of the pictures, and all return the score of the whole split: counts
-    are whole numbers, so it is exactly that of one process.
+    Memory is constant: only counts per class are kept of a picture. With several processes (torchrun) each takes a
+    block of the pictures, and all return exactly the score of one process.
 
     Args:
         segmenter: the model.
-        data: the data set; its classes must be the model's.
+        data: the data set, with the classes of the model.
         split: ``train``, ``val`` or ``test``.
-        protocol: a name of ``PROTOCOLS``, or one put together.
-        scales: scales instead of the protocol's own; the protocol is then called ``custom``.
-        flip: mirroring instead of the protocol's own, likewise.
-        measures: also ``boundary``, ``calibration``, ``sizes``, ``distance``, ``suspects``, or a Measure of one's
-            own, which is then found by the name of its class.
-        progress: called with (done, all).
+        protocol: a name of ``PROTOCOLS``, or a Protocol.
+        scales, flip: replace those of the protocol, which is then called ``custom``.
+        measures: ``boundary``, ``calibration``, ``sizes``, ``distance``, ``suspects``, or your own Measure, whose
+            name is that of its class.
+        progress: called with (done, total).
 
     Raises:
         InputError: other classes than the model's, an empty split, an unreadable pair, an unknown name.
@@ -198,7 +196,7 @@ def evaluate(
 
 
 def merged_counts(parts: list[Counted]) -> Counted:
-    """The counts of all processes: confusion matrix, rows of the pictures in their order, measures."""
+    """The sum of the counts of all processes."""
     (confusion, rows, extra), *others = parts
     for other_confusion, other_rows, other_extra in others:
         confusion += other_confusion
@@ -209,7 +207,7 @@ def merged_counts(parts: list[Counted]) -> Counted:
 
 
 def with_views(protocol: Protocol, scales: Sequence[float] | None, flip: bool | None) -> Protocol:
-    """The protocol with other views; ``custom`` if they differ from its own."""
+    """The protocol with other views, called ``custom`` if they differ."""
     changed = replace(
         protocol,
         scales=protocol.scales if scales is None else tuple(scales),
@@ -219,7 +217,7 @@ def with_views(protocol: Protocol, scales: Sequence[float] | None, flip: bool | 
 
 
 def category_ids(protocol: Protocol, names: list[str]) -> dict[str, list[int]]:
-    """Train ids by category. InputError if the data lacks a class that the protocol names."""
+    """Train ids by category. InputError if the data lacks a class of the protocol."""
     lacking = [item for group in protocol.categories.values() for item in group if item not in names]
     if lacking:
         raise InputError(f"expected classes of the protocol {protocol.name} in the data, it lacks {lacking[:3]}")
@@ -227,7 +225,7 @@ def category_ids(protocol: Protocol, names: list[str]) -> dict[str, list[int]]:
 
 
 def make_measures(given: Sequence[str | Measure], num_classes: int) -> dict[str, Measure]:
-    """The measures by name, nothing counted yet."""
+    """New measures by name."""
     unknown = [name for name in given if isinstance(name, str) and name not in MEASURES]
     if unknown:
         raise InputError(f"expected measures of {', '.join(MEASURES)}, got {unknown[0]!r}")

@@ -1,7 +1,7 @@
-"""Scores as pure functions of one confusion matrix over a whole data set.
+"""Scores as pure functions of the confusion matrix of a whole data set.
 
-Rows are ground truth, columns are predictions. A class that occurs in neither has no IoU (NaN) and never counts
-as 1; which classes the mean is over is a rule of the protocol (``MeanOver``).
+Rows are ground truth, columns are predictions. A class in neither has no IoU (NaN); the protocol decides which
+classes the mean is over (``MeanOver``).
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 # truth: classes in the ground truth (the authors); union: classes in truth or prediction (Cityscapes);
-# zero: every class, one in neither counts 0 (ADE20K's toolkit); all: every class, no mean at all if one is in
-# neither (0/0 in the VOC devkit).
+# zero: all classes, 0 for one in neither (ADE20K's toolkit); all: all classes, NaN if one is in neither (VOC
+# devkit).
 MeanOver = Literal["truth", "union", "zero", "all"]
 MEANS = ("mean_iou", "pixel_accuracy", "mean_class_accuracy", "frequency_weighted_iou", "mean_dice")
 
@@ -46,13 +46,7 @@ def confusion_matrix(truth: UInt8, prediction: UInt8, num_classes: int) -> Count
 
 @dataclass(frozen=True)
 class Sums:
-    """Pixels per class: all that the means need of a confusion matrix. Arrays of any shape, classes last.
-
-    Attributes:
-        hit: true pixels of the class that were found.
-        true: pixels of the class in the ground truth.
-        predicted: valid pixels that the prediction gives to the class.
-    """
+    """Pixels per class (last axis): true positives, pixels in the ground truth, valid predicted pixels."""
 
     hit: Floats
     true: Floats
@@ -72,19 +66,19 @@ class Sums:
 
 @dataclass(frozen=True)
 class Scores:
-    """Figures of a confusion matrix.
+    """Figures of a confusion matrix; NaN if there is nothing to divide by.
 
     Attributes:
-        iou: per class, true positives over union; NaN where the class is in neither truth nor prediction.
-        accuracy: per class, share of its true pixels that were found (recall); NaN where it is not in the truth.
-        precision: per class, share of its predicted pixels that are right; NaN where it is not predicted.
-        mean_iou: mean over the classes that the rule names.
-        pixel_accuracy: share of all valid pixels that are right.
+        iou: true positives over union, by class.
+        accuracy: recall by class: share of its true pixels that were found.
+        precision: share of its predicted pixels that are right, by class.
+        mean_iou: mean over the classes of the rule.
+        pixel_accuracy: share of valid pixels that are right.
         mean_class_accuracy: mean of ``accuracy`` over the classes in the ground truth.
         frequency_weighted_iou: IoU weighted by the class's share of true pixels.
         mean_dice: mean of Dice, 2 IoU / (1 + IoU), over the same classes as ``mean_iou``.
-        category_iou: IoU per category of classes, confusions within one not counted; empty without categories.
-        mean_category_iou: mean over the categories that occur in truth or prediction; NaN without categories.
+        category_iou: IoU by category; confusions within a category do not count.
+        mean_category_iou: mean over the categories in truth or prediction.
     """
 
     iou: Floats
@@ -99,7 +93,7 @@ class Scores:
     mean_category_iou: float = float("nan")
 
     def to_dict(self, names: list[str]) -> dict[str, Any]:
-        """Plain values; figures that do not exist are None."""
+        """Plain values; None for NaN."""
         values: dict[str, Any] = {name: nan_to_none(getattr(self, name)) for name in MEANS}
         for name in ("iou", "accuracy", "precision"):
             values[name] = {key: nan_to_none(value) for key, value in zip(names, getattr(self, name), strict=True)}
@@ -114,13 +108,7 @@ def scores(
     mean_over: MeanOver = "truth",
     categories: Mapping[str, Sequence[int]] | None = None,
 ) -> Scores:
-    """Sums over the data set, divided once. NaN figures where there is nothing to divide by.
-
-    Args:
-        confusion: KxK counts, rows are ground truth.
-        mean_over: which classes the mean IoU is over.
-        categories: train ids by category name (Cityscapes: flat, construction, object, ...).
-    """
+    """Scores of KxK counts (rows are ground truth), by a rule of the mean, with optional train ids by category."""
     sums = Sums.of(confusion)
     by_category = {name: _category_iou(confusion, list(ids)) for name, ids in (categories or {}).items()}
     found = [value for value in by_category.values() if not np.isnan(value)]
@@ -135,7 +123,7 @@ def scores(
 
 
 def means(sums: Sums, mean_over: MeanOver = "truth") -> dict[str, Floats]:
-    """Every mean of ``MEANS`` from sums of shape ...xK, each of shape ... (so that a bootstrap is one call)."""
+    """The means of ``MEANS``, each of shape ..., from sums of shape ...xK."""
     pixels = sums.true.sum(-1)
     iou = divide(sums.hit, sums.union)
     return {
@@ -161,13 +149,13 @@ def class_mean(values: Floats, sums: Sums, mean_over: MeanOver) -> Floats:
 
 
 def divide(above: Floats, below: Floats) -> Floats:
-    """Quotient, NaN where there is nothing to divide by."""
+    """Quotient; NaN for a divisor of 0."""
     result: Floats = np.divide(above, below, out=np.full(np.shape(above), np.nan), where=np.asarray(below) > 0)
     return result
 
 
 def nan_to_none(value: float) -> float | None:
-    """A number for JSON, None for NaN."""
+    """A number for JSON; None for NaN."""
     return None if np.isnan(value) else float(value)
 
 

@@ -1,4 +1,4 @@
-"""What an evaluation keeps of each picture: pixels per class, so that scores can be taken apart and resampled."""
+"""Pixels per class of each picture, for bootstrap and comparison."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 
 from refineseg.evaluation.metrics import Counts, MeanOver, Sums, means
 
-# name, classes that occur, and of each of them: hit, true, predicted
+# name, classes present, and 3xC counts of them: hit, true, predicted
 Row = tuple[str, Counts, Counts]
 
 
 def picture_row(name: str, confusion: Counts) -> Row:
-    """The few numbers of one picture that are kept: the classes it has, and 3xC counts of them."""
+    """The Row of a picture."""
     sums = Sums.of(confusion)
     counts = np.stack([sums.hit, sums.true, sums.predicted]).astype(np.int64)
     classes = np.flatnonzero(sums.union)
@@ -24,19 +24,14 @@ def picture_row(name: str, confusion: Counts) -> Row:
 
 @dataclass(frozen=True)
 class PictureScores:
-    """Sums of N pictures.
-
-    Attributes:
-        names: stems, N of them.
-        sums: sums of shape NxK.
-    """
+    """Stems of N pictures, and their sums NxK."""
 
     names: tuple[str, ...]
     sums: Sums
 
     @classmethod
     def of(cls, rows: Sequence[Row], num_classes: int) -> Self:
-        """Built from the rows of ``picture_row``."""
+        """From rows of ``picture_row``."""
         dense = np.zeros((3, len(rows), num_classes))
         for index, (_name, classes, counts) in enumerate(rows):
             dense[:, index, classes] = counts
@@ -44,11 +39,11 @@ class PictureScores:
 
     @property
     def total(self) -> Sums:
-        """Sums over the pictures, K each."""
+        """Sums over the pictures, of shape K."""
         return Sums(self.sums.hit.sum(0), self.sums.true.sum(0), self.sums.predicted.sum(0))
 
     def mean_iou(self, mean_over: MeanOver) -> float:
-        """The mean IoU of these pictures by the given rule."""
+        """Mean IoU of these pictures by the given rule."""
         return float(means(self.total, mean_over)["mean_iou"])
 
     def chosen(self, names: Iterable[str]) -> PictureScores:
@@ -59,7 +54,7 @@ class PictureScores:
         return PictureScores(tuple(self.names[index] for index in order), Sums(hit, true, predicted))
 
     def to_list(self) -> list[dict[str, Any]]:
-        """One entry per picture with the classes that it has; counts of pixels."""
+        """One entry per picture, with its classes and their counts."""
         entries = []
         for index, name in enumerate(self.names):
             classes = np.flatnonzero(self.sums.union[index])
@@ -71,7 +66,7 @@ class PictureScores:
 
     @classmethod
     def from_list(cls, entries: Sequence[dict[str, Any]], num_classes: int) -> Self:
-        """The inverse of ``to_list``. KeyError, TypeError, ValueError or IndexError for anything else."""
+        """The inverse of ``to_list``. KeyError, TypeError, ValueError or IndexError for invalid entries."""
         rows: list[Row] = []
         for entry in entries:
             counts = np.asarray([entry["hit"], entry["true"], entry["predicted"]], np.int64)

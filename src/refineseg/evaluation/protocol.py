@@ -1,4 +1,4 @@
-"""The protocol: how a score was made. It is printed beside every score and stored with the model."""
+"""The protocol of a score, which is printed with every score and stored with the model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MEANT = {
     "zero": "mean over all classes, one in neither truth nor prediction counts 0",
     "all": "mean over all classes, none if one is in neither truth nor prediction",
 }
-WORDS = {  # what the fixed rules are called in words
+WORDS = {  # fixed rules in words
     "fusion": "softmax at stride 4, log, floor -20, bilinear to the picture's size, exp, mean over the views",
     "labels": "labels at their own size",
     "ignore": "void left out",
@@ -28,21 +28,21 @@ WORDS = {  # what the fixed rules are called in words
 
 @dataclass(frozen=True)
 class Protocol(Config):
-    """How a score was made.
+    """Settings of an evaluation.
 
     Attributes:
-        name: name of the protocol; ``custom`` for one put together by hand.
-        scales: scales of the picture; scores of all are averaged.
-        flip: whether the mirrored picture is averaged in, left and right classes swapped.
-        short_edge: the picture is first brought, bilinearly, to a short edge within these pixels; None leaves
-            it as it is. The prediction is always at the picture's own size.
-        mean_over: classes that the mean IoU is over: ``truth``, ``union``, ``zero`` or ``all``.
-        fusion: how views are averaged: ``log`` is the authors' rule.
+        name: name of the protocol.
+        scales: scales of the picture; scores are averaged over them.
+        flip: whether to average over the mirrored picture too, with left and right classes swapped.
+        short_edge: range in pixels to which the short edge is resized first (bilinearly), or None. The prediction
+            always has the picture's size.
+        mean_over: classes of the mean IoU: ``truth``, ``union``, ``zero`` or ``all``.
+        fusion: average of the views: ``log``, the authors' rule.
         labels: ``own`` size, never resized.
-        ignore: ``void`` pixels of the ground truth count nowhere.
+        ignore: ``void`` pixels of the ground truth.
         sums: intersections and unions are summed over the ``dataset`` and divided once.
-        categories: class names by category, for the category IoU; empty for none.
-        tile: ``whole`` picture at once, ``auto`` (in windows where memory does not hold it) or a side in pixels.
+        categories: class names by category, for the category IoU.
+        tile: ``whole``, ``auto`` (windows if memory is short) or the side of windows in pixels.
     """
 
     name: str = "single"
@@ -58,7 +58,7 @@ class Protocol(Config):
     tile: str = "whole"
 
     def __post_init__(self) -> None:
-        PredictOptions(self.scales, self.flip)  # its rules for scales are ours
+        PredictOptions(self.scales, self.flip)  # validates the scales
         if self.short_edge is not None and not 1 <= self.short_edge[0] <= self.short_edge[1]:
             raise InputError(f"expected short_edge as smallest and largest pixels, got {list(self.short_edge)}")
         if self.tile not in ("whole", "auto") and not self.tile.isdecimal():
@@ -66,13 +66,13 @@ class Protocol(Config):
 
     @property
     def window(self) -> Tile:
-        """``tile`` as the predictor takes it."""
+        """``tile`` for the predictor."""
         if self.tile == "auto":
             return "auto"
         return None if self.tile == "whole" else int(self.tile)
 
     def describe(self) -> str:
-        """One line in words."""
+        """The protocol in one line."""
         several = f"scales {', '.join(f'{scale:g}' for scale in self.scales)} fused in log space"
         edge = f"short edge brought to {self.short_edge[0]}..{self.short_edge[1]} px, " if self.short_edge else ""
         windows = {"whole": "", "auto": "in windows where memory needs it, "}.get(
@@ -85,7 +85,7 @@ class Protocol(Config):
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, with the line in words as ``text``."""
+        """Plain values, with ``describe()`` as ``text``."""
         return super().to_dict() | {"text": self.describe()}
 
     @classmethod
@@ -94,7 +94,7 @@ class Protocol(Config):
         return super().from_dict({key: value for key, value in values.items() if key != "text"})
 
     def scales_for(self, height: int, width: int) -> tuple[float, ...]:
-        """The scales for a picture of this size: with ``short_edge``, both resizes are one."""
+        """The scales for a picture of this size, combined with the resize of ``short_edge``."""
         if self.short_edge is None:
             return self.scales
         short = min(height, width)
@@ -102,7 +102,7 @@ class Protocol(Config):
         return tuple(scale * factor for scale in self.scales)
 
     def differences(self, other: Protocol) -> dict[str, tuple[Any, Any]]:
-        """Settings, beside the name, that are not the same: (mine, the other's)."""
+        """Settings other than the name that differ: (mine, the other's)."""
         mine, theirs = self.to_dict(), other.to_dict()
         names = [item.name for item in fields(self) if item.name != "name"]
         return {name: (mine[name], theirs[name]) for name in names if mine[name] != theirs[name]}
@@ -123,11 +123,11 @@ PROTOCOLS = {
 
 
 def find_protocol(name: str | Protocol) -> Protocol:
-    """A protocol by its name or a benchmark's. InputError with the known names if there is none."""
+    """A protocol by its name or that of a benchmark. InputError for unknown names."""
     if isinstance(name, Protocol):
         return name
     if name in PROTOCOLS:
         return PROTOCOLS[name]
-    if name in benchmark_names():  # as the benchmark's own script scores; predicting is as in ``single``
+    if name in benchmark_names():  # scored as by the benchmark's script, predicted as in ``single``
         return Protocol(name, **find_benchmark(name).scoring)
     raise InputError(f"unknown protocol {name!r}: known are {', '.join([*PROTOCOLS, *benchmark_names()])}")

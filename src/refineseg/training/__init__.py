@@ -1,1 +1,1 @@
-"""Training: the recipe, the loop and its checkpoints."""
+"""Training: the loop, losses, checkpoints."""

@@ -1,4 +1,4 @@
-"""Training checkpoints: atomic, hashed, and read so that a damaged one gives way to the one before it."""
+"""Training checkpoints: atomic and hashed; a damaged one is replaced by the one before it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KEPT = 2
 
 
 def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
-    """Write ``step-N.pt`` and its SHA-256, then remove all but the newest two."""
+    """Write ``step-N.pt`` and its SHA-256, and remove all but the newest two."""
     path = folder / f"step-{step:08d}.pt"
     with atomic_path(path) as temporary:
         _save(state, temporary)
@@ -27,11 +27,7 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
 
 
 def load_checkpoint(folder: Path) -> tuple[dict[str, Any], list[str]]:
-    """The newest whole checkpoint, and a line for each newer one that was refused.
-
-    Raises:
-        WeightsError: there is none, or none is whole.
-    """
+    """The newest intact checkpoint, and a line per newer one that was refused. WeightsError if there is none."""
     refused: list[str] = []
     for path in checkpoints(folder):
         hashed = path.with_suffix(".sha256")
@@ -51,10 +47,10 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    """What a whole file holds: tensors and plain containers. WeightsError for anything else, which is not run."""
+    """Content of a checkpoint: tensors and plain containers. WeightsError for anything else."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # bytes that are no pickle make the unpickler raise anything
+    except Exception as error:  # the unpickler raises anything for invalid bytes
         reason = " ".join(str(error).split())
         raise WeightsError(f"refused to read {path}: not a checkpoint of refineseg: {reason:.200}") from error
     if not isinstance(state, dict):

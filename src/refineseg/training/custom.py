@@ -1,4 +1,4 @@
-"""What a caller may pass to ``refineseg.train`` in place of a setting, and callbacks."""
+"""Custom parts of ``refineseg.train``, and callbacks."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ class TrainingEvent:
     Attributes:
         phase: ``reading`` pictures, ``train`` after each optimiser step, ``validating`` after each picture,
             ``epoch`` after validation and checkpoint, ``end`` after the last step; ``start``, ``warning`` and
-            ``note`` for a line in words.
-        step, steps: done and in all, of the phase.
-        epoch: counted from 0.
-        loss: loss of the step; on a GPU the newest one fetched, every few steps.
-        lr: rate of the decoder.
-        images_per_second: images per second of the step.
-        waiting: share of the step's time that it waited for its pictures.
-        note: the line in words.
-        row: the line of metrics.csv, of ``epoch``.
-        evaluation: evaluation of ``epoch``, where it was validated; its measure ``Examples`` has pictures.
-        run: the run, with ``model``, ``trained`` (the moving average where there is one), ``fabric`` and
-            ``folder``; of ``train``, ``epoch`` and ``end``.
+            ``note`` for messages.
+        step, steps: steps done and total, in this phase.
+        epoch: 0-based.
+        loss: loss of the step; on a GPU fetched every few steps.
+        lr: learning rate of the decoder.
+        images_per_second: speed of the step.
+        waiting: share of the step's time spent waiting for pictures.
+        note: the message.
+        row: with ``epoch``: the row of metrics.csv.
+        evaluation: with ``epoch``: the evaluation, if validated; its measure ``Examples`` has pictures.
+        run: with ``train``, ``epoch`` and ``end``: the run, with ``model``, ``trained`` (the moving average, if
+            any), ``fabric`` and ``folder``.
     """
 
     phase: str = "train"
@@ -54,16 +54,16 @@ Callback = Callable[[TrainingEvent], None]
 
 
 class StopTraining(Exception):
-    """Raised by a callback of ``train`` or ``epoch`` to end the run as if this were its last step."""
+    """Raised by a callback in ``train`` or ``epoch`` to make this step the last."""
 
 
 class Custom(TypedDict, total=False):
-    """What ``refineseg.train`` takes beside settings.
+    """Arguments of ``refineseg.train`` other than settings.
 
     Attributes:
-        teacher: images BxCxHxW in [0, 1] to logits BxKxhxw, whose soft labels are learned too.
-        loss: logits BxKxHxW and labels BxHxW (int64, 255 ignored) of one size to a scalar; replaces ``loss``.
-        augment: image CxHxW, labels HxW (uint8, 255 ignored) and a random generator to both at the size of
+        teacher: from images BxCxHxW in [0, 1] to logits BxKxhxw, for distillation.
+        loss: from logits BxKxHxW and labels BxHxW (int64, 255 ignored) to a scalar.
+        augment: from image CxHxW, labels HxW (uint8, 255 ignored) and a random generator to both at the size of
             ``augment.crop``; replaces the joint transforms.
         callbacks: called with every TrainingEvent, in this order, on the first process.
     """
@@ -75,7 +75,7 @@ class Custom(TypedDict, total=False):
 
 
 def custom_names(custom: Custom) -> dict[str, str]:
-    """Names of what replaces settings, for the model card and ``--resume``."""
+    """Names of custom parts, for the model card and ``--resume``."""
     parts: dict[str, Any] = {key: custom.get(key) for key in ("teacher", "loss", "augment")}
     return {key: _name(part) for key, part in parts.items() if part is not None}
 

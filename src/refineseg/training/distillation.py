@@ -1,4 +1,4 @@
-"""Distillation: a larger network's soft labels of the very crops that are trained on (Hinton et al., 2015)."""
+"""Distillation: soft labels of the training crops by a teacher (Hinton et al., 2015)."""
 
 from __future__ import annotations
 
@@ -18,18 +18,17 @@ from refineseg.model.folders.find_model import find_model
 from refineseg.model.folders.model_folder import load_model_folder
 from refineseg.system import processes
 
-Teacher = Callable[[Tensor], Tensor]  # images BxCxHxW in [0, 1] to logits BxKxhxw, at any resolution
+Teacher = Callable[[Tensor], Tensor]  # images BxCxHxW in [0, 1] to logits BxKxhxw of any size
 
 
 def soft_loss(logits: Tensor, teacher: Tensor, labels: Tensor, temperature: float) -> Tensor:
-    """Mean over valid pixels of the KL divergence from the teacher's classes to the student's, times T squared.
+    """Mean KL divergence of teacher and student at a temperature T, times T squared (Hinton et al., section 2).
 
-    Both are softened by the temperature T; T squared keeps the gradient's size (Hinton et al., section 2).
-    Unlabelled pixels count, ignored ones (void, and the padding around a picture) do not.
+    Over unlabelled and labelled pixels, without ignored ones.
 
     Args:
-        logits: logits of the student, BxKxhxw, at whose resolution the two are compared.
-        teacher: logits of the teacher, BxKx any size; resized bilinearly.
+        logits: logits of the student, BxKxhxw.
+        teacher: logits of the teacher, BxK and any size; resized bilinearly.
         labels: BxHxW uint8 train ids, IGNORE or UNLABELLED.
         temperature: above 0.
     """
@@ -44,11 +43,9 @@ def soft_loss(logits: Tensor, teacher: Tensor, labels: Tensor, temperature: floa
 
 
 def load_teacher(name: str, data: SegmentationData) -> nn.Module:
-    """A model of this package as a teacher: its logits in the order of the data's classes.
+    """A model as a teacher, with logits in the order of the data's classes.
 
-    Raises:
-        WeightsError: there is no such model.
-        ConfigError: other classes, or other channels, than the data's.
+    WeightsError for an unknown model, ConfigError for other classes or channels than the data's.
     """
     model, card = load_model_folder(find_model(name))
     theirs, ours = card.labels.names, data.label_map.names
@@ -64,7 +61,7 @@ def load_teacher(name: str, data: SegmentationData) -> nn.Module:
 
 
 class _InOrder(nn.Module):
-    """A network whose logits are given in another order of the classes."""
+    """A network with reordered logits."""
 
     def __init__(self, model: nn.Module, order: list[int]) -> None:
         super().__init__()
@@ -79,16 +76,9 @@ class _InOrder(nn.Module):
 def prepare_teacher(
     config: TrainConfig, data: SegmentationData, given: Teacher | None, device: torch.device
 ) -> Teacher | None:
-    """The teacher of a run on its device, tried once on a crop; None without one.
+    """The teacher of a run, custom (``given``) or named by the settings, tested on a crop; None without one.
 
-    Args:
-        config: names the teacher, unless one is given.
-        data: whose classes it must have.
-        given: a caller's own teacher, instead of a named one. A module is put into eval mode.
-        device: device on which training runs.
-
-    Raises:
-        ConfigError: settings that do not fit each other, or logits of the wrong shape.
+    ConfigError for conflicting settings, or logits of the wrong shape.
     """
     if given is not None and config.teacher:
         raise ConfigError(f"two teachers, the setting {config.teacher!r} and the argument: give one")
@@ -115,10 +105,7 @@ def teacher_logits(teacher: Teacher, images: Tensor) -> Tensor:
 
 
 def unlabelled_pictures(config: TrainConfig, data: SegmentationData) -> tuple[tuple[Path, ...], int]:
-    """Pictures of the folder ``config.unlabelled``, and how many were left out as the data set's own.
-
-    Pictures of any split are left out, so that validation and test pictures stay unseen.
-    """
+    """Pictures of the folder ``config.unlabelled`` that are in no split, and the number of others."""
     if config.unlabelled is None:
         return (), 0
     if data.label_map.num_classes > UNLABELLED:
@@ -134,5 +121,5 @@ def unlabelled_pictures(config: TrainConfig, data: SegmentationData) -> tuple[tu
 
 
 def _range(channels: Channels | None) -> object:
-    """What decides how raw values become the network's input."""
+    """What determines the conversion of raw values."""
     return None if channels is None else (channels.dtype, channels.low, channels.high)

@@ -1,4 +1,4 @@
-"""The training loop, to be read from top to bottom. Fabric brings devices, precision and processes."""
+"""The training loop. Fabric handles devices, precision and processes."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ from refineseg.training.run import CHECKPOINTS, LAST, Run, restore
 from refineseg.training.step import Step, seed_step
 from refineseg.training.validation import notify, save_progress, validate
 
-FETCHED = 16  # steps between looks at the losses on a GPU, each of which waits for it
-ENDLESS = 10**12  # steps, where time ends the run
-EXTREME = 1e3  # in units of the data's range: values that a network is not made for
-PAPER_PICTURES = 1_000  # above which the authors sample by class
+FETCHED = 16  # steps between fetches of losses from a GPU, which synchronise
+ENDLESS = 10**12  # steps of a run limited by time
+EXTREME = 1e3  # extreme input values, relative to the data's range
+PAPER_PICTURES = 1_000  # number of pictures above which the authors sample by class
 
 
 def train(
@@ -53,23 +53,20 @@ def train(
     """Train a network and write RUN/config.yaml, index.html, metrics.csv, curves.png, best/, last/, checkpoints/.
 
     Args:
-        config: the recipe.
+        config: the settings.
         data: with splits ``train`` and ``val``.
-        folder: RUN; must be new or empty unless ``resume``.
-        resume: go on from the newest whole checkpoint in RUN; ends as the uninterrupted run would have.
+        folder: RUN; new or empty unless ``resume``.
+        resume: continue from the newest intact checkpoint, with the result of an uninterrupted run.
         device: ``auto``, ``cpu`` or ``cuda``.
-        command: written into the model's provenance.
-        commit: commit of the code, for the card.
-        custom: ``teacher``, ``loss``, ``augment``, each a callable in place of a setting, and ``callbacks``; see
-            ``refineseg.training.custom.Custom``.
+        command, commit: for the provenance on the model card.
+        custom: ``teacher``, ``loss``, ``augment`` and ``callbacks``; see ``refineseg.training.custom.Custom``.
 
     Returns:
         The evaluation of the last weights on ``val``.
 
     Raises:
-        InputError: RUN holds files already, another run writes to it, or pictures or masks cannot be used (before
-            the first step).
-        ConfigError: settings that do not fit each other, or a step that does not fit in memory.
+        InputError: RUN is not empty, another run writes to it, or pictures or masks are invalid.
+        ConfigError: conflicting settings, or a step that does not fit in memory.
     """
     with locked(folder) if processes.is_first() else nullcontext():
         run = prepare_run(config, data, folder, resume=resume, device=device, **custom)
@@ -86,13 +83,13 @@ def fit(run: Run) -> Evaluation:
     run.model = model
     run.average = MovingAverage(model, config.ema) if config.ema else None
     network, optimizer = set_up(fabric, model, run.average, config)
-    if checkpoints(run.folder / CHECKPOINTS):  # none yet: the run was broken off early, and begins anew
+    if checkpoints(run.folder / CHECKPOINTS):  # none if the run was interrupted early
         restore(run, optimizer)
     batches = make_batches(run)
     take_step = Step(run, network, optimizer)
     model.train()
     evaluation: Evaluation | None = None
-    losses: list[Tensor] = []  # of the steps since they were last fetched from the device
+    losses: list[Tensor] = []  # since the last fetch
     value, clock = 0.0, time.perf_counter()
     for images, labels in training_loader(run.pictures, batches, config.workers) if not run.is_last else ():
         waited = time.perf_counter() - clock
@@ -125,7 +122,7 @@ def fit(run: Run) -> Evaluation:
 
 
 def make_batches(run: Run) -> Batches | WithUnlabelled:
-    """The batches from the run's place on, with their share of pictures without masks, where there are any."""
+    """The batches from the run's position on, with unlabelled pictures, if any."""
     config, count = run.config, len(run.pictures)
     once = config.balanced_sampling == "paper"
     sampling = None
@@ -147,9 +144,9 @@ def make_batches(run: Run) -> Batches | WithUnlabelled:
 
 
 def fetch(run: Run, losses: list[Tensor], batches: Batches | WithUnlabelled) -> float:
-    """The newest of the losses, which are counted and emptied; InputError if one of them is not finite.
+    """The newest loss; all are counted and cleared. InputError if one is not finite.
 
-    Processes agree here on the mean of their losses, on the time and on whether a callback has ended the run.
+    Processes synchronise mean losses, time, and whether a callback ended the run.
     """
     position = run.position
     told = [torch.stack(losses), losses[0].new_tensor([float(run.stopped), position.seconds])]
@@ -167,14 +164,14 @@ def fetch(run: Run, losses: list[Tensor], batches: Batches | WithUnlabelled) -> 
 
 
 def check_weights(run: Run, batches: Batches | WithUnlabelled) -> None:
-    """InputError if a weight is not finite, so that what is on the disk stays as it is."""
+    """InputError if a weight is not finite, before anything is saved."""
     finite = torch.stack([own_shard(value.detach()).isfinite().all() for value in run.model.parameters()]).all()
     if processes.mean(finite.float()).item() < 1:
         raise diverged(run, "weights are not finite", run.position.step - 1, batches)
 
 
 def diverged(run: Run, what: str, step: int, batches: Batches | WithUnlabelled) -> InputError:
-    """An error that names the step, the pictures of its batch, and where good weights are."""
+    """An error with the step, the pictures of its batch, and the place of good weights."""
     named = []
     for draw in batches.at(step):
         image = run.pictures[draw][0]

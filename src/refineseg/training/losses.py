@@ -21,24 +21,20 @@ from refineseg.system.plugins import load_plugin, plugin_names
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 WeightedLoss = Callable[[Tensor, Tensor, Tensor | None, TrainConfig], Tensor]
-GROUP = "refineseg.losses"  # entry points of other distributions, each a WeightedLoss
+GROUP = "refineseg.losses"  # entry points of other packages, each a WeightedLoss
 OHEM_THRESHOLD, OHEM_KEPT = 0.7, 1 / 16
-FOCUS = 2.0  # the focal loss's exponent (Lin et al., ICCV 2017)
-BOUNDARY_REACH, BOUNDARY_WEIGHT = 10, 5.0  # pixels; weight of those no farther than that from an outline
-SMOOTH = 1.0  # pixels added to both sides of Dice's fraction, so that a class of few pixels does not jump
+FOCUS = 2.0  # exponent of the focal loss (Lin et al., ICCV 2017)
+BOUNDARY_REACH, BOUNDARY_WEIGHT = 10, 5.0  # pixels; weight of pixels within this distance from an outline
+SMOOTH = 1.0  # pixels added to numerator and denominator of Dice
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None, config: TrainConfig) -> Tensor:
-    """Mean over valid pixels, weighted by class.
-
-    With several processes the mean of their losses (and so of their gradients) is that of the whole batch,
-    although their shares differ in valid pixels.
-    """
+    """Mean over valid pixels of the whole batch (over all processes), weighted by class."""
     return _mean(_pixels(logits, labels, weights, config), labels, weights)
 
 
 def ohem(logits: Tensor, labels: Tensor, weights: Tensor | None, config: TrainConfig) -> Tensor:
-    """Cross-entropy of the hard pixels (online hard example mining); each process chooses its own."""
+    """Cross-entropy of the hard pixels (online hard example mining) of each process."""
     return ohem_mean(_pixels(logits, labels, weights, config), labels != IGNORE)
 
 
@@ -50,10 +46,7 @@ def focal(logits: Tensor, labels: Tensor, weights: Tensor | None, config: TrainC
 
 
 def dice(logits: Tensor, labels: Tensor, weights: Tensor | None, _config: TrainConfig) -> Tensor:
-    """1 - the mean soft Dice coefficient of the classes that the labels show (Milletari et al., 3DV 2016).
-
-    Sums are over the batch (of each process), so that small objects weigh as much as large ones.
-    """
+    """1 - mean soft Dice coefficient of the classes in the labels, over the batch (Milletari et al., 3DV 2016)."""
     classes = logits.shape[1]
     valid = labels != IGNORE
     truth = F.one_hot(labels.masked_fill(~valid, 0), classes).permute(0, 3, 1, 2) * valid[:, None]
@@ -90,7 +83,7 @@ LOSSES: dict[str, WeightedLoss] = {
 
 
 def find_loss(name: str) -> list[WeightedLoss]:
-    """The losses that a setting such as ``cross_entropy+dice`` adds up; ConfigError if one is unknown."""
+    """The losses of a sum such as ``cross_entropy+dice``; ConfigError for unknown ones."""
     found = []
     for part in name.split("+"):
         loss = LOSSES.get(part.strip()) or load_plugin(GROUP, part.strip())
@@ -104,15 +97,12 @@ def find_loss(name: str) -> list[WeightedLoss]:
 
 
 def make_loss(config: TrainConfig, class_pixels: Tensor, given: Loss | None = None) -> Loss:
-    """Loss of stride-4 logits BxKxhxw against labels BxHxW (uint8 train ids, IGNORE left out).
-
-    ``full`` upsamples the logits to the labels; ``paper`` brings the labels to the logits by nearest neighbour
-    (the authors' recipe).
+    """Loss of stride-4 logits BxKxhxw and labels BxHxW (uint8 train ids, IGNORE left out).
 
     Args:
-        config: which loss.
-        class_pixels: pixels per class in the training set, for class weights.
-        given: a caller's own loss, called with logits and labels of one resolution, instead of the setting.
+        config: the settings.
+        class_pixels: pixels by class in the training set, for class weights.
+        given: a custom loss, called with logits and labels of one resolution.
     """
     weights = _weights(class_pixels, config.class_weights)
     chosen = find_loss(config.loss)
@@ -128,7 +118,7 @@ def make_loss(config: TrainConfig, class_pixels: Tensor, given: Loss | None = No
 
 
 def at_one_resolution(logits: Tensor, labels: Tensor, config: TrainConfig) -> tuple[Tensor, Tensor]:
-    """Float32 logits and int64 labels, both of the labels' size (``full``) or of the logits' (``paper``)."""
+    """Float32 logits and int64 labels: logits upsampled (``full``), or labels by nearest neighbour (``paper``)."""
     logits = logits.float()
     if config.loss_resolution == "paper":
         resized = F.interpolate(labels[:, None].float(), logits.shape[-2:], mode="nearest-exact")
@@ -137,7 +127,7 @@ def at_one_resolution(logits: Tensor, labels: Tensor, config: TrainConfig) -> tu
 
 
 def ohem_mean(pixels: Tensor, valid: Tensor) -> Tensor:
-    """Mean over the hard pixels: true class under a probability of 0.7, at least a sixteenth of all."""
+    """Mean over pixels whose true class has a probability below 0.7, but at least a sixteenth of all."""
     values = pixels[valid]
     if not values.numel():
         return pixels.sum() * 0
@@ -156,7 +146,7 @@ def class_weights(class_pixels: Tensor, power: float) -> Tensor:
 
 
 def _weights(class_pixels: Tensor, chosen: float | tuple[float, ...]) -> Tensor | None:
-    """The weights that the setting says: a list as it is, a power of the frequencies, or none."""
+    """Class weights of the setting: a list, a power of the frequencies, or none."""
     if not isinstance(chosen, tuple):
         return class_weights(class_pixels, chosen) if chosen else None
     if len(chosen) != len(class_pixels):
@@ -165,7 +155,7 @@ def _weights(class_pixels: Tensor, chosen: float | tuple[float, ...]) -> Tensor 
 
 
 def _pixels(logits: Tensor, labels: Tensor, weights: Tensor | None, config: TrainConfig) -> Tensor:
-    """Cross-entropy by pixel, 0 where the label is ignored."""
+    """Cross-entropy by pixel; 0 for ignored ones."""
     smoothing = config.label_smoothing
     return F.cross_entropy(
         logits, labels, weights, ignore_index=IGNORE, reduction="none", label_smoothing=smoothing
@@ -173,7 +163,7 @@ def _pixels(logits: Tensor, labels: Tensor, weights: Tensor | None, config: Trai
 
 
 def _mean(pixels: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
-    """Sum over valid pixels by the sum of their weights, over all processes."""
+    """Weighted mean over valid pixels of all processes."""
     valid = labels != IGNORE
     count = valid.sum() if weights is None else weights[labels[valid]].sum()
     return pixels.sum() / processes.mean(count.float()).clamp(min=1e-6)

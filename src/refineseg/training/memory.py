@@ -15,18 +15,19 @@ from refineseg.inference.devices import free_memory
 from refineseg.labels import IGNORE
 from refineseg.model.memory import MemoryNeed, bytes_of, fake_copy, memory_need, tensors_of
 from refineseg.model.refinenet import RefineNet
+from refineseg.training.losses import at_one_resolution
 from refineseg.training.optimizer import freeze, lr_multiplier
 
 GIB = 1 << 30
-STATES = {"adamw": 2, "sgd": 1}  # copies of the weights that an optimiser keeps
-GENEROUS = 64 << 10  # bytes per pixel, more than any network of the family needs: what fits so is not estimated
+STATES = {"adamw": 2, "sgd": 1}  # copies of the weights in the optimiser's state
+GENEROUS = 64 << 10  # bytes per pixel, more than any network needs: nothing is estimated if this fits
 
 
 def need_of_step(model: RefineNet, config: TrainConfig, batch: int | None = None) -> MemoryNeed:
-    """Memory of a training step of ``batch`` crops (the configuration's batch size, if None).
+    """Memory of a training step of ``batch`` crops (default: the batch size of the settings).
 
-    Resting are the weights, their moving average, what the optimiser keeps, and the batch; working are
-    activations, gradients and the loss. Class weights and hard pixel mining are counted as plain cross-entropy.
+    Resting are weights, moving average, optimiser state and batch; working are activations, gradients and loss.
+    Losses are estimated as cross-entropy.
     """
     batch = config.batch_size if batch is None else batch
 
@@ -52,12 +53,8 @@ def need_of_step(model: RefineNet, config: TrainConfig, batch: int | None = None
 
 
 def plain_loss(config: TrainConfig, logits: Tensor, labels: Tensor) -> Tensor:
-    """The recipe's cross-entropy as far as memory goes, without other processes and data-dependent parts."""
-    logits, target = logits.float(), labels.long()
-    if config.loss_resolution == "paper":
-        target = F.interpolate(labels[:, None].float(), logits.shape[-2:], mode="nearest-exact")[:, 0].long()
-    else:
-        logits = F.interpolate(logits, labels.shape[-2:], mode="bilinear", align_corners=False)
+    """Cross-entropy at the resolution of the settings, in one process and without data-dependent parts."""
+    logits, target = at_one_resolution(logits, labels, config)
     smoothing = config.label_smoothing
     pixels = F.cross_entropy(logits, target, ignore_index=IGNORE, reduction="none", label_smoothing=smoothing)
     return pixels.mean()
@@ -66,7 +63,7 @@ def plain_loss(config: TrainConfig, logits: Tensor, labels: Tensor) -> Tensor:
 def largest_batch(model: RefineNet, config: TrainConfig, free: int, below: int) -> int:
     """Largest batch below ``below`` whose step fits in ``free`` bytes; 0 if none does.
 
-    A binary search: the peak is not linear in the batch, since gradients dominate small ones.
+    By binary search, since the peak is not linear in the batch size.
     """
     fits, too_many = 0, below
     while too_many - fits > 1:
@@ -79,7 +76,7 @@ def largest_batch(model: RefineNet, config: TrainConfig, free: int, below: int) 
 
 
 def fitting_batch(model: RefineNet, config: TrainConfig, device: torch.device) -> int:
-    """The configuration's batch size, or the largest that fits in memory; at least 1."""
+    """The batch size of the settings, or the largest that fits in memory, at least 1."""
     try:
         check_memory(model, config, device)
     except ConfigError:
@@ -92,10 +89,10 @@ def check_memory(model: RefineNet, config: TrainConfig, device: torch.device, sh
     """ConfigError if a step does not fit in memory, with the largest batch that does.
 
     Args:
-        model: the network, still on the CPU.
-        config: the recipe; ``batch_size`` is over all processes.
-        device: device on which it will be trained.
-        share: number of processes that share this machine's memory and the batch.
+        model: the network, on the CPU.
+        config: the settings; ``batch_size`` is over all processes.
+        device: device of the training.
+        share: number of processes that share the machine's memory and the batch.
     """
     free = free_memory(device)
     if free is None:

@@ -1,4 +1,4 @@
-"""What is optimised and how fast: parameter groups, learning rate, frozen batch norm, moving average."""
+"""Parameter groups, learning rate, frozen batch norm, moving average."""
 
 from __future__ import annotations
 
@@ -87,9 +87,9 @@ def freeze(model: RefineNet, config: TrainConfig) -> None:
 
 
 def freeze_batch_norm(model: nn.Module, trained: bool = False) -> None:
-    """Keep every batch norm's statistics as they are, and its weights unless ``trained``.
+    """Freeze the statistics of every batch norm, and its weights unless ``trained``.
 
-    ``train`` of each is replaced on the instance, since ``model.train()`` would set it back otherwise.
+    ``train`` is replaced on the instances, so that ``model.train()`` does not undo it.
     """
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -100,7 +100,7 @@ def freeze_batch_norm(model: nn.Module, trained: bool = False) -> None:
 
 
 class MovingAverage:
-    """Exponential moving average of a network's weights and statistics, in a copy of it."""
+    """Exponential moving average of a network's weights and statistics, in a copy."""
 
     def __init__(self, model: RefineNet, decay: float) -> None:
         self.decay = decay
@@ -108,7 +108,7 @@ class MovingAverage:
 
     @torch.no_grad()
     def update(self, model: RefineNet, step: int) -> None:
-        """Move towards ``model``; early steps move faster, so that the random start is forgotten."""
+        """Move towards ``model``, faster in early steps."""
         decay = min(self.decay, (1 + step) / (10 + step))
         averaged, current = self.model.state_dict(), model.state_dict()
         floating = [key for key, value in averaged.items() if value.is_floating_point()]
@@ -119,5 +119,5 @@ class MovingAverage:
 
 
 def own_shard(tensor: Tensor) -> Tensor:
-    """What this process has of a sharded tensor; of any other, all."""
+    """This process's shard of a sharded tensor; the tensor itself otherwise."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor

@@ -1,4 +1,4 @@
-"""Several processes: Fabric for a launch, FSDP2's shards, and the whole of what is sharded."""
+"""Several processes: Fabric, FSDP2 sharding, and gathering of sharded states."""
 
 from __future__ import annotations
 
@@ -24,15 +24,11 @@ from refineseg.model.refinenet import RefineNet
 from refineseg.system.processes import is_first, joined_world, launched_world
 from refineseg.training.optimizer import MovingAverage, make_optimizer
 
-UNIT = 100_000  # parameters from which a block is gathered and freed by itself; smaller ones go with the rest
+UNIT = 100_000  # fewest parameters of a block that is sharded separately
 
 
 def make_fabric(config: TrainConfig, device: str) -> Fabric:
-    """Fabric for the processes that torchrun started, or for one.
-
-    Raises:
-        ConfigError: settings that do not fit these processes.
-    """
+    """Fabric for the processes of torchrun, or for one. ConfigError for unsuitable settings."""
     chosen = pick_device(device)
     world = launched_world()[1]
     if config.sync_batch_norm and chosen.type == "cpu" and world > 1:
@@ -67,13 +63,13 @@ def _strategy(config: TrainConfig, world: int) -> Strategy:
 
 
 def arrange(model: RefineNet, config: TrainConfig) -> RefineNet:
-    """The layout for training: channels last, batch norm over all processes if set so."""
+    """The network in channels-last layout, with synchronised batch norm if set."""
     use_right_gradients(model)
     if config.sync_batch_norm:
         from timm.layers import convert_sync_batchnorm
 
-        model = convert_sync_batchnorm(model)  # timm's, which knows its norms with an activation inside
-    # FSDP cuts weights along their first dimension and wants them contiguous.
+        model = convert_sync_batchnorm(model)  # timm's also converts its norms with activations
+    # FSDP shards along the first dimension and needs contiguous weights.
     return model if config.strategy == "fsdp" else model.to(memory_format=torch.channels_last)
 
 
@@ -101,10 +97,9 @@ def use_right_gradients(model: nn.Module) -> None:
 
 
 def shard(model: nn.Module, mesh: DeviceMesh) -> nn.Module:
-    """Shard a network over the processes with FSDP2, block by block, so that only one block is whole at a time.
+    """Shard a network with FSDP2 by blocks, of which one is gathered at a time.
 
-    The blocks are the members of sequences, such as a backbone's residual blocks: these are called, as sharding
-    needs.
+    Blocks are members of ``nn.Sequential``, such as residual blocks of a backbone.
     """
     blocks = [
         block
@@ -122,12 +117,12 @@ def shard(model: nn.Module, mesh: DeviceMesh) -> nn.Module:
 def set_up(
     fabric: Fabric, model: RefineNet, average: MovingAverage | None, config: TrainConfig
 ) -> tuple[nn.Module, Any]:
-    """Network and optimiser as Fabric runs them; the moving average is sharded like the network."""
+    """Network and optimiser wrapped by Fabric; the moving average is sharded like the network."""
     network = torch.compile(model) if config.compile else model
     wrapped: nn.Module = fabric.setup_module(network)  # type: ignore[arg-type]
     if average and isinstance(fabric.strategy, ModelParallelStrategy):
         shard(average.model, fabric.strategy.device_mesh["data_parallel"])
-    return wrapped, fabric.setup_optimizers(make_optimizer(model, config))  # of the shards, if there are any
+    return wrapped, fabric.setup_optimizers(make_optimizer(model, config))  # of the shards, if any
 
 
 def _size(module: nn.Module) -> int:
@@ -135,7 +130,7 @@ def _size(module: nn.Module) -> int:
 
 
 def whole_network(model: RefineNet) -> RefineNet:
-    """The network to validate and save: unsharded, with the first process's statistics. All must call it."""
+    """The unsharded network, with the first process's statistics. A collective call."""
     if joined_world()[1] == 1:
         return model
     if any(isinstance(parameter, DTensor) for parameter in model.parameters()):
@@ -148,7 +143,7 @@ def whole_network(model: RefineNet) -> RefineNet:
 
 
 def whole_state(state: Any) -> Any:
-    """A state with whole tensors, on the first process; the others get nothing, but all must call it."""
+    """A state with unsharded tensors on the first process, None on others. A collective call."""
 
     def gathered(value: Any) -> Any:
         if not isinstance(value, DTensor):
@@ -160,13 +155,13 @@ def whole_state(state: Any) -> Any:
 
 
 def load_whole_network(model: RefineNet, state: dict[str, Tensor]) -> None:
-    """Fill a network, sharded or not, from whole tensors."""
+    """Load unsharded tensors into a network, sharded or not."""
     own = model.state_dict()
     model.load_state_dict({key: _cut_like(value, own[key]) for key, value in state.items()})
 
 
 def load_whole_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Fill an optimiser over parameters, sharded or not, from whole tensors."""
+    """Load unsharded tensors into an optimiser of parameters, sharded or not."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     cut = {
         index: {key: _cut_like(value, parameters[index]) for key, value in values.items()}
@@ -180,7 +175,7 @@ def _whole(value: Tensor) -> Tensor:
 
 
 def _cut_like(value: Any, like: Tensor) -> Any:
-    """The shard of ``value`` that this process has of ``like``; what has another shape is left as it is."""
+    """``value`` sharded as ``like``; unchanged if it has another shape."""
     if not isinstance(like, DTensor) or not isinstance(value, Tensor) or value.shape != like.shape:
         return value
     return distribute_tensor(value.to(like.device), like.device_mesh, like.placements)

@@ -1,4 +1,4 @@
-"""The same training with several seeds: a score's mean and spread, so that a difference can be told from luck."""
+"""Training with several seeds: mean and spread of the scores."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SUMMARY = "repeats.json"
 
 @dataclass(frozen=True)
 class Repeat:
-    """One of the runs: its seed, its folder, and the figures of its last weights on ``val``."""
+    """A run: its seed, its folder, and the scores of its last weights on ``val``."""
 
     seed: int
     folder: str
@@ -44,7 +44,7 @@ class ScoreSpread:
 
     @classmethod
     def of(cls, values: list[float]) -> ScoreSpread:
-        """Spread of one figure over all runs."""
+        """Spread of a figure over all runs."""
         std = statistics.stdev(values) if len(values) > 1 else 0.0
         return cls(statistics.fmean(values), std, min(values), max(values))
 
@@ -54,10 +54,7 @@ class ScoreSpread:
 
 @dataclass(frozen=True)
 class Repeats:
-    """What ``train_repeats`` returns: the runs in the order of their seeds.
-
-    The figures are those of the last weights, not of the best on ``val``: the best of many looks is too high.
-    """
+    """Runs in the order of their seeds, scored by their last weights: the best on ``val`` would be biased."""
 
     runs: tuple[Repeat, ...]
     metric: str
@@ -68,7 +65,7 @@ class Repeats:
 
     @property
     def best(self) -> Repeat:
-        """The run with the highest chosen metric."""
+        """The run with the best metric."""
         return max(self.runs, key=lambda run: float(getattr(run, self.metric)))
 
     def to_dict(self) -> dict[str, Any]:
@@ -91,19 +88,19 @@ def train_repeats(
     each: Callable[[int], None] | None = None,
     **options: Any,
 ) -> Repeats:
-    """Train ``count`` times, with seeds from ``config.seed`` on, into RUN/seed-N; write RUN/repeats.json.
+    """Train with ``count`` seeds from ``config.seed`` on into RUN/seed-N, and write RUN/repeats.json.
 
     Args:
-        config: the recipe; its seed is the first one.
+        config: the settings, with the first seed.
         data: with splits ``train`` and ``val``.
-        folder: RUN; must be new or empty unless ``resume``.
-        count: number of runs, 2 or more.
-        resume: go on: finished runs are taken as they are, the one that was broken off from its last checkpoint.
+        folder: RUN; new or empty unless ``resume``.
+        count: number of runs, at least 2.
+        resume: keep finished runs, and resume the interrupted one.
         each: called with the seed before each run.
-        options: options of ``train``: device, command, commit, callbacks and others.
+        options: options of ``train``.
 
     Raises:
-        InputError: fewer than two, RUN holds files already, and all that ``train`` raises.
+        InputError: fewer than two runs, RUN is not empty, and the errors of ``train``.
     """
     folder = Path(folder)
     if launched_world()[1] > 1:
@@ -126,7 +123,7 @@ def train_repeats(
             runs.append(
                 Repeat(seed, into.name, scores.mean_iou, scores.pixel_accuracy, scores.mean_class_accuracy)
             )
-            # After each, so that what is known is not lost with the next.
+            # After each run, so that nothing is lost if the next fails.
             repeats = Repeats(tuple(runs), config.metric)
             atomic_write(folder / SUMMARY, json.dumps(repeats.to_dict(), indent=1) + "\n")
         return repeats

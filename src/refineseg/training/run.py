@@ -1,4 +1,4 @@
-"""A training run as data: what it is, where it is, what a checkpoint keeps of it, and taking it up again."""
+"""A training run: its parts, its position, its state in a checkpoint, and resuming."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from refineseg.training.tracking.metrics_log import MetricsLog
 
 CHECKPOINTS, BEST, LAST = "checkpoints", "best", "last"
 SETTINGS, CURVES, PAGE = "config.yaml", "curves.png", "index.html"
-# The result is the same with others.
+# Settings without influence on the result.
 FREE = (
     "workers",
     "cache_mb",
@@ -43,21 +43,21 @@ FREE = (
     "licence",
     "loggers",
 )
-LENGTH = ("epochs", "steps", "minutes", "patience")  # a resumed run may have other ones
+LENGTH = ("epochs", "steps", "minutes", "patience")  # may change when a run is resumed
 FEWEST = 50  # steps between validations within an epoch
 
 
 @dataclass
 class Position:
-    """Where a run is: everything beside weights and optimiser that a resumed run needs.
+    """Progress of a run: all that resuming needs besides weights and optimiser.
 
     Attributes:
         step: optimiser steps done.
-        loss_sum, loss_steps: since the last line of the log.
-        best: highest value of the chosen metric so far.
-        seconds: seconds of training so far, validation included.
-        validated_seconds: the same, when validation last ended.
-        validation_seconds: seconds that the last validation took.
+        loss_sum, loss_steps: since the last row of the log.
+        best: best value of the metric so far.
+        seconds: time so far, including validation.
+        validated_seconds: ``seconds`` at the end of the last validation.
+        validation_seconds: duration of the last validation.
         stale: validations since the best one.
         ended: whether ``patience`` has ended the run.
     """
@@ -75,10 +75,10 @@ class Position:
 
 @dataclass
 class Run:
-    """A training run: what is trained, on what, and where it is.
+    """A training run.
 
-    ``trained_on`` are the splits that the network has seen, those of the model that it starts from included;
-    ``started`` says on the model card what that is.
+    ``trained_on`` are the splits that the network has seen, including those of the initial model; ``started``
+    describes the initial weights on the model card.
     """
 
     config: TrainConfig
@@ -105,7 +105,7 @@ class Run:
 
     @property
     def steps(self) -> int:
-        """Optimiser steps in all; where time ends the run, as far as can be told."""
+        """Total number of optimiser steps; an estimate if time ends the run."""
         if self.config.minutes is None:
             return self.config.steps or self.config.epochs * self.per_epoch
         done = self.position.seconds / (60 * self.config.minutes)
@@ -113,7 +113,7 @@ class Run:
 
     @property
     def place(self) -> tuple[int, int]:
-        """How far the schedule is: steps done and in all, or milliseconds where time ends the run."""
+        """Progress of the schedule: steps done and total, or milliseconds if time ends the run."""
         if self.config.minutes is None:
             return self.position.step, self.steps
         every = round(60_000 * self.config.minutes)
@@ -121,7 +121,7 @@ class Run:
 
     @property
     def is_last(self) -> bool:
-        """Whether the newest step is the last one."""
+        """Whether the current step is the last one."""
         if self.stopped or self.position.ended:
             return True
         if self.config.minutes is None:
@@ -130,10 +130,9 @@ class Run:
 
     @property
     def validation_is_due(self) -> bool:
-        """Whether the newest step is to be validated.
+        """Whether to validate after this step: every ``validate_every`` epochs, at least ten times.
 
-        Each ``validate_every`` epochs and at least ten times; where time ends the run, as often as this takes no
-        more than a tenth of it.
+        If time ends the run, as often as validation takes at most a tenth of it.
         """
         position, config = self.position, self.config
         if config.minutes is None:
@@ -144,7 +143,7 @@ class Run:
 
     @property
     def validation_interval(self) -> int:
-        """Steps between validations where steps end the run: whole epochs where a tenth of the run has them."""
+        """Steps between validations if steps end the run: whole epochs if a tenth of it is longer than one."""
         every, tenth = self.config.validate_every * self.per_epoch, -(-self.steps // 10)
         if tenth >= self.per_epoch:
             return min(every, tenth // self.per_epoch * self.per_epoch)
@@ -152,12 +151,12 @@ class Run:
 
     @property
     def progress_is_due(self) -> bool:
-        """Whether the newest step ends an epoch, or is to be validated."""
+        """Whether this step ends an epoch, or validation is due."""
         return self.position.step % self.per_epoch == 0 or self.validation_is_due
 
     @property
     def time_left(self) -> str:
-        """Expected time to the end in words, validations included, by the steps so far."""
+        """Expected time to the end, including validations, as text."""
         seconds = self.position.seconds
         if self.config.minutes is not None:
             return duration(max(0.0, 60 * self.config.minutes - seconds))
@@ -170,12 +169,12 @@ class Run:
 
     @property
     def trained(self) -> RefineNet:
-        """The network that is validated and saved: the moving average where there is one."""
+        """The network to validate and save: the moving average, if any."""
         return self.average.model if self.average else self.model
 
 
 def describe_run(run: Run, evaluation: Evaluation) -> ModelCard:
-    """What the model folder says of its making."""
+    """The model card of a run."""
     provenance = {
         "trained": datetime.now(UTC).strftime("%Y-%m-%d"),
         **run.origin,
@@ -201,7 +200,7 @@ def describe_run(run: Run, evaluation: Evaluation) -> ModelCard:
 
 
 def teacher_provenance(run: Run) -> dict[str, Any]:
-    """What the model folder says of the teacher and of the pictures that it alone labelled."""
+    """Provenance of the teacher and of unlabelled pictures, for the model card."""
     config = run.config
     if run.teacher is None:
         return {}
@@ -216,7 +215,7 @@ def teacher_provenance(run: Run) -> dict[str, Any]:
 
 
 def checkpoint_state(run: Run, optimizer: Any) -> dict[str, Any]:
-    """Everything a resumed run needs, as plain values and whole tensors, however many processes there are."""
+    """The state for resuming: plain values and unsharded tensors, for any number of processes."""
     return {
         "config": run.config.to_dict(),
         "custom": custom_names(run.custom),
@@ -230,14 +229,14 @@ def checkpoint_state(run: Run, optimizer: Any) -> dict[str, Any]:
 
 
 def data_of(run: Run) -> dict[str, Any]:
-    """What a resumed run has to find again: its classes and training pictures, in their order."""
+    """Classes and training pictures, in order, which must not change when a run is resumed."""
     names = "\n".join(sample.image.name for sample in run.data.split("train"))
     classes = [[item.name, str(item.raw)] for item in run.data.label_map.classes]
     return {"classes": classes, "pictures": len(run.data.split("train")), "names": zlib.crc32(os.fsencode(names))}
 
 
 def restore(run: Run, optimizer: Any) -> None:
-    """Take up the newest whole checkpoint. ConfigError if the run was started with other settings."""
+    """Resume from the newest intact checkpoint. ConfigError for other settings."""
     state, refused = load_checkpoint(run.folder / CHECKPOINTS)
     for line in refused:
         run.report(TrainingEvent("note", note=line))
@@ -249,8 +248,8 @@ def restore(run: Run, optimizer: Any) -> None:
 
 
 def take_up(run: Run, optimizer: Any, state: dict[str, Any]) -> None:
-    """Fill network, average, optimiser, position and log of a run from a checkpoint's state."""
-    # A setting that is newer than the checkpoint had its default.
+    """Restore network, average, optimiser, position and log from a state."""
+    # Settings newer than the checkpoint had their defaults.
     before, now = TrainConfig.from_dict(state["config"]).to_dict(), run.config.to_dict()
     changed = [key for key in now if key not in (*FREE, *LENGTH) and before[key] != now[key]]
     if changed:
@@ -272,7 +271,7 @@ def take_up(run: Run, optimizer: Any, state: dict[str, Any]) -> None:
 
 
 def check_same_data(before: dict[str, Any] | None, now: dict[str, Any]) -> None:
-    """ConfigError if the data set has changed since the checkpoint; older checkpoints do not say what it was."""
+    """ConfigError if the data set has changed since the checkpoint (unknown for older checkpoints)."""
     if before is None or before == now:
         return
     if before["classes"] != now["classes"]:
@@ -285,7 +284,7 @@ def check_same_data(before: dict[str, Any] | None, now: dict[str, Any]) -> None:
 
 
 def change_length(run: Run) -> None:
-    """Go on to another end than the run was started with; the rate follows the new schedule from here on."""
+    """Continue to a new end; from here on the learning rate follows the new schedule."""
     step, run.position.ended, run.position.stale = run.position.step, False, 0
     if run.is_last:
         raise ConfigError(f"the run has {step} steps behind it already: give more --epochs, --steps or --minutes")

@@ -1,4 +1,4 @@
-"""One optimiser step: forward and backward of a batch, in parts where ``accumulate`` says so, and the update."""
+"""One optimiser step: forward and backward of a batch, in ``accumulate`` parts, and the update."""
 
 from __future__ import annotations
 
@@ -15,14 +15,9 @@ from refineseg.training.run import Run
 
 
 class Step:
-    """Calling it with images Bx3xHxW and labels BxHxW makes one step; returns the loss, which stays on the device.
+    """An optimiser step on images Bx3xHxW and labels BxHxW; returns the loss, on the device.
 
-    It returns the norm of the gradient if that is not finite.
-
-    Args:
-        run: whose settings say how.
-        network: the network, wrapped by Fabric.
-        optimizer: the optimiser, wrapped by Fabric.
+    Network and optimiser are wrapped by Fabric. Returns the norm of the gradient if that is not finite.
     """
 
     def __init__(self, run: Run, network: nn.Module, optimizer: Any) -> None:
@@ -56,7 +51,7 @@ class Step:
         return total
 
     def _loss(self, images: Tensor, labels: Tensor, shares: list[Any]) -> Tensor:
-        """Loss of a part, weighted by its share of the batch's labelled and of its valid pixels."""
+        """Loss of a part, weighted by its share of the batch's labelled and valid pixels."""
         config, teacher = self.run.config, self.run.teacher
         logits = self.network(images, upsample=False)
         loss: Tensor = self.loss_of(logits, labels.masked_fill(labels == UNLABELLED, IGNORE)) * shares[0]
@@ -70,17 +65,17 @@ class Step:
 
 
 def _pixels(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Number of labelled pixels, and of those that a teacher may label."""
+    """Number of labelled pixels, and of pixels for the teacher."""
     return (labels < UNLABELLED).sum(), (labels != IGNORE).sum()
 
 
 def to_input(images: Tensor, device: torch.device) -> Tensor:
-    """Bx3xHxW uint8 to float32 in [0, 1], channels last; floats, of channels, are in their range already."""
+    """Bx3xHxW uint8, or float in [0, 1], to float32 in [0, 1], channels last."""
     images = images.to(device, non_blocking=True)
     unit = images if images.is_floating_point() else images.float().div_(255)
     return unit.contiguous(memory_format=torch.channels_last)
 
 
 def seed_step(seed: int, step: int, rank: int) -> None:
-    """Dropout depends on (seed, step, process) alone, so that nothing random has to be restored."""
+    """Seed dropout by (seed, step, process), so that no random state has to be restored."""
     torch.manual_seed((seed * 1_000_003 + step) * 1_009 + rank)

@@ -1,4 +1,4 @@
-"""What happens between steps: validation, model folders, log and checkpoint."""
+"""Validation, model folders, log and checkpoint between steps."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ SCORES = ("mean_iou", "pixel_accuracy", "mean_class_accuracy")
 
 
 def save_progress(run: Run, optimizer: Any, lr: float) -> Evaluation | None:
-    """Validate if it is time; then the first process writes model folders, log and, last of all, the checkpoint.
+    """Validate if due; then the first process writes model folders, log and checkpoint.
 
-    Whatever a checkpoint says is done therefore stands on the disk, and a kill before it repeats the steps.
+    The checkpoint is last, so that it never claims more than is on disk.
     """
     position, start = run.position, time.perf_counter()
     row: dict[str, float | int | None] = {
@@ -59,7 +59,7 @@ def save_progress(run: Run, optimizer: Any, lr: float) -> Evaluation | None:
 
 
 def count_validation(run: Run, value: float) -> bool:
-    """Whether the metric is the best so far; without a better one for ``patience`` validations the run ends."""
+    """Whether the metric is the best so far; ends the run after ``patience`` validations without improvement."""
     position, patience = run.position, run.config.patience
     better = value > position.best
     position.best = max(value, position.best)
@@ -72,7 +72,7 @@ def count_validation(run: Run, value: float) -> bool:
 
 
 def notify(run: Run, report: TrainingEvent) -> None:
-    """Tell the callbacks; one that raises StopTraining makes the newest step the last."""
+    """Call the callbacks; StopTraining makes this step the last."""
     try:
         run.report(report)
     except StopTraining:
@@ -80,10 +80,7 @@ def notify(run: Run, report: TrainingEvent) -> None:
 
 
 def validate(run: Run, network: RefineNet) -> Evaluation:
-    """Score a network on ``val`` with the predictor, in float32, large pictures in windows.
-
-    Each process takes a share of the pictures.
-    """
+    """Score a network on ``val`` in float32, large pictures in windows; processes share the pictures."""
     card = ModelCard("validation", run.data.label_map, channels=run.data.channels)
     segmenter = Segmenter.from_network(network, card, str(run.fabric.device))
     return evaluate(

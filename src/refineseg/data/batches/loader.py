@@ -1,4 +1,4 @@
-"""Batches for training: pictures from memory, augmented by draws that depend on (seed, epoch, position) only."""
+"""Training batches: cached pictures, augmented by random numbers that depend only on (seed, epoch, position)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MEGABYTE = 1 << 20
 
 @dataclass(frozen=True)
 class Draw:
-    """One picture of one batch: which sample (of the labelled or the unlabelled), and what keys its randomness."""
+    """A picture of a batch: index (among labelled or unlabelled pictures), and the key of its randomness."""
 
     index: int
     epoch: int
@@ -34,15 +34,15 @@ class Draw:
 
 
 class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
-    """Augmented pairs: image 3xhxw uint8 RGB (Cxhxw float32 in [0, 1] of channels) and labels hxw uint8, by Draw.
+    """Augmented pairs by Draw: image 3xhxw uint8 RGB (Cxhxw float32 in [0, 1] with channels), labels hxw uint8.
 
     Args:
         data: the data set.
-        split: whose samples are used.
+        split: its split.
         config: the joint transforms.
         seed: random seed.
         unlabelled: pictures without masks; their labels are UNLABELLED, and IGNORE in the padding.
-        transform: a caller's own, in place of the joint transforms.
+        transform: custom transform instead of the joint transforms.
     """
 
     def __init__(
@@ -61,13 +61,10 @@ class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
         self.class_pixels = torch.zeros(len(self.labelled), data.label_map.num_classes, dtype=torch.int64)
 
     def prepare(self, cache_mb: int, progress: Callable[[int, int], None] | None = None) -> None:
-        """Read every pair once: bad files and values show now, and not after hours. Keeps what fits in memory.
-
-        Worker processes that are forked share the kept pictures.
-        """
+        """Read every pair once, so that bad files fail now, and cache what fits; forked workers share it."""
         room = cache_mb * MEGABYTE
         with ThreadPoolExecutor(max_workers=4) as pool:
-            # In chunks, so that pictures that are not kept do not pile up.
+            # In chunks, so that uncached pictures do not pile up.
             for start in range(0, len(self.samples), 32):
                 chunk = range(start, min(start + 32, len(self.samples)))
                 for index, (image, labels) in zip(chunk, pool.map(self._read, chunk), strict=True):
@@ -94,11 +91,11 @@ class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
         keyed = generator(self.seed, draw.epoch, draw.position)
         if self.transform is not None:
             return self._transformed(self.transform(image, labels, keyed), draw)
-        others = self._another if draw.labelled else None  # nothing is pasted where the labels are not known
+        others = self._another if draw.labelled else None  # nothing is pasted onto unlabelled pictures
         return augment(image, labels, self.config, self.data.label_map, keyed, self.data.channels, others)
 
     def _transformed(self, pair: tuple[Tensor, Tensor], draw: Draw) -> tuple[Tensor, Tensor]:
-        """What a caller's transform gave; InputError unless it can be stacked with others and trained on."""
+        """The result of a custom transform; InputError unless it can be batched."""
         image, labels = pair
         size = tuple(self.config.crop)
         if image.shape[1:] != size or tuple(labels.shape) != size or labels.dtype != torch.uint8:
@@ -131,26 +128,25 @@ class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
 
 
 class Sampling(NamedTuple):
-    """Weights by picture, and whether a picture may come twice in an epoch."""
+    """Sampling weights of the pictures, and whether one may occur twice in an epoch."""
 
     weights: Tensor
     replacement: bool = True
 
 
 class Batches(Sampler[list[Draw]]):
-    """The batches from one optimiser step to the end, for one of several processes.
+    """The batches of a range of optimiser steps, for one of several processes.
 
-    Every epoch is a permutation keyed by (seed, epoch), or draws by class where a ``sampling`` is given (the paper
-    samples epochs by class). What is left over when the batch size does not divide the epoch waits for another
-    permutation; a data set smaller than a batch is gone through several times.
+    Every epoch is a permutation keyed by (seed, epoch), or drawn by ``sampling``. The remainder of an epoch is
+    dropped; a data set smaller than a batch is repeated.
 
     Args:
-        pictures: number of samples.
+        pictures: number of pictures.
         batch_size: over all processes.
-        steps: optimiser steps in all.
+        steps: total number of optimiser steps.
         start: first step, when resuming.
         seed: random seed of the order.
-        sampling: pictures drawn with these weights, or None for each once an epoch.
+        sampling: weights of the pictures; None for each once per epoch.
         rank, world: this process and their number; each takes an equal share of every batch.
     """
 
@@ -168,7 +164,7 @@ class Batches(Sampler[list[Draw]]):
         self.pictures, self.batch_size, self.steps, self.start = pictures, batch_size, steps, start
         self.seed, self.sampling, self.rank, self.world = seed, sampling, rank, world
         self.per_epoch = steps_per_epoch(pictures, batch_size)
-        self._kept: tuple[int, list[int]] = (-1, [])  # an epoch and its order
+        self._kept: tuple[int, list[int]] = (-1, [])  # an epoch, and its order
 
     def __len__(self) -> int:
         return self.steps - self.start
@@ -200,13 +196,7 @@ class Batches(Sampler[list[Draw]]):
 
 
 class WithUnlabelled(Sampler[list[Draw]]):
-    """Batches of labelled pictures with pictures without masks added, which are gone through in permutations.
-
-    Args:
-        batches: batches of labelled pictures of this process.
-        pictures: number of unlabelled pictures.
-        per_batch: number of these in a batch over all processes.
-    """
+    """Batches of labelled pictures, plus ``per_batch`` (over all processes) of the unlabelled ``pictures``."""
 
     def __init__(self, batches: Batches, pictures: int, per_batch: int) -> None:
         self.batches, self.pictures, self.per_batch = batches, pictures, per_batch
@@ -224,7 +214,7 @@ class WithUnlabelled(Sampler[list[Draw]]):
         return self.batches.at(step) + [Draw(index, step, -2 - place, labelled=False) for index, place in drawn]
 
     def _index(self, drawn: int) -> int:
-        """The picture after ``drawn`` others; every pass over them is a permutation of its own."""
+        """Picture number ``drawn``; every pass over them is a new permutation."""
         done, place = divmod(drawn, self.pictures)
         return _permutation(self.pictures, self.batches.seed, done)[place]
 
@@ -235,12 +225,12 @@ def _permutation(count: int, seed: int, done: int) -> list[int]:
 
 
 def steps_per_epoch(pictures: int, batch_size: int) -> int:
-    """Whole batches in one pass over the pictures, at least one."""
+    """Number of whole batches in one pass over the pictures, at least one."""
     return max(1, pictures // batch_size)
 
 
 def class_balanced_weights(class_pixels: Tensor) -> Tensor:
-    """Probability of each picture so that every class is drawn as often: NxK pixel counts to N."""
+    """Weights of pictures that draw all classes equally often: NxK pixel counts to N."""
     present = (class_pixels > 0).double()
     per_class = present / present.sum(0).clamp(min=1)
     weights = per_class.sum(1)

@@ -1,8 +1,7 @@
-"""Joint transforms: one draw moves the image and the mask, so that they cannot part.
+"""Joint transforms of image and mask.
 
-Geometry is drawn once as a window of the source picture; image and mask are both cut by it and resampled to the
-crop, the image bilinearly and the mask by its nearest pixel centre. Photometric changes touch the image only.
-An image is uint8 RGB, or floats of any number of channels.
+One random window of the source picture is resampled to the crop: the image bilinearly, the mask by nearest
+neighbour. Photometric changes apply to the image only, which is uint8 RGB or float with any number of channels.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from refineseg.channels import Channels
 from refineseg.config import AugmentConfig
 from refineseg.labels import IGNORE, LabelMap
 
-Others = Callable[[torch.Generator], tuple[Tensor, Tensor]]  # draws another pair of the same data set
+Others = Callable[[torch.Generator], tuple[Tensor, Tensor]]  # another random pair of the data set
 # Image CxHxW, labels HxW and a generator to both, transformed.
 Transform = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 GREY = 114  # of padding, near the mean of ImageNet
@@ -28,15 +27,14 @@ GREY = 114  # of padding, near the mean of ImageNet
 
 @dataclass(frozen=True)
 class Geometry:
-    """One draw of the geometric part.
+    """A random geometric transform.
 
     Attributes:
-        scale: size of the picture after scaling over its own size.
-        top, left: corner of the crop in the scaled picture; may lie outside it, the rest is padded.
-        flip: whether the crop is mirrored.
+        scale: scale factor of the picture.
+        top, left: corner of the crop in the scaled picture; outside it is padding.
+        flip, vertical_flip: whether the crop is mirrored.
         size: height and width of the crop.
-        vertical_flip: whether it is turned upside down by a mirror.
-        angle: rotation about the crop's centre, in degrees, anticlockwise.
+        angle: anticlockwise rotation about the crop's centre, in degrees.
     """
 
     scale: float
@@ -51,7 +49,7 @@ class Geometry:
 def generator(*key: int) -> torch.Generator:
     """A random generator that depends on the key only, such as (seed, epoch, sample index)."""
     state = 0x9E3779B97F4A7C15
-    for part in key:  # mixes the parts as splitmix64 does, so that neighbouring keys share nothing
+    for part in key:  # mixed as in splitmix64, so that neighbouring keys are unrelated
         state = (state ^ (part + 0x9E3779B97F4A7C15)) & 0xFFFFFFFFFFFFFFFF
         state = (state ^ state >> 30) * 0xBF58476D1CE4E5B9 & 0xFFFFFFFFFFFFFFFF
         state = (state ^ state >> 27) * 0x94D049BB133111EB & 0xFFFFFFFFFFFFFFFF
@@ -60,12 +58,12 @@ def generator(*key: int) -> torch.Generator:
 
 
 def random_uniform(draw: torch.Generator, low: float, high: float) -> float:
-    """One number from [low, high)."""
+    """A number in [low, high)."""
     return low + (high - low) * float(torch.rand((), generator=draw))
 
 
 def random_integer(draw: torch.Generator, low: int, high: int) -> int:
-    """One integer from [low, high], both included."""
+    """An integer in [low, high]."""
     return low + int(torch.randint(high - low + 1, (), generator=draw))
 
 
@@ -86,12 +84,12 @@ def draw_geometry(mask: Tensor, config: AugmentConfig, num_classes: int, draw: t
     if float(torch.rand((), generator=draw)) < config.rare_crop:
         place = _pixel_of_a_class(mask, num_classes, draw)
         if place is not None:
-            # Centred on the pixel as far as the picture reaches, so that the crop is not needlessly padded.
+            # Centred on the pixel, but without needless padding.
             top = _clamped(round(place[0] * scale) - crop_height // 2, height, crop_height)
             left = _clamped(round(place[1] * scale) - crop_width // 2, width, crop_width)
     flip = bool(torch.rand((), generator=draw) < config.flip)
     size = (crop_height, crop_width)
-    # Drawn only where they are set, so that other draws do not depend on them.
+    # Drawn only if set, so that other draws do not change.
     vertical = config.vertical_flip > 0 and bool(torch.rand((), generator=draw) < config.vertical_flip)
     angle = random_uniform(draw, -config.rotation, config.rotation) if config.rotation else 0.0
     return Geometry(scale, top, left, flip, size, vertical, angle)
@@ -104,10 +102,10 @@ def apply_geometry(
     label_map: LabelMap | None = None,
     channels: Channels | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Cut the drawn window out of image CxHxW and mask HxW uint8, padded to its size.
+    """Apply a transform to image CxHxW and mask HxW uint8.
 
-    Padding is a mean grey (the data set's mean of each band) in the image and IGNORE in the mask. A label map
-    with paired classes (left arm, right arm) swaps them where the picture is mirrored, which two flips do not do.
+    Padding is grey (the mean of each channel) in the image and IGNORE in the mask. A single flip swaps the
+    mirrored classes of the label map (left arm, right arm).
     """
     height, width = mask.shape
     scaled = max(1, round(height * geometry.scale)), max(1, round(width * geometry.scale))
@@ -127,7 +125,7 @@ def apply_geometry(
 def _window(
     image: Tensor, mask: Tensor, corner: tuple[int, int], size: tuple[int, int], fill: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """A window of image CxHxW and mask HxW; outside the picture ``fill`` (by channel) and IGNORE."""
+    """A window of image CxHxW and mask HxW, padded with ``fill`` (by channel) and IGNORE."""
     (top, left), (height, width) = corner, mask.shape
     first_row, first_column = max(top, 0), max(left, 0)
     last_row, last_column = min(top + size[0], height), min(left + size[1], width)
@@ -141,10 +139,10 @@ def _window(
 
 
 def _turned(image: Tensor, mask: Tensor, geometry: Geometry, fill: Tensor) -> tuple[Tensor, Tensor]:
-    """The crop of a picture turned about the crop's centre: the mask by nearest pixels, the image bilinearly."""
+    """The crop, rotated about its centre: the mask by nearest neighbour, the image bilinearly."""
     height, width = geometry.size
     sine, cosine = abs(math.sin(math.radians(geometry.angle))), abs(math.cos(math.radians(geometry.angle)))
-    # A larger window with the same centre holds all that the crop will show, and a pixel of margin.
+    # A larger window with the same centre contains the rotated crop and a pixel of margin.
     tall = math.ceil((height * cosine + width * sine - height) / 2) + 1
     wide = math.ceil((height * sine + width * cosine - width) / 2) + 1
     tall, wide = max(tall, 0), max(wide, 0)
@@ -157,9 +155,9 @@ def _turned(image: Tensor, mask: Tensor, geometry: Geometry, fill: Tensor) -> tu
 
 
 def scale_pair(image: Tensor, mask: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Image CxHxW and mask HxW resized together, on the same pixel centres.
+    """Image CxHxW and mask HxW, resized on the same pixel centres.
 
-    The mask takes ``nearest-exact``: torch's plain ``nearest`` reads the pixel's corner, half a pixel off.
+    The mask by ``nearest-exact``: torch's plain ``nearest`` is half a pixel off.
     """
     if tuple(mask.shape) == size:
         return image, mask
@@ -169,10 +167,7 @@ def scale_pair(image: Tensor, mask: Tensor, size: tuple[int, int]) -> tuple[Tens
 
 
 def photometric(image: Tensor, config: AugmentConfig, draw: torch.Generator) -> Tensor:
-    """Brightness, contrast, saturation, hue and blur of an image 3xHxW uint8 or CxHxW float, by one draw.
-
-    Saturation and hue are notions of RGB: channels have neither. See ``jitter_channels`` for the others.
-    """
+    """Random brightness, contrast, saturation, hue (both for RGB only) and blur of 3xHxW uint8 or CxHxW float."""
     factors = {
         name: random_uniform(draw, max(0.0, 1 - strength), 1 + strength)
         for name, strength in (
@@ -202,10 +197,10 @@ def _jitter_rgb(image: Tensor, config: AugmentConfig, factors: dict[str, float],
 
 
 def jitter_channels(image: Tensor, brightness: float, contrast: float) -> Tensor:
-    """Brightness and contrast of CxHxW floats, each band in its own units: its mean and deviation in this image.
+    """Brightness and contrast of CxHxW floats, in units of each channel's mean and deviation in this image.
 
-    Contrast stretches a band about its mean; brightness moves all channels the same way, as light does, by
-    ``brightness - 1`` of their deviations. So it does not matter what a band measures, or from which zero.
+    Contrast scales a channel about its mean; brightness shifts all channels by ``brightness - 1`` deviations.
+    Units and zero of a channel do not matter.
     """
     deviation, mean = torch.std_mean(image, dim=(1, 2), keepdim=True, correction=0)
     return (image - mean) * contrast + mean + (brightness - 1) * deviation
@@ -222,8 +217,8 @@ def augment(
 ) -> tuple[Tensor, Tensor]:
     """The whole training transform: image CxHxW and mask HxW uint8 to the configured crop.
 
-    The image is uint8 RGB or, with ``channels``, float32 in [0, 1]. ``others`` gives the picture whose classes are
-    pasted, if ``class_mix`` says so; each of the two has a window of its own, and they share the light.
+    The image is uint8 RGB or, with ``channels``, float32 in [0, 1]. ``others`` draws the picture for
+    ``class_mix``; it gets its own window and the same photometric changes.
     """
     geometry = draw_geometry(mask, config, label_map.num_classes, draw)
     image, mask = apply_geometry(image, mask, geometry, label_map, channels)
@@ -238,10 +233,9 @@ def augment(
 def paste_classes(
     image: Tensor, mask: Tensor, other: Tensor, other_mask: Tensor, draw: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Half of the classes of another picture of the same size, drawn at random, on top of this one.
+    """Half of the classes of another picture, pasted onto this one of the same size.
 
-    ClassMix (Olsson et al., WACV 2021), between two labelled pictures. Of an odd number of classes the larger half
-    is taken; void is never pasted. Nothing given is modified.
+    ClassMix (Olsson et al., WACV 2021) between labelled pictures. The half is rounded up; void is never pasted.
     """
     present = torch.unique(other_mask)
     present = present[present != IGNORE]
@@ -251,7 +245,7 @@ def paste_classes(
 
 
 def _corner(draw: torch.Generator, side: int, crop: int) -> int:
-    """Start of a crop: inside the picture where it is larger, anywhere around it where it is smaller."""
+    """Start of a crop: inside a larger picture, anywhere around a smaller one."""
     return random_integer(draw, min(0, side - crop), max(0, side - crop))
 
 
@@ -260,7 +254,7 @@ def _clamped(start: int, side: int, crop: int) -> int:
 
 
 def _pixel_of_a_class(mask: Tensor, num_classes: int, draw: torch.Generator) -> tuple[int, int] | None:
-    """A random pixel of a class drawn evenly from those in the mask; None for an empty mask."""
+    """A random pixel of a random class of the mask; None for an empty mask."""
     present = torch.bincount(mask.flatten().long(), minlength=256)[:num_classes].nonzero().flatten()
     if not len(present):
         return None

@@ -1,8 +1,8 @@
-"""When a guess about single pictures becomes a finding about the set.
+"""Whether suspicious masks are more than false alarms.
 
-Whether a mask lies in the wrong place is a guess: a correct mask may fit better elsewhere by accident. Of 3,726
-correct masks of VOC 2012 one looks turned over and one looks moved; the upper 99 % bound (Clopper and Pearson,
-1934) of 1 in 3,726 is 0.0018. Wrong guesses at that rate are expected in any set, and only more say anything.
+A correct mask may fit better elsewhere by accident. Of 3,726 correct masks of VOC 2012 one looks flipped and one
+looks shifted; the upper 99 % bound (Clopper and Pearson, 1934) of 1 in 3,726 is 0.0018. Any set has false alarms
+at this rate; only more of them are evidence.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import numpy as np
 
 from refineseg.data.check.measure.measurements import PairMeasurement
 
-FALSE_ALARM = 0.002  # bound on the share of correct masks about which a guess is wrong
+FALSE_ALARM = 0.002  # upper bound on the rate of false alarms among correct masks
 LEVEL = 1e-4  # probability below which chance is ruled out
-SAME_SCENE = 12.0  # mean difference of grey thumbnails, of 255, below which two pictures show one scene
+SAME_SCENE = 12.0  # mean difference in grey levels of thumbnails below which two pictures show one scene
 
 
 def binomial_tail(count: int, trials: int, share: float = FALSE_ALARM) -> float:
@@ -35,9 +35,9 @@ def binomial_tail(count: int, trials: int, share: float = FALSE_ALARM) -> float:
 
 
 def beyond_chance(suspects: Iterable[PairMeasurement], tested: int) -> bool:
-    """Whether so many suspects among ``tested`` pairs cannot be wrong guesses (one-sided binomial test).
+    """Whether there are more suspects among ``tested`` pairs than false alarms explain (one-sided binomial test).
 
-    Frames of one scene are wrong together, so they count once.
+    Frames of one scene are not independent: they count once.
     """
     needed = next((count for count in range(1, tested + 1) if binomial_tail(count, tested) < LEVEL), tested + 1)
     scenes: list[np.ndarray[tuple[int, ...], np.dtype[np.int16]]] = []

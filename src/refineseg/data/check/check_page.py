@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing else: findings, class balance, sizes, samples with overlay."""
+"""The report as one self-contained HTML page: findings, class balance, sizes, samples with overlay."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SIZES = 12  # different sizes shown, at most
 
 
 def write_page(report: CheckReport, path: str | Path) -> None:
-    """Write the page; InputError if it cannot be written. Opens the pictures that it shows once more."""
+    """Write the page; InputError if it cannot be written. The pictures shown are read again."""
     atomic_write(path, page(report))
 
 
@@ -97,7 +97,7 @@ def _sentence(text: str) -> str:
 
 
 def _short(name: str, files: DatasetFiles | None) -> str:
-    """A file's path under the folder that holds all pictures, which is long and the same for all."""
+    """A path relative to the data set, if it lies there."""
     if files is None:
         return name
     root = files.pairs[0].image.parent.parent
@@ -105,7 +105,7 @@ def _short(name: str, files: DatasetFiles | None) -> str:
 
 
 def _evidence(item: Finding, files: DatasetFiles | None) -> str:
-    """The first pictures of a finding with their masks over them."""
+    """The first pictures of a finding with their masks overlaid."""
     if files is None:
         return ""
     by_file = {str(path): pair for pair in files.pairs for path in (pair.image, pair.mask) if path is not None}
@@ -166,7 +166,7 @@ def _sizes(report: CheckReport) -> str:
 
 
 def size_histogram(sizes: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
-    """(from, below, pictures) of the longer side in about SIZES even steps of 1, 2 or 5 times a power of ten."""
+    """(from, below, pictures) of the longer side in at most about SIZES bins of 1, 2 or 5 times a power of ten."""
     longer = [(max(width, height), count) for width, height, count in sizes]
     low, high = min(side for side, _ in longer), max(side for side, _ in longer)
     step = next(
@@ -199,7 +199,7 @@ def _examples(report: CheckReport) -> str:
 
 
 def _figure(pair: CheckedPair, files: DatasetFiles, *, small: bool = False) -> str:
-    """A picture with its mask over it; "" where it cannot be read."""
+    """A picture with its mask overlaid; "" if it cannot be read."""
     try:
         picture = files.visible(files.read_picture(pair.image))
     except RefinesegError:
@@ -214,7 +214,7 @@ def _figure(pair: CheckedPair, files: DatasetFiles, *, small: bool = False) -> s
 
 
 def overlay(picture: UInt8, pair: CheckedPair, files: DatasetFiles) -> UInt8:
-    """The mask of a pair over its picture (HxWx3), at the picture's size whatever the mask's own."""
+    """The mask of a pair over its picture (HxWx3), resized to the picture."""
     if pair.mask is None:
         return picture
     try:
@@ -233,9 +233,9 @@ def overlay(picture: UInt8, pair: CheckedPair, files: DatasetFiles) -> UInt8:
 
 
 def _painted(raw: UInt8, files: DatasetFiles) -> tuple[UInt8, np.ndarray[tuple[int, ...], np.dtype[np.float64]]]:
-    """Colours HxWx3 and their weight HxW in [0, 1]: nothing where ignored or background, magenta where unknown."""
+    """Colours HxWx3 and opacity HxW in [0, 1]: 0 for ignored pixels and background, magenta for unknown values."""
     label_map = files.label_map
-    if raw.ndim == 3 and not label_map.rgb:  # a colour mask where numbers are expected: show it as it is
+    if raw.ndim == 3 and not label_map.rgb:  # a colour mask where class numbers are expected: shown as stored
         return raw, np.full(raw.shape[:2], 0.8)
     if raw.ndim == 2 and label_map.rgb:
         return np.zeros((*raw.shape, 3), np.uint8), np.zeros(raw.shape)
@@ -255,7 +255,7 @@ def _painted(raw: UInt8, files: DatasetFiles) -> tuple[UInt8, np.ndarray[tuple[i
     return colors, weight
 
 
-# Style: what this page has beside the common one ---------------------------------------------------------------
+# Style of this page, beyond the common one ---------------------------------------------------------------------
 
 STYLE = """
 .finding { background: var(--card); border: 1px solid var(--line); border-left: 5px solid var(--note);

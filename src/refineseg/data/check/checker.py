@@ -1,4 +1,4 @@
-"""The check as a whole: list the files, open each once, ask the rules."""
+"""The whole check: list the files, measure each pair once, apply the rules."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def check_data(
 
     Args:
         data: ``NAME:ROOT`` or a YAML file, as for ``open_data``.
-        quick: open a sample of the pairs only, for the start of a training: seconds, whatever the size. Names and
-            lists are checked in full; absent and rare classes and repeated pictures need the full check.
+        quick: open a sample of the pairs only, which takes seconds. Names and lists are checked in full; absent
+            and rare classes and duplicates need the full check.
         crop: height and width of the training crop in pixels; the default of training if left out.
-        progress: told (pairs done, pairs in all).
+        progress: called with (pairs done, total).
 
     Returns:
-        The report; ``report.errors`` is empty where training would be right. A data set that cannot even be
-        listed gives a report with one error, not an exception.
+        The report; ``report.errors`` is empty if the data can be trained on. A data set that cannot be listed
+        gives a report with one error, not an exception.
     """
     start = time.perf_counter()
     try:
@@ -77,7 +77,7 @@ def check_data(
 
 
 def _opened(files: DatasetFiles, measured: Measurements) -> Iterator[Finding]:
-    """Findings of the rules that look at what was opened."""
+    """Findings of the rules on opened pairs."""
     yield from images.find(measured)
     yield from masks.find(files, measured)
     yield from values.find(files, measured)

@@ -1,4 +1,4 @@
-"""What a check says: findings, figures of the classes, and the report that holds them."""
+"""The results of a check: findings, class statistics, and the report."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ SHOWN = 20  # files named in one finding, at most
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong or worth knowing.
+    """A problem, or something worth knowing.
 
     Attributes:
         kind: stable name, such as ``off-by-one``.
-        severity: ``error`` where training would go wrong or stop, ``warning`` where it probably suffers,
-            ``note`` for what is worth knowing.
-        message: what was found, in plain words.
+        severity: ``error`` if training would fail or learn the wrong thing, ``warning`` if results probably
+            suffer, ``note`` for information.
+        message: what was found.
         fix: the setting or command that fixes it.
-        files: the files it is about, SHOWN at most.
-        count: number of files (or classes) that it concerns.
+        files: files concerned, at most SHOWN.
+        count: number of files (or classes) concerned.
     """
 
     kind: str
@@ -38,7 +38,7 @@ class Finding:
 
 
 def about(kind: str, severity: Severity, message: str, fix: str, files: Iterable[Path] = ()) -> Finding:
-    """A finding about some files, counted."""
+    """A finding about files, with their number."""
     names = [str(path) for path in files]
     return Finding(kind, severity, message, fix, tuple(names[:SHOWN]), len(names))
 
@@ -51,7 +51,7 @@ def counted(items: Sized, one: str, more: str | None = None) -> str:
 
 @dataclass(frozen=True)
 class ClassFigures:
-    """How much of one class there is, by split: pixels, and masks that hold any."""
+    """Number of pixels of a class and of masks that contain it, by split."""
 
     name: str
     color: tuple[int, int, int]
@@ -60,7 +60,7 @@ class ClassFigures:
 
     @property
     def total(self) -> int:
-        """Pixels over all splits."""
+        """Number of pixels in all splits."""
         return sum(self.pixels.values())
 
 
@@ -70,16 +70,16 @@ class CheckReport:
 
     Attributes:
         data: data set as the user wrote it, such as ``folder:DIR``.
-        findings: worst first.
+        findings: most severe first.
         pictures: number of pictures by split.
-        checked: pairs that were opened; fewer than there are in a quick check.
+        checked: number of pairs opened; a sample in a quick check.
         quick: whether only a sample was opened.
-        seconds: seconds that the check took.
-        classes: figures per class, by train id; empty if the set could not be listed.
-        void_share: ignored pixels among all pixels of readable masks, 0 to 1.
+        seconds: duration of the check.
+        classes: statistics by train id; empty if the data set could not be listed.
+        void_share: share of ignored pixels in readable masks, 0 to 1.
         sizes: (width, height, number of pictures), most frequent first.
-        examples: some pairs to look at, spread over the set.
-        files: the files that were found, or None if the set could not be listed.
+        examples: pairs evenly spread over the data set.
+        files: files of the data set; None if it could not be listed.
     """
 
     data: str
@@ -100,17 +100,17 @@ class CheckReport:
 
     @property
     def errors(self) -> tuple[Finding, ...]:
-        """Findings that make training wrong."""
+        """Findings of severity ``error``."""
         return self.of("error")
 
     @property
     def warnings(self) -> tuple[Finding, ...]:
-        """Findings that training probably suffers from."""
+        """Findings of severity ``warning``."""
         return self.of("warning")
 
     @property
     def notes(self) -> tuple[Finding, ...]:
-        """Findings worth knowing."""
+        """Findings of severity ``note``."""
         return self.of("note")
 
     @property
@@ -121,7 +121,7 @@ class CheckReport:
         return ", ".join(parts) or "no problems found"
 
     def raise_errors(self) -> None:
-        """InputError with every error and its fix in one line, if any: for a command about to train."""
+        """InputError that lists every error and its fix, if there are errors."""
         if self.errors:
             listed = "; ".join(f"{item.message}: {item.fix}" for item in self.errors)
             raise InputError(f"{self.data}: {listed} (refineseg check shows more)")

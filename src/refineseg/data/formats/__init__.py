@@ -1,6 +1,6 @@
-"""Annotation formats of other tools: read into folder data sets, and predictions written as pre-labels.
+"""Annotation formats of other tools: imported as folder data sets, and predictions exported as pre-labels.
 
-A format is one file of this folder; ``parsing/`` has what they share, ``transfer/`` what uses them.
+A format is one file in this folder; ``parsing/`` has shared code, ``transfer/`` the import and the export.
 """
 
 from refineseg.data.formats.faults import FaultsError

@@ -27,7 +27,7 @@ Named = tuple[str, Path]  # class and mask
 
 
 def fits(src: Path) -> bool:
-    """Folders of pictures and of masks where no picture has a mask of its name, but several with class names."""
+    """Folders of pictures and masks in which masks are named after a picture and a class."""
     places = places_of(src)
     if not places or first_pair(src) is not None:
         return False
@@ -85,7 +85,7 @@ def _masks_of(place: Place) -> dict[Path, list[Named]]:
 
 
 def _owner(stem: str, images: Sequence[Path]) -> Path | None:
-    """The picture whose name, ``_`` or ``-`` and a class make up the mask's name; the longest one counts."""
+    """The picture whose name, ``_`` or ``-`` and a class make up the mask's name; the longest wins."""
     if any(stem.endswith(ending) for ending in (*MASK_ENDINGS, *UNUSED_ENDINGS)):
         return None
     return next((path for path in images if stem.startswith((f"{path.stem}_", f"{path.stem}-"))), None)
@@ -97,7 +97,7 @@ def _area(entry: Named) -> Area:
 
 
 def _region(mask: Path, shape: Shape) -> Region:
-    """Pixels of more than half the largest value that the type of the mask suggests: 1, 255 or 65535."""
+    """Pixels above half of white, which is 1, 255 or 65535 by the largest value."""
     raw = read_mask(mask)
     grey = raw.max(axis=2) if raw.ndim == 3 else raw
     check_size((grey.shape[0], grey.shape[1]), shape, str(mask))

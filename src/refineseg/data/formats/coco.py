@@ -1,8 +1,8 @@
-"""COCO json (Lin et al., 2014): instances as polygons or run lengths, painted into one mask.
+"""COCO JSON (Lin et al., 2014): instances as polygons or RLE, painted into one mask.
 
-Overlapping instances are painted from large to small, so that small ones stay on top. Crowd regions
-(``iscrowd: 1``) lie below all instances. COCO means unclear groups by them, which do not count (255); CVAT and
-Datumaro write every brush mask as one, which ``crowds: class`` reads as its class.
+Overlapping instances are painted from large to small. Crowd regions (``iscrowd: 1``) lie below all instances. In
+COCO they are unclear groups and ignored (255); CVAT and Datumaro write every brush mask as one, which
+``crowds: class`` reads as its class.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ PLACEHOLDER = "none"  # supercategory of Roboflow's category 0, which groups the
 
 
 def fits(src: Path) -> bool:
-    """A COCO json, or a folder with some (beside the pictures, in annotations/, or one in each split's folder)."""
+    """A COCO JSON, or a folder with one (next to the pictures, in annotations/, or in each split's folder)."""
     return bool(_files(src))
 
 
 def read(src: Path, options: ReadOptions) -> AnnotatedData:
-    """All COCO files of ``src``, classes merged by name; the split is in a file's or its folder's name."""
+    """All COCO files of ``src``, classes merged by name; splits by the name of the file or its folder."""
     files = _files(src)
     if not files:
         raise InputError(f"expected a COCO json (with images, annotations and categories) at {src}, found none")
@@ -58,7 +58,7 @@ def read(src: Path, options: ReadOptions) -> AnnotatedData:
         notes.append(f"categories that only group others were left out: {', '.join(sorted(placeholders))}")
     ordered = ordered_categories([document.categories for document in documents])
     ordered = [name for name in ordered if name not in placeholders]
-    if found.options.labels is not None:  # categories without a class are faults, used or not
+    if found.options.labels is not None:  # unknown categories are faults even if unused
         names = class_names_of(ordered, found.options, str(src))
         for document in documents:
             for id_, name in document.categories.items():
@@ -106,16 +106,7 @@ def _group(category: Node) -> Node | None:
 
 @dataclass
 class _InstancesFile:
-    """One file.
-
-    Attributes:
-        file: path of the file.
-        root: content of the file.
-        categories: names by id.
-        places: places of the names by id.
-        placeholders: categories that stand for all others.
-        crowds: number of crowd regions by category.
-    """
+    """One file: its content, names of categories and their places by id, categories that only group others."""
 
     file: Path
     root: Node
@@ -126,7 +117,7 @@ class _InstancesFile:
 
     @property
     def split(self) -> str | None:
-        """The split in the name of the file or its folder."""
+        """The split named by the file or its folder."""
         return split_in_name(self.file.stem) or split_in_name(self.file.parent.name)
 
     def read(self, found: AreaReader) -> None:
@@ -187,7 +178,7 @@ class _InstancesFile:
 
     @property
     def _split_folders(self) -> list[Path]:
-        """Folders that are called like the split: images/train beside annotations/instances_train.json."""
+        """Folders named after the split: images/train for annotations/instances_train.json."""
         above = self.file.parent.parent
         places = (self.file.parent / "images", above / "images", self.file.parent, above)
         exact = self.file.stem.removeprefix("instances_")
@@ -208,7 +199,7 @@ def _has_id(image: Node) -> bool:
 
 
 def write(predictions: Iterator[Prediction], label_map: LabelMap, out: Path, _: WriteOptions) -> Written:
-    """annotations.json with one compressed RLE for every class of a picture; ids count from 1."""
+    """annotations.json with one compressed RLE per class and picture; ids start at 1."""
     background = background_id(label_map)
     names = [name for index, name in enumerate(label_map.names) if index != background] + [IGNORE_NAME]
     images: list[dict[str, Any]] = []

@@ -1,4 +1,4 @@
-"""COCO panoptic: a json beside a folder of PNG files whose colours are segment ids, R + 256 G + 65536 B."""
+"""COCO panoptic: a JSON and a folder of PNGs whose colours are segment ids, R + 256 G + 65536 B."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ UNLABELLED = 0  # segment id of pixels without annotation
 
 
 def fits(src: Path) -> bool:
-    """A COCO json with ``segments_info``, or a folder with some."""
+    """A COCO JSON with ``segments_info``, or a folder with one."""
     return any(has_segments(file) for file in coco_files(src))
 
 
 def read(src: Path, options: ReadOptions) -> AnnotatedData:
-    """All panoptic files of ``src``; the split comes from a file's or its folder's name."""
+    """All panoptic files of ``src``; splits by the name of the file or its folder."""
     files = [file for file in coco_files(src) if has_segments(file)]
     if not files:
         raise InputError(f"expected a COCO panoptic json (with segments_info) at {src}, found none")

@@ -1,7 +1,7 @@
 """CVAT for images 1.1 and for video 1.1: one XML file with polygons, boxes, ellipses and masks by z_order.
 
-For video every track has a shape for each frame that it is seen in, and one with ``outside="1"`` where it is gone.
-CVAT writes the frames between key frames too. Key frames alone give a warning: nothing is interpolated.
+A video track has a shape in each frame where it is visible, and one with ``outside="1"`` where it ends. CVAT also
+writes the frames between key frames; if they are missing there is a warning, and nothing is interpolated.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _file(src: Path) -> Path | None:
 
 
 def _labels(root: Element, file: Path) -> tuple[list[str], dict[str, Color], set[str]]:
-    """Names of the task's labels, their colours, and those of a type without area (points, skeleton, tag ...)."""
+    """The task's label names, their colours, and the names of types without area (points, skeleton, tag ...)."""
     found: list[str] = []
     colors: dict[str, Color] = {}
     without_area: set[str] = set()
@@ -101,7 +101,7 @@ def _labels(root: Element, file: Path) -> tuple[list[str], dict[str, Color], set
 
 
 def _frames_of_tracks(root: Element, file: Path, faults: Faults) -> list[Element]:
-    """Tracks as an <image> element for each frame with a shape; shapes take the label of their track."""
+    """Tracks as one <image> element per frame with a shape; shapes get the label of their track."""
     frames: dict[int, Element] = {}
     size = root.find("meta//original_size")
     width, height = ("", "") if size is None else (size.findtext("width") or "", size.findtext("height") or "")
@@ -120,7 +120,7 @@ def _frames_of_tracks(root: Element, file: Path, faults: Faults) -> list[Element
 
 
 def _gaps(root: Element) -> tuple[str, ...]:
-    """A warning where tracks have no shape in frames between two of theirs that other tracks have shapes in."""
+    """A warning if tracks lack shapes in frames between two of theirs in which other tracks have shapes."""
     tracks = []
     for track in root.iterfind("track"):
         shapes = [(shape.get("frame", ""), shape.get("outside") == "1") for shape in track]
@@ -173,7 +173,7 @@ def _area(image: str, numbered: tuple[int, Element]) -> Area | Skipped:
 
 
 def _z_order(numbered: tuple[int, Element]) -> float:
-    """For the order only: a damaged value is a fault when the shape is drawn."""
+    """Sort key; an invalid value becomes a fault when the shape is drawn."""
     try:
         return float(numbered[1].get("z_order", "0"))
     except ValueError:
@@ -216,7 +216,7 @@ def _points(text: str, place: str) -> Points:
 
 
 def write(predictions: Iterator[Prediction], label_map: LabelMap, out: Path, _: WriteOptions) -> Written:
-    """annotations.xml, CVAT for images 1.1, with a <mask> of run lengths for every class of a picture."""
+    """annotations.xml, CVAT for images 1.1, with one run-length <mask> per class and picture."""
     root = ElementTree.Element("annotations")
     ElementTree.SubElement(root, "version").text = "1.1"
     labels_node = ElementTree.SubElement(

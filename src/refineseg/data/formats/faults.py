@@ -1,4 +1,4 @@
-"""What is wrong with a source: collected, so that one run lists every fault with its place."""
+"""Faults of a source, collected so that one run lists all of them."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pathlib import Path
 
 from refineseg.errors import InputError, WriteError
 
-SHOWN = 4  # faults in the one line of the error
-LONGEST = 260  # characters of each there
+SHOWN = 4  # faults named in the error
+LONGEST = 260  # characters of each
 
 
 class Faults:
-    """Collects the errors of single annotations, pictures and files, and lets reading go on.
+    """Errors of single annotations, pictures and files, after which reading goes on.
 
     Attributes:
         found: the errors.
-        without_pixels: areas that cover no pixel by class name; no error, since small objects have none.
+        without_pixels: number of areas without a pixel, by class name; no error, as small objects may have none.
     """
 
     def __init__(self) -> None:
@@ -29,19 +29,19 @@ class Faults:
         return len(self.found)
 
     def add(self, fault: str | InputError) -> None:
-        """Keep a fault; the same text is kept once."""
+        """Add a fault, unless the same text is there already."""
         text = " ".join(str(fault).split())
         if text not in self.found:
             self.found.append(text)
 
     def stop_if_nothing_is_left(self, left: Sequence[object], source: Path) -> None:
-        """FaultsError where everything has a fault, before anything else is found to be missing."""
+        """FaultsError if everything has a fault."""
         if self.found and not left:
             raise FaultsError(str(source), self.found)
 
     @contextmanager
     def collect(self) -> Iterator[None]:
-        """An InputError in the block is kept and ends the block; WriteError and missing packages are raised."""
+        """Turn an InputError of the block into a fault; WriteError and missing packages are raised."""
         try:
             yield
         except WriteError:

@@ -1,4 +1,4 @@
-"""The interface of a format: what its reader takes and gives. A format is one file with one ``FORMAT``."""
+"""The interface of a format. A format is one file with one ``FORMAT``."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Picture = Path | Callable[[], bytes]  # a file, or a function that gives the enc
 
 @dataclass(frozen=True)
 class Item:
-    """One picture with its annotation.
+    """A picture with its annotation.
 
     Attributes:
         name: path of the picture in the source, without suffix; folders are separated by ``/``.
         image: the picture's file, or a function that returns its encoded bytes.
         labels: from the picture's (height, width) to HxW uint8 train ids; raises InputError.
-        split: ``train``, ``val`` or ``test`` where the source says so.
+        split: ``train``, ``val`` or ``test``; None if the source does not say.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Unannotated:
-    """A picture of the source that has no annotation; the fields are those of Item."""
+    """A picture without annotation; fields as in Item."""
 
     name: str
     image: Path
@@ -43,14 +43,14 @@ class Unannotated:
 
 @dataclass(frozen=True)
 class AnnotatedData:
-    """An opened data set.
+    """An opened data set in another format.
 
     Attributes:
         label_map: the classes; raw values equal train ids.
-        items: pictures with annotations; masks are made when they are needed, so that memory stays flat.
-        notes: what was left out or assumed, in plain words.
-        warnings: notes that probably need an action.
-        unannotated: pictures without annotation; the importer leaves them out or takes them as background.
+        items: annotated pictures; masks are painted on demand.
+        notes: what was left out or assumed.
+        warnings: notes that probably need action.
+        unannotated: pictures without annotation, which the importer leaves out or takes as background.
     """
 
     label_map: LabelMap
@@ -62,12 +62,12 @@ class AnnotatedData:
 
 @dataclass(frozen=True)
 class ClassEdits:
-    """Changes to the classes of a source, made before anything is painted.
+    """Changes to the classes of a source, made before masks are painted.
 
     Attributes:
-        merge: new name to the names that become it.
-        drop: names whose areas become unlabelled pixels.
-        rename: old name to new name, after merging.
+        merge: new name to the merged names.
+        drop: names whose areas become unlabelled.
+        rename: old name to new name, applied after merging.
     """
 
     merge: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -77,16 +77,16 @@ class ClassEdits:
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How a source is read.
+    """Options for reading a source.
 
     Attributes:
-        labels: classes by name (or by value or colour, for masks); found in the source if None.
-        images: folder with the pictures, where they are not beside the annotations.
-        unlabelled: meaning of pixels outside all areas, ``background`` or ``ignore``; masks have none.
+        labels: the classes; taken from the source if None.
+        images: folder of the pictures, if they are not next to the annotations.
+        unlabelled: meaning of pixels outside all areas: ``background`` or ``ignore``.
         crowds: meaning of COCO's crowd regions: ``ignore`` (255) or ``class`` (their category).
-        threshold: grey value (1 to 255) from which a mask file of any mode shows the second of two classes.
+        threshold: grey value (1 to 255) from which a pixel of a mask is the second of two classes.
         edits: classes to merge, drop or rename.
-        faults: collects what is wrong with single annotations.
+        faults: collects errors of single annotations.
     """
 
     labels: LabelMap | None = None
@@ -127,13 +127,13 @@ class Prediction:
 
 @dataclass(frozen=True)
 class WriteOptions:
-    """How predictions are written.
+    """Options for writing predictions.
 
     Attributes:
-        shapes: ``polygon`` (simplified, one for each connected piece) or ``mask`` (lossless); the format's own
+        shapes: ``polygon`` (one simplified polygon per connected component) or ``mask`` (lossless); the format's
             default if None.
-        tolerance: largest distance in pixels between a polygon and the outline that it simplifies.
-        smallest: connected pieces of fewer pixels get no polygon.
+        tolerance: largest distance in pixels between a polygon and the outline.
+        smallest: components of fewer pixels get no polygon.
     """
 
     shapes: str | None = None
@@ -149,7 +149,7 @@ class WriteOptions:
 
 @dataclass(frozen=True)
 class Written:
-    """The annotation files that a format wrote, and what it left out."""
+    """The annotation files written, and notes on what was left out."""
 
     files: Sequence[Path]
     notes: tuple[str, ...] = ()
@@ -164,13 +164,13 @@ class Format:
 
     Attributes:
         name: name in ``--format``.
-        title: what it is, for people.
-        needs: what a folder or file of this format has, for the error when none is recognised.
-        fits: whether a file or folder is of this format.
-        read: opens it; raises InputError where nothing can be read at all.
-        write: writes predictions into a new folder; None where the format is only read.
-        threshold: whether its masks may be read by ``ReadOptions.threshold``.
-        marks: what hints at this format even if something is missing: words as ``registry.seen`` gives them.
+        title: description for users.
+        needs: what a folder or file of this format contains, for the error when none is recognised.
+        fits: whether a file or folder is in this format.
+        read: opens it; raises InputError if nothing can be read.
+        write: writes predictions into a new folder; None if the format is read only.
+        threshold: whether ``ReadOptions.threshold`` applies to its masks.
+        marks: hints at this format, as in ``known_formats.seen``, for the error when none is recognised.
     """
 
     name: str

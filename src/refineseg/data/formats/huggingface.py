@@ -1,4 +1,4 @@
-"""A folder of Hugging Face datasets: parquet files with encoded pictures and masks in their columns."""
+"""Hugging Face datasets: parquet files with columns of encoded pictures and masks."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ MASK_COLUMNS = (
 
 
 def fits(src: Path) -> bool:
-    """A parquet file, or a folder with some, also in data/ or in a folder for each split."""
+    """A parquet file, or a folder with some, also in data/ or one folder per split."""
     return bool(_files(src))
 
 
 def read(src: Path, options: ReadOptions) -> AnnotatedData:
-    """The rows of all parquet files; the split is in the files' names (train-00000-of-00001.parquet)."""
+    """The rows of all parquet files; splits by file name (train-00000-of-00001.parquet)."""
     files = _files(src)
     if not files:
         raise InputError(f"expected parquet files of a Hugging Face data set at {src}, found none")
@@ -67,7 +67,7 @@ def read(src: Path, options: ReadOptions) -> AnnotatedData:
     return AnnotatedData(by_train_id(labels), items)
 
 
-@dataclass(frozen=True, eq=False)  # told apart by identity: a file may change between two imports
+@dataclass(frozen=True, eq=False)  # compared by identity: a file may change between two imports
 class _Table:
     """One parquet file, read a row group at a time."""
 
@@ -79,23 +79,23 @@ class _Table:
 
     @cached_property
     def groups(self) -> list[int]:
-        """Rows of each group."""
+        """Number of rows of each group."""
         metadata = self._opened.metadata
         return [metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)]
 
     @property
     def rows(self) -> int:
-        """Rows in all."""
+        """Number of rows."""
         return sum(self.groups)
 
     @cached_property
     def image_column(self) -> str:
-        """Name of the pictures' column."""
+        """Name of the picture column."""
         return self._column(IMAGE_COLUMNS, "pictures")
 
     @cached_property
     def mask_column(self) -> str:
-        """Name of the masks' column."""
+        """Name of the mask column."""
         return self._column(MASK_COLUMNS, "masks")
 
     def picture(self, row: int) -> bytes:
@@ -110,7 +110,7 @@ class _Table:
         return read_mask(_bytes(value, place), place)
 
     def place(self, row: int, column: str) -> str:
-        """What to call a value in an error."""
+        """Name of a value in errors."""
         return f"{self.file}: row {row}: {column}"
 
     def _column(self, known: Sequence[str], what: str) -> str:
@@ -125,7 +125,7 @@ class _Table:
         for group, rows in enumerate(self.groups):
             if row < rows:
                 values = _group(self, group, column)
-                if len(values) != rows:  # its footer says one thing, its pages another
+                if len(values) != rows:  # footer and pages disagree
                     raise InputError(
                         f"expected {rows} rows of {column} in {self.file}, found {len(values)}: "
                         "is the file damaged?"
@@ -156,7 +156,7 @@ def _paint(table: _Table, row: int, labels: LabelMap, _: Shape) -> UInt8:
 
 
 def _bytes(value: Any, place: str) -> bytes:
-    """The bytes of a picture: plain, or with their name as the datasets library stores them."""
+    """The bytes of a picture: plain, or with a name, as the datasets library stores them."""
     found = value.get("bytes") if isinstance(value, dict) else value
     if not isinstance(found, bytes):
         hint = (
@@ -177,7 +177,7 @@ def _from_lists(value: list[Any], place: str) -> NDArray[Any]:
 
 
 def _labels(folder: Path) -> LabelMap | None:
-    """labels.yaml and the like, or id2label.json as in the Hub's repositories."""
+    """Classes from id2label.json, as in Hub repositories, else from a labels file."""
     file = folder / "id2label.json"
     if not file.is_file():
         return find_labels(folder)

@@ -1,6 +1,6 @@
-"""The formats by name, and which of them a file or folder is in.
+"""The formats by name, and detection of the format of a file or folder.
 
-Every module of this folder with a ``FORMAT`` is a format; other distributions add theirs by entry points in the
+Every module in this folder with a ``FORMAT`` is a format; other packages register theirs as entry points in the
 group ``refineseg.formats``.
 """
 
@@ -21,7 +21,7 @@ from refineseg.errors import InputError
 from refineseg.system.plugins import load_plugin, plugin_names
 
 GROUP = "refineseg.formats"
-LARGEST = 20_000_000  # bytes of a json or xml that is looked into for a message
+LARGEST = 20_000_000  # bytes of a JSON or XML that is read for an error message
 
 
 @cache
@@ -35,9 +35,9 @@ def built_in() -> dict[str, Format]:
 
 
 def formats() -> dict[str, Format]:
-    """All formats by name: those of this package, then those of other distributions.
+    """All formats by name: those of this package, then those of other packages.
 
-    Raises InputError for an entry point that is no Format or takes a name of ours.
+    Raises InputError for an entry point that is not a Format or has the name of a built-in one.
     """
     found = dict(built_in())
     for name in plugin_names(GROUP):
@@ -53,11 +53,7 @@ def formats() -> dict[str, Format]:
 
 
 def detect(src: str | Path) -> Format:
-    """The format of a file or folder, by what is in it.
-
-    Raises:
-        InputError: nothing there, or none or several of the formats fit.
-    """
+    """The format of a file or folder, detected by its content. InputError unless exactly one fits."""
     path = Path(src)
     if not path.exists():
         raise InputError(f"File or folder not found: {path}")
@@ -90,7 +86,7 @@ def format_of(name: str | None, src: str | Path) -> Format:
 
 
 def seen(path: Path) -> set[str]:
-    """What a file or folder holds, in the words of ``Format.marks``: names, suffixes, json keys, XML tags."""
+    """Content of a file or folder in the terms of ``Format.marks``: names, suffixes, JSON keys, XML tags."""
     files = [path] if path.is_file() else walk_files(path)
     marks = {f"suffix {file.suffix.lower()}" for file in files if file.suffix}
     marks |= {f"file {file.name}" for file in files}
@@ -107,7 +103,7 @@ def _likeness(item: Format, marks: set[str]) -> float:
 
 
 def _samples(files: list[Path]) -> list[Path]:
-    """The first json and the first XML file."""
+    """The first JSON and the first XML file."""
     found = [next((file for file in files if file.suffix.lower() == suffix), None) for suffix in (".json", ".xml")]
     return [file for file in found if file is not None and file.stat().st_size <= LARGEST]
 
@@ -129,7 +125,7 @@ def _content(file: Path) -> set[str]:
 
 
 def _shown(path: Path) -> str:
-    """Counts of suffixes, folders, and what the first json or XML holds."""
+    """Number of files by suffix, folders, and content of the first JSON or XML."""
     if path.is_dir() and not any(path.iterdir()):
         return "an empty folder"
     files = [path] if path.is_file() else walk_files(path)

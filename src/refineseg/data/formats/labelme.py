@@ -36,7 +36,7 @@ from refineseg.errors import InputError
 from refineseg.labels import LabelMap
 
 KEYS = ('"shapes"', '"imagePath"', '"imageData"')
-CORNERS = ("oriented_rectangle", "rotation", "quadrilateral")  # turned boxes, all of whose corners are in the file
+CORNERS = ("oriented_rectangle", "rotation", "quadrilateral")  # rotated boxes, stored by their corners
 WITHOUT_AREA = ("line", "linestrip", "point", "points", "cuboid")
 
 
@@ -95,7 +95,7 @@ def _annotated(file: Path, document: Node, areas: list[Area], found: AreaReader)
 
 
 def _picture(document: Node, file: Path, pictures: Pictures) -> Picture:
-    """The picture's file: where imagePath says, else one of the JSON's name, else the bytes inside the JSON."""
+    """The picture: imagePath, else a file named as the JSON, else the bytes in the JSON."""
     path = document["imagePath"]
     beside = [file.parent, file.parent / "images", file.parent.parent / "images"]
     try:
@@ -139,9 +139,9 @@ def _region(node: Node, shape: Shape) -> Region:
 
 
 def _mask(node: Node, shape: Shape) -> Region:
-    """A base64 PNG that fills the box from the first point to the second, both included, clipped to the picture.
+    """A base64 PNG that fills the box from the first point to the second, inclusive, clipped to the picture.
 
-    Corners between pixels are cut down to whole numbers, as LabelMe does, or rounded where that is the PNG's size.
+    Fractional corners are truncated, as LabelMe does, or rounded if that fits the size of the PNG.
     """
     (left, top), (right, bottom) = node["points"].points(2)[:2]
     data = _base64(node["mask"])
@@ -161,7 +161,7 @@ def _mask(node: Node, shape: Shape) -> Region:
 
 
 def _start(first: float, last: float, size: int) -> int | None:
-    """The pixel that a mask of ``size`` pixels between two corners starts at; None if it has another size."""
+    """First pixel of a mask of ``size`` pixels between two corners; None if its size is different."""
     for whole in (int, round):
         if whole(last) - whole(first) + 1 == size:
             return int(whole(first))
@@ -169,14 +169,14 @@ def _start(first: float, last: float, size: int) -> int | None:
 
 
 def _with_border(corners: list[tuple[float, float]], shape: Shape) -> Region:
-    """A turned box as LabelMe fills it, with all pixels that its border touches."""
+    """A rotated box as LabelMe fills it, with all pixels that its border touches."""
     image = Image.new("1", (shape[1], shape[0]))
     ImageDraw.Draw(image).polygon(corners, fill=1, outline=1)
     return np.asarray(image)
 
 
 def write(predictions: Iterator[Prediction], label_map: LabelMap, out: Path, options: WriteOptions) -> Written:
-    """STEM.json with a polygon for each connected piece, or with shapes of type ``mask``."""
+    """STEM.json with one polygon per connected component, or with shapes of type ``mask``."""
     files = []
     outliner = Outliner(options.tolerance, options.smallest)
     for prediction in predictions:

@@ -1,7 +1,7 @@
 """Label Studio's JSON export: brushes, bit masks, polygons, rectangles and ellipses, in percent of the picture.
 
-A task may show several pictures. Every region says by ``to_name`` on which of them it was drawn; the names are
-those of the labelling interface, which the export does not hold, so they are matched with the keys of ``data``.
+A task may show several pictures; ``to_name`` of a region tells on which it was drawn. The export does not contain
+the labelling interface that defines these names, so they are matched with the keys of ``data``.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from refineseg.errors import InputError
 LABEL_KEYS = (
     "brushlabels", "bitmasklabels", "polygonlabels", "vectorlabels", "rectanglelabels", "ellipselabels", "labels",
 )  # fmt: skip
-UPLOAD = re.compile(r"^[0-9a-f]{8}-")  # what the server puts before an uploaded file's name
-SMALL_WORDS = ("thumb", "preview", "icon", "small")  # in the names of fields that show a picture only
+UPLOAD = re.compile(r"^[0-9a-f]{8}-")  # prefix that the server adds to uploaded files
+SMALL_WORDS = ("thumb", "preview", "icon", "small")  # in names of fields with a preview
 
 
 def fits(src: Path) -> bool:
@@ -41,7 +41,7 @@ def fits(src: Path) -> bool:
 
 
 def read(src: Path, options: ReadOptions) -> AnnotatedData:
-    """The annotated tasks of an export; of several annotations of a task the last counts."""
+    """The annotated tasks of an export; the last annotation of a task counts."""
     file = _file(src)
     if file is None:
         raise InputError(f"expected Label Studio's JSON export (a list of tasks) at {src}, found none")
@@ -75,7 +75,7 @@ def _is_export(path: Path) -> bool:
 
 
 def _results(task: Node) -> list[Node] | None:
-    """The results of the last annotation that was not cancelled, or None."""
+    """The results of the last annotation that was not cancelled; None if there is none."""
     chosen = None
     for annotation in task["annotations"]:
         cancelled = annotation.get("was_cancelled")
@@ -86,16 +86,16 @@ def _results(task: Node) -> list[Node] | None:
 
 @dataclass(frozen=True)
 class _Group:
-    """A picture of a task (the node of its address) and the results drawn on it."""
+    """A picture of a task, by its address, and the results drawn on it."""
 
     address: Node
     results: list[Node]
 
 
 def _by_picture(task: Node, results: list[Node]) -> list[_Group]:
-    """The results by the picture that their ``to_name`` speaks of.
+    """The results grouped by picture, as given by ``to_name``.
 
-    Raises InputError where a task has several pictures and it cannot be told which one is meant.
+    Raises InputError if a task has several pictures and the right one is not clear.
     """
     fields = _picture_fields(task)
     if len(fields) == 1:
@@ -119,7 +119,7 @@ def _by_picture(task: Node, results: list[Node]) -> list[_Group]:
 
 
 def _picture_fields(task: Node) -> dict[str, Node]:
-    """The values of ``data`` that name a picture, fields that only show a small copy last or not at all."""
+    """The fields of ``data`` that name a picture, without previews if there are others."""
     data = task["data"]
     if not isinstance(data.value, dict):
         raise data.fail("an object with the picture's address")
@@ -140,9 +140,9 @@ def _to_name(node: Node) -> str | None:
 
 
 def _field_of(name: str | None, fields: dict[str, Node], results: list[Node]) -> str | None:
-    """The field of ``data`` that an object tag's name stands for: equal, ending alike, or the only one left.
+    """The field of ``data`` that belongs to an object tag: of the same name or number, or the only candidate.
 
-    Label Studio's templates call the tag of field ``image`` ``image`` or ``img``, those of ``image1`` ``img1`` ...
+    In Label Studio's templates the tag of field ``image`` is ``image`` or ``img``, that of ``image1`` is ``img1``.
     """
     if name is None:
         return None
@@ -156,7 +156,7 @@ def _field_of(name: str | None, fields: dict[str, Node], results: list[Node]) ->
     if len(named) == 1:
         return named[0]
     drawn = {other for node in results if (other := _to_name(node)) is not None and _has_area(node)}
-    if len(drawn) == 1:  # one picture is drawn on: the field that is called like a picture
+    if len(drawn) == 1:  # only one picture has results: the field with a usual name
         usual = [key for key in fields if key.lower() in ("image", "img", "picture", "photo", "url")]
         return usual[0] if len(usual) == 1 else None
     return None
@@ -238,7 +238,7 @@ def _region(value: Node, shape: Shape) -> Region:
         return ellipse((left, top), radii, shape, degrees)
     right, bottom = left + value["width"].number() * sx, top + value["height"].number() * sy
     corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
-    # Its rectangles turn about their first corner.
+    # Rectangles are rotated about their first corner.
     return polygon([turn(corner, (left, top), degrees) for corner in corners], shape)
 
 

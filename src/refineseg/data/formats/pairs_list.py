@@ -1,4 +1,4 @@
-"""A CSV or text file with a picture and its mask on every line, and perhaps the split."""
+"""A CSV or text file with a picture, its mask and optionally the split on every line."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ LIST_SUFFIXES = (".csv", ".tsv", ".txt", ".lst")
 
 
 def fits(src: Path) -> bool:
-    """A list with two file names on its first lines, or a folder with such lists and without folders of masks."""
+    """A list with two file names per line, or a folder with such lists and without mask folders."""
     return bool(_lists(src))
 
 
 def read(src: Path, options: ReadOptions) -> AnnotatedData:
-    """The pairs of all lists; paths count from a list's folder (or --images for the pictures)."""
+    """The pairs of all lists; paths are relative to the list (pictures: to --images if given)."""
     found, seen = Pairs(), set[Path]()
     lists = _lists(src) or [src]
     for file in lists:
         split = split_in_name(file.stem) if len(lists) > 1 else None
         rows = read_rows(file, blanks=True)
-        for row in rows[1:] if rows and not _files(rows[0]) else rows:  # the first may name the columns
+        for row in rows[1:] if rows and not _files(rows[0]) else rows:  # the first row may be a header
             with options.faults.collect():
                 pair = _pair(row, file, options, split)
                 if pair.image in seen:
@@ -45,7 +45,7 @@ def read(src: Path, options: ReadOptions) -> AnnotatedData:
 def _lists(src: Path) -> list[Path]:
     if src.is_file():
         return [src] if _is_list(src) else []
-    if not src.is_dir() or places_of(src):  # where there are folders of masks, lists only say the splits
+    if not src.is_dir() or places_of(src):  # next to mask folders lists only define splits
         return []
     return [file for file in sorted(src.iterdir()) if file.is_file() and _is_list(file)]
 
@@ -81,7 +81,7 @@ def _existing(name: str, folders: list[Path], place: str) -> Path:
     relative = name.replace("\\", "/")
     try:
         found = next((folder / relative for folder in folders if (folder / relative).is_file()), None)
-    except (OSError, ValueError):  # names that no file can have
+    except (OSError, ValueError):  # invalid file names
         found = None
     if found is None:
         raise InputError(f"{place}: expected the file {name[:200]!r} below {folders[0]}, found none")

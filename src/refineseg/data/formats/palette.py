@@ -1,4 +1,4 @@
-"""Masks of numbers: palette or greyscale pictures beside the pictures, also as VOC and Cityscapes have them."""
+"""Index masks: palette or greyscale, also in the layouts of VOC and Cityscapes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RGB_MODES = ("RGB", "RGBA")
 
 
 def fits(src: Path) -> bool:
-    """Folders of pictures and of masks with one channel, or of none that can be read, as the reader will say."""
+    """Folders of pictures and masks with one channel; unreadable masks are left to the reader."""
     pair = first_pair(src)
     return pair is not None and not is_scientific(pair.image) and mask_mode(pair.mask) not in RGB_MODES
 
@@ -21,7 +21,7 @@ def fits(src: Path) -> bool:
 def read(src: Path, options: ReadOptions) -> AnnotatedData:
     """All pairs; the classes come from labels.yaml (or --labels)."""
     found = pairs_of(src, options.faults)
-    example = "'classes: [background, road]' names the values 0, 1, ..., 'ignore: [255]' those that do not count"
+    example = "'classes: [background, road]' names the values 0, 1, ..., 'ignore: [255]' the ignored ones"
     return data_of_pairs(found, src, options, example)
 
 

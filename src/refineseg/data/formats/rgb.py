@@ -1,4 +1,4 @@
-"""Masks of colours: the class of a colour stands in labels.yaml, a CSV of name,r,g,b or labelmap.txt."""
+"""Colour masks, with the classes in labels.yaml, a CSV of name,r,g,b or labelmap.txt."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Roboflow's semantic masks: for each split a folder with NAME.jpg, NAME_mask.png and _classes.csv.
+"""Roboflow's semantic masks: per split a folder with NAME.jpg, NAME_mask.png and _classes.csv.
 
-Every split has its own numbers; classes are merged by name.
+Every split numbers its classes itself; they are merged by name.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CLASSES = "_classes.csv"
 
 
 def fits(src: Path) -> bool:
-    """A folder with _classes.csv, or with a folder for each split that has one."""
+    """A folder with _classes.csv, or with split folders that have one."""
     return bool(_folders(src))
 
 
@@ -59,7 +59,7 @@ def _folders(src: Path) -> list[Path]:
 
 
 def _with_all(own: LabelMap, everyone: list[LabelMap]) -> LabelMap:
-    """The classes of all splits, with the numbers of one; classes that it lacks have no number there."""
+    """The classes of all splits, with the numbers of one split; others have no number."""
     merged = {item.name: item for labels in everyone for item in labels.classes}
     mine = {item.name: item.raw for item in own.classes}
     classes = tuple(replace(item, raw=mine.get(name, ())) for name, item in merged.items())

@@ -1,4 +1,4 @@
-"""Supervisely: meta.json, and for every data set of the project img/ and ann/ with NAME.jpg.json."""
+"""Supervisely: meta.json, and per data set of the project img/ and ann/ with NAME.jpg.json."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def fits(src: Path) -> bool:
 
 
 def read(src: Path, options: ReadOptions) -> AnnotatedData:
-    """The objects of all data sets in their order, later ones on top; classes as in meta.json."""
+    """The objects of all data sets, later ones on top; classes as in meta.json."""
     files = _files(src)
     if not files:
         raise InputError(
@@ -104,7 +104,7 @@ def _region(node: Node, shape: Shape) -> Region:
     if node["geometryType"].value == "rectangle":
         (left, top), (right, bottom) = exterior.points(2)[:2]
         left, right, top, bottom = min(left, right), max(left, right), min(top, bottom), max(top, bottom)
-        # Its coordinates are those of pixels, and both corners belong to the rectangle.
+        # Coordinates are pixel indices, and both corners belong to the rectangle.
         return polygon([(left, top), (right + 1, top), (right + 1, bottom + 1), (left, bottom + 1)], shape)
     region = polygon(exterior.points(3), shape)
     interior = points.get("interior")

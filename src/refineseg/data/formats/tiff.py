@@ -1,8 +1,7 @@
-"""GeoTIFF and scientific TIFF: more than three channels, or more than 8 bits, with masks of numbers beside them.
+"""GeoTIFF and scientific TIFF, with more than three channels or 8 bits, and index masks.
 
-The files are copied as they are. What a network needs to read them, the range, mean and standard deviation of each
-channel, goes to labels.yaml under ``statistics`` (see channels.Channels); so it does where other formats annotate
-TIFF.
+Files are copied unchanged. Range, mean and standard deviation of each channel go to labels.yaml as ``statistics``
+(see channels.Channels), as for TIFF in any other format.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from refineseg.labels import LabelMap, UInt8
 
 
 def fits(src: Path) -> bool:
-    """Folders of pictures and of masks, where the first picture is a TIFF that plain readers would cut down."""
+    """Folders of pictures and masks in which the first picture is a scientific TIFF."""
     pair = first_pair(src)
     return pair is not None and is_scientific(pair.image)
 

@@ -1,7 +1,6 @@
-"""VGG Image Annotator (VIA 1 and 2): a json or CSV of regions, or a project file; later regions lie on top.
+"""VGG Image Annotator (VIA 1 and 2): a JSON or CSV of regions, or a project file; later regions lie on top.
 
-The class of a region is the value of one of its attributes. Where regions have several attributes, the one called
-like a class (``class``, ``label``, ``name`` ...) counts, else the first.
+The class of a region is one of its attributes: ``class``, ``label``, ``name`` ... if there is one, else the first.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ PLACES = ("*.json", "*.csv", "*/*.json", "*/*.csv")
 
 
 def fits(src: Path) -> bool:
-    """A json, CSV or project of VIA, or a folder with some (also one for each split)."""
+    """A JSON, CSV or project of VIA, or a folder with some (also one per split)."""
     return bool(_files(src))
 
 
@@ -105,7 +104,7 @@ def _regions(entry: Node) -> list[Node]:
 
 
 def _label(region: Node) -> str | None:
-    """The value of the attribute that names the class; checked boxes are objects of true values."""
+    """The class: the value of an attribute, or the key of its one checked box."""
     attributes = region.get("region_attributes")
     if attributes is None:
         return None

@@ -1,7 +1,6 @@
-"""YOLO segmentation (ultralytics): a text file per picture, lines of a class number and x, y in shares.
+"""YOLO segmentation (ultralytics): a text file per picture, with lines of a class number and normalised x, y.
 
-Instances have no order; they are painted from large to small, so that small ones stay on top. Lines of five
-numbers are boxes without an outline.
+Instances are painted from large to small, so that small ones stay on top. Lines of five numbers are boxes.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ def fits(src: Path) -> bool:
 
 
 def read(src: Path, options: ReadOptions) -> AnnotatedData:
-    """The pictures of the splits of data.yaml with the text files of their names; classes by number."""
+    """The pictures of the splits in data.yaml with their text files; classes by number."""
     file, root = _description(src), src if src.is_dir() else src.parent
     listed = _class_list(root)
     if file is not None:
@@ -141,7 +140,7 @@ def _splits(values: Node, file: Path) -> dict[str | None, list[Path]]:
         for entry in entries:
             pictures = _pictures_of(str(entry), values.value.get("path"), file)
             if pictures is None and split == "test":
-                continue  # written by exports that have no test split
+                continue  # exports without a test split name one all the same
             if pictures is None:
                 raise InputError(f"{file}: {key}: expected a folder or list of pictures, found none at {entry!r}")
             found.setdefault(split, []).extend(pictures)
@@ -149,7 +148,7 @@ def _splits(values: Node, file: Path) -> dict[str | None, list[Path]]:
 
 
 def _pictures_of(entry: str, base: object, file: Path) -> list[Path] | None:
-    """The pictures of a folder or list, as seen from ``path`` or from data.yaml, with ``..`` or without."""
+    """The pictures of a folder or list relative to ``path`` or to data.yaml, with or without ``..``."""
     here = file.parent
     relative = entry.replace("\\", "/")
     inner = relative.lstrip("./")  # Roboflow writes ../train/images for train/images
@@ -171,7 +170,7 @@ def _listed(name: str, file: Path, root: Path) -> Path:
 
 
 def _split_folders(root: Path) -> dict[str | None, list[Path]]:
-    """Pictures by the split that a folder of theirs speaks of: images/train or train/images."""
+    """Pictures by the split that one of their folders names: images/train or train/images."""
     found: dict[str | None, list[Path]] = {}
     for path in walk_pictures(root):
         parts = path.relative_to(root).parts[:-1]
@@ -227,9 +226,9 @@ def _region(points: list[tuple[float, float]], shape: Shape) -> Region:
 
 
 def write(predictions: Iterator[Prediction], label_map: LabelMap, out: Path, options: WriteOptions) -> Written:
-    """labels/STEM.txt with a line for each connected piece, and data.yaml with the names.
+    """labels/STEM.txt with a line per connected component, and data.yaml with the names.
 
-    The background has no lines and no number. Ignored pixels cannot be said in this format.
+    The background has no number, and the format cannot express ignored pixels.
     """
     background = background_id(label_map)
     names = [name for index, name in enumerate(label_map.names) if index != background]

@@ -1,1 +1,1 @@
-"""Reading pictures of any format, depth and number of channels: whole or by windows, with what was assumed."""
+"""Reading pictures of any format, depth and number of channels, whole or by windows."""

@@ -1,4 +1,4 @@
-"""Samples of a picture to 8-bit RGB, by what its header says they are (TIFF 6.0)."""
+"""Conversion of samples to 8-bit RGB, by the colour space in the header (TIFF 6.0)."""
 
 from __future__ import annotations
 
@@ -12,34 +12,31 @@ from PIL import Image
 from refineseg.errors import InputError
 from refineseg.labels import UInt8
 
-DEPTHS = (10, 12, 14, 16)  # bits of usual sensors, and the file's own
-DARKEST = 512  # a largest value below it is that of a dark picture: it tells no depth
-COLORS = {  # samples that make a colour, by photometric interpretation
+DEPTHS = (10, 12, 14, 16)  # bits of usual sensors, and of the file
+DARKEST = 512  # a smaller maximum means a dark picture and tells no depth
+COLORS = {  # samples per colour, by photometric interpretation
     "MINISBLACK": 1, "MINISWHITE": 1, "PALETTE": 1, "RGB": 3, "YCBCR": 3, "CIELAB": 3, "ICCLAB": 3, "SEPARATED": 4,
 }  # fmt: skip
-DECODED = frozenset({1, 5, 8, 32773, 32946, 34925, 50000})  # compressions that leave YCbCr as it is
+DECODED = frozenset({1, 5, 8, 32773, 32946, 34925, 50000})  # compressions that do not convert YCbCr
 LUMA = (0.299, 0.587, 0.114)  # of ITU-R BT.601, TIFF's default
 FULL_RANGE = (0.0, 255.0, 128.0, 255.0, 128.0, 255.0)
 
 
 def used_bits(largest: float) -> int:
-    """The smallest of DEPTHS that holds the largest value; 16 where that value is too small to tell."""
+    """The smallest of DEPTHS that holds the largest value; 16 if that value is too small to tell."""
     if largest < DARKEST:
         return DEPTHS[-1]
     return next((bits for bits in DEPTHS if largest < 1 << bits), DEPTHS[-1])
 
 
 def white_of(dtype: np.dtype[Any], bits: int, largest: float, name: str) -> tuple[float, str | None]:
-    """The value that means white, and what was assumed to find it, or None.
+    """The value of white, and the assumption made, if any. InputError if white is not known.
 
     Args:
         dtype: type of the samples.
-        bits: bits of a sample as stored, such as 12 where the file packs them.
-        largest: the largest value of the whole picture, no data left out.
+        bits: bits per sample as stored, such as 12 for packed samples.
+        largest: largest value of the whole picture, without no-data.
         name: name of the file, for the error.
-
-    Raises:
-        InputError: numbers of which none is known to be white.
     """
     if dtype.kind in "ub" and (dtype.itemsize == 1 or bits < 8 * dtype.itemsize):
         return float((1 << min(bits, 8 * dtype.itemsize)) - 1), None
@@ -62,7 +59,7 @@ def white_of(dtype: np.dtype[Any], bits: int, largest: float, name: str) -> tupl
 
 
 def to_bytes(samples: NDArray[Any], white: float) -> UInt8:
-    """Samples to 0..255, ``white`` to 255; what lies outside is cut off, and no number is black."""
+    """Samples to 0..255, ``white`` to 255, clipped; NaN becomes black."""
     if samples.dtype == np.uint8 and white == 255:
         return samples
     scaled = np.nan_to_num(samples.astype(np.float32), posinf=white) * np.float32(255 / white)
@@ -70,12 +67,7 @@ def to_bytes(samples: NDArray[Any], white: float) -> UInt8:
 
 
 def to_rgb(colors: UInt8, page: Any) -> UInt8:
-    """HxWxC of the page's colour space to HxWx3 RGB; palettes are given as indices.
-
-    Args:
-        colors: 1, 3 or 4 samples, scaled to 0..255.
-        page: tifffile's page.
-    """
+    """HxWxC samples (0..255, or palette indices) in the colour space of a tifffile page to HxWx3 RGB."""
     kind = page.photometric.name
     if kind == "PALETTE":
         table = np.asarray(page.colormap) >> 8
@@ -86,7 +78,7 @@ def to_rgb(colors: UInt8, page: Any) -> UInt8:
         ink = colors.astype(np.uint16)
         return np.asarray((255 - ink[..., :3]) * (255 - ink[..., 3:]) / 255 + 0.5, np.uint8)
     if kind in ("CIELAB", "ICCLAB"):
-        signed = kind == "CIELAB"  # a and b are two's complement, as Pillow expects; in the other they are offset
+        signed = kind == "CIELAB"  # a and b in two's complement, as in Pillow; ICCLAB has an offset
         data = colors if signed else colors ^ np.array([0, 128, 128], np.uint8)
         lab = Image.frombytes("LAB", data.shape[1::-1], np.ascontiguousarray(data).tobytes())
         return np.asarray(lab.convert("RGB"))
@@ -96,14 +88,14 @@ def to_rgb(colors: UInt8, page: Any) -> UInt8:
 
 
 def over_white(rgb: UInt8, alpha: UInt8, premultiplied: bool) -> UInt8:
-    """HxWx3 with HxWx1 alpha, laid over white."""
+    """HxWx3 with HxWx1 alpha, composited over white."""
     share = alpha.astype(np.float32) / 255
     color = rgb if premultiplied else rgb * share
     return np.asarray(np.clip(np.rint(color + 255 * (1 - share)), 0, 255), np.uint8)
 
 
 def _from_ycbcr(colors: UInt8, luma: Sequence[float], limits: Sequence[float]) -> UInt8:
-    """TIFF 6.0, section 21: to full range by ReferenceBlackWhite, then by the coefficients of the luma."""
+    """TIFF 6.0, section 21: to full range by ReferenceBlackWhite, then by the luma coefficients."""
     values = colors.astype(np.float32)
     y = (values[..., 0] - limits[0]) * (255 / (limits[1] - limits[0]))
     blue = (values[..., 1] - limits[2]) * (127 / (limits[3] - limits[2]))
@@ -115,7 +107,7 @@ def _from_ycbcr(colors: UInt8, luma: Sequence[float], limits: Sequence[float]) -
 
 
 def _tag(page: Any, code: int, usual: tuple[float, ...]) -> tuple[float, ...]:
-    """A tag of rational numbers, which tifffile gives as numerators and denominators."""
+    """A tag of rational numbers, which tifffile returns as numerators and denominators."""
     if code not in page.tags:
         return usual
     values = [float(value) for value in np.ravel(page.tags[code].value)]

@@ -1,7 +1,6 @@
 """A TIFF as a picture: which samples are colours or channels, which value is white, where there is no data.
 
-All of it is decided when the file is opened, from its header or from all of its values, and conversions are done
-pixel by pixel: so a window is the same pixels as that part of the whole.
+These depend on the whole file, and conversions on single pixels, so that a window equals that part of the whole.
 """
 
 from __future__ import annotations
@@ -17,16 +16,16 @@ from refineseg.data.pictures.picture import ChannelSelection, Void, with_nan
 from refineseg.data.pictures.tiff_samples import TiffSamples
 from refineseg.errors import InputError
 
-STRIP = 1 << 22  # pixels that are looked at together to find the largest value
+STRIP = 1 << 22  # pixels read at a time to find the largest value
 
 
 class FromTiff:
     """A TIFF, converted window by window.
 
     Args:
-        samples: what the file holds.
-        channels: channels of the model; ``any`` for raw values of whatever channels; None for RGB.
-        choice: indices of the samples to take, in this order; None for what the header says.
+        samples: the samples of the file.
+        channels: channels of the model; ``any`` for raw values of any channels; None for RGB.
+        choice: indices of the samples to take, in order; None to decide by the header.
         name: name of the file.
     """
 
@@ -72,7 +71,7 @@ class FromTiff:
         return rgb
 
     def void(self, top: int, bottom: int, left: int, right: int) -> Void | None:
-        """See ``Picture``: the value of no data in every channel, nothing in the mask, or fully transparent."""
+        """See ``Picture``: no-data in every channel, masked, or fully transparent."""
         samples, window = self.samples, (top, bottom, left, right)
         sure = samples.nodata is None and samples.mask is None and samples.alpha is None
         if sure and samples.dtype.kind != "f":
@@ -81,7 +80,7 @@ class FromTiff:
         return np.asarray(self._missing(stored[..., list(self.taken)], window, stored).all(-1))
 
     def _missing(self, taken: Pixels, window: tuple[int, int, int, int], stored: Pixels | None = None) -> Void:
-        """Where each of the taken samples is no data, HxWxC."""
+        """Whether each of the taken samples is no-data, HxWxC."""
         samples = self.samples
         missing = is_nodata(taken, samples.nodata)
         if samples.mask is not None:
@@ -94,7 +93,7 @@ class FromTiff:
 
     @cached_property
     def _white(self) -> tuple[float, str | None]:
-        """The value that means white, and what was assumed to find it."""
+        """The value of white, and the assumption made, if any."""
         samples = self.samples
         fixed = samples.dtype.itemsize == 1 and samples.dtype.kind in "ub"
         if fixed or (samples.dtype.kind == "u" and samples.bits < 8 * samples.dtype.itemsize):
@@ -102,7 +101,7 @@ class FromTiff:
         return white_of(samples.dtype, samples.bits, self.largest(), self.name)
 
     def largest(self) -> float:
-        """The largest value of the samples that are taken, no data left out; 0 where there is none."""
+        """The largest value of the taken samples, without no-data; 0 if there is none."""
         height, width = self.size
         rows = max(1, STRIP // width)
         found = 0.0
@@ -114,7 +113,7 @@ class FromTiff:
         return found
 
     def _by_header(self) -> tuple[int, ...]:
-        """The samples that are the channels, or the colours of a picture of RGB."""
+        """Indices of the channels, or of the colours for RGB."""
         samples, alpha = self.samples, self.samples.alpha
         every = [index for index in range(samples.samples) if index != alpha]
         if self.channels is not None:
@@ -144,7 +143,7 @@ class FromTiff:
 
 
 def _chosen(samples: TiffSamples, choice: tuple[int, ...], name: str) -> tuple[int, ...]:
-    """The choice, checked against what the file holds."""
+    """The choice, if the file has these samples; else InputError."""
     if samples.page.photometric.name not in ("MINISBLACK", "RGB"):
         raise InputError(f"{name}: expected --channels for grey or RGB, got {samples.page.photometric.name}")
     if not choice or not all(0 <= index < samples.samples for index in choice):

@@ -1,4 +1,4 @@
-"""Where a raster lies on the map: the tags of GeoTIFF (OGC 19-008r4), kept as they are, and its transform."""
+"""Georeference of a raster: the tags of GeoTIFF (OGC 19-008r4) as stored, and the transform."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ TAGS = {PIXEL_SCALE: 12, TIEPOINT: 12, TRANSFORMATION: 12, KEYS: 3, DOUBLES: 12,
 RASTER_TYPE, PIXEL_IS_POINT = 1025, 2
 PROJECTED, GEOGRAPHIC = 3072, 2048
 USER_DEFINED = 32767
-SHORTENED = 1e30  # values beyond are written with fewer digits than they have
+SHORTENED = 1e30  # larger values are often written with too few digits
 
 
 @dataclass(frozen=True)
 class Geo:
-    """The geographic tags of a TIFF, by code; empty where it has none."""
+    """The geographic tags of a TIFF by code; empty without georeference."""
 
     tags: dict[int, Any] = field(default_factory=dict)
 
@@ -26,7 +26,7 @@ class Geo:
     def transform(self) -> tuple[float, float, float, float, float, float] | None:
         """(a, b, c, d, e, f): the map's x = a column + b row + c, y = d column + e row + f; None without tags.
 
-        Columns and rows count from the outer corner of the first pixel, whatever the file counts from.
+        Columns and rows count from the outer corner of the first pixel.
         """
         if TRANSFORMATION in self.tags:
             m = np.asarray(self.tags[TRANSFORMATION], float).reshape(4, 4)
@@ -38,18 +38,18 @@ class Geo:
             c, f = x - column * a, y + row * scale
         else:
             return None
-        if self._key(RASTER_TYPE) == PIXEL_IS_POINT:  # the numbers are those of pixel centres
+        if self._key(RASTER_TYPE) == PIXEL_IS_POINT:  # relative to pixel centres
             c, f = c - (a + b) / 2, f - (d + e) / 2
         return (a, b, c, d, e, f)
 
     @property
     def epsg(self) -> int | None:
-        """Code of the coordinate system, where the file names one."""
+        """EPSG code of the coordinate system, or None."""
         code = self._key(PROJECTED) or self._key(GEOGRAPHIC)
         return None if code in (None, 0, USER_DEFINED) else code
 
     def to_map(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Points Nx2 of column and row to map coordinates; as they are without a transform."""
+        """Points Nx2 (column, row) in map coordinates; unchanged without a transform."""
         if self.transform is None:
             return points
         a, b, c, d, e, f = self.transform
@@ -57,7 +57,7 @@ class Geo:
         return np.stack([a * x + b * y + c, d * x + e * y + f], axis=1)
 
     def extra_tags(self) -> list[tuple[int, int, int, Any, bool]]:
-        """The tags in the form of tifffile's ``extratags``."""
+        """The tags as tifffile's ``extratags``."""
         made = []
         for code, value in self.tags.items():
             count = len(value) + 1 if isinstance(value, str) else len(value)
@@ -65,7 +65,7 @@ class Geo:
         return made
 
     def _key(self, tag: int) -> int | None:
-        """A value of the key directory that is stored in place."""
+        """A value stored in the key directory itself, or None."""
         keys = np.asarray(self.tags.get(KEYS, ()), int)[4:]
         for key, place, _, value in keys[: len(keys) // 4 * 4].reshape(-1, 4):
             if key == tag and place == 0:
@@ -74,12 +74,7 @@ class Geo:
 
 
 def parse_nodata(text: str, dtype: np.dtype[Any]) -> float | int | None:
-    """The value of GDAL's tag 42113 as the file's samples hold it; None where they cannot hold it, as in GDAL.
-
-    Args:
-        text: text of the tag: a number, ``nan`` or ``inf``.
-        dtype: type of the samples.
-    """
+    """The value of GDAL's no-data tag 42113 (a number, ``nan`` or ``inf``); None if ``dtype`` cannot hold it."""
     text = text.strip(" \0")
     try:
         value = float(text)
@@ -96,11 +91,11 @@ def parse_nodata(text: str, dtype: np.dtype[Any]) -> float | int | None:
 
 
 def is_nodata(samples: NDArray[Any], nodata: float | int | None) -> NDArray[np.bool_]:
-    """Where samples are no data: equal to ``nodata``, or no finite number."""
+    """Whether samples are no-data: equal to ``nodata``, or not finite."""
     none = ~np.isfinite(samples) if samples.dtype.kind == "f" else np.zeros(samples.shape, np.bool_)
     if nodata is None or np.isnan(nodata):
         return none
-    if abs(nodata) >= SHORTENED and np.isfinite(nodata):  # -3.40282e+38 stands for the least float32
+    if abs(nodata) >= SHORTENED and np.isfinite(nodata):  # -3.40282e+38 means the smallest float32
         with np.errstate(over="ignore"):
             return np.asarray(none | np.isclose(samples, nodata, rtol=1e-5, atol=0))
     return np.asarray(none | (samples == samples.dtype.type(nodata)))

@@ -1,4 +1,4 @@
-"""Opening pictures of any format: one way of reading for whole pictures, windows, uploads and data sets."""
+"""Opening pictures of any format, for whole pictures, windows, uploads and data sets alike."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from refineseg.errors import InputError, MissingExtraError, TooLargeError
 from refineseg.labels import UInt8
 
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # classic and BigTIFF
-SIGNATURES = {  # how files of each format begin
+SIGNATURES = {  # first bytes by format
     "PNG": re.compile(rb"\x89PNG\r\n\x1a\n"),
     "JPEG": re.compile(rb"\xff\xd8\xff"),
     "WebP": re.compile(rb"RIFF....WEBP", re.DOTALL),
@@ -33,7 +33,7 @@ SIGNATURES = {  # how files of each format begin
     "HEIC": pillow.HEIC,
 }
 SLIDES = (".svs",)
-WHOLE = 1 << 28  # pixels of a TIFF that are read in one piece; Pillow's own limit for other formats is lower
+WHOLE = 1 << 28  # pixels of a TIFF read in one piece; Pillow's limit for other formats is lower
 
 
 @contextmanager
@@ -45,17 +45,17 @@ def open_picture(
 ) -> Iterator[Picture]:
     """Open a picture for reading by windows.
 
-    TIFF, BigTIFF, GeoTIFF and SVS are read by their own tiles or strips (tifffile, extra ``data``; without it, or
-    without a codec, Pillow decodes what it can); others are decoded as a whole.
+    TIFF, BigTIFF, GeoTIFF and SVS are read by tiles or strips (tifffile, extra ``data``; without it or its codecs
+    by Pillow, if possible); others are decoded as a whole.
 
     Args:
         source: a file, or its content.
-        channels: channels of the model, for raw values; ``any`` for raw values of whatever channels; None for RGB.
-        choice: indices of the channels to take, counted from 0, in this order.
-        scratch: folder for a picture that is too large to keep in memory once decoded.
+        channels: channels of the model, for raw values; ``any`` for raw values of any channels; None for RGB.
+        choice: 0-based indices of the channels to take, in order.
+        scratch: folder for decoded pictures that are too large for memory.
 
     Raises:
-        InputError: missing, damaged, of a kind that cannot be read, or other channels than those of the model.
+        InputError: missing, damaged or unsupported file, or other channels than the model's.
     """
     name = pillow.name_of(source)
     if isinstance(source, Path):
@@ -87,10 +87,7 @@ def open_picture(
 def read_picture(
     source: Path | bytes, channels: ChannelSelection = None, choice: tuple[int, ...] | None = None
 ) -> InMemory:
-    """A whole picture: what ``open_picture`` gives, read as one window.
-
-    Raises TooLargeError for a TIFF that is too large for it, else as ``open_picture``.
-    """
+    """A whole picture. TooLargeError for a huge TIFF; arguments and other errors as in ``open_picture``."""
     with open_picture(source, channels, choice) as picture:
         height, width = picture.size
         if isinstance(picture, InMemory):
@@ -104,7 +101,7 @@ def read_picture(
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a file begins as those of ``SIGNATURES`` do."""
+    """Whether a file has one of the ``SIGNATURES``."""
     try:
         with path.open("rb") as stream:
             start = stream.read(12)
@@ -114,7 +111,7 @@ def is_picture(path: Path) -> bool:
 
 
 def read_void(path: Path) -> Void | None:
-    """Where a picture has no data, HxW, or None; only TIFF can say so, so that others are not opened."""
+    """Pixels without data, HxW, or None; only TIFF has such pixels."""
     if path.suffix.lower() not in TIFF_SUFFIXES:
         return None
     try:
@@ -126,12 +123,12 @@ def read_void(path: Path) -> Void | None:
 
 
 def read_channels(path: Path, channels: Channels) -> Pixels:
-    """Raw values HxWxC of a file; InputError if it cannot be read, or has other channels or another type."""
+    """Raw values HxWxC of a file; InputError if it cannot be read, or has other channels."""
     return read_picture(path, channels).pixels
 
 
 def needs_statistics(path: Path) -> bool:
-    """Whether RGB would cut a file down, from its header: more than 8 bits, or channels that are no colours."""
+    """Whether a file is more than 8-bit RGB, by its header: more than 8 bits, or channels that are not colours."""
     if not is_tiff(path):
         return pillow.stored_bits(path) > 8
     try:
@@ -144,7 +141,7 @@ def needs_statistics(path: Path) -> bool:
 
 
 def stored_bits(path: Path) -> int:
-    """Bits of a sample as stored; header only. InputError where it cannot be read."""
+    """Bits per sample as stored; reads the header only. InputError if it cannot be read."""
     if not is_tiff(path):
         return pillow.stored_bits(path)
     with open_samples(path, str(path)) as samples:
@@ -152,7 +149,7 @@ def stored_bits(path: Path) -> int:
 
 
 def largest_value(path: Path) -> float:
-    """The largest value of a picture, no data left out. InputError where it cannot be read."""
+    """The largest value of a picture, without no-data. InputError if it cannot be read."""
     with open_picture(path, "any") as picture:
         if isinstance(picture, FromTiff):
             return picture.largest()
@@ -162,7 +159,7 @@ def largest_value(path: Path) -> float:
 
 
 def is_tiff(source: Path | bytes) -> bool:
-    """Whether a file is a TIFF, by its first bytes, or by its suffix where they are those of no other format."""
+    """Whether a file is a TIFF, by its signature, or by its suffix if it has no other signature."""
     if isinstance(source, bytes):
         return source[:4] in TIFF_SIGNATURES
     named = source.suffix.lower() in (*TIFF_SUFFIXES, *SLIDES)
@@ -180,7 +177,7 @@ def _is_slide(source: Path | bytes) -> bool:
 
 
 def _turned(picture: FromTiff, orientation: int) -> InMemory:
-    """Upright, as a whole."""
+    """The whole picture, rotated upright."""
     height, width = picture.size
     window = (0, height, 0, width)
     void = picture.void(*window)
@@ -201,7 +198,7 @@ def _decoded(
     scratch: Path | None,
     name: str,
 ) -> Iterator[Picture]:
-    """A picture that Pillow decodes as a whole."""
+    """A picture decoded by Pillow."""
     if channels is not None or choice is not None:
         raw, notes = pillow.read_raw(source)
         if choice is not None:

@@ -1,4 +1,4 @@
-"""What an opened picture is, whatever file it comes from: pixels by windows, where there is no data, notes."""
+"""The interface of an opened picture: windows of pixels, pixels without data, notes."""
 
 from __future__ import annotations
 
@@ -12,19 +12,12 @@ from refineseg.channels import Channels, Pixels
 from refineseg.data.pictures.geotiff import Geo
 from refineseg.data.pictures.raster import Raster
 
-ChannelSelection = Channels | Literal["any"] | None  # raw values: of a model's channels, or of any; None for RGB
-Void = NDArray[np.bool_]  # HxW: where there is no data
+ChannelSelection = Channels | Literal["any"] | None  # raw values of a model's channels or of any; None: RGB
+Void = NDArray[np.bool_]  # HxW, true without data
 
 
 class Picture(Protocol):
-    """A picture that can be read by windows.
-
-    Attributes:
-        size: height and width.
-        geo: place on the map; empty for most.
-        notes: what was assumed or left out, a sentence each.
-        dtype: type of the values as stored.
-    """
+    """A picture that can be read by windows."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -33,12 +26,12 @@ class Picture(Protocol):
 
     @property
     def geo(self) -> Geo:
-        """Place on the map."""
+        """Georeference, empty for most."""
         ...
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was assumed or left out."""
+        """What was assumed or left out, a sentence each."""
         ...
 
     @property
@@ -47,11 +40,11 @@ class Picture(Protocol):
         ...
 
     def read(self, top: int, bottom: int, left: int, right: int) -> Pixels:
-        """A window: HxWx3 uint8 RGB, or HxWxC raw values, NaN where a channel has no data."""
+        """A window: HxWx3 uint8 RGB, or HxWxC raw values with NaN for no-data."""
         ...
 
     def void(self, top: int, bottom: int, left: int, right: int) -> Void | None:
-        """Where no channel of a window has data, HxW; None where the picture has data everywhere."""
+        """Pixels of a window without data in any channel, HxW; None if there are none."""
         ...
 
 
@@ -88,7 +81,7 @@ class InMemory:
 
 @dataclass(frozen=True)
 class OnDisk:
-    """A decoded picture that was put into a temporary file, HxWx3 uint8."""
+    """A decoded picture in a temporary file, HxWx3 uint8."""
 
     raster: Raster
     notes: tuple[str, ...] = ()
@@ -109,7 +102,7 @@ class OnDisk:
 
 
 def void_of(pixels: Pixels) -> Void | None:
-    """Where no channel of raw values HxWxC is a number, HxW; None where all are."""
+    """Pixels of raw values HxWxC without a number in any channel, HxW; None if there are none."""
     if pixels.dtype.kind != "f":
         return None
     void = np.asarray(~np.isfinite(pixels).any(-1))
@@ -117,7 +110,7 @@ def void_of(pixels: Pixels) -> Void | None:
 
 
 def with_nan(pixels: Pixels, missing: Void) -> Pixels:
-    """Raw values with NaN where they are missing: whole numbers that miss none keep their type."""
+    """Raw values with NaN for missing ones; integers keep their type if none is missing."""
     if not missing.any():
         return pixels
     exact = pixels.dtype if pixels.dtype.kind == "f" else np.result_type(pixels, np.float32)
@@ -125,7 +118,7 @@ def with_nan(pixels: Pixels, missing: Void) -> Pixels:
 
 
 def upright(array: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """HxW or HxWxC as stored to what the EXIF orientation (1 to 8) means."""
+    """HxW or HxWxC as stored, rotated by the EXIF orientation (1 to 8)."""
     if orientation > 4:
         array = array.swapaxes(0, 1)
     down = orientation in (3, 4, 7, 8)

@@ -1,4 +1,4 @@
-"""Decoding by Pillow: PNG, JPEG, WebP, GIF, HEIC and all else that is not a TIFF, always as a whole."""
+"""Decoding by Pillow: all formats but TIFF, as a whole."""
 
 from __future__ import annotations
 
@@ -22,25 +22,21 @@ from refineseg.errors import InputError, TooLargeError
 from refineseg.labels import UInt8
 from refineseg.system.text import reason_of
 
-LIMIT = 1 << 30  # pixels of a PNG, JPEG ... that are decoded with --tile, 3 to 4 bytes each
-IN_MEMORY = 256 << 20  # bytes of decoded pixels that are kept in memory with --tile; more go to a temporary file
+LIMIT = 1 << 30  # largest PNG, JPEG ... with --tile, in pixels of 3 to 4 bytes
+IN_MEMORY = 256 << 20  # bytes of pixels kept in memory with --tile; more go to a temporary file
 DEEP = ("I;16", "I;16B", "I;16L", "I", "F")  # modes of more than 8 bits
 PNG = b"\x89PNG\r\n\x1a\n"
-HEIC = re.compile(rb"....ftyp(he[iv][cxms]|mif1|msf1)", re.DOTALL)  # how such files begin
+HEIC = re.compile(rb"....ftyp(he[iv][cxms]|mif1|msf1)", re.DOTALL)
 AVIF = re.compile(rb"....ftypavi[fs]", re.DOTALL)
-PNG_DEPTH, PNG_COLOR = 24, 25  # bytes of the header that hold bits and colour type
+PNG_DEPTH = 24  # byte of the header with the bit depth, before the colour type
 _pillow_limit = Lock()
 
 
 def read_rgb(source: Path | bytes, large: bool = False) -> tuple[UInt8, tuple[str, ...]]:
-    """A picture as HxWx3 uint8 RGB, and what was assumed or left out.
+    """A picture (file or content) as HxWx3 uint8 RGB, and notes.
 
-    Args:
-        source: a file, or its content.
-        large: decode up to ``LIMIT`` pixels, where Pillow has a lower limit against attacks.
-
-    Raises:
-        InputError: missing, unreadable, cut off or too large.
+    ``large`` allows ``LIMIT`` pixels in place of Pillow's lower limit. InputError if it is missing, damaged or too
+    large.
     """
     deep = _deep_color_png(source)
     if deep is not None:
@@ -56,7 +52,7 @@ def read_rgb(source: Path | bytes, large: bool = False) -> tuple[UInt8, tuple[st
 
 
 def read_raw(source: Path | bytes) -> tuple[Pixels, tuple[str, ...]]:
-    """A picture's values as stored, HxWxC, and what was left out; palettes are RGB. InputError as ``read_rgb``."""
+    """A picture's values as stored, HxWxC (palettes as RGB), and notes. InputError as in ``read_rgb``."""
     deep = _deep_color_png(source)
     if deep is not None:
         return deep, ()
@@ -74,10 +70,7 @@ def read_raw(source: Path | bytes) -> tuple[Pixels, tuple[str, ...]]:
 
 
 def open_image(source: str | Path | bytes) -> Image.Image:
-    """``PIL.Image.open``, which also reads HEIC where the package pillow-heif is installed.
-
-    Raises InputError for HEIC or AVIF without a decoder, else what Pillow raises.
-    """
+    """``PIL.Image.open``, with HEIC by pillow-heif. InputError for HEIC or AVIF without a decoder."""
     try:
         return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
     except UnidentifiedImageError:
@@ -98,7 +91,7 @@ def open_image(source: str | Path | bytes) -> Image.Image:
 
 @cache
 def reads_heic() -> bool:
-    """Whether Pillow reads HEIC from now on: where pillow-heif is installed."""
+    """Register pillow-heif with Pillow; whether it is installed."""
     try:
         from pillow_heif import register_heif_opener
     except ImportError:
@@ -109,7 +102,7 @@ def reads_heic() -> bool:
 
 @contextmanager
 def opened(source: Path | bytes, large: bool = False) -> Iterator[Image.Image]:
-    """An opened picture; errors inside the block are told as those of the file."""
+    """An opened picture; decoding errors in the block become InputErrors."""
     name = name_of(source)
     try:
         with _open(source, large) as image:
@@ -132,7 +125,7 @@ def opened(source: Path | bytes, large: bool = False) -> Iterator[Image.Image]:
 
 
 def to_rgb(image: Image.Image, name: str = "picture") -> tuple[UInt8, str | None]:
-    """An opened picture as HxWx3 uint8 RGB, upright, and what was assumed of its values."""
+    """An opened picture as HxWx3 uint8 RGB, upright, and the assumption made, if any."""
     image.load()
     image = ImageOps.exif_transpose(image)
     if image.mode not in DEEP:
@@ -147,14 +140,14 @@ def to_rgb(image: Image.Image, name: str = "picture") -> tuple[UInt8, str | None
 
 
 def frame_notes(image: Image.Image) -> tuple[str, ...]:
-    """What is left out of a picture of several frames or pages; a telephone's second view (MPO) is none."""
+    """A note if a picture has several frames or pages; the second view of an MPO does not count."""
     frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
     part = "page" if image.format == "TIFF" else "frame"
     return (f"{part} 1 of {frames} is read",) if frames > 1 else ()
 
 
 def stored_bits(source: Path | bytes) -> int:
-    """Bits of a sample, 8 or more, of a picture that Pillow reads; header only. InputError as ``read_rgb``."""
+    """Bits per sample, at least 8; reads the header only. InputError as in ``read_rgb``."""
     header = _start(source)
     if header.startswith(PNG):
         return max(8, header[PNG_DEPTH]) if len(header) > PNG_DEPTH else 8
@@ -163,7 +156,7 @@ def stored_bits(source: Path | bytes) -> int:
 
 
 def check_regular(path: Path, what: str) -> None:
-    """InputError for a folder, pipe or device in a file's place: reading it may wait for ever, or never end."""
+    """InputError for a folder, pipe or device: reading it may block or never end."""
     try:
         if path.is_file() or not path.exists():
             return
@@ -176,7 +169,7 @@ def check_regular(path: Path, what: str) -> None:
 def _open(source: Path | bytes, large: bool) -> Image.Image:
     if not large:
         return open_image(source)
-    with _pillow_limit:  # Pillow's own, lower limit is lifted for this picture alone
+    with _pillow_limit:  # Pillow's lower limit is lifted for this picture only
         before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             return open_image(source)
@@ -193,15 +186,15 @@ def _over_white(image: Image.Image) -> UInt8:
 
 
 def _deep_color_png(source: Path | bytes) -> NDArray[np.uint16] | None:
-    """A PNG of 16-bit colours, HxWxC, of which Pillow keeps the upper 8 bits; None for others or without torch."""
+    """A 16-bit colour PNG, HxWxC, of which Pillow keeps 8 bits only; None for others or without torch."""
     if not _has_deep_colors(source):
         return None
     try:
         import torch
         from torchvision.io import ImageReadMode, decode_png
-    except ImportError:  # torchvision plans to take its decoders out
+    except ImportError:  # torchvision plans to remove its decoders
         return None
-    with opened(source) as image:  # its size is checked before it is decoded
+    with opened(source) as image:  # checks the size before decoding
         image.verify()
     data = source.read_bytes() if isinstance(source, Path) else source
     try:

@@ -1,7 +1,6 @@
-"""Rasters in files, row after row: temporary results and pictures too large for memory.
+"""Rasters in files, for temporary results and pictures too large for memory.
 
-Nothing is memory-mapped: rows are read and written by position, so that a process holds what it works on and no
-more.
+Rows are read and written by position instead of memory-mapped, which bounds resident memory.
 """
 
 from __future__ import annotations
@@ -18,14 +17,7 @@ from refineseg.labels import UInt8
 
 @dataclass
 class Raster:
-    """A raster of uint8 in a file, row after row from ``offset`` on: written and read by rows.
-
-    Attributes:
-        path: the file.
-        size: height and width.
-        channels: numbers per pixel.
-        offset: bytes before the first pixel.
-    """
+    """A uint8 raster of a height and width in a file, in rows, after ``offset`` bytes."""
 
     path: Path
     size: tuple[int, int]
@@ -34,19 +26,19 @@ class Raster:
     _rows: tuple[int, int, UInt8] | None = None
 
     def create(self) -> Raster:
-        """Make the file at its full length, sparse where the file system can."""
+        """Create the file at full length, sparse if possible."""
         with self.path.open("wb") as stream:
             stream.truncate(self.offset + self.size[0] * self.size[1] * self.channels)
         return self
 
     def write(self, top: int, rows: UInt8) -> None:
-        """Put rows hxW(xC) at row ``top``."""
+        """Write rows hxW(xC) at row ``top``."""
         with self.path.open("r+b") as stream:
             stream.seek(self.offset + top * self.size[1] * self.channels)
             stream.write(np.ascontiguousarray(rows).data)
 
     def rows(self, top: int, bottom: int) -> UInt8:
-        """Whole rows, hxWxC, or hxW of one channel. InputError where the file ends before them."""
+        """Rows hxWxC, or hxW for one channel. InputError if the file is too short."""
         width = self.size[1] * self.channels
         with self.path.open("rb") as stream:
             stream.seek(self.offset + top * width)
@@ -57,12 +49,12 @@ class Raster:
         return data.reshape(shape[:2] if self.channels == 1 else shape)
 
     def strips(self, rows: int = 256) -> Iterator[tuple[int, UInt8]]:
-        """All of it from top to bottom: first row and rows."""
+        """First row index and rows of each strip, from top to bottom."""
         for top in range(0, self.size[0], rows):
             yield top, self.rows(top, min(top + rows, self.size[0]))
 
     def read(self, top: int, bottom: int, left: int, right: int) -> UInt8:
-        """A window, HxWxC; the rows of the last window are kept, since the next has them too."""
+        """A window, HxWxC; the rows of the last window are cached."""
         if self._rows is None or self._rows[:2] != (top, bottom):
             self._rows = None  # freed before the next are read
             self._rows = (top, bottom, self.rows(top, bottom))

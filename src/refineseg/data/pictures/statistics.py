@@ -1,4 +1,4 @@
-"""The statistics of a set of pictures of any channels and depth: what each channel's values mean to a network."""
+"""Range, mean and deviation of each channel over a set of pictures of any channels and depth."""
 
 from __future__ import annotations
 
@@ -19,13 +19,12 @@ Floats = NDArray[np.float64]
 def statistics(files: Sequence[Path]) -> dict[str, Any]:
     """The Channels of some pictures as plain values; one picture is in memory at a time.
 
-    Unsigned integers become shares of the largest value of their type, as 8-bit pictures do; how many bits are
-    used does not matter, since networks are normalised by mean and std. Of other types the least and the largest
-    value of each channel mean 0 and 1. Samples without data (GDAL's nodata, the internal mask, transparent, no
-    finite number) are left out. The first three channels are shown, the first alone where there are one or two.
+    Unsigned integers are divided by the maximum of their type, as 8-bit pictures are. For other types the minimum
+    and maximum of each channel mean 0 and 1. No-data (GDAL's value, internal mask, transparent, not finite) is
+    left out. The first three channels are shown, or the first one if there are fewer.
 
     Raises:
-        InputError: pictures of different channels or types, or a channel without any number.
+        InputError: pictures of different channels or types, or a channel without data.
     """
     parts = [_sums(path) for path in files]
     first = parts[0]
@@ -41,7 +40,7 @@ def statistics(files: Sequence[Path]) -> dict[str, Any]:
             f"expected values in every channel, channel {int(np.argmin(count))} of {files[0]} has none"
         )
     mean = np.sum([part.total for part in parts], axis=0) / count
-    # Around each picture's own mean, so that large offsets (metres above the sea) cost no digits.
+    # About each picture's mean, so that large offsets (metres above sea level) cost no precision.
     apart = [part.count * (part.total / np.maximum(part.count, 1) - mean) ** 2 for part in parts]
     deviation = np.sqrt(np.sum([part.squares for part in parts] + apart, axis=0) / count)
     if first.dtype.kind == "u":
@@ -49,7 +48,7 @@ def statistics(files: Sequence[Path]) -> dict[str, Any]:
     else:
         low = np.min([part.low for part in parts], axis=0)
         high = np.max([part.high for part in parts], axis=0)
-    span = np.where(high > low, high - low, 1.0)  # a constant channel says nothing, whatever it is divided by
+    span = np.where(high > low, high - low, 1.0)  # a constant channel carries no information
     many = len(mean) >= 3
     return {
         "dtype": first.dtype.name,
@@ -63,7 +62,7 @@ def statistics(files: Sequence[Path]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Sums:
-    """Figures of one picture by channel: count, sum, squared deviations, minimum, maximum."""
+    """Figures of a picture by channel: count, sum, squared deviations, minimum, maximum."""
 
     dtype: np.dtype[Any]
     count: Floats
@@ -93,5 +92,5 @@ def _sums(path: Path) -> _Sums:
 
 
 def _rounded(values: Floats) -> list[float]:
-    """Twelve significant digits: enough for metres above the sea, and still to be read."""
+    """Twelve significant digits, which are precise enough and readable."""
     return [float(f"{value:.12g}") for value in values]

@@ -23,25 +23,25 @@ SUFFIXES = (".tif", ".tiff")
 SUBFILE, REDUCED, MASK = 254, 1, 4  # TIFF 6.0, section 8: NewSubfileType and its bits
 ORIENTATION, UPRIGHT, NODATA = 274, 1, 42113
 ASSOCIATED, UNASSOCIATED = 1, 2  # ExtraSamples that are alpha
-OF_A_SLIDE = frozenset({"svs", "ndpi", "scn", "bif", "philips", "qpi"})  # further pages are smaller copies, labels
+OF_A_SLIDE = frozenset({"svs", "ndpi", "scn", "bif", "philips", "qpi"})  # further pages are thumbnails and labels
 Count = int | Literal["any"] | None
 
 
 @dataclass(frozen=True)
 class TiffSamples:
-    """The samples of a TIFF's picture and what its header says of them.
+    """The samples of a TIFF's picture, and their description in the header.
 
     Attributes:
         size: height and width.
-        samples: number of samples of a pixel, those of channels that are pages of their own included.
+        samples: samples per pixel, including channels stored as pages.
         dtype: type of the samples.
         page: tifffile's first page.
-        read: a window (top, bottom, left, right) to HxWxS.
-        geo: place on the map.
-        nodata: the value that means no data, or None.
-        mask: a window to the internal mask, HxWx1, 0 where there is no data; or None.
-        left_out: number of further pages that hold pictures of their own.
-        check: raises MissingExtraError or InputError where the first tile or strip cannot be decoded.
+        read: reads a window (top, bottom, left, right) as HxWxS.
+        geo: georeference.
+        nodata: the no-data value, or None.
+        mask: reads a window of the internal mask, HxWx1, 0 for no-data; or None.
+        left_out: number of further pages with other pictures.
+        check: raises MissingExtraError or InputError if the first tile or strip cannot be decoded.
     """
 
     size: tuple[int, int]
@@ -57,19 +57,19 @@ class TiffSamples:
 
     @property
     def alpha(self) -> int | None:
-        """Index of the sample that is alpha, or None."""
+        """Index of the alpha sample, or None."""
         extra = [int(kind) for kind in self.page.extrasamples]
         first = next((i for i, kind in enumerate(extra) if kind in (ASSOCIATED, UNASSOCIATED)), None)
         return None if first is None else int(self.page.samplesperpixel) - len(extra) + first
 
     @property
     def premultiplied(self) -> bool:
-        """Whether colours are multiplied by alpha already."""
+        """Whether colours are premultiplied by alpha."""
         return ASSOCIATED in [int(kind) for kind in self.page.extrasamples]
 
     @property
     def bits(self) -> int:
-        """Bits of a sample as stored."""
+        """Bits per sample as stored."""
         bits = self.page.bitspersample
         return int(max(bits) if isinstance(bits, tuple) else bits)
 
@@ -86,11 +86,11 @@ def open_samples(source: Path | BinaryIO, name: str, count: Count = None) -> Ite
     """The samples of a TIFF's first picture.
 
     Args:
-        source: a file, or one that is open.
+        source: a path or an open file.
         name: name of the file, for messages.
-        count: number of channels that are needed, or ``any``. Pages of one sample each are taken as the channels
-            of one picture where the header says so, where there are ``count`` of them, or for ``any`` where they
-            are few; else the first page is the picture.
+        count: required number of channels, or ``any``. Pages of one sample are the channels of one picture if the
+            header says so, if there are ``count`` of them, or for ``any`` if they are few; else only the first
+            page is read.
 
     Raises:
         InputError: the file cannot be read.
@@ -148,7 +148,7 @@ def _samples(file: Any, name: str, count: Count) -> TiffSamples:
 
 
 def _further_pages(file: Any, name: str) -> tuple[list[Any], PageWindows | None]:
-    """Pages that are pictures of their own, and the first picture's internal mask."""
+    """Pages with other pictures, and the first picture's internal mask."""
     first = file.pages[0]
     pictures, mask = [], None
     for page in list(file.pages)[1:]:
@@ -188,7 +188,7 @@ def tiff_shape(path: Path) -> tuple[int, int]:
 
 
 def is_scientific(path: Path) -> bool:
-    """Whether a file is a TIFF with more than 3 channels or more than 8 bits, which RGB would cut down."""
+    """Whether a file is a TIFF with more than 3 channels or 8 bits."""
     if path.suffix.lower() not in SUFFIXES:
         return False
     try:
@@ -199,7 +199,7 @@ def is_scientific(path: Path) -> bool:
 
 
 def tifffile_package() -> Any:
-    """The package tifffile, which is an extra; this is the one place that imports it."""
+    """The optional package tifffile; imported nowhere else."""
     with extra("tifffile", "data", "reading TIFF of many channels or by windows"):
         import tifffile
     return tifffile

@@ -17,7 +17,7 @@ from refineseg.channels import Pixels
 from refineseg.errors import InputError, MissingExtraError
 from refineseg.system.text import reason_of
 
-CACHE = 192 << 20  # bytes of decoded tiles or strips that are kept
+CACHE = 192 << 20  # bytes of decoded tiles or strips
 UNPACKERS: dict[int, Callable[[], Any]] = {  # by the tag Compression
     8: zlib.decompressobj,
     32946: zlib.decompressobj,
@@ -28,7 +28,7 @@ if find_spec("compression") is not None:  # from Python 3.14 on
 
 
 class PageWindows:
-    """One page of a TIFF, decoded by its tiles or strips where windows need them."""
+    """A page of a TIFF; tiles or strips are decoded when a window needs them."""
 
     def __init__(self, name: str, page: Any, fill: float = 0) -> None:
         self.name, self.page, self.fill = name, page, fill
@@ -46,7 +46,7 @@ class PageWindows:
         self._rows: tuple[int, int, Pixels] | None = None
 
     def read(self, top: int, bottom: int, left: int, right: int) -> Pixels:
-        """A window, HxWxS. InputError where a part cannot be decoded."""
+        """A window, HxWxS. InputError if a part cannot be decoded."""
         if (
             self.page.is_final and not self.separate and self.page.databytecounts[0]
         ):  # rows lie one after the other: no part is decoded twice
@@ -72,10 +72,7 @@ class PageWindows:
         return window
 
     def check_decodable(self) -> None:
-        """InputError where the file is smaller than its header says or its first part cannot be decoded.
-
-        MissingExtraError where a codec is missing.
-        """
+        """InputError if the file is truncated or damaged at its start; MissingExtraError without its codec."""
         planes = self.samples if self.separate else 1
         if self.page.is_final:
             end = (
@@ -105,7 +102,7 @@ class PageWindows:
         return np.frombuffer(data, stored).astype(self.dtype, copy=False).reshape(bottom - top, self.size[1], -1)
 
     def _segment(self, index: int, depth: int) -> NDArray[Any] | None:
-        """A tile or strip, hxwxS; None where the file leaves it out (GDAL's sparse files)."""
+        """A tile or strip, hxwxS; None if the file lacks it (GDAL's sparse files)."""
         if index in self._cache:
             self._cache.move_to_end(index)
             return self._cache[index]
@@ -132,9 +129,9 @@ class PageWindows:
         return part
 
     def _check_unpacked(self, data: bytes, depth: int) -> None:
-        """ValueError for a part that unpacks to more than its size: without imagecodecs tifffile has no bound.
+        """ValueError for a decompression bomb or several streams, which tifffile accepts without imagecodecs.
 
-        Nor for one of several streams, of which only the first is measured; zeros may follow.
+        Of several streams only the first would be measured; zeros may follow.
         """
         make = UNPACKERS.get(int(self.page.compression))
         if make is None or find_spec("imagecodecs") is not None:

@@ -1,4 +1,4 @@
-"""Taking chosen members out of tar and zip archives: safe, each file atomic, going on where it stopped."""
+"""Safe, resumable extraction of selected members of tar and zip archives."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import IO
 from refineseg.errors import InputError
 from refineseg.system.files import atomic_path
 
-Progress = Callable[[int, int, str], None]  # bytes of the archive read, its size, what
+Progress = Callable[[int, int, str], None]  # bytes read, size of the archive, file name
 Place = Callable[[str, str], str | None]  # (archive's name, member's path) to a path under the root, or None
 DAMAGED: tuple[type[Exception], ...] = (
     tarfile.TarError,
@@ -35,7 +35,7 @@ if find_spec("compression") is not None:  # from Python 3.14 on
 
 @dataclass(frozen=True)
 class Member:
-    """A regular file in an archive: its path there, its size in bytes, and how far the archive is read at it."""
+    """A regular file in an archive: its path, its size in bytes, and the bytes of the archive read before it."""
 
     path: str
     size: int
@@ -45,7 +45,7 @@ class Member:
 
 @dataclass
 class Taken:
-    """What was done with an archive: files written, files that were there already, and members of no use."""
+    """Number of files written, of existing files kept, and of members skipped."""
 
     written: int = 0
     present: int = 0
@@ -56,13 +56,10 @@ class Taken:
 
 
 def extract(archive: Path, root: Path, place: Place, progress: Progress) -> Taken:
-    """Write the members that ``place`` has a path for under ``root``.
+    """Extract the members that have a ``place`` under ``root``, each atomically.
 
-    A file that is there with the right size is left alone. Links and devices are passed over.
-
-    Raises:
-        InputError: no archive, a damaged one, or a member that points outside the root; what was written before
-            that is whole.
+    Existing files of the right size are kept; links and devices are skipped. InputError for a missing or damaged
+    archive, or a member that points outside the root.
     """
     taken, size = Taken(), archive.stat().st_size if archive.is_file() else 0
     with _members(archive) as members:
@@ -126,7 +123,7 @@ def _open_in_tar(tar: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
 
 
 def _checked(path: str, archive: Path) -> str:
-    """The path with plain slashes; InputError if it would lead out of the folder."""
+    """The path with forward slashes; InputError if it leads out of the folder."""
     plain = path.replace("\\", "/")
     parts = PurePosixPath(plain).parts
     if not parts or plain.startswith("/") or ".." in parts or ":" in parts[0] or "\0" in plain:
@@ -141,7 +138,7 @@ def _write(member: Member, target: Path) -> None:
 
 
 def _read(source: IO[bytes]) -> bytes:
-    """The next megabyte. What fails here is the archive, not the place that is written to."""
+    """The next megabyte; an OSError here means a damaged archive, not a full disk."""
     try:
         return source.read(1 << 20)
     except OSError as error:

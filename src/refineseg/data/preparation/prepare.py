@@ -1,4 +1,4 @@
-"""From a benchmark's official archives to the layout that its opener reads, with the published counts checked."""
+"""Unpacking of a benchmark's official archives, with a check of the published counts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from refineseg.system.lock import locked
 
 @dataclass(frozen=True)
 class Count:
-    """Pairs of a split found, and the published numbers."""
+    """Number of pairs found in a split, and the published numbers."""
 
     split: str
     found: int
@@ -29,7 +29,7 @@ class Count:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What ``prepare`` did and found."""
+    """Result of ``prepare``."""
 
     taken: Taken
     converted: int
@@ -37,20 +37,16 @@ class Prepared:
 
 
 def prepare(name: str, archives: Sequence[Path], root: Path, progress: Progress | None = None) -> Prepared:
-    """Unpack a benchmark's archives into its layout under ``root``; again to go on where it stopped.
+    """Unpack a benchmark's archives into its layout under ``root``; a second call resumes.
 
     Args:
         name: name of the benchmark.
-        archives: tar or zip files, or the .mat files that are handed out as they are; read only.
-        root: made if it is not there.
-        progress: called with (done, all, what): bytes of an archive, then files to convert.
-
-    Returns:
-        What was done, with the number of pairs found for each split; they may be too few as yet.
+        archives: tar or zip files, or plain .mat files; only read.
+        root: created if necessary.
+        progress: called with (done, total, name): bytes of an archive, then files to convert.
 
     Raises:
-        InputError: an unknown name, an archive that is damaged or holds nothing of use, or a layout that cannot be
-            opened yet because an archive is still to come.
+        InputError: unknown name, a damaged or unrelated archive, or an incomplete layout.
     """
     benchmark, report = find_benchmark(name), progress or (lambda _done, _all, _what: None)
     absent = [str(path) for path in archives if not path.is_file()]
@@ -68,7 +64,7 @@ def prepare(name: str, archives: Sequence[Path], root: Path, progress: Progress 
 
 
 def count_pairs(name: str, root: Path) -> tuple[Count, ...]:
-    """The pairs of each split that are on disk, beside the published numbers."""
+    """Number of pairs on disk and published numbers, by split."""
     benchmark = find_benchmark(name)
     splits = benchmark.open(root).splits
     counts = []
@@ -79,6 +75,6 @@ def count_pairs(name: str, root: Path) -> tuple[Count, ...]:
 
 
 def _whole(sample: Sample, split: str) -> bool:
-    """Whether picture and mask are there; the masks of test splits stay with their servers."""
+    """Whether picture and mask exist; test splits have no masks."""
     mask = sample.mask
     return sample.image.is_file() and (split == "test" if mask is None else mask.is_file())

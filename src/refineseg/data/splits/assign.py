@@ -1,4 +1,4 @@
-"""Splits that keep groups together and give every split its share of every class."""
+"""Stratified splits that keep groups together."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class SplitReport:
-    """What ``split_data`` wrote.
+    """Result of ``split_data``.
 
     Attributes:
         pictures: number of pictures by split.
-        groups: number of groups in all.
-        classes: number of pictures that show a class, by class name and split.
+        groups: number of groups.
+        classes: number of pictures with a class, by class name and split.
         lists: the files written.
     """
 
@@ -48,19 +48,18 @@ def split_data(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> SplitReport:
-    """Write train.txt, val.txt and, if it has a share, test.txt for a data set of one's own.
+    """Write train.txt, val.txt and, if it has a share, test.txt for user data.
 
     Args:
         spec: ``folder:ROOT``.
-        shares: shares of val and test, above 0 and below 1 in all; the rest is train.
-        group: regular expression for the part of a name that pictures of one group share; guessed if None.
-        seed: random seed, which decides between equally good choices.
-        overwrite: replace list files that are there.
-        progress: called with masks read and masks in all.
+        shares: shares of val and test, each above 0, together below 1; the rest is train.
+        group: regular expression for the part of a name that a group shares; guessed if None.
+        seed: random seed for ties.
+        overwrite: replace existing list files.
+        progress: called with masks read and total.
 
     Raises:
-        InputError: no such folder, splits that are folders, lists that are there already, or fewer groups than
-            splits.
+        InputError: no such folder, splits that are folders, existing lists, or fewer groups than splits.
     """
     root = _root(spec, overwrite)
     data = open_data(spec)
@@ -92,14 +91,14 @@ def assign_splits(
 ) -> list[str]:
     """A split for each picture: ``train`` or a name in ``shares``.
 
-    Iterative stratification (Sechidis, Tsoumakas and Vlahavas, ECML PKDD 2011), with whole groups in place of
-    single examples: the group with most of the rarest class goes to the split that lacks most of that class.
+    Iterative stratification (Sechidis, Tsoumakas and Vlahavas, ECML PKDD 2011) of whole groups: the group with
+    most of the rarest class goes to the split that lacks most of that class.
 
     Args:
-        groups: group of each picture; pictures of one group stay together.
-        present: classes (train ids) that each picture shows.
-        shares: shares of the splits beside train, each above 0, below 1 in all.
-        seed: random seed, which decides between equally good choices.
+        groups: group of each picture.
+        present: classes (train ids) in each picture.
+        shares: shares of the splits other than train, each above 0, together below 1.
+        seed: random seed for ties.
 
     Raises:
         InputError: shares out of range, or fewer groups than splits.
@@ -146,7 +145,7 @@ def assign_splits(
 
 
 def _root(spec: str, overwrite: bool) -> Path:
-    """The folder whose lists are written; InputError where none may be."""
+    """The folder whose lists are written; InputError if it must not have any."""
     kind, _, root = spec.partition(":")
     folder = Path(root).expanduser()
     if kind != "folder" or not root:
@@ -167,7 +166,7 @@ def _root(spec: str, overwrite: bool) -> Path:
 
 
 def _classes_of(data: SegmentationData, samples: Sequence[Sample], progress: Progress | None) -> list[list[int]]:
-    """Train ids that each picture's mask shows."""
+    """Train ids in each picture's mask."""
 
     def read(sample: Sample) -> list[int]:
         if sample.mask is None:

@@ -1,6 +1,6 @@
-"""Which pictures belong together by their names: pieces and copies of one photograph, neighbours in one film.
+"""Groups of related pictures, guessed from names: tiles and copies of one photograph, neighbouring video frames.
 
-Pictures of one group must not be on both sides of a split, or scores are too good.
+A group must not be on both sides of a split, or scores are too good.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from refineseg.errors import InputError
 
-SHARE = 20  # a run of numbered pictures is cut into groups of at most 1/SHARE of the set
-# What tools add to the name of a photograph whose copy or piece they write; several may follow one another.
+SHARE = 20  # a sequence is cut into groups of at most 1/SHARE of the data set
+# Suffixes that tools add to the names of copies and tiles; several may follow one another.
 DERIVED = (
     re.compile(r"[._]rf[._][0-9a-zA-Z]{6,}$"),  # Roboflow: name_jpg.rf.<hash>
     re.compile(r"_(jpg|jpeg|png|bmp|tif|tiff|webp|JPG|JPEG|PNG)$"),  # Roboflow keeps the suffix in the name
@@ -27,9 +27,9 @@ NUMBERED = re.compile(r"(.*?)(\d+)", re.DOTALL)
 
 
 def original_name(stem: str) -> str:
-    """Name of the photograph that a picture is a copy or a piece of, as far as its own name says so.
+    """Name of the photograph that a picture is a copy or tile of, judged by its name.
 
-    ``yard_jpg.rf.0a1b2c3d`` and ``yard_scaled_0`` are both ``yard``; other names are returned as they are.
+    ``yard_jpg.rf.0a1b2c3d`` and ``yard_scaled_0`` are both ``yard``; other names are returned unchanged.
     """
     name, before = stem, ""
     while name != before:
@@ -40,11 +40,10 @@ def original_name(stem: str) -> str:
 
 
 def guess_groups(stems: Sequence[str]) -> list[str]:
-    """A group for each picture, from names alone.
+    """A group for each picture, by name.
 
-    Copies and pieces of one photograph are one group. Photographs that are numbered with the same letters before
-    (``drive3_000120``) are one film: all of it is one group, or, where it has more than 1/20 of the photographs,
-    each run of neighbouring numbers is.
+    Copies and tiles of one photograph are one group. Photographs numbered after the same prefix
+    (``drive3_000120``) are one sequence, which is cut into groups of at most 1/20 of the photographs.
     """
     originals = [original_name(stem) for stem in stems]
     films: dict[str, dict[int, str]] = {}
@@ -63,10 +62,9 @@ def guess_groups(stems: Sequence[str]) -> list[str]:
 
 
 def groups_by_pattern(stems: Sequence[str], pattern: str) -> list[str]:
-    """A group for each picture: what the first bracket of ``pattern`` (or else all of it) matches in its name.
+    """A group for each picture: the match of the first group of ``pattern``, or of all of it, in its name.
 
-    Raises:
-        InputError: not a regular expression, or one that a name does not match.
+    InputError if it is no regular expression, or does not match a name.
     """
     try:
         compiled = re.compile(pattern)

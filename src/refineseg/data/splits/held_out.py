@@ -1,4 +1,4 @@
-"""Pictures held out for validation where a data set has no split for it."""
+"""Pictures held out for validation if a data set has no such split."""
 
 from __future__ import annotations
 
@@ -10,14 +10,11 @@ from dataclasses import replace
 from refineseg.data.dataset import SegmentationData
 from refineseg.data.splits.groups import guess_groups
 
-VAL_SHARE = 0.1  # held out where a data set brings no split of its own
+VAL_SHARE = 0.1
 
 
 def held_out(stems: Sequence[str]) -> set[str]:
-    """The stems to hold out: a tenth, in whole groups.
-
-    Groups are taken in the order of a hash of their names, so that the choice does not follow the alphabet.
-    """
+    """The stems to hold out: a tenth, in whole groups, chosen by a hash of their names."""
     groups = guess_groups(stems)
     sizes = Counter(groups)
     chosen: set[str] = set()
@@ -29,10 +26,7 @@ def held_out(stems: Sequence[str]) -> set[str]:
 
 
 def with_validation(data: SegmentationData) -> SegmentationData:
-    """The data with a split ``val``: a tenth of ``train`` in whole groups, and a note, unless there is one.
-
-    InputError without ``train``.
-    """
+    """The data with a split ``val``: its own, or a tenth of ``train`` (noted). InputError without ``train``."""
     train = data.split("train")
     chosen = held_out([sample.stem for sample in train])
     if data.splits.get("val") or not chosen:

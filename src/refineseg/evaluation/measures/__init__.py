@@ -1,1 +1,1 @@
-"""What `--measure` names, a file each; and the largest confusions."""
+"""The measures of `--measure`, one per file; and the largest confusions."""

@@ -1,12 +1,11 @@
-"""Whether a confidence of 0.9 is right nine times in ten: calibration error, temperatures, risk and coverage.
+"""Calibration of confidence: calibration error, temperature scaling, risk and coverage.
 
 - *ECE* (Naeini et al., AAAI 2015; Guo et al., ICML 2017): pixels in 15 equal bins of confidence, mean of
   |accuracy - confidence| weighted by the bins' pixels. *Class-wise ECE* (Kull et al., NeurIPS 2019): the same for
   each class's probability, mean over the classes.
 - *Temperature* (Guo et al.): probabilities become softmax(log p / T), T of least loss. The per-class form here has
-  one T for each *predicted* class, at which that class is as sure as it is right, and uses it for the whole vector
-  of a pixel, so that the order of its classes, and with it every label, stays. Vector scaling (a factor for each
-  class's own logit) changes labels and is not offered.
+  one T per *predicted* class, at which its mean confidence equals its accuracy, applied to the whole vector of a
+  pixel, so that labels stay. Vector scaling (a factor per logit) would change labels.
 - *Risk and coverage* (Geifman and El-Yaniv, NeurIPS 2017): error among the most confident share of the pixels.
 """
 
@@ -26,19 +25,19 @@ from refineseg.inference.predictor import Segmenter
 from refineseg.labels import IGNORE, UInt8
 
 BINS, RISK_BINS = 15, 4096
-PIXELS = 250_000  # of a picture, at most, that are looked at; evenly spread
-ENOUGH = 500  # pixels that a class needs for a temperature of its own
-COLDEST, HOTTEST = 0.25, 8.0  # temperatures stay between
+PIXELS = 250_000  # largest number of pixels used of a picture, evenly spread
+ENOUGH = 500  # fewest pixels for a class temperature
+COLDEST, HOTTEST = 0.25, 8.0  # range of temperatures
 
 
 @dataclass
 class Reliability:
-    """Histograms of confidence that add up over pictures; a measure for ``evaluate``.
+    """Histograms of confidence summed over pictures; a measure for ``evaluate``.
 
     Attributes:
-        top: 3xBINS: pixels, sum of the confidence, right ones, by confidence of the predicted class.
-        classes: 3xKxBINS: pixels, sum of the class's probability, pixels that are of the class.
-        risk: 2xRISK_BINS: pixels and wrong ones, by confidence.
+        top: 3xBINS: pixels, sum of confidence, right pixels, by confidence of the predicted class.
+        classes: 3xKxBINS: pixels, sum of the class's probability, pixels of the class.
+        risk: 2xRISK_BINS: pixels and wrong pixels, by confidence.
     """
 
     top: Floats
@@ -47,11 +46,11 @@ class Reliability:
 
     @classmethod
     def zeros(cls, num_classes: int) -> Reliability:
-        """Nothing counted yet."""
+        """Zero counts."""
         return cls(np.zeros((3, BINS)), np.zeros((3, num_classes, BINS)), np.zeros((2, RISK_BINS), np.int64))
 
     def add(self, truth: UInt8, prediction: UInt8, probabilities: NDArray[np.floating[Any]]) -> None:
-        """Count one picture: truth and prediction HxW, probabilities KxHxW."""
+        """Add a picture: truth and prediction HxW, probabilities KxHxW."""
         where = spread_pixels(truth, PIXELS)
         true, predicted = truth.ravel()[where], prediction.ravel()[where]
         chosen = probabilities.reshape(len(probabilities), -1)[:, where].astype(np.float64)
@@ -64,7 +63,7 @@ class Reliability:
         self.risk[1] += np.bincount(place[predicted != true], minlength=RISK_BINS)
 
     def merge(self, other: Reliability) -> None:
-        """Count another's pictures; sums of confidence then agree up to rounding."""
+        """Add the counts of another."""
         self.top += other.top
         self.classes += other.classes
         self.risk += other.risk
@@ -80,24 +79,24 @@ class Reliability:
         return calibration_error(self.classes)
 
     def curve(self) -> tuple[Floats, Floats, Floats]:
-        """Per bin: mean confidence, accuracy (NaN where empty) and share of the pixels."""
+        """By bin: mean confidence, accuracy (NaN if empty) and share of the pixels."""
         count, confidence, right = self.top
         return divide(confidence, count), divide(right, count), count / max(count.sum(), 1)
 
     def risk_coverage(self) -> tuple[Floats, Floats]:
-        """Coverage (rising to 1) and the error among the pixels covered, most confident first."""
+        """Coverage (rising to 1) and error rate of the covered pixels, most confident first."""
         count, wrong = (part[::-1].cumsum().astype(np.float64) for part in self.risk)
         used = self.risk[0][::-1] > 0
         return count[used] / max(count[-1], 1), wrong[used] / count[used]
 
     @property
     def aurc(self) -> float:
-        """Area under the risk-coverage curve, in [0, 1]; 0 is best, the error rate is blind confidence."""
+        """Area under the risk-coverage curve, in [0, 1]; 0 is best, random confidence gives the error rate."""
         coverage, risk = self.risk_coverage()
         return float((np.diff(coverage, prepend=0.0) * risk).sum()) if coverage.size else float("nan")
 
     def to_dict(self, names: list[str]) -> dict[str, Any]:
-        """Plain values, with the curve that a plot needs."""
+        """Plain values, with the curves for plots."""
         confidence, accuracy, share = self.curve()
         coverage, risk = self.risk_coverage()
         some = np.unique(np.linspace(0, len(coverage) - 1, min(101, len(coverage))).astype(np.int64))
@@ -117,33 +116,27 @@ class Reliability:
 
 
 def confidence_histogram(values: Floats, right: NDArray[np.bool_]) -> Floats:
-    """3xBINS: number, sum of the values and number of right ones in equal bins of [0, 1]."""
+    """3xBINS: number of values, their sum, and number of right ones in equal bins of [0, 1]."""
     place = np.clip((values * BINS).astype(np.int64), 0, BINS - 1)
     return np.stack([np.bincount(place, weight, BINS) for weight in (None, values, right)]).astype(np.float64)
 
 
 def calibration_error(bins: Floats) -> Floats:
-    """Mean |right - confidence| of histograms 3x...xBINS, weighted by pixels; of shape ..."""
+    """Mean |right - confidence| of histograms 3x...xBINS, weighted by pixels."""
     count, confidence, right = bins
     return divide(np.abs(right - confidence).sum(-1), count.sum(-1))
 
 
 def spread_pixels(truth: UInt8, most: int) -> NDArray[np.int64]:
-    """Places of valid pixels, evenly spread if there are more than ``most``."""
+    """Flat indices of valid pixels, at most ``most``, evenly spread."""
     valid = np.flatnonzero(truth != IGNORE)
     return valid if len(valid) <= most else valid[np.linspace(0, len(valid) - 1, most).astype(np.int64)]
 
 
-# Temperatures --------------------------------------------------------------------------------------------------
-
-
 def fit_temperatures(logs: Floats, truth: NDArray[np.integer[Any]], per_class: bool = False) -> Floats:
-    """K temperatures, by predicted class; all the same unless ``per_class``.
+    """K temperatures by predicted class, from log probabilities (or logits) NxK and N train ids.
 
-    Args:
-        logs: NxK log probabilities (or logits) of pixels.
-        truth: N train ids.
-        per_class: a temperature for each predicted class that has 500 pixels or more; the others take the common.
+    All are the same, except with ``per_class`` those of classes with 500 pixels or more.
     """
     temperatures = np.full(logs.shape[1], _least_loss(logs, truth))
     if per_class:
@@ -153,7 +146,7 @@ def fit_temperatures(logs: Floats, truth: NDArray[np.integer[Any]], per_class: b
 
 
 def _least_loss(logs: Floats, truth: NDArray[np.integer[Any]]) -> float:
-    """The temperature of least negative log likelihood, by Newton's method: the loss is convex in 1/T."""
+    """The temperature of least negative log-likelihood, by Newton's method: the loss is convex in 1/T."""
     inverse = 1.0
     true = np.take_along_axis(logs, truth[:, None].astype(np.int64), 1)[:, 0]
     for _ in range(50):
@@ -162,7 +155,7 @@ def _least_loss(logs: Floats, truth: NDArray[np.integer[Any]]) -> float:
         mean = (weight * logs).sum(1)
         bend = ((weight * logs**2).sum(1) - mean**2).sum()
         step = (mean - true).sum() / max(bend, 1e-12)
-        # At most halved or doubled at once.
+        # At most halved or doubled per step.
         after = float(np.clip(np.clip(inverse - step, inverse / 2, inverse * 2), 1 / HOTTEST, 1 / COLDEST))
         if abs(after - inverse) < 1e-7:
             break
@@ -171,10 +164,9 @@ def _least_loss(logs: Floats, truth: NDArray[np.integer[Any]]) -> float:
 
 
 def _as_sure_as_right(logs: Floats, truth: NDArray[np.integer[Any]]) -> Floats:
-    """For each predicted class the temperature at which its mean confidence is its accuracy, by bisection.
+    """For each predicted class the temperature at which its mean confidence equals its accuracy, by bisection.
 
-    Confidence falls as the temperature rises, so there is one. Of least loss is not as good here: a class's loss
-    hangs on its few gross errors, while the gap between confidence and accuracy is what the ECE counts.
+    Least loss is worse here: it depends on a class's few gross errors, not on the gap that the ECE measures.
     """
     count, predicted = logs.shape[1], logs.argmax(1)
     pixels = np.bincount(predicted, minlength=count).astype(np.float64)
@@ -191,7 +183,7 @@ def _as_sure_as_right(logs: Floats, truth: NDArray[np.integer[Any]]) -> Floats:
 
 
 def apply_temperatures(probabilities: Floats, temperatures: Floats) -> Floats:
-    """NxK probabilities with the predicted class's temperature, as the predictor applies it."""
+    """NxK probabilities after temperature scaling, as in the predictor."""
     scores = probabilities.T[None]
     return np.asarray(Arithmetic().softened(scores, scores.argmax(1), temperatures)[0].T)
 
@@ -212,14 +204,11 @@ def calibrate(
     per_class: bool = False,
     pixels: int = 200_000,
 ) -> dict[str, Any]:
-    """Fit temperatures on a split: the value for ``ModelCard.calibration``, which the predictor then applies.
+    """Fit temperatures on a split: the value of ``ModelCard.calibration``, which the predictor applies.
 
-    The errors before and after are held out: the first half of the pictures is judged with the second half's
-    temperatures and the converse, so that neighbouring frames of a drive are never on both sides. The
-    temperatures that are kept come from all.
-
-    Raises:
-        InputError: no such split, or unreadable pairs.
+    The errors before and after are cross-validated between the first and the second half of the pictures, so that
+    neighbouring frames are not on both sides. The temperatures come from all pictures. InputError for a missing
+    split or an unreadable pair.
     """
     kept = sampled_scores(segmenter, data, split, protocol, pixels)
     before, after = held_out_errors(kept, per_class)
@@ -243,7 +232,7 @@ def sampled_scores(
     protocol: str | Protocol = "single",
     pixels: int = 200_000,
 ) -> list[tuple[Floats, UInt8]]:
-    """For each picture, raw probabilities NxK and truth N of some pixels, ``pixels`` over the split at most."""
+    """Uncalibrated probabilities NxK and truth N of at most ``pixels`` pixels over the split, by picture."""
     chosen = find_protocol(protocol)
     raw = Segmenter(segmenter.runner, replace(segmenter.card, calibration={}))
     samples = data.split(split)
@@ -261,7 +250,7 @@ def sampled_scores(
 
 
 def held_out_errors(kept: list[tuple[Floats, UInt8]], per_class: bool) -> tuple[float, float]:
-    """ECE before and after, each half of the pictures (first, second) judged by the other's temperatures."""
+    """ECE before and after, each half of the pictures with the temperatures of the other."""
     middle = (len(kept) + 1) // 2
     halves = [kept[:middle], kept[middle:] or kept]
     before, after, truths = [], [], []
@@ -277,5 +266,5 @@ def held_out_errors(kept: list[tuple[Floats, UInt8]], per_class: bool) -> tuple[
 
 
 def to_logs(probabilities: Floats) -> Floats:
-    """Logs with a floor, so that a probability of 0 stays a number."""
+    """Logarithms, finite for a probability of 0."""
     return np.log(np.maximum(probabilities, 1e-9))

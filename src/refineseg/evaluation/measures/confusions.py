@@ -1,4 +1,4 @@
-"""The confusions that cost most, one by one."""
+"""The largest confusions of classes."""
 
 from __future__ import annotations
 
@@ -9,18 +9,12 @@ import numpy as np
 from refineseg.evaluation.metrics import Counts
 
 TOP = 10
-LEAST = 0.001  # of the labelled pixels; confusions of rarer classes say little
+LEAST = 0.001  # share of the labelled pixels below which a class is left out
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """One class taken for another.
-
-    Attributes:
-        true, predicted: train ids.
-        share: share of the true class's pixels.
-        of_errors: share of all wrong pixels.
-    """
+    """True and predicted train id, share of the true class's pixels, and share of all wrong pixels."""
 
     true: int
     predicted: int
@@ -29,9 +23,9 @@ class Confusion:
 
 
 def top_confusions(confusion: Counts, most: int = TOP) -> list[Confusion]:
-    """The largest shares of a class that are called another, largest first; rare classes are left out.
+    """The largest shares of a class that are predicted as another, without rare classes.
 
-    A class counts by its share, since every class weighs the same in the mean IoU.
+    Shares, not pixels, since every class has the same weight in the mean IoU.
     """
     wrong = confusion.astype(np.float64)
     np.fill_diagonal(wrong, 0)

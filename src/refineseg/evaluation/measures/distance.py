@@ -1,7 +1,7 @@
-"""Accuracy by the distance from the next outline of the truth: are the errors at the edges or inside?
+"""Accuracy by distance from the nearest true outline: are errors at edges or inside?
 
-A pixel is within d of an outline if the (2d+1)x(2d+1) square around it holds another class (as for the trimap);
-void makes no outline and does not count.
+A pixel is within d of an outline if the (2d+1)x(2d+1) square around it contains another class, as for the trimap;
+void does not count.
 """
 
 from __future__ import annotations
@@ -15,27 +15,23 @@ from refineseg.evaluation.measures.boundary import TRIMAP, near_outline
 from refineseg.evaluation.metrics import Counts, Floats, divide, nan_to_none
 from refineseg.labels import IGNORE, UInt8
 
-WITHIN = (1, 2, TRIMAP, 10, 20, 40)  # pixels; the last ring is what is farther
+WITHIN = (1, 2, TRIMAP, 10, 20, 40)  # pixels; the last ring is everything farther
 BOUNDARY_RINGS = WITHIN.index(TRIMAP) + 1
 
 
 @dataclass
 class DistanceCounts:
-    """Counts that add up over pictures; a measure for ``evaluate``.
-
-    Attributes:
-        counts: 2xRxK: pixels and right ones by ring and true class, nearest ring first.
-    """
+    """Pixels and right pixels by ring (nearest first) and true class, 2xRxK; a measure for ``evaluate``."""
 
     counts: Counts
 
     @classmethod
     def zeros(cls, num_classes: int) -> DistanceCounts:
-        """Nothing counted yet."""
+        """Zero counts."""
         return cls(np.zeros((2, len(WITHIN) + 1, num_classes), np.int64))
 
     def add(self, truth: UInt8, prediction: UInt8, probabilities: Any = None) -> None:  # noqa: ARG002
-        """Count one picture: truth and prediction HxW of train ids."""
+        """Add a picture: train ids HxW."""
         _, rings, classes = self.counts.shape
         ring = np.full(truth.shape, len(WITHIN), np.uint8)
         for distance in WITHIN:
@@ -47,32 +43,32 @@ class DistanceCounts:
             self.counts[index] += np.bincount(chosen, minlength=rings * classes).reshape(rings, classes)
 
     def merge(self, other: DistanceCounts) -> None:
-        """Count another's pictures."""
+        """Add the counts of another."""
         self.counts += other.counts
 
     @property
     def accuracy(self) -> Floats:
-        """Per ring, of all classes; NaN where empty."""
+        """By ring, over all classes; NaN if empty."""
         return _share(self.counts.sum(2))
 
     @property
     def boundary(self) -> Floats:
-        """Per class, within TRIMAP pixels of an outline."""
+        """By class, within TRIMAP pixels of an outline."""
         return _share(self.counts[:, :BOUNDARY_RINGS].sum(1))
 
     @property
     def interior(self) -> Floats:
-        """Per class, farther inside."""
+        """By class, farther inside."""
         return _share(self.counts[:, BOUNDARY_RINGS:].sum(1))
 
     @property
     def overall(self) -> tuple[float, float]:
-        """Accuracy of all pixels near an outline, and of all farther ones."""
+        """Accuracy near outlines, and farther inside."""
         near, far = self.counts[:, :BOUNDARY_RINGS].sum((1, 2)), self.counts[:, BOUNDARY_RINGS:].sum((1, 2))
         return float(_share(near)), float(_share(far))
 
     def to_dict(self, names: list[str]) -> dict[str, Any]:
-        """Accuracy at the boundary and inside, over all pixels, per class and by ring."""
+        """Accuracy at the boundary and inside: overall, by class and by ring."""
         near, far = self.overall
         return {
             "boundary_accuracy": nan_to_none(near),

@@ -1,9 +1,8 @@
-"""IoU by the size of the object: do small things count less because they are small?
+"""IoU by object size.
 
-An object is a connected component (8 neighbours) of one class in the ground truth. Its size is its area in pixels:
-small below 32x32, medium below 96x96, else large (COCO's bounds). Predicted pixels of the class outside the
-ground truth belong to no object; the ones of a predicted component count against the size of the true objects that
-the component covers most, or against the component's own size if it covers none.
+An object is an 8-connected component of one class in the ground truth: small below 32x32 pixels, medium below
+96x96, else large (COCO's bounds). False positives of a predicted component count for the size of which it covers
+most true pixels, or for its own size if it covers none.
 """
 
 from __future__ import annotations
@@ -24,31 +23,26 @@ BOUNDS = (32 * 32, 96 * 96)
 
 @dataclass
 class SizeCounts:
-    """Counts that add up over pictures; a measure for ``evaluate``.
-
-    Attributes:
-        counts: 3x3xK: hit, true and false pixels by size and class.
-        objects: 3xK objects.
-    """
+    """Hit, true and false pixels (3x3xK), and objects (3xK), by size and class; a measure for ``evaluate``."""
 
     counts: Counts
     objects: Counts
 
     @classmethod
     def zeros(cls, num_classes: int) -> SizeCounts:
-        """Nothing counted yet."""
-        components(np.zeros((1, 1), np.bool_))  # the package it needs is missed before the first picture
+        """Zero counts."""
+        components(np.zeros((1, 1), np.bool_))  # fails now if scipy is missing
         return cls(np.zeros((3, len(SIZES), num_classes), np.int64), np.zeros((len(SIZES), num_classes), np.int64))
 
     def add(self, truth: UInt8, prediction: UInt8, probabilities: Any = None) -> None:  # noqa: ARG002
-        """Count one picture: truth and prediction HxW of train ids."""
+        """Add a picture: train ids HxW."""
         valid = truth != IGNORE
         for index in range(self.counts.shape[2]):
             true, predicted = truth == index, (prediction == index) & valid
             if not true.any() and not predicted.any():
                 continue
             places, areas = components(true)
-            size_of = np.append(-1, np.digitize(areas[1:], BOUNDS))  # component 0 is what is not the class
+            size_of = np.append(-1, np.digitize(areas[1:], BOUNDS))  # component 0 is the rest
             size = size_of[places]
             self.objects[:, index] += np.bincount(size_of[1:], minlength=len(SIZES))
             self.counts[0, :, index] += np.bincount(size[true & predicted], minlength=len(SIZES))
@@ -56,18 +50,18 @@ class SizeCounts:
             self.counts[2, :, index] += false_pixels(predicted, size)
 
     def merge(self, other: SizeCounts) -> None:
-        """Count another's pictures."""
+        """Add the counts of another."""
         self.counts += other.counts
         self.objects += other.objects
 
     @property
     def iou(self) -> Floats:
-        """3xK: hit over true and false; NaN where the ground truth has no object of the size."""
+        """3xK IoU; NaN if the ground truth has no object of the size."""
         hit, true, false = self.counts.astype(np.float64)
         return np.where(true > 0, divide(hit, true + false), np.nan)
 
     def to_dict(self, names: list[str]) -> dict[str, Any]:
-        """Means over the classes that have objects of the size, figures per class, numbers of objects."""
+        """Means over the classes with objects of the size, figures by class, numbers of objects."""
         known = ~np.isnan(self.iou)
         mean = divide(np.nan_to_num(self.iou).sum(1), known.sum(1).astype(np.float64))
         per_class = {
@@ -83,7 +77,7 @@ class SizeCounts:
 
 
 def false_pixels(predicted: NDArray[np.bool_], size: NDArray[np.int64]) -> Counts:
-    """Predicted pixels outside the class's objects (``size`` -1), by the size that they count against."""
+    """Predicted pixels outside the class's objects (``size`` -1), by the size that they count for."""
     places, areas = components(predicted)
     count = len(areas)
     covered = np.bincount(places.ravel() * 4 + size.ravel() + 1, minlength=4 * count).reshape(count, 4)
@@ -93,7 +87,7 @@ def false_pixels(predicted: NDArray[np.bool_], size: NDArray[np.int64]) -> Count
 
 
 def components(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int64], Counts]:
-    """Numbers HxW of the connected components, 0 outside, and their areas by number."""
+    """Labels HxW of the connected components (0 outside), and areas by label."""
     with extra("scipy", "data", "IoU by object size and label suspects"):
         from scipy.ndimage import label
     places, _count = label(mask, np.ones((3, 3)))

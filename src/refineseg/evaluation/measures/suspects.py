@@ -1,9 +1,8 @@
-"""Label-error suspects: regions where the model is sure and the label says otherwise.
+"""Suspected label errors: regions where the model confidently contradicts the label.
 
-The idea is confident learning's (Northcutt et al., JAIR 2021), for regions rather than pictures: pixels that get
-another class than their label with a probability of at least SURE, thin strips along outlines left out (an
-opening), connected where label and prediction are the same. A region is ranked by area times mean confidence.
-Probabilities are the calibrated ones where the model is; an uncalibrated model is mostly too sure and names more.
+Confident learning (Northcutt et al., JAIR 2021) for regions: connected pixels of one label and one other
+prediction with a probability of at least SURE, without thin strips along outlines (by an opening), ranked by area
+times mean confidence. An uncalibrated model is mostly too confident and yields more.
 """
 
 from __future__ import annotations
@@ -20,22 +19,21 @@ from refineseg.evaluation.measures.sizes import components
 from refineseg.labels import IGNORE, UInt8
 
 SURE = 0.8
-KEPT = 100  # suspects, the strongest of all pictures
-THICK = 2  # pixels; a region holds a square of 2 THICK + 1
+KEPT = 100  # strongest suspects kept
+THICK = 2  # a region contains a square of side 2 THICK + 1, in pixels
 Box = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
 class Suspect:
-    """One region.
+    """A region.
 
     Attributes:
         picture: index in the split.
-        label: train id that the truth gives.
-        predicted: train id that the model gives.
-        area: area in pixels.
+        label, predicted: train ids.
+        area: in pixels.
         confidence: mean probability of the predicted class.
-        box: top, left, bottom, right; the last two are outside.
+        box: top, left, bottom, right (exclusive).
         mask: the region within the box.
     """
 
@@ -49,18 +47,13 @@ class Suspect:
 
     @property
     def score(self) -> float:
-        """What suspects are ranked by."""
+        """Area times confidence, for ranking."""
         return self.area * self.confidence
 
 
 @dataclass
 class Suspects:
-    """The strongest suspects so far; a measure for ``evaluate``. Memory does not grow with the pictures.
-
-    Attributes:
-        most: largest number of suspects that are kept.
-        pictures: number of pictures seen.
-    """
+    """The ``most`` strongest suspects of the pictures so far; a measure for ``evaluate``."""
 
     most: int = KEPT
     pictures: int = 0
@@ -70,25 +63,25 @@ class Suspects:
     @classmethod
     def zeros(cls, num_classes: int) -> Suspects:  # noqa: ARG003
         """None yet."""
-        components(np.zeros((1, 1), np.bool_))  # the package it needs is missed before the first picture
+        components(np.zeros((1, 1), np.bool_))  # fails now if scipy is missing
         return cls()
 
     def add(self, truth: UInt8, prediction: UInt8, probabilities: NDArray[np.floating[Any]]) -> None:
-        """Look at one picture: truth and prediction HxW, probabilities KxHxW."""
+        """Add a picture: truth and prediction HxW, probabilities KxHxW."""
         floor = self._heap[0][0] if len(self._heap) == self.most else 0.0
         for item in suspects_of(truth, prediction, probabilities, self.pictures, floor):
             self._keep(item)
         self.pictures += 1
 
     def merge(self, other: Suspects) -> None:
-        """Look at another's pictures, which come after these."""
+        """Add the later pictures of another."""
         found = sorted(other._heap, key=lambda entry: -entry[1])  # in the order in which they were found
         for _score, _age, item in found:
             self._keep(replace(item, picture=self.pictures + item.picture))
         self.pictures += other.pictures
 
     def _keep(self, item: Suspect) -> None:
-        self._found += 1  # breaks ties by age, so that the order is always the same
+        self._found += 1  # breaks ties by age, for a deterministic order
         heapq.heappush(self._heap, (item.score, -self._found, item))
         if len(self._heap) > self.most:
             heapq.heappop(self._heap)
@@ -153,13 +146,13 @@ def suspects_of(
 
 
 def morphological_opening(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """What of a mask HxW is covered by squares of 2 THICK + 1 within it."""
+    """Opening of a mask HxW by a square of side 2 THICK + 1."""
     core = window(mask.astype(np.uint8), THICK, np.minimum, 0)
     return window(core, THICK, np.maximum, 0) > 0
 
 
 def parted(mask: NDArray[np.bool_], truth: UInt8, prediction: UInt8) -> NDArray[np.bool_]:
-    """The mask without the pixels that touch, to the right or below, another pair of label and prediction."""
+    """The mask without pixels whose right or lower neighbours have another label or prediction."""
     pair = truth.astype(np.int32) * 256 + prediction
     result = mask.copy()
     for first, second in (

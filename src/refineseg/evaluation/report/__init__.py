@@ -1,1 +1,1 @@
-"""One HTML page about an evaluation, and its figures as JSON."""
+"""The HTML report of an evaluation, and its figures as JSON."""

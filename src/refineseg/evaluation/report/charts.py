@@ -1,4 +1,4 @@
-"""Charts as inline SVG: pure functions from numbers to text, coloured by the page's style."""
+"""Charts as inline SVG, coloured by the page's style."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ NAMED = 0.005  # share of a row from which a cell carries its figure
 
 
 def percent(value: float, digits: int = 1) -> str:
-    """A share in words: ``64.2 %``; a dash for NaN."""
+    """A share as ``64.2 %``; a dash for NaN."""
     return "&ndash;" if value != value else f"{100 * value:.{digits}f}&#8239;%"
 
 
 def svg(width: float, height: float, content: str, label: str) -> str:
-    """A drawing that shrinks with the page, never grows. ``label`` says what it shows, for those who listen."""
+    """A drawing that shrinks with the page; ``label`` is for screen readers."""
     return (
         f'<svg viewBox="0 0 {width:g} {height:g}" style="max-width:{width:g}px" role="img" '
         f'aria-label="{escape(label)}">{content}</svg>'
@@ -30,7 +30,7 @@ def svg(width: float, height: float, content: str, label: str) -> str:
 
 
 def text(x: float, y: float, content: str, anchor: str = "middle", kind: str = "") -> str:
-    """A word at a place; ``content`` is HTML."""
+    """Text at a position; ``content`` is HTML."""
     name = f' class="{kind}"' if kind else ""
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{name}>{content}</text>'
 
@@ -41,19 +41,19 @@ def line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
 
 
 def across(share: float) -> float:
-    """The x of a share of the plot's width."""
+    """x at a fraction of the plot's width."""
     return LEFT + share * (WIDTH - LEFT - RIGHT)
 
 
 def up(share: float) -> float:
-    """The y of a share of the plot's height."""
+    """y at a fraction of the plot's height."""
     return HEIGHT - BOTTOM - share * (HEIGHT - BOTTOM - TOP)
 
 
 def frame(
     xlabel: str, ylabel: str, xticks: Sequence[tuple[float, str]], yticks: Sequence[tuple[float, str]]
 ) -> str:
-    """Grid lines, tick labels and axis labels; ticks are (share of the axis, label)."""
+    """Grid lines, tick labels and axis labels; ticks are (fraction of the axis, label)."""
     rows = "".join(
         line(LEFT, up(at), WIDTH - RIGHT, up(at), "grid-line") + text(LEFT - 8, up(at) + 4, label, "end")
         for at, label in yticks
@@ -70,12 +70,7 @@ def ticks(high: float = 1.0, count: int = 5) -> list[tuple[float, str]]:
 
 
 def reliability_chart(confidence: Floats, accuracy: Floats, share: Floats) -> str:
-    """Accuracy by confidence: bars per bin, the gap to the diagonal, pixels per bin as a strip below the bars.
-
-    Args:
-        confidence, accuracy: mean per bin, NaN where empty.
-        share: share of the pixels in each bin.
-    """
+    """Accuracy by confidence, with the gap to the diagonal: means per bin (NaN if empty), share of the pixels."""
     bins, parts = len(share), []
     width = (WIDTH - LEFT - RIGHT) / bins
     for index, (sure, right, weight) in enumerate(zip(confidence, accuracy, share, strict=True)):
@@ -99,7 +94,7 @@ def reliability_chart(confidence: Floats, accuracy: Floats, share: Floats) -> st
 
 
 def risk_chart(coverage: Floats, risk: Floats) -> str:
-    """Error among the most confident pixels by the share that is kept."""
+    """Error among the most confident pixels by their share."""
     high = nice(float(risk.max(initial=0.01)))
     points = " ".join(f"{across(x):.1f},{up(y / high):.1f}" for x, y in zip(coverage, risk, strict=True))
     first, last = (f"{across(x):.1f},{up(0):.1f}" for x in (coverage[0], coverage[-1]))
@@ -109,13 +104,13 @@ def risk_chart(coverage: Floats, risk: Floats) -> str:
 
 
 def history_chart(steps: Sequence[int], series: Mapping[str, Sequence[float]], end: int, label: str) -> str:
-    """Figures over a training's steps: a line with dots each, up to two, named below the chart.
+    """One or two lines over the steps of a training, with a legend.
 
     Args:
-        steps: optimiser steps at which the figures were taken.
+        steps: optimiser steps.
         series: figures by name, as many as ``steps``.
         end: last step of the axis.
-        label: label of the axis of figures; shares in [0, 1] are shown in percent where it ends with ``%``.
+        label: label of the y axis; shares are shown in percent if it ends with ``%``.
     """
     highest = max((value for values in series.values() for value in values if value == value), default=1.0)
     high = nice(highest) if highest <= 1 else float(np.ceil(highest))
@@ -146,7 +141,7 @@ def nice(value: float) -> float:
 
 
 def distance_chart(within: Sequence[int], accuracy: Floats, pixels: Floats) -> str:
-    """Accuracy by ring around the outlines; NaN rings are left out."""
+    """Accuracy by distance from outlines."""
     count = len(accuracy)
     labels = ring_labels(within)
     parts, slot = [], (WIDTH - LEFT - RIGHT) / count
@@ -165,14 +160,14 @@ def distance_chart(within: Sequence[int], accuracy: Floats, pixels: Floats) -> s
 
 
 def ring_labels(within: Sequence[int]) -> list[str]:
-    """``1``, ``2``, ``3-5`` ... and what is farther than the last."""
+    """``1``, ``2``, ``3-5`` ... and the rest."""
     starts = [1, *(distance + 1 for distance in within[:-1])]
     spans = [f"{low}" if low == high else f"{low}&ndash;{high}" for low, high in zip(starts, within, strict=True)]
     return [*spans, f"&gt;{within[-1]}"]
 
 
 def pictures_chart(values: Floats, marked: Sequence[int], mean: float) -> str:
-    """The pictures' scores in [0, 1] as a histogram of 25 bins; bins that hold a marked picture are coloured."""
+    """Histogram of the pictures' scores in 25 bins; bins with a marked picture are coloured."""
     known = np.flatnonzero(~np.isnan(values))
     bins = 25
     place = np.clip((values[known] * bins).astype(np.int64), 0, bins - 1)
@@ -196,16 +191,10 @@ def pictures_chart(values: Floats, marked: Sequence[int], mean: float) -> str:
     return svg(width, height, "".join(parts) + axis + mark, "Pictures by their mean IoU")
 
 
-# Confusion -----------------------------------------------------------------------------------------------------
-
-
 def by_similarity(shares: Floats) -> list[int]:
-    """Classes in an order that puts those that are confused side by side.
+    """Order of classes that puts confused ones side by side, from KxK confusions with normalised rows.
 
-    The Fiedler vector of the confusions' graph (Atkins, Boman and Hendrickson, 1998).
-
-    Args:
-        shares: KxK, rows normalised.
+    By the Fiedler vector of their graph (Atkins, Boman and Hendrickson, 1998).
     """
     if len(shares) < 2:
         return list(range(len(shares)))
@@ -215,18 +204,12 @@ def by_similarity(shares: Floats) -> list[int]:
     scale = 1 / np.sqrt(links.sum(1))
     laplacian = np.eye(len(links)) - scale[:, None] * links * scale
     second = np.linalg.eigh(laplacian)[1][:, 1] * scale
-    # An eigenvector has no sign: the first class of the map stands in the first half.
+    # The sign of an eigenvector is arbitrary: the first class is in the first half.
     return [int(index) for index in np.argsort(second if second[0] <= 0 else -second, kind="stable")]
 
 
 def confusion_chart(confusion: Floats, names: Sequence[str], order: Sequence[int]) -> str:
-    """The matrix with rows normalised: a row is a true class, a column what it is called.
-
-    Args:
-        confusion: KxK counts, rows are ground truth.
-        names: class names by train id.
-        order: train ids that are shown, in their order.
-    """
+    """The confusion matrix KxK with normalised rows (true classes), for the train ids of ``order``."""
     shares = divide(confusion, np.broadcast_to(confusion.sum(1, keepdims=True), confusion.shape))
     cell = float(np.clip(MATRIX / max(len(order), 1), SMALLEST_CELL, LARGEST_CELL))
     named = cell >= CELL_WITH_NAME
@@ -252,7 +235,7 @@ def confusion_chart(confusion: Floats, names: Sequence[str], order: Sequence[int
 
 
 def _cell(share: float, row: int, column: int, cell: float, margin: float, pair: tuple[str, str]) -> str:
-    """One cell; nothing where nothing is confused."""
+    """One cell; empty for a tiny share."""
     if not share >= 0.0005:
         return ""
     x, y = margin + column * cell, margin + row * cell

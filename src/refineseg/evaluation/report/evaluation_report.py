@@ -1,7 +1,6 @@
-"""The report of an evaluation: a folder with one HTML page that needs nothing else, and all figures as JSON.
+"""The report of an evaluation: a folder with a self-contained HTML page, and all figures as JSON.
 
-What the page needs is counted while ``evaluate`` runs (``MEASURES``); then the few pictures that it shows are
-opened once more: the worst and the median ones are predicted again, of the suspects only a cut-out is taken.
+Most of it is counted while ``evaluate`` runs (``MEASURES``); the few pictures shown are read again afterwards.
 """
 
 from __future__ import annotations
@@ -38,14 +37,14 @@ Group = Literal["worst", "median"]
 
 @dataclass(frozen=True)
 class ShownPicture:
-    """One picture of the page.
+    """A picture on the page.
 
     Attributes:
-        name: file name without its suffix.
+        name: stem of the file.
         group: why it is shown.
-        mean_iou: mean IoU of this picture alone, over the classes in its truth.
-        accuracy: share of its pixels that are right.
-        views: data: addresses by title.
+        mean_iou: mean IoU of this picture, over the classes in its truth.
+        accuracy: share of right pixels.
+        views: data: URLs by title.
     """
 
     name: str
@@ -57,7 +56,7 @@ class ShownPicture:
 
 @dataclass(frozen=True)
 class ShownSuspect:
-    """One suspect of the page: the region, its picture's stem, data: addresses by title."""
+    """A suspect on the page: the region, the stem of its picture, data: URLs by title."""
 
     suspect: Suspect
     name: str
@@ -66,11 +65,11 @@ class ShownSuspect:
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """All that the page says.
+    """Content of the page.
 
     Attributes:
-        evaluation: with every measure of ``MEASURES``.
-        model: what the model is called.
+        evaluation: with the measures of ``MEASURES``.
+        model: name of the model.
         label_map: names and colours.
         calibrated: whether the model has temperatures.
         pictures: worst first, then the median ones.
@@ -86,42 +85,42 @@ class EvaluationReport:
 
     @property
     def boundary(self) -> BoundaryCounts:
-        """Scores of the outlines."""
+        """The measure ``boundary``."""
         return cast(BoundaryCounts, self.evaluation.measures["boundary"])
 
     @property
     def reliability(self) -> Reliability:
-        """Confidence against accuracy."""
+        """The measure ``calibration``."""
         return cast(Reliability, self.evaluation.measures["calibration"])
 
     @property
     def distance(self) -> DistanceCounts:
-        """Accuracy near outlines and inside."""
+        """The measure ``distance``."""
         return cast(DistanceCounts, self.evaluation.measures["distance"])
 
 
 def with_report(measures: Sequence[str]) -> list[str]:
-    """The given measures and those that the page needs, each once."""
+    """The given measures and those of the page, each once."""
     return list(dict.fromkeys([*measures, *MEASURES]))
 
 
 def write_report(
     folder: str | Path, evaluation: Evaluation, segmenter: Segmenter, data: SegmentationData, model: str
 ) -> Path:
-    """Write DIR/evaluation.json, then DIR/index.html; other files of the folder stay.
+    """Write DIR/evaluation.json and DIR/index.html; other files in the folder stay.
 
     Args:
-        folder: is made if it is not there.
+        folder: created if necessary.
         evaluation: evaluation of this model on this data, with the measures of ``MEASURES``.
-        segmenter: predicts the few pictures that are shown once more.
+        segmenter: predicts the pictures shown.
         data: the data set.
-        model: what the model is called.
+        model: name of the model.
 
     Returns:
-        The page's path.
+        Path of the page.
 
     Raises:
-        InputError: the folder cannot be written, or a picture no longer be read.
+        InputError: the folder cannot be written, or a picture cannot be read any more.
     """
     from refineseg.evaluation.report.page import page
 
@@ -136,7 +135,7 @@ def write_report(
 def make_report(
     evaluation: Evaluation, segmenter: Segmenter, data: SegmentationData, model: str
 ) -> EvaluationReport:
-    """Choose what is shown and open it."""
+    """Select and prepare the content."""
     return EvaluationReport(
         evaluation=evaluation,
         model=model,
@@ -148,13 +147,13 @@ def make_report(
 
 
 def picture_scores(evaluation: Evaluation) -> tuple[Floats, Floats]:
-    """Mean IoU over the classes of its truth, and pixel accuracy, of each picture; NaN for one without a label."""
+    """Mean IoU (over the classes in its truth) and pixel accuracy of each picture; NaN without labels."""
     values = means(evaluation.by_picture.sums, "truth")
     return values["mean_iou"], values["pixel_accuracy"]
 
 
 def chosen_pictures(scores: Floats, worst: int = WORST, median: int = MEDIAN) -> dict[Group, list[int]]:
-    """Indices of the worst pictures, worst first, and of those nearest to the median that are not among them."""
+    """Indices of the worst pictures, worst first, and of others nearest to the median."""
     order = np.argsort(scores, kind="stable")[: np.count_nonzero(~np.isnan(scores))].tolist()
     lowest, rest = order[:worst], order[worst:]
     middle = len(order) // 2
@@ -179,7 +178,7 @@ def _pictures(evaluation: Evaluation, segmenter: Segmenter, data: SegmentationDa
 
 
 def _suspects(evaluation: Evaluation, data: SegmentationData) -> list[ShownSuspect]:
-    """The strongest suspects, each picture opened once."""
+    """The strongest suspects; each picture is read once."""
     samples = data.split(evaluation.split)
     ranked = cast(Suspects, evaluation.measures["suspects"]).ranked[:SUSPECTS]
     places = sorted(range(len(ranked)), key=lambda place: ranked[place].picture)

@@ -1,4 +1,4 @@
-"""Small pictures for the report: truth and prediction over the picture, errors, cut-outs of suspects."""
+"""Pictures for reports: overlays of truth and prediction, errors, crops of suspects."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ PANEL, CROP = 480, 220  # longer side, pixels
 OPACITY = 0.62
 WRONG = (235, 40, 52)
 MARK = (255, 0, 200)
-SURROUND = 0.6  # of a suspect's longer side, shown around it
-LEAST = 64  # pixels of the picture that a cut-out shows at least
+SURROUND = 0.6  # margin of a crop, relative to the longer side of the suspect
+LEAST = 64  # smallest side of a crop, in pixels of the picture
 
 
 def smaller(picture: UInt8, longest: int) -> UInt8:
-    """A picture HxWx3 brought to ``longest`` pixels at its longer side; never enlarged."""
+    """A picture HxWx3, reduced to ``longest`` pixels at its longer side."""
     height, width = picture.shape[:2]
     scale = min(1.0, longest / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -46,7 +46,7 @@ def blend(below: NDArray[np.generic], above: NDArray[np.generic], weight: NDArra
 
 
 def panels(picture: UInt8, truth: UInt8, prediction: UInt8, label_map: LabelMap) -> dict[str, UInt8]:
-    """The four views of one picture, by their titles."""
+    """The four views of a picture, by title."""
     seen = np.where(truth == IGNORE, np.uint8(IGNORE), prediction)
     views = {
         "picture": picture,
@@ -58,7 +58,7 @@ def panels(picture: UInt8, truth: UInt8, prediction: UInt8, label_map: LabelMap)
 
 
 def suspect_views(picture: UInt8, truth: UInt8, suspect: Suspect, label_map: LabelMap) -> dict[str, UInt8]:
-    """A suspect and its surroundings: the picture with the region's outline, and with the labels as they are."""
+    """Crops around a suspect with its outline: the picture, and the picture with labels."""
     inside = np.zeros(truth.shape, np.bool_)
     top, left, bottom, right = suspect.box
     inside[top:bottom, left:right] = suspect.mask
@@ -69,7 +69,7 @@ def suspect_views(picture: UInt8, truth: UInt8, suspect: Suspect, label_map: Lab
 
 
 def surroundings(suspect: Suspect, height: int, width: int) -> tuple[slice, slice]:
-    """Rows and columns of a square around a suspect, moved (and, if need be, cut) to stay within the picture."""
+    """Rows and columns of a square around a suspect, shifted and clipped into the picture."""
     top, left, bottom, right = suspect.box
     side = round(max(LEAST, max(bottom - top, right - left) * (1 + 2 * SURROUND)))
 
@@ -82,7 +82,7 @@ def surroundings(suspect: Suspect, height: int, width: int) -> tuple[slice, slic
 
 
 def outlined(picture: UInt8, region: NDArray[np.bool_]) -> UInt8:
-    """A cut-out at CROP pixels with the region's outline drawn on it, two pixels wide."""
+    """A crop resized to CROP pixels, with the region's outline, two pixels wide."""
     height, width = picture.shape[:2]
     scale = CROP / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))

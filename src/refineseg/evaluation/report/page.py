@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing else: scores, classes, confusions, confidence, edges."""
+"""The report as one self-contained HTML page: scores, classes, confusions, confidence, edges."""
 
 from __future__ import annotations
 
@@ -33,9 +33,6 @@ def page(report: EvaluationReport) -> str:
     return document(f"{report.model} on {report.evaluation.data}", body, STYLE, SCRIPT)
 
 
-# Scores --------------------------------------------------------------------------------------------------------
-
-
 def _head(report: EvaluationReport) -> str:
     evaluation = report.evaluation
     return (
@@ -46,7 +43,7 @@ def _head(report: EvaluationReport) -> str:
 
 
 def _verdict(report: EvaluationReport) -> str:
-    """The weakest class and the largest confusion in one sentence."""
+    """The best and the weakest class."""
     iou, names = report.evaluation.scores.iou, report.evaluation.class_names
     known = np.flatnonzero(~np.isnan(iou))
     if not known.size:
@@ -83,7 +80,7 @@ def _score(report: EvaluationReport) -> str:
 
 
 def _range(mean: float, low: float, high: float) -> str:
-    """The mean and its interval on a line between the tens around them, so that a narrow interval is seen."""
+    """The mean and its interval on a line between the surrounding multiples of 10 %."""
     shown = [value for value in (mean, low, high) if value == value]
     if not shown:
         return ""
@@ -100,9 +97,6 @@ def _range(mean: float, low: float, high: float) -> str:
 
 def _number(value: float | None) -> float:
     return float("nan") if value is None else value
-
-
-# Confidence and edges ------------------------------------------------------------------------------------------
 
 
 def _confidence(report: EvaluationReport) -> str:

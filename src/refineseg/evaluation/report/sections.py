@@ -1,4 +1,4 @@
-"""The pictures of the report: worst and median ones, and the label-error suspects."""
+"""Sections of the report with pictures: worst and median ones, and label-error suspects."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TITLES: dict[Group, str] = {"worst": "Worst", "median": "Median"}
 
 
 def pictures_section(report: EvaluationReport) -> str:
-    """The worst and the median pictures below a histogram of all."""
+    """The worst and the median pictures, below a histogram of all."""
     if not report.pictures:
         return ""
     scores = picture_scores(report.evaluation)[0]
@@ -51,7 +51,7 @@ def _picture(item: ShownPicture) -> str:
 
 
 def suspects_section(report: EvaluationReport) -> str:
-    """Cut-outs of the strongest suspects."""
+    """Crops of the strongest suspects."""
     measure = report.evaluation.measures["suspects"]
     found = len(measure.ranked) if isinstance(measure, Suspects) else 0
     sure = "" if report.calibrated else " The model is not calibrated, so it may be too sure."

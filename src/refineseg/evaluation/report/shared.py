@@ -1,4 +1,4 @@
-"""Sections that the page of an evaluation and that of a training run share: classes, confusions, pictures."""
+"""Sections shared by the pages of evaluations and training runs: classes, confusions, pictures."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def key_of_classes(label_map: LabelMap, shown: Sequence[int]) -> str:
 
 
 def picture_article(name: str, figures: str, views: Mapping[str, str]) -> str:
-    """One picture's views (``data:`` addresses by the names of VIEWS) side by side below its name and figures."""
+    """Views of a picture (``data:`` URLs by names of VIEWS) side by side, with its name and figures."""
     shown = "".join(
         f'<figure><img alt="{escape(name)}: {VIEWS[view]}" src="{address}" decoding="async">'
         f"<figcaption>{VIEWS[view]}</figcaption></figure>"
@@ -65,10 +65,7 @@ def picture_article(name: str, figures: str, views: Mapping[str, str]) -> str:
 def classes_section(evaluation: Evaluation, label_map: LabelMap, before: Floats | None = None) -> str:
     """A sortable table of the classes: IoU as a bar, accuracy as a mark, share of the pixels.
 
-    Args:
-        evaluation: whose scores are shown.
-        label_map: names and colours.
-        before: IoU by class at an earlier validation; the change since then then takes the place of the share.
+    With ``before``, the IoU by class at the previous validation, the change replaces the share.
     """
     scores, names = evaluation.scores, evaluation.class_names
     share = evaluation.confusion.sum(1) / max(evaluation.confusion.sum(), 1)
@@ -114,7 +111,7 @@ def _class_row(evaluation: Evaluation, label_map: LabelMap, index: int, key: flo
 
 
 def confusion_section(evaluation: Evaluation, label_map: LabelMap) -> str:
-    """The confusion matrix and its largest entries in words; empty where nothing was labelled."""
+    """The confusion matrix and its largest entries in words; empty without labelled pixels."""
     confusion, names = evaluation.confusion, evaluation.class_names
     used = np.flatnonzero(Sums.of(confusion).union)
     if not used.size:

@@ -1,4 +1,4 @@
-"""What pages of scores have beside the common look, and their few lines of code: sorting and a closer look."""
+"""Style and script of pages with scores, beyond the common style: sorting and enlarging."""
 
 STYLE = """
 .score { display: flex; flex-wrap: wrap; gap: 16px 48px; align-items: center; background: var(--card);

@@ -1,1 +1,1 @@
-"""Archives for benchmark servers: written, checked, scored."""
+"""Archives for benchmark servers: writing, validation, scoring."""

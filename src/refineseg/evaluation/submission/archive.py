@@ -1,4 +1,4 @@
-"""Archives for the benchmarks' servers: written from a model, read back, scored on a labelled split."""
+"""Archives for benchmark servers: writing, reading, and scoring on a labelled split."""
 
 from __future__ import annotations
 
@@ -41,14 +41,10 @@ def write_submission(
     protocol: str | Protocol = "single",
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
-    """Predict a split and pack it for the server; the archive is checked before it takes its name.
-
-    Returns:
-        The number of pictures.
+    """Predict a split and write the archive, atomically and validated. Returns the number of pictures.
 
     Raises:
-        InputError: unknown benchmark or split, other classes than the model's, pictures of another size or name
-            than the benchmark's.
+        InputError: unknown benchmark or split, other classes than the model's, or pictures of wrong size or name.
     """
     form, views, samples = find_format(name), find_protocol(protocol), data.split(split)
     if data.label_map.names != segmenter.class_names:
@@ -69,7 +65,7 @@ def write_submission(
 
 
 def encode(form: SubmissionFormat, values: UInt8) -> bytes:
-    """Submission values HxW as the PNG that the server takes."""
+    """Submission values HxW as PNG."""
     image = Image.fromarray(values)
     if form.palette:
         image.putpalette(np.array(voc_palette(256), np.uint8).tobytes())
@@ -81,7 +77,7 @@ def encode(form: SubmissionFormat, values: UInt8) -> bytes:
 def read_submission(
     name: str, path: str | Path, data: SegmentationData, *, split: str = "val"
 ) -> Iterator[tuple[Sample, UInt8]]:
-    """Each sample of a split with the train ids HxW that an archive has for it. InputError as in the check."""
+    """Samples of a split with their train ids HxW in an archive. InputError as in ``check_submission``."""
     form = find_format(name)
     back = from_submission(data.label_map)
     with open_archive(path) as archive:
@@ -94,7 +90,7 @@ def read_submission(
 
 
 def score_submission(name: str, path: str | Path, data: SegmentationData, *, split: str = "val") -> Scores:
-    """The score of an archive on a labelled split, by the benchmark's own rule for the mean."""
+    """Score of an archive on a labelled split, by the benchmark's rule for the mean."""
     count = data.label_map.num_classes
     confusion = np.zeros((count, count), np.int64)
     for sample, labels in read_submission(name, path, data, split=split):
@@ -103,7 +99,7 @@ def score_submission(name: str, path: str | Path, data: SegmentationData, *, spl
 
 
 def from_submission(label_map: LabelMap) -> UInt8:
-    """256 train ids by submission value; 255 where no class has the value."""
+    """Table of 256 train ids by submission value; 255 for other values."""
     table = np.full(256, IGNORE, np.uint8)
     ids = np.arange(label_map.num_classes, dtype=np.uint8)
     table[label_map.submission(ids)] = ids

@@ -1,4 +1,4 @@
-"""Whether an archive is what a benchmark's server takes (``data.benchmark.SubmissionFormat``)."""
+"""Validation of archives for benchmark servers (``data.benchmark.SubmissionFormat``)."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from refineseg.data.registry import benchmark_names, find_benchmark
 from refineseg.errors import InputError
 from refineseg.labels import UInt8
 
-LARGEST = 64 << 20  # bytes of one unpacked file; a mask of a benchmark is far below
+LARGEST = 64 << 20  # bytes of an unpacked file; masks are far smaller
 
 
 def find_format(name: str) -> SubmissionFormat:
-    """The format of a benchmark. InputError with the known names if there is none."""
+    """The format of a benchmark's server. InputError if there is none."""
     found = find_benchmark(name).submission
     if found is None:
         able = [other for other in benchmark_names() if find_benchmark(other).submission is not None]
@@ -31,19 +31,19 @@ def find_format(name: str) -> SubmissionFormat:
 def check_submission(
     name: str, path: str | Path, data: SegmentationData | None = None, *, split: str = "test"
 ) -> int:
-    """Check names, number, sizes, values and palette of an archive as the server would, and more strictly.
+    """Check names, number, sizes, values and palette of an archive, at least as strictly as the server.
 
     Args:
         name: name of the benchmark.
         path: the archive.
-        data: data set to check names and sizes against; without it the official number of pictures counts.
-        split: split that the archive is for.
+        data: data set for names and sizes; by default only the official number of pictures is checked.
+        split: split of the archive.
 
     Returns:
-        The number of pictures.
+        Number of pictures.
 
     Raises:
-        InputError: the first thing that is wrong, with the file that it is in and what was expected.
+        InputError: the first problem, with its file and what was expected.
     """
     form = find_format(name)
     with open_archive(path) as archive:
@@ -61,7 +61,7 @@ def check_submission(
 def read_entry(
     form: SubmissionFormat, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, size: tuple[int, int] | None
 ) -> UInt8:
-    """The values HxW of one mask, checked. ``size`` is width and height, None to take any."""
+    """The values HxW of a valid mask; ``size`` is the required width and height, None for any."""
     name = entry.filename
     if entry.flag_bits & 1:
         raise InputError(f"expected files without a password, {name} has one")
@@ -73,7 +73,7 @@ def read_entry(
         content = archive.read(entry)
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError) as error:
         raise InputError(f"cannot unpack {name}: {error}; write the archive again") from error
-    except Exception as error:  # zlib.error and the like, which have no common base
+    except Exception as error:  # zlib.error and others, without a common base class
         raise InputError(f"cannot unpack {name}, it is damaged: {error}; write the archive again") from error
     try:
         with Image.open(io.BytesIO(content)) as image:
@@ -116,7 +116,7 @@ def open_archive(path: str | Path) -> zipfile.ZipFile:
 
 
 def entries_by_picture(form: SubmissionFormat, archive: zipfile.ZipFile, split: str) -> dict[str, zipfile.ZipInfo]:
-    """The archive's files by picture: in the right folder, named right, each picture once."""
+    """The archive's files by picture; InputError for wrong folders, names or duplicates."""
     entries: dict[str, zipfile.ZipInfo] = {}
     prefix = form.prefix(split)
     for entry in archive.infolist():
@@ -144,7 +144,7 @@ def entries_by_picture(form: SubmissionFormat, archive: zipfile.ZipFile, split: 
 
 
 def check_set(form: SubmissionFormat, found: set[str], expected: set[str] | None, split: str) -> None:
-    """InputError unless every expected picture, and no other, is there; None asks for the official number."""
+    """InputError unless exactly the expected pictures are there; for None, their official number."""
     if expected is None:
         if len(found) != form.pictures.get(split, len(found)):
             raise InputError(
@@ -160,7 +160,7 @@ def check_set(form: SubmissionFormat, found: set[str], expected: set[str] | None
 
 
 def picture_of(form: SubmissionFormat, sample: Sample) -> str:
-    """The benchmark's name of a sample's picture; InputError if its stem is not one."""
+    """The benchmark's id of a sample's picture; InputError if its stem does not match."""
     picture = form.picture(sample.stem)
     if picture is None:
         raise InputError(f"expected pictures named {form.stem}, got {sample.stem}")
@@ -168,7 +168,7 @@ def picture_of(form: SubmissionFormat, sample: Sample) -> str:
 
 
 def size_of(sample: Sample) -> tuple[int, int]:
-    """Width and height of a picture, read from its head."""
+    """Width and height of a picture, from its header."""
     try:
         with Image.open(sample.image) as image:
             return image.size

@@ -1,1 +1,1 @@
-"""A plan from the data: what is measured, what is chosen from it, and why."""
+"""Settings planned from measurements of data and machine, with reasons."""

@@ -1,4 +1,4 @@
-"""Settings chosen from the data, the machine and the time: each with its reason and the option that fixes it."""
+"""Settings chosen from data, machine and time, each with its reason and its option."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from refineseg.model.folders.model_folder import read_config
 from refineseg.training.planning.facts import DataFacts
 from refineseg.training.planning.probe import Machine
 
-# Where pictures are few (500 is reasoned) and the bundled model knows this share of the classes by name, it is the
-# start. For other classes ImageNet weights are better: 50 pictures of CamVid, two minutes of one core, mean IoU of
-# 0.589 against 0.501 (benchmarks/small_data.py).
+# Training starts from the bundled model if there are few pictures (500 is an estimate) and it knows this share of
+# the classes by name. For other classes ImageNet weights are better: on 50 pictures of CamVid, in two minutes on
+# one core, mean IoU 0.589 against 0.501 (benchmarks/small_data.py).
 KNOWN_SHARE = 0.5
 FEW_PICTURES = 500
 GENERAL = "everyday"
 PRESET = "refinenet-lw-mbv2"
-# Below so many steps one block that takes all maps learns faster than four (docs/notebook/experiments.md: mean IoU
-# 0.57 against 0.44 after 70 steps, 0.479 against 0.467 after 360); 128 channels cost a third less than 256.
+# In fewer steps one block for all maps learns faster than four (docs/notebook/experiments.md: mean IoU 0.57
+# against 0.44 after 70 steps, 0.479 against 0.467 after 360); 128 channels cost a third less than 256.
 DEEP_FROM = 2000
 QUICK = {"cascade": "single", "width": 128, "coarse_width": 128}
-# Backbones of padded convolutions, whose cells are at the multiples of their stride. CamVid after 150 steps, two
-# seeds: mean IoU 0.498 and 0.513 with them upsampled from there, 0.483 and 0.501 from the centres of squares.
+# Backbones of padded convolutions, whose cells are at multiples of the stride. CamVid after 150 steps, two seeds:
+# mean IoU 0.498 and 0.513 with align_corners, 0.483 and 0.501 without.
 PADDED = ("resnet", "mobilenetv2")
-THIN, THICK = 4.0, 24.0  # pixels: one cell of the scores at stride 4; six of them
-LARGE = 640  # pixels of the shorter side from which half the size loses little where all is thick
-CPU_AREA, GPU_AREA = 256 * 352, 512 * 512  # pixels of a crop, as the network sees it
+THIN, THICK = 4.0, 24.0  # pixels: one and six cells of the scores at stride 4
+LARGE = 640  # shorter side in pixels from which half the size loses little if all classes are thick
+CPU_AREA, GPU_AREA = 256 * 352, 512 * 512  # pixels of a crop at the network's input
 MULTIPLE = 32  # the network's coarsest stride
-UNEVEN = 20  # times as many pixels for the commonest class as for the rarest
-SELDOM = 0.1  # share of the pictures that show a class
+UNEVEN = 20  # ratio of pixels of the most frequent to the rarest class
+SELDOM = 0.1  # share of the pictures with a rare class
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One setting, by its name in config.yaml (``fields`` are the network's), and why it is so."""
+    """A setting (by its name in config.yaml), its value and the reason."""
 
     setting: str
     value: Any
@@ -48,7 +48,7 @@ class Choice:
 
     @property
     def option(self) -> str:
-        """The option of ``refineseg train`` that fixes it."""
+        """The option of ``refineseg train`` that sets it."""
         value = self.value
         match self.setting:
             case "model" | "steps" | "precision":
@@ -63,7 +63,7 @@ class Choice:
 
 
 def choose_start(facts: DataFacts, own_fields: bool = False) -> Choice:
-    """The network, by what it knows already; a preset where settings of the network are given (``own_fields``)."""
+    """The initial model: the bundled one if it knows the classes; a preset with ``own_fields`` of the network."""
     if not own_fields and facts.rgb and facts.train < FEW_PICTURES:
         known = known_names(facts.names)
         if len(known) >= KNOWN_SHARE * sum(not is_background(name) for name in facts.names) > 0:
@@ -72,7 +72,7 @@ def choose_start(facts: DataFacts, own_fields: bool = False) -> Choice:
 
 
 def known_names(names: Sequence[str]) -> list[str]:
-    """Those class names, the background aside, that the bundled model for anyone's photographs has too."""
+    """Class names, except the background, that the bundled general model has too."""
     folder = bundled_models().get(GENERAL)
     if folder is None:
         return []
@@ -81,7 +81,7 @@ def known_names(names: Sequence[str]) -> list[str]:
 
 
 def choose_network(facts: DataFacts, steps: int | None, backbone: str) -> list[Choice]:
-    """Settings of a preset's network; ``steps`` is the length of the training, None where it is not known yet."""
+    """Settings of a preset's network, by the number of steps, if known."""
     scale, why = input_scale(facts)
     chosen = [
         Choice("fields.align_corners", backbone.startswith(PADDED), f"where {backbone} has its cells"),
@@ -96,7 +96,7 @@ def choose_network(facts: DataFacts, steps: int | None, backbone: str) -> list[C
 
 
 def input_scale(facts: DataFacts) -> tuple[float, str]:
-    """How large the network sees a picture, by its thinnest class."""
+    """The input scale, by the thinnest class, and the reason."""
     name, width = facts.thinnest
     if width < THIN:
         return 1.5, f"{name} is {width:.1f} pixels wide: less than one cell of the scores"
@@ -106,12 +106,12 @@ def input_scale(facts: DataFacts) -> tuple[float, str]:
 
 
 def choose_crop(facts: DataFacts, machine: Machine, scale: float) -> Choice:
-    """As much of a picture as the machine carries, in the picture's shape."""
+    """The largest crop for the machine, in the shape of a picture."""
     area = (CPU_AREA if machine.device == "cpu" else GPU_AREA) / scale**2
     height, width = facts.size
     shrink = min(1.0, math.sqrt(area / (height * width)))
     unit = max(1, round(MULTIPLE / scale))
-    # A whole picture is rounded up, so that nothing of it is cut off; a part of one is rounded.
+    # A whole picture is rounded up, so that nothing is cut off.
     fit = math.ceil if shrink == 1.0 else round
     crop = [max(1, fit(side * shrink / unit)) * unit for side in (height, width)]
     share = min(1.0, crop[0] * crop[1] / (height * width))
@@ -121,14 +121,14 @@ def choose_crop(facts: DataFacts, machine: Machine, scale: float) -> Choice:
 
 
 def choose_scales(facts: DataFacts, crop: list[int]) -> Choice:
-    """The range of random scales: 1 well inside; down to where a crop shows the whole picture."""
+    """The range of random scales, down to where a crop contains the whole picture."""
     whole = min(crop[0] / facts.size[0], crop[1] / facts.size[1])
     low = round(max(0.25, min(0.5, whole)), 2)
     return Choice("augment.scale", [low, 2.0], "things are seen nearer and farther than in these pictures")
 
 
 def choose_balance(facts: DataFacts) -> list[Choice]:
-    """More weight to rare classes where classes are uneven, more turns for pictures that show seldom ones."""
+    """Class weights for uneven classes, balanced sampling for classes in few pictures."""
     seen, chosen = facts.shares > 0, []
     ratio = facts.shares.max() / facts.shares[seen].min() if seen.any() else 1.0
     if ratio > UNEVEN:
@@ -143,7 +143,7 @@ def choose_balance(facts: DataFacts) -> list[Choice]:
 
 
 def choose_precision(machine: Machine) -> Choice:
-    """bf16 where the hardware has it."""
+    """bf16 if the hardware has it."""
     what = "this processor" if machine.device == "cpu" else "this GPU"
     if machine.bf16:
         return Choice("precision", "bf16", f"{what} computes in bf16, up to twice as fast")

@@ -1,4 +1,4 @@
-"""What a plan is made from: sizes, classes and thickness of what the masks show."""
+"""Facts of the data for a plan: sizes, classes, thickness of regions."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from numpy.typing import NDArray
 from refineseg.data.dataset import SegmentationData
 from refineseg.labels import IGNORE, UInt8
 
-LOOKED_AT = 64  # masks, evenly spaced over train: enough for shares and sizes, read in seconds
-FEWEST = 0.0005  # of the labelled pixels: rarer classes say nothing of the thickness of things
+LOOKED_AT = 64  # masks, evenly spaced over train: read in seconds, and enough for shares and sizes
+FEWEST = 0.0005  # share of the labelled pixels below which the thickness of a class is unknown
 
 
 @dataclass(frozen=True)
 class DataFacts:
-    """A data set as a plan sees it.
+    """Facts of a data set.
 
     Attributes:
         train, val: number of pictures.
-        looked_at: number of training masks that the figures below are of.
+        looked_at: number of training masks measured.
         size: median height and width, in pixels.
         names: class names.
-        shares: shares of the labelled pixels, by class.
-        shown_by: share of the pictures that show a class.
-        thickness: typical width of a class's regions, in pixels: twice their area over their outline; NaN where
-            the class was not seen or is too rare.
+        shares: share of the labelled pixels, by class.
+        shown_by: share of the pictures with a class.
+        thickness: typical width of a class's regions in pixels: twice their area over their outline; NaN for
+            absent or rare classes.
         rgb: whether pictures are 8-bit RGB.
     """
 
@@ -42,7 +42,7 @@ class DataFacts:
 
     @property
     def thinnest(self) -> tuple[str, float]:
-        """Name and thickness of the thinnest class; the whole picture's height if none is known."""
+        """Name and thickness of the thinnest class; the height of a picture if none is known."""
         if np.isnan(self.thickness).all():
             return "everything", float(self.size[0])
         index = int(np.nanargmin(self.thickness))
@@ -50,10 +50,7 @@ class DataFacts:
 
 
 def measure_data(data: SegmentationData) -> DataFacts:
-    """Look at up to 64 training pairs of a data set with ``train`` and ``val``.
-
-    Raises InputError or LabelError for a pair that cannot be read.
-    """
+    """Measure up to 64 training pairs. InputError or LabelError for a pair that cannot be read."""
     samples = data.split("train")
     places = np.unique(np.linspace(0, len(samples) - 1, min(LOOKED_AT, len(samples))).round().astype(int))
     count = data.label_map.num_classes
@@ -84,7 +81,7 @@ def measure_data(data: SegmentationData) -> DataFacts:
 
 
 def outline_lengths(labels: UInt8, classes: int) -> NDArray[np.float64]:
-    """Length of every class's outline, in sides of pixels; the edge of the picture and void are no outline."""
+    """Length of every class's outline in pixel sides, without the border of the picture and of void."""
     lengths = np.zeros(IGNORE + 1)
     for one, other in ((labels[1:], labels[:-1]), (labels[:, 1:], labels[:, :-1])):
         edge = (one != other) & (one != IGNORE) & (other != IGNORE)

@@ -1,4 +1,4 @@
-"""The plan of a training run: facts, machine, choices, and the time that it will take."""
+"""The plan of a training run: facts, machine, choices and duration."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from refineseg.training.planning.choose import (
 from refineseg.training.planning.facts import DataFacts, measure_data
 from refineseg.training.planning.probe import Machine, images_per_second, this_machine
 
-EPOCHS = 60  # times that every picture is seen where no time is given
+EPOCHS = 60  # if no time is given
 LEAST_STEPS, MOST_STEPS = 200, 6000
-LONGEST = 60  # minutes of a training without --minutes: an evening's work leaves time for a second one
+LONGEST = 60  # minutes of a training without --minutes
 VALIDATIONS = 10
-VAL_SPEED = 3  # a picture is predicted in a third of the time of a training step on it
-FEW_STEPS = 150  # below which smaller batches make more of the time
-FINE_TUNING_RATE = 5e-4  # a trained network is moved less; docs/notebook/experiments.md, people 4
+VAL_SPEED = 3  # speed of prediction relative to training
+FEW_STEPS = 150  # fewer steps are worse than smaller batches
+FINE_TUNING_RATE = 5e-4  # docs/notebook/experiments.md, people 4
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What training will do.
+    """The plan of a training run.
 
     Attributes:
         facts: facts of the data.
-        machine: the machine that trains.
-        config: with the choices.
-        choices: settings that were chosen, in their order on the terminal.
-        steps: optimiser steps in all; where the time is given, as many as it is expected to have.
-        speed: measured training pictures a second; None if the length was given and nothing was measured.
+        machine: the training machine.
+        config: settings, including the choices.
+        choices: chosen settings, in the order of display.
+        steps: total number of optimiser steps; an estimate if the time is given.
+        speed: measured training pictures per second; None if the length is given.
     """
 
     facts: DataFacts
@@ -54,7 +54,7 @@ class Plan:
 
     @property
     def minutes(self) -> float | None:
-        """Time that is given or, validations included, expected; None if no speed was measured."""
+        """The given or expected duration, including validations; None if no speed was measured."""
         if self.config.minutes is not None or self.speed is None:
             return self.config.minutes
         validations = min(VALIDATIONS, self.steps) * self.facts.val / VAL_SPEED
@@ -71,9 +71,8 @@ def make_plan(
 
     Args:
         data: with ``train`` and ``val``.
-        config: settings to start from; the defaults if None. Without ``minutes`` the run is as long as the data
-            need, up to an hour.
-        explicit: names of settings that stay: ``batch_size``, ``augment.crop``, ``fields.width`` ...
+        config: initial settings. Without ``minutes`` the run takes at most an hour.
+        explicit: names of settings to keep: ``batch_size``, ``augment.crop``, ``fields.width`` ...
         device: ``auto``, ``cpu`` or ``cuda``.
     """
     facts, machine = measure_data(data), this_machine(device)
@@ -103,14 +102,14 @@ def make_plan(
 
 
 class _Making:
-    """A configuration while it is chosen; explicit settings stay."""
+    """Settings in the making; explicit ones do not change."""
 
     def __init__(self, config: TrainConfig, explicit: Collection[str]) -> None:
         self.config, self.explicit = config, explicit
         self.choices: list[Choice] = []
 
     def take(self, choice: Choice) -> None:
-        """Apply a choice, in place of an earlier one of the same setting, unless it is explicit."""
+        """Apply a choice, unless the setting is explicit; replaces an earlier choice."""
         if choice.setting in self.explicit:
             return
         self.choices = [made for made in self.choices if made.setting != choice.setting] + [choice]
@@ -120,7 +119,7 @@ class _Making:
         self.config = TrainConfig.from_dict(values)
 
     def drop(self, setting: str) -> None:
-        """Take a choice of a network's field back."""
+        """Undo the choice of a network's field."""
         if any(made.setting == setting for made in self.choices):
             self.choices = [made for made in self.choices if made.setting != setting]
             fields = {name: value for name, value in self.config.fields.items() if f"fields.{name}" != setting}
@@ -128,7 +127,7 @@ class _Making:
 
 
 def _choose_length(making: _Making, facts: DataFacts, machine: Machine, own_network: bool) -> tuple[float, int]:
-    """Speed and steps; four blocks in place of one and the batch size as the time allows."""
+    """Speed and steps, after choosing four blocks instead of one and the batch size by time."""
     speed = _measure(making, facts, machine)
     steps = _steps(making.config, facts, speed)
     if own_network and steps >= DEEP_FROM:
@@ -147,9 +146,9 @@ def _choose_length(making: _Making, facts: DataFacts, machine: Machine, own_netw
 
 
 def _measure(making: _Making, facts: DataFacts, machine: Machine) -> float:
-    """Pictures a second; the batch size is lowered to what fits in memory."""
+    """Pictures per second, after reducing the batch size to fit in memory."""
     config = making.config
-    if config.model not in PRESETS:  # a model folder has a light network: measured as the preset that it is like
+    if config.model not in PRESETS:  # model folders are measured as the most similar preset
         config = replace(config, model="refinenet-lw-mbv2", fields={})
     channels = 3 if facts.rgb else int(config.fields.get("in_channels", 3))
     speed, batch = images_per_second(config, len(facts.names), channels, machine.device)
@@ -159,7 +158,7 @@ def _measure(making: _Making, facts: DataFacts, machine: Machine) -> float:
 
 
 def _steps(config: TrainConfig, facts: DataFacts, speed: float) -> int:
-    """Optimiser steps that fit into the time given, or that make sense in an hour."""
+    """Number of steps for the given time, or sensible within an hour."""
     batch = config.batch_size
     seconds = (config.minutes or LONGEST) * 60
     validating = VALIDATIONS * facts.val / VAL_SPEED / speed

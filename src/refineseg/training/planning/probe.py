@@ -1,4 +1,4 @@
-"""What the machine can do: training pictures a second, measured on a few steps, and the batch that fits."""
+"""Speed of training on this machine, measured in a few steps, and the largest batch that fits."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from refineseg.training.optimizer import make_optimizer
 from refineseg.training.preparation.prepare_run import has_bf16
 
 WARM, TIMED = 1, 2  # steps
-OF_A_STEP = 0.85  # reading, augmenting and the moving average take the rest of the time
+OF_A_STEP = 0.85  # the rest of the time is for reading, augmenting and the moving average
 
 
 @dataclass(frozen=True)
 class Machine:
-    """The device and what was measured on it."""
+    """Device, number of threads, and whether it computes in bf16."""
 
     device: str
     threads: int
@@ -29,17 +29,14 @@ class Machine:
 
 
 def this_machine(device: str = "auto") -> Machine:
-    """The device that training would take, and whether it computes in bf16."""
+    """The machine for a device name."""
     chosen = pick_device(device)
     bf16 = torch.cuda.is_bf16_supported() if chosen.type == "cuda" else has_bf16()
     return Machine(chosen.type, torch.get_num_threads(), bf16)
 
 
 def images_per_second(config: TrainConfig, classes: int, channels: int, device: str) -> tuple[float, int]:
-    """Training pictures a second of a preset's network with these settings, and the largest batch that fits.
-
-    A few steps on random pixels with random weights; nothing of the run is touched.
-    """
+    """Training pictures per second of a preset with these settings on random data, and the batch that fits."""
     fields = {key: value for key, value in config.fields.items() if key not in ("mean", "std")}
     values = {"in_channels": channels, "mean": (0.5,) * channels, "std": (0.5,) * channels}
     where = torch.device(device)

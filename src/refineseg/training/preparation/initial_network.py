@@ -1,4 +1,4 @@
-"""What the network of a run starts from: ImageNet weights, a whole segmentation model, or nothing."""
+"""The initial network of a run: with ImageNet weights, from a segmentation model, or random."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ FROM_NOTHING = (
 
 @dataclass(frozen=True)
 class Start:
-    """The network before its first step.
+    """The initial network.
 
     Attributes:
         model: the network, with the classes of the data.
-        line: what it starts from, for the terminal.
-        provenance: the same for the model card.
-        warning: what a person should know of it before hours are spent; empty if nothing.
+        line: its origin, for the terminal.
+        provenance: its origin, for the model card.
+        warning: for the terminal; empty if there is none.
     """
 
     model: RefineNet
@@ -43,17 +43,16 @@ class Start:
 
 
 def starting_network(config: TrainConfig, data: SegmentationData) -> Start:
-    """The network to train: a preset with random or ImageNet weights, or a model with the data's classes.
+    """A preset with random or ImageNet weights, or a model with the data's classes.
 
-    Raises:
-        ConfigError: no such preset or model, settings or class names that do not fit.
-        WeightsError: the weights cannot be found, fetched or used.
+    ConfigError for an unknown model or unsuitable settings or classes; WeightsError for missing or unusable
+    weights.
     """
     return _of_preset(config, data) if config.model in PRESETS else _of_model(config, data)
 
 
 def model_to_start_from(name: str) -> Path:
-    """The folder of a model that is no preset; ConfigError that lists presets and models if there is none."""
+    """The folder of a model that is not a preset; ConfigError for unknown names."""
     try:
         return find_model(name)
     except WeightsError as error:
@@ -79,7 +78,7 @@ def _of_preset(config: TrainConfig, data: SegmentationData) -> Start:
 
 
 def _fields_of_channels(config: TrainConfig, data: SegmentationData) -> dict[str, Any]:
-    """The settings of the network, with those that pictures of other channels than RGB ask for."""
+    """The settings of the network, with those for the channels of the data."""
     channels = data.channels
     fields: dict[str, Any] = dict(config.fields)
     if channels is not None:
@@ -108,7 +107,7 @@ def _of_model(config: TrainConfig, data: SegmentationData) -> Start:
 
 
 def _change_classes(model: RefineNet, old: LabelMap, new: LabelMap, config: TrainConfig) -> str:
-    """Give the model the classes of the data. Returns the line that says which were carried over."""
+    """Replace the model's classes with those of the data; returns a line on which were kept."""
     rows = same_classes(new.names, old.names, config.class_map)
     change_classes(model, new.num_classes, rows, config.seed)
     carried = [

@@ -1,4 +1,4 @@
-"""Everything of a training run that can fail by the user's settings or data, done before the first step."""
+"""Preparation of a run: everything that can fail because of settings or data."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def prepare_run(
     device: str = "auto",
     **custom: Unpack[Custom],
 ) -> Run:
-    """A run ready for its first step. Arguments and errors are those of ``refineseg.train``."""
+    """A run before its first step. Arguments and errors as in ``refineseg.train``."""
     folder = Path(folder)
     if not resume and holds_files(folder):
         raise InputError(
@@ -81,7 +81,7 @@ def prepare_run(
 
 
 def check_shares(config: TrainConfig, processes: int) -> None:
-    """ConfigError unless every process gets its share of a batch, and enough pixels for batch norm."""
+    """ConfigError unless the processes can share a batch, with enough pixels for batch norm."""
     if config.labelled_in_batch % processes:
         raise ConfigError(
             f"expected labelled pictures in a batch that {processes} processes can share, got "
@@ -102,7 +102,7 @@ def check_shares(config: TrainConfig, processes: int) -> None:
 def start_messages(
     config: TrainConfig, start: Start, device: torch.device, trained_on: tuple[str, ...], left_out: int
 ) -> list[tuple[str, str]]:
-    """Messages before the first step, as phase and text: what the run starts from, then warnings and notes."""
+    """Messages before the first step, as phase and text."""
     own = f"{left_out} pictures in {config.unlabelled} are the data set's own and are not used as unlabelled"
     emulated = config.precision == "bf16" and device.type == "cpu" and not has_bf16()
     said = (
@@ -116,13 +116,13 @@ def start_messages(
 
 
 def with_train_splits(config: TrainConfig, data: SegmentationData) -> SegmentationData:
-    """The data whose ``train`` is all the splits that are trained on, in their order."""
+    """The data with all splits to train on as ``train``."""
     pictures = tuple(sample for name in config.train_splits for sample in data.split(name))
     return replace(data, splits={**data.splits, "train": pictures})
 
 
 def trained_splits(config: TrainConfig, data: SegmentationData) -> tuple[str, ...]:
-    """The splits trained on, here or before by the model to start from or by the teacher."""
+    """The splits seen in this run, or before by the initial model or the teacher."""
     names = [name for name in (config.model, config.teacher) if name is not None and name not in PRESETS]
     cards = [read_config(find_model(name))[1] for name in names]
     kept = tuple(name for name in data.splits if any(card.was_trained_on(data.name, name) for card in cards))
@@ -130,15 +130,15 @@ def trained_splits(config: TrainConfig, data: SegmentationData) -> tuple[str, ..
 
 
 def has_bf16() -> bool:
-    """Whether this machine's processor computes in bf16 (AVX-512 without its bf16 part counts, as for oneDNN)."""
+    """Whether the processor computes in bf16 (or AVX-512, as for oneDNN)."""
     try:
         return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    except (AttributeError, RuntimeError):  # a torch without oneDNN does not say
+    except (AttributeError, RuntimeError):  # a torch without oneDNN
         return True
 
 
 def call_in_order(callbacks: Sequence[Callback]) -> Callback:
-    """One callback that calls all of them in their order."""
+    """One callback that calls all of them in order."""
 
     def report(told: TrainingEvent) -> None:
         for callback in callbacks:
@@ -148,7 +148,7 @@ def call_in_order(callbacks: Sequence[Callback]) -> Callback:
 
 
 def with_bands_of_model(config: TrainConfig, data: SegmentationData) -> SegmentationData:
-    """The data as the model folder that training starts from sees it: raw values keep their meaning."""
+    """The data with the channels of the initial model, which keep raw values comparable."""
     if config.model in PRESETS:
         return data
     channels = read_config(find_model(config.model))[1].channels

@@ -1,1 +1,1 @@
-"""What to label next: the pictures whose labels would teach a model most (active learning), with pre-labels."""
+"""Active learning: which pictures to label next, with pre-labels."""

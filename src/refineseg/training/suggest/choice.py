@@ -1,4 +1,4 @@
-"""The choice: pictures that the model is unsure of, spread over kinds of pictures."""
+"""Selection of uncertain and diverse pictures."""
 
 from __future__ import annotations
 
@@ -12,29 +12,23 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Chosen:
-    """One choice.
-
-    Attributes:
-        index: index of the picture.
-        distance: to the nearest picture that is labelled or was chosen before, from 0 (alike) to 2.
-    """
+    """Index of a picture, and its distance to the nearest known or chosen picture, 0 (equal) to 2."""
 
     index: int
     distance: float
 
 
 def choose(features: Floats, uncertainty: Floats, number: int, labelled: Floats | None = None) -> list[Chosen]:
-    """Pictures in the order of their worth: uncertainty times distance to what is known.
+    """At most ``number`` pictures, ordered by uncertainty times distance to known pictures.
 
-    The greedy k-centre algorithm (Gonzalez, 1985; as core-set selection Sener and Savarese, ICLR 2018), each
-    distance weighted with the picture's uncertainty. Of equal pictures the first is taken. A picture at distance 0
-    teaches nothing new, and comes only when no other is left.
+    Greedy k-centre (Gonzalez, 1985; core-set selection, Sener and Savarese, ICLR 2018) with distances weighted by
+    uncertainty. Pictures at distance 0 come last.
 
     Args:
-        features: NxD, one row a picture.
-        uncertainty: N values, 0 or more.
-        number: number of pictures to choose; all of them if there are fewer.
-        labelled: MxD features of pictures that are labelled already.
+        features: NxD, one row per picture.
+        uncertainty: N non-negative values.
+        number: number of pictures to choose.
+        labelled: MxD features of labelled pictures.
     """
     features = _unit(features)
     distance = np.full(len(features), 2.0)
@@ -56,6 +50,6 @@ def _unit(features: Floats) -> Floats:
 
 
 def _distance(features: Floats, other: Floats) -> Floats:
-    """Cosine distance of every row to one vector, 0 to 2; rounding leaves no distance between equal ones."""
+    """Cosine distance of every row to a vector, 0 to 2; exactly 0 for equal ones."""
     distance = 1 - features @ other
     return np.where(distance < 1e-9, 0.0, distance)

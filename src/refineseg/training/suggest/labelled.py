@@ -1,4 +1,4 @@
-"""The pictures that are labelled already: those of a data set, or those that a model's run trained on."""
+"""The labelled pictures of a data set, or of a model's training run."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ UNKNOWN = "not known what is labelled already: --labelled NAME:ROOT says it"
 
 
 def labelled_pictures(model: str, data: str | None = None) -> tuple[list[Path], str]:
-    """Files of the pictures with masks, and a line that says where they are from.
+    """Files of pictures with masks, and a line on their origin.
 
     Args:
-        model: RUN, or a model folder in it, whose config.yaml names the data; of other models nothing is known.
-        data: NAME:ROOT in its place.
+        model: RUN, or a model folder in it, whose config.yaml names the data.
+        data: NAME:ROOT instead.
 
     Raises:
-        InputError: ``data`` cannot be opened. Where a run's own data cannot be, the line says so.
+        InputError: ``data`` cannot be opened; for the data of a run only the line says so.
     """
     named = data or _data_of_run(Path(model).expanduser())
     if named is None:

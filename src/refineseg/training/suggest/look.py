@@ -1,4 +1,4 @@
-"""What a model says of one unlabelled picture: how unsure it is, between what, and what kind of picture it is."""
+"""Uncertainty of a model on an unlabelled picture, between which classes, and features of the picture."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from refineseg.inference.result import Result
 from refineseg.labels import IGNORE
 from refineseg.model.refinenet import RefineNet
 
-EVERY = 4  # pixels between those that are looked at: the network's scores have no more
-CLOSE = 0.2  # of probability: two classes that are nearer to each other than this are hard to tell apart
-LONGEST = 320  # pixels of the longer side that the backbone sees to tell the kind of a picture
+EVERY = 4  # sampling distance in pixels: the stride of the network's scores
+CLOSE = 0.2  # largest difference of the two highest probabilities of an unsure pixel
+LONGEST = 320  # longer side in pixels of the picture for its features
 
 
 @dataclass(frozen=True)
 class Look:
-    """One picture as the model sees it.
+    """A model's view of a picture.
 
     Attributes:
         path: its file.
-        uncertainty: mean entropy of the pixels' probabilities, 0 to 1 (all classes alike).
-        unsure: share of the area where the two likeliest classes are closer than 20 points.
-        pair: names of the two classes that are hardest to tell apart there; None if nothing is unsure.
-        feature: D values that are near each other for pictures of one kind.
+        uncertainty: mean normalised entropy of the pixels, 0 to 1.
+        unsure: share of pixels whose two most probable classes differ by less than 0.2.
+        pair: names of the two classes most often confused there; None if nothing is unsure.
+        feature: D values, similar for similar pictures.
     """
 
     path: Path
@@ -42,14 +42,14 @@ class Look:
 
 
 def look_at(segmenter: Segmenter, path: Path) -> Look:
-    """Predict a picture and measure it; InputError if it cannot be read."""
+    """Predict and measure a picture; InputError if it cannot be read."""
     result = segmenter.predict(path, probabilities=True, tile="auto")
     mean, unsure, pair = measured(result)
     return Look(path, mean, unsure, pair, feature_of(segmenter, path))
 
 
 def measured(result: Result) -> tuple[float, float, tuple[str, str] | None]:
-    """Mean entropy, unsure share and pair of classes of a result with probabilities, where it has data."""
+    """Mean entropy, unsure share and pair of classes of a result with probabilities."""
     assert result.probabilities is not None
     known = result.labels[::EVERY, ::EVERY] != IGNORE
     if not known.any():
@@ -71,7 +71,7 @@ def measured(result: Result) -> tuple[float, float, tuple[str, str] | None]:
 
 
 def feature_of(segmenter: Segmenter, path: Path) -> NDArray[np.float64]:
-    """Mean and deviation of the backbone's coarsest map: what the picture shows, not where."""
+    """Mean and deviation of the backbone's coarsest map."""
     channels, pixels = segmenter.card.channels, as_picture(path, segmenter.card.channels).pixels
     image = pixels / np.float32(255) if channels is None else channels.to_unit(pixels)
     return pooled(segmenter.model, np.asarray(image, np.float32))
@@ -79,7 +79,7 @@ def feature_of(segmenter: Segmenter, path: Path) -> NDArray[np.float64]:
 
 @torch.inference_mode()
 def pooled(network: RefineNet, image: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Feature of a picture HxWxC in [0, 1], resized to a small size without padding for the backbone."""
+    """Feature of a picture HxWxC in [0, 1], resized to a small size that needs no padding."""
     backbone = network.each_backbone()[0]
     weight = next(backbone.parameters())
     scale, unit = min(1.0, LONGEST / max(image.shape[:2])), max(32, backbone.multiple)

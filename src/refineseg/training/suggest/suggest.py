@@ -1,4 +1,4 @@
-"""From unlabelled pictures to a folder of work: the pictures to label next, pre-labels, scores, a page."""
+"""From unlabelled pictures to a folder with the pictures to label next, pre-labels, scores and a page."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from refineseg.training.suggest.look import Look, feature_of, look_at
 from refineseg.training.suggest.suggest_page import page, views_of
 
 IMAGES, PRELABELS, SCORES, PAGE = "images", "prelabels", "suggestions.csv", "index.html"
-KNOWN = 500  # labelled pictures that are compared with, evenly spaced, at most
+KNOWN = 500  # largest number of labelled pictures for comparison, evenly spaced
 COLUMNS = ("rank", "picture", "uncertainty", "unsure_area", "distance", "reason")
 
-Progress = Callable[[str, int, int], None]  # what is being done, done, all
+Progress = Callable[[str, int, int], None]  # task, done, total
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class Suggestion:
     """A picture to label.
 
     Attributes:
-        look: what the model says of it.
-        name: stem of its copy, unique among the suggestions.
-        distance: to the nearest picture that is labelled or stands before it, 0 to 2.
+        look: the model's view.
+        name: unique stem of its copy.
+        distance: to the nearest labelled or earlier picture, 0 to 2.
     """
 
     look: Look
@@ -46,7 +46,7 @@ class Suggestion:
 
     @property
     def reason(self) -> str:
-        """Why it is suggested, for people."""
+        """Why it is suggested."""
         pair = f", mostly between {self.look.pair[0]} and {self.look.pair[1]}" if self.look.pair else ""
         return (
             f"unsure in {self.look.unsure:.0%} of its area{pair}; distance {self.distance:.2f} to known pictures"
@@ -55,14 +55,7 @@ class Suggestion:
 
 @dataclass(frozen=True)
 class SuggestReport:
-    """What was suggested.
-
-    Attributes:
-        folder: where it was written.
-        suggestions: in the order of their worth.
-        pictures: number of pictures that were looked at.
-        notes: what was left out.
-    """
+    """Output folder, suggestions in order, number of pictures examined, and notes on what was left out."""
 
     folder: Path
     suggestions: tuple[Suggestion, ...]
@@ -83,13 +76,13 @@ def suggest(
     """Write OUT/images (copies of the pictures to label), OUT/prelabels, OUT/suggestions.csv and OUT/index.html.
 
     Args:
-        segmenter: a trained model, a network and no exported file.
+        segmenter: a trained model (a network, not an exported file).
         pictures: files without labels.
-        out: new or empty folder; appears as a whole.
+        out: new or empty folder, written as a whole.
         number: number of pictures to suggest.
-        format: format of the pre-labels, one that ``refineseg data export`` writes.
-        labelled: files that are labelled already: they are not suggested, and nothing like them comes early.
-        progress: called with what is being done, done and all.
+        format: format of the pre-labels, as for ``refineseg data export``.
+        labelled: labelled files, which are not suggested; nor are similar pictures, at first.
+        progress: called with task, done and total.
 
     Raises:
         InputError: no picture is left, an unknown format, or an unusable OUT.
@@ -117,7 +110,7 @@ def suggest(
 
 
 def _looks(segmenter: Segmenter, paths: Sequence[Path], progress: Progress) -> tuple[list[Look], list[str]]:
-    """All pictures that can be read, and a note for each other one."""
+    """Views of all readable pictures, and a note for each other one."""
     looks, notes = [], []
     for done, path in enumerate(paths, 1):
         try:
@@ -146,7 +139,7 @@ def _chosen(
 def _pre_labels(
     segmenter: Segmenter, suggestions: Sequence[Suggestion], folder: Path, format: str, progress: Progress
 ) -> list[dict[str, UInt8]]:
-    """Copy the pictures and write what the model takes them for. Returns small views of them for the page."""
+    """Copy the pictures and write their pre-labels; returns small views for the page."""
     masks, images = folder / ".predicted", folder / IMAGES
     images.mkdir()
     views = []
@@ -158,12 +151,12 @@ def _pre_labels(
         progress("pre-labelling", done, len(suggestions))
     labels = segmenter.card.labels
     export_predictions(masks, labels, format, folder / PRELABELS, images=images, options=WriteOptions())
-    shutil.rmtree(masks)  # beside images/ they would look like labels that a person has made
+    shutil.rmtree(masks)  # next to images/ they would look like manual labels
     return views
 
 
 def _table(suggestions: Sequence[Suggestion], looks: Sequence[Look]) -> str:
-    """A line for every picture: the suggestions in their order, then the others, most unsure first."""
+    """CSV of all pictures: the suggestions in order, then the others, most uncertain first."""
     stream = io.StringIO()
     table = csv.writer(stream, lineterminator="\n")
     table.writerow(COLUMNS)

@@ -1,4 +1,4 @@
-"""OUT/index.html: the suggested pictures with what the model takes them for, and where it is unsure."""
+"""OUT/index.html: the suggested pictures with prediction and uncertainty."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ UNSURE = (255, 120, 0)
 
 
 def views_of(result: Result) -> dict[str, UInt8]:
-    """The picture, its prediction, and the picture in grey with what is unsure in orange; small."""
+    """Small views: the picture, its prediction, and its uncertainty in orange on grey."""
     assert result.probabilities is not None
     grey = np.repeat(60 + 0.6 * result.image.mean(2, keepdims=True), 3, axis=2)
     weight = uncertainty(result.probabilities)[..., None] / 255
@@ -33,13 +33,7 @@ def views_of(result: Result) -> dict[str, UInt8]:
 
 
 def page(title: str, card: ModelCard, suggestions: Iterable[tuple[str, str, dict[str, UInt8]]]) -> str:
-    """The page as text.
-
-    Args:
-        title: in one line.
-        card: card of the model.
-        suggestions: name, reason and views of each picture.
-    """
+    """The page as text; suggestions are name, reason and views of each picture."""
     articles = []
     for rank, (name, reason, views) in enumerate(suggestions, 1):
         addresses = {view: picture_address(pixels, 80) for view, pixels in views.items()}

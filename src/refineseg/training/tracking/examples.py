@@ -1,4 +1,4 @@
-"""The few val pictures that every validation shows again, so that a person sees what is being learned."""
+"""A few val pictures that every validation shows."""
 
 from __future__ import annotations
 
@@ -19,25 +19,20 @@ SHOWN = 8
 
 
 def chosen_places(count: int) -> list[int]:
-    """Indices of up to eight pictures, evenly spaced over a split of ``count``."""
+    """Indices of at most eight of ``count`` pictures, evenly spaced."""
     return sorted(set(np.linspace(0, count - 1, min(SHOWN, count)).round().astype(int).tolist()))
 
 
 @dataclass
 class Examples:
-    """A measure of an evaluation on ``val`` that keeps a few pictures with truth and prediction.
-
-    Attributes:
-        data: the data set.
-        views: by picture: its place in the split, and HxWx3 views by name (see ``evaluation.overlays.panels``).
-    """
+    """A measure on ``val`` that keeps views of a few pictures (``report.overlays.panels``) by index and name."""
 
     data: SegmentationData
     views: dict[int, dict[str, UInt8]] = field(default_factory=dict)
     _next: int = -1
 
     def add(self, truth: UInt8, prediction: UInt8, probabilities: NDArray[np.float16]) -> None:  # noqa: ARG002
-        """Keep the picture if it is one of those that are shown."""
+        """Keep the views of a picture if it is one of those shown."""
         samples = self.data.split("val")
         if self._next < 0:
             self._next = own_share(len(samples)).start
@@ -47,20 +42,20 @@ class Examples:
         self._next += 1
 
     def merge(self, other: Examples) -> None:
-        """Take the pictures of another process."""
+        """Add the pictures of another process."""
         self.views |= other.views
 
     def to_dict(self, names: list[str]) -> dict[str, Any]:  # noqa: ARG002
-        """Nothing: pictures are no figures."""
+        """Empty: there are no figures."""
         return {}
 
     def named(self) -> dict[str, dict[str, UInt8]]:
-        """The views by the picture's stem, in the order of the split."""
+        """The views by stem, in the order of the split."""
         samples = self.data.split("val")
         return {samples[place].stem: views for place, views in sorted(self.views.items())}
 
 
 def examples_of(evaluation: Evaluation | None) -> dict[str, dict[str, UInt8]]:
-    """The views of an evaluation's examples by stem; empty without."""
+    """The views of an evaluation's examples, by stem."""
     found = evaluation.measures.get(Examples.__name__) if evaluation else None
     return found.named() if isinstance(found, Examples) else {}

@@ -1,7 +1,6 @@
-"""A run's metrics in Weights & Biases or MLflow: the callbacks behind the setting ``loggers``.
+"""Callbacks that log to Weights & Biases or MLflow, for the setting ``loggers``.
 
-Fabric has loggers for CSV and TensorBoard only, and those of Lightning come with pytorch-lightning, a whole
-trainer; so the few calls that a run needs are made here.
+Called directly, since Fabric has no such loggers and Lightning's need pytorch-lightning.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ from refineseg.training.custom import Callback, TrainingEvent
 if TYPE_CHECKING:
     from refineseg.training.run import Run
 
-PROJECT = "refineseg"  # where WANDB_PROJECT or MLFLOW_EXPERIMENT_NAME does not say another
-IDS = "loggers.json"  # in the run's folder: ids by logger, so that a resumed run goes on in the same place
+PROJECT = "refineseg"  # unless WANDB_PROJECT or MLFLOW_EXPERIMENT_NAME is set
+IDS = "loggers.json"  # in the run's folder: run ids by logger, for resuming
 
 
 class WandbLogger:
-    """Rows of metrics.csv in Weights & Biases; its environment variables (``WANDB_MODE``, ...) count."""
+    """Logs rows of metrics.csv to Weights & Biases, configured by its environment variables."""
 
     def __init__(self) -> None:
         with extra("wandb", "wandb", "loggers=[wandb]"):
@@ -35,7 +34,7 @@ class WandbLogger:
         self.run: Any = None
 
     def __call__(self, event: TrainingEvent) -> None:
-        """Begin with the first step, log a row, or end."""
+        """Start at the first step, log rows, and finish."""
         if event.run is not None and self.run is None:
             with starting("wandb"):
                 self.run = self._start(event.run)
@@ -58,8 +57,7 @@ class WandbLogger:
 
 
 class MLflowLogger:
-    """Rows of metrics.csv in MLflow, where it keeps them: ``mlflow.db`` in the current folder unless
-    ``MLFLOW_TRACKING_URI`` says another place; its other environment variables count too."""
+    """Logs rows of metrics.csv to MLflow, configured by its environment variables."""
 
     def __init__(self) -> None:
         with extra("mlflow", "mlflow", "loggers=[mlflow]"):
@@ -68,7 +66,7 @@ class MLflowLogger:
         self.run: Any = None
 
     def __call__(self, event: TrainingEvent) -> None:
-        """Begin with the first step, log a row, or end."""
+        """Start at the first step, log rows, and finish."""
         if event.run is not None and self.run is None:
             with starting("mlflow"):
                 self.run = self._start(event.run)
@@ -93,7 +91,7 @@ LOGGERS: dict[str, type[WandbLogger] | type[MLflowLogger]] = {"wandb": WandbLogg
 
 @contextmanager
 def starting(name: str) -> Iterator[None]:
-    """ConfigError in one line for whatever a logger's package raises when it starts: no account, no server ..."""
+    """ConfigError for any error of a logger's package at the start, such as no account or server."""
     try:
         yield
     except Exception as error:  # each package has its own
@@ -102,7 +100,7 @@ def starting(name: str) -> Iterator[None]:
 
 
 def make_loggers(names: tuple[str, ...]) -> list[Callback]:
-    """The loggers of a run; MissingExtraError where the package of one is not installed."""
+    """The loggers of a run; MissingExtraError if a package is not installed."""
     return [LOGGERS[name]() for name in names]
 
 
@@ -112,7 +110,7 @@ def _numbers(event: TrainingEvent) -> dict[str, float]:
 
 
 def _flat(values: dict[str, Any], above: str = "") -> dict[str, Any]:
-    """Settings of settings as ``augment.crop``."""
+    """Nested settings flattened, such as ``augment.crop``."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         flat |= _flat(value, f"{above}{key}.") if isinstance(value, dict) else {above + key: value}
@@ -120,7 +118,7 @@ def _flat(values: dict[str, Any], above: str = "") -> dict[str, Any]:
 
 
 def _kept(folder: Path, logger: str) -> str | None:
-    """The id under which a logger knows the run, or None."""
+    """A logger's id of the run, or None."""
     file = folder / IDS
     return json.loads(file.read_text(encoding="utf-8")).get(logger) if file.is_file() else None
 

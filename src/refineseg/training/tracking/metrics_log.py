@@ -1,4 +1,4 @@
-"""The metrics of a run: one row per epoch, as CSV, TensorBoard events and curves."""
+"""Metrics of a run: one row per epoch, as CSV, TensorBoard events and curves."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ METRICS = "metrics.csv"
 EVENTS = "events.out.tfevents.{step:010d}.refineseg"
 COLUMNS = ("epoch", "step", "lr", "loss", "mean_iou", "pixel_accuracy", "mean_class_accuracy", "seconds")
 Row = dict[str, float | int | None]
-Views = dict[str, dict[str, UInt8]]  # of pictures by name: HxWx3 by the name of the view
+Views = dict[str, dict[str, UInt8]]  # HxWx3 by name of the picture and of the view
 
 
 @dataclass
 class MetricsLog:
-    """Rows in memory, written as a whole each time, so that a resumed run has neither gap nor double line."""
+    """Rows in memory, written as a whole, so that a resumed run has neither gaps nor duplicates."""
 
     rows: list[Row] = field(default_factory=list)
 
     def add(self, row: Row) -> None:
-        """Append one epoch."""
+        """Append a row."""
         self.rows.append({column: row.get(column) for column in COLUMNS})
 
     def write(self, folder: Path, pictures: Views | None = None) -> None:
-        """Write metrics.csv; with the package tensorboard also its events, with ``pictures``."""
+        """Write metrics.csv and, if tensorboard is installed, its events with ``pictures``."""
         text = io.StringIO()
         writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
         writer.writeheader()
@@ -42,7 +42,7 @@ class MetricsLog:
         self._tensorboard(folder / "tensorboard", pictures or {})
 
     def plot(self, path: Path) -> None:
-        """Loss, rate and scores over the epochs as a PNG."""
+        """Plot loss, learning rate and scores over the epochs."""
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(9, 3.4), layout="constrained")
@@ -73,11 +73,10 @@ class MetricsLog:
             figure.savefig(temporary, dpi=120)
 
     def _tensorboard(self, folder: Path, pictures: Views) -> None:
-        """One event file an epoch, whole or absent, named by its step.
+        """Write one event file per epoch, atomically, named by its step.
 
-        TensorBoard reads files in the order of their names. Its own writer names them by second and a counter
-        without leading zeros, so that of two epochs in one second the tenth came before the ninth and took its
-        points away; and it writes from a thread, whose errors on a full disk could be lost.
+        TensorBoard's own writer names files such that short epochs may be read in the wrong order, and loses
+        errors in its thread, such as a full disk.
         """
         try:
             from tensorboard.compat.proto.event_pb2 import Event

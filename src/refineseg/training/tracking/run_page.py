@@ -1,4 +1,4 @@
-"""RUN/index.html: a training run as a page that needs nothing else, written again after every validation."""
+"""RUN/index.html: a self-contained page on a training run, updated after every validation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from refineseg.training.custom import TrainingEvent
 from refineseg.training.run import BEST, CURVES, PAGE, Run
 from refineseg.training.tracking.examples import examples_of
 
-REFRESH = 15  # seconds between two looks of a browser at the page of a run that goes on
+REFRESH = 15  # seconds between reloads while the run goes on
 OWN_STYLE = """
 .said { margin: 18px 0 0; padding-left: 18px; } .settings { columns: 2 320px; font-size: 13px; }
 .settings div { display: flex; gap: 12px; justify-content: space-between; break-inside: avoid; padding: 2px 0;
@@ -39,15 +39,15 @@ summary { cursor: pointer; font-size: 18px; font-weight: 600; margin: 40px 0 12p
 
 
 class RunPage:
-    """A callback that keeps the page of a run up to date."""
+    """A callback that updates the page of a run."""
 
     def __init__(self) -> None:
         self.said: list[tuple[str, str]] = []  # phase and line
         self.evaluation: Evaluation | None = None
-        self.before: Floats | None = None  # IoU by class at the validation before
+        self.before: Floats | None = None  # IoU by class at the previous validation
 
     def __call__(self, event: TrainingEvent) -> None:
-        """Collect what is said; write the page at the first step, after every validation and at the end."""
+        """Collect messages; write the page at the first step, after every validation and at the end."""
         if event.note:
             self.said.append((event.phase, event.note))
         if event.run is None:
@@ -62,7 +62,7 @@ class RunPage:
             self.write(event.run, ended=True)
 
     def write(self, run: Run, ended: bool = False) -> None:
-        """Write RUN/index.html, which loads itself again until the run has ``ended``."""
+        """Write RUN/index.html, which reloads until the run has ``ended``."""
         parts = [_head(run, self.said, ended), _facts(run)]
         parts += [f"<li>{escape(kind)}: {escape(text)}</li>" for kind, text in self.said if kind != "start"]
         if len(parts) > 2:
@@ -139,7 +139,7 @@ def _curves(run: Run) -> str:
 
 
 def _pictures(run: Run, evaluation: Evaluation) -> str:
-    """The same few pictures after every validation."""
+    """The example pictures."""
     names = evaluation.by_picture.names
     sums = evaluation.by_picture.sums
     shown, articles = np.zeros(len(run.data.label_map.names), bool), []
@@ -155,7 +155,7 @@ def _pictures(run: Run, evaluation: Evaluation) -> str:
 
 
 def _settings(config: Mapping[str, Any]) -> str:
-    """Every setting, those of a group under GROUP.NAME, folded away."""
+    """All settings, collapsed."""
     flat: dict[str, Any] = {}
     for name, value in config.items():
         flat |= (

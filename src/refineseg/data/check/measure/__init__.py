@@ -1,1 +1,1 @@
-"""What is measured of every pair: each file is decoded once and leaves a small record."""
+"""Measurements of every pair: each file is decoded once and leaves a small record."""

@@ -1,8 +1,8 @@
-"""Do the borders of a mask lie on the edges of its picture? Measured at a small working size.
+"""How well the borders of a mask match the edges of its picture, at a small working size.
 
 ``surface`` is the cross-correlation of mask borders with the picture's normalised gradient: its value at an
 offset is the mean gradient (in standard deviations) under the borders when the mask is moved by that offset. A
-mask that fits has its peak at the middle.
+mask that fits has its peak at offset 0.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 WORK = 256  # longer side of the working size, pixels
-REACH = 28  # largest offset looked at, working pixels
-NEAR = 2  # offsets up to here count as the same place
-CORE = 6  # pixels around the peak that belong to it
-MIN_BORDER = 120  # border pixels below which nothing is said
+REACH = 28  # largest offset tested, working pixels
+NEAR = 2  # offsets that count as no shift
+CORE = 6  # radius of the peak
+MIN_BORDER = 120  # fewer border pixels are not judged
 
 Floats = NDArray[np.float32]
 Border = NDArray[np.bool_]
@@ -34,15 +34,15 @@ TURNS: dict[str, Callable[[Border], Border]] = {
 
 @dataclass(frozen=True)
 class Fit:
-    """How the borders of one mask lie on its picture's edges; scores are mean gradients in standard deviations.
+    """Match of a mask's borders with its picture's edges; scores are mean gradients in standard deviations.
 
     Attributes:
-        here: best score within NEAR pixels of where the mask is.
+        here: best score within NEAR pixels of offset 0.
         peak: best score within REACH.
-        offset: (down, right) move of the mask to the peak, in pixels of the picture.
+        offset: shift (down, right) of the mask to the peak, in pixels of the picture.
         rival: best score more than CORE pixels away from the peak.
         noise: standard deviation of the surface outside the peak.
-        turns: best score near the middle for the mask turned over in each way that keeps its size.
+        turns: mean score of the mask as it is and flipped or rotated in each way that keeps its size.
     """
 
     here: float
@@ -68,13 +68,13 @@ def gradient(grey: NDArray[np.uint8]) -> Floats:
     size = np.hypot(down, right)
     size = np.minimum(size, np.percentile(size, 90))
     deviation = float(size.std())
-    if deviation < 0.5:  # a blank or nearly blank picture has no edges to speak of
+    if deviation < 0.5:  # a nearly blank picture has no edges
         return np.zeros_like(size)
     return np.asarray((size - size.mean()) / deviation, np.float32)
 
 
 def borders(mask: NDArray[Any]) -> NDArray[np.bool_]:
-    """Pixels on either side of a change of value, the picture's own rim left out."""
+    """Pixels on either side of a change of value, without the rim of the picture."""
     edge = np.zeros(mask.shape, np.bool_)
     across, along = mask[:, :-1] != mask[:, 1:], mask[:-1] != mask[1:]
     edge[:, :-1] |= across
@@ -87,7 +87,7 @@ def borders(mask: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def surface(edges: Floats, border: NDArray[np.bool_]) -> Floats:
-    """Mean of ``edges`` under the moved border, (2 REACH + 1) squared, rows by move down, columns right."""
+    """Mean of ``edges`` under the shifted border: (2 REACH + 1) squared, rows by shift down, columns right."""
     height, width = edges.shape
     shape = (height + REACH, width + REACH)
     product = np.conj(np.fft.rfft2(border.astype(np.float32), shape)) * np.fft.rfft2(edges, shape)
@@ -103,7 +103,7 @@ def peak_of(scores: Floats) -> tuple[int, int]:
 
 
 def around(offset: tuple[int, int], radius: int) -> NDArray[np.bool_]:
-    """Which offsets lie within ``radius`` (in the larger coordinate) of one."""
+    """Offsets within ``radius`` (Chebyshev distance) of one."""
     places = np.arange(-REACH, REACH + 1)
     near_rows, near_columns = abs(places - offset[0]) <= radius, abs(places - offset[1]) <= radius
     return np.asarray(near_rows[:, None] & near_columns[None, :])
@@ -118,7 +118,7 @@ def fit_outlines(edges: Floats, mask: NDArray[Any], scale: float) -> tuple[Fit, 
         scale: working pixels per pixel of the picture.
 
     Returns:
-        None where there is too little border or no edge.
+        None if there is too little border or no edge.
     """
     border = borders(mask)
     if int(border.sum()) < MIN_BORDER or not edges.any() or min(edges.shape) <= 2 * REACH:
@@ -144,7 +144,7 @@ def fit_outlines(edges: Floats, mask: NDArray[Any], scale: float) -> tuple[Fit, 
 
 
 def _blurred_best(edges: Floats) -> Floats:
-    """Mean over 3x3, so that turned masks are forgiven a pixel."""
+    """Mean over 3x3, which tolerates an offset of one pixel."""
     padded = np.pad(edges, 1)
     height, width = edges.shape
     total = np.zeros_like(edges)

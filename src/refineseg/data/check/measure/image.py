@@ -27,7 +27,7 @@ BLANK = 3  # grey levels between darkest and brightest of a blank picture
 
 
 def measure_image(path: Path, files: DatasetFiles) -> tuple[ImageMeasurement, UInt8]:
-    """A picture's measurement, and its grey picture at the working size. InputError where it cannot be read."""
+    """Measurement of a picture, and the picture in grey at the working size. InputError if it cannot be read."""
     mode, orientation, stored = "", 1, (0, 0)
     if files.read_picture is read_image:
         mode, orientation, stored = _header(path)
@@ -51,14 +51,14 @@ def measure_image(path: Path, files: DatasetFiles) -> tuple[ImageMeasurement, UI
 
 
 def _largest(path: Path, pixels: Pixels, mode: str) -> int:
-    """Largest raw value of a picture of 16 bits, opened again where it was read as 8 bits; 0 of others."""
+    """Largest raw value of a 16-bit picture, which is opened again if it was read as 8 bits; 0 for others."""
     if pixels.dtype == np.uint16:
         return int(pixels.max())
     return int(largest_value(path)) if mode.startswith("I;16") else 0
 
 
 def _header(path: Path) -> tuple[str, int, tuple[int, int]]:
-    """Mode, EXIF orientation and stored size; nothing where the header cannot be read, as the reader will say."""
+    """Mode, EXIF orientation and stored size; empty if the header cannot be read, which the reader reports."""
     try:
         with open_image(path) as image:
             return image.mode, int(image.getexif().get(ORIENTATION, 1)), image.size
@@ -67,11 +67,11 @@ def _header(path: Path) -> tuple[str, int, tuple[int, int]]:
 
 
 def perceptual_hash(grey: Image.Image) -> int:
-    """64 bits: signs, about their median, of the 8x8 lowest cosine frequencies of the picture at 32x32."""
+    """64-bit pHash: which of the 8x8 lowest DCT frequencies of the picture at 32x32 exceed their median."""
     small = np.asarray(grey.resize((32, 32), Image.Resampling.BOX), np.float64)
     basis = _cosines()
     low = (basis @ small @ basis.T)[:8, :8].ravel()
-    bits = low > np.median(low[1:])  # the first is the mean brightness
+    bits = low > np.median(low[1:])  # without the mean brightness
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 

@@ -19,7 +19,7 @@ from refineseg.raw_values import pack_colors
 
 
 def measure_mask(path: Path, files: DatasetFiles) -> tuple[MaskMeasurement, NDArray[Any]]:
-    """A mask's measurement and its raw values HxW. InputError where it cannot be read."""
+    """Measurement of a mask, and its raw values HxW. InputError if it cannot be read."""
     mode = form = ""
     colors: NDArray[np.uint8] | None = None
     if files.read_raw is read_mask:
@@ -49,18 +49,18 @@ def measure_mask(path: Path, files: DatasetFiles) -> tuple[MaskMeasurement, NDAr
 
 
 def _mask_header(path: Path) -> tuple[str, str, NDArray[np.uint8] | None]:
-    """Mode, format and palette Nx3 of a mask file; nothing where the header cannot be read."""
+    """Mode, format and palette Nx3 of a mask file; empty if the header cannot be read."""
     try:
         with Image.open(path) as image:
             palette = image.getpalette("RGB") if image.mode == "P" else None
             colors = np.array(palette, np.uint8).reshape(-1, 3) if palette else None
             return image.mode, image.format or "", colors
-    except Exception:  # as for pictures; the reader will say what is wrong
+    except Exception:  # the reader reports what is wrong
         return "", "", None
 
 
 def count_values(numbers: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Values and their pixels, as ``numpy.unique``; by counting where they are small, which is much faster."""
+    """Values and their counts, as ``numpy.unique``; with ``bincount`` for small types, which is much faster."""
     if numbers.dtype == np.uint8 or (numbers.dtype == np.uint16):
         counts = np.bincount(numbers.ravel())
         values = counts.nonzero()[0]
@@ -70,14 +70,14 @@ def count_values(numbers: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.i
 
 
 def between(steps: NDArray[Any], void: Border | None = None, known: Border | None = None) -> float:
-    """Share of borders that run over an in-between value: 0 for a mask as drawn, near 1 for a smoothed one.
+    """Share of borders with an in-between value: 0 for a mask as drawn, near 1 for an antialiased one.
 
-    A border is a place whose two neighbours (left and right, or above and below) differ.
+    A border is a pixel whose two neighbours (left and right, or above and below) differ.
 
     Args:
         steps: HxW values.
-        void: HxW, where ignored; a thin line of a class beside ignored pixels is not smoothing.
-        known: HxW, where the value is a class's.
+        void: HxW, true for ignored pixels; a thin line of a class next to them is not smoothing.
+        known: HxW, true for values of a class.
     """
     wide = steps.astype(np.int32)
     found = total = 0
@@ -97,7 +97,7 @@ def between(steps: NDArray[Any], void: Border | None = None, known: Border | Non
 def _known(
     numbers: NDArray[Any], values: NDArray[np.int64], label_map: LabelMap
 ) -> tuple[Border | None, Border | None]:
-    """Where a mask is ignored, and where it holds a class; nothing to exempt where nothing is ignored."""
+    """Ignored pixels and pixels of a class; None if nothing is ignored."""
     ignored = ignored_values(label_map) & set(values.tolist())
     if not ignored:
         return None, None
@@ -105,7 +105,7 @@ def _known(
 
 
 def thinness(numbers: NDArray[Any], label_map: LabelMap) -> float:
-    """Share of labelled pixels with an ignored pixel within two; 0 where less than half of the mask is ignored."""
+    """Share of labelled pixels within two pixels of an ignored one; 0 if less than half of the mask is ignored."""
     void = np.isin(numbers, list(ignored_values(label_map)))
     if void.mean() < 0.5 or void.all():
         return 0.0

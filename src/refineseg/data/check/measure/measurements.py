@@ -1,4 +1,4 @@
-"""What is kept of each file after it was looked at: small records, whatever the size of the picture."""
+"""Small records of pictures, masks and pairs, on which the rules work."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from refineseg.data.check.measure.edges import Fit, Floats
 from refineseg.labels import LabelMap
 from refineseg.raw_values import raw_number
 
-KEPT_VALUES = 256  # different values of one mask that are kept, the most frequent ones
+KEPT_VALUES = 256  # most frequent values kept of a mask
 
 
 @dataclass(frozen=True)
 class ImageMeasurement:
-    """One picture.
+    """Measurements of a picture.
 
     Attributes:
-        size: width and height as training sees it, EXIF orientation applied.
+        size: width and height, EXIF orientation applied.
         stored: width and height as stored.
-        mode: Pillow's, such as ``RGB``; ``""`` where the data set reads its pictures in its own way.
-        orientation: EXIF orientation, 1 where there is none.
+        mode: Pillow's mode, such as ``RGB``; ``""`` if the data set has its own reader.
+        orientation: EXIF orientation; 1 if there is none.
         digest: hash of the decoded pixels.
         thumb: 16x16 grey, uint8.
         phash: 64-bit perceptual hash.
-        blank: whether all pixels are (nearly) of one colour.
-        largest: largest raw value of a picture of 16 bits; 0 of others.
+        blank: whether all pixels have (nearly) one colour.
+        largest: largest raw value of a 16-bit picture; 0 for others.
     """
 
     size: tuple[int, int]
@@ -45,20 +45,19 @@ class ImageMeasurement:
 
 @dataclass(frozen=True)
 class MaskMeasurement:
-    """One mask.
+    """Measurements of a mask.
 
     Attributes:
         size: width and height.
-        mode: Pillow's; ``""`` where the data set reads its masks in its own way.
-        format: format of the file's content, such as ``PNG``, whatever its name says.
-        rgb: whether it holds colours; they count as 24-bit numbers in ``values``.
-        grey: a colour mask whose three channels are equal everywhere.
-        values, counts: the KEPT_VALUES most frequent values and their pixels.
+        mode: Pillow's mode; ``""`` if the data set has its own reader.
+        format: format of the file's content, such as ``PNG``.
+        rgb: whether it holds colours, which are 24-bit numbers in ``values``.
+        grey: whether all three channels of a colour mask are equal.
+        values, counts: the KEPT_VALUES most frequent values and their numbers of pixels.
         distinct: number of different values.
-        between: among places where the value changes, the share with an in-between value
-            on the border, as smoothing leaves it; 0 to 1.
-        thin: share of labelled pixels that have an ignored pixel next to or next but one to them; 0 to 1.
-        palette: colours of ``values`` in the file's own palette, Nx3, or None.
+        between: share of borders with an in-between value, as antialiasing leaves it; 0 to 1.
+        thin: share of labelled pixels within two pixels of an ignored one; 0 to 1.
+        palette: colours of ``values`` in the file's palette, Nx3, or None.
         digest: hash of the raw values.
     """
 
@@ -83,7 +82,7 @@ class MaskMeasurement:
 
 @dataclass(frozen=True)
 class PairMeasurement:
-    """One pair: what was seen of each file, or why it could not be read."""
+    """Measurements of a pair, or why its files could not be read."""
 
     pair: CheckedPair
     image: ImageMeasurement | None = None
@@ -95,11 +94,11 @@ class PairMeasurement:
 
 @dataclass(frozen=True)
 class Measurements:
-    """Everything that the rules look at.
+    """Measurements of a data set.
 
     Attributes:
-        pairs: one record per pair that was opened.
-        surfaces: sum of the pairs' fit surfaces by relative offset, in units of their noise.
+        pairs: one record per opened pair.
+        surfaces: sum of the pairs' correlation surfaces, each in units of its noise.
         fitted: number of pairs in that sum.
         complete: whether every pair was opened.
         crop: height and width of the training crop, pixels.
@@ -113,12 +112,12 @@ class Measurements:
 
 
 def with_image(pairs: Iterable[PairMeasurement]) -> list[tuple[PairMeasurement, ImageMeasurement]]:
-    """The pairs whose picture could be read."""
+    """Pairs whose picture could be read."""
     return [(item, item.image) for item in pairs if item.image is not None]
 
 
 def with_mask(pairs: Iterable[PairMeasurement]) -> list[tuple[PairMeasurement, MaskMeasurement]]:
-    """The pairs whose mask could be read."""
+    """Pairs whose mask could be read."""
     return [(item, item.mask) for item in pairs if item.mask is not None]
 
 
@@ -128,5 +127,5 @@ def class_values(label_map: LabelMap) -> dict[int, int]:
 
 
 def ignored_values(label_map: LabelMap) -> set[int]:
-    """The raw values that do not count."""
+    """Raw values that are ignored."""
     return {raw_number(value) for value in label_map.ignore}

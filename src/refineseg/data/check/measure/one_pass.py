@@ -1,4 +1,4 @@
-"""One pass over the files of a data set, on a few threads, with memory that does not grow with the pictures."""
+"""One pass over the files of a data set, on a few threads, in constant memory."""
 
 from __future__ import annotations
 
@@ -26,13 +26,12 @@ Progress = Callable[[int, int], None]
 def measure_all(
     files: DatasetFiles, *, quick: bool, crop: tuple[int, int], progress: Progress | None = None
 ) -> Measurements:
-    """Open every pair once (or a bounded sample of them) and keep a small record of each.
+    """Measure every pair, or a sample of them.
 
     Args:
-        files: the files.
-        quick: open QUICK_PAIRS pairs at most, spread evenly over every split.
+        quick: measure at most QUICK_PAIRS pairs, evenly spread over every split.
         crop: height and width of the training crop, for the rules.
-        progress: told (done, in all).
+        progress: called with (done, total).
     """
     pairs = spread_sample(files) if quick else list(files.pairs)
     measured: list[PairMeasurement] = []
@@ -50,7 +49,7 @@ def measure_all(
 
 
 def spread_sample(files: DatasetFiles, size: int = QUICK_PAIRS) -> list[CheckedPair]:
-    """Pairs spread evenly over every split, ``size`` in all at most (but one of each split)."""
+    """At most ``size`` pairs, evenly spread over every split, at least one of each."""
     chosen: list[CheckedPair] = []
     groups = files.by_split()
     for pairs in groups.values():
@@ -60,7 +59,7 @@ def spread_sample(files: DatasetFiles, size: int = QUICK_PAIRS) -> list[CheckedP
 
 
 def _pooled(files: DatasetFiles, pairs: list[CheckedPair]) -> Iterator[tuple[PairMeasurement, Floats | None]]:
-    """Results in order. Decoders and array operations leave the interpreter's lock, so threads are enough."""
+    """Results in order. Decoders and NumPy release the GIL, so threads suffice."""
     workers = max(1, min(8, os.cpu_count() or 1))
     waiting = iter(pairs)
     with ThreadPoolExecutor(workers) as pool:
@@ -72,7 +71,7 @@ def _pooled(files: DatasetFiles, pairs: list[CheckedPair]) -> Iterator[tuple[Pai
 
 
 def measure_pair(pair: CheckedPair, files: DatasetFiles) -> tuple[PairMeasurement, Floats | None]:
-    """Measurement of a pair, and the surface of its fit (see ``edges``) if any. Never raises InputError."""
+    """Measurement of a pair, and its correlation surface (see ``edges``), if any. Never raises InputError."""
     image = mask = grey = labels = None
     image_error = mask_error = ""
     try:

@@ -1,1 +1,1 @@
-"""What a check looks for, a file for each subject. Every module has ``find``, which yields findings."""
+"""The rules of a check, one file per subject. Every module has ``find``, which yields findings."""

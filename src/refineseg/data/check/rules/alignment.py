@@ -1,4 +1,4 @@
-"""Rules on masks that lie beside their picture's edges: moved, or turned over."""
+"""Rules on masks that do not match their picture's edges: shifted, flipped or rotated."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from refineseg.data.check.measure.edges import NEAR, around, peak_of, working_si
 from refineseg.data.check.measure.measurements import Measurements, PairMeasurement, with_image
 from refineseg.data.check.rules.masks import mask_files
 
-# In units of the surface's own noise. Of 458 sound pairs of CamVid, Clothing Co-Parsing and VOC the five whose
-# peak lies elsewhere have at most 0.94 and 1.06 in the first two; about three quarters of the pairs whose mask
-# was moved by 12 to 25 pixels exceed both bounds.
+# In units of the surface's noise. Of 458 correct pairs of CamVid, Clothing Co-Parsing and VOC, five have their
+# peak elsewhere, with at most 0.94 and 1.06 in the first two; of pairs whose mask was shifted by 12 to 25 pixels
+# about three quarters exceed both bounds.
 CLEAR = 1.3  # peak over its best rival
-BETTER = 2.0  # peak over where the mask is
-FAR = 4  # offset in working pixels from which a mask counts as moved
+BETTER = 2.0  # peak over the score at offset 0
+FAR = 4  # smallest offset, in working pixels, of a shifted mask
 STRONG = 0.15  # gradient under the border at the peak, in standard deviations
-TURNED = 5.0  # turned over the mask as it is
-SET_BETTER = 1.0  # the same for the mean over all pairs, where noise averages out
-# Standard deviations of that mean that chance exceeds at some of the 57x57 offsets in one of 10,000 sets (normal
-# distribution, 3,249 tests).
+TURNED = 5.0  # flipped or rotated mask over the mask as it is
+SET_BETTER = 1.0  # as BETTER, for the mean over all pairs, where noise averages out
+# Standard deviations of that mean that chance exceeds at one of the 57x57 offsets in one of 10,000 data sets
+# (normal distribution, 3,249 tests).
 SET_DEVIATIONS = 5.4
 SET_PAIRS = 8
 
 
 def find(measured: Measurements) -> Iterator[Finding]:
-    """Findings on masks that would fit better elsewhere: notes unless there are more than chance makes."""
+    """Findings on masks that fit better elsewhere: notes, unless there are more than chance explains."""
     turned = _turned(measured)
     flagged = [item for item in measured.pairs if item.fit and item.image and item.image.orientation > 1]
     unrotated = [item for items in turned.values() for item in items if item in flagged]
@@ -81,7 +81,7 @@ def find(measured: Measurements) -> Iterator[Finding]:
 def _guess(
     kind: str, severity: Severity, suspects: list[PairMeasurement], tested: int, what: str, fix: str
 ) -> Iterator[Finding]:
-    """A guess about single masks: a note that asks for a look, and ``severity`` only beyond chance."""
+    """A finding about single masks: a note to look at them, and of ``severity`` only beyond chance."""
     sure = beyond_chance(suspects, tested)
     counts = f"{counted(suspects, 'mask')} of {tested:,} {what if len(suspects) == 1 else _plural(what)}"
     extent = "; chance does not make so many" if sure else "; a correct mask may do so by chance"
@@ -96,7 +96,7 @@ def _plural(what: str) -> str:
 
 
 def is_moved(item: PairMeasurement) -> bool:
-    """Whether a mask's borders clearly belong a few pixels or more from where they are."""
+    """Whether a mask clearly fits better a few pixels or more away."""
     found = item.fit
     if found is None or item.image is None or found.noise <= 0:
         return False
@@ -110,7 +110,7 @@ def is_moved(item: PairMeasurement) -> bool:
 
 
 def _turned(measured: Measurements) -> dict[str, list[PairMeasurement]]:
-    """Pairs whose mask fits only when turned over, by the way of turning."""
+    """Pairs whose mask fits only flipped or rotated, by the way of turning."""
     found: dict[str, list[PairMeasurement]] = {}
     for item in measured.pairs:
         if item.fit is None or item.fit.noise <= 0:
@@ -125,7 +125,7 @@ def _turned(measured: Measurements) -> dict[str, list[PairMeasurement]]:
 
 
 def common_offset(measured: Measurements) -> tuple[int, int] | None:
-    """(down, right) in pixels of the typical picture by which all masks together fit better; None if they fit."""
+    """Shift (down, right), in pixels of the typical picture, by which the masks fit better on average, or None."""
     if measured.surfaces is None or measured.fitted < SET_PAIRS:
         return None
     mean = measured.surfaces / np.float32(measured.fitted)

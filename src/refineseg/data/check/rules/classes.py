@@ -1,4 +1,4 @@
-"""Rules on the classes: absent, rare, dominating, ignored, alone in a mask; and the figures behind them."""
+"""Rules on classes (absent, rare, dominant, ignored, alone in a mask), and class statistics."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from refineseg.data.check.rules.masks import main_cause, mask_files
 from refineseg.labels import IGNORE
 
 RARE_SHARE = 0.001  # of the labelled training pixels
-RARE_MASKS = 3  # training masks that hold the class
-RARE_OF = 20  # training masks from which a count of RARE_MASKS says something
+RARE_MASKS = 3  # training masks with the class
+RARE_OF = 20  # fewer training masks make RARE_MASKS meaningless
 DOMINANT = 0.95  # share of one class
-VOID_MANY = 0.4  # share of ignored pixels that is worth a warning
+VOID_MANY = 0.4  # share of ignored pixels from which there is a warning
 NAMED = 8
-THIN = 0.9  # share of labelled pixels beside ignored ones from which labels are lines
+THIN = 0.9  # share of labelled pixels next to ignored ones from which labels are lines
 
 
 def class_figures(files: DatasetFiles, measured: Measurements) -> tuple[ClassFigures, ...]:
-    """Pixels and masks of every class by split, of the masks whose values can be trusted."""
+    """Pixels and masks of every class by split, over masks with plausible values."""
     label_map = files.label_map
     ids = class_values(label_map)
     splits = list(files.by_split())
@@ -53,7 +53,7 @@ def class_figures(files: DatasetFiles, measured: Measurements) -> tuple[ClassFig
 
 
 def void_share(files: DatasetFiles, measured: Measurements) -> float:
-    """Ignored pixels among all pixels of the masks whose values can be trusted."""
+    """Share of ignored pixels in masks with plausible values."""
     ignored = ignored_values(files.label_map)
     void = total = 0
     for _, mask in with_mask(measured.pairs):
@@ -76,7 +76,7 @@ def sizes(measured: Measurements) -> tuple[tuple[int, int, int], ...]:
 def find(
     files: DatasetFiles, measured: Measurements, figures: tuple[ClassFigures, ...], void: float
 ) -> Iterator[Finding]:
-    """Findings on classes. Absent and rare ones only where every mask was opened."""
+    """Findings on classes; absent and rare ones only if every mask was opened."""
     if void >= VOID_MANY:
         share = "all" if void == 1 else f"{void:.1%} of the"
         yield Finding(
@@ -162,7 +162,7 @@ def _names(names: list[str]) -> str:
 
 
 def _single_masks(files: DatasetFiles, measured: Measurements) -> Iterator[Finding]:
-    """Masks that say little: ignored everywhere, one class everywhere, thin lines of labels."""
+    """Masks with little information: all ignored, one class only, thin lines of labels."""
     label_map = files.label_map
     sound = [(item, mask) for item, mask in with_mask(measured.pairs) if not main_cause(mask, label_map)]
     ignored = list(ignored_values(label_map))

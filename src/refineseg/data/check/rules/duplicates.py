@@ -1,4 +1,4 @@
-"""Rules on repetition: the same picture twice, in one split or across splits, exactly or to the eye."""
+"""Rules on duplicates and near-duplicates, in one split or across splits."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from refineseg.data.check.measure.measurements import (
 )
 from refineseg.data.check.rules.masks import mask_files
 
-# One picture saved twice: of 64 hash bits; of 255 grey levels, in the mean over 16x16 cells and in the worst.
+# A re-saved picture: different bits of 64; mean and largest difference in grey levels over 16x16 cells.
 COPY_BITS, COPY_GREY, COPY_WORST = 8, 0.9, 8
-ALIKE_BITS, ALIKE_GREY = 12, 12.0  # bits, and mean: frames of one scene
-STILL_GREY = 4.0  # mean: frames of a standing camera, whose masks may well be equal
+ALIKE_BITS, ALIKE_GREY = 12, 12.0  # the same for frames of one scene
+STILL_GREY = 4.0  # mean difference of frames of a fixed camera, whose masks may be equal
 CHUNK = 1 << 22  # comparisons at a time
 
 Readable = list[tuple[PairMeasurement, ImageMeasurement]]
@@ -70,7 +70,7 @@ def _within(readable: Readable) -> Iterator[Finding]:
 
 
 def _masks(measured: Measurements) -> Iterator[Finding]:
-    """The same mask for different pictures; plain masks (one or two values in a rim) may well be alike."""
+    """The same mask for different pictures; masks of one value do not count."""
     groups: dict[bytes, list[tuple[PairMeasurement, bytes]]] = {}
     for item, mask in with_mask(measured.pairs):
         if item.image is not None and len(mask.values) > 1:
@@ -93,14 +93,14 @@ def _masks(measured: Measurements) -> Iterator[Finding]:
 
 
 def _frames_of_one(members: list[tuple[PairMeasurement, bytes]]) -> bool:
-    """Whether the pictures are nearly the same, as a picture saved twice or a standing camera gives."""
+    """Whether the pictures are nearly equal: one picture saved twice, or frames of a fixed camera."""
     images = [image for _, image in with_image([item for item, _ in members])]
     thumbs = np.stack([image.thumb for image in images]).astype(np.int16)
     return bool(np.abs(thumbs - thumbs[0]).mean(axis=(1, 2)).max() < STILL_GREY)
 
 
 def _across(train: Readable, held: Readable, *, own: bool) -> Iterator[Finding]:
-    """Pictures of other splits that are in train too: exactly, saved again, or nearly so."""
+    """Pictures of other splits that are also in train: exact copies, re-saved ones, similar ones."""
     known = {image.digest: item.pair.image for item, image in train}
     exact = [(item.pair.image, known[image.digest]) for item, image in held if image.digest in known]
     if exact:
@@ -138,7 +138,7 @@ def _across(train: Readable, held: Readable, *, own: bool) -> Iterator[Finding]:
 
 
 def near(train: Readable, held: Readable) -> tuple[list[tuple[Path, Path]], list[tuple[Path, Path]]]:
-    """(held, train) pairs that are one picture saved twice, and those that are merely alike. No picture twice."""
+    """(held, train) pairs: re-saved copies, and similar pictures. No picture occurs twice."""
     copies: list[tuple[Path, Path]] = []
     alike: list[tuple[Path, Path]] = []
     hashes = np.array([image.phash for _, image in train], np.uint64)

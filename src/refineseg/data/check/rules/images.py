@@ -21,7 +21,7 @@ CHANNELS = {
     "CMYK": "CMYK",
     "YCbCr": "colour",
 }
-LARGER = 8  # picture area over crop area from which a note is due: a step sees an eighth
+LARGER = 8  # picture area over crop area from which there is a note
 FAR_LARGER = 32  # and from which it is a warning
 
 

@@ -1,4 +1,4 @@
-"""The rule on left and right: classes that change into each other in a flipped picture, and must be told so."""
+"""The rule on left and right: classes that a horizontal flip must swap."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from refineseg.data.check.findings import Finding
 from refineseg.labels import LabelMap
 
 OTHER = {"left": "right", "right": "left", "l": "r", "r": "l"}
-WORDS = re.compile(r"([\s_\-.]+)")  # kept when splitting, so that a name is put together again as it was
+WORDS = re.compile(r"([\s_\-.]+)")  # as a group, so that splitting keeps the separators
 SHOWN = 3  # pairs named
 
 
 def find(label_map: LabelMap) -> Iterator[Finding]:
-    """A finding where classes are called left and right and the label map does not say that flips swap them."""
+    """A finding if left and right classes are not declared as mirrors of each other."""
     pairs = unpaired_sides(label_map)
     if not pairs:
         return
@@ -33,7 +33,7 @@ def find(label_map: LabelMap) -> Iterator[Finding]:
 
 
 def unpaired_sides(label_map: LabelMap) -> list[tuple[str, str]]:
-    """Pairs of class names that differ in left and right only and have no mirror; left ones first."""
+    """Pairs of class names that differ only in left and right and have no mirror, left first."""
     by_name = {item.name.casefold(): item for item in label_map.classes}
     pairs = []
     for item in label_map.classes:
@@ -41,6 +41,6 @@ def unpaired_sides(label_map: LabelMap) -> list[tuple[str, str]]:
         if not {"left", "l"} & set(words):
             continue
         other = by_name.get("".join(OTHER.get(word, word) for word in words))
-        if other is not None and item.mirror is None:  # a label map with half a pair is refused
+        if other is not None and item.mirror is None:  # LabelMap refuses half a pair
             pairs.append((item.name, other.name))
     return pairs

@@ -1,4 +1,4 @@
-"""Rules on single masks: unreadable, of another size, not index masks, smoothed, renumbered."""
+"""Rules on single masks: unreadable, wrong size, not index masks, antialiased, renumbered."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from refineseg.data.check.measure.measurements import (
 from refineseg.labels import LabelMap
 from refineseg.raw_values import number_text, raw_number
 
-SMOOTHED = 0.1  # share of borders over an in-between value; CamVid has 0.006 at most, Clothing Co-Parsing 0.0002
-PHOTO_COLORS = 600  # different values from which a colour mask may be a photograph
-PHOTO_FLAT = 0.5  # share of the KEPT_VALUES most frequent values below which it is one
+SMOOTHED = 0.1  # share of borders with an in-between value; at most 0.006 in CamVid
+PHOTO_COLORS = 600  # a mask with more distinct values may be a photograph
+PHOTO_FLAT = 0.5  # it is one if its most frequent values cover a smaller share
 LOSSY = frozenset({"JPEG", "MPO", "JPEG2000"})
 
 
@@ -54,9 +54,9 @@ def has_unknown_values(mask: MaskMeasurement, label_map: LabelMap) -> bool:
 
 
 def main_cause(mask: MaskMeasurement, label_map: LabelMap) -> str:
-    """What makes a mask's values not worth interpreting, or "": the one cause that explains most.
+    """Kind of finding that makes the values of a mask meaningless; "" if there is none.
 
-    A mask whose values the label map all knows may look like a photograph or smoothed, and yet be right.
+    A mask with only known values is never taken for a photograph or an antialiased mask.
     """
     unknown = has_unknown_values(mask, label_map)
     colorful = mask.distinct > PHOTO_COLORS and mask.counts.sum() < PHOTO_FLAT * mask.pixels
@@ -109,7 +109,7 @@ def _formats(label_map: LabelMap, pairs: tuple[PairMeasurement, ...]) -> Iterato
 
 
 def _smoothed(label_map: LabelMap, pairs: tuple[PairMeasurement, ...]) -> Iterator[Finding]:
-    """Masks that look smoothed although all values are known: a guess, as outlines of one pixel look alike."""
+    """Masks that look antialiased although all values are known; one-pixel outlines look the same."""
     sound = [(item, mask) for item, mask in with_mask(pairs) if not main_cause(mask, label_map)]
     found = [item for item, mask in sound if mask.between > SMOOTHED]
     if found:
@@ -169,7 +169,7 @@ def _sizes(pairs: tuple[PairMeasurement, ...]) -> Iterator[Finding]:
 
 
 def _palettes(pairs: tuple[PairMeasurement, ...]) -> Iterator[Finding]:
-    """Palette masks whose numbers mean other colours than in most: an image editor renumbered them."""
+    """Palette masks whose indices have other colours than in most masks: an image editor renumbered them."""
     colors: dict[int, dict[tuple[int, ...], list[PairMeasurement]]] = {}
     for item, mask in with_mask(pairs):
         if mask.palette is None:
@@ -181,7 +181,7 @@ def _palettes(pairs: tuple[PairMeasurement, ...]) -> Iterator[Finding]:
     odd: dict[Path, PairMeasurement] = {}
     for value, by_color in colors.items():
         for color, items in by_color.items():
-            # Only where the colour belongs to another number elsewhere: a palette in other tints is fine.
+            # Only if the colour belongs to another index elsewhere: other tints are harmless.
             if color != usual[value] and color in owners:
                 odd |= {item.pair.image: item for item in items}
     if odd:

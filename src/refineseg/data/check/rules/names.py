@@ -1,4 +1,4 @@
-"""Rules on names: files without a partner, names that clash, lists that do not fit."""
+"""Rules on names: files without a partner, conflicting names, wrong lists."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from refineseg.data.splits.groups import original_name
 
 
 def find(files: DatasetFiles) -> Iterator[Finding]:
-    """Findings on pairing, from the files alone."""
+    """Findings on file names and lists."""
     yield from _partners(files)
     yield from _clashes(files)
     yield from _lists(files)
@@ -131,7 +131,7 @@ def _lists(files: DatasetFiles) -> Iterator[Finding]:
 
 
 def _pieces(files: DatasetFiles) -> Iterator[Finding]:
-    """Copies or pieces of one photograph, by their names, in train and in another split."""
+    """Copies or tiles of one photograph, judged by their names, in train and in another split."""
     train = {original_name(pair.stem): pair for pair in files.pairs if pair.split == "train"}
     shared = [
         (pair, other)

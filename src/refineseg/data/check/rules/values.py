@@ -1,4 +1,4 @@
-"""Rules on the values of all masks together: which convention they follow, if not that of the label map."""
+"""Rules on mask values: which convention they follow, if not that of the label map."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from refineseg.labels import IGNORE, LabelMap
 from refineseg.raw_values import number_text
 
 INSTANCES = 1000  # class * 1000 + instance, as Cityscapes and others number instances
-# Findings after which no count of classes means anything.
+# Findings that make class counts meaningless.
 MISREAD = frozenset({"off-by-one", "binary-0-255", "stretched-values", "instance-ids"})
 
 
 def find(files: DatasetFiles, measured: Measurements) -> Iterator[Finding]:
-    """Findings on values that the label map does not know, or knows in another meaning."""
+    """Findings on values that the label map does not know or misinterprets."""
     label_map = files.label_map
     sound = [(item, mask) for item, mask in with_mask(measured.pairs) if not main_cause(mask, label_map)]
     binary = _binary(label_map, sound)
@@ -61,11 +61,11 @@ def find(files: DatasetFiles, measured: Measurements) -> Iterator[Finding]:
 
 
 def diagnose(label_map: LabelMap, values: set[int], unknown: set[int]) -> tuple[str, str, str]:
-    """Kind of finding, what the values look like, and the way out.
+    """Kind of finding, explanation and fix.
 
     Args:
-        label_map: what the values should follow.
-        values: all values of the masks that hold unknown ones.
+        label_map: the declared classes.
+        values: all values of masks with unknown ones.
         unknown: those that the label map does not know.
     """
     classes = set(class_values(label_map))
@@ -137,12 +137,12 @@ def stretched(values: set[int], classes: int) -> bool:
 
 
 def _binary(label_map: LabelMap, sound: list[tuple[PairMeasurement, MaskMeasurement]]) -> list[PairMeasurement]:
-    """Masks of 0 and 255 for background and object, where the label map does not give 255 to a class."""
+    """Masks of 0 and 255 for background and object, if 255 is no class of the label map."""
     if label_map.rgb or len(label_map.classes) < 2 or IGNORE in class_values(label_map):
         return []
     two = [item for item, mask in sound if _only_0_and_255(mask)]
     most = len(two) * 2 > len(sound)
-    # Ignored 255 beside real classes in any mask is a sign that it means what the label map says.
+    # 255 next to real classes in any mask is a sign that it means "ignored", as declared.
     void_in_use = any(IGNORE in mask.values and set(mask.values.tolist()) - {0, IGNORE} for _, mask in sound)
     return two if most or (len(label_map.classes) == 2 and not void_in_use) else []
 

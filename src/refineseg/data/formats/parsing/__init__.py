@@ -1,1 +1,1 @@
-"""What the readers of formats share: JSON, XML, tables, class names, pictures, shapes and run lengths."""
+"""Shared by the readers: JSON, XML, tables, class names, pictures, shapes and run lengths."""

@@ -1,4 +1,4 @@
-"""Pictures annotated with areas (polygons, boxes, masks): what a reader finds of them, and items of train ids."""
+"""Pictures annotated with areas (polygons, boxes, masks), painted as train ids."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Area:
 
     Attributes:
         label: class name.
-        place: file and place of the class name, for errors.
+        place: file and position of the class name, for errors.
         draw: from the picture's (height, width) to its pixels; raises InputError.
-        below: whether it is painted before all others.
-        ignored: whether its pixels are ignored instead of its class.
+        below: whether it is painted below all others.
+        ignored: whether its pixels are ignored.
     """
 
     label: str
@@ -52,12 +52,10 @@ class Annotated:
     """A picture and its areas.
 
     Attributes:
-        name: see Item.
-        image: see Item.
+        name, image, split: see Item.
         areas: the areas, later ones on top.
-        split: see Item.
-        size: height and width that the annotation was made for, where the source says so.
-        place: file and place of the annotation, for an error about the size.
+        size: height and width stated by the annotation, if any.
+        place: file and position of the annotation, for an error about the size.
         largest_first: whether areas are painted from large to small instead.
     """
 
@@ -71,11 +69,11 @@ class Annotated:
 
 
 class AreaReader:
-    """What a reader finds in a source of areas: pictures, class names, what is left out; faults go to the options.
+    """Collects the pictures, areas and class names of a source.
 
     Args:
         src: the source.
-        options: as given to the reader; labels are looked for in the source where there are none.
+        options: options of the reader; labels are taken from the source if they have none.
         folders: folders in which pictures are expected.
     """
 
@@ -108,14 +106,13 @@ class AreaReader:
         colors: Mapping[str, Color] | None = None,
         unannotated: Sequence[Unannotated] | None = None,
     ) -> AnnotatedData:
-        """All that was found.
+        """The data set.
 
         Args:
             classes: names in the order of their train ids; in alphabetical order if None.
-            notes: what was left out or assumed beside annotations, names and pictures.
-            warnings: as in AnnotatedData.
+            notes, warnings: additional ones.
             colors: RGB by class name.
-            unannotated: pictures without annotation; looked for beside the others if None.
+            unannotated: pictures without annotation; searched for next to the others if None.
         """
         self.options.faults.stop_if_nothing_is_left(self.annotated, self.src)
         self.annotated, doubled = _once_each(self.annotated, self.options.faults)
@@ -137,7 +134,7 @@ class AreaReader:
 
 
 def _once_each(annotated: Sequence[Annotated], faults: Faults) -> tuple[list[Annotated], list[str]]:
-    """Each picture once, with the areas of all its annotations, and a warning where it had several."""
+    """Each picture once, with the areas of all its annotations, and a warning if there were several."""
     found: dict[Picture, Annotated] = {}
     doubled: dict[Picture, str] = {}
     for picture in annotated:
@@ -158,7 +155,7 @@ def _once_each(annotated: Sequence[Annotated], faults: Faults) -> tuple[list[Ann
 
 
 def _paint(picture: Annotated, names: Names, faults: Faults, shape: Shape) -> UInt8:
-    """HxW train ids; an area that cannot be drawn is a fault and leaves its pixels as they are."""
+    """HxW train ids; an area that cannot be drawn becomes a fault."""
     if picture.size is not None:
         check_size(picture.size, shape, picture.place)
     drawn = []
@@ -183,7 +180,7 @@ def _paint(picture: Annotated, names: Names, faults: Faults, shape: Shape) -> UI
 
 
 def _left_out_notes(left_out: Mapping[Skipped, int]) -> list[str]:
-    """A note for each reason, with the classes it concerns."""
+    """A note per reason, with the classes concerned."""
     reasons: dict[str, dict[str, int]] = {}
     for skipped, count in left_out.items():
         reasons.setdefault(skipped.reason, {})[skipped.label] = count
@@ -194,6 +191,6 @@ def _left_out_notes(left_out: Mapping[Skipped, int]) -> list[str]:
 
 
 def class_counts(labels: Mapping[str, int]) -> str:
-    """Numbers by class name for a note: `` (car 2, road 1)``."""
+    """Counts by class name for a note: `` (car 2, road 1)``."""
     named = [f"{label} {count}" for label, count in sorted(labels.items()) if label]
     return f" ({', '.join(named)})" if named else ""

@@ -1,8 +1,8 @@
-"""Label Studio's brush masks: the rle-pack format (thi.ng/rle-pack) over the RGBA bytes of the drawn layer.
+"""Label Studio's brush masks: the rle-pack format (thi.ng/rle-pack) of the RGBA bytes of the drawn layer.
 
-A stream of bits, high bit first: 32 bits, the number of values; 5 bits, the width of a value less one; four
-times 4 bits, the widths of a run's length less one. Then runs: 1 bit, whether one value is repeated; 2 bits, which
-of the four widths the length has; the length less one; then one value, or as many values as the length says.
+A bit stream, high bit first: number of values (32 bits), value width - 1 (5 bits), four length widths - 1 (4 bits
+each). Then runs: whether one value is repeated (1 bit), which length width is used (2 bits), length - 1, and one
+value, or as many values as the length.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from refineseg.errors import InputError
 from refineseg.labels import UInt8
 
 VALUE_BITS = 8
-COVERED = 128  # alpha from which a pixel counts as painted: more than half
+COVERED = 128  # smallest alpha of a painted pixel
 
 
 class _Bits:
-    """Reads whole numbers off a stream of bits."""
+    """Unsigned integers from a bit stream."""
 
     def __init__(self, data: bytes, place: str) -> None:
         self.data, self.place, self.position = data, place, 0
 
     def read(self, count: int) -> int:
-        """The next ``count`` bits. InputError where the stream ends before."""
+        """The next ``count`` bits. InputError at the end of the stream."""
         end = self.position + count
         if end > 8 * len(self.data):
             raise InputError(
@@ -37,15 +37,15 @@ class _Bits:
 
 
 def decode(data: bytes, shape: Shape, place: str) -> Region:
-    """The bytes of a brush to HxW, true where it painted.
+    """The bytes of a brush as HxW, true where it painted.
 
     Args:
         data: the ``rle`` list of the export, as bytes.
-        shape: height and width that the brush was drawn at.
-        place: what to call it in an error.
+        shape: height and width of the drawn layer.
+        place: its name in errors.
 
     Raises:
-        InputError: cut off, or of another size than ``shape``.
+        InputError: truncated, or of another size than ``shape``.
     """
     bits = _Bits(data, place)
     total = bits.read(32)

@@ -1,4 +1,4 @@
-"""Class names: found in a source or given, cleaned, merged, dropped or renamed; and where the special names go."""
+"""Class names of a source: cleaned, merged, dropped or renamed, and mapped to train ids."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from refineseg.errors import InputError
 from refineseg.labels import IGNORE, Color, LabelClass, LabelMap, class_name
 from refineseg.raw_values import Raw
 
-IGNORE_NAME = "__ignore__"  # LabelMe's own; written by the exports
+IGNORE_NAME = "__ignore__"  # LabelMe's; exports write it
 IGNORE_NAMES = frozenset({IGNORE_NAME, "ignore", "void"})
 INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060"))  # zero-width characters
 
 
 @dataclass(frozen=True)
 class Names:
-    """From the names in annotations to train ids.
+    """Mapping from names in annotations to train ids.
 
     Attributes:
         label_map: the classes.
         fill: train id of pixels without annotation.
         edits: names that were merged, dropped or renamed.
-        notes: names that were cleaned or differ in case only.
+        notes: names that were cleaned or differ only in case.
     """
 
     label_map: LabelMap
@@ -34,7 +34,7 @@ class Names:
     notes: tuple[str, ...] = ()
 
     def train_id(self, name: str, place: str) -> int | None:
-        """Train id of a name, IGNORE for names of ignored regions, None for dropped ones; else InputError."""
+        """Train id of a name: IGNORE for ignored regions, None for dropped classes. InputError for others."""
         edited = edited_name(clean(name), self.edits)
         if edited is None:
             return None
@@ -52,20 +52,20 @@ class Names:
 
 
 def clean(name: str) -> str:
-    """A name as it looks: composed characters, no invisible marks, single blanks, none at the ends."""
+    """A name in NFC, without invisible characters and superfluous blanks."""
     return class_name(unicodedata.normalize("NFC", name).translate(INVISIBLE))
 
 
 def class_names_of(
     found: Iterable[str], options: ReadOptions, place: str, colors: Mapping[str, Color] | None = None
 ) -> Names:
-    """Classes from the labels that were given, else from the names found, after the background.
+    """The classes of ``options.labels``, else the background and the names found.
 
     Args:
         found: names in the source, in the order of their train ids; special and repeated ones allowed.
-        options: ``labels`` are taken as they are; ``unlabelled`` says whether there is a background.
-        place: the file or folder, for an error.
-        colors: RGB by name, where the source has them.
+        options: ``labels``, ``edits``, and ``unlabelled``, which decides whether there is a background.
+        place: the file or folder, for errors.
+        colors: RGB by name, if the source has them.
     """
     raw = list(dict.fromkeys(found))
     seen = [name for name in dict.fromkeys(clean(name) for name in raw) if name]
@@ -97,17 +97,17 @@ def class_names_of(
 
 
 def background_id(label_map: LabelMap) -> int | None:
-    """Train id of the class that pixels without annotation have; None if no class is called background."""
+    """Train id of the background class, or None."""
     return next((i for i, name in enumerate(label_map.names) if is_background(name)), None)
 
 
 def by_train_id(labels: LabelMap) -> LabelMap:
-    """The same classes for masks that hold train ids, ignored pixels as 255."""
+    """The same classes with train ids as raw values, 255 ignored."""
     return LabelMap(tuple(replace(item, raw=(index,)) for index, item in enumerate(labels.classes)))
 
 
 def edited_name(name: str, edits: ClassEdits) -> str | None:
-    """The name of a class after merging, dropping (None) and renaming."""
+    """Name of a class after merging and renaming; None if it is dropped."""
     merged = next((new for new, old in edits.merge.items() if name in old), name)
     if name in edits.drop or merged in edits.drop:
         return None
@@ -115,7 +115,7 @@ def edited_name(name: str, edits: ClassEdits) -> str | None:
 
 
 def check_edits(edits: ClassEdits, known: Sequence[str]) -> None:
-    """InputError for a name to merge, drop or rename that no class has."""
+    """InputError for a name to merge, drop or rename that is no class."""
     named = [name for old in edits.merge.values() for name in old] + list(edits.drop) + list(edits.rename)
     made = set(edits.merge)
     for name in named:
@@ -128,7 +128,7 @@ def check_edits(edits: ClassEdits, known: Sequence[str]) -> None:
 def edit_labels(labels: LabelMap, edits: ClassEdits) -> LabelMap:
     """A label map for the same masks with classes merged, dropped or renamed.
 
-    Values of a dropped class become those of the background class, or ignored ones where there is none.
+    Values of a dropped class become background, or ignored if there is no background class.
     """
     if edits == ClassEdits():
         return labels
@@ -146,7 +146,7 @@ def edit_labels(labels: LabelMap, edits: ClassEdits) -> LabelMap:
         else:
             first.setdefault(name, item)
             if item.name == name:
-                first[name] = item  # keeps the colour of the class that the others join
+                first[name] = item  # keep the colour of the class that others are merged into
             values.setdefault(name, []).extend(item.raw)
     own = next((name for name in values if is_background(name)), None)
     (ignored if own is None else values[own]).extend(dropped)
@@ -163,7 +163,7 @@ def _mirror(item: LabelClass, edits: ClassEdits, names: Mapping[str, object]) ->
 
 
 def _spelling(raw: Sequence[str], seen: Sequence[str]) -> tuple[str, ...]:
-    """Notes on names that were cleaned, and on those that differ in case only."""
+    """Notes on names that were cleaned, and on names that differ only in case."""
     changed = sorted({repr(name) for name in raw if clean(name) != name})
     notes = [f"class names were read without blanks and invisible marks: {', '.join(changed)}"] if changed else []
     by_case: dict[str, list[str]] = {}

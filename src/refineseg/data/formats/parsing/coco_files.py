@@ -1,4 +1,4 @@
-"""What COCO's files of instances and of segments share: which they are, categories, crowds."""
+"""Shared by COCO's instance and panoptic files: detection, categories, crowds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PLACES = ("*.json", "*/*.json", "*/annotations/*.json")
 
 
 def coco_files(src: Path) -> list[Path]:
-    """COCO's json files at ``src``; of several kinds of one data set those called instances or panoptic."""
+    """COCO JSON files at ``src``; only instances_* and panoptic_* if there are some."""
     if src.is_file():
         return [src] if src.suffix.lower() == ".json" and is_coco(src) else []
     found = sorted({file for place in PLACES for file in src.glob(place) if is_coco(file)})
@@ -24,13 +24,13 @@ def coco_files(src: Path) -> list[Path]:
 
 
 def is_coco(path: Path) -> bool:
-    """Whether a json begins like COCO's."""
+    """Whether a file begins like a COCO JSON."""
     start = head(path)
     return start.startswith("{") and any(key in start for key in KEYS) and '"shapes"' not in start
 
 
 def has_segments(path: Path) -> bool:
-    """Whether a COCO json is a panoptic one; memory stays flat, as these files may have gigabytes."""
+    """Whether a COCO JSON is panoptic; in constant memory, since files may have gigabytes."""
     try:
         with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
             return content.find(SEGMENTS) >= 0
@@ -39,7 +39,7 @@ def has_segments(path: Path) -> bool:
 
 
 def ordered_categories(files: Sequence[Mapping[Hashable, str]]) -> list[str]:
-    """Category names of some files: by id where the files agree on the ids, else as they come."""
+    """Category names of several files: by id if the files agree on ids, else in order of occurrence."""
     by_id: dict[Hashable, set[str]] = {}
     by_name: dict[str, set[Hashable]] = {}
     for categories in files:
@@ -53,13 +53,13 @@ def ordered_categories(files: Sequence[Mapping[Hashable, str]]) -> list[str]:
 
 
 def _rank(entry: tuple[Hashable, str]) -> tuple[str, int, str]:
-    """Numbers in their order, then texts in theirs."""
+    """Sort key: numbers first, then texts."""
     id_ = entry[0]
     return ("", id_, "") if isinstance(id_, int) else ("text", 0, str(id_))
 
 
 def crowd_notes(crowds: Counter[str], used: Counter[str], meaning: str) -> tuple[list[str], list[str]]:
-    """Notes and warnings on crowds, by category; ``meaning`` as ``ReadOptions.crowds``."""
+    """Notes and warnings on crowds, by category; ``meaning`` is ``ReadOptions.crowds``."""
     crowds = +crowds
     if not crowds:
         return [], []
@@ -75,6 +75,6 @@ def crowd_notes(crowds: Counter[str], used: Counter[str], meaning: str) -> tuple
 
 
 def is_crowd(node: Node) -> bool:
-    """Whether an annotation or segment says ``iscrowd``."""
+    """Whether an annotation or segment is a crowd."""
     crowd = node.get("iscrowd")
     return crowd is not None and bool(crowd.integer() if not isinstance(crowd.value, bool) else crowd.value)

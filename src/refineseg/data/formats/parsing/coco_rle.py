@@ -1,4 +1,4 @@
-"""COCO's masks by pycocotools: polygons and run lengths, checked first (its decoder reads beyond damaged ones)."""
+"""COCO's polygons and RLE with pycocotools, validated first: its decoder reads beyond the end of damaged RLE."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Rle = dict[str, Any]  # pycocotools': size [height, width] and counts as bytes
 
 
 def region(segmentation: Node, shape: Shape) -> Region:
-    """Polygons, uncompressed or compressed run lengths to HxW.
+    """Polygons, uncompressed or compressed RLE as HxW.
 
-    Raises InputError for anything else, also for run lengths that do not fill the picture exactly.
+    Raises InputError for anything else, and for RLE that does not fill the picture exactly.
     """
     coco = _mask_api()
     if isinstance(segmentation.value, dict):
@@ -30,7 +30,7 @@ def region(segmentation: Node, shape: Shape) -> Region:
 
 
 def encode(region: Region) -> tuple[dict[str, Any], list[float]]:
-    """A region as JSON's compressed RLE and as bounding box [left, top, width, height]."""
+    """A region as compressed RLE for JSON, and its bounding box [left, top, width, height]."""
     coco = _mask_api()
     rle = coco.encode(np.asfortranarray(region, dtype=np.uint8))
     box = [float(value) for value in coco.toBbox(rle)]
@@ -38,10 +38,10 @@ def encode(region: Region) -> tuple[dict[str, Any], list[float]]:
 
 
 def counts_of(text: str, place: str) -> list[int]:
-    """Run lengths from COCO's compressed string (the format of its maskApi).
+    """Run lengths from COCO's compressed string (LEB128-like, see maskApi.c).
 
-    Characters from ``0`` hold 5 bits, low bits first, and a flag that more follow; the sign is the highest of
-    them; from the third run on the difference to the last but one run is stored.
+    Characters from ``0`` hold 5 bits, low bits first, and a continuation flag; the highest bit is the sign; from
+    the third run on the difference to the run before the last is stored.
     """
     counts: list[int] = []
     value = shift = 0

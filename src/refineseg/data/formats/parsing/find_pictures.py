@@ -1,4 +1,4 @@
-"""The pictures of a source: found by the names in annotations, measured, and those that no annotation names."""
+"""Pictures of a source: found by their names in annotations, and those without annotation."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ OTHER_PICTURES = frozenset({
     ".jp2", ".j2k", ".jxl", ".dng", ".raw", ".cr2", ".nef", ".arw",
     ".svg", ".psd", ".exr", ".hdr", ".tga", ".ico",
 })  # fmt: skip
-MOST_FILES = 200_000  # looked through for a picture that is not where it should be
+MOST_FILES = 200_000  # limit of a search for misplaced pictures
 
 
 def picture_shape(image: Picture) -> Shape:
-    """Height and width as seen, EXIF orientation applied; reads the header only (of TIFF of any channels too).
+    """Height and width, EXIF orientation applied; reads the header only.
 
-    Raises InputError for files that are missing or no picture.
+    Raises InputError for missing files and files that are not pictures.
     """
     if isinstance(image, Path) and is_scientific(image):
         return tiff_shape(image)
@@ -51,7 +51,7 @@ def picture_shape(image: Picture) -> Shape:
 
 
 def check_size(declared: Shape, shape: Shape, place: str) -> None:
-    """InputError if an annotation was made for a picture of another size."""
+    """InputError if an annotation states another size than its picture has."""
     if declared != shape:
         raise InputError(
             f"{place}: expected the picture's size {shape[1]}x{shape[0]}, got {declared[1]}x{declared[0]}; "
@@ -60,24 +60,24 @@ def check_size(declared: Shape, shape: Shape, place: str) -> None:
 
 
 def split_in_name(text: str) -> str | None:
-    """The split that a file or folder name speaks of (``instances_train2017``, ``val``), or None."""
+    """The split in the name of a file or folder (``instances_train2017``, ``val``), or None."""
     words = "".join(letter if letter.isalpha() else " " for letter in text.lower()).split()
     found = {SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS}
     return found.pop() if len(found) == 1 else None
 
 
 def split_in_path(path: Path | PurePosixPath) -> str | None:
-    """The split that the first folder of a relative path with one speaks of."""
+    """The split in the name of the first folder of a relative path that has one."""
     return next((split for part in path.parts[:-1] if (split := split_in_name(part))), None)
 
 
 def walk_pictures(root: Path) -> list[Path]:
-    """Pictures below a folder in the order of their paths; hidden files and folders are left out."""
+    """Pictures below a folder, sorted by path, without hidden files and folders."""
     return [path for path in walk_files(root) if path.suffix.lower() in SUFFIXES]
 
 
 def walk_files(root: Path) -> list[Path]:
-    """Files below a folder in the order of their paths, at most MOST_FILES; hidden ones are left out."""
+    """Files below a folder, sorted by path, without hidden ones; about MOST_FILES at most."""
     found: list[Path] = []
     for folder, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
@@ -88,12 +88,12 @@ def walk_files(root: Path) -> list[Path]:
 
 
 class Pictures:
-    """The pictures that the annotations of a source name.
+    """The pictures named by the annotations of a source.
 
     Args:
-        src: the source; all of it is searched for a picture that is not in ``folders``.
+        src: the source, which is searched for pictures that are not in ``folders``.
         folders: folders in which pictures are expected.
-        given: folder from --images, searched instead of all others.
+        given: folder of --images, which replaces all others.
     """
 
     def __init__(self, src: Path, folders: Iterable[Path], given: Path | None = None) -> None:
@@ -106,28 +106,28 @@ class Pictures:
     def find(
         self, name: str, place: str, split: str | None = None, first: Sequence[Path] = (), stem: str | None = None
     ) -> Path:
-        """The file of a picture: with its folders or without, with its suffix or another, anywhere in the source.
+        """The file of a picture, anywhere in the source, with or without its folders and suffix.
 
         Args:
-            name: as the annotation gives it.
-            place: file and place of the name, for errors.
-            split: of the annotation; decides between pictures of one name in several splits.
-            first: folders to look in before all others.
-            stem: another name without suffix to try last.
+            name: name in the annotation.
+            place: file and position of the name, for errors.
+            split: split of the annotation, which resolves equal names in several splits.
+            first: folders to search first.
+            stem: another name without suffix, tried last.
 
         Raises:
-            InputError: none found, or several that could be meant.
+            InputError: none found, or several candidates.
         """
         asked = PurePosixPath(name.replace("\\", "/"))
         folders = [*([] if self.given else first), *self.folders]
         try:
             direct = self._direct(asked, folders)
             chosen = direct or self._searched(asked, place, split)
-            if chosen is None and ("%" in name or "://" in name):  # an address instead of a name
+            if chosen is None and ("%" in name or "://" in name):  # a URL
                 chosen = self._searched(PurePosixPath(unquote(urlsplit(name).path)), place, split)
             if chosen is None and stem is not None:
                 chosen = self._searched(PurePosixPath(stem), place, split)
-        except (OSError, ValueError) as error:  # names that no file can have
+        except (OSError, ValueError) as error:  # invalid file names
             raise InputError(f"{place}: expected the name of a picture, got {name[:80]!r}") from error
         if chosen is None:
             looked = self.root if not folders or self.root in folders[0].parents else folders[0]
@@ -149,7 +149,7 @@ class Pictures:
         return None
 
     def _searched(self, name: PurePosixPath, place: str, split: str | None) -> Path | None:
-        """A picture anywhere in the source whose path ends like the name; other suffixes if it has none."""
+        """The picture whose path ends like the name; any suffix if the name has none."""
         candidates = self._by_name.get(_key(name.name), [])
         if not candidates:
             whole = name.suffix.lower() in SUFFIXES
@@ -181,11 +181,7 @@ class Pictures:
         return _indexed(self._all, lambda path: path.stem)
 
     def unannotated(self, other: Iterable[Path] = ()) -> list[Unannotated]:
-        """Pictures in the folders of those that were found, or below them, that no annotation named.
-
-        Args:
-            other: pictures that are something else, such as masks.
-        """
+        """Pictures without annotation in the folders of those found, or below; ``other`` files do not count."""
         roots = {path.parent for path in self.found}
         roots |= {folder for folder in self.folders if self.given or folder.name in IMAGE_FOLDERS}
         taken = {path.resolve() for path in [*self.found, *other]}
@@ -199,13 +195,13 @@ class Pictures:
         return list(seen.values())
 
     def notes(self) -> list[str]:
-        """Where pictures were found that were not where they should be, and files that are not read."""
+        """Notes on misplaced pictures, and on files that are not read."""
         notes = [f"pictures were found in {folder}" for folder in sorted(self.elsewhere)]
         return notes + unread_note({path.parent for path in self.found})
 
 
 def unread_note(folders: Iterable[Path]) -> list[str]:
-    """A note on files that look like pictures but are of a type that is not read."""
+    """A note on picture files of a type that is not read."""
     unread = [
         path
         for folder in sorted(folders)
@@ -218,7 +214,7 @@ def unread_note(folders: Iterable[Path]) -> list[str]:
 
 
 def named(files: Sequence[Path | str], most: int = 5) -> str:
-    """The names of some files, for a note."""
+    """Names of the first files, for a note."""
     shown = ", ".join(file.name if isinstance(file, Path) else file for file in files[:most])
     return shown + (" ..." if len(files) > most else "")
 
@@ -233,7 +229,7 @@ def _is_unread_picture(path: Path) -> bool:
 
 
 def _search_root(src: Path) -> Path:
-    """The folder that all files of a source are in: for a file in ``annotations/`` the folder around it."""
+    """The folder of all files of a source: for a file in ``annotations/`` the parent folder."""
     folder = src if src.is_dir() else src.parent
     return folder.parent if src.is_file() and folder.name.lower() in ANNOTATION_FOLDERS else folder
 

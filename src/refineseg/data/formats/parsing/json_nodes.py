@@ -1,4 +1,4 @@
-"""JSON of unknown quality: every access says which file and place is not as expected."""
+"""Validated access to JSON: errors name the file and the position."""
 
 from __future__ import annotations
 
@@ -13,28 +13,23 @@ from refineseg.data.formats.parsing.texts import read_text
 from refineseg.errors import InputError
 from refineseg.system.text import reason_of
 
-LARGEST = 1e7  # no picture has pixels beyond
+LARGEST = 1e7  # largest plausible coordinate
 LONGEST_ID = 18  # digits
 
 
 @dataclass(frozen=True)
 class Node:
-    """A JSON value and where it stands.
-
-    Attributes:
-        value: parsed value.
-        place: ``FILE: annotations[3].segmentation``, for errors.
-    """
+    """A JSON value and its position, such as ``FILE: annotations[3].segmentation``, for errors."""
 
     value: Any
     place: str
 
     def fail(self, expected: str) -> InputError:
-        """The error for a value that is not as expected."""
+        """The error for an unexpected value."""
         return InputError(f"{self.place}: expected {expected}, got {_brief(self.value)}")
 
     def __getitem__(self, key: str) -> Node:
-        """The value of a key that must be there."""
+        """The value of a required key."""
         if not isinstance(self.value, dict):
             raise self.fail(f"an object with the key {key!r}")
         if key not in self.value:
@@ -42,7 +37,7 @@ class Node:
         return Node(self.value[key], self._below(key))
 
     def get(self, key: str) -> Node | None:
-        """The value of a key, or None if it is absent or null."""
+        """The value of an optional key; None if it is absent or null."""
         if not isinstance(self.value, dict):
             raise self.fail(f"an object, perhaps with the key {key!r}")
         found = self.value.get(key)
@@ -55,13 +50,13 @@ class Node:
             yield Node(value, f"{self.place}[{index}]" if ": " in self.place else f"{self.place}: [{index}]")
 
     def text(self) -> str:
-        """The value as text that is not empty."""
+        """The value as non-empty text."""
         if not isinstance(self.value, str) or not self.value.strip():
             raise self.fail("text")
         return self.value
 
     def number(self) -> float:
-        """The value as a finite number of a size that coordinates can have."""
+        """The value as a finite number in the range of coordinates."""
         value = self.value
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self.fail("a number")
@@ -70,13 +65,13 @@ class Node:
         return float(value)
 
     def integer(self) -> int:
-        """The value as a whole number of 0 or more (ids have no upper limit)."""
+        """The value as a non-negative integer of any size."""
         if isinstance(self.value, bool) or not isinstance(self.value, int) or self.value < 0:
             raise self.fail("a whole number of 0 or more")
         return self.value
 
     def identifier(self) -> Hashable:
-        """The value as an id: a whole number, also where it is written as text; else the text."""
+        """The value as an id: an integer, also if written as text, or another text."""
         if isinstance(self.value, str):
             text = self.text().strip()
             digits = text.removeprefix("-")
@@ -95,7 +90,7 @@ class Node:
             yield key, Node(value, self._below(key))
 
     def empty(self) -> bool:
-        """Whether the value says nothing: null, or a list, object or text with nothing in it at any depth."""
+        """Whether the value is null, empty, or a list of such values."""
         return _is_empty(self.value)
 
     def numbers(self) -> list[float]:
@@ -119,7 +114,7 @@ class Node:
 
 
 def read_json(path: Path) -> Node:
-    """A JSON file as a Node; InputError if it is none."""
+    """A JSON file; InputError if it cannot be parsed."""
     try:
         return Node(json.loads(read_text(path)), str(path))
     except (ValueError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""Labels files: labels.yaml, tables of names with colours or numbers, CVAT's labelmap.txt, lists of names."""
+"""Labels files: labels.yaml, CSV of names with colours or values, CVAT's labelmap.txt, lists of names."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def find_labels(folder: Path) -> LabelMap | None:
 
 
 def read_threshold(path: Path) -> int | None:
-    """The grey value in a labels.yaml from which a mask shows the second of two classes; None if it says none."""
+    """The threshold in a labels.yaml, or None."""
     if path.suffix.lower() not in (".yaml", ".yml"):
         return None
     threshold = read_yaml(path).get("threshold")
@@ -68,7 +68,7 @@ def read_labels(path: Path) -> LabelMap:
 
 @dataclass(frozen=True)
 class _Entry:
-    """A class of a table, with what its row says."""
+    """A row of a table: a class with its colour and value, if any."""
 
     name: str
     color: Color | None = None
@@ -76,7 +76,7 @@ class _Entry:
 
 
 def _by_color_throughout(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Classes and ignored values of a labels.yaml; if ignored values are colours, ``color`` stands for ``raw``."""
+    """Classes and ignored values of a labels.yaml; ``color`` replaces ``raw`` if ignored values are colours."""
     kept = {key: values[key] for key in ("classes", "ignore") if key in values}
     ignored = kept.get("ignore")
     if isinstance(ignored, list) and any(isinstance(value, list) for value in ignored):
@@ -119,7 +119,7 @@ def _entry(row: Row, path: Path) -> _Entry:
 
 
 def _from_labelmap(rows: list[Row], path: Path) -> LabelMap:
-    """CVAT's and Datumaro's ``label:color_rgb:parts:actions``; without colours VOC's palette counts."""
+    """CVAT's and Datumaro's ``label:color_rgb:parts:actions``; VOC's palette if there are no colours."""
     entries = []
     for row in rows:
         name, text = row.text.split(":")[:2]
@@ -138,7 +138,7 @@ def _from_labelmap(rows: list[Row], path: Path) -> LabelMap:
 
 
 def _label_map(entries: list[_Entry], path: Path) -> LabelMap:
-    """Classes by value, else by colour, else by their order; void and the like are ignored."""
+    """Classes by value, else by colour, else by order; ``void`` and ``ignore`` are ignored."""
     if not entries:
         raise LabelError(f"{path}: expected a class name on every line, found none")
     kept = [entry for entry in entries if entry.name.lower() not in IGNORE_NAMES]

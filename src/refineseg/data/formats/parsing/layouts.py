@@ -1,4 +1,4 @@
-"""Where the pictures and masks of a folder lie: images/ and masks/ at any depth, or side by side."""
+"""Layouts of pictures and masks: images/ and masks/ at any depth, or side by side."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MASK_FOLDERS = (
     "SegmentationClassPNG", "SegmentationClassRaw", "gt", "gtFine", "gtCoarse", "ground_truth", "groundtruth",
     "segmentation", "segmentations",
 )  # fmt: skip
-# What masks have at the end of their names; of several masks of a picture the first counts.
+# Endings of mask names; if a picture has several masks, the first ending wins.
 MASK_ENDINGS = (
     "_mask", "-mask", "_masks", "_label", "_labels", "_gt", "_L", "_seg", "_segmentation", "_annotation",
     "_labelIds", "_gtFine_labelIds", "_gtCoarse_labelIds", "_gtFine_labelTrainIds", "_gtFine_color",
@@ -21,12 +21,12 @@ MASK_ENDINGS = (
 UNUSED_ENDINGS = ("_gtFine_instanceIds", "_gtFine_instanceTrainIds", "_gtCoarse_instanceIds")
 IMAGE_ENDINGS = ("_leftImg8bit", "_image", "-image", "_img", "_rgb", "_sat")
 PAIRED_FOLDERS = ("_masks", "_mask", "_labels", "_label", "_annotations", "_annot", "annot", "_gt")
-DEPTH = 3  # folders between the source and images/
+DEPTH = 3  # largest number of folders between the source and images/
 
 
 @dataclass(frozen=True)
 class Place:
-    """A folder of pictures and the folder of their masks (the same one for side by side), and their split."""
+    """A folder of pictures, the folder of their masks (the same if they lie side by side), and their split."""
 
     images: Path
     masks: Path
@@ -34,7 +34,7 @@ class Place:
 
 
 def places_of(src: Path, depth: int = DEPTH) -> list[Place]:
-    """Places in a folder: images/ and masks/, train/ and train_masks/, side by side, or any of it further down."""
+    """Places in a folder or its subfolders: images/ and masks/, train/ and train_masks/, or side by side."""
     if not src.is_dir() or (src / "_classes.csv").is_file():
         return []
     folders = {child.name: child for child in sorted(src.iterdir()) if child.is_dir() and child.name[0] != "."}
@@ -66,7 +66,7 @@ def _first(folders: dict[str, Path], names: tuple[str, ...]) -> Path | None:
 
 
 def _is_panoptic(folder: Path) -> bool:
-    """Whether a folder holds COCO's panoptic PNG files, each folder of them beside a json of its name."""
+    """Whether a folder holds COCO panoptic PNGs: a subfolder next to a JSON of its name."""
     return any(path.with_suffix("").is_dir() for path in folder.glob("*.json"))
 
 
@@ -77,13 +77,13 @@ def _has_pictures(folder: Path) -> bool:
 
 
 def _side_by_side(folder: Path) -> bool:
-    """Whether pictures of a folder have their masks beside them, told by the ends of the names."""
+    """Whether a folder has pictures and their masks side by side, judged by the endings of names."""
     stems = {path.stem for path in folder.iterdir() if path.suffix.lower() in SUFFIXES}
     bases = {base for stem in stems if (base := base_of(stem)) is not None}
     return any(stem.removesuffix(ending) in bases for stem in stems for ending in ("", *IMAGE_ENDINGS))
 
 
 def base_of(stem: str) -> str | None:
-    """The name of the picture that a mask's name ends in a mask's way; None if it does not."""
+    """Name of a mask without its ending; None if it has no such ending."""
     ending = max((end for end in MASK_ENDINGS if stem.endswith(end)), key=len, default=None)
     return None if ending is None else stem.removesuffix(ending)

@@ -1,4 +1,4 @@
-"""Mask files of numbers or colours to train ids, by the labels of a source."""
+"""Train ids of index and colour masks, by the labels of a source."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from refineseg.data.mask_files import read_binary_mask
 from refineseg.errors import InputError, LabelError
 from refineseg.labels import LabelMap, UInt8
 
-SAMPLES = 20  # masks looked at to say which values there are
+SAMPLES = 20  # masks read to list the values in an error
 Painter = Callable[[Path, LabelMap, Shape], UInt8]
 
 
 def paint(mask: Path, labels: LabelMap, _: Shape) -> UInt8:
-    """The train ids of a mask file, whether it holds numbers or colours (of its pixels or its palette)."""
+    """Train ids of a mask file of class numbers or colours (of its pixels or its palette)."""
     raw = read_mask(mask)
     if raw.ndim == 2 and labels.rgb:
         raw = palette_colors(mask)
@@ -44,8 +44,8 @@ def data_of_pairs(
 ) -> AnnotatedData:
     """The pairs of a source, with the labels given or found there.
 
-    Raises InputError with the values found and an example of a labels file where there is none, and for a
-    threshold with other than two classes.
+    Raises InputError, with the values found and an example, if there is no labels file; and for a threshold
+    without exactly two classes.
     """
     labels, threshold = options.labels, options.threshold
     for place in _places(found.pairs, src) if labels is None else ():
@@ -76,7 +76,7 @@ def _paint_binary(threshold: int, mask: Path, labels: LabelMap, _: Shape) -> UIn
 
 
 def _places(pairs: Sequence[Pair], src: Path) -> list[Path]:
-    """Folders that a labels file may be in: the source, and those of the first mask up to it."""
+    """Folders that may contain a labels file: the source, and those from the first mask up to it."""
     places = [src]
     for pair in pairs[:1]:
         places += [folder for folder in pair.mask.parents if folder.is_relative_to(src)]
@@ -84,7 +84,7 @@ def _places(pairs: Sequence[Pair], src: Path) -> list[Path]:
 
 
 def values_in(pairs: Sequence[Pair]) -> str:
-    """The values of the first masks, with a proposal for a labels file, for an error."""
+    """The values of the first masks, for an error."""
     found: set[Any] = set()
     for pair in pairs[:SAMPLES]:
         mask = read_mask(pair.mask)
@@ -95,7 +95,7 @@ def values_in(pairs: Sequence[Pair]) -> str:
 
 @lru_cache(maxsize=4)  # its table of colours is made once
 def by_color(labels: LabelMap) -> LabelMap:
-    """A label map whose raw values are the colours of its classes, unless they are colours already."""
+    """The label map with the colours of its classes as raw values."""
     if labels.rgb:
         return labels
     values = labels.to_dict()
@@ -122,7 +122,7 @@ def mask_mode(path: Path) -> str | None:
     try:
         with Image.open(path) as image:
             return image.mode
-    except Exception:  # not to be judged here: any of the decoders' errors
+    except Exception:  # any of the decoders' errors; the reader reports it
         return None
 
 

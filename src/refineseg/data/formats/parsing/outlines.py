@@ -1,4 +1,4 @@
-"""Regions as simplified polygons that annotation tools can edit: one ring for each connected piece."""
+"""Regions as simplified polygons for annotation tools: one ring per connected component."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ Points = NDArray[np.float64]
 
 @dataclass
 class Outliner:
-    """Outlines regions and counts what is too small.
+    """Outlines regions and counts components and holes that are too small.
 
     Attributes:
         tolerance: largest distance in pixels between a simplified ring and the outline.
-        smallest: pieces and holes of fewer pixels are left out.
-        left_out: number of pieces and holes so far that were too small.
-        pixels: their pixels.
+        smallest: components and holes of fewer pixels are left out.
+        left_out, pixels: number of components and holes left out so far, and of their pixels.
     """
 
     tolerance: float
@@ -32,10 +31,9 @@ class Outliner:
     pixels: int = field(default=0, init=False)
 
     def rings(self, region: Region) -> Iterator[Ring]:
-        """A ring around each connected piece of HxW, in continuous coordinates (a pixel reaches from x to x + 1).
+        """A ring around each 4-connected component of HxW, in continuous coordinates (pixel x covers x to x + 1).
 
-        Pixels that touch at a corner only are two pieces. A hole is reached by a cut of no width, since annotation
-        tools have no holes: filling the ring by the even-odd rule leaves it out.
+        Holes are joined to the outside by a cut of zero width, since annotation tools have no holes.
         """
         measure = skimage_package("outlining regions").measure
         pieces = measure.label(region, connectivity=1)
@@ -46,7 +44,7 @@ class Outliner:
             crop = np.pad(self._without_small_holes(piece.image, measure), 1)
             contours = measure.find_contours(crop.astype(np.float64), 0.5, fully_connected="low")
             top, left = piece.bbox[:2]
-            shift = np.array([left - 0.5, top - 0.5])  # the crop's border of one pixel, and half a pixel
+            shift = np.array([left - 0.5, top - 0.5])  # padding of one pixel, and pixel centres
             outer, *holes = sorted((contour[:-1, ::-1] + shift for contour in contours), key=_area, reverse=True)
             ring = self._simplified(outer, measure)
             for hole in holes:
@@ -54,7 +52,7 @@ class Outliner:
             yield np.round(ring, 2).tolist()
 
     def notes(self) -> tuple[str, ...]:
-        """What was too small, for the user."""
+        """A note on what was too small."""
         if not self.left_out:
             return ()
         return (
@@ -89,7 +87,7 @@ def _area(ring: Points) -> float:
 
 
 def _joined(outer: Points, hole: Points) -> Points:
-    """One ring that goes around the outside, to the hole and around it, and back, at the nearest corners."""
+    """One ring around the outside and the hole, connected at the nearest corners."""
     distances = ((outer[:, None] - hole[None]) ** 2).sum(axis=2)
     i, j = np.unravel_index(int(distances.argmin()), distances.shape)
     around = np.vstack([hole[j:], hole[: j + 1]])

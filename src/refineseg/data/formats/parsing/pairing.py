@@ -1,4 +1,4 @@
-"""Pictures and masks that belong together, in any of the layouts; and what has no partner."""
+"""Pairing of pictures and masks in any of the layouts."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ from refineseg.data.pictures.opening import is_picture
 from refineseg.errors import InputError
 from refineseg.system.text import composed
 
-LOOKED_AT = 20  # pairs, for one whose mask can be read
+LOOKED_AT = 20  # pairs tried to find a readable mask
 LISTS = ("", "ImageSets/Segmentation", "splits", "lists")
 LIST_SPLITS: tuple[dict[str, str | None], ...] = (
     {"train": "train", "val": "val", "test": "test"},
-    {"trainval": None, "default": None, "all": None},  # where there is none of the others
+    {"trainval": None, "default": None, "all": None},  # if there are none of the others
 )
 Key = tuple[str, str]  # folder below the root, name without suffix
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A picture's file, its mask's file, its name in the source, and the split if the source has some."""
+    """A picture, its mask, its name in the source, and its split, if any."""
 
     image: Path
     mask: Path
@@ -52,7 +52,7 @@ class Pair:
 
 @dataclass
 class Pairs:
-    """What a folder holds: pairs, pictures without a mask, and notes on what was left out."""
+    """Pairs of a folder, pictures without a mask, and notes on what was left out."""
 
     pairs: list[Pair] = field(default_factory=list)
     unannotated: list[Unannotated] = field(default_factory=list)
@@ -60,9 +60,9 @@ class Pairs:
 
 
 def pairs_of(src: Path, faults: Faults) -> Pairs:
-    """All pairs of ``src``, in the order of their names.
+    """All pairs of ``src``, sorted by name.
 
-    Raises InputError where there are no such folders, or no picture has a mask.
+    Raises InputError if there are no such folders, or no picture has a mask.
     """
     places = places_of(src)
     if not places:
@@ -85,7 +85,7 @@ def pairs_of(src: Path, faults: Faults) -> Pairs:
 
 
 def match(place: Place, src: Path, found: Pairs, faults: Faults, choosy: bool = True) -> None:
-    """Add the pairs of one place; of several files of one name none, or the first where it does not matter."""
+    """Add the pairs of one place. Of several files of one name the first is taken; none if ``choosy``."""
     images, masks = _files(place)
     by_key = _one_each(masks, place.masks, "masks", faults, choosy)
     pictures = _one_each(images, place.images, "pictures", faults, choosy)
@@ -116,7 +116,7 @@ def match(place: Place, src: Path, found: Pairs, faults: Faults, choosy: bool = 
 
 
 def _base(place: Place, src: Path) -> PurePosixPath:
-    """The folders of a place for the names of its pictures, without a last one called images or the like."""
+    """The folder that names of a place's pictures begin with, without a final images/."""
     base = PurePosixPath(place.images.relative_to(src).as_posix())
     return base.parent if base.name.lower() in {name.lower() for name in IMAGE_FOLDERS} else base
 
@@ -130,7 +130,7 @@ def _files(place: Place) -> tuple[list[Path], list[Path]]:
 
 
 def _one_each(files: Sequence[Path], root: Path, what: str, faults: Faults, choosy: bool) -> dict[Key, Path]:
-    """Files by folder and name; a name with several suffixes is a fault, since any of them may be meant."""
+    """Files by folder and name; a name with several suffixes is ambiguous and a fault."""
     found: dict[Key, list[Path]] = {}
     for path in files:
         parts = path.relative_to(root).parts[:-1]
@@ -146,7 +146,7 @@ def _one_each(files: Sequence[Path], root: Path, what: str, faults: Faults, choo
 
 
 def _mask_names(stem: str) -> Iterator[str]:
-    """What the mask of a picture may be called, likeliest first."""
+    """Possible names of a picture's mask, most likely first."""
     bases = [stem, *(stem.removesuffix(ending) for ending in IMAGE_ENDINGS if stem.endswith(ending))]
     for ending in ("", *MASK_ENDINGS):
         for base in bases:
@@ -156,12 +156,12 @@ def _mask_names(stem: str) -> Iterator[str]:
 def _keys(folder: str, name: str, by_key: dict[Key, Path], by_stem: dict[str, list[Key]]) -> Iterator[Key]:
     if (folder, name) in by_key:
         yield folder, name
-    elif len(by_stem.get(name, ())) == 1:  # masks in other folders than the pictures
+    elif len(by_stem.get(name, ())) == 1:  # masks in other subfolders than the pictures
         yield by_stem[name][0]
 
 
 def _is_variant(key: Key, used: Counter[Key]) -> bool:
-    """Whether a mask that was not used is another form of one that was."""
+    """Whether an unused mask is another form of a used one."""
     folder, stem = key
     endings = [ending for ending in (*MASK_ENDINGS, *UNUSED_ENDINGS) if stem.endswith(ending)]
     bases = [stem.removesuffix(ending) for ending in endings]
@@ -169,7 +169,7 @@ def _is_variant(key: Key, used: Counter[Key]) -> bool:
 
 
 def _apply_lists(src: Path, found: Pairs, faults: Faults) -> None:
-    """Keep what the list files name, with the split of the list."""
+    """Keep the pictures in list files, with the split of the list."""
     listed = _listed(src)
     if not listed:
         return
@@ -193,7 +193,7 @@ def _apply_lists(src: Path, found: Pairs, faults: Faults) -> None:
 
 
 def _listed(src: Path) -> dict[str, tuple[Path, str | None]]:
-    """List file and split by picture (name without suffix, perhaps with folders); empty if there is no list."""
+    """List file and split by picture (name without suffix, with or without folders); empty without lists."""
     found: dict[str, tuple[Path, str | None]] = {}
     for splits in LIST_SPLITS:
         for word, split in splits.items():
@@ -213,7 +213,7 @@ def _has_suffix(name: str) -> bool:
 
 
 def first_pair(src: Path) -> Pair | None:
-    """A pair of ``src`` to look at, with a mask that can be read if there is one, or None; nothing is raised."""
+    """A pair of ``src``, with a readable mask if possible; None if there is none. Raises nothing."""
     try:
         found = Pairs()
         for place in places_of(src):

@@ -1,5 +1,4 @@
-"""Shapes to pixels. Coordinates are continuous: the pixel in column x covers x .. x + 1, and belongs to a shape
-when its centre does."""
+"""Rasterised shapes, in continuous coordinates: pixel x covers x .. x + 1, and its centre decides."""
 
 from __future__ import annotations
 
@@ -18,7 +17,7 @@ Region = NDArray[np.bool_]
 
 
 def polygon(points: Points, shape: Shape) -> Region:
-    """HxW, true inside the polygon of (x, y); parts outside the picture are cut off."""
+    """HxW, true inside the polygon of (x, y); clipped to the picture."""
     rows = np.array([y for _, y in points]) - 0.5
     columns = np.array([x for x, _ in points]) - 0.5
     region = np.zeros(shape, np.bool_)
@@ -27,14 +26,14 @@ def polygon(points: Points, shape: Shape) -> Region:
 
 
 def box(left: float, top: float, right: float, bottom: float, shape: Shape, degrees: float = 0.0) -> Region:
-    """HxW, true inside a box, turned clockwise about its centre."""
+    """HxW, true inside a box, rotated clockwise about its centre."""
     centre = ((left + right) / 2, (top + bottom) / 2)
     corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
     return polygon([turn(corner, centre, degrees) for corner in corners], shape)
 
 
 def ellipse(centre: tuple[float, float], radii: tuple[float, float], shape: Shape, degrees: float = 0.0) -> Region:
-    """HxW, true inside an ellipse with radii along x and y, turned clockwise; a circle has equal radii."""
+    """HxW, true inside an ellipse with radii along x and y, rotated clockwise."""
     region = np.zeros(shape, np.bool_)
     if min(radii) > 0:
         place = (centre[1] - 0.5, centre[0] - 0.5)
@@ -44,7 +43,7 @@ def ellipse(centre: tuple[float, float], radii: tuple[float, float], shape: Shap
 
 
 def turn(point: tuple[float, float], centre: tuple[float, float], degrees: float) -> tuple[float, float]:
-    """A point turned clockwise (y points down) about another."""
+    """A point rotated clockwise (y points down) about another."""
     angle = math.radians(degrees)
     x, y = point[0] - centre[0], point[1] - centre[1]
     return (
@@ -54,10 +53,7 @@ def turn(point: tuple[float, float], centre: tuple[float, float], degrees: float
 
 
 def paste(crop: Region, left: int, top: int, shape: Shape, place: str) -> Region:
-    """HxW with a smaller mask at (left, top); what lies outside the picture is cut off.
-
-    Raises InputError if nothing is inside.
-    """
+    """HxW with a smaller mask at (left, top), clipped to the picture. InputError if it lies outside."""
     rows = slice(max(top, 0), min(top + crop.shape[0], shape[0]))
     columns = slice(max(left, 0), min(left + crop.shape[1], shape[1]))
     if rows.start >= rows.stop or columns.start >= columns.stop:
@@ -71,10 +67,7 @@ def paste(crop: Region, left: int, top: int, shape: Shape, place: str) -> Region
 
 
 def runs_to_region(runs: Sequence[int], shape: Shape, place: str, order: str = "C") -> Region:
-    """Run lengths, the first of zeros, to HxW by rows ("C") or columns ("F").
-
-    Raises InputError if they do not fill the region exactly.
-    """
+    """Run lengths, zeros first, as HxW in row ("C") or column order ("F"). InputError if they do not fill it."""
     total = sum(runs)
     if total != shape[0] * shape[1] or any(run < 0 for run in runs):
         raise InputError(
@@ -85,14 +78,14 @@ def runs_to_region(runs: Sequence[int], shape: Shape, place: str, order: str = "
 
 
 def region_to_runs(region: Region) -> list[int]:
-    """HxW to run lengths by rows, the first of zeros; the inverse of ``runs_to_region``."""
+    """HxW as run lengths in row order, zeros first; the inverse of ``runs_to_region``."""
     flat = np.concatenate([[False], region.ravel()])
     changes = np.flatnonzero(flat[1:] != flat[:-1])
     return [int(run) for run in np.diff(np.concatenate([[0], changes, [region.size]]))]
 
 
 def bounds(region: Region) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of the true pixels, the last two beyond them; there must be one."""
+    """Left, top, right and bottom (exclusive) of the true pixels; there must be one."""
     rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
@@ -102,7 +95,7 @@ def _draw() -> Any:
 
 
 def skimage_package(purpose: str) -> Any:
-    """The package scikit-image, which is an extra; this is the one place that imports it."""
+    """The optional package scikit-image; imported nowhere else."""
     with extra("scikit-image", "data", purpose):
         import skimage
         import skimage.draw

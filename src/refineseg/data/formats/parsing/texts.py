@@ -1,4 +1,4 @@
-"""Text files and tables as editors and spreadsheets write them: byte order marks, commas, semicolons or tabs."""
+"""Text files and tables as editors and spreadsheets write them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SEPARATORS = (",", ";", "\t")
 
 @dataclass(frozen=True)
 class Row:
-    """A line of a table: its number from 1, its cells without blanks around them, and its text."""
+    """A line of a table: its number from 1, its stripped cells, and its text."""
 
     number: int
     cells: tuple[str, ...]
@@ -22,10 +22,7 @@ class Row:
 
 
 def read_text(path: Path) -> str:
-    """A file of UTF-8 or UTF-16, without its byte order mark.
-
-    Raises InputError if it cannot be read or is of another encoding.
-    """
+    """A file of UTF-8 or UTF-16, without byte order mark. InputError if it cannot be read or decoded."""
     try:
         text = decoded(path.read_bytes())
     except FileNotFoundError as error:
@@ -38,14 +35,9 @@ def read_text(path: Path) -> str:
 
 
 def read_rows(path: Path, *, blanks: bool = False) -> list[Row]:
-    """The rows of a table that are not empty; lines that begin with ``#`` are comments.
+    """The rows of a table, without empty lines and comments (``#``). InputError if it cannot be read.
 
-    Args:
-        path: the file.
-        blanks: whether blanks separate cells where no comma, semicolon or tab does.
-
-    Raises:
-        InputError: cannot be read.
+    With ``blanks`` they separate cells if there is no comma, semicolon or tab.
     """
     lines = [(number, line) for number, line in enumerate(read_text(path).splitlines(), 1) if line.strip()]
     lines = [(number, line) for number, line in lines if not line.lstrip().startswith("#")]
@@ -63,7 +55,7 @@ def read_rows(path: Path, *, blanks: bool = False) -> list[Row]:
 
 
 def head(path: Path, size: int = 4096) -> str:
-    """The beginning of a text file; empty if it cannot be read."""
+    """Beginning of a text file; empty if it cannot be read."""
     try:
         with path.open("rb") as stream:
             return decoded(stream.read(size), "replace").lstrip("\ufeff \t\r\n")
@@ -81,7 +73,7 @@ def _cells(line: str, separator: str, place: str) -> list[str]:
 
 
 def _separator(lines: list[str]) -> str | None:
-    """The separator that most lines have; semicolons and tabs win, since cells may hold commas."""
+    """The separator in most lines; tabs and semicolons win, since cells may contain commas."""
     counts = {mark: sum(mark in line for line in lines) for mark in SEPARATORS}
     best = max(counts.values(), default=0)
     return next((mark for mark in ("\t", ";", ",") if counts[mark] == best), None) if best else None

@@ -1,4 +1,4 @@
-"""XML of unknown quality: attributes are checked, document types and entities are refused."""
+"""Validated access to XML; document types and entities are refused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from refineseg.errors import InputError
 
 
 def read_xml(path: Path) -> Element:
-    """The root of an XML file. Document types and entities are refused: they can read files and fill memory."""
+    """Root of an XML file. Document types and entities are refused: they can read files and fill memory."""
     builder = TreeBuilder()
     parser = expat.ParserCreate()
     parser.buffer_text = True
@@ -35,7 +35,7 @@ def read_xml(path: Path) -> Element:
 
 
 def attribute(node: Element, key: str, place: str) -> str:
-    """An attribute that must be there and not blank."""
+    """A required, non-blank attribute."""
     value = node.get(key)
     if value is None or not value.strip():
         raise InputError(f"{place}: expected the attribute {key!r}, found {', '.join(node.keys())[:80] or 'none'}")
@@ -43,13 +43,13 @@ def attribute(node: Element, key: str, place: str) -> str:
 
 
 def number(node: Element, key: str, place: str, default: str | None = None) -> float:
-    """An attribute as a finite number of a size that coordinates can have."""
+    """An attribute as a finite number in the range of coordinates."""
     text = default if default is not None and node.get(key) is None else attribute(node, key, place)
     return parse_number(text, key, place)
 
 
 def integer(node: Element, key: str, place: str, default: str | None = None) -> int:
-    """An attribute as a whole number."""
+    """An attribute as an integer."""
     value = number(node, key, place, default)
     if value != int(value):
         raise InputError(f"{place}: expected {key} to be a whole number, got {value}")
@@ -57,7 +57,7 @@ def integer(node: Element, key: str, place: str, default: str | None = None) -> 
 
 
 def parse_number(text: str, key: str, place: str) -> float:
-    """A text as a finite number of a size that coordinates can have."""
+    """A text as a finite number in the range of coordinates."""
     try:
         value = float(text)
     except ValueError as error:

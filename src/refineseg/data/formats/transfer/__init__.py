@@ -1,1 +1,1 @@
-"""From a format to a folder data set, and from predictions to a format."""
+"""Import of a format as a folder data set, and export of predictions to a format."""

@@ -1,7 +1,7 @@
-"""Predictions as pre-labels for annotation tools.
+"""Export of predictions as pre-labels for annotation tools.
 
-Pixels of a class called background are left without annotation; ignored pixels become regions named
-``__ignore__``. labels.yaml is written beside, so that ``refineseg data import`` gives the same train ids.
+The background gets no annotation; ignored pixels become regions named ``__ignore__``. labels.yaml is written too,
+so that ``refineseg data import`` gives the same train ids.
 """
 
 from __future__ import annotations
@@ -31,13 +31,7 @@ MASKS = (".png", ".tif", ".tiff")  # what predict writes
 
 @dataclass(frozen=True)
 class PredictedMask:
-    """A predicted mask and the picture it belongs to.
-
-    Attributes:
-        file: mask file of train ids.
-        image: the picture's file, or None where it is not known.
-        out: folder that the annotations are for.
-    """
+    """A predicted mask (train ids), its picture, if known, and the folder of the annotations."""
 
     file: Path
     image: Path | None
@@ -50,7 +44,7 @@ class PredictedMask:
 
     @property
     def image_name(self) -> str:
-        """The picture's file name; a guess where it is not known."""
+        """The picture's file name; a guess if it is not known."""
         return self.image.name if self.image else f"{self.stem}.jpg"
 
     @property
@@ -71,16 +65,16 @@ def export_predictions(
     options: WriteOptions | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Written:
-    """Write predictions as annotations that a person can correct in a tool.
+    """Write predictions as annotations for correction in an annotation tool.
 
     Args:
-        predictions: what ``refineseg predict`` wrote, or its folder masks/.
+        predictions: output folder of ``refineseg predict``, or its folder masks/.
         label_map: names of the train ids.
         format: name of a format that can be written.
-        out: new folder; gets the format's files and labels.yaml.
-        images: folder with the pictures, for their names and places; else those that predictions.json names.
-        options: polygons or masks, and how much polygons are simplified.
-        progress: called with masks done and in all.
+        out: new folder for the annotations and labels.yaml.
+        images: folder of the pictures; by default those named by predictions.json.
+        options: polygons or masks, and simplification of polygons.
+        progress: called with masks done and total.
 
     Returns:
         The annotation files, and notes on what was left out.
@@ -109,7 +103,7 @@ def export_predictions(
 
 
 def list_predictions(folder: Path, images: Path | None, out: Path) -> list[PredictedMask]:
-    """The masks of a prediction folder, each with its picture, as seen from ``out``.
+    """The masks of a prediction folder with their pictures.
 
     Raises InputError if there are no masks, or a picture is not in ``images``.
     """
@@ -132,7 +126,7 @@ def list_predictions(folder: Path, images: Path | None, out: Path) -> list[Predi
 
 
 def _recorded(folder: Path) -> dict[str, Path]:
-    """Pictures by the stem of their mask, as predictions.json beside masks/ says; those that are still there."""
+    """Existing pictures by the stem of their mask, from predictions.json."""
     record = folder / "predictions.json"
     if not record.is_file():
         return {}
@@ -147,7 +141,7 @@ def _predictions(
 ) -> Iterator[Prediction]:
     known = LabelMap(by_id.classes, (IGNORE,))
     for done, mask in enumerate(found, 1):
-        tiff = mask.file.suffix.lower() != ".png"  # of --tile and channels; Pillow refuses large ones
+        tiff = mask.file.suffix.lower() != ".png"  # of --tile or channels; Pillow refuses large ones
         raw = read_tiff(mask.file)[..., 0] if tiff else read_mask(mask.file)
         labels = known.encode(raw, str(mask.file))
         if mask.image is not None:

@@ -1,4 +1,4 @@
-"""What an import takes beside the source, and what it reports."""
+"""Options and report of an import."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from refineseg.errors import InputError
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """What is written.
+    """Options for writing the data set.
 
     Attributes:
-        link: hard links to the pictures instead of copies, where the disk allows it.
+        link: hard links to the pictures instead of copies, if possible.
         skip_bad: import what has no fault, and list the rest in left_out.txt.
-        unannotated: pictures without annotation: ``skip``, or ``background`` for pictures of background only.
-        split: shares of train, val and test to assign; the source's own splits if None.
-        max_side: pictures whose longer side has more pixels are scaled down with their masks.
+        unannotated: pictures without annotation: ``skip`` or ``background``.
+        split: splits to assign; the source's own if None.
+        max_side: longest side in pixels; larger pictures are scaled down with their masks.
     """
 
     link: bool = False
@@ -39,17 +39,17 @@ class ImportOptions:
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What an import wrote.
+    """Result of an import.
 
     Attributes:
-        root: the new data set's folder.
-        format: name of the format that was read.
+        root: folder of the new data set.
+        format: name of the format.
         pictures: number of pairs.
-        splits: pictures by split; empty where there are none.
+        splits: number of pairs by split; empty without splits.
         class_names: class names by train id.
         notes: what was left out or assumed.
-        warnings: notes that probably need an action.
-        faults: what was left out because it is wrong, with ``skip_bad``.
+        warnings: notes that probably need action.
+        faults: faults skipped with ``skip_bad``.
     """
 
     root: Path

@@ -1,4 +1,4 @@
-"""Splits assigned on import: shares of the pictures, groups kept together, every class spread alike."""
+"""Splits assigned on import: by shares, stratified by class, with groups kept together."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ FOLDER = "folder"
 
 @dataclass(frozen=True)
 class SplitOptions:
-    """How pictures are split.
+    """Options for assigning splits.
 
     Attributes:
-        shares: shares of val and test, above 0 and below 1 in all; the rest is train.
-        seed: random seed, which decides between equally good choices.
-        group: ``folder``, or a regular expression for the part of a name that pictures of one group share;
-            guessed from the names if None.
+        shares: shares of val and test, each above 0, together below 1; the rest is train.
+        seed: random seed for ties.
+        group: ``folder``, or a regular expression for the part of a name that a group shares; guessed from names
+            if None.
     """
 
     shares: Mapping[str, float]

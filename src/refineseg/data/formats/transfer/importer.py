@@ -1,4 +1,4 @@
-"""From an annotation format to images/, masks/ and labels.yaml, as a whole or not at all."""
+"""Import of an annotation format as images/, masks/ and labels.yaml, as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LEFT_OUT = "left_out.txt"
 
 @dataclass(frozen=True)
 class _Written:
-    """A pair that was written: item, file stem, train ids that it shows, and whether pixels are ignored."""
+    """A written pair: item, file stem, train ids present, and whether pixels are ignored."""
 
     item: Item
     stem: str
@@ -50,23 +50,22 @@ def import_data(
     how: ImportOptions | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> ImportReport:
-    """Read a data set in another format and write one that ``folder:ROOT`` opens.
+    """Convert a data set in another format to one for ``folder:ROOT``.
 
-    Writes ROOT/images (byte for byte), ROOT/masks (palette index PNG of train ids), ROOT/labels.yaml, where there
-    are splits train.txt, val.txt and test.txt, and left_out.txt where something was left out. The source is only
-    read. ROOT appears when all is done.
+    Writes ROOT/images (copies), ROOT/masks (palette PNG of train ids), ROOT/labels.yaml, train.txt, val.txt and
+    test.txt if there are splits, and left_out.txt if something was left out. ROOT appears only when complete.
 
     Args:
         src: file or folder.
         root: new or empty folder, not inside ``src``.
-        format: name of a format; recognised if None.
+        format: name of a format; detected if None.
         options: how the source is read.
         how: what is written.
-        progress: called with pictures done and in all.
+        progress: called with pictures done and total.
 
     Raises:
-        FaultsError: faults in the source, all of them with file and place, unless ``skip_bad``.
-        InputError: a source that cannot be read at all, or an unusable ROOT.
+        FaultsError: faults in the source, with file and position, unless ``skip_bad``.
+        InputError: the source cannot be read, or ROOT cannot be used.
     """
     src, root = Path(src).expanduser(), Path(root).expanduser()
     options, how, faults = options or ReadOptions(), how or ImportOptions(), Faults()
@@ -113,7 +112,7 @@ def import_data(
 
 
 def _absent_classes(source: AnnotatedData, written: Sequence[_Written]) -> tuple[list[str], list[str]]:
-    """A note on classes without a pixel; a warning where one class alone is left beside ignored pixels."""
+    """A note on classes without a pixel; a warning if there is one class and ignored pixels only."""
     shown = {value for pair in written for value in pair.present}
     names = source.label_map.names
     absent = ", ".join(name for index, name in enumerate(names) if index not in shown)
@@ -129,7 +128,7 @@ def _absent_classes(source: AnnotatedData, written: Sequence[_Written]) -> tuple
 
 
 def _read(chosen: Format, src: Path, options: ReadOptions) -> AnnotatedData:
-    """Open the source; an error of the whole is told with the faults that were found before it."""
+    """Open the source; an error is reported together with the faults found before it."""
     try:
         source = chosen.read(src, options)
     except FaultsError:
@@ -145,7 +144,7 @@ def _read(chosen: Format, src: Path, options: ReadOptions) -> AnnotatedData:
 
 
 def _with_unannotated(source: AnnotatedData, how: ImportOptions) -> AnnotatedData:
-    """The source with pictures without annotation as background, where they are to be."""
+    """The source with unannotated pictures as background, if chosen."""
     if how.unannotated == "skip" or not source.unannotated:
         return source
     background = background_id(source.label_map)
@@ -170,7 +169,7 @@ def _write_pairs(
     how: ImportOptions,
     progress: Callable[[int, int], None] | None,
 ) -> list[_Written]:
-    """Write every pair without fault; after a fault that ends the import the others are only looked over."""
+    """Write every pair without fault; after a fault that ends the import the others are only checked."""
     names = unique_names([item.name for item in source.items])
     written = []
     for done, (item, name) in enumerate(zip(source.items, names, strict=True), 1):
@@ -195,7 +194,7 @@ def _check_places(src: Path, root: Path) -> None:
 
 
 def _splits(written: Sequence[_Written], options: SplitOptions | None) -> list[str | None]:
-    """The split of every pair: assigned, or as the source says."""
+    """The split of every pair: assigned, or that of the source."""
     if options is None:
         return [pair.item.split for pair in written]
     return [*split_pictures([pair.item.name for pair in written], [pair.present for pair in written], options)]

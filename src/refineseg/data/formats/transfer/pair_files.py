@@ -1,4 +1,4 @@
-"""Pictures and masks written side by side: copied, linked, or scaled down."""
+"""Writing of pictures and masks: copied, linked, or scaled down."""
 
 from __future__ import annotations
 
@@ -28,14 +28,7 @@ LONGEST = 200  # bytes of a file's name, below every file system's limit
 
 
 class PairWriter:
-    """Writes pairs to images/ and masks/ of a folder.
-
-    Args:
-        folder: gets images/ and masks/.
-        label_map: label map of the masks.
-        link: hard links instead of copies.
-        max_side: longest side of a picture in pixels; None for any.
-    """
+    """Writes pairs to images/ and masks/ of a folder; ``link`` and ``max_side`` as in ImportOptions."""
 
     def __init__(self, folder: Path, label_map: LabelMap, link: bool, max_side: int | None) -> None:
         self.folder, self.label_map, self.link, self.max_side = folder, label_map, link, max_side
@@ -44,14 +37,14 @@ class PairWriter:
         (folder / "masks").mkdir()
 
     def notes(self) -> list[str]:
-        """How many pictures were scaled down, or were too large and could not be."""
+        """Notes on pictures that were scaled down, or could not be."""
         notes = [f"{self.scaled} pictures were scaled down to {self.max_side} pixels"] if self.scaled else []
         if self.unscaled:
             notes.append(f"{self.unscaled} larger pictures of many channels or bits were not scaled down")
         return notes
 
     def checked(self, item: Item) -> tuple[Shape, UInt8]:
-        """Size of the picture and its labels; InputError if they do not fit or cannot be read."""
+        """Size of the picture, and its labels; InputError if they do not match or cannot be read."""
         shape = picture_shape(item.image)
         labels = item.labels(shape)
         where = str(item.image) if isinstance(item.image, Path) else f"picture {item.name}"
@@ -75,7 +68,7 @@ class PairWriter:
             target.write_bytes(item.image())
 
     def _write_scaled(self, item: Item, name: str, suffix: str, labels: UInt8) -> None:
-        """The picture by area-aware resampling, the mask by the nearest pixel to each centre."""
+        """The picture by antialiased resampling, the mask by nearest neighbour."""
         assert self.max_side is not None
         factor = self.max_side / max(labels.shape)
         height, width = (max(1, round(side * factor)) for side in labels.shape)
@@ -99,7 +92,7 @@ class PairWriter:
 
 
 def _centres(count: int, size: int) -> NDArray[np.int64]:
-    """The pixel that the centre of each of ``count`` equal parts of ``size`` pixels falls in."""
+    """Index of the pixel at the centre of each of ``count`` equal parts of ``size`` pixels."""
     return np.asarray((np.arange(count) + 0.5) * size / count, np.int64)
 
 
@@ -122,9 +115,9 @@ def _suffix(image: Picture) -> str:
 
 
 def unique_names(names: Sequence[str]) -> list[str]:
-    """File stems: the last part of each name where that is unique, else with its folders, else with a number.
+    """File stems: the last part of each name if that is unique, else with its folders, else with a number.
 
-    Blanks and characters that some systems refuse become ``_``; names that differ in case only count as equal.
+    Blanks and characters that some systems refuse become ``_``; comparison ignores case.
     """
     short = [_plain(PurePosixPath(name).name) for name in names]
     often = Counter(name.lower() for name in short)
