@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 import torch
 
 from refineseg.bench.machine import wait_for
+from refineseg.system.memory import hand_back_memory
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def peak_memory(work: Callable[[], object], device: torch.device) -> int | None:
         before = torch.cuda.memory_allocated(device)
         work()
         return int(torch.cuda.max_memory_allocated(device) - before)
-    give_back_freed_memory()
+    hand_back_memory()
     try:
         Path("/proc/self/clear_refs").write_text("5")  # the highest resident size starts anew
     except OSError:
@@ -90,14 +90,6 @@ def peak_memory(work: Callable[[], object], device: torch.device) -> int | None:
     work()
     peak = _status("VmHWM")
     return None if rest is None or peak is None else peak - rest
-
-
-def give_back_freed_memory() -> None:
-    """Tell glibc to return free memory to the system; elsewhere nothing happens."""
-    try:
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
-    except (OSError, AttributeError):
-        return
 
 
 def _status(name: str) -> int | None:

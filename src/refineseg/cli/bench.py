@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from refineseg.cli.common import Table, console, parse_size, progress_bar
+from refineseg.cli.common import Table, console, parse_size, progress_bar, write_json
 from refineseg.errors import InputError
 
 
@@ -60,7 +59,6 @@ def bench(
     from refineseg.bench.peers import chosen_peers
     from refineseg.inference.devices import pick_device
     from refineseg.loading import load
-    from refineseg.system.files import atomic_write
 
     if threads is not None:
         torch.set_num_threads(threads)
@@ -77,8 +75,7 @@ def bench(
 
         planned = {"net": model or net} | plan_memory(segmenter, setting)
         console.print(sentence(planned), soft_wrap=True)
-        if json_file is not None:
-            atomic_write(json_file, json.dumps(planned, indent=1) + "\n")
+        write_json(json_file, planned)
         return
     chosen = [name.strip() for name in engines.split(",") if name.strip()]
     candidates = [
@@ -98,8 +95,7 @@ def bench(
         )
     report = {"net": model or net, "command": shlex.join(["refineseg", *sys.argv[1:]])} | report
     show(report)
-    if json_file is not None:
-        atomic_write(json_file, json.dumps(report, indent=1) + "\n")
+    write_json(json_file, report)
 
 
 def show(report: dict[str, Any]) -> None:

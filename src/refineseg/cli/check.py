@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from refineseg.cli.common import console, errors, progress_bar
+from refineseg.cli.common import console, errors, progress_of, write_json
 from refineseg.errors import InputError
 from refineseg.system.text import escaped
 
@@ -39,15 +38,10 @@ def check(
     chosen = data or data_option or ""
     from refineseg.data.check import check_data
     from refineseg.data.check.check_page import write_page
-    from refineseg.system.files import atomic_write
 
-    with progress_bar("pairs") as bar:
-        task = bar.add_task("checking", total=None, note="")
-        report = check_data(
-            chosen, quick=quick, progress=lambda done, total: bar.update(task, completed=done, total=total)
-        )
-    if json_file is not None:
-        atomic_write(json_file, json.dumps(report.to_dict(), indent=1) + "\n")
+    with progress_of("checking", "pairs") as progress:
+        report = check_data(chosen, quick=quick, progress=progress)
+    write_json(json_file, report.to_dict())
     if html_file is not None:
         write_page(report, html_file)
     for finding in report.findings:

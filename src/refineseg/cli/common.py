@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -22,6 +24,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from refineseg.errors import InputError
+from refineseg.system.files import atomic_write
 from refineseg.system.text import escaped
 
 if TYPE_CHECKING:
@@ -83,6 +86,20 @@ def progress_bar(unit: str | None = "pictures", shown: bool = True, remaining: b
         columns.insert(3, RateColumn(unit))
     with Progress(*columns, console=errors, transient=not errors.is_terminal, disable=not shown) as bar:
         yield bar
+
+
+@contextmanager
+def progress_of(description: str, unit: str = "pictures") -> Iterator[Callable[[int, int], None]]:
+    """A progress bar of one task, as a function of the items done and their number."""
+    with progress_bar(unit) as bar:
+        task = bar.add_task(description, total=None, note="")
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def write_json(path: Path | None, content: Any) -> None:
+    """What ``--json FILE`` asked for; nothing without it."""
+    if path is not None:
+        atomic_write(path, json.dumps(content, indent=1) + "\n")
 
 
 def show_notes(data: SegmentationData) -> None:

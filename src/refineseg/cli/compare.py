@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from refineseg.cli.common import console
+from refineseg.cli.common import console, write_json
 
 
 def compare(
@@ -22,10 +21,8 @@ def compare(
     """
     from refineseg.evaluation.compare import compare as compare_scores
     from refineseg.evaluation.compare import read_scored
-    from refineseg.system.files import atomic_write
 
     comparison = compare_scores(read_scored(first), read_scored(second))
     for line in comparison.lines():
         console.print(line, soft_wrap=True)
-    if json_file is not None:
-        atomic_write(json_file, json.dumps(comparison.to_dict(), indent=1) + "\n")
+    write_json(json_file, comparison.to_dict())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from refineseg.cli.common import console, errors, progress_bar
+from refineseg.cli.common import console, errors, progress_of
 from refineseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -87,16 +87,8 @@ def import_(
     shares = SplitOptions(parse_shares(split), seed, group) if split is not None else None
     how = ImportOptions(link, skip_bad, unannotated, shares, max_side)
     try:
-        with progress_bar() as bar:
-            task = bar.add_task("importing", total=None, note="")
-            report = import_data(
-                source,
-                output,
-                format,
-                options=options,
-                how=how,
-                progress=lambda done, total: bar.update(task, completed=done, total=total),
-            )
+        with progress_of("importing") as progress:
+            report = import_data(source, output, format, options=options, how=how, progress=progress)
     except FaultsError as error:
         _print_faults(error.faults)
         raise
@@ -175,8 +167,7 @@ def export(
     from refineseg.data.formats import WriteOptions, export_predictions
 
     label_map, options = _label_map(model, labels), WriteOptions(shapes, tolerance, smallest)
-    with progress_bar() as bar:
-        task = bar.add_task("exporting", total=None, note="")
+    with progress_of("exporting") as progress:
         written = export_predictions(
             predictions,
             label_map,
@@ -184,7 +175,7 @@ def export(
             output,
             images=images,
             options=options,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=progress,
         )
     what = str(written.files[0]) if len(written.files) == 1 else f"{len(written.files)} files in {output}"
     console.print(f"wrote {what}", soft_wrap=True)

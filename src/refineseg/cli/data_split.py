@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from refineseg.cli.common import console, progress_bar
+from refineseg.cli.common import console, progress_of
 from refineseg.errors import InputError
 
 
@@ -33,16 +33,9 @@ def split(
     if val <= 0:
         raise InputError(f"expected --val above 0, got {val}")
     shares = {"val": val} | ({"test": test} if test else {})
-    with progress_bar("masks") as bar:
-        task = bar.add_task("reading masks", total=None, note="")
-        report = split_data(
-            data if ":" in data else f"folder:{data}",
-            shares,
-            group=group,
-            seed=seed,
-            overwrite=overwrite,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )
+    data = data if ":" in data else f"folder:{data}"
+    with progress_of("reading masks", "masks") as progress:
+        report = split_data(data, shares, group=group, seed=seed, overwrite=overwrite, progress=progress)
     counts = ", ".join(f"{count:,} {name}" for name, count in report.pictures.items())
     how = "guessed from names" if group is None else "by --group"
     console.print(f"{counts}; {report.groups:,} groups, {how}")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from refineseg.cli.common import Table, console, parse_channels, parse_scales, progress_bar, show_notes
+from refineseg.cli.common import Table, console, parse_channels, parse_scales, progress_bar, show_notes, write_json
 from refineseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -79,7 +78,7 @@ def evaluate(
     from refineseg.inference.options import PredictOptions
     from refineseg.inference.runners.exported import is_exported
     from refineseg.loading import load
-    from refineseg.system.files import atomic_write, writable_folder
+    from refineseg.system.files import writable_folder
     from refineseg.system.processes import is_first, process_group
 
     if calibrate is not None and is_exported(model):
@@ -123,9 +122,8 @@ def evaluate(
             soft_wrap=True,
         )
     pinned = segmenter.card.provenance.get("hub", model)  # a Hub model's name has its commit
+    write_json(json_file, evaluation.to_dict() | {"model": pinned, "engine": segmenter.runner.name})
     if json_file is not None:
-        made_by = {"model": pinned, "engine": segmenter.runner.name}
-        atomic_write(json_file, json.dumps(evaluation.to_dict() | made_by, indent=1) + "\n")
         console.print(f"all figures in {json_file}")
     if report is not None:
         console.print(f"report in {write_report(report, evaluation, segmenter, opened, model)}")

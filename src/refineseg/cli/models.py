@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from refineseg.cli.common import Table, console
+from refineseg.cli.common import Table, console, write_json
 from refineseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -87,15 +86,14 @@ def describe_preset(
     if svg is not None:
         atomic_write(svg, draw(found))
         console.print(f"drawn in {svg}")
-    if json_file is not None:
-        content = {
-            "model": config.to_dict(),
-            "size": list(found.size),
-            "parameters": found.parameters,
-            "gmac": found.gmac,
-            "stages": [asdict(stage) for stage in found.stages],
-        }
-        atomic_write(json_file, json.dumps(content, indent=1) + "\n")
+    content = {
+        "model": config.to_dict(),
+        "size": list(found.size),
+        "parameters": found.parameters,
+        "gmac": found.gmac,
+        "stages": [asdict(stage) for stage in found.stages],
+    }
+    write_json(json_file, content)
 
 
 def _shapes(shapes: tuple[tuple[int, ...], ...]) -> str:
@@ -104,7 +102,6 @@ def _shapes(shapes: tuple[tuple[int, ...], ...]) -> str:
 
 def _list(json_file: Path | None) -> None:
     from refineseg.model.folders.records import all_records
-    from refineseg.system.files import atomic_write
 
     presets = preset_sizes()
     table = Table("preset", "backbone", "parameters", title=f"Presets ({CLASSES} classes)")
@@ -122,9 +119,7 @@ def _list(json_file: Path | None) -> None:
         # The part before the colon or semicolon suffices; the JSON has all of it.
         table.add_row(record.name, score, record.licence.split(";")[0], record.state.split(":")[0])
     console.print(table)
-    if json_file is not None:
-        content = {"presets": presets, "weights": [record.to_dict() for record in records]}
-        atomic_write(json_file, json.dumps(content, indent=1) + "\n")
+    write_json(json_file, {"presets": presets, "weights": [record.to_dict() for record in records]})
 
 
 def _in_words(score: PublishedScore | None) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from refineseg.cli.common import console, progress_bar
+from refineseg.cli.common import console, progress_of
 from refineseg.errors import InputError
 
 
@@ -53,8 +53,7 @@ def submit(
 
     chosen = find_protocol(protocol)
     segmenter = load(model, device)
-    with progress_bar() as bar:
-        task = bar.add_task(f"predicting {split}", total=len(pictures.split(split)), note="")
+    with progress_of(f"predicting {split}") as progress:
         count = write_submission(
             name,
             segmenter,
@@ -62,6 +61,6 @@ def submit(
             output,
             split=split,
             protocol=chosen if tile is None else replace(chosen, tile=tile),
-            progress=lambda done, _all: bar.update(task, completed=done),
+            progress=progress,
         )
     console.print(f"{output}: {count} masks, checked for {name} {split}", soft_wrap=True)

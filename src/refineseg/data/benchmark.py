@@ -18,7 +18,7 @@ from refineseg.data.dataset import SegmentationData
 from refineseg.data.preparation.archives import Place
 from refineseg.labels import LabelMap
 
-Step = Callable[[int, int, str], None]  # files done, files in all, file name
+Step = Callable[[int, int, str], None]  # files done, number of files, file name
 Convert = Callable[[Path, Sequence[Path], Step], int]  # root, .mat files given, progress; number of new pairs
 
 

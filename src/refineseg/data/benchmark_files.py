@@ -92,6 +92,28 @@ def pair(stems: Iterable[str], images: dict[str, Path], masks: dict[str, Path], 
     return tuple(Sample(stem, images[stem], masks.get(stem)) for stem in chosen)
 
 
+def need_masks(without: Sequence[str], where: str, split: str = "") -> None:
+    """InputError if there are pictures without a mask."""
+    if without:
+        of = f" of {split}" if split else ""
+        raise InputError(
+            f"expected a mask in {where} for every picture{of}, {len(without)} have none, such as {without[0]}"
+        )
+
+
+def open_masked(
+    root: Path, name: str, images: Sequence[str], masks: Sequence[str], lists: dict[str, tuple[str, ...]]
+) -> tuple[dict[str, tuple[Sample, ...]], dict[str, Path]]:
+    """Splits and masks of a data set on VOC 2010, which has more pictures than were annotated."""
+    pictures = by_stem(need_folder(root, f"{name}'s pictures", *images))
+    folder = need_folder(root, f"{name}'s masks", *masks)
+    found = by_stem(folder, (".png", ".mat"))
+    if not found:
+        raise InputError(f"no masks in {folder}: expected .png or .mat files")
+    masked = {stem: path for stem, path in pictures.items() if stem in found}
+    return listed_splits(root, lists, masked, found), found
+
+
 def listed_splits(
     root: Path, lists: dict[str, tuple[str, ...]], images: dict[str, Path], masks: dict[str, Path]
 ) -> dict[str, tuple[Sample, ...]]:

@@ -12,6 +12,7 @@ from refineseg.data.benchmark_files import (
     first_folder,
     hex_colors,
     need_folder,
+    need_masks,
     pair,
     places,
 )
@@ -67,12 +68,7 @@ def open_ade20k(root: Path) -> SegmentationData:
         if not found:
             continue
         masks = by_stem(first_folder(base / "annotations", folder))
-        without = [stem for stem in found if stem not in masks]
-        if without:
-            raise InputError(
-                f"expected a mask in {base}/annotations/{folder} for every picture, {len(without)} have none, "
-                f"such as {without[0]}"
-            )
+        need_masks([stem for stem in found if stem not in masks], f"{base}/annotations/{folder}")
         splits[split] = pair(found, found, masks, images)
     if not splits:
         raise InputError(f"no pictures in {images}: expected training/ or validation/ with pictures")

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from refineseg.data.benchmark import Benchmark
-from refineseg.data.benchmark_files import NAME, by_stem, first_file, listed_stems, pair, places
+from refineseg.data.benchmark_files import NAME, by_stem, first_file, listed_stems, need_masks, pair, places
 from refineseg.data.dataset import SPLITS, Sample, SegmentationData, folder_of_pictures, read_list
 from refineseg.errors import InputError
 from refineseg.labels import Color, LabelClass, LabelMap
@@ -111,12 +111,7 @@ def _open_original(root: Path) -> SegmentationData:
             )
     images = by_stem(root / STILLS)
     masks = {stem.removesuffix("_L"): path for stem, path in by_stem(root / APPROVED).items()}
-    without = [stem for stem in images if stem not in masks]
-    if without:
-        raise InputError(
-            f"expected STEM_L.png in {root / APPROVED} for every picture, {len(without)} have none, "
-            f"such as {without[0]}"
-        )
+    need_masks([f"{stem}_L.png" for stem in images if stem not in masks], str(root / APPROVED))
     lists = {split: first_file(root, f"{split}.txt") for split in SPLITS}
     if any(lists.values()):
         stems = {split: listed_stems(path) for split, path in lists.items() if path}

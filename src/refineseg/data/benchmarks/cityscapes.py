@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from refineseg.data.benchmark import Benchmark, SubmissionFormat
-from refineseg.data.benchmark_files import NAME, need_folder, places
+from refineseg.data.benchmark_files import NAME, need_folder, need_masks, places
 from refineseg.data.dataset import SPLITS, Sample, SegmentationData
 from refineseg.errors import InputError
 from refineseg.labels import LabelClass, LabelMap
@@ -71,11 +71,7 @@ def open_cityscapes(root: Path) -> SegmentationData:
         raise InputError(f"no pictures in {images}: expected train/CITY/NAME{IMAGE}")
     for split in ("train", "val"):
         without = [sample.image.name for sample in splits.get(split, ()) if sample.mask is None]
-        if without:
-            raise InputError(
-                f"expected a NAME{LABELS} in {root}/gtFine/{split} for every picture, {len(without)} have none, "
-                f"such as {without[0]}; unpack gtFine_trainvaltest.zip beside leftImg8bit/"
-            )
+        need_masks(without, f"{root}/gtFine (of gtFine_trainvaltest.zip)", split)
     return SegmentationData("cityscapes", root, label_map(), splits, LICENCE)
 
 

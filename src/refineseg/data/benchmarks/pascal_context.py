@@ -10,7 +10,7 @@ from PIL import Image
 
 from refineseg.colors import voc_palette
 from refineseg.data.benchmark import Benchmark
-from refineseg.data.benchmark_files import NAME, VOC2010, by_stem, entries, listed_splits, need_folder, places
+from refineseg.data.benchmark_files import NAME, VOC2010, entries, open_masked, places
 from refineseg.data.dataset import SegmentationData
 from refineseg.data.images import read_mask
 from refineseg.errors import InputError
@@ -78,14 +78,7 @@ def open_pascal_context(root: Path) -> SegmentationData:
     Splits are VOC 2010's train and val lists (``train.txt`` and ``val.txt`` in ROOT, or
     VOCdevkit/VOC2010/ImageSets/Main); without them all masked pictures are the split ``all``.
     """
-    images = by_stem(need_folder(root, "PASCAL-Context's pictures", *IMAGES))
-    folder = need_folder(root, "PASCAL-Context's masks", *MASKS)
-    masks = by_stem(folder, (".png", ".mat"))
-    if not masks:
-        raise InputError(f"no masks in {folder}: expected .png or .mat files")
-    # VOC has more pictures than were annotated.
-    masked = {stem: path for stem, path in images.items() if stem in masks}
-    splits = listed_splits(root, LISTS, masked, masks)
+    splits, masks = open_masked(root, "PASCAL-Context", IMAGES, MASKS, LISTS)
     return SegmentationData(
         "pascal-context",
         root,

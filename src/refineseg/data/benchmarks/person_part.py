@@ -17,12 +17,10 @@ from refineseg.data.benchmark import Benchmark, Step
 from refineseg.data.benchmark_files import (
     NAME,
     VOC2010,
-    by_stem,
     first_file,
     first_folder,
-    listed_splits,
     listed_stems,
-    need_folder,
+    open_masked,
     places,
     write_raw_mask,
 )
@@ -87,13 +85,7 @@ def open_person_part(root: Path) -> SegmentationData:
     Splits are the published lists (``train.txt`` and ``val.txt`` in ROOT or in pascal_person_part_trainval_list);
     without them all masked pictures are the split ``all``.
     """
-    images = by_stem(need_folder(root, "Person-Part's pictures", *IMAGES))
-    folder = need_folder(root, "Person-Part's masks", *MASKS)
-    masks = by_stem(folder, (".png", ".mat"))
-    if not masks:
-        raise InputError(f"no masks in {folder}: expected .png or .mat files")
-    masked = {stem: path for stem, path in images.items() if stem in masks}
-    splits = listed_splits(root, LISTS, masked, masks)
+    splits, _ = open_masked(root, "Person-Part", IMAGES, MASKS, LISTS)
     return SegmentationData("person-part", root, label_map(), splits, LICENCE, read_raw=read_person_mask)
 
 

@@ -20,6 +20,7 @@ from refineseg.data.benchmark_files import (
     given_file,
     listed_splits,
     need_folder,
+    need_masks,
     places,
     write_raw_mask,
 )
@@ -56,11 +57,8 @@ def open_sunrgbd(root: Path) -> SegmentationData:
     masks_folder = first_folder(root, "labels37", "labels", "label37", "label", "masks")
     by_name = {_plain(stem): path for stem, path in by_stem(masks_folder).items()}
     masks = {stem: by_name[_plain(stem)] for stem in images if _plain(stem) in by_name}
-    without = [stem for stem in images if stem not in masks]
-    if masks_folder is not None and without:
-        raise InputError(
-            f"expected a mask in {masks_folder} for every picture, {len(without)} have none, such as {without[0]}"
-        )
+    if masks_folder is not None:
+        need_masks([stem for stem in images if stem not in masks], str(masks_folder))
     if first_file(root, *LISTS["train"], *LISTS["val"]):
         splits = listed_splits(root, LISTS, images, masks)
     else:

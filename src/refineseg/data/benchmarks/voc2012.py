@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,11 @@ from refineseg.data.benchmark_files import (
     first_folder,
     listed_stems,
     need_folder,
+    need_masks,
     pair,
     places,
 )
-from refineseg.data.dataset import SPLITS, Sample, SegmentationData
+from refineseg.data.dataset import SPLITS, SegmentationData
 from refineseg.data.images import read_mask
 from refineseg.errors import InputError
 from refineseg.labels import IGNORE, LabelMap
@@ -64,7 +64,9 @@ def open_voc2012(root: Path) -> SegmentationData:
     splits = {split: pair(stems[split], images, masks, voc) for split in SPLITS if stems.get(split)}
     if not splits:
         raise InputError(f"no split lists in {lists}: expected train.txt and val.txt")
-    _require_masks(splits, voc)
+    for split in ("train", "val"):  # the test server keeps its own
+        without = [sample.stem for sample in splits.get(split, ()) if sample.mask is None]
+        need_masks(without, f"{voc}/SegmentationClass, SegmentationClassAug or SBD's cls/", split)
     return SegmentationData("voc2012", root, label_map(), splits, LICENCE, read_raw=read_voc_mask)
 
 
@@ -80,17 +82,6 @@ def _masks(voc: Path, sbd: Path | None) -> dict[str, Path]:
     for folder in ("SegmentationClassAug", "SegmentationClass"):  # VOC's own masks come first
         masks |= by_stem(first_folder(voc, folder))
     return masks
-
-
-def _require_masks(splits: Mapping[str, tuple[Sample, ...]], voc: Path) -> None:
-    """Train and val have masks; the test server keeps its own."""
-    for split in ("train", "val"):
-        without = [sample.stem for sample in splits.get(split, ()) if sample.mask is None]
-        if without:
-            raise InputError(
-                f"expected masks for the pictures of {split} in {voc}/SegmentationClass, SegmentationClassAug or "
-                f"SBD's cls/, {len(without)} have none, such as {without[0]}"
-            )
 
 
 BENCHMARK = Benchmark(
