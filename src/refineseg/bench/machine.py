@@ -1,4 +1,4 @@
-"""What a figure was measured on, and what this machine can do at most."""
+"""Description and peak speed of the machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SECONDS = 0.5  # spent on each shape
 
 
 def describe_machine(device: torch.device) -> dict[str, Any]:
-    """Processor, instruction sets, threads, memory, versions; the card where ``device`` is one."""
+    """Processor, instruction sets, threads, memory, versions; and the GPU, if ``device`` is one."""
     facts: dict[str, Any] = {
         "processor": processor_name(),
         "instruction_sets": instruction_sets(),
@@ -38,7 +38,7 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
 
 @torch.inference_mode()
 def peaks(device: torch.device, dtype: torch.dtype) -> dict[str, float]:
-    """FLOP/s in units of 1e9: the best matrix product and the best direct 3x3 convolution seen in a moment."""
+    """Peak GFLOP/s of matrix products and direct 3x3 convolutions, measured in a few seconds."""
     best: dict[str, float] = {"matrix": 0.0, "convolution": 0.0}
     for side in SIDES:
         a = torch.randn(side, side, device=device).to(dtype)
@@ -57,7 +57,7 @@ def peaks(device: torch.device, dtype: torch.dtype) -> dict[str, float]:
 
 
 def least_seconds(work: Callable[[], object], device: torch.device) -> float:
-    """Seconds of the fastest of many calls."""
+    """Seconds of the fastest call within ``SECONDS``."""
     work()
     end, best = time.perf_counter() + SECONDS, float("inf")
     while time.perf_counter() < end:
@@ -69,6 +69,6 @@ def least_seconds(work: Callable[[], object], device: torch.device) -> float:
 
 
 def wait_for(device: torch.device) -> None:
-    """Until a card has done what it was given."""
+    """Wait until a GPU has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

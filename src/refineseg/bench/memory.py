@@ -1,4 +1,4 @@
-"""The memory that a setting needs, without running it."""
+"""Memory needed for a setting, computed without running it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MIB = 1 << 20
 
 
 def need_of_setting(segmenter: Segmenter, setting: Setting) -> MemoryNeed:
-    """Memory for prediction, or for a training step of the modern recipe with its moving average."""
+    """Memory for prediction, or for a training step of the modern recipe."""
     if not setting.training:
         need = segmenter.memory.need(setting.size, batch=setting.batch)
         if need is None:

@@ -1,4 +1,4 @@
-"""Who runs in ``refineseg bench``: the published layout, our predictor in its forms, exported files, peers."""
+"""Candidates of ``refineseg bench``: the published layout, our predictor, exported files, peers."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ Work = Callable[[], Tensor]  # labels BxHxW, or a training step's loss
 
 @dataclass(frozen=True)
 class Setting:
-    """What all candidates do.
+    """The task of all candidates.
 
     Attributes:
         size: height and width of the pictures, in pixels.
         batch: pictures at a time.
-        precision: ``32`` or ``bf16``, of all but the baseline.
+        precision: ``32`` or ``bf16``; the baseline is always float32.
         classes: number of classes.
         training: a step of forward, loss and backward in place of prediction.
-        device: where.
+        device: device of all candidates.
     """
 
     size: tuple[int, int] = (512, 512)
@@ -54,7 +54,7 @@ class Setting:
     device: torch.device = CPU
 
     def pictures(self) -> Tensor:
-        """Bx3xHxW uint8, the same every time, smooth and noisy in parts."""
+        """Bx3xHxW uint8, reproducible, smooth with noise."""
         rng = np.random.default_rng(0)
         coarse = torch.from_numpy(rng.random((self.batch, 3, 9, 9), np.float32))
         fine = torch.from_numpy(rng.random((self.batch, 3, *self.size), np.float32))
@@ -69,7 +69,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A name, and how to get ready: ``build`` makes what is timed. ``own`` ones give the baseline's labels."""
+    """A name, and ``build``, which prepares the timed call. ``own`` ones predict the baseline's labels."""
 
     name: str
     build: Callable[[], Work]
@@ -77,7 +77,7 @@ class Candidate:
 
 
 def random_network(preset: str, classes: int) -> RefineNet:
-    """A preset with random weights that are the same every time and keep activations lively through all depths."""
+    """A preset with reproducible random weights that keep the variance of activations."""
     torch.manual_seed(0)
     model = create_model(preset, classes)
     for part in model.modules():
@@ -95,7 +95,7 @@ def random_segmenter(preset: str, setting: Setting) -> Segmenter:
 
 
 def own_candidates(segmenter: Segmenter, setting: Setting, engines: Sequence[str]) -> Iterator[Candidate]:
-    """The baseline and the same weights in our forms."""
+    """The baseline and other ways to run the same weights."""
     unknown = [name for name in engines if name not in ENGINES]
     if unknown:
         raise InputError(f"expected --engines among {', '.join(ENGINES)}, got {unknown[0]!r}")
@@ -148,7 +148,7 @@ def exported(segmenter: Segmenter, engine: str, setting: Setting, eight: bool = 
 
 
 def engines_of(path: Path) -> tuple[str, ...]:
-    """The engines that run a file, all of them."""
+    """All engines that run a file."""
     return SUFFIXES.get(path.suffix.lower(), ("auto",))
 
 
@@ -158,7 +158,7 @@ def file_candidate(path: Path, engine: str, setting: Setting) -> Candidate:
 
 
 def of_file(path: Path, engine: str, setting: Setting) -> Work:
-    """An exported file's way from a picture to labels."""
+    """Prediction with an exported file."""
     if setting.batch != 1 or setting.training:
         raise InputError("expected --batch 1 and prediction with files and engines other than torch")
     runner = open_exported(path, engine, setting.precision)
@@ -183,7 +183,7 @@ def peer_candidate(name: str, setting: Setting, last: bool) -> Candidate:
 
 
 def labels_of(net: nn.Module, setting: Setting, precision: str, last: bool = False) -> Work:
-    """Any network that gives logits of full size: to labels by its largest."""
+    """Prediction with any network whose logits have the input's size."""
     form = torch.channels_last if last else torch.contiguous_format
     x = (setting.pictures().float() / 255).contiguous(memory_format=form)
 
@@ -197,18 +197,18 @@ def labels_of(net: nn.Module, setting: Setting, precision: str, last: bool = Fal
 
 
 def predictor(segmenter: Segmenter, setting: Setting) -> Work:
-    """Our own way from pictures to labels."""
+    """Prediction with our predictor."""
     pictures = setting.pictures().permute(0, 2, 3, 1).contiguous().cpu().numpy()
     return lambda: torch.from_numpy(segmenter.segment(pictures, PredictOptions())[0])
 
 
 def compiled(segmenter: Segmenter, setting: Setting) -> Work:
-    """Compiled by torch.compile, which needs a C++ compiler on a CPU."""
+    """Prediction with torch.compile, which needs a C++ compiler on a CPU."""
     net = cast(nn.Module, torch.compile(segmenter.model, dynamic=False))
     work = labels_of(net, setting, setting.precision, last=True)
     try:
         work()
-    except Exception as error:  # of the many things that a compiler can miss
+    except Exception as error:
         raise InputError(f"torch.compile does not work here: {type(error).__name__}") from error
     return work
 
@@ -231,7 +231,7 @@ def step_of(net: nn.Module, setting: Setting, precision: str, last: bool = False
 
 
 def ready(candidates: Sequence[Candidate]) -> tuple[dict[str, Work], dict[str, str]]:
-    """What can run, by name, and why the others cannot."""
+    """The candidates that can run, by name, and reasons why the others cannot."""
     works: dict[str, Work] = {}
     skipped: dict[str, str] = {}
     for candidate in candidates:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from refineseg.errors import InputError, extra
 
-ENCODER = "resnet101"  # of the peers that have a choice: the backbone of the networks that they stand beside
+ENCODER = "resnet101"  # backbone of the peers that have a choice
 
 
 class OutOfDict(nn.Module):

@@ -1,4 +1,4 @@
-"""The published layout, eager: what every figure of docs/speed.md is a multiple of.
+"""The published layout, eager: the baseline of docs/speed.md.
 
 The network as the older PyTorch ports run it: channels first, batch norm by itself, max-pooling with its index
 map, logits upsampled to full size and then the largest taken. Same weights and labels.

@@ -1,4 +1,4 @@
-"""Timing candidates against each other: in turns, so that whatever else the machine does meets all of them."""
+"""Timing candidates in turns, so that other load on the machine affects all of them."""
 
 from __future__ import annotations
 
@@ -72,9 +72,9 @@ def ratios(baseline: Sequence[float], other: Sequence[float]) -> Spread:
 
 
 def peak_memory(work: Callable[[], object], device: torch.device) -> int | None:
-    """Bytes above the process's memory at rest (a card's: above what is allocated) that one call takes at most.
+    """Peak bytes of one call, beyond the process's resident memory or the card's allocated memory.
 
-    Everything counts, also what libraries allocate by themselves. None where the system does not tell.
+    Includes what libraries allocate by themselves. None if the system does not report it.
     """
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)

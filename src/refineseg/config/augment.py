@@ -15,13 +15,13 @@ class AugmentConfig(Config):
     Attributes:
         crop: height and width of the training crop, in pixels after scaling; one number makes a square.
         scale: range of the random scale (the paper: 0.7 to 1.3).
-        scale_step: the scales are drawn from a grid of this step, as in the paper (0.1); 0 draws any value.
-        short_edge: pixels between which a picture's short edge is brought before scaling; none leaves it.
+        scale_step: step of the grid of scales, 0.1 in the paper; 0 for any value.
+        short_edge: range in pixels to which the short edge is brought before scaling; none keeps it.
         pad: pad pictures that are smaller than the crop; false makes the crop smaller (batches of 1).
         flip: probability of a horizontal flip.
-        vertical_flip: probability of a vertical flip, for pictures without an up.
+        vertical_flip: probability of a vertical flip, for pictures without an upright direction.
         rotation: largest angle, in degrees, to either side.
-        rare_crop: probability that the crop is centred on a pixel of a class drawn from the picture's classes.
+        rare_crop: probability of a crop centred on a pixel of a class drawn from those of the picture.
         class_mix: probability that half of the classes of another picture are pasted onto this one.
         brightness, contrast, saturation, hue: strength of the photometric jitter, as in torchvision.
         blur: probability of a Gaussian blur.

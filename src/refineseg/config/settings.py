@@ -1,4 +1,4 @@
-"""What makes dataclasses settings: plain values in and out, checked overrides, errors that name the field."""
+"""Base of the settings classes: conversion to plain values, checked overrides, errors that name the field."""
 
 from __future__ import annotations
 
@@ -43,10 +43,7 @@ class Config:
 
     @classmethod
     def read(cls, assignments: Sequence[str]) -> dict[str, Any]:
-        """``name=value`` assignments as plain values of the fields' types.
-
-        Whether they fit each other is for whoever has the settings that they change.
-        """
+        """``name=value`` assignments as plain values of the fields' types, not checked against each other."""
         hints = typing.get_type_hints(cls)
         found = dict(map(_split, assignments))
         for name in found:

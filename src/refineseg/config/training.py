@@ -22,15 +22,14 @@ class TrainConfig(Config):
             where there are any; a model folder keeps its own), ``none`` (random), or a safetensors file.
         class_map: class of the model to start from to class of the data, where the same thing has two names.
         augment: joint transforms.
-        train_splits: splits that are trained on; with ``[train, val]`` the scores on val are of pictures of the
-            training, and none is kept with the model.
-        data: what ``--data`` said, so that ``--resume`` need not say it again.
+        train_splits: splits that are trained on; with ``[train, val]`` the model card has no score on val.
+        data: value of ``--data``, for ``--resume``.
         epochs: passes over the training set; ignored if ``steps`` or ``minutes`` is given.
-        steps: optimiser steps in all.
-        minutes: time for the whole run, validation included; the schedule ends with it, whatever the machine does.
+        steps: number of optimiser steps.
+        minutes: duration of the whole run, validation included; the schedule is adapted to it.
         patience: validations without a better ``metric`` after which the run ends.
         batch_size: pictures per step over all processes.
-        accumulate: parts of a batch that go through the network one after another, for less memory.
+        accumulate: number of sequential parts per batch, to save memory.
         optimizer: ``adamw`` or ``sgd`` (momentum 0.9).
         lr: learning rate of the decoder.
         backbone_lr: multiplier for the backbone; 0 freezes it, batch norm included.
@@ -49,11 +48,12 @@ class TrainConfig(Config):
         loss: ``cross_entropy``, ``boundary_weighted`` (the same, pixels near an outline weighing five times as
             much), ``ohem`` (hardest pixels only), ``focal``, ``dice``, or a sum: ``cross_entropy+dice``.
         loss_resolution: ``full`` (labels as they are) or ``paper`` (labels at stride 4 by nearest neighbour).
-        label_smoothing: label smoothing in [0, 1).
-        teacher: bundled model, model folder or hf:ORG/NAME whose soft labels are learned too; same classes.
-        teacher_weight: share of the teacher in the loss; the labels have the rest.
-        teacher_temperature: softens teacher and student alike; above 1 shows more of the less likely classes.
-        unlabelled: folder of pictures without masks, which the teacher alone labels.
+        label_smoothing: in [0, 1).
+        teacher: bundled model, model folder or hf:ORG/NAME to distil from; same classes.
+        teacher_weight: weight of the teacher in the loss; the labels have the rest.
+        teacher_temperature: softmax temperature of teacher and student; above 1 gives less likely classes more
+            weight.
+        unlabelled: folder of pictures without masks, which only the teacher labels.
         unlabelled_share: share of these pictures in each batch.
         class_weights: power of the inverse class frequency in the loss (0 weighs all pixels the same), or a list
             with one weight for each class.
@@ -66,12 +66,12 @@ class TrainConfig(Config):
         seed: random seed.
         workers: data loading processes.
         cache_mb: decoded pictures kept in memory, at most.
-        validate_every: epochs between validations, of which a run has ten at least; with ``minutes``, as many as
-            take a tenth of the time; the last weights are always validated.
+        validate_every: epochs between validations, of which there are ten at least (with ``minutes``, as many as
+            take a tenth of the time); the last weights are always validated.
         metric: metric by which the best checkpoint is chosen.
-        description: description of the data, in the person's own words, for the model card.
-        licence: licence of weights and training data, for the model card; the data set's own if None.
-        loggers: where the metrics go beside the run's folder: ``wandb``, ``mlflow`` or both.
+        description: description of the data in your own words, for the model card.
+        licence: licence of weights and training data, for the model card; by default that of the data set.
+        loggers: additional destinations of the metrics: ``wandb``, ``mlflow`` or both.
     """
 
     model: str = "refinenet-lw-mbv2"

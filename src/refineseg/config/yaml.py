@@ -1,4 +1,4 @@
-"""YAML in and out: plain types only, of bounded size, errors that name the file."""
+"""Reading and writing YAML: plain types of bounded size, errors that name the file."""
 
 from __future__ import annotations
 

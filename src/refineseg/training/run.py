@@ -290,4 +290,4 @@ def change_length(run: Run) -> None:
         raise ConfigError(f"the run has {step} steps behind it already: give more --epochs, --steps or --minutes")
     end = f"{run.config.minutes:g} minutes" if run.config.minutes else f"{run.steps} steps"
     atomic_write(run.folder / SETTINGS, to_yaml(run.config.to_dict()))
-    run.report(TrainingEvent("note", note=f"the run goes on from step {step} by the schedule of {end}"))
+    run.report(TrainingEvent("note", note=f"the run continues from step {step} with the schedule of {end}"))

@@ -68,7 +68,7 @@ def test_a_turned_box(tmp_path: Path) -> None:
         ('<box label="car" xtl="0" ytl="0" xbr="1" ybr="1" z_order="a"/>', ["box 0", "z_order"]),
         (
             '<mask label="car" rle="5" left="0" top="0" width="3" height="2"/>',
-            ["mask 0", "6 pixels in all, got 5"],
+            ["mask 0", "6 pixels, got 5"],
         ),
         ('<mask label="car" rle="a" left="0" top="0" width="3" height="2"/>', ["mask 0", "rle", "'a'"]),
         ('<mask label="car" rle="1.5,4.5" left="0" top="0" width="3" height="2"/>', ["whole numbers"]),

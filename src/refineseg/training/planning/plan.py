@@ -97,7 +97,7 @@ def make_plan(
     if not {"steps", "epochs"} & set(explicit):
         speed, steps = _choose_length(making, facts, machine, own_network)
     every = max(1, steps * making.config.batch_size // facts.train // VALIDATIONS)
-    making.take(Choice("validate_every", every, f"in epochs: about {VALIDATIONS} validations in all"))
+    making.take(Choice("validate_every", every, f"in epochs: about {VALIDATIONS} validations"))
     return Plan(facts, machine, making.config, tuple(making.choices), steps, speed)
 
 

@@ -68,7 +68,7 @@ def _clashes(files: DatasetFiles) -> Iterator[Finding]:
             "same-name",
             "error",
             f"{counted(left.same_stem, 'name')} with several files that differ only in their suffix: which one "
-            "pairs up is left to chance",
+            "pairs up is undefined",
             "keep one file of each name",
             [path for group in left.same_stem for path in group],
         )

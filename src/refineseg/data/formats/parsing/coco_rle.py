@@ -70,7 +70,7 @@ def _checked_rle(node: Node, shape: Shape) -> Rle:
     runs = counts_of(counts.value, counts.place) if compressed else [run.integer() for run in counts]
     if sum(runs) != shape[0] * shape[1] or any(run < 0 for run in runs):
         raise InputError(
-            f"{counts.place}: expected run lengths of {shape[0] * shape[1]} pixels in all, got {sum(runs)}; "
+            f"{counts.place}: expected runs that add up to {shape[0] * shape[1]} pixels, got {sum(runs)}; "
             "is it cut off?"
         )
     if compressed:

@@ -56,7 +56,7 @@ class Outliner:
         if not self.left_out:
             return ()
         return (
-            f"{self.left_out} pieces and holes of fewer than {self.smallest} pixels ({self.pixels} pixels in all) "
+            f"{self.left_out} pieces and holes of fewer than {self.smallest} pixels (total: {self.pixels} pixels) "
             "got no polygon",
         )
 

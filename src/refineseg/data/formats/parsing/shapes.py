@@ -71,7 +71,7 @@ def runs_to_region(runs: Sequence[int], shape: Shape, place: str, order: str = "
     total = sum(runs)
     if total != shape[0] * shape[1] or any(run < 0 for run in runs):
         raise InputError(
-            f"{place}: expected run lengths of {shape[0] * shape[1]} pixels in all, got {total}; is it cut off?"
+            f"{place}: expected runs that add up to {shape[0] * shape[1]} pixels, got {total}; is it cut off?"
         )
     values = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
     return np.asarray(values.reshape(shape[::-1]).T if order == "F" else values.reshape(shape))
