@@ -1,12 +1,11 @@
-"""The server under load: failures, memory, time beside the bare predictor, what batching brings.
+"""The server under load: failures, memory, time of a request against the predictor's, gain of batching.
 
 python benchmarks/serve_load.py load [--seconds 60] [--requests 64]
                                 memory [--count 2000] | pace [--repeats 40] | batching [--rounds 4] | slow
                                 [--clients 32] [--size 480x360] [--threads N] [--json FILE]
 
-Each part starts `refineseg serve` in a process of its own on 127.0.0.1 and ends it. Pictures are drawn by code, as
-PNG, and masks are requested. --threads are the network's, on both sides; all cores by default. With --json a part
-is put beside those that the file has.
+Each part starts `refineseg serve` on 127.0.0.1 and ends it. Pictures are synthetic PNGs, and masks are requested.
+--threads are the network's, all cores by default. --json adds a part's figures to those in the file.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from __future__ import annotations
 import argparse
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 import http.client
 import io
@@ -48,16 +47,22 @@ SETTLING = 200  # requests before memory is first looked at
 
 @dataclass
 class Server:
-    """A running server's port, and what it says of itself."""
+    """A running server."""
 
     port: int
 
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and text of an answer."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        text = answer.read().decode()
+        connection.close()
+        return answer.status, text
+
     def counters(self) -> dict[str, float]:
         """/metrics by name."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        connection.request("GET", "/metrics")
-        lines = connection.getresponse().read().decode().splitlines()
-        connection.close()
+        lines = self.get("/metrics")[1].splitlines()
         return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line[:1] != "#")}
 
     @property
@@ -68,21 +73,9 @@ class Server:
 
 @contextmanager
 def serving(**options: object) -> Iterator[Server]:
-    """`refineseg serve` with options; it must end in order."""
-    words = [f"--{name}={value}" for name, value in options.items()]
-    command = [
-        sys.executable,
-        "-m",
-        "refineseg",
-        "serve",
-        "--model",
-        MODEL,
-        "--device",
-        "cpu",
-        "--port",
-        "0",
-        *words,
-    ]
+    """`refineseg serve` with options; it must end without an error."""
+    words = f"-m refineseg serve --model {MODEL} --device cpu --port 0".split()
+    command = [sys.executable, *words, *(f"--{name}={value}" for name, value in options.items())]
     environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
@@ -94,7 +87,7 @@ def serving(**options: object) -> Iterator[Server]:
                 raise SystemExit("the server did not start")
             threading.Thread(target=process.stdout.read, daemon=True).start()
             server = Server(int(found[1]))
-            wait_until_ready(server.port)
+            wait_until_ready(server)
             yield server
         finally:
             process.send_signal(signal.SIGTERM)
@@ -102,22 +95,18 @@ def serving(**options: object) -> Iterator[Server]:
         raise SystemExit(f"the server ended with {process.returncode}")
 
 
-def wait_until_ready(port: int) -> None:
+def wait_until_ready(server: Server) -> None:
     for _ in range(600):
-        try:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-            connection.request("GET", "/readyz")
-            if connection.getresponse().status == 200:
+        with suppress(OSError):
+            if server.get("/readyz")[0] == 200:
                 return
-        except OSError:
-            pass
         time.sleep(0.1)
     raise SystemExit("the server is not ready after a minute")
 
 
 @dataclass
 class Tally:
-    """What clients saw: answers by status, seconds of the successes, failures in words."""
+    """Answers by status, seconds of the successes, failures."""
 
     statuses: Counter[int] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
@@ -125,7 +114,7 @@ class Tally:
 
 
 def client(port: int, bodies: list[bytes], go_on: Callable[[], bool], tally: Tally) -> None:
-    """One client, one connection: the next picture once the last is answered, or when a full server says."""
+    """One client, one connection: picture after picture, with pauses when the server is full."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     turn = 0
     while go_on():
@@ -155,7 +144,7 @@ def client(port: int, bodies: list[bytes], go_on: Callable[[], bool], tally: Tal
 def run_clients(
     server: Server, number: int, bodies: list[bytes], go_on: Callable[[], bool]
 ) -> tuple[Tally, float]:
-    """Many clients at a time; what they saw, and the seconds until the last had its answer."""
+    """Concurrent clients: their tally, and the seconds until the last answer."""
     tally = Tally()
     threads = [threading.Thread(target=client, args=(server.port, bodies, go_on, tally)) for _ in range(number)]
     begun = time.perf_counter()
@@ -180,9 +169,6 @@ def so_often(count: int) -> Callable[[], bool]:
             return next(tickets, None) is not None
 
     return ticket
-
-
-# The parts -------------------------------------------------------------------------------------------------------
 
 
 def part_load(given: argparse.Namespace, bodies: list[bytes]) -> dict[str, Any]:
@@ -236,7 +222,7 @@ def part_memory(given: argparse.Namespace, bodies: list[bytes]) -> dict[str, Any
 
 
 def part_pace(given: argparse.Namespace, bodies: list[bytes]) -> dict[str, Any]:
-    """One client's request beside the bare predictor, taken in turns."""
+    """One client's request against the predictor, in turns."""
     keep_freed_memory()  # as the server does
     segmenter = load(MODEL, "cpu")
     arrays = [read(body) for body in bodies]
@@ -270,17 +256,14 @@ def part_pace(given: argparse.Namespace, bodies: list[bytes]) -> dict[str, Any]:
                 if turn >= WARM:
                     times[name].append(time.perf_counter() - begun)
     ratios = np.array(times["server"]) / np.array(times["predictor"])
+    medians = {name: statistics.median(values) for name, values in times.items()}
     return {
         "repeats": given.repeats,
         "predictor_ms_median": milliseconds(times["predictor"]),
         "bytes_to_mask_ms_median": milliseconds(times["file"]),
         "request_ms_median": milliseconds(times["server"]),
-        "request_over_predictor": round(
-            statistics.median(times["server"]) / statistics.median(times["predictor"]), 3
-        ),
-        "request_over_bytes_to_mask": round(
-            statistics.median(times["server"]) / statistics.median(times["file"]), 3
-        ),
+        "request_over_predictor": round(medians["server"] / medians["predictor"], 3),
+        "request_over_bytes_to_mask": round(medians["server"] / medians["file"], 3),
         "stages_ms_median": {name: milliseconds(values) for name, values in stages.items()},
         "paired_ratio_quartiles": [round(float(value), 3) for value in np.quantile(ratios, (0.25, 0.5, 0.75))],
     }
@@ -309,7 +292,7 @@ def part_batching(given: argparse.Namespace, bodies: list[bytes]) -> dict[str, A
 
 
 def part_slow(given: argparse.Namespace, bodies: list[bytes]) -> dict[str, Any]:
-    """One client's answers alone and beside 20 clients that send a byte a second, in turns."""
+    """One client's answers alone and during uploads of 20 clients at a byte a second, in turns."""
     seconds: dict[str, list[float]] = {"alone": [], "beside": []}
     with serving() as server:
         for turn in range(given.rounds + 1):
