@@ -50,7 +50,7 @@ class FolderDescription:
     threshold: int | None = None
 
 
-class Row(NamedTuple):
+class ListedPair(NamedTuple):
     """An entry of a split: its picture (None if the list names none), and the file and line of the list."""
 
     split: str
@@ -71,7 +71,7 @@ class FolderListing:
     """
 
     splits: tuple[str, ...]
-    rows: list[Row]
+    rows: list[ListedPair]
     pictures: list[list[Sample]]
     notes: tuple[str, ...] = ()
 
@@ -217,20 +217,24 @@ def list_folder(described: FolderDescription) -> FolderListing:
     pictures = [_paired(*folder) for folder in folders_of(described)]
     nested = nested_splits(described)
     if nested:
-        rows = [Row(split, sample) for split, samples in zip(nested, pictures, strict=True) for sample in samples]
+        rows = [
+            ListedPair(split, sample)
+            for split, samples in zip(nested, pictures, strict=True)
+            for sample in samples
+        ]
         return FolderListing(tuple(nested), rows, pictures)
     (samples,) = pictures
     lists = split_lists(described)
     if lists:
         known = {sample.stem: sample for sample in samples}
         rows = [
-            Row(split, find_listed(line, known), file, line)
+            ListedPair(split, find_listed(line, known), file, line)
             for split, file in lists.items()
             for line in read_list(file)
         ]
         return FolderListing(tuple(lists), rows, pictures)
     validation = held_out([sample.stem for sample in samples if sample.mask is not None])
-    rows = [Row("val" if sample.stem in validation else "train", sample) for sample in samples]
+    rows = [ListedPair("val" if sample.stem in validation else "train", sample) for sample in samples]
     paired = sum(sample.mask is not None for sample in samples)
     note = f"no split lists: {len(validation):,} of {paired:,} pictures are held out as val"
     notes = (f"{note} (refineseg data split writes lists)",) if samples else ()

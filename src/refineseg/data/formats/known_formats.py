@@ -29,7 +29,7 @@ def built_in() -> dict[str, Format]:
     """The formats of this package by name, in alphabetical order."""
     folder = Path(refineseg.data.formats.__file__).parent
     names = [module.name for module in pkgutil.iter_modules([str(folder)]) if not module.ispkg]
-    modules = [import_module(f"{refineseg.data.formats.__name__}.{name}") for name in names if name != "registry"]
+    modules = [import_module(f"{refineseg.data.formats.__name__}.{name}") for name in names]
     found = [module.FORMAT for module in modules if hasattr(module, "FORMAT")]
     return {item.name: item for item in sorted(found, key=lambda item: str(item.name))}
 
