@@ -3,51 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from refineseg.channels import Channels
-from refineseg.config.yaml import read_yaml
-from refineseg.data.dataset import SPLITS, Sample, SegmentationData, find_listed, folder_of_pictures, read_list
+from refineseg.data.dataset import Sample, SegmentationData, find_listed, folder_of_pictures, read_list
+from refineseg.data.description import (
+    FolderDescription,
+    folders_of,
+    nested_splits,
+    read_description,
+    readers,
+    split_lists,
+)
 from refineseg.data.leftovers import Leftovers, find_leftovers, group_by_stem
-from refineseg.data.mask_files import check_threshold, read_binary_mask
-from refineseg.data.pictures.opening import needs_statistics, read_channels
+from refineseg.data.pictures.opening import needs_statistics
 from refineseg.data.pictures.statistics import statistics
 from refineseg.data.splits.held_out import held_out
-from refineseg.errors import ConfigError, InputError
-from refineseg.labels import LabelMap
-
-KEYS = frozenset(
-    {"root", "images", "masks", "classes", "ignore", "threshold", "splits", "licence", "name", "statistics"}
-)
-
-
-@dataclass(frozen=True)
-class FolderDescription:
-    """Content of a data set's YAML file.
-
-    Attributes:
-        name: name of the data set.
-        root, images, masks: its folder, and those of pictures and masks.
-        label_map: from raw mask values to train ids.
-        lists: split name to list file, as given, or None.
-        places: where list files are searched: the root, then the folder of the YAML.
-        licence: terms of the data.
-        channels: channels of the pictures; None for 8-bit RGB.
-        threshold: grey value from which a pixel is the second of two classes; None for masks of class numbers.
-    """
-
-    name: str
-    root: Path
-    images: Path
-    masks: Path
-    label_map: LabelMap
-    lists: Any
-    places: tuple[Path, Path]
-    licence: str
-    channels: Channels | None = None
-    threshold: int | None = None
+from refineseg.errors import InputError
 
 
 class ListedPair(NamedTuple):
@@ -101,8 +74,7 @@ def open_yaml(path: Path, root: Path | None = None, *, drop_bad: bool = False) -
     """A data set described by a YAML file, at ``root`` if given.
 
     Keys: ``classes`` (names, or name, color, raw), ``ignore`` (ignored mask values), ``threshold`` (grey value
-        from
-    which a pixel is the second of two classes), ``root`` (default: the folder of the YAML), ``images`` and
+    from which a pixel is the second of two classes), ``root`` (default: the folder of the YAML), ``images`` and
     ``masks`` (folder names), ``splits`` (split name to list file, under the root or next to the YAML),
     ``licence``, ``name``, ``statistics`` (channels.Channels, for pictures beyond 8-bit RGB; default: measured on
     the training pictures). Without ``splits``, these are the folders images/train, images/val ..., else train.txt
@@ -154,62 +126,6 @@ def _measured(data: SegmentationData) -> Channels | None:
         return Channels.from_dict(statistics(files))
     except InputError:
         return None  # damaged or of different kinds: reported when they are read
-
-
-def read_description(path: Path, root: Path | None = None) -> FolderDescription:
-    """The YAML file of a data set; ConfigError, InputError or LabelError if it is invalid."""
-    values = read_yaml(path)
-    unknown = sorted(set(values) - KEYS)
-    if unknown:
-        raise InputError(f"unknown key {unknown[0]!r} in {path}: known are {', '.join(sorted(KEYS))}")
-    root = (path.parent / str(values.get("root", "."))).resolve() if root is None else root.resolve()
-    label_map = LabelMap.from_dict({key: values[key] for key in ("classes", "ignore") if key in values})
-    return FolderDescription(
-        name=str(values.get("name", "folder")),
-        root=root,
-        images=root / str(values.get("images", "images")),
-        masks=root / str(values.get("masks", "masks")),
-        label_map=label_map,
-        lists=values.get("splits"),
-        places=(root, path.parent),
-        licence=str(values.get("licence", "unknown")),
-        channels=_channels(path, values.get("statistics")),
-        threshold=_threshold(path, values.get("threshold"), label_map),
-    )
-
-
-def readers(described: FolderDescription) -> dict[str, Any]:
-    """Non-default readers of pictures and masks, as fields of SegmentationData."""
-    fields: dict[str, Any] = {}
-    if described.channels is not None:
-        fields["channels"] = described.channels
-        fields["read_picture"] = partial(read_channels, channels=described.channels)
-    if described.threshold is not None:
-        fields["read_raw"] = partial(read_binary_mask, threshold=described.threshold)
-    return fields
-
-
-def folders_of(described: FolderDescription) -> list[tuple[Path, Path]]:
-    """Folders of pictures and masks: one pair, or one per split that is a folder."""
-    nested = nested_splits(described)
-    if nested:
-        return [(described.images / split, described.masks / split) for split in nested]
-    return [(described.images, described.masks)]
-
-
-def nested_splits(described: FolderDescription) -> list[str]:
-    """Splits that are folders under images/."""
-    return [split for split in SPLITS if (described.images / split).is_dir()]
-
-
-def split_lists(described: FolderDescription) -> dict[str, Path]:
-    """List file by split: those given, else existing train.txt, val.txt and test.txt."""
-    lists = described.lists
-    if lists is None:
-        lists = {split: f"{split}.txt" for split in SPLITS if (described.root / f"{split}.txt").is_file()}
-    if not isinstance(lists, dict):
-        raise InputError(f"expected 'splits' to give a list file per split, got {lists!r}")
-    return {str(split): _find_list(str(file), described.places) for split, file in lists.items()}
 
 
 def list_folder(described: FolderDescription) -> FolderListing:
@@ -296,32 +212,3 @@ def _refuse_clashes(leftovers: Leftovers) -> None:
             f"{first} and {second.name} differ only in their suffix ({len(leftovers.same_stem)} such names): keep "
             "one file of each name"
         )
-
-
-def _find_list(file: str, places: tuple[Path, Path]) -> Path:
-    """A list file under the root, else next to the YAML."""
-    return next((place / file for place in places if (place / file).is_file()), places[0] / file)
-
-
-def _channels(path: Path, values: Any) -> Channels | None:
-    if values is None:
-        return None
-    try:
-        return Channels.from_dict(values)
-    except (ConfigError, TypeError) as error:
-        raise ConfigError(
-            f"{path}: expected 'statistics' as refineseg data import writes them, cannot use these: {error}"
-        ) from error
-
-
-def _threshold(path: Path, value: Any, label_map: LabelMap) -> int | None:
-    """The threshold, checked with the label map: two classes, of values 0 and 1."""
-    if value is None:
-        return None
-    threshold = check_threshold(value, f"{path}: ")
-    if [item.raw for item in label_map.classes] != [(0,), (1,)]:
-        raise InputError(
-            f"{path}: expected two classes without 'raw' beside 'threshold' (below it the first, from it on the "
-            f"second), got {', '.join(f'{item.name}: {list(item.raw)}' for item in label_map.classes)}"
-        )
-    return threshold

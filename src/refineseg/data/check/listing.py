@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from refineseg.channels import Channels, Pixels, display_rgb
 from refineseg.data.dataset import SegmentationData
-from refineseg.data.folder import FolderDescription, folders_of, list_folder, read_description, readers
+from refineseg.data.description import FolderDescription, folders_of, read_description, readers
+from refineseg.data.folder import list_folder
 from refineseg.data.images import read_image, read_mask
 from refineseg.data.leftovers import Leftovers, find_leftovers
 from refineseg.data.registry import YAML, open_data

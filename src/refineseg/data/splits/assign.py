@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from refineseg.data.dataset import SPLITS, Sample, SegmentationData
-from refineseg.data.folder import nested_splits, read_description, split_lists
+from refineseg.data.description import nested_splits, read_description, split_lists
 from refineseg.data.registry import open_data
 from refineseg.data.splits.groups import groups_by_pattern, guess_groups
 from refineseg.errors import InputError
