@@ -8,10 +8,9 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from refineseg.errors import ConfigError, extra
 from refineseg.system.files import atomic_write
@@ -24,88 +23,79 @@ PROJECT = "refineseg"  # unless WANDB_PROJECT or MLFLOW_EXPERIMENT_NAME is set
 IDS = "loggers.json"  # in the run's folder: run ids by logger, for resuming
 
 
-class WandbLogger:
-    """Logs rows of metrics.csv to Weights & Biases, configured by its environment variables."""
+class Tracker(NamedTuple):
+    """A started run of a logger's package."""
 
-    def __init__(self) -> None:
-        with extra("wandb", "wandb", "loggers=[wandb]"):
-            import wandb
-        self.package: Any = wandb
-        self.run: Any = None
+    id: str
+    log: Callable[..., object]
+    finish: Callable[[], object]
+
+
+def start_wandb(wandb: Any, run: Run, known: str | None) -> Tracker:
+    """Start or resume a Weights & Biases run."""
+    started = wandb.init(
+        project=os.environ.get("WANDB_PROJECT", PROJECT),
+        name=run.folder.name,
+        dir=run.folder,
+        config=run.config.to_dict(),
+        id=known,
+        resume="allow",
+    )
+    return Tracker(started.id, started.log, started.finish)
+
+
+def start_mlflow(mlflow: Any, run: Run, known: str | None) -> Tracker:
+    """Start or resume an MLflow run."""
+    if known is None and "MLFLOW_EXPERIMENT_NAME" not in os.environ:
+        mlflow.set_experiment(PROJECT)
+    started = mlflow.start_run(run_id=known, run_name=None if known else run.folder.name)
+    if known is None:
+        mlflow.log_params(_flat(run.config.to_dict()))
+    return Tracker(started.info.run_id, mlflow.log_metrics, mlflow.end_run)
+
+
+STARTS: dict[str, Callable[[Any, Run, str | None], Tracker]] = {"wandb": start_wandb, "mlflow": start_mlflow}
+
+
+class RunLogger:
+    """Logs rows of metrics.csv with a package, which is configured by its environment variables."""
+
+    def __init__(self, name: str) -> None:
+        with extra(name, name, f"loggers=[{name}]"):
+            self.package = import_module(name)
+        self.name = name
+        self.tracker: Tracker | None = None
 
     def __call__(self, event: TrainingEvent) -> None:
         """Start at the first step, log rows, and finish."""
-        if event.run is not None and self.run is None:
-            with starting("wandb"):
-                self.run = self._start(event.run)
-        if event.row is not None:
-            self.run.log(_numbers(event), step=event.step)
-        if event.phase == "end" and self.run is not None:
-            self.run.finish()
+        if self.tracker is None and event.run is not None:
+            self.tracker = self._start(event.run)
+        if self.tracker is not None and event.row is not None:
+            self.tracker.log(_numbers(event.row), step=event.step)
+        if self.tracker is not None and event.phase == "end":
+            self.tracker.finish()
 
-    def _start(self, run: Run) -> Any:
-        started = self.package.init(
-            project=os.environ.get("WANDB_PROJECT", PROJECT),
-            name=run.folder.name,
-            dir=run.folder,
-            config=run.config.to_dict(),
-            id=_kept(run.folder, "wandb"),
-            resume="allow",
-        )
-        _keep(run.folder, "wandb", started.id)
-        return started
-
-
-class MLflowLogger:
-    """Logs rows of metrics.csv to MLflow, configured by its environment variables."""
-
-    def __init__(self) -> None:
-        with extra("mlflow", "mlflow", "loggers=[mlflow]"):
-            import mlflow
-        self.package: Any = mlflow
-        self.run: Any = None
-
-    def __call__(self, event: TrainingEvent) -> None:
-        """Start at the first step, log rows, and finish."""
-        if event.run is not None and self.run is None:
-            with starting("mlflow"):
-                self.run = self._start(event.run)
-        if event.row is not None:
-            self.package.log_metrics(_numbers(event), step=event.step)
-        if event.phase == "end" and self.run is not None:
-            self.package.end_run()
-
-    def _start(self, run: Run) -> Any:
-        known = _kept(run.folder, "mlflow")
-        if known is None and "MLFLOW_EXPERIMENT_NAME" not in os.environ:
-            self.package.set_experiment(PROJECT)
-        started = self.package.start_run(run_id=known, run_name=None if known else run.folder.name)
-        if known is None:
-            self.package.log_params(_flat(run.config.to_dict()))
-        _keep(run.folder, "mlflow", started.info.run_id)
-        return started
-
-
-LOGGERS: dict[str, type[WandbLogger] | type[MLflowLogger]] = {"wandb": WandbLogger, "mlflow": MLflowLogger}
-
-
-@contextmanager
-def starting(name: str) -> Iterator[None]:
-    """ConfigError for any error of a logger's package at the start, such as no account or server."""
-    try:
-        yield
-    except Exception as error:  # each package has its own
-        reason = " ".join(str(error).split())[:300]
-        raise ConfigError(f"{name} did not start: {reason}; fix that, or remove it from loggers") from error
+    def _start(self, run: Run) -> Tracker:
+        """ConfigError for any error of the package, such as no account or server."""
+        file = run.folder / IDS
+        known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        try:
+            tracker = STARTS[self.name](self.package, run, known.get(self.name))
+        except Exception as error:  # each package has its own
+            reason = " ".join(str(error).split())[:300]
+            raise ConfigError(
+                f"{self.name} did not start: {reason}; fix that, or remove it from loggers"
+            ) from error
+        atomic_write(file, json.dumps(known | {self.name: tracker.id}))
+        return tracker
 
 
 def make_loggers(names: tuple[str, ...]) -> list[Callback]:
     """The loggers of a run; MissingExtraError if a package is not installed."""
-    return [LOGGERS[name]() for name in names]
+    return [RunLogger(name) for name in names]
 
 
-def _numbers(event: TrainingEvent) -> dict[str, float]:
-    row = event.row or {}
+def _numbers(row: dict[str, Any]) -> dict[str, float]:
     return {name: float(value) for name, value in row.items() if value is not None and math.isfinite(value)}
 
 
@@ -115,15 +105,3 @@ def _flat(values: dict[str, Any], above: str = "") -> dict[str, Any]:
     for key, value in values.items():
         flat |= _flat(value, f"{above}{key}.") if isinstance(value, dict) else {above + key: value}
     return flat
-
-
-def _kept(folder: Path, logger: str) -> str | None:
-    """A logger's id of the run, or None."""
-    file = folder / IDS
-    return json.loads(file.read_text(encoding="utf-8")).get(logger) if file.is_file() else None
-
-
-def _keep(folder: Path, logger: str, id_: str) -> None:
-    file = folder / IDS
-    known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    atomic_write(file, json.dumps(known | {logger: id_}))
