@@ -97,7 +97,7 @@ def progress_of(description: str, unit: str = "pictures") -> Iterator[Callable[[
 
 
 def write_json(path: Path | None, content: Any) -> None:
-    """What ``--json FILE`` asked for; nothing without it."""
+    """Write the content to the file of ``--json``; None writes nothing."""
     if path is not None:
         atomic_write(path, json.dumps(content, indent=1) + "\n")
 
