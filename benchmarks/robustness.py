@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
+from collections.abc import Callable, Iterator
 import json
 import logging
 import os
@@ -50,14 +51,14 @@ def main() -> int:
             outcomes += done
             for outcome in done:
                 tell(outcome)
-        asked = tuple(text.partition(":")[0] for text in given.only.split(","))
-        runs = {
-            "interrupted": lambda: interruptions(Path(folder), random.Random(0)),
-            "twice": lambda: second_runs(Path(folder)),
-            "shortage": lambda: shortages(Path(folder)),
+        asked = dict(text.partition(":")[::2] for text in given.only.split(","))
+        runs: dict[str, Callable[[str], Iterator[Outcome]]] = {
+            "interrupted": lambda name: interruptions(Path(folder), random.Random(0), only=name),
+            "twice": lambda name: second_runs(Path(folder), name),
+            "shortage": lambda name: shortages(Path(folder), name),
         }
         for kind, outcomes_of in runs.items():
-            for outcome in outcomes_of() if kind.startswith(asked) else ():
+            for outcome in outcomes_of(asked.get(kind, "")) if {"", kind} & asked.keys() else ():
                 kinds[kind] += 1
                 outcomes.append(outcome)
                 tell(outcome)
