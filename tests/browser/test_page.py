@@ -11,14 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from browser.models import write_network
 from numpy.typing import NDArray
 from PIL import Image
 
 from refineseg.colors import class_colors
-from refineseg.deploy.export import description
-from refineseg.deploy.formats import write_format
-from refineseg.deploy.options import ExportOptions
-from refineseg.deploy.trace import trace
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.tiles.receptive_field import probe
 from tests.deploy import made
@@ -33,7 +30,10 @@ PICTURE = probe(90, 128)
 
 @pytest.fixture(scope="module")
 def segmenter() -> Segmenter:
-    found = made.segmenter()
+    model = made.small()
+    for value in model.parameters():
+        value.data = value.half().float()  # as in bundled models
+    found = made.segmenter(model)
     found.runner.__dict__["overlap"] = 96
     return found
 
@@ -45,10 +45,7 @@ def folder(segmenter: Segmenter, tmp_path_factory: pytest.TempPathFactory) -> Pa
         pytest.skip("no browser/node_modules: npm ci --prefix browser")
     pytest.importorskip("onnxscript")
     folder = tmp_path_factory.mktemp("page")
-    (folder / "models").mkdir()
-    options = ExportOptions(input="uint8", outputs="labels")
-    program = trace(segmenter.model, options.outputs, input=options.input)
-    write_format(program, "onnx", folder / "models" / "small.onnx", description(segmenter, "onnx", options))
+    write_network(segmenter, folder / "models" / "small.onnx")
     classes = [{"name": n, "color": c, "background": n == "sky"} for n, c in zip(NAMES, COLORS, strict=True)]
     (folder / "models" / "small.json").write_text(json.dumps({"classes": classes, "licence": "CC0"}))
     subprocess.run(["node", str(HERE / "build.mjs"), str(folder)], check=True, capture_output=True, timeout=100)
@@ -140,3 +137,9 @@ def test_it_works_by_keyboard_and_fits_a_phone(page: Any) -> None:
     page.keyboard.press("Home")
     assert page.evaluate("getComputedStyle(document.getElementById('classes')).opacity") == "0"
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_weights_of_16_bits_stay_so(segmenter: Segmenter, tmp_path: Path) -> None:
+    path = tmp_path / "small.onnx"
+    write_network(segmenter, path)
+    assert path.stat().st_size < 0.65 * 4 * sum(value.numel() for value in segmenter.model.parameters())

@@ -12,7 +12,7 @@ import pytest
 
 from refineseg.errors import InputError
 from refineseg.system.files import atomic_folder, atomic_path
-from refineseg.system.lock import LOCK, holds_files, locked
+from refineseg.system.lock import LOCK, check_unused, locked
 
 HOLDER = """
 import os, sys, time
@@ -66,11 +66,13 @@ def test_children_of_a_killed_process_do_not_hold_its_lock(tmp_path: Path) -> No
 
 def test_folders_made_for_the_lock_go_if_nothing_came_into_them(tmp_path: Path) -> None:
     with locked(tmp_path / "a" / "b"):
-        assert not holds_files(tmp_path / "a" / "b")
+        check_unused(tmp_path / "a" / "b", resume=False)  # the lock alone does not count
     assert not list(tmp_path.iterdir())
     with locked(tmp_path / "a" / "b"):
         (tmp_path / "a" / "b" / "result").touch()
-        assert holds_files(tmp_path / "a" / "b")
+        check_unused(tmp_path / "a" / "b", resume=True)
+        with pytest.raises(InputError, match="holds files; use --resume"):
+            check_unused(tmp_path / "a" / "b", resume=False)
     assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == ["result"]
 
 

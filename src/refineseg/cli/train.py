@@ -83,6 +83,7 @@ def train(
     from refineseg.cli.plan import show_length, show_plan
     from refineseg.data import open_data
     from refineseg.data.splits.held_out import with_validation
+    from refineseg.system.lock import check_unused
     from refineseg.system.processes import is_first, launched_world
     from refineseg.training.planning.plan import make_plan
 
@@ -104,6 +105,7 @@ def train(
     resumed = output / "config.yaml"
     if resume and not resumed.is_file():
         raise InputError(f"expected a run to resume in {output}, found no config.yaml there")
+    check_unused(output, resume)  # before the data is read and a plan is made, which takes longer
     settings_file = resumed if resume and config is None else config
     settings_of_run = build_config(settings_file, recipe, chosen, crop, settings or [])
 

@@ -60,9 +60,12 @@ def locked(output: str | Path, beside: bool = False) -> Iterator[None]:
                 folder.rmdir()
 
 
-def holds_files(folder: Path) -> bool:
-    """Whether there is anything in a folder but its lock."""
-    return folder.is_dir() and any(path.name != LOCK for path in folder.iterdir())
+def check_unused(folder: Path, resume: bool) -> None:
+    """InputError if there is anything in the folder of a run that is not resumed, but its lock."""
+    if not resume and folder.is_dir() and any(path.name != LOCK for path in folder.iterdir()):
+        raise InputError(
+            f"expected a new or empty folder for the run, {folder} holds files; use --resume or another -o"
+        )
 
 
 def _hold(lock: Path, output: Path) -> int:

@@ -14,7 +14,7 @@ from refineseg.config.yaml import to_yaml
 from refineseg.data.dataset import SegmentationData
 from refineseg.errors import InputError
 from refineseg.system.files import atomic_write
-from refineseg.system.lock import holds_files, locked
+from refineseg.system.lock import check_unused, locked
 from refineseg.system.processes import launched_world
 from refineseg.training.loop import train
 from refineseg.training.run import BEST
@@ -108,10 +108,7 @@ def train_repeats(
     if count < 2:
         raise InputError(f"expected 2 or more --repeats, got {count}")
     with locked(folder):
-        if not resume and holds_files(folder):
-            raise InputError(
-                f"expected a new or empty folder for the runs, {folder} holds files; use --resume or another -o"
-            )
+        check_unused(folder, resume)
         atomic_write(folder / "config.yaml", to_yaml(config.to_dict()))
         runs: list[Repeat] = []
         for seed in range(config.seed, config.seed + count):

@@ -14,13 +14,13 @@ from refineseg.config.yaml import to_yaml
 from refineseg.data.batches.loader import TrainingPictures
 from refineseg.data.dataset import SegmentationData
 from refineseg.data.splits.held_out import with_validation
-from refineseg.errors import ConfigError, InputError
+from refineseg.errors import ConfigError
 from refineseg.model.folders.find_model import find_model
 from refineseg.model.folders.hub import pinned
 from refineseg.model.folders.model_folder import read_config
 from refineseg.model.presets import PRESETS
 from refineseg.system.files import atomic_write, writable_folder
-from refineseg.system.lock import holds_files
+from refineseg.system.lock import check_unused
 from refineseg.system.memory import keep_freed_memory
 from refineseg.training.custom import Callback, Custom, TrainingEvent
 from refineseg.training.distillation import prepare_teacher, unlabelled_pictures
@@ -47,10 +47,7 @@ def prepare_run(
 ) -> Run:
     """A run before its first step. Arguments and errors as in ``refineseg.train``."""
     folder = Path(folder)
-    if not resume and holds_files(folder):
-        raise InputError(
-            f"expected a new or empty folder for the run, {folder} holds files; use --resume or another -o"
-        )
+    check_unused(folder, resume)
     if config.model not in PRESETS:
         model_to_start_from(config.model)
     data = with_train_splits(config, with_validation(data))
