@@ -28,7 +28,7 @@ Array = Any  # an ndarray; in a subclass for a GPU, a tensor
 
 
 class Arithmetic:
-    """What the predictor computes before and after the network, on the CPU; a GPU's runner has a subclass."""
+    """The predictor's computations before and after the network, on the CPU; there is a subclass for GPUs."""
 
     def unit(self, pictures: NDArray[Any]) -> Array:
         """Pictures BxHxWxC, uint8 or floats in [0, 1], as images BxCxHxW in [0, 1]."""

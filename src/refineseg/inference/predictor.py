@@ -84,7 +84,7 @@ class Segmenter:
 
     @property
     def outputs(self) -> ModelOutputs:
-        """What the model predicts: classes or depth."""
+        """Whether the model predicts classes or depth."""
         return self.runner.config.outputs
 
     def fingerprint(self) -> str:
@@ -205,7 +205,7 @@ class Segmenter:
         The arguments are those of ``predict``.
 
         Raises:
-            InputError: the picture cannot be read, or the model gives classes.
+            InputError: the picture cannot be read, or the model predicts classes.
             TooLargeError: it does not fit in memory.
         """
         self._check_outputs("depth")
@@ -222,7 +222,7 @@ class Segmenter:
         return Depth(values, "relative" if dpt is None else dpt.depth, shown, name, picture.notes)
 
     def predict_whole(self, image: str | Path, options: PredictOptions) -> Result | Depth:
-        """What the model predicts for one picture in one piece: ``predict`` or ``predict_depth``."""
+        """The prediction for one picture in one piece, by ``predict`` or ``predict_depth``."""
         how: dict[str, Any] = {"scales": options.scales, "flip": options.flip, "channels": options.channels}
         if self.outputs == "depth":
             return self.predict_depth(image, **how)

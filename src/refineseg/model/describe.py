@@ -1,6 +1,6 @@
-"""What a network consists of, stage by stage: shapes, parameters, multiplications, effective receptive field.
+"""Description of a network stage by stage: shapes, parameters, multiplications, effective receptive field.
 
-Counted on the meta device, so that no size needs memory. Only the receptive field is measured by computing.
+All but the receptive field is counted on the meta device, without memory or computation.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ class Stage:
     """One line of a description.
 
     Attributes:
-        name: ``backbone`` (of a DPT with its reassembling), ``block 1`` (the coarsest) ..., ``classifier``.
-        inputs: what it takes: shapes CxHxW.
-        outputs: what it gives: shapes CxHxW.
+        name: ``backbone`` (in a DPT including reassembling), ``block 1`` (the coarsest) ..., ``classifier``.
+        inputs: input shapes CxHxW.
+        outputs: output shapes CxHxW.
         parameters: number of trainable values.
-        gmac: multiplications with their additions, in 10^9.
-        taken: of a block, the positions of the backbone's maps.
+        gmac: multiply-accumulate operations in 10^9.
+        taken: indices of the backbone maps that a block takes.
         field: side in pixels of the effective receptive field of its (coarsest) output; None if not measured.
     """
 
@@ -47,13 +47,13 @@ class Stage:
 
 @dataclass(frozen=True)
 class NetworkDescription:
-    """A network on pictures of one size.
+    """A network and its stages for pictures of one size.
 
     Attributes:
-        config: its settings.
+        config: settings of the network.
         size: height and width of the picture.
         strides: stride of each map that the blocks take.
-        stages: backbones as one, then blocks from coarse to fine, then the classifier.
+        stages: all backbones as one, then blocks from coarse to fine, then the classifier.
     """
 
     config: ModelConfig
@@ -68,15 +68,15 @@ class NetworkDescription:
 
     @property
     def gmac(self) -> float:
-        """Multiplications of the whole network, in 10^9."""
+        """Multiply-accumulate operations of the whole network, in 10^9."""
         return sum(stage.gmac for stage in self.stages)
 
 
 def describe(config: ModelConfig, size: tuple[int, int], measure: bool = True) -> NetworkDescription:
-    """Describe a member of the family.
+    """Describe a network.
 
     Args:
-        config: its settings.
+        config: settings of the network.
         size: height and width of the picture.
         measure: whether to measure receptive fields, which takes up to a minute; not done for a DPT, whose tokens
             see the whole picture.

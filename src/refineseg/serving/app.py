@@ -186,9 +186,7 @@ def _add_probes(app: "FastAPI", service: Service) -> None:
     @app.get("/readyz", responses=description.problem_answers(503), summary="Pictures are accepted")
     async def readyz() -> dict[str, str]:
         if not service.batcher.alive:
-            raise Problem(
-                503, "expected a server that accepts pictures, this one is stopping", {"Retry-After": "5"}
-            )
+            raise Problem(503, "the server is stopping and accepts no more pictures", {"Retry-After": "5"})
         return {"status": "ready"}
 
 

@@ -86,7 +86,7 @@ class Capacity:
         wait = min(60, max(1, ceil(self.active * self._seconds_per_picture)))
         return Problem(
             503,
-            f"expected fewer requests at a time, the server is full with {self.active}: retry in {wait} s",
+            f"the server is busy with {self.active} requests: try again in {wait} s",
             {"Retry-After": str(wait)},
         )
 
@@ -105,8 +105,8 @@ class Slot:
             if self.memory + memory > capacity.limits.memory:
                 raise Problem(
                     413,
-                    f"expected work of at most {capacity.limits.memory >> 20} MiB, this would take about "
-                    f"{(self.memory + memory) >> 20}: send a smaller picture or request fewer outputs",
+                    f"expected a request that takes at most {capacity.limits.memory >> 20} MiB, this one takes "
+                    f"about {(self.memory + memory) >> 20}: send a smaller picture or request fewer outputs",
                 )
             if capacity.memory + memory > capacity.limits.memory:
                 raise capacity._full()

@@ -94,8 +94,7 @@ class Service:
         except TimeoutError:
             raise Problem(
                 504,
-                f"expected to be done within {self.limits.seconds:g} s, it takes longer: "
-                "send a smaller picture or fewer scales, or try again when fewer wait",
+                f"not done within {self.limits.seconds:g} s: send a smaller picture or fewer scales, or try again",
             ) from None
         except Exception as error:
             if isinstance(error, Problem) or not is_out_of_memory(error):
@@ -103,7 +102,7 @@ class Service:
         log.error("out of memory: answered 503; lower --max-megapixels, --batch or --requests")
         raise Problem(
             503,
-            "expected work that fits in the server's free memory: send a smaller picture, or try again later",
+            "the picture does not fit in the server's free memory: send a smaller picture, or try again later",
             {"Retry-After": "5"},
         )
 
