@@ -24,20 +24,20 @@ def time_candidates(
     flop: float,
     done: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
-    """Run all of them in turns and say how they compare.
+    """Run candidates in turns and compare them.
 
     Args:
-        candidates: the baseline among them.
-        setting: what they do.
-        repeats: measured rounds.
-        flop: FLOP of the baseline's network on these pictures (``flop_of``); 0 if not known.
-        done: told what was just done.
+        candidates: candidates, including the baseline.
+        setting: task of all candidates.
+        repeats: number of measured rounds.
+        flop: FLOP of the baseline's network on these pictures (``flop_of``); 0 if unknown.
+        done: called with the step just finished.
 
     Returns:
-        ``machine``, ``setting``, ``peaks`` (1e9 FLOP/s), ``gflop``, ``floor_ms`` (of direct convolution: the FLOP
-        at the rate of the best convolution seen), and ``results`` by name with ``ms``, ``faster`` (times as fast
-        as the baseline, within rounds), ``peak_mib`` (above rest), and of our own ``times_floor``,
-        ``share_of_matrix_peak`` and ``same_labels`` (share of pixels); ``skipped`` with reasons.
+        ``machine``, ``setting``, ``peaks`` (1e9 FLOP/s), ``gflop``, ``floor_ms`` (the FLOP at the rate of the best
+        direct convolution), and ``results`` by name with ``ms``, ``faster`` (speed relative to the baseline,
+        within rounds), ``peak_mib`` (above rest), and for our own ``times_floor``, ``share_of_matrix_peak`` and
+        ``same_labels`` (share of pixels); ``skipped`` with reasons.
     """
     if repeats < 1:
         raise InputError(f"expected --repeats of 1 or more, got {repeats}")
@@ -84,7 +84,7 @@ def time_candidates(
 
 
 def flop_of(net: nn.Module, setting: Setting) -> float:
-    """FLOP (two for a multiplication with its addition) of a network on the setting's pictures; not run for it."""
+    """FLOP (two per multiply-accumulate) of a network on the setting's pictures, counted without running it."""
     shape = (setting.batch, 3, *setting.size)
     state: Mapping[str, Tensor] = {
         name: value.to("meta") for name, value in [*net.named_parameters(), *net.named_buffers()]
@@ -103,7 +103,7 @@ COLUMNS = ("candidate", "ms", "times as fast", "peak MiB", "same labels", "of it
 
 
 def rows(report: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """One line per candidate, fastest last, as text under ``COLUMNS``; then those that were skipped."""
+    """One row per candidate, fastest last, as text for ``COLUMNS``; then skipped candidates."""
     found = []
     for name, result in sorted(report["results"].items(), key=lambda item: -item[1]["ms"]["median"]):
         ms, faster = result["ms"], result["faster"]
@@ -122,7 +122,7 @@ def rows(report: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 
 def headline(report: Mapping[str, Any]) -> str:
-    """Machine, setting and peaks in a sentence."""
+    """A sentence on machine, setting and peaks."""
     machine, setting, best = report["machine"], report["setting"], report["peaks"]
     place = machine.get("card", {}).get("name") or machine["processor"]
     return (

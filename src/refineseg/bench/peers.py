@@ -13,7 +13,7 @@ ENCODER = "resnet101"  # backbone of the peers that have a choice
 
 
 class OutOfDict(nn.Module):
-    """torchvision's networks give a dictionary."""
+    """A torchvision network, which returns a dictionary, as one that returns logits."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
