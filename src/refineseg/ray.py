@@ -285,13 +285,11 @@ def _run(job: RayJob, shards: Sequence[Shard], workers: int) -> list[dict[str, A
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry
         ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, _node_ip_address="127.0.0.1")
     try:
-        context = ray.data.DataContext.get_current()
-        context.enable_progress_bars = False
+        ray.data.DataContext.get_current().enable_progress_bars = False
         rows = [{"shard": json.dumps(asdict(shard))} for shard in shards]
         # One block per shard, so that a worker that dies costs one shard at most.
         work = ray.data.from_items(rows, override_num_blocks=len(rows))
-        # Ray's types only allow functions, not classes that keep a model.
-        worker = cast(Any, Worker)
+        worker = cast(Any, Worker)  # Ray's types only allow functions
         done = work.map(worker, fn_constructor_args=(replace(job),), concurrency=workers, num_cpus=1)
         return list(done.iter_rows())
     except ray.exceptions.RayError as error:

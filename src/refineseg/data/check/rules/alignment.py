@@ -29,7 +29,7 @@ SET_PAIRS = 8
 
 
 def find(measured: Measurements) -> Iterator[Finding]:
-    """Findings on masks that fit better elsewhere: notes, unless there are more than chance explains."""
+    """Findings on masks that fit better elsewhere: notes, unless there are more than expected by chance."""
     turned = _turned(measured)
     flagged = [item for item in measured.pairs if item.fit and item.image and item.image.orientation > 1]
     unrotated = [item for items in turned.values() for item in items if item in flagged]
@@ -40,7 +40,7 @@ def find(measured: Measurements) -> Iterator[Finding]:
             unrotated,
             len(flagged),
             "fits only the picture as stored: the EXIF rotation applies to the picture and not to the mask",
-            "rotate these masks as the pictures are shown, or remove the EXIF flag",
+            "rotate these masks like the displayed pictures, or remove the EXIF flag",
         )
     for way, items in turned.items():
         rest = [item for item in items if item not in unrotated]
@@ -50,8 +50,8 @@ def find(measured: Measurements) -> Iterator[Finding]:
                 "error",
                 rest,
                 measured.fitted,
-                f"fits the picture's edges better when turned over ({way})",
-                "turn picture and mask together; was one of them augmented, or stored from bottom to top?",
+                f"fits the picture's edges better after a flip or rotation ({way})",
+                "transform picture and mask together; was one of them augmented, or stored from bottom to top?",
             )
     elsewhere = {item.pair.image for items in turned.values() for item in items}
     moved = [item for item in measured.pairs if item.pair.image not in elsewhere and is_moved(item)]
@@ -74,7 +74,7 @@ def find(measured: Measurements) -> Iterator[Finding]:
             measured.fitted,
             "fits the picture's edges better elsewhere"
             + (f" (the first: {_direction(example.offset)})" if example else ""),
-            "a mask of another picture or of another crop does this",
+            "the mask may belong to another picture or another crop",
         )
 
 
@@ -84,7 +84,7 @@ def _guess(
     """A finding about single masks: a note to look at them, and of ``severity`` only beyond chance."""
     sure = beyond_chance(suspects, tested)
     counts = f"{counted(suspects, 'mask')} of {tested:,} {what if len(suspects) == 1 else _plural(what)}"
-    extent = "; chance does not make so many" if sure else "; a correct mask may do so by chance"
+    extent = "; too many for chance" if sure else "; this also happens to correct masks by chance"
     advice = (
         fix if sure else f"look at {'it' if len(suspects) == 1 else 'them'} in the page that --html writes; {fix}"
     )

@@ -82,8 +82,8 @@ def find(
         yield Finding(
             "void-share",
             "error" if void == 1 else "warning",
-            f"{share} mask pixels are ignored: neither the loss nor a score sees them",
-            f"right for sparse labels; else see 'ignore' in the label map (now {list(files.label_map.ignore)})",
+            f"{share} mask pixels are ignored, in the loss and in scores",
+            f"correct for sparse labels; else see 'ignore' in the label map (now {list(files.label_map.ignore)})",
             count=1,
         )
     yield from _single_masks(files, measured)
@@ -103,9 +103,9 @@ def _dominant(figures: tuple[ClassFigures, ...], labelled: int) -> Iterator[Find
         yield Finding(
             "dominant-class",
             "warning",
-            f"{share:.1%} of the labelled pixels are {largest.name}: a network that predicts nothing else is "
-            "right nearly everywhere",
-            "train with --set class_weights=0.5, and watch mean IoU rather than pixel accuracy",
+            f"{share:.1%} of the labelled pixels are {largest.name}: a network that predicts nothing else has a "
+            "high pixel accuracy",
+            "train with --set class_weights=0.5, and look at mean IoU rather than pixel accuracy",
             count=1,
         )
 
@@ -118,8 +118,8 @@ def _absent(figures: tuple[ClassFigures, ...]) -> Iterator[Finding]:
             "warning",
             f"{counted(nowhere, 'class', 'classes')} of {len(figures)} without a pixel in any mask: "
             f"{_names(nowhere)}",
-            "take them out of the label map, or add pictures that show them; if masks do show them, the label "
-            "map's values are wrong; a class of COCO that is only crowds is ignored unless imported otherwise",
+            "remove them from the label map, or add pictures that show them; if masks do show them, the label "
+            "map's values are wrong; COCO classes with crowds only are ignored by default",
             count=len(nowhere),
         )
     if not any(item.pixels.get("train") for item in figures):
@@ -130,8 +130,7 @@ def _absent(figures: tuple[ClassFigures, ...]) -> Iterator[Finding]:
             "class-not-in-train",
             "warning",
             f"{counted(unseen, 'class', 'classes')} in other splits but not in train, which cannot be "
-            f"learned and will count "
-            f"as wrong: {_names(unseen)}",
+            f"learned and lower the score: {_names(unseen)}",
             "move pictures that show them into train (see 'splits' in labels.yaml)",
             count=len(unseen),
         )
@@ -149,7 +148,7 @@ def _rare(figures: tuple[ClassFigures, ...]) -> Iterator[Finding]:
         yield Finding(
             "rare-class",
             "note",
-            f"{counted(rare, 'class', 'classes')} rarely seen in train: {_names(rare)}",
+            f"{counted(rare, 'class', 'classes')} rare in train: {_names(rare)}",
             "train with --set class_weights=0.5 or --set balanced_sampling=true, merge classes in the label map "
             "(several 'raw' values in one class), or label more",
             count=len(rare),
@@ -180,8 +179,8 @@ def _single_masks(files: DatasetFiles, measured: Measurements) -> Iterator[Findi
         yield about(
             "empty-mask",
             "warning",
-            f"{counted(empty, 'mask')} of nothing but ignored pixels, from which nothing can be learned",
-            "annotate them, or take the pictures out; if the value means a class, see 'ignore' in the label map",
+            f"{counted(empty, 'mask')} with ignored pixels only, from which nothing can be learned",
+            "annotate them, or remove the pictures; if the value means a class, check 'ignore' in the label map",
             mask_files(empty),
         )
     names = {value: label_map.names[index] for value, index in class_values(label_map).items()}
@@ -192,15 +191,15 @@ def _single_masks(files: DatasetFiles, measured: Measurements) -> Iterator[Findi
             "warning" if many else "note",
             f"{counted(items, 'mask')} of {len(sound):,} with one class only: "
             f"{names.get(value, f'the value {value}')}",
-            "right for pictures that show nothing else; otherwise the annotation is missing: look at some",
+            "correct for pictures that show nothing else; otherwise annotations are missing: look at some of them",
             mask_files(items),
         )
     if len(lines) * 2 > len(sound):
         yield about(
             "inverted-ignore",
             "warning",
-            f"{counted(lines, 'mask')} with thin lines of labels and the rest ignored: the ignored value may "
-            "be the wrong way round",
+            f"{counted(lines, 'mask')} with thin lines of labels and the rest ignored: class and ignored "
+            "value may be swapped",
             f"check 'ignore' in the label map (now {list(label_map.ignore)}; {IGNORE} is usual for borders)",
             mask_files(lines),
         )

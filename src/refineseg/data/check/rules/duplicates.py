@@ -54,7 +54,7 @@ def _within(readable: Readable) -> Iterator[Finding]:
         yield about(
             "duplicate-image",
             "warning",
-            f"{counted(twice[::2], 'picture')} in a split a second time under another name, with the same mask",
+            f"{counted(twice[::2], 'picture')} with a copy of another name and the same mask in the same split",
             "remove the copies: they count double",
             twice,
         )
@@ -62,9 +62,8 @@ def _within(readable: Readable) -> Iterator[Finding]:
         yield about(
             "conflicting-masks",
             "warning",
-            f"{counted(conflicting[::2], 'picture')} in a split a second time with another mask: the two "
-            f"contradict",
-            "keep the right one of each",
+            f"{counted(conflicting[::2], 'picture')} with a copy in the same split that has a different mask",
+            "keep the correct one of each",
             conflicting,
         )
 
@@ -86,8 +85,8 @@ def _masks(measured: Measurements) -> Iterator[Finding]:
         yield about(
             "duplicate-mask",
             "warning",
-            f"{counted(shared, 'mask')} equal to another, pixel by pixel, though the pictures differ",
-            "look at them: a mask copied under a wrong name does this",
+            f"{counted(shared, 'mask')} identical to another, although the pictures differ",
+            "look at them: a mask may have been copied under a wrong name",
             mask_files(shared),
         )
 
@@ -107,10 +106,9 @@ def _across(train: Readable, held: Readable, *, own: bool) -> Iterator[Finding]:
         yield about(
             "leak-exact",
             "error" if own else "warning",
-            f"{counted(exact, 'picture')} for validation or test that train has too, such as "
-            f"{_shown(exact[0])}: the "
-            "scores would be too good",
-            "remove them from train.txt or from val.txt (in a published benchmark: say so beside the score)",
+            f"{counted(exact, 'picture')} for validation or test that are also in train, such as "
+            f"{_shown(exact[0])}: scores would be too high",
+            "remove them from train.txt or from val.txt (for a published benchmark, mention it with the score)",
             [path for pair in exact for path in pair],
         )
     rest = [(item, image) for item, image in held if image.digest not in known]
@@ -119,9 +117,8 @@ def _across(train: Readable, held: Readable, *, own: bool) -> Iterator[Finding]:
         yield about(
             "leak-near",
             "warning",
-            f"{counted(copies, 'picture')} for validation or test that train has in another size or "
-            f"compression, such as "
-            f"{_shown(copies[0])}: the scores would be too good",
+            f"{counted(copies, 'picture')} for validation or test that are also in train in another size or "
+            f"compression, such as {_shown(copies[0])}: scores would be too high",
             "keep such copies in one split",
             [path for pair in copies for path in pair],
         )
@@ -129,9 +126,8 @@ def _across(train: Readable, held: Readable, *, own: bool) -> Iterator[Finding]:
         yield about(
             "leak-alike",
             "note",
-            f"{counted(alike, 'picture')} for validation or test much like one in train, such as "
-            f"{_shown(alike[0])}"
-            ": frames of one scene make scores better than on new scenes",
+            f"{counted(alike, 'picture')} for validation or test very similar to one in train, such as "
+            f"{_shown(alike[0])}: frames of the same scene give higher scores than new scenes",
             "split by scene or recording, by lists in train.txt and val.txt",
             [path for pair in alike for path in pair],
         )

@@ -33,7 +33,7 @@ def find(measured: Measurements) -> Iterator[Finding]:
             "unreadable-image",
             "error",
             f"{counted(unreadable, 'picture')} that cannot be read: {unreadable[0].image_error}",
-            "copy or export them again; a truncated file is what an interrupted copy leaves",
+            "copy or export them again; interrupted copies leave truncated files",
             [item.pair.image for item in unreadable],
         )
     readable = with_image(measured.pairs)
@@ -42,8 +42,8 @@ def find(measured: Measurements) -> Iterator[Finding]:
         yield about(
             "blank-image",
             "warning",
-            f"{counted(blank, 'picture')} of one colour all over",
-            "export them again, or take them out",
+            f"{counted(blank, 'picture')} of a single colour",
+            "export them again, or remove them",
             blank,
         )
     yield from _depths(readable)
@@ -63,7 +63,7 @@ def _depths(readable: list[tuple[PairMeasurement, ImageMeasurement]]) -> Iterato
             "mixed-bit-depths",
             "warning",
             f"{counted(many, 'picture')} of {len(readable):,} with 16 or more bits per channel, the rest 8: "
-            "each is brought to 8 bits by the depth that it uses",
+            "each is scaled to 8 bits by the depth that it uses",
             "convert them to 8 bits with one scaling for the whole set",
             many,
         )
@@ -76,7 +76,7 @@ def _depths(readable: list[tuple[PairMeasurement, ImageMeasurement]]) -> Iterato
             "note",
             f"{counted(partly, 'picture')} of 16 bits that use {used} of them (the largest value is {largest:,}), "
             f"as cameras of {used} bits write",
-            "nothing: values are read by the depth that is used; keep to one camera, or convert all to one depth",
+            "none needed: values are scaled by that depth; use one camera, or convert all pictures to one depth",
             partly,
         )
 
@@ -92,9 +92,9 @@ def _channels(readable: list[tuple[PairMeasurement, ImageMeasurement]]) -> Itera
     yield about(
         "mixed-channels",
         "warning" if unsafe else "note",
-        f"pictures are of several kinds: {shown}; all are read as RGB"
+        f"pictures have several colour modes: {shown}; all are read as RGB"
         + (", transparent parts as white" if unsafe else ""),
-        "right if predictions will meet the same mixture; else convert them all to RGB",
+        "correct if later pictures have the same mixture; otherwise convert them all to RGB",
         odd,
     )
 
@@ -112,8 +112,8 @@ def _sizes(readable: list[tuple[PairMeasurement, ImageMeasurement]], crop: tuple
             "far-larger-than-crop",
             "warning" if typical >= FAR_LARGER else "note",
             f"pictures are {typical:.0f} times the area of the training crop of {crop[1]}x{crop[0]} (the first is "
-            f"{width}x{height}): each step sees a small part, without its surroundings",
+            f"{width}x{height}): a crop shows a small part, with little context",
             f"train with a larger --crop, such as {min(height, 2 * crop[0])}x{min(width, 2 * crop[1])}, or on "
-            "pictures and masks made smaller",
+            "downscaled pictures and masks",
             large,
         )

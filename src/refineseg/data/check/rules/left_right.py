@@ -24,8 +24,8 @@ def find(label_map: LabelMap) -> Iterator[Finding]:
     yield Finding(
         "unpaired-sides",
         "warning",
-        f"classes of a left and a right side that a flipped picture would not swap, so that half of the training "
-        f"pictures teach the wrong side: {shown}{more}",
+        f"left and right classes that are not swapped when a picture is flipped, so that half of the training "
+        f"pictures have wrong labels: {shown}{more}",
         f"write 'mirror: {right}' at the class {left} in the label map, and the reverse at {right}; or train with "
         "--set augment.flip=0",
         count=2 * len(pairs),

@@ -34,7 +34,7 @@ def find(files: DatasetFiles, measured: Measurements) -> Iterator[Finding]:
             "unreadable-mask",
             "error",
             f"{counted(unreadable, 'mask')} that cannot be read: {unreadable[0].mask_error}",
-            "copy or export them again; a truncated file is what an interrupted copy leaves",
+            "copy or export them again; interrupted copies leave truncated files",
             mask_files(unreadable),
         )
     yield from _sizes(pairs)
@@ -84,8 +84,8 @@ def _formats(label_map: LabelMap, pairs: tuple[PairMeasurement, ...]) -> Iterato
             "are the folders of pictures and masks swapped? See 'images' and 'masks' in labels.yaml",
         ),
         "jpeg-mask": (
-            "in JPEG files, which changes values near every border",
-            "export them as PNG from the annotation tool (saving the JPEG as PNG does not bring the values back); "
+            "in JPEG files, whose compression changes values near borders",
+            "export them as PNG from the annotation tool (saving the JPEG as PNG does not restore the values); "
             "for two classes write 'threshold: 128' in labels.yaml",
         ),
         "rgb-mask": (
@@ -93,12 +93,12 @@ def _formats(label_map: LabelMap, pairs: tuple[PairMeasurement, ...]) -> Iterato
             "give the colours in labels.yaml as 'raw: [[R, G, B]]' per class, or export index masks",
         ),
         "index-mask": (
-            "of numbers, while the label map is by colour",
+            "with numbers, while the label map has colours",
             "give numbers as 'raw' in the label map, or export the masks in colour",
         ),
         "antialiased-mask": (
-            "that were smoothed (or lossily compressed once): borders run over values in between, which are other "
-            "classes' numbers or none",
+            "that were smoothed or lossily compressed: borders contain values in between, which are other "
+            "classes' numbers or unknown",
             "export them without antialiasing, and resize masks by nearest neighbour only",
         ),
     }
@@ -116,8 +116,8 @@ def _smoothed(label_map: LabelMap, pairs: tuple[PairMeasurement, ...]) -> Iterat
         yield about(
             "antialiased-mask",
             "warning" if beyond_chance(found, len(sound)) else "note",
-            f"{counted(found, 'mask')} of {len(sound):,} whose borders run over values in between, "
-            "which are other classes' numbers here: smoothing leaves such borders, and so do one-pixel outlines",
+            f"{counted(found, 'mask')} of {len(sound):,} whose borders contain values in between, "
+            "which are other classes' numbers: a sign of smoothing, or of one-pixel outlines",
             "if they were resized, export them again; resize masks by nearest neighbour only",
             mask_files(found),
         )
@@ -126,12 +126,12 @@ def _smoothed(label_map: LabelMap, pairs: tuple[PairMeasurement, ...]) -> Iterat
 def _rgb_message(label_map: LabelMap, found: list[PairMeasurement]) -> str:
     masks = [mask for _, mask in with_mask(found)]
     if masks and all(mask.grey for mask in masks):
-        return "saved as RGB although grey: the label map expects one channel of numbers"
+        return "in grey saved as RGB: the label map expects one channel of numbers"
     colors = {int(value) for mask in masks for value in mask.values[:64]}
     ours = {raw_number(item.color) for item in label_map.classes}
     known = f", {len(colors & ours)} of them colours of the label map" if colors & ours else ""
     shown = ", ".join(number_text(c, rgb=True) for c in sorted(colors)[:4])
-    return f"in RGB ({len(colors)} colours such as {shown}{known}), while the label map is by number"
+    return f"in RGB ({len(colors)} colours such as {shown}{known}), while the label map has numbers"
 
 
 def _sizes(pairs: tuple[PairMeasurement, ...]) -> Iterator[Finding]:
@@ -148,16 +148,16 @@ def _sizes(pairs: tuple[PairMeasurement, ...]) -> Iterator[Finding]:
         sizes.setdefault(kind, f"{width}x{height}, mask {mask_width}x{mask_height}")
     said = {
         "exif-unrotated-mask": (
-            "in place only on the picture as stored: the camera's EXIF rotation applies to the picture, not "
+            "that match the picture only as stored: the camera's EXIF rotation applies to the picture, not "
             "to the mask",
-            "rotate these masks as the pictures are shown, or strip the EXIF flag if the mask was drawn unrotated",
+            "rotate these masks like the displayed pictures, or remove the EXIF flag if they were drawn unrotated",
         ),
         "transposed-mask": (
-            "with width and height swapped against the picture",
+            "with width and height swapped",
             "transpose them when exporting: arrays are rows by columns, that is height by width",
         ),
         "size-mismatch": (
-            "of another size than the picture",
+            "whose size differs from the picture's",
             "export them again at the picture's size; resize masks by nearest neighbour only",
         ),
     }
@@ -188,9 +188,8 @@ def _palettes(pairs: tuple[PairMeasurement, ...]) -> Iterator[Finding]:
         yield about(
             "palettes-differ",
             "warning",
-            f"{counted(odd, 'palette mask')} with the same colours numbered otherwise than in the rest: an "
-            f"image editor may have "
-            "renumbered them, and the numbers are what counts",
+            f"{counted(odd, 'palette mask')} whose colours have other numbers than in the rest: an image "
+            "editor may have renumbered them, and only the numbers count",
             "compare the numbers; export these masks again from the annotation tool",
             mask_files(list(odd.values())),
         )

@@ -21,7 +21,7 @@ def find(files: DatasetFiles) -> Iterator[Finding]:
         yield about(
             "picture-elsewhere",
             "warning",
-            f"{counted(left.elsewhere, 'picture')} in folders that are not read: they are skipped",
+            f"{counted(left.elsewhere, 'picture')} in folders that are not read, which are skipped",
             "move them beside the others, or run refineseg data import, which reads subfolders of any depth",
             left.elsewhere,
         )
@@ -30,8 +30,8 @@ def find(files: DatasetFiles) -> Iterator[Finding]:
         yield about(
             "unread-file",
             "note",
-            f"{counted(left.strays, 'file')} among the pictures and masks of a kind that is not read ({kinds})",
-            "convert them to PNG or JPEG if they belong to the data, else leave or remove them",
+            f"{counted(left.strays, 'file')} of unknown types among the pictures and masks ({kinds})",
+            "convert them to PNG or JPEG if they belong to the data, otherwise ignore or remove them",
             left.strays,
         )
 
@@ -42,9 +42,7 @@ def _partners(files: DatasetFiles) -> Iterator[Finding]:
     no_mask = [path for path in files.no_mask if path not in cased]
     no_image = [path for path in left.no_image if path not in cased]
     if no_mask:
-        fix = (
-            "put a mask of the same name beside the others, or take these pictures out of the folder and the lists"
-        )
+        fix = "add masks of the same names, or remove these pictures from the folder and the lists"
         if left.renamed:
             fix = (
                 f"masks seem to be called {left.renamed}: run refineseg data import, which pairs such names, "
@@ -55,8 +53,8 @@ def _partners(files: DatasetFiles) -> Iterator[Finding]:
         yield about(
             "mask-without-image",
             "warning",
-            f"{counted(no_image, 'mask')} without a picture of that name: these labels are not used",
-            "add the pictures, or remove the masks if they are left over",
+            f"{counted(no_image, 'mask')} without a picture of the same name, which are not used",
+            "add the pictures, or remove the masks",
             no_image,
         )
 
@@ -76,15 +74,15 @@ def _clashes(files: DatasetFiles) -> Iterator[Finding]:
     broken = [group for group in left.case if any(path in lonely for path in group)]
     harmless = [group for group in left.case if group not in broken]
     for groups, severity, consequence in (
-        (broken, "error", "they pair up on some systems (macOS, Windows) and not on others (Linux)"),
+        (broken, "error", "they match on some systems (macOS, Windows) and not on others (Linux)"),
         (harmless, "warning", "they overwrite one another when copied to macOS or Windows"),
     ):
         if groups:
             yield about(
                 "letter-case",
                 "error" if severity == "error" else "warning",
-                f"{counted(groups, 'name')} spelled in more than one way, in upper and lower case: {consequence}",
-                "rename them so that picture and mask are spelled alike and every name is unique",
+                f"{counted(groups, 'name')} that differ only in upper and lower case: {consequence}",
+                "rename them so that picture and mask have the same spelling and every name is unique",
                 [path for group in groups for path in group],
             )
 
@@ -97,15 +95,14 @@ def _lists(files: DatasetFiles) -> Iterator[Finding]:
             "listed-but-missing",
             "error",
             f"{counted(names, 'picture')} in {lists} that cannot be found",
-            "add the pictures or take the lines out of the list",
+            "add the pictures, or remove the lines from the list",
             names,
         )
     if files.repeated:
         yield about(
             "listed-twice",
             "warning",
-            f"{counted(files.repeated, 'picture')} more than once in the split's list, which makes them "
-            f"count more",
+            f"{counted(files.repeated, 'picture')} more than once in the split's list, which weights them more",
             "remove the repeated lines",
             files.repeated,
         )
@@ -114,8 +111,8 @@ def _lists(files: DatasetFiles) -> Iterator[Finding]:
         yield about(
             "unlisted",
             "note",
-            f"{counted(left.unlisted, 'picture')} in no split's list, which leaves them unused",
-            "add their names to a list if they should be",
+            f"{counted(left.unlisted, 'picture')} in no split's list, which are not used",
+            "add their names to a list to use them",
             left.unlisted,
         )
     empty = [split for split in ("train", "val") if not files.by_split().get(split)]
@@ -124,8 +121,8 @@ def _lists(files: DatasetFiles) -> Iterator[Finding]:
             "empty-split",
             "warning",
             f"there are no pictures for {' and '.join(empty)}"
-            + (": nothing can be trained" if "train" in empty else ": no score while training"),
-            "name pictures in train.txt and val.txt, or leave the lists out to have every tenth held out",
+            + (": nothing can be trained" if "train" in empty else ": no validation"),
+            "name pictures in train.txt and val.txt, or remove the lists to hold out a tenth",
             count=len(empty),
         )
 
@@ -145,8 +142,8 @@ def _pieces(files: DatasetFiles) -> Iterator[Finding]:
         yield about(
             "leak-pieces",
             "warning",
-            f"{counted(photographs, 'photograph')} of which train and another split have copies or pieces, by "
-            f"their names ({shared[0][0].image.name} and {shared[0][1].image.name}): scores would be too good",
-            "split again in whole photographs: refineseg data split folder:ROOT --overwrite",
+            f"{counted(photographs, 'photograph')} with copies or parts both in train and in another split, by "
+            f"their names ({shared[0][0].image.name} and {shared[0][1].image.name}): scores would be too high",
+            "split by whole photographs: refineseg data split folder:ROOT --overwrite",
             [path for pair, other in shared for path in (pair.image, other.image)],
         )

@@ -34,8 +34,7 @@ def find(files: DatasetFiles, measured: Measurements) -> Iterator[Finding]:
         yield about(
             "binary-0-255",
             "error",
-            f"{counted(binary, 'mask')} of 0 and 255 only, the usual way to save background and object; "
-            f"here 255 is "
+            f"{counted(binary, 'mask')} of 0 and 255 only, usual for background and object; here 255 is "
             + ("ignored, so that the object would not be learned" if IGNORE in label_map.ignore else "unknown"),
             f"write 'raw: 255' for {label_map.names[1]} and 'ignore: []' in the label map, or 'threshold: 128' in "
             "labels.yaml",
@@ -82,7 +81,7 @@ def diagnose(label_map: LabelMap, values: set[int], unknown: set[int]) -> tuple[
     if stretched(values, len(label_map.classes)):
         return (
             "stretched-values",
-            ", which look like class numbers spread over 0..255 for viewing",
+            ", which look like class numbers scaled to 0..255 for viewing",
             (
                 "give the values in the label map: "
                 + ", ".join(f"{name}: raw {v}" for name, v in zip(label_map.names, sorted(values), strict=False))
