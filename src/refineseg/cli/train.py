@@ -43,7 +43,7 @@ def train(
         str, typer.Option(help="Default settings: modern, paper, paper-class-crop or lightweight.")
     ] = "modern",
     backbone_weights: Annotated[
-        str | None, typer.Option(help="auto, imagenet, none (random) or a safetensors file.")
+        str | None, typer.Option(help="auto, imagenet, none (random), a model or a safetensors file.")
     ] = None,
     class_map: Annotated[
         list[str] | None,

@@ -19,7 +19,8 @@ class TrainConfig(Config):
             others.
         fields: changes to the ModelConfig of the preset, or of the model folder where its weights still fit.
         backbone_weights: ``imagenet`` (from the package, else timm's through the Hub's cache), ``auto`` (the same
-            where there are any; a model folder keeps its own), ``none`` (random), or a safetensors file.
+            where there are any; a model folder keeps its own), ``none`` (random), a bundled model or
+            model folder (its backbone), or a safetensors file.
         class_map: class of the model to start from to class of the data, where the same thing has two names.
         augment: joint transforms.
         train_splits: splits that are trained on; with ``[train, val]`` the model card has no score on val.

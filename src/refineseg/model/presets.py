@@ -128,9 +128,9 @@ def create_model(
             ``refinenet-lw-mbv2-released``, or ``refinenet-dpt`` with any plain vision transformer as ``backbone``.
         num_classes: number of classes, 1 to 255.
         backbone_weights: None for random weights; ``imagenet`` for those of the package or, through the Hub's
-            cache, timm's; ``auto`` for the same, but random if there are none; or a safetensors file under timm's
-            key names. The network takes over the weights' normalisation if known, unless ``mean`` or ``std`` is
-            given.
+            cache, timm's; ``auto`` for the same, but random if there are none; a bundled model or model folder for
+            its backbone; or a safetensors file under timm's key names. The network takes over the weights'
+            normalisation if known, unless ``mean`` or ``std`` is given.
         settings: published form of a full network: ``ports`` (default), the PyTorch ports' code; ``paper``, the
             paper's text; ``authors``, the authors' MATLAB code. See docs/reproduction.md.
         fields: any field of ModelConfig, such as ``cascade="two"`` or ``backbone="convnext_atto"``. ``backbone``

@@ -1,4 +1,4 @@
-"""ImageNet weights: packaged, from the Hub, from files; and the normalisation that comes along."""
+"""Weights of backbones: packaged, from the Hub, of models, from files; and the normalisation that comes along."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from refineseg.errors import WeightsError
+from refineseg.labels import LabelMap
 from refineseg.model import create_model
 from refineseg.model.backbones.backbone import create_backbone
 from refineseg.model.backbones.weights import load_backbone_weights
+from refineseg.model.folders.bundled import bundled_models
+from refineseg.model.folders.card import ModelCard
+from refineseg.model.folders.model_folder import save_model_folder
 from refineseg.model.folders.pretrained import PACKAGED, find_backbone_weights
 from tests.hub import FakeHub, reached_hub
 from tests.model.filled import picture
@@ -96,9 +100,23 @@ def test_the_packaged_file_by_its_path_is_the_same_record(tmp_path: Path) -> Non
     assert found is not None
     assert (found.licence, found.mean) == ("not stated", None)
     with pytest.raises(
-        WeightsError, match=r"auto, imagenet, none or a safetensors file; file not found: .*nosuch"
+        WeightsError, match=r"auto, imagenet, none, a model or a safetensors file; not found: .*nosuch"
     ):
         find_backbone_weights(tmp_path / "nosuch", "resnet18")
+
+
+def test_a_models_backbone_with_its_normalisation(tmp_path: Path) -> None:
+    everyday = load_file(bundled_models()["everyday"] / "model.safetensors")
+    model = create_model("refinenet-lw-mbv2", 5, "everyday", width=8, coarse_width=8)
+    assert model.config.mean == (0.5, 0.5, 0.5)
+    for key in ("backbones.0.conv_stem.weight", "backbones.0.blocks.6.0.bn3.running_var"):
+        assert torch.equal(model.state_dict()[key], everyday[key].float())
+    trained = create_model("refinenet-lw-r18", 3, width=8, coarse_width=8)
+    save_model_folder(tmp_path / "mine", trained, ModelCard("mine", LabelMap.from_names(["a", "b", "c"])))
+    other = create_model("refinenet-lw-r18", 2, tmp_path / "mine", width=16, coarse_width=16)
+    assert all(map(torch.equal, other.backbones.parameters(), trained.backbones.parameters()))
+    with pytest.raises(WeightsError, match="model with the backbone resnet18, got mobilenetv2_100"):
+        find_backbone_weights("everyday", "resnet18")
 
 
 def resnet18(folder: Path) -> None:

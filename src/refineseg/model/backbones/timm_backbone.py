@@ -96,8 +96,6 @@ def multiple_of(name: str, trial: nn.Module) -> int:
             reason = reason or error
         else:
             return multiple
-    said = " ".join(str(reason).split())
     raise ConfigError(
-        f"expected a backbone that takes pictures of any size, got {name!r} ({said:.100}); Swin, ConvNeXt, "
-        "PVT-v2 and MaxViT do"
-    )
+        f"expected a backbone that takes pictures of any size, got {name!r}: Swin, ConvNeXt, PVT-v2 and MaxViT do"
+    ) from reason

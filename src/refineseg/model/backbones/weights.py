@@ -1,4 +1,4 @@
-"""Loading the ImageNet weights of a classifier into a backbone."""
+"""Loading the weights of an ImageNet classifier, or of another network's backbone, into a backbone."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ from refineseg.model.backbones.backbone import Backbone
 from refineseg.model.tensors.mismatch import difference
 from refineseg.system.text import reason_of
 
+FIRST = "backbones.0."  # prefix of the tensors of a RefineNet's first backbone
 # Prefixes of a classifier's tensors that a backbone does not have.
 HEADS = ("fc.", "classifier.", "head.", "conv_head.", "bn2.", "norm.")
 
 
 def load_backbone_weights(backbone: Backbone, path: str | Path) -> None:
-    """Load an ImageNet classifier's weights in timm's or torchvision's key names into a backbone.
+    """Load weights of an ImageNet classifier, under timm's or torchvision's names, or of a RefineNet.
 
     Args:
         backbone: the network to fill.
-        path: a safetensors file. Its classifier and head are left out; all other tensors must match those of the
-            backbone. For other channels than RGB the first convolution is adapted (``fit_stem``).
+        path: a safetensors file of a classifier or a RefineNet, whose head or decoder is left out; all other tensors
+            must match those of the backbone. For other channels than RGB the first convolution is adapted
+            (``fit_stem``).
 
     Raises:
         WeightsError: the file is missing or not safetensors, or does not fit; the message names the tensors.
@@ -35,6 +37,8 @@ def load_backbone_weights(backbone: Backbone, path: str | Path) -> None:
         state = load_file(path)
     except Exception as error:  # safetensors raises its own untyped errors
         raise WeightsError(f"expected a safetensors file, cannot read {path}: {reason_of(error)}") from error
+    if any(key.startswith(FIRST) for key in state):
+        state = {key[len(FIRST) :].removeprefix("net."): state[key] for key in state if key.startswith(FIRST)}
     target: nn.Module = getattr(backbone, "net", backbone)
     own = target.state_dict()
     # timm's feature networks write stages.0 as stages_0, so names are compared with one separator.

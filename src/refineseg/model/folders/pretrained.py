@@ -1,4 +1,4 @@
-"""ImageNet weights for backbones: from the package, from timm through the Hub's cache, or from a file.
+"""Weights for backbones: ImageNet's from the package or from timm, a trained model's, or those of a file.
 
 Each is a record of source, licence, SHA-256, and normalisation of pictures, which the network takes over.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from refineseg.config import IMAGENET_MEAN, IMAGENET_STD
 from refineseg.errors import WeightsError
-from refineseg.model.folders.bundled import BUNDLED
+from refineseg.model.folders.bundled import BUNDLED, bundled_models
 from refineseg.model.folders.hub import fetch_file
 from refineseg.system.files import sha256_of
 
@@ -77,7 +77,8 @@ def find_backbone_weights(choice: str | Path | None, backbone: str) -> BackboneW
 
     Args:
         choice: ``imagenet``: those of the package or, through the Hub's cache, timm's; ``auto``: the same, but
-            random if there are none; ``none`` or None: random; anything else is a safetensors file.
+            random if there are none; ``none`` or None: random; a bundled model, model folder or ``hf:ORG/NAME``:
+            its backbone; anything else is a safetensors file.
         backbone: name of the network, as for ``create_backbone``.
 
     Raises:
@@ -87,7 +88,8 @@ def find_backbone_weights(choice: str | Path | None, backbone: str) -> BackboneW
         return None
     backbone = RELEASED.get(backbone, backbone)
     if choice not in CHOICES:
-        return _of_file(Path(choice), backbone)
+        folder = bundled_models().get(str(choice), Path(choice))
+        return _of_model(folder, backbone) if folder.is_dir() else _of_file(folder, backbone)
     if backbone in PACKAGED:
         return PACKAGED[backbone]
     found = _of_timm(backbone)
@@ -99,13 +101,25 @@ def find_backbone_weights(choice: str | Path | None, backbone: str) -> BackboneW
 def _of_file(path: Path, backbone: str) -> BackboneWeights:
     if not path.is_file():
         raise WeightsError(
-            f"expected backbone weights {', '.join(CHOICES)} or a safetensors file; file not found: {path}"
+            f"expected backbone weights {', '.join(CHOICES)}, a model or a safetensors file; not found: {path}"
         )
     digest = sha256_of(path)
     packaged = PACKAGED.get(backbone)
     if packaged is not None and packaged.sha256 == digest:
         return replace(packaged, file=path)
     return BackboneWeights(backbone, path, f"the file {path.name}", "not stated", digest)
+
+
+def _of_model(folder: Path, backbone: str) -> BackboneWeights:
+    """The backbone of a trained model."""
+    from refineseg.model.folders.model_folder import WEIGHTS, read_config  # here, since it needs this module
+
+    config, card = read_config(folder)
+    if RELEASED.get(config.backbone, config.backbone) != backbone:
+        raise WeightsError(f"expected a model with the backbone {backbone}, got {config.backbone} in {folder}")
+    file = folder / WEIGHTS
+    source = f"the model {card.name}"
+    return BackboneWeights(backbone, file, source, card.licence, sha256_of(file), config.mean, config.std)
 
 
 def _of_timm(backbone: str) -> BackboneWeights | None:
