@@ -11,7 +11,8 @@ from pathlib import Path
 from refineseg.config import IMAGENET_MEAN, IMAGENET_STD
 from refineseg.errors import WeightsError
 from refineseg.model.folders.bundled import BUNDLED, bundled_models
-from refineseg.model.folders.hub import fetch_file
+from refineseg.model.folders.find_model import find_model
+from refineseg.model.folders.hub import fetch_file, is_hub_name
 from refineseg.system.files import sha256_of
 
 HALF = (0.5, 0.5, 0.5)
@@ -88,8 +89,10 @@ def find_backbone_weights(choice: str | Path | None, backbone: str) -> BackboneW
         return None
     backbone = RELEASED.get(backbone, backbone)
     if choice not in CHOICES:
-        folder = bundled_models().get(str(choice), Path(choice))
-        return _of_model(folder, backbone) if folder.is_dir() else _of_file(folder, backbone)
+        name = str(choice)
+        if name in bundled_models() or is_hub_name(name) or Path(name).expanduser().is_dir():
+            return _of_model(find_model(name), backbone)
+        return _of_file(Path(choice), backbone)
     if backbone in PACKAGED:
         return PACKAGED[backbone]
     found = _of_timm(backbone)

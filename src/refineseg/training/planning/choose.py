@@ -71,18 +71,6 @@ def choose_start(facts: DataFacts, own_fields: bool = False) -> Choice:
     return Choice("model", PRESET, "light enough for any machine, and its ImageNet weights are in the package")
 
 
-def choose_backbone(facts: DataFacts, backbone: str) -> list[Choice]:
-    """The backbone of the bundled model for few pictures, where that has the same one."""
-    folder = bundled_models().get(GENERAL)
-    if folder is None or not facts.rgb or facts.train >= FEW_PICTURES:
-        return []
-    if read_config(folder)[0].backbone != backbone:
-        return []
-    return [
-        Choice("backbone_weights", GENERAL, f"it knows more than ImageNet's, and {facts.train} pictures are few")
-    ]
-
-
 def known_names(names: Sequence[str]) -> list[str]:
     """Class names, except the background, that the bundled general model has too."""
     folder = bundled_models().get(GENERAL)

@@ -13,7 +13,6 @@ from refineseg.training.planning.choose import (
     DEEP_FROM,
     QUICK,
     Choice,
-    choose_backbone,
     choose_balance,
     choose_crop,
     choose_network,
@@ -83,7 +82,7 @@ def make_plan(
     own_network = preset and "model" not in explicit
     if own_network:
         backbone = str((PRESETS[making.config.model] | making.config.fields)["backbone"])
-        for choice in choose_backbone(facts, backbone) + choose_network(facts, making.config.steps, backbone):
+        for choice in choose_network(facts, making.config.steps, backbone):
             making.take(choice)
     scale = float(making.config.fields.get("input_scales", [1.0])[0])
     making.take(choose_crop(facts, machine, scale))
