@@ -23,8 +23,8 @@ def load_backbone_weights(backbone: Backbone, path: str | Path) -> None:
 
     Args:
         backbone: the network to fill.
-        path: a safetensors file of a classifier or a RefineNet, whose head or decoder is left out; all other tensors
-            must match those of the backbone. For other channels than RGB the first convolution is adapted
+        path: a safetensors file of a classifier or a RefineNet, whose head or decoder is left out; all other
+            tensors must match those of the backbone. For other channels than RGB the first convolution is adapted
             (``fit_stem``).
 
     Raises:
