@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import http.client
 import json
 import re
@@ -9,6 +10,8 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +90,27 @@ def test_memory_that_runs_out_anywhere_is_503(monkeypatch: pytest.MonkeyPatch, e
             refused(answer, 503, "the server's free memory", "smaller picture")
             assert int(answer.headers["retry-after"]) >= 1
         assert client.post(SEGMENT, content=data).status_code == 200
+
+
+def test_a_refused_picture_is_let_go_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not when the garbage collector comes: until then the next picture might be refused too."""
+    segmenter, seen = tiny(), list[weakref.ref[np.ndarray]]()
+
+    def predict_batch(pictures: list[np.ndarray], *_: object) -> list[Result]:
+        seen.append(weakref.ref(pictures[0]))
+        raise RuntimeError("std::bad_alloc")
+
+    with serving(segmenter) as client:
+        monkeypatch.setattr(segmenter, "predict_batch", predict_batch)
+        gc.disable()
+        try:
+            refused(client.post(SEGMENT, content=encoded(pixels())), 503, "the server's free memory")
+            until = time.monotonic() + 10  # the worker may still be on its way out
+            while seen[0]() is not None and time.monotonic() < until:
+                time.sleep(0.01)
+        finally:
+            gc.enable()
+    assert seen[0]() is None
 
 
 @pytest.mark.slow

@@ -119,6 +119,7 @@ class Batcher:
             pictures = [picture for picture in batch if picture.future.set_running_or_notify_cancel()]
             if pictures:
                 self._run(pictures)
+            del batch, pictures  # not kept until the next ones come
 
     def _next(self) -> list[QueuedPicture]:
         """The oldest picture and those that can join it, in order of arrival; empty when the server stops."""

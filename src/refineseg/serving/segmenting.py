@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from refineseg.serving.metrics import STAGES, Metrics
 from refineseg.serving.options import RequestOptions, read_options
 from refineseg.serving.problems import Problem
 from refineseg.serving.uploads import Upload, check_length, read_upload
-from refineseg.system.memory import is_out_of_memory
+from refineseg.system.memory import hand_back_memory, is_out_of_memory
 
 T = TypeVar("T")
 CODEC_THREADS = 2  # threads that decode and encode; few, so that few pictures are in memory
@@ -99,6 +100,10 @@ class Service:
         except Exception as error:
             if isinstance(error, Problem) or not is_out_of_memory(error):
                 raise
+            # The frames hold the picture, whose future holds the error, which holds the frames: a circle that
+            # would keep its memory until the collector comes, and the next picture might be refused for it.
+            traceback.clear_frames(error.__traceback__)
+        hand_back_memory()
         log.error("out of memory: answered 503; lower --max-megapixels, --batch or --requests")
         raise Problem(
             503,
