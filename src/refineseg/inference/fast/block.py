@@ -7,9 +7,13 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from refineseg.inference.fast.convolution import FusedConv, fusable
 from refineseg.model.blocks import RefineNetBlock, as_list, largest
+from refineseg.model.memory_saving import starts
+
+STRIP = 8  # rows of cells that are upsampled at a time
 
 
 class FastBlock(nn.Module):
@@ -26,6 +30,7 @@ class FastBlock(nn.Module):
         self.paths = nn.ModuleList(nn.ModuleList(path) for path in parts)
         self.pooling, self.output = pooling, block.output
         self.factors, self.upsample = block.fusion.factors, block.fusion.upsample
+        self.align_corners = block.fusion.align_corners
 
     def forward(self, *maps: Tensor | list[Tensor]) -> Tensor:
         """See RefineNetBlock; the maps are not modified."""
@@ -45,23 +50,39 @@ class FastBlock(nn.Module):
         waiting.clear()
         total: Tensor | None = None
         while queue:
-            index, given = queue.pop(0)
-            *first, last = list(self.paths[index].children()) or [nn.Identity()]
-            x = given
-            for part in first:
+            index, x = queue.pop(0)
+            parts = list(self.paths[index].children())
+            adds = full[index] and total is not None and parts and isinstance(parts[-1], FusedConv)
+            for part in parts[:-1] if adds else parts:
                 x = part(x)
-            if full[index] and total is not None and isinstance(last, FusedConv):
-                total = last(x, total)
+            if adds:
+                total = cast(FusedConv, parts[-1])(x, total)
                 continue
-            x = last(x)
             if not full[index]:
-                x = self.upsample(x, size, index)
-            if total is None:
-                total = x.clone(memory_format=torch.channels_last) if x is given else x
-            else:
+                x = self._upsampled(x, size, index)
+            if total is not None:
                 total.add_(x)
+            else:
+                total = x if parts or not full[index] else x.clone(memory_format=torch.channels_last)
         assert total is not None  # a block has at least one path
         return total
+
+    def _upsampled(self, x: Tensor, size: torch.Size, index: int) -> Tensor:
+        """The map of a path at the block's size, channels last, so that convolutions can add to it in place."""
+        factor = self.factors[index] if self.factors else 1
+        enough = size[0] <= x.shape[-2] * factor and size[1] <= x.shape[-1] * factor
+        if factor == 1 or not self.align_corners or not enough:
+            return self.upsample(x, size, index).contiguous(memory_format=torch.channels_last)
+        # upsample_on_grid in strips: at once, the map is there a second time before it is cut.
+        out = x.new_empty((*x.shape[:2], *size)).contiguous(memory_format=torch.channels_last)
+        x = F.pad(x, (0, 1, 0, 1), mode="replicate")
+        for top in starts(0, x.shape[-2] - 1, STRIP):
+            cells = x[..., top : top + STRIP + 1, :]
+            sides = [(side - 1) * factor + 1 for side in cells.shape[-2:]]
+            rows = F.interpolate(cells, sides, mode="bilinear", align_corners=True)
+            place = out[..., top * factor : (top + STRIP) * factor, :]
+            place.copy_(rows[..., : place.shape[-2], : size[1]])
+        return out
 
 
 def paths_of(block: RefineNetBlock) -> list[list[nn.Module]]:

@@ -14,7 +14,7 @@ from refineseg.model.memory_saving import max_pool5, pooled_strips
 
 
 class FastPooling(nn.Module):
-    """Fast form of a pooling chain: it overwrites its input and needs one more map of that size."""
+    """Fast form of a pooling chain: it overwrites its input, and needs one more map for more than one stage."""
 
     def __init__(self, chain: ChainedResidualPooling, scratch: Scratch) -> None:
         super().__init__()
@@ -28,26 +28,27 @@ class FastPooling(nn.Module):
         """BxCxHxW, channels last, to the same shape; in place."""
         total = stage = self.activation(total)
         for convolution in self.convs:
+            last = convolution is self.convs[-1]
             if not self.pools_first:
                 stage = max_pool5(convolution(stage))
             elif convolution.convolution.kernel_size == (1, 1):
-                stage = self._in_strips(stage, convolution, total)
+                stage = self._in_strips(stage, convolution, total, last)
                 continue
             else:
                 stage = convolution(max_pool5(stage))
             total.add_(stage)
         return total
 
-    def _in_strips(self, x: Tensor, convolution: FusedConv, total: Tensor) -> Tensor:
-        """Pool and convolve x and add the result to ``total``; returns the result, in x unless x is ``total``."""
-        first = x is total  # then all rows must be pooled before anything is added
-        out = torch.empty_like(x) if first else x
-        for top, bottom, rows in pooled_strips(x):
+    def _in_strips(self, x: Tensor, convolution: FusedConv, total: Tensor, last: bool) -> Tensor:
+        """Pool and convolve x and add the result to ``total``, which may be x.
+
+        Returns the result for the next stage, in x unless that is ``total``; nothing of use if this is the last.
+        """
+        out = torch.empty_like(x) if x is total and not last else x
+        for top, bottom, rows in pooled_strips(x):  # what follows no longer needs these rows of x
             made = convolution(rows)
-            out[..., top:bottom, :] = made
-            if not first:
-                total[..., top:bottom, :].add_(made)
+            total[..., top:bottom, :].add_(made)
+            if not last:
+                out[..., top:bottom, :] = made
             del rows, made  # free them before the next strip is made
-        if first:
-            total.add_(out)
         return out
