@@ -7,18 +7,7 @@ set -eu
 data=${1:-../shared/data/camvid}
 run=${2:-runs/camvid-fast}
 teacher=runs/camvid-without-val
-mkdir -p "$run"
-python - "$teacher" "$run/backbone.safetensors" <<'PYTHON'
-import sys
-from pathlib import Path
-
-from refineseg.model.folders.model_folder import load_model_folder
-from safetensors.torch import save_file
-
-backbone = load_model_folder(Path(sys.argv[1]))[0].backbones[0]
-save_file({key: value for key, value in backbone.state_dict().items() if "num_batches" not in key}, sys.argv[2])
-PYTHON
-refineseg train --data "camvid:$data" --model refinenet-lw-mbv2 --backbone-weights "$run/backbone.safetensors" \
+refineseg train --data "camvid:$data" --model refinenet-lw-mbv2 --backbone-weights "$teacher" \
   --minutes 29 --batch-size 8 --lr 0.001 --precision bf16 --crop 256x352 --set backbone_lr=0.3 --set ema=0.99 \
   --set model.cascade=single --set model.width=128 --set model.coarse_width=128 --set model.crp_stages=2 \
   --set model.align_corners=true --set model.exact_strides=true --set "model.input_scales=[1.5]" \
