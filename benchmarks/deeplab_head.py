@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-PICTURES = 3357
+PICTURES = 1100
 CELLS = 120  # of each picture, half of them with something in it where there is anything
 STEPS, BATCH, RATE = 3000, 2048, 5e-4  # of the training on cells
 SCALES = (0.7, 1.3)
