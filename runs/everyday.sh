@@ -25,4 +25,5 @@ leg() { # OUT FROM MINUTES MULTIPLIER SEED
 }
 leg "$run/first" "$run/start" 36 4 0
 leg "$run/second" "$run/first/last" 40 8 1
-python scripts/bundle.py "$run/second/last" everyday --data "voc2012:$data"
+python scripts/average.py "$run/first/last" "$run/second/last" -o "$run/average"
+python scripts/bundle.py "$run/average" everyday --data "voc2012:$data"
