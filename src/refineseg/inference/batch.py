@@ -22,6 +22,7 @@ from refineseg.inference.video.clips import is_video
 from refineseg.inference.video.predict import VIDEO_KINDS, predict_video
 from refineseg.inference.video.sources import VideoInput
 from refineseg.system.files import atomic_write, writable_folder
+from refineseg.system.text import unique_name
 
 SLIDES = frozenset({".svs"})  # always read by windows, since they are too large for memory
 WINDOWED = SUFFIXES | SLIDES  # read by windows with --tile
@@ -103,11 +104,7 @@ def output_names(inputs: Sequence[Path]) -> list[str]:
     taken: set[str] = set()
     for path, stem in zip(inputs, stems, strict=True):
         base = f"{path.parent.name}_{stem}" if stem.lower() in repeated and path.parent.name else stem
-        name, number = base, 2
-        while name.lower() in taken:
-            name, number = f"{base}_{number}", number + 1
-        taken.add(name.lower())
-        names.append(name)
+        names.append(unique_name(base, taken))
     return names
 
 

@@ -24,6 +24,15 @@ def composed(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
+def unique_name(name: str, taken: set[str]) -> str:
+    """The name, numbered from 2 on if it is taken, which ignores case; what is returned joins ``taken``."""
+    unique, number = name, 2
+    while unique.lower() in taken:
+        unique, number = f"{name}_{number}", number + 1
+    taken.add(unique.lower())
+    return unique
+
+
 def duration(seconds: float) -> str:
     """``45 s``, ``12 min``, ``3 h 20 min``."""
     if seconds < 90:

@@ -20,6 +20,7 @@ from refineseg.data.pictures.pillow import open_image
 from refineseg.data.pictures.tiff_samples import is_scientific
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap, UInt8
+from refineseg.system.text import unique_name
 
 EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")  # PIL's modes that may be scaled down
 QUALITY = 95  # of JPEGs that are written again
@@ -125,11 +126,7 @@ def unique_names(names: Sequence[str]) -> list[str]:
     chosen = []
     for name, stem in zip(names, short, strict=True):
         base = stem if often[stem.lower()] == 1 else _plain(name)
-        unique, number = base, 2
-        while unique.lower() in taken:
-            unique, number = f"{base}_{number}", number + 1
-        taken.add(unique.lower())
-        chosen.append(unique)
+        chosen.append(unique_name(base, taken))
     return chosen
 
 
