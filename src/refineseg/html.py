@@ -1,12 +1,13 @@
 """What the project's self-contained HTML pages share: the look, light and dark, and small helpers.
 
-A page needs nothing else: style and pictures are inside. Which colours it has is the reader's system's choice.
+A page needs nothing else: style and pictures are inside. Light or dark colours follow the reader's system.
 """
 
 from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Iterable
 from html import escape
 
 from PIL import Image
@@ -28,6 +29,12 @@ def document(title: str, body: str, style: str = "", script: str = "", refresh: 
         f"{again}<title>{escape(title)}</title>\n<style>{TOKENS}{STYLE}{style}</style>\n</head>\n"
         f"<body>\n<main>\n{body}\n</main>\n{code}</body>\n</html>\n"
     )
+
+
+def fact_list(facts: Iterable[tuple[str, str]]) -> str:
+    """Names and values, both HTML, as a list of class ``facts``, which each page lays out."""
+    cells = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts)
+    return f'<dl class="facts">{cells}</dl>'
 
 
 def jpeg(picture: UInt8, quality: int = 82) -> bytes:

@@ -17,7 +17,7 @@ from refineseg.config import AugmentConfig, TrainConfig
 from refineseg.data import open_data
 from refineseg.errors import InputError
 from refineseg.training.loop import train
-from refineseg.training.parallel import use_right_gradients
+from refineseg.training.parallel import use_float32_depthwise
 from tests.data.made import make_folder
 
 
@@ -25,7 +25,7 @@ def test_dilated_depthwise_convolutions_have_right_gradients_in_bf16() -> None:
     torch.manual_seed(0)
     exact = nn.Conv2d(192, 192, 3, padding=2, dilation=2, groups=192, bias=False)
     guarded = nn.Sequential(copy.deepcopy(exact)).to(memory_format=torch.channels_last)
-    use_right_gradients(guarded)
+    use_float32_depthwise(guarded)
     for _ in range(4):
         x, upstream = torch.randn(4, 192, 52, 52), torch.randn(4, 192, 52, 52)
         exact.zero_grad()

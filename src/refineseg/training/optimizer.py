@@ -68,7 +68,7 @@ def rate(step: int, steps: int, config: TrainConfig) -> float:
 def freeze(model: RefineNet, config: TrainConfig) -> None:
     """Freeze what the settings freeze: batch norms, the backbone, parts at a rate of zero.
 
-    ConfigError if a part of ``lr_multipliers`` is none of this network.
+    ConfigError if a name in ``lr_multipliers`` starts no parameter's name.
     """
     if config.freeze_batch_norm:
         freeze_batch_norm(model, trained=config.freeze_batch_norm == "statistics")

@@ -64,7 +64,7 @@ def _strategy(config: TrainConfig, world: int) -> Strategy:
 
 def arrange(model: RefineNet, config: TrainConfig) -> RefineNet:
     """The network in channels-last layout, with synchronised batch norm if set."""
-    use_right_gradients(model)
+    use_float32_depthwise(model)
     if config.sync_batch_norm:
         from timm.layers import convert_sync_batchnorm
 
@@ -77,7 +77,7 @@ class Float32DepthwiseConv2d(nn.Conv2d):
     """A convolution computed in float32 on the CPU, whatever autocast says.
 
     For dilated depthwise convolutions: the gradient of their weights in bf16 and channels_last is memory that was
-    never written (oneDNN, seen with torch 2.13: up to 1e35 now and then, from maps of 52x52 on).
+    never written (oneDNN, seen with torch 2.15: up to 1e35 now and then, from maps of 52x52 on).
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -89,8 +89,8 @@ class Float32DepthwiseConv2d(nn.Conv2d):
             return super().forward(x.float()).to(dtype)
 
 
-def use_right_gradients(model: nn.Module) -> None:
-    """Make every dilated depthwise convolution of a network one whose gradient can be relied on."""
+def use_float32_depthwise(model: nn.Module) -> None:
+    """Make every dilated depthwise convolution of a network a ``Float32DepthwiseConv2d``."""
     for module in model.modules():
         if type(module) is nn.Conv2d and module.groups > 1 and max(module.dilation) > 1:
             module.__class__ = Float32DepthwiseConv2d

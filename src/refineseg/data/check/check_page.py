@@ -13,7 +13,7 @@ from refineseg.data.check.findings import SEVERITIES, CheckReport, ClassFigures,
 from refineseg.data.check.listing import CheckedPair, DatasetFiles
 from refineseg.data.check.measure.mask import nearest
 from refineseg.errors import RefinesegError
-from refineseg.html import css_color, document, picture_address
+from refineseg.html import css_color, document, fact_list, picture_address
 from refineseg.labels import IGNORE, UInt8
 from refineseg.system.files import atomic_write
 
@@ -61,10 +61,9 @@ def _head(report: CheckReport) -> str:
         ("Pairs opened", f"{report.checked:,}" + (" (quick check: a sample)" if report.quick else "")),
         ("Time", f"{report.seconds:.1f} s"),
     ]
-    cells = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts)
     return (
         f'<header class="{worst or "clean"}"><p class="eyebrow">refineseg check</p><h1>{escape(report.data)}</h1>'
-        f'<p class="verdict">{verdict}</p></header>\n<dl class="facts">{cells}</dl>'
+        f'<p class="verdict">{verdict}</p></header>\n{fact_list(facts)}'
     )
 
 

@@ -13,7 +13,7 @@ from refineseg.evaluation.report.evaluation_report import EvaluationReport
 from refineseg.evaluation.report.sections import pictures_section, suspects_section
 from refineseg.evaluation.report.shared import card, classes_section, confusion_section, section
 from refineseg.evaluation.report.style import SCRIPT, STYLE
-from refineseg.html import css_color, document
+from refineseg.html import css_color, document, fact_list
 
 
 def page(report: EvaluationReport) -> str:
@@ -71,10 +71,9 @@ def _score(report: EvaluationReport) -> str:
     ]
     if scores.category_iou:
         facts.insert(3, ("Category IoU", percent(scores.mean_category_iou)))
-    cells = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts)
     return (
         f'<div class="score"><div class="headline"><span>Mean IoU</span><b>{percent(scores.mean_iou)}</b>'
-        f'{_range(scores.mean_iou, low, high)}<span>{span}</span></div><dl class="facts">{cells}</dl></div>'
+        f"{_range(scores.mean_iou, low, high)}<span>{span}</span></div>{fact_list(facts)}</div>"
         f'<p class="quiet protocol"><b>Protocol</b> {escape(evaluation.protocol.describe())}.</p>'
     )
 

@@ -22,7 +22,7 @@ from refineseg.evaluation.report.shared import (
     signed,
 )
 from refineseg.evaluation.report.style import SCRIPT, STYLE
-from refineseg.html import document, picture_address
+from refineseg.html import document, fact_list, picture_address
 from refineseg.system.files import atomic_write
 from refineseg.system.text import duration
 from refineseg.training.custom import TrainingEvent
@@ -118,10 +118,9 @@ def _facts(run: Run) -> str:
         ("Pictures", f"{len(run.pictures):,} train, {len(run.data.split('val')):,} val"),
         ("Device", f"{run.fabric.device.type}, batches of {run.config.batch_size}"),
     ]
-    cells = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts)
     return (
         f'<div class="score"><div class="headline"><span>Mean IoU on val</span><b>{percent(now)}</b>{change}</div>'
-        f'<dl class="facts">{cells}</dl></div>'
+        f"{fact_list(facts)}</div>"
     )
 
 
