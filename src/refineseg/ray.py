@@ -37,22 +37,15 @@ PATH_COLUMN, BYTES_COLUMN, NAME_COLUMN = "path", "bytes", "name"
 
 @dataclass(frozen=True)
 class RayJob:
-    """Settings of all workers.
+    """Settings of all workers."""
 
-    Attributes:
-        out: output folder, under this path on all machines.
-        model: bundled name, model folder or ``hf:ORG/NAME@COMMIT``.
-        options, tile: options of the prediction.
-        save: output kinds; if empty, masks are written into the parquet.
-        device: device of each worker.
-    """
-
-    out: str
-    model: str
+    out: str  # output folder, under this path on all machines
+    model: str  # bundled name, model folder or ``hf:ORG/NAME@COMMIT``
+    # options of the prediction
     options: PredictOptions
-    save: tuple[str, ...]
+    save: tuple[str, ...]  # output kinds; if empty, masks are written into the parquet
     tile: Tile = None
-    device: str = "cpu"
+    device: str = "cpu"  # device of each worker
 
 
 @dataclass(frozen=True)

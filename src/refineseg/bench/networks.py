@@ -35,23 +35,14 @@ Work = Callable[[], Tensor]  # labels BxHxW, or a training step's loss
 
 @dataclass(frozen=True)
 class Setting:
-    """The task of all candidates.
+    """The task of all candidates."""
 
-    Attributes:
-        size: height and width of the pictures, in pixels.
-        batch: pictures at a time.
-        precision: ``32`` or ``bf16``; the baseline is always float32.
-        classes: number of classes.
-        training: a step of forward, loss and backward in place of prediction.
-        device: device of all candidates.
-    """
-
-    size: tuple[int, int] = (512, 512)
-    batch: int = 1
-    precision: str = "32"
+    size: tuple[int, int] = (512, 512)  # height and width of the pictures, in pixels
+    batch: int = 1  # pictures at a time
+    precision: str = "32"  # ``32`` or ``bf16``; the baseline is always float32
     classes: int = 21
-    training: bool = False
-    device: torch.device = CPU
+    training: bool = False  # a step of forward, loss and backward in place of prediction
+    device: torch.device = CPU  # device of all candidates
 
     def pictures(self) -> Tensor:
         """Bx3xHxW uint8, reproducible, smooth with noise."""

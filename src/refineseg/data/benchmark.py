@@ -24,25 +24,15 @@ Convert = Callable[[Path, Sequence[Path], Step], int]  # root, .mat files given,
 
 @dataclass(frozen=True)
 class SubmissionFormat:
-    """Format of a benchmark server's archive.
+    """Format of a benchmark server's archive."""
 
-    Attributes:
-        folder: folder in the archive, with ``{split}``; empty for the root.
-        stem: pattern of file stems; its group ``id`` identifies the picture.
-        values: pixel values of the classes.
-        pictures: official number of pictures by split.
-        size: width and height of every mask; None for that of its picture.
-        palette: whether masks are palette PNGs with VOC's colours.
-        hint: usual cause of other values.
-    """
-
-    folder: str
-    stem: str
-    values: tuple[int, ...]
-    pictures: Mapping[str, int]
-    size: tuple[int, int] | None = None
-    palette: bool = False
-    hint: str = ""
+    folder: str  # folder in the archive, with ``{split}``; empty for the root
+    stem: str  # pattern of file stems; its group ``id`` identifies the picture
+    values: tuple[int, ...]  # pixel values of the classes
+    pictures: Mapping[str, int]  # official number of pictures by split
+    size: tuple[int, int] | None = None  # width and height of every mask; None for that of its picture
+    palette: bool = False  # whether masks are palette PNGs with VOC's colours
+    hint: str = ""  # usual cause of other values
 
     def prefix(self, split: str) -> str:
         """Folder of a split."""
@@ -56,30 +46,17 @@ class SubmissionFormat:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A public data set.
+    """A public data set."""
 
-    Attributes:
-        name: NAME in ``NAME:ROOT``.
-        open: opens the folder ROOT.
-        label_map: names, colours, mask values and submission values.
-        pairs: published number of pairs by split; several if releases differ.
-        licence: terms of the data.
-        archives: official files, for messages.
-        place: path under ROOT of a member of an archive.
-        convert: makes pairs from .mat files after unpacking, if needed.
-        aliases: alternative names.
-        submission: format of its server's archive; None without a server.
-        scoring: settings of its protocol (``evaluation.protocol.Protocol``) that differ from the defaults.
-    """
-
-    name: str
-    open: Callable[[Path], SegmentationData]
-    label_map: Callable[[], LabelMap]
-    pairs: Mapping[str, tuple[int, ...]]
-    licence: str
-    archives: str
-    place: Place
-    convert: Convert | None = None
-    aliases: tuple[str, ...] = ()
-    submission: SubmissionFormat | None = None
+    name: str  # NAME in ``NAME:ROOT``
+    open: Callable[[Path], SegmentationData]  # opens the folder ROOT
+    label_map: Callable[[], LabelMap]  # names, colours, mask values and submission values
+    pairs: Mapping[str, tuple[int, ...]]  # published number of pairs by split; several if releases differ
+    licence: str  # terms of the data
+    archives: str  # official files, for messages
+    place: Place  # path under ROOT of a member of an archive
+    convert: Convert | None = None  # makes pairs from .mat files after unpacking, if needed
+    aliases: tuple[str, ...] = ()  # alternative names
+    submission: SubmissionFormat | None = None  # format of its server's archive; None without a server
+    # settings of its protocol (``evaluation.protocol.Protocol``) that differ from the defaults
     scoring: Mapping[str, Any] = field(default_factory=dict)

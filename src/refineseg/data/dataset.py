@@ -33,29 +33,19 @@ class Sample:
 
 @dataclass(frozen=True)
 class SegmentationData:
-    """A data set on disk.
+    """A data set on disk."""
 
-    Attributes:
-        name: NAME in ``NAME:ROOT``.
-        root: folder of the data set.
-        label_map: from raw mask values to train ids.
-        splits: samples by split name, in a fixed order.
-        licence: terms of the data, for model cards.
-        notes: what was skipped, left out or assumed, a line each.
-        read_raw: reader of mask files, as raw values.
-        read_picture: reader of picture files, as RGB, or as raw values with ``channels``.
-        channels: channels of the pictures; None for RGB.
-    """
-
-    name: str
-    root: Path
-    label_map: LabelMap
-    splits: Mapping[str, tuple[Sample, ...]]
-    licence: str = "unknown"
-    notes: tuple[str, ...] = ()
+    name: str  # NAME in ``NAME:ROOT``
+    root: Path  # folder of the data set
+    label_map: LabelMap  # from raw mask values to train ids
+    splits: Mapping[str, tuple[Sample, ...]]  # samples by split name, in a fixed order
+    licence: str = "unknown"  # terms of the data, for model cards
+    notes: tuple[str, ...] = ()  # what was skipped, left out or assumed, a line each
+    # reader of mask files, as raw values
     read_raw: Callable[[Path], NDArray[Any]] = field(default=read_mask, repr=False)
+    # reader of picture files, as RGB, or as raw values with ``channels``
     read_picture: Callable[[Path], Pixels] = field(default=read_image, repr=False)
-    channels: Channels | None = None
+    channels: Channels | None = None  # channels of the pictures; None for RGB
 
     def split(self, name: str) -> tuple[Sample, ...]:
         """The samples of a split; InputError if it is missing or empty."""

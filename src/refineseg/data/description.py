@@ -22,28 +22,19 @@ KEYS = frozenset(
 
 @dataclass(frozen=True)
 class FolderDescription:
-    """Content of a data set's YAML file.
+    """Content of a data set's YAML file."""
 
-    Attributes:
-        name: name of the data set.
-        root, images, masks: its folder, and those of pictures and masks.
-        label_map: from raw mask values to train ids.
-        lists: split name to list file, as given, or None.
-        places: where list files are searched: the root, then the folder of the YAML.
-        licence: terms of the data.
-        channels: channels of the pictures; None for 8-bit RGB.
-        threshold: grey value from which a pixel is the second of two classes; None for masks of class numbers.
-    """
-
-    name: str
+    name: str  # name of the data set
+    # its folder, and those of pictures and masks
     root: Path
     images: Path
     masks: Path
-    label_map: LabelMap
-    lists: Any
-    places: tuple[Path, Path]
-    licence: str
-    channels: Channels | None = None
+    label_map: LabelMap  # from raw mask values to train ids
+    lists: Any  # split name to list file, as given, or None
+    places: tuple[Path, Path]  # where list files are searched: the root, then the folder of the YAML
+    licence: str  # terms of the data
+    channels: Channels | None = None  # channels of the pictures; None for 8-bit RGB
+    # grey value from which a pixel is the second of two classes; None for masks of class numbers
     threshold: int | None = None
 
 

@@ -34,19 +34,12 @@ class ListedPair(NamedTuple):
 
 @dataclass(frozen=True)
 class FolderListing:
-    """The content of a described folder, faults included.
+    """The content of a described folder, faults included."""
 
-    Attributes:
-        splits: names of the splits.
-        rows: entries of the splits, in their order.
-        pictures: all pictures of each folder.
-        notes: what was assumed.
-    """
-
-    splits: tuple[str, ...]
-    rows: list[ListedPair]
-    pictures: list[list[Sample]]
-    notes: tuple[str, ...] = ()
+    splits: tuple[str, ...]  # names of the splits
+    rows: list[ListedPair]  # entries of the splits, in their order
+    pictures: list[list[Sample]]  # all pictures of each folder
+    notes: tuple[str, ...] = ()  # what was assumed
 
     def samples(self) -> dict[str, tuple[Sample, ...]]:
         """Pictures by split, with or without a mask."""

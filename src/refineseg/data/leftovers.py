@@ -20,25 +20,15 @@ PICTURE_WORDS = ("image", "img", "photo", "rgb", "leftImg8bit")
 
 @dataclass(frozen=True)
 class Leftovers:
-    """Files that belong to no pair of the data set.
+    """Files that belong to no pair of the data set."""
 
-    Attributes:
-        no_image: masks without a picture.
-        unlisted: pictures in no split list.
-        elsewhere: pictures in folders that are not read, such as subfolders.
-        same_stem: groups of files in one folder that differ only in their suffix.
-        case: groups of files whose names differ only in letter case.
-        strays: files of other types among pictures or masks.
-        renamed: likely naming scheme of masks ("STEM_mask") if most pictures have none, else "".
-    """
-
-    no_image: tuple[Path, ...] = ()
-    unlisted: tuple[Path, ...] = ()
-    elsewhere: tuple[Path, ...] = ()
-    same_stem: tuple[tuple[Path, ...], ...] = ()
-    case: tuple[tuple[Path, ...], ...] = ()
-    strays: tuple[Path, ...] = ()
-    renamed: str = ""
+    no_image: tuple[Path, ...] = ()  # masks without a picture
+    unlisted: tuple[Path, ...] = ()  # pictures in no split list
+    elsewhere: tuple[Path, ...] = ()  # pictures in folders that are not read, such as subfolders
+    same_stem: tuple[tuple[Path, ...], ...] = ()  # groups of files in one folder that differ only in their suffix
+    case: tuple[tuple[Path, ...], ...] = ()  # groups of files whose names differ only in letter case
+    strays: tuple[Path, ...] = ()  # files of other types among pictures or masks
+    renamed: str = ""  # likely naming scheme of masks ("STEM_mask") if most pictures have none, else ""
 
     def notes(self) -> tuple[str, ...]:
         """A line per kind of skipped file, with number and example."""

@@ -27,24 +27,17 @@ class ExportKeywords(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """Options of an export.
+    """Options of an export."""
 
-    Attributes:
-        format: ``onnx``, ``openvino`` or ``torch``; None goes by the file's suffix.
-        int8: whether to quantise to 8 bits; needs ``calibrate``.
-        calibrate: a data set (NAME:ROOT or YAML) whose pictures are used for the checks; for int8 its ``train``
-            split calibrates and its ``val`` split gives the scores.
-        overwrite: whether to replace existing files.
-        input: ``float32`` (RGB in [0, 1], BxCxHxW) or ``uint8`` (BxHxWx3).
-        outputs: ``logits``, which refineseg's own predictor needs; or for other programs ``labels`` (uint8) or
-            ``probabilities`` (float32, calibrated if the model is), upsampled to the picture's size.
-    """
-
-    format: str | None = None
-    int8: bool = False
+    format: str | None = None  # ``onnx``, ``openvino`` or ``torch``; None goes by the file's suffix
+    int8: bool = False  # whether to quantise to 8 bits; needs ``calibrate``
+    # a data set (NAME:ROOT or YAML) whose pictures are used for the checks; for int8 its ``train`` split
+    # calibrates and its ``val`` split gives the scores
     calibrate: str | Path | SegmentationData | None = None
-    overwrite: bool = False
-    input: Input = "float32"
+    overwrite: bool = False  # whether to replace existing files
+    input: Input = "float32"  # ``float32`` (RGB in [0, 1], BxCxHxW) or ``uint8`` (BxHxWx3)
+    # ``logits``, which refineseg's own predictor needs; or for other programs ``labels`` (uint8) or
+    # ``probabilities`` (float32, calibrated if the model is), upsampled to the picture's size
     outputs: Outputs = "logits"
 
     def format_for(self, path: Path) -> str:

@@ -23,15 +23,10 @@ SHOWN = 20  # most pictures of a data set that the gate compares
 
 @dataclass(frozen=True)
 class ExportPictures:
-    """Pictures, and their source for the report.
+    """Pictures, and their source for the report."""
 
-    Attributes:
-        source: where the pictures come from, in words.
-        planes: each CxHxW in [0, 1].
-    """
-
-    source: str
-    planes: tuple[NDArray[np.float32], ...]
+    source: str  # where the pictures come from, in words
+    planes: tuple[NDArray[np.float32], ...]  # each CxHxW in [0, 1]
 
 
 def of_data(data: SegmentationData, split: str) -> ExportPictures:

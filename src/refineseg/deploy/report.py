@@ -49,39 +49,26 @@ class Int8Scores:
 
 @dataclass(frozen=True)
 class ExportReport:
-    """An export and its checks.
+    """An export and its checks."""
 
-    Attributes:
-        file: file name.
-        model, format, precision, engine: names of the model, of the file's format and precision, of its engine.
-        pictures: source of the pictures, in words.
-        checks: comparisons of file and network, by size.
-        engine_ms, torch_ms: median milliseconds for a 480x360 picture, with the engine and with torch, in turns.
-        megabytes: size of the file or files.
-        source: hash of the network's weights.
-        int8: scores of an int8 file, else None.
-        refused: reason to refuse it, or None.
-        input: the file's input: float32 or uint8.
-        outputs: the file's output: logits, labels, probabilities or depth.
-        sha256: SHA-256 of the file(s).
-    """
-
-    file: str
+    file: str  # file name
+    # names of the model, of the file's format and precision, of its engine
     model: str
     format: str
     precision: str
     engine: str
-    pictures: str
-    checks: tuple[SizeComparison, ...]
+    pictures: str  # source of the pictures, in words
+    checks: tuple[SizeComparison, ...]  # comparisons of file and network, by size
+    # median milliseconds for a 480x360 picture, with the engine and with torch, in turns
     engine_ms: float
     torch_ms: float
-    megabytes: float
-    source: str
-    int8: Int8Scores | None = None
-    refused: str | None = None
-    input: str = "float32"
-    outputs: str = "logits"
-    sha256: str = ""
+    megabytes: float  # size of the file or files
+    source: str  # hash of the network's weights
+    int8: Int8Scores | None = None  # scores of an int8 file, else None
+    refused: str | None = None  # reason to refuse it, or None
+    input: str = "float32"  # the file's input: float32 or uint8
+    outputs: str = "logits"  # the file's output: logits, labels, probabilities or depth
+    sha256: str = ""  # SHA-256 of the file(s)
 
     @property
     def agreement(self) -> float:

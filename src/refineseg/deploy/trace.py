@@ -94,16 +94,11 @@ class CeilingPool(nn.Module):
 
 @dataclass(frozen=True)
 class Traced:
-    """A traced network.
+    """A traced network."""
 
-    Attributes:
-        program: the program, for any batch, height and width.
-        output: name of the output.
-        input_axes, axes: names of the axes of input and output without a fixed size, by position.
-    """
-
-    program: ExportedProgram
-    output: Outputs
+    program: ExportedProgram  # the program, for any batch, height and width
+    output: Outputs  # name of the output
+    # names of the axes of input and output without a fixed size, by position
     input_axes: dict[int, str]
     axes: dict[int, str]
 

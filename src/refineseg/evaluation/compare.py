@@ -39,29 +39,20 @@ class Comparison:
     """Differences between two evaluations, B minus A.
 
     The difference of the scores is rule + others + rest.
-
-    Attributes:
-        first, second: A and B.
-        protocol: settings that differ, (A's, B's).
-        rule: part due to another rule of the mean: B by its own rule minus B by A's.
-        others: part due to pictures that only one of them has.
-        rest: difference on the shared pictures by A's rule.
-        classes: largest contributions to ``rest`` by class, (name, A's IoU, B's IoU, share).
-        pictures: largest changes of A's score if one picture's prediction were B's.
-        interval: 95 % interval of ``rest``, paired bootstrap over the pictures; NaN for fewer than two.
-        shared: number of shared pictures.
     """
 
+    # A and B
     first: Scored
     second: Scored
-    protocol: dict[str, tuple[Any, Any]]
-    rule: float
-    others: float
-    rest: float
+    protocol: dict[str, tuple[Any, Any]]  # settings that differ, (A's, B's)
+    rule: float  # part due to another rule of the mean: B by its own rule minus B by A's
+    others: float  # part due to pictures that only one of them has
+    rest: float  # difference on the shared pictures by A's rule
+    # largest contributions to ``rest`` by class, (name, A's IoU, B's IoU, share)
     classes: list[tuple[str, float, float, float]]
-    pictures: list[tuple[str, float]]
-    interval: Interval
-    shared: int
+    pictures: list[tuple[str, float]]  # largest changes of A's score if one picture's prediction were B's
+    interval: Interval  # 95 % interval of ``rest``, paired bootstrap over the pictures; NaN for fewer than two
+    shared: int  # number of shared pictures
 
     @property
     def winner(self) -> str | None:

@@ -30,29 +30,20 @@ WINDOWED = SUFFIXES | SLIDES  # read by windows with --tile
 
 @dataclass(frozen=True)
 class Entry:
-    """The outcome of one input.
+    """The outcome of one input."""
 
-    Attributes:
-        input: path of a picture or video; number of a camera, or address of a stream.
-        files: output files by kind, relative to the output folder.
-        class_shares: share of the picture by class name, largest first.
-        seconds: time of reading, prediction and writing.
-        size: width and height in pixels.
-        video: for a video: frames, frames_per_second (processed), label_changes, and a warning if it was damaged.
-        depth: for a depth model: unit, low and high, and the depth of zero and of a step in the 16-bit PNG.
-        error: the reason why there is no result, or None.
-        notes: what was assumed or skipped in reading the picture, a sentence each.
-    """
-
-    input: Path | str
-    files: dict[str, str] = field(default_factory=dict)
+    input: Path | str  # path of a picture or video; number of a camera, or address of a stream
+    files: dict[str, str] = field(default_factory=dict)  # output files by kind, relative to the output folder
+    # share of the picture by class name, largest first
     class_shares: dict[str, float] = field(default_factory=dict)
-    seconds: float = 0.0
-    size: tuple[int, int] | None = None
+    seconds: float = 0.0  # time of reading, prediction and writing
+    size: tuple[int, int] | None = None  # width and height in pixels
+    # for a video: frames, frames_per_second (processed), label_changes, and a warning if it was damaged
     video: dict[str, Any] = field(default_factory=dict)
+    # for a depth model: unit, low and high, and the depth of zero and of a step in the 16-bit PNG
     depth: dict[str, Any] = field(default_factory=dict)
-    error: str | None = None
-    notes: tuple[str, ...] = ()
+    error: str | None = None  # the reason why there is no result, or None
+    notes: tuple[str, ...] = ()  # what was assumed or skipped in reading the picture, a sentence each
 
     def to_dict(self) -> dict[str, Any]:
         """As written to predictions.json."""

@@ -22,21 +22,14 @@ Unit = Literal["relative", "metres"]
 
 @dataclass(frozen=True)
 class Depth:
-    """The depth of one picture.
+    """The depth of one picture."""
 
-    Attributes:
-        values: HxW float32, at least 0: metres, or inverse depth of unknown scale (larger is nearer).
-        unit: ``metres`` or ``relative``.
-        image: the picture, HxWx3 uint8 RGB.
-        name: stem of the files that ``save`` writes.
-        notes: what was assumed or left out when the picture was read, a sentence each.
-    """
-
+    # HxW float32, at least 0: metres, or inverse depth of unknown scale (larger is nearer)
     values: NDArray[np.float32]
-    unit: Unit
-    image: UInt8
-    name: str = "image"
-    notes: tuple[str, ...] = ()
+    unit: Unit  # ``metres`` or ``relative``
+    image: UInt8  # the picture, HxWx3 uint8 RGB
+    name: str = "image"  # stem of the files that ``save`` writes
+    notes: tuple[str, ...] = ()  # what was assumed or left out when the picture was read, a sentence each
 
     @property
     def size(self) -> tuple[int, int]:

@@ -15,19 +15,13 @@ Tile = int | Literal["auto"] | None
 
 @dataclass(frozen=True)
 class PredictOptions:
-    """Options of a prediction.
+    """Options of a prediction."""
 
-    Attributes:
-        scales: scales of the picture over which scores are averaged.
-        flip: whether scores are also averaged over the mirrored picture.
-        probabilities: whether the result keeps class probabilities.
-        channels: channels of the file to use, counted from 1, in this order: three for a model of RGB (or one for
-            grey). None goes by the colour marks in the file.
-    """
-
-    scales: tuple[float, ...] = (1.0,)
-    flip: bool = False
-    probabilities: bool = False
+    scales: tuple[float, ...] = (1.0,)  # scales of the picture over which scores are averaged
+    flip: bool = False  # whether scores are also averaged over the mirrored picture
+    probabilities: bool = False  # whether the result keeps class probabilities
+    # channels of the file to use, counted from 1, in this order: three for a model of RGB (or one for grey). None
+    # goes by the colour marks in the file.
     channels: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:

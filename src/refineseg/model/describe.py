@@ -24,42 +24,26 @@ HELD = 0.95  # share of the gradient within the receptive field
 
 @dataclass(frozen=True)
 class Stage:
-    """One line of a description.
+    """One line of a description."""
 
-    Attributes:
-        name: ``backbone`` (in a DPT including reassembling), ``block 1`` (the coarsest) ..., ``classifier``.
-        inputs: input shapes CxHxW.
-        outputs: output shapes CxHxW.
-        parameters: number of trainable values.
-        gmac: multiply-accumulate operations in 10^9.
-        taken: indices of the backbone maps that a block takes.
-        field: side in pixels of the effective receptive field of its (coarsest) output; None if not measured.
-    """
-
-    name: str
-    inputs: tuple[tuple[int, ...], ...]
-    outputs: tuple[tuple[int, ...], ...]
-    parameters: int
-    gmac: float
-    taken: tuple[int, ...] = ()
+    name: str  # ``backbone`` (in a DPT including reassembling), ``block 1`` (the coarsest) ..., ``classifier``
+    inputs: tuple[tuple[int, ...], ...]  # input shapes CxHxW
+    outputs: tuple[tuple[int, ...], ...]  # output shapes CxHxW
+    parameters: int  # number of trainable values
+    gmac: float  # multiply-accumulate operations in 10^9
+    taken: tuple[int, ...] = ()  # indices of the backbone maps that a block takes
+    # side in pixels of the effective receptive field of its (coarsest) output; None if not measured
     field: int | None = None
 
 
 @dataclass(frozen=True)
 class NetworkDescription:
-    """A network and its stages for pictures of one size.
-
-    Attributes:
-        config: settings of the network.
-        size: height and width of the picture.
-        strides: stride of each map that the blocks take.
-        stages: all backbones as one, then blocks from coarse to fine, then the classifier.
-    """
+    """A network and its stages for pictures of one size."""
 
     config: ModelConfig
-    size: tuple[int, int]
-    strides: tuple[float, ...]
-    stages: tuple[Stage, ...]
+    size: tuple[int, int]  # height and width of the picture
+    strides: tuple[float, ...]  # stride of each map that the blocks take
+    stages: tuple[Stage, ...]  # all backbones as one, then blocks from coarse to fine, then the classifier
 
     @property
     def parameters(self) -> int:

@@ -27,15 +27,10 @@ SPARE = 1.5  # allows for convolutions' workspaces and the allocator's rounding
 
 @dataclass(frozen=True)
 class MemoryNeed:
-    """Memory in bytes.
+    """Memory in bytes."""
 
-    Attributes:
-        resting: weights and other tensors that exist before and after.
-        working: peak of all other tensors alive at once.
-    """
-
-    resting: int
-    working: int
+    resting: int  # weights and other tensors that exist before and after
+    working: int  # peak of all other tensors alive at once
 
     @property
     def peak(self) -> int:

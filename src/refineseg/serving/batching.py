@@ -29,23 +29,15 @@ class Abandoned(Exception):
 
 @dataclass(eq=False)
 class QueuedPicture:
-    """A picture in the queue.
+    """A picture in the queue."""
 
-    Attributes:
-        pixels: HxWx3 uint8 RGB.
-        options: options of the request.
-        future: receives the result or the exception.
-        abandoned: set when the client has left; remaining windows are then skipped.
-        arrived: time at which it joined the queue, in seconds of ``time.monotonic``.
-        started: time at which the network began, on the same clock.
-    """
-
-    pixels: UInt8
-    options: RequestOptions
-    future: Future[Result] = field(default_factory=Future)
-    abandoned: bool = False
+    pixels: UInt8  # HxWx3 uint8 RGB
+    options: RequestOptions  # options of the request
+    future: Future[Result] = field(default_factory=Future)  # receives the result or the exception
+    abandoned: bool = False  # set when the client has left; remaining windows are then skipped
+    # time at which it joined the queue, in seconds of ``time.monotonic``
     arrived: float = field(default_factory=time.monotonic)
-    started: float = 0.0
+    started: float = 0.0  # time at which the network began, on the same clock
 
     @property
     def key(self) -> tuple[object, ...]:

@@ -51,31 +51,18 @@ class Bounds:
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """The served model.
+    """The served model."""
 
-    Attributes:
-        model: name of the model.
-        version: version of refineseg.
-        labels: classes by train id.
-        ignore: value in masks that means no class.
-        palette: 256 RGB colours of the mask PNG.
-        scores: scores with their protocols.
-        licence: licence of weights and training data.
-        calibrated: whether probabilities are calibrated.
-        limits: limits of a request.
-        outputs: names of the available outputs.
-    """
-
-    model: str
-    version: str
-    labels: tuple[Label, ...]
-    ignore: int
-    palette: tuple[tuple[int, int, int], ...]
-    scores: tuple[Score, ...]
-    licence: str
-    calibrated: bool
-    limits: Bounds
-    outputs: tuple[str, ...]
+    model: str  # name of the model
+    version: str  # version of refineseg
+    labels: tuple[Label, ...]  # classes by train id
+    ignore: int  # value in masks that means no class
+    palette: tuple[tuple[int, int, int], ...]  # 256 RGB colours of the mask PNG
+    scores: tuple[Score, ...]  # scores with their protocols
+    licence: str  # licence of weights and training data
+    calibrated: bool  # whether probabilities are calibrated
+    limits: Bounds  # limits of a request
+    outputs: tuple[str, ...]  # names of the available outputs
 
 
 def describe_model(segmenter: Segmenter, limits: Limits) -> ModelDescription:

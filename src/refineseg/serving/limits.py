@@ -14,25 +14,15 @@ from refineseg.serving.problems import Problem
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of one server.
+    """Limits of one server."""
 
-    Attributes:
-        bytes: size of a request's body.
-        pixels: pixels per request, summed over all scales and flips.
-        requests: number of open requests (being read, queued or running); further ones get 503.
-        memory: bytes for all requests together, estimated before they are allocated.
-        batch: number of pictures in a batch.
-        wait: seconds that a picture waits for others to join its batch.
-        seconds: time limit of a request.
-    """
-
-    bytes: int = 20 << 20
-    pixels: int = 16_000_000
-    requests: int = 64
-    memory: int = 2 << 30
-    batch: int = 8
-    wait: float = 0.005
-    seconds: float = 60.0
+    bytes: int = 20 << 20  # size of a request's body
+    pixels: int = 16_000_000  # pixels per request, summed over all scales and flips
+    requests: int = 64  # number of open requests (being read, queued or running); further ones get 503
+    memory: int = 2 << 30  # bytes for all requests together, estimated before they are allocated
+    batch: int = 8  # number of pictures in a batch
+    wait: float = 0.005  # seconds that a picture waits for others to join its batch
+    seconds: float = 60.0  # time limit of a request
 
     def __post_init__(self) -> None:
         for item in fields(self):

@@ -22,17 +22,11 @@ BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 @dataclass(frozen=True)
 class RequestOptions:
-    """Options of one request.
+    """Options of one request."""
 
-    Attributes:
-        outputs: one of OUTPUTS, or several, which are returned in one document.
-        predict: scales, flip, probabilities, channels.
-        tile: side of windows in pixels, or ``auto``.
-    """
-
-    outputs: tuple[str, ...] = (SUMMARY,)
-    predict: PredictOptions = field(default_factory=PredictOptions)
-    tile: Tile = "auto"
+    outputs: tuple[str, ...] = (SUMMARY,)  # one of OUTPUTS, or several, which are returned in one document
+    predict: PredictOptions = field(default_factory=PredictOptions)  # scales, flip, probabilities, channels
+    tile: Tile = "auto"  # side of windows in pixels, or ``auto``
 
     @property
     def pixel_factor(self) -> float:

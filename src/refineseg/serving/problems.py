@@ -11,17 +11,11 @@ MEDIA_TYPE = "application/problem+json"
 
 @dataclass
 class Problem(Exception):
-    """A request is refused or cannot be answered.
+    """A request is refused or cannot be answered."""
 
-    Attributes:
-        status: HTTP status.
-        detail: expected, found, what to do; never a path or a decoder's message.
-        headers: further headers of the answer.
-    """
-
-    status: int
-    detail: str
-    headers: dict[str, str] = field(default_factory=dict)
+    status: int  # HTTP status
+    detail: str  # expected, found, what to do; never a path or a decoder's message
+    headers: dict[str, str] = field(default_factory=dict)  # further headers of the answer
 
 
 def document(status: int, detail: str) -> dict[str, Any]:

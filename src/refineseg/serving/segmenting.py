@@ -33,23 +33,14 @@ log = logging.getLogger("uvicorn.error")  # the server's own log
 
 @dataclass(frozen=True)
 class Request:
-    """A request, independent of the web framework.
+    """A request, independent of the web framework."""
 
-    Attributes:
-        query: query parameters.
-        content_type: the header, or empty.
-        coding: the header Content-Encoding, or empty.
-        length: bytes of the body by the header Content-Length, or None.
-        chunks: the body.
-        disconnected: returns when the client has left.
-    """
-
-    query: Iterable[tuple[str, str]]
-    content_type: str
-    coding: str
-    length: int | None
-    chunks: AsyncIterator[bytes]
-    disconnected: Callable[[], Awaitable[None]]
+    query: Iterable[tuple[str, str]]  # query parameters
+    content_type: str  # the header, or empty
+    coding: str  # the header Content-Encoding, or empty
+    length: int | None  # bytes of the body by the header Content-Length, or None
+    chunks: AsyncIterator[bytes]  # the body
+    disconnected: Callable[[], Awaitable[None]]  # returns when the client has left
 
 
 class Service:

@@ -58,20 +58,14 @@ class StopTraining(Exception):
 
 
 class Custom(TypedDict, total=False):
-    """Arguments of ``refineseg.train`` other than settings.
+    """Arguments of ``refineseg.train`` other than settings."""
 
-    Attributes:
-        teacher: from images BxCxHxW in [0, 1] to logits BxKxhxw, for distillation.
-        loss: from logits BxKxHxW and labels BxHxW (int64, 255 ignored) to a scalar.
-        augment: from image CxHxW, labels HxW (uint8, 255 ignored) and a random generator to both at the size of
-            ``augment.crop``; replaces the joint transforms.
-        callbacks: called with every TrainingEvent, in this order, on the first process.
-    """
-
-    teacher: Teacher
-    loss: Loss
+    teacher: Teacher  # from images BxCxHxW in [0, 1] to logits BxKxhxw, for distillation
+    loss: Loss  # from logits BxKxHxW and labels BxHxW (int64, 255 ignored) to a scalar
+    # from image CxHxW, labels HxW (uint8, 255 ignored) and a random generator to both at the size of
+    # ``augment.crop``; replaces the joint transforms
     augment: Transform
-    callbacks: Sequence[Callback]
+    callbacks: Sequence[Callback]  # called with every TrainingEvent, in this order, on the first process
 
 
 def custom_names(custom: Custom) -> dict[str, str]:

@@ -49,28 +49,18 @@ FEWEST = 50  # steps between validations within an epoch
 
 @dataclass
 class Position:
-    """Progress of a run: all that resuming needs besides weights and optimiser.
+    """Progress of a run: all that resuming needs besides weights and optimiser."""
 
-    Attributes:
-        step: optimiser steps done.
-        loss_sum, loss_steps: since the last row of the log.
-        best: best value of the metric so far.
-        seconds: time so far, including validation.
-        validated_seconds: ``seconds`` at the end of the last validation.
-        validation_seconds: duration of the last validation.
-        stale: validations since the best one.
-        ended: whether ``patience`` has ended the run.
-    """
-
-    step: int = 0
+    step: int = 0  # optimiser steps done
+    # since the last row of the log
     loss_sum: float = 0.0
     loss_steps: int = 0
-    best: float = -1.0
-    seconds: float = 0.0
-    validated_seconds: float = 0.0
-    validation_seconds: float = 0.0
-    stale: int = 0
-    ended: bool = False
+    best: float = -1.0  # best value of the metric so far
+    seconds: float = 0.0  # time so far, including validation
+    validated_seconds: float = 0.0  # ``seconds`` at the end of the last validation
+    validation_seconds: float = 0.0  # duration of the last validation
+    stale: int = 0  # validations since the best one
+    ended: bool = False  # whether ``patience`` has ended the run
 
 
 @dataclass

@@ -17,24 +17,16 @@ SHOWN = 20  # files named in one finding, at most
 
 @dataclass(frozen=True)
 class Finding:
-    """A problem, or something worth knowing.
+    """A problem, or something worth knowing."""
 
-    Attributes:
-        kind: stable name, such as ``off-by-one``.
-        severity: ``error`` if training would fail or learn the wrong thing, ``warning`` if results probably
-            suffer, ``note`` for information.
-        message: what was found.
-        fix: the setting or command that fixes it.
-        files: files concerned, at most SHOWN.
-        count: number of files (or classes) concerned.
-    """
-
-    kind: str
+    kind: str  # stable name, such as ``off-by-one``
+    # ``error`` if training would fail or learn the wrong thing, ``warning`` if results probably suffer, ``note``
+    # for information
     severity: Severity
-    message: str
-    fix: str
-    files: tuple[str, ...] = ()
-    count: int = 0
+    message: str  # what was found
+    fix: str  # the setting or command that fixes it
+    files: tuple[str, ...] = ()  # files concerned, at most SHOWN
+    count: int = 0  # number of files (or classes) concerned
 
 
 def about(kind: str, severity: Severity, message: str, fix: str, files: Iterable[Path] = ()) -> Finding:
@@ -66,32 +58,19 @@ class ClassFigures:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """The outcome of ``check_data``.
+    """The outcome of ``check_data``."""
 
-    Attributes:
-        data: data set as the user wrote it, such as ``folder:DIR``.
-        findings: most severe first.
-        pictures: number of pictures by split.
-        checked: number of pairs opened; a sample in a quick check.
-        quick: whether only a sample was opened.
-        seconds: duration of the check.
-        classes: statistics by train id; empty if the data set could not be listed.
-        void_share: share of ignored pixels in readable masks, 0 to 1.
-        sizes: (width, height, number of pictures), most frequent first.
-        examples: pairs evenly spread over the data set.
-        files: files of the data set; None if it could not be listed.
-    """
-
-    data: str
-    findings: tuple[Finding, ...]
-    pictures: Mapping[str, int] = field(default_factory=dict)
-    checked: int = 0
-    quick: bool = False
-    seconds: float = 0.0
-    classes: tuple[ClassFigures, ...] = ()
-    void_share: float = 0.0
-    sizes: tuple[tuple[int, int, int], ...] = ()
-    examples: tuple[CheckedPair, ...] = field(default=(), repr=False)
+    data: str  # data set as the user wrote it, such as ``folder:DIR``
+    findings: tuple[Finding, ...]  # most severe first
+    pictures: Mapping[str, int] = field(default_factory=dict)  # number of pictures by split
+    checked: int = 0  # number of pairs opened; a sample in a quick check
+    quick: bool = False  # whether only a sample was opened
+    seconds: float = 0.0  # duration of the check
+    classes: tuple[ClassFigures, ...] = ()  # statistics by train id; empty if the data set could not be listed
+    void_share: float = 0.0  # share of ignored pixels in readable masks, 0 to 1
+    sizes: tuple[tuple[int, int, int], ...] = ()  # (width, height, number of pictures), most frequent first
+    examples: tuple[CheckedPair, ...] = field(default=(), repr=False)  # pairs evenly spread over the data set
+    # files of the data set; None if it could not be listed
     files: DatasetFiles | None = field(default=None, repr=False)
 
     def of(self, severity: Severity) -> tuple[Finding, ...]:

@@ -38,34 +38,21 @@ class CheckedPair:
 
 @dataclass(frozen=True)
 class DatasetFiles:
-    """The files of a data set, and those that do not fit together.
+    """The files of a data set, and those that do not fit together."""
 
-    Attributes:
-        data: data set as the user wrote it.
-        label_map: from raw mask values to train ids.
-        pairs: pictures with their masks, in the order of the splits.
-        own: whether this is user data rather than a benchmark, so that splits and files can be changed.
-        no_mask: pictures without a mask.
-        missing: (list file, entry) without a picture.
-        repeated: pictures that are in their split more than once.
-        leftovers: other files in the folders.
-        refusal: error of ``open_data``; None if the data set opens.
-        read_picture, read_raw: the data set's own readers.
-        channels: what the pictures' channels hold; None for RGB.
-    """
-
-    data: str
-    label_map: LabelMap
-    pairs: tuple[CheckedPair, ...]
-    own: bool
-    no_mask: tuple[Path, ...] = ()
-    missing: tuple[tuple[Path, str], ...] = ()
-    repeated: tuple[Path, ...] = ()
-    leftovers: Leftovers = field(default_factory=Leftovers)
-    refusal: str | None = None
+    data: str  # data set as the user wrote it
+    label_map: LabelMap  # from raw mask values to train ids
+    pairs: tuple[CheckedPair, ...]  # pictures with their masks, in the order of the splits
+    own: bool  # whether this is user data rather than a benchmark, so that splits and files can be changed
+    no_mask: tuple[Path, ...] = ()  # pictures without a mask
+    missing: tuple[tuple[Path, str], ...] = ()  # (list file, entry) without a picture
+    repeated: tuple[Path, ...] = ()  # pictures that are in their split more than once
+    leftovers: Leftovers = field(default_factory=Leftovers)  # other files in the folders
+    refusal: str | None = None  # error of ``open_data``; None if the data set opens
+    # the data set's own readers
     read_picture: Callable[[Path], Pixels] = field(default=read_image, repr=False)
     read_raw: Callable[[Path], NDArray[Any]] = field(default=read_mask, repr=False)
-    channels: Channels | None = None
+    channels: Channels | None = None  # what the pictures' channels hold; None for RGB
 
     def visible(self, pixels: Pixels) -> UInt8:
         """Pixels of a picture as RGB HxWx3."""

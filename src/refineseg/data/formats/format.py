@@ -17,19 +17,13 @@ Picture = Path | Callable[[], bytes]  # a file, or a function that gives the enc
 
 @dataclass(frozen=True)
 class Item:
-    """A picture with its annotation.
+    """A picture with its annotation."""
 
-    Attributes:
-        name: path of the picture in the source, without suffix; folders are separated by ``/``.
-        image: the picture's file, or a function that returns its encoded bytes.
-        labels: from the picture's (height, width) to HxW uint8 train ids; raises InputError.
-        split: ``train``, ``val`` or ``test``; None if the source does not say.
-    """
-
-    name: str
-    image: Picture
+    name: str  # path of the picture in the source, without suffix; folders are separated by ``/``
+    image: Picture  # the picture's file, or a function that returns its encoded bytes
+    # from the picture's (height, width) to HxW uint8 train ids; raises InputError
     labels: Callable[[Shape], UInt8]
-    split: str | None = None
+    split: str | None = None  # ``train``, ``val`` or ``test``; None if the source does not say
 
 
 @dataclass(frozen=True)
@@ -43,59 +37,36 @@ class Unannotated:
 
 @dataclass(frozen=True)
 class AnnotatedData:
-    """An opened data set in another format.
+    """An opened data set in another format."""
 
-    Attributes:
-        label_map: the classes; raw values equal train ids.
-        items: annotated pictures; masks are painted on demand.
-        notes: what was left out or assumed.
-        warnings: notes that probably need action.
-        unannotated: pictures without annotation, which the importer leaves out or takes as background.
-    """
-
-    label_map: LabelMap
-    items: Sequence[Item]
-    notes: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
+    label_map: LabelMap  # the classes; raw values equal train ids
+    items: Sequence[Item]  # annotated pictures; masks are painted on demand
+    notes: tuple[str, ...] = ()  # what was left out or assumed
+    warnings: tuple[str, ...] = ()  # notes that probably need action
+    # pictures without annotation, which the importer leaves out or takes as background
     unannotated: Sequence[Unannotated] = ()
 
 
 @dataclass(frozen=True)
 class ClassEdits:
-    """Changes to the classes of a source, made before masks are painted.
+    """Changes to the classes of a source, made before masks are painted."""
 
-    Attributes:
-        merge: new name to the merged names.
-        drop: names whose areas become unlabelled.
-        rename: old name to new name, applied after merging.
-    """
-
-    merge: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    drop: Sequence[str] = ()
-    rename: Mapping[str, str] = field(default_factory=dict)
+    merge: Mapping[str, Sequence[str]] = field(default_factory=dict)  # new name to the merged names
+    drop: Sequence[str] = ()  # names whose areas become unlabelled
+    rename: Mapping[str, str] = field(default_factory=dict)  # old name to new name, applied after merging
 
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """Options for reading a source.
+    """Options for reading a source."""
 
-    Attributes:
-        labels: the classes; taken from the source if None.
-        images: folder of the pictures, if they are not next to the annotations.
-        unlabelled: meaning of pixels outside all areas: ``background`` or ``ignore``.
-        crowds: meaning of COCO's crowd regions: ``ignore`` (255) or ``class`` (their category).
-        threshold: grey value (1 to 255) from which a pixel of a mask is the second of two classes.
-        edits: classes to merge, drop or rename.
-        faults: collects errors of single annotations.
-    """
-
-    labels: LabelMap | None = None
-    images: Path | None = None
-    unlabelled: str = "background"
-    crowds: str = "ignore"
-    threshold: int | None = None
-    edits: ClassEdits = field(default_factory=ClassEdits)
-    faults: Faults = field(default_factory=Faults)
+    labels: LabelMap | None = None  # the classes; taken from the source if None
+    images: Path | None = None  # folder of the pictures, if they are not next to the annotations
+    unlabelled: str = "background"  # meaning of pixels outside all areas: ``background`` or ``ignore``
+    crowds: str = "ignore"  # meaning of COCO's crowd regions: ``ignore`` (255) or ``class`` (their category)
+    threshold: int | None = None  # grey value (1 to 255) from which a pixel of a mask is the second of two classes
+    edits: ClassEdits = field(default_factory=ClassEdits)  # classes to merge, drop or rename
+    faults: Faults = field(default_factory=Faults)  # collects errors of single annotations
 
     def __post_init__(self) -> None:
         if self.unlabelled not in ("background", "ignore"):
@@ -110,35 +81,23 @@ class ReadOptions:
 
 @dataclass(frozen=True)
 class Prediction:
-    """A predicted mask and its picture, for export.
+    """A predicted mask and its picture, for export."""
 
-    Attributes:
-        stem: file stem of the mask.
-        labels: HxW uint8 train ids, 255 for ignored pixels.
-        image_name: file name of the picture.
-        image_path: path from the annotations to the picture.
-    """
-
-    stem: str
-    labels: UInt8
-    image_name: str
-    image_path: str
+    stem: str  # file stem of the mask
+    labels: UInt8  # HxW uint8 train ids, 255 for ignored pixels
+    image_name: str  # file name of the picture
+    image_path: str  # path from the annotations to the picture
 
 
 @dataclass(frozen=True)
 class WriteOptions:
-    """Options for writing predictions.
+    """Options for writing predictions."""
 
-    Attributes:
-        shapes: ``polygon`` (one simplified polygon per connected component) or ``mask`` (lossless); the format's
-            default if None.
-        tolerance: largest distance in pixels between a polygon and the outline.
-        smallest: components of fewer pixels get no polygon.
-    """
-
+    # ``polygon`` (one simplified polygon per connected component) or ``mask`` (lossless); the format's default if
+    # None
     shapes: str | None = None
-    tolerance: float = 1.0
-    smallest: int = 8
+    tolerance: float = 1.0  # largest distance in pixels between a polygon and the outline
+    smallest: int = 8  # components of fewer pixels get no polygon
 
     def __post_init__(self) -> None:
         if self.shapes not in (None, "polygon", "mask"):
@@ -160,24 +119,14 @@ Writer = Callable[[Iterator[Prediction], LabelMap, Path, WriteOptions], Written]
 
 @dataclass(frozen=True)
 class Format:
-    """An annotation format.
+    """An annotation format."""
 
-    Attributes:
-        name: name in ``--format``.
-        title: description for users.
-        needs: what a folder or file of this format contains, for the error when none is recognised.
-        fits: whether a file or folder is in this format.
-        read: opens it; raises InputError if nothing can be read.
-        write: writes predictions into a new folder; None if the format is read only.
-        threshold: whether ``ReadOptions.threshold`` applies to its masks.
-        marks: hints at this format, as in ``known_formats.seen``, for the error when none is recognised.
-    """
-
-    name: str
-    title: str
-    needs: str
-    fits: Callable[[Path], bool]
-    read: Callable[[Path, ReadOptions], AnnotatedData]
-    write: Writer | None = None
-    threshold: bool = False
+    name: str  # name in ``--format``
+    title: str  # description for users
+    needs: str  # what a folder or file of this format contains, for the error when none is recognised
+    fits: Callable[[Path], bool]  # whether a file or folder is in this format
+    read: Callable[[Path, ReadOptions], AnnotatedData]  # opens it; raises InputError if nothing can be read
+    write: Writer | None = None  # writes predictions into a new folder; None if the format is read only
+    threshold: bool = False  # whether ``ReadOptions.threshold`` applies to its masks
+    # hints at this format, as in ``known_formats.seen``, for the error when none is recognised
     marks: tuple[str, ...] = ()

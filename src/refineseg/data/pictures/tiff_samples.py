@@ -29,30 +29,19 @@ Count = int | Literal["any"] | None
 
 @dataclass(frozen=True)
 class TiffSamples:
-    """The samples of a TIFF's picture, and their description in the header.
+    """The samples of a TIFF's picture, and their description in the header."""
 
-    Attributes:
-        size: height and width.
-        samples: samples per pixel, including channels stored as pages.
-        dtype: type of the samples.
-        page: tifffile's first page.
-        read: reads a window (top, bottom, left, right) as HxWxS.
-        geo: georeference.
-        nodata: the no-data value, or None.
-        mask: reads a window of the internal mask, HxWx1, 0 for no-data; or None.
-        left_out: number of further pages with other pictures.
-        check: raises MissingExtraError or InputError if the first tile or strip cannot be decoded.
-    """
-
-    size: tuple[int, int]
-    samples: int
-    dtype: np.dtype[Any]
-    page: Any
-    read: Callable[[int, int, int, int], Pixels]
-    geo: Geo
-    nodata: float | int | None
+    size: tuple[int, int]  # height and width
+    samples: int  # samples per pixel, including channels stored as pages
+    dtype: np.dtype[Any]  # type of the samples
+    page: Any  # tifffile's first page
+    read: Callable[[int, int, int, int], Pixels]  # reads a window (top, bottom, left, right) as HxWxS
+    geo: Geo  # georeference
+    nodata: float | int | None  # the no-data value, or None
+    # reads a window of the internal mask, HxWx1, 0 for no-data; or None
     mask: Callable[[int, int, int, int], Pixels] | None
-    left_out: int
+    left_out: int  # number of further pages with other pictures
+    # raises MissingExtraError or InputError if the first tile or strip cannot be decoded
     check: Callable[[], None]
 
     @property

@@ -24,19 +24,12 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class SplitReport:
-    """Result of ``split_data``.
+    """Result of ``split_data``."""
 
-    Attributes:
-        pictures: number of pictures by split.
-        groups: number of groups.
-        classes: number of pictures with a class, by class name and split.
-        lists: the files written.
-    """
-
-    pictures: Mapping[str, int]
+    pictures: Mapping[str, int]  # number of pictures by split
     groups: int
-    classes: Mapping[str, Mapping[str, int]]
-    lists: tuple[Path, ...]
+    classes: Mapping[str, Mapping[str, int]]  # number of pictures with a class, by class name and split
+    lists: tuple[Path, ...]  # the files written
 
 
 def split_data(

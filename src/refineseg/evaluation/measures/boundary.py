@@ -51,21 +51,13 @@ class Outlines:
 
 @dataclass
 class BoundaryCounts:
-    """Counts summed over pictures; a measure for ``evaluate``.
+    """Counts summed over pictures; a measure for ``evaluate``."""
 
-    Attributes:
-        region: pixels near outlines per class, 3xK: in both, in truth, in prediction.
-        contour: outline pixels per class, 4xK: predicted and matched, predicted, true and matched, true.
-        band: confusion matrix KxK within the trimap.
-        hidden: true pixels of classes with a void 4-neighbour.
-        distances: fixed distances; None for those of each picture's size.
-    """
-
-    region: Counts
-    contour: Counts
-    band: Counts
-    hidden: int = 0
-    distances: Outlines | None = field(default=None)
+    region: Counts  # pixels near outlines per class, 3xK: in both, in truth, in prediction
+    contour: Counts  # outline pixels per class, 4xK: predicted and matched, predicted, true and matched, true
+    band: Counts  # confusion matrix KxK within the trimap
+    hidden: int = 0  # true pixels of classes with a void 4-neighbour
+    distances: Outlines | None = field(default=None)  # fixed distances; None for those of each picture's size
 
     @classmethod
     def zeros(cls, num_classes: int, distances: Outlines | None = None) -> BoundaryCounts:

@@ -32,17 +32,11 @@ COLDEST, HOTTEST = 0.25, 8.0  # range of temperatures
 
 @dataclass
 class Reliability:
-    """Histograms of confidence summed over pictures; a measure for ``evaluate``.
+    """Histograms of confidence summed over pictures; a measure for ``evaluate``."""
 
-    Attributes:
-        top: 3xBINS: pixels, sum of confidence, right pixels, by confidence of the predicted class.
-        classes: 3xKxBINS: pixels, sum of the class's probability, pixels of the class.
-        risk: 2xRISK_BINS: pixels and wrong pixels, by confidence.
-    """
-
-    top: Floats
-    classes: Floats
-    risk: Counts
+    top: Floats  # 3xBINS: pixels, sum of confidence, right pixels, by confidence of the predicted class
+    classes: Floats  # 3xKxBINS: pixels, sum of the class's probability, pixels of the class
+    risk: Counts  # 2xRISK_BINS: pixels and wrong pixels, by confidence
 
     @classmethod
     def zeros(cls, num_classes: int) -> Reliability:

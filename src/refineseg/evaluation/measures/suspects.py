@@ -26,24 +26,16 @@ Box = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Suspect:
-    """A region.
+    """A region."""
 
-    Attributes:
-        picture: index in the split.
-        label, predicted: train ids.
-        area: in pixels.
-        confidence: mean probability of the predicted class.
-        box: top, left, bottom, right (exclusive).
-        mask: the region within the box.
-    """
-
-    picture: int
+    picture: int  # index in the split
+    # train ids
     label: int
     predicted: int
-    area: int
-    confidence: float
-    box: Box
-    mask: NDArray[np.bool_] = field(repr=False, compare=False)
+    area: int  # in pixels
+    confidence: float  # mean probability of the predicted class
+    box: Box  # top, left, bottom, right (exclusive)
+    mask: NDArray[np.bool_] = field(repr=False, compare=False)  # the region within the box
 
     @property
     def score(self) -> float:

@@ -37,21 +37,13 @@ Group = Literal["worst", "median"]
 
 @dataclass(frozen=True)
 class ShownPicture:
-    """A picture on the page.
+    """A picture on the page."""
 
-    Attributes:
-        name: stem of the file.
-        group: why it is shown.
-        mean_iou: mean IoU of this picture, over the classes in its truth.
-        accuracy: share of right pixels.
-        views: data: URLs by title.
-    """
-
-    name: str
-    group: Group
-    mean_iou: float
-    accuracy: float
-    views: dict[str, str]
+    name: str  # stem of the file
+    group: Group  # why it is shown
+    mean_iou: float  # mean IoU of this picture, over the classes in its truth
+    accuracy: float  # share of right pixels
+    views: dict[str, str]  # data: URLs by title
 
 
 @dataclass(frozen=True)
@@ -65,23 +57,14 @@ class ShownSuspect:
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """Content of the page.
+    """Content of the page."""
 
-    Attributes:
-        evaluation: with the measures of ``MEASURES``.
-        model: name of the model.
-        label_map: names and colours.
-        calibrated: whether the model has temperatures.
-        pictures: worst first, then the median ones.
-        suspects: strongest first.
-    """
-
-    evaluation: Evaluation
-    model: str
-    label_map: LabelMap
-    calibrated: bool
-    pictures: tuple[ShownPicture, ...]
-    suspects: tuple[ShownSuspect, ...]
+    evaluation: Evaluation  # with the measures of ``MEASURES``
+    model: str  # name of the model
+    label_map: LabelMap  # names and colours
+    calibrated: bool  # whether the model has temperatures
+    pictures: tuple[ShownPicture, ...]  # worst first, then the median ones
+    suspects: tuple[ShownSuspect, ...]  # strongest first
 
     @property
     def boundary(self) -> BoundaryCounts:

@@ -36,47 +36,27 @@ JSON = ("application/json", "application/geo+json")
 
 @dataclass(frozen=True)
 class LargeResult:
-    """The segmentation of a picture larger than memory.
+    """The segmentation of a picture larger than memory."""
 
-    Attributes:
-        labels: HxW train ids, on disk.
-        label_map: names and colours.
-        picture: the picture, read by windows; ``picture.geo`` is its place on the map.
-        channels: channels of the picture; None for RGB.
-        kept: planes that the kind's ``keep`` returned, as bytes on disk.
-        from_tiff: whether the picture is a TIFF.
-    """
-
-    labels: Raster
-    label_map: LabelMap
-    picture: Picture
-    channels: Channels | None
-    kept: list[Raster]
-    from_tiff: bool
+    labels: Raster  # HxW train ids, on disk
+    label_map: LabelMap  # names and colours
+    picture: Picture  # the picture, read by windows; ``picture.geo`` is its place on the map
+    channels: Channels | None  # channels of the picture; None for RGB
+    kept: list[Raster]  # planes that the kind's ``keep`` returned, as bytes on disk
+    from_tiff: bool  # whether the picture is a TIFF
 
 
 class Kind(ABC):
-    """One kind of output.
+    """One kind of output."""
 
-    Attributes:
-        name: name in ``--save``.
-        folder: below the output folder.
-        suffix: suffix of its files.
-        media_type: media type of its content.
-        outputs: what the model must predict, ``classes`` or ``depth``.
-        default: whether it is written for pictures unless other kinds are named.
-        needs_probabilities: whether ``write`` needs ``result.probabilities``.
-        kept_type: NumPy type of what ``keep`` returns.
-    """
-
-    name: ClassVar[str]
-    folder: ClassVar[str]
-    suffix: ClassVar[str]
-    media_type: ClassVar[str]
-    outputs: ClassVar[ModelOutputs] = "classes"
-    default: ClassVar[bool] = False
-    needs_probabilities: ClassVar[bool] = False
-    kept_type: ClassVar[Any] = np.uint8
+    name: ClassVar[str]  # name in ``--save``
+    folder: ClassVar[str]  # below the output folder
+    suffix: ClassVar[str]  # suffix of its files
+    media_type: ClassVar[str]  # media type of its content
+    outputs: ClassVar[ModelOutputs] = "classes"  # what the model must predict, ``classes`` or ``depth``
+    default: ClassVar[bool] = False  # whether it is written for pictures unless other kinds are named
+    needs_probabilities: ClassVar[bool] = False  # whether ``write`` needs ``result.probabilities``
+    kept_type: ClassVar[Any] = np.uint8  # NumPy type of what ``keep`` returns
 
     def path(self, folder: Path, name: str) -> Path:
         """The file of a picture."""

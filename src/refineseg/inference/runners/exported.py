@@ -34,17 +34,12 @@ SUFFIXES = {".onnx": ("onnxruntime", "openvino"), ".xml": ("openvino",), ".pt2":
 
 @dataclass(frozen=True)
 class Exported:
-    """The description in an exported file.
+    """The description in an exported file."""
 
-    Attributes:
-        card: name, labels, scores with protocol, provenance, licence, calibration.
-        config: settings of the network.
-        export: format, versions, precision, input, outputs; ``overlap`` in pixels and ``bytes_per_pixel``, which
-            tiles need; ``source``, a hash of the weights.
-    """
-
-    card: ModelCard
+    card: ModelCard  # name, labels, scores with protocol, provenance, licence, calibration
     config: ModelConfig
+    # format, versions, precision, input, outputs; ``overlap`` in pixels and ``bytes_per_pixel``, which tiles need;
+    # ``source``, a hash of the weights
     export: Mapping[str, Any]
 
     @classmethod

@@ -30,21 +30,13 @@ Read = Callable[[int, int, int, int], Pixels]  # from top, bottom, left, right t
 
 @dataclass(frozen=True)
 class Strip:
-    """Rows of the picture whose scores are final.
+    """Rows of the picture whose scores are final."""
 
-    Attributes:
-        top: first row.
-        bottom: row after the last.
-        maps: blended scores BxKxhxw per view, starting at row ``firsts[i]`` of the view's whole map.
-        firsts: first row of each map within the whole map.
-        sources: number of rows of each whole map.
-    """
-
-    top: int
-    bottom: int
-    maps: tuple[Map, ...]
-    firsts: tuple[int, ...]
-    sources: tuple[int, ...]
+    top: int  # first row
+    bottom: int  # row after the last
+    maps: tuple[Map, ...]  # blended scores BxKxhxw per view, starting at row ``firsts[i]`` of the view's whole map
+    firsts: tuple[int, ...]  # first row of each map within the whole map
+    sources: tuple[int, ...]  # number of rows of each whole map
 
     @classmethod
     def whole(cls, maps: Sequence[Map], bottom: int, top: int = 0) -> Strip:
@@ -79,17 +71,11 @@ def _ramp(distance: NDArray[np.floating[Any]], overlap: int) -> NDArray[np.float
 
 @dataclass(frozen=True)
 class View:
-    """Geometry of one view of the picture (a scale, mirrored or not).
+    """Geometry of one view of the picture (a scale, mirrored or not)."""
 
-    Attributes:
-        sizes: height and width of the whole picture's map.
-        ratio: pixels of the view per pixel of the picture.
-        stride: pixels of the view per cell of the map.
-    """
-
-    sizes: tuple[int, int]
-    ratio: Fraction
-    stride: int = STRIDE
+    sizes: tuple[int, int]  # height and width of the whole picture's map
+    ratio: Fraction  # pixels of the view per pixel of the picture
+    stride: int = STRIDE  # pixels of the view per cell of the map
 
     def cells(self, pixels: int) -> int:
         """Cell of the map where a window begins that starts at ``pixels``."""

@@ -34,21 +34,13 @@ TIFFS = (".tif", ".tiff", ".svs")
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of one picture.
+    """The outcome of one picture."""
 
-    Attributes:
-        files: files by output kind.
-        class_shares: share of the picture by class name, largest first.
-        size: height and width.
-        resumed_at: row at which this run resumed, or 0.
-        notes: what was assumed or skipped in reading the picture.
-    """
-
-    files: dict[str, Path]
-    class_shares: dict[str, float]
-    size: tuple[int, int]
-    resumed_at: int = 0
-    notes: tuple[str, ...] = ()
+    files: dict[str, Path]  # files by output kind
+    class_shares: dict[str, float]  # share of the picture by class name, largest first
+    size: tuple[int, int]  # height and width
+    resumed_at: int = 0  # row at which this run resumed, or 0
+    notes: tuple[str, ...] = ()  # what was assumed or skipped in reading the picture
 
 
 @dataclass

@@ -24,19 +24,12 @@ Span = tuple[int, int]  # first pixel and the one after the last, along one axis
 
 @dataclass(frozen=True)
 class Tiling:
-    """Overlapping windows that cover a picture.
+    """Overlapping windows that cover a picture."""
 
-    Attributes:
-        size: height and width of the picture.
-        rows: spans of the rows of windows; each overlaps the next.
-        columns: spans of the columns of windows.
-        overlap: least number of pixels shared by neighbours.
-    """
-
-    size: tuple[int, int]
-    rows: tuple[Span, ...]
-    columns: tuple[Span, ...]
-    overlap: int
+    size: tuple[int, int]  # height and width of the picture
+    rows: tuple[Span, ...]  # spans of the rows of windows; each overlaps the next
+    columns: tuple[Span, ...]  # spans of the columns of windows
+    overlap: int  # least number of pixels shared by neighbours
 
     @property
     def windows(self) -> int:

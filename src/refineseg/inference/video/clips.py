@@ -31,28 +31,18 @@ UNSPECIFIED = 2  # FFmpeg's AVCOL_SPC_UNSPECIFIED
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame.
+    """One frame."""
 
-    Attributes:
-        pixels: HxWx3 uint8 RGB, upright.
-        time: seconds since the beginning of the source.
-    """
-
-    pixels: UInt8
-    time: Fraction
+    pixels: UInt8  # HxWx3 uint8 RGB, upright
+    time: Fraction  # seconds since the beginning of the source
 
 
 @dataclass(frozen=True)
 class Sound:
-    """A packet of compressed audio, to be copied.
+    """A packet of compressed audio, to be copied."""
 
-    Attributes:
-        packet: PyAV's packet.
-        time: seconds since the beginning of the source.
-    """
-
-    packet: Any
-    time: Fraction
+    packet: Any  # PyAV's packet
+    time: Fraction  # seconds since the beginning of the source
 
 
 class Clip:

@@ -36,25 +36,17 @@ VIDEO_KINDS = ("overlay",)  # written by default
 
 @dataclass
 class VideoOutcome:
-    """The outcome of a video.
+    """The outcome of a video."""
 
-    Attributes:
-        files: outputs by kind: a video for ``overlay``, a folder of one file per frame for the others.
-        size: height and width.
-        frames: number of frames predicted.
-        seconds: time taken.
-        class_shares: share of all pixels by class name, largest first.
-        label_changes: average share of pixels whose label changes from one frame to the next.
-        warning: a sentence on damage to the file, or None.
-    """
-
+    # outputs by kind: a video for ``overlay``, a folder of one file per frame for the others
     files: dict[str, Path] = field(default_factory=dict)
-    size: tuple[int, int] = (0, 0)
-    frames: int = 0
-    seconds: float = 0.0
+    size: tuple[int, int] = (0, 0)  # height and width
+    frames: int = 0  # number of frames predicted
+    seconds: float = 0.0  # time taken
+    # share of all pixels by class name, largest first
     class_shares: dict[str, float] = field(default_factory=dict)
-    label_changes: float = 0.0
-    warning: str | None = None
+    label_changes: float = 0.0  # average share of pixels whose label changes from one frame to the next
+    warning: str | None = None  # a sentence on damage to the file, or None
 
 
 def check_model(segmenter: Segmenter) -> None:

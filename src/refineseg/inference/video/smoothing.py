@@ -30,13 +30,9 @@ DEFAULT = 0.8
 
 @dataclass
 class Smoother:
-    """Smooths the score maps of the frames of one video, in order.
+    """Smooths the score maps of the frames of one video, in order."""
 
-    Attributes:
-        strength: share of the past where motion explains the picture, from 0 (none) to below 1.
-    """
-
-    strength: float = DEFAULT
+    strength: float = DEFAULT  # share of the past where motion explains the picture, from 0 (none) to below 1
     _grey: Plane | None = field(default=None, repr=False)
     _scores: tuple[Map, ...] = field(default=(), repr=False)
 

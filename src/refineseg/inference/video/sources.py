@@ -18,19 +18,13 @@ from refineseg.inference.video.smoothing import Smoother
 
 @dataclass(frozen=True)
 class VideoOptions:
-    """Options of videos.
+    """Options of videos."""
 
-    Attributes:
-        smooth: share of the past in the scores, from 0 (none) to below 1 (see ``inference.video.smoothing``).
-        tile: windows of each frame, as for ``Segmenter.predict``.
-        seconds: length to process; None is all of it (for a camera, until it is stopped).
-        rate: frames per second of a folder of frames.
-    """
-
+    # share of the past in the scores, from 0 (none) to below 1 (see ``inference.video.smoothing``)
     smooth: float = 0.0
-    tile: Tile = None
-    seconds: float | None = None
-    rate: float = 25.0
+    tile: Tile = None  # windows of each frame, as for ``Segmenter.predict``
+    seconds: float | None = None  # length to process; None is all of it (for a camera, until it is stopped)
+    rate: float = 25.0  # frames per second of a folder of frames
 
     def __post_init__(self) -> None:
         Smoother(self.smooth)  # checks the value
@@ -42,15 +36,10 @@ class VideoOptions:
 
 @dataclass(frozen=True)
 class VideoInput:
-    """An input treated as a video.
+    """An input treated as a video."""
 
-    Attributes:
-        source: see ``open_source``.
-        options: smoothing, tiles, length, rate.
-    """
-
-    source: str | Path | tuple[Path, ...]
-    options: VideoOptions = field(default_factory=VideoOptions)
+    source: str | Path | tuple[Path, ...]  # see ``open_source``
+    options: VideoOptions = field(default_factory=VideoOptions)  # smoothing, tiles, length, rate
 
     @property
     def place(self) -> Path:

@@ -41,16 +41,11 @@ Array = NDArray[Any]
 
 @dataclass
 class MatConvNet:
-    """The contents of a file.
+    """The contents of a file."""
 
-    Attributes:
-        params: arrays of all DagNNs by name.
-        strides: strides of the convolutions by layer.
-        classifiers: weights and biases of convolutions outside the DagNNs.
-    """
-
-    params: dict[str, Array] = field(default_factory=dict)
-    strides: dict[str, int] = field(default_factory=dict)
+    params: dict[str, Array] = field(default_factory=dict)  # arrays of all DagNNs by name
+    strides: dict[str, int] = field(default_factory=dict)  # strides of the convolutions by layer
+    # weights and biases of convolutions outside the DagNNs
     classifiers: list[tuple[Array, Array]] = field(default_factory=list)
 
     def add_classifier(self, weights: Array, biases: Array) -> None:

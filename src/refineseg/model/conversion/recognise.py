@@ -29,21 +29,13 @@ DPT = "dpt-decoder"
 
 @dataclass(frozen=True)
 class Architecture:
-    """The recognised network of a checkpoint.
+    """The recognised network of a checkpoint."""
 
-    Attributes:
-        preset: name of the preset, or ``dpt-decoder``.
-        keys: map of the names.
-        num_classes: number of classes; None without a classifier.
-        settings: published form of the network; see ``model_config``.
-        fields: settings found in the file.
-    """
-
-    preset: str
-    keys: KeyMap
-    num_classes: int | None
-    settings: str | None = None
-    fields: Mapping[str, Any] = field(default_factory=dict)
+    preset: str  # name of the preset, or ``dpt-decoder``
+    keys: KeyMap  # map of the names
+    num_classes: int | None  # number of classes; None without a classifier
+    settings: str | None = None  # published form of the network; see ``model_config``
+    fields: Mapping[str, Any] = field(default_factory=dict)  # settings found in the file
 
 
 @dataclass(frozen=True)

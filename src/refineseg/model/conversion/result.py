@@ -20,44 +20,28 @@ UNSTATED = "that of the checkpoint and of its training data, which the file does
 
 @dataclass(frozen=True)
 class ConversionRequest:
-    """A checkpoint to convert.
+    """A checkpoint to convert."""
 
-    Attributes:
-        file: checkpoint, or folder of a network of transformers.
-        name: name of the model.
-        labels: names and colours of the classes; None takes the checkpoint's own, or ``class 0`` ...
-        reset_head: number of classes of a new, random classifier; None keeps the checkpoint's.
-        origin: source of the file, if not this machine.
-    """
-
-    file: Path
-    name: str
+    file: Path  # checkpoint, or folder of a network of transformers
+    name: str  # name of the model
+    # names and colours of the classes; None takes the checkpoint's own, or ``class 0``
     labels: LabelMap | None = None
-    reset_head: int | None = None
-    origin: str = ""
+    reset_head: int | None = None  # number of classes of a new, random classifier; None keeps the checkpoint's
+    origin: str = ""  # source of the file, if not this machine
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """The result of a conversion.
+    """The result of a conversion."""
 
-    Attributes:
-        architecture: the recognised network.
-        num_classes: number of classes of the result; None for a decoder and for depth.
-        tensors: number of converted tensors.
-        reset: our names of tensors that were initialised at random.
-        left_out: names in the file that the network does not use.
-        outputs: ``classes`` or ``depth`` of a model folder; ``decoder`` of a decoder folder.
-        named: whether the checkpoint itself names its classes.
-    """
-
-    architecture: Architecture
-    num_classes: int | None
-    tensors: int
-    reset: tuple[str, ...] = ()
-    left_out: tuple[str, ...] = ()
+    architecture: Architecture  # the recognised network
+    num_classes: int | None  # number of classes of the result; None for a decoder and for depth
+    tensors: int  # number of converted tensors
+    reset: tuple[str, ...] = ()  # our names of tensors that were initialised at random
+    left_out: tuple[str, ...] = ()  # names in the file that the network does not use
+    # ``classes`` or ``depth`` of a model folder; ``decoder`` of a decoder folder
     outputs: Literal["classes", "depth", "decoder"] = "classes"
-    named: bool = False
+    named: bool = False  # whether the checkpoint itself names its classes
 
 
 def make_card(

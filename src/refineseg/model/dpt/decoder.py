@@ -31,27 +31,17 @@ CONFIG, WEIGHTS = "decoder.json", "decoder.safetensors"
 
 @dataclass(frozen=True)
 class DecoderConfig:
-    """The settings of a decoder.
+    """The settings of a decoder."""
 
-    Attributes:
-        in_channels: channels of each backbone map, fine to coarse.
-        widths: channels of each stage, fine to coarse.
-        out_channels: channels of the finest stage's output.
-        project: whether stages end in a 1x1 convolution (DPT, MiDaS 2.1 small; not MiDaS 2).
-        rectified: whether units add relu(x) instead of x, as MiDaS 2 does because of an in-place ReLU.
-        batch_norm: whether each convolution of a unit is followed by a batch norm (DPT for segmentation).
-        unit_bias: whether the convolutions of a unit have a bias.
-        align_corners: whether upsampling aligns the corners of maps.
-    """
-
-    in_channels: tuple[int, ...]
-    widths: tuple[int, ...]
-    out_channels: int
-    project: bool = True
-    rectified: bool = False
+    in_channels: tuple[int, ...]  # channels of each backbone map, fine to coarse
+    widths: tuple[int, ...]  # channels of each stage, fine to coarse
+    out_channels: int  # channels of the finest stage's output
+    project: bool = True  # whether stages end in a 1x1 convolution (DPT, MiDaS 2.1 small; not MiDaS 2)
+    rectified: bool = False  # whether units add relu(x) instead of x, as MiDaS 2 does because of an in-place ReLU
+    # whether each convolution of a unit is followed by a batch norm (DPT for segmentation)
     batch_norm: bool = False
-    unit_bias: bool = True
-    align_corners: bool = True
+    unit_bias: bool = True  # whether the convolutions of a unit have a bias
+    align_corners: bool = True  # whether upsampling aligns the corners of maps
 
 
 class DPTUnit(ResidualConvUnit):

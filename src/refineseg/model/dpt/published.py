@@ -42,15 +42,10 @@ UNREAD_SWIN = (  # the last ones are tables of positions, which timm saves or no
 
 @dataclass(frozen=True)
 class DepthAnythingVersion:
-    """Settings of a Depth Anything that its tensors do not show.
+    """Settings of a Depth Anything that its tensors do not show."""
 
-    Attributes:
-        last: whether tokens are taken after the last four blocks (v1), not at ``LAYERS`` (v2).
-        max_depth: largest depth in metres; networks of metric depth only.
-    """
-
-    last: bool = False
-    max_depth: float | None = None
+    last: bool = False  # whether tokens are taken after the last four blocks (v1), not at ``LAYERS`` (v2)
+    max_depth: float | None = None  # largest depth in metres; networks of metric depth only
 
 
 DEPTH_ANYTHING_VERSIONS = {

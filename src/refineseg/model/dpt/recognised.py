@@ -23,23 +23,14 @@ COUNTER = ".num_batches_tracked"  # a batch norm's counter, which inference does
 
 @dataclass(frozen=True)
 class RecognisedDPT:
-    """The recognised network of a checkpoint.
+    """The recognised network of a checkpoint."""
 
-    Attributes:
-        config: settings of our network.
-        keys: map of its names.
-        unread: patterns for the whole names of tensors that the network does not use.
-        resize: published resize rule for pictures; None for any size.
-        class_names: class names beside the weights; empty if there are none.
-        notes: further lines of the model card, by heading.
-    """
-
-    config: ModelConfig
-    keys: KeyMap
-    unread: tuple[str, ...]
-    resize: Resize | None = None
-    class_names: tuple[str, ...] = ()
-    notes: Mapping[str, str] = field(default_factory=dict)
+    config: ModelConfig  # settings of our network
+    keys: KeyMap  # map of its names
+    unread: tuple[str, ...]  # patterns for the whole names of tensors that the network does not use
+    resize: Resize | None = None  # published resize rule for pictures; None for any size
+    class_names: tuple[str, ...] = ()  # class names beside the weights; empty if there are none
+    notes: Mapping[str, str] = field(default_factory=dict)  # further lines of the model card, by heading
 
 
 def fill(found: RecognisedDPT, state: Mapping[str, Tensor]) -> tuple[DPT, tuple[str, ...]]:

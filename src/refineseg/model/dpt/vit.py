@@ -25,15 +25,10 @@ RESNET_MAPS = 2  # maps that come from a hybrid's ResNet
 
 
 class TokenBackbone(Backbone):
-    """A backbone whose maps a DPT reassembles.
+    """A backbone whose maps a DPT reassembles."""
 
-    Attributes:
-        factors: change of size of each map; None for a map that is used unchanged.
-        has_class_token: whether maps come with a class token.
-    """
-
-    factors: list[float | None]
-    has_class_token: bool
+    factors: list[float | None]  # change of size of each map; None for a map that is used unchanged
+    has_class_token: bool  # whether maps come with a class token
 
     def tokens(self, image: Tensor) -> list[Tokens]:
         """BxCxHxW, sides multiples of ``multiple``, to four maps, each with its class token if any."""

@@ -27,15 +27,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class HubName:
-    """A model on the Hub.
+    """A model on the Hub."""
 
-    Attributes:
-        repo: ``ORG/NAME``.
-        revision: branch, tag or commit; None for the newest of the main branch.
-    """
-
-    repo: str
-    revision: str | None = None
+    repo: str  # ``ORG/NAME``
+    revision: str | None = None  # branch, tag or commit; None for the newest of the main branch
 
     @classmethod
     def parse(cls, text: str) -> Self:

@@ -23,22 +23,14 @@ WAYS_OUT = "give --backbone-weights FILE, or --backbone-weights none to start fr
 
 @dataclass(frozen=True)
 class BackboneWeights:
-    """Weights of a backbone, with their terms.
+    """Weights of a backbone, with their terms."""
 
-    Attributes:
-        backbone: timm's name of the network.
-        file: safetensors under timm's key names.
-        source: publisher.
-        licence: licence of the weights.
-        sha256: SHA-256 of the file, in hexadecimal.
-        mean, std: normalisation of RGB in [0, 1] in their training; None if unknown.
-    """
-
-    backbone: str
-    file: Path
-    source: str
-    licence: str
-    sha256: str
+    backbone: str  # timm's name of the network
+    file: Path  # safetensors under timm's key names
+    source: str  # publisher
+    licence: str  # licence of the weights
+    sha256: str  # SHA-256 of the file, in hexadecimal
+    # normalisation of RGB in [0, 1] in their training; None if unknown
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
 

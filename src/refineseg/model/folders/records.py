@@ -20,46 +20,27 @@ from refineseg.system.files import sha256_of
 
 @dataclass(frozen=True)
 class PublishedScore:
-    """A score and how it was measured.
+    """A score and how it was measured."""
 
-    Attributes:
-        mean_iou: mean IoU in [0, 1].
-        split: split of the data set.
-        protocol: scales, flips, source.
-        interval: 95 % interval of the mean IoU; None if none was published.
-    """
-
-    mean_iou: float
-    split: str
-    protocol: str
-    interval: tuple[float, float] | None = None
+    mean_iou: float  # mean IoU in [0, 1]
+    split: str  # split of the data set
+    protocol: str  # scales, flips, source
+    interval: tuple[float, float] | None = None  # 95 % interval of the mean IoU; None if none was published
 
 
 @dataclass(frozen=True)
 class WeightRecord:
-    """The record of one set of weights.
+    """The record of one set of weights."""
 
-    Attributes:
-        name: network and tag, ``refinenet-lw-r50.nekrasov-voc2012``.
-        preset: preset that it fits; None if the depth is unknown.
-        dataset: training data.
-        licence: licence of the weights.
-        source: page or paper that published it.
-        class_names: source of the class names.
-        sha256: SHA-256 of the file in hexadecimal; None if it was never published.
-        score: published score.
-        state: availability.
-    """
-
-    name: str
-    preset: str | None
-    dataset: str
-    licence: str
-    source: str
-    class_names: str
-    sha256: str | None = None
-    score: PublishedScore | None = None
-    state: str = "available"
+    name: str  # network and tag, ``refinenet-lw-r50.nekrasov-voc2012``
+    preset: str | None  # preset that it fits; None if the depth is unknown
+    dataset: str  # training data
+    licence: str  # licence of the weights
+    source: str  # page or paper that published it
+    class_names: str  # source of the class names
+    sha256: str | None = None  # SHA-256 of the file in hexadecimal; None if it was never published
+    score: PublishedScore | None = None  # published score
+    state: str = "available"  # availability
 
     def __post_init__(self) -> None:
         if self.sha256 is not None and not re.fullmatch("[0-9a-f]{64}", self.sha256):

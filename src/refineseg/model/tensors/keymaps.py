@@ -33,15 +33,10 @@ class Rule:
 
 @dataclass(frozen=True)
 class KeyMap:
-    """Rules that rename tensors in both directions.
+    """Rules that rename tensors in both directions."""
 
-    Attributes:
-        name: name of the family of checkpoints, as printed.
-        rules: rules, of which the first matching one applies.
-    """
-
-    name: str
-    rules: tuple[Rule, ...]
+    name: str  # name of the family of checkpoints, as printed
+    rules: tuple[Rule, ...]  # rules, of which the first matching one applies
 
     def to_ours(self, key: str) -> str | None:
         """Our name of one of their tensors; None if no rule matches."""

@@ -16,29 +16,20 @@ FEWEST = 0.0005  # share of the labelled pixels below which the thickness of a c
 
 @dataclass(frozen=True)
 class DataFacts:
-    """Facts of a data set.
+    """Facts of a data set."""
 
-    Attributes:
-        train, val: number of pictures.
-        looked_at: number of training masks measured.
-        size: median height and width, in pixels.
-        names: class names.
-        shares: share of the labelled pixels, by class.
-        shown_by: share of the pictures with a class.
-        thickness: typical width of a class's regions in pixels: twice their area over their outline; NaN for
-            absent or rare classes.
-        rgb: whether pictures are 8-bit RGB.
-    """
-
+    # number of pictures
     train: int
     val: int
-    looked_at: int
-    size: tuple[int, int]
-    names: tuple[str, ...]
-    shares: NDArray[np.float64]
-    shown_by: NDArray[np.float64]
+    looked_at: int  # number of training masks measured
+    size: tuple[int, int]  # median height and width, in pixels
+    names: tuple[str, ...]  # class names
+    shares: NDArray[np.float64]  # share of the labelled pixels, by class
+    shown_by: NDArray[np.float64]  # share of the pictures with a class
+    # typical width of a class's regions in pixels: twice their area over their outline; NaN for absent or rare
+    # classes
     thickness: NDArray[np.float64]
-    rgb: bool
+    rgb: bool  # whether pictures are 8-bit RGB
 
     @property
     def thinnest(self) -> tuple[str, float]:

@@ -34,23 +34,14 @@ FINE_TUNING_RATE = 5e-4  # docs/notebook/experiments.md, people 4
 
 @dataclass(frozen=True)
 class Plan:
-    """The plan of a training run.
+    """The plan of a training run."""
 
-    Attributes:
-        facts: facts of the data.
-        machine: the training machine.
-        config: settings, including the choices.
-        choices: chosen settings, in the order of display.
-        steps: total number of optimiser steps; an estimate if the time is given.
-        speed: measured training pictures per second; None if the length is given.
-    """
-
-    facts: DataFacts
+    facts: DataFacts  # facts of the data
     machine: Machine
-    config: TrainConfig
-    choices: tuple[Choice, ...]
-    steps: int
-    speed: float | None = None
+    config: TrainConfig  # settings, including the choices
+    choices: tuple[Choice, ...]  # chosen settings, in the order of display
+    steps: int  # total number of optimiser steps; an estimate if the time is given
+    speed: float | None = None  # measured training pictures per second; None if the length is given
 
     @property
     def minutes(self) -> float | None:

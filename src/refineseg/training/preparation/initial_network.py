@@ -27,19 +27,12 @@ FROM_NOTHING = (
 
 @dataclass(frozen=True)
 class Start:
-    """The initial network.
+    """The initial network."""
 
-    Attributes:
-        model: the network, with the classes of the data.
-        line: its origin, for the terminal.
-        provenance: its origin, for the model card.
-        warning: for the terminal; empty if there is none.
-    """
-
-    model: RefineNet
-    line: str
-    provenance: dict[str, str] = field(default_factory=dict)
-    warning: str = ""
+    model: RefineNet  # the network, with the classes of the data
+    line: str  # its origin, for the terminal
+    provenance: dict[str, str] = field(default_factory=dict)  # its origin, for the model card
+    warning: str = ""  # for the terminal; empty if there is none
 
 
 def starting_network(config: TrainConfig, data: SegmentationData) -> Start:

@@ -24,21 +24,13 @@ LONGEST = 320  # longer side in pixels of the picture for its features
 
 @dataclass(frozen=True)
 class Look:
-    """A model's view of a picture.
+    """A model's view of a picture."""
 
-    Attributes:
-        path: its file.
-        uncertainty: mean normalised entropy of the pixels, 0 to 1.
-        unsure: share of pixels whose two most probable classes differ by less than 0.2.
-        pair: names of the two classes most often confused there; None if nothing is unsure.
-        feature: D values, similar for similar pictures.
-    """
-
-    path: Path
-    uncertainty: float
-    unsure: float
-    pair: tuple[str, str] | None
-    feature: NDArray[np.float64]
+    path: Path  # its file
+    uncertainty: float  # mean normalised entropy of the pixels, 0 to 1
+    unsure: float  # share of pixels whose two most probable classes differ by less than 0.2
+    pair: tuple[str, str] | None  # names of the two classes most often confused there; None if nothing is unsure
+    feature: NDArray[np.float64]  # D values, similar for similar pictures
 
 
 def look_at(segmenter: Segmenter, path: Path) -> Look:

@@ -32,17 +32,11 @@ Progress = Callable[[str, int, int], None]  # task, done, total
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A picture to label.
+    """A picture to label."""
 
-    Attributes:
-        look: the model's view.
-        name: unique stem of its copy.
-        distance: to the nearest labelled or earlier picture, 0 to 2.
-    """
-
-    look: Look
-    name: str
-    distance: float
+    look: Look  # the model's view
+    name: str  # unique stem of its copy
+    distance: float  # to the nearest labelled or earlier picture, 0 to 2
 
     @property
     def reason(self) -> str:

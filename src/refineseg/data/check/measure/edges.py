@@ -34,22 +34,14 @@ TURNS: dict[str, Callable[[Border], Border]] = {
 
 @dataclass(frozen=True)
 class Fit:
-    """Match of a mask's borders with its picture's edges; scores are mean gradients in standard deviations.
+    """Match of a mask's borders with its picture's edges; scores are mean gradients in standard deviations."""
 
-    Attributes:
-        here: best score within NEAR pixels of offset 0.
-        peak: best score within REACH.
-        offset: shift (down, right) of the mask to the peak, in pixels of the picture.
-        rival: best score more than CORE pixels away from the peak.
-        noise: standard deviation of the surface outside the peak.
-        turns: mean score of the mask as it is and flipped or rotated in each way that keeps its size.
-    """
-
-    here: float
-    peak: float
-    offset: tuple[int, int]
-    rival: float
-    noise: float
+    here: float  # best score within NEAR pixels of offset 0
+    peak: float  # best score within REACH
+    offset: tuple[int, int]  # shift (down, right) of the mask to the peak, in pixels of the picture
+    rival: float  # best score more than CORE pixels away from the peak
+    noise: float  # standard deviation of the surface outside the peak
+    # mean score of the mask as it is and flipped or rotated in each way that keeps its size
     turns: dict[str, float]
 
 

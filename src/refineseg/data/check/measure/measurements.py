@@ -18,61 +18,36 @@ KEPT_VALUES = 256  # most frequent values kept of a mask
 
 @dataclass(frozen=True)
 class ImageMeasurement:
-    """Measurements of a picture.
+    """Measurements of a picture."""
 
-    Attributes:
-        size: width and height, EXIF orientation applied.
-        stored: width and height as stored.
-        mode: Pillow's mode, such as ``RGB``; ``""`` if the data set has its own reader.
-        orientation: EXIF orientation; 1 if there is none.
-        digest: hash of the decoded pixels.
-        thumb: 16x16 grey, uint8.
-        phash: 64-bit perceptual hash.
-        blank: whether all pixels have (nearly) one colour.
-        largest: largest raw value of a 16-bit picture; 0 for others.
-    """
-
-    size: tuple[int, int]
-    stored: tuple[int, int]
-    mode: str
-    orientation: int
-    digest: bytes
-    thumb: NDArray[np.uint8]
-    phash: int
-    blank: bool
-    largest: int = 0
+    size: tuple[int, int]  # width and height, EXIF orientation applied
+    stored: tuple[int, int]  # width and height as stored
+    mode: str  # Pillow's mode, such as ``RGB``; ``""`` if the data set has its own reader
+    orientation: int  # EXIF orientation; 1 if there is none
+    digest: bytes  # hash of the decoded pixels
+    thumb: NDArray[np.uint8]  # 16x16 grey, uint8
+    phash: int  # 64-bit perceptual hash
+    blank: bool  # whether all pixels have (nearly) one colour
+    largest: int = 0  # largest raw value of a 16-bit picture; 0 for others
 
 
 @dataclass(frozen=True)
 class MaskMeasurement:
-    """Measurements of a mask.
+    """Measurements of a mask."""
 
-    Attributes:
-        size: width and height.
-        mode: Pillow's mode; ``""`` if the data set has its own reader.
-        format: format of the file's content, such as ``PNG``.
-        rgb: whether it holds colours, which are 24-bit numbers in ``values``.
-        grey: whether all three channels of a colour mask are equal.
-        values, counts: the KEPT_VALUES most frequent values and their numbers of pixels.
-        distinct: number of different values.
-        between: share of borders with an in-between value, as antialiasing leaves it; 0 to 1.
-        thin: share of labelled pixels within two pixels of an ignored one; 0 to 1.
-        palette: colours of ``values`` in the file's palette, Nx3, or None.
-        digest: hash of the raw values.
-    """
-
-    size: tuple[int, int]
-    mode: str
-    format: str
-    rgb: bool
-    grey: bool
+    size: tuple[int, int]  # width and height
+    mode: str  # Pillow's mode; ``""`` if the data set has its own reader
+    format: str  # format of the file's content, such as ``PNG``
+    rgb: bool  # whether it holds colours, which are 24-bit numbers in ``values``
+    grey: bool  # whether all three channels of a colour mask are equal
+    # the KEPT_VALUES most frequent values and their numbers of pixels
     values: NDArray[np.int64]
     counts: NDArray[np.int64]
-    distinct: int
-    between: float
-    thin: float
-    palette: NDArray[np.uint8] | None
-    digest: bytes
+    distinct: int  # number of different values
+    between: float  # share of borders with an in-between value, as antialiasing leaves it; 0 to 1
+    thin: float  # share of labelled pixels within two pixels of an ignored one; 0 to 1
+    palette: NDArray[np.uint8] | None  # colours of ``values`` in the file's palette, Nx3, or None
+    digest: bytes  # hash of the raw values
 
     @property
     def pixels(self) -> int:
@@ -94,21 +69,14 @@ class PairMeasurement:
 
 @dataclass(frozen=True)
 class Measurements:
-    """Measurements of a data set.
+    """Measurements of a data set."""
 
-    Attributes:
-        pairs: one record per opened pair.
-        surfaces: sum of the pairs' correlation surfaces, each in units of its noise.
-        fitted: number of pairs in that sum.
-        complete: whether every pair was opened.
-        crop: height and width of the training crop, pixels.
-    """
-
-    pairs: tuple[PairMeasurement, ...]
+    pairs: tuple[PairMeasurement, ...]  # one record per opened pair
+    # sum of the pairs' correlation surfaces, each in units of its noise
     surfaces: Floats | None = field(default=None, repr=False)
-    fitted: int = 0
-    complete: bool = True
-    crop: tuple[int, int] = (360, 480)
+    fitted: int = 0  # number of pairs in that sum
+    complete: bool = True  # whether every pair was opened
+    crop: tuple[int, int] = (360, 480)  # height and width of the training crop, pixels
 
 
 def with_image(pairs: Iterable[PairMeasurement]) -> list[tuple[PairMeasurement, ImageMeasurement]]:

@@ -22,21 +22,13 @@ from refineseg.labels import IGNORE, Color, UInt8
 
 @dataclass(frozen=True)
 class Area:
-    """An annotated area.
+    """An annotated area."""
 
-    Attributes:
-        label: class name.
-        place: file and position of the class name, for errors.
-        draw: from the picture's (height, width) to its pixels; raises InputError.
-        below: whether it is painted below all others.
-        ignored: whether its pixels are ignored.
-    """
-
-    label: str
-    place: str
-    draw: Callable[[Shape], Region]
-    below: bool = False
-    ignored: bool = False
+    label: str  # class name
+    place: str  # file and position of the class name, for errors
+    draw: Callable[[Shape], Region]  # from the picture's (height, width) to its pixels; raises InputError
+    below: bool = False  # whether it is painted below all others
+    ignored: bool = False  # whether its pixels are ignored
 
 
 @dataclass(frozen=True)
@@ -49,23 +41,16 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Annotated:
-    """A picture and its areas.
+    """A picture and its areas."""
 
-    Attributes:
-        name, image, split: see Item.
-        areas: the areas, later ones on top.
-        size: height and width stated by the annotation, if any.
-        place: file and position of the annotation, for an error about the size.
-        largest_first: whether areas are painted from large to small instead.
-    """
-
+    # as in Item
     name: str
     image: Picture
-    areas: Sequence[Area]
+    areas: Sequence[Area]  # the areas, later ones on top
     split: str | None = None
-    size: Shape | None = None
-    place: str = ""
-    largest_first: bool = False
+    size: Shape | None = None  # height and width stated by the annotation, if any
+    place: str = ""  # file and position of the annotation, for an error about the size
+    largest_first: bool = False  # whether areas are painted from large to small instead
 
 
 class AreaReader:

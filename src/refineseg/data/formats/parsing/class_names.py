@@ -19,19 +19,12 @@ INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060"))  # zero-width ch
 
 @dataclass(frozen=True)
 class Names:
-    """Mapping from names in annotations to train ids.
+    """Mapping from names in annotations to train ids."""
 
-    Attributes:
-        label_map: the classes.
-        fill: train id of pixels without annotation.
-        edits: names that were merged, dropped or renamed.
-        notes: names that were cleaned or differ only in case.
-    """
-
-    label_map: LabelMap
-    fill: int
-    edits: ClassEdits
-    notes: tuple[str, ...] = ()
+    label_map: LabelMap  # the classes
+    fill: int  # train id of pixels without annotation
+    edits: ClassEdits  # names that were merged, dropped or renamed
+    notes: tuple[str, ...] = ()  # names that were cleaned or differ only in case
 
     def train_id(self, name: str, place: str) -> int | None:
         """Train id of a name: IGNORE for ignored regions, None for dropped classes. InputError for others."""

@@ -17,16 +17,11 @@ Points = NDArray[np.float64]
 
 @dataclass
 class Outliner:
-    """Outlines regions and counts components and holes that are too small.
+    """Outlines regions and counts components and holes that are too small."""
 
-    Attributes:
-        tolerance: largest distance in pixels between a simplified ring and the outline.
-        smallest: components and holes of fewer pixels are left out.
-        left_out, pixels: number of components and holes left out so far, and of their pixels.
-    """
-
-    tolerance: float
-    smallest: int
+    tolerance: float  # largest distance in pixels between a simplified ring and the outline
+    smallest: int  # components and holes of fewer pixels are left out
+    # number of components and holes left out so far, and of their pixels
     left_out: int = field(default=0, init=False)
     pixels: int = field(default=0, init=False)
 

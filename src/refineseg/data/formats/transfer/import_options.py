@@ -12,21 +12,13 @@ from refineseg.errors import InputError
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """Options for writing the data set.
+    """Options for writing the data set."""
 
-    Attributes:
-        link: hard links to the pictures instead of copies, if possible.
-        skip_bad: import what has no fault, and list the rest in left_out.txt.
-        unannotated: pictures without annotation: ``skip`` or ``background``.
-        split: splits to assign; the source's own if None.
-        max_side: longest side in pixels; larger pictures are scaled down with their masks.
-    """
-
-    link: bool = False
-    skip_bad: bool = False
-    unannotated: str = "skip"
-    split: SplitOptions | None = None
-    max_side: int | None = None
+    link: bool = False  # hard links to the pictures instead of copies, if possible
+    skip_bad: bool = False  # import what has no fault, and list the rest in left_out.txt
+    unannotated: str = "skip"  # pictures without annotation: ``skip`` or ``background``
+    split: SplitOptions | None = None  # splits to assign; the source's own if None
+    max_side: int | None = None  # longest side in pixels; larger pictures are scaled down with their masks
 
     def __post_init__(self) -> None:
         if self.unannotated not in ("skip", "background"):
@@ -39,24 +31,13 @@ class ImportOptions:
 
 @dataclass(frozen=True)
 class ImportReport:
-    """Result of an import.
+    """Result of an import."""
 
-    Attributes:
-        root: folder of the new data set.
-        format: name of the format.
-        pictures: number of pairs.
-        splits: number of pairs by split; empty without splits.
-        class_names: class names by train id.
-        notes: what was left out or assumed.
-        warnings: notes that probably need action.
-        faults: faults skipped with ``skip_bad``.
-    """
-
-    root: Path
-    format: str
-    pictures: int
-    splits: Mapping[str, int]
-    class_names: tuple[str, ...]
-    notes: tuple[str, ...]
-    warnings: tuple[str, ...] = ()
-    faults: tuple[str, ...] = ()
+    root: Path  # folder of the new data set
+    format: str  # name of the format
+    pictures: int  # number of pairs
+    splits: Mapping[str, int]  # number of pairs by split; empty without splits
+    class_names: tuple[str, ...]  # class names by train id
+    notes: tuple[str, ...]  # what was left out or assumed
+    warnings: tuple[str, ...] = ()  # notes that probably need action
+    faults: tuple[str, ...] = ()  # faults skipped with ``skip_bad``

@@ -15,17 +15,11 @@ FOLDER = "folder"
 
 @dataclass(frozen=True)
 class SplitOptions:
-    """Options for assigning splits.
+    """Options for assigning splits."""
 
-    Attributes:
-        shares: shares of val and test, each above 0, together below 1; the rest is train.
-        seed: random seed for ties.
-        group: ``folder``, or a regular expression for the part of a name that a group shares; guessed from names
-            if None.
-    """
-
-    shares: Mapping[str, float]
-    seed: int = 0
+    shares: Mapping[str, float]  # shares of val and test, each above 0, together below 1; the rest is train
+    seed: int = 0  # random seed for ties
+    # ``folder``, or a regular expression for the part of a name that a group shares; guessed from names if None
     group: str | None = None
 
 
