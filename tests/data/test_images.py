@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from refineseg.data.images import read_image, read_mask, write_mask
+from refineseg.data.images import as_picture, read_image, read_mask, write_mask
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap
 from tests.shared import shared
@@ -53,9 +53,20 @@ def test_alpha_lies_over_white(tmp_path: Path, mode: str) -> None:
         image = Image.fromarray(np.array([[0, 1], [0, 0]], np.uint8))
         image.putpalette([255, 0, 0, 0, 255, 0])
         image.info["transparency"] = 1
-    pixels = read_image(saved(tmp_path, image, "a.png"))
+    path = saved(tmp_path, image, "a.png")
+    pixels = read_image(path)
+    for source in (path, image):
+        assert as_picture(source, None).notes == ("its transparent pixels are read over white",)
     assert pixels[0, 1].tolist() == [255, 255, 255]
     assert pixels[0, 0].tolist() == ([0, 0, 0] if mode == "LA" else [255, 0, 0])
+
+
+def test_opaque_alpha_is_no_note() -> None:
+    assert as_picture(Image.fromarray(RGB).convert("RGBA"), None).notes == ()
+
+
+def test_what_is_assumed_of_an_opened_picture_is_noted() -> None:
+    assert "12-bit" in as_picture(Image.fromarray(np.full((2, 2), 3000, np.uint16)), None).notes[0]
 
 
 def test_sixteen_bit(tmp_path: Path) -> None:

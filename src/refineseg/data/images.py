@@ -62,6 +62,9 @@ def as_picture(
     """
     if isinstance(image, str | Path):
         return read_picture(Path(image), channels, choice)
+    if channels is None and isinstance(image, Image.Image):
+        rgb, notes = to_rgb(image)
+        return InMemory(rgb, notes=notes)
     if channels is None:
         return InMemory(read_image(image))
     pixels = np.asarray(image)

@@ -41,14 +41,14 @@ def read_rgb(source: Path | bytes, large: bool = False) -> tuple[UInt8, tuple[st
     deep = _deep_color_png(source)
     if deep is not None:
         white, assumed = white_of(deep.dtype, 16, float(deep[..., :3].max(initial=0)), name_of(source))
-        rgb = to_bytes(deep, white)
-        return _over_white(Image.fromarray(rgb)), (assumed,) if assumed else ()
+        pixels, of_alpha = _over_white(Image.fromarray(to_bytes(deep, white)))
+        return pixels, (*of_alpha, assumed) if assumed else of_alpha
     with opened(source, large) as image:
         notes = frame_notes(image)
         if _has_deep_colors(source):
             notes = (*notes, "of its 16-bit colours the upper 8 bits are read")
-        pixels, assumed = to_rgb(image, name_of(source))
-        return pixels, (*notes, assumed) if assumed else notes
+        pixels, of_values = to_rgb(image, name_of(source))
+        return pixels, (*notes, *of_values)
 
 
 def read_raw(source: Path | bytes) -> tuple[Pixels, tuple[str, ...]]:
@@ -124,19 +124,19 @@ def opened(source: Path | bytes, large: bool = False) -> Iterator[Image.Image]:
         ) from error
 
 
-def to_rgb(image: Image.Image, name: str = "picture") -> tuple[UInt8, str | None]:
-    """An opened picture as HxWx3 uint8 RGB, upright, and the assumption made, if any."""
+def to_rgb(image: Image.Image, name: str = "picture") -> tuple[UInt8, tuple[str, ...]]:
+    """An opened picture as HxWx3 uint8 RGB, upright, and a note on what was assumed, if anything."""
     image.load()
     image = ImageOps.exif_transpose(image)
     if image.mode not in DEEP:
-        return _over_white(image), None
+        return _over_white(image)
     values = np.asarray(image)
     if values.dtype == np.int32 and 255 < values.max(initial=0) <= 65535:
         values = values.astype(np.uint16)
     values = values.astype(values.dtype.newbyteorder("="), copy=False)
     finite = values[np.isfinite(values)]
     white, assumed = white_of(values.dtype, 8 * values.dtype.itemsize, float(finite.max(initial=0)), name)
-    return np.repeat(to_bytes(values, white)[..., None], 3, axis=2), assumed
+    return np.repeat(to_bytes(values, white)[..., None], 3, axis=2), (assumed,) if assumed else ()
 
 
 def frame_notes(image: Image.Image) -> tuple[str, ...]:
@@ -177,12 +177,15 @@ def _open(source: Path | bytes, large: bool) -> Image.Image:
             Image.MAX_IMAGE_PIXELS = before
 
 
-def _over_white(image: Image.Image) -> UInt8:
+def _over_white(image: Image.Image) -> tuple[UInt8, tuple[str, ...]]:
+    notes: tuple[str, ...] = ()
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
+        if rgba.getchannel("A").getextrema() != (255, 255):
+            notes = ("its transparent pixels are read over white",)
         paper = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
         image = Image.alpha_composite(paper, rgba)
-    return np.array(image.convert("RGB"))
+    return np.array(image.convert("RGB")), notes
 
 
 def _deep_color_png(source: Path | bytes) -> NDArray[np.uint16] | None:
