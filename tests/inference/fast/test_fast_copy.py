@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from refineseg.inference.fast.convolution import FastInverted
+from refineseg.inference.fast.convolution import convolution_of
 from refineseg.inference.fast.fast_copy import FastCopy, specialise
 from refineseg.inference.fast.folding import NORMS, _seen, convs_and_norms, fold_batch_norm
+from refineseg.inference.fast.mobilenet import FastDilated, FastInverted
 from refineseg.inference.fast.pooling import FastPooling
 from refineseg.inference.fast.winograd import Scratch, convolve, is_faster
 from refineseg.model.backbones.backbone import Backbone, create_backbone
@@ -132,11 +133,31 @@ def test_a_mobilenets_block_in_strips_is_the_block(
     fast = FastInverted(block, Scratch())
     for rows in (2, 3, 100):
         monkeypatch.setattr(
-            "refineseg.inference.fast.convolution.STRIP_BYTES", rows * stride * size[1] * 8 * expansion * 4
+            "refineseg.inference.fast.mobilenet.STRIP_BYTES", rows * stride * size[1] * 8 * expansion * 4
         )
         found = fast(x.clone(memory_format=torch.channels_last))
         assert difference(found, wanted) < 1e-6
         assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("channels", [(8, 8), (8, 16)])
+@pytest.mark.parametrize("dilation", [2, 4])
+@pytest.mark.parametrize("group", [16, 20, 100])
+@torch.inference_mode()
+def test_a_dilated_mobilenet_block_in_groups_is_the_block(
+    channels: tuple[int, int], dilation: int, group: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    block = InvertedResidual(*channels, 1, 6, dilation).eval()
+    for index, name in enumerate(block.names, 1):
+        block.set_submodule(f"bn{index}", nn.Identity())
+        convolution = convolution_of(block, name)
+        convolution.bias = nn.Parameter(torch.randn(convolution.out_channels))  # as of a folded norm
+    x = last(torch.randn(2, 8, 9, 7) * 3)
+    monkeypatch.setattr("refineseg.inference.fast.mobilenet.GROUP", group)
+    found = FastDilated(block, Scratch())(x.clone(memory_format=torch.channels_last))
+    assert difference(found, block(x.clone())) < 1e-6
+    assert found.is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize(

@@ -8,17 +8,15 @@ result, convolution, sum and activation run one after the other.
 from __future__ import annotations
 
 from functools import cache
-from math import ceil
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from refineseg.inference.fast.winograd import Scratch, convolve, is_faster
-from refineseg.model.backbones.mobilenet import InvertedResidual
 from refineseg.model.backbones.resnet import ResNetBlock
 from refineseg.model.blocks import ResidualConvUnit
-from refineseg.model.memory_saving import FIRST_STRIP_ONLY, starts
+from refineseg.model.memory_saving import FIRST_STRIP_ONLY
 
 Activation = Literal["none", "relu", "relu6"]
 FUSED: dict[str, tuple[str, list[float]]] = {
@@ -26,7 +24,6 @@ FUSED: dict[str, tuple[str, list[float]]] = {
     "relu": ("relu", []),
     "relu6": ("hardtanh", [0.0, 6.0]),
 }
-STRIP_BYTES = 4 << 20  # bytes of a MobileNet block's wide map in a strip, for every two threads
 
 
 class FusedConv(nn.Module):
@@ -138,9 +135,10 @@ class FastResidual(nn.Module):
     def __init__(self, block: ResNetBlock, scratch: Scratch) -> None:
         super().__init__()
         self.convs = nn.ModuleList(
-            FusedConv(_convolution(block, f"conv{index}"), "relu", scratch) for index in range(1, block.layers + 1)
+            FusedConv(convolution_of(block, f"conv{index}"), "relu", scratch)
+            for index in range(1, block.layers + 1)
         )
-        beside = None if block.downsample is None else _convolution(block.downsample, "0")
+        beside = None if block.downsample is None else convolution_of(block.downsample, "0")
         self.beside = None if beside is None else FusedConv(beside, "none", scratch)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -153,43 +151,8 @@ class FastResidual(nn.Module):
         return result
 
 
-class FastInverted(nn.Module):
-    """Fast form of a MobileNet block with folded norms, in strips of rows: the full wide map never exists."""
-
-    def __init__(self, block: InvertedResidual, scratch: Scratch) -> None:
-        super().__init__()
-        *first, last = block.names
-        self.first = nn.Sequential(*(FusedConv(_convolution(block, name), "relu6", scratch) for name in first))
-        self.last = FusedConv(_convolution(block, last), "none", scratch)
-        self.stride = _convolution(block, first[-1]).stride[0]
-        self.dilation = _convolution(block, first[-1]).dilation[0]
-        self.skip = block.skip
-
-    def forward(self, x: Tensor) -> Tensor:
-        """BxCxHxW to BxKxhxw, channels last; x, which no other block reads, may be overwritten."""
-        batch, _, height, width = x.shape
-        last, stride, reach = self.last.convolution, self.stride, self.dilation
-        rows, columns = ceil(height / stride), ceil(width / stride)
-        per_row = stride * width * last.in_channels * x.element_size()
-        step = max(2, STRIP_BYTES * max(1, torch.get_num_threads() // 2) // per_row)
-        if step >= rows:
-            result: Tensor = self.last(self.first(x), x if self.skip else None)
-            return result
-        out = x.new_empty(batch, rows, columns, last.out_channels).permute(0, 3, 1, 2)
-        for index in range(batch):
-            picture, target = x[index : index + 1], out[index : index + 1]
-            for top in starts(0, rows, step):
-                bottom = min(top + step, rows)
-                above = min(top, reach)  # the 3x3 convolution needs rows on either side; their outputs are cut off
-                strip = picture[:, :, stride * (top - above) : stride * bottom + reach]
-                y = self.last(self.first(strip)[:, :, above : above + bottom - top])
-                if self.skip:
-                    y.add_(picture[:, :, top:bottom])
-                target[:, :, top:bottom] = y
-        return out
-
-
-def _convolution(parent: nn.Module, name: str) -> nn.Conv2d:
+def convolution_of(parent: nn.Module, name: str) -> nn.Conv2d:
+    """The convolution of this name."""
     part = parent.get_submodule(name)
     assert isinstance(part, nn.Conv2d)
     return part

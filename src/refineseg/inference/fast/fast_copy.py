@@ -18,8 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from refineseg.inference.fast.block import FastBlock, paths_of
-from refineseg.inference.fast.convolution import FastInverted, FastResidual, FastUnit, FusedConv, fusable
+from refineseg.inference.fast.convolution import FastResidual, FastUnit, FusedConv, fusable
 from refineseg.inference.fast.folding import NORMS, fold_batch_norm
+from refineseg.inference.fast.mobilenet import FastDilated, FastInverted, is_dilated
 from refineseg.inference.fast.pooling import FastPooling
 from refineseg.inference.fast.winograd import Scratch
 from refineseg.model.backbones.backbone import Backbone, MobileNetV2, ResNetBackbone
@@ -131,7 +132,7 @@ def _fast(module: nn.Module, scratch: Scratch) -> nn.Module:
     if isinstance(module, ResNetBlock) and not _has_norms(module):
         return FastResidual(module, scratch)
     if isinstance(module, InvertedResidual) and not _has_norms(module):
-        return FastInverted(module, scratch)
+        return (FastDilated if is_dilated(module) else FastInverted)(module, scratch)
     if fusable(module):
         return FusedConv(cast(nn.Conv2d, module), "none", scratch)
     _replace(module, scratch)
