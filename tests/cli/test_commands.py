@@ -22,7 +22,7 @@ from refineseg.data import read_mask
 from refineseg.evaluation.evaluate import Evaluation
 from refineseg.labels import LabelMap
 from refineseg.model import create_model
-from refineseg.model.folders.model_folder import ModelCard, save_model_folder
+from refineseg.model.folders.model_folder import ModelCard, read_config, save_model_folder
 from refineseg.training.custom import TrainingEvent
 from refineseg.training.run import Run
 from tests.data.made import made_pair, make_folder
@@ -123,7 +123,9 @@ def test_train_then_predict(capsys: pytest.CaptureFixture[str], tmp_path: Path, 
         capsys, "train", "--data", f"folder:{root}", "-o", trained, "--steps", 2, "--batch-size", 2, *settings
     )
     assert code == 0
-    assert "mean IoU" in printed
+    assert "last val mean IoU" in printed
+    kept = read_config(trained / "best")[1].scores[0]["mean_iou"]
+    assert f"best model in {trained / 'best'} (val mean IoU {kept:.4f})" in printed
     config = (trained / "config.yaml").read_text()
     assert "width: 16" in config
     code, _, _ = run(capsys, "predict", pictures / "p0.png", "-o", tmp_path / "out", "--model", trained / "best")

@@ -38,7 +38,7 @@ def test_converts_with_a_benchmarks_names(checkpoint: Path, tmp_path: Path) -> N
     assert "recognised as refinenet-lw-mbv2-released" in printed
     assert read_config(tmp_path / "model")[1].labels.names[:2] == ["Sky", "Building"]
     printed = run(convert, checkpoint, tmp_path / "new", "--reset-head", 3)
-    assert "drawn anew, untrained: classifier.weight, classifier.bias" in printed
+    assert "initialised at random: classifier.weight, classifier.bias" in printed
     assert "3 classes without names" in printed
 
 

@@ -28,6 +28,8 @@ def run(*arguments: object) -> str:
 
 def test_import_and_export(tmp_path: Path) -> None:
     src = test_coco.made(tmp_path / "src", test_coco.GOOD)
+    output = run("import", src, "-o", tmp_path / "my data #1")
+    assert f"next: refineseg check 'folder:{tmp_path / 'my data #1'}'" in output
     output = run("import", src, "-o", tmp_path / "mydata")
     assert "1 picture (no splits in the source), 3 classes, read as coco" in output
     assert "classes: background, cat, dog" in output

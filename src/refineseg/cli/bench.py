@@ -74,7 +74,7 @@ def bench(
         from refineseg.bench.memory import plan_memory, sentence
 
         planned = {"net": model or net} | plan_memory(segmenter, setting)
-        console.print(sentence(planned), soft_wrap=True)
+        console.print(sentence(planned))
         write_json(json_file, planned)
         return
     chosen = [name.strip() for name in engines.split(",") if name.strip()]

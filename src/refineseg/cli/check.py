@@ -52,7 +52,7 @@ def check(
     if report.errors:
         errors.print(f"error: {outcome}; training on it would go wrong")
         raise typer.Exit(2)
-    console.print(outcome, soft_wrap=True)
+    console.print(outcome)
 
 
 def show(finding: Finding) -> None:
@@ -60,10 +60,10 @@ def show(finding: Finding) -> None:
     from rich.text import Text
 
     kind, message = (finding.severity, f"{COLORS[finding.severity]} bold"), escaped(finding.message)
-    console.print(Text.assemble(kind, f" {message} ", (f"({finding.kind})", "dim")), soft_wrap=True)
-    console.print(Text.assemble(("  fix:", "green"), f" {escaped(finding.fix)}"), soft_wrap=True)
+    console.print(Text.assemble(kind, f" {message} ", (f"({finding.kind})", "dim")))
+    console.print(Text.assemble(("  fix:", "green"), f" {escaped(finding.fix)}"))
     files = [f"  {name}" for name in finding.files[:FILES]]
     if finding.count > FILES and finding.files:
         files.append(f"  and {finding.count - FILES} more")
     for line in files:
-        console.print(line, style="dim", soft_wrap=True)
+        console.print(line, style="dim")

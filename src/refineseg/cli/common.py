@@ -35,7 +35,8 @@ class TextConsole(Console):
     """Prints strings literally: file and class names may contain markup or escape sequences."""
 
     def print(self, *objects: Any, **options: Any) -> None:
-        """Print as rich's console does, each string on one line. Pass a ``Text`` for colours."""
+        """Print as rich's console does, but each text on one line, to be copied. Pass a ``Text`` for colours."""
+        options.setdefault("soft_wrap", not any(isinstance(item, RichTable) for item in objects))
         super().print(*(escaped(item) if isinstance(item, str) else item for item in objects), **options)
 
 
@@ -56,7 +57,7 @@ class NoteColumn(TextColumn):
 
 
 console = TextConsole(markup=False, emoji=False, highlight=False)
-errors = TextConsole(stderr=True, markup=False, emoji=False, highlight=False, soft_wrap=True)
+errors = TextConsole(stderr=True, markup=False, emoji=False, highlight=False)
 
 
 class RateColumn(ProgressColumn):

@@ -24,5 +24,5 @@ def compare(
 
     comparison = compare_scores(read_scored(first), read_scored(second))
     for line in comparison.lines():
-        console.print(line, soft_wrap=True)
+        console.print(line)
     write_json(json_file, comparison.to_dict())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -68,27 +69,25 @@ def convert(
         done = convert_checkpoint(checkpoint, out, names, reset_head, void, kind)
     except MismatchError as error:
         for line in error.table.splitlines():
-            console.print(line, soft_wrap=True)
+            console.print(line)
         raise
     known = done.architecture
-    console.print(
-        f"recognised as {known.preset} ({known.keys.name}), {done.tensors} tensors taken over", soft_wrap=True
-    )
+    console.print(f"recognised as {known.preset} ({known.keys.name}), {done.tensors} tensors taken over")
     if known.fields:
         shown = ", ".join(f"{name} {value}" for name, value in known.fields.items())
         form = f"settings {known.settings}, and " if known.settings else ""
-        console.print(f"{form}by the file itself: {shown}", soft_wrap=True)
+        console.print(f"{form}by the file itself: {shown}")
     if done.reset:
-        console.print(f"drawn anew, untrained: {', '.join(done.reset)}")
+        console.print(f"initialised at random: {', '.join(done.reset)}")
     if done.left_out:
         what = "not part of the decoder" if done.outputs == "decoder" else "not read by the network"
-        console.print(f"{what}, left out: {len(done.left_out)} tensors ({_starts(done.left_out)})", soft_wrap=True)
+        console.print(f"{what}, left out: {len(done.left_out)} tensors ({_starts(done.left_out)})")
     if done.outputs == "decoder":
         console.print(f"decoder in {out}: refineseg.model.dpt.load_dpt_decoder({str(out)!r})")
         return None
     if names is None and done.num_classes is not None and not done.named:
         console.print(f"{done.num_classes} classes without names: give --labels to name them")
-    console.print(f"model in {out}: refineseg predict IMAGE -o RESULTS --model {out}", soft_wrap=True)
+    console.print(f"model in {out}: refineseg predict IMAGE -o RESULTS --model {shlex.quote(str(out))}")
     return None
 
 
@@ -111,7 +110,7 @@ def _find() -> None:
 
     found = find_checkpoints()
     looked = ", ".join(str(folder) for folder in torch_caches()) or "no torch cache on this machine"
-    console.print(f"looked in: {looked}", soft_wrap=True)
+    console.print(f"looked in: {looked}")
     known = [item for item in found if item.architecture is not None]
     if known:
         table = Table("file", "recognised as", "classes")

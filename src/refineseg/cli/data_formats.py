@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -128,15 +129,15 @@ def _print_report(report: ImportReport, output: Path) -> None:
     splits = ", ".join(f"{count} {split}" for split, count in report.splits.items()) or "no splits in the source"
     pictures = "1 picture" if report.pictures == 1 else f"{report.pictures} pictures"
     console.print(f"{pictures} ({splits}), {len(report.class_names)} classes, read as {report.format}")
-    console.print(f"classes: {', '.join(report.class_names)}", soft_wrap=True)
+    console.print(f"classes: {', '.join(report.class_names)}")
     for note in report.notes:
-        console.print(f"note: {note}", soft_wrap=True)
+        console.print(f"note: {note}")
     for warning in report.warnings:
-        console.print(f"warning: {warning}", soft_wrap=True)
+        console.print(f"warning: {warning}")
     if report.faults:
         line = f"warning: {len(report.faults)} faults were left out, listed in {output / 'left_out.txt'}"
-        console.print(line, soft_wrap=True)
-    console.print(f"next: refineseg check folder:{output}", soft_wrap=True)
+        console.print(line)
+    console.print(f"next: refineseg check {shlex.quote(f'folder:{output}')}")
 
 
 def export(
@@ -178,12 +179,12 @@ def export(
             progress=progress,
         )
     what = str(written.files[0]) if len(written.files) == 1 else f"{len(written.files)} files in {output}"
-    console.print(f"wrote {what}", soft_wrap=True)
+    console.print(f"wrote {what}")
     for note in written.notes:
-        console.print(f"note: {note}", soft_wrap=True)
+        console.print(f"note: {note}")
     if images is None:
         note = "note: pictures that predictions.json does not name are taken to be STEM.jpg; give --images DIR"
-        console.print(note, soft_wrap=True)
+        console.print(note)
 
 
 def _label_map(model: str | None, labels: Path | None) -> LabelMap:

@@ -42,5 +42,5 @@ def split(
     for name, shown in report.classes.items():
         missing = [part for part in report.pictures if not shown[part]]
         if missing:
-            console.print(f"note: no picture of {' or '.join(missing)} shows {name}", soft_wrap=True)
-    console.print(f"wrote {', '.join(str(path) for path in report.lists)}", soft_wrap=True)
+            console.print(f"note: no picture of {' or '.join(missing)} shows {name}")
+    console.print(f"wrote {', '.join(str(path) for path in report.lists)}")

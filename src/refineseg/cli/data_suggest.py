@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -56,6 +57,7 @@ def suggest(
     console.print(
         f"{len(report.suggestions)} of {report.pictures} pictures in {output / 'images'}, pre-labels in "
         f"{output / 'prelabels'}, reasons in {output / 'index.html'}",
-        soft_wrap=True,
     )
-    console.print(f"next: correct them, then refineseg data import {output / 'prelabels'} -o NEW")
+    console.print(
+        f"next: correct them, then refineseg data import {shlex.quote(str(output / 'prelabels'))} -o NEW"
+    )

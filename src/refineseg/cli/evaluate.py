@@ -118,8 +118,7 @@ def evaluate(
     if segmenter.card.was_trained_on(evaluation.data, evaluation.split):
         console.print(
             f"note: {model} was trained on {evaluation.data} {evaluation.split} itself: "
-            "this score is no measure of what it makes of other pictures",
-            soft_wrap=True,
+            "this score does not tell how it does on other pictures"
         )
     pinned = segmenter.card.provenance.get("hub", model)  # a Hub model's name has its commit
     write_json(json_file, evaluation.to_dict() | {"model": pinned, "engine": segmenter.runner.name})
@@ -141,8 +140,7 @@ def store(segmenter: Segmenter, data: SegmentationData, model: str, evaluation: 
     store_calibration(find_model(model), fitted)
     console.print(
         f"calibrated {model}: expected calibration error {fitted['ece_before']:.4f} to {fitted['ece_after']:.4f} "
-        "on pictures held out; labels stay as they are",
-        soft_wrap=True,
+        "on pictures held out; labels stay as they are"
     )
 
 

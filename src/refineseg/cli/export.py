@@ -65,13 +65,11 @@ def export(
     if scored is not None:
         console.print(
             f"mean IoU on {scored.data} {scored.judged_on}: {scored.mean_iou:.4f}, of the network "
-            f"{scored.mean_iou_float32:.4f}: {scored.loss:.2f} points lost",
-            soft_wrap=True,
+            f"{scored.mean_iou_float32:.4f}: {scored.loss:.2f} points lost"
         )
     console.print(
         f"{report.closeness} at {len(report.checks)} sizes; "
-        f"{report.engine_ms:.0f} ms with {report.engine}, {report.torch_ms:.0f} ms with torch for 480x360",
-        soft_wrap=True,
+        f"{report.engine_ms:.0f} ms with {report.engine}, {report.torch_ms:.0f} ms with torch for 480x360"
     )
-    console.print(f"wrote {output} ({report.megabytes:.1f} MB) and {reports.files(output)[1]}", soft_wrap=True)
+    console.print(f"wrote {output} ({report.megabytes:.1f} MB) and {reports.files(output)[1]}")
     return 0

@@ -74,14 +74,12 @@ def describe_preset(
         forty = found.gmac + (NYU_CLASSES / classes - 1) * found.stages[-1].gmac
         console.print(
             f"{found.gmac:.1f} GMAC with {classes} classes; {forty:.1f} with the {NYU_CLASSES} of NYUDv2, as the "
-            "light-weight port counts",
-            soft_wrap=True,
+            "light-weight port counts"
         )
     if config.dpt is None:
         console.print(
             f"field: width that holds 95 % of the gradient, with random weights, at most {STRIP[1]} px; of the "
-            "backbone, its coarsest map",
-            soft_wrap=True,
+            "backbone, its coarsest map"
         )
     if svg is not None:
         atomic_write(svg, draw(found))

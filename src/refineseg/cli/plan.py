@@ -39,29 +39,29 @@ def show_plan(plan: Plan, data: str) -> None:
     facts, machine, batch = plan.facts, plan.machine, plan.config.batch_size
     height, width = facts.size
     pictures = f"{facts.train} train and {facts.val} val pictures, {width}x{height}"
-    _say(f"data: {data}, {pictures}, {len(facts.names)} classes")
+    console.print(f"data: {data}, {pictures}, {len(facts.names)} classes")
     speed = f", {plan.speed:.1f} pictures a second" if plan.speed is not None else ""
-    threads = f", {machine.threads} threads" if machine.device == "cpu" else ""
-    _say(f"machine: {machine.device}{threads}{speed}")
+    threads = f", {machine.threads} thread{'s' * (machine.threads > 1)}" if machine.device == "cpu" else ""
+    console.print(f"machine: {machine.device}{threads}{speed}")
     for choice in plan.choices:
         name = choice.setting.replace("fields.", "model.")
-        _say(f"  {name} = {choice.value}: {choice.reason} [{choice.option}]")
+        console.print(f"  {name} = {choice.value}: {choice.reason} [{choice.option}]")
     time = "the time is shown after the first steps" if plan.minutes is None else duration(60 * plan.minutes)
     if plan.config.minutes is None:
-        _say(f"length: {plan.steps} steps of {batch} pictures, {'' if plan.minutes is None else 'about '}{time}")
+        console.print(
+            f"length: {plan.steps} steps of {batch} pictures, {'' if plan.minutes is None else 'about '}{time}"
+        )
     else:
-        _say(f"length: {time} by the clock, about {plan.steps} steps of {batch} pictures")
+        console.print(f"length: {time} by the clock, about {plan.steps} steps of {batch} pictures")
 
 
 def show_length(data: SegmentationData, config: TrainConfig) -> None:
     """Print data and length of a run without plan."""
     pictures = f"{len(data.split('train'))} train and {len(data.split('val'))} val pictures"
-    _say(f"data: {config.data}, {pictures}, {len(data.label_map.names)} classes")
+    console.print(f"data: {config.data}, {pictures}, {len(data.label_map.names)} classes")
     length = f"{config.steps} steps" if config.steps else f"{config.epochs} epochs"
     if config.minutes is not None:
         length = duration(60 * config.minutes)
-    _say(f"length: {length}, batches of {config.batch_size}; the time left is shown after the first steps")
-
-
-def _say(line: str) -> None:
-    console.print(line, soft_wrap=True)
+    console.print(
+        f"length: {length}, batches of {config.batch_size}; the time left is shown after the first steps"
+    )

@@ -25,5 +25,5 @@ def push(
     from refineseg.model.folders.hub import push_model
 
     done = push_model(folder, name, private, message)
-    console.print(f"pushed {done.name} (model.safetensors sha256 {done.sha256})", soft_wrap=True)
-    console.print(f"try it: refineseg predict PICTURE --model {done.name} -o out", soft_wrap=True)
+    console.print(f"pushed {done.name} (model.safetensors sha256 {done.sha256})")
+    console.print(f"try it: refineseg predict PICTURE --model {done.name} -o out")

@@ -143,7 +143,7 @@ def train(
                 f"note: the steps waited {shown.share_waiting():.0%} of their time for pictures; more --workers, "
                 "or --set cache_mb=N where memory holds more of them, would help"
             )
-        console.print(f"try it: refineseg predict PICTURE --model {best} -o out")
+        console.print(f"try it: refineseg predict PICTURE --model {shlex.quote(str(best))} -o out")
 
 
 def continuing(output: Path, repeats: int | None) -> str:
@@ -161,6 +161,7 @@ def continuing(output: Path, repeats: int | None) -> str:
 
 def train_once(config: TrainConfig, data: SegmentationData, output: Path, options: dict[str, Any]) -> Path:
     """Train once; returns the best model."""
+    from refineseg.model.folders.model_folder import read_config
     from refineseg.system.processes import is_first
     from refineseg.training.loop import train as train_network
     from refineseg.training.run import BEST
@@ -168,8 +169,9 @@ def train_once(config: TrainConfig, data: SegmentationData, output: Path, option
     evaluation = train_network(config, data, output, **options)
     best = output / BEST
     if is_first():  # only one process prints
-        console.print(f"val mean IoU {evaluation.scores.mean_iou:.4f} ({evaluation.protocol.describe()})")
-        console.print(f"best model in {best}, curves in {output / 'curves.png'}")
+        console.print(f"last val mean IoU {evaluation.scores.mean_iou:.4f} ({evaluation.protocol.describe()})")
+        kept = [f" (val mean IoU {score['mean_iou']:.4f})" for score in read_config(best)[1].scores]
+        console.print(f"best model in {best}{''.join(kept)}, curves in {output / 'curves.png'}")
     return best
 
 

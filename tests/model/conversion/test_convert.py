@@ -180,7 +180,7 @@ def test_reset_head_is_the_only_way_to_another_class_count(mobile: port.Tensors,
     assert conversion.reset == ("classifier.weight", "classifier.bias")
     model, info = load_model_folder(tmp_path / "model")
     assert model.num_classes == 5
-    assert "classifier.weight" in info.provenance["drawn anew, untrained"]
+    assert "classifier.weight" in info.provenance["initialised at random"]
     kept = model.state_dict()["decoder.blocks.3.adapt.0.0.weight"]
     assert torch.equal(kept, mobile["conv3.weight"])
     again, _ = convert_state(mobile, reset_head=5)

@@ -102,7 +102,7 @@ def test_names_and_heads_of_ones_own(repository: Path, tmp_path: Path) -> None:
     assert done.reset == ("classifier.classes.weight", "classifier.classes.bias")
     network, card = load_model_folder(tmp_path / "new")
     assert network(torch.rand(1, 3, 32, 32)).shape == (1, 2, 32, 32)
-    assert "drawn anew" in str(card.provenance)
+    assert "initialised at random" in str(card.provenance)
 
 
 def test_depth_has_no_classes(tmp_path: Path) -> None:

@@ -81,5 +81,5 @@ def make_card(
         **(notes or {}),
     }
     if conversion.reset:
-        provenance["drawn anew, untrained"] = ", ".join(conversion.reset)
+        provenance["initialised at random"] = ", ".join(conversion.reset)
     return ModelCard(request.name, labels, provenance=provenance, licence=licence, resize=resize)

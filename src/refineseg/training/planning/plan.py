@@ -127,7 +127,7 @@ def _choose_length(making: _Making, facts: DataFacts, machine: Machine, own_netw
         speed = _measure(making, facts, machine)
         steps = _steps(making.config, facts, speed)
     if steps < FEW_STEPS and making.config.batch_size > 4:
-        making.take(Choice("batch_size", 4, f"only {steps} steps of more would fit into the time"))
+        making.take(Choice("batch_size", 4, f"the time is enough for only {steps} steps of a larger batch"))
         steps = _steps(making.config, facts, speed)
     if making.config.minutes is None:
         epochs = max(1, round(steps * making.config.batch_size / facts.train))

@@ -111,4 +111,4 @@ def _change_classes(model: RefineNet, old: LabelMap, new: LabelMap, config: Trai
     parts = [f"{len(carried)} of {new.num_classes} classes carried over"]
     parts += [", ".join(carried)] if carried else []
     line = f"{config.model}, backbone and decoder; " + ": ".join(parts)
-    return line + (f"; drawn anew: {', '.join(drawn)}" if drawn else "")
+    return line + (f"; initialised at random: {', '.join(drawn)}" if drawn else "")
