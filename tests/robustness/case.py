@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
+import socket
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,6 +24,7 @@ from tests.data.made import made_pair
 from tests.model.filled import fill
 
 CLASSES = ["background", "box", "other"]
+TERABYTE = 1 << 40
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Case:
 
     Attributes:
         kind: picture, mask, yaml, settings, checkpoint, model, run, archive, scores, annotation, arguments,
-            diverging or video.
+            diverging, video or folder.
         name: unique within the kind.
         make: puts it into a fresh folder and returns its path.
         harmless: some commands may rightly take it (a picture of one pixel, a damaged byte that no reader uses).
@@ -58,6 +61,45 @@ def written(name: str, content: bytes | str) -> Callable[[Path], Path]:
         return path
 
     return make
+
+
+def bind(path: Path) -> None:
+    """A socket with this name."""
+    here = Path.cwd()
+    os.chdir(path.parent)  # since the name of a socket is short
+    try:
+        with socket.socket(socket.AF_UNIX) as made:
+            made.bind(path.name)
+    finally:
+        os.chdir(here)
+
+
+def hole(path: Path) -> None:
+    """Lengthen a file to a terabyte that takes no room."""
+    path.touch()
+    os.truncate(path, TERABYTE)
+
+
+UNREADABLE: dict[str, Callable[[Path], object]] = {
+    "a folder": Path.mkdir,
+    "a named pipe": os.mkfifo,
+    "a socket": bind,
+    "endless": lambda path: path.symlink_to("/dev/zero"),
+    "a link to nothing": lambda path: path.symlink_to("nothing"),
+    "a link to itself": lambda path: path.symlink_to(path.name),
+    "a terabyte": hole,
+}
+
+
+def unreadable(kind: str, file: str) -> Iterator[Case]:
+    """What is there under a file's name and cannot be read as one."""
+    for name, put in UNREADABLE.items():
+
+        def make(folder: Path, put: Callable[[Path], object] = put) -> Path:
+            put(folder / file)
+            return folder / file
+
+        yield Case(kind, name, make)
 
 
 def damages(data: bytes) -> dict[str, bytes]:

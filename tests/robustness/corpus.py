@@ -8,6 +8,8 @@ from pathlib import Path
 
 from refineseg.cli.main import main
 from tests.robustness.case import Case
+from tests.robustness.containers import containers
+from tests.robustness.folders import folders
 from tests.robustness.models import archives, checkpoints, models
 from tests.robustness.pictures import masks, pictures
 from tests.robustness.runner import SHORT, TRAIN, prepare, silent
@@ -27,6 +29,7 @@ def corpus(place: Path) -> Iterator[Case]:
         if code:
             raise RuntimeError(f"expected the good run to end well: {said.getvalue()}")
     yield from pictures()
+    yield from containers()
     yield from masks()
     yield from yamls()
     yield from settings()
@@ -39,3 +42,4 @@ def corpus(place: Path) -> Iterator[Case]:
     yield from archives()
     yield from diverging()
     yield from videos()
+    yield from folders()

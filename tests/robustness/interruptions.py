@@ -104,7 +104,6 @@ def interrupted(name: str, by: signal.Signals, moment: float, places: tuple[Path
     place, whole, out = places
     command, again = commands(place, out)[name]
     case = Case("interrupted", f"{name} {by.name} after {moment:.2f} s", written("none", ""))
-    begun = time.monotonic()
     child = start(command, place / "said")
     child.join(moment)
     if child.exitcode is None and by == signal.SIGTERM:
@@ -131,7 +130,7 @@ def interrupted(name: str, by: signal.Signals, moment: float, places: tuple[Path
     for path in files[0] & files[1]:
         if path.suffix == ".png" and path.name != "curves.png" and (whole / path).is_file():
             wrong += [f"{path} differs"] * ((whole / path).read_bytes() != (out / path).read_bytes())
-    return Outcome(case, f"{name}, {by.name}", code, time.monotonic() - begun, said[-200:] or told[-200:], wrong)
+    return Outcome(case, f"{name}, {by.name}", code, said[-200:] or told[-200:], wrong)
 
 
 def hidden(out: Path) -> list[Path]:
@@ -147,7 +146,7 @@ def second_runs(place: Path, only: str = "") -> Iterator[Outcome]:
             continue
         out = place / "twice" / name.replace(" ", "-")
         command = commands(place, out)[name][0]
-        begun, first = time.monotonic(), start(command, place / "first")
+        first = start(command, place / "first")
         while first.exitcode is None and f" {first.pid} " not in Path("/proc/locks").read_text():
             time.sleep(0.001)
         with suppress(ProcessLookupError):
@@ -163,7 +162,7 @@ def second_runs(place: Path, only: str = "") -> Iterator[Outcome]:
         wrong += [f"the first run ended with {ended}: {told[-200:]}"] * (not well)
         wrong += [f"left {path.name}" for path in hidden(out)] + left_behind(out, copies=True)
         case = Case("twice", name, written("none", ""))
-        yield Outcome(case, f"{name}, twice", code, time.monotonic() - begun, said[-300:], wrong)
+        yield Outcome(case, f"{name}, twice", code, said[-300:], wrong)
 
 
 def start(arguments: list[str], said: Path, limit: tuple[Limit, int] | None = None) -> Any:

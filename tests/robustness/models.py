@@ -15,7 +15,18 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.robustness.case import Case, copied_model, damages, encoded, good_model, pair, png, written
+from tests.robustness.case import (
+    UNREADABLE,
+    Case,
+    copied_model,
+    damages,
+    encoded,
+    good_model,
+    pair,
+    png,
+    unreadable,
+    written,
+)
 
 JUNK: tuple[Any, ...] = (None, -1, "x", [], {}, [[1]], 1e308, True)
 HOSTILE: dict[str, Any] = {
@@ -46,16 +57,6 @@ def models(place: Path) -> Iterator[Case]:
 
         return make
 
-    def with_file(name: str, data: bytes | None) -> Callable[[Path], Path]:
-        def make(folder: Path) -> Path:
-            model = copied_model(place, folder)
-            (model / name).unlink()
-            if data is not None:
-                (model / name).write_bytes(data)
-            return model
-
-        return make
-
     unread = {"refineseg", "preprocessing", "name", "scores", "provenance", "licence", "calibration"}
     for key in good:
         yield Case("model", f"without {key}", with_config(without(key)), harmless=key in unread)
@@ -63,20 +64,47 @@ def models(place: Path) -> Iterator[Case]:
             yield Case("model", f"{key} {junk}", with_config(replaced(key, junk)), harmless=key in unread)
     for key, value in HOSTILE.items():
         yield Case("model", f"{key} {value}", with_config(replaced(key, value, "model")))
+    yield from model_files(place)
+    yield Case("model", "weights with NaN", changed_weights(place, lambda t: t.fill_(float("nan"))))
+    yield Case("model", "weights of another shape", changed_weights(place, lambda t: torch.zeros(3)))
+    yield Case("model", "an empty folder", lambda folder: folder)
+
+
+def model_files(place: Path) -> Iterator[Case]:
+    """Model folders of which one file is damaged, missing or no file."""
     for name, data in damages((copied_model_text(place)).read_bytes()).items():
         yield Case(
-            "model", f"config.json {name}", with_file("config.json", data), harmless=name == "last byte lost"
+            "model",
+            f"config.json {name}",
+            with_file(place, "config.json", data),
+            harmless=name == "last byte lost",
         )
     weights = copied_model_text(place).with_name("model.safetensors").read_bytes()
     for name, data in {**damages(weights), **headers(weights)}.items():
         harmless = name in ("a byte flipped", "zeros from the middle")
-        yield Case("model", f"weights {name}", with_file("model.safetensors", data), harmless)
-    yield Case("model", "config.json deep", with_file("config.json", b"[" * 100_000 + b"]" * 100_000))
+        yield Case("model", f"weights {name}", with_file(place, "model.safetensors", data), harmless)
+    yield Case("model", "config.json deep", with_file(place, "config.json", b"[" * 100_000 + b"]" * 100_000))
     for file in ("config.json", "model.safetensors"):
-        yield Case("model", f"no {file}", with_file(file, None))
-    yield Case("model", "weights with NaN", changed_weights(place, lambda t: t.fill_(float("nan"))))
-    yield Case("model", "weights of another shape", changed_weights(place, lambda t: torch.zeros(3)))
-    yield Case("model", "an empty folder", lambda folder: folder)
+        yield Case("model", f"no {file}", with_file(place, file))
+        for name, put in UNREADABLE.items():
+            yield Case("model", f"{'weights' if 'model' in file else file} {name}", with_file(place, file, put))
+
+
+def with_file(
+    place: Path, name: str, content: bytes | Callable[[Path], object] | None = None
+) -> Callable[[Path], Path]:
+    """The good model with another file, or none, under a name."""
+
+    def make(folder: Path) -> Path:
+        model = copied_model(place, folder)
+        (model / name).unlink()
+        if isinstance(content, bytes):
+            (model / name).write_bytes(content)
+        elif content is not None:
+            content(model / name)
+        return model
+
+    return make
 
 
 def copied_model_text(place: Path) -> Path:
@@ -155,7 +183,7 @@ def checkpoints(place: Path) -> Iterator[Case]:
     for name, content in contents.items():
         yield Case("checkpoint", name, written("c.pth", saved(content)))
     yield Case("checkpoint", "a zip of text", written("c.pth", zipped({"a.txt": b"x"})))
-    yield Case("checkpoint", "a folder", lambda folder: folder)
+    yield from unreadable("checkpoint", "c.pth")
 
 
 def nested(depth: int) -> dict[str, Any]:
@@ -247,3 +275,4 @@ def archives() -> Iterator[Case]:
         **damages(tarred("VOCdevkit/VOC2012/JPEGImages/a.jpg")),
     }.items():
         yield Case("archive", f"tar {name}", written("a.tar.gz", data))
+    yield from unreadable("archive", "a.tar.gz")

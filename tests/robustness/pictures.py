@@ -6,13 +6,12 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from refineseg.data.pictures.pillow import reads_heic
-from tests.robustness.case import Case, damages, encoded, pair, png, written
+from tests.robustness.case import Case, damages, encoded, pair, png, unreadable, written
 
 FORMATS = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tif"}
 
@@ -28,7 +27,7 @@ def pictures() -> Iterator[Case]:
     yield Case("picture", "HEIC cut off", written("a.heic", b"\0\0\0\x1cftypheic\0\0\0\0mif1heic" + bytes(50)))
     yield from lying_pictures()
     yield from rare_pictures()
-    yield from no_pictures()
+    yield from unreadable("picture", "a.png")
 
 
 def lying_pictures() -> Iterator[Case]:
@@ -121,34 +120,6 @@ def rare_pictures() -> Iterator[Case]:
         yield Case("picture", name, written(file, data), harmless=True)
 
 
-def no_pictures() -> Iterator[Case]:
-    """What is there under a picture's name and is no file to read."""
-
-    def folder(place: Path) -> Path:
-        (place / "a.png").mkdir()
-        return place / "a.png"
-
-    def pipe(place: Path) -> Path:
-        os.mkfifo(place / "a.png")
-        return place / "a.png"
-
-    def link(target: str) -> object:
-        def make(place: Path) -> Path:
-            (place / "a.png").symlink_to(target)
-            return place / "a.png"
-
-        return make
-
-    yield Case("picture", "a folder", folder)
-    yield Case("picture", "a named pipe", pipe)
-    for name, target in (
-        ("a link to nothing", "nothing"),
-        ("a link to itself", "a.png"),
-        ("endless", "/dev/zero"),
-    ):
-        yield Case("picture", name, link(target))  # type: ignore[arg-type]
-
-
 def masks() -> Iterator[Case]:
     """Masks under a good picture of 48x36 with three classes."""
     picture, good = pair()
@@ -175,9 +146,4 @@ def masks() -> Iterator[Case]:
         yield Case("mask", name, written("m.png", data), harmless=True)
     for name, data in {**kinds, **damages(encoded(good))}.items():
         yield Case("mask", name, written("m.png", data), harmless=name in ("a byte flipped", "last byte lost"))
-
-    def pipe(place: Path) -> Path:
-        os.mkfifo(place / "m.png")
-        return place / "m.png"
-
-    yield Case("mask", "a named pipe", pipe)
+    yield from unreadable("mask", "m.png")

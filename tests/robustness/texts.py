@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.robustness.case import Case, damages, written
+from tests.robustness.case import Case, damages, unreadable, written
 
 STRANGERS = Path(__file__).parents[1] / "data/formats/strangers"
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -78,6 +78,7 @@ def yamls() -> Iterator[Case]:
         yield Case("yaml", name, written("f.yaml", text), harmless=name in ("ignore a class",))
     for name, data in damages(b"classes: [background, box, other]\nignore: [255]\n" * 3).items():
         yield Case("yaml", name, written("f.yaml", data), harmless=name == "last byte lost")
+    yield from unreadable("yaml", "f.yaml")
 
 
 def settings() -> Iterator[Case]:
@@ -111,6 +112,7 @@ def _jsons(kind: str, good: bytes, file: str) -> Iterator[Case]:
         yield Case(kind, name, written(file, data), harmless=name == "a byte flipped")
     for name, text in {"a number": "3", "null": "null", "a list": "[]", "deep": "[" * 100_000}.items():
         yield Case(kind, name, written(file, text))
+    yield from unreadable(kind, file)
 
 
 ENTITIES = '<?xml version="1.0"?><!DOCTYPE l [<!ENTITY a "ha">%s]><annotations>&i;</annotations>' % "".join(  # noqa: UP031

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from refineseg.data.pictures.pillow import MAX_SCANS
 from refineseg.serving import decoding
 from refineseg.serving.decoding import decode, measure
 from refineseg.serving.options import RequestOptions
@@ -112,7 +113,7 @@ def test_costly_pictures(name: str) -> None:
 def test_progressive_pictures_of_encoders_are_read() -> None:
     noise = np.random.default_rng(0).integers(0, 255, (60, 70, 3), np.uint8)
     data = encoded(noise, "JPEG", progressive=True)
-    assert 5 < data.count(b"\xff\xda") < decoding.MAX_SCANS
+    assert 5 < data.count(b"\xff\xda") < MAX_SCANS
     assert decode(data).pixels.shape == noise.shape
 
 

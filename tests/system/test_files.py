@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
 
 from refineseg.errors import InputError, WriteError
-from refineseg.system.files import atomic_folder, atomic_path, atomic_write, folder_beside, writable_folder
+from refineseg.system.files import (
+    atomic_folder,
+    atomic_path,
+    atomic_write,
+    folder_beside,
+    read_file,
+    writable_folder,
+)
 
 
 class BrokenOffError(Exception):
@@ -104,3 +112,17 @@ def test_a_folder_that_cannot_take_its_name_leaves_the_old_one(
     with pytest.raises(WriteError, match="Permission denied"), atomic_folder(folder) as temporary:
         (temporary / "b").write_text("2")
     assert everything(tmp_path) == ["a", "model"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_pipes_devices_and_holes_are_not_read(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"abc")
+    assert read_file(tmp_path / "file") == b"abc"
+    os.mkfifo(tmp_path / "pipe")  # opening it as usual would wait for a writer
+    (tmp_path / "endless").symlink_to("/dev/zero")
+    for name in ("pipe", "endless", "."):
+        with pytest.raises(OSError, match="not a regular file"):
+            read_file(tmp_path / name)
+    os.truncate(tmp_path / "file", 1 << 40)
+    with pytest.raises(OSError, match="at most 2,147,483,648 are read"):
+        read_file(tmp_path / "file")

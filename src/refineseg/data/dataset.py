@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,6 +16,7 @@ from refineseg.data.pictures.opening import read_picture, read_void
 from refineseg.data.pictures.picture import void_of
 from refineseg.errors import InputError
 from refineseg.labels import IGNORE, LabelMap, UInt8
+from refineseg.system.files import read_file
 from refineseg.system.text import composed, decoded
 
 Named = TypeVar("Named")
@@ -106,7 +107,7 @@ def folder_of_pictures(folder: Path) -> list[Path]:
 def read_list(path: Path) -> list[str]:
     """Non-empty lines of a split list."""
     try:
-        lines = decoded(path.read_bytes()).splitlines()
+        lines = decoded(read_file(path)).splitlines()
     except FileNotFoundError as error:
         raise InputError(f"File not found: {path}") from error
     except (OSError, UnicodeDecodeError) as error:
@@ -119,9 +120,9 @@ def find_listed(line: str, known: Mapping[str, Named]) -> Named | None:
 
     Either the whole line or its first word is the name, with or without folders and suffix.
     """
-    for text in (line, line.split()[0]):
-        name = PurePosixPath(composed(text).replace("\\", "/"))
-        found = known.get(name.name) or known.get(name.stem)
+    for text in dict.fromkeys((line, line.split()[0])):
+        name = composed(text).replace("\\", "/").rstrip("/").rpartition("/")[2]
+        found = known.get(name) or known.get(name.rpartition(".")[0])
         if found is not None:
             return found
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from os.path import lexists
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ def split_lists(described: FolderDescription) -> dict[str, Path]:
     """List file by split: those given, else existing train.txt, val.txt and test.txt."""
     lists = described.lists
     if lists is None:
-        lists = {split: f"{split}.txt" for split in SPLITS if (described.root / f"{split}.txt").is_file()}
+        lists = {split: f"{split}.txt" for split in SPLITS if lexists(described.root / f"{split}.txt")}
     if not isinstance(lists, dict):
         raise InputError(f"expected 'splits' to give a list file per split, got {lists!r}")
     return {str(split): _find_list(str(file), described.places) for split, file in lists.items()}

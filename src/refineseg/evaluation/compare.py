@@ -17,6 +17,7 @@ from refineseg.evaluation.bootstrap import Interval, difference_interval
 from refineseg.evaluation.metrics import MeanOver, Sums, class_mean, divide, means
 from refineseg.evaluation.per_picture import PictureScores
 from refineseg.evaluation.protocol import Protocol
+from refineseg.system.files import read_file
 
 SHOWN = 5
 
@@ -118,7 +119,7 @@ def read_scored(path: str | Path) -> Scored:
     """A file of ``evaluate --json``. InputError for other files."""
     path = Path(path)
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(read_file(path))
         names = [str(name) for name in values["class_names"]]
         if not values["images"]:
             raise InputError("expected at least one picture under images, got none")

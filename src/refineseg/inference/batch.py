@@ -217,9 +217,9 @@ def _entry(path: Path | str, out: Path, files: dict[str, Path], size: tuple[int,
 
 
 def left_out(given: Sequence[str]) -> list[Path]:
-    """Files in the folders of ``given`` that are not pictures or videos, except hidden ones."""
+    """What is in the folders of ``given`` and is no picture, video or folder, except hidden files."""
     folders = [path for path in (Path(text).expanduser() for text in given) if path.is_dir()]
-    inside = {item for folder in folders for item in folder.rglob("*") if item.is_file()}
+    inside = {item for folder in folders for item in folder.rglob("*") if not item.is_dir()}
     return sorted(item for item in inside if not item.name.startswith(".") and not _is_input(item))
 
 

@@ -12,7 +12,7 @@ from PIL import Image, features
 from refineseg.channels import Channels
 from refineseg.data.pictures.opening import SIGNATURES, is_tiff, read_picture
 from refineseg.data.pictures.picture import InMemory
-from refineseg.data.pictures.pillow import reads_heic
+from refineseg.data.pictures.pillow import MAX_SCANS, reads_heic, too_many_scans
 from refineseg.data.pictures.tiff_samples import open_samples
 from refineseg.errors import InputError, MissingExtraError, RefinesegError
 from refineseg.serving.options import RequestOptions
@@ -22,7 +22,6 @@ from refineseg.system.memory import is_out_of_memory
 DECODING_BYTES = 24  # per pixel while decoding: 16-bit pictures go through float64
 OVERLAY_BYTES = 56  # per pixel while an overlay is drawn; masks and outlines take less
 SCORE_BYTES = 10  # per pixel and class: float32 twice, then float16
-MAX_SCANS = 100  # scans of a progressive JPEG; encoders write about ten, and each is a pass over all pixels
 MAX_PAGES = 1000  # pages of a TIFF, whose reader parses them all
 
 
@@ -50,7 +49,7 @@ def opened(data: bytes) -> Iterator[Image.Image]:
     name = next((name for name, signature in SIGNATURES.items() if signature.match(data)), "something else")
     if name not in formats():
         raise Problem(415, f"expected a picture of {', '.join(formats())}, got {name}: convert it to PNG")
-    if name == "JPEG" and data.count(b"\xff\xda") > MAX_SCANS:
+    if name == "JPEG" and too_many_scans(data):
         raise Problem(422, f"expected a JPEG of at most {MAX_SCANS} scans, got more: export it again")
     # Telephones store a second view in a JPEG (MPO); the first is the picture.
     decoders = {"JPEG": ("JPEG", "MPO"), "HEIC": ("HEIF",)}.get(name, (name.upper(),))

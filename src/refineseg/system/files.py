@@ -2,22 +2,43 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import hashlib
 import os
 import shutil
+import stat
 import sys
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from refineseg.errors import InputError, WriteError
 
 WRITING = ".writing-"  # begins the names of files and folders that are not whole yet
 RANDOM = 8  # characters that mkstemp and mkdtemp add to it
 LONGEST_NAME = 230  # bytes; file systems take 255
+LARGEST_TEXT = 2 << 30  # bytes of a file that is read as a whole
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a file for reading. OSError for folders, pipes, sockets and devices, which may block or never end."""
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+    return os.fdopen(handle, "rb")
+
+
+def read_file(path: Path) -> bytes:
+    """The content of a file; OSError as ``open_file``, and for more than LARGEST_TEXT."""
+    with open_file(path) as stream:
+        if (size := os.fstat(stream.fileno()).st_size) > LARGEST_TEXT:
+            raise OSError(errno.EFBIG, f"it has {size:,} bytes, at most {LARGEST_TEXT:,} are read", str(path))
+        return stream.read()
 
 
 def sha256_of(*files: Path) -> str:

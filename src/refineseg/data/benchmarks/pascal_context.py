@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
-from PIL import Image
 
 from refineseg.colors import voc_palette
 from refineseg.data.benchmark import Benchmark
 from refineseg.data.benchmark_files import NAME, VOC2010, entries, open_masked, places
 from refineseg.data.dataset import SegmentationData
 from refineseg.data.images import read_mask
+from refineseg.data.pictures.pillow import open_image
 from refineseg.errors import InputError
 from refineseg.labels import IGNORE, LabelClass, LabelMap
 from refineseg.system.matlab import integers, variable
@@ -94,7 +94,7 @@ def form_of(mask: Path) -> str:
     if mask.suffix == ".mat":
         return "mat"
     try:
-        with Image.open(mask) as image:
+        with open_image(mask) as image:
             return "color" if image.mode in ("RGB", "RGBA") else "index"
     except OSError as error:
         raise InputError(f"cannot read {mask} as a mask ({error}): is it damaged?") from error

@@ -32,6 +32,7 @@ from refineseg.data.formats.parsing.json_nodes import Node, read_json
 from refineseg.data.formats.parsing.outlines import Outliner
 from refineseg.data.formats.parsing.shapes import Region, bounds, box, ellipse, paste, polygon
 from refineseg.data.formats.parsing.texts import head
+from refineseg.data.pictures.pillow import open_image
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap
 
@@ -146,7 +147,7 @@ def _mask(node: Node, shape: Shape) -> Region:
     (left, top), (right, bottom) = node["points"].points(2)[:2]
     data = _base64(node["mask"])
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with open_image(data) as image:
             crop = np.asarray(image.convert("L")) > 0 if image.mode != "1" else np.asarray(image)
     except Exception as error:  # decoders raise OSError, ValueError, SyntaxError ...
         raise InputError(f"{node.place}.mask: expected a PNG, cannot read it: is it cut off?") from error

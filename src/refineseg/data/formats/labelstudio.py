@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import io
 import re
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +15,6 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import numpy as np
-from PIL import Image
 
 from refineseg.data.formats.format import AnnotatedData, Format, ReadOptions, Shape
 from refineseg.data.formats.parsing import brush_rle
@@ -26,6 +24,7 @@ from refineseg.data.formats.parsing.json_nodes import Node, read_json
 from refineseg.data.formats.parsing.shapes import Region, ellipse, polygon, turn
 from refineseg.data.formats.parsing.texts import head
 from refineseg.data.images import SUFFIXES
+from refineseg.data.pictures.pillow import open_image
 from refineseg.errors import InputError
 
 LABEL_KEYS = (
@@ -258,7 +257,7 @@ def _bitmask(node: Node, shape: Shape) -> Region:
         header, _, data = node.text().partition(",")
         if not header.startswith("data:image/"):
             raise node.fail("a data URL of a picture")
-        with Image.open(io.BytesIO(base64.b64decode(data, validate=True))) as image:
+        with open_image(base64.b64decode(data, validate=True)) as image:
             channels = np.asarray(image.convert("RGBA"))
     except InputError:
         raise

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import base64
 import binascii
-import io
 import zlib
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from refineseg.data.formats.format import AnnotatedData, Format, ReadOptions, Shape
 from refineseg.data.formats.parsing.areas import Annotated, Area, AreaReader, Skipped
@@ -19,9 +17,11 @@ from refineseg.data.formats.parsing.json_nodes import Node, read_json
 from refineseg.data.formats.parsing.label_files import hex_color
 from refineseg.data.formats.parsing.shapes import Region, paste, polygon
 from refineseg.data.formats.parsing.texts import head
+from refineseg.data.pictures.pillow import open_image
 from refineseg.errors import InputError
 from refineseg.labels import Color
 
+BYTES, HEADER = 8, 1 << 20  # of a PNG at most: per pixel, and beside its pixels
 PAINTED = ("polygon", "bitmap", "rectangle", "any")
 
 
@@ -117,8 +117,14 @@ def _bitmap(node: Node, shape: Shape) -> Region:
     """``data``: a PNG, zlib-compressed, in base64; ``origin``: where its first pixel lies."""
     left, top = (int(value) for value in node["origin"].numbers()[:2])
     try:
-        data = zlib.decompress(base64.b64decode(node["data"].text(), validate=True))
-        with Image.open(io.BytesIO(data)) as image:
+        unpacker = zlib.decompressobj()
+        packed = base64.b64decode(node["data"].text(), validate=True)
+        data = unpacker.decompress(packed, BYTES * shape[0] * shape[1] + HEADER)
+        if unpacker.unconsumed_tail:
+            raise InputError(
+                f"{node.place}.data: expected a PNG of at most the picture's size, it unpacks to more"
+            )
+        with open_image(data) as image:
             image.load()
             drawn = image.getchannel("A") if "A" in image.getbands() else image.convert("L")
             crop = np.asarray(drawn) > 0

@@ -58,8 +58,6 @@ def open_picture(
         InputError: missing, damaged or unsupported file, or other channels than the model's.
     """
     name = pillow.name_of(source)
-    if isinstance(source, Path):
-        pillow.check_regular(source, "a picture")
     if not is_tiff(source):
         with _decoded(source, channels, choice, scratch, name) as picture:
             yield picture
@@ -102,11 +100,7 @@ def read_picture(
 
 def is_picture(path: Path) -> bool:
     """Whether a file has one of the ``SIGNATURES``."""
-    try:
-        with path.open("rb") as stream:
-            start = stream.read(12)
-    except OSError:
-        return False
+    start = pillow.start_of(path)
     return any(signature.match(start) for signature in SIGNATURES.values())
 
 
@@ -163,11 +157,7 @@ def is_tiff(source: Path | bytes) -> bool:
     if isinstance(source, bytes):
         return source[:4] in TIFF_SIGNATURES
     named = source.suffix.lower() in (*TIFF_SUFFIXES, *SLIDES)
-    try:
-        with source.open("rb") as stream:
-            start = stream.read(12)
-    except OSError:
-        return named
+    start = pillow.start_of(source)
     other = any(signature.match(start) for signature in SIGNATURES.values())
     return start[:4] in TIFF_SIGNATURES or (named and not other)
 

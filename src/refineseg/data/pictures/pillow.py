@@ -20,9 +20,11 @@ from refineseg.channels import Pixels
 from refineseg.data.pictures.color_spaces import to_bytes, white_of
 from refineseg.errors import InputError, TooLargeError
 from refineseg.labels import UInt8
+from refineseg.system.files import open_file, read_file
 from refineseg.system.text import reason_of
 
 LIMIT = 1 << 30  # largest PNG, JPEG ... with --tile, in pixels of 3 to 4 bytes
+MAX_SCANS = 100  # of a JPEG; encoders of progressive ones write about ten
 IN_MEMORY = 256 << 20  # bytes of pixels kept in memory with --tile; more go to a temporary file
 DEEP = ("I;16", "I;16B", "I;16L", "I", "F")  # modes of more than 8 bits
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -70,12 +72,38 @@ def read_raw(source: Path | bytes) -> tuple[Pixels, tuple[str, ...]]:
 
 
 def open_image(source: str | Path | bytes) -> Image.Image:
-    """``PIL.Image.open``, with HEIC by pillow-heif. InputError for HEIC or AVIF without a decoder."""
+    """``PIL.Image.open`` for files of strangers, with HEIC by pillow-heif.
+
+    Raises InputError for HEIC or AVIF without a decoder, for what is not a regular file, for PostScript, a program
+    that Pillow would give to Ghostscript, and for a JPEG of more than MAX_SCANS.
+    """
+    source = Path(source) if isinstance(source, str) else source
+    if isinstance(source, Path):
+        check_regular(source, "a picture")
+    image = _identified(source)
+    reason = ""
+    if image.format == "EPS":
+        reason = "is PostScript, a program and not a picture: convert it to PNG"
+    elif image.format in ("JPEG", "MPO"):
+        data = source if isinstance(source, bytes) else read_file(source)
+        if too_many_scans(data):
+            reason = f"is a JPEG of more than {MAX_SCANS} scans: export it again"
+    if reason:
+        image.close()
+        raise InputError(f"{name_of(source)} {reason}")
+    return image
+
+
+def too_many_scans(jpeg: bytes) -> bool:
+    """Whether a small JPEG would take hours, since each of its scans is a pass over all pixels."""
+    return jpeg.count(b"\xff\xda") > MAX_SCANS
+
+
+def _identified(source: Path | bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
     except UnidentifiedImageError:
-        source = Path(source) if isinstance(source, str) else source
-        start, name = _start(source), name_of(source)
+        start, name = start_of(source), name_of(source)
         if AVIF.match(start):
             raise InputError(
                 f"{name} is an AVIF picture, and this Pillow was built without AVIF: install one of its wheels"
@@ -148,7 +176,7 @@ def frame_notes(image: Image.Image) -> tuple[str, ...]:
 
 def stored_bits(source: Path | bytes) -> int:
     """Bits per sample, at least 8; reads the header only. InputError as in ``read_rgb``."""
-    header = _start(source)
+    header = start_of(source)
     if header.startswith(PNG):
         return max(8, header[PNG_DEPTH]) if len(header) > PNG_DEPTH else 8
     with opened(source) as image:
@@ -213,15 +241,16 @@ def _deep_color_png(source: Path | bytes) -> NDArray[np.uint16] | None:
 
 
 def _has_deep_colors(source: Path | bytes) -> bool:
-    header = _start(source)
+    header = start_of(source)
     return header.startswith(PNG) and header[PNG_DEPTH : PNG_DEPTH + 2] in (b"\x10\x02", b"\x10\x04", b"\x10\x06")
 
 
-def _start(source: Path | bytes) -> bytes:
+def start_of(source: Path | bytes) -> bytes:
+    """The first 32 bytes; none of what cannot be read."""
     if isinstance(source, bytes):
         return source[:32]
     try:
-        with source.open("rb") as stream:
+        with open_file(source) as stream:
             return stream.read(32)
     except OSError:
         return b""

@@ -15,6 +15,7 @@ import numpy as np
 
 from refineseg.channels import Pixels
 from refineseg.data.pictures.geotiff import TAGS, Geo, parse_nodata
+from refineseg.data.pictures.pillow import check_regular
 from refineseg.data.pictures.tiff_windows import PageWindows
 from refineseg.errors import InputError, MissingExtraError, extra
 from refineseg.system.text import reason_of
@@ -86,6 +87,8 @@ def open_samples(source: Path | BinaryIO, name: str, count: Count = None) -> Ite
         MissingExtraError: tifffile, or the codec of the file, is not installed.
     """
     tifffile = tifffile_package()
+    if isinstance(source, Path):
+        check_regular(source, "a picture")
     try:
         file = tifffile.TiffFile(source)
     except FileNotFoundError as error:

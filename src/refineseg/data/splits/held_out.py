@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,7 +19,7 @@ def held_out(stems: Sequence[str]) -> set[str]:
     groups = guess_groups(stems)
     sizes = Counter(groups)
     chosen: set[str] = set()
-    for group in sorted(sizes, key=lambda name: hashlib.sha256(name.encode()).digest()):
+    for group in sorted(sizes, key=lambda name: hashlib.sha256(os.fsencode(name)).digest()):
         if sum(sizes[name] for name in chosen) >= VAL_SHARE * len(stems) or len(chosen) + 1 == len(sizes):
             break
         chosen.add(group)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import zipfile
 from pathlib import Path, PurePosixPath
 
@@ -12,6 +11,7 @@ from PIL import Image
 from refineseg.colors import voc_palette
 from refineseg.data.benchmark import SubmissionFormat
 from refineseg.data.dataset import Sample, SegmentationData
+from refineseg.data.pictures.pillow import open_image
 from refineseg.data.registry import benchmark_names, find_benchmark
 from refineseg.errors import InputError
 from refineseg.labels import UInt8
@@ -76,7 +76,7 @@ def read_entry(
     except Exception as error:  # zlib.error and others, without a common base class
         raise InputError(f"cannot unpack {name}, it is damaged: {error}; write the archive again") from error
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with open_image(content) as image:
             image.load()
     except Exception as error:  # decoders raise OSError, ValueError, SyntaxError ...
         raise InputError(f"cannot read {name} as a picture ({' '.join(str(error).split())[:100]})") from error
@@ -170,7 +170,7 @@ def picture_of(form: SubmissionFormat, sample: Sample) -> str:
 def size_of(sample: Sample) -> tuple[int, int]:
     """Width and height of a picture, from its header."""
     try:
-        with Image.open(sample.image) as image:
+        with open_image(sample.image) as image:
             return image.size
     except OSError as error:
         raise InputError(f"cannot read {sample.image} as a picture: {error}") from error

@@ -24,7 +24,7 @@ from refineseg.errors import WeightsError
 from refineseg.model.blocks import ResidualConvUnit, conv
 from refineseg.model.folders.model_folder import write_weights
 from refineseg.model.resize import bilinear
-from refineseg.system.files import atomic_folder
+from refineseg.system.files import atomic_folder, read_file
 
 CONFIG, WEIGHTS = "decoder.json", "decoder.safetensors"
 
@@ -145,7 +145,7 @@ def load_dpt_decoder(path: str | Path) -> DPTDecoder:
     """
     folder = Path(path)
     try:
-        values = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        values = json.loads(read_file(folder / CONFIG))
         fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
         decoder = DPTDecoder(DecoderConfig(**fields))
         decoder.load_state_dict(load_file(folder / WEIGHTS))

@@ -20,6 +20,7 @@ from refineseg.model.dpt.network import DPT
 from refineseg.model.dpt.recognised import COUNTER, RecognisedDPT, fill
 from refineseg.model.folders.card import ModelCard
 from refineseg.model.tensors.checkpoints import read_checkpoint
+from refineseg.system.files import read_file
 
 Made = tuple[DPT, Conversion, ModelCard]
 CONFIG, PREPROCESSOR, CARD = "config.json", "preprocessor_config.json", "README.md"
@@ -33,7 +34,7 @@ def is_repository(path: Path) -> bool:
     """Whether a folder, or the folder of a weight file, holds a supported network of transformers."""
     file = (path if path.is_dir() else path.parent) / CONFIG
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
+        values = json.loads(read_file(file))
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(values, dict) and huggingface.architecture_of(values) is not None
@@ -95,7 +96,7 @@ def _imported(request: ConversionRequest, found: RecognisedDPT, state: Mapping[s
 def licence_of(card: Path) -> str:
     """The licence in the front matter of a repository's README.md."""
     try:
-        head = FRONT_MATTER.match(card.read_text(encoding="utf-8"))
+        head = FRONT_MATTER.match(read_file(card).decode())
     except (OSError, ValueError):
         head = None
     found = LICENCE.search(head[1]) if head else None
@@ -104,7 +105,7 @@ def licence_of(card: Path) -> str:
 
 def _json(file: Path) -> dict[str, Any]:
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
+        values = json.loads(read_file(file))
     except FileNotFoundError as error:
         raise WeightsError(f"expected {file.name} beside the weights, found none in {file.parent}") from error
     except (OSError, ValueError, RecursionError) as error:

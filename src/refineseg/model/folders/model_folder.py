@@ -22,7 +22,7 @@ from refineseg.model.folders.readme import model_card
 from refineseg.model.presets import build, take_module
 from refineseg.model.refinenet import RefineNet
 from refineseg.model.tensors.mismatch import difference
-from refineseg.system.files import atomic_folder, atomic_write, cannot_write
+from refineseg.system.files import atomic_folder, atomic_write, cannot_write, read_file
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 FORMAT = 1  # raised when older readers could misread a folder
@@ -110,7 +110,7 @@ def read_config(folder: Path) -> tuple[ModelConfig, ModelCard]:
     """The settings and card of a model folder, without its weights."""
     file = folder / CONFIG
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
+        values = json.loads(read_file(file))
         if values["format"] != FORMAT:
             got = repr(values["format"])
             raise WeightsError(f"expected format {FORMAT} in {file}, got {got:.100}: update refineseg")

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from refineseg.data.check.listing import DatasetFiles
 from refineseg.data.check.measure.edges import Border
 from refineseg.data.check.measure.image import content_digest
 from refineseg.data.check.measure.measurements import KEPT_VALUES, MaskMeasurement, class_values, ignored_values
 from refineseg.data.images import read_mask
+from refineseg.data.pictures.pillow import open_image
 from refineseg.labels import LabelMap
 from refineseg.raw_values import pack_colors
 
@@ -51,7 +51,7 @@ def measure_mask(path: Path, files: DatasetFiles) -> tuple[MaskMeasurement, NDAr
 def _mask_header(path: Path) -> tuple[str, str, NDArray[np.uint8] | None]:
     """Mode, format and palette Nx3 of a mask file; empty if the header cannot be read."""
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             palette = image.getpalette("RGB") if image.mode == "P" else None
             colors = np.array(palette, np.uint8).reshape(-1, 3) if palette else None
             return image.mode, image.format or "", colors

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from refineseg.data.formats.parsing.json_nodes import Node
 from refineseg.data.formats.parsing.texts import head
+from refineseg.system.files import LARGEST_TEXT, open_file
 
 KEYS = ('"info"', '"images"', '"annotations"', '"categories"', '"licenses"')
 SEGMENTS = b'"segments_info"'
@@ -32,8 +33,8 @@ def is_coco(path: Path) -> bool:
 def has_segments(path: Path) -> bool:
     """Whether a COCO JSON is panoptic; in constant memory, since files may have gigabytes."""
     try:
-        with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            return content.find(SEGMENTS) >= 0
+        with open_file(path) as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return content.find(SEGMENTS, 0, LARGEST_TEXT) >= 0
     except (OSError, ValueError):  # ValueError: an empty file
         return False
 

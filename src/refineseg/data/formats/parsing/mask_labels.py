@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from refineseg.data.formats.format import AnnotatedData, Item, ReadOptions, Shape
 from refineseg.data.formats.parsing.class_names import by_train_id, edit_labels
@@ -17,6 +16,7 @@ from refineseg.data.formats.parsing.label_files import labels_file, read_labels,
 from refineseg.data.formats.parsing.pairing import Pair, Pairs
 from refineseg.data.images import read_mask
 from refineseg.data.mask_files import read_binary_mask
+from refineseg.data.pictures.pillow import open_image
 from refineseg.errors import InputError, LabelError
 from refineseg.labels import LabelMap, UInt8
 
@@ -107,7 +107,7 @@ def by_color(labels: LabelMap) -> LabelMap:
 def palette_colors(path: Path) -> UInt8:
     """A palette mask as HxWx3 colours; InputError if it has no palette."""
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             if image.mode == "P":
                 return np.asarray(image.convert("RGB"))
     except OSError as error:
@@ -120,7 +120,7 @@ def palette_colors(path: Path) -> UInt8:
 def mask_mode(path: Path) -> str | None:
     """PIL's mode of a mask; None if it cannot be read."""
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             return image.mode
     except Exception:  # any of the decoders' errors; the reader reports it
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from os.path import lexists
 from pathlib import Path, PurePosixPath
 
 from refineseg.data.formats.faults import Faults
@@ -183,7 +184,8 @@ def _apply_lists(src: Path, found: Pairs, faults: Faults) -> None:
         if not names:
             faults.add(f"{file} lists {text}, but {src} has no such picture")
         splits |= dict.fromkeys(names, split)
-    out = [pair.image for pair in found.pairs if pair.name not in splits]
+    pictures: list[Pair | Unannotated] = [*found.pairs, *found.unannotated]
+    out = [picture.image for picture in pictures if picture.name not in splits]
     if out:
         found.notes.append(f"{len(out)} pictures are in no list and were left out: {named(out)}")
     found.pairs = [replace(pair, split=splits[pair.name]) for pair in found.pairs if pair.name in splits]
@@ -198,7 +200,7 @@ def _listed(src: Path) -> dict[str, tuple[Path, str | None]]:
     for splits in LIST_SPLITS:
         for word, split in splits.items():
             files = (src / place / f"{word}.txt" for place in LISTS)
-            file = next((path for path in files if path.is_file()), None)
+            file = next((path for path in files if lexists(path)), None)
             for row in read_rows(file) if file else []:
                 name = composed(row.cells[0]).replace("\\", "/").lstrip("/")
                 plain = str(PurePosixPath(name).with_suffix("")) if _has_suffix(name) else name

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from refineseg.errors import InputError
+from refineseg.system.files import open_file, read_file
 from refineseg.system.text import decoded
 
 SEPARATORS = (",", ";", "\t")
@@ -24,7 +25,7 @@ class Row:
 def read_text(path: Path) -> str:
     """A file of UTF-8 or UTF-16, without byte order mark. InputError if it cannot be read or decoded."""
     try:
-        text = decoded(path.read_bytes())
+        text = decoded(read_file(path))
     except FileNotFoundError as error:
         raise InputError(f"File not found: {path}") from error
     except (OSError, UnicodeDecodeError) as error:
@@ -57,7 +58,7 @@ def read_rows(path: Path, *, blanks: bool = False) -> list[Row]:
 def head(path: Path, size: int = 4096) -> str:
     """Beginning of a text file; empty if it cannot be read."""
     try:
-        with path.open("rb") as stream:
+        with open_file(path) as stream:
             return decoded(stream.read(size), "replace").lstrip("\ufeff \t\r\n")
     except OSError:
         return ""

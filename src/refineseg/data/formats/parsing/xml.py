@@ -9,6 +9,7 @@ from xml.parsers import expat
 
 from refineseg.data.formats.parsing.json_nodes import LARGEST
 from refineseg.errors import InputError
+from refineseg.system.files import read_file
 
 
 def read_xml(path: Path) -> Element:
@@ -26,7 +27,7 @@ def read_xml(path: Path) -> Element:
     parser.EndElementHandler = builder.end
     parser.CharacterDataHandler = builder.data
     try:
-        parser.Parse(path.read_bytes(), True)
+        parser.Parse(read_file(path), True)
         return builder.close()
     except FileNotFoundError as error:
         raise InputError(f"File not found: {path}") from error

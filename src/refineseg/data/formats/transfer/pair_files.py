@@ -133,4 +133,4 @@ def unique_names(names: Sequence[str]) -> list[str]:
 def _plain(name: str) -> str:
     parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
     text = "".join(letter if letter.isalnum() or letter in "-_.+()" else "_" for letter in "_".join(parts))
-    return text.lstrip(".")[-LONGEST // 4 :] if len(text.encode()) > LONGEST else text.lstrip(".") or "picture"
+    return text.lstrip(".")[-LONGEST // 4 :] if len(os.fsencode(text)) > LONGEST else text.lstrip(".") or "picture"
