@@ -14,6 +14,7 @@ from refineseg.data import read_mask
 from refineseg.errors import InputError
 from refineseg.inference.batch import find_inputs, output_names
 from refineseg.inference.outputs import built_in_kinds
+from refineseg.inference.outputs.overlay import KIND as OVERLAY
 from refineseg.inference.result import Result, borders
 from refineseg.labels import IGNORE, LabelMap
 
@@ -25,6 +26,15 @@ def result() -> Result:
     labels[10:] = 1
     probabilities = np.stack([labels == 0, labels == 1]).astype(np.float16)
     return Result(labels, LABELS, np.full((40, 60, 3), 100, np.uint8), probabilities, "street")
+
+
+def test_an_overlay_wider_than_a_jpeg_has_every_second_column() -> None:
+    labels = np.zeros((8, 70_000), np.uint8)
+    wide, stream = Result(labels, LABELS, np.zeros((8, 70_000, 3), np.uint8)), io.BytesIO()
+    OVERLAY.write(wide, stream)
+    with Image.open(stream) as image:
+        assert image.height == 4
+        assert 35_000 < image.width < 65_500
 
 
 def test_shares_are_largest_first() -> None:

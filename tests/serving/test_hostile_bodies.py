@@ -163,12 +163,17 @@ def test_json_that_is_not_utf8(client: Any) -> None:
 
 
 def exchange(address: str, head: str, body: bytes = b"", cut: bool = False) -> bytes:
-    """All that a server answers to raw bytes on a connection of their own; ``cut`` ends the client's side."""
+    """All that a server answers to a request of its own; ``cut`` ends the client's side."""
+    start = f"POST {SEGMENT} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{head}\r\n\r\n"
+    return send(address, start.encode("latin-1") + body, cut)
+
+
+def send(address: str, data: bytes, cut: bool = False) -> bytes:
+    """All that a server answers to raw bytes on a connection of their own until it closes it."""
     host, _, port = address.removeprefix("http://").rstrip("/").partition(":")
-    start = f"POST {SEGMENT} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{head}\r\n\r\n"
     answer = b""
     with socket.create_connection((host, int(port)), 20) as connection, suppress(ConnectionError):
-        connection.sendall(start.encode("latin-1") + body)
+        connection.sendall(data)
         if cut:
             connection.shutdown(socket.SHUT_WR)
         while chunk := connection.recv(65536):
@@ -209,3 +214,63 @@ def test_bad_http(address: str, name: str) -> None:
     assert b"HTTP/1.1 200" in exchange(address, f"Content-Length: {len(PICTURE)}", PICTURE)
     with urllib.request.urlopen(f"{address}metrics") as counters:
         assert b'status="5' not in counters.read()
+
+
+def request(target: bytes, head: bytes = b"Connection: close\r\n", method: bytes = b"GET") -> bytes:
+    return method + b" " + target + b" HTTP/1.1\r\nHost: localhost\r\n" + head + b"\r\n"
+
+
+CHUNKED = b"Transfer-Encoding: chunked\r\n"
+CHUNKS = request(SEGMENT.encode(), CHUNKED, b"POST")  # and no chunk yet
+LENGTH = b"Content-Length: 70\r\n"
+RAW = {
+    "TLS": (b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03" + bytes(500), [400]),
+    "zeros": (bytes(100_000), [400]),
+    "HTTP/0.9": (b"GET /\r\n\r\n", [400]),
+    "HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", [421]),
+    "no host": (b"GET / HTTP/1.1\r\n\r\n", [400]),
+    "two hosts": (request(b"/", b"Host: localhost\r\n"), [400]),
+    "another server": (request(b"http://elsewhere/"), [404]),
+    "a tunnel": (request(b"localhost:22", method=b"CONNECT"), [404]),
+    "an echo": (request(b"/", method=b"TRACE"), [405]),
+    "a path that leads out": (request(b"/../../../etc/passwd"), [404]),
+    "an escaped path that leads out": (request(b"/%2e%2e/..%2f..%2fetc%2fpasswd"), [404]),
+    "a path of two slashes": (request(b"//etc/passwd"), [404]),
+    "a path with a zero": (request(b"/%00"), [404]),
+    "a path that is no UTF-8": (request(b"/%ff%fe"), [404]),
+    "a path of raw bytes": (request(b"/\xff\xfe"), [400]),
+    "a path of 200 KB": (request(b"/" + b"x" * 200_000), [400]),
+    "thousands of ranges": (
+        request(b"/", b"Connection: close\r\nRange: bytes=" + b"0-," * 5000 + b"0-\r\n"),
+        [200],
+    ),
+    "thousands of chunks": (
+        CHUNKS + b"1\r\na\r\n" * 20_000 + b"zz\r\n",
+        [400],
+    ),
+    "a chunk with a long extension": (
+        CHUNKS + b"1;" + b"x" * 1_000_000,
+        [400],
+    ),
+    "thousands of trailers": (
+        CHUNKS + b"0\r\n" + b"X: y\r\n" * 30_000,
+        [400],
+    ),
+    "requests behind each other": (request(b"/healthz", b"") * 500 + request(b"/healthz"), [200] * 501),
+    "a request in the body of another": (
+        request(SEGMENT.encode(), b"Content-Length: 70\r\n" + CHUNKED, b"POST")
+        + b"0\r\n\r\n"
+        + request(b"/inner"),
+        [400],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", list(RAW))
+def test_bad_requests(address: str, name: str) -> None:
+    data, expected = RAW[name]
+    answer = send(address, data)
+    statuses = [int(status) for status in re.findall(rb"HTTP/1\.1 (\d\d\d) ", answer)]
+    assert statuses in ([expected] if len(data) < 100_000 else [expected, []])  # a long one may be cut off
+    with urllib.request.urlopen(f"{address}healthz") as healthy:
+        assert healthy.status == 200

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,7 +12,7 @@ from refineseg.channels import Channels
 from refineseg.data.pictures.opening import SIGNATURES, is_tiff, read_picture
 from refineseg.data.pictures.picture import InMemory
 from refineseg.data.pictures.pillow import MAX_SCANS, reads_heic, too_many_scans
-from refineseg.data.pictures.tiff_samples import open_samples
+from refineseg.data.pictures.tiff_samples import open_samples, pages_within
 from refineseg.errors import InputError, MissingExtraError, RefinesegError
 from refineseg.serving.options import RequestOptions
 from refineseg.serving.problems import Problem
@@ -22,7 +21,7 @@ from refineseg.system.memory import is_out_of_memory
 DECODING_BYTES = 24  # per pixel while decoding: 16-bit pictures go through float64
 OVERLAY_BYTES = 56  # per pixel while an overlay is drawn; masks and outlines take less
 SCORE_BYTES = 10  # per pixel and class: float32 twice, then float16
-MAX_PAGES = 1000  # pages of a TIFF, whose reader parses them all
+MAX_PAGES = 1000  # of a TIFF
 
 
 def formats() -> tuple[str, ...]:
@@ -90,7 +89,8 @@ def measure(data: bytes, options: RequestOptions, pixels: int, classes: int) -> 
 def _header(data: bytes) -> tuple[tuple[int, int], int]:
     """Height and width, and the bytes per pixel that decoding may take; Problem as ``opened``."""
     if is_tiff(data):  # Pillow cannot read most of those with many channels
-        _check_pages(data)
+        if not pages_within(io.BytesIO(data), MAX_PAGES):
+            raise Problem(422, "expected a single picture, got a TIFF of several frames: send one of them")
         try:
             with open_samples(io.BytesIO(data), "the picture") as samples:
                 if samples.left_out:
@@ -106,23 +106,6 @@ def _header(data: bytes) -> tuple[tuple[int, int], int]:
             raise Problem(422, "expected a whole TIFF, got one that is damaged: export it again") from None
     with opened(data) as image:
         return (image.height, image.width), DECODING_BYTES
-
-
-def _check_pages(data: bytes) -> None:
-    """Problem (422) for a TIFF of more than MAX_PAGES directories, or whose directories form a loop."""
-    order = "<" if data[:2] == b"II" else ">"
-    big = data[2:4] in (b"+\0", b"\0+")
-    start, count, entry, offset = (8, "Q", 20, "Q") if big else (4, "H", 12, "I")
-    try:
-        (place,) = struct.unpack_from(order + offset, data, start)
-        for _ in range(MAX_PAGES):
-            if not place:
-                return
-            (entries,) = struct.unpack_from(order + count, data, place)
-            (place,) = struct.unpack_from(order + offset, data, place + struct.calcsize(count) + entry * entries)
-    except (struct.error, OverflowError):  # the reader says what is wrong
-        return
-    raise Problem(422, "expected a single picture, got a TIFF of several frames: send one of them")
 
 
 def decode(data: bytes, channels: Channels | None = None, choice: tuple[int, ...] | None = None) -> InMemory:

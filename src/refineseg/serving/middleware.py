@@ -71,6 +71,8 @@ class Middleware:
 
         try:
             headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+            if {"content-length", "transfer-encoding"} <= headers.keys():  # a proxy may read another request in it
+                raise Problem(400, "expected Content-Length or Transfer-Encoding, got both")
             self.access.check(scope["method"], headers)
         except Problem as problem:
             await drain(_body(receive))

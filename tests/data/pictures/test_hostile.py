@@ -16,7 +16,7 @@ from refineseg.data.formats import supervisely
 from refineseg.data.formats.format import ReadOptions
 from refineseg.data.images import read_image, read_mask
 from refineseg.errors import InputError
-from tests.serving.test_hostile_pictures import jpeg, with_scans
+from tests.serving.test_hostile_pictures import jpeg, tiff, with_scans
 
 
 def test_postscript_runs_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,6 +39,13 @@ def test_jpegs_of_many_scans_are_refused(tmp_path: Path) -> None:
     for read in (read_image, read_mask):
         with pytest.raises(InputError, match="more than 100 scans"):
             read(tmp_path / "a.jpg")
+
+
+def test_tiffs_of_very_many_pages_are_refused(tmp_path: Path) -> None:
+    for pages, circle in ((100_000, False), (3, True)):
+        (tmp_path / "a.tif").write_bytes(tiff(pages, circle=circle))
+        with pytest.raises(InputError, match="at most 10,000 pages"):
+            read_image(tmp_path / "a.tif")
 
 
 def test_a_bitmap_that_unpacks_to_gigabytes(tmp_path: Path) -> None:

@@ -5,8 +5,9 @@ Needs tifffile (extra ``data``). Nothing here converts a value; ``from_tiff`` do
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -20,6 +21,7 @@ from refineseg.data.pictures.tiff_windows import PageWindows
 from refineseg.errors import InputError, MissingExtraError, extra
 from refineseg.system.text import reason_of
 
+MOST_PAGES = 10_000
 SUFFIXES = (".tif", ".tiff")
 SUBFILE, REDUCED, MASK = 254, 1, 4  # TIFF 6.0, section 8: NewSubfileType and its bits
 ORIENTATION, UPRIGHT, NODATA = 274, 1, 42113
@@ -90,7 +92,15 @@ def open_samples(source: Path | BinaryIO, name: str, count: Count = None) -> Ite
     if isinstance(source, Path):
         check_regular(source, "a picture")
     try:
+        with source.open("rb") if isinstance(source, Path) else nullcontext(source) as stream:
+            within = pages_within(stream, MOST_PAGES)
+        if not within:
+            raise InputError(
+                f"{name}: expected a TIFF of at most {MOST_PAGES:,} pages, got more: save one of them"
+            )
         file = tifffile.TiffFile(source)
+    except InputError:
+        raise
     except FileNotFoundError as error:
         raise InputError(f"File not found: {name}") from error
     except Exception as error:  # tifffile raises its own, ValueError, struct.error ...
@@ -103,6 +113,29 @@ def open_samples(source: Path | BinaryIO, name: str, count: Count = None) -> Ite
         except Exception as error:  # tifffile raises its own, ValueError, IndexError, struct.error ...
             raise _unreadable(name, error) from error
         yield found
+
+
+def pages_within(stream: BinaryIO, most: int) -> bool:
+    """Whether a TIFF has at most so many pages, which do not form a loop: its reader parses all of them."""
+    stream.seek(0)
+    head = stream.read(16)
+    order = "<" if head[:2] == b"II" else ">"
+    big = head[2:4] in (b"+\0", b"\0+")
+    start, count, entry, offset = (8, "Q", 20, "Q") if big else (4, "H", 12, "I")
+    try:
+        (place,) = struct.unpack_from(order + offset, head, start)
+        for _ in range(most):
+            if not place:
+                return True
+            stream.seek(place)
+            (entries,) = struct.unpack(order + count, stream.read(struct.calcsize(count)))
+            stream.seek(place + struct.calcsize(count) + entry * entries)
+            (place,) = struct.unpack(order + offset, stream.read(struct.calcsize(offset)))
+    except (struct.error, OverflowError, OSError, ValueError):  # the reader says what is wrong
+        return True
+    finally:
+        stream.seek(0)
+    return False
 
 
 def _samples(file: Any, name: str, count: Count) -> TiffSamples:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from refineseg.inference.result import Result
 
 PIXELS = 32_000_000  # most pixels; larger overlays are made from every n-th row and column
-SIDE = 30_000  # longest side; a JPEG has at most 65,535 pixels a side, with the legend
+SIDE = 30_000  # longest side of these
+JPEG_SIDE = 60_000  # a JPEG has at most 65,500 pixels a side, with the legend
 
 
 class Overlay(Kind):
@@ -25,9 +27,12 @@ class Overlay(Kind):
     default = True
 
     def write(self, result: Result, stream: BinaryIO, effort: int = 6) -> None:
-        """JPEG of the picture's height."""
+        """JPEG of the picture's height; of every n-th row and column for a side beyond ``JPEG_SIDE``."""
         del effort
-        result.overlay().save(stream, format="JPEG", quality=92)
+        step = ceil(max(result.labels.shape) / JPEG_SIDE)
+        every = (slice(None, None, step), slice(None, None, step))
+        shown = result if step == 1 else replace(result, labels=result.labels[every], image=result.image[every])
+        shown.overlay().save(stream, format="JPEG", quality=92)
 
     def write_large(self, large: LargeResult, folder: Path, name: str) -> Path:
         """An overlay of every n-th row and column, with at most ``PIXELS`` pixels."""
