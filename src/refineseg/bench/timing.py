@@ -40,10 +40,7 @@ Done = Callable[[str], None]
 
 
 def time_in_turns(
-    candidates: Mapping[str, Callable[[], object]],
-    repeats: int,
-    device: torch.device,
-    done: Done | None = None,
+    candidates: Mapping[str, Callable[[], object]], repeats: int, device: torch.device, done: Done | None = None
 ) -> dict[str, list[float]]:
     """Seconds of every candidate, ``repeats`` of each after one round that does not count.
 

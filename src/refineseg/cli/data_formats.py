@@ -153,8 +153,7 @@ def export(
         Path | None, typer.Option(help="labels.yaml with the class names, instead of --model.")
     ] = None,
     shapes: Annotated[
-        str | None,
-        typer.Option(help="LabelMe: polygon (default, editable) or mask (lossless)."),
+        str | None, typer.Option(help="LabelMe: polygon (default, editable) or mask (lossless).")
     ] = None,
     tolerance: Annotated[
         float, typer.Option(help="Largest distance of a polygon from the outline, in pixels.")
@@ -170,13 +169,7 @@ def export(
     label_map, options = _label_map(model, labels), WriteOptions(shapes, tolerance, smallest)
     with progress_of("exporting") as progress:
         written = export_predictions(
-            predictions,
-            label_map,
-            format,
-            output,
-            images=images,
-            options=options,
-            progress=progress,
+            predictions, label_map, format, output, images=images, options=options, progress=progress
         )
     what = str(written.files[0]) if len(written.files) == 1 else f"{len(written.files)} files in {output}"
     console.print(f"wrote {what}")

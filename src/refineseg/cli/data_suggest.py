@@ -23,8 +23,7 @@ def suggest(
         str, typer.Option("--format", help="Format of the pre-labels: labelme, cvat, coco or yolo.")
     ] = "labelme",
     labelled: Annotated[
-        str | None,
-        typer.Option(help="Already labelled data, NAME:ROOT. Default: the data of the model's run."),
+        str | None, typer.Option(help="Already labelled data, NAME:ROOT. Default: the data of the model's run.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:

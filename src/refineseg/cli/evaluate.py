@@ -54,8 +54,7 @@ def evaluate(
     ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
     report: Annotated[
-        Path | None,
-        typer.Option(help="Write an HTML report to this folder.", metavar="DIR"),
+        Path | None, typer.Option(help="Write an HTML report to this folder.", metavar="DIR")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[str, typer.Option(help="32 or bf16.")] = "32",

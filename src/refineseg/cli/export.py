@@ -21,13 +21,9 @@ def export(
     format: Annotated[
         str | None, typer.Option(help="onnx, openvino or torch (default: by the suffix of FILE).")
     ] = None,
-    input: Annotated[
-        str,
-        typer.Option(help="float32 (BxCxHxW in [0, 1]) or uint8 (BxHxWx3)."),
-    ] = "float32",
+    input: Annotated[str, typer.Option(help="float32 (BxCxHxW in [0, 1]) or uint8 (BxHxWx3).")] = "float32",
     outputs: Annotated[
-        str,
-        typer.Option(help="logits (for predict), or full-size labels or probabilities for other programs."),
+        str, typer.Option(help="logits (for predict), or full-size labels or probabilities for other programs.")
     ] = "logits",
     int8: Annotated[bool, typer.Option("--int8", help="Quantise to 8 bits; needs --calibrate.")] = False,
     calibrate: Annotated[

@@ -68,11 +68,7 @@ def _print_version(given: bool) -> None:
 def _options(
     verbose: bool = typer.Option(False, "--verbose", "-v", help="Show tracebacks and warnings of libraries."),
     _version: bool = typer.Option(
-        False,
-        "--version",
-        help="Print versions for bug reports and exit.",
-        callback=_print_version,
-        is_eager=True,
+        False, "--version", help="Print versions for bug reports and exit.", callback=_print_version, is_eager=True
     ),
 ) -> None:
     if not verbose:

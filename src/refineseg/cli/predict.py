@@ -44,8 +44,7 @@ def predict(
         typer.Option(help="Channels of a TIFF to use as red, green and blue, counted from 1, such as 3,2,1."),
     ] = None,
     tile: Annotated[
-        str | None,
-        typer.Option(help="Process large pictures in windows: auto, or a side in pixels such as 1024."),
+        str | None, typer.Option(help="Process large pictures in windows: auto, or a side in pixels such as 1024.")
     ] = None,
     save: Annotated[
         str | None,
@@ -55,8 +54,7 @@ def predict(
         ),
     ] = None,
     smooth: Annotated[
-        float,
-        typer.Option(help="Temporal smoothing of videos: the past's share of the scores, such as 0.8."),
+        float, typer.Option(help="Temporal smoothing of videos: the past's share of the scores, such as 0.8.")
     ] = 0.0,
     source: Annotated[
         str | None, typer.Option(help="Camera number, such as 0, or stream address (rtsp://...).")

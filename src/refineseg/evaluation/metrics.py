@@ -104,9 +104,7 @@ class Scores:
 
 
 def scores(
-    confusion: Counts,
-    mean_over: MeanOver = "truth",
-    categories: Mapping[str, Sequence[int]] | None = None,
+    confusion: Counts, mean_over: MeanOver = "truth", categories: Mapping[str, Sequence[int]] | None = None
 ) -> Scores:
     """Scores of KxK counts (rows are ground truth), by a rule of the mean, with optional train ids by category."""
     sums = Sums.of(confusion)

@@ -38,17 +38,10 @@ class Metrics:
             registry=registry,
         )
         self._stages = Histogram(
-            "refineseg_stage_seconds",
-            "Stages of a segmentation",
-            ["stage"],
-            buckets=SECONDS,
-            registry=registry,
+            "refineseg_stage_seconds", "Stages of a segmentation", ["stage"], buckets=SECONDS, registry=registry
         )
         self._batches = Histogram(
-            "refineseg_batch_pictures",
-            "Pictures in a batch",
-            buckets=(1, 2, 4, 8, 16, 32),
-            registry=registry,
+            "refineseg_batch_pictures", "Pictures in a batch", buckets=(1, 2, 4, 8, 16, 32), registry=registry
         )
         self._busy = Counter("refineseg_network_seconds", "Time that the network ran", registry=registry)
         self._pixels = Counter("refineseg_pixels", "Pixels segmented", registry=registry)

@@ -33,13 +33,7 @@ def page(report: CheckReport) -> str:
     """The page as text."""
     body = "\n".join(
         part
-        for part in (
-            _head(report),
-            _findings(report),
-            _balance(report),
-            _sizes(report),
-            _examples(report),
-        )
+        for part in (_head(report), _findings(report), _balance(report), _sizes(report), _examples(report))
         if part
     )
     return document(f"Check of {report.data}", body, STYLE)

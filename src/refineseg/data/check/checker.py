@@ -11,27 +11,14 @@ from refineseg.data.check.findings import CheckReport, Finding, ordered
 from refineseg.data.check.listing import CheckedPair, DatasetFiles, find_files
 from refineseg.data.check.measure.measurements import Measurements
 from refineseg.data.check.measure.one_pass import Progress, measure_all
-from refineseg.data.check.rules import (
-    alignment,
-    classes,
-    duplicates,
-    images,
-    left_right,
-    masks,
-    names,
-    values,
-)
+from refineseg.data.check.rules import alignment, classes, duplicates, images, left_right, masks, names, values
 from refineseg.errors import InputError
 
 EXAMPLES = 12
 
 
 def check_data(
-    data: str | Path,
-    *,
-    quick: bool = False,
-    crop: tuple[int, int] | None = None,
-    progress: Progress | None = None,
+    data: str | Path, *, quick: bool = False, crop: tuple[int, int] | None = None, progress: Progress | None = None
 ) -> CheckReport:
     """Check a data set before anything trains on it.
 

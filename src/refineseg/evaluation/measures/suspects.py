@@ -100,11 +100,7 @@ class Suspects:
 
 
 def suspects_of(
-    truth: UInt8,
-    prediction: UInt8,
-    probabilities: NDArray[np.floating[Any]],
-    picture: int = 0,
-    floor: float = 0.0,
+    truth: UInt8, prediction: UInt8, probabilities: NDArray[np.floating[Any]], picture: int = 0, floor: float = 0.0
 ) -> list[Suspect]:
     """The suspects of one picture whose score is above ``floor``."""
     wrong = (truth != IGNORE) & (prediction != truth)

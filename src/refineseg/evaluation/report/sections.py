@@ -31,12 +31,7 @@ def pictures_section(report: EvaluationReport) -> str:
     note = '<p class="quiet">Dashed: the median. Red: the worst, shown below.</p>'
     shown = [place[item.name] for item in report.pictures]
     seen = np.flatnonzero(report.evaluation.by_picture.sums.union[shown].any(0)).tolist()
-    parts = [
-        card(
-            "Mean IoU of each picture, %",
-            f'<div class="scroll">{chart}</div>{note}',
-        )
-    ]
+    parts = [card("Mean IoU of each picture, %", f'<div class="scroll">{chart}</div>{note}')]
     parts.append(key_of_classes(report.label_map, seen))
     for group, title in TITLES.items():
         figures = "\n".join(_picture(item) for item in report.pictures if item.group == group)

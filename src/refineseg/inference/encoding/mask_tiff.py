@@ -30,10 +30,7 @@ def write_index_tiff(path: Path, labels: Raster, palette: UInt8, geo: Geo) -> No
     """
     tifffile = tifffile_package()
     height, width = labels.size
-    with (
-        atomic_path(path) as temporary,
-        tifffile.TiffWriter(temporary, bigtiff=height * width > BIG) as writer,
-    ):
+    with atomic_path(path) as temporary, tifffile.TiffWriter(temporary, bigtiff=height * width > BIG) as writer:
         writer.write(
             _tiles(labels),
             shape=labels.size,

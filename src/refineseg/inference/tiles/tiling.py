@@ -92,12 +92,7 @@ def largest_tile(per_pixel: float, overlap: int, budget: float = BUDGET, largest
     return max(min(side, largest), overlap + GRID)
 
 
-def choose_tiling(
-    size: tuple[int, int],
-    scales: Sequence[float],
-    tile: Tile,
-    runner: Runner,
-) -> Tiling:
+def choose_tiling(size: tuple[int, int], scales: Sequence[float], tile: Tile, runner: Runner) -> Tiling:
     """The windows of a picture for ``scales``; a single one if ``tile`` is None.
 
     Raises InputError if tiles are too small for the overlap.

@@ -58,10 +58,7 @@ def check_model(segmenter: Segmenter) -> None:
 
 
 def segment_frames(
-    segmenter: Segmenter,
-    items: Iterator[Frame | Sound],
-    options: PredictOptions,
-    video: VideoOptions,
+    segmenter: Segmenter, items: Iterator[Frame | Sound], options: PredictOptions, video: VideoOptions
 ) -> Iterator[tuple[Frame | Sound, Result | None]]:
     """Frames with their results, and audio packets unchanged, in order; InputError as ``check_model``."""
     check_model(segmenter)

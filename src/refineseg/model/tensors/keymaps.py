@@ -117,10 +117,7 @@ def _write(field: re.Match[str], values: dict[str, str | int]) -> str | None:
 
 def _unit(theirs: str, ours: str) -> tuple[Rule, Rule]:
     """Rules for the two convolutions of a residual conv unit."""
-    return (
-        Rule(f"{theirs}_conv", f"{ours}.conv1"),
-        Rule(f"{theirs}_conv_relu_varout_dimred", f"{ours}.conv2"),
-    )
+    return (Rule(f"{theirs}_conv", f"{ours}.conv1"), Rule(f"{theirs}_conv_relu_varout_dimred", f"{ours}.conv2"))
 
 
 # Both ports on ResNets; the rules for residual conv units do not match in the light-weight port, which has none.
@@ -141,10 +138,7 @@ RESNET_PORT = KeyMap(
 )
 
 # The authors' files, after their names are changed to the port's (matconvnet.port_name).
-MATCONVNET = KeyMap(
-    "the authors' MATLAB code",
-    (*RESNET_PORT.rules, *_unit("lossblock_b.0.{u}", "final.{u-1}")),
-)
+MATCONVNET = KeyMap("the authors' MATLAB code", (*RESNET_PORT.rules, *_unit("lossblock_b.0.{u}", "final.{u-1}")))
 
 # Taps of the backbone: conv3 ... conv8 adapt the maps of layer3 ... layer8; two maps each at strides 16 and 32.
 MOBILENET_PORT = KeyMap(

@@ -53,10 +53,7 @@ class Plan:
 
 
 def make_plan(
-    data: SegmentationData,
-    config: TrainConfig | None = None,
-    explicit: Collection[str] = (),
-    device: str = "auto",
+    data: SegmentationData, config: TrainConfig | None = None, explicit: Collection[str] = (), device: str = "auto"
 ) -> Plan:
     """Choose all settings that are not explicit.
 

@@ -58,11 +58,7 @@ class MetricsLog:
         for column, color in zip(COLUMNS[4:7], ("#1f77b4", "#2a9d5c", "#b07aa1"), strict=True):
             label = column.replace("_", " ").replace("iou", "IoU")
             right.plot(
-                [row["epoch"] for row in scored],
-                [row[column] for row in scored],
-                ".-",
-                color=color,
-                label=label,
+                [row["epoch"] for row in scored], [row[column] for row in scored], ".-", color=color, label=label
             )
         right.set(xlabel="epoch", ylabel="validation score", ylim=(0, 1))
         right.legend(frameon=False)
