@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from refineseg.data.formats.faults import Faults
+from refineseg.data.formats.faults import Faults, not_empty
 from refineseg.data.formats.format import AnnotatedData, Format, Prediction, ReadOptions, WriteOptions, Written
 from refineseg.data.formats.parsing import coco_rle
 from refineseg.data.formats.parsing.areas import Annotated, Area, AreaReader, Skipped
@@ -36,16 +36,9 @@ from refineseg.labels import LabelMap
 PLACEHOLDER = "none"  # supercategory of Roboflow's category 0, which groups the others
 
 
-def fits(src: Path) -> bool:
-    """A COCO JSON, or a folder with one (next to the pictures, in annotations/, or in each split's folder)."""
-    return bool(_files(src))
-
-
 def read(src: Path, options: ReadOptions) -> AnnotatedData:
     """All COCO files of ``src``, classes merged by name; splits by the name of the file or its folder."""
-    files = _files(src)
-    if not files:
-        raise InputError(f"expected a COCO json (with images, annotations and categories) at {src}, found none")
+    files = not_empty(_files(src), "a COCO json (with images, annotations and categories)", src)
     found = AreaReader(src, options, _folders(files))
     documents = [document for file in files if (document := _opened(file, options.faults)) is not None]
     options.faults.stop_if_nothing_is_left(documents, src)
@@ -71,10 +64,11 @@ def read(src: Path, options: ReadOptions) -> AnnotatedData:
 
 
 def _files(src: Path) -> list[Path]:
+    """A COCO JSON, or those of a folder (next to the pictures, in annotations/, or in each split's folder)."""
     return [file for file in coco_files(src) if not has_segments(file)]
 
 
-def _folders(files: list[Path]) -> list[Path]:
+def _folders(files: Sequence[Path]) -> list[Path]:
     return [
         folder
         for file in files
@@ -229,7 +223,7 @@ FORMAT = Format(
     name="coco",
     title="COCO json",
     needs="a json with the lists images, annotations (with segmentation) and categories",
-    fits=fits,
+    fits=_files,
     read=read,
     write=write,
     marks=("json key images", "json key annotations", "json key categories", "folder annotations"),

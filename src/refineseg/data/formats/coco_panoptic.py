@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from refineseg.data.formats.faults import not_empty
 from refineseg.data.formats.format import AnnotatedData, Format, Item, ReadOptions, Shape, Unannotated
 from refineseg.data.formats.parsing.class_names import Names, class_names_of
 from refineseg.data.formats.parsing.coco_files import (
@@ -29,16 +30,14 @@ from refineseg.labels import IGNORE, UInt8
 UNLABELLED = 0  # segment id of pixels without annotation
 
 
-def fits(src: Path) -> bool:
-    """A COCO JSON with ``segments_info``, or a folder with one."""
-    return any(has_segments(file) for file in coco_files(src))
+def _files(src: Path) -> list[Path]:
+    """A COCO JSON with ``segments_info``, or those of a folder."""
+    return [file for file in coco_files(src) if has_segments(file)]
 
 
 def read(src: Path, options: ReadOptions) -> AnnotatedData:
     """All panoptic files of ``src``; splits by the name of the file or its folder."""
-    files = [file for file in coco_files(src) if has_segments(file)]
-    if not files:
-        raise InputError(f"expected a COCO panoptic json (with segments_info) at {src}, found none")
+    files = not_empty(_files(src), "a COCO panoptic json (with segments_info)", src)
     root = src if src.is_dir() else src.parent
     if options.labels is None:
         options = replace(options, labels=find_labels(root))
@@ -167,7 +166,7 @@ FORMAT = Format(
     name="coco-panoptic",
     title="COCO panoptic json with its PNG files",
     needs="a json with segments_info and a folder of PNG files of the json's name",
-    fits=fits,
+    fits=_files,
     read=read,
     marks=("json key images", "json key annotations", "json key categories", "panoptic"),
 )

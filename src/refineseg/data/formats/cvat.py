@@ -12,7 +12,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from refineseg.data.formats.faults import Faults
+from refineseg.data.formats.faults import Faults, not_empty
 from refineseg.data.formats.format import (
     AnnotatedData,
     Format,
@@ -46,16 +46,9 @@ PAINTED = ("polygon", "box", "ellipse", "mask")
 AREA_TYPES = (None, "any", "polygon", "rectangle", "ellipse", "mask")  # of labels in <meta>
 
 
-def fits(src: Path) -> bool:
-    """An XML file with <annotations>, or a folder with annotations.xml."""
-    return _file(src) is not None
-
-
 def read(src: Path, options: ReadOptions) -> AnnotatedData:
     """The task's pictures, with the classes in the order of the task's labels."""
-    file = _file(src)
-    if file is None:
-        raise InputError(f"expected an annotations.xml of CVAT for images or for video 1.1 at {src}, found none")
+    file = not_empty(_files(src), "an annotations.xml of CVAT for images or for video 1.1", src)[0]
     root = read_xml(file)
     if root.tag != "annotations":
         raise InputError(f"{file}: expected CVAT for images or for video 1.1 (<annotations>), got <{root.tag}>")
@@ -74,11 +67,10 @@ def read(src: Path, options: ReadOptions) -> AnnotatedData:
     return found.source(classes, notes, _gaps(root), colors)
 
 
-def _file(src: Path) -> Path | None:
+def _files(src: Path) -> list[Path]:
+    """An XML file with <annotations>, or those of a folder, annotations.xml first."""
     candidates = [src] if src.is_file() else [src / "annotations.xml", *sorted(src.glob("*.xml"))]
-    return next(
-        (path for path in candidates if path.suffix.lower() == ".xml" and "<annotations" in head(path)), None
-    )
+    return [path for path in candidates if path.suffix.lower() == ".xml" and "<annotations" in head(path)]
 
 
 def _labels(root: Element, file: Path) -> tuple[list[str], dict[str, Color], set[str]]:
@@ -250,7 +242,7 @@ FORMAT = Format(
     name="cvat",
     title="CVAT for images or for video 1.1",
     needs="an annotations.xml with <annotations>",
-    fits=fits,
+    fits=_files,
     read=read,
     write=write,
     marks=("xml annotations", "file annotations.xml"),

@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from refineseg.errors import InputError, WriteError
 
+T = TypeVar("T")
 SHOWN = 4  # faults named in the error
 LONGEST = 260  # characters of each
 
@@ -48,6 +50,13 @@ class Faults:
             raise
         except InputError as error:
             self.add(error)
+
+
+def not_empty(found: Sequence[T], expected: str, source: Path) -> Sequence[T]:
+    """What was found at a source; InputError if it is nothing."""
+    if not found:
+        raise InputError(f"expected {expected} at {source}, found none")
+    return found
 
 
 class FaultsError(InputError):

@@ -124,7 +124,7 @@ class Format:
     name: str  # name in ``--format``
     title: str  # description for users
     needs: str  # what a folder or file of this format contains, for the error when none is recognised
-    fits: Callable[[Path], bool]  # whether a file or folder is in this format
+    fits: Callable[[Path], object]  # whether a file or folder is in this format: true, or files that are
     read: Callable[[Path, ReadOptions], AnnotatedData]  # opens it; raises InputError if nothing can be read
     write: Writer | None = None  # writes predictions into a new folder; None if the format is read only
     threshold: bool = False  # whether ``ReadOptions.threshold`` applies to its masks

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from refineseg.data.formats.faults import not_empty
 from refineseg.data.formats.format import AnnotatedData, Format, Item, ReadOptions, Shape
 from refineseg.data.formats.parsing.class_names import by_train_id, edit_labels
 from refineseg.data.formats.parsing.find_pictures import split_in_name
@@ -37,16 +38,9 @@ MASK_COLUMNS = (
 )
 
 
-def fits(src: Path) -> bool:
-    """A parquet file, or a folder with some, also in data/ or one folder per split."""
-    return bool(_files(src))
-
-
 def read(src: Path, options: ReadOptions) -> AnnotatedData:
     """The rows of all parquet files; splits by file name (train-00000-of-00001.parquet)."""
-    files = _files(src)
-    if not files:
-        raise InputError(f"expected parquet files of a Hugging Face data set at {src}, found none")
+    files = not_empty(_files(src), "parquet files of a Hugging Face data set", src)
     labels = options.labels or _labels(src if src.is_dir() else src.parent)
     labels = None if labels is None else edit_labels(labels, options.edits)
     items: list[Item] = []
@@ -194,6 +188,7 @@ def _labels(folder: Path) -> LabelMap | None:
 
 
 def _files(src: Path) -> list[Path]:
+    """A parquet file, or those of a folder, also in data/ or one folder per split."""
     if src.is_file():
         return [src] if src.suffix.lower() == ".parquet" else []
     return sorted(file for place in ("*.parquet", "*/*.parquet", "*/*/*.parquet") for file in src.glob(place))
@@ -203,7 +198,7 @@ FORMAT = Format(
     name="huggingface",
     title="Hugging Face data set (parquet)",
     needs="parquet files with columns image and label, and id2label.json or labels.yaml",
-    fits=fits,
+    fits=_files,
     read=read,
     marks=("suffix .parquet", "file id2label.json"),
 )

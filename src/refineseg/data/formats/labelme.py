@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from refineseg.data.formats.faults import not_empty
 from refineseg.data.formats.format import (
     AnnotatedData,
     Format,
@@ -31,7 +32,7 @@ from refineseg.data.formats.parsing.find_pictures import Pictures, split_in_path
 from refineseg.data.formats.parsing.json_nodes import Node, read_json
 from refineseg.data.formats.parsing.outlines import Outliner
 from refineseg.data.formats.parsing.shapes import Region, bounds, box, ellipse, paste, polygon
-from refineseg.data.formats.parsing.texts import head
+from refineseg.data.formats.parsing.texts import begins_like
 from refineseg.data.pictures.pillow import open_image
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap
@@ -41,16 +42,9 @@ CORNERS = ("oriented_rectangle", "rotation", "quadrilateral")  # rotated boxes, 
 WITHOUT_AREA = ("line", "linestrip", "point", "points", "cuboid")
 
 
-def fits(src: Path) -> bool:
-    """A folder with LabelMe's JSON files at any depth, or one such file."""
-    return bool(_files(src))
-
-
 def read(src: Path, options: ReadOptions) -> AnnotatedData:
     """All LabelMe files; classes in the order of their names, after the background."""
-    files = _files(src)
-    if not files:
-        raise InputError(f"expected a folder with LabelMe's JSON files (with 'shapes'), found none at {src}")
+    files = not_empty(_files(src), "a folder with LabelMe's JSON files (with 'shapes')", src)
     found = AreaReader(src, options)
     for file in files:
         with options.faults.collect():
@@ -61,13 +55,9 @@ def read(src: Path, options: ReadOptions) -> AnnotatedData:
 
 
 def _files(src: Path) -> list[Path]:
+    """LabelMe's JSON files at any depth of a folder, or one such file."""
     files = [src] if src.is_file() else walk_files(src) if src.is_dir() else []
-    return [file for file in files if file.suffix.lower() == ".json" and _is_labelme(file)]
-
-
-def _is_labelme(path: Path) -> bool:
-    start = head(path)
-    return start.startswith("{") and any(key in start for key in KEYS)
+    return [file for file in files if begins_like(file, "{", *KEYS)]
 
 
 def _area(shape: Node) -> Area | Skipped:
@@ -218,7 +208,7 @@ FORMAT = Format(
     name="labelme",
     title="LabelMe or X-AnyLabeling json files",
     needs="a json for each picture with shapes and imagePath",
-    fits=fits,
+    fits=_files,
     read=read,
     write=write,
     marks=("json key shapes", "json key imagePath", "json key imageData"),

@@ -16,13 +16,14 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import numpy as np
 
+from refineseg.data.formats.faults import not_empty
 from refineseg.data.formats.format import AnnotatedData, Format, ReadOptions, Shape
 from refineseg.data.formats.parsing import brush_rle
 from refineseg.data.formats.parsing.areas import Annotated, Area, AreaReader, Skipped
 from refineseg.data.formats.parsing.find_pictures import Pictures, check_size
 from refineseg.data.formats.parsing.json_nodes import Node, read_json
 from refineseg.data.formats.parsing.shapes import Region, ellipse, polygon, turn
-from refineseg.data.formats.parsing.texts import head
+from refineseg.data.formats.parsing.texts import begins_like
 from refineseg.data.images import SUFFIXES
 from refineseg.data.pictures.pillow import open_image
 from refineseg.errors import InputError
@@ -34,16 +35,9 @@ UPLOAD = re.compile(r"^[0-9a-f]{8}-")  # prefix that the server adds to uploaded
 SMALL_WORDS = ("thumb", "preview", "icon", "small")  # in names of fields with a preview
 
 
-def fits(src: Path) -> bool:
-    """A JSON file that is a list of tasks, or a folder with one."""
-    return _file(src) is not None
-
-
 def read(src: Path, options: ReadOptions) -> AnnotatedData:
     """The annotated tasks of an export; the last annotation of a task counts."""
-    file = _file(src)
-    if file is None:
-        raise InputError(f"expected Label Studio's JSON export (a list of tasks) at {src}, found none")
+    file = not_empty(_files(src), "Label Studio's JSON export (a list of tasks)", src)[0]
     beside = [file.parent, file.parent / "images", file.parent.parent / "images"]
     found = AreaReader(src, options, beside)
     total = skipped = 0
@@ -63,14 +57,10 @@ def read(src: Path, options: ReadOptions) -> AnnotatedData:
     return found.source(notes=[f"{skipped} tasks without annotation were left out"] if skipped else [])
 
 
-def _file(src: Path) -> Path | None:
+def _files(src: Path) -> list[Path]:
+    """A JSON file that is a list of tasks, or those of a folder."""
     candidates = [src] if src.is_file() else sorted(src.glob("*.json"))
-    return next((path for path in candidates if path.suffix.lower() == ".json" and _is_export(path)), None)
-
-
-def _is_export(path: Path) -> bool:
-    start = head(path)
-    return start.startswith("[") and any(key in start for key in ('"data"', '"annotations"', '"completions"'))
+    return [path for path in candidates if begins_like(path, "[", '"data"', '"annotations"', '"completions"')]
 
 
 def _results(task: Node) -> list[Node] | None:
@@ -272,7 +262,7 @@ FORMAT = Format(
     name="labelstudio",
     title="Label Studio json export",
     needs="a json that is a list of tasks with data and annotations (not JSON-MIN)",
-    fits=fits,
+    fits=_files,
     read=read,
     marks=("json list", "json key data", "json key annotations"),
 )

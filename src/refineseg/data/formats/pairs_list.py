@@ -16,11 +16,6 @@ from refineseg.errors import InputError
 LIST_SUFFIXES = (".csv", ".tsv", ".txt", ".lst")
 
 
-def fits(src: Path) -> bool:
-    """A list with two file names per line, or a folder with such lists and without mask folders."""
-    return bool(_lists(src))
-
-
 def read(src: Path, options: ReadOptions) -> AnnotatedData:
     """The pairs of all lists; paths are relative to the list (pictures: to --images if given)."""
     found, seen = Pairs(), set[Path]()
@@ -43,6 +38,7 @@ def read(src: Path, options: ReadOptions) -> AnnotatedData:
 
 
 def _lists(src: Path) -> list[Path]:
+    """A list with two file names per line, or those of a folder without mask folders."""
     if src.is_file():
         return [src] if _is_list(src) else []
     if not src.is_dir() or places_of(src):  # next to mask folders lists only define splits
@@ -92,7 +88,7 @@ FORMAT = Format(
     name="list",
     title="CSV or text list of pictures and masks",
     needs="a .csv or .txt file with a picture and its mask on every line, or its folder",
-    fits=fits,
+    fits=_lists,
     read=read,
     threshold=True,
     marks=("suffix .csv", "suffix .txt", "suffix .tsv"),

@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from refineseg.data.formats.faults import not_empty
 from refineseg.data.formats.format import AnnotatedData, Format, Item, ReadOptions
 from refineseg.data.formats.parsing.class_names import by_train_id, edit_labels
 from refineseg.data.formats.parsing.find_pictures import SPLIT_WORDS
@@ -22,16 +23,9 @@ from refineseg.labels import LabelMap
 CLASSES = "_classes.csv"
 
 
-def fits(src: Path) -> bool:
-    """A folder with _classes.csv, or with split folders that have one."""
-    return bool(_folders(src))
-
-
 def read(src: Path, options: ReadOptions) -> AnnotatedData:
     """The pairs of all splits, with one list of classes."""
-    folders = _folders(src)
-    if not folders:
-        raise InputError(f"expected {CLASSES} in {src} or in its folders train, valid, test, found none")
+    folders = not_empty(_folders(src), f"{CLASSES}, perhaps in folders train, valid, test,", src)
     own = {folder: read_labels(folder / CLASSES) for folder in folders}
     labels = {folder: options.labels or _with_all(own[folder], list(own.values())) for folder in folders}
     edited = {folder: edit_labels(found, options.edits) for folder, found in labels.items()}
@@ -53,6 +47,7 @@ def read(src: Path, options: ReadOptions) -> AnnotatedData:
 
 
 def _folders(src: Path) -> list[Path]:
+    """A folder with _classes.csv, or its folders (one per split) that have one."""
     if not src.is_dir():
         return []
     return [file.parent for file in sorted([*src.glob(CLASSES), *src.glob(f"*/{CLASSES}")])]
@@ -70,7 +65,7 @@ FORMAT = Format(
     name="roboflow",
     title="Roboflow semantic masks",
     needs="a folder for each split with _classes.csv, NAME.jpg and NAME_mask.png",
-    fits=fits,
+    fits=_folders,
     read=read,
     marks=("file _classes.csv",),
 )

@@ -10,33 +10,26 @@ from pathlib import Path
 
 import numpy as np
 
+from refineseg.data.formats.faults import not_empty
 from refineseg.data.formats.format import AnnotatedData, Format, ReadOptions, Shape
 from refineseg.data.formats.parsing.areas import Annotated, Area, AreaReader, Skipped
 from refineseg.data.formats.parsing.find_pictures import split_in_path
 from refineseg.data.formats.parsing.json_nodes import Node, read_json
 from refineseg.data.formats.parsing.label_files import hex_color
 from refineseg.data.formats.parsing.shapes import Region, paste, polygon
-from refineseg.data.formats.parsing.texts import head
+from refineseg.data.formats.parsing.texts import begins_like
 from refineseg.data.pictures.pillow import open_image
 from refineseg.errors import InputError
 from refineseg.labels import Color
 
 BYTES, HEADER = 8, 1 << 20  # of a PNG at most: per pixel, and beside its pixels
+PLACES = ("ann/*.json", "*/ann/*.json", "*/*/ann/*.json")
 PAINTED = ("polygon", "bitmap", "rectangle", "any")
-
-
-def fits(src: Path) -> bool:
-    """A project (meta.json with classes and ann/ folders), one of its data sets, or a folder of annotations."""
-    return bool(_files(src))
 
 
 def read(src: Path, options: ReadOptions) -> AnnotatedData:
     """The objects of all data sets, later ones on top; classes as in meta.json."""
-    files = _files(src)
-    if not files:
-        raise InputError(
-            f"expected a Supervisely project (meta.json, ann/ with NAME.jpg.json) at {src}, found none"
-        )
+    files = not_empty(_files(src), "a Supervisely project (meta.json, ann/ with NAME.jpg.json)", src)
     found = AreaReader(src, options)
     shapes: dict[str, str] = {}
     colors: dict[str, Color] = {}
@@ -59,17 +52,10 @@ def read(src: Path, options: ReadOptions) -> AnnotatedData:
 
 
 def _files(src: Path) -> list[Path]:
-    if not src.is_dir():
-        return []
-    found = sorted(
-        {file for place in ("ann/*.json", "*/ann/*.json", "*/*/ann/*.json") for file in src.glob(place)}
-    )
-    return [file for file in found if _is_annotation(file)]
-
-
-def _is_annotation(path: Path) -> bool:
-    start = head(path)
-    return start.startswith("{") and ('"objects"' in start or '"geometryType"' in start) and '"size"' in start
+    """The annotations of a project (meta.json and ann/ folders), of one of its data sets, or of a folder."""
+    found = {file for place in PLACES for file in src.glob(place)} if src.is_dir() else set()
+    sized = [file for file in sorted(found) if begins_like(file, "{", '"size"')]
+    return [file for file in sized if begins_like(file, "{", '"objects"', '"geometryType"')]
 
 
 def _annotated(document: Node, file: Path, areas: list[Area], found: AreaReader) -> Annotated:
@@ -139,7 +125,7 @@ FORMAT = Format(
     name="supervisely",
     title="Supervisely project",
     needs="a meta.json with classes, and folders img/ and ann/ with NAME.jpg.json",
-    fits=fits,
+    fits=_files,
     read=read,
     marks=("file meta.json", "folder ann", "folder img", "json key objects"),
 )

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from refineseg.data.formats.faults import not_empty
 from refineseg.data.formats.format import AnnotatedData, Format, ReadOptions, Shape
 from refineseg.data.formats.parsing.areas import Annotated, Area, AreaReader, Skipped
 from refineseg.data.formats.parsing.find_pictures import Pictures, split_in_name, split_in_path
@@ -25,16 +26,9 @@ CSV_START = "filename,file_size,file_attributes,region_count,region_id,region_sh
 PLACES = ("*.json", "*.csv", "*/*.json", "*/*.csv")
 
 
-def fits(src: Path) -> bool:
-    """A JSON, CSV or project of VIA, or a folder with some (also one per split)."""
-    return bool(_files(src))
-
-
 def read(src: Path, options: ReadOptions) -> AnnotatedData:
     """All pictures that have regions; classes in the order of their names, after the background."""
-    files = _files(src)
-    if not files:
-        raise InputError(f"expected a json or CSV of VGG Image Annotator at {src}, found none")
+    files = not_empty(_files(src), "a json or CSV of VGG Image Annotator", src)
     found = AreaReader(src, options, [place for file in files for place in (file.parent, file.parent / "images")])
     for file in files:
         with options.faults.collect():
@@ -55,6 +49,7 @@ def _annotated(entry: Node, file: Path, areas: list[Area], pictures: Pictures) -
 
 
 def _files(src: Path) -> list[Path]:
+    """A JSON, CSV or project of VIA, or those of a folder (also one per split)."""
     files = [src] if src.is_file() else sorted(file for place in PLACES for file in src.glob(place))
     return [file for file in files if _is_via(file)]
 
@@ -161,7 +156,7 @@ FORMAT = Format(
     name="via",
     title="VGG Image Annotator json or CSV",
     needs="a json whose entries have filename and regions",
-    fits=fits,
+    fits=_files,
     read=read,
     marks=("json key regions", "json key filename", "json key _via_settings"),
 )

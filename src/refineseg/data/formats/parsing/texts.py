@@ -64,6 +64,12 @@ def head(path: Path, size: int = 4096) -> str:
         return ""
 
 
+def begins_like(path: Path, opening: str, *keys: str) -> bool:
+    """Whether a JSON file begins with a bracket and has one of the keys (with quotes) near its beginning."""
+    start = head(path) if path.suffix.lower() == ".json" else ""
+    return start.startswith(opening) and any(key in start for key in keys)
+
+
 def _cells(line: str, separator: str, place: str) -> list[str]:
     try:
         return next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
