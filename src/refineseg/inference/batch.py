@@ -178,7 +178,13 @@ def _picture(
     save = tuple(kind.name for kind in kinds)
     if tile is None and path.suffix.lower() not in SLIDES:
         try:
-            result = segmenter.predict_whole(path, options)
+            how: dict[str, Any] = {"scales": options.scales, "flip": options.flip, "channels": options.channels}
+            depth, kept = segmenter.outputs == "depth", options.probabilities
+            result = (
+                segmenter.predict_depth(path, **how)
+                if depth
+                else segmenter.predict(path, probabilities=kept, **how)
+            )
             entry = _entry(path, out, result.save(out, save, name), result.size)
             return replace(entry, notes=result.notes, **result.summary)
         except TooLargeError:

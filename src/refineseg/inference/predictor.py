@@ -28,7 +28,6 @@ from refineseg.inference.tiles.blending import (
     assemble,
     blended_strips,
     join_strips,
-    one_strip,
     view_of,
 )
 from refineseg.inference.tiles.tiling import Tiling, choose_tiling
@@ -221,13 +220,6 @@ class Segmenter:
         shown, dpt = display_rgb(picture.pixels, self.card.channels), self.runner.config.dpt
         return Depth(values, "relative" if dpt is None else dpt.depth, shown, name, picture.notes)
 
-    def predict_whole(self, image: str | Path, options: PredictOptions) -> Result | Depth:
-        """The prediction for one picture in one piece, by ``predict`` or ``predict_depth``."""
-        how: dict[str, Any] = {"scales": options.scales, "flip": options.flip, "channels": options.channels}
-        if self.outputs == "depth":
-            return self.predict_depth(image, **how)
-        return self.predict(image, probabilities=options.probabilities, **how)
-
     def _check_outputs(self, expected: ModelOutputs) -> None:
         """InputError for a model of classes where one of depth is needed, and vice versa."""
         if self.outputs != expected:
@@ -285,10 +277,7 @@ class Segmenter:
             maps = scoring.maps(scoring.scaled(pixels)[None], options, window=tiling.windows > 1)
             return [arithmetic.to_numpy(scores) for scores in maps]
 
-        if tiling.windows == 1:
-            found = one_strip(tiling, read, score, start_row, each)
-        else:
-            found = blended_strips(tiling, views, read, score, start_row, each)
+        found = blended_strips(tiling, views, read, score, start_row, each)
         for strip in found if change is None else [change(join_strips(found))]:
             held = replace(strip, maps=tuple(map(arithmetic.from_numpy, strip.maps)))
             for top, bottom in row_ranges(strip.top, strip.bottom, strip.maps[0].shape[1], tiling.size[1]):

@@ -98,7 +98,7 @@ def blended_strips(
     start_row: int = 0,
     each_window: Callable[[], None] | None = None,
 ) -> Iterator[Strip]:
-    """Strips of rows, each given as soon as no later window changes it.
+    """Strips of rows, each given as soon as no later window changes it; a single window is one strip.
 
     Args:
         tiling: the windows.
@@ -108,6 +108,13 @@ def blended_strips(
         start_row: first row needed (a resumed run); windows above it are not read.
         each_window: called after each window.
     """
+    if tiling.windows == 1:
+        height, width = tiling.size
+        maps = score(read(0, height, 0, width))
+        if each_window is not None:
+            each_window()
+        yield Strip.whole(maps, height, start_row)
+        return
     shares = [
         (
             blend_weights(tiling.rows, tiling.size[0], tiling.overlap, view.sizes[0]),
@@ -152,21 +159,6 @@ def blended_strips(
                 x[:, :, max(0, row - first) :].copy() for x, row, first in zip(held, keep, firsts, strict=True)
             ]
             firsts = [max(row, first) for row, first in zip(keep, firsts, strict=True)]
-
-
-def one_strip(
-    tiling: Tiling,
-    read: Read,
-    score: Callable[[Pixels], list[Map]],
-    start_row: int,
-    each: Callable[[], None] | None,
-) -> Iterator[Strip]:
-    """A picture of a single window as one strip."""
-    height, width = tiling.size
-    maps = score(read(0, height, 0, width))
-    if each is not None:
-        each()
-    yield Strip.whole(maps, height, start_row)
 
 
 def join_strips(parts: Iterable[Strip]) -> Strip:
