@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 import re
 
-from refineseg.bench.comparison import markdown
+from refineseg.bench.comparison import markdown_table
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS, PAGE = ROOT / "benchmarks/results", ROOT / "docs/notebook/bench_tables.md"
@@ -27,7 +27,7 @@ def main() -> None:
             raise SystemExit(f"expected {file}, make it with refineseg bench --json")
         report = json.loads(file.read_text(encoding="utf-8"))
         start = text.index(MARK.format(name=name)) + len(MARK.format(name=name))
-        text = f"{text[:start]}\n`{report['command']}`\n\n{markdown(report)}{text[text.index(END, start) :]}"
+        text = f"{text[:start]}\n`{report['command']}`\n\n{markdown_table(report)}{text[text.index(END, start) :]}"
     PAGE.write_text(text, encoding="utf-8")
     print(f"{len(names)} tables in {PAGE.relative_to(ROOT)}")
 

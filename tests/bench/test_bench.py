@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from refineseg.bench.comparison import flop_of, markdown, rows, time_candidates
+from refineseg.bench.comparison import flop_of, markdown_table, rows, time_candidates
 from refineseg.bench.machine import describe_machine
 from refineseg.bench.networks import (
     BASELINE,
@@ -24,7 +24,7 @@ from refineseg.bench.networks import (
     ready,
 )
 from refineseg.bench.peers import PEERS, chosen_peers
-from refineseg.bench.published_layout import published
+from refineseg.bench.published_layout import in_published_layout
 from refineseg.bench.timing import Spread, peak_memory, ratios, time_in_turns
 from refineseg.cli.main import main
 from refineseg.errors import InputError, MissingExtraError
@@ -60,7 +60,7 @@ def test_peak_memory_sees_what_is_freed_again() -> None:
 @pytest.mark.parametrize("net", ["refinenet-lw-mbv2", "refinenet-r18"])
 def test_the_published_layout_is_the_same_network(net: str) -> None:
     segmenter = random_segmenter(net, TINY)
-    old = published(segmenter.model)
+    old = in_published_layout(segmenter.model)
     x = TINY.pictures().float() / 255
     with torch.no_grad():
         wanted, found = segmenter.model(x), old(x)
@@ -95,7 +95,7 @@ def test_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
     assert report["results"]["refineseg float32"]["same_labels"] > 0.99
     assert "pip install 'refineseg[bench]'" in report["skipped"]["absent"]
     assert report["machine"]["versions"]["torch"].startswith(torch.__version__.split("+")[0])
-    table = markdown(report)
+    table = markdown_table(report)
     assert table.count("\n| ") == 1 + 4  # title and candidates
     assert [row[0] for row in rows(report)][-1] == "absent"
 

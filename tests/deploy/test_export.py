@@ -14,7 +14,7 @@ from PIL import Image
 import refineseg
 from refineseg.cli.main import main
 from refineseg.deploy import gate
-from refineseg.deploy.formats import files_of, format_of
+from refineseg.deploy.formats import export_format, files_of
 from refineseg.deploy.report import ExportReport
 from refineseg.deploy.trace import Exportable
 from refineseg.errors import InputError, MissingExtraError
@@ -97,7 +97,8 @@ def test_axes_are_named_and_no_path_of_this_machine_is_in_the_file(exported: tup
 
 
 def test_formats_by_suffix() -> None:
-    assert [format_of(Path(name), None) for name in ("a.onnx", "a.XML", "a.pt2")] == ["onnx", "openvino", "torch"]
+    found = [export_format(Path(name), None) for name in ("a.onnx", "a.XML", "a.pt2")]
+    assert found == ["onnx", "openvino", "torch"]
     assert files_of(Path("a.xml")) == [Path("a.bin"), Path("a.xml")]
     for name, wanted, message in (
         ("a.pb", None, r"ends in .onnx \(onnx\) or .xml \(openvino\) or .pt2 \(torch\), got a.pb"),
@@ -105,7 +106,7 @@ def test_formats_by_suffix() -> None:
         ("a.onnx", "tflite", "expected --format onnx, openvino, torch, got 'tflite'"),
     ):
         with pytest.raises(InputError, match=message):
-            format_of(Path(name), wanted)
+            export_format(Path(name), wanted)
 
 
 @pytest.mark.parametrize(

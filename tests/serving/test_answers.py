@@ -17,7 +17,7 @@ from refineseg.inference.arithmetic import uncertainty
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.tiles.tiling import Tiling
 from refineseg.labels import UInt8
-from refineseg.serving.decoding import formats
+from refineseg.serving.decoding import picture_formats
 from tests.serving.made import NAMES, SEGMENT, encoded, pixels, serving
 
 PICTURE = pixels()
@@ -62,7 +62,7 @@ def test_a_form_and_raw_bytes_give_the_mask(client: Any, labels: UInt8) -> None:
 
 @pytest.mark.parametrize("format", ["JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF"])
 def test_formats(client: Any, segmenter: Segmenter, format: str) -> None:
-    if format.replace("HEIF", "HEIC") not in map(str.upper, formats()):
+    if format.replace("HEIF", "HEIC") not in map(str.upper, picture_formats()):
         pytest.skip(f"{format} is not decoded by this installation")
     data = encoded(PICTURE, format)
     with Image.open(io.BytesIO(data)) as image:
@@ -159,7 +159,7 @@ def test_the_model_is_described(client: Any) -> None:
     assert found["labels"][1]["color"] == found["palette"][1]
     assert len(found["palette"]) == 256
     assert found["licence"] == "none"
-    assert found["limits"]["formats"] == list(formats())
+    assert found["limits"]["formats"] == list(picture_formats())
     assert "provenance" not in json.dumps(found)
 
 

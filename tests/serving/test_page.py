@@ -14,7 +14,7 @@ from PIL import Image
 
 from refineseg.inference.predictor import Segmenter
 from refineseg.labels import UInt8
-from refineseg.serving.decoding import formats
+from refineseg.serving.decoding import picture_formats
 from tests.serving.browser import Visit, listening, ready
 from tests.serving.made import NAMES, encoded, pixels
 
@@ -157,7 +157,9 @@ def test_several_pictures_in_a_strip_and_a_bad_file_among_them(open_page: Callab
     page.keyboard.press("ArrowRight")
     assert page.locator("#name").inner_text() == "notes.txt"
     message = page.locator("#message").inner_text()
-    assert f"Expected a picture of {', '.join(formats())}, got something else: convert it to PNG." in message
+    assert (
+        f"Expected a picture of {', '.join(picture_formats())}, got something else: convert it to PNG." in message
+    )
     assert page.locator("#again").is_hidden()
     assert page.locator("#save-mask").is_disabled()
     page.keyboard.press("End")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from refineseg.system.text import csv_path, escaped, file_name, markdown
+from refineseg.system.text import csv_path, escaped, file_name, for_markdown
 
 
 def test_visible() -> None:
@@ -13,8 +13,8 @@ def test_visible() -> None:
 
 
 def test_markdown() -> None:
-    assert markdown("no_data 2") == "no_data 2"
-    assert markdown("a|b<i>[x](y)`\n") == r"a\|b\<i\>\[x\](y)\`\\n"
+    assert for_markdown("no_data 2") == "no_data 2"
+    assert for_markdown("a|b<i>[x](y)`\n") == r"a\|b\<i\>\[x\](y)\`\\n"
 
 
 def test_file_name() -> None:

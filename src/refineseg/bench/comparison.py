@@ -62,7 +62,7 @@ def time_candidates(
             results[name]["times_floor"] = round(spread.median / floor, 2)
             results[name]["share_of_matrix_peak"] = round(flop / spread.median / 1e9 / best["matrix"], 2)
         if name in own and not setting.training:
-            results[name]["same_labels"] = round(agreement(works[BASELINE](), work()), 6)
+            results[name]["same_labels"] = round(label_agreement(works[BASELINE](), work()), 6)
     return {
         "format": FORMAT,
         "machine": describe_machine(setting.device),
@@ -94,7 +94,7 @@ def flop_of(net: nn.Module, setting: Setting) -> float:
     return float(counter.get_total_flops()) * (3 if setting.training else 1)  # backward is twice forward
 
 
-def agreement(one: Tensor, two: Tensor) -> float:
+def label_agreement(one: Tensor, two: Tensor) -> float:
     """Share of pixels with the same label."""
     return float((one == two).double().mean())
 
@@ -134,7 +134,7 @@ def headline(report: Mapping[str, Any]) -> str:
     )
 
 
-def markdown(report: Mapping[str, Any]) -> str:
+def markdown_table(report: Mapping[str, Any]) -> str:
     """The table for a page, with its sentence."""
     lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
     lines += ["| " + " | ".join(row) + " |" for row in rows(report)]

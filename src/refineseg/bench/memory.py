@@ -8,7 +8,7 @@ from typing import Any
 from refineseg.bench.networks import Setting
 from refineseg.config import AugmentConfig, TrainConfig
 from refineseg.errors import InputError
-from refineseg.inference.devices import free_memory
+from refineseg.inference.devices import free_device_memory
 from refineseg.inference.predictor import Segmenter
 from refineseg.model.memory import MemoryNeed
 from refineseg.training.memory import need_of_step
@@ -34,7 +34,7 @@ def need_of_setting(segmenter: Segmenter, setting: Setting) -> MemoryNeed:
 def plan_memory(segmenter: Segmenter, setting: Setting) -> dict[str, Any]:
     """``resting_mib``, ``working_mib``, ``peak_mib`` and ``free_mib``, beside the setting."""
     need = need_of_setting(segmenter, setting)
-    free = free_memory(setting.device)
+    free = free_device_memory(setting.device)
     return {
         "height": setting.size[0],
         "width": setting.size[1],

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from refineseg.bench.peers import PEERS
-from refineseg.bench.published_layout import published
+from refineseg.bench.published_layout import in_published_layout
 from refineseg.errors import InputError, RefinesegError
 from refineseg.inference.options import PredictOptions
 from refineseg.inference.predictor import Segmenter
@@ -81,7 +81,10 @@ def random_segmenter(preset: str, setting: Setting) -> Segmenter:
     """A predictor of a network with random weights."""
     labels = LabelMap.from_names([f"class {index}" for index in range(setting.classes)])
     return Segmenter.from_network(
-        random_network(preset, setting.classes), ModelCard(preset, labels), str(setting.device), setting.precision
+        random_network(preset, setting.classes),
+        ModelCard(preset, labels),
+        str(setting.device),
+        setting.precision,
     )
 
 
@@ -93,10 +96,10 @@ def own_candidates(segmenter: Segmenter, setting: Setting, engines: Sequence[str
     model = segmenter.model
     name = f"refineseg {'bf16' if setting.precision == 'bf16' else 'float32'}"
     if setting.training:
-        yield Candidate(BASELINE, lambda: step_of(published(model), setting, "32"), own=True)
+        yield Candidate(BASELINE, lambda: step_of(in_published_layout(model), setting, "32"), own=True)
         yield Candidate(name, lambda: step_of(model, setting, setting.precision, last=True), own=True)
         return
-    yield Candidate(BASELINE, lambda: labels_of(published(model), setting, "32"), own=True)
+    yield Candidate(BASELINE, lambda: labels_of(in_published_layout(model), setting, "32"), own=True)
     yield Candidate(
         f"channels_last only, {name.split()[1]}",
         lambda: labels_of(model, setting, setting.precision, last=True),

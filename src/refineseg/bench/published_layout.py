@@ -41,7 +41,7 @@ TORCHS_OWN: dict[type, type] = {
 }
 
 
-def published(model: RefineNet) -> RefineNet:
+def in_published_layout(model: RefineNet) -> RefineNet:
     """A copy of the network in the published layout."""
     result = copy.deepcopy(model).to(memory_format=torch.contiguous_format)
     for part in result.modules():

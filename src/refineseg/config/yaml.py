@@ -8,7 +8,7 @@ from typing import Any
 
 from refineseg.errors import ConfigError
 from refineseg.system.files import read_file
-from refineseg.system.text import decoded
+from refineseg.system.text import decode_text
 
 LARGEST_YAML = 200_000  # values in one file
 
@@ -17,7 +17,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     """A YAML file that holds a mapping; anything else is a ConfigError that names the file."""
     path = Path(path)
     try:
-        values = parse_yaml(decoded(read_file(path)))
+        values = parse_yaml(decode_text(read_file(path)))
     except FileNotFoundError as error:
         raise ConfigError(f"File not found: {path}") from error
     except (OSError, UnicodeDecodeError, ConfigError) as error:

@@ -17,7 +17,7 @@ from refineseg.data.pictures.picture import void_of
 from refineseg.errors import InputError
 from refineseg.labels import IGNORE, LabelMap, UInt8
 from refineseg.system.files import read_file
-from refineseg.system.text import composed, decoded
+from refineseg.system.text import composed, decode_text
 
 Named = TypeVar("Named")
 SPLITS: tuple[str, ...] = ("train", "val", "test")
@@ -107,7 +107,7 @@ def folder_of_pictures(folder: Path) -> list[Path]:
 def read_list(path: Path) -> list[str]:
     """Non-empty lines of a split list."""
     try:
-        lines = decoded(read_file(path)).splitlines()
+        lines = decode_text(read_file(path)).splitlines()
     except FileNotFoundError as error:
         raise InputError(f"File not found: {path}") from error
     except (OSError, UnicodeDecodeError) as error:

@@ -20,7 +20,7 @@ INPUT = "images"  # name of the input
 SUFFIX = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
 
 
-def format_of(path: Path, given: str | None) -> str:
+def export_format(path: Path, given: str | None) -> str:
     """The format of a file by its suffix; InputError if that is unknown or differs from ``given``."""
     by_suffix = {suffix: name for name, suffix in SUFFIX.items()}
     if given is not None and given not in SUFFIX:

@@ -8,7 +8,7 @@ from typing import TypedDict, get_args
 
 from refineseg.data.dataset import SegmentationData
 from refineseg.deploy import int8 as quantisation
-from refineseg.deploy.formats import check_packages, files_of, format_of
+from refineseg.deploy.formats import check_packages, export_format, files_of
 from refineseg.errors import InputError
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.runners.exported import Input, Outputs
@@ -42,7 +42,7 @@ class ExportOptions:
 
     def format_for(self, path: Path) -> str:
         """The format; InputError if options contradict each other or do not fit the file."""
-        kind = format_of(path, self.format)
+        kind = export_format(path, self.format)
         for name, value, allowed in (
             ("input", self.input, get_args(Input)),
             ("outputs", self.outputs, get_args(Outputs)),

@@ -25,6 +25,6 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def free_memory(device: torch.device) -> int | None:
+def free_device_memory(device: torch.device) -> int | None:
     """Free bytes of a GPU's own memory, or of the machine's for other devices; None if unknown."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else memory.free_memory()

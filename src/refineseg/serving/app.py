@@ -107,7 +107,7 @@ def _add_problems(app: "FastAPI") -> None:
     from starlette.requests import ClientDisconnect
 
     def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
-        return JSONResponse(problems.document(status, detail), status, headers, problems.MEDIA_TYPE)
+        return JSONResponse(problems.problem_document(status, detail), status, headers, problems.MEDIA_TYPE)
 
     @app.exception_handler(Problem)
     async def refused(incoming: Incoming, error: Problem) -> JSONResponse:

@@ -24,19 +24,19 @@ SCORE_BYTES = 10  # per pixel and class: float32 twice, then float16
 MAX_PAGES = 1000  # of a TIFF
 
 
-def formats() -> tuple[str, ...]:
+def picture_formats() -> tuple[str, ...]:
     """Formats that this installation decodes: HEIC needs pillow-heif, AVIF a Pillow built with it."""
     available = {"AVIF": features.check("avif"), "HEIC": reads_heic()}
     return tuple(name for name in SIGNATURES if available.get(name, True))
 
 
 def media_types() -> tuple[str, ...]:
-    """Media types of ``formats``."""
-    return tuple(f"image/{name.lower()}" for name in formats())
+    """Media types of ``picture_formats``."""
+    return tuple(f"image/{name.lower()}" for name in picture_formats())
 
 
 @contextmanager
-def opened(data: bytes) -> Iterator[Image.Image]:
+def opened_upload(data: bytes) -> Iterator[Image.Image]:
     """Open a picture and read its header only.
 
     Raises:
@@ -46,8 +46,8 @@ def opened(data: bytes) -> Iterator[Image.Image]:
     if not data:
         raise Problem(400, "expected a picture in the request, got 0 bytes")
     name = next((name for name, signature in SIGNATURES.items() if signature.match(data)), "something else")
-    if name not in formats():
-        raise Problem(415, f"expected a picture of {', '.join(formats())}, got {name}: convert it to PNG")
+    if name not in picture_formats():
+        raise Problem(415, f"expected a picture of {', '.join(picture_formats())}, got {name}: convert it to PNG")
     if name == "JPEG" and too_many_scans(data):
         raise Problem(422, f"expected a JPEG of at most {MAX_SCANS} scans, got more: export it again")
     # Telephones store a second view in a JPEG (MPO); the first is the picture.
@@ -72,7 +72,7 @@ def opened(data: bytes) -> Iterator[Image.Image]:
 def measure(data: bytes, options: RequestOptions, pixels: int, classes: int) -> int:
     """Bytes of memory that a picture will take, by its header alone.
 
-    Raises Problem (413) for more than ``pixels`` over all scales and flips, else as ``opened``.
+    Raises Problem (413) for more than ``pixels`` over all scales and flips, else as ``opened_upload``.
     """
     (height, width), decoding = _header(data)
     area = width * height
@@ -87,7 +87,7 @@ def measure(data: bytes, options: RequestOptions, pixels: int, classes: int) -> 
 
 
 def _header(data: bytes) -> tuple[tuple[int, int], int]:
-    """Height and width, and the bytes per pixel that decoding may take; Problem as ``opened``."""
+    """Height and width, and the bytes per pixel that decoding may take; Problem as ``opened_upload``."""
     if is_tiff(data):  # Pillow cannot read most of those with many channels
         if not pages_within(io.BytesIO(data), MAX_PAGES):
             raise Problem(422, "expected a single picture, got a TIFF of several frames: send one of them")
@@ -104,7 +104,7 @@ def _header(data: bytes) -> tuple[tuple[int, int], int]:
             pass
         except (ArithmeticError, ValueError, TypeError, MemoryError):  # numbers in a damaged header
             raise Problem(422, "expected a whole TIFF, got one that is damaged: export it again") from None
-    with opened(data) as image:
+    with opened_upload(data) as image:
         return (image.height, image.width), DECODING_BYTES
 
 
@@ -116,10 +116,10 @@ def decode(data: bytes, channels: Channels | None = None, choice: tuple[int, ...
         channels: channels of the model; None for RGB.
         choice: indices of the file's channels to use.
 
-    Raises Problem (422) if the channels do not fit the model; else as ``opened``.
+    Raises Problem (422) if the channels do not fit the model; else as ``opened_upload``.
     """
     if not is_tiff(data):
-        with opened(data) as image:  # says what is wrong with the file
+        with opened_upload(data) as image:  # says what is wrong with the file
             image.load()
     try:
         return read_picture(data, channels, choice)

@@ -81,7 +81,7 @@ def describe_model(segmenter: Segmenter, limits: Limits) -> ModelDescription:
         scores=scores,
         licence=card.licence,
         calibrated=segmenter.calibrated,
-        limits=Bounds(limits.bytes, limits.pixels, limits.seconds, decoding.formats()),
+        limits=Bounds(limits.bytes, limits.pixels, limits.seconds, decoding.picture_formats()),
         outputs=OUTPUTS,
     )
 

@@ -112,7 +112,7 @@ async def _body(receive: Receive) -> AsyncIterator[bytes]:
 
 
 async def _send_problem(problem: Problem, send: Send) -> None:
-    content = json.dumps(problems.document(problem.status, problem.detail)).encode()
+    content = json.dumps(problems.problem_document(problem.status, problem.detail)).encode()
     headers = [
         (b"content-type", problems.MEDIA_TYPE.encode()),
         (b"content-length", str(len(content)).encode()),

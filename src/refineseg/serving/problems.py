@@ -18,6 +18,6 @@ class Problem(Exception):
     headers: dict[str, str] = field(default_factory=dict)  # further headers of the answer
 
 
-def document(status: int, detail: str) -> dict[str, Any]:
+def problem_document(status: int, detail: str) -> dict[str, Any]:
     """A problem document."""
     return {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}

@@ -14,7 +14,7 @@ UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # first characters that spreadsheets take for one
 
 
-def decoded(data: bytes, errors: str = "strict") -> str:
+def decode_text(data: bytes, errors: str = "strict") -> str:
     """The text of a file of UTF-8 or, by its byte order mark, UTF-16; UnicodeDecodeError for others."""
     return data.decode("utf-16" if data.startswith(UTF16) else "utf-8-sig", errors)
 
@@ -56,7 +56,7 @@ def reason_of(error: Exception) -> str:
     return " ".join(text.split())[:120] or type(error).__name__
 
 
-def markdown(text: str) -> str:
+def for_markdown(text: str) -> str:
     """For Markdown: on one line, without links, HTML, code or borders of table cells."""
     return re.sub(r"([\\`<>|\[\]])", r"\\\1", escaped(text))
 

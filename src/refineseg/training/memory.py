@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from refineseg.config import TrainConfig
 from refineseg.errors import ConfigError
-from refineseg.inference.devices import free_memory
+from refineseg.inference.devices import free_device_memory
 from refineseg.labels import IGNORE
 from refineseg.model.memory import MemoryNeed, bytes_of, fake_copy, memory_need, tensors_of
 from refineseg.model.refinenet import RefineNet
@@ -80,7 +80,7 @@ def fitting_batch(model: RefineNet, config: TrainConfig, device: torch.device) -
     try:
         check_memory(model, config, device)
     except ConfigError:
-        free = free_memory(device) or 0
+        free = free_device_memory(device) or 0
         return max(1, largest_batch(model, config, free, config.batch_size))
     return config.batch_size
 
@@ -94,7 +94,7 @@ def check_memory(model: RefineNet, config: TrainConfig, device: torch.device, sh
         device: device of the training.
         share: number of processes that share the machine's memory and the batch.
     """
-    free = free_memory(device)
+    free = free_device_memory(device)
     if free is None:
         return
     free //= share if device.type == "cpu" else 1

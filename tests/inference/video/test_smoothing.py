@@ -8,7 +8,7 @@ import pytest
 from refineseg.errors import InputError
 from refineseg.inference.tiles.blending import Map, Strip
 from refineseg.inference.tiles.receptive_field import probe
-from refineseg.inference.video.smoothing import Smoother, box, cells_of, label_changes, motion, moved
+from refineseg.inference.video.smoothing import Smoother, box_mean, cells_of, label_changes, motion, moved
 
 SCENE = probe(320, 480)
 
@@ -26,7 +26,7 @@ def test_small_parts_by_hand() -> None:
     assert np.allclose(moved(plane, flow)[0, 0], [0.5, 1.5, 2.5, 3.0])
     flow[:] = [[[1.0]], [[-1.0]]]
     assert np.allclose(moved(plane, flow)[0], [[4, 4, 5, 6], [8, 8, 9, 10], [8, 8, 9, 10]])
-    assert np.allclose(box(np.eye(3, dtype=np.float32), 1)[1, 1], 3 / 9)
+    assert np.allclose(box_mean(np.eye(3, dtype=np.float32), 1)[1, 1], 3 / 9)
     assert label_changes(np.zeros((2, 2), np.uint8), np.eye(2, dtype=np.uint8)) == 0.5
 
 

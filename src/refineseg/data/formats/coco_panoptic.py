@@ -12,7 +12,7 @@ import numpy as np
 
 from refineseg.data.formats.faults import not_empty
 from refineseg.data.formats.format import AnnotatedData, Format, Item, ReadOptions, Shape, Unannotated
-from refineseg.data.formats.parsing.class_names import Names, class_names_of
+from refineseg.data.formats.parsing.class_names import ClassNames, class_names_of
 from refineseg.data.formats.parsing.coco_files import (
     coco_files,
     crowd_notes,
@@ -89,7 +89,7 @@ class _PanopticFile:
         self.used, self.crowds = Counter[str](), Counter[str]()
 
     def items(
-        self, names: Names, options: ReadOptions, pictures: Pictures
+        self, names: ClassNames, options: ReadOptions, pictures: Pictures
     ) -> tuple[list[Item], list[Unannotated]]:
         """An item for each picture with a PNG, and the other pictures."""
         split = split_in_name(self.file.stem) or split_in_name(self.file.parent.name)
@@ -120,7 +120,7 @@ class _PanopticFile:
         ]
         return items, without
 
-    def _values(self, node: Node, names: Names, options: ReadOptions) -> dict[int, int]:
+    def _values(self, node: Node, names: ClassNames, options: ReadOptions) -> dict[int, int]:
         """Train id by segment id."""
         values: dict[int, int] = {}
         for segment in node["segments_info"]:

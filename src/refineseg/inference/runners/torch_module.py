@@ -16,7 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from refineseg.config import ModelConfig
 from refineseg.errors import InputError
 from refineseg.inference.arithmetic import Arithmetic
-from refineseg.inference.devices import free_memory, pick_device
+from refineseg.inference.devices import free_device_memory, pick_device
 from refineseg.inference.fast.fast_copy import FastCopy
 from refineseg.inference.runners.gpu import GpuArithmetic
 from refineseg.inference.tiles.receptive_field import effective_radius
@@ -107,7 +107,7 @@ class NetworkRunner:
 
     def free_memory(self) -> int | None:
         """Bytes free on the device."""
-        return free_memory(self.device)
+        return free_device_memory(self.device)
 
 
 def open_network(

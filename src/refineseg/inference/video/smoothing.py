@@ -52,7 +52,7 @@ class Smoother:
         if self._grey is not None and self._grey.shape == grey.shape:
             flow = motion(self._grey, grey)
             left = np.abs(grey - moved(self._grey[None], flow)[0])
-            share = self.strength * np.exp(-((box(left, 1) / DIFFERENCE) ** 2))
+            share = self.strength * np.exp(-((box_mean(left, 1) / DIFFERENCE) ** 2))
             maps = tuple(_averaged(old, new, flow, share) for old, new in zip(self._scores, maps, strict=True))
         self._grey, self._scores = grey, maps
         return replace(strip, maps=maps)
@@ -110,7 +110,7 @@ def _best(old: Plane, new: Plane, start: NDArray[np.int64], reach: int) -> NDArr
 
 def _difference(old: Plane, new: Plane, shift: NDArray[np.int64]) -> Plane:
     """Mean absolute difference between each cell's block and its block at the former place."""
-    return box(np.abs(_taken(old, shift) - new), BLOCK)
+    return box_mean(np.abs(_taken(old, shift) - new), BLOCK)
 
 
 def _median(flow: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -134,7 +134,7 @@ def _refined(old: Plane, new: Plane, flow: NDArray[np.int64]) -> NDArray[np.floa
         less, more = _difference(old, new, flow - step), _difference(old, new, flow + step)
         curve = np.maximum(less + more - 2 * middle, FLAT)
         exact[axis] += np.clip((less - more) / (2 * curve), -0.5, 0.5)
-    better = box(np.abs(moved(old[None], exact)[0] - new), BLOCK) + STAY < middle
+    better = box_mean(np.abs(moved(old[None], exact)[0] - new), BLOCK) + STAY < middle
     return np.where(better, exact, flow).astype(np.float32)
 
 
@@ -155,7 +155,7 @@ def moved(planes: NDArray[np.float32], flow: NDArray[np.float32]) -> NDArray[np.
     return np.asarray(upper + down.ravel() * (lower - upper), np.float32).reshape(planes.shape)
 
 
-def box(plane: Plane, radius: int) -> Plane:
+def box_mean(plane: Plane, radius: int) -> Plane:
     """Mean over (2 radius + 1)^2 neighbours; the edge is repeated."""
     for axis in (0, 1):
         pad = [(0, 0), (0, 0)]

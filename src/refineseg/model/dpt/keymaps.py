@@ -2,7 +2,7 @@
 
 Sources: ``transformers`` (DPT, Depth Anything; over its ViT, DINOv2 and BEiT), isl-org/DPT and isl-org/MiDaS (over
 timm's ViT, BEiT and Swin), Depth Anything v1 and v2, UniMatch V2 (over DINOv2's own code). ``NAME:0``, ``NAME:1``
-and ``NAME:2`` are the three parts of our joint projection to queries, keys and values (see ``split``).
+and ``NAME:2`` are the three parts of our joint projection to queries, keys and values (see ``split_projections``).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ JOINT = "attn.qkv"  # one matrix in timm, three in transformers
 PARTS = 3
 
 
-def split(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+def split_projections(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
     """Shapes by our names with the joint projections in three, under ``NAME:0`` ... ``NAME:2``."""
     found: dict[str, tuple[int, ...]] = {}
     for name, shape in shapes.items():
@@ -31,7 +31,7 @@ def split(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
     return found
 
 
-def joined(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def joined_projections(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Tensors with the three parts of each joint projection in one."""
     found = {name: value for name, value in state.items() if f"{JOINT}:" not in name}
     for name in state:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from refineseg.config import ModelConfig
 from refineseg.config.resize import Resize
-from refineseg.model.dpt.keymaps import joined, split
+from refineseg.model.dpt.keymaps import joined_projections, split_projections
 from refineseg.model.dpt.network import DPT
 from refineseg.model.folders.model_folder import assign_weights
 from refineseg.model.tensors.keymaps import KeyMap
@@ -49,8 +49,8 @@ def fill(found: RecognisedDPT, state: Mapping[str, Tensor]) -> tuple[DPT, tuple[
         key: tuple(value.shape) for key, value in network.state_dict().items() if not key.endswith(COUNTER)
     }
     if any(":" in rule.ours for rule in found.keys.rules):
-        expected = split(expected)
-    ours = joined(matched(found.keys, found.keys.name, taken, expected))
+        expected = split_projections(expected)
+    ours = joined_projections(matched(found.keys, found.keys.name, taken, expected))
     assign_weights(network, ours, "the checkpoint")
     return network.eval(), tuple(name for name in left_out if not name.endswith(COUNTER))
 

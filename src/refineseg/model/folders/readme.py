@@ -7,7 +7,7 @@ from typing import Any
 
 from refineseg.model.folders.card import ModelCard
 from refineseg.model.refinenet import RefineNet
-from refineseg.system.text import markdown
+from refineseg.system.text import for_markdown
 
 
 def model_card(model: RefineNet, card: ModelCard) -> str:
@@ -15,14 +15,16 @@ def model_card(model: RefineNet, card: ModelCard) -> str:
     parameters = sum(value.numel() for value in model.parameters())
     depth = model.config.outputs == "depth"
     network = "RefineNet (Lin et al., CVPR 2017)" if model.config.dpt is None else "DPT (Ranftl et al., ICCV 2021)"
-    gives = "depth" if depth else f"{model.config.num_classes} classes: {markdown(', '.join(card.labels.names))}"
+    gives = (
+        "depth" if depth else f"{model.config.num_classes} classes: {for_markdown(', '.join(card.labels.names))}"
+    )
     lines = [
         "---",
         "library_name: refineseg",
         f"pipeline_tag: {'depth-estimation' if depth else 'image-segmentation'}",
         "---",
         "",
-        f"# {markdown(card.name)}",
+        f"# {for_markdown(card.name)}",
         "",
         f"{network}, preset `{model.config.preset}`, backbone `{model.config.backbone}`, {parameters:,} "
         f"parameters, {gives}.",
@@ -45,16 +47,17 @@ def model_card(model: RefineNet, card: ModelCard) -> str:
         lines += [f"- {line}" for line in _beyond_iou(score)]
         lines += ["", "| class | IoU |", "|---|---|"]
         lines += [
-            f"| {markdown(name)} | {'-' if iou is None else f'{iou:.3f}'} |" for name, iou in score["iou"].items()
+            f"| {for_markdown(name)} | {'-' if iou is None else f'{iou:.3f}'} |"
+            for name, iou in score["iou"].items()
         ]
     if not card.scores:
         lines.append("None measured.")
     lines += ["", "## Confidence", "", *_calibrated(card.calibration)] if card.calibration else []
     lines += ["", "## Provenance", ""]
-    lines += [f"- {markdown(key)}: {markdown(str(value))}" for key, value in card.provenance.items()] or [
+    lines += [f"- {for_markdown(key)}: {for_markdown(str(value))}" for key, value in card.provenance.items()] or [
         "Not recorded."
     ]
-    lines += ["", "## Licence", "", markdown(card.licence), ""]
+    lines += ["", "## Licence", "", for_markdown(card.licence), ""]
     return "\n".join(lines)
 
 

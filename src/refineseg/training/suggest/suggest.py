@@ -21,7 +21,7 @@ from refineseg.system.lock import locked
 from refineseg.system.text import csv_path
 from refineseg.training.suggest.choice import choose
 from refineseg.training.suggest.look import Look, feature_of, look_at
-from refineseg.training.suggest.suggest_page import page, views_of
+from refineseg.training.suggest.suggest_page import page, small_views
 
 IMAGES, PRELABELS, SCORES, PAGE = "images", "prelabels", "suggestions.csv", "index.html"
 KNOWN = 500  # largest number of labelled pictures for comparison, evenly spaced
@@ -141,7 +141,7 @@ def _pre_labels(
         result = segmenter.predict(item.look.path, probabilities=True, tile="auto")
         result.save(masks, ("mask",), item.name)
         shutil.copyfile(item.look.path, images / f"{item.name}{item.look.path.suffix}")
-        views.append(views_of(result))
+        views.append(small_views(result))
         progress("pre-labelling", done, len(suggestions))
     labels = segmenter.card.labels
     export_predictions(masks, labels, format, folder / PRELABELS, images=images, options=WriteOptions())

@@ -19,7 +19,7 @@ from refineseg.model.folders.card import ModelCard
 UNSURE = (255, 120, 0)
 
 
-def views_of(result: Result) -> dict[str, UInt8]:
+def small_views(result: Result) -> dict[str, UInt8]:
     """Small views: the picture, its prediction, and its uncertainty in orange on grey."""
     assert result.probabilities is not None
     grey = np.repeat(60 + 0.6 * result.image.mean(2, keepdims=True), 3, axis=2)

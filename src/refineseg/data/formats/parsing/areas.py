@@ -13,7 +13,7 @@ import numpy as np
 
 from refineseg.data.formats.faults import Faults
 from refineseg.data.formats.format import AnnotatedData, Item, Picture, ReadOptions, Shape, Unannotated
-from refineseg.data.formats.parsing.class_names import Names, class_names_of
+from refineseg.data.formats.parsing.class_names import ClassNames, class_names_of
 from refineseg.data.formats.parsing.find_pictures import Pictures, check_size, named
 from refineseg.data.formats.parsing.label_files import find_labels
 from refineseg.data.formats.parsing.shapes import Region, bounds
@@ -139,7 +139,7 @@ def _once_each(annotated: Sequence[Annotated], faults: Faults) -> tuple[list[Ann
     ]
 
 
-def _paint(picture: Annotated, names: Names, faults: Faults, shape: Shape) -> UInt8:
+def _paint(picture: Annotated, names: ClassNames, faults: Faults, shape: Shape) -> UInt8:
     """HxW train ids; an area that cannot be drawn becomes a fault."""
     if picture.size is not None:
         check_size(picture.size, shape, picture.place)

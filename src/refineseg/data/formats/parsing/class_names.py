@@ -18,7 +18,7 @@ INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060"))  # zero-width ch
 
 
 @dataclass(frozen=True)
-class Names:
+class ClassNames:
     """Mapping from names in annotations to train ids."""
 
     label_map: LabelMap  # the classes
@@ -51,7 +51,7 @@ def clean(name: str) -> str:
 
 def class_names_of(
     found: Iterable[str], options: ReadOptions, place: str, colors: Mapping[str, Color] | None = None
-) -> Names:
+) -> ClassNames:
     """The classes of ``options.labels``, else the background and the names found.
 
     Args:
@@ -69,7 +69,7 @@ def class_names_of(
         label_map = by_train_id(edit_labels(options.labels, edits))
         background = background_id(label_map)
         fill = IGNORE if options.unlabelled == "ignore" or background is None else background
-        return Names(label_map, fill, edits, notes)
+        return ClassNames(label_map, fill, edits, notes)
     check_edits(edits, seen)
     kept = [new for name in seen if (new := edited_name(name, edits)) is not None]
     kept = [name for name in dict.fromkeys(kept) if name.lower() not in IGNORE_NAMES]
@@ -86,7 +86,7 @@ def class_names_of(
         label_map = LabelMap(
             tuple(replace(item, color=by_name.get(item.name, item.color)) for item in label_map.classes)
         )
-    return Names(label_map, 0 if filled else IGNORE, edits, notes)
+    return ClassNames(label_map, 0 if filled else IGNORE, edits, notes)
 
 
 def background_id(label_map: LabelMap) -> int | None:

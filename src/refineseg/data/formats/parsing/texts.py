@@ -8,7 +8,7 @@ from pathlib import Path
 
 from refineseg.errors import InputError
 from refineseg.system.files import open_file, read_file
-from refineseg.system.text import decoded
+from refineseg.system.text import decode_text
 
 SEPARATORS = (",", ";", "\t")
 
@@ -25,7 +25,7 @@ class Row:
 def read_text(path: Path) -> str:
     """A file of UTF-8 or UTF-16, without byte order mark. InputError if it cannot be read or decoded."""
     try:
-        text = decoded(read_file(path))
+        text = decode_text(read_file(path))
     except FileNotFoundError as error:
         raise InputError(f"File not found: {path}") from error
     except (OSError, UnicodeDecodeError) as error:
@@ -59,7 +59,7 @@ def head(path: Path, size: int = 4096) -> str:
     """Beginning of a text file; empty if it cannot be read."""
     try:
         with open_file(path) as stream:
-            return decoded(stream.read(size), "replace").lstrip("\ufeff \t\r\n")
+            return decode_text(stream.read(size), "replace").lstrip("\ufeff \t\r\n")
     except OSError:
         return ""
 
