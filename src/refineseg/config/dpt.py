@@ -13,25 +13,15 @@ LARGEST_WIDTH = 8192  # bound against damaged files that would need terabytes
 
 @dataclass(frozen=True)
 class ViTSizes(Config):
-    """Sizes of a vision transformer, in place of those of the timm model.
+    """Sizes of a vision transformer, in place of those of the timm model."""
 
-    Attributes:
-        image: side in pixels of the pictures of the position embeddings' grid.
-        patch: side of a patch in pixels.
-        width: channels of a token.
-        depth: number of blocks.
-        heads: attention heads of a block.
-        mlp: channels inside a block's MLP, as a multiple of ``width``.
-        norm_eps: small constant of the layer norms.
-    """
-
-    image: int
-    patch: int
-    width: int
-    depth: int
-    heads: int
-    mlp: float = 4.0
-    norm_eps: float = 1e-6
+    image: int  # side in pixels of the pictures of the position embeddings' grid
+    patch: int  # side of a patch in pixels
+    width: int  # channels of a token
+    depth: int  # number of blocks
+    heads: int  # attention heads of a block
+    mlp: float = 4.0  # channels inside a block's MLP, as a multiple of ``width``
+    norm_eps: float = 1e-6  # small constant of the layer norms
 
     def __post_init__(self) -> None:
         require(1 <= self.patch <= 64, "a patch of 1 to 64 pixels", self.patch)
@@ -45,25 +35,16 @@ class ViTSizes(Config):
 
 @dataclass(frozen=True)
 class SwinSizes(Config):
-    """Sizes of a Swin, v1 or v2.
+    """Sizes of a Swin, v1 or v2."""
 
-    Attributes:
-        image: side in pixels of its input; no window is larger than a map of it.
-        width: channels of the finest map; each further one has twice as many.
-        depths: number of blocks of each stage.
-        heads: attention heads of each stage.
-        window: side of a window in cells.
-        trained_windows: v2: side of each stage's windows in pretraining; 0 for the same.
-        mlp: channels inside a block's MLP, as a multiple of its width.
-    """
-
-    image: int
-    width: int
-    depths: tuple[int, ...]
-    heads: tuple[int, ...]
-    window: int
+    image: int  # side in pixels of its input; no window is larger than a map of it
+    width: int  # channels of the finest map; each further one has twice as many
+    depths: tuple[int, ...]  # number of blocks of each stage
+    heads: tuple[int, ...]  # attention heads of each stage
+    window: int  # side of a window in cells
+    # v2: side of each stage's windows in pretraining; 0 for the same
     trained_windows: tuple[int, ...] = (0, 0, 0, 0)
-    mlp: float = 4.0
+    mlp: float = 4.0  # channels inside a block's MLP, as a multiple of its width
 
     def __post_init__(self) -> None:
         require(32 <= self.image <= 4096, "an image side from 32 to 4096", self.image)

@@ -52,6 +52,14 @@ class Config:
         return {name: _plain(_convert(hints[name], value, name)) for name, value in found.items()}
 
 
+def flat(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Nested values by names such as ``augment.crop``."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= flat(value, f"{above}{key}.") if isinstance(value, dict) else {above + key: value}
+    return found
+
+
 C = TypeVar("C", bound=Config)
 
 

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from refineseg.data.pictures.pillow import check_regular, name_of, open_image
+from refineseg.data.pictures.pillow import check_regular, decoding, name_of, open_image
 from refineseg.errors import InputError
 from refineseg.labels import UInt8
-from refineseg.system.text import reason_of
 
 ORIENTATION = 0x0112  # tag of EXIF and TIFF
 SUBFILE, REDUCED = 0x00FE, 1  # TIFF tag NewSubfileType, and its bit for a reduced copy of a page
@@ -33,21 +32,14 @@ def opened_mask(source: Path | bytes, name: str = "") -> Iterator[Image.Image]:
     name = name or name_of(source)
     if isinstance(source, Path):
         check_regular(source, "a mask")
-    try:
-        with open_image(source) as image:
-            pages = _pages(image)
-            if pages > 1:
-                raise InputError(
-                    f"expected a mask of one page, got {pages} pages or frames in {name}: save the right one alone"
-                )
-            turned = image.getexif().get(ORIENTATION, 1) != 1
-            yield ImageOps.exif_transpose(image) if turned else image
-    except InputError:
-        raise
-    except FileNotFoundError as error:
-        raise InputError(f"File not found: {name}") from error
-    except Exception as error:  # decoders raise OSError, ValueError, SyntaxError, struct.error ...
-        raise InputError(f"cannot read {name} as a mask ({reason_of(error)}): is it damaged?") from error
+    with decoding(name, "a mask"), open_image(source) as image:
+        pages = _pages(image)
+        if pages > 1:
+            raise InputError(
+                f"expected a mask of one page, got {pages} pages or frames in {name}: save the right one alone"
+            )
+        turned = image.getexif().get(ORIENTATION, 1) != 1
+        yield ImageOps.exif_transpose(image) if turned else image
 
 
 def check_threshold(value: Any, place: str = "") -> int:

@@ -124,7 +124,8 @@ class ExportReport:
             ]
         lines += ["", "| size | pictures | labels agree | error |", "|---|---|---|---|"]
         lines += [
-            f"| {check.width}x{check.height} | {check.batch} | {check.agreement:.4%} | {_figure(check.error)} |"
+            f"| {check.width}x{check.height} | {check.batch} | {check.agreement:.4%} | "
+            f"{'-' if check.error is None else f'{check.error:.1e}'} |"
             for check in self.checks
         ]
         lines += [
@@ -133,10 +134,6 @@ class ExportReport:
             "",
         ]
         return "\n".join(lines)
-
-
-def _figure(error: float | None) -> str:
-    return "-" if error is None else f"{error:.1e}"
 
 
 def files(path: Path) -> tuple[Path, Path]:

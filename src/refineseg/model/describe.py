@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from refineseg.config import ModelConfig, scaled
 from refineseg.model.dpt.network import DPT
-from refineseg.model.presets import build
+from refineseg.model.presets import build, parameter_count
 from refineseg.model.refinenet import RefineNet
 
 STRIP = (64, 768)  # picture on which the receptive field is measured, along its width
@@ -82,6 +82,7 @@ def describe(config: ModelConfig, size: tuple[int, int], measure: bool = True) -
     gmac = {name: counts.get(f"{root}.{name}", 0.0) for name in (*names, *head)}
     fields = receptive_fields(config) if measure and config.dpt is None else {}
     maps = tuple(shapes["backbones"])
+    before = [network.backbones, network.reassemble] if isinstance(network, DPT) else [network.backbones]
     stages = [
         Stage(
             "backbone" if len(network.backbones) == 1 else f"{len(network.backbones)} backbones",
@@ -90,7 +91,7 @@ def describe(config: ModelConfig, size: tuple[int, int], measure: bool = True) -
                 for scale in config.input_scales
             ),
             maps,
-            _parameters(network.backbones) + (_parameters(network.reassemble) if isinstance(network, DPT) else 0),
+            sum(map(parameter_count, before)),
             counts["Global"] - sum(gmac.values()),
             field=fields.get("backbones"),
         )
@@ -98,11 +99,9 @@ def describe(config: ModelConfig, size: tuple[int, int], measure: bool = True) -
     for number, (name, taken) in enumerate(zip(names, groups, strict=True), 1):
         inputs = [maps[index] for index in taken] + ([stages[-1].outputs[0]] if number > 1 else [])
         made = tuple(shapes[name])
-        block = network.get_submodule(name)
-        stages.append(
-            Stage(f"block {number}", tuple(inputs), made, _parameters(block), gmac[name], taken, fields.get(name))
-        )
-    parameters = sum(_parameters(network.get_submodule(name)) for name in head)
+        count = parameter_count(network.get_submodule(name))
+        stages.append(Stage(f"block {number}", tuple(inputs), made, count, gmac[name], taken, fields.get(name)))
+    parameters = sum(parameter_count(network.get_submodule(name)) for name in head)
     # A DPT cuts its padding off at the end.
     classes = (config.num_classes, *(size if config.dpt else shapes["classifier"][0][1:]))
     last = Stage("classifier", stages[-1].outputs, (classes,), parameters, sum(gmac[name] for name in head))
@@ -117,10 +116,6 @@ def _cascade(network: RefineNet) -> tuple[str, tuple[tuple[int, ...], ...], tupl
         return "stages", ((3,), (2,), (1,), (0,)), tuple(stride / (factor or 1) for stride, factor in pairs)
     strides = tuple(float(stride) for net in network.each_backbone() for stride in net.strides)
     return "blocks", network.decoder.groups, strides
-
-
-def _parameters(module: nn.Module) -> int:
-    return sum(value.numel() for value in module.parameters())
 
 
 @contextmanager

@@ -194,8 +194,9 @@ def build(config: ModelConfig, backbone: Backbone | None = None) -> RefineNet:
     return kind(config, backbone)
 
 
-def parameter_count(config: ModelConfig) -> int:
-    """Number of trainable values of a configuration's network, counted without allocating them."""
-    with torch.device("meta"):
-        network = build(config)
+def parameter_count(network: nn.Module | ModelConfig) -> int:
+    """Number of trainable values of a module, or of a configuration's network, which is not allocated for it."""
+    if isinstance(network, ModelConfig):
+        with torch.device("meta"):
+            network = build(network)
     return sum(value.numel() for value in network.parameters())

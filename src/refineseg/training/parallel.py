@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_map
 from refineseg.config import TrainConfig
 from refineseg.errors import ConfigError
 from refineseg.inference.devices import pick_device
-from refineseg.model.presets import build
+from refineseg.model.presets import build, parameter_count
 from refineseg.model.refinenet import RefineNet
 from refineseg.system.processes import is_first, joined_world, launched_world
 from refineseg.training.optimizer import MovingAverage, make_optimizer
@@ -106,7 +106,7 @@ def shard(model: nn.Module, mesh: DeviceMesh) -> nn.Module:
         for sequence in model.modules()
         if isinstance(sequence, nn.Sequential)
         for block in sequence
-        if not isinstance(block, nn.Sequential) and _size(block) >= UNIT
+        if not isinstance(block, nn.Sequential) and parameter_count(block) >= UNIT
     ]
     for block in reversed(blocks):  # inner ones first
         fully_shard(block, mesh=mesh)
@@ -123,10 +123,6 @@ def set_up(
     if average and isinstance(fabric.strategy, ModelParallelStrategy):
         shard(average.model, fabric.strategy.device_mesh["data_parallel"])
     return wrapped, fabric.setup_optimizers(make_optimizer(model, config))  # of the shards, if any
-
-
-def _size(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def whole_network(model: RefineNet) -> RefineNet:

@@ -11,20 +11,6 @@ from refineseg.data.dataset import SPLITS, Sample, SegmentationData, folder_of_p
 from refineseg.errors import InputError
 from refineseg.labels import Color, LabelClass, LabelMap
 
-# Colours of the original 32-class release for the classes that SegNet's eleven stand for.
-CLASSES = (
-    ("Sky", (128, 128, 128)),
-    ("Building", (128, 0, 0)),
-    ("Pole", (192, 192, 128)),
-    ("Road", (128, 64, 128)),
-    ("Pavement", (0, 0, 192)),
-    ("Tree", (128, 128, 0)),
-    ("SignSymbol", (192, 128, 128)),
-    ("Fence", (64, 64, 128)),
-    ("Car", (64, 0, 128)),
-    ("Pedestrian", (64, 64, 0)),
-    ("Bicyclist", (0, 128, 192)),
-)
 VOID = 11
 # The original's 32 names and colours (its label_colors.txt) by the class of the eleven that they are merged to.
 ORIGINAL: dict[str, dict[str, Color]] = {
@@ -61,6 +47,8 @@ ORIGINAL: dict[str, dict[str, Color]] = {
     },
     "Bicyclist": {"Bicyclist": (0, 128, 192), "MotorcycleScooter": (192, 0, 192)},
 }
+# Each of the eleven has the colour of the first that is merged to it.
+CLASSES = tuple((name, next(iter(merged.values()))) for name, merged in ORIGINAL.items())
 ORIGINAL_VOID: Color = (0, 0, 0)
 STILLS, APPROVED = "701_StillsRaw_full", "LabeledApproved_full"
 PAIRS = {"train": (367,), "val": (101,), "test": (233,)}

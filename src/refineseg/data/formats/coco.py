@@ -123,7 +123,7 @@ class _InstancesFile:
         by_image: dict[Hashable, list[Node]] = {}
         with faults.collect():
             for node in self.root["images"]:
-                if _has_id(node):
+                if isinstance(node.value, dict) and isinstance(node.value.get("id"), int | str | float):
                     by_image[node["id"].identifier()] = []
         total, before = 0, found.used.total()
         with faults.collect():
@@ -186,10 +186,6 @@ class _InstancesFile:
             for folder in sorted(place.iterdir())
             if folder.is_dir() and split_in_name(folder.name) == self.split
         ]
-
-
-def _has_id(image: Node) -> bool:
-    return isinstance(image.value, dict) and isinstance(image.value.get("id"), int | str | float)
 
 
 def write(predictions: Iterator[Prediction], label_map: LabelMap, out: Path, _: WriteOptions) -> Written:

@@ -132,23 +132,32 @@ def reads_heic() -> bool:
 def opened(source: Path | bytes, large: bool = False) -> Iterator[Image.Image]:
     """An opened picture; decoding errors in the block become InputErrors."""
     name = name_of(source)
-    try:
-        with _open(source, large) as image:
+    with decoding(name, "a picture"):
+        try:
+            image = _open(source, large)
+        except Image.DecompressionBombError as error:
+            raise TooLargeError(f"{name}: {error}; use --tile for pictures of this size") from error
+        with image:
             if large and image.width * image.height > LIMIT:
                 raise InputError(
                     f"expected at most {LIMIT:,} pixels in {name}, which is decoded as a whole, got {image.width}x"
                     f"{image.height}: save it as a tiled TIFF, which is read by windows"
                 )
             yield image
+
+
+@contextmanager
+def decoding(name: str, what: str) -> Iterator[None]:
+    """Any error of a decoder in the block becomes an InputError: a file that is missing or damaged."""
+    try:
+        yield
     except InputError:
         raise
     except FileNotFoundError as error:
         raise InputError(f"File not found: {name}") from error
-    except Image.DecompressionBombError as error:
-        raise TooLargeError(f"{name}: {error}; use --tile for pictures of this size") from error
     except Exception as error:  # decoders raise OSError, ValueError, SyntaxError, struct.error ...
         raise InputError(
-            f"cannot read {name} as a picture ({reason_of(error)}): is it damaged or another format?"
+            f"cannot read {name} as {what} ({reason_of(error)}): is it damaged or another format?"
         ) from error
 
 

@@ -11,7 +11,6 @@ from refineseg.evaluation.report.charts import percent, pictures_chart
 from refineseg.evaluation.report.evaluation_report import (
     EvaluationReport,
     Group,
-    ShownPicture,
     ShownSuspect,
     picture_scores,
 )
@@ -34,15 +33,14 @@ def pictures_section(report: EvaluationReport) -> str:
     parts = [card("Mean IoU of each picture, %", f'<div class="scroll">{chart}</div>{note}')]
     parts.append(key_of_classes(report.label_map, seen))
     for group, title in TITLES.items():
-        figures = "\n".join(_picture(item) for item in report.pictures if item.group == group)
-        if figures:
-            parts.append(f'<h3 class="group">{title}</h3>{figures}')
+        articles = []
+        for item in report.pictures:
+            if item.group == group:
+                figures = f"mean IoU {percent(item.mean_iou)}, {percent(item.accuracy)} of the pixels right"
+                articles.append(picture_article(item.name, figures, item.views))
+        if articles:
+            parts.append(f'<h3 class="group">{title}</h3>' + "\n".join(articles))
     return section("Pictures", "click one for a closer look; void is dark", "\n".join(parts))
-
-
-def _picture(item: ShownPicture) -> str:
-    figures = f"mean IoU {percent(item.mean_iou)}, {percent(item.accuracy)} of the pixels right"
-    return picture_article(item.name, figures, item.views)
 
 
 def suspects_section(report: EvaluationReport) -> str:

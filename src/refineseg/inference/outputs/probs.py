@@ -26,7 +26,8 @@ class Probs(Kind):
     def write(self, result: Result, stream: BinaryIO, effort: int = 6) -> None:
         """Deflated."""
         del effort
-        np.savez_compressed(stream, probabilities=_given(result), class_names=result.class_names)
+        assert result.probabilities is not None  # Result.write refuses before
+        np.savez_compressed(stream, probabilities=result.probabilities, class_names=result.class_names)
 
     def planes(self, classes: int) -> int:
         """One per class."""
@@ -54,11 +55,6 @@ class Probs(Kind):
             with file.open("class_names.npy", "w") as member:
                 np.lib.format.write_array(member, np.array(large.label_map.names))
         return path
-
-
-def _given(result: Result) -> NDArray[np.float16]:
-    assert result.probabilities is not None  # Result.write refuses before
-    return result.probabilities
 
 
 KIND = Probs()

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from refineseg.config.settings import flat
 from refineseg.errors import ConfigError, extra
 from refineseg.system.files import atomic_write
 from refineseg.training.custom import Callback, TrainingEvent
@@ -50,7 +51,7 @@ def start_mlflow(mlflow: Any, run: Run, known: str | None) -> Tracker:
         mlflow.set_experiment(PROJECT)
     started = mlflow.start_run(run_id=known, run_name=None if known else run.folder.name)
     if known is None:
-        mlflow.log_params(_flat(run.config.to_dict()))
+        mlflow.log_params(flat(run.config.to_dict()))
     return Tracker(started.info.run_id, mlflow.log_metrics, mlflow.end_run)
 
 
@@ -97,11 +98,3 @@ def make_loggers(names: tuple[str, ...]) -> list[Callback]:
 
 def _numbers(row: dict[str, Any]) -> dict[str, float]:
     return {name: float(value) for name, value in row.items() if value is not None and math.isfinite(value)}
-
-
-def _flat(values: dict[str, Any], above: str = "") -> dict[str, Any]:
-    """Nested settings flattened, such as ``augment.crop``."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{above}{key}.") if isinstance(value, dict) else {above + key: value}
-    return flat

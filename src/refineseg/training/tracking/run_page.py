@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from refineseg.config.settings import flat
 from refineseg.evaluation.evaluate import Evaluation
 from refineseg.evaluation.metrics import Floats
 from refineseg.evaluation.report.charts import history_chart, percent
@@ -155,13 +156,8 @@ def _pictures(run: Run, evaluation: Evaluation) -> str:
 
 def _settings(config: Mapping[str, Any]) -> str:
     """All settings, collapsed."""
-    flat: dict[str, Any] = {}
-    for name, value in config.items():
-        flat |= (
-            {f"{name}.{key}": item for key, item in value.items()} if isinstance(value, dict) else {name: value}
-        )
     rows = "".join(
         f"<div><dt>{escape(name)}</dt><dd><code>{escape(str(value))}</code></dd></div>"
-        for name, value in flat.items()
+        for name, value in flat(config).items()
     )
     return f'<details><summary>Settings</summary><dl class="bars settings">{rows}</dl></details>'

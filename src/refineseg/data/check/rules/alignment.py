@@ -83,16 +83,13 @@ def _guess(
 ) -> Iterator[Finding]:
     """A finding about single masks: a note to look at them, and of ``severity`` only beyond chance."""
     sure = beyond_chance(suspects, tested)
-    counts = f"{counted(suspects, 'mask')} of {tested:,} {what if len(suspects) == 1 else _plural(what)}"
+    verb = what if len(suspects) == 1 else what.replace("fits", "fit", 1)
+    counts = f"{counted(suspects, 'mask')} of {tested:,} {verb}"
     extent = "; too many for chance" if sure else "; this also happens to correct masks by chance"
     advice = (
         fix if sure else f"look at {'it' if len(suspects) == 1 else 'them'} in the page that --html writes; {fix}"
     )
     yield about(kind, severity if sure else "note", counts + extent, advice, mask_files(suspects))
-
-
-def _plural(what: str) -> str:
-    return what.replace("fits", "fit", 1)
 
 
 def is_moved(item: PairMeasurement) -> bool:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from refineseg.data.check.findings import Finding, about, counted
 from refineseg.data.check.listing import DatasetFiles
@@ -148,7 +147,7 @@ def near(train: Readable, held: Readable) -> tuple[list[tuple[Path, Path]], list
             candidates = (bits[row] <= ALIKE_BITS).nonzero()[0]
             if not len(candidates):
                 continue
-            gap = _gap(thumbs[candidates], image.thumb)
+            gap = np.abs(thumbs[candidates].astype(np.int16) - image.thumb.astype(np.int16))
             worst, mean = gap.max(axis=(1, 2)), gap.mean(axis=(1, 2))
             place = int(mean.argmin())
             other = train[int(candidates[place])][0].pair.image
@@ -161,10 +160,6 @@ def near(train: Readable, held: Readable) -> tuple[list[tuple[Path, Path]], list
             elif mean[place] <= ALIKE_GREY:
                 alike.append((item.pair.image, other))
     return copies, alike
-
-
-def _gap(thumbs: NDArray[np.uint8], thumb: NDArray[np.uint8]) -> NDArray[np.int16]:
-    return np.abs(thumbs.astype(np.int16) - thumb.astype(np.int16))
 
 
 def _shown(pair: tuple[Path, Path]) -> str:

@@ -139,12 +139,12 @@ def _binary(label_map: LabelMap, sound: list[tuple[PairMeasurement, MaskMeasurem
     """Masks of 0 and 255 for background and object, if 255 is no class of the label map."""
     if label_map.rgb or len(label_map.classes) < 2 or IGNORE in class_values(label_map):
         return []
-    two = [item for item, mask in sound if _only_0_and_255(mask)]
+    two = [
+        item
+        for item, mask in sound
+        if set(mask.values.tolist()) == {0, IGNORE} and int(mask.counts.min()) > 0.002 * mask.pixels
+    ]
     most = len(two) * 2 > len(sound)
     # 255 next to real classes in any mask is a sign that it means "ignored", as declared.
     void_in_use = any(IGNORE in mask.values and set(mask.values.tolist()) - {0, IGNORE} for _, mask in sound)
     return two if most or (len(label_map.classes) == 2 and not void_in_use) else []
-
-
-def _only_0_and_255(mask: MaskMeasurement) -> bool:
-    return set(mask.values.tolist()) == {0, IGNORE} and int(mask.counts.min()) > 0.002 * mask.pixels

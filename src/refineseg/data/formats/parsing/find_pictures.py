@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from refineseg.data.formats.format import Picture, Shape, Unannotated
 from refineseg.data.images import SUFFIXES
 from refineseg.data.pictures.opening import is_picture
-from refineseg.data.pictures.pillow import open_image
+from refineseg.data.pictures.pillow import decoding, open_image
 from refineseg.data.pictures.tiff_samples import is_scientific, tiff_shape
 from refineseg.errors import InputError
 
@@ -38,16 +38,9 @@ def picture_shape(image: Picture) -> Shape:
     if isinstance(image, Path) and is_scientific(image):
         return tiff_shape(image)
     source, name = (image, str(image)) if isinstance(image, Path) else (image(), "embedded picture")
-    try:
-        with open_image(source) as opened:
-            turned = opened.getexif().get(EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
-            return (opened.width, opened.height) if turned else (opened.height, opened.width)
-    except InputError:
-        raise
-    except FileNotFoundError as error:
-        raise InputError(f"File not found: {name}") from error
-    except Exception as error:  # decoders raise OSError, ValueError, SyntaxError, DecompressionBombError ...
-        raise InputError(f"cannot read {name} as a picture: is it damaged or another format?") from error
+    with decoding(name, "a picture"), open_image(source) as opened:
+        turned = opened.getexif().get(EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
+        return (opened.width, opened.height) if turned else (opened.height, opened.width)
 
 
 def check_size(declared: Shape, shape: Shape, place: str) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from refineseg.data.formats.format import AnnotatedData, Item, ReadOptions, Shape
 from refineseg.data.formats.parsing.class_names import by_train_id, edit_labels
@@ -88,7 +87,8 @@ def values_in(pairs: Sequence[Pair]) -> str:
     found: set[Any] = set()
     for pair in pairs[:SAMPLES]:
         mask = read_mask(pair.mask)
-        found |= set(map(tuple, _unique(mask))) if mask.ndim == 3 else set(np.unique(mask).tolist())
+        colors = np.unique(mask.reshape(-1, 3), axis=0).tolist() if mask.ndim == 3 else None
+        found |= set(np.unique(mask).tolist()) if colors is None else set(map(tuple, colors))
     shown = ", ".join(str(value) for value in sorted(found)[:12]) + (" ..." if len(found) > 12 else "")
     return f"the first masks hold {shown}"
 
@@ -124,8 +124,3 @@ def mask_mode(path: Path) -> str | None:
             return image.mode
     except Exception:  # any of the decoders' errors; the reader reports it
         return None
-
-
-def _unique(mask: NDArray[Any]) -> list[list[int]]:
-    rows: list[list[int]] = np.unique(mask.reshape(-1, 3), axis=0).tolist()
-    return rows

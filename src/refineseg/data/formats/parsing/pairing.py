@@ -203,15 +203,11 @@ def _listed(src: Path) -> dict[str, tuple[Path, str | None]]:
             file = next((path for path in files if lexists(path)), None)
             for row in read_rows(file) if file else []:
                 name = composed(row.cells[0]).replace("\\", "/").lstrip("/")
-                plain = str(PurePosixPath(name).with_suffix("")) if _has_suffix(name) else name
+                plain = str(PurePosixPath(name).with_suffix("")) if Path(name).suffix.lower() in SUFFIXES else name
                 found[plain] = (file or src, split)
         if found:
             break
     return found
-
-
-def _has_suffix(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in SUFFIXES
 
 
 def first_pair(src: Path) -> Pair | None:
