@@ -13,9 +13,8 @@ import pytest
 
 from refineseg.inference.predictor import Segmenter
 from refineseg.serving.access import Access
-from refineseg.serving.connections import http_server
 from refineseg.serving.limits import Limits
-from refineseg.serving.server import bound
+from refineseg.serving.server import bound, http_server
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 

@@ -19,8 +19,8 @@ from refineseg.cli.main import main
 from refineseg.errors import InputError
 from refineseg.serving import server
 from refineseg.serving.access import Access
-from refineseg.serving.connections import http_server
 from refineseg.serving.limits import Limits
+from refineseg.serving.server import http_server
 from tests.serving.made import SEGMENT, encoded, pixels, tiny
 from tests.serving.test_batching import Gated
 

@@ -77,7 +77,7 @@ def import_(
     """
     from refineseg.data.formats import FaultsError, ImportOptions, ReadOptions, import_data, read_labels
     from refineseg.data.formats.parsing.label_files import read_threshold
-    from refineseg.data.formats.transfer.import_splits import SplitOptions, parse_shares
+    from refineseg.data.formats.transfer.import_options import SplitOptions, parse_shares
 
     if split is None and group is not None:
         raise InputError("expected --split with --group, such as --split 0.8/0.1/0.1")

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from refineseg.data.formats import ClassEdits, ImportOptions, ReadOptions, import_data
-from refineseg.data.formats.transfer.import_splits import SplitOptions, parse_shares
+from refineseg.data.formats.transfer.import_options import SplitOptions, parse_shares
 from refineseg.errors import InputError
 from refineseg.labels import UInt8
 from tests.data.formats import test_labelme

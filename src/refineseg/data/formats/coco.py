@@ -19,8 +19,7 @@ from refineseg.data.formats.faults import Faults, not_empty
 from refineseg.data.formats.format import AnnotatedData, Format, Prediction, ReadOptions, WriteOptions, Written
 from refineseg.data.formats.parsing import coco_rle
 from refineseg.data.formats.parsing.areas import Annotated, Area, AreaReader, Skipped
-from refineseg.data.formats.parsing.class_names import IGNORE_NAME, background_id, class_names_of
-from refineseg.data.formats.parsing.class_regions import regions
+from refineseg.data.formats.parsing.class_names import IGNORE_NAME, background_id, class_names_of, regions
 from refineseg.data.formats.parsing.coco_files import (
     coco_files,
     crowd_notes,

@@ -23,7 +23,7 @@ from refineseg.data.formats.format import (
     Written,
 )
 from refineseg.data.formats.parsing.areas import Annotated, Area, AreaReader, Skipped
-from refineseg.data.formats.parsing.class_regions import regions
+from refineseg.data.formats.parsing.class_names import regions
 from refineseg.data.formats.parsing.find_pictures import split_in_name, split_in_path
 from refineseg.data.formats.parsing.label_files import hex_color
 from refineseg.data.formats.parsing.shapes import (

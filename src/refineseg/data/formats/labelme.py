@@ -27,7 +27,7 @@ from refineseg.data.formats.format import (
     Written,
 )
 from refineseg.data.formats.parsing.areas import Annotated, Area, AreaReader, Skipped
-from refineseg.data.formats.parsing.class_regions import regions
+from refineseg.data.formats.parsing.class_names import regions
 from refineseg.data.formats.parsing.find_pictures import Pictures, split_in_path, walk_files
 from refineseg.data.formats.parsing.json_nodes import Node, read_json
 from refineseg.data.formats.parsing.outlines import Outliner

@@ -21,8 +21,7 @@ from refineseg.data.formats.format import (
     Written,
 )
 from refineseg.data.formats.parsing.areas import Annotated, Area, AreaReader, Skipped
-from refineseg.data.formats.parsing.class_names import IGNORE_NAME, background_id
-from refineseg.data.formats.parsing.class_regions import regions
+from refineseg.data.formats.parsing.class_names import IGNORE_NAME, background_id, regions
 from refineseg.data.formats.parsing.find_pictures import SPLIT_WORDS, named, unread_note, walk_pictures
 from refineseg.data.formats.parsing.json_nodes import Node
 from refineseg.data.formats.parsing.outlines import Outliner

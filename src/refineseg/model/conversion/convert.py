@@ -21,9 +21,8 @@ from refineseg.model.conversion.result import Conversion, ConversionRequest, mak
 from refineseg.model.dpt import published
 from refineseg.model.dpt.decoder import CONFIG as DPT_CONFIG
 from refineseg.model.dpt.decoder import DPTDecoder, infer_config, save_dpt_decoder
-from refineseg.model.dpt.importing import import_published, import_repository, is_repository
+from refineseg.model.dpt.importing import fetch_repository, import_published, import_repository, is_repository
 from refineseg.model.dpt.recognised import COUNTER
-from refineseg.model.dpt.repository import fetch_repository
 from refineseg.model.folders.hub import HubName, is_hub_name
 from refineseg.model.folders.model_folder import CONFIG, load_strictly, save_model_folder
 from refineseg.model.presets import build, model_config

@@ -1,16 +1,18 @@
-"""Import of published DPT checkpoints: their network, conversion result and model card."""
+"""Import of published DPT checkpoints, also from the Hub: their network, conversion result and model card."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from refineseg._version import __version__
 from refineseg.errors import InputError, WeightsError
 from refineseg.model.classifier import change_classes
 from refineseg.model.conversion.recognise import Architecture
@@ -19,8 +21,10 @@ from refineseg.model.dpt import huggingface, published
 from refineseg.model.dpt.network import DPT
 from refineseg.model.dpt.recognised import COUNTER, RecognisedDPT, fill
 from refineseg.model.folders.card import ModelCard
+from refineseg.model.folders.hub import HubName, fetch_file
+from refineseg.model.folders.model_folder import save_model_folder
 from refineseg.model.tensors.checkpoints import read_checkpoint
-from refineseg.system.files import read_file
+from refineseg.system.files import cache_folder, read_file
 
 Made = tuple[DPT, Conversion, ModelCard]
 CONFIG, PREPROCESSOR, CARD = "config.json", "preprocessor_config.json", "README.md"
@@ -113,3 +117,38 @@ def _json(file: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise WeightsError(f"expected settings by name in {file}, got {type(values).__name__}")
     return values
+
+
+def fetch_repository(name: HubName) -> tuple[Path, HubName]:
+    """The folder of a repository in the Hub's cache, fetched if necessary, and its name with the commit.
+
+    Raises:
+        WeightsError: it is missing, gated, damaged or not supported, or can be neither found nor fetched.
+    """
+    config = fetch_file(name.repo, CONFIG, name.revision)
+    if not is_repository(config.parent):  # checked before gigabytes of weights are fetched
+        raise WeightsError(
+            f"{name} is not a refineseg model: its {CONFIG} was not written by refineseg and names none of the "
+            f"networks that are imported ({', '.join(huggingface.ARCHITECTURES)})"
+        )
+    commit = config.parent.name
+    fetch_file(name.repo, PREPROCESSOR, commit)
+    with suppress(WeightsError):  # a repository without a card states no licence
+        fetch_file(name.repo, CARD, commit)
+    fetch_file(name.repo, WEIGHTS[0], commit)
+    return config.parent, HubName(name.repo, commit)
+
+
+def imported_model(name: HubName, commit: str) -> Path:
+    """The model folder of a repository at a commit, made if there is none.
+
+    Errors are those of ``fetch_repository``.
+    """
+    place = cache_folder() / "hub" / __version__ / name.repo.replace("/", "--") / commit
+    if not (place / CONFIG).is_file():
+        folder, pinned = fetch_repository(name)
+        network, _, card = import_repository(
+            ConversionRequest(folder, name.repo.rpartition("/")[2], origin=str(pinned))
+        )
+        save_model_folder(place, network, card)
+    return place

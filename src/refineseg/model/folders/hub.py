@@ -72,7 +72,7 @@ def fetch_model(text: str) -> Path:
     except (OSError, ValueError, RecursionError):
         ours = False
     if not ours:
-        from refineseg.model.dpt.repository import imported_model  # it imports this module
+        from refineseg.model.dpt.importing import imported_model  # it imports this module
 
         return imported_model(name, config.parent.name)
     _verified(_download(name, WEIGHTS, config.parent.name), name)

@@ -6,10 +6,13 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from refineseg.colors import is_background
 from refineseg.data.formats.format import ClassEdits, ReadOptions
+from refineseg.data.formats.parsing.shapes import Region
 from refineseg.errors import InputError
-from refineseg.labels import IGNORE, Color, LabelClass, LabelMap, class_name
+from refineseg.labels import IGNORE, Color, LabelClass, LabelMap, UInt8, class_name
 from refineseg.raw_values import Raw
 
 IGNORE_NAME = "__ignore__"  # LabelMe's; exports write it
@@ -92,6 +95,13 @@ def class_names_of(
 def background_id(label_map: LabelMap) -> int | None:
     """Train id of the background class, or None."""
     return next((i for i, name in enumerate(label_map.names) if is_background(name)), None)
+
+
+def regions(labels: UInt8, label_map: LabelMap) -> list[tuple[str, Region]]:
+    """Name and pixels of every class in HxW train ids, except the background."""
+    background = background_id(label_map)
+    names = dict(enumerate(label_map.names)) | {IGNORE: IGNORE_NAME}
+    return [(names[value], labels == value) for value in np.unique(labels).tolist() if value != background]
 
 
 def by_train_id(labels: LabelMap) -> LabelMap:

@@ -17,8 +17,12 @@ from refineseg.data.formats.known_formats import format_of, formats
 from refineseg.data.formats.parsing.areas import class_counts
 from refineseg.data.formats.parsing.class_names import background_id
 from refineseg.data.formats.parsing.find_pictures import named
-from refineseg.data.formats.transfer.import_options import ImportOptions, ImportReport
-from refineseg.data.formats.transfer.import_splits import SplitOptions, split_pictures
+from refineseg.data.formats.transfer.import_options import (
+    ImportOptions,
+    ImportReport,
+    SplitOptions,
+    split_pictures,
+)
 from refineseg.data.formats.transfer.pair_files import PairWriter, unique_names
 from refineseg.data.pictures.opening import needs_statistics
 from refineseg.data.pictures.statistics import statistics
