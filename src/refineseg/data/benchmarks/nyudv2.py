@@ -11,21 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refineseg.colors import voc_palette
+from refineseg.data import benchmark_files as files
 from refineseg.data.benchmark import Benchmark, Step
-from refineseg.data.benchmark_files import (
-    NAME,
-    by_stem,
-    entries,
-    first_file,
-    first_folder,
-    given_file,
-    listed_splits,
-    listed_stems,
-    need_folder,
-    places,
-    write_png,
-    write_raw_mask,
-)
 from refineseg.data.dataset import Sample, SegmentationData
 from refineseg.data.images import read_image, read_mask
 from refineseg.errors import InputError
@@ -33,7 +20,7 @@ from refineseg.labels import LabelMap, UInt8
 from refineseg.system.files import atomic_write
 from refineseg.system.matlab import integers, open_mat73, read_mat, variable
 
-NAMES = entries("""
+NAMES = files.entries("""
 wall, floor, cabinet, bed, chair, sofa, table, door, window, bookshelf, picture, counter, blinds, desk,
 shelves, curtain, dresser, pillow, mirror, floor mat, clothes, ceiling, books, refrigerator, television,
 paper, towel, shower curtain, box, whiteboard, person, night stand, toilet, sink, lamp, bathtub, bag, other
@@ -61,13 +48,13 @@ def open_nyudv2(root: Path) -> SegmentationData:
     The .mat file needs ``classMapping40.mat`` (894 names to 40 classes) and ``splits.mat`` beside it.
     """
     labelled = root / LABELLED
-    if first_folder(root, "images") is None and labelled.is_file():
+    if files.first_folder(root, "images") is None and labelled.is_file():
         splits = _splits_of_mat(root)
     else:
-        images = by_stem(need_folder(root, "NYUDv2's pictures", "images"))
-        masks = by_stem(need_folder(root, "NYUDv2's masks", "labels40", "labels"))
-        splits = listed_splits(root, LISTS, images, masks)
-        if (root / SPLIT_FILE).is_file() and first_file(root, *LISTS["train"], *LISTS["val"]) is None:
+        images = files.by_stem(files.need_folder(root, "NYUDv2's pictures", "images"))
+        masks = files.by_stem(files.need_folder(root, "NYUDv2's masks", "labels40", "labels"))
+        splits = files.listed_splits(root, LISTS, images, masks)
+        if (root / SPLIT_FILE).is_file() and files.first_file(root, *LISTS["train"], *LISTS["val"]) is None:
             known = {int(stem): stem for stem in images if stem.isdigit()}
             splits = {
                 split: tuple(
@@ -125,9 +112,9 @@ def _splits_of_mat(root: Path) -> dict[str, tuple[Sample, ...]]:
             raise InputError(f"File not found: {root / name} ({what}), expected {name} beside {LABELLED}")
     numbers = official_split(root / SPLIT_FILE)
     for split, names in LISTS.items():
-        listed = first_file(root, *names)
+        listed = files.first_file(root, *names)
         if listed is not None:
-            numbers[split] = [int(stem) for stem in listed_stems(listed)]
+            numbers[split] = [int(stem) for stem in files.listed_stems(listed)]
     return {
         split: tuple(
             Sample(f"{number:06d}", root / LABELLED / f"{number:06d}", root / LABELLED / f"{number:06d}")
@@ -153,10 +140,10 @@ def _member(file: Any, name: str, path: Path) -> NDArray[Any]:
 
 def convert_nyudv2(root: Path, sources: Sequence[Path], step: Step) -> int:
     """``images/``, ``labels40/`` and the lists from nyu_depth_v2_labeled.mat; returns the number of new pairs."""
-    labelled = given_file(LABELLED, root, sources)
+    labelled = files.given_file(LABELLED, root, sources)
     if labelled is None:
         return 0
-    mapping, split_file = given_file(MAPPING, root, sources), given_file(SPLIT_FILE, root, sources)
+    mapping, split_file = files.given_file(MAPPING, root, sources), files.given_file(SPLIT_FILE, root, sources)
     if mapping is None or split_file is None:
         raise InputError(f"expected {MAPPING} and {SPLIT_FILE} with {labelled}: name them too")
     table = classes_of_names(mapping)
@@ -167,8 +154,8 @@ def convert_nyudv2(root: Path, sources: Sequence[Path], step: Step) -> int:
             image, mask = (root / folder / f"{index + 1:06d}.png" for folder in ("images", "labels40"))
             if not mask.is_file():  # the mask is written last
                 names = integers(labels[index], labelled).T
-                write_png(image, cut_border(np.asarray(pictures[index], np.uint8).transpose(2, 1, 0)))
-                write_raw_mask(mask, cut_border(table[names]), label_map())
+                files.write_png(image, cut_border(np.asarray(pictures[index], np.uint8).transpose(2, 1, 0)))
+                files.write_raw_mask(mask, cut_border(table[names]), label_map())
                 new += 1
             step(index + 1, len(labels), mask.name)
     for split, numbers in official_split(split_file).items():
@@ -185,9 +172,9 @@ BENCHMARK = Benchmark(
     archives=(
         "nyu_depth_v2_labeled.mat with classMapping40.mat and splits.mat, or an archive of images/ and labels40/"
     ),
-    place=places(
-        (rf"(images/{NAME}\.png)", r"\1"),
-        (rf"(labels40/{NAME}\.png)", r"\1"),
+    place=files.places(
+        (rf"(images/{files.NAME}\.png)", r"\1"),
+        (rf"(labels40/{files.NAME}\.png)", r"\1"),
         (r"((?:train|val|test)\.txt|splits\.mat|classMapping40\.mat)", r"\1"),
     ),
     convert=convert_nyudv2,

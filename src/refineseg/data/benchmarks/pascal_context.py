@@ -8,8 +8,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from refineseg.colors import voc_palette
+from refineseg.data import benchmark_files as files
 from refineseg.data.benchmark import Benchmark
-from refineseg.data.benchmark_files import NAME, VOC2010, entries, open_masked, places
 from refineseg.data.dataset import SegmentationData
 from refineseg.data.images import read_mask
 from refineseg.data.pictures.pillow import open_image
@@ -18,7 +18,7 @@ from refineseg.labels import IGNORE, LabelClass, LabelMap
 from refineseg.system.matlab import integers, variable
 
 # name and its number among the 459 names of the .mat files, in the order of the release's 59_labels.txt
-CLASSES = entries("""
+CLASSES = files.entries("""
 background 0, aeroplane 2, bicycle 23, bird 25, boat 31, bottle 34, bus 45, car 59, cat 65, chair 72, cow 98,
 table 397, dog 113, horse 207, motorbike 258, person 284, pottedplant 308, sheep 347, sofa 368, train 416,
 tvmonitor 427, bag 9, bed 18, bench 22, book 33, building 44, cabinet 46, ceiling 68, cloth 80, computer 85,
@@ -78,7 +78,7 @@ def open_pascal_context(root: Path) -> SegmentationData:
     Splits are VOC 2010's train and val lists (``train.txt`` and ``val.txt`` in ROOT, or
     VOCdevkit/VOC2010/ImageSets/Main); without them all masked pictures are the split ``all``.
     """
-    splits, masks = open_masked(root, "PASCAL-Context", IMAGES, MASKS, LISTS)
+    splits, masks = files.open_masked(root, "PASCAL-Context", IMAGES, MASKS, LISTS)
     return SegmentationData(
         "pascal-context",
         root,
@@ -112,9 +112,9 @@ BENCHMARK = Benchmark(
     pairs=PAIRS,
     licence=LICENCE,
     archives="VOCtrainval_03-May-2010.tar, and trainval.tar.gz or 59_context_labels.tar.gz",
-    place=places(
-        *VOC2010,
-        (rf"trainval/({NAME}\.mat)", r"trainval/\1"),
-        (rf"59_context_labels/({NAME}\.png)", r"59_context_labels/\1"),
+    place=files.places(
+        *files.VOC2010,
+        (rf"trainval/({files.NAME}\.mat)", r"trainval/\1"),
+        (rf"59_context_labels/({files.NAME}\.png)", r"59_context_labels/\1"),
     ),
 )

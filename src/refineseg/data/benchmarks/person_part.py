@@ -13,17 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refineseg.colors import voc_palette
+from refineseg.data import benchmark_files as files
 from refineseg.data.benchmark import Benchmark, Step
-from refineseg.data.benchmark_files import (
-    NAME,
-    VOC2010,
-    first_file,
-    first_folder,
-    listed_stems,
-    open_masked,
-    places,
-    write_raw_mask,
-)
 from refineseg.data.dataset import SegmentationData
 from refineseg.data.images import read_mask
 from refineseg.errors import InputError
@@ -85,7 +76,7 @@ def open_person_part(root: Path) -> SegmentationData:
     Splits are the published lists (``train.txt`` and ``val.txt`` in ROOT or in pascal_person_part_trainval_list);
     without them all masked pictures are the split ``all``.
     """
-    splits, _ = open_masked(root, "Person-Part", IMAGES, MASKS, LISTS)
+    splits, _ = files.open_masked(root, "Person-Part", IMAGES, MASKS, LISTS)
     return SegmentationData("person-part", root, label_map(), splits, LICENCE, read_raw=read_person_mask)
 
 
@@ -124,14 +115,16 @@ def convert_person_part(root: Path, _sources: Sequence[Path], step: Step) -> int
     Train and val are VOC 2010's, of which the pictures that show parts of people are kept.
     """
     folder = root / "Annotations_Part"
-    published = first_folder(root, *(name for name in MASKS if name not in ("masks", folder.name)))
+    published = files.first_folder(root, *(name for name in MASKS if name not in ("masks", folder.name)))
     if not folder.is_dir() or published is not None:
         return 0
     lists = {
-        split: first_file(root, f"VOCdevkit/VOC2010/ImageSets/Main/{split}.txt", f"ImageSets/Main/{split}.txt")
+        split: files.first_file(
+            root, f"VOCdevkit/VOC2010/ImageSets/Main/{split}.txt", f"ImageSets/Main/{split}.txt"
+        )
         for split in ("train", "val")
     }
-    stems = {split: listed_stems(path) for split, path in lists.items() if path is not None}
+    stems = {split: files.listed_stems(path) for split, path in lists.items() if path is not None}
     if len(stems) < len(lists):
         raise InputError(
             f"expected VOC 2010's ImageSets/Main/train.txt and val.txt in {root}: name its archive too"
@@ -146,7 +139,7 @@ def convert_person_part(root: Path, _sources: Sequence[Path], step: Step) -> int
             if not mask.is_file() and source.is_file():
                 merged = merge_parts(source)
                 if merged is not None and merged.any():
-                    write_raw_mask(mask, merged, label_map())
+                    files.write_raw_mask(mask, merged, label_map())
                     new += 1
             if mask.is_file():
                 kept.append(stem)
@@ -161,11 +154,11 @@ BENCHMARK = Benchmark(
     pairs=PAIRS,
     licence=LICENCE,
     archives="VOCtrainval_03-May-2010.tar, and pascal_person_part.zip or PASCAL-Part's trainval.tar.gz",
-    place=places(
-        *VOC2010,
-        (rf"(pascal_person_part_gt/{NAME}\.png)", r"\1"),
+    place=files.places(
+        *files.VOC2010,
+        (rf"(pascal_person_part_gt/{files.NAME}\.png)", r"\1"),
         (r"(pascal_person_part_trainval_list/[^/]+\.txt)", r"\1"),
-        (rf"(Annotations_Part/{NAME}\.mat)", r"\1"),
+        (rf"(Annotations_Part/{files.NAME}\.mat)", r"\1"),
     ),
     convert=convert_person_part,
 )

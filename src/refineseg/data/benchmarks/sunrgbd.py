@@ -10,27 +10,15 @@ from pathlib import Path
 import numpy as np
 
 from refineseg.colors import voc_palette
+from refineseg.data import benchmark_files as files
 from refineseg.data.benchmark import Benchmark, Step
-from refineseg.data.benchmark_files import (
-    ALL,
-    by_stem,
-    entries,
-    first_file,
-    first_folder,
-    given_file,
-    listed_splits,
-    need_folder,
-    need_masks,
-    places,
-    write_raw_mask,
-)
 from refineseg.data.dataset import Sample, SegmentationData
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap
 from refineseg.system.files import atomic_path
 from refineseg.system.matlab import integers, open_mat73, variable
 
-NAMES = entries("""
+NAMES = files.entries("""
 wall, floor, cabinet, bed, chair, sofa, table, door, window, bookshelf, picture, counter, blinds, desk,
 shelves, curtain, dresser, pillow, mirror, floor mat, clothes, ceiling, books, fridge, tv, paper, towel,
 shower curtain, box, whiteboard, person, night stand, toilet, sink, lamp, bathtub, bag
@@ -53,14 +41,14 @@ def open_sunrgbd(root: Path) -> SegmentationData:
     Splits by ``train.txt`` and ``val.txt`` (or ``test.txt``), else by the number in the name: 1 to 5050 is val
     (the official test split), 5051 to 10335 train. Without the folder of masks the pictures open unlabelled.
     """
-    images = by_stem(need_folder(root, "SUN RGB-D's pictures", "images", "image"))
-    masks_folder = first_folder(root, "labels37", "labels", "label37", "label", "masks")
-    by_name = {_plain(stem): path for stem, path in by_stem(masks_folder).items()}
+    images = files.by_stem(files.need_folder(root, "SUN RGB-D's pictures", "images", "image"))
+    masks_folder = files.first_folder(root, "labels37", "labels", "label37", "label", "masks")
+    by_name = {_plain(stem): path for stem, path in files.by_stem(masks_folder).items()}
     masks = {stem: by_name[_plain(stem)] for stem in images if _plain(stem) in by_name}
     if masks_folder is not None:
-        need_masks([stem for stem in images if stem not in masks], str(masks_folder))
-    if first_file(root, *LISTS["train"], *LISTS["val"]):
-        splits = listed_splits(root, LISTS, images, masks)
+        files.need_masks([stem for stem in images if stem not in masks], str(masks_folder))
+    if files.first_file(root, *LISTS["train"], *LISTS["val"]):
+        splits = files.listed_splits(root, LISTS, images, masks)
     else:
         by_split: dict[str, list[Sample]] = {}
         for stem in sorted(images):
@@ -73,7 +61,7 @@ def official_split(stem: str) -> str:
     """Official split of a picture by its number; ``all`` where the name has none."""
     found = re.search(r"(\d+)$", stem)
     if found is None or not 1 <= int(found[1]) <= TOTAL:
-        return ALL
+        return files.ALL
     return "val" if int(found[1]) <= TEST else "train"
 
 
@@ -89,7 +77,7 @@ def _place(archive: str, member: str) -> str | None:
         number = int(found[1]) + (TEST if "train_images" in f"{archive}/{member}" else 0)
         folder = "images" if found[2] == "jpg" else "labels37"
         return f"{folder}/img-{number:06d}.{found[2]}"
-    return places(
+    return files.places(
         (r"SUNRGBD/(.+/image/[^/]+\.(?:jpg|png))", r"SUNRGBD/\1"),
         (r"(SUNRGBDMeta\.mat|SUNRGBD2Dseg\.mat)", r"SUNRGBDtoolbox/Metadata/\1"),
     )(archive, member)
@@ -97,8 +85,8 @@ def _place(archive: str, member: str) -> str | None:
 
 def convert_sunrgbd(root: Path, sources: Sequence[Path], step: Step) -> int:
     """``images/`` and ``labels37/`` from SUNRGBD/ and the toolbox's two .mat files, in the toolbox's order."""
-    meta = given_file("SUNRGBDMeta.mat", root, sources)
-    labels = given_file("SUNRGBD2Dseg.mat", root, sources)
+    meta = files.given_file("SUNRGBDMeta.mat", root, sources)
+    labels = files.given_file("SUNRGBD2Dseg.mat", root, sources)
     if meta is None or labels is None:
         return 0
     pictures = [
@@ -116,7 +104,7 @@ def convert_sunrgbd(root: Path, sources: Sequence[Path], step: Step) -> int:
                     raise InputError(f"File not found: {source}; give SUNRGBD.zip too")
                 with atomic_path(root / "images" / f"{stem}{source.suffix}") as temporary:
                     shutil.copyfile(source, temporary)
-                write_raw_mask(mask, integers(file[references[index][0]], labels).T, label_map())
+                files.write_raw_mask(mask, integers(file[references[index][0]], labels).T, label_map())
                 new += 1
             step(index + 1, len(pictures), mask.name)
     return new

@@ -8,25 +8,15 @@ from typing import Any
 from numpy.typing import NDArray
 
 from refineseg.colors import voc_palette
+from refineseg.data import benchmark_files as files
 from refineseg.data.benchmark import Benchmark, SubmissionFormat
-from refineseg.data.benchmark_files import (
-    NAME,
-    by_stem,
-    entries,
-    first_folder,
-    listed_stems,
-    need_folder,
-    need_masks,
-    pair,
-    places,
-)
 from refineseg.data.dataset import SPLITS, SegmentationData
 from refineseg.data.images import read_mask
 from refineseg.errors import InputError
 from refineseg.labels import IGNORE, LabelMap
 from refineseg.system.matlab import integers, variable
 
-NAMES = entries("""
+NAMES = files.entries("""
 background, aeroplane, bicycle, bird, boat, bottle, bus, car, cat, chair, cow, diningtable, dog, horse,
 motorbike, person, pottedplant, sheep, sofa, train, tvmonitor
 """)
@@ -48,25 +38,25 @@ def open_voc2012(root: Path) -> SegmentationData:
     pictures taken out (10,582 pictures), where SBD is there; else VOC's train list. Masks are taken from
     SegmentationClass, then SegmentationClassAug (PNG), then SBD's ``cls/*.mat``.
     """
-    voc = need_folder(root, "VOC 2012", "VOCdevkit/VOC2012", "VOC2012", "JPEGImages")
+    voc = files.need_folder(root, "VOC 2012", "VOCdevkit/VOC2012", "VOC2012", "JPEGImages")
     voc = root if voc.name == "JPEGImages" else voc
-    lists = need_folder(voc, "VOC's split lists", LISTS)
-    sbd = first_folder(root, *SBD_PLACES) or first_folder(voc, *SBD_PLACES)
-    stems = {path.stem: listed_stems(path) for path in sorted(lists.glob("*.txt"))}
+    lists = files.need_folder(voc, "VOC's split lists", LISTS)
+    sbd = files.first_folder(root, *SBD_PLACES) or files.first_folder(voc, *SBD_PLACES)
+    stems = {path.stem: files.listed_stems(path) for path in sorted(lists.glob("*.txt"))}
     if "trainaug" in stems:
         stems["train"] = stems["trainaug"]
     elif sbd is not None and "train" in stems and "val" in stems:
-        added = [stem for name in ("train", "val") for stem in listed_stems(sbd / f"{name}.txt")]
+        added = [stem for name in ("train", "val") for stem in files.listed_stems(sbd / f"{name}.txt")]
         stems["train"] = sorted(({*stems["train"], *added}) - set(stems["val"]))
-    images = by_stem(need_folder(voc, "VOC's pictures", "JPEGImages"))
+    images = files.by_stem(files.need_folder(voc, "VOC's pictures", "JPEGImages"))
     masks = _masks(voc, sbd)
     stems["test"] = [stem for stem in stems.get("test", ()) if stem in images]  # has an archive of its own
-    splits = {split: pair(stems[split], images, masks, voc) for split in SPLITS if stems.get(split)}
+    splits = {split: files.pair(stems[split], images, masks, voc) for split in SPLITS if stems.get(split)}
     if not splits:
         raise InputError(f"no split lists in {lists}: expected train.txt and val.txt")
     for split in ("train", "val"):  # the test server keeps its own
         without = [sample.stem for sample in splits.get(split, ()) if sample.mask is None]
-        need_masks(without, f"{voc}/SegmentationClass, SegmentationClassAug or SBD's cls/", split)
+        files.need_masks(without, f"{voc}/SegmentationClass, SegmentationClassAug or SBD's cls/", split)
     return SegmentationData("voc2012", root, label_map(), splits, LICENCE, read_raw=read_voc_mask)
 
 
@@ -78,9 +68,9 @@ def read_voc_mask(path: Path) -> NDArray[Any]:
 
 
 def _masks(voc: Path, sbd: Path | None) -> dict[str, Path]:
-    masks = by_stem(sbd / "cls", (".mat", ".png")) if sbd is not None and (sbd / "cls").is_dir() else {}
+    masks = files.by_stem(sbd / "cls", (".mat", ".png")) if sbd is not None and (sbd / "cls").is_dir() else {}
     for folder in ("SegmentationClassAug", "SegmentationClass"):  # VOC's own masks come first
-        masks |= by_stem(first_folder(voc, folder))
+        masks |= files.by_stem(files.first_folder(voc, folder))
     return masks
 
 
@@ -91,11 +81,11 @@ BENCHMARK = Benchmark(
     pairs=PAIRS,
     licence=LICENCE,
     archives="VOCtrainval_11-May-2012.tar, VOC2012test.tar; for SBD benchmark.tgz, SegmentationClassAug.zip",
-    place=places(
+    place=files.places(
         (r"VOC2012/(JPEGImages/[^/]+\.jpg)", r"VOCdevkit/VOC2012/\1"),
         (r"VOC2012/(SegmentationClass/[^/]+\.png)", r"VOCdevkit/VOC2012/\1"),
         (r"VOC2012/(ImageSets/Segmentation/[^/]+\.txt)", r"VOCdevkit/VOC2012/\1"),
-        (rf"(SegmentationClassAug/{NAME}\.png)", r"VOCdevkit/VOC2012/\1"),
+        (rf"(SegmentationClassAug/{files.NAME}\.png)", r"VOCdevkit/VOC2012/\1"),
         (r"trainaug\.txt", r"VOCdevkit/VOC2012/ImageSets/Segmentation/trainaug.txt"),
         (r"benchmark_RELEASE/dataset/(cls/[^/]+\.mat|(?:train|val)\.txt)", r"SBD/\1"),
     ),

@@ -16,16 +16,7 @@ from refineseg.data.dataset import Sample, SegmentationData
 from refineseg.errors import InputError
 from refineseg.evaluation.metrics import Scores, confusion_matrix, scores
 from refineseg.evaluation.protocol import Protocol, find_protocol
-from refineseg.evaluation.submission.validate import (
-    check_set,
-    check_submission,
-    entries_by_picture,
-    find_format,
-    open_archive,
-    picture_of,
-    read_entry,
-    size_of,
-)
+from refineseg.evaluation.submission import validate
 from refineseg.inference.predictor import Segmenter
 from refineseg.labels import IGNORE, LabelMap, UInt8
 from refineseg.system.files import atomic_path
@@ -46,7 +37,7 @@ def write_submission(
     Raises:
         InputError: unknown benchmark or split, other classes than the model's, or pictures of wrong size or name.
     """
-    form, views, samples = find_format(name), find_protocol(protocol), data.split(split)
+    form, views, samples = validate.find_format(name), find_protocol(protocol), data.split(split)
     if data.label_map.names != segmenter.class_names:
         raise InputError(
             f"expected data with the model's classes {segmenter.class_names}, got {data.label_map.names}"
@@ -57,11 +48,11 @@ def write_submission(
                 image = data.read_picture(sample.image)
                 scales = views.scales_for(*image.shape[:2])
                 result = segmenter.predict(image, scales=scales, flip=views.flip, tile=views.window)
-                entry = str(PurePosixPath(form.prefix(split)) / f"{picture_of(form, sample)}.png")
+                entry = str(PurePosixPath(form.prefix(split)) / f"{validate.picture_of(form, sample)}.png")
                 archive.writestr(entry, encode(form, data.label_map.submission(result.labels)))
                 if progress is not None:
                     progress(done, len(samples))
-        return check_submission(name, temporary, data, split=split)
+        return validate.check_submission(name, temporary, data, split=split)
 
 
 def encode(form: SubmissionFormat, values: UInt8) -> bytes:
@@ -78,15 +69,15 @@ def read_submission(
     name: str, path: str | Path, data: SegmentationData, *, split: str = "val"
 ) -> Iterator[tuple[Sample, UInt8]]:
     """Samples of a split with their train ids HxW in an archive. InputError as in ``check_submission``."""
-    form = find_format(name)
+    form = validate.find_format(name)
     back = from_submission(data.label_map)
-    with open_archive(path) as archive:
-        entries = entries_by_picture(form, archive, split)
+    with validate.open_archive(path) as archive:
+        entries = validate.entries_by_picture(form, archive, split)
         samples = data.split(split)
-        check_set(form, set(entries), {picture_of(form, sample) for sample in samples}, split)
+        validate.check_set(form, set(entries), {validate.picture_of(form, sample) for sample in samples}, split)
         for sample in samples:
-            entry = entries[picture_of(form, sample)]
-            yield sample, back[read_entry(form, archive, entry, form.size or size_of(sample))]
+            entry = entries[validate.picture_of(form, sample)]
+            yield sample, back[validate.read_entry(form, archive, entry, form.size or validate.size_of(sample))]
 
 
 def score_submission(name: str, path: str | Path, data: SegmentationData, *, split: str = "val") -> Scores:

@@ -12,16 +12,8 @@ import numpy as np
 from refineseg.config.settings import flat
 from refineseg.evaluation.evaluate import Evaluation
 from refineseg.evaluation.metrics import Floats
+from refineseg.evaluation.report import shared
 from refineseg.evaluation.report.charts import history_chart, percent
-from refineseg.evaluation.report.shared import (
-    card,
-    classes_section,
-    confusion_section,
-    key_of_classes,
-    picture_article,
-    section,
-    signed,
-)
 from refineseg.evaluation.report.style import SCRIPT, STYLE
 from refineseg.html import document, fact_list, picture_address
 from refineseg.system.files import atomic_write
@@ -72,8 +64,8 @@ class RunPage:
             parts += [
                 _curves(run),
                 _pictures(run, self.evaluation),
-                classes_section(self.evaluation, run.data.label_map, self.before),
-                confusion_section(self.evaluation, run.data.label_map),
+                shared.classes_section(self.evaluation, run.data.label_map, self.before),
+                shared.confusion_section(self.evaluation, run.data.label_map),
             ]
         parts.append(_settings(run.config.to_dict()))
         body, title = "\n".join(part for part in parts if part), f"{run.folder.name}: training"
@@ -109,7 +101,9 @@ def _head(run: Run, said: list[tuple[str, str]], ended: bool) -> str:
 def _facts(run: Run) -> str:
     rows = _scored(run)
     now, last = (rows[-1]["mean_iou"] if rows else float("nan")), (rows[-2]["mean_iou"] if rows[1:] else None)
-    change = f"<span>{signed(now - last)} points since the validation before</span>" if last is not None else ""
+    change = (
+        f"<span>{shared.signed(now - last)} points since the validation before</span>" if last is not None else ""
+    )
     loss = f"{run.log.rows[-1]['loss']:.3f}" if run.log.rows else "&ndash;"
     facts = [
         ("Pixel accuracy", percent(rows[-1]["pixel_accuracy"]) if rows else "&ndash;"),
@@ -132,10 +126,10 @@ def _curves(run: Run) -> str:
         "pixel accuracy": [row["pixel_accuracy"] for row in rows],
     }
     losses = [(int(row["step"] or 0), row["loss"] or 0.0) for row in run.log.rows]
-    charts = card("Scores on val", history_chart([row["step"] for row in rows], scores, end, "score, %"))
+    charts = shared.card("Scores on val", history_chart([row["step"] for row in rows], scores, end, "score, %"))
     loss = history_chart([step for step, _ in losses], {"loss": [value for _, value in losses]}, end, "loss")
-    charts += card("Training loss", loss)
-    return section("Curves", f"also in {CURVES} and tensorboard/", f'<div class="charts">{charts}</div>')
+    charts += shared.card("Training loss", loss)
+    return shared.section("Curves", f"also in {CURVES} and tensorboard/", f'<div class="charts">{charts}</div>')
 
 
 def _pictures(run: Run, evaluation: Evaluation) -> str:
@@ -148,10 +142,10 @@ def _pictures(run: Run, evaluation: Evaluation) -> str:
         shown |= sums.union[place] > 0
         right = sums.hit[place].sum() / max(1, sums.true[place].sum())
         addresses = {view: picture_address(pixels, 80) for view, pixels in views.items()}
-        articles.append(picture_article(name, f"{percent(float(right))} of the pixels right", addresses))
-    key = key_of_classes(run.data.label_map, np.flatnonzero(shown).tolist())
+        articles.append(shared.picture_article(name, f"{percent(float(right))} of the pixels right", addresses))
+    key = shared.key_of_classes(run.data.label_map, np.flatnonzero(shown).tolist())
     note = "the same val pictures every time; click one for a closer look; void is dark"
-    return section("Pictures", note, key + "\n".join(articles))
+    return shared.section("Pictures", note, key + "\n".join(articles))
 
 
 def _settings(config: Mapping[str, Any]) -> str:

@@ -10,21 +10,13 @@ from pathlib import Path, PurePosixPath
 
 from refineseg.data.formats.faults import Faults
 from refineseg.data.formats.format import Unannotated
+from refineseg.data.formats.parsing import layouts
 from refineseg.data.formats.parsing.find_pictures import (
     IMAGE_FOLDERS,
     SPLIT_WORDS,
     named,
     unread_note,
     walk_pictures,
-)
-from refineseg.data.formats.parsing.layouts import (
-    IMAGE_ENDINGS,
-    MASK_ENDINGS,
-    MASK_FOLDERS,
-    UNUSED_ENDINGS,
-    Place,
-    base_of,
-    places_of,
 )
 from refineseg.data.formats.parsing.texts import read_rows
 from refineseg.data.images import SUFFIXES
@@ -65,11 +57,11 @@ def pairs_of(src: Path, faults: Faults) -> Pairs:
 
     Raises InputError if there are no such folders, or no picture has a mask.
     """
-    places = places_of(src)
+    places = layouts.places_of(src)
     if not places:
         raise InputError(
             f"expected a folder with pictures ({', '.join(IMAGE_FOLDERS[:5])} ...) and one with masks "
-            f"({', '.join(MASK_FOLDERS[:4])} ...) in {src}, found none"
+            f"({', '.join(layouts.MASK_FOLDERS[:4])} ...) in {src}, found none"
         )
     found = Pairs()
     for place in places:
@@ -79,13 +71,13 @@ def pairs_of(src: Path, faults: Faults) -> Pairs:
         image = found.unannotated[0].image if found.unannotated else places[0].images
         raise InputError(
             f"expected a mask for {image} in {places[0].masks} ({image.stem}.png, or with one of "
-            f"{', '.join(MASK_ENDINGS[:4])} ... at the end), found none"
+            f"{', '.join(layouts.MASK_ENDINGS[:4])} ... at the end), found none"
         )
     found.notes += unread_note({pair.image.parent for pair in found.pairs})
     return found
 
 
-def match(place: Place, src: Path, found: Pairs, faults: Faults, choosy: bool = True) -> None:
+def match(place: layouts.Place, src: Path, found: Pairs, faults: Faults, choosy: bool = True) -> None:
     """Add the pairs of one place. Of several files of one name the first is taken; none if ``choosy``."""
     images, masks = _files(place)
     by_key = _one_each(masks, place.masks, "masks", faults, choosy)
@@ -116,18 +108,18 @@ def match(place: Place, src: Path, found: Pairs, faults: Faults, choosy: bool = 
         found.notes.append(f"{variants} further masks of the same pictures (colours, instances ...) were not read")
 
 
-def _base(place: Place, src: Path) -> PurePosixPath:
+def _base(place: layouts.Place, src: Path) -> PurePosixPath:
     """The folder that names of a place's pictures begin with, without a final images/."""
     base = PurePosixPath(place.images.relative_to(src).as_posix())
     return base.parent if base.name.lower() in {name.lower() for name in IMAGE_FOLDERS} else base
 
 
-def _files(place: Place) -> tuple[list[Path], list[Path]]:
+def _files(place: layouts.Place) -> tuple[list[Path], list[Path]]:
     images = walk_pictures(place.images)
     if place.images != place.masks:
         return images, walk_pictures(place.masks)
-    masks = [path for path in images if base_of(path.stem) is not None]
-    return [path for path in images if base_of(path.stem) is None], masks
+    masks = [path for path in images if layouts.base_of(path.stem) is not None]
+    return [path for path in images if layouts.base_of(path.stem) is None], masks
 
 
 def _one_each(files: Sequence[Path], root: Path, what: str, faults: Faults, choosy: bool) -> dict[Key, Path]:
@@ -148,8 +140,8 @@ def _one_each(files: Sequence[Path], root: Path, what: str, faults: Faults, choo
 
 def _mask_names(stem: str) -> Iterator[str]:
     """Possible names of a picture's mask, most likely first."""
-    bases = [stem, *(stem.removesuffix(ending) for ending in IMAGE_ENDINGS if stem.endswith(ending))]
-    for ending in ("", *MASK_ENDINGS):
+    bases = [stem, *(stem.removesuffix(ending) for ending in layouts.IMAGE_ENDINGS if stem.endswith(ending))]
+    for ending in ("", *layouts.MASK_ENDINGS):
         for base in bases:
             yield base + ending
 
@@ -164,9 +156,9 @@ def _keys(folder: str, name: str, by_key: dict[Key, Path], by_stem: dict[str, li
 def _is_variant(key: Key, used: Counter[Key]) -> bool:
     """Whether an unused mask is another form of a used one."""
     folder, stem = key
-    endings = [ending for ending in (*MASK_ENDINGS, *UNUSED_ENDINGS) if stem.endswith(ending)]
+    endings = [ending for ending in (*layouts.MASK_ENDINGS, *layouts.UNUSED_ENDINGS) if stem.endswith(ending)]
     bases = [stem.removesuffix(ending) for ending in endings]
-    return any((folder, base + ending) in used for base in bases for ending in ("", *MASK_ENDINGS))
+    return any((folder, base + ending) in used for base in bases for ending in ("", *layouts.MASK_ENDINGS))
 
 
 def _apply_lists(src: Path, found: Pairs, faults: Faults) -> None:
@@ -214,7 +206,7 @@ def first_pair(src: Path) -> Pair | None:
     """A pair of ``src``, with a readable mask if possible; None if there is none. Raises nothing."""
     try:
         found = Pairs()
-        for place in places_of(src):
+        for place in layouts.places_of(src):
             match(place, src, found, Faults(), choosy=False)
         readable = (pair for pair in found.pairs[:LOOKED_AT] if is_picture(pair.mask))
         return next(readable, next(iter(found.pairs), None))
