@@ -30,6 +30,7 @@ from refineseg.inference.outputs import find_kinds, need_probabilities
 from refineseg.system.files import atomic_write, writable_folder
 from refineseg.system.lock import locked
 from refineseg.system.parquet import open_parquet, write_parquet
+from refineseg.system.text import reason_of
 
 PARTS, PLAN = "parts", "plan.json"
 PATH_COLUMN, BYTES_COLUMN, NAME_COLUMN = "path", "bytes", "name"
@@ -260,7 +261,7 @@ def _decoded(picture: str | bytes) -> str | Image.Image:
     except InputError:
         raise
     except Exception as error:  # decoders raise OSError, ValueError, SyntaxError, struct.error ...
-        raise InputError(f"cannot read the bytes as a picture ({' '.join(str(error).split()):.120})") from error
+        raise InputError(f"cannot read the bytes as a picture ({reason_of(error)})") from error
     return image
 
 

@@ -24,6 +24,7 @@ from refineseg.labels import LabelMap
 from refineseg.model.folders.card import ModelCard
 from refineseg.model.presets import create_model
 from refineseg.model.refinenet import RefineNet
+from refineseg.system.text import reason_of
 
 BASELINE = "published layout, eager float32"
 SUFFIX = {"onnxruntime": ".onnx", "openvino": ".xml"}  # of what an engine is given
@@ -232,5 +233,5 @@ def ready(candidates: Sequence[Candidate]) -> tuple[dict[str, Work], dict[str, s
         try:
             works[candidate.name] = candidate.build()
         except (RefinesegError, ImportError) as error:
-            skipped[candidate.name] = " ".join(str(error).split())
+            skipped[candidate.name] = reason_of(error, 1000)
     return works, skipped

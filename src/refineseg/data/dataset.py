@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +20,7 @@ from refineseg.system.files import read_file
 from refineseg.system.text import composed, decode_text
 
 Named = TypeVar("Named")
+T = TypeVar("T")
 SPLITS: tuple[str, ...] = ("train", "val", "test")
 
 
@@ -55,6 +56,11 @@ class SegmentationData:
             filled = [split for split, items in self.splits.items() if items]
             raise InputError(f"{self.name}:{self.root} has no pictures in split {name!r}; filled are: {filled}")
         return samples
+
+    def check_classes(self, names: Sequence[str]) -> None:
+        """InputError unless the data has a model's classes, in the same order."""
+        if self.label_map.names != list(names):
+            raise InputError(f"expected data with the model's classes {list(names)}, got {self.label_map.names}")
 
     def seen_as(self, channels: Channels | None, choice: tuple[int, ...] | None = None) -> SegmentationData:
         """The same data, with pictures read for a model.
@@ -95,6 +101,12 @@ class SegmentationData:
         if void is not None:  # no data, no label
             labels = np.where(void, np.uint8(IGNORE), labels)
         return image, labels
+
+
+def evenly_spaced(items: Sequence[T], most: int) -> list[T]:
+    """At most ``most`` of the items, evenly spaced, from the first on."""
+    count = min(most, len(items))
+    return [items[index * len(items) // count] for index in range(count)]
 
 
 def folder_of_pictures(folder: Path) -> list[Path]:

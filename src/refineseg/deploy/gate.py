@@ -21,6 +21,7 @@ from refineseg.inference.arithmetic import TINY
 from refineseg.inference.options import PredictOptions
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.runners.exported import ExportedRunner
+from refineseg.system.text import reason_of
 
 AGREEMENT = 0.9999  # least share of equal labels at full size, over all sizes
 ERROR = 0.01  # largest mean absolute error of the logits at any size, in standard deviations
@@ -72,8 +73,8 @@ def compare_outputs(
         try:
             found = torch.from_numpy(engine.run(taken))
         except Exception as error:  # each engine has errors of its own
-            reason = " ".join(str(error).split())[:200]
-            raise RefusedError(f"export refused: {engine.name} fails at {width}x{height}: {reason}") from error
+            where = f"{engine.name} fails at {width}x{height}"
+            raise RefusedError(f"export refused: {where}: {reason_of(error, 200)}") from error
         if found.shape != expected.shape:
             shapes = f"{tuple(expected.shape)}, got {tuple(found.shape)}"
             raise RefusedError(f"export refused: expected {network.outputs} of {shapes} at {width}x{height}")

@@ -79,8 +79,7 @@ class ExportOptions:
                 "gives depth" if segmenter.outputs == "depth" else "resizes pictures before the network sees them"
             )
             raise InputError(f"expected --outputs logits for {card.name}, which {reason}; got {self.outputs}")
-        if data is not None and data.label_map.names != segmenter.class_names:
-            expected = f"expected data with the model's classes {segmenter.class_names}"
-            raise InputError(f"{expected}, got {data.label_map.names}")
-        if data is not None and self.int8:
-            data.split("val")  # raises now, before the long part
+        if data is not None:
+            data.check_classes(segmenter.class_names)
+            if self.int8:
+                data.split("val")  # raises now, before the long part

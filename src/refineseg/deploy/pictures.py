@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from refineseg.channels import Channels, Pixels
-from refineseg.data.dataset import Sample, SegmentationData
+from refineseg.data.dataset import Sample, SegmentationData, evenly_spaced
 from refineseg.data.images import read_image
-from refineseg.errors import InputError
 from refineseg.inference.tiles.receptive_field import probe
 
 CALIBRATED_ON = 300  # most calibration pictures, evenly spaced over the split; NNCF's default
@@ -31,7 +30,7 @@ class ExportPictures:
 
 def of_data(data: SegmentationData, split: str) -> ExportPictures:
     """Up to ``SHOWN`` pictures, evenly spaced over the split."""
-    chosen = spaced(data.split(split), SHOWN)
+    chosen = evenly_spaced(data.split(split), SHOWN)
     planes = tuple(to_planes(data.read_picture(sample.image), data.channels) for sample in chosen)
     return ExportPictures(f"{len(chosen)} pictures of {data.name} {split}", planes)
 
@@ -57,19 +56,11 @@ def fitted(planes: NDArray[np.float32], height: int, width: int) -> NDArray[np.f
 def for_calibration(data: SegmentationData) -> tuple[str, list[Callable[[], NDArray[np.float32]]]]:
     """``train`` if there is one, else ``val``; and functions that read its pictures, each 1xCxHxW."""
     split = "train" if data.splits.get("train") else "val"
-    return split, [_reader(data, sample) for sample in spaced(data.split(split), CALIBRATED_ON)]
+    return split, [_reader(data, sample) for sample in evenly_spaced(data.split(split), CALIBRATED_ON)]
 
 
 def _reader(data: SegmentationData, sample: Sample) -> Callable[[], NDArray[np.float32]]:
     return lambda: to_planes(data.read_picture(sample.image), data.channels)[None]
-
-
-def spaced(samples: Sequence[Sample], count: int) -> list[Sample]:
-    """``count`` of the samples, or all of them, evenly spaced."""
-    if not samples:
-        raise InputError("expected pictures, got none")
-    count = min(count, len(samples))
-    return [samples[index * len(samples) // count] for index in range(count)]
 
 
 def to_planes(pixels: Pixels, channels: Channels | None) -> NDArray[np.float32]:

@@ -149,10 +149,7 @@ def evaluate(
     """
     if segmenter.outputs != "classes":
         raise InputError(f"expected a model of classes to score, {segmenter.card.name} gives {segmenter.outputs}")
-    if data.label_map.names != segmenter.class_names:
-        raise InputError(
-            f"expected data with the model's classes {segmenter.class_names}, got {data.label_map.names}"
-        )
+    data.check_classes(segmenter.class_names)
     data = data.seen_as(segmenter.card.channels)
     chosen = with_views(find_protocol(protocol), scales, flip)
     names = data.label_map.names

@@ -29,14 +29,8 @@ def keep_freed_memory() -> bool:
     every large block back; arenas that are there already stay in use, so call it before there are threads.
     Measured in docs/notebook/experiments.md. Returns whether it took effect; only glibc can do it.
     """
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):
-        return False
     settings = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: 2**31 - 1, M_ARENA_MAX: 1}
-    taken = [mallopt(option, value) for option, value in settings.items()]
+    taken = [_of_glibc("mallopt", option, value) for option, value in settings.items()]
     return all(taken)
 
 
@@ -47,10 +41,15 @@ def hand_back_memory() -> bool:
     has holes that it does not return by itself. Returns whether anything was given back; elsewhere than on glibc
     nothing happens.
     """
+    return _of_glibc("malloc_trim", 0)
+
+
+def _of_glibc(function: str, *arguments: int) -> bool:
+    """The answer of one of glibc's functions; False where there is no glibc."""
     if not sys.platform.startswith("linux"):
         return False
     try:
-        return bool(ctypes.CDLL("libc.so.6").malloc_trim(0))
+        return bool(getattr(ctypes.CDLL("libc.so.6"), function)(*arguments))
     except (OSError, AttributeError):
         return False
 

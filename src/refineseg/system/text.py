@@ -50,10 +50,10 @@ def escaped(text: str) -> str:
     )
 
 
-def reason_of(error: Exception) -> str:
-    """Another package's error in one line, 120 characters at most."""
+def reason_of(error: Exception, longest: int = 120) -> str:
+    """Another package's error in one line of at most ``longest`` characters."""
     text = getattr(error, "strerror", None) or str(error)
-    return " ".join(text.split())[:120] or type(error).__name__
+    return " ".join(text.split())[:longest] or type(error).__name__
 
 
 def for_markdown(text: str) -> str:

@@ -9,6 +9,7 @@ import torch
 
 from refineseg.errors import WeightsError
 from refineseg.system.files import atomic_path, atomic_write, sha256_of
+from refineseg.system.text import reason_of
 
 KEPT = 2
 
@@ -51,8 +52,8 @@ def _load(path: Path) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the unpickler raises anything for invalid bytes
-        reason = " ".join(str(error).split())
-        raise WeightsError(f"refused to read {path}: not a checkpoint of refineseg: {reason:.200}") from error
+        reason = reason_of(error, 200)
+        raise WeightsError(f"refused to read {path}: not a checkpoint of refineseg: {reason}") from error
     if not isinstance(state, dict):
         raise WeightsError(f"{path} is not a checkpoint of refineseg: it holds a {type(state).__name__}")
     return state

@@ -12,6 +12,7 @@ from refineseg.data.check.listing import CheckedPair, DatasetFiles, find_files
 from refineseg.data.check.measure.measurements import Measurements
 from refineseg.data.check.measure.one_pass import Progress, measure_all
 from refineseg.data.check.rules import alignment, classes, duplicates, images, left_right, masks, names, values
+from refineseg.data.dataset import evenly_spaced
 from refineseg.errors import InputError
 
 EXAMPLES = 12
@@ -76,5 +77,4 @@ def _opened(files: DatasetFiles, measured: Measurements) -> Iterator[Finding]:
 def _examples(measured: Measurements) -> tuple[CheckedPair, ...]:
     """Some readable pairs, spread evenly."""
     readable = [item.pair for item in measured.pairs if item.image is not None and item.mask is not None]
-    count = min(EXAMPLES, len(readable))
-    return tuple(readable[index * len(readable) // count] for index in range(count))
+    return tuple(evenly_spaced(readable, EXAMPLES))

@@ -6,30 +6,26 @@ group ``refineseg.formats``.
 
 from __future__ import annotations
 
-import pkgutil
 from collections import Counter
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 
-import refineseg.data.formats
 from refineseg.data.formats.format import Format
 from refineseg.data.formats.parsing.find_pictures import walk_files
 from refineseg.data.formats.parsing.json_nodes import read_json
 from refineseg.data.formats.parsing.xml import read_xml
 from refineseg.errors import InputError
-from refineseg.system.plugins import load_plugin, plugin_names
+from refineseg.system.plugins import load_plugin, module_names, plugin_names
 
-GROUP = "refineseg.formats"
+GROUP, PACKAGE = "refineseg.formats", "refineseg.data.formats"
 LARGEST = 20_000_000  # bytes of a JSON or XML that is read for an error message
 
 
 @cache
 def built_in() -> dict[str, Format]:
     """The formats of this package by name, in alphabetical order."""
-    folder = Path(refineseg.data.formats.__file__).parent
-    names = [module.name for module in pkgutil.iter_modules([str(folder)]) if not module.ispkg]
-    modules = [import_module(f"{refineseg.data.formats.__name__}.{name}") for name in names]
+    modules = [import_module(f"{PACKAGE}.{name}") for name in module_names(PACKAGE)]
     found = [module.FORMAT for module in modules if hasattr(module, "FORMAT")]
     return {item.name: item for item in sorted(found, key=lambda item: str(item.name))}
 

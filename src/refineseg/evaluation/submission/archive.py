@@ -13,7 +13,6 @@ from PIL import Image
 from refineseg.colors import voc_palette
 from refineseg.data.benchmark import SubmissionFormat
 from refineseg.data.dataset import Sample, SegmentationData
-from refineseg.errors import InputError
 from refineseg.evaluation.metrics import Scores, confusion_matrix, scores
 from refineseg.evaluation.protocol import Protocol, find_protocol
 from refineseg.evaluation.submission import validate
@@ -38,10 +37,7 @@ def write_submission(
         InputError: unknown benchmark or split, other classes than the model's, or pictures of wrong size or name.
     """
     form, views, samples = validate.find_format(name), find_protocol(protocol), data.split(split)
-    if data.label_map.names != segmenter.class_names:
-        raise InputError(
-            f"expected data with the model's classes {segmenter.class_names}, got {data.label_map.names}"
-        )
+    data.check_classes(segmenter.class_names)
     with atomic_path(path) as temporary:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
             for done, sample in enumerate(samples, 1):

@@ -15,6 +15,7 @@ from refineseg.data.pictures.pillow import open_image
 from refineseg.data.registry import benchmark_names, find_benchmark
 from refineseg.errors import InputError
 from refineseg.labels import UInt8
+from refineseg.system.text import reason_of
 
 LARGEST = 64 << 20  # bytes of an unpacked file; masks are far smaller
 
@@ -79,7 +80,7 @@ def read_entry(
         with open_image(content) as image:
             image.load()
     except Exception as error:  # decoders raise OSError, ValueError, SyntaxError ...
-        raise InputError(f"cannot read {name} as a picture ({' '.join(str(error).split())[:100]})") from error
+        raise InputError(f"cannot read {name} as a picture ({reason_of(error)})") from error
     if image.format != "PNG":
         raise InputError(f"expected PNG files, {name} is {image.format}: compression changes labels")
     expected = "P" if form.palette else "L"

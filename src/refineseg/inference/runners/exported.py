@@ -183,8 +183,3 @@ def threads() -> int:
     if given.isdecimal() and int(given) > 0:
         return int(given)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def first_line(error: Exception) -> str:
-    """An engine's error on one line of at most 200 characters."""
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refineseg.errors import WeightsError, extra
-from refineseg.inference.runners.exported import KEY, Exported, ExportedRunner, first_line, threads
+from refineseg.inference.runners.exported import KEY, Exported, ExportedRunner, threads
+from refineseg.system.text import reason_of
 
 
 class OnnxRunner(ExportedRunner):
@@ -27,7 +28,7 @@ class OnnxRunner(ExportedRunner):
         try:
             self.session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime raises a type of its own for every kind of damage
-            raise WeightsError(f"cannot read {path} as ONNX: {first_line(error)}") from error
+            raise WeightsError(f"cannot read {path} as ONNX: {reason_of(error, 200)}") from error
         super().__init__(Exported.read(self.session.get_modelmeta().custom_metadata_map.get(KEY), path))
 
     def run(self, images: NDArray[Any]) -> NDArray[Any]:

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refineseg.errors import WeightsError, extra
-from refineseg.inference.runners.exported import KEY, Exported, ExportedRunner, first_line, threads
+from refineseg.inference.runners.exported import KEY, Exported, ExportedRunner, threads
+from refineseg.system.text import reason_of
 
 
 class OpenVinoRunner(ExportedRunner):
@@ -32,7 +33,7 @@ class OpenVinoRunner(ExportedRunner):
             text = self._description(model)
             self.request = core.compile_model(model, "CPU", settings).create_infer_request()
         except RuntimeError as error:
-            raise WeightsError(f"cannot read {path} with openvino: {first_line(error)}") from error
+            raise WeightsError(f"cannot read {path} with openvino: {reason_of(error, 200)}") from error
         super().__init__(Exported.read(text, path))
 
     @staticmethod

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from refineseg.errors import WeightsError
-from refineseg.inference.runners.exported import KEY, Exported, ExportedRunner, first_line
+from refineseg.inference.runners.exported import KEY, Exported, ExportedRunner
+from refineseg.system.text import reason_of
 
 
 class TorchExportRunner(ExportedRunner):
@@ -24,7 +25,7 @@ class TorchExportRunner(ExportedRunner):
         try:
             program = torch.export.load(path, extra_files=extra)
         except Exception as error:  # of the zip file, the serialiser or torch
-            raise WeightsError(f"cannot read {path} as a file of torch.export: {first_line(error)}") from error
+            raise WeightsError(f"cannot read {path} as a file of torch.export: {reason_of(error, 200)}") from error
         super().__init__(Exported.read(str(extra[KEY]), path))
         # Guards and input constraints demand sizes like those traced, such as two cells at the coarsest stride.
         # Smaller pictures work too, which refineseg export checks.

@@ -57,7 +57,7 @@ def prepare_run(
     torch.manual_seed(config.seed)
     config = replace(config, model=pinned(config.model), teacher=config.teacher and pinned(config.teacher))
     check_shares(config, fabric.world_size)
-    data = with_bands_of_model(config, data)
+    data = with_channels_of_model(config, data)
     if "loss" not in custom:
         find_loss(config.loss)
     start = starting_network(config, data)
@@ -144,7 +144,7 @@ def call_in_order(callbacks: Sequence[Callback]) -> Callback:
     return report
 
 
-def with_bands_of_model(config: TrainConfig, data: SegmentationData) -> SegmentationData:
+def with_channels_of_model(config: TrainConfig, data: SegmentationData) -> SegmentationData:
     """The data with the channels of the initial model, which keep raw values comparable."""
     if config.model in PRESETS:
         return data

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from refineseg.config.settings import flat
 from refineseg.errors import ConfigError, extra
 from refineseg.system.files import atomic_write
+from refineseg.system.text import reason_of
 from refineseg.training.custom import Callback, TrainingEvent
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class RunLogger:
         try:
             tracker = STARTS[self.name](self.package, run, known.get(self.name))
         except Exception as error:  # each package has its own
-            reason = " ".join(str(error).split())[:300]
+            reason = reason_of(error, 300)
             raise ConfigError(
                 f"{self.name} did not start: {reason}; fix that, or remove it from loggers"
             ) from error

@@ -15,6 +15,7 @@ from refineseg.data.check.measure.edges import Floats, fit_outlines, gradient, w
 from refineseg.data.check.measure.image import measure_image
 from refineseg.data.check.measure.mask import measure_mask, nearest
 from refineseg.data.check.measure.measurements import Measurements, PairMeasurement
+from refineseg.data.dataset import evenly_spaced
 from refineseg.errors import InputError
 
 IN_FLIGHT = 2  # pairs in flight per thread
@@ -53,8 +54,7 @@ def spread_sample(files: DatasetFiles, size: int = QUICK_PAIRS) -> list[CheckedP
     chosen: list[CheckedPair] = []
     groups = files.by_split()
     for pairs in groups.values():
-        count = min(len(pairs), max(1, size // len(groups)))
-        chosen += [pairs[i * len(pairs) // count] for i in range(count)]
+        chosen += evenly_spaced(pairs, max(1, size // len(groups)))
     return chosen
 
 
