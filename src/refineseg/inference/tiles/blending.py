@@ -108,8 +108,10 @@ def blended_strips(
         start_row: first row needed (a resumed run); windows above it are not read.
         each_window: called after each window.
     """
+    height, width = tiling.size
+    if start_row >= height:
+        return
     if tiling.windows == 1:
-        height, width = tiling.size
         maps = score(read(0, height, 0, width))
         if each_window is not None:
             each_window()
@@ -125,8 +127,6 @@ def blended_strips(
     # A row of the picture reads scores up to a cell and a half away.
     reach = max(ceil(1.5 * view.stride / view.ratio) for view in views)
     needed = [i for i, (_, stop) in enumerate(tiling.rows) if stop > start_row - reach]
-    if start_row >= tiling.size[0]:
-        return
     skipped = len(tiling.rows) - len(needed)
     top = start_row
     held: list[Map] = []
