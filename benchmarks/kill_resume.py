@@ -45,14 +45,11 @@ PHASES = ("starting", "reading", "train", "validating", "writing", "note", "star
 PER_EPOCH = 3  # steps
 # Children are forked from a server that has all imports and no threads, so that they start at once.
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(
-    [
-        "matplotlib.backends.backend_agg",
-        "refineseg.training.loop",
-        "refineseg.data",
-        "tensorboard.compat.proto.event_pb2",
-    ]
+PRELOADED = (
+    *("matplotlib.backends.backend_agg", "refineseg.training.loop", "refineseg.data"),
+    "tensorboard.compat.proto.event_pb2",
 )
+SERVER.set_forkserver_preload(list(PRELOADED))
 
 
 @dataclasses.dataclass

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from benchmarks.kill_resume import SERVER, kill
+from benchmarks.kill_resume import PRELOADED, SERVER, kill
 
 from refineseg.cli.main import main, run
 from tests.robustness.case import Case, good_data, good_model, written
@@ -23,6 +23,8 @@ from tests.robustness.runner import SHORT, TRAIN, Outcome, left_behind, silent
 PICTURES = 12
 SECONDS = 600  # on a machine with much other work
 Limit = Callable[[int], None]
+# What the table of all kinds imports, which every child would otherwise import again.
+SERVER.set_forkserver_preload([*PRELOADED, "tests.robustness.corpus", "tests.serving.made"])
 ENDS = {signal.SIGTERM: 143, signal.SIGKILL: -9}  # exit codes
 
 

@@ -152,6 +152,8 @@ def test_bad_predictions_are_named(tmp_path: Path) -> None:
     fails("coco, cvat, labelme, yolo", "'voc'", format="voc")
     fails("p0.png", "3 (", label_map=labels_map("background", "road", "car"))
     fails("__ignore__", label_map=labels_map("background", "__ignore__"))
+    hidden = labels_map("background", "road", "a\x1b[2J", "pole")
+    fails("XML can hold", r"a\x1b[2J", label_map=hidden, format="cvat")
     (tmp_path / "none").mkdir()
     fails("1 are missing: p0", images=tmp_path / "none")
     Image.new("RGB", (5, 5)).save(tmp_path / "none/p0.jpg")

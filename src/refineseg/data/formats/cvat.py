@@ -6,6 +6,7 @@ writes the frames between key frames; if they are missing there is a warning, an
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -41,8 +42,10 @@ from refineseg.data.formats.parsing.texts import head
 from refineseg.data.formats.parsing.xml import attribute, integer, number, parse_number, read_xml
 from refineseg.errors import InputError
 from refineseg.labels import Color, LabelMap
+from refineseg.system.text import escaped
 
 PAINTED = ("polygon", "box", "ellipse", "mask")
+NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0, 2.2
 AREA_TYPES = (None, "any", "polygon", "rectangle", "ellipse", "mask")  # of labels in <meta>
 
 
@@ -216,11 +219,12 @@ def write(predictions: Iterator[Prediction], label_map: LabelMap, out: Path, _: 
     )
     for item in label_map.classes:
         node = ElementTree.SubElement(labels_node, "label")
-        ElementTree.SubElement(node, "name").text = item.name
+        ElementTree.SubElement(node, "name").text = _writable(item.name)
         ElementTree.SubElement(node, "color").text = "#{:02x}{:02x}{:02x}".format(*item.color)
     for index, prediction in enumerate(predictions):
         height, width = (str(side) for side in prediction.labels.shape)
-        attributes = {"id": str(index), "name": prediction.image_name, "width": width, "height": height}
+        name = _writable(prediction.image_name)
+        attributes = {"id": str(index), "name": name, "width": width, "height": height}
         image = ElementTree.SubElement(root, "image", attributes)
         for name, region in regions(prediction.labels, label_map):
             ElementTree.SubElement(image, "mask", _written_mask(name, region))
@@ -228,6 +232,13 @@ def write(predictions: Iterator[Prediction], label_map: LabelMap, out: Path, _: 
     file = out / "annotations.xml"
     file.write_bytes(ElementTree.tostring(root, encoding="utf-8", xml_declaration=True))
     return Written([file])
+
+
+def _writable(name: str) -> str:
+    """The name; InputError if XML cannot hold it."""
+    if NOT_XML.search(name):
+        raise InputError(f"expected names of characters that XML can hold, got {escaped(name)}: export it as coco")
+    return name
 
 
 def _written_mask(name: str, region: Region) -> dict[str, str]:
