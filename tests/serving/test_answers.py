@@ -80,6 +80,13 @@ def test_the_summary(client: Any, segmenter: Segmenter) -> None:
     assert answer["class_shares"] == pytest.approx(expected, abs=1e-6)
 
 
+def test_what_was_assumed_is_in_the_summary(client: Any) -> None:
+    assert "notes" not in client.post(SEGMENT, content=encoded(PICTURE)).json()
+    clear = np.dstack([PICTURE, np.zeros(PICTURE.shape[:2], np.uint8)])
+    answer = client.post(SEGMENT, content=encoded(clear)).json()
+    assert answer["notes"] == ["its transparent pixels are read over white"]
+
+
 def test_every_output_alone(client: Any, segmenter: Segmenter, labels: UInt8) -> None:
     result = segmenter.predict(PICTURE, probabilities=True)
     assert result.probabilities is not None

@@ -42,10 +42,11 @@ def answer(result: Result, outputs: tuple[str, ...], model: str) -> Answer:
 
 
 def summary(result: Result, model: str) -> dict[str, Any]:
-    """Size and shares of the classes, largest first, in [0, 1]."""
+    """Size, shares of the classes (largest first, in [0, 1]), and notes on how the picture was read, if any."""
     height, width = result.labels.shape
     shares = {name: round(share, 6) for name, share in result.class_shares.items()}
-    return {"model": model, "width": width, "height": height, "class_shares": shares}
+    notes = {"notes": list(result.notes)} if result.notes else {}
+    return {"model": model, "width": width, "height": height, "class_shares": shares, **notes}
 
 
 def _content(result: Result, kind: str) -> bytes:

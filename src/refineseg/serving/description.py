@@ -178,9 +178,13 @@ def segment_answers() -> dict[int | str, dict[str, Any]]:
     schemas = {
         answers.JSON: {
             "type": "object",
-            "description": "A summary (model, width, height, class_shares, and outputs where several were "
-            "requested), polygons or run lengths.",
-            "properties": {"class_shares": shares, "outputs": document},
+            "description": "A summary (model, width, height, class_shares, notes on what was assumed in reading "
+            "the picture, and outputs where several were requested), polygons or run lengths.",
+            "properties": {
+                "class_shares": shares,
+                "notes": {"type": "array", "items": {"type": "string"}},
+                "outputs": document,
+            },
         },
         "application/geo+json": document,
     }
