@@ -55,6 +55,19 @@ def test_masks_are_read_to_the_bit(open_page: Callable[..., Any]) -> None:
     assert "expected a mask of 8 bits a pixel" in page.evaluate(wrong, list(deep))
 
 
+def test_the_background_stays_clear_unless_it_stands_out(open_page: Callable[..., Any]) -> None:
+    """As in ``Result.overlay``; the columns are background, a class and a hidden class, three pixels each."""
+    page = open_page()
+    script = """async (alone) => { const { paintMask } = await import("/masks.js");
+        const mask = { width: 9, height: 1, labels: Uint8Array.from([0, 0, 0, 1, 1, 1, 2, 2, 2]) };
+        const colors = [[0, 0, 0], [9, 8, 7], [1, 2, 3]];
+        const how = { colors, background: new Set([0]), hidden: new Set([2]), alone, thick: 1 };
+        return [0, 4, 8, 2].map((x) => [...paintMask(mask, how).data.slice(4 * x, 4 * x + 4)]); }"""
+    white = [255, 255, 255, 255]
+    assert page.evaluate(script, None) == [[0, 0, 0, 0], [9, 8, 7, 255], [1, 2, 3, 0], white]
+    assert page.evaluate(script, 0) == [[0, 0, 0, 255], [9, 8, 7, 50], [1, 2, 3, 0], white]
+
+
 def test_retry_after_as_number_and_as_date(open_page: Callable[..., Any]) -> None:
     page = open_page()
     given = ["3", "0", "9999", None, "", "soon", "Wed, 21 Oct 2015 07:28:07 GMT"]

@@ -21,11 +21,12 @@ SUMMARY = "Segment pictures: every pixel named. Errors are problem documents (RF
 
 @dataclass(frozen=True)
 class Label:
-    """A class of the model: value in masks, name, RGB colour."""
+    """A class of the model: value in masks, name, RGB colour, and whether overlays leave it clear."""
 
     train_id: int
     name: str
     color: tuple[int, int, int]
+    background: bool
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,9 @@ def describe_model(segmenter: Segmenter, limits: Limits) -> ModelDescription:
     return ModelDescription(
         model=card.name,
         version=__version__,
-        labels=tuple(Label(i, item.name, item.color) for i, item in enumerate(card.labels.classes)),
+        labels=tuple(
+            Label(i, item.name, item.color, i in card.labels.clear) for i, item in enumerate(card.labels.classes)
+        ),
         ignore=IGNORE,
         palette=tuple((int(r), int(g), int(b)) for r, g, b in card.labels.palette),
         scores=scores,

@@ -82,7 +82,7 @@ def bound(host: str, port: int) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(address[:2], family=family)
     except OSError as error:
-        reason = error.strerror or type(error).__name__
+        reason = (error.strerror or type(error).__name__).partition(" (while ")[0]
         raise InputError(f"cannot listen on {host}:{port}: {reason}; choose another --port or --host") from error
 
 

@@ -63,16 +63,17 @@ export function countPixels({ labels }) {
 
 /**
  * A mask in colours, as ImageData.
- * `colors` is RGB by label; `hidden` labels are clear; with a label `alone` the others are faint.
- * Where labels meet there is a white line, `thick` pixels wide.
+ * `colors` is RGB by label; `hidden` labels are clear, the `background` too; with a label `alone` the others are faint.
+ * Where labels meet there is a white line, `thick` pixels wide, unless both are hidden.
  */
-export function paintMask({ width, height, labels }, colors, hidden, alone, thick) {
+export function paintMask({ width, height, labels }, { colors, background, hidden, alone, thick }) {
   const image = new ImageData(width, height);
   const pixels = new Uint32Array(image.data.buffer);
   const table = new Uint32Array(256);
   const bytes = new Uint8Array(table.buffer);
   colors.forEach((color, label) => {
-    const alpha = hidden.has(label) ? 0 : alone === null || alone === label ? 255 : 50;
+    const clear = hidden.has(label) || (background.has(label) && alone !== label);
+    const alpha = clear ? 0 : alone === null || alone === label ? 255 : 50;
     bytes.set([...color, alpha], 4 * label);
   });
   for (let i = 0; i < pixels.length; i++) pixels[i] = table[labels[i]];

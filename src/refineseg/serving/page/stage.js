@@ -12,6 +12,7 @@ export class Stage {
     this.speak = speak;
     this.colors = [];
     this.names = [];
+    this.background = new Set();
     this.hidden = new Set();
     this.alone = null;
     this.opacity = 0.6;
@@ -26,6 +27,7 @@ export class Stage {
   setModel(labels) {
     this.colors = labels.map((label) => label.color);
     this.names = labels.map((label) => label.name);
+    this.background = new Set(labels.filter((label) => label.background).map((label) => label.train_id));
   }
 
   /** Show a picture, with its classes if they are known by now. */
@@ -54,7 +56,7 @@ export class Stage {
     const thick = Math.max(1, Math.round(mask.width / 900)); // a line that shows at the size of a screen
     if (canvas.width !== mask.width) canvas.width = mask.width;
     if (canvas.height !== mask.height) canvas.height = mask.height;
-    canvas.getContext("2d").putImageData(paintMask(mask, this.colors, this.hidden, this.alone, thick), 0, 0);
+    canvas.getContext("2d").putImageData(paintMask(mask, { ...this, thick }), 0, 0);
     canvas.style.opacity = this.alone === null ? this.opacity : Math.max(this.opacity, 0.7);
   }
 
