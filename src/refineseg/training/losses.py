@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from inspect import signature
 
 import torch
 from torch import Tensor
@@ -83,7 +84,7 @@ LOSSES: dict[str, WeightedLoss] = {
 
 
 def find_loss(name: str) -> list[WeightedLoss]:
-    """The losses of a sum such as ``cross_entropy+dice``; ConfigError for unknown ones."""
+    """The losses of a sum such as ``cross_entropy+dice``; ConfigError for unknown or unfit ones."""
     found = []
     for part in name.split("+"):
         loss = LOSSES.get(part.strip()) or load_plugin(GROUP, part.strip())
@@ -92,6 +93,13 @@ def find_loss(name: str) -> list[WeightedLoss]:
             raise ConfigError(
                 f"unknown loss {part.strip()!r:.80}: expected {known}, or a sum such as cross_entropy+dice"
             )
+        try:
+            signature(loss).bind(*("logits", "labels", "weights", "config"))
+        except TypeError as error:
+            raise ConfigError(
+                f"expected the loss {part.strip()!r} as a function of logits, labels, class weights and settings, "
+                f"got {loss!r} ({error})"
+            ) from error
         found.append(loss)
     return found
 
