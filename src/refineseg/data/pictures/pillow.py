@@ -71,26 +71,24 @@ def read_raw(source: Path | bytes) -> tuple[Pixels, tuple[str, ...]]:
         return values[..., None] if values.ndim == 2 else values, notes
 
 
-def open_image(source: str | Path | bytes) -> Image.Image:
+def open_image(source: str | Path | bytes, *, decode: bool = True) -> Image.Image:
     """``PIL.Image.open`` for files of strangers, with HEIC by pillow-heif.
 
     Raises InputError for HEIC or AVIF without a decoder, for what is not a regular file, for PostScript, a program
-    that Pillow would give to Ghostscript, and for a JPEG of more than MAX_SCANS.
+    that Pillow would give to Ghostscript, and, unless only the header is read (``decode=False``), for a JPEG of
+    more than MAX_SCANS.
     """
     source = Path(source) if isinstance(source, str) else source
     if isinstance(source, Path):
         check_regular(source, "a picture")
     image = _identified(source)
-    reason = ""
     if image.format == "EPS":
-        reason = "is PostScript, a program and not a picture: convert it to PNG"
-    elif image.format in ("JPEG", "MPO"):
-        data = source if isinstance(source, bytes) else read_file(source)
-        if too_many_scans(data):
-            reason = f"is a JPEG of more than {MAX_SCANS} scans: export it again"
-    if reason:
         image.close()
-        raise InputError(f"{name_of(source)} {reason}")
+        raise InputError(f"{name_of(source)} is PostScript, a program and not a picture: convert it to PNG")
+    jpeg = decode and image.format in ("JPEG", "MPO")
+    if jpeg and too_many_scans(source if isinstance(source, bytes) else read_file(source)):
+        image.close()
+        raise InputError(f"{name_of(source)} is a JPEG of more than {MAX_SCANS} scans: export it again")
     return image
 
 

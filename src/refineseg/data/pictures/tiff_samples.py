@@ -5,6 +5,7 @@ Needs tifffile (extra ``data``). Nothing here converts a value; ``from_tiff`` do
 
 from __future__ import annotations
 
+import logging
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -28,6 +29,7 @@ ORIENTATION, UPRIGHT, NODATA = 274, 1, 42113
 ASSOCIATED, UNASSOCIATED = 1, 2  # ExtraSamples that are alpha
 OF_A_SLIDE = frozenset({"svs", "ndpi", "scn", "bif", "philips", "qpi"})  # further pages are thumbnails and labels
 Count = int | Literal["any"] | None
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # not on the terminal: errors say what is wrong
 
 
 @dataclass(frozen=True)

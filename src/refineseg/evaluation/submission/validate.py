@@ -171,7 +171,7 @@ def picture_of(form: SubmissionFormat, sample: Sample) -> str:
 def size_of(sample: Sample) -> tuple[int, int]:
     """Width and height of a picture, from its header."""
     try:
-        with open_image(sample.image) as image:
+        with open_image(sample.image, decode=False) as image:
             return image.size
     except OSError as error:
         raise InputError(f"cannot read {sample.image} as a picture: {error}") from error

@@ -38,7 +38,7 @@ def picture_shape(image: Picture) -> Shape:
     if isinstance(image, Path) and is_scientific(image):
         return tiff_shape(image)
     source, name = (image, str(image)) if isinstance(image, Path) else (image(), "embedded picture")
-    with decoding(name, "a picture"), open_image(source) as opened:
+    with decoding(name, "a picture"), open_image(source, decode=False) as opened:
         turned = opened.getexif().get(EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
         return (opened.width, opened.height) if turned else (opened.height, opened.width)
 

@@ -120,7 +120,7 @@ def palette_colors(path: Path) -> UInt8:
 def mask_mode(path: Path) -> str | None:
     """PIL's mode of a mask; None if it cannot be read."""
     try:
-        with open_image(path) as image:
+        with open_image(path, decode=False) as image:
             return image.mode
     except Exception:  # any of the decoders' errors; the reader reports it
         return None

@@ -100,7 +100,7 @@ def _centres(count: int, size: int) -> NDArray[np.int64]:
 def _may_be_scaled(image: Picture) -> bool:
     if isinstance(image, Path) and is_scientific(image):
         return False
-    with open_image(image if isinstance(image, Path) else image()) as opened:
+    with open_image(image if isinstance(image, Path) else image(), decode=False) as opened:
         return opened.mode in EIGHT_BITS
 
 
@@ -108,7 +108,7 @@ def _suffix(image: Picture) -> str:
     if isinstance(image, Path):
         suffix = image.suffix.lower()
     else:
-        with open_image(image()) as opened:
+        with open_image(image(), decode=False) as opened:
             suffix = SUFFIX_OF.get(opened.format or "", "")
     if suffix not in SUFFIXES:
         raise InputError(f"expected a picture of type {', '.join(sorted(SUFFIXES))}, got {image}")
