@@ -13,7 +13,7 @@ from typing import Any
 
 from mkdocs.exceptions import PluginError
 
-OUTSIDE = re.compile(r"\[([^\]]*)\]\(\.\./([^)#]+)[^)]*\)")
+UPWARDS = re.compile(r"\[([^\]]*)\]\((\.\./[^)#]+)[^)]*\)")
 
 
 def present(nav: list[Any], docs: Path) -> list[Any]:
@@ -37,14 +37,18 @@ def on_config(config: Any) -> Any:
 
 def on_page_markdown(markdown: str, page: Any, config: Any, **_: Any) -> str:
     """Links that leave docs/ as words; PluginError where the file is not there."""
-    root = Path(config.docs_dir).parent
+    docs = Path(config.docs_dir).resolve()
+    root = docs.parent
 
     def named(match: re.Match[str]) -> str:
-        if not (root / match[2]).exists():
-            raise PluginError(f"{page.file.src_path} links to ../{match[2]}, which is not in the repository")
-        return f"{match[1]} (`{match[2]}`)"
+        target = (docs / page.file.src_path).parent.joinpath(match[2]).resolve()
+        if target.is_relative_to(docs):
+            return match[0]
+        if not target.exists():
+            raise PluginError(f"{page.file.src_path} links to {match[2]}, which is not in the repository")
+        return f"{match[1]} (`{target.relative_to(root)}`)"
 
-    markdown = OUTSIDE.sub(named, markdown)
+    markdown = UPWARDS.sub(named, markdown)
     if page.file.src_path == "browser.md" and built_page(root):
         markdown += '\n## Try it\n\n<a href="browser/index.html">Open the page</a>\n'
     return markdown

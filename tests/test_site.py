@@ -43,6 +43,9 @@ def test_links_out_of_docs_become_words_and_dead_ones_end_the_build(tmp_path: Pa
     with pytest.raises(Exception, match=r"a\.md links to \.\./gone\.md"):
         change(text, **place)
     assert change(text[:-17], **place).startswith("the licence (`LICENCE`), [b](b.md)")
+    place["page"].file.src_path = "notebook/a.md"
+    text = "[up](../b.md#c), [the licence](../../LICENCE)"
+    assert change(text, **place).startswith("[up](../b.md#c), the licence (`LICENCE`)")
 
 
 def test_the_page_for_the_browser_is_on_the_site_once_it_is_built(tmp_path: Path) -> None:

@@ -138,7 +138,8 @@ def evaluate(
         data: the data set, with the classes of the model.
         split: ``train``, ``val`` or ``test``.
         protocol: a name of ``PROTOCOLS``, or a Protocol.
-        scales, flip: replace those of the protocol, which is then called ``custom``.
+        scales: replace those of the protocol, which is then called ``custom``.
+        flip: likewise.
         measures: ``boundary``, ``calibration``, ``sizes``, ``distance``, ``suspects``, or your own Measure, whose
             name is that of its class.
         progress: called with (done, total).

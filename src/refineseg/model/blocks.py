@@ -163,7 +163,9 @@ class RefineNetBlock(nn.Module):
         kernel_size: 3, or 1 for the light-weight form.
         lateral_fusion: whether backbone maps have a fusion convolution; false in the light-weight MobileNet-v2.
         activation: activation of the pooling chain: ReLU, or ReLU6 in the light-weight MobileNet-v2.
-        align_corners, strides, upsampling: upsampling in the fusion; see ``MultiResolutionFusion``.
+        align_corners: of the upsampling in the fusion; see ``MultiResolutionFusion``.
+        strides: likewise.
+        upsampling: likewise.
 
     Example:
         >>> block = RefineNetBlock([512, 256], widths=128, refined_channels=[128])

@@ -58,7 +58,8 @@ def train(
         folder: RUN; new or empty unless ``resume``.
         resume: continue from the newest intact checkpoint, with the result of an uninterrupted run.
         device: ``auto``, ``cpu`` or ``cuda``.
-        command, commit: for the provenance on the model card.
+        command: for the provenance on the model card.
+        commit: likewise.
         custom: ``teacher``, ``loss``, ``augment`` and ``callbacks``; see ``refineseg.training.custom.Custom``.
 
     Returns:
