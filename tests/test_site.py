@@ -16,9 +16,9 @@ pytest.importorskip("mkdocs")
 ROOT = Path(__file__).parents[1]
 
 
-def hook() -> ModuleType:
-    """scripts/docs_hook.py as a module."""
-    spec = importlib.util.spec_from_file_location("docs_hook", ROOT / "scripts" / "docs_hook.py")
+def hook(name: str = "docs_hook") -> ModuleType:
+    """A file of scripts/ as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -46,6 +46,13 @@ def test_links_out_of_docs_become_words_and_dead_ones_end_the_build(tmp_path: Pa
     place["page"].file.src_path = "notebook/a.md"
     text = "[up](../b.md#c), [the licence](../../LICENCE)"
     assert change(text, **place).startswith("[up](../b.md#c), the licence (`LICENCE`)")
+
+
+def test_comments_of_fields_are_found_beside_and_above() -> None:
+    pytest.importorskip("griffe")
+    lines = ["", "    # of two", "    # lines", "    a: int", '    b: str = "#"  # beside', "    c: int"]
+    found = [hook("field_comments").comment(lines, at, at) for at in (3, 4, 5)]
+    assert found == ["of two lines", "beside", ""]
 
 
 def test_the_page_for_the_browser_is_on_the_site_once_it_is_built(tmp_path: Path) -> None:
@@ -81,6 +88,8 @@ def test_the_site_builds_strictly_and_loads_nothing_from_outside(tmp_path: Path)
     interface = (tmp_path / "api.html").read_text(encoding="utf-8")
     for name in ("refineseg.model.RefineNetBlock", "refineseg.loading", "refineseg.errors"):
         assert f'id="{name}' in interface, name
+    assert "at least 0: metres, or inverse depth of unknown scale" in interface  # a comment above a field
+    assert "stem of the files that" in interface  # one beside a field
 
 
 @pytest.mark.slow
