@@ -1,4 +1,4 @@
-"""For the docs site: the comment beside a field of a class is its description, as a docstring below it would be."""
+"""For the docs site: the comment beside a field of a class is its description, as a docstring would be."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ABOVE = re.compile(r"^ +# (.+)$")
 
 
 def comment(lines: list[str], first: int, last: int) -> str:
-    """The comment at the end of a field's last line, or in the lines right above its first (0-based); else empty."""
+    """The comment at the end of a field's last line (0-based), or right above its first; else empty."""
     if beside := BESIDE.search(lines[last]):
         return beside[1]
     above: list[str] = []
