@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from refineseg.model import ChainedResidualPooling, MultiResolutionFusion, RefineNetBlock, ResidualConvUnit
+from refineseg.model.resize import upsample_on_grid
 from tests.model.filled import fill
 
 
@@ -107,6 +108,21 @@ def test_fusion_by_exact_strides_by_hand() -> None:
     assert torch.equal(cornered(torch.zeros(1, 1, 1, 4), coarse)[0, 0, 0], torch.tensor([0.0, 4.0, 8.0, 8.0]))
     with pytest.raises(ValueError, match="multiples of the smallest"):
         MultiResolutionFusion([1, 1], strides=[4, 6])
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("strides", [[4, 8, 16, 16, 32], [32, 16, 16, 8, 4], [8, 4, 32, 8, 32], [4, 12, 8, 4, 8]])
+@pytest.mark.parametrize("size", [(1, 1), (64, 96), (97, 131), (33, 31)])
+def test_maps_added_at_their_stride_are_the_sum_of_all_upsampled(
+    size: tuple[int, int], strides: list[int], align_corners: bool
+) -> None:
+    torch.manual_seed(0)
+    fusion = MultiResolutionFusion([2] * 5, [False] * 5, align_corners=align_corners, strides=strides)
+    maps = [torch.randn(1, 2, *(-(-side // stride) for side in size), dtype=torch.float64) for stride in strides]
+    finest = [-(-side // 4) for side in size]
+    ratios = [stride // 4 for stride in strides]
+    alone = [upsample_on_grid(x, finest, ratio, align_corners) for x, ratio in zip(maps, ratios, strict=True)]
+    assert (fusion(*maps) - sum(alone)).abs().max() < 1e-13
 
 
 def test_single_path_fusion_is_the_identity() -> None:

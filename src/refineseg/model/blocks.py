@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import reduce
+from itertools import pairwise
 from operator import add
 from typing import Literal
 
@@ -94,8 +95,33 @@ class MultiResolutionFusion(nn.Module):
         """Maps BxC_ixH_ixW_i, one per path, to BxCxHxW with C the smallest width and HxW the largest map."""
         given = as_list(maps, len(self.convs))
         size = largest(given)
-        paths = enumerate(zip(self.convs, given, strict=True))
-        return reduce(add, (self.upsample(project(x), size, index) for index, (project, x) in paths))
+        return self.add_up((project(x) for project, x in zip(self.convs, given, strict=True)), size)
+
+    def add_up(self, maps: Iterable[Tensor], size: Sequence[int]) -> Tensor:
+        """The sum of the paths' maps BxCxH_ixW_i, upsampled to ``size``, the largest of theirs.
+
+        Since upsampling is linear, maps at one stride are added before it.
+        """
+        if self.factors is None:
+            return reduce(add, (self.upsample(x, size, index) for index, x in enumerate(maps)))
+        sums: dict[int, Tensor] = {}
+        for factor, x in zip(self.factors, maps, strict=True):
+            sums[factor] = sums[factor] + x if factor in sums else x
+        if not self.in_steps:
+            corners = self.align_corners
+            return reduce(add, (upsample_on_grid(x, size, factor, corners) for factor, x in sums.items()))
+        levels = sorted(sums, reverse=True)
+        total = sums.pop(levels[0])
+        for coarse, fine in pairwise(levels):
+            finer = sums.pop(fine)
+            total = finer + upsample_on_grid(total, finer.shape[-2:], coarse // fine, align_corners=True)
+        return total
+
+    @property
+    def in_steps(self) -> bool:
+        """Whether upsampling from stride to stride gives what upsampling at once gives: cells lie on cells."""
+        levels = sorted(set(self.factors or []))
+        return self.align_corners and bool(levels) and all(b % a == 0 for a, b in pairwise(levels))
 
     def upsample(self, x: Tensor, size: Sequence[int], path: int) -> Tensor:
         """The map of one path, BxCxHxW, upsampled to ``size``; the map itself if it has that size already."""
@@ -232,13 +258,9 @@ class RefineNetBlock(nn.Module):
     def _fused(self, maps: list[Tensor]) -> Tensor:
         """The sum of all paths: adaptation, RCUs, convolution, upsampling. The list is emptied."""
         size = largest(maps)
-        paths = enumerate(zip(self.adapt, self.fusion.convs, strict=True))
-        return reduce(
-            add,
-            (
-                self.fusion.upsample(run_steps([*adapt.children(), project], maps), size, index)
-                for index, (adapt, project) in paths
-            ),
+        paths = zip(self.adapt, self.fusion.convs, strict=True)
+        return self.fusion.add_up(
+            (run_steps([*adapt.children(), project], maps) for adapt, project in paths), size
         )
 
 

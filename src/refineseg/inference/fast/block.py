@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from refineseg.inference.fast.convolution import FusedConv, fusable
 from refineseg.model.blocks import RefineNetBlock, as_list, largest
 from refineseg.model.memory_saving import starts
+from refineseg.model.resize import upsample_on_grid
 
 STRIP = 8  # rows of cells that are upsampled at a time
 
@@ -29,8 +30,7 @@ class FastBlock(nn.Module):
         super().__init__()
         self.paths = nn.ModuleList(nn.ModuleList(path) for path in parts)
         self.pooling, self.output = pooling, block.output
-        self.factors, self.upsample = block.fusion.factors, block.fusion.upsample
-        self.align_corners = block.fusion.align_corners
+        self.fusion = block.fusion
 
     def forward(self, *maps: Tensor | list[Tensor]) -> Tensor:
         """See RefineNetBlock; the maps are not modified."""
@@ -43,36 +43,61 @@ class FastBlock(nn.Module):
         return cast(Tensor, x)
 
     def _fused(self, waiting: list[Tensor], size: torch.Size) -> Tensor:
-        """The sum of all paths, in new memory. The list is emptied."""
-        factors = self.factors or [1] * len(waiting)
-        full = [x.shape[-2:] == size and factor == 1 for x, factor in zip(waiting, factors, strict=True)]
-        queue: list[tuple[int, Tensor]] = sorted(enumerate(waiting), key=lambda item: full[item[0]])
-        waiting.clear()
+        """The sum of all paths, in new memory, as of ``MultiResolutionFusion.add_up``. The list is emptied."""
         total: Tensor | None = None
-        while queue:
-            index, x = queue.pop(0)
-            parts = list(self.paths[index].children())
-            adds = full[index] and total is not None and parts and isinstance(parts[-1], FusedConv)
-            for part in parts[:-1] if adds else parts:
-                x = part(x)
-            if adds:
-                total = cast(FusedConv, parts[-1])(x, total)
-                continue
-            if not full[index]:
-                x = self._upsampled(x, size, index)
-            if total is not None:
-                total.add_(x)
-            else:
-                total = x if parts or not full[index] else x.clone(memory_format=torch.channels_last)
+        before = 1
+        for factor, level in self._levels(waiting, size):
+            here, x = waiting[level[0]].shape[-2:], None
+            if self.fusion.in_steps and total is not None:
+                total = self._upsampled(total, here, level[0], before // factor)
+            if self.fusion.in_steps or (factor == 1 and here == size):
+                x, total = total, None
+            for index in level:
+                x = self._added(index, waiting, x)
+            assert x is not None  # a level has at least one path
+            if not self.fusion.in_steps:
+                x = self._upsampled(x, size, level[0], factor)
+            total = x if total is None else total.add_(x)
+            before = factor
+        waiting.clear()
         assert total is not None  # a block has at least one path
         return total
 
-    def _upsampled(self, x: Tensor, size: torch.Size, index: int) -> Tensor:
-        """The map of a path at the block's size, channels last, so that convolutions can add to it in place."""
-        factor = self.factors[index] if self.factors else 1
+    def _levels(self, waiting: list[Tensor], size: torch.Size) -> list[tuple[int, list[int]]]:
+        """The ratio of each stride to the finest, and its paths, coarsest first; maps of full size last."""
+        factors = self.fusion.factors
+        if factors is None:
+            full = [index for index, x in enumerate(waiting) if x.shape[-2:] == size]
+            others = [(1, [index]) for index in range(len(waiting)) if index not in full]
+            return [*others, (1, full)] if full else others
+        return [
+            (factor, [index for index, other in enumerate(factors) if other == factor])
+            for factor in sorted(set(factors), reverse=True)
+        ]
+
+    def _added(self, index: int, waiting: list[Tensor], total: Tensor | None) -> Tensor:
+        """What a path makes of its map, which is freed, added to ``total``, in place if there is one."""
+        x, parts = waiting[index], list(self.paths[index].children())
+        waiting[index] = x.new_empty(0)
+        adds = total is not None and parts and isinstance(parts[-1], FusedConv)
+        for part in parts[:-1] if adds else parts:
+            x = part(x)
+        if adds:
+            return cast(Tensor, parts[-1](x, total))
+        if total is not None:
+            return total.add_(x)
+        return x if parts else x.clone(memory_format=torch.channels_last)
+
+    def _upsampled(self, x: Tensor, size: torch.Size, index: int, factor: int) -> Tensor:
+        """A map at the given size, channels last, so that convolutions can add to it in place."""
+        if x.shape[-2:] == size and factor == 1:
+            return x
         enough = size[0] <= x.shape[-2] * factor and size[1] <= x.shape[-1] * factor
-        if factor == 1 or not self.align_corners or not enough:
-            return self.upsample(x, size, index).contiguous(memory_format=torch.channels_last)
+        if self.fusion.factors is None:
+            return self.fusion.upsample(x, size, index).contiguous(memory_format=torch.channels_last)
+        if factor == 1 or not self.fusion.align_corners or not enough:
+            x = upsample_on_grid(x, size, factor, self.fusion.align_corners)
+            return x.contiguous(memory_format=torch.channels_last)
         # upsample_on_grid in strips: at once, the map is there a second time before it is cut.
         out = x.new_empty((*x.shape[:2], *size)).contiguous(memory_format=torch.channels_last)
         x = F.pad(x, (0, 1, 0, 1), mode="replicate")
