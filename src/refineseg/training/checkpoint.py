@@ -44,7 +44,7 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Any], list[str]]:
 
 def checkpoints(folder: Path) -> list[Path]:
     """Checkpoint files, newest first."""
-    return sorted(folder.glob("step-*.pt"), reverse=True)
+    return sorted((path for path in folder.glob("step-*.pt") if path.is_file()), reverse=True)
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from refineseg.data.pictures.pillow import open_image
 from refineseg.data.registry import benchmark_names, find_benchmark
 from refineseg.errors import InputError
 from refineseg.labels import UInt8
+from refineseg.system.files import open_file
 from refineseg.system.text import reason_of
 
 LARGEST = 64 << 20  # bytes of an unpacked file; masks are far smaller
@@ -109,6 +110,7 @@ def _check_palette(name: str, image: Image.Image, used: int) -> None:
 def open_archive(path: str | Path) -> zipfile.ZipFile:
     """An archive for reading; InputError for anything else."""
     try:
+        open_file(Path(path)).close()  # refuses a pipe, for which zipfile would wait
         return zipfile.ZipFile(path)
     except FileNotFoundError as error:
         raise InputError(f"File not found: {path}") from error

@@ -24,7 +24,7 @@ from refineseg.errors import WeightsError
 from refineseg.model.blocks import ResidualConvUnit, conv
 from refineseg.model.folders.model_folder import write_weights
 from refineseg.model.resize import bilinear
-from refineseg.system.files import atomic_folder, read_file
+from refineseg.system.files import atomic_folder, open_file, read_file
 
 CONFIG, WEIGHTS = "decoder.json", "decoder.safetensors"
 
@@ -148,6 +148,7 @@ def load_dpt_decoder(path: str | Path) -> DPTDecoder:
         values = json.loads(read_file(folder / CONFIG))
         fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
         decoder = DPTDecoder(DecoderConfig(**fields))
+        open_file(folder / WEIGHTS).close()  # refuses a pipe, for which safetensors would wait
         decoder.load_state_dict(load_file(folder / WEIGHTS))
     except FileNotFoundError as error:
         raise WeightsError(f"expected {CONFIG} and {WEIGHTS} in {folder}, found no {error.filename}") from error

@@ -22,7 +22,7 @@ from refineseg.model.folders.readme import model_card
 from refineseg.model.presets import build, take_module
 from refineseg.model.refinenet import RefineNet
 from refineseg.model.tensors.mismatch import difference
-from refineseg.system.files import atomic_folder, atomic_write, cannot_write, read_file
+from refineseg.system.files import atomic_folder, atomic_write, cannot_write, open_file, read_file
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 FORMAT = 1  # raised when older readers could misread a folder
@@ -78,6 +78,7 @@ def load_model_folder(path: str | Path, **changes: Any) -> tuple[RefineNet, Mode
         config = ModelConfig.from_dict(config.to_dict() | changes)
     file = folder / WEIGHTS
     try:
+        open_file(file).close()  # refuses a pipe, for which safetensors would wait
         state = load_file(file)
     except FileNotFoundError as error:
         raise WeightsError(f"expected weights in {file}, found no such file") from error
