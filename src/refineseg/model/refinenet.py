@@ -165,7 +165,9 @@ class RefineNet(nn.Module):
             maps += self._maps(net, self._normalised(images), scale)
         if self.config.image_pooling:
             coarsest = maps[len(self.each_backbone()[0].channels) - 1]
-            maps.append(coarsest.mean((2, 3), keepdim=True).expand_as(coarsest))
+            mean = coarsest.mean((2, 3), keepdim=True)
+            # 1x1 convolutions need one cell of it, which is added to all; wider ones see the edge of the map.
+            maps.append(mean if self.config.kernel_size == 1 else mean.expand_as(coarsest))
         logits: Tensor = self.classifier(self.dropout(self.final(self.decoder(maps))))
         if self.config.void_logit:
             logits = logits[:, :-1]

@@ -70,8 +70,10 @@ class FastBlock(nn.Module):
             full = [index for index, x in enumerate(waiting) if x.shape[-2:] == size]
             others = [(1, [index]) for index in range(len(waiting)) if index not in full]
             return [*others, (1, full)] if full else others
+        # The mean over the picture, of one cell, is added to the maps of its level.
+        order = sorted(range(len(waiting)), key=lambda index: -waiting[index].shape[2:].numel())
         return [
-            (factor, [index for index, other in enumerate(factors) if other == factor])
+            (factor, [index for index in order if factors[index] == factor])
             for factor in sorted(set(factors), reverse=True)
         ]
 
@@ -79,7 +81,8 @@ class FastBlock(nn.Module):
         """What a path makes of its map, which is freed, added to ``total``, in place if there is one."""
         x, parts = waiting[index], list(self.paths[index].children())
         waiting[index] = x.new_empty(0)
-        adds = total is not None and parts and isinstance(parts[-1], FusedConv)
+        alike = total is not None and x.shape[-2:] == total.shape[-2:]
+        adds = alike and parts and isinstance(parts[-1], FusedConv)
         for part in parts[:-1] if adds else parts:
             x = part(x)
         if adds:
