@@ -25,6 +25,7 @@ class Faults:
 
     def __init__(self) -> None:
         self.found: list[str] = []
+        self._known: set[str] = set()
         self.without_pixels = Counter[str]()
 
     def __len__(self) -> int:
@@ -33,7 +34,8 @@ class Faults:
     def add(self, fault: str | InputError) -> None:
         """Add a fault, unless the same text is there already."""
         text = " ".join(str(fault).split())
-        if text not in self.found:
+        if text not in self._known:
+            self._known.add(text)
             self.found.append(text)
 
     def stop_if_nothing_is_left(self, left: Sequence[object], source: Path) -> None:

@@ -8,12 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from safetensors import safe_open
+
 from refineseg.config import IMAGENET_MEAN, IMAGENET_STD
 from refineseg.errors import WeightsError
 from refineseg.model.folders.bundled import BUNDLED, bundled_models
 from refineseg.model.folders.find_model import find_model
 from refineseg.model.folders.hub import fetch_file, is_hub_name
 from refineseg.system.files import sha256_of
+from refineseg.system.text import reason_of
 
 HALF = (0.5, 0.5, 0.5)
 RELEASED = {"mobilenetv2_released": "mobilenetv2_100"}  # timm's network with the same weights, by our name
@@ -98,11 +101,20 @@ def _of_file(path: Path, backbone: str) -> BackboneWeights:
         raise WeightsError(
             f"expected backbone weights {', '.join(CHOICES)}, a model or a safetensors file; not found: {path}"
         )
-    digest = sha256_of(path)
+    digest = _digest(path)
     packaged = PACKAGED.get(backbone)
     if packaged is not None and packaged.sha256 == digest:
         return replace(packaged, file=path)
     return BackboneWeights(backbone, path, f"the file {path.name}", "not stated", digest)
+
+
+def _digest(file: Path) -> str:
+    """SHA-256 of a safetensors file, whose header is read first: a file of terabytes would take hours to hash."""
+    try:
+        with safe_open(file, "np"):
+            return sha256_of(file)
+    except Exception as error:  # safetensors raises its own untyped errors
+        raise WeightsError(f"expected a safetensors file, cannot read {file}: {reason_of(error)}") from error
 
 
 def _of_model(folder: Path, backbone: str) -> BackboneWeights:
@@ -114,7 +126,7 @@ def _of_model(folder: Path, backbone: str) -> BackboneWeights:
         raise WeightsError(f"expected a model with the backbone {backbone}, got {config.backbone} in {folder}")
     file = folder / WEIGHTS
     source = f"the model {card.name}"
-    return BackboneWeights(backbone, file, source, card.licence, sha256_of(file), config.mean, config.std)
+    return BackboneWeights(backbone, file, source, card.licence, _digest(file), config.mean, config.std)
 
 
 def _of_timm(backbone: str) -> BackboneWeights | None:
