@@ -99,7 +99,9 @@ def evaluate(
         show_notes(opened)
     with process_group(device), progress_bar(shown=is_first()) as bar:
         segmenter = load(model, device, precision, engine, say=lambda line: bar.console.print(line))
-        opened = opened.seen_as(segmenter.card.channels, PredictOptions(channels=parse_channels(channels)).choice)
+        opened = opened.with_channels(
+            segmenter.card.channels, PredictOptions(channels=parse_channels(channels)).choice
+        )
         task = bar.add_task("evaluating", total=None, note="")
         evaluation = evaluate_model(
             segmenter,

@@ -62,7 +62,7 @@ class SegmentationData:
         if self.label_map.names != list(names):
             raise InputError(f"expected data with the model's classes {list(names)}, got {self.label_map.names}")
 
-    def seen_as(self, channels: Channels | None, choice: tuple[int, ...] | None = None) -> SegmentationData:
+    def with_channels(self, channels: Channels | None, choice: tuple[int, ...] | None = None) -> SegmentationData:
         """The same data, with pictures read for a model.
 
         Args:

@@ -104,7 +104,7 @@ def open_yaml(path: Path, root: Path | None = None, *, drop_bad: bool = False) -
         f"pictures have {channels.count} channel{'s' if channels.count > 1 else ''} of {channels.dtype}: mean and "
         "deviation were measured on the training pictures ('statistics' in labels.yaml fixes them)"
     )
-    return replace(data.seen_as(channels), notes=(*data.notes, note))
+    return replace(data.with_channels(channels), notes=(*data.notes, note))
 
 
 def _measured(data: SegmentationData) -> Channels | None:

@@ -151,7 +151,7 @@ def evaluate(
     if segmenter.outputs != "classes":
         raise InputError(f"expected a model of classes to score, {segmenter.card.name} gives {segmenter.outputs}")
     data.check_classes(segmenter.class_names)
-    data = data.seen_as(segmenter.card.channels)
+    data = data.with_channels(segmenter.card.channels)
     chosen = with_views(find_protocol(protocol), scales, flip)
     names = data.label_map.names
     categories = category_ids(chosen, names)

@@ -31,8 +31,8 @@ from refineseg.training.tracking.metrics_log import MetricsLog
 
 CHECKPOINTS, BEST, LAST = "checkpoints", "best", "last"
 SETTINGS, CURVES, PAGE = "config.yaml", "curves.png", "index.html"
-# Settings without influence on the result.
-FREE = (
+# Settings that do not change the result.
+WITHOUT_INFLUENCE = (
     "workers",
     "cache_mb",
     "backbone_weights",
@@ -231,17 +231,17 @@ def restore(run: Run, optimizer: Any) -> None:
     for line in refused:
         run.report(TrainingEvent("note", note=line))
     try:
-        take_up(run, optimizer, state)
+        restore_state(run, optimizer, state)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         reason = f"{type(error).__name__} {' '.join(str(error).split()):.200}"
         raise WeightsError(f"the checkpoint in {run.folder} does not fit the run: {reason}") from error
 
 
-def take_up(run: Run, optimizer: Any, state: dict[str, Any]) -> None:
+def restore_state(run: Run, optimizer: Any, state: dict[str, Any]) -> None:
     """Restore network, average, optimiser, position and log from a state."""
     # Settings newer than the checkpoint had their defaults.
     before, now = TrainConfig.from_dict(state["config"]).to_dict(), run.config.to_dict()
-    changed = [key for key in now if key not in (*FREE, *LENGTH) and before[key] != now[key]]
+    changed = [key for key in now if key not in (*WITHOUT_INFLUENCE, *LENGTH) and before[key] != now[key]]
     if changed:
         raise ConfigError(f"expected the run's own settings with --resume, got other {', '.join(changed)}")
     if state.get("custom", {}) != custom_names(run.custom):

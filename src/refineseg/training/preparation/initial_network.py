@@ -26,7 +26,7 @@ FROM_NOTHING = (
 
 
 @dataclass(frozen=True)
-class Start:
+class InitialNetwork:
     """The initial network."""
 
     model: RefineNet  # the network, with the classes of the data
@@ -35,7 +35,7 @@ class Start:
     warning: str = ""  # for the terminal; empty if there is none
 
 
-def starting_network(config: TrainConfig, data: SegmentationData) -> Start:
+def starting_network(config: TrainConfig, data: SegmentationData) -> InitialNetwork:
     """A preset with random or ImageNet weights, or a model with the data's classes.
 
     ConfigError for an unknown model or unsuitable settings or classes; WeightsError for missing or unusable
@@ -57,17 +57,19 @@ def model_to_start_from(name: str) -> Path:
         ) from error
 
 
-def _of_preset(config: TrainConfig, data: SegmentationData) -> Start:
+def _of_preset(config: TrainConfig, data: SegmentationData) -> InitialNetwork:
     fields = _fields_of_channels(config, data)
     settings = model_config(config.model, data.label_map.num_classes, **fields)
     weights = find_backbone_weights(config.backbone_weights, settings.backbone)
     model = build(settings)
     if weights is None:
-        return Start(model, f"{config.model}, random weights", {"backbone weights": "random"}, FROM_NOTHING)
+        return InitialNetwork(
+            model, f"{config.model}, random weights", {"backbone weights": "random"}, FROM_NOTHING
+        )
     fill_backbones(model, weights, normalise={"mean", "std"} & config.fields.keys() == set())
     stated = {"backbone weights": weights.source}
     stated |= {"backbone weights' licence": weights.licence, "backbone weights' SHA-256": weights.sha256}
-    return Start(model, f"{config.model}, backbone from {weights.describe()}, decoder new", stated)
+    return InitialNetwork(model, f"{config.model}, backbone from {weights.describe()}, decoder new", stated)
 
 
 def _fields_of_channels(config: TrainConfig, data: SegmentationData) -> dict[str, Any]:
@@ -82,7 +84,7 @@ def _fields_of_channels(config: TrainConfig, data: SegmentationData) -> dict[str
     return fields
 
 
-def _of_model(config: TrainConfig, data: SegmentationData) -> Start:
+def _of_model(config: TrainConfig, data: SegmentationData) -> InitialNetwork:
     model, card = load_model_folder(model_to_start_from(config.model), **config.fields)
     stated = {"started from": config.model}
     if card.labels.names == data.label_map.names and not config.class_map:
@@ -96,7 +98,7 @@ def _of_model(config: TrainConfig, data: SegmentationData) -> Start:
         fill_backbones(model, weights, normalise={"mean", "std"} & config.fields.keys() == set())
         stated["backbone weights"] = weights.source
         line += f", backbone from {weights.describe()}"
-    return Start(model, line, stated)
+    return InitialNetwork(model, line, stated)
 
 
 def _change_classes(model: RefineNet, old: LabelMap, new: LabelMap, config: TrainConfig) -> str:

@@ -27,7 +27,7 @@ from refineseg.training.distillation import prepare_teacher, unlabelled_pictures
 from refineseg.training.losses import find_loss
 from refineseg.training.memory import check_memory
 from refineseg.training.parallel import make_fabric
-from refineseg.training.preparation.initial_network import Start, model_to_start_from, starting_network
+from refineseg.training.preparation.initial_network import InitialNetwork, model_to_start_from, starting_network
 from refineseg.training.run import SETTINGS, Run
 from refineseg.training.tracking.loggers import make_loggers
 from refineseg.training.tracking.run_page import RunPage
@@ -97,7 +97,7 @@ def check_shares(config: TrainConfig, processes: int) -> None:
 
 
 def start_messages(
-    config: TrainConfig, start: Start, device: torch.device, trained_on: tuple[str, ...], left_out: int
+    config: TrainConfig, start: InitialNetwork, device: torch.device, trained_on: tuple[str, ...], left_out: int
 ) -> list[tuple[str, str]]:
     """Messages before the first step, as phase and text."""
     own = f"{left_out} pictures in {config.unlabelled} are the data set's own and are not used as unlabelled"
