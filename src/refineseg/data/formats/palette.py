@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from refineseg.data.formats.format import AnnotatedData, Format, ReadOptions
-from refineseg.data.formats.parsing.mask_labels import data_of_pairs, mask_mode
-from refineseg.data.formats.parsing.pairing import first_pair, pairs_of
+from refineseg.data.formats.format import Format
+from refineseg.data.formats.parsing.mask_labels import mask_mode, pairs_reader
+from refineseg.data.formats.parsing.pairing import first_pair
 from refineseg.data.pictures.tiff_samples import is_scientific
 
+EXAMPLE = "'classes: [background, road]' names the values 0, 1, ..., 'ignore: [255]' the ignored ones"
 RGB_MODES = ("RGB", "RGBA")
 
 
@@ -18,19 +19,12 @@ def fits(src: Path) -> bool:
     return pair is not None and not is_scientific(pair.image) and mask_mode(pair.mask) not in RGB_MODES
 
 
-def read(src: Path, options: ReadOptions) -> AnnotatedData:
-    """All pairs; the classes come from labels.yaml (or --labels)."""
-    found = pairs_of(src, options.faults)
-    example = "'classes: [background, road]' names the values 0, 1, ..., 'ignore: [255]' the ignored ones"
-    return data_of_pairs(found, src, options, example)
-
-
 FORMAT = Format(
     name="palette",
     title="folders of pictures and masks of numbers",
     needs="a folder images/ and a folder masks/ with masks of the same names, and a labels.yaml",
     fits=fits,
-    read=read,
+    read=pairs_reader(EXAMPLE),
     threshold=True,
     marks=("folder images", "folder masks", "file labels.yaml"),
 )

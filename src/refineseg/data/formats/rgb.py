@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from refineseg.data.formats.format import AnnotatedData, Format, ReadOptions
+from refineseg.data.formats.format import Format
 from refineseg.data.formats.palette import RGB_MODES
-from refineseg.data.formats.parsing.mask_labels import data_of_pairs, mask_mode
-from refineseg.data.formats.parsing.pairing import first_pair, pairs_of
+from refineseg.data.formats.parsing.mask_labels import mask_mode, pairs_reader
+from refineseg.data.formats.parsing.pairing import first_pair
 from refineseg.data.pictures.tiff_samples import is_scientific
+
+EXAMPLE = "'classes: [{name: road, color: [128, 64, 128]}]', or a CSV with lines such as road,128,64,128"
 
 
 def fits(src: Path) -> bool:
@@ -17,19 +19,12 @@ def fits(src: Path) -> bool:
     return pair is not None and not is_scientific(pair.image) and mask_mode(pair.mask) in RGB_MODES
 
 
-def read(src: Path, options: ReadOptions) -> AnnotatedData:
-    """All pairs; a colour without class is an error that names file, colour and number of pixels."""
-    found = pairs_of(src, options.faults)
-    example = "'classes: [{name: road, color: [128, 64, 128]}]', or a CSV with lines such as road,128,64,128"
-    return data_of_pairs(found, src, options, example)
-
-
 FORMAT = Format(
     name="rgb",
     title="folders of pictures and masks of colours",
     needs="a folder images/ and a folder masks/ with masks of the same names, and a class_dict.csv",
     fits=fits,
-    read=read,
+    read=pairs_reader(EXAMPLE),
     threshold=True,
     marks=("folder images", "folder masks", "file class_dict.csv"),
 )

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from refineseg.data.formats.format import AnnotatedData, Format, ReadOptions, Shape
-from refineseg.data.formats.parsing.mask_labels import data_of_pairs
-from refineseg.data.formats.parsing.pairing import first_pair, pairs_of
+from refineseg.data.formats.format import Format, Shape
+from refineseg.data.formats.parsing.mask_labels import pairs_reader
+from refineseg.data.formats.parsing.pairing import first_pair
 from refineseg.data.images import read_mask
 from refineseg.data.pictures.tiff_samples import SUFFIXES, is_scientific, read_tiff
 from refineseg.errors import InputError
@@ -21,12 +21,6 @@ def fits(src: Path) -> bool:
     """Folders of pictures and masks in which the first picture is a scientific TIFF."""
     pair = first_pair(src)
     return pair is not None and is_scientific(pair.image)
-
-
-def read(src: Path, options: ReadOptions) -> AnnotatedData:
-    """All pairs."""
-    found = pairs_of(src, options.faults)
-    return data_of_pairs(found, src, options, "'classes: [water, field]' and 'ignore: [255]'", _paint)
 
 
 def _paint(path: Path, labels: LabelMap, _: Shape) -> UInt8:
@@ -51,7 +45,7 @@ FORMAT = Format(
     title="folders of TIFF with many channels or bits, and masks",
     needs="a folder images/ of TIFF files and a folder masks/ with masks of the same names, and a labels.yaml",
     fits=fits,
-    read=read,
+    read=pairs_reader("'classes: [water, field]' and 'ignore: [255]'", _paint),
     threshold=True,
     marks=("folder images", "folder masks", "suffix .tif"),
 )

@@ -12,7 +12,7 @@ import numpy as np
 from refineseg.data.formats.format import AnnotatedData, Item, ReadOptions, Shape
 from refineseg.data.formats.parsing.class_names import by_train_id, edit_labels
 from refineseg.data.formats.parsing.label_files import labels_file, read_labels, read_threshold
-from refineseg.data.formats.parsing.pairing import Pair, Pairs
+from refineseg.data.formats.parsing.pairing import Pair, Pairs, pairs_of
 from refineseg.data.images import read_mask
 from refineseg.data.mask_files import read_binary_mask
 from refineseg.data.pictures.pillow import open_image
@@ -36,6 +36,15 @@ def paint(mask: Path, labels: LabelMap, _: Shape) -> UInt8:
         raise LabelError(
             f"for black and white masks with grey edges, such as JPEG files, give --threshold 128; {error}"
         ) from error
+
+
+def pairs_reader(example: str, painter: Painter = paint) -> Callable[[Path, ReadOptions], AnnotatedData]:
+    """The ``read`` of a format of paired pictures and masks; arguments as in ``data_of_pairs``."""
+
+    def read(src: Path, options: ReadOptions) -> AnnotatedData:
+        return data_of_pairs(pairs_of(src, options.faults), src, options, example, painter)
+
+    return read
 
 
 def data_of_pairs(
