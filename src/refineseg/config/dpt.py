@@ -61,44 +61,31 @@ class SwinSizes(Config):
 
 @dataclass(frozen=True)
 class DPTConfig(Config):
-    """A dense prediction transformer (Ranftl et al., ICCV 2021), as data.
+    """A dense prediction transformer (Ranftl et al., ICCV 2021), as data."""
 
-    Attributes:
-        vit: sizes of the transformer; None takes those of the timm model ``backbone``.
-        swin: sizes of a Swin, if that is the backbone.
-        layers: the four blocks, counted from 0, after which tokens are taken (two in a hybrid, whose other maps
-            are its ResNet's); if empty, the ends of the quarters.
-        final_norm: whether the transformer's last layer norm is applied to the tokens.
-        positions: interpolation of the position embeddings to the grid of the picture.
-        readout: use of the class token: ignored, added to every token, or concatenated and projected.
-        map_widths: channels of the four maps; if empty, an eighth, a quarter, a half and all of the tokens'
-            channels.
-        batch_norm: whether each convolution of a residual conv unit is followed by a batch norm.
-        unit_bias: whether the convolutions of a unit have a bias.
-        head_norm: head for classes: a batch norm instead of the first convolution's bias.
-        head_width: head for depth: channels of its second convolution.
-        head_projection: head for depth: one more convolution and ReLU at the beginning.
-        head_doubles: head for depth: the last convolutions run at twice the size of its input (transformers' DPT
-            for any patch), not at the picture's size.
-        depth: head for depth: ``relative`` (inverse depth of unknown scale, larger is nearer) or ``metres``.
-        max_depth: head for depth: largest value in metres; the head then ends in a sigmoid.
-    """
-
-    vit: ViTSizes | None = None
-    swin: SwinSizes | None = None
+    vit: ViTSizes | None = None  # sizes of the transformer; None takes those of the timm model ``backbone``
+    swin: SwinSizes | None = None  # sizes of a Swin, if that is the backbone
+    # the four blocks, counted from 0, after which tokens are taken (two in a hybrid, whose other maps are its
+    # ResNet's); if empty, the ends of the quarters
     layers: tuple[int, ...] = ()
-    final_norm: bool = True
+    final_norm: bool = True  # whether the transformer's last layer norm is applied to the tokens
+    # interpolation of the position embeddings to the grid of the picture
     positions: Literal["bilinear", "bicubic"] = "bicubic"
+    # use of the class token: ignored, added to every token, or concatenated and projected
     readout: Literal["ignore", "add", "project"] = "ignore"
+    # channels of the four maps; if empty, an eighth, a quarter, a half and all of the tokens' channels
     map_widths: tuple[int, ...] = ()
-    batch_norm: bool = False
-    unit_bias: bool = True
-    head_norm: bool = False
-    head_width: int = 32
-    head_projection: bool = False
+    batch_norm: bool = False  # whether each convolution of a residual conv unit is followed by a batch norm
+    unit_bias: bool = True  # whether the convolutions of a unit have a bias
+    head_norm: bool = False  # head for classes: a batch norm instead of the first convolution's bias
+    head_width: int = 32  # head for depth: channels of its second convolution
+    head_projection: bool = False  # head for depth: one more convolution and ReLU at the beginning
+    # head for depth: the last convolutions run at twice the size of its input (transformers' DPT for any patch),
+    # not at the picture's size
     head_doubles: bool = False
+    # head for depth: ``relative`` (inverse depth of unknown scale, larger is nearer) or ``metres``
     depth: Literal["relative", "metres"] = "relative"
-    max_depth: float | None = None
+    max_depth: float | None = None  # head for depth: largest value in metres; the head then ends in a sigmoid
 
     def __post_init__(self) -> None:
         require(len(self.layers) in (0, 2, MAPS), f"{MAPS} layers, 2 of a hybrid, or none", self.layers)

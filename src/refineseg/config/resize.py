@@ -11,22 +11,16 @@ from refineseg.config.settings import Config, require
 
 @dataclass(frozen=True)
 class Resize(Config):
-    """The rule by which pictures are resized for a network.
+    """The rule by which pictures are resized for a network."""
 
-    Attributes:
-        height, width: target size in pixels.
-        fit: ``exact`` takes the target size; the others keep the ratio of the sides: ``least`` changes the picture
-            as little as possible to meet one side, ``cover`` makes both sides at least as long, ``inside`` at
-            most.
-        multiple: both sides are rounded to a multiple of it.
-        filter: ``bilinear`` or ``bicubic``, with antialiasing.
-    """
-
+    # target size in pixels
     height: int
     width: int
+    # ``exact`` takes the target size; the others keep the ratio of the sides: ``least`` changes the picture as
+    # little as possible to meet one side, ``cover`` makes both sides at least as long, ``inside`` at most
     fit: Literal["exact", "least", "cover", "inside"] = "least"
-    multiple: int = 1
-    filter: Literal["bilinear", "bicubic"] = "bilinear"
+    multiple: int = 1  # both sides are rounded to a multiple of it
+    filter: Literal["bilinear", "bicubic"] = "bilinear"  # ``bilinear`` or ``bicubic``, with antialiasing
 
     def __post_init__(self) -> None:
         require(1 <= self.height <= 8192, "a height of 1 to 8192 to resize to", self.height)

@@ -17,36 +17,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainingEvent:
-    """An event passed to callbacks.
+    """An event passed to callbacks."""
 
-    Attributes:
-        phase: ``reading`` pictures, ``train`` after each optimiser step, ``validating`` after each picture,
-            ``epoch`` after validation and checkpoint, ``end`` after the last step; ``start``, ``warning`` and
-            ``note`` for messages.
-        step, steps: steps done and total, in this phase.
-        epoch: 0-based.
-        loss: loss of the step; on a GPU fetched every few steps.
-        lr: learning rate of the decoder.
-        images_per_second: speed of the step.
-        waiting: share of the step's time spent waiting for pictures.
-        note: the message.
-        row: with ``epoch``: the row of metrics.csv.
-        evaluation: with ``epoch``: the evaluation, if validated; its measure ``Examples`` has pictures.
-        run: with ``train``, ``epoch`` and ``end``: the run, with ``model``, ``trained`` (the moving average, if
-            any), ``fabric`` and ``folder``.
-    """
-
+    # ``reading`` pictures, ``train`` after each optimiser step, ``validating`` after each picture, ``epoch`` after
+    # validation and checkpoint, ``end`` after the last step; ``start``, ``warning`` and ``note`` for messages
     phase: str = "train"
+    # steps done and total, in this phase
     step: int = 0
     steps: int = 0
-    epoch: int = 0
-    loss: float = 0.0
-    lr: float = 0.0
-    images_per_second: float = 0.0
-    waiting: float = 0.0
-    note: str = ""
-    row: dict[str, float | int | None] | None = None
+    epoch: int = 0  # 0-based
+    loss: float = 0.0  # loss of the step; on a GPU fetched every few steps
+    lr: float = 0.0  # learning rate of the decoder
+    images_per_second: float = 0.0  # speed of the step
+    waiting: float = 0.0  # share of the step's time spent waiting for pictures
+    note: str = ""  # the message
+    row: dict[str, float | int | None] | None = None  # with ``epoch``: the row of metrics.csv
+    # with ``epoch``: the evaluation, if validated; its measure ``Examples`` has pictures
     evaluation: Evaluation | None = None
+    # with ``train``, ``epoch`` and ``end``: the run, with ``model``, ``trained`` (the moving average, if any),
+    # ``fabric`` and ``folder``
     run: Run | None = None
 
 

@@ -27,23 +27,16 @@ GREY = 114  # of padding, near the mean of ImageNet
 
 @dataclass(frozen=True)
 class Geometry:
-    """A random geometric transform.
+    """A random geometric transform."""
 
-    Attributes:
-        scale: scale factor of the picture.
-        top, left: corner of the crop in the scaled picture; outside it is padding.
-        flip, vertical_flip: whether the crop is mirrored.
-        size: height and width of the crop.
-        angle: anticlockwise rotation about the crop's centre, in degrees.
-    """
-
-    scale: float
+    scale: float  # scale factor of the picture
+    # corner of the crop in the scaled picture; outside it is padding
     top: int
     left: int
-    flip: bool
-    size: tuple[int, int]
-    vertical_flip: bool = False
-    angle: float = 0.0
+    flip: bool  # whether the crop is mirrored from left to right
+    size: tuple[int, int]  # height and width of the crop
+    vertical_flip: bool = False  # and from top to bottom
+    angle: float = 0.0  # anticlockwise rotation about the crop's centre, in degrees
 
 
 def generator(*key: int) -> torch.Generator:

@@ -22,14 +22,10 @@ STRIP = 1024  # rows or columns processed at a time
 
 @dataclass(frozen=True)
 class Polygon:
-    """A connected region of one class.
+    """A connected region of one class."""
 
-    Attributes:
-        label: train id.
-        rings: Nx2 corners (x, y), not closed: the outline clockwise as seen, then holes anticlockwise.
-    """
-
-    label: int
+    label: int  # train id
+    # Nx2 corners (x, y), not closed: the outline clockwise as seen, then holes anticlockwise
     rings: tuple[Ints, ...]
 
     @property

@@ -27,22 +27,15 @@ CUSTOM = "custom"  # name of a backbone given as a module
 
 
 class Backbone(nn.Module):
-    """Base class of all backbones.
+    """Base class of all backbones."""
 
-    Attributes:
-        channels: channels of each tap, fine to coarse.
-        strides: stride of each tap.
-        multiple: divisor of the heights and widths that it takes (1 if its convolutions pad by themselves).
-        norms_follow_convs: whether each batch norm alone reads the output of the convolution before it in the
-            order of modules.
-        made_from_weights: whether it can be built on the meta device and then be given its weights; false if it
-            computes something else when built.
-    """
-
-    channels: list[int]
-    strides: list[int]
-    multiple: int
+    channels: list[int]  # channels of each tap, fine to coarse
+    strides: list[int]  # stride of each tap
+    multiple: int  # divisor of the heights and widths that it takes (1 if its convolutions pad by themselves)
+    # whether each batch norm alone reads the output of the convolution before it in the order of modules
     norms_follow_convs: bool = False
+    # whether it can be built on the meta device and then be given its weights; false if it computes something else
+    # when built
     made_from_weights: bool = True
 
     def maps(self, image: Tensor) -> list[Tensor]:

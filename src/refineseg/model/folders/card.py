@@ -13,26 +13,18 @@ from refineseg.labels import LabelMap
 
 @dataclass(frozen=True)
 class ModelCard:
-    """The description of a model.
+    """The description of a model."""
 
-    Attributes:
-        name: name of the model.
-        labels: label map that it was trained with.
-        scores: one entry per evaluation: data set, split, protocol and figures.
-        provenance: command, commit, training data and splits, time, initial weights.
-        licence: licence of weights and training data.
-        calibration: temperatures by predicted class and how they were fitted (evaluation.calibration); or empty.
-        channels: contents of the channels of its pictures; None for RGB.
-        resize: how pictures are resized before the network sees them; None for pictures as they are.
-    """
-
-    name: str
-    labels: LabelMap
-    scores: tuple[dict[str, Any], ...] = ()
+    name: str  # name of the model
+    labels: LabelMap  # label map that it was trained with
+    scores: tuple[dict[str, Any], ...] = ()  # one entry per evaluation: data set, split, protocol and figures
+    # command, commit, training data and splits, time, initial weights
     provenance: dict[str, Any] = field(default_factory=dict)
-    licence: str = "unknown"
+    licence: str = "unknown"  # licence of weights and training data
+    # temperatures by predicted class and how they were fitted (evaluation.calibration); or empty
     calibration: dict[str, Any] = field(default_factory=dict)
-    channels: Channels | None = None
+    channels: Channels | None = None  # contents of the channels of its pictures; None for RGB
+    # how pictures are resized before the network sees them; None for pictures as they are
     resize: Resize | None = None
 
     def was_trained_on(self, data: str, split: str) -> bool:
