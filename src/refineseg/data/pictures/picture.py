@@ -22,30 +22,24 @@ class Picture(Protocol):
     @property
     def size(self) -> tuple[int, int]:
         """Height and width."""
-        ...
 
     @property
     def geo(self) -> Geo:
         """Georeference, empty for most."""
-        ...
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What was assumed or left out, a sentence each."""
-        ...
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the values as stored."""
-        ...
 
     def read(self, top: int, bottom: int, left: int, right: int) -> Pixels:
         """A window: HxWx3 uint8 RGB, or HxWxC raw values with NaN for no-data."""
-        ...
 
     def void(self, top: int, bottom: int, left: int, right: int) -> Void | None:
         """Pixels of a window without data in any channel, HxW; None if there are none."""
-        ...
 
 
 @dataclass(frozen=True)
