@@ -82,10 +82,7 @@ def random_segmenter(preset: str, setting: Setting) -> Segmenter:
     """A predictor of a network with random weights."""
     labels = LabelMap.from_names([f"class {index}" for index in range(setting.classes)])
     return Segmenter.from_network(
-        random_network(preset, setting.classes),
-        ModelCard(preset, labels),
-        str(setting.device),
-        setting.precision,
+        random_network(preset, setting.classes), ModelCard(preset, labels), str(setting.device), setting.precision
     )
 
 

@@ -21,15 +21,7 @@ from refineseg.inference.options import PredictOptions, Tile, row_ranges, views_
 from refineseg.inference.result import Result
 from refineseg.inference.runners import Runner
 from refineseg.inference.scoring import Scores, Scoring
-from refineseg.inference.tiles.blending import (
-    Map,
-    Read,
-    Strip,
-    assemble,
-    blended_strips,
-    join_strips,
-    view_of,
-)
+from refineseg.inference.tiles.blending import Map, Read, Strip, assemble, blended_strips, join_strips, view_of
 from refineseg.inference.tiles.tiling import Tiling, choose_tiling
 from refineseg.labels import UInt8
 from refineseg.model.folders.card import ModelCard

@@ -8,12 +8,7 @@ import numpy as np
 
 from refineseg.evaluation.measures.suspects import SURE, Suspects
 from refineseg.evaluation.report.charts import percent, pictures_chart
-from refineseg.evaluation.report.evaluation_report import (
-    EvaluationReport,
-    Group,
-    ShownSuspect,
-    picture_scores,
-)
+from refineseg.evaluation.report.evaluation_report import EvaluationReport, Group, ShownSuspect, picture_scores
 from refineseg.evaluation.report.shared import card, chip, key_of_classes, picture_article, section
 
 TITLES: dict[Group, str] = {"worst": "Worst", "median": "Median"}
