@@ -43,14 +43,11 @@ class PeakMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     Args:
         resting: tensors that are not counted, nor views of them.
-
-    Attributes:
-        peak: largest number of bytes at once.
     """
 
     def __init__(self, resting: Iterable[Tensor] = ()) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.peak = 0
+        self.peak = 0  # largest number of bytes at once
         self._resting = {value.untyped_storage()._cdata for value in resting}
         self._storages: dict[int, tuple[StorageWeakRef, int]] = {}
         self._most = 0  # bytes of all storages in the list, including freed ones

@@ -62,14 +62,10 @@ def not_empty(found: Sequence[T], expected: str, source: Path) -> Sequence[T]:
 
 
 class FaultsError(InputError):
-    """A source with faults.
-
-    Attributes:
-        faults: all of them, each with file and place.
-    """
+    """A source with faults."""
 
     def __init__(self, source: str, faults: Sequence[str]) -> None:
-        self.faults = tuple(faults)
+        self.faults = tuple(faults)  # all of them, each with file and place
         hint = "correct the source, or import the rest with --skip-bad"
         if len(faults) == 1:
             super().__init__(f"{faults[0]}; {hint}")

@@ -58,18 +58,13 @@ class Exported:
 
 
 class ExportedRunner(ABC):
-    """Runs an exported network on the CPU; a Runner.
+    """Runs an exported network on the CPU; a Runner."""
 
-    Attributes:
-        name: ``onnxruntime``, ``openvino`` or ``torch``.
-        exported: the file's description of itself.
-    """
-
-    name: ClassVar[str]
+    name: ClassVar[str]  # ``onnxruntime``, ``openvino`` or ``torch``
     arithmetic = Arithmetic()
 
     def __init__(self, exported: Exported) -> None:
-        self.exported = exported
+        self.exported = exported  # the file's description of itself
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Images in [0, 1], BxCxHxW of any size, to logits BxKxceil(H/4)xceil(W/4).

@@ -75,10 +75,6 @@ class ResNet(nn.Module):
         in_channels: channels of the picture.
         stride_in_1x1: whether bottlenecks have their stride in the first 1x1 convolution.
         output_stride: largest stride; beyond it strides are replaced by dilation.
-
-    Attributes:
-        channels: channels of each stage's map.
-        strides: stride of each stage's map.
     """
 
     def __init__(
@@ -89,8 +85,8 @@ class ResNet(nn.Module):
         self.bn1 = InPlaceBatchNorm2d(64)
         self.act1 = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
-        self.channels: list[int] = []
-        self.strides: list[int] = []
+        self.channels: list[int] = []  # channels of each stage's map
+        self.strides: list[int] = []  # stride of each stage's map
         channels, total, dilation = 64, 4, 1
         for stage, (count, width) in enumerate(zip(DEPTHS[depth], WIDTHS, strict=True)):
             blocks = []
