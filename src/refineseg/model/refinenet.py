@@ -111,11 +111,11 @@ class RefineNet(nn.Module):
             else (copy.deepcopy(backbone) if scale else backbone)
             for scale in range(len(config.input_scales))
         ]
-        taps = [tap for net in backbones for tap in zip(net.channels, net.strides, strict=True)]
+        maps = [pair for net in backbones for pair in zip(net.channels, net.strides, strict=True)]
         if config.image_pooling:
-            taps.append(taps[len(backbones[0].channels) - 1])
+            maps.append(maps[len(backbones[0].channels) - 1])
         self.backbones = nn.ModuleList(backbones)
-        self.decoder = Decoder(config, [tap[0] for tap in taps], [tap[1] for tap in taps])
+        self.decoder = Decoder(config, [channels for channels, _ in maps], [stride for _, stride in maps])
         self.final = nn.Sequential(
             *(ResidualConvUnit(self.decoder.out_channels, config.kernel_size) for _ in range(config.final_rcus))
         )

@@ -54,8 +54,8 @@ def test_mobilenet_gives_timms_maps(training: bool) -> None:
     wanted, y = [], theirs.bn1(theirs.conv_stem(x))
     for block in theirs.blocks:
         wanted.append(y := block(y))
-    taps = [wanted[block] for block in MobileNetV2.TAPS]
-    for one, other in zip(own.maps(x), taps, strict=True):
+    maps = [wanted[block] for block in MobileNetV2.MAPPED]
+    for one, other in zip(own.maps(x), maps, strict=True):
         assert one.abs().max() > 0
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
     assert [len(group) for group in own.blocks] == [count for count, _, _ in GROUPS]  # type: ignore[arg-type]

@@ -1,7 +1,7 @@
 """Backbones: ResNets, the MobileNet-v2 of Light-Weight RefineNet, any timm network with feature maps, any module.
 
-A backbone maps a normalised image BxCxHxW to a list of taps from fine to coarse. Each tap has a stride; several
-taps may share one, as in MobileNet-v2.
+A backbone maps a normalised image BxCxHxW to a list of maps from fine to coarse. Each map has a stride; several
+maps may share one, as in MobileNet-v2.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ CUSTOM = "custom"  # name of a backbone given as a module
 class Backbone(nn.Module):
     """Base class of all backbones."""
 
-    channels: list[int]  # channels of each tap, fine to coarse
-    strides: list[int]  # stride of each tap
+    channels: list[int]  # channels of each map, fine to coarse
+    strides: list[int]  # stride of each map
     multiple: int  # divisor of the heights and widths that it takes (1 if its convolutions pad by themselves)
     # whether each batch norm alone reads the output of the convolution before it in the order of modules
     norms_follow_convs: bool = False
@@ -39,7 +39,7 @@ class Backbone(nn.Module):
     made_from_weights: bool = True
 
     def maps(self, image: Tensor) -> list[Tensor]:
-        """Bx3xHxW to the taps, fine to coarse."""
+        """Bx3xHxW to the maps, fine to coarse."""
         raise NotImplementedError
 
 
@@ -64,7 +64,7 @@ class ResNetBackbone(Backbone):
 
 
 class MobileNetV2(Backbone):
-    """MobileNet-v2 with the six taps of Light-Weight RefineNet: 24, 32, 64, 96, 160 and 320 channels.
+    """MobileNet-v2 with the six maps of Light-Weight RefineNet: 24, 32, 64, 96, 160 and 320 channels.
 
     Key names are those of timm's ``mobilenetv2_100``. ``released`` adds the 1x1 expansion (32 to 32, batch norm,
     ReLU6) that the released network has in its first inverted residual, unlike timm and torchvision. It is
@@ -72,7 +72,7 @@ class MobileNetV2(Backbone):
     """
 
     norms_follow_convs = True
-    TAPS = (1, 2, 3, 4, 5, 6)  # groups of blocks
+    MAPPED = (1, 2, 3, 4, 5, 6)  # groups of blocks whose outputs are the maps
 
     def __init__(self, released: bool = False, in_channels: int = 3, output_stride: int = LARGEST_STRIDE) -> None:
         super().__init__()
@@ -82,8 +82,8 @@ class MobileNetV2(Backbone):
         self.blocks, strides = mobilenet.make_blocks(output_stride)
         mobilenet.initialise(self)
         self.expand: nn.Module = identity_expansion(mobilenet.STEM) if released else nn.Identity()
-        self.channels = [mobilenet.GROUPS[block][1] for block in self.TAPS]
-        self.strides = [strides[block] for block in self.TAPS]
+        self.channels = [mobilenet.GROUPS[block][1] for block in self.MAPPED]
+        self.strides = [strides[block] for block in self.MAPPED]
         self.multiple = 1
 
     def maps(self, image: Tensor) -> list[Tensor]:
@@ -92,7 +92,7 @@ class MobileNetV2(Backbone):
         maps = []
         for index, block in enumerate(self.blocks):
             x = block(x)
-            if index in self.TAPS:
+            if index in self.MAPPED:
                 maps.append(x)
         return maps
 
@@ -134,7 +134,7 @@ class ModuleBackbone(Backbone):
         self._try(in_channels, kind)
 
     def maps(self, image: Tensor) -> list[Tensor]:
-        """BxCxHxW to the taps, fine to coarse."""
+        """BxCxHxW to the maps, fine to coarse."""
         maps = self.net(image)
         return list(maps.values()) if isinstance(maps, Mapping) else list(maps)
 

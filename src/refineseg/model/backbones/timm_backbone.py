@@ -37,12 +37,12 @@ class TimmBackbone(Backbone):
             )
         # Where a stride occurs twice, the last map of it is the deepest. Only these are taken: a map at stride 2
         # would be kept until the whole network has run.
-        taps = tuple(len(reductions) - 1 - reductions[::-1].index(stride) for stride in STRIDES)
+        chosen = tuple(len(reductions) - 1 - reductions[::-1].index(stride) for stride in STRIDES)
         # Residual networks pad inside every convolution; patchifying ones drop or refuse the remainder.
         pads = name.startswith(("resnet", "resnext", "wide_resnet", "seresnet"))
         self.multiple = 1 if pads else multiple_of(name, trial)
         dilated = {} if output_stride == LARGEST_STRIDE else {"output_stride": output_stride}
-        net = create(name, in_chans=in_channels, out_indices=taps, **dilated)
+        net = create(name, in_chans=in_channels, out_indices=chosen, **dilated)
         if any(isinstance(module, BasicBlock | Bottleneck) for module in net.modules()):
             use_in_place_norms(net)  # a ResNet: each of its norms follows a convolution
         self.net = net

@@ -140,7 +140,7 @@ RESNET_PORT = KeyMap(
 # The authors' files, after their names are changed to the port's (matconvnet.port_name).
 MATCONVNET = KeyMap("the authors' MATLAB code", (*RESNET_PORT.rules, *_unit("lossblock_b.0.{u}", "final.{u-1}")))
 
-# Taps of the backbone: conv3 ... conv8 adapt the maps of layer3 ... layer8; two maps each at strides 16 and 32.
+# Maps of the backbone: conv3 ... conv8 adapt the maps of layer3 ... layer8; two maps each at strides 16 and 32.
 MOBILENET_PORT = KeyMap(
     "PyTorch port on MobileNet-v2",
     (
