@@ -84,6 +84,10 @@ def _members(archive: Path) -> Iterator[Iterator[Member]]:
     """The regular files of an archive; a plain file counts as an archive of itself."""
     if not archive.is_file():
         raise InputError(f"File not found: {archive}")
+    with archive.open("rb") as stream:
+        start = stream.read(512)
+    if start and not any(start):  # room that a download took and never filled; lzma would search it to its end
+        raise InputError(f"cannot read {archive} as an archive, it begins with zeros: download it again")
     try:
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as opened:
