@@ -69,6 +69,12 @@ def test_what_is_assumed_of_an_opened_picture_is_noted() -> None:
     assert "12-bit" in as_picture(Image.fromarray(np.full((2, 2), 3000, np.uint16)), None).notes[0]
 
 
+@pytest.mark.parametrize("source", [None, 5, b"bytes", [np.zeros((2, 2, 3), np.uint8)]])
+def test_what_is_no_picture_is_named(source: Any) -> None:
+    with pytest.raises(InputError, match=f"a PIL image or a NumPy array, got {type(source).__name__}"):
+        as_picture(source, None)
+
+
 def test_sixteen_bit(tmp_path: Path) -> None:
     deep = GREY.astype(np.uint16) * 257
     for name in ("a.png", "a.tif"):

@@ -42,6 +42,12 @@ def test_shares_are_largest_first() -> None:
     assert result().class_names == ["sky", "road"]
 
 
+def test_a_notebook_shows_the_overlay_and_a_terminal_the_shares() -> None:
+    assert repr(result()) == "Result('street', 60x40: road 75%, sky 25%)"
+    with Image.open(io.BytesIO(result()._repr_png_())) as shown:
+        assert np.array_equal(np.asarray(shown), np.asarray(result().overlay()))
+
+
 def test_overlay_mixes_colours_and_draws_borders() -> None:
     picture = np.asarray(result().overlay(opacity=0.5, legend=False))
     assert picture.shape == (40, 60, 3)

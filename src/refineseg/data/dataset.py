@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -44,10 +44,14 @@ class SegmentationData:
     licence: str = "unknown"  # terms of the data, for model cards
     notes: tuple[str, ...] = ()  # what was skipped, left out or assumed, a line each
     # reader of mask files, as raw values
-    read_raw: Callable[[Path], NDArray[Any]] = field(default=read_mask, repr=False)
+    read_raw: Callable[[Path], NDArray[Any]] = read_mask
     # reader of picture files, as RGB, or as raw values with ``channels``
-    read_picture: Callable[[Path], Pixels] = field(default=read_image, repr=False)
+    read_picture: Callable[[Path], Pixels] = read_image
     channels: Channels | None = None  # channels of the pictures; None for RGB
+
+    def __repr__(self) -> str:
+        splits = ", ".join(f"{len(samples)} {name}" for name, samples in self.splits.items())
+        return f"SegmentationData({self.name}:{self.root}, {splits}, {self.label_map.num_classes} classes)"
 
     def split(self, name: str) -> tuple[Sample, ...]:
         """The samples of a split; InputError if it is missing or empty."""

@@ -42,6 +42,7 @@ def read_image(source: str | Path | Image.Image | NDArray[Any]) -> UInt8:
         return _from_array(source)
     if isinstance(source, Image.Image):
         return to_rgb(source)[0]
+    _check_kind(source)
     return read_picture(Path(source)).pixels
 
 
@@ -67,6 +68,7 @@ def as_picture(
         return InMemory(rgb, notes=notes)
     if channels is None:
         return InMemory(read_image(image))
+    _check_kind(image)
     pixels = np.asarray(image)
     channels.check(pixels, "picture")
     return InMemory(pixels)
@@ -105,6 +107,11 @@ def index_image(labels: UInt8, label_map: LabelMap) -> Image.Image:
     image = Image.fromarray(labels)
     image.putpalette(label_map.palette.tobytes())
     return image
+
+
+def _check_kind(source: object) -> None:
+    if not isinstance(source, str | Path | Image.Image | np.ndarray):
+        raise InputError(f"expected a path, a PIL image or a NumPy array, got {type(source).__name__}")
 
 
 def _from_array(array: NDArray[Any]) -> UInt8:

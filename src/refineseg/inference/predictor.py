@@ -46,6 +46,10 @@ class Segmenter:
         self._network = network
         self.memory = MemoryCheck(runner, self._scoring, card)
 
+    def __repr__(self) -> str:
+        classes = f"{self.card.labels.num_classes} classes" if self.outputs == "classes" else self.outputs
+        return f"Segmenter({self.card.name!r}, {classes}, by {self.runner.name})"
+
     @classmethod
     def from_network(
         cls, model: RefineNet, card: ModelCard, device: str = "auto", precision: str = "32"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,6 +19,7 @@ from refineseg.inference.outputs import Kind, find_kinds, write_file
 from refineseg.labels import IGNORE, LabelMap, UInt8
 
 OVERLAY_ROWS = 64  # rows mixed at a time, since floats take twelve times the picture's memory
+NOTEBOOK = (1600, 1200)  # largest width and height of an overlay in a notebook
 LEGEND_MIN_SHARE = 0.001  # classes below it are left out of the legend, not of the mask
 
 
@@ -56,6 +58,18 @@ class Result:
         probabilities = None if self.probabilities is None else np.where(void, np.float16(0), self.probabilities)
         labels = np.where(void, np.uint8(IGNORE), self.labels)
         return replace(self, labels=labels, probabilities=probabilities)
+
+    def __repr__(self) -> str:
+        height, width = self.size
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in list(self.class_shares.items())[:5])
+        return f"Result({self.name!r}, {width}x{height}: {shares})"
+
+    def _repr_png_(self) -> bytes:
+        """The overlay, which notebooks display."""
+        overlay, stream = self.overlay(), io.BytesIO()
+        overlay.thumbnail(NOTEBOOK)
+        overlay.save(stream, "PNG")
+        return stream.getvalue()
 
     @property
     def class_names(self) -> list[str]:
