@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from refineseg.data import open_data
+from refineseg.data.benchmarks import camvid
 from refineseg.errors import InputError
 from tests.data.benchmarks import roots
 
@@ -77,3 +79,12 @@ def test_lists_and_nested_folders_are_not_mixed(tmp_path: Path) -> None:
     path = write(tmp_path / "mine.yaml", "classes: [ground, tree]\nsplits: {train: train.txt}\n")
     with pytest.raises(InputError, match="got both"):
         open_data(str(path))
+
+
+def test_a_benchmark_that_is_not_whole_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    roots.camvid_segnet(tmp_path, {"train": 2, "val": 1})
+    (note,) = open_data(f"camvid:{tmp_path}").notes
+    assert note.startswith("not all of the published pictures (2 of 367 train, 1 of 101 val): scores are not comp")
+    whole = replace(camvid.BENCHMARK, pairs={"train": (3, 2), "val": (1,)})
+    monkeypatch.setattr(camvid, "BENCHMARK", whole)
+    assert open_data(f"camvid:{tmp_path}").notes == ()

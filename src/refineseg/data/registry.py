@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -73,12 +74,29 @@ def _open(text: str, drop_bad: bool) -> SegmentationData:
     opened: Callable[[Path], SegmentationData] = partial(open_folder, drop_bad=drop_bad)
     if name != "folder":
         try:
-            opened = find_benchmark(name).open
+            opened = partial(_open_benchmark, find_benchmark(name))
         except InputError as error:
             raise InputError(f"{error}; for pictures and masks of your own write folder:ROOT") from error
     if not path.is_dir():
         raise InputError(f"Folder not found: {path}")
     return opened(path)
+
+
+def _open_benchmark(benchmark: Benchmark, root: Path) -> SegmentationData:
+    """A benchmark's data, with a note on splits that are not of the published size."""
+    data = benchmark.open(root)
+    sizes = {name: len(samples) for name, samples in data.splits.items() if samples}
+    others = [
+        f"{size:,} of {max(benchmark.pairs[name]):,} {name}"
+        for name, size in sizes.items()
+        if size not in benchmark.pairs.get(name, (size,))
+    ]
+    if not others:
+        return data
+    note = (
+        f"not all of the published pictures ({', '.join(others)}): scores are not comparable with published ones"
+    )
+    return replace(data, notes=(*data.notes, note))
 
 
 def _load(name: str) -> Benchmark:
