@@ -19,11 +19,12 @@ def convert(
     checkpoint: Annotated[
         str | None,
         typer.Argument(
+            metavar="CHECKPOINT",
             help="A published checkpoint (.pth, .pth.tar, .pt, .safetensors, .mat), a folder with a network of "
-            "transformers, or hf:ORG/NAME."
+            "transformers, or hf:ORG/NAME.",
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Argument(help="Folder for the model.")] = None,
+    out: Annotated[Path | None, typer.Argument(metavar="OUT", help="Folder for the model.")] = None,
     labels: Annotated[
         str | None,
         typer.Option(help="Class names: a benchmark's (voc2012, nyudv2 ...), or a YAML file with labels."),

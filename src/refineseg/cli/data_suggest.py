@@ -13,7 +13,9 @@ from refineseg.cli.common import console, errors, progress_bar
 
 
 def suggest(
-    pictures: Annotated[list[str], typer.Argument(help="Pictures without labels: files, folders or globs.")],
+    pictures: Annotated[
+        list[str], typer.Argument(metavar="PICTURE", help="Pictures without labels: files, folders or globs.")
+    ],
     model: Annotated[str, typer.Option("--model", "-m", help="Trained model: RUN, model folder or bundled name.")],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="New folder for pictures, pre-labels and HTML page.")

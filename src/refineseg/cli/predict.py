@@ -29,7 +29,7 @@ KINDS = [name.replace("_", "-") for name in module_names("refineseg.inference.ou
 def predict(
     inputs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="IMAGE|VIDEO|FOLDER|GLOB ...", help="Pictures and videos to segment."),
+        typer.Argument(metavar="IMAGE|VIDEO|FOLDER|GLOB", help="Pictures and videos to segment."),
     ] = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Output folder: masks/, overlays/, videos/, predictions.json.")
