@@ -3,7 +3,7 @@
 const LEAST = 0.0005; // shares below it are told as "under 0.1 %"
 
 export class Legend {
-  /** `changed(hidden)` is told the set of hidden labels; `stand(label)` which one is to stand out, or null. */
+  /** `changed(hidden)` gets the set of hidden labels; `stand(label)` which one is to stand out, or null. */
   constructor(list, absent, changed, stand) {
     this.list = list;
     this.absent = absent;
@@ -28,7 +28,7 @@ export class Legend {
     this.list.querySelector(`li[data-label="${focused}"] input`)?.focus();
     const missing = this.labels.filter((label) => counts && !counts[label.train_id]).map((label) => label.name);
     this.absent.textContent = !counts
-      ? "What is in a picture stands here once it is segmented."
+      ? "The classes of a picture appear here once it is segmented."
       : missing.length ? `Not in this picture: ${shortened(missing)}` : "";
   }
 
