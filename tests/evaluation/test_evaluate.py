@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from refineseg.data import open_data
 from refineseg.errors import InputError
 from refineseg.evaluation.evaluate import evaluate
 from refineseg.evaluation.metrics import MEANS, confusion_matrix, scores
 from refineseg.evaluation.protocol import Protocol
 from refineseg.inference.result import Result
+from tests.data.made import make_folder
 from tests.evaluation.pictures import ColorNet, label_map, make_data, make_segmenter
 
 LABELS = label_map(4)
@@ -34,6 +36,18 @@ def test_it_is_predict_summed_over_the_split(tmp_path: Path) -> None:
     assert result.scores.mean_iou == scores(total).mean_iou
     assert 0.3 < result.scores.mean_iou < 1
     assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_data_may_be_named_as_on_the_command_line(tmp_path: Path) -> None:
+    root = make_folder(tmp_path, 2)
+    data = open_data(f"folder:{root}")
+    segmenter = make_segmenter(data.label_map)
+    named = evaluate(segmenter, f"folder:{root}", "train")
+    assert (named.confusion == evaluate(segmenter, data, "train").confusion).all()
+    with pytest.raises(InputError, match="Folder not found"):
+        evaluate(segmenter, f"folder:{tmp_path / 'none'}")
+    with pytest.raises(InputError, match=r"expected a Segmenter, got 'everyday': use refineseg.load"):
+        evaluate("everyday", data)  # type: ignore[arg-type]
 
 
 def test_protocol_reaches_the_predictor_and_the_mean(tmp_path: Path) -> None:

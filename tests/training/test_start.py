@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from refineseg.config import AugmentConfig, TrainConfig
 from refineseg.data import SegmentationData, open_data
-from refineseg.errors import ConfigError
+from refineseg.errors import ConfigError, InputError
 from refineseg.labels import LabelMap
 from refineseg.model.classifier import change_classes, same_classes
 from refineseg.model.folders.card import ModelCard
@@ -128,3 +128,9 @@ def test_normalisation_of_the_weights_reaches_the_run(data: SegmentationData) ->
     assert torch.equal(start.model.std.flatten(), torch.full((3,), 0.5))
     kept = starting_network(dataclasses.replace(CONFIG, fields={**fields, "mean": [0.1, 0.2, 0.3]}), data)
     assert kept.model.config.mean == (0.1, 0.2, 0.3)
+
+
+def test_data_may_be_named_as_on_the_command_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="Folder not found"):
+        train(TrainConfig(), f"folder:{tmp_path / 'none'}", tmp_path / "run")
+    assert not (tmp_path / "run").exists()

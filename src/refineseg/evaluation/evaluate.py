@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refineseg.data.dataset import SegmentationData
+from refineseg.data.registry import open_data
 from refineseg.errors import InputError
 from refineseg.evaluation.bootstrap import Interval, intervals, intervals_to_dict
 from refineseg.evaluation.measures.boundary import BoundaryCounts
@@ -119,7 +120,7 @@ class Evaluation:
 
 def evaluate(
     segmenter: Segmenter,
-    data: SegmentationData,
+    data: SegmentationData | str,
     split: str = "val",
     *,
     protocol: str | Protocol = "single",
@@ -135,7 +136,7 @@ def evaluate(
 
     Args:
         segmenter: the model.
-        data: the data set, with the classes of the model.
+        data: the data set, or ``NAME:ROOT`` as on the command line, with the classes of the model.
         split: ``train``, ``val`` or ``test``.
         protocol: a name of ``PROTOCOLS``, or a Protocol.
         scales: replace those of the protocol, which is then called ``custom``.
@@ -148,6 +149,9 @@ def evaluate(
         InputError: other classes than the model's, an empty split, an unreadable pair, an unknown name.
         MissingExtraError: ``sizes`` or ``suspects`` without the extra ``data``.
     """
+    if not isinstance(segmenter, Segmenter):
+        raise InputError(f"expected a Segmenter, got {segmenter!r:.80}: use refineseg.load(...)")
+    data = open_data(data) if isinstance(data, str) else data
     if segmenter.outputs != "classes":
         raise InputError(f"expected a model of classes to score, {segmenter.card.name} gives {segmenter.outputs}")
     data.check_classes(segmenter.class_names)

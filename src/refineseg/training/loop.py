@@ -20,6 +20,7 @@ from refineseg.data.batches.loader import (
     training_loader,
 )
 from refineseg.data.dataset import SegmentationData
+from refineseg.data.registry import open_data
 from refineseg.errors import InputError
 from refineseg.evaluation.evaluate import Evaluation
 from refineseg.system import processes
@@ -41,7 +42,7 @@ PAPER_PICTURES = 1_000  # number of pictures above which the authors sample by c
 
 def train(
     config: TrainConfig,
-    data: SegmentationData,
+    data: SegmentationData | str,
     folder: str | Path,
     *,
     resume: bool = False,
@@ -54,7 +55,7 @@ def train(
 
     Args:
         config: the settings.
-        data: with splits ``train`` and ``val``.
+        data: the data set, or ``NAME:ROOT`` as on the command line, with splits ``train`` and ``val``.
         folder: RUN; new or empty unless ``resume``.
         resume: continue from the newest intact checkpoint, with the result of an uninterrupted run.
         device: ``auto``, ``cpu`` or ``cuda``.
@@ -69,6 +70,7 @@ def train(
         InputError: RUN is not empty, another run writes to it, or pictures or masks are invalid.
         ConfigError: conflicting settings, or a step that does not fit in memory.
     """
+    data = open_data(data) if isinstance(data, str) else data
     with locked(folder) if processes.is_first() else nullcontext():
         run = prepare_run(config, data, folder, resume=resume, device=device, **custom)
         run.origin = {"command": command or "refineseg.train", "commit": commit}
