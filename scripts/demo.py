@@ -79,6 +79,7 @@ ABOUT = {
     "everyday": "20 everyday things in photographs",
     "people": "people and their clothes",
     "camvid": "streets",
+    "camvid-fast": "streets, for cameras",
 }
 STYLE = """
 .pair { display: grid; grid-template-columns: 1fr 1fr; gap: 12px; margin-bottom: 6px; } .pair img { width: 100%; }

@@ -96,6 +96,13 @@ VALUES = st.recursive(
 NAMES = st.sampled_from([field.name for field in dataclasses.fields(TrainConfig)]) | st.text(max_size=6)
 
 
+@pytest.mark.parametrize("values", [{"": None}, {"decoder": "fast"}, {"decoder": True}, {1: 2.0}, {"decoder": -1}])
+def test_multipliers_are_numbers_by_name(values: dict[Any, Any]) -> None:
+    assert TrainConfig.from_dict({"lr_multipliers": {"decoder": 2}}).lr_multipliers == {"decoder": 2.0}
+    with pytest.raises(ConfigError, match="lr_multipliers"):
+        TrainConfig.from_dict({"lr_multipliers": values})
+
+
 @given(st.dictionaries(NAMES, VALUES, max_size=4))
 def test_any_values_are_taken_or_refused_by_a_config_error(values: dict[str, Any]) -> None:
     try:

@@ -32,4 +32,5 @@ def test_own_pictures_and_a_broken_one(tmp_path: Path) -> None:
 
 
 def test_each_photograph_suits_a_bundled_model() -> None:
-    assert {photograph.model for photograph in PHOTOGRAPHS} == set(bundled_models())
+    """Of the two that know streets the slower, better one."""
+    assert {photograph.model for photograph in PHOTOGRAPHS} == set(bundled_models()) - {"camvid-fast"}

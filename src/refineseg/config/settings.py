@@ -129,9 +129,14 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
     if origin is tuple:
         return _convert_tuple(arguments, value, name)
     if origin is dict or hint is dict:
-        if not isinstance(value, Mapping):
+        if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
             raise ConfigError(f"expected {name} to be names and values, got {value!r:.200}")
-        return dict(value)
+        kind = arguments[1] if arguments else Any
+        return (
+            dict(value)
+            if kind is Any
+            else {key: _convert(kind, item, f"{name}.{key}") for key, item in value.items()}
+        )
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not hint:
