@@ -128,15 +128,10 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
         return chosen
     if origin is tuple:
         return _convert_tuple(arguments, value, name)
+    if origin is list:
+        return list(_convert_tuple((arguments[0], ...), value, name))
     if origin is dict or hint is dict:
-        if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-            raise ConfigError(f"expected {name} to be names and values, got {value!r:.200}")
-        kind = arguments[1] if arguments else Any
-        return (
-            dict(value)
-            if kind is Any
-            else {key: _convert(kind, item, f"{name}.{key}") for key, item in value.items()}
-        )
+        return _convert_mapping(arguments, value, name)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not hint:
@@ -161,6 +156,14 @@ def _in_words(hint: Any) -> str:
     if typing.get_origin(hint) is Literal:
         return " or ".join(map(str, typing.get_args(hint)))
     return "a list" if typing.get_origin(hint) is tuple else str(hint.__name__)
+
+
+def _convert_mapping(arguments: tuple[Any, ...], value: Any, name: str) -> dict[str, Any]:
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise ConfigError(f"expected {name} to be names and values, got {value!r:.200}")
+    if not arguments or arguments[1] is Any:
+        return dict(value)
+    return {key: _convert(arguments[1], item, f"{name}.{key}") for key, item in value.items()}
 
 
 def _convert_tuple(arguments: tuple[Any, ...], value: Any, name: str) -> tuple[Any, ...]:
