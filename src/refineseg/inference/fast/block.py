@@ -47,17 +47,16 @@ class FastBlock(nn.Module):
         total: Tensor | None = None
         before = 1
         for factor, level in self._levels(waiting, size):
-            here, x = waiting[level[0]].shape[-2:], None
-            if self.fusion.in_steps and total is not None:
-                total = self._upsampled(total, here, level[0], before // factor)
-            if self.fusion.in_steps or (factor == 1 and here == size):
-                x, total = total, None
-            for index in level:
-                x = self._added(index, waiting, x)
-            assert x is not None  # a level has at least one path
-            if not self.fusion.in_steps:
-                x = self._upsampled(x, size, level[0], factor)
-            total = x if total is None else total.add_(x)
+            here = waiting[level[0]].shape[-2:]
+            if self.fusion.in_steps:
+                if total is not None:
+                    total = self._upsampled(total, here, level[0], before // factor)
+                total = self._added(level, waiting, total)
+            elif factor == 1 and here == size:
+                total = self._added(level, waiting, total)
+            else:
+                x = self._upsampled(self._added(level, waiting, None), size, level[0], factor)
+                total = x if total is None else total.add_(x)
             before = factor
         waiting.clear()
         assert total is not None  # a block has at least one path
@@ -77,19 +76,23 @@ class FastBlock(nn.Module):
             for factor in sorted(set(factors), reverse=True)
         ]
 
-    def _added(self, index: int, waiting: list[Tensor], total: Tensor | None) -> Tensor:
-        """What a path makes of its map, which is freed, added to ``total``, in place if there is one."""
-        x, parts = waiting[index], list(self.paths[index].children())
-        waiting[index] = x.new_empty(0)
-        alike = total is not None and x.shape[-2:] == total.shape[-2:]
-        adds = alike and parts and isinstance(parts[-1], FusedConv)
-        for part in parts[:-1] if adds else parts:
-            x = part(x)
-        if adds:
-            return cast(Tensor, parts[-1](x, total))
-        if total is not None:
-            return total.add_(x)
-        return x if parts else x.clone(memory_format=torch.channels_last)
+    def _added(self, level: list[int], waiting: list[Tensor], total: Tensor | None) -> Tensor:
+        """What the paths make of their maps, which are freed, added to ``total``, in place if there is one."""
+        for index in level:
+            x, parts = waiting[index], list(self.paths[index].children())
+            waiting[index] = x.new_empty(0)
+            alike = total is not None and x.shape[-2:] == total.shape[-2:]
+            adds = alike and parts and isinstance(parts[-1], FusedConv)
+            for part in parts[:-1] if adds else parts:
+                x = part(x)
+            if adds:
+                total = cast(Tensor, parts[-1](x, total))
+            elif total is not None:
+                total.add_(x)
+            else:
+                total = x if parts else x.clone(memory_format=torch.channels_last)
+        assert total is not None  # a level has at least one path
+        return total
 
     def _upsampled(self, x: Tensor, size: torch.Size, index: int, factor: int) -> Tensor:
         """A map at the given size, channels last, so that convolutions can add to it in place."""
