@@ -162,7 +162,7 @@ class Segmenter:
                 for _ in pictures:
                     each()
         else:
-            found = [self._in_windows(picture, options, tiling, each) for picture in pictures]
+            found = [self.in_windows(picture, options, tiling, each) for picture in pictures]
         return [
             Result(labels, self.card.labels, display_rgb(picture, self.card.channels), scores)
             for picture, (labels, scores) in zip(pictures, found, strict=True)
@@ -280,11 +280,18 @@ class Segmenter:
                 labels, scores = scoring.finished(held, (top, bottom), tiling.size, options)
                 yield top, labels[0], None if scores is None else scores[0]
 
-    def _in_windows(
-        self, pixels: Pixels, options: PredictOptions, tiling: Tiling, each: Callable[[], None] | None
+    def in_windows(
+        self,
+        pixels: Pixels,
+        options: PredictOptions,
+        tiling: Tiling,
+        each: Callable[[], None] | None = None,
+        change: Callable[[Strip], Strip] | None = None,
     ) -> tuple[UInt8, Scores | None]:
+        """Labels HxW and, if kept, probabilities KxHxW of a picture in memory; options as for ``strips``."""
+
         def read(top: int, bottom: int, left: int, right: int) -> Pixels:
             return pixels[top:bottom, left:right]
 
         classes = self.card.labels.num_classes if options.probabilities else None
-        return assemble(self.strips(tiling, read, options, each=each), tiling.size, classes)
+        return assemble(self.strips(tiling, read, options, each=each, change=change), tiling.size, classes)

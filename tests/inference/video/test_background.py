@@ -12,7 +12,8 @@ from refineseg.inference.video.background import BackgroundWriter, prefetched
 
 
 def running() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name in ("ahead", "behind")]
+    names = ("prefetched", "background writer")
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith(names)]
 
 
 def test_ahead_keeps_order_and_a_bound() -> None:
@@ -86,6 +87,16 @@ def test_behind_does_all_in_order_or_says_why_not() -> None:
 
     with pytest.raises(ValueError, match="no 1"), BackgroundWriter(fail) as behind:
         behind.put(1)
+    put: list[int] = []
+
+    def put_many(behind: BackgroundWriter[int]) -> None:
+        for i in range(100):
+            behind.put(i)
+            put.append(i)
+
+    with pytest.raises(ValueError, match="no 0"), BackgroundWriter(fail, depth=2) as behind:
+        put_many(behind)
+    assert put == [0, 1, 2]  # the first put that had to wait said so
     with pytest.raises(KeyError, match="mine"), BackgroundWriter(done.append) as behind:
         raise KeyError("mine")
     assert not running()

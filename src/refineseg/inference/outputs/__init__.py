@@ -66,13 +66,9 @@ class Kind(ABC):
     def write(self, result: Any, stream: BinaryIO, effort: int = 6) -> None:
         """Write a whole ``Result``, or ``Depth`` for a kind of depth; ``effort`` is zlib's level, 0 to 9."""
 
-    def planes(self, _classes: int) -> int:
-        """Number of planes that ``keep`` returns."""
-        return 0
-
     def keep(self, probabilities: NDArray[np.float16]) -> NDArray[Any]:
-        """Planes Pxhxw of ``kept_type`` to keep on disk for a strip Kxhxw of a large picture."""
-        raise NotImplementedError(f"{self.name} keeps nothing")
+        """Planes Pxhxw of ``kept_type`` to keep on disk for a strip Kxhxw of a large picture; none by default."""
+        return probabilities[:0]
 
     def write_large(self, large: LargeResult, folder: Path, name: str) -> Path:
         """Write a result from its rasters on disk, strip by strip; returns the file.

@@ -37,10 +37,6 @@ class Confidence(Kind):
         """Grey values HxW of KxHxW probabilities."""
         return confidence(probabilities)
 
-    def planes(self, _classes: int) -> int:
-        """One."""
-        return 1
-
     def keep(self, probabilities: NDArray[np.float16]) -> NDArray[Any]:
         """1xhxw."""
         return self.shown(probabilities)[None]

@@ -29,10 +29,6 @@ class Probs(Kind):
         assert result.probabilities is not None  # Result.write refuses before
         np.savez_compressed(stream, probabilities=result.probabilities, class_names=result.class_names)
 
-    def planes(self, classes: int) -> int:
-        """One per class."""
-        return classes
-
     def keep(self, probabilities: NDArray[np.float16]) -> NDArray[Any]:
         """The scores unchanged."""
         return probabilities

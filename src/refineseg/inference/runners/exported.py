@@ -65,6 +65,9 @@ class ExportedRunner(ABC):
 
     def __init__(self, exported: Exported) -> None:
         self.exported = exported  # the file's description of itself
+        self.config = exported.config
+        # ``logits``; or ``labels`` or ``probabilities`` in files for other programs
+        self.file_outputs = str(exported.export.get("outputs", "logits"))
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Images in [0, 1], BxCxHxW of any size, to logits BxKxceil(H/4)xceil(W/4).
@@ -82,16 +85,6 @@ class ExportedRunner(ABC):
         if self.exported.export.get("input") != "uint8":
             return np.ascontiguousarray(images)
         return np.ascontiguousarray(np.rint(images * 255).astype(np.uint8).transpose(0, 2, 3, 1))
-
-    @property
-    def config(self) -> ModelConfig:
-        """The network's settings."""
-        return self.exported.config
-
-    @property
-    def file_outputs(self) -> str:
-        """``logits``; or ``labels`` or ``probabilities`` in files for other programs."""
-        return str(self.exported.export.get("outputs", "logits"))
 
     @property
     def overlap(self) -> int:

@@ -78,13 +78,14 @@ class _Work:
         width = np.dtype(kind.kept_type).itemsize
         plane = self.size[0] * self.size[1] * width
         path = self.folder / f"{kind.name}.raw"
-        return [Raster(path, self.size, width, i * plane) for i in range(kind.planes(self.classes))]
+        count = len(kind.keep(np.zeros((self.classes, 1, 1), np.float16)))
+        return [Raster(path, self.size, width, i * plane) for i in range(count)]
 
     def put(self, top: int, labels: UInt8, scores: NDArray[np.float16] | None) -> None:
         """Write a strip, then record it as finished."""
         self.labels.write(top, labels)
-        for kind in self.kinds:
-            if scores is not None and self.kept[kind.name]:
+        if scores is not None:
+            for kind in self.kinds:
                 for raster, plane in zip(self.kept[kind.name], kind.keep(scores), strict=True):
                     raster.write(top, np.ascontiguousarray(plane, kind.kept_type).view(np.uint8))
         self.done = top + len(labels)

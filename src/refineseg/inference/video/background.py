@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from queue import Empty, Full, Queue
 from threading import Event, Thread
@@ -45,7 +47,7 @@ def prefetched(items: Iterable[T], depth: int = 4, latest: bool = False) -> Gene
             close = getattr(items, "close", None)
             if close is not None:
                 close()
-        _put(queue, end, stopped, False)
+        _put(queue, end, stopped)
 
     thread = Thread(target=make, name="prefetched", daemon=True)
     thread.start()
@@ -63,61 +65,42 @@ def prefetched(items: Iterable[T], depth: int = 4, latest: bool = False) -> Gene
         thread.join()
 
 
+def _put(queue: Queue[T | _End], item: T | _End, stopped: Event, replace: bool = False) -> None:
+    """Queue an item unless the reader has stopped; ``replace`` drops the oldest one if the queue is full."""
+    while not stopped.is_set():
+        try:
+            queue.put(item, block=not replace, timeout=WAIT)
+            return
+        except Full:
+            if replace:
+                with suppress(Empty):
+                    queue.get_nowait()
+
+
 class BackgroundWriter(Generic[T]):
     """Passes items to ``take`` in a background thread, in order, with up to ``depth`` of them waiting.
 
-    A context manager: on exit it waits for all items, or drops them after an error. An error of ``take`` is raised
-        by
-    the next ``put`` or on exit.
+    A context manager: on exit it waits for all items, or drops the waiting ones after an error. An error of
+    ``take`` is raised by a later ``put`` or on exit.
     """
 
     def __init__(self, take: Callable[[T], None], depth: int = 4) -> None:
-        self._take = take
-        self._queue: Queue[T | _End] = Queue(depth)
-        self._stopped = Event()
-        self._error: BaseException | None = None
-        self._thread = Thread(target=self._run, name="background writer", daemon=True)
+        self._take, self._depth = take, depth
+        self._thread = ThreadPoolExecutor(1, "background writer")
+        self._unfinished: deque[Future[None]] = deque()
 
     def __enter__(self) -> BackgroundWriter[T]:
-        self._thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
-        if kind is not None:
-            self._stopped.set()
-        _put(self._queue, _End(), self._stopped, False)
-        self._thread.join()
-        if kind is None and self._error is not None:
-            raise self._error
+        try:
+            while kind is None and self._unfinished:
+                self._unfinished.popleft().result()
+        finally:
+            self._thread.shutdown(cancel_futures=True)
 
     def put(self, item: T) -> None:
-        """Queue an item; waits while the queue is full."""
-        _put(self._queue, item, self._stopped, False)
-        if self._error is not None:
-            raise self._error
-
-    def _run(self) -> None:
-        while not self._stopped.is_set():
-            try:
-                item = self._queue.get(timeout=WAIT)
-            except Empty:
-                continue
-            if isinstance(item, _End):
-                return
-            try:
-                self._take(item)
-            except BaseException as error:  # raised by the writer
-                self._error = error
-                self._stopped.set()
-
-
-def _put(queue: Queue[T | _End], item: T | _End, stopped: Event, latest: bool) -> None:
-    """Queue an item unless the other side has stopped; ``latest`` drops the oldest if the queue is full."""
-    while not stopped.is_set():
-        try:
-            queue.put(item, block=not latest, timeout=WAIT)
-            return
-        except Full:
-            if latest:
-                with suppress(Empty):
-                    queue.get_nowait()
+        """Queue an item; waits while ``depth`` items are waiting."""
+        if len(self._unfinished) > self._depth:
+            self._unfinished.popleft().result()
+        self._unfinished.append(self._thread.submit(self._take, item))

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,6 @@ from refineseg.inference.options import PredictOptions, Tile
 from refineseg.inference.outputs import Kind, find_kinds, need_probabilities
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.result import Result, shares_of
-from refineseg.inference.tiles.blending import Strip, assemble
 from refineseg.inference.video.background import BackgroundWriter
 from refineseg.inference.video.clips import Clip, Frame, Sound
 from refineseg.inference.video.smoothing import Smoother, label_changes
@@ -63,23 +63,14 @@ def segment_frames(
     """Frames with their results, and audio packets unchanged, in order; InputError as ``check_model``."""
     check_model(segmenter)
     smoother = Smoother(video.smooth) if video.smooth else None
-    classes = segmenter.card.labels.num_classes if options.probabilities else None
     for item in items:
         if isinstance(item, Sound):
             yield item, None
             continue
         pixels = item.pixels
-        size = (pixels.shape[0], pixels.shape[1])
-        tiling = segmenter.tiling(size, options, video.tile)
-
-        def read(top: int, bottom: int, left: int, right: int, pixels: UInt8 = pixels) -> UInt8:
-            return pixels[top:bottom, left:right]
-
-        def smooth(strip: Strip, pixels: UInt8 = pixels) -> Strip:
-            return strip if smoother is None else smoother(strip, pixels)
-
-        strips = segmenter.strips(tiling, read, options, change=None if smoother is None else smooth)
-        labels, scores = assemble(strips, size, classes)
+        tiling = segmenter.tiling((pixels.shape[0], pixels.shape[1]), options, video.tile)
+        smooth = None if smoother is None else partial(smoother, picture=pixels)
+        labels, scores = segmenter.in_windows(pixels, options, tiling, change=smooth)
         yield item, Result(labels, segmenter.card.labels, pixels, scores)
 
 
