@@ -159,7 +159,10 @@ class Result:
             )
 
     def legend(self, height: int, with_shares: bool = True) -> Image.Image:
-        """Colours and names of the picture's classes, largest first, as a picture of ``height`` rows."""
+        """Colours and names of the picture's classes, largest first, as a picture of ``height`` rows.
+
+        A class that overlays leave clear has an empty box.
+        """
         shares = {name: share for name, share in self.class_shares.items() if share >= LEGEND_MIN_SHARE}
         size = int(np.clip(height / 24, 11, 30))
         font: Any = font_for("".join(shares), size)
@@ -171,7 +174,8 @@ class Result:
         draw = ImageDraw.Draw(image)
         for row, (name, text) in enumerate(zip(shares, texts, strict=False)):
             top = size * 0.7 + row * line
-            color = self.label_map.classes[self.class_names.index(name)].color
+            label = self.class_names.index(name)
+            color = None if label in self.label_map.clear else self.label_map.classes[label].color
             box = (size * 0.7, top, size * 1.7, top + size)
             draw.rectangle(box, fill=color, outline=(90, 90, 90))
             draw.text((size * 2.2, top + size / 2), text, fill=(30, 30, 30), font=font, anchor="lm")
