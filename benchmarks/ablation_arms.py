@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ def cut(steps: int = STEPS) -> Scale:
 
 
 def half(steps: int = CLAIM_STEPS) -> Scale:
-    """Pictures of half the size, twice the channels, trained to the end: the size of ``claims``."""
+    """Pictures of half the size, twice the channels, every cell in its place: the size of ``claims``."""
     small = cut(steps)
     recipe = replace(
         small.recipe,
@@ -82,7 +83,8 @@ def half(steps: int = CLAIM_STEPS) -> Scale:
         validate_every=10,
     )
     name = "claims" if steps == CLAIM_STEPS else f"claims_{steps}"
-    return Scale(name, 2, small.fields | {"width": 64, "coarse_width": 128}, recipe)
+    fields = {"width": 64, "coarse_width": 128, "align_corners": True, "exact_strides": True}
+    return Scale(name, 2, small.fields | fields, recipe)
 
 
 def recipes() -> dict[str, TrainConfig]:
@@ -104,9 +106,11 @@ def shrunk(data: SegmentationData, factor: int) -> SegmentationData:
         height, width = (side // factor * factor for side in pixels.shape[:2])
         return np.ascontiguousarray(pixels[:height, :width])
 
+    @functools.cache  # decoding takes longer than all else that is done to a picture this small
     def picture(path: Path) -> NDArray[np.uint8]:
         return np.array(Image.fromarray(whole_blocks(read_image(path))).reduce(factor))
 
+    @functools.cache
     def mask(path: Path) -> NDArray[Any]:
         return whole_blocks(read_mask(path))[factor // 2 :: factor, factor // 2 :: factor].copy()
 

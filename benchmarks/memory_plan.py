@@ -1,7 +1,8 @@
 """Planned memory beside what is measured, for twelve settings of prediction and of a training step.
 
-"Alive" are the tensors that exist at once while it really runs; "process" is how far the process grows beyond its
-size at rest, libraries' own workspaces included.
+"Alive" are the tensors that exist at once while it really runs. "Process" is how far the process grows beyond its
+size at rest, libraries' own workspaces included, where freed memory is given back at once (blocks above 64 KB are
+mapped one by one); "heap" is the same as glibc's heap holds it, with holes.
 
 python benchmarks/memory_plan.py [--json FILE]
 """
@@ -11,7 +12,11 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import os
 from pathlib import Path
+import subprocess
+import sys
+from typing import Any
 
 from refineseg.bench.memory import need_of_setting
 from refineseg.bench.networks import Setting, random_segmenter
@@ -37,6 +42,7 @@ SETTINGS = [
     ("refinenet-r18", (192, 192), 1, "32", True),
 ]
 MIB = 1 << 20
+GIVEN_BACK = {"MALLOC_MMAP_THRESHOLD_": "65536"}
 CPU = torch.device("cpu")
 
 
@@ -78,15 +84,12 @@ def measured(net: str, setting: Setting) -> tuple[float, float, float | None]:
     return planned / MIB, alive.peak / MIB, None if grown is None else grown / MIB
 
 
-def main() -> None:
-    """Print and write the twelve."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--json", type=Path)
-    given = parser.parse_args()
-    rows = []
+def rows() -> list[dict[str, Any]]:
+    """The twelve, measured in this process."""
+    found = []
     for net, size, batch, precision, training in SETTINGS:
         planned, alive, grown = measured(net, Setting(size, batch, precision, training=training))
-        rows.append(
+        found.append(
             {
                 "net": net,
                 "height": size[0],
@@ -99,14 +102,34 @@ def main() -> None:
                 "process_mib": None if grown is None else round(grown, 1),
             }
         )
-        grew = "" if grown is None else f", process {grown:,.0f} ({planned / grown - 1:+.1%})"
-        print(
-            f"{net} {size[0]}x{size[1]} batch {batch} {precision} {rows[-1]['mode']}: planned {planned:,.0f} MiB, "
-            f"alive {alive:,.0f} ({planned / alive - 1:+.1%}){grew}",
-            flush=True,
+    return found
+
+
+def main() -> None:
+    """Print and write the twelve, measured in a process of each kind."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--rows", action="store_true", help="measure in this process and print JSON")
+    given = parser.parse_args()
+    if given.rows:
+        print(json.dumps(rows()))
+        return
+    given_back, heap = (
+        json.loads(
+            subprocess.run(
+                [sys.executable, __file__, "--rows"], env=os.environ | env, stdout=subprocess.PIPE, check=True
+            ).stdout
         )
+        for env in (GIVEN_BACK, {})
+    )
+    merged = [row | {"heap_mib": held["process_mib"]} for row, held in zip(given_back, heap, strict=True)]
+    print("| net | size | batch | precision | work | planned | alive | process | heap |\n" + "|---" * 9 + "|")
+    for row in merged:
+        cells = [row["net"], f"{row['height']}x{row['width']}", str(row["batch"]), row["precision"], row["mode"]]
+        cells += [f"{row[f'{name}_mib']:,.0f}" for name in ("planned", "alive", "process", "heap")]
+        print(f"| {' | '.join(cells)} |")
     if given.json:
-        given.json.write_text(json.dumps({"torch": torch.__version__, "settings": rows}, indent=1) + "\n")
+        given.json.write_text(json.dumps({"torch": torch.__version__, "settings": merged}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
