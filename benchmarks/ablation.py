@@ -8,7 +8,7 @@ starting as the identity), ``components`` (no pooling chain, improved order, 2 s
 4-cascaded network), ``multiscale`` (the base, seen at the paper's five scales) and ``recipes`` (the authors'
 beside the modern one, for the same time). They are cut for two weak cores: pictures of a third of the size, narrow
 decoder, few steps; ``--steps`` gives them more. ``claims`` is the question trained to the end: 240x180, width 64,
-12,000 steps, with the validation scores along the way. Arms and sizes: ablation_arms.py.
+6,000 steps, with the validation scores along the way. Arms and sizes: ablation_arms.py.
 
 Seeds go round the studies, so that what is broken off has as many of each arm. A finished run is not done again.
 ``--continue`` gives every run a process of its own and takes one that was broken off up where it was; it ends with

@@ -1,74 +1,86 @@
-"""Milliseconds per picture at 480x360 of one model by every engine, in turns in one process.
+"""Milliseconds per picture of the bundled models in every engine, float32 and int8, in one run.
 
-python benchmarks/engines.py [--model camvid] [FILE.onnx FILE.xml FILE.pt2 ...] [--repeats 20] [--json FILE]
+python benchmarks/engines.py [MODEL ...] [--sizes 360x480 768x1024] [--repeats 15] [--exports FOLDER] [--json FILE]
 
-The model by torch is always there; each exported file is a candidate with its own engine, and .onnx also with
-openvino where that is installed. Times are of the whole ``predict`` of a picture in memory.
+Times are of the whole ``predict`` of a picture in memory: of each model and size one after the other, its engines
+alternating within one process. Float32 files are exported into FOLDER unless they are there; int8 files are the
+bundled ones.
 """
 
 from __future__ import annotations
 
 import argparse
-from importlib.util import find_spec
 import json
 from pathlib import Path
 import statistics
 import time
+from typing import Any
 
 import numpy as np
 import refineseg
 from refineseg.inference.predictor import Segmenter
+from refineseg.model.folders.bundled import bundled_exports, bundled_models
 import torch
 
-SIZE = (360, 480)
+ENGINES = ("onnxruntime", "openvino")
 WARM = 3
 
 
-def candidates(model: str, files: list[Path]) -> dict[str, Segmenter]:
+def candidates(model: str, exports: Path) -> dict[str, Segmenter]:
     """By name, the reference first."""
-    found: dict[str, Segmenter] = {"torch": refineseg.load(model, "cpu")}
-    for file in files:
-        segmenter = refineseg.load(file)
-        found[f"{file.name} {segmenter.runner.name}"] = segmenter
-        if file.suffix == ".onnx" and find_spec("openvino"):
-            found[f"{file.name} openvino"] = refineseg.load(file, engine="openvino")
-    return found
+    float32, int8 = exports / f"{model}.onnx", bundled_exports()[f"{model}-int8"]
+    if not float32.exists():
+        refineseg.export(model, float32)
+    found = {"torch": refineseg.load(model, "cpu")}
+    found |= {engine: refineseg.load(float32, engine=engine) for engine in ENGINES}
+    return found | {f"int8, {engine}": refineseg.load(int8, engine=engine) for engine in ENGINES}
 
 
-def main() -> None:
-    """Print medians, spread and the ratio to torch."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("files", nargs="*", type=Path)
-    parser.add_argument("--model", default="camvid")
-    parser.add_argument("--repeats", type=int, default=20)
-    parser.add_argument("--json", type=Path)
-    given = parser.parse_args()
-    picture = np.random.default_rng(0).integers(0, 255, (*SIZE, 3), np.uint8)
-    found = candidates(given.model, given.files)
+def times(found: dict[str, Segmenter], size: tuple[int, int], repeats: int) -> dict[str, dict[str, float]]:
+    """Median, least and greatest milliseconds by engine."""
+    picture = np.random.default_rng(0).integers(0, 255, (*size, 3), np.uint8)
     seconds: dict[str, list[float]] = {name: [] for name in found}
-    for repeat in range(given.repeats + WARM):
+    for repeat in range(repeats + WARM):
         for name, segmenter in found.items():
             start = time.perf_counter()
             segmenter.predict(picture)
             if repeat >= WARM:
                 seconds[name].append(time.perf_counter() - start)
-    base = seconds["torch"]
-    figures = {
-        name: {
-            "median_ms": round(1000 * statistics.median(values), 1),
-            "fastest_ms": round(1000 * min(values), 1),
-            "slowest_ms": round(1000 * max(values), 1),
-            "times_torch": round(statistics.median(a / b for a, b in zip(values, base, strict=True)), 3),
-        }
+    measures = {"median_ms": statistics.median, "fastest_ms": min, "slowest_ms": max}
+    return {
+        name: {key: round(1000 * measure(values), 1) for key, measure in measures.items()}
         for name, values in seconds.items()
     }
-    for name, figure in figures.items():
-        print(
-            f"{name:32} {figure['median_ms']:8} ms ({figure['fastest_ms']} to {figure['slowest_ms']}), "
-            f"{figure['times_torch']} of torch"
-        )
+
+
+def main() -> None:
+    """Print a table for each size, and write the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", default=list(bundled_models()))
+    parser.add_argument("--sizes", nargs="+", default=["360x480", "768x1024"], metavar="HxW")
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--exports", type=Path, default=Path("runs/engines"))
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    rows: list[dict[str, Any]] = []
+    for text in given.sizes:
+        height, width = (int(side) for side in text.split("x"))
+        for model in given.models:
+            figures = times(candidates(model, given.exports), (height, width), given.repeats)
+            if not rows or rows[-1]["size"] != [height, width]:
+                print(f"\n{width}x{height}\n| | {' | '.join(figures)} |\n" + "|---" * (len(figures) + 1) + "|")
+            cells = (
+                "{median_ms:.3g} ({fastest_ms:.3g} to {slowest_ms:.3g})".format(**row) for row in figures.values()
+            )
+            print(f"| `{model}` | {' | '.join(cells)} |", flush=True)
+            rows.append({"model": model, "size": [height, width], "figures": figures})
     if given.json:
-        content = {"size": SIZE, "repeats": given.repeats, "torch": torch.__version__, "figures": figures}
+        content = {
+            "threads": torch.get_num_threads(),
+            "repeats": given.repeats,
+            "torch": torch.__version__,
+            "rows": rows,
+        }
         given.json.write_text(json.dumps(content, indent=1) + "\n")
 
 

@@ -99,7 +99,7 @@ def test_recipes_and_claims_are_what_they_are_called() -> None:
     assert (authors.batch_size, authors.optimizer, authors.freeze_batch_norm) == (1, "sgd", "statistics")
     assert recipes()["modern"].freeze_batch_norm is False
     assert set(CLAIMS) == {"single", "two", "four", "four 2-scale", "four, identity", "no pooling"}
-    assert (half().recipe.steps, half().shrink, half().fields["width"]) == (12_000, 2, 64)
+    assert (half().recipe.steps, half().shrink, half().fields["width"]) == (6_000, 2, 64)
 
 
 def test_pictures_and_masks_shrink_together(tmp_path: Path) -> None:
