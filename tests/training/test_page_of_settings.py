@@ -1,4 +1,4 @@
-"""docs/training.md and the code have the same settings, with the same defaults."""
+"""docs/settings.md and the code have the same settings, with the same defaults."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from refineseg.config import AugmentConfig, TrainConfig
 from refineseg.config.yaml import parse_yaml
 
-PAGE = Path(__file__).parents[2] / "docs/training.md"
+PAGE = Path(__file__).parents[2] / "docs/settings.md"
 ON_THEIR_OWN = {"augment", "fields"}  # the second table, and the network's settings
 
 
