@@ -16,7 +16,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 from refineseg.data.dataset import Sample, SegmentationData
 from refineseg.evaluation.evaluate import evaluate
-from refineseg.evaluation.report.evaluation_report import MEASURES, write_report
+from refineseg.evaluation.report.evaluation_report import MEASURES
+from refineseg.evaluation.report.page import write_report
 from refineseg.inference.predictor import Segmenter
 from refineseg.labels import IGNORE, LabelMap, UInt8
 from refineseg.model.folders.model_folder import ModelCard

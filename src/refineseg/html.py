@@ -10,6 +10,7 @@ import io
 from collections.abc import Iterable
 from html import escape
 
+import numpy as np
 from PIL import Image
 
 from refineseg.labels import Color, UInt8
@@ -52,6 +53,19 @@ def picture_address(picture: UInt8, quality: int = 82) -> str:
 def css_color(color: Color) -> str:
     """RGB as ``#rrggbb``."""
     return "#{:02x}{:02x}{:02x}".format(*color)
+
+
+def swatch(color: Color, name: str) -> str:
+    """A square in the colour of a class, and its name."""
+    return f'<i style="background:{css_color(color)}"></i>{escape(name)}'
+
+
+def smaller(picture: UInt8, longest: float) -> UInt8:
+    """A picture HxWx3, reduced to ``longest`` pixels at its longer side."""
+    height, width = picture.shape[:2]
+    scale = min(1.0, longest / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX))
 
 
 TOKENS = """

@@ -73,7 +73,8 @@ def evaluate(
     from refineseg.data import open_data
     from refineseg.evaluation.evaluate import evaluate as evaluate_model
     from refineseg.evaluation.protocol import find_protocol
-    from refineseg.evaluation.report.evaluation_report import with_report, write_report
+    from refineseg.evaluation.report.evaluation_report import with_report
+    from refineseg.evaluation.report.page import write_report
     from refineseg.inference.options import PredictOptions
     from refineseg.inference.runners.exported import is_exported
     from refineseg.loading import load

@@ -7,7 +7,6 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from refineseg.evaluation.measures.confusions import Confusion, top_confusions
 from refineseg.evaluation.measures.suspects import Suspect
 from refineseg.evaluation.report.charts import (
     by_similarity,
@@ -21,6 +20,7 @@ from refineseg.evaluation.report.charts import (
     risk_chart,
 )
 from refineseg.evaluation.report.overlays import CROP, PANEL, WRONG, error_map, panels, surroundings, suspect_views
+from refineseg.evaluation.report.shared import Confusion, top_confusions
 from refineseg.labels import IGNORE
 from tests.evaluation.pictures import label_map
 

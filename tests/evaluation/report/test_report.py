@@ -23,9 +23,8 @@ from refineseg.evaluation.report.evaluation_report import (
     chosen_pictures,
     make_report,
     with_report,
-    write_report,
 )
-from refineseg.evaluation.report.page import page
+from refineseg.evaluation.report.page import page, write_report
 from refineseg.labels import IGNORE, LabelMap
 from tests.evaluation.pictures import label_map, make_data, make_segmenter
 from tests.evaluation.planted import make_planted

@@ -7,13 +7,12 @@ from html import escape
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from refineseg.data.check.findings import SEVERITIES, CheckReport, ClassFigures, Finding, Severity
 from refineseg.data.check.listing import CheckedPair, DatasetFiles
 from refineseg.data.check.measure.mask import nearest
 from refineseg.errors import RefinesegError
-from refineseg.html import css_color, document, fact_list, picture_address
+from refineseg.html import css_color, document, fact_list, picture_address, smaller, swatch
 from refineseg.labels import IGNORE, UInt8
 from refineseg.system.files import atomic_write
 
@@ -31,12 +30,8 @@ def write_page(report: CheckReport, path: str | Path) -> None:
 
 def page(report: CheckReport) -> str:
     """The page as text."""
-    body = "\n".join(
-        part
-        for part in (_head(report), _findings(report), _balance(report), _sizes(report), _examples(report))
-        if part
-    )
-    return document(f"Check of {report.data}", body, STYLE)
+    parts = (_head(report), _findings(report), _balance(report), _sizes(report), _examples(report))
+    return document(f"Check of {report.data}", "\n".join(filter(None, parts)), STYLE)
 
 
 def _head(report: CheckReport) -> str:
@@ -127,13 +122,12 @@ def _balance(report: CheckReport) -> str:
 
 
 def _bar(item: ClassFigures, share: float, length: float, nothing: str) -> str:
-    color = css_color(item.color)
     masks = ", ".join(f"{count:,} {escape(split)}" for split, count in item.masks.items())
     figure = nothing if not item.total else (f"{share:.1%}" if share >= 0.001 else f"{share:.3%}")
     return (
-        f'<div class="row{"" if item.total else " absent"}"><span class="name">'
-        f'<i style="background:{color}"></i>{escape(item.name)}</span>'
-        f'<span class="track"><b style="width:{100 * length:.2f}%;background:{color}"></b></span>'
+        f'<div class="row{"" if item.total else " absent"}">'
+        f'<span class="name">{swatch(item.color, item.name)}</span>'
+        f'<span class="track"><b style="width:{100 * length:.2f}%;background:{css_color(item.color)}"></b></span>'
         f'<span class="figure">{figure}</span><span class="quiet">{masks}</span></div>'
     )
 
@@ -179,11 +173,7 @@ def _examples(report: CheckReport) -> str:
     if report.files is None or not report.examples:
         return ""
     figures = "\n".join(_figure(pair, report.files) for pair in report.examples)
-    keys = "".join(
-        f'<li><i style="background:{css_color(item.color)}"></i>{escape(item.name)}</li>'
-        for item in report.classes
-        if item.total
-    )
+    keys = "".join(f"<li>{swatch(item.color, item.name)}</li>" for item in report.classes if item.total)
     return (
         '<section><h2>Samples <span class="quiet">masks as training reads them, drawn over the pictures; ignored '
         f'pixels and background stay clear, unknown values are magenta</span></h2>\n<ul class="key">{keys}</ul>\n'
@@ -197,10 +187,7 @@ def _figure(pair: CheckedPair, files: DatasetFiles, *, small: bool = False) -> s
         picture = files.visible(files.read_picture(pair.image))
     except RefinesegError:
         return ""
-    scale = min(1.0, THUMB / (2 if small else 1) / max(picture.shape[:2]))
-    size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
-    shown = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX))
-    shown = overlay(shown, pair, files)
+    shown = overlay(smaller(picture, THUMB / 2 if small else THUMB), pair, files)
     label = f"{escape(pair.stem)}" + ("" if small else f' <span class="quiet">{escape(pair.split)}</span>')
     image = f'<img alt="{escape(pair.stem)}" src="{picture_address(shown)}">'
     return f"<figure>{image}<figcaption>{label}</figcaption></figure>"

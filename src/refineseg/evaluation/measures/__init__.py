@@ -1,1 +1,1 @@
-"""The measures of `--measure`, one per file; and the largest confusions."""
+"""The measures of `--measure`, one per file."""

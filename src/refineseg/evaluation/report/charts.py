@@ -16,9 +16,9 @@ CELL_WITH_TEXT, CELL_WITH_NAME = 24, 9
 NAMED = 0.005  # share of a row from which a cell carries its figure
 
 
-def percent(value: float, digits: int = 1) -> str:
-    """A share as ``64.2 %``; a dash for NaN."""
-    return "&ndash;" if value != value else f"{100 * value:.{digits}f}&#8239;%"
+def percent(value: float | None, digits: int = 1) -> str:
+    """A share as ``64.2 %``; a dash for None or NaN."""
+    return "&ndash;" if value is None or value != value else f"{100 * value:.{digits}f}&#8239;%"
 
 
 def svg(width: float, height: float, content: str, label: str) -> str:

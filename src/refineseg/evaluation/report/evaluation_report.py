@@ -5,11 +5,9 @@ Most of it is counted while ``evaluate`` runs (``MEASURES``); the few pictures s
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 from typing import Literal, cast
 
 import numpy as np
@@ -26,10 +24,8 @@ from refineseg.evaluation.report.overlays import panels, suspect_views
 from refineseg.html import picture_address
 from refineseg.inference.predictor import Segmenter
 from refineseg.labels import LabelMap
-from refineseg.system.files import atomic_write, writable_folder
 
 MEASURES = ("boundary", "calibration", "distance", "suspects")
-PAGE, FIGURES = "index.html", "evaluation.json"
 WORST, MEDIAN, SUSPECTS = 6, 3, 24  # pictures, pictures, cut-outs on the page
 
 Group = Literal["worst", "median"]
@@ -85,34 +81,6 @@ class EvaluationReport:
 def with_report(measures: Sequence[str]) -> list[str]:
     """The given measures and those of the page, each once."""
     return list(dict.fromkeys([*measures, *MEASURES]))
-
-
-def write_report(
-    folder: str | Path, evaluation: Evaluation, segmenter: Segmenter, data: SegmentationData, model: str
-) -> Path:
-    """Write DIR/evaluation.json and DIR/index.html; other files in the folder stay.
-
-    Args:
-        folder: created if necessary.
-        evaluation: evaluation of this model on this data, with the measures of ``MEASURES``.
-        segmenter: predicts the pictures shown.
-        data: the data set.
-        model: name of the model.
-
-    Returns:
-        Path of the page.
-
-    Raises:
-        InputError: the folder cannot be written, or a picture cannot be read any more.
-    """
-    from refineseg.evaluation.report.page import page
-
-    target = writable_folder(folder)
-    report = make_report(evaluation, segmenter, data, model)
-    figures = evaluation.to_dict() | {"model": model}
-    atomic_write(target / FIGURES, json.dumps(figures, indent=1) + "\n")
-    atomic_write(target / PAGE, page(report))
-    return target / PAGE
 
 
 def make_report(

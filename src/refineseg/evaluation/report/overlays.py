@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from refineseg.evaluation.measures.suspects import Suspect
+from refineseg.html import smaller
 from refineseg.labels import IGNORE, LabelMap, UInt8
 
 PANEL, CROP = 480, 220  # longer side, pixels
@@ -15,14 +16,6 @@ WRONG = (235, 40, 52)
 MARK = (255, 0, 200)
 SURROUND = 0.6  # margin of a crop, relative to the longer side of the suspect
 LEAST = 64  # smallest side of a crop, in pixels of the picture
-
-
-def smaller(picture: UInt8, longest: int) -> UInt8:
-    """A picture HxWx3, reduced to ``longest`` pixels at its longer side."""
-    height, width = picture.shape[:2]
-    scale = min(1.0, longest / max(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX))
 
 
 def painted(picture: UInt8, labels: UInt8, label_map: LabelMap) -> UInt8:

@@ -1,19 +1,74 @@
-"""The report as one self-contained HTML page: scores, classes, confusions, confidence, edges."""
+"""The report as one self-contained HTML page: scores, classes, confusions, confidence, edges, pictures."""
 
 from __future__ import annotations
 
+import json
 from html import escape
+from pathlib import Path
 
 import numpy as np
 
+from refineseg.data.dataset import SegmentationData
+from refineseg.evaluation.evaluate import Evaluation
 from refineseg.evaluation.measures.boundary import TRIMAP
 from refineseg.evaluation.measures.distance import BOUNDARY_RINGS, WITHIN
-from refineseg.evaluation.report.charts import distance_chart, percent, reliability_chart, risk_chart
-from refineseg.evaluation.report.evaluation_report import EvaluationReport
-from refineseg.evaluation.report.sections import pictures_section, suspects_section
-from refineseg.evaluation.report.shared import card, classes_section, confusion_section, section
+from refineseg.evaluation.measures.suspects import SURE, Suspects
+from refineseg.evaluation.report.charts import (
+    distance_chart,
+    percent,
+    pictures_chart,
+    reliability_chart,
+    risk_chart,
+)
+from refineseg.evaluation.report.evaluation_report import (
+    EvaluationReport,
+    Group,
+    ShownSuspect,
+    make_report,
+    picture_scores,
+)
+from refineseg.evaluation.report.shared import (
+    card,
+    chip,
+    classes_section,
+    confusion_section,
+    key_of_classes,
+    picture_article,
+    section,
+)
 from refineseg.evaluation.report.style import SCRIPT, STYLE
-from refineseg.html import css_color, document, fact_list
+from refineseg.html import document, fact_list, swatch
+from refineseg.inference.predictor import Segmenter
+from refineseg.system.files import atomic_write, writable_folder
+
+PAGE, FIGURES = "index.html", "evaluation.json"
+TITLES: dict[Group, str] = {"worst": "Worst", "median": "Median"}
+
+
+def write_report(
+    folder: str | Path, evaluation: Evaluation, segmenter: Segmenter, data: SegmentationData, model: str
+) -> Path:
+    """Write DIR/evaluation.json and DIR/index.html; other files in the folder stay.
+
+    Args:
+        folder: created if necessary.
+        evaluation: evaluation of this model on this data, with the measures of ``MEASURES``.
+        segmenter: predicts the pictures shown.
+        data: the data set.
+        model: name of the model.
+
+    Returns:
+        Path of the page.
+
+    Raises:
+        InputError: the folder cannot be written, or a picture cannot be read any more.
+    """
+    target = writable_folder(folder)
+    report = make_report(evaluation, segmenter, data, model)
+    figures = evaluation.to_dict() | {"model": model}
+    atomic_write(target / FIGURES, json.dumps(figures, indent=1) + "\n")
+    atomic_write(target / PAGE, page(report))
+    return target / PAGE
 
 
 def page(report: EvaluationReport) -> str:
@@ -26,31 +81,29 @@ def page(report: EvaluationReport) -> str:
         confusion_section(evaluation, label_map),
         _confidence(report),
         _edges(report),
-        pictures_section(report),
-        suspects_section(report),
+        _pictures(report),
+        _suspects(report),
     )
     body = "\n".join(part for part in parts if part)
     return document(f"{report.model} on {report.evaluation.data}", body, STYLE, SCRIPT)
 
 
 def _head(report: EvaluationReport) -> str:
-    evaluation = report.evaluation
+    """Model and data, with the best and the weakest class."""
+    evaluation, iou, verdict = report.evaluation, report.evaluation.scores.iou, "No labelled pixel was found."
+    known = np.flatnonzero(~np.isnan(iou))
+    if known.size:
+        best, worst = (known[pick(iou[known])] for pick in (np.argmax, np.argmin))
+        names = [escape(name) for name in evaluation.class_names]
+        verdict = (
+            f"Best at {names[best]} ({percent(iou[best], 0)} IoU), weakest at {names[worst]} "
+            f"({percent(iou[worst], 0)})."
+        )
     return (
         f'<header class="note"><p class="eyebrow">refineseg evaluate</p><h1>{escape(report.model)} on '
         f"{escape(evaluation.data)} {escape(evaluation.split)}</h1>"
-        f'<p class="verdict">{_verdict(report)}</p></header>'
+        f'<p class="verdict">{verdict}</p></header>'
     )
-
-
-def _verdict(report: EvaluationReport) -> str:
-    """The best and the weakest class."""
-    iou, names = report.evaluation.scores.iou, report.evaluation.class_names
-    known = np.flatnonzero(~np.isnan(iou))
-    if not known.size:
-        return "No labelled pixel was found."
-    best, worst = (known[pick(iou[known])] for pick in (np.argmax, np.argmin))
-    words = f"Best at {escape(names[best])} ({percent(iou[best], 0)} IoU)"
-    return f"{words}, weakest at {escape(names[worst])} ({percent(iou[worst], 0)})."
 
 
 def _score(report: EvaluationReport) -> str:
@@ -62,8 +115,8 @@ def _score(report: EvaluationReport) -> str:
         ("Pixel accuracy", percent(scores.pixel_accuracy)),
         ("Mean class accuracy", percent(scores.mean_class_accuracy)),
         ("Frequency-weighted IoU", percent(scores.frequency_weighted_iou)),
-        ("Boundary IoU", percent(_number(outline["mean_boundary_iou"]))),
-        ("Boundary F-score", percent(_number(outline["mean_f_score"]))),
+        ("Boundary IoU", percent(outline["mean_boundary_iou"])),
+        ("Boundary F-score", percent(outline["mean_f_score"])),
         ("Calibration error (ECE)", percent(report.reliability.ece)),
         ("Classes", str(len(evaluation.class_names))),
         ("Pictures", f"{evaluation.pictures:,}"),
@@ -92,10 +145,6 @@ def _range(mean: float, low: float, high: float) -> str:
     band = f'<i style="left:{place(low):.2f}%;width:{place(high) - place(low):.2f}%"></i>' if low == low else ""
     ends = f"<small><span>{percent(start, 0)}</span><span>{percent(end, 0)}</span></small>"
     return f'<div class="range">{band}<u style="left:{place(mean):.2f}%"></u></div>{ends}'
-
-
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else value
 
 
 def _confidence(report: EvaluationReport) -> str:
@@ -162,13 +211,67 @@ def _edges(report: EvaluationReport) -> str:
 
 def _edge_row(report: EvaluationReport, index: int) -> str:
     near, far = float(report.distance.boundary[index]), float(report.distance.interior[index])
+    bars = "".join(f'<b style="width:{100 * np.nan_to_num(value):.1f}%"></b>' for value in (far, near))
     item = report.label_map.classes[index]
     return (
-        f'<div class="row"><span class="name"><i style="background:{css_color(item.color)}"></i>'
-        f'{escape(item.name)}</span><span class="track">{_bar(far)}{_bar(near)}</span>'
+        f'<div class="row"><span class="name">{swatch(item.color, item.name)}</span>'
+        f'<span class="track">{bars}</span>'
         f'<span class="figure">{percent(near, 0)} / {percent(far, 0)}</span></div>'
     )
 
 
-def _bar(value: float) -> str:
-    return f'<b style="width:{100 * np.nan_to_num(value):.1f}%"></b>'
+def _pictures(report: EvaluationReport) -> str:
+    """The worst and the median pictures, below a histogram of all."""
+    if not report.pictures:
+        return ""
+    scores = picture_scores(report.evaluation)[0]
+    place = {name: index for index, name in enumerate(report.evaluation.by_picture.names)}
+    marked = [place[item.name] for item in report.pictures if item.group == "worst"]
+    chart = pictures_chart(scores, marked, float(np.nanmedian(scores)))
+    note = '<p class="quiet">Dashed: the median. Red: the worst, shown below.</p>'
+    shown = [place[item.name] for item in report.pictures]
+    seen = np.flatnonzero(report.evaluation.by_picture.sums.union[shown].any(0)).tolist()
+    parts = [card("Mean IoU of each picture, %", f'<div class="scroll">{chart}</div>{note}')]
+    parts.append(key_of_classes(report.label_map, seen))
+    for group, title in TITLES.items():
+        articles = []
+        for item in report.pictures:
+            if item.group == group:
+                figures = f"mean IoU {percent(item.mean_iou)}, {percent(item.accuracy)} of the pixels right"
+                articles.append(picture_article(item.name, figures, item.views))
+        if articles:
+            parts.append(f'<h3 class="group">{title}</h3>' + "\n".join(articles))
+    return section("Pictures", "click one for a closer look; void is dark", "\n".join(parts))
+
+
+def _suspects(report: EvaluationReport) -> str:
+    """Crops of the strongest suspects."""
+    measure = report.evaluation.measures["suspects"]
+    found = len(measure.ranked) if isinstance(measure, Suspects) else 0
+    sure = "" if report.calibrated else " The model is not calibrated, so it may be too sure."
+    intro = (
+        f"<p>Regions where the model gives another class than the label with at least {percent(SURE, 0)} "
+        f"probability, ranked by area times confidence. Each is an error of one of the two: look.{sure}</p>"
+    )
+    if not report.suspects:
+        return section(
+            "Label-error suspects", "none", "<p>Nowhere does the model firmly contradict the labels.</p>"
+        )
+    cards = "\n".join(_suspect(report, rank, item) for rank, item in enumerate(report.suspects, 1))
+    note = f"the first {len(report.suspects)} of {found} kept; all are in evaluation.json"
+    return section("Label-error suspects", note, f'{intro}<div class="suspects">{cards}</div>')
+
+
+def _suspect(report: EvaluationReport, rank: int, shown: ShownSuspect) -> str:
+    item, names = shown.suspect, report.evaluation.class_names
+    words = f"labelled {names[item.label]}, the model says {names[item.predicted]}"
+    images = "".join(
+        f'<img alt="{escape(shown.name)}, {name}: {escape(words)}" src="{address}" decoding="async">'
+        for name, address in shown.views.items()
+    )
+    return (
+        f'<article class="card"><div class="pair">{images}</div><p><span class="rank">{rank}.</span> label '
+        f"<b>{chip(report.label_map, item.label)}</b>, model <b>{chip(report.label_map, item.predicted)}</b> "
+        f"{percent(item.confidence, 0)}</p>"
+        f'<p class="quiet">{escape(shown.name)}, {item.area:,} pixels</p></article>'
+    )

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 
 import numpy as np
 
 from refineseg.evaluation.evaluate import Evaluation
-from refineseg.evaluation.measures.confusions import top_confusions
-from refineseg.evaluation.metrics import Floats, Sums
+from refineseg.evaluation.metrics import Counts, Floats, Sums
 from refineseg.evaluation.report.charts import by_similarity, confusion_chart, percent
-from refineseg.html import css_color
+from refineseg.html import css_color, swatch
 from refineseg.labels import LabelMap
 
 VIEWS = {
@@ -21,6 +21,9 @@ VIEWS = {
     "errors": "errors, in red",
     "uncertainty": "unsure, in orange",
 }
+
+TOP = 10
+LEAST = 0.001  # share of the labelled pixels below which a class is left out
 
 
 def section(title: str, note: str, content: str) -> str:
@@ -43,9 +46,7 @@ def chip(label_map: LabelMap, index: int) -> str:
 def key_of_classes(label_map: LabelMap, shown: Sequence[int]) -> str:
     """The colours of the given train ids, with their names."""
     items = [label_map.classes[index] for index in shown]
-    entries = "".join(
-        f'<li><i style="background:{css_color(item.color)}"></i>{escape(item.name)}</li>' for item in items
-    )
+    entries = "".join(f"<li>{swatch(item.color, item.name)}</li>" for item in items)
     return f'<ul class="key" style="margin-top:16px">{entries}</ul>'
 
 
@@ -97,17 +98,45 @@ def signed(value: float) -> str:
 def _class_row(evaluation: Evaluation, label_map: LabelMap, index: int, key: float, last: str) -> str:
     scores, item = evaluation.scores, label_map.classes[index]
     iou, accuracy = float(scores.iou[index]), float(scores.accuracy[index])
-    color = css_color(item.color)
-    bar = f'<b style="width:{100 * iou:.2f}%;background:{color}"></b>' if iou == iou else ""
+    bar = f'<b style="width:{100 * iou:.2f}%;background:{css_color(item.color)}"></b>' if iou == iou else ""
     mark = f'<u style="left:{100 * accuracy:.2f}%"></u>' if accuracy == accuracy else ""
     known = [-1 if value != value else value for value in (iou, accuracy)]
     return (
         f'<div class="row" data-name="{escape(item.name)}" data-iou="{known[0]:.6f}" '
-        f'data-accuracy="{known[1]:.6f}" data-last="{key:.8f}"><span class="name">'
-        f'<i style="background:{color}"></i>{escape(item.name)}</span><span class="track">{bar}{mark}</span>'
+        f'data-accuracy="{known[1]:.6f}" data-last="{key:.8f}">'
+        f'<span class="name">{swatch(item.color, item.name)}</span><span class="track">{bar}{mark}</span>'
         f'<span class="figure">{percent(iou)}</span><span class="figure">{percent(accuracy)}</span>'
         f'<span class="figure">{last}</span></div>'
     )
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """True and predicted train id, share of the true class's pixels, and share of all wrong pixels."""
+
+    true: int
+    predicted: int
+    share: float
+    of_errors: float
+
+
+def top_confusions(confusion: Counts, most: int = TOP) -> list[Confusion]:
+    """The largest shares of a class that are predicted as another, without rare classes.
+
+    Shares, not pixels, since every class has the same weight in the mean IoU.
+    """
+    wrong = confusion.astype(np.float64)
+    np.fill_diagonal(wrong, 0)
+    rows, errors = confusion.sum(1), wrong.sum()
+    frequent = rows >= LEAST * rows.sum()
+    shares = np.where(frequent[:, None], wrong / np.maximum(rows, 1)[:, None], 0)
+    order = np.argsort(-shares, axis=None, kind="stable")[:most]
+    pairs = [(int(place // len(rows)), int(place % len(rows))) for place in order]
+    return [
+        Confusion(true, predicted, float(shares[true, predicted]), float(wrong[true, predicted] / errors))
+        for true, predicted in pairs
+        if shares[true, predicted] > 0
+    ]
 
 
 def confusion_section(evaluation: Evaluation, label_map: LabelMap) -> str:

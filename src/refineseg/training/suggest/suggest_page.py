@@ -7,10 +7,10 @@ from html import escape
 
 import numpy as np
 
-from refineseg.evaluation.report.overlays import PANEL, blend, painted, smaller
+from refineseg.evaluation.report.overlays import PANEL, blend, painted
 from refineseg.evaluation.report.shared import key_of_classes, picture_article
 from refineseg.evaluation.report.style import SCRIPT, STYLE
-from refineseg.html import document, picture_address
+from refineseg.html import document, picture_address, smaller
 from refineseg.inference.arithmetic import uncertainty
 from refineseg.inference.result import Result
 from refineseg.labels import UInt8

@@ -106,7 +106,7 @@ def _facts(run: Run) -> str:
     )
     loss = f"{run.log.rows[-1]['loss']:.3f}" if run.log.rows else "&ndash;"
     facts = [
-        ("Pixel accuracy", percent(rows[-1]["pixel_accuracy"]) if rows else "&ndash;"),
+        ("Pixel accuracy", percent(rows[-1]["pixel_accuracy"] if rows else None)),
         ("Training loss", loss),
         ("Time so far", duration(run.position.seconds)),
         ("Data", escape(f"{run.data.name}, {len(run.data.label_map.names)} classes")),
