@@ -48,13 +48,10 @@ class Leftovers:
 def find_leftovers(
     folders: Sequence[tuple[Path, Path]], used: Collection[Path], root: Path | None = None, top: Path | None = None
 ) -> Leftovers:
-    """Other files in folders of pictures and masks.
+    """Other files in folders of pictures and their folders of masks.
 
-    Args:
-        folders: folders of pictures with their folders of masks.
-        used: pictures of the data set.
-        root: folder of user data, searched for pictures outside ``folders``; or None.
-        top: folder of its pictures, whose subfolders are searched too; or None.
+    Pictures outside them are searched for in ``root``, the folder of user data, and below ``top``, that of its
+    pictures.
     """
     no_image, unlisted, elsewhere, same_stem, case, strays, lonely, extra = [], [], [], [], [], [], [], []
     read = {folder for pair in folders for folder in pair}

@@ -20,11 +20,7 @@ SUBFILE, REDUCED = 0x00FE, 1  # TIFF tag NewSubfileType, and its bit for a reduc
 
 @contextmanager
 def opened_mask(source: Path | bytes, name: str = "") -> Iterator[Image.Image]:
-    """A mask with its EXIF orientation applied.
-
-    Args:
-        source: the file, or its content.
-        name: name in messages; the path if empty.
+    """A mask, from its file or content, with its EXIF orientation applied.
 
     Raises InputError for a missing or damaged file (also if decoding fails inside the block), or one of several
     pages or frames; reduced copies of a page (GDAL's overviews) do not count.

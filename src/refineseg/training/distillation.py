@@ -24,13 +24,8 @@ Teacher = Callable[[Tensor], Tensor]  # images BxCxHxW in [0, 1] to logits BxKxh
 def soft_loss(logits: Tensor, teacher: Tensor, labels: Tensor, temperature: float) -> Tensor:
     """Mean KL divergence of teacher and student at a temperature T, times T squared (Hinton et al., section 2).
 
-    Over unlabelled and labelled pixels, without ignored ones.
-
-    Args:
-        logits: logits of the student, BxKxhxw.
-        teacher: logits of the teacher, BxK and any size; resized bilinearly.
-        labels: BxHxW uint8 train ids, IGNORE or UNLABELLED.
-        temperature: above 0.
+    Logits are BxKxhxw; the teacher's may have any size and are resized bilinearly. Labels BxHxW are uint8 train
+    ids, IGNORE or UNLABELLED; ignored pixels do not count.
     """
     size = logits.shape[-2:]
     if teacher.shape[-2:] != size:

@@ -107,10 +107,8 @@ def find_loss(name: str) -> list[WeightedLoss]:
 def make_loss(config: TrainConfig, class_pixels: Tensor, given: Loss | None = None) -> Loss:
     """Loss of stride-4 logits BxKxhxw and labels BxHxW (uint8 train ids, IGNORE left out).
 
-    Args:
-        config: the settings.
-        class_pixels: pixels by class in the training set, for class weights.
-        given: a custom loss, called with logits and labels of one resolution.
+    ``class_pixels`` of the training set are for class weights; a custom loss (``given``) is called with logits
+    and labels of one resolution.
     """
     weights = _weights(class_pixels, config.class_weights)
     chosen = find_loss(config.loss)

@@ -88,11 +88,7 @@ def fitting_batch(model: RefineNet, config: TrainConfig, device: torch.device) -
 def check_memory(model: RefineNet, config: TrainConfig, device: torch.device, share: int = 1) -> None:
     """ConfigError if a step does not fit in memory, with the largest batch that does.
 
-    Args:
-        model: the network, on the CPU.
-        config: the settings; ``batch_size`` is over all processes.
-        device: device of the training.
-        share: number of processes that share the machine's memory and the batch.
+    The network is on the CPU; ``share`` processes share the machine's memory and the batch of the settings.
     """
     free = free_device_memory(device)
     if free is None:

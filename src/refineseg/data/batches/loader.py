@@ -36,13 +36,8 @@ class Draw:
 class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
     """Augmented pairs by Draw: image 3xhxw uint8 RGB (Cxhxw float32 in [0, 1] with channels), labels hxw uint8.
 
-    Args:
-        data: the data set.
-        split: its split.
-        config: the joint transforms.
-        seed: random seed.
-        unlabelled: pictures without masks; their labels are UNLABELLED, and IGNORE in the padding.
-        transform: custom transform instead of the joint transforms.
+    Labels of ``unlabelled`` pictures are UNLABELLED, and IGNORE in the padding. ``transform`` replaces the joint
+    transforms of ``config``.
     """
 
     def __init__(
@@ -135,19 +130,11 @@ class Sampling(NamedTuple):
 
 
 class Batches(Sampler[list[Draw]]):
-    """The batches of a range of optimiser steps, for one of several processes.
+    """The batches of the optimiser steps from ``start`` to ``steps``, for process ``rank`` of ``world``.
 
     Every epoch is a permutation keyed by (seed, epoch), or drawn by ``sampling``. The remainder of an epoch is
-    dropped; a data set smaller than a batch is repeated.
-
-    Args:
-        pictures: number of pictures.
-        batch_size: over all processes.
-        steps: total number of optimiser steps.
-        start: first step, when resuming.
-        seed: random seed of the order.
-        sampling: weights of the pictures; None for each once per epoch.
-        rank, world: this process and their number; each takes an equal share of every batch.
+    dropped; a data set smaller than a batch is repeated. ``batch_size`` is over all processes, which take equal
+    shares.
     """
 
     def __init__(

@@ -67,13 +67,9 @@ class DatasetFiles:
 
 
 def find_files(spec: str | Path) -> DatasetFiles:
-    """List the files of a data set.
+    """The files of a data set, given as for ``open_data``.
 
-    Args:
-        spec: ``NAME:ROOT`` or a YAML file, as for ``open_data``.
-
-    Raises:
-        InputError: nothing can be listed: no folder, no readable description, no pictures.
+    InputError if nothing can be listed: no folder, no readable description, no pictures.
     """
     text = str(spec)
     description, refusal = _description(text), None

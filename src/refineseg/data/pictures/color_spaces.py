@@ -32,11 +32,8 @@ def used_bits(largest: float) -> int:
 def white_of(dtype: np.dtype[Any], bits: int, largest: float, name: str) -> tuple[float, str | None]:
     """The value of white, and the assumption made, if any. InputError if white is not known.
 
-    Args:
-        dtype: type of the samples.
-        bits: bits per sample as stored, such as 12 for packed samples.
-        largest: largest value of the whole picture, without no-data.
-        name: name of the file, for the error.
+    ``bits`` is per sample as stored, such as 12 for packed samples; ``largest`` is the largest value of the
+    whole picture, without no-data.
     """
     if dtype.kind in "ub" and (dtype.itemsize == 1 or bits < 8 * dtype.itemsize):
         return float((1 << min(bits, 8 * dtype.itemsize)) - 1), None

@@ -20,13 +20,9 @@ STRIP = 1 << 22  # pixels read at a time to find the largest value
 
 
 class FromTiff:
-    """A TIFF, converted window by window.
+    """A TIFF, converted window by window to raw values of ``channels``, or to RGB if None.
 
-    Args:
-        samples: the samples of the file.
-        channels: channels of the model; ``any`` for raw values of any channels; None for RGB.
-        choice: indices of the samples to take, in order; None to decide by the header.
-        name: name of the file.
+    ``choice`` has the indices of the samples to take, in order; None to decide by the header.
     """
 
     def __init__(

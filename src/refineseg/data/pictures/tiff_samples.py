@@ -79,12 +79,8 @@ class TiffSamples:
 def open_samples(source: Path | BinaryIO, name: str, count: Count = None) -> Iterator[TiffSamples]:
     """The samples of a TIFF's first picture.
 
-    Args:
-        source: a path or an open file.
-        name: name of the file, for messages.
-        count: required number of channels, or ``any``. Pages of one sample are the channels of one picture if the
-            header says so, if there are ``count`` of them, or for ``any`` if they are few; else only the first
-            page is read.
+    Pages of one sample are the channels of one picture if the header says so, if there are ``count`` of them, or
+    for ``any`` if they are few; else only the first page is read.
 
     Raises:
         InputError: the file cannot be read.

@@ -82,19 +82,11 @@ def split_data(
 def assign_splits(
     groups: Sequence[str], present: Sequence[Sequence[int]], shares: Mapping[str, float], seed: int = 0
 ) -> list[str]:
-    """A split for each picture: ``train`` or a name in ``shares``.
+    """A split for each picture: ``train`` or a name in ``shares`` (each above 0, together below 1).
 
     Iterative stratification (Sechidis, Tsoumakas and Vlahavas, ECML PKDD 2011) of whole groups: the group with
-    most of the rarest class goes to the split that lacks most of that class.
-
-    Args:
-        groups: group of each picture.
-        present: classes (train ids) in each picture.
-        shares: shares of the splits other than train, each above 0, together below 1.
-        seed: random seed for ties.
-
-    Raises:
-        InputError: shares out of range, or fewer groups than splits.
+    most of the rarest class goes to the split that lacks most of that class. ``present`` has the train ids in
+    each picture; ``seed`` breaks ties. InputError for shares out of range, or fewer groups than splits.
     """
     if not shares or min(shares.values()) <= 0 or sum(shares.values()) >= 1:
         raise InputError(f"expected shares above 0 that leave something for train, got {dict(shares)}")

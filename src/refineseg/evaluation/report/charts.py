@@ -104,13 +104,9 @@ def risk_chart(coverage: Floats, risk: Floats) -> str:
 
 
 def history_chart(steps: Sequence[int], series: Mapping[str, Sequence[float]], end: int, label: str) -> str:
-    """One or two lines over the steps of a training, with a legend.
+    """One or two lines over the steps of a training, to the step ``end``, with a legend.
 
-    Args:
-        steps: optimiser steps.
-        series: figures by name, as many as ``steps``.
-        end: last step of the axis.
-        label: label of the y axis; shares are shown in percent if it ends with ``%``.
+    Shares are shown in percent if ``label``, that of the y axis, ends with ``%``.
     """
     highest = max((value for values in series.values() for value in values if value == value), default=1.0)
     high = nice(highest) if highest <= 1 else float(np.ceil(highest))

@@ -48,20 +48,10 @@ TITLES: dict[Group, str] = {"worst": "Worst", "median": "Median"}
 def write_report(
     folder: str | Path, evaluation: Evaluation, segmenter: Segmenter, data: SegmentationData, model: str
 ) -> Path:
-    """Write DIR/evaluation.json and DIR/index.html; other files in the folder stay.
+    """Write DIR/evaluation.json and DIR/index.html, and return its path; other files in the folder stay.
 
-    Args:
-        folder: created if necessary.
-        evaluation: evaluation of this model on this data, with the measures of ``MEASURES``.
-        segmenter: predicts the pictures shown.
-        data: the data set.
-        model: name of the model.
-
-    Returns:
-        Path of the page.
-
-    Raises:
-        InputError: the folder cannot be written, or a picture cannot be read any more.
+    The evaluation has the measures of ``MEASURES``. InputError if the folder cannot be written, or a picture
+    cannot be read any more.
     """
     target = writable_folder(folder)
     report = make_report(evaluation, segmenter, data, model)

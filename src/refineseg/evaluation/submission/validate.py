@@ -33,19 +33,10 @@ def find_format(name: str) -> SubmissionFormat:
 def check_submission(
     name: str, path: str | Path, data: SegmentationData | None = None, *, split: str = "test"
 ) -> int:
-    """Check names, number, sizes, values and palette of an archive, at least as strictly as the server.
+    """Number of pictures in an archive whose names, sizes, values and palette are checked as by the server.
 
-    Args:
-        name: name of the benchmark.
-        path: the archive.
-        data: data set for names and sizes; by default only the official number of pictures is checked.
-        split: split of the archive.
-
-    Returns:
-        Number of pictures.
-
-    Raises:
-        InputError: the first problem, with its file and what was expected.
+    Without ``data`` only the official number of pictures is checked, not names and sizes. InputError names the
+    first problem, with its file and what was expected.
     """
     form = find_format(name)
     with open_archive(path) as archive:

@@ -55,13 +55,9 @@ class Plan:
 def make_plan(
     data: SegmentationData, config: TrainConfig | None = None, explicit: Collection[str] = (), device: str = "auto"
 ) -> Plan:
-    """Choose all settings that are not explicit.
+    """Choose all settings that are not explicit (``batch_size``, ``augment.crop``, ``fields.width`` ...).
 
-    Args:
-        data: with ``train`` and ``val``.
-        config: initial settings. Without ``minutes`` the run takes at most an hour.
-        explicit: names of settings to keep: ``batch_size``, ``augment.crop``, ``fields.width`` ...
-        device: ``auto``, ``cpu`` or ``cuda``.
+    The data has ``train`` and ``val``. Without ``minutes`` the run takes at most an hour.
     """
     facts, machine = measure_data(data), this_machine(device)
     making = _Making(config or TrainConfig(), explicit)

@@ -21,14 +21,9 @@ class Chosen:
 def choose(features: Floats, uncertainty: Floats, number: int, labelled: Floats | None = None) -> list[Chosen]:
     """At most ``number`` pictures, ordered by uncertainty times distance to known pictures.
 
-    Greedy k-centre (Gonzalez, 1985; core-set selection, Sener and Savarese, ICLR 2018) with distances weighted by
-    uncertainty. Pictures at distance 0 come last.
-
-    Args:
-        features: NxD, one row per picture.
-        uncertainty: N non-negative values.
-        number: number of pictures to choose.
-        labelled: MxD features of labelled pictures.
+    Greedy k-centre (Gonzalez, 1985; core-set selection, Sener and Savarese, ICLR 2018) with distances weighted
+    by uncertainty. Pictures at distance 0 come last. Features are NxD, those of labelled pictures MxD; the N
+    uncertainties are not negative.
     """
     features = _unit(features)
     distance = np.full(len(features), 2.0)

@@ -16,12 +16,8 @@ UNKNOWN = "not known what is labelled already: --labelled NAME:ROOT says it"
 def labelled_pictures(model: str, data: str | None = None) -> tuple[list[Path], str]:
     """Files of pictures with masks, and a line on their origin.
 
-    Args:
-        model: RUN, or a model folder in it, whose config.yaml names the data.
-        data: NAME:ROOT instead.
-
-    Raises:
-        InputError: ``data`` cannot be opened; for the data of a run only the line says so.
+    The data is ``data``, else that in the config.yaml of the model's run. InputError if ``data`` cannot be
+    opened; for the data of a run only the line says so.
     """
     named = data or _data_of_run(Path(model).expanduser())
     if named is None:

@@ -102,15 +102,10 @@ def around(offset: tuple[int, int], radius: int) -> NDArray[np.bool_]:
 
 
 def fit_outlines(edges: Floats, mask: NDArray[Any], scale: float) -> tuple[Fit, Floats] | None:
-    """Fit of a mask to the edges of a picture of the same working size, and its surface.
+    """Fit of a mask to the edges of a picture (HxW as from ``gradient``), and its surface.
 
-    Args:
-        edges: HxW as from ``gradient``.
-        mask: HxW raw values at the working size.
-        scale: working pixels per pixel of the picture.
-
-    Returns:
-        None if there is too little border or no edge.
+    ``mask`` has raw values HxW at the working size, of ``scale`` working pixels per pixel of the picture. None
+    if there is too little border or no edge.
     """
     border = borders(mask)
     if int(border.sum()) < MIN_BORDER or not edges.any() or min(edges.shape) <= 2 * REACH:

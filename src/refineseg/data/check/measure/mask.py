@@ -70,14 +70,10 @@ def count_values(numbers: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.i
 
 
 def between(steps: NDArray[Any], void: Border | None = None, known: Border | None = None) -> float:
-    """Share of borders with an in-between value: 0 for a mask as drawn, near 1 for an antialiased one.
+    """Share of borders with an in-between value: 0 for a mask HxW as drawn, near 1 for an antialiased one.
 
-    A border is a pixel whose two neighbours (left and right, or above and below) differ.
-
-    Args:
-        steps: HxW values.
-        void: HxW, true for ignored pixels; a thin line of a class next to them is not smoothing.
-        known: HxW, true for values of a class.
+    A border is a pixel whose two neighbours (left and right, or above and below) differ. A thin line of a class
+    (``known``, HxW) beside ignored pixels (``void``, HxW) is not smoothing.
     """
     wide = steps.astype(np.int32)
     found = total = 0

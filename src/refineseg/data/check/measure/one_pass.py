@@ -27,12 +27,9 @@ Progress = Callable[[int, int], None]
 def measure_all(
     files: DatasetFiles, *, quick: bool, crop: tuple[int, int], progress: Progress | None = None
 ) -> Measurements:
-    """Measure every pair, or a sample of them.
+    """Measure every pair, or for a ``quick`` check at most QUICK_PAIRS, evenly spread over every split.
 
-    Args:
-        quick: measure at most QUICK_PAIRS pairs, evenly spread over every split.
-        crop: height and width of the training crop, for the rules.
-        progress: called with (done, total).
+    ``crop``, height and width of the training crop, is for the rules.
     """
     pairs = spread_sample(files) if quick else list(files.pairs)
     measured: list[PairMeasurement] = []

@@ -60,13 +60,7 @@ def find(files: DatasetFiles, measured: Measurements) -> Iterator[Finding]:
 
 
 def diagnose(label_map: LabelMap, values: set[int], unknown: set[int]) -> tuple[str, str, str]:
-    """Kind of finding, explanation and fix.
-
-    Args:
-        label_map: the declared classes.
-        values: all values of masks with unknown ones.
-        unknown: those that the label map does not know.
-    """
+    """Kind of finding, explanation and fix, from all values of masks with unknown ones, and the unknown ones."""
     classes = set(class_values(label_map))
     generic = "add each value to a class as 'raw' or to 'ignore' in the label map, or correct the masks"
     if label_map.rgb:

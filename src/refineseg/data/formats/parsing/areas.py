@@ -54,12 +54,9 @@ class Annotated:
 
 
 class AreaReader:
-    """Collects the pictures, areas and class names of a source.
+    """Collects the pictures (expected in ``folders``), areas and class names of a source.
 
-    Args:
-        src: the source.
-        options: options of the reader; labels are taken from the source if they have none.
-        folders: folders in which pictures are expected.
+    Labels are taken from the source if the options have none.
     """
 
     def __init__(self, src: Path, options: ReadOptions, folders: Iterable[Path] = ()) -> None:
@@ -91,13 +88,10 @@ class AreaReader:
         colors: Mapping[str, Color] | None = None,
         unannotated: Sequence[Unannotated] | None = None,
     ) -> AnnotatedData:
-        """The data set.
+        """The data set, with additional notes and warnings.
 
-        Args:
-            classes: names in the order of their train ids; in alphabetical order if None.
-            notes, warnings: additional ones.
-            colors: RGB by class name.
-            unannotated: pictures without annotation; searched for next to the others if None.
+        ``classes`` are in the order of their train ids, in alphabetical order if None; ``unannotated`` pictures
+        are searched for next to the others if None.
         """
         self.options.faults.stop_if_nothing_is_left(self.annotated, self.src)
         self.annotated, doubled = _once_each(self.annotated, self.options.faults)

@@ -37,15 +37,9 @@ class _Bits:
 
 
 def decode(data: bytes, shape: Shape, place: str) -> Region:
-    """The bytes of a brush as HxW, true where it painted.
+    """The ``rle`` bytes of a brush as HxW of the drawn layer, true where it painted.
 
-    Args:
-        data: the ``rle`` list of the export, as bytes.
-        shape: height and width of the drawn layer.
-        place: its name in errors.
-
-    Raises:
-        InputError: truncated, or of another size than ``shape``.
+    InputError if they are truncated, or of another size than ``shape``.
     """
     bits = _Bits(data, place)
     total = bits.read(32)

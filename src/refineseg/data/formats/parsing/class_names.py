@@ -55,13 +55,9 @@ def clean(name: str) -> str:
 def class_names_of(
     found: Iterable[str], options: ReadOptions, place: str, colors: Mapping[str, Color] | None = None
 ) -> ClassNames:
-    """The classes of ``options.labels``, else the background and the names found.
+    """The classes of ``options.labels``, else the background (depending on ``unlabelled``) and the names found.
 
-    Args:
-        found: names in the source, in the order of their train ids; special and repeated ones allowed.
-        options: ``labels``, ``edits``, and ``unlabelled``, which decides whether there is a background.
-        place: the file or folder, for errors.
-        colors: RGB by name, if the source has them.
+    ``found`` is in the order of the train ids; special and repeated names are allowed.
     """
     raw = list(dict.fromkeys(found))
     seen = [name for name in dict.fromkeys(clean(name) for name in raw) if name]

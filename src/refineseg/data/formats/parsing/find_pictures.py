@@ -81,12 +81,9 @@ def walk_files(root: Path) -> list[Path]:
 
 
 class Pictures:
-    """The pictures named by the annotations of a source.
+    """The pictures named by the annotations of a source: in ``folders``, else anywhere in it.
 
-    Args:
-        src: the source, which is searched for pictures that are not in ``folders``.
-        folders: folders in which pictures are expected.
-        given: folder of --images, which replaces all others.
+    ``given``, the folder of --images, replaces all others.
     """
 
     def __init__(self, src: Path, folders: Iterable[Path], given: Path | None = None) -> None:
@@ -101,15 +98,8 @@ class Pictures:
     ) -> Path:
         """The file of a picture, anywhere in the source, with or without its folders and suffix.
 
-        Args:
-            name: name in the annotation.
-            place: file and position of the name, for errors.
-            split: split of the annotation, which resolves equal names in several splits.
-            first: folders to search first.
-            stem: another name without suffix, tried last.
-
-        Raises:
-            InputError: none found, or several candidates.
+        The folders ``first`` are searched first; the split of the annotation resolves equal names in several
+        splits; ``stem`` is another name without suffix, tried last. InputError for none, or several candidates.
         """
         asked = PurePosixPath(name.replace("\\", "/"))
         folders = [*([] if self.given else first), *self.folders]

@@ -68,15 +68,9 @@ def parse_shares(text: str) -> dict[str, float]:
 
 
 def split_pictures(names: Sequence[str], present: Sequence[Sequence[int]], options: SplitOptions) -> list[str]:
-    """The split of every picture.
+    """The split of every picture, from its path in the source without suffix and the train ids that it shows.
 
-    Args:
-        names: paths in the source without suffix.
-        present: train ids that each picture shows.
-        options: shares, seed, grouping.
-
-    Raises:
-        InputError: fewer groups than splits, or a pattern that a name does not match.
+    InputError for fewer groups than splits, or a pattern that a name does not match.
     """
     if options.group == FOLDER:
         groups = [str(PurePosixPath(name).parent) for name in names]
