@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from refineseg.channels import Channels, Pixels
 from refineseg.data.images import SUFFIXES, read_image, read_mask
-from refineseg.data.pictures.opening import read_picture, read_void
+from refineseg.data.pictures.opening import read_channels, read_void
 from refineseg.data.pictures.picture import void_of
 from refineseg.errors import InputError
 from refineseg.labels import IGNORE, LabelMap, UInt8
@@ -75,13 +76,9 @@ class SegmentationData:
         """
         if channels == self.channels and choice is None:
             return self
-        if channels is None and choice is None:
-            return replace(self, channels=None, read_picture=read_image)
-
-        def read_chosen(path: Path) -> Pixels:
-            return read_picture(path, channels, choice).pixels
-
-        return replace(self, channels=channels, read_picture=read_chosen)
+        rgb = channels is None and choice is None
+        reader = read_image if rgb else partial(read_channels, channels=channels, choice=choice)
+        return replace(self, channels=channels, read_picture=reader)
 
     def read(self, sample: Sample) -> tuple[Pixels, UInt8]:
         """Picture HxWx3 uint8 RGB (raw values HxWxC with ``channels``) and train ids HxW uint8.

@@ -11,7 +11,7 @@ from typing import Any
 from refineseg.channels import Channels
 from refineseg.config.yaml import read_yaml
 from refineseg.data.dataset import SPLITS
-from refineseg.data.mask_files import check_threshold, read_binary_mask
+from refineseg.data.images import check_threshold, read_binary_mask
 from refineseg.data.pictures.opening import read_channels
 from refineseg.errors import ConfigError, InputError
 from refineseg.labels import LabelMap
@@ -92,12 +92,11 @@ def split_lists(described: FolderDescription) -> dict[str, Path]:
         lists = {split: f"{split}.txt" for split in SPLITS if lexists(described.root / f"{split}.txt")}
     if not isinstance(lists, dict):
         raise InputError(f"expected 'splits' to give a list file per split, got {lists!r}")
-    return {str(split): _find_list(str(file), described.places) for split, file in lists.items()}
-
-
-def _find_list(file: str, places: tuple[Path, Path]) -> Path:
-    """A list file under the root, else next to the YAML."""
-    return next((place / file for place in places if (place / file).is_file()), places[0] / file)
+    found = {}
+    for split, file in lists.items():
+        candidates = [place / str(file) for place in described.places]
+        found[str(split)] = next((path for path in candidates if path.is_file()), candidates[0])
+    return found
 
 
 def _channels(path: Path, values: Any) -> Channels | None:

@@ -16,7 +16,7 @@ from refineseg.data.description import (
     readers,
     split_lists,
 )
-from refineseg.data.leftovers import Leftovers, find_leftovers, group_by_stem
+from refineseg.data.leftovers import find_leftovers, group_by_stem
 from refineseg.data.pictures.opening import needs_statistics
 from refineseg.data.pictures.statistics import statistics
 from refineseg.data.splits.held_out import held_out
@@ -87,7 +87,12 @@ def open_yaml(path: Path, root: Path | None = None, *, drop_bad: bool = False) -
             f"no pictures in {described.images}; put them there, masks of the same names in {described.masks}"
         )
     leftovers = find_leftovers(folders_of(described), used, described.root, described.images)
-    _refuse_clashes(leftovers)
+    if leftovers.same_stem:
+        first, second, *_ = leftovers.same_stem[0]
+        raise InputError(
+            f"{first} and {second.name} differ only in their suffix ({len(leftovers.same_stem)} such names): keep "
+            "one file of each name"
+        )
     data = SegmentationData(
         described.name,
         described.root,
@@ -97,8 +102,8 @@ def open_yaml(path: Path, root: Path | None = None, *, drop_bad: bool = False) -
         notes=(*listing.notes, *left_out, *leftovers.notes()),
         **readers(described),
     )
-    channels = described.channels or _measured(data)
-    if channels is None or described.channels is not None:
+    channels = _measured(data) if described.channels is None else None
+    if channels is None:
         return data
     note = (
         f"pictures have {channels.count} channel{'s' if channels.count > 1 else ''} of {channels.dtype}: mean and "
@@ -195,13 +200,3 @@ def _unusable(described: FolderDescription, listing: FolderListing, drop_bad: bo
             raise InputError(f"{file} lists {first}, but {described.images} has no such picture")
         notes.append(f"left out {len(lines):,} lines of {file} without a usable picture, such as {first}")
     return notes
-
-
-def _refuse_clashes(leftovers: Leftovers) -> None:
-    """InputError if files of one folder differ only in their suffix, so that pairing is ambiguous."""
-    if leftovers.same_stem:
-        first, second, *_ = leftovers.same_stem[0]
-        raise InputError(
-            f"{first} and {second.name} differ only in their suffix ({len(leftovers.same_stem)} such names): keep "
-            "one file of each name"
-        )

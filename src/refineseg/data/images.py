@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from refineseg.channels import Channels
-from refineseg.data.mask_files import opened_mask
 from refineseg.data.pictures.opening import read_picture
 from refineseg.data.pictures.picture import InMemory
-from refineseg.data.pictures.pillow import name_of, to_rgb
+from refineseg.data.pictures.pillow import check_regular, decoding, name_of, open_image, to_rgb
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap, UInt8
 from refineseg.system.files import atomic_path
@@ -24,6 +25,8 @@ SUFFIXES = frozenset(
         *(".avif", ".heic", ".heif", ".hif", ".ppm", ".pgm"),
     )
 )
+ORIENTATION = 0x0112  # tag of EXIF and TIFF
+SUBFILE, REDUCED = 0x00FE, 1  # TIFF tag NewSubfileType, and its bit for a reduced copy of a page
 
 
 def read_image(source: str | Path | Image.Image | NDArray[Any]) -> UInt8:
@@ -96,6 +99,48 @@ def read_mask(source: str | Path | bytes, name: str = "") -> NDArray[Any]:
         raise InputError(f"expected a mask of class numbers or colours, got {name} of mode {image.mode}")
 
 
+@contextmanager
+def opened_mask(source: Path | bytes, name: str = "") -> Iterator[Image.Image]:
+    """A mask, from its file or content, with its EXIF orientation applied.
+
+    Raises InputError for a missing or damaged file (also if decoding fails inside the block), or one of several
+    pages or frames; reduced copies of a page (GDAL's overviews) do not count.
+    """
+    name = name or name_of(source)
+    if isinstance(source, Path):
+        check_regular(source, "a mask")
+    with decoding(name, "a mask"), open_image(source) as image:
+        pages = _pages(image)
+        if pages > 1:
+            raise InputError(
+                f"expected a mask of one page, got {pages} pages or frames in {name}: save the right one alone"
+            )
+        turned = image.getexif().get(ORIENTATION, 1) != 1
+        yield ImageOps.exif_transpose(image) if turned else image
+
+
+def check_threshold(value: Any, place: str = "") -> int:
+    """The threshold of a binary mask; InputError unless it is an integer in 1..255."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 255:
+        raise InputError(f"{place}expected a threshold in 1..255, got {value!r}")
+    return value
+
+
+def read_binary_mask(path: Path, threshold: int) -> UInt8:
+    """A mask of any mode as HxW zeros and ones: 1 for grey values (0..255) of ``threshold`` or more.
+
+    16-bit values count by their high byte. InputError for files that cannot be read.
+    """
+    with opened_mask(path) as image:
+        if image.mode.startswith("I;16"):
+            grey = np.asarray(image).astype(np.uint16) >> 8
+        elif image.mode == "P":  # palettes by their colours
+            grey = np.asarray(image.convert("RGB").convert("L"))
+        else:
+            grey = np.asarray(image.convert("L"))
+    return np.asarray(grey >= threshold, np.uint8)
+
+
 def write_mask(path: str | Path, labels: UInt8, label_map: LabelMap) -> None:
     """Train ids HxW as a palette index PNG with the label map's colours."""
     with atomic_path(path) as temporary:
@@ -122,3 +167,15 @@ def _from_array(array: NDArray[Any]) -> UInt8:
     if not array.size:
         raise InputError(f"expected an image of at least 1x1 pixel, got shape {array.shape}")
     return np.ascontiguousarray(array if array.ndim == 3 else np.repeat(array[..., None], 3, axis=2))
+
+
+def _pages(image: Image.Image) -> int:
+    frames: int = getattr(image, "n_frames", 1)
+    if frames == 1 or image.format != "TIFF":
+        return frames
+    pages = 0
+    for index in range(frames):
+        image.seek(index)
+        pages += not getattr(image, "tag_v2", {}).get(SUBFILE, 0) & REDUCED
+    image.seek(0)
+    return pages

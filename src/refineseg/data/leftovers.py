@@ -53,7 +53,7 @@ def find_leftovers(
     Pictures outside them are searched for in ``root``, the folder of user data, and below ``top``, that of its
     pictures.
     """
-    no_image, unlisted, elsewhere, same_stem, case, strays, lonely, extra = [], [], [], [], [], [], [], []
+    no_image, unlisted, same_stem, case, strays, lonely, extra = [], [], [], [], [], [], []
     read = {folder for pair in folders for folder in pair}
     for images, masks in folders:
         pictures, labels = group_by_stem(images), group_by_stem(masks)
@@ -67,9 +67,11 @@ def find_leftovers(
         case += _case_clashes(pictures, labels)
     places = [*(root.iterdir() if root else ()), *(top.rglob("*") if top else ())]
     masks_of = {masks for _, masks in folders}
-    for path in sorted(set(places)):
-        if path.parent not in read and masks_of.isdisjoint(path.parents) and _is_picture(path):
-            elsewhere.append(path)
+    elsewhere = [
+        path
+        for path in sorted(set(places))
+        if path.parent not in read and masks_of.isdisjoint(path.parents) and _is_picture(path)
+    ]
     return Leftovers(
         no_image=tuple(no_image),
         unlisted=tuple(path for path in unlisted if all(path not in group for group in same_stem)),

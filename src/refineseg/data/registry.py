@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
@@ -11,15 +12,17 @@ from pathlib import Path
 from pkgutil import iter_modules
 
 from refineseg.data import benchmarks
-from refineseg.data.bad_pairs import drop_bad_pairs
 from refineseg.data.benchmark import Benchmark
-from refineseg.data.dataset import SegmentationData
+from refineseg.data.dataset import Sample, SegmentationData
 from refineseg.data.folder import open_folder, open_yaml
-from refineseg.errors import InputError
+from refineseg.errors import InputError, LabelError
 from refineseg.system.plugins import load_plugin, plugin_names
+from refineseg.system.progress import Progress, tracked
 
 GROUP = "refineseg.benchmarks"  # entry points of other packages
 YAML = re.compile(r"(.+\.ya?ml)(?::(.+))?", re.IGNORECASE)
+NAMED = 5  # pairs named in the notes
+MOST = 0.5  # share of bad pairs from which the description must be wrong, not single files
 
 
 def benchmark_names() -> list[str]:
@@ -40,9 +43,7 @@ def find_benchmark(name: str) -> Benchmark:
     raise InputError(f"unknown benchmark {name!r}: known are {', '.join(names)}")
 
 
-def open_data(
-    spec: str | Path, *, drop_bad: bool = False, progress: Callable[[int, int], None] | None = None
-) -> SegmentationData:
+def open_data(spec: str | Path, *, drop_bad: bool = False, progress: Progress | None = None) -> SegmentationData:
     """Open a data set.
 
     Args:
@@ -56,6 +57,42 @@ def open_data(
     """
     data = _open(str(spec), drop_bad)
     return drop_bad_pairs(data, progress) if drop_bad else data
+
+
+def drop_bad_pairs(data: SegmentationData, progress: Progress | None = None) -> SegmentationData:
+    """The data set without unusable pairs: damaged files, different sizes, unknown mask values.
+
+    Reads every pair once; ``notes`` count and name what is left out. InputError if half of the pairs are bad.
+    """
+    samples = [sample for items in data.splits.values() for sample in items]
+
+    def fault_of(sample: Sample) -> str:
+        if sample.mask is None:  # unlabelled pictures, as of test splits, are no fault
+            return ""
+        try:
+            data.read(sample)
+        except (InputError, LabelError) as error:
+            return str(error)
+        return ""
+
+    with ThreadPoolExecutor(4) as pool:
+        found = zip(samples, pool.map(fault_of, samples), strict=True)
+        faults = {sample: fault for sample, fault in tracked(found, len(samples), progress) if fault}
+    if not faults:
+        return data
+    first = next(iter(faults.values()))
+    if len(faults) >= MOST * len(samples):
+        raise InputError(
+            f"{len(faults):,} of {len(samples):,} pairs cannot be used, too many to leave out; the first: {first}"
+        )
+    notes = [f"left out {len(faults):,} of {len(samples):,} pairs that cannot be used:"]
+    notes += [f"  {fault}" for fault in list(faults.values())[:NAMED]]
+    if len(faults) > NAMED:
+        notes.append(f"  and {len(faults) - NAMED:,} more (refineseg check lists them)")
+    splits = {
+        name: tuple(sample for sample in items if sample not in faults) for name, items in data.splits.items()
+    }
+    return replace(data, splits=splits, notes=(*data.notes, *notes))
 
 
 def _open(text: str, drop_bad: bool) -> SegmentationData:

@@ -26,9 +26,9 @@ from refineseg.evaluation.protocol import Protocol, find_protocol
 from refineseg.inference.predictor import Segmenter
 from refineseg.labels import UInt8
 from refineseg.system.processes import gather, joined_world, own_share
+from refineseg.system.progress import Progress
 
 Counted = tuple[Counts, list[Row], "dict[str, Measure]"]  # confusion matrix, rows of pictures, measures
-Progress = Callable[[int, int], None]
 
 
 class Measure(Interface):

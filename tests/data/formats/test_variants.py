@@ -18,8 +18,7 @@ from refineseg.data.formats.faults import FaultsError
 from refineseg.data.formats.format import ReadOptions
 from refineseg.data.formats.transfer.import_options import ImportReport
 from refineseg.data.formats.transfer.importer import import_data
-from refineseg.data.images import read_mask
-from refineseg.data.mask_files import read_binary_mask
+from refineseg.data.images import read_binary_mask, read_mask
 from refineseg.data.registry import open_data
 from refineseg.errors import InputError
 

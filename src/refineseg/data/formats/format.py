@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from refineseg.data.formats.faults import Faults
-from refineseg.data.mask_files import check_threshold
+from refineseg.data.images import check_threshold
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap, UInt8
 

@@ -116,9 +116,9 @@ def read_void(path: Path) -> Void | None:
         return None
 
 
-def read_channels(path: Path, channels: Channels) -> Pixels:
-    """Raw values HxWxC of a file; InputError if it cannot be read, or has other channels."""
-    return read_picture(path, channels).pixels
+def read_channels(path: Path, channels: Channels | None, choice: tuple[int, ...] | None = None) -> Pixels:
+    """The pixels of a whole picture, as by ``read_picture``."""
+    return read_picture(path, channels, choice).pixels
 
 
 def needs_statistics(path: Path) -> bool:

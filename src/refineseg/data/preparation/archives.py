@@ -72,7 +72,9 @@ def extract(archive: Path, root: Path, place: Place, progress: Progress) -> Take
             if target.is_file() and target.stat().st_size == member.size:
                 taken.present += 1
             else:
-                _write(member, target)
+                with atomic_path(target) as temporary, member.open() as source, temporary.open("wb") as sink:
+                    while chunk := _read(source):
+                        sink.write(chunk)
                 taken.written += 1
             progress(min(member.read, size), size, target.name)
     progress(size, size, "")
@@ -133,12 +135,6 @@ def _checked(path: str, archive: Path) -> str:
     if not parts or plain.startswith("/") or ".." in parts or ":" in parts[0] or "\0" in plain:
         raise InputError(f"{archive}: refused the member {path!r}, which points outside the folder")
     return str(PurePosixPath(plain))
-
-
-def _write(member: Member, target: Path) -> None:
-    with atomic_path(target) as temporary, member.open() as source, temporary.open("wb") as sink:
-        while chunk := _read(source):
-            sink.write(chunk)
 
 
 def _read(source: IO[bytes]) -> bytes:

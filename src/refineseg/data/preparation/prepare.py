@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from refineseg.data.dataset import Sample
 from refineseg.data.preparation.archives import Progress, Taken, extract
 from refineseg.data.registry import find_benchmark
 from refineseg.errors import InputError
@@ -69,12 +68,7 @@ def count_pairs(name: str, root: Path) -> tuple[Count, ...]:
     splits = benchmark.open(root).splits
     counts = []
     for split, published in benchmark.pairs.items():
-        found = sum(_whole(sample, split) for sample in splits.get(split, ()))
-        counts.append(Count(split, found, published))
+        pictures = [sample for sample in splits.get(split, ()) if sample.image.is_file()]
+        whole = [sample.mask.is_file() if sample.mask else split == "test" for sample in pictures]
+        counts.append(Count(split, sum(whole), published))
     return tuple(counts)
-
-
-def _whole(sample: Sample, split: str) -> bool:
-    """Whether picture and mask exist; test splits have no masks."""
-    mask = sample.mask
-    return sample.image.is_file() and (split == "test" if mask is None else mask.is_file())

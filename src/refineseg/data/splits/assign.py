@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +18,7 @@ from refineseg.data.splits.groups import groups_by_pattern, guess_groups
 from refineseg.errors import InputError
 from refineseg.labels import IGNORE
 from refineseg.system.files import atomic_write
-
-Progress = Callable[[int, int], None]
+from refineseg.system.progress import Progress, tracked
 
 
 @dataclass(frozen=True)
@@ -159,10 +158,5 @@ def _classes_of(data: SegmentationData, samples: Sequence[Sample], progress: Pro
         labels = data.label_map.encode(data.read_raw(sample.mask), str(sample.mask))
         return [int(value) for value in np.unique(labels) if value != IGNORE]
 
-    found: list[list[int]] = []
     with ThreadPoolExecutor(4) as pool:
-        for shown in pool.map(read, samples):
-            found.append(shown)
-            if progress is not None:
-                progress(len(found), len(samples))
-    return found
+        return list(tracked(pool.map(read, samples), len(samples), progress))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -19,6 +19,7 @@ from refineseg.evaluation.submission import validate
 from refineseg.inference.predictor import Segmenter
 from refineseg.labels import IGNORE, LabelMap, UInt8
 from refineseg.system.files import atomic_path
+from refineseg.system.progress import Progress, tracked
 
 
 def write_submission(
@@ -29,7 +30,7 @@ def write_submission(
     *,
     split: str = "test",
     protocol: str | Protocol = "single",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> int:
     """Predict a split and write the archive, atomically and validated. Returns the number of pictures.
 
@@ -40,14 +41,12 @@ def write_submission(
     data.check_classes(segmenter.class_names)
     with atomic_path(path) as temporary:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-            for done, sample in enumerate(samples, 1):
+            for sample in tracked(samples, len(samples), progress):
                 image = data.read_picture(sample.image)
                 scales = views.scales_for(*image.shape[:2])
                 result = segmenter.predict(image, scales=scales, flip=views.flip, tile=views.window)
                 entry = str(PurePosixPath(form.prefix(split)) / f"{validate.picture_of(form, sample)}.png")
                 archive.writestr(entry, encode(form, data.label_map.submission(result.labels)))
-                if progress is not None:
-                    progress(done, len(samples))
         return validate.check_submission(name, temporary, data, split=split)
 
 

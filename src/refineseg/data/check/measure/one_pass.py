@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 
@@ -17,11 +17,10 @@ from refineseg.data.check.measure.mask import measure_mask, nearest
 from refineseg.data.check.measure.measurements import Measurements, PairMeasurement
 from refineseg.data.dataset import evenly_spaced
 from refineseg.errors import InputError
+from refineseg.system.progress import Progress, tracked
 
 IN_FLIGHT = 2  # pairs in flight per thread
 QUICK_PAIRS = 48
-
-Progress = Callable[[int, int], None]
 
 
 def measure_all(
@@ -35,14 +34,12 @@ def measure_all(
     measured: list[PairMeasurement] = []
     total: Floats | None = None
     fitted = 0
-    for found, surface in _pooled(files, pairs):
+    for found, surface in tracked(_pooled(files, pairs), len(pairs), progress):
         measured.append(found)
         if surface is not None and found.fit is not None and found.fit.noise > 0:
             scaled = surface / np.float32(found.fit.noise)
             total = scaled if total is None else total + scaled
             fitted += 1
-        if progress is not None:
-            progress(len(measured), len(pairs))
     return Measurements(tuple(measured), total, fitted, len(pairs) == len(files.pairs), crop)
 
 

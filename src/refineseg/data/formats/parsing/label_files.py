@@ -11,7 +11,7 @@ from refineseg.colors import class_colors, voc_palette
 from refineseg.config.yaml import read_yaml
 from refineseg.data.formats.parsing.class_names import IGNORE_NAMES, clean
 from refineseg.data.formats.parsing.texts import Row, read_rows
-from refineseg.data.mask_files import check_threshold
+from refineseg.data.images import check_threshold
 from refineseg.errors import InputError, LabelError
 from refineseg.labels import Color, LabelClass, LabelMap
 

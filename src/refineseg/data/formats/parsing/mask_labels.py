@@ -13,8 +13,7 @@ from refineseg.data.formats.format import AnnotatedData, Item, ReadOptions, Shap
 from refineseg.data.formats.parsing.class_names import by_train_id, edit_labels
 from refineseg.data.formats.parsing.label_files import labels_file, read_labels, read_threshold
 from refineseg.data.formats.parsing.pairing import Pair, Pairs, pairs_of
-from refineseg.data.images import read_mask
-from refineseg.data.mask_files import read_binary_mask
+from refineseg.data.images import read_binary_mask, read_mask
 from refineseg.data.pictures.pillow import open_image
 from refineseg.errors import InputError, LabelError
 from refineseg.labels import LabelMap, UInt8

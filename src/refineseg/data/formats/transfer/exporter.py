@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from refineseg.errors import InputError
 from refineseg.labels import IGNORE, LabelMap
 from refineseg.system.files import atomic_folder, check_new
 from refineseg.system.lock import locked
+from refineseg.system.progress import Progress, tracked
 
 MASKS = (".png", ".tif", ".tiff")  # what predict writes
 
@@ -63,7 +64,7 @@ def export_predictions(
     *,
     images: str | Path | None = None,
     options: WriteOptions | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Written:
     """Write predictions as annotations for correction in an annotation tool.
 
@@ -137,15 +138,13 @@ def _recorded(folder: Path) -> dict[str, Path]:
 
 
 def _predictions(
-    found: Sequence[PredictedMask], by_id: LabelMap, progress: Callable[[int, int], None] | None
+    found: Sequence[PredictedMask], by_id: LabelMap, progress: Progress | None
 ) -> Iterator[Prediction]:
     known = LabelMap(by_id.classes, (IGNORE,))
-    for done, mask in enumerate(found, 1):
+    for mask in tracked(found, len(found), progress):
         tiff = mask.file.suffix.lower() != ".png"  # of --tile or channels; Pillow refuses large ones
         raw = read_tiff(mask.file)[..., 0] if tiff else read_mask(mask.file)
         labels = known.encode(raw, str(mask.file))
         if mask.image is not None:
             check_size((labels.shape[0], labels.shape[1]), picture_shape(mask.image), str(mask.file))
         yield Prediction(mask.stem, labels, mask.image_name, mask.image_path)
-        if progress is not None:
-            progress(done, len(found))

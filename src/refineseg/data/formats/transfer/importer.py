@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from refineseg.config.yaml import to_yaml
 from refineseg.data.dataset import SPLITS
 from refineseg.data.formats.faults import Faults, FaultsError
-from refineseg.data.formats.format import AnnotatedData, Format, Item, ReadOptions, Shape
+from refineseg.data.formats.format import AnnotatedData, Format, Item, ReadOptions
 from refineseg.data.formats.known_formats import format_of, formats
 from refineseg.data.formats.parsing.areas import class_counts
 from refineseg.data.formats.parsing.class_names import background_id
@@ -28,9 +27,10 @@ from refineseg.data.pictures.opening import needs_statistics
 from refineseg.data.pictures.statistics import statistics
 from refineseg.data.pictures.tiff_samples import is_scientific
 from refineseg.errors import InputError
-from refineseg.labels import IGNORE, UInt8
+from refineseg.labels import IGNORE
 from refineseg.system.files import atomic_folder, check_new
 from refineseg.system.lock import locked
+from refineseg.system.progress import Progress, tracked
 
 LEFT_OUT = "left_out.txt"
 
@@ -52,7 +52,7 @@ def import_data(
     *,
     options: ReadOptions | None = None,
     how: ImportOptions | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> ImportReport:
     """Convert a data set in another format to one for ``folder:ROOT``.
 
@@ -74,7 +74,11 @@ def import_data(
     src, root = Path(src).expanduser(), Path(root).expanduser()
     options, how, faults = options or ReadOptions(), how or ImportOptions(), Faults()
     with locked(root, beside=True):
-        _check_places(src, root)
+        check_new(root)
+        if src.is_dir() and root.resolve().is_relative_to(src.resolve()):
+            raise InputError(
+                f"expected an output folder outside the source {src}, got {root}; the source is only read"
+            )
         chosen = format_of(format, src)
         if options.threshold is not None and not chosen.threshold:
             able = ", ".join(name for name, item in formats().items() if item.threshold)
@@ -86,16 +90,15 @@ def import_data(
             written = _write_pairs(source, writer, faults, how, progress)
             if len(faults) and (not how.skip_bad or not written):
                 raise FaultsError(str(src), faults.found)
-            splits = _splits(written, how.split)
+            splits, split_notes = _splits(written, how.split)
             members = _write_splits(written, splits, staging)
             (staging / "labels.yaml").write_text(_description(source, written, splits), encoding="utf-8")
-            lines = [f"no annotation: {path}\n" for path in skipped] + [
-                f"fault: {text}\n" for text in faults.found
-            ]
+            lines = [f"no annotation: {path}\n" for path in skipped]
+            lines += [f"fault: {text}\n" for text in faults.found]
             if lines:
                 (staging / LEFT_OUT).write_text("".join(lines), encoding="utf-8")
     absent, warnings = _absent_classes(source, written)
-    notes = [*source.notes, *writer.notes(), *_split_notes(written, splits, how), *absent]
+    notes = [*source.notes, *writer.notes(), *split_notes, *absent]
     if faults.without_pixels:
         notes.append(
             f"{faults.without_pixels.total()} areas cover no pixel: empty, too small or outside the picture"
@@ -155,15 +158,11 @@ def _with_unannotated(source: AnnotatedData, how: ImportOptions) -> AnnotatedDat
     if background is None:
         raise InputError("expected a class called background for pictures without annotation, found none")
     more = [
-        Item(picture.name, picture.image, partial(_blank, background), picture.split)
+        Item(picture.name, picture.image, lambda shape: np.full(shape, background, np.uint8), picture.split)
         for picture in source.unannotated
     ]
     note = f"{len(more)} pictures have no annotation: all of them is background"
     return replace(source, items=[*source.items, *more], notes=(*source.notes, note), unannotated=())
-
-
-def _blank(train_id: int, shape: Shape) -> UInt8:
-    return np.full(shape, train_id, np.uint8)
 
 
 def _write_pairs(
@@ -171,12 +170,12 @@ def _write_pairs(
     writer: PairWriter,
     faults: Faults,
     how: ImportOptions,
-    progress: Callable[[int, int], None] | None,
+    progress: Progress | None,
 ) -> list[_Written]:
     """Write every pair without fault; after a fault that ends the import the others are only checked."""
     names = unique_names([item.name for item in source.items])
     written = []
-    for done, (item, name) in enumerate(zip(source.items, names, strict=True), 1):
+    for item, name in tracked(zip(source.items, names, strict=True), len(names), progress):
         with faults.collect():
             shape, labels = writer.checked(item)
             if not len(faults) or how.skip_bad:
@@ -184,31 +183,16 @@ def _write_pairs(
                 values = np.unique(labels).tolist()
                 present = [value for value in values if value != IGNORE]
                 written.append(_Written(item, name, present, IGNORE in values))
-        if progress is not None:
-            progress(done, len(names))
     return written
 
 
-def _check_places(src: Path, root: Path) -> None:
-    check_new(root)
-    if src.is_dir() and root.resolve().is_relative_to(src.resolve()):
-        raise InputError(
-            f"expected an output folder outside the source {src}, got {root}; the source is only read"
-        )
-
-
-def _splits(written: Sequence[_Written], options: SplitOptions | None) -> list[str | None]:
-    """The split of every pair: assigned, or that of the source."""
+def _splits(written: Sequence[_Written], options: SplitOptions | None) -> tuple[Sequence[str | None], list[str]]:
+    """The split of every pair: assigned, or that of the source; and a note on it."""
+    own = [pair.item.split for pair in written]
     if options is None:
-        return [pair.item.split for pair in written]
-    return [*split_pictures([pair.item.name for pair in written], [pair.present for pair in written], options)]
-
-
-def _split_notes(written: Sequence[_Written], splits: Sequence[str | None], how: ImportOptions) -> list[str]:
-    if how.split is not None:
-        own = any(pair.item.split for pair in written)
-        return ["the splits of the source were replaced"] if own else []
-    return ["pictures of no split went to train"] if any(splits) and None in splits else []
+        return own, ["pictures of no split went to train"] if any(own) and None in own else []
+    chosen = split_pictures([pair.item.name for pair in written], [pair.present for pair in written], options)
+    return chosen, ["the splits of the source were replaced"] if any(own) else []
 
 
 def _write_splits(written: Sequence[_Written], splits: Sequence[str | None], folder: Path) -> dict[str, int]:
