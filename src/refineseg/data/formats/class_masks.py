@@ -61,7 +61,8 @@ def read(src: Path, options: ReadOptions) -> AnnotatedData:
             without.append(Unannotated(name, image, split))
             continue
         entries = sorted(entries, key=lambda entry: order.index(entry[0]) if entry[0] in order else -1)
-        found.annotated.append(Annotated(name, image, found.areas(entries, _area), split))
+        areas = [Area(label, str(mask), partial(_region, mask)) for label, mask in entries]
+        found.annotated.append(Annotated(name, image, found.areas(areas, lambda area: area), split))
     notes = [f"{len(unused)} masks have no picture and were left out: {named(unused)}"] if unused else []
     return found.source(names, notes, unannotated=without)
 
@@ -89,11 +90,6 @@ def _owner(stem: str, images: Sequence[Path]) -> Path | None:
     if any(stem.endswith(ending) for ending in (*MASK_ENDINGS, *UNUSED_ENDINGS)):
         return None
     return next((path for path in images if stem.startswith((f"{path.stem}_", f"{path.stem}-"))), None)
-
-
-def _area(entry: Named) -> Area:
-    label, mask = entry
-    return Area(label, str(mask), partial(_region, mask))
 
 
 def _region(mask: Path, shape: Shape) -> Region:

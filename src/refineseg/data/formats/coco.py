@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from refineseg.data.formats.faults import Faults, not_empty
+from refineseg.data.formats.faults import not_empty
 from refineseg.data.formats.format import AnnotatedData, Format, Prediction, ReadOptions, WriteOptions, Written
 from refineseg.data.formats.parsing import coco_rle
 from refineseg.data.formats.parsing.areas import Annotated, Area, AreaReader, Skipped
 from refineseg.data.formats.parsing.class_names import IGNORE_NAME, background_id, class_names_of, regions
 from refineseg.data.formats.parsing.coco_files import (
+    CocoFile,
     coco_files,
     crowd_notes,
     has_segments,
@@ -28,7 +28,7 @@ from refineseg.data.formats.parsing.coco_files import (
     ordered_categories,
 )
 from refineseg.data.formats.parsing.find_pictures import split_in_name
-from refineseg.data.formats.parsing.json_nodes import Node, read_json
+from refineseg.data.formats.parsing.json_nodes import Node
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap
 
@@ -38,13 +38,15 @@ PLACEHOLDER = "none"  # supercategory of Roboflow's category 0, which groups the
 def read(src: Path, options: ReadOptions) -> AnnotatedData:
     """All COCO files of ``src``, classes merged by name; splits by the name of the file or its folder."""
     files = not_empty(_files(src), "a COCO json (with images, annotations and categories)", src)
-    found = AreaReader(src, options, _folders(files))
-    documents = [document for file in files if (document := _opened(file, options.faults)) is not None]
+    places = [place for file in files for place in (file.parent, file.parent.parent)]
+    found = AreaReader(src, options, [folder for place in places for folder in (place, place / "images")])
+    opened = [_InstancesFile.opened(file, options.faults) for file in files]
+    documents = [document for document in opened if document is not None]
     options.faults.stop_if_nothing_is_left(documents, src)
     for document in documents:
         with options.faults.collect():
             document.read(found)
-    placeholders = {name for document in documents for name in document.placeholders} - set(found.used)
+    placeholders = {name for document in documents for name in document.placeholders()} - set(found.used)
     notes = []
     if placeholders:
         notes.append(f"categories that only group others were left out: {', '.join(sorted(placeholders))}")
@@ -67,51 +69,14 @@ def _files(src: Path) -> list[Path]:
     return [file for file in coco_files(src) if not has_segments(file)]
 
 
-def _folders(files: Sequence[Path]) -> list[Path]:
-    return [
-        folder
-        for file in files
-        for folder in (file.parent, file.parent / "images", file.parent.parent, file.parent.parent / "images")
-    ]
+class _InstancesFile(CocoFile):
+    """One file of instances."""
 
-
-def _opened(file: Path, faults: Faults) -> _InstancesFile | None:
-    with faults.collect():
-        root = read_json(file)
-        categories = {node["id"].identifier(): node["name"] for node in root["categories"]}
-        names = {id_: node.text() for id_, node in categories.items()}
-        groups = {group.text() for node in root["categories"] if (group := _group(node)) is not None}
-        placeholders = {
-            names[node["id"].identifier()]
-            for node in root["categories"]
-            if (group := _group(node)) is not None and group.value == PLACEHOLDER and node["name"].value in groups
-        }
-        return _InstancesFile(
-            file, root, names, {id_: node.place for id_, node in categories.items()}, placeholders
-        )
-    return None
-
-
-def _group(category: Node) -> Node | None:
-    group = category.get("supercategory")
-    return None if group is None or not isinstance(group.value, str) or not group.value.strip() else group
-
-
-@dataclass
-class _InstancesFile:
-    """One file: its content, names of categories and their places by id, categories that only group others."""
-
-    file: Path
-    root: Node
-    categories: dict[Hashable, str]
-    places: dict[Hashable, str]
-    placeholders: set[str]
-    crowds: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def split(self) -> str | None:
-        """The split named by the file or its folder."""
-        return split_in_name(self.file.stem) or split_in_name(self.file.parent.name)
+    def placeholders(self) -> set[str]:
+        """Names of categories that only group others."""
+        pairs = [(node["name"].value, node.value.get("supercategory")) for node in self.root["categories"]]
+        groups = [group for _, group in pairs]
+        return {name for name, group in pairs if group == PLACEHOLDER and name in groups}
 
     def read(self, found: AreaReader) -> None:
         """The pictures with their areas.
@@ -148,9 +113,7 @@ class _InstancesFile:
                     found.annotated.append(self._annotated(node, areas.pop(id_), found))
 
     def _area(self, options: ReadOptions, node: Node) -> Area | Skipped:
-        id_ = node["category_id"].identifier()
-        if id_ not in self.categories:
-            raise node["category_id"].fail(f"the id of one of the {len(self.categories)} categories")
+        id_ = self.category(node)
         name = self.categories[id_]
         outline = node.get("segmentation")
         if outline is None or outline.empty():
@@ -161,10 +124,7 @@ class _InstancesFile:
         return Area(name, self.places[id_], region, below=crowd, ignored=crowd and options.crowds == "ignore")
 
     def _annotated(self, image: Node, areas: list[Area], found: AreaReader) -> Annotated:
-        name = image["file_name"]
-        size = None
-        if image.get("height") is not None and image.get("width") is not None:
-            size = (image["height"].integer(), image["width"].integer())
+        name, size = image["file_name"], image.size("height", "width")
         path = found.pictures.find(name.text(), name.place, self.split, self._split_folders)
         stem = str(Path(name.text()).with_suffix(""))
         return Annotated(stem, path, areas, self.split, size, image.place, largest_first=True)

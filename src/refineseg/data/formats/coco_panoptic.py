@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -14,14 +14,15 @@ from refineseg.data.formats.faults import not_empty
 from refineseg.data.formats.format import AnnotatedData, Format, Item, ReadOptions, Shape, Unannotated
 from refineseg.data.formats.parsing.class_names import ClassNames, class_names_of
 from refineseg.data.formats.parsing.coco_files import (
+    CocoFile,
     coco_files,
     crowd_notes,
     has_segments,
     is_crowd,
     ordered_categories,
 )
-from refineseg.data.formats.parsing.find_pictures import Pictures, check_size, split_in_name
-from refineseg.data.formats.parsing.json_nodes import Node, read_json
+from refineseg.data.formats.parsing.find_pictures import Pictures, check_size
+from refineseg.data.formats.parsing.json_nodes import Node
 from refineseg.data.formats.parsing.label_files import find_labels
 from refineseg.data.images import read_mask
 from refineseg.errors import InputError
@@ -41,7 +42,8 @@ def read(src: Path, options: ReadOptions) -> AnnotatedData:
     root = src if src.is_dir() else src.parent
     if options.labels is None:
         options = replace(options, labels=find_labels(root))
-    documents = [document for file in files if (document := _opened(file, options)) is not None]
+    opened = [_PanopticFile.opened(file, options.faults) for file in files]
+    documents = [document for document in opened if document is not None]
     options.faults.stop_if_nothing_is_left(documents, src)
     names = class_names_of(ordered_categories([document.categories for document in documents]), options, str(src))
     pictures = Pictures(src, [place for file in files for place in _folders(file)], options.images)
@@ -54,20 +56,11 @@ def read(src: Path, options: ReadOptions) -> AnnotatedData:
     masks = [path for document in documents for path in document.masks]
     named = {picture.image for picture in unannotated}
     unannotated += [picture for picture in pictures.unannotated(masks) if picture.image not in named]
-    used, crowds = (
-        sum((getattr(document, kind) for document in documents), Counter[str]()) for kind in ("used", "crowds")
-    )
+    used: Counter[str] = sum((document.used for document in documents), Counter())
+    crowds: Counter[str] = sum((document.crowds for document in documents), Counter())
     notes, warnings = crowd_notes(crowds, used, options.crowds)
     notes = [*names.notes, *notes, *pictures.notes()]
     return AnnotatedData(names.label_map, items, tuple(notes), tuple(warnings), unannotated)
-
-
-def _opened(file: Path, options: ReadOptions) -> _PanopticFile | None:
-    with options.faults.collect():
-        root = read_json(file)
-        names = {node["id"].identifier(): node["name"].text() for node in root["categories"]}
-        return _PanopticFile(file, root, names)
-    return None
 
 
 def _folders(file: Path) -> list[Path]:
@@ -77,23 +70,16 @@ def _folders(file: Path) -> list[Path]:
 
 
 @dataclass
-class _PanopticFile:
-    """One file: its path, content, and category names by id."""
+class _PanopticFile(CocoFile):
+    """One panoptic file, and its masks."""
 
-    file: Path
-    root: Node
-    categories: dict[Hashable, str]
-
-    def __post_init__(self) -> None:
-        self.masks: list[Path] = []
-        self.used, self.crowds = Counter[str](), Counter[str]()
+    masks: list[Path] = field(default_factory=list)
 
     def items(
         self, names: ClassNames, options: ReadOptions, pictures: Pictures
     ) -> tuple[list[Item], list[Unannotated]]:
         """An item for each picture with a PNG, and the other pictures."""
-        split = split_in_name(self.file.stem) or split_in_name(self.file.parent.name)
-        images: dict[Hashable, tuple[str, Path]] = {}
+        split, images = self.split, dict[Hashable, tuple[str, Path]]()
         with options.faults.collect():
             for node in self.root["images"]:
                 with options.faults.collect():
@@ -124,14 +110,11 @@ class _PanopticFile:
         """Train id by segment id."""
         values: dict[int, int] = {}
         for segment in node["segments_info"]:
-            category = segment["category_id"]
-            id_ = category.identifier()
-            if id_ not in self.categories:
-                raise category.fail(f"the id of one of the {len(self.categories)} categories")
-            train_id = names.train_id(self.categories[id_], category.place)
-            self.used[self.categories[id_]] += 1
+            name = self.categories[self.category(segment)]
+            train_id = names.train_id(name, segment["category_id"].place)
+            self.used[name] += 1
             if is_crowd(segment):
-                self.crowds[self.categories[id_]] += 1
+                self.crowds[name] += 1
                 train_id = IGNORE if options.crowds == "ignore" else train_id
             values[segment["id"].integer()] = names.fill if train_id is None else train_id
         return values
@@ -139,10 +122,10 @@ class _PanopticFile:
     def _mask(self, name: Node) -> Path:
         places = [self.file.parent / self.file.stem, self.file.parent, self.file.parent / "panoptic"]
         relative = name.text().replace("\\", "/")
-        for place in places:
-            if (place / relative).is_file():
-                return place / relative
-        raise InputError(f"{name.place}: expected the mask {relative[:200]!r} in {places[0]}, found none")
+        found = next((place / relative for place in places if (place / relative).is_file()), None)
+        if found is None:
+            raise InputError(f"{name.place}: expected the mask {relative[:200]!r} in {places[0]}, found none")
+        return found
 
 
 def _paint(mask: Path, values: dict[int, int], fill: int, shape: Shape) -> UInt8:

@@ -77,10 +77,7 @@ def _kind(shape: Node) -> str:
 
 
 def _annotated(file: Path, document: Node, areas: list[Area], found: AreaReader) -> Annotated:
-    relative = file.relative_to(found.root).with_suffix("")
-    size = None
-    if document.get("imageHeight") is not None and document.get("imageWidth") is not None:
-        size = (document["imageHeight"].integer(), document["imageWidth"].integer())
+    relative, size = file.relative_to(found.root).with_suffix(""), document.size("imageHeight", "imageWidth")
     image, split = _picture(document, file, found.pictures), split_in_path(relative)
     return Annotated(str(relative), image, areas, split, size, str(file))
 
@@ -94,11 +91,7 @@ def _picture(document: Node, file: Path, pictures: Pictures) -> Picture:
     except InputError:
         if document.get("imageData") is None:
             raise
-    return partial(_embedded, file)
-
-
-def _embedded(file: Path) -> bytes:
-    return _base64(read_json(file)["imageData"])
+    return lambda: _base64(read_json(file)["imageData"])  # read again, not kept
 
 
 def _base64(node: Node) -> bytes:
@@ -113,8 +106,10 @@ def _region(node: Node, shape: Shape) -> Region:
     points = node["points"]
     if kind == "polygon":
         return polygon(points.points(3), shape)
-    if kind in CORNERS:
-        return _with_border(points.points(4), shape)
+    if kind in CORNERS:  # as LabelMe fills rotated boxes, with all pixels that the border touches
+        image = Image.new("1", (shape[1], shape[0]))
+        ImageDraw.Draw(image).polygon(points.points(4), fill=1, outline=1)
+        return np.asarray(image)
     if kind == "rectangle":
         corners = points.points(2)
         xs, ys = [x for x, _ in corners], [y for _, y in corners]
@@ -157,13 +152,6 @@ def _start(first: float, last: float, size: int) -> int | None:
         if whole(last) - whole(first) + 1 == size:
             return int(whole(first))
     return None
-
-
-def _with_border(corners: list[tuple[float, float]], shape: Shape) -> Region:
-    """A rotated box as LabelMe fills it, with all pixels that its border touches."""
-    image = Image.new("1", (shape[1], shape[0]))
-    ImageDraw.Draw(image).polygon(corners, fill=1, outline=1)
-    return np.asarray(image)
 
 
 def write(predictions: Iterator[Prediction], label_map: LabelMap, out: Path, options: WriteOptions) -> Written:

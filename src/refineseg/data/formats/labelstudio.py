@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -48,10 +47,10 @@ def read(src: Path, options: ReadOptions) -> AnnotatedData:
             if results is None:
                 skipped += 1
                 continue
-            for group in _by_picture(task, results):
+            for address, drawn in _by_picture(task, results):
                 with options.faults.collect():
-                    areas = found.areas(group.results, _area)
-                    found.annotated.append(_annotated(group.address, areas, found.pictures))
+                    areas = found.areas(drawn, _area)
+                    found.annotated.append(_annotated(address, areas, found.pictures))
     if total and skipped == total:
         raise InputError(f"{file}: expected annotated tasks, found none among {total}")
     return found.source(notes=[f"{skipped} tasks without annotation were left out"] if skipped else [])
@@ -73,16 +72,8 @@ def _results(task: Node) -> list[Node] | None:
     return None if chosen is None else list(chosen["result"])
 
 
-@dataclass(frozen=True)
-class _Group:
-    """A picture of a task, by its address, and the results drawn on it."""
-
-    address: Node
-    results: list[Node]
-
-
-def _by_picture(task: Node, results: list[Node]) -> list[_Group]:
-    """The results grouped by picture, as given by ``to_name``.
+def _by_picture(task: Node, results: list[Node]) -> list[tuple[Node, list[Node]]]:
+    """The address of each picture of a task, with the results drawn on it by their ``to_name``.
 
     Raises InputError if a task has several pictures and the right one is not clear.
     """
@@ -93,8 +84,7 @@ def _by_picture(task: Node, results: list[Node]) -> list[_Group]:
             raise task["data"].fail(
                 f"a picture for each of the names that were drawn on ({', '.join(sorted(drawn))})"
             )
-        (address,) = fields.values()
-        return [_Group(address, results)]
+        return [(address, results) for address in fields.values()]
     groups: dict[str, list[Node]] = {}
     for node in results:
         key = _field_of(_to_name(node), fields, results)
@@ -103,8 +93,8 @@ def _by_picture(task: Node, results: list[Node]) -> list[_Group]:
         elif _has_area(node):
             raise node.fail(f"a to_name that is one of the pictures {', '.join(fields)}")
     if not groups:
-        return [_Group(next(iter(fields.values())), results)]
-    return [_Group(fields[key], group) for key, group in groups.items()]
+        return [(next(iter(fields.values())), results)]
+    return [(fields[key], group) for key, group in groups.items()]
 
 
 def _picture_fields(task: Node) -> dict[str, Node]:
@@ -158,9 +148,8 @@ def _has_area(node: Node) -> bool:
 
 def _label(node: Node) -> str | None:
     value = node.get("value")
-    if value is None:
-        return None
-    labels = next((found for key in LABEL_KEYS if (found := value.get(key)) is not None), None)
+    found = (value.get(key) for key in LABEL_KEYS) if value is not None else ()
+    labels = next((labels for labels in found if labels is not None), None)
     if labels is None:
         return None
     names = {name.text() for name in labels}
@@ -185,22 +174,19 @@ def _annotated(address: Node, areas: list[Area], pictures: Pictures) -> Annotate
     local = parse_qs(split.query).get("d")
     name = unquote(local[0] if local else split.path).lstrip("/")
     plain = UPLOAD.sub("", Path(name).name)
-    path = _found(pictures, name, plain, address.place)
-    return Annotated(path.stem, path, areas)
-
-
-def _found(pictures: Pictures, name: str, plain: str, place: str) -> Path:
     try:
-        return pictures.find(name, place)
+        path = pictures.find(name, address.place)
     except InputError:
         if not plain or plain == Path(name).name:
             raise
-        return pictures.find(plain, place)
+        path = pictures.find(plain, address.place)
+    return Annotated(path.stem, path, areas)
 
 
 def _drawn(node: Node, shape: Shape) -> Region:
-    if node.get("original_width") is not None and node.get("original_height") is not None:
-        check_size((node["original_height"].integer(), node["original_width"].integer()), shape, node.place)
+    size = node.size("original_height", "original_width")
+    if size is not None:
+        check_size(size, shape, node.place)
     rotation = node.get("image_rotation")
     if rotation is not None and rotation.number() != 0:
         raise rotation.fail("a picture that was not turned in the tool (0)")

@@ -34,9 +34,12 @@ def read(src: Path, options: ReadOptions) -> AnnotatedData:
         with options.faults.collect():
             for entry in _entries(file):
                 with options.faults.collect():
-                    regions = _regions(entry)
-                    if regions:
-                        areas = found.areas(regions, _area)
+                    regions = entry["regions"]  # a list in VIA 2, an object by number in VIA 1
+                    if regions.value:
+                        nodes = (
+                            (node for _, node in regions.items()) if isinstance(regions.value, dict) else regions
+                        )
+                        areas = found.areas(nodes, _area)
                         found.annotated.append(_annotated(entry, file, areas, found.pictures))
     return found.source()
 
@@ -90,12 +93,6 @@ def _from_csv(file: Path) -> list[Node]:
         if shape:
             entry.value["regions"].append({"shape_attributes": shape, "region_attributes": attributes})
     return list(pictures.values())
-
-
-def _regions(entry: Node) -> list[Node]:
-    """A list in VIA 2, an object by number in VIA 1."""
-    regions = entry["regions"]
-    return [node for _, node in regions.items()] if isinstance(regions.value, dict) else list(regions)
 
 
 def _label(region: Node) -> str | None:

@@ -6,6 +6,7 @@ Instances are painted from large to small, so that small ones stay on top. Lines
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +16,6 @@ from refineseg.data.formats.format import (
     Format,
     Prediction,
     ReadOptions,
-    Shape,
     Unannotated,
     WriteOptions,
     Written,
@@ -25,7 +25,7 @@ from refineseg.data.formats.parsing.class_names import IGNORE_NAME, background_i
 from refineseg.data.formats.parsing.find_pictures import SPLIT_WORDS, named, unread_note, walk_pictures
 from refineseg.data.formats.parsing.json_nodes import Node
 from refineseg.data.formats.parsing.outlines import Outliner
-from refineseg.data.formats.parsing.shapes import Region, polygon
+from refineseg.data.formats.parsing.shapes import polygon
 from refineseg.data.formats.parsing.texts import Row, read_rows
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap
@@ -71,11 +71,9 @@ def read(src: Path, options: ReadOptions) -> AnnotatedData:
                 areas = found.areas(read_rows(labels, blanks=True), partial(_area, labels, classes))
                 found.annotated.append(Annotated(name, image, areas, split, largest_first=True))
     _check_found(file or root, found, list(unannotated))
-    notes = (
-        [f"{len(twice)} pictures are in several splits and were taken once: {named(sorted(twice))}"]
-        if twice
-        else []
-    )
+    notes = []
+    if twice:
+        notes.append(f"{len(twice)} pictures are in several splits and were taken once: {named(sorted(twice))}")
     notes += unread_note({picture.image.parent for picture in found.annotated if isinstance(picture.image, Path)})
     return found.source(
         [classes[number] for number in sorted(classes)], notes, unannotated=list(unannotated.values())
@@ -97,12 +95,9 @@ def _description(src: Path) -> Path | None:
     candidates = [src] if src.is_file() else [src / name for name in DESCRIPTIONS]
     for path in candidates:
         if path.suffix.lower() in (".yaml", ".yml") and path.is_file():
-            try:
-                values = read_yaml(path)
-            except InputError:
-                continue
-            if "names" in values:
-                return path
+            with suppress(InputError):
+                if "names" in read_yaml(path):
+                    return path
     return None
 
 
@@ -126,9 +121,8 @@ def _class_names(node: Node) -> dict[int, str]:
 
 
 def _name(node: Node) -> str:
-    return (
-        str(node.value) if isinstance(node.value, int | float) else node.text()
-    )  # YAML reads 1 and 1.5 as numbers
+    """A class name; YAML reads 1 and 1.5 as numbers."""
+    return str(node.value) if isinstance(node.value, int | float) else node.text()
 
 
 def _splits(values: Node, file: Path) -> dict[str | None, list[Path]]:
@@ -195,7 +189,8 @@ def _area(file: Path, classes: Mapping[int, str], row: Row) -> Area | Skipped:
     label = _class(row, classes, place)
     if len(row.cells) in (1, BOX_CELLS):
         return Skipped(BOXES if len(row.cells) == BOX_CELLS else "lines have a class number only", label)
-    return Area(label, place, partial(_region, _points(row, place)))
+    points = _points(row, place)
+    return Area(label, place, lambda shape: polygon([(x * shape[1], y * shape[0]) for x, y in points], shape))
 
 
 def _class(row: Row, classes: Mapping[int, str], place: str) -> str:
@@ -218,10 +213,6 @@ def _points(row: Row, place: str) -> list[tuple[float, float]]:
     if outside:
         raise InputError(f"{place}: expected shares of the picture's width and height 0..1, got {outside[0]}")
     return list(zip(values[::2], values[1::2], strict=True))
-
-
-def _region(points: list[tuple[float, float]], shape: Shape) -> Region:
-    return polygon([(x * shape[1], y * shape[0]) for x, y in points], shape)
 
 
 def write(predictions: Iterator[Prediction], label_map: LabelMap, out: Path, options: WriteOptions) -> Written:

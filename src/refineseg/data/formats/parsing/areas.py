@@ -68,7 +68,7 @@ class AreaReader:
         self.left_out = Counter[Skipped]()
 
     def areas(self, annotations: Iterable[Any], area_of: Callable[[Any], Area | Skipped]) -> list[Area]:
-        """The areas of a picture's annotations; those without one are class_counts, bad ones are faults."""
+        """The areas of a picture's annotations; those without one are counted, bad ones are faults."""
         found = []
         for annotation in annotations:
             with self.options.faults.collect():

@@ -12,7 +12,6 @@ import numpy as np
 from refineseg.data.formats.format import Shape
 from refineseg.data.formats.parsing.shapes import Region
 from refineseg.errors import InputError
-from refineseg.labels import UInt8
 
 VALUE_BITS = 8
 COVERED = 128  # smallest alpha of a painted pixel
@@ -57,11 +56,8 @@ def decode(data: bytes, shape: Shape, place: str) -> Region:
         end = start + 1 + bits.read(sizes[bits.read(2)])
         if end > total:
             raise InputError(f"{place}: expected {total} values of brush RLE, a run goes on to {end}")
-        values[start:end] = bits.read(VALUE_BITS) if repeated else _literals(bits, end - start)
+        count = 1 if repeated else end - start
+        packed = bits.read(VALUE_BITS * count).to_bytes(count, "big")
+        values[start:end] = np.frombuffer(packed, np.uint8)
         start = end
     return np.asarray(values.reshape(*shape, 4)[..., 3] >= COVERED)
-
-
-def _literals(bits: _Bits, count: int) -> UInt8:
-    packed = bits.read(VALUE_BITS * count)
-    return np.frombuffer(packed.to_bytes(count, "big"), np.uint8)

@@ -5,9 +5,13 @@ from __future__ import annotations
 import mmap
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
-from refineseg.data.formats.parsing.json_nodes import Node
+from refineseg.data.formats.faults import Faults
+from refineseg.data.formats.parsing.find_pictures import split_in_name
+from refineseg.data.formats.parsing.json_nodes import Node, read_json
 from refineseg.data.formats.parsing.texts import head
 from refineseg.system.files import LARGEST_TEXT, open_file
 
@@ -37,6 +41,40 @@ def has_segments(path: Path) -> bool:
             return content.find(SEGMENTS, 0, LARGEST_TEXT) >= 0
     except (OSError, ValueError):  # ValueError: an empty file
         return False
+
+
+@dataclass
+class CocoFile:
+    """One file: its content, the names of its categories and their places by id, and counts by category."""
+
+    file: Path
+    root: Node
+    categories: dict[Hashable, str]
+    places: dict[Hashable, str]
+    used: Counter[str] = field(default_factory=Counter)
+    crowds: Counter[str] = field(default_factory=Counter)
+
+    @classmethod
+    def opened(cls, file: Path, faults: Faults) -> Self | None:
+        """A file, read; None, and a fault, if it has no valid categories."""
+        with faults.collect():
+            root = read_json(file)
+            names = {node["id"].identifier(): node["name"] for node in root["categories"]}
+            texts = {id_: node.text() for id_, node in names.items()}
+            return cls(file, root, texts, {id_: node.place for id_, node in names.items()})
+        return None
+
+    @property
+    def split(self) -> str | None:
+        """The split named by the file or its folder."""
+        return split_in_name(self.file.stem) or split_in_name(self.file.parent.name)
+
+    def category(self, annotation: Node) -> Hashable:
+        """The id of an annotation's category."""
+        id_ = annotation["category_id"].identifier()
+        if id_ not in self.categories:
+            raise annotation["category_id"].fail(f"the id of one of the {len(self.categories)} categories")
+        return id_
 
 
 def ordered_categories(files: Sequence[Mapping[Hashable, str]]) -> list[str]:

@@ -203,12 +203,9 @@ def named(files: Sequence[Path | str], most: int = 5) -> str:
 
 
 def _is_unread_picture(path: Path) -> bool:
-    suffix = path.suffix.lower()
-    if suffix in SUFFIXES or path.name.startswith("."):
+    if path.name.startswith("."):
         return False
-    if suffix in OTHER_PICTURES:
-        return True
-    return not suffix and is_picture(path)
+    return path.suffix.lower() in OTHER_PICTURES or (not path.suffix and is_picture(path))
 
 
 def _search_root(src: Path) -> Path:
@@ -229,7 +226,7 @@ def _indexed(paths: Iterable[Path], name_of: Callable[[Path], str]) -> dict[str,
 
 
 def _common_tail(path: Path, name: PurePosixPath) -> int:
-    """Folders that agree, class_counts from the end."""
+    """Folders that agree, counted from the end."""
     count = 0
     for ours, theirs in zip(reversed(path.parts[:-1]), reversed(name.parts[:-1]), strict=False):
         if _key(ours) != _key(theirs):

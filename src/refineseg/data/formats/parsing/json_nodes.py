@@ -70,6 +70,11 @@ class Node:
             raise self.fail("a whole number of 0 or more")
         return self.value
 
+    def size(self, height: str, width: str) -> tuple[int, int] | None:
+        """The integers of two keys; None if one is absent or null."""
+        sides = self.get(height), self.get(width)
+        return None if sides[0] is None or sides[1] is None else (sides[0].integer(), sides[1].integer())
+
     def identifier(self) -> Hashable:
         """The value as an id: an integer, also if written as text, or another text."""
         if isinstance(self.value, str):

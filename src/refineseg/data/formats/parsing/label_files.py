@@ -55,9 +55,10 @@ def read_labels(path: Path) -> LabelMap:
     try:
         if path.suffix.lower() in (".yaml", ".yml"):
             return LabelMap.from_dict(_by_color_throughout(read_yaml(path)))
-        if path.suffix.lower() == ".csv":
-            return _from_table(path)
         rows = read_rows(path)
+        if path.suffix.lower() == ".csv":
+            below = rows[1:] if rows and _is_heading(rows[0]) else rows
+            return _label_map([_entry(row, path) for row in below], path)
         if any(row.text.count(":") >= 3 for row in rows):
             return _from_labelmap(rows, path)
         names = [clean(row.text) for row in rows]
@@ -85,13 +86,6 @@ def _by_color_throughout(values: Mapping[str, Any]) -> dict[str, Any]:
             for entry in kept.get("classes") or []
         ]
     return kept
-
-
-def _from_table(path: Path) -> LabelMap:
-    rows = read_rows(path)
-    if rows and _is_heading(rows[0]):
-        rows = rows[1:]
-    return _label_map([_entry(row, path) for row in rows], path)
 
 
 def _is_heading(row: Row) -> bool:
