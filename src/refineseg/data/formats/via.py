@@ -35,11 +35,10 @@ def read(src: Path, options: ReadOptions) -> AnnotatedData:
             for entry in _entries(file):
                 with options.faults.collect():
                     regions = entry["regions"]  # a list in VIA 2, an object by number in VIA 1
-                    if regions.value:
-                        nodes = (
-                            (node for _, node in regions.items()) if isinstance(regions.value, dict) else regions
-                        )
-                        areas = found.areas(nodes, _area)
+                    by_number = isinstance(regions.value, dict)
+                    listed = [node for _, node in regions.items()] if by_number else list(regions)
+                    if listed:
+                        areas = found.areas(listed, _area)
                         found.annotated.append(_annotated(entry, file, areas, found.pictures))
     return found.source()
 
