@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from refineseg.config.augment import AugmentConfig
 from refineseg.config.training import TrainConfig
@@ -10,8 +12,11 @@ from refineseg.config.training import TrainConfig
 NO_JITTER = AugmentConfig(brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0, blur=0.0)
 
 
-def paper_recipe() -> TrainConfig:
-    """The authors' recipe, with crops drawn anywhere; docs/reproduction.md has it setting by setting."""
+def paper_recipe(rare_crop: float = 0.0) -> TrainConfig:
+    """The authors' recipe, with crops drawn anywhere; docs/reproduction.md has it setting by setting.
+
+    In their other form (``rare_crop`` 1) every crop is centred on a pixel of a class drawn from the picture's.
+    """
     return TrainConfig(
         fields={"input_scales": [1.2]},
         augment=replace(
@@ -21,7 +26,7 @@ def paper_recipe() -> TrainConfig:
             scale_step=0.1,
             short_edge=(450, 1100),
             pad=False,
-            rare_crop=0.0,
+            rare_crop=rare_crop,
         ),
         batch_size=1,
         optimizer="sgd",
@@ -39,34 +44,24 @@ def paper_recipe() -> TrainConfig:
     )
 
 
-def paper_class_crop_recipe() -> TrainConfig:
-    """The authors' other form: every crop is centred on a pixel of a class drawn from the picture's classes."""
-    recipe = paper_recipe()
-    return replace(recipe, augment=replace(recipe.augment, rare_crop=1.0))
-
-
 def lightweight_recipe() -> TrainConfig:
     """Light-Weight RefineNet's (Nekrasov et al., BMVC 2018): batch 6, three stages with the rates halved."""
-    return TrainConfig(
+    return replace(
+        paper_recipe(),
         fields={"init": "default"},
         augment=replace(NO_JITTER, crop=(500, 500), scale=(0.5, 2.0), rare_crop=0.0),
         batch_size=6,
-        optimizer="sgd",
         lr=5e-3,
-        backbone_lr=0.1,
         weight_decay=1e-5,
-        decay_all=True,
         schedule="halving",
-        warmup=0.0,
-        freeze_batch_norm="statistics",
-        ema=0.0,
-        clip_norm=0.0,
+        loss_resolution="full",
+        balanced_sampling=False,
     )
 
 
-RECIPES = {
+RECIPES: dict[str, Callable[[], TrainConfig]] = {
     "modern": TrainConfig,
     "paper": paper_recipe,
-    "paper-class-crop": paper_class_crop_recipe,
+    "paper-class-crop": partial(paper_recipe, rare_crop=1.0),
     "lightweight": lightweight_recipe,
 }

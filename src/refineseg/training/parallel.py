@@ -130,7 +130,8 @@ def whole_network(model: RefineNet) -> RefineNet:
     if joined_world()[1] == 1:
         return model
     if any(isinstance(parameter, DTensor) for parameter in model.parameters()):
-        state = {key: _whole(value) for key, value in model.state_dict().items()}
+        sharded = model.state_dict().items()
+        state = {key: value.full_tensor() if isinstance(value, DTensor) else value for key, value in sharded}
         model = build(model.config).to(next(iter(state.values())).device)
         model.load_state_dict(state)
     for buffer in model.buffers():
@@ -164,10 +165,6 @@ def load_whole_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]
         for index, values in state["state"].items()
     }
     optimizer.load_state_dict({**state, "state": cut})
-
-
-def _whole(value: Tensor) -> Tensor:
-    return value.full_tensor() if isinstance(value, DTensor) else value
 
 
 def _cut_like(value: Any, like: Tensor) -> Any:

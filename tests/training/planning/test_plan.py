@@ -32,7 +32,6 @@ from tests.data.made import make_folder
 FACTS = DataFacts(
     train=100,
     val=10,
-    looked_at=64,
     size=(360, 480),
     names=("road", "pole"),
     shares=np.array([0.6, 0.4]),
@@ -56,7 +55,7 @@ def test_thickness_of_stripes_by_hand() -> None:
 def test_facts_of_a_made_set(tmp_path: Path) -> None:
     data = open_data(f"folder:{make_folder(tmp_path, pictures=12)}")
     facts = measure_data(data)
-    assert (facts.train, facts.val, facts.looked_at) == (10, 2, 10)
+    assert (facts.train, facts.val) == (10, 2)
     assert facts.size == (36, 48)
     masks = np.stack([data.read(sample)[1] for sample in data.split("train")])
     counts = np.bincount(masks.ravel(), minlength=256)[:3]

@@ -86,7 +86,11 @@ class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
         keyed = generator(self.seed, draw.epoch, draw.position)
         if self.transform is not None:
             return self._transformed(self.transform(image, labels, keyed), draw)
-        others = self._another if draw.labelled else None  # nothing is pasted onto unlabelled pictures
+
+        def another(draw: torch.Generator) -> tuple[Tensor, Tensor]:
+            return self._pair(random_integer(draw, 0, len(self) - 1))
+
+        others = another if draw.labelled else None  # nothing is pasted onto unlabelled pictures
         return augment(image, labels, self.config, self.data.label_map, keyed, self.data.channels, others)
 
     def _transformed(self, pair: tuple[Tensor, Tensor], draw: Draw) -> tuple[Tensor, Tensor]:
@@ -103,9 +107,6 @@ class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
     def path_of(self, draw: Draw) -> Path:
         """The picture's file."""
         return self.samples[draw.index if draw.labelled else len(self) + draw.index].image
-
-    def _another(self, draw: torch.Generator) -> tuple[Tensor, Tensor]:
-        return self._pair(random_integer(draw, 0, len(self) - 1))
 
     def _pair(self, index: int) -> tuple[Tensor, Tensor]:
         return self.kept.get(index) or self._read(index)
@@ -196,14 +197,12 @@ class WithUnlabelled(Sampler[list[Draw]]):
 
     def at(self, step: int) -> list[Draw]:
         """The batch of a step."""
-        places = range(self.batches.rank, self.per_batch, self.batches.world)
-        drawn = [(self._index(step * self.per_batch + place), place) for place in places]
-        return self.batches.at(step) + [Draw(index, step, -2 - place, labelled=False) for index, place in drawn]
-
-    def _index(self, drawn: int) -> int:
-        """Picture number ``drawn``; every pass over them is a new permutation."""
-        done, place = divmod(drawn, self.pictures)
-        return _permutation(self.pictures, self.batches.seed, done)[place]
+        drawn = []
+        for place in range(self.batches.rank, self.per_batch, self.batches.world):
+            done, number = divmod(step * self.per_batch + place, self.pictures)  # every pass is a new permutation
+            index = _permutation(self.pictures, self.batches.seed, done)[number]
+            drawn.append(Draw(index, step, -2 - place, labelled=False))
+        return self.batches.at(step) + drawn
 
 
 @lru_cache(maxsize=2)

@@ -23,6 +23,11 @@ Others = Callable[[torch.Generator], tuple[Tensor, Tensor]]  # another random pa
 # Image CxHxW, labels HxW and a generator to both, transformed.
 Transform = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 GREY = 114  # of padding, near the mean of ImageNet
+JITTER: dict[str, Callable[[Tensor, float], Tensor]] = {  # in this order
+    "brightness": TF.adjust_brightness,
+    "contrast": TF.adjust_contrast,
+    "saturation": TF.adjust_saturation,
+}
 
 
 @dataclass(frozen=True)
@@ -161,32 +166,18 @@ def scale_pair(image: Tensor, mask: Tensor, size: tuple[int, int]) -> tuple[Tens
 
 def photometric(image: Tensor, config: AugmentConfig, draw: torch.Generator) -> Tensor:
     """Random brightness, contrast, saturation, hue (both for RGB only) and blur of 3xHxW uint8 or CxHxW float."""
-    factors = {
-        name: random_uniform(draw, max(0.0, 1 - strength), 1 + strength)
-        for name, strength in (
-            ("brightness", config.brightness),
-            ("contrast", config.contrast),
-            ("saturation", config.saturation),
-        )
-    }
+    strengths = {name: getattr(config, name) for name in JITTER}
+    factors = {name: random_uniform(draw, max(0.0, 1 - by), 1 + by) for name, by in strengths.items()}
     hue = random_uniform(draw, -config.hue, config.hue)
     blurred = float(torch.rand((), generator=draw)) < config.blur
     sigma = random_uniform(draw, 0.3, 1.5)
     if image.is_floating_point():
         image = jitter_channels(image, factors["brightness"], factors["contrast"])
     else:
-        image = _jitter_rgb(image, config, factors, hue)
+        for name in JITTER:
+            image = JITTER[name](image, factors[name]) if strengths[name] else image
+        image = TF.adjust_hue(image, hue) if config.hue else image
     return TF.gaussian_blur(image, [5, 5], [sigma, sigma]) if blurred else image
-
-
-def _jitter_rgb(image: Tensor, config: AugmentConfig, factors: dict[str, float], hue: float) -> Tensor:
-    if config.brightness:
-        image = TF.adjust_brightness(image, factors["brightness"])
-    if config.contrast:
-        image = TF.adjust_contrast(image, factors["contrast"])
-    if config.saturation:
-        image = TF.adjust_saturation(image, factors["saturation"])
-    return TF.adjust_hue(image, hue) if config.hue else image
 
 
 def jitter_channels(image: Tensor, brightness: float, contrast: float) -> Tensor:

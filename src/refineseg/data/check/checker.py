@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from refineseg.config import AugmentConfig
 from refineseg.data.check.findings import CheckReport, Finding, ordered
-from refineseg.data.check.listing import CheckedPair, DatasetFiles, find_files
-from refineseg.data.check.measure.measurements import Measurements
+from refineseg.data.check.listing import find_files
 from refineseg.data.check.measure.one_pass import Progress, measure_all
 from refineseg.data.check.rules import alignment, classes, duplicates, images, left_right, masks, names, values
 from refineseg.data.dataset import evenly_spaced
@@ -42,13 +40,18 @@ def check_data(
         return CheckReport(str(data), (refused,), quick=quick, seconds=time.perf_counter() - start)
     measured = measure_all(files, quick=quick, crop=crop or AugmentConfig().crop, progress=progress)
     figures, void = classes.class_figures(files, measured), classes.void_share(files, measured)
-    findings = [*names.find(files), *left_right.find(files.label_map), *_opened(files, measured)]
+    findings = [
+        *(*names.find(files), *left_right.find(files.label_map), *images.find(measured)),
+        *(*masks.find(files, measured), *values.find(files, measured), *alignment.find(measured)),
+        *(duplicates.find(files, measured) if measured.complete else ()),
+    ]
     if not any(item.kind in values.MISREAD for item in findings):
         findings += classes.find(files, measured, figures, void)
     if files.refusal is not None and not any(item.severity == "error" for item in findings):
         findings.append(
             Finding("cannot-open", "error", files.refusal, "see the message; then check again", count=1)
         )
+    readable = [item.pair for item in measured.pairs if item.image is not None and item.mask is not None]
     return CheckReport(
         data=str(data),
         findings=ordered(findings),
@@ -59,22 +62,6 @@ def check_data(
         classes=figures,
         void_share=void,
         sizes=classes.sizes(measured),
-        examples=_examples(measured),
+        examples=tuple(evenly_spaced(readable, EXAMPLES)),
         files=files,
     )
-
-
-def _opened(files: DatasetFiles, measured: Measurements) -> Iterator[Finding]:
-    """Findings of the rules on opened pairs."""
-    yield from images.find(measured)
-    yield from masks.find(files, measured)
-    yield from values.find(files, measured)
-    yield from alignment.find(measured)
-    if measured.complete:
-        yield from duplicates.find(files, measured)
-
-
-def _examples(measured: Measurements) -> tuple[CheckedPair, ...]:
-    """Some readable pairs, spread evenly."""
-    readable = [item.pair for item in measured.pairs if item.image is not None and item.mask is not None]
-    return tuple(evenly_spaced(readable, EXAMPLES))

@@ -79,8 +79,11 @@ def find_files(spec: str | Path) -> DatasetFiles:
     except InputError as error:
         if description is None:
             raise
-        refusal = str(error)
-        data, missing = _refused(description)
+        # All that can be listed, and list entries without a picture.
+        refusal, listing = str(error), list_folder(description)
+        missing = [(row.file, row.line) for row in listing.rows if row.sample is None and row.file is not None]
+        root, labels = description.root, description.label_map
+        data = SegmentationData(description.name, root, labels, listing.samples(), **readers(description))
     folders: list[tuple[Path, Path]] = []
     if description is not None:
         folders = folders_of(description)
@@ -101,14 +104,6 @@ def _description(text: str) -> FolderDescription | None:
     else:
         return None
     return read_description(file, place) if file.is_file() else None
-
-
-def _refused(description: FolderDescription) -> tuple[SegmentationData, list[tuple[Path, str]]]:
-    """User data that ``open_data`` refuses: all that can be listed, and list entries without a picture."""
-    listing = list_folder(description)
-    missing = [(row.file, row.line) for row in listing.rows if row.sample is None and row.file is not None]
-    root, labels = description.root, description.label_map
-    return SegmentationData(description.name, root, labels, listing.samples(), **readers(description)), missing
 
 
 def _listed(

@@ -99,7 +99,8 @@ def _frames_of_tracks(root: Element, file: Path, faults: Faults) -> list[Element
     """Tracks as one <image> element per frame with a shape; shapes get the label of their track."""
     frames: dict[int, Element] = {}
     size = root.find("meta//original_size")
-    width, height = ("", "") if size is None else (size.findtext("width") or "", size.findtext("height") or "")
+    sides = {key: "" if size is None else size.findtext(key) or "" for key in ("width", "height")}
+    known = sides if all(sides.values()) else {}
     for index, track in enumerate(root.iterfind("track")):
         label = track.get("label", "")
         for shape in track:
@@ -108,7 +109,8 @@ def _frames_of_tracks(root: Element, file: Path, faults: Faults) -> list[Element
                 if shape.get("outside") == "1":
                     continue
                 at = integer(shape, "frame", place)
-                frame = frames.setdefault(at, _frame(at, width, height))
+                frame = Element("image", {"id": str(at), "name": f"frame_{at:06d}", **known})
+                frame = frames.setdefault(at, frame)
                 copied = ElementTree.SubElement(frame, shape.tag, {"label": label, **shape.attrib})
                 copied.text = shape.text
     return [frames[at] for at in sorted(frames)]
@@ -133,13 +135,6 @@ def _gaps(root: Element) -> tuple[str, ...]:
         f"tracks lack {gaps} shapes between their key frames, which are unlabelled pixels here; export from CVAT "
         "again, which writes every frame",
     )
-
-
-def _frame(at: int, width: str, height: str) -> Element:
-    element = Element("image", {"id": str(at), "name": f"frame_{at:06d}"})
-    if width and height:
-        element.attrib |= {"width": width, "height": height}
-    return element
 
 
 def _annotated(image: Element, file: Path, index: int, areas: list[Area], found: AreaReader) -> Annotated:

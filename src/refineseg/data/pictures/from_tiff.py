@@ -57,12 +57,10 @@ class FromTiff:
             return to_rgb(taken, self.samples.page)
         white = self._white[0]
         rgb = to_bytes(taken, white)
-        rgb = (
-            (np.repeat(rgb, 3, 2) if rgb.shape[2] == 1 else rgb)
-            if self._chosen
-            else to_rgb(rgb, self.samples.page)
-        )
-        if alpha is not None and not self._chosen:
+        if self._chosen:
+            return np.repeat(rgb, 3, 2) if rgb.shape[2] == 1 else rgb
+        rgb = to_rgb(rgb, self.samples.page)
+        if alpha is not None:
             rgb = over_white(rgb, to_bytes(stored[..., alpha : alpha + 1], white), self.samples.premultiplied)
         return rgb
 

@@ -19,7 +19,6 @@ from refineseg.data.pictures.raster import Raster
 from refineseg.data.pictures.tiff_samples import SUFFIXES as TIFF_SUFFIXES
 from refineseg.data.pictures.tiff_samples import Count, open_samples
 from refineseg.errors import InputError, MissingExtraError, TooLargeError
-from refineseg.labels import UInt8
 
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # classic and BigTIFF
 SIGNATURES = {  # first bytes by format
@@ -70,14 +69,15 @@ def open_picture(
         samples = opened.__enter__()
         samples.check()
     except MissingExtraError:
-        if channels is not None or choice is not None or _is_slide(source):
+        slide = isinstance(source, Path) and source.suffix.lower() in SLIDES
+        if channels is not None or choice is not None or slide:
             raise
         with _decoded(source, None, None, scratch, name) as picture:
             yield picture
         return
     try:
         found = FromTiff(samples, channels, choice, name)
-        yield _turned(found, samples.orientation) if samples.orientation > 1 else found
+        yield _whole(found, samples.orientation) if samples.orientation > 1 else found
     finally:
         opened.__exit__(None, None, None)
 
@@ -94,8 +94,7 @@ def read_picture(
             raise TooLargeError(
                 f"{pillow.name_of(source)}: {width}x{height} is too large for one piece: use --tile auto"
             )
-        window = (0, height, 0, width)
-        return InMemory(picture.read(*window), picture.geo, picture.notes, picture.void(*window), picture.dtype)
+        return _whole(picture)
 
 
 def is_picture(path: Path) -> bool:
@@ -162,11 +161,7 @@ def is_tiff(source: Path | bytes) -> bool:
     return start[:4] in TIFF_SIGNATURES or (named and not other)
 
 
-def _is_slide(source: Path | bytes) -> bool:
-    return isinstance(source, Path) and source.suffix.lower() in SLIDES
-
-
-def _turned(picture: FromTiff, orientation: int) -> InMemory:
+def _whole(picture: Picture, orientation: int = 1) -> InMemory:
     """The whole picture, rotated upright."""
     height, width = picture.size
     window = (0, height, 0, width)
@@ -202,8 +197,10 @@ def _decoded(
             yield InMemory(raw, notes=notes)
             return
         white, assumed = white_of(raw.dtype, 8 * raw.dtype.itemsize, float(raw.max(initial=0)), name)
-        rgb = to_bytes(raw, white)
-        yield InMemory(_three(rgb, name), notes=(*notes, assumed) if assumed else notes)
+        if raw.shape[2] not in (1, 3):
+            raise InputError(f"{name}: expected --channels with 3 channels (or 1 for grey), got {raw.shape[2]}")
+        rgb = np.broadcast_to(to_bytes(raw, white), (*raw.shape[:2], 3))
+        yield InMemory(np.ascontiguousarray(rgb), notes=(*notes, assumed) if assumed else notes)
         return
     pixels, notes = pillow.read_rgb(source, scratch is not None)
     if scratch is None or pixels.nbytes <= pillow.IN_MEMORY:
@@ -216,9 +213,3 @@ def _decoded(
         yield OnDisk(raster, notes)
     finally:
         raster.path.unlink(missing_ok=True)
-
-
-def _three(rgb: UInt8, name: str) -> UInt8:
-    if rgb.shape[2] not in (1, 3):
-        raise InputError(f"{name}: expected --channels with 3 channels (or 1 for grey), got {rgb.shape[2]}")
-    return np.repeat(rgb, 3, axis=2) if rgb.shape[2] == 1 else rgb

@@ -102,11 +102,6 @@ class BoundaryCounts:
         self.hidden += other.hidden
 
     @property
-    def outlines_seen(self) -> bool:
-        """Whether most true outlines are not covered by void."""
-        return self.hidden <= int(self.contour[3].sum())
-
-    @property
     def boundary_iou(self) -> Floats:
         """By class; NaN without any outline."""
         both, true, predicted = self.region.astype(np.float64)
@@ -129,11 +124,12 @@ class BoundaryCounts:
         """Means over the classes with a true outline, and figures by class; None if void covers the outlines."""
         have = self.region[1].astype(np.float64)
         outlined = Sums(have, have, have)
+        covered = self.hidden > int(self.contour[3].sum())  # most true outlines, by void
         values: dict[str, Any] = {}
         for name in ("boundary_iou", "f_score", "trimap_iou"):
             per = getattr(self, name)
             mean = scores(self.band).mean_iou if name == "trimap_iou" else class_mean(per, outlined, "truth")
-            if name != "boundary_iou" and not self.outlines_seen:
+            if name != "boundary_iou" and covered:
                 per, mean = np.full_like(per, np.nan), np.nan
             values |= {
                 f"mean_{name}": nan_to_none(float(mean)),

@@ -105,7 +105,9 @@ def suspects_of(
     """The suspects of one picture whose score is above ``floor``."""
     wrong = (truth != IGNORE) & (prediction != truth)
     confidence = np.take_along_axis(probabilities, prediction[None].astype(np.int64), 0)[0]
-    places, areas = components(parted(morphological_opening(wrong & (confidence >= SURE)), truth, prediction))
+    core = window((wrong & (confidence >= SURE)).astype(np.uint8), THICK, np.minimum, 0)  # morphological opening
+    thick = window(core, THICK, np.maximum, 0) > 0
+    places, areas = components(parted(thick, truth, prediction))
     flat = np.flatnonzero(places)
     numbers = places.ravel()[flat]
     sure = confidence.ravel()[flat].astype(np.float64)
@@ -131,12 +133,6 @@ def suspects_of(
             )
         )
     return found
-
-
-def morphological_opening(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Opening of a mask HxW by a square of side 2 THICK + 1."""
-    core = window(mask.astype(np.uint8), THICK, np.minimum, 0)
-    return window(core, THICK, np.maximum, 0) > 0
 
 
 def parted(mask: NDArray[np.bool_], truth: UInt8, prediction: UInt8) -> NDArray[np.bool_]:

@@ -21,7 +21,6 @@ class DataFacts:
     # number of pictures
     train: int
     val: int
-    looked_at: int  # number of training masks measured
     size: tuple[int, int]  # median height and width, in pixels
     names: tuple[str, ...]  # class names
     shares: NDArray[np.float64]  # share of the labelled pixels, by class
@@ -61,7 +60,6 @@ def measure_data(data: SegmentationData) -> DataFacts:
     return DataFacts(
         len(samples),
         len(data.split("val")),
-        len(places),
         (int(height), int(width)),
         tuple(data.label_map.names),
         shares,

@@ -19,7 +19,10 @@ def labelled_pictures(model: str, data: str | None = None) -> tuple[list[Path], 
     The data is ``data``, else that in the config.yaml of the model's run. InputError if ``data`` cannot be
     opened; for the data of a run only the line says so.
     """
-    named = data or _data_of_run(Path(model).expanduser())
+    folder, named = Path(model).expanduser(), data
+    settings = next((path for path in (folder / SETTINGS, folder.parent / SETTINGS) if path.is_file()), None)
+    if data is None and settings is not None:
+        named = TrainConfig.from_dict(read_yaml(settings)).data
     if named is None:
         return [], UNKNOWN
     try:
@@ -30,10 +33,3 @@ def labelled_pictures(model: str, data: str | None = None) -> tuple[list[Path], 
         return [], f"{UNKNOWN} ({error})"
     paths = [sample.image for samples in opened.splits.values() for sample in samples if sample.mask]
     return paths, f"{len(paths)} pictures of {named} are labelled already"
-
-
-def _data_of_run(folder: Path) -> str | None:
-    for settings in (folder / SETTINGS, folder.parent / SETTINGS):
-        if settings.is_file():
-            return TrainConfig.from_dict(read_yaml(settings)).data
-    return None

@@ -73,7 +73,10 @@ class RunLogger:
         if self.tracker is None and event.run is not None:
             self.tracker = self._start(event.run)
         if self.tracker is not None and event.row is not None:
-            self.tracker.log(_numbers(event.row), step=event.step)
+            known = {name: float(value) for name, value in event.row.items() if value is not None}
+            self.tracker.log(
+                {name: value for name, value in known.items() if math.isfinite(value)}, step=event.step
+            )
         if self.tracker is not None and event.phase == "end":
             self.tracker.finish()
 
@@ -95,7 +98,3 @@ class RunLogger:
 def make_loggers(names: tuple[str, ...]) -> list[Callback]:
     """The loggers of a run; MissingExtraError if a package is not installed."""
     return [RunLogger(name) for name in names]
-
-
-def _numbers(row: dict[str, Any]) -> dict[str, float]:
-    return {name: float(value) for name, value in row.items() if value is not None and math.isfinite(value)}

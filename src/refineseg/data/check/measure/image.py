@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,8 @@ from refineseg.labels import UInt8
 ORIENTATION = 274  # EXIF tag
 THUMB = 16
 BLANK = 3  # grey levels between darkest and brightest of a blank picture
+# First 8 rows of the 32-point cosine transform (DCT-II), unnormalised.
+COSINES = np.cos(math.pi * np.arange(8)[:, None] * (2 * np.arange(32) + 1) / 64)
 
 
 def measure_image(path: Path, files: DatasetFiles) -> tuple[ImageMeasurement, UInt8]:
@@ -69,17 +70,9 @@ def _header(path: Path) -> tuple[str, int, tuple[int, int]]:
 def perceptual_hash(grey: Image.Image) -> int:
     """64-bit pHash: which of the 8x8 lowest DCT frequencies of the picture at 32x32 exceed their median."""
     small = np.asarray(grey.resize((32, 32), Image.Resampling.BOX), np.float64)
-    basis = _cosines()
-    low = (basis @ small @ basis.T)[:8, :8].ravel()
+    low = (COSINES @ small @ COSINES.T)[:8, :8].ravel()
     bits = low > np.median(low[1:])  # without the mean brightness
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
-
-
-@cache
-def _cosines() -> NDArray[np.float64]:
-    """First 8 rows of the 32-point cosine transform (DCT-II), unnormalised."""
-    frequency, place = np.arange(8)[:, None], np.arange(32)[None, :]
-    return np.asarray(np.cos(math.pi * frequency * (2 * place + 1) / 64))
 
 
 def content_digest(array: NDArray[Any]) -> bytes:

@@ -51,13 +51,8 @@ def find(measured: Measurements) -> Iterator[Finding]:
     yield from _sizes(readable, measured.crop)
 
 
-def has_deep_colors(image: ImageMeasurement) -> bool:
-    """Whether a picture has more than 8 bits per channel."""
-    return image.mode.startswith(("I", "F"))
-
-
 def _depths(readable: list[tuple[PairMeasurement, ImageMeasurement]]) -> Iterator[Finding]:
-    many = [item.pair.image for item, image in readable if has_deep_colors(image)]
+    many = [item.pair.image for item, image in readable if image.mode.startswith(("I", "F"))]
     if many and len(many) < len(readable):
         yield about(
             "mixed-bit-depths",

@@ -48,17 +48,12 @@ def mask_files(pairs: list[PairMeasurement]) -> list[Path]:
     return [item.pair.mask for item in pairs if item.pair.mask is not None]
 
 
-def has_unknown_values(mask: MaskMeasurement, label_map: LabelMap) -> bool:
-    """Whether a mask has values that the label map does not know."""
-    return not (class_values(label_map).keys() | ignored_values(label_map)).issuperset(mask.values.tolist())
-
-
 def main_cause(mask: MaskMeasurement, label_map: LabelMap) -> str:
     """Kind of finding that makes the values of a mask meaningless; "" if there is none.
 
     A mask with only known values is never taken for a photograph or an antialiased mask.
     """
-    unknown = has_unknown_values(mask, label_map)
+    unknown = not (class_values(label_map).keys() | ignored_values(label_map)).issuperset(mask.values.tolist())
     colorful = mask.distinct > PHOTO_COLORS and mask.counts.sum() < PHOTO_FLAT * mask.pixels
     noisy = mask.distinct > 200 and mask.counts[:32].sum() < PHOTO_FLAT * mask.pixels and not mask.rgb
     if unknown and (colorful or noisy):

@@ -70,49 +70,41 @@ def diagnose(label_map: LabelMap, values: set[int], unknown: set[int]) -> tuple[
         return (
             "instance-ids",
             ", which look like instance ids (class * 1000 + instance)",
-            ("use the files of class ids (labelIds in Cityscapes), or divide the values by 1000"),
+            "use the files of class ids (labelIds in Cityscapes), or divide the values by 1000",
         )
     if stretched(values, len(label_map.classes)):
         return (
             "stretched-values",
             ", which look like class numbers scaled to 0..255 for viewing",
-            (
-                "give the values in the label map: "
-                + ", ".join(f"{name}: raw {v}" for name, v in zip(label_map.names, sorted(values), strict=False))
-            ),
+            "give the values in the label map: "
+            + ", ".join(f"{name}: raw {v}" for name, v in zip(label_map.names, sorted(values), strict=False)),
         )
     if {value - 1 for value in labelled} <= classes and min(labelled) > min(classes):
         return (
             "off-by-one",
             ": all values are one too high",
-            (
-                "number the classes from 1 in the label map (raw: 1 for the first), or subtract 1 from the masks; "
-                "leave the ignored value as it is"
-            ),
+            "number the classes from 1 in the label map (raw: 1 for the first), or subtract 1 from the masks; "
+            "leave the ignored value as it is",
         )
     if {value + 1 for value in labelled} <= classes and len(labelled) > 1 and max(labelled) < max(classes):
         return (
             "off-by-one",
             ": all values are one too low",
-            (
-                "number the classes from 0 in the label map (raw: 0 for the first), or add 1 to the masks; if "
-                "0 means unlabelled, add it to 'ignore' instead"
-            ),
+            "number the classes from 0 in the label map (raw: 0 for the first), or add 1 to the masks; if "
+            "0 means unlabelled, add it to 'ignore' instead",
         )
     if unknown == {max(classes) + 1}:
         return (
             "off-by-one",
             ": there is one value more than there are classes",
-            (
-                f"if 0 means background or unlabelled, number the classes from 1 and give 0 a class or 'ignore'; "
-                f"if {max(unknown)} means void, write 'ignore: [{max(unknown)}]'"
-            ),
+            f"if 0 means background or unlabelled, number the classes from 1 and give 0 a class or 'ignore'; "
+            f"if {max(unknown)} means void, write 'ignore: [{max(unknown)}]'",
         )
     if unknown in ({0}, {IGNORE}):
         return (
             "void-not-declared",
             ", which usually means unlabelled",
-            (f"write 'ignore: [{min(unknown)}]' in the label map if so, else add it to a class"),
+            f"write 'ignore: [{min(unknown)}]' in the label map if so, else add it to a class",
         )
     return "unknown-values", "", generic
 

@@ -61,13 +61,11 @@ def _split(name: str) -> str | None:
 
 def _first(folders: dict[str, Path], names: tuple[str, ...]) -> Path | None:
     by_name = {name.lower(): folder for name, folder in folders.items()}
-    found = (by_name[name.lower()] for name in names if name.lower() in by_name)
-    return next((folder for folder in found if _has_pictures(folder) and not _is_panoptic(folder)), None)
-
-
-def _is_panoptic(folder: Path) -> bool:
-    """Whether a folder holds COCO panoptic PNGs: a subfolder next to a JSON of its name."""
-    return any(path.with_suffix("").is_dir() for path in folder.glob("*.json"))
+    for folder in (by_name[name.lower()] for name in names if name.lower() in by_name):
+        panoptic = any(path.with_suffix("").is_dir() for path in folder.glob("*.json"))  # COCO's PNG files
+        if _has_pictures(folder) and not panoptic:
+            return folder
+    return None
 
 
 def _has_pictures(folder: Path) -> bool:

@@ -45,11 +45,15 @@ def read_rows(path: Path, *, blanks: bool = False) -> list[Row]:
     separator = _separator([line for _, line in lines])
     rows = []
     for number, line in lines:
-        if separator is None:
-            cells = line.split() if blanks else [line]
-        else:
-            cells = _cells(line, separator, f"{path}: line {number}")
-        cells = [cell.strip() for cell in cells]
+        try:
+            cells = (
+                next(csv.reader([line], delimiter=separator, skipinitialspace=True), []) if separator else [line]
+            )
+        except csv.Error as error:
+            raise InputError(
+                f"{path}: line {number}: expected cells separated by {separator!r}, cannot read them: {error}"
+            ) from error
+        cells = line.split() if blanks and not separator else [cell.strip() for cell in cells]
         if any(cells):
             rows.append(Row(number, tuple(cells), line.strip()))
     return rows
@@ -68,15 +72,6 @@ def begins_like(path: Path, opening: str, *keys: str) -> bool:
     """Whether a JSON file begins with a bracket and has one of the keys (with quotes) near its beginning."""
     start = head(path) if path.suffix.lower() == ".json" else ""
     return start.startswith(opening) and any(key in start for key in keys)
-
-
-def _cells(line: str, separator: str, place: str) -> list[str]:
-    try:
-        return next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
-    except csv.Error as error:
-        raise InputError(
-            f"{place}: expected cells separated by {separator!r}, cannot read them: {error}"
-        ) from error
 
 
 def _separator(lines: list[str]) -> str | None:

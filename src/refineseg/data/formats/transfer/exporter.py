@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 from refineseg.config.yaml import to_yaml
@@ -30,30 +29,7 @@ from refineseg.system.progress import Progress, tracked
 MASKS = (".png", ".tif", ".tiff")  # what predict writes
 
 
-@dataclass(frozen=True)
-class PredictedMask:
-    """A predicted mask (train ids), its picture, if known, and the folder of the annotations."""
-
-    file: Path
-    image: Path | None
-    out: Path
-
-    @property
-    def stem(self) -> str:
-        """The mask's name without suffix."""
-        return self.file.stem
-
-    @property
-    def image_name(self) -> str:
-        """The picture's file name; a guess if it is not known."""
-        return self.image.name if self.image else f"{self.stem}.jpg"
-
-    @property
-    def image_path(self) -> str:
-        """The path from the annotations to the picture."""
-        if self.image is None:
-            return self.image_name
-        return Path(os.path.relpath(self.image.resolve(), self.out.resolve())).as_posix()
+Predicted = tuple[Path, Path | None]  # a mask of train ids, and its picture, if known
 
 
 def export_predictions(
@@ -87,7 +63,7 @@ def export_predictions(
     if format not in writers:
         raise InputError(f"expected a format of {', '.join(writers)} to export to, got {format!r}")
     final = Path(out).expanduser()
-    found = list_predictions(Path(predictions).expanduser(), Path(images).expanduser() if images else None, final)
+    found = list_predictions(Path(predictions).expanduser(), Path(images).expanduser() if images else None)
     by_id = by_train_id(label_map)
     if IGNORE_NAME in by_id.names:
         raise InputError(
@@ -96,14 +72,14 @@ def export_predictions(
     with locked(final, beside=True):
         check_new(final)
         with atomic_folder(final) as folder:
-            predictions_read = _predictions(found, by_id, progress)
-            written = writers[format](predictions_read, by_id, folder, options or WriteOptions())
+            read = _predictions(tracked(found, len(found), progress), by_id, final)
+            written = writers[format](read, by_id, folder, options or WriteOptions())
             (folder / "labels.yaml").write_text(to_yaml(by_id.to_dict()), encoding="utf-8")
         files = [final / file.relative_to(folder) for file in written.files]
     return Written(files, written.notes)
 
 
-def list_predictions(folder: Path, images: Path | None, out: Path) -> list[PredictedMask]:
+def list_predictions(folder: Path, images: Path | None) -> list[Predicted]:
     """The masks of a prediction folder with their pictures.
 
     Raises InputError if there are no masks, or a picture is not in ``images``.
@@ -123,7 +99,7 @@ def list_predictions(folder: Path, images: Path | None, out: Path) -> list[Predi
             raise InputError(
                 f"expected the picture of every mask in {images}, {len(missing)} are missing: {missing[0]}"
             )
-    return [PredictedMask(path, pictures.get(path.stem), out) for path in found]
+    return [(path, pictures.get(path.stem)) for path in found]
 
 
 def _recorded(folder: Path) -> dict[str, Path]:
@@ -137,14 +113,15 @@ def _recorded(folder: Path) -> dict[str, Path]:
     return {stem: path for stem, path in found.items() if path.is_file()}
 
 
-def _predictions(
-    found: Sequence[PredictedMask], by_id: LabelMap, progress: Progress | None
-) -> Iterator[Prediction]:
+def _predictions(found: Iterable[Predicted], by_id: LabelMap, out: Path) -> Iterator[Prediction]:
+    """The masks, read one by one; the name of an unknown picture is a guess."""
     known = LabelMap(by_id.classes, (IGNORE,))
-    for mask in tracked(found, len(found), progress):
-        tiff = mask.file.suffix.lower() != ".png"  # of --tile or channels; Pillow refuses large ones
-        raw = read_tiff(mask.file)[..., 0] if tiff else read_mask(mask.file)
-        labels = known.encode(raw, str(mask.file))
-        if mask.image is not None:
-            check_size((labels.shape[0], labels.shape[1]), picture_shape(mask.image), str(mask.file))
-        yield Prediction(mask.stem, labels, mask.image_name, mask.image_path)
+    for file, image in found:
+        tiff = file.suffix.lower() != ".png"  # of --tile or channels; Pillow refuses large ones
+        raw = read_tiff(file)[..., 0] if tiff else read_mask(file)
+        labels = known.encode(raw, str(file))
+        name = path = f"{file.stem}.jpg"
+        if image is not None:
+            check_size((labels.shape[0], labels.shape[1]), picture_shape(image), str(file))
+            name, path = image.name, Path(os.path.relpath(image.resolve(), out.resolve())).as_posix()
+        yield Prediction(file.stem, labels, name, path)
