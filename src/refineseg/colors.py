@@ -32,8 +32,12 @@ e47854 a8c000 fc489c d82490 9c4884 d8b400 003c90 3c00c0 3c846c d86090 a83cd8 843
 
 def distinct_colors(count: int) -> list[Color]:
     """Up to 255 colours that are easy to tell apart; the first ones are the same for every count."""
-    parts = [bytes.fromhex(word) for word in DISTINCT.split()]
-    return [(red, green, blue) for red, green, blue in parts[:count]]
+    return hex_colors(DISTINCT)[:count]
+
+
+def hex_colors(text: str) -> list[Color]:
+    """``"8040ff 000000"`` to colours."""
+    return [(red, green, blue) for red, green, blue in map(bytes.fromhex, text.split())]
 
 
 def class_colors(names: Sequence[str]) -> list[Color]:

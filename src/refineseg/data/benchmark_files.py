@@ -14,7 +14,7 @@ from PIL import Image
 from refineseg.data.dataset import Sample, folder_of_pictures, read_list
 from refineseg.data.preparation.archives import Place
 from refineseg.errors import InputError
-from refineseg.labels import Color, LabelMap
+from refineseg.labels import LabelMap
 from refineseg.system.files import atomic_path
 
 NAME = r"[^/]+"  # pattern of a file or folder name
@@ -24,12 +24,6 @@ VOC2010 = (
     (r"VOC2010/(ImageSets/Main/(?:train|val)\.txt)", r"VOCdevkit/VOC2010/\1"),
 )
 ALL = "all"  # the split of a folder without split lists
-
-
-def hex_colors(text: str) -> list[Color]:
-    """``"8040ff 000000"`` to colours."""
-    parts = [bytes.fromhex(word) for word in text.split()]
-    return [(red, green, blue) for red, green, blue in parts]
 
 
 def entries(text: str) -> list[str]:

@@ -42,7 +42,13 @@ def read_image(source: str | Path | Image.Image | NDArray[Any]) -> UInt8:
         InputError: missing, unreadable or truncated file, or an array of another shape or type.
     """
     if isinstance(source, np.ndarray):
-        return _from_array(source)
+        if source.dtype != np.uint8 or source.ndim not in (2, 3) or (source.ndim == 3 and source.shape[2] != 3):
+            raise InputError(
+                f"expected an image array HxWx3 of uint8 in 0..255, got {source.dtype} of shape {source.shape}"
+            )
+        if not source.size:
+            raise InputError(f"expected an image of at least 1x1 pixel, got shape {source.shape}")
+        return np.ascontiguousarray(source if source.ndim == 3 else np.repeat(source[..., None], 3, axis=2))
     if isinstance(source, Image.Image):
         return to_rgb(source)[0]
     _check_kind(source)
@@ -157,16 +163,6 @@ def index_image(labels: UInt8, label_map: LabelMap) -> Image.Image:
 def _check_kind(source: object) -> None:
     if not isinstance(source, str | Path | Image.Image | np.ndarray):
         raise InputError(f"expected a path, a PIL image or a NumPy array, got {type(source).__name__}")
-
-
-def _from_array(array: NDArray[Any]) -> UInt8:
-    if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] != 3):
-        raise InputError(
-            f"expected an image array HxWx3 of uint8 in 0..255, got {array.dtype} of shape {array.shape}"
-        )
-    if not array.size:
-        raise InputError(f"expected an image of at least 1x1 pixel, got shape {array.shape}")
-    return np.ascontiguousarray(array if array.ndim == 3 else np.repeat(array[..., None], 3, axis=2))
 
 
 def _pages(image: Image.Image) -> int:

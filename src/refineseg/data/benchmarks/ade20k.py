@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from refineseg.colors import hex_colors
 from refineseg.data import benchmark_files as files
 from refineseg.data.benchmark import Benchmark, SubmissionFormat
 from refineseg.data.dataset import SegmentationData
@@ -26,7 +27,7 @@ dishwasher, screen, blanket, sculpture, hood, sconce, vase, traffic light, tray,
 screen, plate, monitor, bulletin board, shower, radiator, glass, clock, flag
 """)
 # The release's color150.
-PALETTE = files.hex_colors("""
+PALETTE = hex_colors("""
 787878 b47878 06e6e6 503232 04c803 787850 8c8c8c cc05ff e6e6e6 04fa07 e005ff ebff07 96053d 787846 08ff33
 ff0652 8fff8c ccff04 ff3307 cc4603 0066c8 3de6fa ff0633 0b66ff ff0747 ff09e0 0907e6 dcdcdc ff095c 7009ff
 08ffd6 07ffe0 ffb806 0aff47 ff290a 07ffff e0ff08 6608ff ff3d06 ffc207 ff7a08 00ff14 ff0829 ff0599 0633ff
@@ -41,6 +42,7 @@ ffcc00 ff008f 00ffeb 85ff00 ff00eb f500ff ff007a fff500 0abed4 d6ff00 00ccff 140
 PAIRS = {"train": (20210,), "val": (2000,)}
 LICENCE = "ADE20K: BSD-3 annotations, pictures for non-commercial research"
 FOLDERS = {"train": "training", "val": "validation"}
+KINDS = "(?:images|annotations)/(?:training|validation)"
 
 
 def label_map() -> LabelMap:
@@ -72,12 +74,7 @@ BENCHMARK = Benchmark(
     pairs=PAIRS,
     licence=LICENCE,
     archives="ADEChallengeData2016.zip",
-    place=files.places(
-        (
-            rf"(ADEChallengeData2016/(?:images|annotations)/(?:training|validation)/{files.NAME}\.(?:jpg|png))",
-            r"\1",
-        )
-    ),
+    place=files.places((rf"(ADEChallengeData2016/{KINDS}/{files.NAME}\.(?:jpg|png))", r"\1")),
     aliases=("ade",),
     submission=SubmissionFormat(  # scene parsing challenge
         folder="",

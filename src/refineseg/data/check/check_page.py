@@ -69,7 +69,10 @@ def _findings(report: CheckReport) -> str:
 def _card(item: Finding, files: DatasetFiles | None) -> str:
     listed = ""
     if item.files:
-        names = "".join(f"<li>{escape(_short(name, files))}</li>" for name in item.files)
+        root = files.pairs[0].image.parent.parent if files else None
+        paths = [Path(name) for name in item.files]
+        paths = [path.relative_to(root) if root and path.is_relative_to(root) else path for path in paths]
+        names = "".join(f"<li>{escape(str(path))}</li>" for path in paths)
         more = f"<li>and {item.count - len(item.files)} more</li>" if item.count > len(item.files) else ""
         title = f"{item.count:,} file{'s' if item.count != 1 else ''}"
         listed = f"<details><summary>{title}</summary><ul>{names}{more}</ul></details>"
@@ -82,14 +85,6 @@ def _card(item: Finding, files: DatasetFiles | None) -> str:
 
 def _sentence(text: str) -> str:
     return escape(text[:1].upper() + text[1:] + ("" if text.endswith(("?", ".")) else "."))
-
-
-def _short(name: str, files: DatasetFiles | None) -> str:
-    """A path relative to the data set, if it lies there."""
-    if files is None:
-        return name
-    root = files.pairs[0].image.parent.parent
-    return str(Path(name).relative_to(root)) if Path(name).is_relative_to(root) else name
 
 
 def _evidence(item: Finding, files: DatasetFiles | None) -> str:

@@ -64,12 +64,9 @@ def _files(src: Path) -> list[Path]:
 
 def _results(task: Node) -> list[Node] | None:
     """The results of the last annotation that was not cancelled; None if there is none."""
-    chosen = None
-    for annotation in task["annotations"]:
-        cancelled = annotation.get("was_cancelled")
-        if cancelled is None or cancelled.value is not True:
-            chosen = annotation
-    return None if chosen is None else list(chosen["result"])
+    cancelled = [(node, node.get("was_cancelled")) for node in task["annotations"]]
+    kept = [node for node, mark in cancelled if mark is None or mark.value is not True]
+    return list(kept[-1]["result"]) if kept else None
 
 
 def _by_picture(task: Node, results: list[Node]) -> list[tuple[Node, list[Node]]]:

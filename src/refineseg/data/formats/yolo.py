@@ -150,8 +150,7 @@ def _pictures_of(entry: str, base: object, file: Path) -> list[Path] | None:
         if place.is_dir():
             return walk_pictures(place)
         if place.is_file() and place.suffix == ".txt":
-            listed = [row.text.replace("\\", "/") for row in read_rows(place)]
-            return [found for name in listed if (found := _listed(name, place, here)) is not None]
+            return [_listed(row.text.replace("\\", "/"), place, here) for row in read_rows(place)]
     return None
 
 

@@ -17,7 +17,7 @@ from refineseg.evaluation.metrics import Scores, confusion_matrix, scores
 from refineseg.evaluation.protocol import Protocol, find_protocol
 from refineseg.evaluation.submission import validate
 from refineseg.inference.predictor import Segmenter
-from refineseg.labels import IGNORE, LabelMap, UInt8
+from refineseg.labels import IGNORE, UInt8
 from refineseg.system.files import atomic_path
 from refineseg.system.progress import Progress, tracked
 
@@ -64,8 +64,9 @@ def read_submission(
     name: str, path: str | Path, data: SegmentationData, *, split: str = "val"
 ) -> Iterator[tuple[Sample, UInt8]]:
     """Samples of a split with their train ids HxW in an archive. InputError as in ``check_submission``."""
-    form = validate.find_format(name)
-    back = from_submission(data.label_map)
+    form, ids = validate.find_format(name), np.arange(data.label_map.num_classes, dtype=np.uint8)
+    back = np.full(256, IGNORE, np.uint8)  # train id by submission value
+    back[data.label_map.submission(ids)] = ids
     with validate.open_archive(path) as archive:
         entries = validate.entries_by_picture(form, archive, split)
         samples = data.split(split)
@@ -82,11 +83,3 @@ def score_submission(name: str, path: str | Path, data: SegmentationData, *, spl
     for sample, labels in read_submission(name, path, data, split=split):
         confusion += confusion_matrix(data.read(sample)[1], labels, count)
     return scores(confusion, find_protocol(name).mean_over)
-
-
-def from_submission(label_map: LabelMap) -> UInt8:
-    """Table of 256 train ids by submission value; 255 for other values."""
-    table = np.full(256, IGNORE, np.uint8)
-    ids = np.arange(label_map.num_classes, dtype=np.uint8)
-    table[label_map.submission(ids)] = ids
-    return table

@@ -50,7 +50,9 @@ def prepare_run(
     check_unused(folder, resume)
     if config.model not in PRESETS:
         model_to_start_from(config.model)
-    data = with_train_splits(config, with_validation(data))
+    data = with_validation(data)
+    pictures = tuple(sample for name in config.train_splits for sample in data.split(name))
+    data = replace(data, splits={**data.splits, "train": pictures})
     trained_on = trained_splits(config, data)
     keep_freed_memory()
     fabric = make_fabric(config, device)
@@ -68,12 +70,12 @@ def prepare_run(
     report = call_in_order((RunPage(), *loggers, *custom.get("callbacks", ())) if fabric.is_global_zero else ())
     for phase, text in start_messages(config, start, fabric.device, trained_on, left_out):
         report(TrainingEvent(phase, note=text))
-    pictures = TrainingPictures(data, "train", config.augment, config.seed, unlabelled, custom.get("augment"))
-    pictures.prepare(config.cache_mb, lambda done, of: report(TrainingEvent("reading", done, of)))
+    reader = TrainingPictures(data, "train", config.augment, config.seed, unlabelled, custom.get("augment"))
+    reader.prepare(config.cache_mb, lambda done, of: report(TrainingEvent("reading", done, of)))
     writable_folder(folder)
     if fabric.is_global_zero and not (folder / SETTINGS).exists():
         atomic_write(folder / SETTINGS, to_yaml(config.to_dict()))
-    run = Run(config, data, folder, fabric, start.model, pictures, report, custom, trained_on)
+    run = Run(config, data, folder, fabric, start.model, reader, report, custom, trained_on)
     return replace(run, started=start.provenance, teacher=taught)
 
 
@@ -110,12 +112,6 @@ def start_messages(
         ("note", own, left_out > 0),
     )
     return [(phase, text) for phase, text, due in said if due]
-
-
-def with_train_splits(config: TrainConfig, data: SegmentationData) -> SegmentationData:
-    """The data with all splits to train on as ``train``."""
-    pictures = tuple(sample for name in config.train_splits for sample in data.split(name))
-    return replace(data, splits={**data.splits, "train": pictures})
 
 
 def trained_splits(config: TrainConfig, data: SegmentationData) -> tuple[str, ...]:

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from refineseg.channels import Pixels
 from refineseg.data.check.listing import DatasetFiles
 from refineseg.data.check.measure.edges import working_size
 from refineseg.data.check.measure.measurements import ImageMeasurement
@@ -37,6 +36,10 @@ def measure_image(path: Path, files: DatasetFiles) -> tuple[ImageMeasurement, UI
     whole = Image.fromarray(files.visible(pixels)).convert("L")
     low, high = whole.getextrema()
     grey = whole.resize(working_size(*size), Image.Resampling.BOX)
+    # A 16-bit picture that was read as 8 bits is opened again.
+    largest = int(pixels.max()) if pixels.dtype == np.uint16 else 0
+    if mode.startswith("I;16") and not largest:
+        largest = int(largest_value(path))
     measured = ImageMeasurement(
         size=size,
         stored=stored if mode else size,
@@ -46,16 +49,9 @@ def measure_image(path: Path, files: DatasetFiles) -> tuple[ImageMeasurement, UI
         thumb=np.asarray(grey.resize((THUMB, THUMB), Image.Resampling.BOX)),
         phash=perceptual_hash(grey),
         blank=float(high) - float(low) <= BLANK,  # type: ignore[arg-type]
-        largest=_largest(path, pixels, mode),
+        largest=largest,
     )
     return measured, np.asarray(grey)
-
-
-def _largest(path: Path, pixels: Pixels, mode: str) -> int:
-    """Largest raw value of a 16-bit picture, which is opened again if it was read as 8 bits; 0 for others."""
-    if pixels.dtype == np.uint16:
-        return int(pixels.max())
-    return int(largest_value(path)) if mode.startswith("I;16") else 0
 
 
 def _header(path: Path) -> tuple[str, int, tuple[int, int]]:

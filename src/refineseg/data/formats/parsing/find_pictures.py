@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
@@ -89,7 +91,9 @@ class Pictures:
     def __init__(self, src: Path, folders: Iterable[Path], given: Path | None = None) -> None:
         self.given = given
         self.folders = [given] if given else list(dict.fromkeys(folders))
-        self.root = given or _search_root(src)
+        folder = src if src.is_dir() else src.parent
+        beside = src.is_file() and folder.name.lower() in ANNOTATION_FOLDERS
+        self.root = given or (folder.parent if beside else folder)
         self.found: dict[Path, str | None] = {}
         self.elsewhere: set[Path] = set()
 
@@ -185,11 +189,10 @@ class Pictures:
 
 def unread_note(folders: Iterable[Path]) -> list[str]:
     """A note on picture files of a type that is not read."""
+    files = [path for folder in sorted(folders) for path in sorted(folder.iterdir()) if path.is_file()]
+    shown = [path for path in files if not path.name.startswith(".")]
     unread = [
-        path
-        for folder in sorted(folders)
-        for path in sorted(folder.iterdir())
-        if path.is_file() and _is_unread_picture(path)
+        path for path in shown if path.suffix.lower() in OTHER_PICTURES or (not path.suffix and is_picture(path))
     ]
     if not unread:
         return []
@@ -200,18 +203,6 @@ def named(files: Sequence[Path | str], most: int = 5) -> str:
     """Names of the first files, for a note."""
     shown = ", ".join(file.name if isinstance(file, Path) else file for file in files[:most])
     return shown + (" ..." if len(files) > most else "")
-
-
-def _is_unread_picture(path: Path) -> bool:
-    if path.name.startswith("."):
-        return False
-    return path.suffix.lower() in OTHER_PICTURES or (not path.suffix and is_picture(path))
-
-
-def _search_root(src: Path) -> Path:
-    """The folder of all files of a source: for a file in ``annotations/`` the parent folder."""
-    folder = src if src.is_dir() else src.parent
-    return folder.parent if src.is_file() and folder.name.lower() in ANNOTATION_FOLDERS else folder
 
 
 def _key(name: str) -> str:
@@ -227,9 +218,5 @@ def _indexed(paths: Iterable[Path], name_of: Callable[[Path], str]) -> dict[str,
 
 def _common_tail(path: Path, name: PurePosixPath) -> int:
     """Folders that agree, counted from the end."""
-    count = 0
-    for ours, theirs in zip(reversed(path.parts[:-1]), reversed(name.parts[:-1]), strict=False):
-        if _key(ours) != _key(theirs):
-            break
-        count += 1
-    return count
+    ours, theirs = (map(_key, reversed(one.parts[:-1])) for one in (path, name))
+    return len(list(takewhile(bool, map(operator.eq, ours, theirs))))

@@ -55,7 +55,8 @@ def data_of_pairs(
     without exactly two classes.
     """
     labels, threshold = options.labels, options.threshold
-    for place in _places(found.pairs, src) if labels is None else ():
+    above = [folder for pair in found.pairs[:1] for folder in pair.mask.parents if folder.is_relative_to(src)]
+    for place in [src, *above] if labels is None else ():
         file = labels_file(place)
         if file is not None:
             labels = read_labels(file)
@@ -72,6 +73,7 @@ def data_of_pairs(
                 "expected two classes with a threshold (below it the first, from it on the second), got "
                 f"{len(labels.classes)}: {', '.join(labels.names)[:120]}"
             )
+
         labels, painter = LabelMap(by_train_id(labels).classes, ()), partial(_paint_binary, threshold)
     labels = edit_labels(labels, options.edits)
     items = [Item(pair.name, pair.image, partial(painter, pair.mask, labels), pair.split) for pair in found.pairs]
@@ -80,14 +82,6 @@ def data_of_pairs(
 
 def _paint_binary(threshold: int, mask: Path, labels: LabelMap, _: Shape) -> UInt8:
     return labels.encode(read_binary_mask(mask, threshold), str(mask))
-
-
-def _places(pairs: Sequence[Pair], src: Path) -> list[Path]:
-    """Folders that may contain a labels file: the source, and those from the first mask up to it."""
-    places = [src]
-    for pair in pairs[:1]:
-        places += [folder for folder in pair.mask.parents if folder.is_relative_to(src)]
-    return list(dict.fromkeys(places))
 
 
 def values_in(pairs: Sequence[Pair]) -> str:
