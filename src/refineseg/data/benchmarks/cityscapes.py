@@ -45,7 +45,6 @@ CATEGORIES = {
 # unlabeled .. ground, parking, rail track, guard rail, bridge, tunnel, polegroup, caravan, trailer; the licence
 # plate's -1 is 255 in a file of bytes.
 IGNORED = (0, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18, 29, 30, 255)
-PAIRS = {"train": (2975,), "val": (500,), "test": (1525,)}
 LICENCE = "Cityscapes: non-commercial research"
 IMAGE, LABELS = "_leftImg8bit.png", "_gtFine_labelIds.png"
 
@@ -85,7 +84,7 @@ BENCHMARK = Benchmark(
     name="cityscapes",
     open=open_cityscapes,
     label_map=label_map,
-    pairs=PAIRS,
+    pairs={"train": (2975,), "val": (500,), "test": (1525,)},
     licence=LICENCE,
     archives="leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip",
     place=files.places(

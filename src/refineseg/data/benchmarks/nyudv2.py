@@ -26,7 +26,6 @@ shelves, curtain, dresser, pillow, mirror, floor mat, clothes, ceiling, books, r
 paper, towel, shower curtain, box, whiteboard, person, night stand, toilet, sink, lamp, bathtub, bag, other
 structure, other furniture, other prop
 """)
-PAIRS = {"train": (795,), "val": (654,)}  # val is the official test split
 LICENCE = "NYU Depth V2: research"
 LISTS = {"train": ("train.txt",), "val": ("val.txt", "test.txt")}
 LABELLED, MAPPING, SPLIT_FILE = "nyu_depth_v2_labeled.mat", "classMapping40.mat", "splits.mat"
@@ -167,7 +166,7 @@ BENCHMARK = Benchmark(
     name="nyudv2",
     open=open_nyudv2,
     label_map=label_map,
-    pairs=PAIRS,
+    pairs={"train": (795,), "val": (654,)},  # val is the official test split
     licence=LICENCE,
     archives=(
         "nyu_depth_v2_labeled.mat with classMapping40.mat and splits.mat, or an archive of images/ and labels40/"

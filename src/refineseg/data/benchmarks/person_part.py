@@ -39,8 +39,6 @@ PARTS = {
     )
     for name in names.split()
 }
-# The paper counts 1,717 and 1,818; the released lists have one fewer each.
-PAIRS = {"train": (1717, 1716), "val": (1818, 1817)}
 LICENCE = "PASCAL VOC 2010 and PASCAL-Part: flickr's terms of use, research"
 IMAGES = ("images", "JPEGImages", "VOCdevkit/VOC2010/JPEGImages", "VOC2010/JPEGImages")
 MASKS = (
@@ -151,7 +149,8 @@ BENCHMARK = Benchmark(
     name="person-part",
     open=open_person_part,
     label_map=label_map,
-    pairs=PAIRS,
+    # The paper counts 1,717 and 1,818; the released lists have one fewer each.
+    pairs={"train": (1717, 1716), "val": (1818, 1817)},
     licence=LICENCE,
     archives="VOCtrainval_03-May-2010.tar, and pascal_person_part.zip or PASCAL-Part's trainval.tar.gz",
     place=files.places(

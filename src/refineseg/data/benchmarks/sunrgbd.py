@@ -25,7 +25,6 @@ shower curtain, box, whiteboard, person, night stand, toilet, sink, lamp, bathtu
 """)
 TEST = 5050  # numbers 1..5050 of the toolbox's order are the test split, 5051..10335 the train split
 TOTAL = 10335
-PAIRS = {"train": (TOTAL - TEST,), "val": (TEST,)}  # val is the official test split
 LICENCE = "SUN RGB-D: research"
 LISTS = {"train": ("train.txt",), "val": ("val.txt", "test.txt")}
 
@@ -114,7 +113,7 @@ BENCHMARK = Benchmark(
     name="sunrgbd",
     open=open_sunrgbd,
     label_map=label_map,
-    pairs=PAIRS,
+    pairs={"train": (TOTAL - TEST,), "val": (TEST,)},  # val is the official test split
     licence=LICENCE,
     archives=(
         "SUNRGBD-train_images.tgz, SUNRGBD-test_images.tgz and sunrgbd_train_test_labels.tar.gz, or SUNRGBD.zip "

@@ -20,7 +20,6 @@ NAMES = files.entries("""
 background, aeroplane, bicycle, bird, boat, bottle, bus, car, cat, chair, cow, diningtable, dog, horse,
 motorbike, person, pottedplant, sheep, sofa, train, tvmonitor
 """)
-PAIRS = {"train": (1464, 10582), "val": (1449,)}  # the larger one with SBD
 LICENCE = "PASCAL VOC 2012 and SBD: flickr's terms of use, research"
 LISTS = "ImageSets/Segmentation"
 SBD_PLACES = ("SBD", "SBD/dataset", "benchmark_RELEASE/dataset", "dataset")
@@ -78,7 +77,7 @@ BENCHMARK = Benchmark(
     name="voc2012",
     open=open_voc2012,
     label_map=label_map,
-    pairs=PAIRS,
+    pairs={"train": (1464, 10582), "val": (1449,)},  # the larger one with SBD
     licence=LICENCE,
     archives="VOCtrainval_11-May-2012.tar, VOC2012test.tar; for SBD benchmark.tgz, SegmentationClassAug.zip",
     place=files.places(
