@@ -32,6 +32,19 @@ def document(title: str, body: str, style: str = "", script: str = "", refresh: 
     )
 
 
+def header(command: str, title: str, verdict: str, kind: str = "note", more: str = "") -> str:
+    """The head of a page of ``refineseg COMMAND``; ``kind`` gives its colour. All are HTML."""
+    return (
+        f'<header class="{kind}"><p class="eyebrow">refineseg {command}</p><h1>{title}</h1>'
+        f'<p class="verdict">{verdict}</p>{more}</header>'
+    )
+
+
+def section(title: str, note: str, content: str) -> str:
+    """A titled part of a page, all HTML."""
+    return f'<section><h2>{title} <span class="quiet">{note}</span></h2>\n{content}</section>'
+
+
 def fact_list(facts: Iterable[tuple[str, str]]) -> str:
     """Names and values, both HTML, as a list of class ``facts``, which each page lays out."""
     cells = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts)

@@ -31,18 +31,18 @@ SMOOTH = 1.0  # pixels added to numerator and denominator of Dice
 
 def cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None, config: TrainConfig) -> Tensor:
     """Mean over valid pixels of the whole batch (over all processes), weighted by class."""
-    return _mean(_pixels(logits, labels, weights, config), labels, weights)
+    return _mean(pixel_losses(logits, labels, weights, config), labels, weights)
 
 
 def ohem(logits: Tensor, labels: Tensor, weights: Tensor | None, config: TrainConfig) -> Tensor:
     """Cross-entropy of the hard pixels (online hard example mining) of each process."""
-    return ohem_mean(_pixels(logits, labels, weights, config), labels != IGNORE)
+    return ohem_mean(pixel_losses(logits, labels, weights, config), labels != IGNORE)
 
 
 def focal(logits: Tensor, labels: Tensor, weights: Tensor | None, config: TrainConfig) -> Tensor:
     """Cross-entropy times (1 - probability of the true class) squared (Lin et al., ICCV 2017)."""
     plain = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="none")
-    pixels = _pixels(logits, labels, weights, config)
+    pixels = pixel_losses(logits, labels, weights, config)
     return _mean((1 - torch.exp(-plain)) ** FOCUS * pixels, labels, weights)
 
 
@@ -69,7 +69,7 @@ def boundary_weighted(logits: Tensor, labels: Tensor, weights: Tensor | None, co
         pad = kernel[0] // 2, kernel[1] // 2
         highest, lowest = F.max_pool2d(highest, kernel, 1, pad), F.max_pool2d(lowest, kernel, 1, pad)
     near = 1 + (BOUNDARY_WEIGHT - 1) * (highest != -lowest)[:, 0]
-    pixels, valid = _pixels(logits, labels, weights, config), labels != IGNORE
+    pixels, valid = pixel_losses(logits, labels, weights, config), labels != IGNORE
     of_class = near if weights is None else near * weights[labels.masked_fill(~valid, 0)]
     return (pixels * near).sum() / processes.mean((of_class * valid).sum()).clamp(min=1e-6)
 
@@ -160,7 +160,7 @@ def _weights(class_pixels: Tensor, chosen: float | tuple[float, ...]) -> Tensor 
     return torch.tensor(chosen)
 
 
-def _pixels(logits: Tensor, labels: Tensor, weights: Tensor | None, config: TrainConfig) -> Tensor:
+def pixel_losses(logits: Tensor, labels: Tensor, weights: Tensor | None, config: TrainConfig) -> Tensor:
     """Cross-entropy by pixel; 0 for ignored ones."""
     smoothing = config.label_smoothing
     return F.cross_entropy(

@@ -7,15 +7,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.nn import functional as F
 
 from refineseg.config import TrainConfig
 from refineseg.errors import ConfigError
 from refineseg.inference.devices import free_device_memory
-from refineseg.labels import IGNORE
 from refineseg.model.memory import MemoryNeed, bytes_of, fake_copy, memory_need, tensors_of
 from refineseg.model.refinenet import RefineNet
-from refineseg.training.losses import at_one_resolution
+from refineseg.training.losses import at_one_resolution, pixel_losses
 from refineseg.training.optimizer import freeze, lr_multiplier
 
 GIB = 1 << 30
@@ -55,9 +53,7 @@ def need_of_step(model: RefineNet, config: TrainConfig, batch: int | None = None
 def plain_loss(config: TrainConfig, logits: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy at the resolution of the settings, in one process and without data-dependent parts."""
     logits, target = at_one_resolution(logits, labels, config)
-    smoothing = config.label_smoothing
-    pixels = F.cross_entropy(logits, target, ignore_index=IGNORE, reduction="none", label_smoothing=smoothing)
-    return pixels.mean()
+    return pixel_losses(logits, target, None, config).mean()
 
 
 def largest_batch(model: RefineNet, config: TrainConfig, free: int, below: int) -> int:

@@ -12,7 +12,7 @@ from refineseg.data.check.findings import SEVERITIES, CheckReport, ClassFigures,
 from refineseg.data.check.listing import CheckedPair, DatasetFiles
 from refineseg.data.check.measure.mask import nearest
 from refineseg.errors import RefinesegError
-from refineseg.html import css_color, document, fact_list, picture_address, smaller, swatch
+from refineseg.html import css_color, document, fact_list, header, picture_address, section, smaller, swatch
 from refineseg.labels import IGNORE, UInt8
 from refineseg.system.files import atomic_write
 
@@ -50,10 +50,7 @@ def _head(report: CheckReport) -> str:
         ("Pairs opened", f"{report.checked:,}" + (" (quick check: a sample)" if report.quick else "")),
         ("Time", f"{report.seconds:.1f} s"),
     ]
-    return (
-        f'<header class="{worst or "clean"}"><p class="eyebrow">refineseg check</p><h1>{escape(report.data)}</h1>'
-        f'<p class="verdict">{verdict}</p></header>\n{fact_list(facts)}'
-    )
+    return f"{header('check', escape(report.data), verdict, worst or 'clean')}\n{fact_list(facts)}"
 
 
 # Findings --------------------------------------------------------------------------------------------------
@@ -63,7 +60,7 @@ def _findings(report: CheckReport) -> str:
     if not report.findings:
         return ""
     cards = "\n".join(_card(item, report.files) for item in report.findings)
-    return f'<section><h2>Findings <span class="quiet">{report.summary}</span></h2>\n{cards}\n</section>'
+    return section("Findings", report.summary, f"{cards}\n")
 
 
 def _card(item: Finding, files: DatasetFiles | None) -> str:
@@ -110,10 +107,8 @@ def _balance(report: CheckReport) -> str:
         _bar(item, item.total / labelled, item.total / top, "not seen" if report.quick else "absent")
         for item in ranked
     )
-    return (
-        '<section><h2>Class balance <span class="quiet">share of the labelled pixels; masks that show the class'
-        f'</span></h2>\n<div class="bars">{rows}</div></section>'
-    )
+    note = "share of the labelled pixels; masks that show the class"
+    return section("Class balance", note, f'<div class="bars">{rows}</div>')
 
 
 def _bar(item: ClassFigures, share: float, length: float, nothing: str) -> str:
@@ -128,7 +123,7 @@ def _bar(item: ClassFigures, share: float, length: float, nothing: str) -> str:
 
 
 def _sizes(report: CheckReport) -> str:
-    """A bar per size where there are few, else a size_histogram of the longer side."""
+    """A bar per size where there are few, else a histogram of the longer side."""
     if not report.sizes:
         return ""
     if len(report.sizes) <= SIZES:
@@ -143,8 +138,7 @@ def _sizes(report: CheckReport) -> str:
         f'<b style="width:{100 * count / top:.2f}%"></b></span><span class="figure">{count:,}</span></div>'
         for name, count in bars
     )
-    heading = f'<h2>Sizes <span class="quiet">{title}</span></h2>'
-    return f'<section>{heading}\n<div class="bars sizes">{rows}</div></section>'
+    return section("Sizes", title, f'<div class="bars sizes">{rows}</div>')
 
 
 def size_histogram(sizes: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
@@ -169,11 +163,11 @@ def _examples(report: CheckReport) -> str:
         return ""
     figures = "\n".join(_figure(pair, report.files) for pair in report.examples)
     keys = "".join(f"<li>{swatch(item.color, item.name)}</li>" for item in report.classes if item.total)
-    return (
-        '<section><h2>Samples <span class="quiet">masks as training reads them, drawn over the pictures; ignored '
-        f'pixels and background stay clear, unknown values are magenta</span></h2>\n<ul class="key">{keys}</ul>\n'
-        f'<div class="grid">{figures}</div></section>'
+    note = (
+        "masks as training reads them, drawn over the pictures; ignored pixels and background stay clear, unknown "
+        "values are magenta"
     )
+    return section("Samples", note, f'<ul class="key">{keys}</ul>\n<div class="grid">{figures}</div>')
 
 
 def _figure(pair: CheckedPair, files: DatasetFiles, *, small: bool = False) -> str:

@@ -34,10 +34,9 @@ from refineseg.evaluation.report.shared import (
     confusion_section,
     key_of_classes,
     picture_article,
-    section,
 )
 from refineseg.evaluation.report.style import SCRIPT, STYLE
-from refineseg.html import document, fact_list, swatch
+from refineseg.html import document, fact_list, header, section, swatch
 from refineseg.inference.predictor import Segmenter
 from refineseg.system.files import atomic_write, writable_folder
 
@@ -89,11 +88,8 @@ def _head(report: EvaluationReport) -> str:
             f"Best at {names[best]} ({percent(iou[best], 0)} IoU), weakest at {names[worst]} "
             f"({percent(iou[worst], 0)})."
         )
-    return (
-        f'<header class="note"><p class="eyebrow">refineseg evaluate</p><h1>{escape(report.model)} on '
-        f"{escape(evaluation.data)} {escape(evaluation.split)}</h1>"
-        f'<p class="verdict">{verdict}</p></header>'
-    )
+    title = f"{escape(report.model)} on {escape(evaluation.data)} {escape(evaluation.split)}"
+    return header("evaluate", title, verdict)
 
 
 def _score(report: EvaluationReport) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from refineseg.evaluation.evaluate import Evaluation
 from refineseg.evaluation.metrics import Counts, Floats, Sums
 from refineseg.evaluation.report.charts import by_similarity, confusion_chart, percent
-from refineseg.html import css_color, swatch
+from refineseg.html import css_color, section, swatch
 from refineseg.labels import LabelMap
 
 VIEWS = {
@@ -24,11 +24,6 @@ VIEWS = {
 
 TOP = 10
 LEAST = 0.001  # share of the labelled pixels below which a class is left out
-
-
-def section(title: str, note: str, content: str) -> str:
-    """A titled part of the page."""
-    return f'<section><h2>{title} <span class="quiet">{note}</span></h2>\n{content}</section>'
 
 
 def card(title: str, content: str) -> str:

@@ -15,7 +15,7 @@ from refineseg.evaluation.metrics import Floats
 from refineseg.evaluation.report import shared
 from refineseg.evaluation.report.charts import history_chart, percent
 from refineseg.evaluation.report.style import SCRIPT, STYLE
-from refineseg.html import document, fact_list, picture_address
+from refineseg.html import document, fact_list, header, picture_address, section
 from refineseg.system.files import atomic_write
 from refineseg.system.text import duration
 from refineseg.training.custom import TrainingEvent
@@ -91,11 +91,8 @@ def _head(run: Run, said: list[tuple[str, str]], ended: bool) -> str:
     begun = "".join(f"<p>Starts from {escape(text)}.</p>" for phase, text in said if phase == "start")
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     again = "" if ended else f"; loads itself again every {REFRESH} seconds"
-    return (
-        f'<header class="{"" if ended else "note"}"><p class="eyebrow">refineseg train</p>'
-        f'<h1>{escape(run.folder.name)}</h1><p class="verdict">{verdict}</p>{begun}'
-        f'<p class="quiet">Written {now}{again}.</p></header>'
-    )
+    more = f'{begun}<p class="quiet">Written {now}{again}.</p>'
+    return header("train", escape(run.folder.name), verdict, "" if ended else "note", more)
 
 
 def _facts(run: Run) -> str:
@@ -129,7 +126,7 @@ def _curves(run: Run) -> str:
     charts = shared.card("Scores on val", history_chart([row["step"] for row in rows], scores, end, "score, %"))
     loss = history_chart([step for step, _ in losses], {"loss": [value for _, value in losses]}, end, "loss")
     charts += shared.card("Training loss", loss)
-    return shared.section("Curves", f"also in {CURVES} and tensorboard/", f'<div class="charts">{charts}</div>')
+    return section("Curves", f"also in {CURVES} and tensorboard/", f'<div class="charts">{charts}</div>')
 
 
 def _pictures(run: Run, evaluation: Evaluation) -> str:
@@ -145,7 +142,7 @@ def _pictures(run: Run, evaluation: Evaluation) -> str:
         articles.append(shared.picture_article(name, f"{percent(float(right))} of the pixels right", addresses))
     key = shared.key_of_classes(run.data.label_map, np.flatnonzero(shown).tolist())
     note = "the same val pictures every time; click one for a closer look; void is dark"
-    return shared.section("Pictures", note, key + "\n".join(articles))
+    return section("Pictures", note, key + "\n".join(articles))
 
 
 def _settings(config: Mapping[str, Any]) -> str:
