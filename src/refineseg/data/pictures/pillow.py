@@ -18,7 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from refineseg.channels import Pixels
 from refineseg.data.pictures.color_spaces import to_bytes, white_of
-from refineseg.errors import InputError, TooLargeError
+from refineseg.errors import InputError, MissingExtraError, TooLargeError
 from refineseg.labels import UInt8
 from refineseg.system.files import open_file, read_file
 from refineseg.system.text import reason_of
@@ -149,11 +149,11 @@ def decoding(name: str, what: str) -> Iterator[None]:
     """Any error of a decoder in the block becomes an InputError: a file that is missing or damaged."""
     try:
         yield
-    except InputError:
+    except (InputError, MissingExtraError):
         raise
     except FileNotFoundError as error:
         raise InputError(f"File not found: {name}") from error
-    except Exception as error:  # decoders raise OSError, ValueError, SyntaxError, struct.error ...
+    except Exception as error:  # decoders raise OSError, ValueError, IndexError, SyntaxError, struct.error ...
         raise InputError(
             f"cannot read {name} as {what} ({reason_of(error)}): is it damaged or another format?"
         ) from error

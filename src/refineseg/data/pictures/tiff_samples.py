@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -17,10 +17,9 @@ import numpy as np
 
 from refineseg.channels import Pixels
 from refineseg.data.pictures.geotiff import TAGS, Geo, parse_nodata
-from refineseg.data.pictures.pillow import check_regular
+from refineseg.data.pictures.pillow import check_regular, decoding
 from refineseg.data.pictures.tiff_windows import PageWindows
-from refineseg.errors import InputError, MissingExtraError, extra
-from refineseg.system.text import reason_of
+from refineseg.errors import InputError, extra
 
 MOST_PAGES = 10_000
 SUFFIXES = (".tif", ".tiff")
@@ -89,27 +88,15 @@ def open_samples(source: Path | BinaryIO, name: str, count: Count = None) -> Ite
     tifffile = tifffile_package()
     if isinstance(source, Path):
         check_regular(source, "a picture")
-    try:
-        with source.open("rb") if isinstance(source, Path) else nullcontext(source) as stream:
-            within = pages_within(stream, MOST_PAGES)
-        if not within:
-            raise InputError(
-                f"{name}: expected a TIFF of at most {MOST_PAGES:,} pages, got more: save one of them"
-            )
-        file = tifffile.TiffFile(source)
-    except InputError:
-        raise
-    except FileNotFoundError as error:
-        raise InputError(f"File not found: {name}") from error
-    except Exception as error:  # tifffile raises its own, ValueError, struct.error ...
-        raise _unreadable(name, error) from error
-    with file:
-        try:
-            found = _samples(file, name, count)
-        except (InputError, MissingExtraError):
-            raise
-        except Exception as error:  # tifffile raises its own, ValueError, IndexError, struct.error ...
-            raise _unreadable(name, error) from error
+    with ExitStack() as opened:
+        with decoding(name, "TIFF"):
+            with source.open("rb") if isinstance(source, Path) else nullcontext(source) as stream:
+                within = pages_within(stream, MOST_PAGES)
+            if not within:
+                raise InputError(
+                    f"{name}: expected a TIFF of at most {MOST_PAGES:,} pages, got more: save one of them"
+                )
+            found = _samples(opened.enter_context(tifffile.TiffFile(source)), name, count)
         yield found
 
 
@@ -226,7 +213,3 @@ def tifffile_package() -> Any:
     with extra("tifffile", "data", "reading TIFF of many channels or by windows"):
         import tifffile
     return tifffile
-
-
-def _unreadable(name: str, error: Exception) -> InputError:
-    return InputError(f"cannot read {name} as TIFF ({reason_of(error)}): is it damaged or another format?")
