@@ -138,8 +138,10 @@ class TrainConfig(Config):
     def __post_init__(self) -> None:
         names = self.train_splits
         require(0 < len(names) == len(set(names)), "train_splits of one or more splits, each once", list(names))
-        require(self.epochs >= 1, "epochs of 1 or more", self.epochs)
-        require(self.steps is None or self.steps >= 1, "steps of 1 or more", self.steps)
+        least = {"epochs": 1, "steps": 1, "patience": 1, "validate_every": 1, "cache_mb": 0, "workers": 0}
+        for name, bound in least.items():
+            value = getattr(self, name)
+            require(value is None or value >= bound, f"{name} of {bound} or more", value)
         require(1 <= self.batch_size <= 100_000, "a batch size of 1 or more, up to 100,000", self.batch_size)
         require(0 < self.lr < math.inf, "a learning rate above 0", self.lr)
         for name in ("backbone_lr", "weight_decay", "clip_norm"):
@@ -152,9 +154,7 @@ class TrainConfig(Config):
             require(0 <= getattr(self, name) <= 1, f"{name} in [0, 1]", getattr(self, name))
         require(0 <= self.seed < 2**32, "a seed of 0 to 4294967295", self.seed)
         require(max(self.epochs, self.steps or 1) <= 10**9, "at most 10^9 steps", (self.epochs, self.steps))
-        require(self.cache_mb >= 0, "cache_mb of 0 or more", self.cache_mb)
         require(self.minutes is None or 0 < self.minutes < 1e6, "minutes above 0", self.minutes)
-        require(self.patience is None or self.patience >= 1, "patience of 1 or more", self.patience)
         split = self.batch_size % self.accumulate == 0 if self.accumulate >= 1 else False
         require(split, "accumulate to divide the batch size", (self.accumulate, self.batch_size))
         fits = self.augment.pad or self.augment.class_mix == 0
@@ -174,7 +174,5 @@ class TrainConfig(Config):
         enough = self.unlabelled is None or self.batch_size > 1
         require(enough, "a batch size of 2 or more with unlabelled pictures", self.batch_size)
         require(0 <= self.ema < 1, "ema in [0, 1)", self.ema)
-        require(self.workers >= 0, "workers of 0 or more", self.workers)
         known = len(set(self.loggers)) == len(self.loggers) and set(self.loggers) <= {"wandb", "mlflow"}
         require(known, "loggers of wandb and mlflow, each once", list(self.loggers))
-        require(self.validate_every >= 1, "validate_every of 1 or more", self.validate_every)

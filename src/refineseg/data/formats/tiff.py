@@ -9,18 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from refineseg.data.formats.format import Format, Shape
-from refineseg.data.formats.parsing.mask_labels import pairs_reader
-from refineseg.data.formats.parsing.pairing import first_pair
+from refineseg.data.formats.parsing.mask_labels import kind_of_pairs, pairs_reader
 from refineseg.data.images import read_mask
-from refineseg.data.pictures.tiff_samples import SUFFIXES, is_scientific, read_tiff
+from refineseg.data.pictures.tiff_samples import SUFFIXES, read_tiff
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap, UInt8
-
-
-def fits(src: Path) -> bool:
-    """Folders of pictures and masks in which the first picture is a scientific TIFF."""
-    pair = first_pair(src)
-    return pair is not None and is_scientific(pair.image)
 
 
 def _paint(path: Path, labels: LabelMap, _: Shape) -> UInt8:
@@ -44,7 +37,7 @@ FORMAT = Format(
     name="tiff",
     title="folders of TIFF with many channels or bits, and masks",
     needs="a folder images/ of TIFF files and a folder masks/ with masks of the same names, and a labels.yaml",
-    fits=fits,
+    fits=lambda src: kind_of_pairs(src) == "tiff",
     read=pairs_reader("'classes: [water, field]' and 'ignore: [255]'", _paint),
     threshold=True,
     marks=("folder images", "folder masks", "suffix .tif"),

@@ -12,9 +12,10 @@ import numpy as np
 from refineseg.data.formats.format import AnnotatedData, Item, ReadOptions, Shape
 from refineseg.data.formats.parsing.class_names import by_train_id, edit_labels
 from refineseg.data.formats.parsing.label_files import labels_file, read_labels, read_threshold
-from refineseg.data.formats.parsing.pairing import Pair, Pairs, pairs_of
+from refineseg.data.formats.parsing.pairing import Pair, Pairs, first_pair, pairs_of
 from refineseg.data.images import read_binary_mask, read_mask
 from refineseg.data.pictures.pillow import open_image
+from refineseg.data.pictures.tiff_samples import is_scientific
 from refineseg.errors import InputError, LabelError
 from refineseg.labels import LabelMap, UInt8
 
@@ -119,10 +120,18 @@ def palette_colors(path: Path) -> UInt8:
     )
 
 
-def mask_mode(path: Path) -> str | None:
-    """PIL's mode of a mask; None if it cannot be read."""
-    try:
-        with open_image(path, decode=False) as image:
-            return image.mode
-    except Exception:  # any of the decoders' errors; the reader reports it
+def kind_of_pairs(src: Path) -> str | None:
+    """The format of a folder of pairs by the first: ``tiff`` for a scientific TIFF, else ``rgb`` or ``palette``.
+
+    None without a pair; an unreadable mask is left to the reader of ``palette``.
+    """
+    pair = first_pair(src)
+    if pair is None:
         return None
+    if is_scientific(pair.image):
+        return "tiff"
+    try:
+        with open_image(pair.mask, decode=False) as image:
+            return "rgb" if image.mode in ("RGB", "RGBA") else "palette"
+    except Exception:  # any of the decoders' errors
+        return "palette"
