@@ -22,21 +22,18 @@ STRETCH = 2.0  # standard deviations on either side of the mean that a false-col
 
 @dataclass(frozen=True)
 class Channels(Config):
-    """The channels of a data set's pictures, of which a model trained on it keeps a copy.
+    """The channels of a data set's pictures, of which a model trained on it keeps a copy."""
 
-    Attributes:
-        dtype: type of the raw values, such as ``uint16``.
-        low, high: raw values that mean 0 and 1, by channel. Nothing is clipped.
-        mean, std: by channel, of the training pictures' values in [0, 1]; networks are normalised with them.
-        shown: channels, counted from 0, that stand for red, green and blue where a person looks.
-    """
-
-    dtype: str
+    dtype: str  # type of the raw values, such as ``uint16``
+    # raw values that mean 0 and 1, by channel; nothing is clipped
     low: tuple[float, ...]
     high: tuple[float, ...]
+    # by channel, of the training pictures' values in [0, 1]; networks are normalised with them
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    shown: tuple[int, int, int]
+    shown: tuple[
+        int, int, int
+    ]  # channels, counted from 0, that stand for red, green and blue where a person looks
 
     def __post_init__(self) -> None:
         lengths = {len(self.low), len(self.high), len(self.mean), len(self.std)}

@@ -26,20 +26,13 @@ UInt8 = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class LabelClass:
-    """One class.
+    """One class."""
 
-    Attributes:
-        name: name as printed.
-        color: RGB, 0..255, in palettes and overlays.
-        raw: values (or RGB colours) in mask files that mean this class; several are merged into one.
-        submission: value that a benchmark's server takes; the first raw value if None.
-        mirror: name of the class that this one becomes in a horizontally flipped picture (left arm, right arm).
-    """
-
-    name: str
-    color: Color
-    raw: tuple[Raw, ...]
-    submission: int | None = None
+    name: str  # name as printed
+    color: Color  # RGB, 0..255, in palettes and overlays
+    raw: tuple[Raw, ...]  # values (or RGB colours) in mask files that mean this class; several are merged into one
+    submission: int | None = None  # value that a benchmark's server takes; the first raw value if None
+    # name of the class that this one becomes in a horizontally flipped picture (left arm, right arm)
     mirror: str | None = None
 
 

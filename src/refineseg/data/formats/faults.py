@@ -16,31 +16,27 @@ LONGEST = 260  # characters of each
 
 
 class Faults:
-    """Errors of single annotations, pictures and files, after which reading goes on.
-
-    Attributes:
-        found: the errors.
-        without_pixels: number of areas without a pixel, by class name; no error, as small objects may have none.
-    """
+    """Errors of single annotations, pictures and files, after which reading goes on."""
 
     def __init__(self) -> None:
-        self.found: list[str] = []
-        self._known: set[str] = set()
-        self.without_pixels = Counter[str]()
+        self._found: dict[str, None] = {}
+        self.without_pixels = Counter[str]()  # areas by class name; no faults, as small objects may have no pixel
 
     def __len__(self) -> int:
-        return len(self.found)
+        return len(self._found)
+
+    @property
+    def found(self) -> list[str]:
+        """The errors, each text once."""
+        return list(self._found)
 
     def add(self, fault: str | InputError) -> None:
-        """Add a fault, unless the same text is there already."""
-        text = " ".join(str(fault).split())
-        if text not in self._known:
-            self._known.add(text)
-            self.found.append(text)
+        """Add a fault."""
+        self._found[" ".join(str(fault).split())] = None
 
     def stop_if_nothing_is_left(self, left: Sequence[object], source: Path) -> None:
         """FaultsError if everything has a fault."""
-        if self.found and not left:
+        if self._found and not left:
             raise FaultsError(str(source), self.found)
 
     @contextmanager

@@ -89,7 +89,7 @@ def _guess(
     advice = (
         fix if sure else f"look at {'it' if len(suspects) == 1 else 'them'} in the page that --html writes; {fix}"
     )
-    yield about(kind, severity if sure else "note", counts + extent, advice, mask_files(suspects))
+    yield from about(kind, severity if sure else "note", counts + extent, advice, mask_files(suspects))
 
 
 def is_moved(item: PairMeasurement) -> bool:

@@ -175,18 +175,17 @@ def _single_masks(files: DatasetFiles, measured: Measurements) -> Iterator[Findi
             single.setdefault(int(present[0]), []).append(item)
         if mask.thin > THIN:
             lines.append(item)
-    if empty:
-        yield about(
-            "empty-mask",
-            "warning",
-            f"{counted(empty, 'mask')} with ignored pixels only, from which nothing can be learned",
-            "annotate them, or remove the pictures; if the value means a class, check 'ignore' in the label map",
-            mask_files(empty),
-        )
+    yield from about(
+        "empty-mask",
+        "warning",
+        f"{counted(empty, 'mask')} with ignored pixels only, from which nothing can be learned",
+        "annotate them, or remove the pictures; if the value means a class, check 'ignore' in the label map",
+        mask_files(empty),
+    )
     names = {value: label_map.names[index] for value, index in class_values(label_map).items()}
     for value, items in single.items():
         many = len(items) > max(1, len(sound) // 2)
-        yield about(
+        yield from about(
             "single-class-mask",
             "warning" if many else "note",
             f"{counted(items, 'mask')} of {len(sound):,} with one class only: "
@@ -195,7 +194,7 @@ def _single_masks(files: DatasetFiles, measured: Measurements) -> Iterator[Findi
             mask_files(items),
         )
     if len(lines) * 2 > len(sound):
-        yield about(
+        yield from about(
             "inverted-ignore",
             "warning",
             f"{counted(lines, 'mask')} with thin lines of labels and the rest ignored: class and ignored "

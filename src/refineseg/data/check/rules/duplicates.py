@@ -49,22 +49,20 @@ def _within(readable: Readable) -> Iterator[Finding]:
             continue
         same = first.mask is not None and item.mask is not None and first.mask.digest == item.mask.digest
         (twice if same else conflicting).extend([first.pair.image, item.pair.image])
-    if twice:
-        yield about(
-            "duplicate-image",
-            "warning",
-            f"{counted(twice[::2], 'picture')} with a copy of another name and the same mask in the same split",
-            "remove the copies: they count double",
-            twice,
-        )
-    if conflicting:
-        yield about(
-            "conflicting-masks",
-            "warning",
-            f"{counted(conflicting[::2], 'picture')} with a copy in the same split that has a different mask",
-            "keep the correct one of each",
-            conflicting,
-        )
+    yield from about(
+        "duplicate-image",
+        "warning",
+        f"{counted(twice[::2], 'picture')} with a copy of another name and the same mask in the same split",
+        "remove the copies: they count double",
+        twice,
+    )
+    yield from about(
+        "conflicting-masks",
+        "warning",
+        f"{counted(conflicting[::2], 'picture')} with a copy in the same split that has a different mask",
+        "keep the correct one of each",
+        conflicting,
+    )
 
 
 def _masks(measured: Measurements) -> Iterator[Finding]:
@@ -80,14 +78,13 @@ def _masks(measured: Measurements) -> Iterator[Finding]:
         for item, _ in members
         if not _frames_of_one(members)
     ]
-    if shared:
-        yield about(
-            "duplicate-mask",
-            "warning",
-            f"{counted(shared, 'mask')} identical to another, although the pictures differ",
-            "look at them: a mask may have been copied under a wrong name",
-            mask_files(shared),
-        )
+    yield from about(
+        "duplicate-mask",
+        "warning",
+        f"{counted(shared, 'mask')} identical to another, although the pictures differ",
+        "look at them: a mask may have been copied under a wrong name",
+        mask_files(shared),
+    )
 
 
 def _frames_of_one(members: list[tuple[PairMeasurement, bytes]]) -> bool:
@@ -102,7 +99,7 @@ def _across(train: Readable, held: Readable, *, own: bool) -> Iterator[Finding]:
     known = {image.digest: item.pair.image for item, image in train}
     exact = [(item.pair.image, known[image.digest]) for item, image in held if image.digest in known]
     if exact:
-        yield about(
+        yield from about(
             "leak-exact",
             "error" if own else "warning",
             f"{counted(exact, 'picture')} for validation or test that are also in train, such as "
@@ -113,7 +110,7 @@ def _across(train: Readable, held: Readable, *, own: bool) -> Iterator[Finding]:
     rest = [(item, image) for item, image in held if image.digest not in known]
     copies, alike = near(train, rest)
     if copies:
-        yield about(
+        yield from about(
             "leak-near",
             "warning",
             f"{counted(copies, 'picture')} for validation or test that are also in train in another size or "
@@ -122,7 +119,7 @@ def _across(train: Readable, held: Readable, *, own: bool) -> Iterator[Finding]:
             [path for pair in copies for path in pair],
         )
     if alike:
-        yield about(
+        yield from about(
             "leak-alike",
             "note",
             f"{counted(alike, 'picture')} for validation or test very similar to one in train, such as "

@@ -29,7 +29,7 @@ def find(measured: Measurements) -> Iterator[Finding]:
     """Findings on pictures."""
     unreadable = [item for item in measured.pairs if item.image_error]
     if unreadable:
-        yield about(
+        yield from about(
             "unreadable-image",
             "error",
             f"{counted(unreadable, 'picture')} that cannot be read: {unreadable[0].image_error}",
@@ -38,14 +38,13 @@ def find(measured: Measurements) -> Iterator[Finding]:
         )
     readable = with_image(measured.pairs)
     blank = [item.pair.image for item, image in readable if image.blank]
-    if blank:
-        yield about(
-            "blank-image",
-            "warning",
-            f"{counted(blank, 'picture')} of a single colour",
-            "export them again, or remove them",
-            blank,
-        )
+    yield from about(
+        "blank-image",
+        "warning",
+        f"{counted(blank, 'picture')} of a single colour",
+        "export them again, or remove them",
+        blank,
+    )
     yield from _depths(readable)
     yield from _channels(readable)
     yield from _sizes(readable, measured.crop)
@@ -54,7 +53,7 @@ def find(measured: Measurements) -> Iterator[Finding]:
 def _depths(readable: list[tuple[PairMeasurement, ImageMeasurement]]) -> Iterator[Finding]:
     many = [item.pair.image for item, image in readable if image.mode.startswith(("I", "F"))]
     if many and len(many) < len(readable):
-        yield about(
+        yield from about(
             "mixed-bit-depths",
             "warning",
             f"{counted(many, 'picture')} of {len(readable):,} with 16 or more bits per channel, the rest 8: "
@@ -66,7 +65,7 @@ def _depths(readable: list[tuple[PairMeasurement, ImageMeasurement]]) -> Iterato
     partly = [item.pair.image for item, image in readable if image.largest] if used < 16 else []
     if partly:
         largest = max(image.largest for _, image in readable)
-        yield about(
+        yield from about(
             "used-depth",
             "note",
             f"{counted(partly, 'picture')} of 16 bits that use {used} of them (the largest value is {largest:,}), "
@@ -84,7 +83,7 @@ def _channels(readable: list[tuple[PairMeasurement, ImageMeasurement]]) -> Itera
     odd = [item.pair.image for item, image in readable if CHANNELS.get(image.mode, usual) != usual]
     shown = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
     unsafe = any("transparency" in kind or kind == "CMYK" for kind in kinds)
-    yield about(
+    yield from about(
         "mixed-channels",
         "warning" if unsafe else "note",
         f"pictures have several colour modes: {shown}; all are read as RGB"
@@ -103,7 +102,7 @@ def _sizes(readable: list[tuple[PairMeasurement, ImageMeasurement]], crop: tuple
     if typical >= LARGER:
         large = [item.pair.image for (item, _), ratio in zip(readable, ratios, strict=True) if ratio >= LARGER]
         width, height = readable[0][1].size
-        yield about(
+        yield from about(
             "far-larger-than-crop",
             "warning" if typical >= FAR_LARGER else "note",
             f"pictures are {typical:.0f} times the area of the training crop of {crop[1]}x{crop[0]} (the first is "

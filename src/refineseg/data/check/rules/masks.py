@@ -30,7 +30,7 @@ def find(files: DatasetFiles, measured: Measurements) -> Iterator[Finding]:
     pairs = measured.pairs
     unreadable = [item for item in pairs if item.mask_error]
     if unreadable:
-        yield about(
+        yield from about(
             "unreadable-mask",
             "error",
             f"{counted(unreadable, 'mask')} that cannot be read: {unreadable[0].mask_error}",
@@ -100,22 +100,21 @@ def _formats(label_map: LabelMap, pairs: tuple[PairMeasurement, ...]) -> Iterato
     for kind, (what, fix) in said.items():
         found = groups.get(kind, [])
         if found:
-            yield about(kind, "error", f"{counted(found, 'mask')} {what}", fix, mask_files(found))
+            yield from about(kind, "error", f"{counted(found, 'mask')} {what}", fix, mask_files(found))
 
 
 def _smoothed(label_map: LabelMap, pairs: tuple[PairMeasurement, ...]) -> Iterator[Finding]:
     """Masks that look antialiased although all values are known; one-pixel outlines look the same."""
     sound = [(item, mask) for item, mask in with_mask(pairs) if not main_cause(mask, label_map)]
     found = [item for item, mask in sound if mask.between > SMOOTHED]
-    if found:
-        yield about(
-            "antialiased-mask",
-            "warning" if beyond_chance(found, len(sound)) else "note",
-            f"{counted(found, 'mask')} of {len(sound):,} whose borders contain values in between, "
-            "which are other classes' numbers: a sign of smoothing, or of one-pixel outlines",
-            "if they were resized, export them again; resize masks by nearest neighbour only",
-            mask_files(found),
-        )
+    yield from about(
+        "antialiased-mask",
+        "warning" if beyond_chance(found, len(sound)) else "note",
+        f"{counted(found, 'mask')} of {len(sound):,} whose borders contain values in between, "
+        "which are other classes' numbers: a sign of smoothing, or of one-pixel outlines",
+        "if they were resized, export them again; resize masks by nearest neighbour only",
+        mask_files(found),
+    )
 
 
 def _rgb_message(label_map: LabelMap, found: list[PairMeasurement]) -> str:
@@ -160,7 +159,7 @@ def _sizes(pairs: tuple[PairMeasurement, ...]) -> Iterator[Finding]:
         found = wrong.get(kind, [])
         if found:
             shown = f" (the first: picture {sizes[kind]})"
-            yield about(kind, "error", f"{counted(found, 'mask')} {what}{shown}", fix, mask_files(found))
+            yield from about(kind, "error", f"{counted(found, 'mask')} {what}{shown}", fix, mask_files(found))
 
 
 def _palettes(pairs: tuple[PairMeasurement, ...]) -> Iterator[Finding]:
@@ -179,12 +178,11 @@ def _palettes(pairs: tuple[PairMeasurement, ...]) -> Iterator[Finding]:
             # Only if the colour belongs to another index elsewhere: other tints are harmless.
             if color != usual[value] and color in owners:
                 odd |= {item.pair.image: item for item in items}
-    if odd:
-        yield about(
-            "palettes-differ",
-            "warning",
-            f"{counted(odd, 'palette mask')} whose colours have other numbers than in the rest: an image "
-            "editor may have renumbered them, and only the numbers count",
-            "compare the numbers; export these masks again from the annotation tool",
-            mask_files(list(odd.values())),
-        )
+    yield from about(
+        "palettes-differ",
+        "warning",
+        f"{counted(odd, 'palette mask')} whose colours have other numbers than in the rest: an image "
+        "editor may have renumbered them, and only the numbers count",
+        "compare the numbers; export these masks again from the annotation tool",
+        mask_files(list(odd.values())),
+    )

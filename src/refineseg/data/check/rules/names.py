@@ -17,17 +17,16 @@ def find(files: DatasetFiles) -> Iterator[Finding]:
     yield from _lists(files)
     yield from _pieces(files)
     left = files.leftovers
-    if left.elsewhere:
-        yield about(
-            "picture-elsewhere",
-            "warning",
-            f"{counted(left.elsewhere, 'picture')} in folders that are not read, which are skipped",
-            "move them beside the others, or run refineseg data import, which reads subfolders of any depth",
-            left.elsewhere,
-        )
+    yield from about(
+        "picture-elsewhere",
+        "warning",
+        f"{counted(left.elsewhere, 'picture')} in folders that are not read, which are skipped",
+        "move them beside the others, or run refineseg data import, which reads subfolders of any depth",
+        left.elsewhere,
+    )
     if left.strays:
         kinds = ", ".join(sorted({path.suffix or path.name for path in left.strays}))
-        yield about(
+        yield from about(
             "unread-file",
             "note",
             f"{counted(left.strays, 'file')} of unknown types among the pictures and masks ({kinds})",
@@ -48,28 +47,28 @@ def _partners(files: DatasetFiles) -> Iterator[Finding]:
                 f"masks seem to be called {left.renamed}: run refineseg data import, which pairs such names, "
                 "or give them the pictures' names"
             )
-        yield about("image-without-mask", "error", f"{counted(no_mask, 'picture')} without a mask", fix, no_mask)
-    if no_image:
-        yield about(
-            "mask-without-image",
-            "warning",
-            f"{counted(no_image, 'mask')} without a picture of the same name, which are not used",
-            "add the pictures, or remove the masks",
-            no_image,
+        yield from about(
+            "image-without-mask", "error", f"{counted(no_mask, 'picture')} without a mask", fix, no_mask
         )
+    yield from about(
+        "mask-without-image",
+        "warning",
+        f"{counted(no_image, 'mask')} without a picture of the same name, which are not used",
+        "add the pictures, or remove the masks",
+        no_image,
+    )
 
 
 def _clashes(files: DatasetFiles) -> Iterator[Finding]:
     left = files.leftovers
-    if left.same_stem:
-        yield about(
-            "same-name",
-            "error",
-            f"{counted(left.same_stem, 'name')} with several files that differ only in their suffix: which one "
-            "pairs up is undefined",
-            "keep one file of each name",
-            [path for group in left.same_stem for path in group],
-        )
+    yield from about(
+        "same-name",
+        "error",
+        f"{counted(left.same_stem, 'name')} with several files that differ only in their suffix: which one "
+        "pairs up is undefined",
+        "keep one file of each name",
+        [path for group in left.same_stem for path in group],
+    )
     lonely = set(files.no_mask) | set(left.no_image)
     broken = [group for group in left.case if any(path in lonely for path in group)]
     harmless = [group for group in left.case if group not in broken]
@@ -77,44 +76,41 @@ def _clashes(files: DatasetFiles) -> Iterator[Finding]:
         (broken, "error", "they match on some systems (macOS, Windows) and not on others (Linux)"),
         (harmless, "warning", "they overwrite one another when copied to macOS or Windows"),
     ):
-        if groups:
-            yield about(
-                "letter-case",
-                "error" if severity == "error" else "warning",
-                f"{counted(groups, 'name')} that differ only in upper and lower case: {consequence}",
-                "rename them so that picture and mask have the same spelling and every name is unique",
-                [path for group in groups for path in group],
-            )
+        yield from about(
+            "letter-case",
+            "error" if severity == "error" else "warning",
+            f"{counted(groups, 'name')} that differ only in upper and lower case: {consequence}",
+            "rename them so that picture and mask have the same spelling and every name is unique",
+            [path for group in groups for path in group],
+        )
 
 
 def _lists(files: DatasetFiles) -> Iterator[Finding]:
     if files.missing:
         names = [Path(name) for _, name in files.missing]
         lists = ", ".join(sorted({path.name for path, _ in files.missing}))
-        yield about(
+        yield from about(
             "listed-but-missing",
             "error",
             f"{counted(names, 'picture')} in {lists} that cannot be found",
             "add the pictures, or remove the lines from the list",
             names,
         )
-    if files.repeated:
-        yield about(
-            "listed-twice",
-            "warning",
-            f"{counted(files.repeated, 'picture')} more than once in the split's list, which weights them more",
-            "remove the repeated lines",
-            files.repeated,
-        )
+    yield from about(
+        "listed-twice",
+        "warning",
+        f"{counted(files.repeated, 'picture')} more than once in the split's list, which weights them more",
+        "remove the repeated lines",
+        files.repeated,
+    )
     left = files.leftovers
-    if left.unlisted:
-        yield about(
-            "unlisted",
-            "note",
-            f"{counted(left.unlisted, 'picture')} in no split's list, which are not used",
-            "add their names to a list to use them",
-            left.unlisted,
-        )
+    yield from about(
+        "unlisted",
+        "note",
+        f"{counted(left.unlisted, 'picture')} in no split's list, which are not used",
+        "add their names to a list to use them",
+        left.unlisted,
+    )
     empty = [split for split in ("train", "val") if not files.by_split().get(split)]
     if empty:
         yield Finding(
@@ -139,7 +135,7 @@ def _pieces(files: DatasetFiles) -> Iterator[Finding]:
     ]
     if shared:
         photographs = {original_name(pair.stem) for pair, _ in shared}
-        yield about(
+        yield from about(
             "leak-pieces",
             "warning",
             f"{counted(photographs, 'photograph')} with copies or parts both in train and in another split, by "

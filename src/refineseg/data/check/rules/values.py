@@ -30,16 +30,15 @@ def find(files: DatasetFiles, measured: Measurements) -> Iterator[Finding]:
     label_map = files.label_map
     sound = [(item, mask) for item, mask in with_mask(measured.pairs) if not main_cause(mask, label_map)]
     binary = _binary(label_map, sound)
-    if binary:
-        yield about(
-            "binary-0-255",
-            "error",
-            f"{counted(binary, 'mask')} of 0 and 255 only, usual for background and object; here 255 is "
-            + ("ignored, so that the object would not be learned" if IGNORE in label_map.ignore else "unknown"),
-            f"write 'raw: 255' for {label_map.names[1]} and 'ignore: []' in the label map, or 'threshold: 128' in "
-            "labels.yaml",
-            mask_files(binary),
-        )
+    yield from about(
+        "binary-0-255",
+        "error",
+        f"{counted(binary, 'mask')} of 0 and 255 only, usual for background and object; here 255 is "
+        + ("ignored, so that the object would not be learned" if IGNORE in label_map.ignore else "unknown"),
+        f"write 'raw: 255' for {label_map.names[1]} and 'ignore: []' in the label map, or 'threshold: 128' in "
+        "labels.yaml",
+        mask_files(binary),
+    )
     known = set(class_values(label_map)) | ignored_values(label_map)
     odd = [
         (item, mask) for item, mask in sound if item not in binary and not known.issuperset(mask.values.tolist())
@@ -56,7 +55,7 @@ def find(files: DatasetFiles, measured: Measurements) -> Iterator[Finding]:
     )
     more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
     message = f"{counted(odd, 'mask')} with values outside the label map: {shown}{more}{explanation}"
-    yield about(kind, "error", message, fix, mask_files([item for item, _ in odd]))
+    yield from about(kind, "error", message, fix, mask_files([item for item, _ in odd]))
 
 
 def diagnose(label_map: LabelMap, values: set[int], unknown: set[int]) -> tuple[str, str, str]:
