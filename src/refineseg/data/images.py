@@ -147,6 +147,14 @@ def read_binary_mask(path: Path, threshold: int) -> UInt8:
     return np.asarray(grey >= threshold, np.uint8)
 
 
+def nearest(mask: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    """A mask HxW or HxWx3 at another width and height, by nearest neighbour."""
+    height, width = mask.shape[:2]
+    rows = (np.arange(size[1]) * 2 + 1) * height // (2 * size[1])
+    columns = (np.arange(size[0]) * 2 + 1) * width // (2 * size[0])
+    return mask[np.ix_(rows, columns)]
+
+
 def write_mask(path: str | Path, labels: UInt8, label_map: LabelMap) -> None:
     """Train ids HxW as a palette index PNG with the label map's colours."""
     with atomic_path(path) as temporary:

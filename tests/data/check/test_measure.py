@@ -10,7 +10,8 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
 from refineseg.data.check.measure.image import perceptual_hash
-from refineseg.data.check.measure.mask import between, count_values, nearest, thinness
+from refineseg.data.check.measure.mask import between, count_values, thinness
+from refineseg.data.images import nearest
 from refineseg.labels import LabelMap
 from tests.data.check.corpus import scene
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from refineseg.data.check.findings import SEVERITIES, CheckReport, ClassFigures, Finding, Severity
 from refineseg.data.check.listing import CheckedPair, DatasetFiles
-from refineseg.data.check.measure.mask import nearest
+from refineseg.data.images import nearest
 from refineseg.errors import RefinesegError
 from refineseg.html import css_color, document, fact_list, header, picture_address, section, smaller, swatch
 from refineseg.labels import IGNORE, UInt8
@@ -190,13 +190,7 @@ def overlay(picture: UInt8, pair: CheckedPair, files: DatasetFiles) -> UInt8:
         raw = files.read_raw(pair.mask)
     except RefinesegError:
         return picture
-    height, width = picture.shape[:2]
-    if raw.ndim == 3:
-        rows = nearest(np.arange(raw.shape[0] * raw.shape[1]).reshape(raw.shape[:2]), (width, height))
-        raw = raw.reshape(-1, raw.shape[2])[rows]
-    else:
-        raw = nearest(raw, (width, height))
-    colors, weight = _painted(raw, files)
+    colors, weight = _painted(nearest(raw, (picture.shape[1], picture.shape[0])), files)
     mixed = picture * (1 - weight[..., None]) + colors * weight[..., None]
     return np.asarray(np.clip(mixed, 0, 255), np.uint8)
 

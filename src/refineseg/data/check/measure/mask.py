@@ -111,11 +111,3 @@ def thinness(numbers: NDArray[Any], label_map: LabelMap) -> float:
     for row, column in ((0, 2), (4, 2), (2, 0), (2, 4), (1, 2), (3, 2), (2, 1), (2, 3)):
         near |= wide[row : row + height, column : column + width]
     return float(near[~void].mean())
-
-
-def nearest(labels: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
-    """Labels HxW at another width and height, by nearest neighbour."""
-    height, width = labels.shape
-    rows = (np.arange(size[1]) * 2 + 1) * height // (2 * size[1])
-    columns = (np.arange(size[0]) * 2 + 1) * width // (2 * size[0])
-    return labels[np.ix_(rows, columns)]

@@ -13,9 +13,10 @@ import numpy as np
 from refineseg.data.check.listing import CheckedPair, DatasetFiles
 from refineseg.data.check.measure.edges import Floats, fit_outlines, gradient, working_size
 from refineseg.data.check.measure.image import measure_image
-from refineseg.data.check.measure.mask import measure_mask, nearest
+from refineseg.data.check.measure.mask import measure_mask
 from refineseg.data.check.measure.measurements import Measurements, PairMeasurement
 from refineseg.data.dataset import evenly_spaced
+from refineseg.data.images import nearest
 from refineseg.errors import InputError
 from refineseg.system.progress import Progress, tracked
 

@@ -8,13 +8,11 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from refineseg.data.formats.format import Item, Picture, Shape
 from refineseg.data.formats.parsing.find_pictures import SUFFIX_OF, check_size, picture_shape
-from refineseg.data.images import SUFFIXES, write_mask
+from refineseg.data.images import SUFFIXES, nearest, write_mask
 from refineseg.data.pictures.opening import read_picture
 from refineseg.data.pictures.pillow import open_image
 from refineseg.data.pictures.tiff_samples import is_scientific
@@ -73,9 +71,7 @@ class PairWriter:
         assert self.max_side is not None
         factor = self.max_side / max(labels.shape)
         height, width = (max(1, round(side * factor)) for side in labels.shape)
-        rows = _centres(height, labels.shape[0])
-        columns = _centres(width, labels.shape[1])
-        write_mask(self.folder / "masks" / f"{name}.png", labels[rows[:, None], columns], self.label_map)
+        write_mask(self.folder / "masks" / f"{name}.png", nearest(labels, (width, height)), self.label_map)
         pixels = read_picture(item.image if isinstance(item.image, Path) else item.image()).pixels
         small = Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS)
         jpeg = suffix in JPEG
@@ -90,11 +86,6 @@ class PairWriter:
             except OSError:  # another disk, or a file system without links
                 pass
         shutil.copyfile(image, target)
-
-
-def _centres(count: int, size: int) -> NDArray[np.int64]:
-    """Index of the pixel at the centre of each of ``count`` equal parts of ``size`` pixels."""
-    return np.asarray((np.arange(count) + 0.5) * size / count, np.int64)
 
 
 def _may_be_scaled(image: Picture) -> bool:
