@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from refineseg.data import SegmentationData
+from refineseg.data.dataset import spread_places
 from refineseg.evaluation.evaluate import evaluate
 from refineseg.evaluation.report.charts import history_chart
 from refineseg.inference.predictor import Segmenter
@@ -18,7 +19,7 @@ from refineseg.model.presets import create_model
 from refineseg.system.text import duration
 from refineseg.training.custom import TrainingEvent
 from refineseg.training.loop import train
-from refineseg.training.tracking.examples import Examples, chosen_places, examples_of
+from refineseg.training.tracking.examples import Examples, examples_of
 from tests.training.test_loop import CONFIG, data
 
 __all__ = ["data"]
@@ -57,9 +58,9 @@ def test_the_page_follows_the_run(data: SegmentationData, tmp_path: Path) -> Non
 
 
 def test_eight_pictures_evenly_spaced() -> None:
-    assert chosen_places(2) == [0, 1]
-    assert chosen_places(8) == list(range(8))
-    assert chosen_places(15) == [0, 2, 4, 6, 8, 10, 12, 14]
+    assert spread_places(2, 8) == [0, 1]
+    assert spread_places(8, 8) == list(range(8))
+    assert spread_places(15, 8) == [0, 2, 4, 6, 8, 10, 12, 14]
 
 
 def test_examples_show_what_the_evaluation_saw(data: SegmentationData) -> None:

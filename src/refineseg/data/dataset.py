@@ -110,6 +110,11 @@ def evenly_spaced(items: Sequence[T], most: int) -> list[T]:
     return [items[index * len(items) // count] for index in range(count)]
 
 
+def spread_places(count: int, most: int) -> list[int]:
+    """At most ``most`` of the indices below ``count``, evenly spaced, the first and the last among them."""
+    return sorted(set(np.linspace(0, count - 1, min(most, count)).round().astype(int).tolist()))
+
+
 def folder_of_pictures(folder: Path) -> list[Path]:
     """Pictures of a folder, sorted by name; InputError if there is no such folder."""
     if not folder.is_dir():

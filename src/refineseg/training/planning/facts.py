@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from refineseg.data.dataset import SegmentationData
+from refineseg.data.dataset import SegmentationData, spread_places
 from refineseg.labels import IGNORE, UInt8
 
 LOOKED_AT = 64  # masks, evenly spaced over train: read in seconds, and enough for shares and sizes
@@ -42,7 +42,7 @@ class DataFacts:
 def measure_data(data: SegmentationData) -> DataFacts:
     """Measure up to 64 training pairs. InputError or LabelError for a pair that cannot be read."""
     samples = data.split("train")
-    places = np.unique(np.linspace(0, len(samples) - 1, min(LOOKED_AT, len(samples))).round().astype(int))
+    places = spread_places(len(samples), LOOKED_AT)
     count = data.label_map.num_classes
     pixels, outlines = np.zeros(count), np.zeros(count)
     shown, sizes = np.zeros(count), []

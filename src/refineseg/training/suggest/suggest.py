@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from refineseg.data.dataset import spread_places
 from refineseg.data.formats import WriteOptions, export_predictions
 from refineseg.errors import InputError
 from refineseg.inference.batch import output_names
@@ -118,9 +119,8 @@ def _looks(segmenter: Segmenter, paths: Sequence[Path], progress: Progress) -> t
 def _chosen(
     segmenter: Segmenter, looks: Sequence[Look], number: int, labelled: Sequence[Path], progress: Progress
 ) -> list[Suggestion]:
-    places = np.unique(np.linspace(0, len(labelled) - 1, min(KNOWN, len(labelled))).round().astype(int))
-    known = []
-    for done, place in enumerate(places.tolist(), 1):
+    places, known = spread_places(len(labelled), KNOWN), []
+    for done, place in enumerate(places, 1):
         known.append(feature_of(segmenter, labelled[place]))
         progress("comparing", done, len(places))
     features = np.stack([look.feature for look in looks])

@@ -9,18 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refineseg.channels import display_rgb
-from refineseg.data.dataset import SegmentationData
+from refineseg.data.dataset import SegmentationData, spread_places
 from refineseg.evaluation.evaluate import Evaluation
 from refineseg.evaluation.report.overlays import panels
 from refineseg.labels import UInt8
 from refineseg.system.processes import own_share
 
 SHOWN = 8
-
-
-def chosen_places(count: int) -> list[int]:
-    """Indices of at most eight of ``count`` pictures, evenly spaced."""
-    return sorted(set(np.linspace(0, count - 1, min(SHOWN, count)).round().astype(int).tolist()))
 
 
 @dataclass
@@ -36,7 +31,7 @@ class Examples:
         samples = self.data.split("val")
         if self._next < 0:
             self._next = own_share(len(samples)).start
-        if self._next in chosen_places(len(samples)):
+        if self._next in spread_places(len(samples), SHOWN):
             picture = display_rgb(self.data.read_picture(samples[self._next].image), self.data.channels)
             self.views[self._next] = panels(picture, truth, prediction, self.data.label_map)
         self._next += 1
