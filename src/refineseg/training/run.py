@@ -165,15 +165,21 @@ class Run:
 
 def describe_run(run: Run, evaluation: Evaluation) -> ModelCard:
     """The model card of a run."""
-    provenance = {
+    config, taught = run.config, run.teacher is not None
+    provenance: dict[str, Any] = {
         "trained": datetime.now(UTC).strftime("%Y-%m-%d"),
         **run.origin,
         "data": run.data.name,
-        **({"description": run.config.description} if run.config.description else {}),
+        "description": config.description or None,
         "pictures": f"{len(run.pictures)} train, {len(run.data.split('val'))} val",
         "trained on": ", ".join(run.trained_on),
         **{f"{key}, in Python": name for key, name in custom_names(run.custom).items()},
-        **teacher_provenance(run),
+        "teacher": config.teacher or None,
+        "teacher weight": config.teacher_weight if taught else None,
+        "teacher temperature": config.teacher_temperature if taught else None,
+        "unlabelled pictures": f"{run.pictures.unlabelled_count} of {Path(config.unlabelled).name}"
+        if config.unlabelled
+        else None,
         "steps": run.position.step,
         "seconds": round(run.position.seconds),
         "torch": torch.__version__,
@@ -183,25 +189,10 @@ def describe_run(run: Run, evaluation: Evaluation) -> ModelCard:
         run.folder.name,
         run.data.label_map,
         () if "val" in run.trained_on else (evaluation.for_card(),),
-        provenance,
-        run.config.licence or run.data.licence,
+        {name: value for name, value in provenance.items() if value is not None},
+        config.licence or run.data.licence,
         channels=run.data.channels,
     )
-
-
-def teacher_provenance(run: Run) -> dict[str, Any]:
-    """Provenance of the teacher and of unlabelled pictures, for the model card."""
-    config = run.config
-    if run.teacher is None:
-        return {}
-    taught: dict[str, Any] = {
-        **({"teacher": config.teacher} if config.teacher else {}),
-        "teacher weight": config.teacher_weight,
-        "teacher temperature": config.teacher_temperature,
-    }
-    if config.unlabelled:
-        taught["unlabelled pictures"] = f"{run.pictures.unlabelled_count} of {Path(config.unlabelled).name}"
-    return taught
 
 
 def checkpoint_state(run: Run, optimizer: Any) -> dict[str, Any]:
