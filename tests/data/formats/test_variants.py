@@ -14,8 +14,7 @@ from PIL import Image
 
 from refineseg.data.check import check_data
 from refineseg.data.dataset import find_listed
-from refineseg.data.formats.faults import FaultsError
-from refineseg.data.formats.format import ReadOptions
+from refineseg.data.formats.format import FaultsError, ReadOptions
 from refineseg.data.formats.transfer.import_options import ImportReport
 from refineseg.data.formats.transfer.importer import import_data
 from refineseg.data.images import read_binary_mask, read_mask

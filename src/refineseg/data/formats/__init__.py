@@ -3,10 +3,10 @@
 A format is one file in this folder; ``parsing/`` has shared code, ``transfer/`` the import and the export.
 """
 
-from refineseg.data.formats.faults import FaultsError
 from refineseg.data.formats.format import (
     AnnotatedData,
     ClassEdits,
+    FaultsError,
     Format,
     Item,
     Prediction,

@@ -14,8 +14,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from refineseg.data.formats.faults import not_empty
-from refineseg.data.formats.format import AnnotatedData, Format, Prediction, ReadOptions, WriteOptions, Written
+from refineseg.data.formats.format import (
+    AnnotatedData,
+    Format,
+    Prediction,
+    ReadOptions,
+    WriteOptions,
+    Written,
+    not_empty,
+)
 from refineseg.data.formats.parsing import coco_rle
 from refineseg.data.formats.parsing.areas import Annotated, Area, AreaReader, Skipped
 from refineseg.data.formats.parsing.class_names import IGNORE_NAME, background_id, class_names_of, regions

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from refineseg.data.formats.faults import not_empty
-from refineseg.data.formats.format import AnnotatedData, Format, Item, ReadOptions, Shape, Unannotated
+from refineseg.data.formats.format import AnnotatedData, Format, Item, ReadOptions, Shape, Unannotated, not_empty
 from refineseg.data.formats.parsing.class_names import ClassNames, class_names_of
 from refineseg.data.formats.parsing.coco_files import (
     CocoFile,

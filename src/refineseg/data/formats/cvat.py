@@ -13,15 +13,16 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from refineseg.data.formats.faults import Faults, not_empty
 from refineseg.data.formats.format import (
     AnnotatedData,
+    Faults,
     Format,
     Prediction,
     ReadOptions,
     Shape,
     WriteOptions,
     Written,
+    not_empty,
 )
 from refineseg.data.formats.parsing.areas import Annotated, Area, AreaReader, Skipped
 from refineseg.data.formats.parsing.class_names import regions

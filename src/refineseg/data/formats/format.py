@@ -1,16 +1,21 @@
-"""The interface of a format. A format is one file with one ``FORMAT``."""
+"""The interface of a format, and the faults of a source. A format is one file with one ``FORMAT``."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
-from refineseg.data.formats.faults import Faults
 from refineseg.data.images import check_threshold
-from refineseg.errors import InputError
+from refineseg.errors import InputError, WriteError
 from refineseg.labels import LabelMap, UInt8
 
+T = TypeVar("T")
+FAULTS_SHOWN = 4  # faults named in the error
+LONGEST_FAULT = 260  # characters of each
 Shape = tuple[int, int]  # height, width
 Picture = Path | Callable[[], bytes]  # a file, or a function that gives the encoded bytes
 
@@ -54,6 +59,65 @@ class ClassEdits:
     merge: Mapping[str, Sequence[str]] = field(default_factory=dict)  # new name to the merged names
     drop: Sequence[str] = ()  # names whose areas become unlabelled
     rename: Mapping[str, str] = field(default_factory=dict)  # old name to new name, applied after merging
+
+
+class Faults:
+    """Errors of single annotations, pictures and files, after which reading goes on."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, None] = {}
+        self.without_pixels = Counter[str]()  # areas by class name; no faults, as small objects may have no pixel
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    @property
+    def found(self) -> list[str]:
+        """The errors, each text once."""
+        return list(self._found)
+
+    def add(self, fault: str | InputError) -> None:
+        """Add a fault."""
+        self._found[" ".join(str(fault).split())] = None
+
+    def stop_if_nothing_is_left(self, left: Sequence[object], source: Path) -> None:
+        """FaultsError if everything has a fault."""
+        if self._found and not left:
+            raise FaultsError(str(source), self.found)
+
+    @contextmanager
+    def collect(self) -> Iterator[None]:
+        """Turn an InputError of the block into a fault; WriteError and missing packages are raised."""
+        try:
+            yield
+        except WriteError:
+            raise
+        except InputError as error:
+            self.add(error)
+
+
+def not_empty(found: Sequence[T], expected: str, source: Path) -> Sequence[T]:
+    """What was found at a source; InputError if it is nothing."""
+    if not found:
+        raise InputError(f"expected {expected} at {source}, found none")
+    return found
+
+
+class FaultsError(InputError):
+    """A source with faults."""
+
+    def __init__(self, source: str, faults: Sequence[str]) -> None:
+        self.faults = tuple(faults)  # all of them, each with file and place
+        hint = "correct the source, or import the rest with --skip-bad"
+        if len(faults) == 1:
+            super().__init__(f"{faults[0]}; {hint}")
+            return
+        shown = "; ".join(
+            fault if len(fault) <= LONGEST_FAULT else fault[:LONGEST_FAULT] + "..."
+            for fault in faults[:FAULTS_SHOWN]
+        )
+        more = f"; and {len(faults) - FAULTS_SHOWN} more" if len(faults) > FAULTS_SHOWN else ""
+        super().__init__(f"{len(faults)} faults in {source}: {shown}{more}; {hint}")
 
 
 @dataclass(frozen=True)

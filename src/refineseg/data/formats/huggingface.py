@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refineseg.data.formats.faults import not_empty
-from refineseg.data.formats.format import AnnotatedData, Format, Item, ReadOptions, Shape
+from refineseg.data.formats.format import AnnotatedData, Format, Item, ReadOptions, Shape, not_empty
 from refineseg.data.formats.parsing.class_names import by_train_id, edit_labels
 from refineseg.data.formats.parsing.find_pictures import split_in_name
 from refineseg.data.formats.parsing.json_nodes import read_json

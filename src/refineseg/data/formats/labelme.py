@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from refineseg.data.formats.faults import not_empty
 from refineseg.data.formats.format import (
     AnnotatedData,
     Format,
@@ -25,6 +24,7 @@ from refineseg.data.formats.format import (
     Shape,
     WriteOptions,
     Written,
+    not_empty,
 )
 from refineseg.data.formats.parsing.areas import Annotated, Area, AreaReader, Skipped
 from refineseg.data.formats.parsing.class_names import regions

@@ -15,8 +15,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import numpy as np
 
-from refineseg.data.formats.faults import not_empty
-from refineseg.data.formats.format import AnnotatedData, Format, ReadOptions, Shape
+from refineseg.data.formats.format import AnnotatedData, Format, ReadOptions, Shape, not_empty
 from refineseg.data.formats.parsing import brush_rle
 from refineseg.data.formats.parsing.areas import Annotated, Area, AreaReader, Skipped
 from refineseg.data.formats.parsing.find_pictures import Pictures, check_size

@@ -9,8 +9,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from refineseg.data.formats.faults import not_empty
-from refineseg.data.formats.format import AnnotatedData, Format, Item, ReadOptions
+from refineseg.data.formats.format import AnnotatedData, Format, Item, ReadOptions, not_empty
 from refineseg.data.formats.parsing.class_names import by_train_id, edit_labels
 from refineseg.data.formats.parsing.find_pictures import SPLIT_WORDS
 from refineseg.data.formats.parsing.label_files import read_labels

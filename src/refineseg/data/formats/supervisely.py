@@ -10,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from refineseg.data.formats.faults import not_empty
-from refineseg.data.formats.format import AnnotatedData, Format, ReadOptions, Shape
+from refineseg.data.formats.format import AnnotatedData, Format, ReadOptions, Shape, not_empty
 from refineseg.data.formats.parsing.areas import Annotated, Area, AreaReader, Skipped
 from refineseg.data.formats.parsing.find_pictures import split_in_path
 from refineseg.data.formats.parsing.json_nodes import Node, read_json

@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from refineseg.data.formats.faults import Faults
-from refineseg.data.formats.format import AnnotatedData, Item, Picture, ReadOptions, Shape, Unannotated
+from refineseg.data.formats.format import AnnotatedData, Faults, Item, Picture, ReadOptions, Shape, Unannotated
 from refineseg.data.formats.parsing.class_names import ClassNames, class_names_of
 from refineseg.data.formats.parsing.find_pictures import Pictures, check_size, named
 from refineseg.data.formats.parsing.label_files import find_labels

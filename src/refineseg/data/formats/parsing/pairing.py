@@ -8,8 +8,7 @@ from dataclasses import dataclass, field, replace
 from os.path import lexists
 from pathlib import Path, PurePosixPath
 
-from refineseg.data.formats.faults import Faults
-from refineseg.data.formats.format import Unannotated
+from refineseg.data.formats.format import Faults, Unannotated
 from refineseg.data.formats.parsing import layouts
 from refineseg.data.formats.parsing.find_pictures import (
     IMAGE_FOLDERS,

@@ -10,8 +10,7 @@ import numpy as np
 
 from refineseg.config.yaml import to_yaml
 from refineseg.data.dataset import SPLITS
-from refineseg.data.formats.faults import Faults, FaultsError
-from refineseg.data.formats.format import AnnotatedData, Format, Item, ReadOptions
+from refineseg.data.formats.format import AnnotatedData, Faults, FaultsError, Format, Item, ReadOptions
 from refineseg.data.formats.known_formats import format_of, formats
 from refineseg.data.formats.parsing.areas import class_counts
 from refineseg.data.formats.parsing.class_names import background_id
