@@ -24,8 +24,7 @@ from refineseg.data.formats.parsing.areas import Annotated, Area, AreaReader, Sk
 from refineseg.data.formats.parsing.class_names import IGNORE_NAME, background_id, regions
 from refineseg.data.formats.parsing.find_pictures import SPLIT_WORDS, named, unread_note, walk_pictures
 from refineseg.data.formats.parsing.json_nodes import Node
-from refineseg.data.formats.parsing.outlines import Outliner
-from refineseg.data.formats.parsing.shapes import polygon
+from refineseg.data.formats.parsing.shapes import Outliner, polygon
 from refineseg.data.formats.parsing.texts import Row, read_rows
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap

@@ -1,9 +1,13 @@
-"""Rasterised shapes, in continuous coordinates: pixel x covers x .. x + 1, and its centre decides."""
+"""Shapes to regions of pixels, and regions to polygons: one ring per connected component.
+
+Coordinates are continuous: pixel x covers x .. x + 1, and its centre decides.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,6 +18,8 @@ from refineseg.errors import InputError, extra
 
 Points = Sequence[tuple[float, float]]
 Region = NDArray[np.bool_]
+Ring = list[list[float]]  # [x, y] corners, not closed
+Corners = NDArray[np.float64]
 
 
 def polygon(points: Points, shape: Shape) -> Region:
@@ -88,6 +94,74 @@ def bounds(region: Region) -> tuple[int, int, int, int]:
     """Left, top, right and bottom (exclusive) of the true pixels; there must be one."""
     rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+@dataclass
+class Outliner:
+    """Outlines regions and counts components and holes that are too small."""
+
+    tolerance: float  # largest distance in pixels between a simplified ring and the outline
+    smallest: int  # components and holes of fewer pixels are left out
+    left_out: list[int] = field(default_factory=list, init=False)  # pixels of those left out so far
+
+    def rings(self, region: Region) -> Iterator[Ring]:
+        """A ring around each 4-connected component of HxW, in continuous coordinates (pixel x covers x to x + 1).
+
+        Holes are joined to the outside by a cut of zero width, since annotation tools have no holes.
+        """
+        measure = skimage_package("outlining regions").measure
+        pieces = measure.label(region, connectivity=1)
+        for piece in measure.regionprops(pieces):
+            if piece.area < self.smallest:
+                self.left_out.append(int(piece.area))
+                continue
+            crop = np.pad(self._without_small_holes(piece.image, measure), 1)
+            contours = measure.find_contours(crop.astype(np.float64), 0.5, fully_connected="low")
+            top, left = piece.bbox[:2]
+            shift = np.array([left - 0.5, top - 0.5])  # padding of one pixel, and pixel centres
+            outer, *holes = sorted((contour[:-1, ::-1] + shift for contour in contours), key=_area, reverse=True)
+            ring = self._simplified(outer, measure)
+            for hole in holes:
+                ring = _joined(ring, self._simplified(hole, measure))
+            yield np.round(ring, 2).tolist()
+
+    def notes(self) -> tuple[str, ...]:
+        """A note on what was too small."""
+        if not self.left_out:
+            return ()
+        return (
+            f"{len(self.left_out)} pieces and holes of fewer than {self.smallest} pixels (total: "
+            f"{sum(self.left_out)} pixels) got no polygon",
+        )
+
+    def _without_small_holes(self, piece: Region, measure: Any) -> Region:
+        filled = piece.copy()
+        outside = np.pad(~piece, 1, constant_values=True)
+        gaps = measure.label(outside, connectivity=2)
+        for hole in measure.regionprops(gaps):
+            if hole.area < self.smallest and hole.label != gaps[0, 0]:
+                rows, columns = hole.coords.T - 1
+                filled[rows, columns] = True
+                self.left_out.append(int(hole.area))
+        return filled
+
+    def _simplified(self, ring: Corners, measure: Any) -> Corners:
+        closed = np.vstack([ring, ring[:1]])
+        simple: Corners = measure.approximate_polygon(closed, self.tolerance)[:-1]
+        return simple if len(simple) >= 3 and _area(simple) > 0 else ring
+
+
+def _area(ring: Corners) -> float:
+    x, y = ring[:, 0], ring[:, 1]
+    return abs(float((x * np.roll(y, -1) - np.roll(x, -1) * y).sum())) / 2
+
+
+def _joined(outer: Corners, hole: Corners) -> Corners:
+    """One ring around the outside and the hole, connected at the nearest corners."""
+    distances = ((outer[:, None] - hole[None]) ** 2).sum(axis=2)
+    i, j = np.unravel_index(int(distances.argmin()), distances.shape)
+    around = np.vstack([hole[j:], hole[: j + 1]])
+    return np.vstack([outer[: i + 1], around, outer[i:]])
 
 
 def _draw() -> Any:
