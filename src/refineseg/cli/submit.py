@@ -34,8 +34,7 @@ def submit(
     and [bold]refineseg submit --validate voc.zip voc2012[/bold]
     """
     from refineseg.data import open_data
-    from refineseg.evaluation.submission.archive import score_submission, write_submission
-    from refineseg.evaluation.submission.validate import check_submission
+    from refineseg.evaluation.submission import check_submission, score_submission, write_submission
 
     pictures = open_data(data) if data else None
     if validate is not None:

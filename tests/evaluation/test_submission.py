@@ -16,8 +16,13 @@ from refineseg.data.dataset import SegmentationData
 from refineseg.errors import InputError
 from refineseg.evaluation.evaluate import evaluate
 from refineseg.evaluation.metrics import MeanOver, scores
-from refineseg.evaluation.submission.archive import encode, score_submission, write_submission
-from refineseg.evaluation.submission.validate import check_submission, find_format
+from refineseg.evaluation.submission import (
+    check_submission,
+    encode,
+    find_format,
+    score_submission,
+    write_submission,
+)
 from refineseg.labels import LabelMap, UInt8
 from tests.evaluation.pictures import label_map, make_data, make_segmenter
 

@@ -1,1 +1,0 @@
-"""Archives for benchmark servers: writing, validation, scoring."""
