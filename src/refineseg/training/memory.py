@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Callable
 
 import torch
@@ -61,14 +62,7 @@ def largest_batch(model: RefineNet, config: TrainConfig, free: int, below: int) 
 
     By binary search, since the peak is not linear in the batch size.
     """
-    fits, too_many = 0, below
-    while too_many - fits > 1:
-        middle = (fits + too_many) // 2
-        if need_of_step(model, config, middle).peak <= free:
-            fits = middle
-        else:
-            too_many = middle
-    return fits
+    return bisect(range(1, below), False, key=lambda batch: need_of_step(model, config, batch).peak > free)
 
 
 def fitting_batch(model: RefineNet, config: TrainConfig, device: torch.device) -> int:
