@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from refineseg.model import create_model
+from refineseg.model.backbones.timm_backbone import use_in_place_norms
 from refineseg.model.memory_saving import InPlaceBatchNorm2d, max_pool5
-from refineseg.model.memory_saving_timm import use_in_place_norms
 from refineseg.training.optimizer import freeze_batch_norm
 
 SIZES = [(1, 1), (1, 7), (4, 3), (9, 2), (13, 17)]

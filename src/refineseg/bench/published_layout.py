@@ -13,9 +13,9 @@ from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from refineseg.model.backbones.timm_backbone import InPlaceBatchNormAct2d
 from refineseg.model.blocks import ChainedResidualPooling
 from refineseg.model.memory_saving import InPlaceBatchNorm2d
-from refineseg.model.memory_saving_timm import InPlaceBatchNormAct2d
 from refineseg.model.refinenet import RefineNet
 
 

@@ -77,10 +77,6 @@ def max_pool5(x: Tensor) -> Tensor:
     if torch.is_grad_enabled() and x.requires_grad:
         pooled: Tensor = _MaxPool5.apply(x)
         return pooled
-    return _pool_in_strips(x)
-
-
-def _pool_in_strips(x: Tensor) -> Tensor:
     out = torch.empty_like(x)
     for top, bottom, rows in pooled_strips(x):
         out[..., top:bottom, :] = rows

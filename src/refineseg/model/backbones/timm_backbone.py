@@ -6,12 +6,13 @@ from typing import Any
 
 import timm
 import torch
+from timm.layers import BatchNormAct2d
 from timm.models.resnet import BasicBlock, Bottleneck
 from torch import Tensor, nn
 
 from refineseg.errors import ConfigError
 from refineseg.model.backbones.backbone import LARGEST_STRIDE, STRIDES, Backbone
-from refineseg.model.memory_saving_timm import use_in_place_norms
+from refineseg.model.memory_saving import InPlaceBatchNorm2d, is_frozen, scale_in_place
 
 # Candidate divisors of height and width: the largest stride, times the side of attention windows at that stride.
 MULTIPLES = (32, 64, 128, 192, 224, 256, 384, 512)
@@ -79,6 +80,27 @@ def create(name: str, **options: Any) -> Any:
             f"expected the name of a timm model that gives feature maps, got {name!r} ({error}); "
             "timm.list_models() lists the names"
         ) from error
+
+
+class InPlaceBatchNormAct2d(BatchNormAct2d):  # type: ignore[misc]  # timm has no types
+    """``InPlaceBatchNorm2d`` for timm's batch norm with activation."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """BxCxHxW to BxCxHxW; x is overwritten if the weights are frozen or no gradient is recorded."""
+        if not is_frozen(self):
+            normal: Tensor = super().forward(x)
+            return normal
+        activated: Tensor = self.act(self.drop(scale_in_place(self, x)))
+        return activated
+
+
+def use_in_place_norms(network: nn.Module) -> None:
+    """Make all batch norms of a network work in place; each must follow a convolution. Key names are kept."""
+    for module in network.modules():
+        if type(module) is nn.BatchNorm2d:
+            module.__class__ = InPlaceBatchNorm2d
+        elif type(module) is BatchNormAct2d:
+            module.__class__ = InPlaceBatchNormAct2d
 
 
 def multiple_of(name: str, trial: nn.Module) -> int:
