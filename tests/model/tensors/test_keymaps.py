@@ -8,7 +8,8 @@ import torch
 from refineseg.errors import WeightsError
 from refineseg.model import create_model
 from refineseg.model.dpt import DecoderConfig, DPTDecoder
-from refineseg.model.tensors.keymaps import DPT_DECODER, MOBILENET_PORT, MULTI_TASK_PORT, RESNET_PORT, KeyMap
+from refineseg.model.dpt.keymaps import DECODER as DPT_DECODER
+from refineseg.model.tensors.keymaps import MOBILENET_PORT, MULTI_TASK_PORT, RESNET_PORT, KeyMap
 from tests.model import port_reference as port
 
 RESNETS = [(depth, full) for depth in (18, 34, 50, 101, 152) for full in (True, False)]

@@ -113,7 +113,8 @@ def port_state(found: MatConvNet) -> tuple[dict[str, Tensor], dict[str, Any]]:
         norm = f"{stem}_mult" in found.params
         for key, tensor in _tensors(leaf, value, norm, name).items():
             state[f"{port_name(stem)}.{key}"] = tensor
-    _absorb_bias(state)
+    if "bn1.running_mean" in state:  # ResNet-50's first convolution has a bias; the norm after it takes it over
+        state["bn1.running_mean"] -= state.pop("conv1.bias", torch.zeros(()))
     weights, biases = found.classifiers[0]
     state["clf_conv.weight"], state["clf_conv.bias"] = _filters(weights), _vector(biases)
     return state, _settings(found, stems, scales)
@@ -211,13 +212,6 @@ def _filters(value: Array) -> Tensor:
 
 def _vector(value: Array) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(value.reshape(-1))).float()
-
-
-def _absorb_bias(state: dict[str, Tensor]) -> None:
-    """Subtract the bias of ResNet-50's first convolution from the mean of the norm after it."""
-    bias = state.pop("conv1.bias", None)
-    if bias is not None and "bn1.running_mean" in state:
-        state["bn1.running_mean"] = state["bn1.running_mean"] - bias
 
 
 def _collect_hdf5(file: Any, found: MatConvNet) -> None:

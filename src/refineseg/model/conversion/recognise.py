@@ -13,10 +13,9 @@ from refineseg.errors import WeightsError
 from refineseg.model.backbones.resnet import BOTTLENECKS_FROM, DEPTHS
 from refineseg.model.classifier import HEAD
 from refineseg.model.conversion.matconvnet import move_void, port_state, read_matconvnet
-from refineseg.model.dpt import published
+from refineseg.model.dpt import keymaps, published
 from refineseg.model.tensors.checkpoints import checkpoint_files, read_checkpoint, torch_caches
 from refineseg.model.tensors.keymaps import (
-    DPT_DECODER,
     MATCONVNET,
     MOBILENET_PORT,
     MULTI_TASK_PORT,
@@ -56,7 +55,7 @@ def recognise(state: Mapping[str, Tensor]) -> Architecture:
     if published.is_published(names):
         return Architecture("refinenet-dpt", published.keys_of(names), None)
     if any("scratch.refinenet" in name for name in names):
-        return Architecture(DPT, DPT_DECODER, None)
+        return Architecture(DPT, keymaps.DECODER, None)
     if any(name.startswith(("mflow_conv_", "p_ims1d2_")) for name in names):
         full = any("_b.0." in name and name.startswith(("mflow_conv_", "adapt_stage")) for name in names)
         preset = f"refinenet-r{_depth(names)}" if full else f"refinenet-lw-r{_depth(names)}"

@@ -52,15 +52,7 @@ def make_card(
     resize: Resize | None = None,
     notes: Mapping[str, str] | None = None,
 ) -> ModelCard:
-    """The card of a converted model.
-
-    Args:
-        request: the request.
-        conversion: its result.
-        class_names: class names in the checkpoint.
-        licence: licence of the checkpoint.
-        resize: resize rule for pictures.
-        notes: further lines of the provenance.
+    """The card of a converted model; class names, licence and resize rule are the checkpoint's own.
 
     Raises WeightsError if the labels have another number of classes than the network.
     """

@@ -7,7 +7,7 @@ not have must have the one value that it implements; any other is refused by nam
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from refineseg.config import ModelConfig
 from refineseg.config.dpt import MAPS, DPTConfig, SwinSizes, ViTSizes
@@ -38,7 +38,7 @@ BIT: dict[str, Any] = {  # a hybrid's ResNet
     "embedding_dynamic_padding": True,
     "out_features": ["stage1", "stage2", "stage3"],
 }
-FILTERS = {2: "bilinear", 3: "bicubic"}  # by PIL's numbers
+FILTERS: dict[int, Literal["bilinear", "bicubic"]] = {2: "bilinear", 3: "bicubic"}  # by PIL's numbers
 UNREAD = (  # the coarsest stage has nothing to be summed with
     r"neck\.fusion_stage\.layers\.0\.residual_layer1\..*",
     r"auxiliary_head\..*",
@@ -54,15 +54,10 @@ def architecture_of(values: Values) -> str | None:
 
 
 def recognise_repository(values: Values, preprocessor: Values, where: str) -> RecognisedDPT:
-    """Recognise the network of a repository.
+    """Recognise the network of a config.json (``values``) and a preprocessor_config.json.
 
-    Args:
-        values: content of config.json.
-        preprocessor: content of preprocessor_config.json.
-        where: name of the repository in errors.
-
-    Raises:
-        WeightsError: another architecture, or a setting that our network does not have.
+    Raises WeightsError, which names the repository as ``where``, for another architecture or a setting that our
+    network does not have.
     """
     try:
         name = architecture_of(values)
@@ -247,12 +242,5 @@ def _resize(values: Values, where: str) -> Resize:
     chosen = FILTERS.get(int(values.get("resample", 3)))
     if chosen is None:
         raise WeightsError(f"expected resample 2 (bilinear) or 3 (bicubic) in {where}, got {values['resample']}")
-    return Resize.from_dict(
-        {
-            "height": height,
-            "width": width,
-            "fit": "least" if values.get("keep_aspect_ratio") else "exact",
-            "multiple": int(values.get("ensure_multiple_of") or 1),
-            "filter": chosen,
-        }
-    )
+    fit: Literal["least", "exact"] = "least" if values.get("keep_aspect_ratio") else "exact"
+    return Resize(height, width, fit, int(values.get("ensure_multiple_of") or 1), chosen)

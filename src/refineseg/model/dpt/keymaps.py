@@ -50,39 +50,23 @@ NECK = (
     Rule("neck.convs.{i}", "decoder.stages.{3-i}.adapt"),
     Rule("neck.fusion_stage.layers.{i}.projection", "decoder.stages.{i}.project"),
     *(
-        rule
+        Rule(f"neck.fusion_stage.layers.{{i}}.{theirs}.{part}{{c}}", f"decoder.stages.{{i}}.{ours}.{name}{{c}}")
         for theirs, ours in (("residual_layer1", "lateral"), ("residual_layer2", "output"))
-        for rule in (
-            Rule(
-                f"neck.fusion_stage.layers.{{i}}.{theirs}.convolution{{c}}",
-                f"decoder.stages.{{i}}.{ours}.conv{{c}}",
-            ),
-            Rule(
-                f"neck.fusion_stage.layers.{{i}}.{theirs}.batch_norm{{c}}",
-                f"decoder.stages.{{i}}.{ours}.norm{{c}}",
-            ),
-        )
+        for part, name in (("convolution", "conv"), ("batch_norm", "norm"))
     ),
 )
 
 
-def _of_transformers(prefix: str) -> tuple[Rule, ...]:
-    """Rules shared by all vision transformers of transformers, at ``prefix``."""
-    theirs, ours = f"{prefix}.encoder.layer.{{n}}", f"{VIT}.blocks.{{n}}"
-    joint = zip(("query", "key", "value"), range(PARTS), strict=True)
+_LAYER, _BLOCK = "backbone.encoder.layer.{n}", f"{VIT}.blocks.{{n}}"
+_SWIN, _STAGE = "backbone.encoder.layers.{i}.blocks.{n}", f"{VIT}.layers_{{i}}.blocks.{{n}}"
+
+
+def _layer(theirs: str, ours: str, attention: str = "attention") -> tuple[Rule, ...]:
+    """Rules for a layer of a transformer, as ViT, BEiT and Swin name its parts."""
+    joint = enumerate(("query", "key", "value"))
     return (
-        Rule(f"{prefix}.embeddings.cls_token", f"{VIT}.cls_token", whole=True),
-        Rule(f"{prefix}.embeddings.position_embeddings", f"{VIT}.pos_embed", whole=True),
-        Rule(f"{prefix}.embeddings.patch_embeddings.projection", f"{VIT}.patch_embed.proj"),
-        *(Rule(f"{theirs}.attention.attention.{name}", f"{ours}.{JOINT}:{part}") for name, part in joint),
+        *(Rule(f"{theirs}.attention.{attention}.{name}", f"{ours}.{JOINT}:{part}") for part, name in joint),
         Rule(f"{theirs}.attention.output.dense", f"{ours}.attn.proj"),
-        Rule(f"{prefix}.layernorm", f"{VIT}.norm"),
-    )
-
-
-def _mlp_of_vit(prefix: str) -> tuple[Rule, ...]:
-    theirs, ours = f"{prefix}.encoder.layer.{{n}}", f"{VIT}.blocks.{{n}}"
-    return (
         Rule(f"{theirs}.layernorm_before", f"{ours}.norm1"),
         Rule(f"{theirs}.layernorm_after", f"{ours}.norm2"),
         Rule(f"{theirs}.intermediate.dense", f"{ours}.mlp.fc1"),
@@ -90,9 +74,19 @@ def _mlp_of_vit(prefix: str) -> tuple[Rule, ...]:
     )
 
 
-_LAYER = "backbone.encoder.layer.{n}"
-_BLOCK = f"{VIT}.blocks.{{n}}"
-PLAIN_VIT = (*_of_transformers("dpt"), *_mlp_of_vit("dpt"))
+def _vit(prefix: str, *own: Rule) -> tuple[Rule, ...]:
+    """Rules for a vision transformer of transformers at ``prefix``; its ``own`` come first."""
+    return (
+        *own,
+        Rule(f"{prefix}.embeddings.cls_token", f"{VIT}.cls_token", whole=True),
+        Rule(f"{prefix}.embeddings.position_embeddings", f"{VIT}.pos_embed", whole=True),
+        Rule(f"{prefix}.embeddings.patch_embeddings.projection", f"{VIT}.patch_embed.proj"),
+        *_layer(f"{prefix}.encoder.layer.{{n}}", _BLOCK),
+        Rule(f"{prefix}.layernorm", f"{VIT}.norm"),
+    )
+
+
+PLAIN_VIT = _vit("dpt")
 _BIT, _RESNET = "dpt.embeddings.backbone.bit", f"{VIT}.patch_embed.backbone"
 HYBRID = (
     Rule(f"{_BIT}.embedder.convolution", f"{_RESNET}.stem.conv"),
@@ -101,8 +95,8 @@ HYBRID = (
     Rule("dpt.embeddings.projection", f"{VIT}.patch_embed.proj"),
     *PLAIN_VIT,
 )
-DINOV2 = (
-    *_of_transformers("backbone"),
+DINOV2 = _vit(
+    "backbone",
     Rule(f"{_LAYER}.norm{{c}}", f"{_BLOCK}.norm{{c}}"),
     Rule(f"{_LAYER}.layer_scale{{c}}.lambda1", f"{_BLOCK}.ls{{c}}.gamma", whole=True),
     Rule(f"{_LAYER}.mlp.fc{{c}}", f"{_BLOCK}.mlp.fc{{c}}"),
@@ -112,32 +106,21 @@ DINOV2_SWIGLU = (  # of the giant network
     Rule(f"{_LAYER}.mlp.weights_out", f"{_BLOCK}.mlp.fc2"),
     *DINOV2,
 )
-BEIT = (
+BEIT = _vit(
+    "backbone",
     Rule(f"{_LAYER}.attention.attention.query.bias", f"{_BLOCK}.attn.q_bias", whole=True),
     Rule(f"{_LAYER}.attention.attention.value.bias", f"{_BLOCK}.attn.v_bias", whole=True),
     Rule(f"{_LAYER}.attention.attention.relative_position_bias", f"{_BLOCK}.attn"),
     Rule(f"{_LAYER}.lambda_{{c}}", f"{_BLOCK}.gamma_{{c}}", whole=True),
-    *_of_transformers("backbone"),
-    *_mlp_of_vit("backbone"),
 )
-
-_SWIN, _STAGE = "backbone.encoder.layers.{i}.blocks.{n}", f"{VIT}.layers_{{i}}.blocks.{{n}}"
 SWIN = (
     Rule("backbone.embeddings.patch_embeddings.projection", f"{VIT}.patch_embed.proj"),
     Rule("backbone.embeddings.norm", f"{VIT}.patch_embed.norm"),
     Rule(f"{_SWIN}.attention.self.query.bias", f"{_STAGE}.attn.q_bias", whole=True),
     Rule(f"{_SWIN}.attention.self.value.bias", f"{_STAGE}.attn.v_bias", whole=True),
     Rule(f"{_SWIN}.attention.self.logit_scale", f"{_STAGE}.attn.logit_scale", whole=True),
-    *(
-        Rule(f"{_SWIN}.attention.self.{name}", f"{_STAGE}.{JOINT}:{part}")
-        for part, name in enumerate(("query", "key", "value"))
-    ),
     Rule(f"{_SWIN}.attention.self.continuous_position_bias_mlp.{{c}}", f"{_STAGE}.attn.cpb_mlp.{{c}}"),
-    Rule(f"{_SWIN}.attention.output.dense", f"{_STAGE}.attn.proj"),
-    Rule(f"{_SWIN}.layernorm_before", f"{_STAGE}.norm1"),
-    Rule(f"{_SWIN}.layernorm_after", f"{_STAGE}.norm2"),
-    Rule(f"{_SWIN}.intermediate.dense", f"{_STAGE}.mlp.fc1"),
-    Rule(f"{_SWIN}.output.dense", f"{_STAGE}.mlp.fc2"),
+    *_layer(_SWIN, _STAGE, "self"),
     # Downsampling ends a stage in transformers, and begins the next one in timm.
     Rule("backbone.encoder.layers.{i-1}.downsample.{rest}", f"{VIT}.layers_{{i}}.downsample.{{rest}}"),
 )
@@ -158,17 +141,20 @@ DEPTH_ANYTHING_HEAD = (Rule("head.conv3", "classifier.depth"), Rule("head.conv{c
 # Files of the authors' own code -----------------------------------------------------------------------------
 
 
-def _scratch(prefix: str = "") -> tuple[Rule, ...]:
-    """Rules for the decoder under MiDaS's names."""
-    unit = f"{prefix}scratch.refinenet{{i}}.resConfUnit"
+def _scratch(prefix: str = "", decoder: str = "decoder.") -> tuple[Rule, ...]:
+    """Rules for the decoder under MiDaS's names; ours counts its stages from coarse (0) to fine (3)."""
+    unit, stage = f"{prefix}scratch.refinenet{{i}}.resConfUnit", f"{decoder}stages.{{4-i}}"
     return (
-        Rule(f"{prefix}scratch.layer{{i}}_rn", "decoder.stages.{4-i}.adapt"),
-        Rule(f"{unit}1.conv{{c}}", "decoder.stages.{4-i}.lateral.conv{c}"),
-        Rule(f"{unit}1.bn{{c}}", "decoder.stages.{4-i}.lateral.norm{c}"),
-        Rule(f"{unit}2.conv{{c}}", "decoder.stages.{4-i}.output.conv{c}"),
-        Rule(f"{unit}2.bn{{c}}", "decoder.stages.{4-i}.output.norm{c}"),
-        Rule(f"{prefix}scratch.refinenet{{i}}.out_conv", "decoder.stages.{4-i}.project"),
+        Rule(f"{prefix}scratch.layer{{i}}_rn", f"{stage}.adapt"),
+        Rule(f"{unit}1.conv{{c}}", f"{stage}.lateral.conv{{c}}"),
+        Rule(f"{unit}1.bn{{c}}", f"{stage}.lateral.norm{{c}}"),
+        Rule(f"{unit}2.conv{{c}}", f"{stage}.output.conv{{c}}"),
+        Rule(f"{unit}2.bn{{c}}", f"{stage}.output.norm{{c}}"),
+        Rule(f"{prefix}scratch.refinenet{{i}}.out_conv", f"{stage}.project"),
     )
+
+
+DECODER = KeyMap("DPT or MiDaS decoder", _scratch(decoder=""))
 
 
 def swiglu(prefix: str) -> tuple[Rule, ...]:

@@ -8,13 +8,13 @@ do not show (``DEPTH_ANYTHING_VERSIONS`` and those of Swin) must be given; they 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import isqrt
 from typing import Any
 
 from torch import Tensor
 
-from refineseg.config import IMAGENET_MEAN, IMAGENET_STD, ModelConfig
+from refineseg.config import ModelConfig
 from refineseg.config.dpt import MAPS, DPTConfig, SwinSizes, ViTSizes
 from refineseg.config.resize import Resize
 from refineseg.errors import InputError, WeightsError
@@ -24,6 +24,7 @@ from refineseg.model.dpt.vit import RESNET_MAPS
 from refineseg.model.folders.pretrained import HALF
 from refineseg.model.tensors.keymaps import KeyMap
 
+HALVES: dict[str, Any] = {"mean": HALF, "std": HALF}  # MiDaS's normalisation; others have ImageNet's
 HEAD_CHANNELS = 64  # channels of an attention head in all of these networks
 LAYERS = {12: (2, 5, 8, 11), 24: (4, 11, 17, 23)}  # layers of Depth Anything v2 and UniMatch V2, by depth
 MIDAS_3 = "pretrained.model."
@@ -188,9 +189,9 @@ def _midas(state: Mapping[str, Tensor], keys: KeyMap) -> RecognisedDPT:
         "beit_base_patch16_384" if beit else HYBRID if hybrid else "vit_base_patch16_384",
         dpt,
         state,
-        "",
         num_classes=count,
         outputs="classes" if classes else "depth",
+        **HALVES,
     )
     unread = (
         rf"pretrained\.model\.({UNREAD_TRANSFORMER})",
@@ -198,8 +199,7 @@ def _midas(state: Mapping[str, Tensor], keys: KeyMap) -> RecognisedDPT:
         r"scratch\.refinenet4\.resConfUnit1\..*",
     )
     side = 480 if classes else vit.image
-    found = RecognisedDPT(config, keys, unread, Resize(side, side, "least", 32, "bicubic"))
-    return replace(found, config=replace(config, mean=HALF, std=HALF))
+    return RecognisedDPT(config, keys, unread, Resize(side, side, "least", 32, "bicubic"))
 
 
 def _swin(state: Mapping[str, Tensor], keys: KeyMap, version: SwinVersion) -> RecognisedDPT:
@@ -222,23 +222,16 @@ def _swin(state: Mapping[str, Tensor], keys: KeyMap, version: SwinVersion) -> Re
         head_width=_rows(state, "scratch.output_conv.2.weight"),
     )
     name = "swinv2_tiny_window8_256" if second else "swin_tiny_patch4_window7_224"
-    config = _config(name, dpt, state, "", num_classes=1, outputs="depth")
+    config = _config(name, dpt, state, num_classes=1, outputs="depth", **HALVES)
     unread = (rf"pretrained\.model\.({UNREAD_SWIN})", r"scratch\.refinenet4\.resConfUnit1\..*")
-    found = RecognisedDPT(config, keys, unread, Resize(version.image, version.image, "exact", 32, "bicubic"))
-    return replace(found, config=replace(config, mean=HALF, std=HALF))
+    return RecognisedDPT(config, keys, unread, Resize(version.image, version.image, "exact", 32, "bicubic"))
 
 
-def _config(backbone: str, dpt: DPTConfig, state: Mapping[str, Tensor], prefix: str, **fields: Any) -> ModelConfig:
-    return ModelConfig(
-        preset="refinenet-dpt",
-        backbone=backbone,
-        width=_rows(state, f"{prefix}scratch.layer1_rn.weight"),
-        init="default",
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
-        dpt=dpt,
-        **fields,
-    )
+def _config(
+    backbone: str, dpt: DPTConfig, state: Mapping[str, Tensor], prefix: str = "", **fields: Any
+) -> ModelConfig:
+    width = _rows(state, f"{prefix}scratch.layer1_rn.weight")
+    return ModelConfig(preset="refinenet-dpt", backbone=backbone, width=width, init="default", dpt=dpt, **fields)
 
 
 def _dinov2(state: Mapping[str, Tensor]) -> str:

@@ -186,14 +186,3 @@ MULTI_TASK_PORT = KeyMap(
         *MOBILENET_PORT.rules,
     ),
 )
-
-# Our decoder counts its stages from coarse (0) to fine (3).
-DPT_DECODER = KeyMap(
-    "DPT or MiDaS decoder",
-    (
-        Rule("scratch.layer{i}_rn", "stages.{4-i}.adapt"),
-        Rule("scratch.refinenet{i}.resConfUnit1.conv{c}", "stages.{4-i}.lateral.conv{c}"),
-        Rule("scratch.refinenet{i}.resConfUnit2.conv{c}", "stages.{4-i}.output.conv{c}"),
-        Rule("scratch.refinenet{i}.out_conv", "stages.{4-i}.project"),
-    ),
-)
