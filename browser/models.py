@@ -35,7 +35,7 @@ def write(model: str | Path | Segmenter, name: str, folder: Path) -> None:
     path = folder / "models" / f"{name}.onnx"
     write_network(segmenter, path)
     network, config = Exportable(segmenter.model, OPTIONS.outputs, input=OPTIONS.input), segmenter.model.config
-    pictures = generated_pictures(config.in_channels, config.mean, config.std)
+    pictures = generated_pictures(config)
     found = open_exported(path, outputs=OPTIONS.outputs)
     checks = gate.compare_outputs(found, network, pictures, lambda _done, _of: None)
     if refused := gate.drift(checks, OPTIONS.outputs):
@@ -52,7 +52,7 @@ def write(model: str | Path | Segmenter, name: str, folder: Path) -> None:
 
 def write_network(segmenter: Segmenter, path: Path) -> None:
     """Write the file alone, unchecked."""
-    proto = onnx_model(trace(segmenter.model, OPTIONS.outputs, input=OPTIONS.input))
+    proto = onnx_model(trace(Exportable(segmenter.model, OPTIONS.outputs, input=OPTIONS.input)))
     halve_weights(proto, segmenter.model.state_dict())
     path.parent.mkdir(parents=True, exist_ok=True)
     save_onnx(proto, path, description(segmenter, "onnx", OPTIONS))

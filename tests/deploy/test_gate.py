@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from refineseg.cli.main import main
+from refineseg.config import ModelConfig
 from refineseg.deploy import export as module
 from refineseg.deploy import gate
 from refineseg.deploy.export import export
@@ -64,7 +65,7 @@ def fewer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def checked(engine: ExportedRunner, model: RefineNet) -> list[gate.SizeComparison]:
-    seen = generated_pictures(3, model.config.mean, model.config.std)
+    seen = generated_pictures(model.config)
     return gate.compare_outputs(engine, Exportable(model), seen, lambda _done, _of: None)
 
 
@@ -129,10 +130,11 @@ def test_pictures_keep_their_middle() -> None:
 
 
 def test_pictures_at_hand() -> None:
-    found = generated_pictures(3, (0.5,) * 3, (0.2,) * 3)
+    found = generated_pictures(ModelConfig())
     assert "grace_hopper.jpg" in found.source
     assert all(planes.shape[0] == 3 and planes.min() >= 0 and planes.max() <= 1 for planes in found.planes)
-    assert generated_pictures(5, (0.1,) * 5, (0.05,) * 5).planes[0].mean() == pytest.approx(0.1, abs=0.05)
+    five = ModelConfig(in_channels=5, mean=(0.1,) * 5, std=(0.05,) * 5)
+    assert generated_pictures(five).planes[0].mean() == pytest.approx(0.1, abs=0.05)
 
 
 @pytest.mark.parametrize(("found", "refused"), [(0.6951, False), (0.6949, True), (0.71, False)])
@@ -149,7 +151,7 @@ def test_a_broken_export_leaves_a_report_and_no_file(
     monkeypatch: pytest.MonkeyPatch,
     broken: Callable[[RefineNet], RefineNet],
 ) -> None:
-    monkeypatch.setattr(module, "trace", lambda model, *outputs: trace(broken(model), *outputs))
+    monkeypatch.setattr(module, "trace", lambda network: trace(Exportable(broken(network.model))))
     with pytest.raises(RefusedError, match=r"export refused: expected 99.99% .* figures in .*model.pt2.report.md"):
         export(segmenter, tmp_path / "model.pt2")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.pt2.report.json", "model.pt2.report.md"]

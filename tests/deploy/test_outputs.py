@@ -21,7 +21,7 @@ from refineseg.data.registry import open_data
 from refineseg.deploy.export import export
 from refineseg.deploy.formats import save_openvino, write_format
 from refineseg.deploy.gate import MIOU_LOSS, LogitsRunner, SizeComparison, drift
-from refineseg.deploy.trace import axis_name, trace
+from refineseg.deploy.trace import Exportable, axis_name, trace
 from refineseg.errors import InputError
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.runners.exported import FORMAT, Exported, ExportedRunner, Input, Outputs, open_exported
@@ -218,7 +218,8 @@ def test_opencv_runs_the_file(outputs: Outputs, segmenter: Segmenter, tmp_path: 
     if int(cv2.__version__.split(".")[0]) < 5:
         pytest.skip("sizes stay open from OpenCV 5 on")
     path = tmp_path / "small.onnx"
-    write_format(trace(segmenter.model, outputs, temperatures(segmenter.card)), "onnx", path, "{}")
+    exported = Exportable(segmenter.model, outputs, temperatures(segmenter.card))
+    write_format(trace(exported), "onnx", path, "{}")
     network = cv2.dnn.readNetFromONNX(str(path))
     for picture in (probe(97, 131), probe(64, 96)):
         network.setInput(cv2.dnn.blobFromImage(picture[..., ::-1].copy(), 1 / 255, swapRB=True))
@@ -247,7 +248,8 @@ def test_logits_of_a_network_that_scales_its_input_say_their_size(tmp_path: Path
     """The network sees pictures twice as large, so its logits have half of their sides, not a quarter."""
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
-    write_format(trace(made.small(input_scales=(2.0,))), "onnx", tmp_path / "doubled.onnx", "{}")
+    doubled = Exportable(made.small(input_scales=(2.0,)))
+    write_format(trace(doubled), "onnx", tmp_path / "doubled.onnx", "{}")
     session = onnxruntime.InferenceSession(tmp_path / "doubled.onnx")
     assert session.get_outputs()[0].shape == ["batch", 5, "ceil(height/2)", "ceil(width/2)"]
     (logits,) = session.run(None, {"images": np.zeros((1, 3, 97, 131), np.float32)})

@@ -8,7 +8,7 @@ from torch import nn
 from torch.export import Dim
 
 from refineseg.config import scaled
-from refineseg.deploy.trace import CeilingPool, out_of_place, trace
+from refineseg.deploy.trace import CeilingPool, Exportable, out_of_place, trace
 from refineseg.model.resize import bicubic
 from tests.deploy.made import small
 
@@ -70,7 +70,7 @@ def test_bicubic_upsampling_is_not_fixed_to_the_traced_proportions() -> None:
 def test_the_model_stays_and_its_norms_are_folded_in_the_program() -> None:
     model = small()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    program = trace(model).program
+    program = trace(Exportable(model)).program
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert not any("batch_norm" in str(node.target) for node in program.graph.nodes)
     assert not any("stack_trace" in node.meta for node in program.graph.nodes)

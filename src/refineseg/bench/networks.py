@@ -124,13 +124,14 @@ def exported(segmenter: Segmenter, engine: str, setting: Setting, eight: bool = 
     from refineseg.deploy.formats import check_packages, write_format
     from refineseg.deploy.int8 import to_int8
     from refineseg.deploy.options import ExportOptions
-    from refineseg.deploy.trace import trace
+    from refineseg.deploy.trace import Exportable, trace
 
     kind = "onnx" if engine == "onnxruntime" else engine
     check_packages(kind)
     with TemporaryDirectory() as folder:
         path = Path(folder) / f"network{SUFFIX[engine]}"
-        write_format(trace(segmenter.model), kind, path, description(segmenter, kind, ExportOptions()))
+        traced = trace(Exportable(segmenter.model))
+        write_format(traced, kind, path, description(segmenter, kind, ExportOptions()))
         if eight:
             picture = setting.pictures()[:1].float().div(255).numpy()
             made = path.with_stem("int8")
@@ -139,14 +140,11 @@ def exported(segmenter: Segmenter, engine: str, setting: Setting, eight: bool = 
         return of_file(path, engine, setting)
 
 
-def engines_of(path: Path) -> tuple[str, ...]:
-    """All engines that run a file."""
-    return SUFFIXES.get(path.suffix.lower(), ("auto",))
-
-
-def file_candidate(path: Path, engine: str, setting: Setting) -> Candidate:
-    """A file written by ``refineseg export``, in an engine."""
-    return Candidate(f"{path.name}, {engine}", lambda: of_file(path, engine, setting))
+def file_candidates(paths: Sequence[Path], setting: Setting) -> Iterator[Candidate]:
+    """Files written by ``refineseg export``, each in all engines that run it."""
+    for path in paths:
+        for engine in SUFFIXES.get(path.suffix.lower(), ("auto",)):
+            yield Candidate(f"{path.name}, {engine}", partial(of_file, path, engine, setting))
 
 
 def of_file(path: Path, engine: str, setting: Setting) -> Work:

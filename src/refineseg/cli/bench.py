@@ -48,14 +48,7 @@ def bench(
     import torch
 
     from refineseg.bench.comparison import flop_of, time_candidates
-    from refineseg.bench.networks import (
-        Setting,
-        engines_of,
-        file_candidate,
-        own_candidates,
-        peer_candidate,
-        random_segmenter,
-    )
+    from refineseg.bench.networks import Setting, file_candidates, own_candidates, peer_candidate, random_segmenter
     from refineseg.bench.peers import chosen_peers
     from refineseg.inference.devices import pick_device
     from refineseg.loading import load
@@ -80,7 +73,7 @@ def bench(
     chosen = [name.strip() for name in engines.split(",") if name.strip()]
     candidates = [
         *own_candidates(segmenter, setting, chosen),
-        *(file_candidate(path, engine, setting) for path in files or [] for engine in engines_of(path)),
+        *file_candidates(files or [], setting),
         *(peer_candidate(name, setting, False) for name in chosen_peers(against)),
         *(peer_candidate(name, setting, True) for name in chosen_peers(against) if channels_last),
     ]

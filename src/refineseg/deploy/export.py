@@ -17,7 +17,7 @@ from refineseg.data.registry import open_data
 from refineseg.deploy import gate, int8, report
 from refineseg.deploy.formats import files_of, write_format
 from refineseg.deploy.options import ExportKeywords, ExportOptions
-from refineseg.deploy.pictures import ExportPictures, for_calibration, generated_pictures, of_data
+from refineseg.deploy.pictures import for_calibration, generated_pictures, of_data
 from refineseg.deploy.report import ExportReport, Int8Scores
 from refineseg.deploy.trace import Exportable, trace
 from refineseg.errors import RefusedError
@@ -103,14 +103,13 @@ def _made(
     progress: Progress,
 ) -> ExportReport:
     """Write the file and check it; the caller acts on the result."""
-    form = (options.outputs, temperatures(segmenter.card), options.input)
-    network = Exportable(segmenter.model, *form)
+    network = Exportable(segmenter.model, options.outputs, temperatures(segmenter.card), options.input)
     progress("tracing the network", 0, 0)
-    traced = trace(segmenter.model, *form)
+    traced = trace(network)
     progress(f"writing {kind}", 0, 0)
     write_format(traced, kind, path, description(segmenter, kind, replace(options, int8=False)))
     del traced
-    seen = _pictures(segmenter, data)
+    seen = generated_pictures(segmenter.model.config) if data is None else of_data(data)
     engine = open_exported(path, outputs=options.outputs)
     checks = gate.compare_outputs(
         engine, network, seen, lambda done, of: progress("comparing with the network", done, of)
@@ -144,13 +143,6 @@ def _made(
     )
 
 
-def _pictures(segmenter: Segmenter, data: SegmentationData | None) -> ExportPictures:
-    if data is None:
-        config = segmenter.model.config
-        return generated_pictures(config.in_channels, config.mean, config.std)
-    return of_data(data, next(split for split in ("val", "train", "test") if data.splits.get(split)))
-
-
 def _quantised(
     segmenter: Segmenter, path: Path, kind: str, data: SegmentationData, options: ExportOptions, progress: Progress
 ) -> Int8Scores:
@@ -162,7 +154,7 @@ def _quantised(
         for file in files_of(path):
             file.rename(source.with_suffix(file.suffix))
         as_input = open_exported(source, outputs=options.outputs).as_input
-        pictures = [lambda read=read: as_input(read()) for read in readers]
+        pictures = [lambda read=read: as_input(read()[None]) for read in readers]
         int8.to_int8(kind, source, path, pictures, description(segmenter, kind, options))
 
     def scored(segmenter: Segmenter, what: str) -> float:

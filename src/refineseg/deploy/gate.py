@@ -39,19 +39,13 @@ FLAT = 0.01  # least standard deviation, as a share of the largest value (depth 
 
 @dataclass(frozen=True)
 class SizeComparison:
-    """The comparison of file and network at one size.
-
-    Attributes:
-        height, width, batch: size and number of the pictures.
-        agreement: share of the pixels with the same label.
-        error: mean absolute difference of the outputs in standard deviations, 0 if both are constant; None for
-            labels.
-    """
+    """The comparison of file and network at one size."""
 
     height: int
     width: int
-    batch: int
-    agreement: float
+    batch: int  # number of pictures
+    agreement: float  # share of the pixels with the same label
+    # mean absolute difference of the outputs in standard deviations, 0 if both are constant; None for labels
     error: float | None
 
     @property

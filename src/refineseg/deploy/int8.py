@@ -13,6 +13,7 @@ from refineseg.deploy.formats import INPUT, onnx_package, save_onnx, save_openvi
 from refineseg.errors import extra
 from refineseg.inference.runners.openvino import openvino_package
 
+CONVOLUTIONS = ("Convolution", "GroupConvolution")  # OpenVINO's types
 FLOAT = 2  # first convolutions that stay in float32: MobileNet-v2's stem and first depthwise convolution
 
 
@@ -25,26 +26,26 @@ def to_int8(
     of products in 16 bits, which would overflow; so labels are the same on all processors. The first ``FLOAT``
     convolutions stay in float32, since their channels differ most in range (docs/notebook/experiments.md, int8).
 
-    Args:
-        format: ``onnx`` or ``openvino``.
-        source: the float32 export.
-        target: the file to write.
-        pictures: functions that each return one input of the file, for the ranges of all maps.
-        text: the description that goes into the file.
+    The format is ``onnx`` or ``openvino``. ``pictures`` each return one input of the file, for the ranges of all
+    maps; ``text`` is the description that goes into the file.
     """
     nncf = nncf_package()
     parameters: Any = nncf.quantization.advanced_parameters
     onnx = format == "onnx"
-    model = onnx_package().load(source) if onnx else openvino_package().Core().read_model(source)
+    if onnx:
+        model = onnx_package().load(source)
+        names = [node.name for node in model.graph.node if node.op_type == "Conv"]
+    else:
+        model = openvino_package().Core().read_model(source)
+        convolutions = [item for item in model.get_ordered_ops() if item.get_type_name() in CONVOLUTIONS]
+        names = [convolution.get_friendly_name() for convolution in convolutions]
     quantised = nncf.quantize(
         model,
         nncf.Dataset(list(pictures), lambda read: {INPUT: read()}),
         subset_size=len(pictures),
         preset=nncf.QuantizationPreset.MIXED,  # ranges of maps need not be symmetric
         target_device=nncf.TargetDevice.CPU,
-        ignored_scope=nncf.IgnoredScope(
-            names=(onnx_convolutions if onnx else openvino_convolutions)(model)[:FLOAT]
-        ),
+        ignored_scope=nncf.IgnoredScope(names=names[:FLOAT]),
         advanced_parameters=parameters.AdvancedQuantizationParameters(
             overflow_fix=parameters.OverflowFix.ENABLE,
             # By default depthwise convolutions get a scale per channel, which onnxruntime refuses to run.
@@ -52,21 +53,6 @@ def to_int8(
         ),
     )
     (save_onnx if onnx else save_openvino)(quantised, target, text)
-
-
-def onnx_convolutions(model: Any) -> list[str]:
-    """Names of a ModelProto's convolutions in order."""
-    return [node.name for node in model.graph.node if node.op_type == "Conv"]
-
-
-def openvino_convolutions(model: Any) -> list[str]:
-    """Names of an openvino.Model's convolutions in order."""
-    types = ("Convolution", "GroupConvolution")
-    return [
-        operation.get_friendly_name()
-        for operation in model.get_ordered_ops()
-        if operation.get_type_name() in types
-    ]
 
 
 def nncf_package() -> ModuleType:

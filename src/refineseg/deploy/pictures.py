@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from matplotlib import cbook
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from refineseg.channels import Channels, Pixels
+from refineseg.config import ModelConfig
 from refineseg.data.dataset import Sample, SegmentationData, evenly_spaced
 from refineseg.data.images import read_image
 from refineseg.inference.tiles.receptive_field import probe
@@ -28,18 +30,19 @@ class ExportPictures:
     planes: tuple[NDArray[np.float32], ...]  # each CxHxW in [0, 1]
 
 
-def of_data(data: SegmentationData, split: str) -> ExportPictures:
-    """Up to ``SHOWN`` pictures, evenly spaced over the split."""
+def of_data(data: SegmentationData) -> ExportPictures:
+    """Up to ``SHOWN`` pictures, evenly spaced over ``val``, else ``train``, else ``test``."""
+    split = next(split for split in ("val", "train", "test") if data.splits.get(split))
     chosen = evenly_spaced(data.split(split), SHOWN)
-    planes = tuple(to_planes(data.read_picture(sample.image), data.channels) for sample in chosen)
+    planes = tuple(_read(data, sample) for sample in chosen)
     return ExportPictures(f"{len(chosen)} pictures of {data.name} {split}", planes)
 
 
-def generated_pictures(channels: int, mean: Sequence[float], std: Sequence[float]) -> ExportPictures:
+def generated_pictures(config: ModelConfig) -> ExportPictures:
     """A photograph that comes with matplotlib and textures of every grain; only textures for other channels."""
-    texture = to_planes(probe(480, 640, channels), None)
-    if channels != 3:  # within two deviations of the mean, as a photograph's values are
-        centre, width = (np.asarray(values, np.float32)[:, None, None] for values in (mean, std))
+    texture = to_planes(probe(480, 640, config.in_channels), None)
+    if config.in_channels != 3:  # within two deviations of the mean, as a photograph's values are
+        centre, width = (np.asarray(values, np.float32)[:, None, None] for values in (config.mean, config.std))
         return ExportPictures("textures", (centre + (4 * texture - 2) * width,))
     photographs = [read_image(cbook.get_sample_data(name, asfileobj=False)) for name in PHOTOGRAPHS]
     planes = (*(to_planes(picture, None) for picture in photographs), texture)
@@ -54,13 +57,13 @@ def fitted(planes: NDArray[np.float32], height: int, width: int) -> NDArray[np.f
 
 
 def for_calibration(data: SegmentationData) -> tuple[str, list[Callable[[], NDArray[np.float32]]]]:
-    """``train`` if there is one, else ``val``; and functions that read its pictures, each 1xCxHxW."""
+    """``train`` if there is one, else ``val``; and functions that read its pictures, each CxHxW."""
     split = "train" if data.splits.get("train") else "val"
-    return split, [_reader(data, sample) for sample in evenly_spaced(data.split(split), CALIBRATED_ON)]
+    return split, [partial(_read, data, sample) for sample in evenly_spaced(data.split(split), CALIBRATED_ON)]
 
 
-def _reader(data: SegmentationData, sample: Sample) -> Callable[[], NDArray[np.float32]]:
-    return lambda: to_planes(data.read_picture(sample.image), data.channels)[None]
+def _read(data: SegmentationData, sample: Sample) -> NDArray[np.float32]:
+    return to_planes(data.read_picture(sample.image), data.channels)
 
 
 def to_planes(pixels: Pixels, channels: Channels | None) -> NDArray[np.float32]:

@@ -14,24 +14,18 @@ from refineseg.system.files import atomic_write
 
 @dataclass(frozen=True)
 class Int8Scores:
-    """The cost of 8 bits in mean IoU.
+    """The cost of 8 bits in mean IoU."""
 
-    Attributes:
-        data: name of the data set.
-        calibrated_on, calibration_pictures: split and number of pictures for the ranges.
-        judged_on, judged_pictures: split and number of pictures for the scores.
-        mean_iou_float32, mean_iou: scores of the network and of the int8 file.
-        trained_on_it: whether the network was trained on these pictures, so that only the loss means something.
-    """
-
-    data: str
-    calibrated_on: str
-    calibration_pictures: int
-    judged_on: str
-    judged_pictures: int
-    mean_iou_float32: float
-    mean_iou: float
-    trained_on_it: bool = False
+    data: str  # name of the data set
+    calibrated_on: str  # split for the ranges
+    calibration_pictures: int  # number of its pictures used
+    judged_on: str  # split for the scores
+    judged_pictures: int  # number of its pictures
+    mean_iou_float32: float  # score of the network
+    mean_iou: float  # score of the int8 file
+    trained_on_it: bool = (
+        False  # whether the network saw these pictures in training: only the loss means something
+    )
 
     @property
     def loss(self) -> float:

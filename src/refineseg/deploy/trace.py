@@ -19,6 +19,7 @@ from refineseg.model.refinenet import RefineNet
 
 EXAMPLE = (2, 67, 93)  # batch, height, width of the traced call: maps differ in size, and every padding occurs
 LABEL_AXES = {0: "batch", 1: "height", 2: "width"}  # axes of labels and of uint8 pictures
+MAP_AXES = {0: "batch", 2: "height", 3: "width"}  # axes of maps and of float32 pictures
 
 
 class Exportable(nn.Module):
@@ -26,13 +27,7 @@ class Exportable(nn.Module):
 
     The input is RGB in [0, 1], BxCxHxW, or ``uint8`` BxHxWx3. ``logits`` are at the stride of the network's
     finest map. ``labels``, uint8 BxHxW, and ``probabilities``, float32 BxKxHxW, have the size of the images and
-    are those of the predictor for one view of the whole picture.
-
-    Args:
-        model: the network.
-        outputs: the output.
-        temperatures: K temperatures that calibrate the probabilities; None for none.
-        input: the input.
+    are those of the predictor for one view of the whole picture; K ``temperatures`` calibrate the latter.
     """
 
     temperatures: Tensor | None
@@ -83,13 +78,9 @@ class CeilingPool(nn.Module):
         """Replace every such pooling in the network."""
         for parent in list(network.modules()):
             for name, part in parent.named_children():
-                if isinstance(part, nn.AvgPool2d) and cls._fits(part):
+                ceiling = isinstance(part, nn.AvgPool2d) and part.ceil_mode and not part.count_include_pad
+                if ceiling and {part.kernel_size, part.stride} <= {2, (2, 2)}:
                     setattr(parent, name, cls())
-
-    @staticmethod
-    def _fits(pool: nn.AvgPool2d) -> bool:
-        sizes = {pool.kernel_size, pool.stride}
-        return sizes <= {2, (2, 2)} and pool.ceil_mode and not pool.count_include_pad
 
 
 @dataclass(frozen=True)
@@ -103,43 +94,30 @@ class Traced:
     axes: dict[int, str]
 
 
-def trace(
-    model: RefineNet,
-    outputs: Outputs = "logits",
-    temperatures: NDArray[np.float32] | None = None,
-    input: Input = "float32",
-) -> Traced:
-    """Trace a copy of a network; for the arguments see Exportable.
-
-    Batch norms are folded into their convolutions, since not every engine does so.
-    """
-    network = copy.deepcopy(model).cpu().eval().requires_grad_(False)
-    for backbone in network.each_backbone():
+def trace(network: Exportable) -> Traced:
+    """Trace a copy of a network, with batch norms folded into their convolutions: not every engine does so."""
+    copied = copy.deepcopy(network).cpu().eval().requires_grad_(False)
+    for backbone in copied.model.each_backbone():
         fold_batch_norm(backbone)
         CeilingPool.replace_in(backbone)
     # Memory formats complicate symbolic shapes, and each engine chooses its own.
-    network = network.to(memory_format=torch.contiguous_format)
-    images = torch.rand(EXAMPLE[0], model.config.in_channels, *EXAMPLE[1:])
-    axes = {0: "batch", 2: "height", 3: "width"}
-    if input == "uint8":
-        images, axes = (255 * images).to(torch.uint8).permute(0, 2, 3, 1).contiguous(), LABEL_AXES
-    exportable = Exportable(network, outputs, temperatures, input).eval()
-    shapes = {"images": dict.fromkeys(axes, Dim.DYNAMIC)}
+    copied = copied.to(memory_format=torch.contiguous_format)
+    config = network.model.config
+    images, input_axes = torch.rand(EXAMPLE[0], config.in_channels, *EXAMPLE[1:]), MAP_AXES
+    if network.input == "uint8":
+        images, input_axes = (255 * images).to(torch.uint8).permute(0, 2, 3, 1).contiguous(), LABEL_AXES
+    shapes = {"images": dict.fromkeys(input_axes, Dim.DYNAMIC)}
     with torch.no_grad():
-        program = torch.export.export(exportable, (images,), dynamic_shapes=shapes, strict=False)
+        program = torch.export.export(copied, (images,), dynamic_shapes=shapes, strict=False)
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # paths of this machine
-    return Traced(program, outputs, axes, _axes(model, outputs))
-
-
-def _axes(model: RefineNet, outputs: Outputs) -> dict[int, str]:
-    """Names of the output's axes as formulas of the images' height and width."""
-    if outputs == "labels":
-        return LABEL_AXES
-    if outputs == "probabilities":
-        return {0: "batch", 2: "height", 3: "width"}
-    stride, scale = model.config.stride, model.config.input_scales[0]
-    return {0: "batch", 2: axis_name("height", stride, scale), 3: axis_name("width", stride, scale)}
+    axes = LABEL_AXES if network.outputs == "labels" else MAP_AXES
+    if network.outputs == "logits":
+        axes = {
+            axis: axis_name(name, config.stride, config.input_scales[0]) if axis else name
+            for axis, name in MAP_AXES.items()
+        }
+    return Traced(program, network.outputs, input_axes, axes)
 
 
 def axis_name(side: str, stride: int, scale: float) -> str:
