@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 import torch
+from benchmarks.speed_page import markdown_table
 
-from refineseg.bench.comparison import flop_of, markdown_table, rows, time_candidates
+from refineseg.bench.comparison import flop_of, rows, time_candidates
 from refineseg.bench.machine import describe_machine
 from refineseg.bench.networks import (
     BASELINE,
@@ -28,9 +29,9 @@ from refineseg.bench.published_layout import in_published_layout
 from refineseg.bench.timing import Spread, peak_memory, ratios, time_in_turns
 from refineseg.cli.main import main
 from refineseg.errors import InputError, MissingExtraError
+from refineseg.model.backbones.timm_backbone import InPlaceBatchNormAct2d
 from refineseg.model.blocks import ChainedResidualPooling
 from refineseg.model.memory_saving import InPlaceBatchNorm2d
-from refineseg.model.memory_saving_timm import InPlaceBatchNormAct2d
 
 CPU = torch.device("cpu")
 TINY = Setting((48, 64), classes=5)

@@ -24,14 +24,10 @@ def time_candidates(
     flop: float,
     done: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
-    """Run candidates in turns and compare them.
+    """Run candidates, among them the baseline, in turns, ``repeats`` rounds of each, and compare them.
 
-    Args:
-        candidates: candidates, including the baseline.
-        setting: task of all candidates.
-        repeats: number of measured rounds.
-        flop: FLOP of the baseline's network on these pictures (``flop_of``); 0 if unknown.
-        done: called with the step just finished.
+    ``flop`` is that of the baseline's network on these pictures (``flop_of``), 0 if unknown; ``done`` is called
+    with each finished step.
 
     Returns:
         ``machine``, ``setting``, ``peaks`` (1e9 FLOP/s), ``gflop``, ``floor_ms`` (the FLOP at the rate of the best
@@ -62,7 +58,8 @@ def time_candidates(
             results[name]["times_floor"] = round(spread.median / floor, 2)
             results[name]["share_of_matrix_peak"] = round(flop / spread.median / 1e9 / best["matrix"], 2)
         if name in own and not setting.training:
-            results[name]["same_labels"] = round(label_agreement(works[BASELINE](), work()), 6)
+            same = (works[BASELINE]() == work()).double().mean()  # share of the pixels
+            results[name]["same_labels"] = round(float(same), 6)
     return {
         "format": FORMAT,
         "machine": describe_machine(setting.device),
@@ -92,11 +89,6 @@ def flop_of(net: nn.Module, setting: Setting) -> float:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         torch.func.functional_call(net, dict(state), (torch.empty(shape, device="meta"),))
     return float(counter.get_total_flops()) * (3 if setting.training else 1)  # backward is twice forward
-
-
-def label_agreement(one: Tensor, two: Tensor) -> float:
-    """Share of pixels with the same label."""
-    return float((one == two).double().mean())
 
 
 COLUMNS = ("candidate", "ms", "times as fast", "peak MiB", "same labels", "of its floor")
@@ -132,10 +124,3 @@ def headline(report: Mapping[str, Any]) -> str:
         f"matrix, {best['convolution']:,.0f} convolution, so {report['floor_ms']:,.0f} ms is the floor of direct "
         "convolution"
     )
-
-
-def markdown_table(report: Mapping[str, Any]) -> str:
-    """The table for a page, with its sentence."""
-    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
-    lines += ["| " + " | ".join(row) + " |" for row in rows(report)]
-    return headline(report) + ".\n\n" + "\n".join(lines) + "\n"

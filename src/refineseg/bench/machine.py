@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import time
 from collections.abc import Callable
@@ -12,7 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from refineseg._version import __version__
-from refineseg.system.hardware import instruction_sets, package_versions, processor_name
+from refineseg.system.hardware import cores, instruction_sets, package_versions, processor_name
 
 SIDES = (512, 1024, 2048)  # of the matrices
 SECONDS = 0.5  # spent on each shape
@@ -23,7 +22,7 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "processor": processor_name(),
         "instruction_sets": instruction_sets(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": cores(),
         "threads": torch.get_num_threads(),
         "system": platform.system(),
         "python": platform.python_version(),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -37,17 +36,12 @@ def _torchvision(name: str) -> Callable[[int], nn.Module]:
 
 def _smp(name: str, encoder: str = ENCODER) -> Callable[[int], nn.Module]:
     def build(classes: int) -> nn.Module:
-        net: nn.Module = getattr(smp_package(), name)(encoder, encoder_weights=None, classes=classes)
+        with extra("segmentation-models-pytorch", "bench", "comparing with its networks"):
+            import segmentation_models_pytorch as smp
+        net: nn.Module = getattr(smp, name)(encoder, encoder_weights=None, classes=classes)
         return net
 
     return build
-
-
-def smp_package() -> Any:
-    """segmentation_models_pytorch. MissingExtraError without it."""
-    with extra("segmentation-models-pytorch", "bench", "comparing with its networks"):
-        import segmentation_models_pytorch
-    return segmentation_models_pytorch
 
 
 PEERS: dict[str, Callable[[int], nn.Module]] = {

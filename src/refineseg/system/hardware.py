@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -29,6 +30,11 @@ def instruction_sets() -> list[str]:
             found = set(line.partition(":")[2].split())
             return [name for name in INSTRUCTION_SETS if name in found]
     return []
+
+
+def cores() -> int:
+    """Number of cores given to this process."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def package_versions() -> dict[str, str]:

@@ -22,6 +22,7 @@ from refineseg.errors import InputError, WeightsError
 from refineseg.inference.arithmetic import Arithmetic
 from refineseg.model.folders.bundled import bundled_exports
 from refineseg.model.folders.card import ModelCard
+from refineseg.system.hardware import cores
 from refineseg.system.memory import free_memory
 
 KEY = "refineseg"  # key of the description in a file's metadata
@@ -170,4 +171,4 @@ def threads() -> int:
     given = os.environ.get("OMP_NUM_THREADS", "")
     if given.isdecimal() and int(given) > 0:
         return int(given)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores()

@@ -30,13 +30,7 @@ from refineseg.model.refinenet import RefineNet
 
 
 class NetworkRunner:
-    """Runs an nn.Module; a Runner.
-
-    Attributes:
-        model: the network, in eval mode.
-        device: device on which it runs.
-        precision: ``32`` or ``bf16``.
-    """
+    """Runs an nn.Module, in eval mode; a Runner. The precision is ``32`` or ``bf16``."""
 
     name = "torch"
 
