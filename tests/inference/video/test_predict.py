@@ -21,7 +21,7 @@ from refineseg.errors import InputError
 from refineseg.inference.batch import find_inputs, predict_files
 from refineseg.inference.options import PredictOptions
 from refineseg.inference.video import sources
-from refineseg.inference.video.clips import Clip, open_clip, open_live
+from refineseg.inference.video.clips import Clip, open_clip
 from refineseg.inference.video.predict import predict_video
 from refineseg.inference.video.sources import VideoInput, VideoOptions
 from refineseg.inference.video.writer import ClipWriter
@@ -181,17 +181,18 @@ def test_a_camera_is_ended_by_ctrl_c_and_kept(tmp_path: Path, monkeypatch: pytes
         if done == 3:
             raise KeyboardInterrupt
 
-    def camera(source: str) -> Any:
+    def camera(source: str, live: bool) -> Any:
+        assert live
         opened = open_clip(clip)
         found: Clip = opened.__enter__()
         found.live, found.frames, found.audio = True, None, None
         return _Opened(opened, found)
 
-    monkeypatch.setattr(sources, "open_live", camera)
+    monkeypatch.setattr(sources, "open_clip", camera)
     outcome = predict_video(Quarters(), "0", tmp_path, "camera_0", OPTIONS, progress=stop)
     assert outcome.frames == 3
     assert len(read_video(tmp_path / "videos/camera_0.mp4")[0]) == 3
-    with pytest.raises(InputError, match="cannot open the camera or stream 77"), open_live("77"):
+    with pytest.raises(InputError, match="cannot open the camera or stream 77"), open_clip("77", live=True):
         pass
 
 

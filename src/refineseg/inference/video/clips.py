@@ -145,17 +145,10 @@ class Clip:
                 yield Frame(self._upright(frame), stamp)
 
     def _packets(self, streams: list[Any]) -> Iterator[Any]:
-        av = import_av()
-        packets = self._container.demux(streams)
-        while True:
-            try:
-                packet = next(packets, None)
-            except av.error.FFmpegError:
-                self.damaged += 1
-                return
-            if packet is None:
-                return
-            yield packet
+        try:
+            yield from self._container.demux(streams)
+        except import_av().error.FFmpegError:
+            self.damaged += 1
 
     def _frames(self, packet: Any) -> list[Any]:
         av = import_av()
@@ -216,46 +209,30 @@ def displayed(pixels: UInt8, matrix: tuple[int, int, int, int]) -> UInt8:
 
 
 @contextmanager
-def open_clip(source: str | Path) -> Iterator[Clip]:
-    """Open a video file.
+def open_clip(source: str | Path, live: bool = False) -> Iterator[Clip]:
+    """Open a video file; with ``live`` a camera by its number, or a stream by its address (rtsp://, http:// ...).
 
     Raises:
-        InputError: the file is missing, damaged, or has no video stream.
+        InputError: the file is missing, damaged, or has no video stream; the camera or stream cannot be opened.
         MissingExtraError: PyAV is not installed.
     """
     av = import_av()
-    path = Path(source)
-    if not path.is_file():
-        raise InputError(f"File not found: {path}")
-    try:
-        container = av.open(str(path))
-    except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise InputError(
-            f"cannot read {path} as a video ({reason_of(error)}): is it damaged or another format?"
-        ) from error
-    with container:
-        yield Clip(str(path), container, live=False)
-
-
-@contextmanager
-def open_live(source: str) -> Iterator[Clip]:
-    """Open a camera by its number, or a stream by its address (rtsp://, http:// ...).
-
-    Raises:
-        InputError: it cannot be opened, or sends no picture.
-        MissingExtraError: PyAV is not installed.
-    """
-    av = import_av()
-    place, form = camera(source) if source.isdecimal() else (source, None)
+    name = str(source)
+    place, form = camera(name) if live and name.isdecimal() else (name, None)
+    if not live and not Path(name).is_file():
+        raise InputError(f"File not found: {name}")
     try:
         container = av.open(place, format=form)
     except (av.error.FFmpegError, OSError, ValueError) as error:
+        reason = reason_of(error)
         raise InputError(
-            f"cannot open the camera or stream {source} ({reason_of(error)}): give a camera's number, such as 0, "
-            "or an address, such as rtsp://host/stream"
+            f"cannot open the camera or stream {name} ({reason}): give a camera's number, such as 0, or an "
+            "address, such as rtsp://host/stream"
+            if live
+            else f"cannot read {name} as a video ({reason}): is it damaged or another format?"
         ) from error
     with container:
-        yield Clip(place, container, live=True)
+        yield Clip(place, container, live)
 
 
 def camera(number: str) -> tuple[str, str]:

@@ -41,12 +41,7 @@ class Smoother:
             raise InputError(f"expected a smoothing of 0 up to below 1, such as {DEFAULT}, got {self.strength}")
 
     def __call__(self, strip: Strip, picture: UInt8) -> Strip:
-        """The whole picture's strip (see ``inference.tiles.blending``) with smoothed scores.
-
-        Args:
-            strip: scores of all views over all rows.
-            picture: the frame, HxWx3 uint8.
-        """
+        """The strip of a whole frame (``inference.tiles.blending``) with smoothed scores; the picture is HxWx3."""
         grey = cells_of(picture)
         maps = strip.maps
         if self._grey is not None and self._grey.shape == grey.shape:
@@ -71,10 +66,7 @@ def _averaged(old: Map, new: Map, flow: NDArray[np.float32], share: Plane) -> Ma
 
 def cells_of(picture: UInt8) -> Plane:
     """Mean grey level of each 4x4 cell of HxWx3, ceil(H / 4) x ceil(W / 4)."""
-    grey = picture.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
-    grey = np.pad(grey, ((0, -grey.shape[0] % STRIDE), (0, -grey.shape[1] % STRIDE)), mode="edge")
-    height, width = grey.shape
-    return np.asarray(grey.reshape(height // STRIDE, STRIDE, width // STRIDE, STRIDE).mean((1, 3)))
+    return _shrunk(picture.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32), STRIDE)
 
 
 def motion(before: Plane, now: Plane) -> NDArray[np.float32]:
@@ -85,7 +77,7 @@ def motion(before: Plane, now: Plane) -> NDArray[np.float32]:
     """
     pyramid = [(before, now)]
     while len(pyramid) < LEVELS and min(pyramid[-1][0].shape) >= 8:
-        pyramid.append((_halved(pyramid[-1][0]), _halved(pyramid[-1][1])))
+        pyramid.append((_shrunk(pyramid[-1][0], 2), _shrunk(pyramid[-1][1], 2)))
     flow = np.zeros((2, *pyramid[-1][0].shape), np.int64)
     for level, (old, new) in enumerate(reversed(pyramid)):
         if level:
@@ -180,9 +172,11 @@ def _taken(plane: Plane, shift: NDArray[np.int64]) -> Plane:
     return np.asarray(taken, np.float32)
 
 
-def _halved(plane: Plane) -> Plane:
-    padded = np.pad(plane, ((0, plane.shape[0] % 2), (0, plane.shape[1] % 2)), mode="edge")
-    return np.asarray(padded.reshape(padded.shape[0] // 2, 2, padded.shape[1] // 2, 2).mean((1, 3)), np.float32)
+def _shrunk(plane: Plane, side: int) -> Plane:
+    """Mean of each cell of ``side`` x ``side``; the edge is repeated."""
+    padded = np.pad(plane, ((0, -plane.shape[0] % side), (0, -plane.shape[1] % side)), mode="edge")
+    height, width = (length // side for length in padded.shape)
+    return np.asarray(padded.reshape(height, side, width, side).mean((1, 3)), np.float32)
 
 
 def _resized(plane: Plane, height: int, width: int) -> Plane:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -12,7 +12,7 @@ from refineseg.data.images import read_image
 from refineseg.errors import InputError
 from refineseg.inference.options import Tile
 from refineseg.inference.video.background import prefetched
-from refineseg.inference.video.clips import Clip, Frame, Sound, open_clip, open_live
+from refineseg.inference.video.clips import Clip, Frame, Sound, open_clip
 from refineseg.inference.video.smoothing import Smoother
 
 
@@ -90,15 +90,11 @@ def open_source(source: str | Path | Sequence[Path], rate: float = 25.0) -> Iter
 
     Raises InputError if it cannot be opened, MissingExtraError without PyAV (extra ``video``).
     """
-    opened: AbstractContextManager[Source]
-    if not isinstance(source, str | Path):
-        opened = nullcontext(FrameFolder(list(source), Fraction(rate).limit_denominator(1001)))
-    elif isinstance(source, str) and is_live(source):
-        opened = open_live(source)
+    if isinstance(source, str | Path):
+        with open_clip(source, live=isinstance(source, str) and is_live(source)) as clip:
+            yield clip
     else:
-        opened = open_clip(source)
-    with opened as found:
-        yield found
+        yield FrameFolder(list(source), Fraction(rate).limit_denominator(1001))
 
 
 def is_live(source: str) -> bool:
