@@ -90,9 +90,11 @@ def progress_bar(unit: str | None = "pictures", shown: bool = True, remaining: b
 
 
 @contextmanager
-def progress_of(description: str, unit: str = "pictures") -> Iterator[Callable[[int, int], None]]:
+def progress_of(
+    description: str, unit: str = "pictures", shown: bool = True
+) -> Iterator[Callable[[int, int], None]]:
     """A progress bar of one task, as a function of the items done and their number."""
-    with progress_bar(unit) as bar:
+    with progress_bar(unit, shown) as bar:
         task = bar.add_task(description, total=None, note="")
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
@@ -112,12 +114,11 @@ def show_notes(data: SegmentationData) -> None:
 def parse_scales(text: str) -> tuple[float, ...]:
     """``0.75,1,1.25`` to numbers; InputError otherwise."""
     try:
-        scales = tuple(float(part) for part in text.split(","))
+        return tuple(float(part) for part in text.split(","))
     except ValueError as error:
         raise InputError(
             f"expected --scales as numbers with commas, such as 0.75,1.0,1.25, got {text!r}"
         ) from error
-    return scales
 
 
 def parse_channels(text: str | None) -> tuple[int, ...] | None:

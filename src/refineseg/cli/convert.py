@@ -60,7 +60,8 @@ def convert(
     if find:
         if checkpoint or out or labels or void or kind or reset_head is not None:
             raise InputError("expected nothing beside --find, which only looks")
-        return _find()
+        _find()
+        return
     if checkpoint is None or out is None:
         raise InputError("expected CHECKPOINT and OUT, or --find: refineseg convert FILE OUT --labels voc2012")
     if void not in (None, "first", "last", "none"):
@@ -85,11 +86,10 @@ def convert(
         console.print(f"{what}, left out: {len(done.left_out)} tensors ({_starts(done.left_out)})")
     if done.outputs == "decoder":
         console.print(f"decoder in {out}: refineseg.model.dpt.load_dpt_decoder({str(out)!r})")
-        return None
+        return
     if names is None and done.num_classes is not None and not done.named:
         console.print(f"{done.num_classes} classes without names: give --labels to name them")
     console.print(f"model in {out}: refineseg predict IMAGE -o RESULTS --model {shlex.quote(str(out))}")
-    return None
 
 
 def read_label_map(name: str) -> LabelMap:

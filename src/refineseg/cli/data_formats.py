@@ -135,8 +135,7 @@ def _print_report(report: ImportReport, output: Path) -> None:
     for warning in report.warnings:
         console.print(f"warning: {warning}")
     if report.faults:
-        line = f"warning: {len(report.faults)} faults were left out, listed in {output / 'left_out.txt'}"
-        console.print(line)
+        console.print(f"warning: {len(report.faults)} faults were left out, listed in {output / 'left_out.txt'}")
     console.print(f"next: refineseg check {shlex.quote(f'folder:{output}')}")
 
 

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from refineseg.cli.common import Table, console, parse_channels, parse_scales, progress_bar, show_notes, write_json
+from refineseg.cli.common import (
+    Table,
+    console,
+    errors,
+    parse_channels,
+    parse_scales,
+    progress_of,
+    show_notes,
+    write_json,
+)
 from refineseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -98,12 +107,11 @@ def evaluate(
     opened = open_data(data)
     if is_first():
         show_notes(opened)
-    with process_group(device), progress_bar(shown=is_first()) as bar:
-        segmenter = load(model, device, precision, engine, say=lambda line: bar.console.print(line))
+    with process_group(device), progress_of("evaluating", shown=is_first()) as progress:
+        segmenter = load(model, device, precision, engine, say=errors.print)
         opened = opened.with_channels(
             segmenter.card.channels, PredictOptions(channels=parse_channels(channels)).choice
         )
-        task = bar.add_task("evaluating", total=None, note="")
         evaluation = evaluate_model(
             segmenter,
             opened,
@@ -112,7 +120,7 @@ def evaluate(
             scales=None if scales is None else parse_scales(scales),
             flip=flip,
             measures=names,
-            progress=lambda done, of: bar.update(task, completed=done, total=of),
+            progress=progress,
         )
     if not is_first():  # only one process prints
         return

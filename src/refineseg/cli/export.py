@@ -34,7 +34,7 @@ def export(
         ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
-) -> int:
+) -> None:
     """Export a model to a file for other engines; refused if its labels differ from the model's.
 
     Example: [bold]refineseg export --model camvid -o camvid.onnx[/bold]
@@ -68,4 +68,3 @@ def export(
         f"{report.engine_ms:.0f} ms with {report.engine}, {report.torch_ms:.0f} ms with torch for 480x360"
     )
     console.print(f"wrote {output} ({report.megabytes:.1f} MB) and {reports.files(output)[1]}")
-    return 0

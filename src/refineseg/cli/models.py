@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -46,8 +47,6 @@ def describe_preset(
     preset: str, size: str, classes: int, svg: Path | None, assignments: list[str], json_file: Path | None
 ) -> None:
     """Print shapes, parameters, multiplications and receptive field of every stage, and draw them."""
-    from dataclasses import asdict
-
     from refineseg.config import ModelConfig
     from refineseg.model.describe import STRIP, describe
     from refineseg.model.drawing import draw
@@ -117,7 +116,7 @@ def _list(json_file: Path | None) -> None:
         # The part before the colon or semicolon suffices; the JSON has all of it.
         table.add_row(record.name, score, record.licence.split(";")[0], record.state.split(":")[0])
     console.print(table)
-    write_json(json_file, {"presets": presets, "weights": [record.to_dict() for record in records]})
+    write_json(json_file, {"presets": presets, "weights": [asdict(record) for record in records]})
 
 
 def _in_words(score: PublishedScore | None) -> str:

@@ -90,7 +90,7 @@ def predict(
     options = PredictOptions(parse_scales(scales), flip, False, parse_channels(channels))
     with locked(output):
         check_output(output, overwrite, resumable=side is not None)
-        segmenter = load(model, device, precision, engine, say=lambda line: errors.print(line))
+        segmenter = load(model, device, precision, engine, say=errors.print)
         single = len(work) == 1 and not isinstance(work[0], Path)
         with progress_bar("frames" if single else "pictures") as bar:
             shown = _Shown(bar, work)

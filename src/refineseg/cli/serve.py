@@ -44,7 +44,7 @@ def serve(
     engine: Annotated[
         str | None, typer.Option(help="torch, onnxruntime, openvino or auto; by default the model's own.")
     ] = None,
-) -> int:
+) -> None:
     """Serve a model over HTTP, with a page at / to try it; Ctrl+C stops it after the requests in flight.
 
     With REFINESEG_API_KEY in the environment every request must give that key.
@@ -76,10 +76,9 @@ def serve(
         port,
         limits,
         access,
-        say=lambda line: console.print(line),
-        warn=lambda line: errors.print(line),
+        say=console.print,
+        warn=errors.print,
     )
-    return 0
 
 
 def _load_on_one_thread(model: str, device: str, precision: str, engine: str | None) -> Segmenter:
@@ -90,16 +89,13 @@ def _load_on_one_thread(model: str, device: str, precision: str, engine: str | N
     """
     from refineseg.loading import load
 
-    def say(line: str) -> None:
-        errors.print(line)
-
     try:
         import torch
     except ImportError:  # exported files need none
-        return load(model, device, precision, engine, say)
+        return load(model, device, precision, engine, errors.print)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return load(model, device, precision, engine, say)
+        return load(model, device, precision, engine, errors.print)
     finally:
         torch.set_num_threads(threads)

@@ -148,15 +148,9 @@ def train(
 
 def continuing(output: Path, repeats: int | None) -> str:
     """How to resume an interrupted run."""
-    words = [
-        "refineseg",
-        "train",
-        "--resume",
-        "-o",
-        str(output),
-        *(["--repeats", str(repeats)] if repeats else []),
-    ]
-    return f"continue from the last checkpoint with: {shlex.join(words)}"
+    several = ["--repeats", str(repeats)] if repeats else []
+    words = shlex.join(["refineseg", "train", "--resume", "-o", str(output), *several])
+    return f"continue from the last checkpoint with: {words}"
 
 
 def train_once(config: TrainConfig, data: SegmentationData, output: Path, options: dict[str, Any]) -> Path:

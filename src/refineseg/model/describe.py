@@ -57,13 +57,9 @@ class NetworkDescription:
 
 
 def describe(config: ModelConfig, size: tuple[int, int], measure: bool = True) -> NetworkDescription:
-    """Describe a network.
+    """Describe a network for a picture of ``size`` (height, width).
 
-    Args:
-        config: settings of the network.
-        size: height and width of the picture.
-        measure: whether to measure receptive fields, which takes up to a minute; not done for a DPT, whose tokens
-            see the whole picture.
+    To ``measure`` receptive fields takes up to a minute; not done for a DPT, whose tokens see the whole picture.
     """
     with torch.device("meta"):
         network = build(config).eval()

@@ -39,11 +39,7 @@ class MemoryNeed:
 
 
 class PeakMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the bytes of all referenced storages that operations have created.
-
-    Args:
-        resting: tensors that are not counted, nor views of them.
-    """
+    """Counts the bytes of all referenced storages that operations have created, except of ``resting`` tensors."""
 
     def __init__(self, resting: Iterable[Tensor] = ()) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -102,11 +98,7 @@ def bytes_of(tensors: Iterable[Tensor]) -> int:
 
 
 def memory_need(prepare: Callable[[FakeTensorMode], tuple[list[Tensor], Callable[[], object]]]) -> MemoryNeed:
-    """Memory that a piece of work needs.
-
-    Args:
-        prepare: from the mode to the fake tensors that exist anyway, and the work.
-    """
+    """Memory that a piece of work needs; ``prepare`` returns the fake tensors that exist anyway, and the work."""
     token = FIRST_STRIP_ONLY.set(True)
     try:
         with FakeTensorMode(allow_non_fake_inputs=True) as mode:

@@ -68,13 +68,10 @@ class ResNetBlock(nn.Module):
 
 
 class ResNet(nn.Module):
-    """A ResNet's stem and four stages.
+    """A ResNet's stem and four stages; ``depth`` is one of ``DEPTHS``.
 
-    Args:
-        depth: one of ``DEPTHS``.
-        in_channels: channels of the picture.
-        stride_in_1x1: whether bottlenecks have their stride in the first 1x1 convolution.
-        output_stride: largest stride; beyond it strides are replaced by dilation.
+    With ``stride_in_1x1`` bottlenecks have their stride in the first 1x1 convolution. Beyond ``output_stride``
+    strides are replaced by dilation.
     """
 
     def __init__(

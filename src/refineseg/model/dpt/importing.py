@@ -45,13 +45,9 @@ def is_repository(path: Path) -> bool:
 
 
 def import_repository(request: ConversionRequest) -> Made:
-    """Import a network of transformers from the files of its repository.
+    """Import a network of transformers: the folder of its JSON files and weights, or the weight file in it.
 
-    Args:
-        request: its file is a folder with config.json, preprocessor_config.json and weights, or the weight file.
-
-    Raises:
-        WeightsError: a file is missing or damaged, or the network is not supported.
+    Raises WeightsError if a file is missing or damaged, or the network is not supported.
     """
     path = request.file
     folder = path if path.is_dir() else path.parent

@@ -35,6 +35,8 @@ class ModelCard:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """From the content of config.json; KeyError, TypeError, ValueError or RefinesegError if it is damaged."""
+        channels = values.get("channels") or values.get("bands")  # "bands" up to 0.1
+        resize = (values.get("preprocessing") or {}).get("resize")
         return cls(
             name=str(values["name"]),
             labels=LabelMap.from_dict(values["labels"]),
@@ -42,8 +44,8 @@ class ModelCard:
             provenance=dict(values.get("provenance", {})),
             licence=str(values.get("licence", "unknown")),
             calibration=dict(values.get("calibration", {})),
-            channels=_channels(values),
-            resize=_resize(values),
+            channels=Channels.from_dict(channels) if channels else None,
+            resize=Resize.from_dict(resize) if resize else None,
         )
 
 
@@ -58,13 +60,3 @@ def _score(entry: Any) -> dict[str, Any]:
     ):
         raise TypeError(f"expected scores with {', '.join((*texts, *figures))} and iou, got {entry!r:.60}")
     return dict(entry)
-
-
-def _resize(values: Mapping[str, Any]) -> Resize | None:
-    found = (values.get("preprocessing") or {}).get("resize")
-    return Resize.from_dict(found) if found else None
-
-
-def _channels(values: Mapping[str, Any]) -> Channels | None:
-    found = values.get("channels") or values.get("bands")  # "bands" up to 0.1
-    return Channels.from_dict(found) if found else None

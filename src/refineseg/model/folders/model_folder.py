@@ -29,13 +29,9 @@ FORMAT = 1  # raised when older readers could misread a folder
 
 
 def save_model_folder(path: str | Path, model: RefineNet, card: ModelCard, half: bool = False) -> None:
-    """Write a model folder as a whole, or not at all.
+    """Write a model folder as a whole, or not at all; an existing one is replaced.
 
-    Args:
-        path: folder; an existing one is replaced.
-        model: the network with its weights.
-        card: labels, scores, provenance, licence.
-        half: whether convolution weights are stored as float16 (statistics and biases stay float32).
+    With ``half`` convolution weights are stored as float16 (statistics and biases stay float32).
     """
     state = {}
     for key, value in model.state_dict().items():

@@ -81,8 +81,6 @@ def _beyond_iou(score: dict[str, Any]) -> list[str]:
 
 def _calibrated(calibration: dict[str, Any]) -> list[str]:
     """The line about the model's calibration."""
-    if not calibration:
-        return []
     kind, data, split = (calibration.get(key) for key in ("kind", "data", "split"))
     before, after = (calibration.get(key) for key in ("ece_before", "ece_after"))
     if before is None or after is None:

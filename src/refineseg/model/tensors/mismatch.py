@@ -35,16 +35,9 @@ def difference(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> s
 def matched(
     keys: KeyMap, recognised: str, state: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]]
 ) -> dict[str, Tensor]:
-    """Tensors under our names, if they are exactly the expected ones.
+    """The tensors of a checkpoint under our names, if they are exactly those ``expected``: shapes by our names.
 
-    Args:
-        keys: map of the checkpoint's names.
-        recognised: name of the recognised network, as printed.
-        state: tensors of the checkpoint; none may be left over.
-        expected: shapes by our names.
-
-    Raises:
-        MismatchError: a tensor is missing, left over or of another shape.
+    Raises MismatchError if a tensor is missing, left over or of another shape.
     """
     pairs = keys.pairs(state)
     ours = {name: state[key] for key, name in pairs.items()}
