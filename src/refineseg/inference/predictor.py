@@ -223,11 +223,9 @@ class Segmenter:
             raise InputError(f"expected a model of {expected}, {self.card.name} gives {self.outputs}: use {way}")
 
     def segment(self, pictures: NDArray[Any], options: PredictOptions) -> tuple[UInt8, Scores | None]:
-        """Labels BxHxW uint8 and probabilities BxKxHxW (if ``options`` keep them) of pictures in one piece.
+        """Labels BxHxW uint8 and, if kept, probabilities BxKxHxW of pictures in one piece.
 
-        Args:
-            pictures: BxHxWxC, uint8 or floats in [0, 1].
-            options: scales, flip, probabilities.
+        Pictures are BxHxWxC, uint8 or floats in [0, 1].
         """
         size = (pictures.shape[1], pictures.shape[2])
         maps = self._scoring.maps(pictures, options)
@@ -254,15 +252,9 @@ class Segmenter:
     ) -> Iterator[tuple[int, UInt8, Scores | None]]:
         """Segment a picture in windows: strips of first row, labels hxW and, if kept, probabilities KxhxW.
 
-        Only the scores of one row of windows and a strip are held in memory.
-
-        Args:
-            tiling: the windows.
-            read: returns a window's pixels.
-            options: scales, flip, probabilities.
-            start_row: first row to segment.
-            each: called after every window.
-            change: maps the scores of the whole picture, as one strip, to those that labels are made from.
+        Only the scores of one row of windows and a strip are held in memory. ``read`` returns a window's pixels,
+        ``each`` is called after every window, ``change`` maps the scores of the whole picture, as one strip, to
+        those that labels are made from.
         """
         self._check_outputs("classes")
         inner, stride = self.runner.config.input_scales[0], self.runner.config.stride

@@ -26,9 +26,6 @@ class Scoring:
     """Turns pictures into scores, and scores into labels.
 
     Attributes:
-        runner: runs the network.
-        channels: channels of the pictures; None for RGB.
-        resize: resize rule for whole pictures, or None.
         mirrored_class: train id that each class has in a mirrored picture (left arm, right arm).
         temperatures: K temperatures, one per predicted class, from the card's calibration; None without one.
     """

@@ -22,8 +22,7 @@ class Access:
     """Who may use a server.
 
     A foreign name in the Host header is a sign of DNS rebinding: the name of a web page was made to resolve to
-        this
-    machine, so that the browser takes the server for the page's own.
+    this machine, so that the browser takes the server for the page's own.
 
     Attributes:
         bound: address that the server listens on. If that is every address (0.0.0.0), any IP address is allowed as

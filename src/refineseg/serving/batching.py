@@ -125,17 +125,15 @@ class Batcher:
                 self.limits.batch, self.segmenter.memory.at_once(first.pixels.shape[:2], first.options.predict)
             )
             until = first.arrived + self.limits.wait
-            while len(batch := self._compatible(first, most)) < most and not self._stopping:
+            while True:
+                batch = [picture for picture in self._queue if picture.key == first.key][:most]
                 left = until - time.monotonic()
-                if left <= 0 or self._active() <= len(self._queue):
+                if len(batch) == most or self._stopping or left <= 0 or self._active() <= len(self._queue):
                     break
                 self._changed.wait(left)
             taken = set(map(id, batch))
             self._queue = [picture for picture in self._queue if id(picture) not in taken]
             return batch
-
-    def _compatible(self, first: QueuedPicture, most: int) -> list[QueuedPicture]:
-        return [picture for picture in self._queue if picture.key == first.key][:most]
 
     def _fail(self, pictures: Sequence[QueuedPicture], failure: BaseException) -> None:
         """Pass a failure to a batch; pictures that did not fit in memory together are run one by one."""

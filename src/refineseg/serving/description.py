@@ -15,6 +15,7 @@ from refineseg.serving.options import MAX_CHANNELS, OUTPUTS
 
 BINARY = {"type": "string", "format": "binary"}
 BASE64 = {"type": "string", "format": "byte"}
+TEXT = {"text/plain": {"schema": {"type": "string"}}}
 TITLE = "refineseg"
 SUMMARY = "Segment pictures: every pixel named. Errors are problem documents (RFC 9457)."
 
@@ -113,11 +114,6 @@ def problem_answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
         }
         for status in statuses
     }
-
-
-def metrics_answers() -> dict[int | str, dict[str, Any]]:
-    """Answers of ``GET /metrics``."""
-    return {200: {"description": "Counters", "content": {"text/plain": {"schema": {"type": "string"}}}}}
 
 
 def _parameter(name: str, schema: dict[str, Any], text: str, **style: Any) -> dict[str, Any]:

@@ -18,15 +18,9 @@ BIG = 1 << 31  # bytes above which BigTIFF is written; classic TIFF ends at 4 Gi
 
 
 def write_index_tiff(path: Path, labels: Raster, palette: UInt8, geo: Geo) -> None:
-    """Write train ids as a tiled, deflated TIFF with a colour map and geographic tags; BigTIFF above 2 GiB.
+    """Write HxW train ids as a tiled, deflated TIFF with a colour map (256x3) and geographic tags.
 
-    GDAL's no-data tag is set to 255, the label of pixels without data.
-
-    Args:
-        path: file to write, complete or not at all.
-        labels: HxW.
-        palette: 256x3.
-        geo: position of the picture on the map.
+    It is a BigTIFF above 2 GiB. GDAL's no-data tag is set to 255, the label of pixels without data.
     """
     tifffile = tifffile_package()
     height, width = labels.size

@@ -18,13 +18,10 @@ GREY, INDEXED = 0, 3  # colour types
 
 
 def write_png(path: Path, size: tuple[int, int], strips: Iterable[UInt8], palette: UInt8 | None = None) -> None:
-    """Write an 8-bit PNG of one channel.
+    """Write an 8-bit PNG of one channel, which appears under its name once complete.
 
-    Args:
-        path: file to write; it appears under this name once complete.
-        size: height and width.
-        strips: rows from top to bottom, hxW uint8.
-        palette: 256x3 colours of the values; None for a grey PNG.
+    ``size`` is height and width; strips are hxW, from top to bottom. Without a palette, 256x3 colours of the
+    values, it is grey.
     """
     kind = GREY if palette is None else INDEXED
     with atomic_path(path) as temporary, temporary.open("wb") as stream:

@@ -100,13 +100,8 @@ def blended_strips(
 ) -> Iterator[Strip]:
     """Strips of rows, each given as soon as no later window changes it; a single window is one strip.
 
-    Args:
-        tiling: the windows.
-        views: views, in the order of ``score``'s results.
-        read: returns a window's pixels.
-        score: from pixels HxWxC to a map 1xKxhxw per view.
-        start_row: first row needed (a resumed run); windows above it are not read.
-        each_window: called after each window.
+    ``score`` maps a window's pixels HxWxC, which ``read`` returns, to a map 1xKxhxw per view. Windows above
+    ``start_row`` (of a resumed run) are not read.
     """
     height, width = tiling.size
     if start_row >= height:
