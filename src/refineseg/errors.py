@@ -45,11 +45,16 @@ class MissingExtraError(RefinesegError):
 
 @contextmanager
 def extra(package: str, name: str, purpose: str) -> Iterator[None]:
-    """Around imports of an optional package, which the extra ``name`` brings: MissingExtraError without it."""
+    """Around imports of an optional package, which the extra ``name`` brings.
+
+    MissingExtraError if it is not installed, InputError if it is and cannot be loaded.
+    """
     try:
         yield
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise MissingExtraError(package, name, purpose) from error
+    except ImportError as error:
+        raise InputError(f"{purpose} needs the package {package}, which cannot be loaded: {error}") from error
 
 
 class RefusedError(RefinesegError):

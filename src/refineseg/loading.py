@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from refineseg._version import __version__
 from refineseg.errors import InputError
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.runners.exported import ENGINES, FORMAT, is_exported, open_exported
+from refineseg.model.folders.bundled import bundled_exports
 from refineseg.system.files import cache_folder, sha256_of
 
 CACHED = {"openvino": "model.xml", "onnxruntime": "model.onnx"}  # file of each engine in a model's cache
@@ -54,7 +56,8 @@ def load(
         if device not in ("auto", "cpu"):
             raise InputError(f"expected --device cpu with an exported file, got {device}")
         runner = open_exported(model, engine or "auto", precision)
-        return Segmenter(runner, runner.exported.card)
+        card = runner.exported.card  # under the name of the network that it was made from
+        return Segmenter(runner, replace(card, name=str(model)) if str(model) in bundled_exports() else card)
     try:
         from refineseg.inference.runners.torch_module import open_network
     except ModuleNotFoundError as error:

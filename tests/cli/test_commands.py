@@ -7,6 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -77,6 +79,50 @@ def test_predict_writes_what_it_promises(capsys: pytest.CaptureFixture[str], mod
         assert entry["class_shares"] == pytest.approx(shares, abs=1e-5)
         assert entry["seconds"] > 0
     assert not list(out.rglob(".*"))
+
+
+def test_files_of_earlier_runs_are_kept_and_counted(
+    capsys: pytest.CaptureFixture[str], model: Path, pictures: Path
+) -> None:
+    predict = ["predict", "-o", pictures.parent / "out", "--model", model, "--save", "mask"]
+    assert run(capsys, *predict, pictures)[2] == ""
+    code, _, error = run(capsys, *predict, pictures / "p1.png", "--overwrite")
+    assert code == 0
+    assert error == f"note: 2 files of earlier runs left in {pictures.parent / 'out'}, such as masks/p0.png\n"
+    assert len(list((pictures.parent / "out" / "masks").iterdir())) == 3
+    assert run(capsys, *predict, pictures, "--overwrite")[2] == ""
+
+
+def test_without_a_terminal_there_is_no_thread_for_the_progress(capsys: pytest.CaptureFixture[str]) -> None:
+    before = threading.active_count()
+    with progress_bar() as bar:
+        bar.add_task("working", total=3, note="")
+        assert threading.active_count() == before
+    assert capsys.readouterr() == ("", "")
+
+
+def test_an_error_is_said_when_the_commands_memory_is_free_again(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Large:
+        """What the command holds when memory runs out."""
+
+    held = list[weakref.ref[Large]]()
+
+    def fail(*_: object, **__: object) -> None:
+        large = Large()
+        held.append(weakref.ref(large))
+        raise MemoryError
+
+    def say(message: str, code: int) -> int:
+        assert held[0]() is None
+        assert "memory ran out" in message
+        return code
+
+    monkeypatch.setattr("refineseg.cli.main.command_line", lambda: fail)
+    monkeypatch.setattr("refineseg.cli.main._say", say)
+    assert main(["check", "x"]) == 2
+    assert held
 
 
 def test_inputs_of_one_name_are_said_to_be_numbered(

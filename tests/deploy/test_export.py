@@ -17,7 +17,7 @@ from refineseg.deploy import gate
 from refineseg.deploy.formats import export_format, files_of
 from refineseg.deploy.report import ExportReport
 from refineseg.deploy.trace import Exportable
-from refineseg.errors import InputError, MissingExtraError
+from refineseg.errors import InputError, MissingExtraError, extra
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.runners.exported import open_exported
 from refineseg.inference.tiles.receptive_field import probe
@@ -155,6 +155,23 @@ def test_a_missing_package_names_its_extra(
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingExtraError, match=rf"{package}.*refineseg\[(export|openvino)\]"):
         refineseg.export("camvid", tmp_path / name, int8=int8, calibrate="folder:x" if int8 else None)
+
+
+def test_a_package_that_cannot_be_loaded_is_not_called_missing() -> None:
+    with (
+        pytest.raises(InputError, match=r"needs the package onnx, which cannot be loaded: x.so: failed to map"),
+        extra("onnx", "export", "writing ONNX files"),
+    ):
+        raise ImportError("x.so: failed to map segment from shared object")
+
+
+def test_without_memory_for_its_libraries_an_export_does_not_begin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("refineseg.deploy.memory.free_addresses", lambda: 64 << 20)
+    with pytest.raises(InputError, match=r"not enough memory for an export: .* 384 MiB are needed, 64 are free"):
+        refineseg.export("camvid", tmp_path / "a.onnx")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow

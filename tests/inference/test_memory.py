@@ -16,7 +16,7 @@ from refineseg.inference.arithmetic import Arithmetic
 from refineseg.inference.options import PredictOptions
 from refineseg.inference.runners.torch_module import NetworkRunner
 from refineseg.model.memory import MemoryNeed, PeakMemory, tensors_of
-from refineseg.system.memory import free_memory
+from refineseg.system.memory import free_addresses, free_memory
 
 SETTINGS = [
     ("refinenet-lw-mbv2", (128, 160), 1, "32"),
@@ -111,6 +111,15 @@ def made(root: Path, files: dict[str, str]) -> Path:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
     return root
+
+
+def test_free_addresses_are_those_below_the_limit(tmp_path: Path) -> None:
+    limits = "Limit             Soft Limit           Hard Limit Units\nMax address space {:20} unlimited  bytes\n"
+    status = {"proc/self/status": "Name:\tpython\nVmPeak:\t 90 kB\nVmSize:\t 70 kB\n"}
+    for name, limit, free in (("some", 100 * 1024, 30 * 1024), ("none", 10, 0), ("endless", "unlimited", None)):
+        place = made(tmp_path / name, status | {"proc/self/limits": limits.format(limit)})
+        assert free_addresses(place) == free
+    assert free_addresses(tmp_path / "nowhere") is None
 
 
 def test_free_memory_minds_control_groups(tmp_path: Path) -> None:

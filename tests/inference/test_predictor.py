@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -156,6 +157,12 @@ def test_bad_options(segmenter: Segmenter) -> None:
     for scales in ((), (0.0,), (-1.0,), (99.0,)):
         with pytest.raises(InputError, match="expected scales"):
             segmenter.predict(photograph(8, 8), scales=scales)
+    for given in (0.5, "0.5", "12", None, ["big"]):
+        with pytest.raises(InputError, match=rf"expected a list of scales .*, got {re.escape(repr(given))}"):
+            segmenter.predict(photograph(8, 8), scales=given)  # type: ignore[arg-type]
+    for wrong in (3, "3", [1.5]):
+        with pytest.raises(InputError, match=rf"expected a list of channels .*, got {re.escape(repr(wrong))}"):
+            segmenter.predict(photograph(8, 8), channels=wrong)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="precision 32 or bf16"):
         Segmenter.from_network(segmenter.model, segmenter.card, "cpu", precision="int3")
     with pytest.raises(InputError, match="expected a device"):

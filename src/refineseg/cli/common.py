@@ -75,7 +75,10 @@ class RateColumn(ProgressColumn):
 
 @contextmanager
 def progress_bar(unit: str | None = "pictures", shown: bool = True, remaining: bool = True) -> Iterator[Progress]:
-    """A progress bar on standard error with count, rate (unless ``unit`` is None) and ``remaining`` time."""
+    """A progress bar on standard error with count, rate (unless ``unit`` is None) and ``remaining`` time.
+
+    Only on a terminal: elsewhere nothing is drawn, and the thread that redraws it would only take memory.
+    """
     columns: list[ProgressColumn] = [
         NoteColumn("{task.description}"),
         BarColumn(bar_width=28 if unit else 8),
@@ -85,7 +88,7 @@ def progress_bar(unit: str | None = "pictures", shown: bool = True, remaining: b
     ]
     if unit:
         columns.insert(3, RateColumn(unit))
-    with Progress(*columns, console=errors, transient=not errors.is_terminal, disable=not shown) as bar:
+    with Progress(*columns, console=errors, disable=not (shown and errors.is_terminal)) as bar:
         yield bar
 
 

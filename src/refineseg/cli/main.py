@@ -9,6 +9,8 @@ from __future__ import annotations
 import platform
 import signal
 import sys
+from collections.abc import Callable
+from functools import cache
 from importlib import import_module
 from types import FrameType
 
@@ -84,7 +86,7 @@ def main(arguments: list[str] | None = None) -> int:
     verbose = any(word in ("-v", "--verbose") for word in given)
     given = ["-v"] * verbose + [word for word in given if word not in ("-v", "--verbose")]
     try:
-        result = app(given, standalone_mode=False)
+        result = command_line()(given, standalone_mode=False)
         if result == STOPPED:  # newer typers catch KeyboardInterrupt
             return _say("stopped", STOPPED)
         return result if isinstance(result, int) else 0
@@ -95,17 +97,30 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         if verbose:
             raise
-        # Usage errors are click's, which newer typers bundle: recognised by their method.
-        usage = getattr(error, "format_message", None)
-        if usage is not None:
-            return _say(f"error: {usage()}", 2) if usage() else 2
-        if isinstance(error, RefinesegError):
-            return _say(f"error: {error}", 1 if isinstance(error, RefusedError) else 2)
-        if isinstance(error, OSError) and error.filename is not None and error.strerror:  # an unusable path
-            return _say(f"error: cannot use {error.filename!s:.200}: {error.strerror}", 2)
-        if is_out_of_memory(error):
-            return _say("error: memory ran out: free some, use smaller pictures, batches or crops, or --tile", 2)
-        return _say(f"failed: {type(error).__name__}: {error}; -v shows where", 1)
+        message, code = _described(error)
+    # Outside of the handler, since its traceback keeps the command's memory, which may be all that there is.
+    return _say(message, code) if message else code
+
+
+@cache
+def command_line() -> Callable[..., object]:
+    """The command line, put together once."""
+    return typer.main.get_command(app)
+
+
+def _described(error: Exception) -> tuple[str, int]:
+    """The line about an error, and the exit code."""
+    # Usage errors are click's, which newer typers bundle: recognised by their method.
+    usage = getattr(error, "format_message", None)
+    if usage is not None:
+        return f"error: {usage()}" if usage() else "", 2
+    if isinstance(error, RefinesegError):
+        return f"error: {error}", 1 if isinstance(error, RefusedError) else 2
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:  # an unusable path
+        return f"error: cannot use {error.filename!s:.200}: {error.strerror}", 2
+    if is_out_of_memory(error):
+        return "error: memory ran out: free some, use smaller pictures, batches or crops, or --tile", 2
+    return f"failed: {type(error).__name__}: {error}; -v shows where", 1
 
 
 def _say(message: str, code: int) -> int:

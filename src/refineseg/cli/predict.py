@@ -71,7 +71,10 @@ def predict(
     engine: Annotated[
         str, typer.Option(help="torch, onnxruntime, openvino, or auto: the fastest that is ready.")
     ] = "auto",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Write into a folder that holds files.")] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Write into a folder that holds files."),
+    ] = False,
 ) -> int:
     """Segment pictures and videos.
 
@@ -90,12 +93,14 @@ def predict(
     options = PredictOptions(parse_scales(scales), flip, False, parse_channels(channels))
     with locked(output):
         check_output(output, overwrite, resumable=side is not None)
+        earlier = changed_when(output)
         segmenter = load(model, device, precision, engine, say=errors.print)
         single = len(work) == 1 and not isinstance(work[0], Path)
         with progress_bar("frames" if single else "pictures") as bar:
             shown = _Shown(bar, work)
             entries = predict_files(segmenter, work, output, options, kinds, shown.entry, side, shown.step)
         say_left_out(left_out(inputs or []), output)
+        say_earlier(earlier, output)
     return report(entries, output)
 
 
@@ -110,6 +115,23 @@ def say_left_out(files: list[Path], output: Path) -> None:
     values = json.loads(written.read_text(encoding="utf-8"))
     values["left_out"] = [str(path) for path in files]
     atomic_write(written, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
+
+
+def changed_when(output: Path) -> dict[Path, int]:
+    """Files in the output folder, except hidden ones, with the times of their last changes in nanoseconds."""
+    found = (path for path in output.rglob("*") if path.is_file())
+    seen = (path for path in found if not any(part.startswith(".") for part in path.relative_to(output).parts))
+    return {path: path.stat().st_mtime_ns for path in seen}
+
+
+def say_earlier(before: dict[Path, int], output: Path) -> None:
+    """Say how many files were in the output folder before this run and were not replaced by it."""
+    now = changed_when(output)
+    left = sorted(path for path, changed in before.items() if now.get(path) == changed)
+    if left:
+        noun = "file" if len(left) == 1 else "files"
+        name = left[0].relative_to(output)
+        errors.print(f"note: {len(left)} {noun} of earlier runs left in {output}, such as {name}")
 
 
 def collect_inputs(

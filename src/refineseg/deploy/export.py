@@ -16,6 +16,7 @@ from refineseg.data.dataset import SegmentationData
 from refineseg.data.registry import open_data
 from refineseg.deploy import gate, int8, report
 from refineseg.deploy.formats import files_of, write_format
+from refineseg.deploy.memory import check_memory
 from refineseg.deploy.options import ExportKeywords, ExportOptions
 from refineseg.deploy.pictures import for_calibration, generated_pictures, of_data
 from refineseg.deploy.report import ExportReport, Int8Scores
@@ -58,8 +59,8 @@ def export(
         The report: figures at every size, agreement, milliseconds.
 
     Raises:
-        InputError: suffix and format differ, the file exists, the data has other classes, or an option does not
-            fit the model.
+        InputError: suffix and format differ, the file exists, the data has other classes, an option does not
+            fit the model, or there is not enough memory.
         MissingExtraError: a package of the extra ``export`` is not installed.
         RefusedError: fewer than 99.99 % of the labels agree with the network's (float32), or int8 loses more than
             0.5 points of mean IoU. The report is written, the file is not.
@@ -67,6 +68,7 @@ def export(
     options = ExportOptions(**keywords)
     path = Path(output).expanduser()
     kind = options.format_for(path)
+    check_memory()
     calibrate = options.calibrate
     data = open_data(calibrate) if isinstance(calibrate, str | Path) else calibrate
     segmenter = on_cpu(model)

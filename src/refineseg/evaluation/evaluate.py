@@ -23,6 +23,7 @@ from refineseg.evaluation.measures.suspects import Suspects
 from refineseg.evaluation.metrics import Counts, Scores, confusion_matrix, scores
 from refineseg.evaluation.per_picture import PictureScores, Row, picture_row
 from refineseg.evaluation.protocol import Protocol, find_protocol
+from refineseg.inference.options import scales_of
 from refineseg.inference.predictor import Segmenter
 from refineseg.labels import UInt8
 from refineseg.system.processes import gather, joined_world, own_share
@@ -212,7 +213,7 @@ def with_views(protocol: Protocol, scales: Sequence[float] | None, flip: bool | 
     """The protocol with other views, called ``custom`` if they differ."""
     changed = replace(
         protocol,
-        scales=protocol.scales if scales is None else tuple(scales),
+        scales=protocol.scales if scales is None else scales_of(scales),
         flip=protocol.flip if flip is None else flip,
     )
     return protocol if changed == protocol else replace(changed, name="custom")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from operator import index
+from typing import Any, Literal, TypeVar
 
 from refineseg.errors import InputError
 
 STRIP = 64  # rows finished at a time, so that the full-size score map never exists
 STRIP_BYTES = 64 << 20  # most bytes of a strip's scores; wide pictures take fewer rows at a time
+Number = TypeVar("Number", int, float)
 Tile = int | Literal["auto"] | None
 
 
@@ -34,6 +36,25 @@ class PredictOptions:
     def choice(self) -> tuple[int, ...] | None:
         """``channels`` counted from 0."""
         return None if self.channels is None else tuple(number - 1 for number in self.channels)
+
+
+def scales_of(given: Any) -> tuple[float, ...]:
+    """A list of scales; InputError if it is no list of numbers."""
+    return _numbers(given, float, "scales such as [0.75, 1.0, 1.25]")
+
+
+def channels_of(given: Any) -> tuple[int, ...] | None:
+    """A list of channels, or None; InputError if it is no list of whole numbers."""
+    return None if given is None else _numbers(given, index, "channels such as [3, 2, 1]")
+
+
+def _numbers(given: Any, number: Callable[[Any], Number], what: str) -> tuple[Number, ...]:
+    try:
+        if not isinstance(given, str):
+            return tuple(number(item) for item in given)
+    except (TypeError, ValueError):
+        pass
+    raise InputError(f"expected a list of {what}, got {given!r:.100}")
 
 
 def views_of(options: PredictOptions) -> list[tuple[float, bool]]:

@@ -17,7 +17,7 @@ from refineseg.data.images import as_picture
 from refineseg.errors import InputError
 from refineseg.inference.depth import Depth
 from refineseg.inference.memory import MemoryCheck
-from refineseg.inference.options import PredictOptions, Tile, row_ranges, views_of
+from refineseg.inference.options import PredictOptions, Tile, channels_of, row_ranges, scales_of, views_of
 from refineseg.inference.result import Result
 from refineseg.inference.runners import Runner
 from refineseg.inference.scoring import Scores, Scoring
@@ -116,8 +116,7 @@ class Segmenter:
             InputError: the picture cannot be read, or an option is out of range.
             TooLargeError: ``tile`` is None and the picture does not fit in memory in one piece.
         """
-        chosen = None if channels is None else tuple(channels)
-        options = PredictOptions(tuple(scales), flip, probabilities, chosen)
+        options = PredictOptions(scales_of(scales), flip, probabilities, channels_of(channels))
         picture = as_picture(image, self.card.channels, options.choice)
         (result,) = self.predict_batch([picture.pixels], options, tile)
         result = result.of(picture)
@@ -204,7 +203,7 @@ class Segmenter:
             TooLargeError: it does not fit in memory.
         """
         self._check_outputs("depth")
-        options = PredictOptions(tuple(scales), flip, False, None if channels is None else tuple(channels))
+        options = PredictOptions(scales_of(scales), flip, False, channels_of(channels))
         picture = as_picture(image, self.card.channels, options.choice)
         size = picture.size
         self.memory.check(size, 1, options)

@@ -74,6 +74,18 @@ def free_memory(root: Path = Path("/")) -> int | None:
     return min(found, default=None)
 
 
+def free_addresses(root: Path = Path("/")) -> int | None:
+    """Bytes by which this process may still grow (``ulimit -v``); None if it has no such limit.
+
+    More than that of memory: it counts what was reserved and never used. Source: proc(5).
+    """
+    limit = next(
+        (line.split()[3] for line in _lines(root / "proc/self/limits") if line.startswith("Max address space")), ""
+    )
+    sizes = next((line.split() for line in _lines(root / "proc/self/status") if line.startswith("VmSize:")), [])
+    return max(0, int(limit) - int(sizes[1]) * 1024) if limit.isdecimal() and sizes else None
+
+
 def is_out_of_memory(error: BaseException | None) -> bool:
     """Whether an exception, or one that caused it, means that memory ran out.
 

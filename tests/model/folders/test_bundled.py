@@ -78,7 +78,9 @@ def test_its_int8_form_runs_by_name(name: str, least: float, licence: str, spec:
     assert report["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
     pytest.importorskip("onnxruntime")
     photograph = np.tile(np.arange(96, dtype=np.uint8)[:, None], (64, 1, 3)).reshape(64, 96, 3)
-    found = load(f"{name}-int8").predict(photograph)
+    loaded = load(f"{name}-int8")
+    assert loaded.card.name == f"{name}-int8"  # as the server calls it
+    found = loaded.predict(photograph)
     assert found.labels.shape == (64, 96)
     assert found.label_map.names == refineseg.load(name, device="cpu").class_names
     with pytest.raises(WeightsError, match=f"{name} is the network"):

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from refineseg.errors import InputError
-from refineseg.inference.options import PredictOptions, Tile
+from refineseg.inference.options import PredictOptions, Tile, scales_of
 from refineseg.inference.outputs import Kind, find_kinds, need_probabilities
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.result import Result, shares_of
@@ -86,7 +86,7 @@ def results(
     tile: Tile = None,
 ) -> Iterator[Result]:
     """A Result per frame; see ``Segmenter.predict_video``."""
-    options = PredictOptions(tuple(scales), flip, probabilities)
+    options = PredictOptions(scales_of(scales), flip, probabilities)
     video = VideoOptions(smooth, tile, seconds)
     if isinstance(source, str) and not is_live(source):
         source = Path(source)
