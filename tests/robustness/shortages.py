@@ -17,6 +17,7 @@ from tests.robustness.interruptions import Limit, commands, finish, hidden, star
 from tests.robustness.runner import Outcome, left_behind
 
 MEMORY = (4, 16, 64, 256)  # MiB of address space beyond that of the process with its imports
+EXPORT_MEMORY = 512  # of export as well, which begins only with 384
 FILES = (1_000, 3_000, 100_000)  # bytes, the size limit of a file; what is said must fit
 DISK = (0, 40, 400)  # KiB free
 
@@ -76,7 +77,7 @@ def shortages(place: Path, only: str = "") -> Iterator[Outcome]:
         if not name.startswith(only):
             continue
         words = name.replace(" ", "-")
-        for amount in MEMORY:
+        for amount in (*MEMORY, *[EXPORT_MEMORY] * name.startswith("export")):
             out = place / "short" / f"{words}-{amount}-MiB"
             yield short(name, f"{amount} MiB of memory", (limit_memory, amount), (place, out))
         for size in FILES:
