@@ -128,7 +128,11 @@ def _measured(data: SegmentationData) -> Channels | None:
 
 def list_folder(described: FolderDescription) -> FolderListing:
     """The pictures of every split with the masks of their names, if any; accepts faults."""
-    pictures = [_paired(*folder) for folder in folders_of(described)]
+    pictures = []
+    for images, masks in folders_of(described):
+        by_stem = group_by_stem(masks)  # of several files of one stem the last by name is taken
+        found = group_by_stem(images).items()
+        pictures.append([Sample(stem, paths[-1], by_stem.get(stem, [None])[-1]) for stem, paths in found])
     nested = nested_splits(described)
     if nested:
         rows = [
@@ -153,14 +157,6 @@ def list_folder(described: FolderDescription) -> FolderListing:
     note = f"no split lists: {len(validation):,} of {paired:,} pictures are held out as val"
     notes = (f"{note} (refineseg data split writes lists)",) if samples else ()
     return FolderListing(("train", "val"), rows, pictures, notes)
-
-
-def _paired(images: Path, masks: Path) -> list[Sample]:
-    """Pictures with the mask of the same stem; of several files of one stem the last by name."""
-    by_stem = group_by_stem(masks)
-    return [
-        Sample(stem, paths[-1], by_stem.get(stem, [None])[-1]) for stem, paths in group_by_stem(images).items()
-    ]
 
 
 def _check_layout(described: FolderDescription) -> None:

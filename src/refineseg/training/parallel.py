@@ -43,23 +43,22 @@ def make_fabric(config: TrainConfig, device: str) -> Fabric:
     if config.compile and config.strategy == "fsdp":
         raise ConfigError("compile does not go with strategy fsdp: use ddp")
     here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    strategy: Strategy | str = "auto" if world == 1 else DDPStrategy()
+    if config.strategy == "fsdp":
+        strategy = ModelParallelStrategy(
+            lambda model, mesh: shard(model, mesh["data_parallel"]),
+            data_parallel_size=world,
+            tensor_parallel_size=1,
+        )
     fabric = Fabric(
         accelerator=chosen.type,
         devices=here if world > 1 or chosen.index is None else [chosen.index],
         num_nodes=world // here,
-        strategy=_strategy(config, world) if world > 1 else "auto",
+        strategy=strategy,
         precision="bf16-mixed" if config.precision == "bf16" else "32-true",
     )
     fabric.launch()
     return fabric
-
-
-def _strategy(config: TrainConfig, world: int) -> Strategy:
-    if config.strategy == "ddp":
-        return DDPStrategy()
-    return ModelParallelStrategy(
-        lambda model, mesh: shard(model, mesh["data_parallel"]), data_parallel_size=world, tensor_parallel_size=1
-    )
 
 
 def arrange(model: RefineNet, config: TrainConfig) -> RefineNet:

@@ -104,7 +104,10 @@ class AreaReader:
         ]
         empty = sum(not picture.areas for picture in self.annotated)
         said = [f"{empty} pictures have no area: all of them is unlabelled"] if empty else []
-        said += [*_left_out_notes(self.left_out), *notes, *names.notes, *self.pictures.notes()]
+        for reason in dict.fromkeys(skipped.reason for skipped in self.left_out):
+            counts = {item.label: count for item, count in self.left_out.items() if item.reason == reason}
+            said.append(f"{sum(counts.values())} {reason} and were left out{class_counts(counts)}")
+        said += [*notes, *names.notes, *self.pictures.notes()]
         if any(picture.largest_first for picture in self.annotated):
             said.append("where instances overlap the smaller one is on top")
         alone = self.pictures.unannotated() if unannotated is None else unannotated
@@ -155,17 +158,6 @@ def _paint(picture: Annotated, names: ClassNames, faults: Faults, shape: Shape) 
     for _, _, value, window, inside in sorted(drawn, key=lambda entry: entry[:2]):
         labels[window][inside] = value
     return labels
-
-
-def _left_out_notes(left_out: Mapping[Skipped, int]) -> list[str]:
-    """A note per reason, with the classes concerned."""
-    reasons: dict[str, dict[str, int]] = {}
-    for skipped, count in left_out.items():
-        reasons.setdefault(skipped.reason, {})[skipped.label] = count
-    return [
-        f"{sum(labels.values())} {reason} and were left out{class_counts(labels)}"
-        for reason, labels in reasons.items()
-    ]
 
 
 def class_counts(labels: Mapping[str, int]) -> str:

@@ -10,7 +10,7 @@ from refineseg.errors import InputError
 from refineseg.system.files import open_file, read_file
 from refineseg.system.text import decode_text
 
-SEPARATORS = (",", ";", "\t")
+SEPARATORS = ("\t", ";", ",")
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,11 @@ def read_rows(path: Path, *, blanks: bool = False) -> list[Row]:
     """
     lines = [(number, line) for number, line in enumerate(read_text(path).splitlines(), 1) if line.strip()]
     lines = [(number, line) for number, line in lines if not line.lstrip().startswith("#")]
-    separator = _separator([line for _, line in lines])
+    # The separator in most lines; tabs and semicolons win, since cells may contain commas.
+    counts = {mark: sum(mark in line for _, line in lines) for mark in SEPARATORS}
+    separator = max(SEPARATORS, key=lambda mark: counts[mark])
+    if not counts[separator]:
+        separator = ""
     rows = []
     for number, line in lines:
         try:
@@ -72,10 +76,3 @@ def begins_like(path: Path, opening: str, *keys: str) -> bool:
     """Whether a JSON file begins with a bracket and has one of the keys (with quotes) near its beginning."""
     start = head(path) if path.suffix.lower() == ".json" else ""
     return start.startswith(opening) and any(key in start for key in keys)
-
-
-def _separator(lines: list[str]) -> str | None:
-    """The separator in most lines; tabs and semicolons win, since cells may contain commas."""
-    counts = {mark: sum(mark in line for line in lines) for mark in SEPARATORS}
-    best = max(counts.values(), default=0)
-    return next((mark for mark in ("\t", ";", ",") if counts[mark] == best), None) if best else None
