@@ -90,17 +90,9 @@ def train_repeats(
 ) -> Repeats:
     """Train with ``count`` seeds from ``config.seed`` on into RUN/seed-N, and write RUN/repeats.json.
 
-    Args:
-        config: the settings, with the first seed.
-        data: with splits ``train`` and ``val``.
-        folder: RUN; new or empty unless ``resume``.
-        count: number of runs, at least 2.
-        resume: keep finished runs, and resume the interrupted one.
-        each: called with the seed before each run.
-        options: options of ``train``.
-
-    Raises:
-        InputError: fewer than two runs, RUN is not empty, and the errors of ``train``.
+    The folder RUN is new or empty unless ``resume``, which keeps finished runs and resumes the interrupted one.
+    ``each`` is called with the seed before each run; ``options`` are those of ``train``. InputError for fewer
+    than two runs, a RUN that is not empty, and the errors of ``train``.
     """
     folder = Path(folder)
     if launched_world()[1] > 1:

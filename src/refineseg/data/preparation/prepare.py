@@ -38,14 +38,9 @@ class Prepared:
 def prepare(name: str, archives: Sequence[Path], root: Path, progress: Progress | None = None) -> Prepared:
     """Unpack a benchmark's archives into its layout under ``root``; a second call resumes.
 
-    Args:
-        name: name of the benchmark.
-        archives: tar or zip files, or plain .mat files; only read.
-        root: created if necessary.
-        progress: called with (done, total, name): bytes of an archive, then files to convert.
-
-    Raises:
-        InputError: unknown name, a damaged or unrelated archive, or an incomplete layout.
+    Archives are tar or zip files, or plain .mat files, and only read. ``progress`` is called with (done, total,
+    name): bytes of an archive, then files to convert. InputError for an unknown name, a damaged or unrelated
+    archive, or an incomplete layout.
     """
     benchmark, report = find_benchmark(name), progress or (lambda _done, _all, _what: None)
     absent = [str(path) for path in archives if not path.is_file()]

@@ -40,18 +40,13 @@ def split_data(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> SplitReport:
-    """Write train.txt, val.txt and, if it has a share, test.txt for user data.
+    """Write train.txt, val.txt and, if it has a share, test.txt for the user's data ``folder:ROOT``.
 
-    Args:
-        spec: ``folder:ROOT``.
-        shares: shares of val and test, each above 0, together below 1; the rest is train.
-        group: regular expression for the part of a name that a group shares; guessed if None.
-        seed: random seed for ties.
-        overwrite: replace existing list files.
-        progress: called with masks read and total.
+    Shares of val and test are above 0, together below 1; the rest is train. ``group`` is a regular expression
+    for the part of a name that a group shares; guessed if None. ``seed`` breaks ties; ``overwrite`` replaces
+    existing lists.
 
-    Raises:
-        InputError: no such folder, splits that are folders, existing lists, or fewer groups than splits.
+    InputError for no such folder, splits that are folders, existing lists, or fewer groups than splits.
     """
     root = _root(spec, overwrite)
     data = open_data(spec)

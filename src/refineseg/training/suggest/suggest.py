@@ -70,17 +70,9 @@ def suggest(
 ) -> SuggestReport:
     """Write OUT/images (copies of the pictures to label), OUT/prelabels, OUT/suggestions.csv and OUT/index.html.
 
-    Args:
-        segmenter: a trained model (a network, not an exported file).
-        pictures: files without labels.
-        out: new or empty folder, written as a whole.
-        number: number of pictures to suggest.
-        format: format of the pre-labels, as for ``refineseg data export``.
-        labelled: labelled files, which are not suggested; nor are similar pictures, at first.
-        progress: called with task, done and total.
-
-    Raises:
-        InputError: no picture is left, an unknown format, or an unusable OUT.
+    The model is a network, not an exported file. OUT is new or empty, and written as a whole; pre-labels have a
+    format of ``refineseg data export``. Files that are ``labelled`` already are not suggested; nor are similar
+    pictures, at first. InputError if no picture is left, and for an unknown format or an unusable OUT.
     """
     final = Path(out).expanduser()
     check_new(final)

@@ -42,22 +42,11 @@ def export_predictions(
     options: WriteOptions | None = None,
     progress: Progress | None = None,
 ) -> Written:
-    """Write predictions as annotations for correction in an annotation tool.
+    """Write predictions as annotations for correction in an annotation tool, with notes on what was left out.
 
-    Args:
-        predictions: output folder of ``refineseg predict``, or its folder masks/.
-        label_map: names of the train ids.
-        format: name of a format that can be written.
-        out: new folder for the annotations and labels.yaml.
-        images: folder of the pictures; by default those named by predictions.json.
-        options: polygons or masks, and simplification of polygons.
-        progress: called with masks done and total.
-
-    Returns:
-        The annotation files, and notes on what was left out.
-
-    Raises:
-        InputError: no masks, values outside the label map, or a picture missing or of another size.
+    ``predictions`` is the output folder of ``refineseg predict``, or its folder masks/; ``out`` is a new folder
+    for the annotations and labels.yaml. Pictures are in ``images``; by default those named by predictions.json.
+    InputError for no masks, values outside the label map, or a picture missing or of another size.
     """
     writers = {name: item.write for name, item in formats().items() if item.write is not None}
     if format not in writers:
