@@ -68,11 +68,10 @@ class SegmentationData:
             raise InputError(f"expected data with the model's classes {list(names)}, got {self.label_map.names}")
 
     def with_channels(self, channels: Channels | None, choice: tuple[int, ...] | None = None) -> SegmentationData:
-        """The same data, with pictures read for a model.
+        """The same data, with pictures read for the channels of a model; None for RGB.
 
-        Args:
-            channels: channels of the model; None for RGB.
-            choice: 0-based indices of the files' channels, in order; None for all, or those marked as colours.
+        ``choice`` has 0-based indices of the files' channels, in order; None for all, or those marked as
+        colours.
         """
         if channels == self.channels and choice is None:
             return self

@@ -30,16 +30,11 @@ SUBFILE, REDUCED = 0x00FE, 1  # TIFF tag NewSubfileType, and its bit for a reduc
 
 
 def read_image(source: str | Path | Image.Image | NDArray[Any]) -> UInt8:
-    """A picture as HxWx3 uint8 RGB.
+    """A picture (a file, an opened PIL image, or an array HxWx3 or HxW of uint8) as HxWx3 uint8 RGB.
 
     EXIF orientation is applied; grey, palette, alpha (over white), CMYK, YCbCr, Lab and more than 8 bits are
     converted. ``data.pictures.opening.read_picture`` also tells what was assumed and where there is no data.
-
-    Args:
-        source: a file, an opened PIL image, or an array HxWx3 (or HxW) of uint8.
-
-    Raises:
-        InputError: missing, unreadable or truncated file, or an array of another shape or type.
+    InputError for a missing, unreadable or truncated file, or an array of another shape or type.
     """
     if isinstance(source, np.ndarray):
         if source.dtype != np.uint8 or source.ndim not in (2, 3) or (source.ndim == 3 and source.shape[2] != 3):
@@ -60,15 +55,10 @@ def as_picture(
     channels: Channels | None,
     choice: tuple[int, ...] | None = None,
 ) -> InMemory:
-    """A picture of any kind: HxWx3 uint8 RGB, or HxWxC raw values of ``channels``.
+    """A picture of any kind: HxWx3 uint8 RGB, or HxWxC raw values of a model's ``channels``.
 
-    Args:
-        image: a file, an opened PIL image, or an array.
-        channels: channels of the model; None for RGB.
-        choice: indices of a file's channels to take.
-
-    Raises:
-        InputError: it cannot be read, or has other channels or another type of number than ``channels``.
+    ``choice`` has the indices of a file's channels to take. InputError if it cannot be read, or has other
+    channels or another type of number than ``channels``.
     """
     if isinstance(image, str | Path):
         return read_picture(Path(image), channels, choice)

@@ -29,10 +29,8 @@ MEANS = ("mean_iou", "pixel_accuracy", "mean_class_accuracy", "frequency_weighte
 def confusion_matrix(truth: UInt8, prediction: UInt8, num_classes: int) -> Counts:
     """KxK counts of pixels: row is the true class, column the predicted one.
 
-    Pixels whose truth is IGNORE do not count. Both masks are HxW train ids of the same size.
-
-    Raises:
-        InputError: sizes differ, or a mask holds an id outside the classes.
+    Pixels whose truth is IGNORE do not count. Both masks are HxW train ids of the same size; InputError if not,
+    or for an id outside the classes.
     """
     if truth.shape != prediction.shape:
         raise InputError(f"expected truth and prediction of one size, got {truth.shape} and {prediction.shape}")

@@ -39,8 +39,8 @@ def write_submission(
 ) -> int:
     """Predict a split and write the archive, atomically and validated. Returns the number of pictures.
 
-    Raises:
-        InputError: unknown benchmark or split, other classes than the model's, or pictures of wrong size or name.
+    InputError for an unknown benchmark or split, other classes than the model's, or pictures of wrong size or
+    name.
     """
     form, views, samples = find_format(name), find_protocol(protocol), data.split(split)
     data.check_classes(segmenter.class_names)

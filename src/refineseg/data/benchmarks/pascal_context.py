@@ -53,9 +53,8 @@ LISTS = {
 def label_map(form: str = "index") -> LabelMap:
     """Background and 59 classes, colours by VOC's rule.
 
-    Args:
-        form: of the masks: ``index`` (PNG 0..59, 255 void), ``color`` (RGB PNG in VOC's colours), or ``mat`` (the
-            release's .mat files; the 400 other of their 459 names are background).
+    ``form`` is that of the masks: ``index`` (PNG 0..59, 255 void), ``color`` (RGB PNG in VOC's colours), or
+    ``mat`` (the release's .mat files; the 400 other of their 459 names are background).
     """
     colors = voc_palette(len(NAMES))
     if form == "color":

@@ -44,17 +44,11 @@ def open_picture(
 ) -> Iterator[Picture]:
     """Open a picture for reading by windows.
 
-    TIFF, BigTIFF, GeoTIFF and SVS are read by tiles or strips (tifffile, extra ``data``; without it or its codecs
-    by Pillow, if possible); others are decoded as a whole.
-
-    Args:
-        source: a file, or its content.
-        channels: channels of the model, for raw values; ``any`` for raw values of any channels; None for RGB.
-        choice: 0-based indices of the channels to take, in order.
-        scratch: folder for decoded pictures that are too large for memory.
-
-    Raises:
-        InputError: missing, damaged or unsupported file, or other channels than the model's.
+    TIFF, BigTIFF, GeoTIFF and SVS are read by tiles or strips (tifffile, extra ``data``; without it or its
+    codecs by Pillow, if possible); others are decoded as a whole, those too large for memory into the folder
+    ``scratch``. ``channels`` are those of a model, or ``any``, for raw values; None for RGB. ``choice`` has the
+    0-based indices of the channels to take, in order. InputError for a missing, damaged or unsupported file, or
+    other channels than the model's.
     """
     name = pillow.name_of(source)
     if not is_tiff(source):

@@ -19,12 +19,10 @@ Floats = NDArray[np.float64]
 def statistics(files: Sequence[Path]) -> dict[str, Any]:
     """The Channels of some pictures as plain values; one picture is in memory at a time.
 
-    Unsigned integers are divided by the maximum of their type, as 8-bit pictures are. For other types the minimum
-    and maximum of each channel mean 0 and 1. No-data (GDAL's value, internal mask, transparent, not finite) is
-    left out. The first three channels are shown, or the first one if there are fewer.
-
-    Raises:
-        InputError: pictures of different channels or types, or a channel without data.
+    Unsigned integers are divided by the maximum of their type, as 8-bit pictures are. For other types the
+    minimum and maximum of each channel mean 0 and 1. No-data (GDAL's value, internal mask, transparent, not
+    finite) is left out. The first three channels are shown, or the first one if there are fewer. InputError for
+    pictures of different channels or types, or a channel without data.
     """
     parts = [_sums(path) for path in files]
     first = parts[0]

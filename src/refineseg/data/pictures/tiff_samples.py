@@ -79,11 +79,8 @@ def open_samples(source: Path | BinaryIO, name: str, count: Count = None) -> Ite
     """The samples of a TIFF's first picture.
 
     Pages of one sample are the channels of one picture if the header says so, if there are ``count`` of them, or
-    for ``any`` if they are few; else only the first page is read.
-
-    Raises:
-        InputError: the file cannot be read.
-        MissingExtraError: tifffile, or the codec of the file, is not installed.
+    for ``any`` if they are few; else only the first page is read. InputError if the file cannot be read;
+    MissingExtraError if tifffile, or the codec of the file, is not installed.
     """
     tifffile = tifffile_package()
     if isinstance(source, Path):
