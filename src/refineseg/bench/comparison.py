@@ -63,15 +63,7 @@ def time_candidates(
     return {
         "format": FORMAT,
         "machine": describe_machine(setting.device),
-        "setting": {
-            "height": setting.size[0],
-            "width": setting.size[1],
-            "batch": setting.batch,
-            "precision": setting.precision,
-            "classes": setting.classes,
-            "mode": "training step" if setting.training else "prediction",
-            "repeats": repeats,
-        },
+        "setting": setting.to_dict() | {"repeats": repeats},
         "peaks": best,
         "gflop": round(flop / 1e9, 1),
         "floor_ms": round(1000 * floor, 1),

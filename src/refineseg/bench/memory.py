@@ -35,12 +35,7 @@ def plan_memory(segmenter: Segmenter, setting: Setting) -> dict[str, Any]:
     """``resting_mib``, ``working_mib``, ``peak_mib`` and ``free_mib``, beside the setting."""
     need = need_of_setting(segmenter, setting)
     free = free_device_memory(setting.device)
-    return {
-        "height": setting.size[0],
-        "width": setting.size[1],
-        "batch": setting.batch,
-        "precision": setting.precision,
-        "mode": "training step" if setting.training else "prediction",
+    return setting.to_dict() | {
         "resting_mib": round(need.resting / MIB, 1),
         "working_mib": round(need.working / MIB, 1),
         "peak_mib": round(need.peak / MIB, 1),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -44,6 +44,12 @@ class Setting:
     classes: int = 21
     training: bool = False  # a step of forward, loss and backward in place of prediction
     device: torch.device = CPU  # device of all candidates
+
+    def to_dict(self) -> dict[str, Any]:
+        """All but the device, for JSON."""
+        height, width = self.size
+        sizes = {"height": height, "width": width, "batch": self.batch, "precision": self.precision}
+        return sizes | {"classes": self.classes, "mode": "training step" if self.training else "prediction"}
 
     def pictures(self) -> Tensor:
         """Bx3xHxW uint8, reproducible, smooth with noise."""

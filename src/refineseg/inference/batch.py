@@ -15,7 +15,7 @@ from refineseg.data.images import SUFFIXES
 from refineseg.data.pictures.opening import is_picture
 from refineseg.errors import InputError, RefinesegError, TooLargeError, WriteError
 from refineseg.inference.options import PredictOptions, Tile
-from refineseg.inference.outputs import Kind, check_large, default_kinds, find_kinds, need_probabilities
+from refineseg.inference.outputs import Kind, check_large, find_kinds, need_probabilities
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.tiles.predict import predict_large
 from refineseg.inference.video.clips import is_video
@@ -131,7 +131,7 @@ def predict_files(
     """
     if isinstance(tile, int) and tile < 1:
         raise InputError(f"expected --tile auto or a number of pixels such as 1024, got {tile}")
-    kinds = find_kinds(default_kinds(segmenter.outputs) if save is None else save, segmenter.outputs)
+    kinds = find_kinds(save, segmenter.outputs)
     options = replace(options, probabilities=options.probabilities or need_probabilities(kinds))
     writable_folder(out)
     if segmenter.card.channels is not None:

@@ -12,13 +12,13 @@ from torch import nn
 from refineseg.config import ModelConfig
 from refineseg.errors import ConfigError
 from refineseg.model.backbones.backbone import CUSTOM, RELEASED_MOBILENET, Backbone, ModuleBackbone
+from refineseg.model.backbones.resnet import BOTTLENECKS_FROM, DEPTHS
 from refineseg.model.backbones.weights import load_backbone_weights
 from refineseg.model.folders.pretrained import HALF, BackboneWeights, find_backbone_weights
 from refineseg.model.multi_task import MultiTaskRefineNet
 from refineseg.model.refinenet import RefineNet
 
-DEPTHS = (18, 34, 50, 101, 152)
-WITH_BOTTLENECKS = ("resnet50", "resnet101", "resnet152")
+WITH_BOTTLENECKS = tuple(f"resnet{depth}" for depth in DEPTHS if depth >= BOTTLENECKS_FROM)
 
 # Light-Weight RefineNet: 1x1 convolutions, no RCUs, no dropout before the classifier (Nekrasov et al., BMVC 2018).
 # Its initialisation is torch's, but the coarser path starts as the identity, which helps short training a lot

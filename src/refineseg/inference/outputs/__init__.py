@@ -89,14 +89,14 @@ def built_in_kinds(outputs: ModelOutputs = "classes") -> dict[str, Kind]:
     return {kind.name: kind for kind in kinds if kind.outputs == outputs}
 
 
-def default_kinds(outputs: ModelOutputs) -> tuple[str, ...]:
-    """Names of the kinds that are written for pictures unless others are named."""
-    return tuple(name for name, kind in built_in_kinds(outputs).items() if kind.default)
+def find_kinds(names: Iterable[str] | None, outputs: ModelOutputs = "classes") -> list[Kind]:
+    """Built-in or registered kinds by name; None for those written by default.
 
-
-def find_kinds(names: Iterable[str], outputs: ModelOutputs = "classes") -> list[Kind]:
-    """Built-in or registered kinds by name; InputError for an unknown one, or one that needs another model."""
+    InputError for an unknown kind, or one that needs another model.
+    """
     ours = built_in_kinds(outputs)
+    if names is None:
+        return [kind for kind in ours.values() if kind.default]
     return [ours[name] if name in ours else _registered(name, outputs, ours) for name in names]
 
 

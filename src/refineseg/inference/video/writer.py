@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -67,7 +68,5 @@ class ClipWriter:
 
     def drop(self) -> None:
         """Close the unfinished file; the caller deletes it."""
-        try:
+        with suppress(Exception):  # it is deleted anyway
             self._container.close()
-        except Exception:  # it is deleted anyway
-            return

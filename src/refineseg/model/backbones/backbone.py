@@ -31,7 +31,7 @@ class Backbone(nn.Module):
 
     channels: list[int]  # channels of each map, fine to coarse
     strides: list[int]  # stride of each map
-    multiple: int  # divisor of the heights and widths that it takes (1 if its convolutions pad by themselves)
+    multiple: int = 1  # divisor of the heights and widths that it takes (1 if its convolutions pad by themselves)
     # whether each batch norm alone reads the output of the convolution before it in the order of modules
     norms_follow_convs: bool = False
     # whether it can be built on the meta device and then be given its weights; false if it computes something else
@@ -55,7 +55,6 @@ class ResNetBackbone(Backbone):
         self.net = ResNet(depth, in_channels, stride_in_1x1, output_stride)
         self.channels = list(self.net.channels)
         self.strides = list(self.net.strides)
-        self.multiple = 1
 
     def maps(self, image: Tensor) -> list[Tensor]:
         """Bx3xHxW to four maps at strides 4, 8, 16 and 32, or ``output_stride`` at most."""
@@ -84,7 +83,6 @@ class MobileNetV2(Backbone):
         self.expand: nn.Module = identity_expansion(mobilenet.STEM) if released else nn.Identity()
         self.channels = [mobilenet.GROUPS[block][1] for block in self.MAPPED]
         self.strides = [strides[block] for block in self.MAPPED]
-        self.multiple = 1
 
     def maps(self, image: Tensor) -> list[Tensor]:
         """Bx3xHxW to six maps at strides 4, 8, 16, 16, 32 and 32, or ``output_stride`` at most."""
@@ -186,8 +184,7 @@ def create_backbone(
     Raises ConfigError for an unknown name, a network of one picture size, ``stride_in_1x1`` with anything but a
     ResNet of 50 layers or more, or an ``output_stride`` below 32 with a network that cannot be dilated.
     """
-    depth = name.removeprefix("resnet")
-    resnet = int(depth) if name != depth and depth.isdecimal() and int(depth) in DEPTHS else 0
+    resnet = {f"resnet{depth}": depth for depth in DEPTHS}.get(name, 0)
     if stride_in_1x1 and resnet < BOTTLENECKS_FROM:
         raise ConfigError(f"expected resnet50, resnet101 or resnet152 with stride_in_1x1, got {name!r}")
     if resnet:
