@@ -83,7 +83,8 @@ def convert(
         console.print(f"initialised at random: {', '.join(done.reset)}")
     if done.left_out:
         what = "not part of the decoder" if done.outputs == "decoder" else "not read by the network"
-        console.print(f"{what}, left out: {len(done.left_out)} tensors ({_starts(done.left_out)})")
+        starts = ", ".join(dict.fromkeys(".".join(name.split(".")[:2]) for name in done.left_out[:200]))
+        console.print(f"{what}, left out: {len(done.left_out)} tensors ({starts:.100})")
     if done.outputs == "decoder":
         console.print(f"decoder in {out}: refineseg.model.dpt.load_dpt_decoder({str(out)!r})")
         return
@@ -121,7 +122,3 @@ def _find() -> None:
         console.print(table)
         console.print("import one: refineseg convert FILE OUT --labels NAME")
     console.print(f"{len(known)} of {len(found)} checkpoint files recognised")
-
-
-def _starts(names: tuple[str, ...]) -> str:
-    return ", ".join(dict.fromkeys(".".join(name.split(".")[:2]) for name in names[:200]))[:100]

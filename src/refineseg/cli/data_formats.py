@@ -91,7 +91,12 @@ def import_(
         with progress_of("importing") as progress:
             report = import_data(source, output, format, options=options, how=how, progress=progress)
     except FaultsError as error:
-        _print_faults(error.faults)
+        if len(error.faults) > 1:  # a single one is the error itself
+            for fault in error.faults[:SHOWN]:
+                errors.print(f"fault: {fault}")
+        if len(error.faults) > SHOWN:
+            rest = len(error.faults) - SHOWN
+            errors.print(f"and {rest} more; --skip-bad writes all of them to left_out.txt")
         raise
     _print_report(report, output)
 
@@ -114,15 +119,6 @@ def _assigned(text: str, option: str, example: str) -> tuple[str, str]:
 
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _print_faults(faults: tuple[str, ...]) -> None:
-    """Print the faults of a source if there are several."""
-    if len(faults) > 1:
-        for fault in faults[:SHOWN]:
-            errors.print(f"fault: {fault}")
-        if len(faults) > SHOWN:
-            errors.print(f"and {len(faults) - SHOWN} more; --skip-bad writes all of them to left_out.txt")
 
 
 def _print_report(report: ImportReport, output: Path) -> None:

@@ -40,7 +40,8 @@ def prepare(
     line = f"{taken.written} files written, {taken.present} already there"
     console.print(line + (f", {prepared.converted} pairs converted" if prepared.converted else ""))
     for count in prepared.counts:
-        console.print(f"{count.split}: {count.found} pairs ({describe(count)})")
+        told = "as published" if count.right else f"published: {published(count)}"
+        console.print(f"{count.split}: {count.found} pairs ({told})")
     wrong = [count for count in prepared.counts if not count.right]
     if wrong:
         raise InputError(
@@ -49,11 +50,6 @@ def prepare(
             + ": give the missing archives too"
         )
     console.print(f"ready: --data {name}:{output}")
-
-
-def describe(count: Count) -> str:
-    """Comparison of a count with the published numbers."""
-    return "as published" if count.right else f"published: {published(count)}"
 
 
 def published(count: Count) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -64,7 +64,9 @@ def describe_preset(
     found = describe(config, (int(sides[1]), int(sides[2])))
     table = Table("stage", "takes", "gives", "parameters", "GMAC", "field, px")
     for stage in found.stages:
-        takes, gives = (_shapes(shapes) for shapes in (stage.inputs, stage.outputs))
+        takes, gives = (
+            "\n".join("x".join(map(str, shape)) for shape in shapes) for shapes in (stage.inputs, stage.outputs)
+        )
         field = "-" if stage.field is None else f"{stage.field}"
         table.add_row(stage.name, takes, gives, f"{stage.parameters:,}", f"{stage.gmac:.2f}", field)
     table.add_row("all", "", "", f"{found.parameters:,}", f"{found.gmac:.1f}", "")
@@ -93,17 +95,17 @@ def describe_preset(
     write_json(json_file, content)
 
 
-def _shapes(shapes: tuple[tuple[int, ...], ...]) -> str:
-    return "\n".join("x".join(map(str, shape)) for shape in shapes)
-
-
 def _list(json_file: Path | None) -> None:
     from refineseg.model.folders.records import all_records
+    from refineseg.model.presets import PRESETS, model_config, parameter_count
 
-    presets = preset_sizes()
+    presets = []
     table = Table("preset", "backbone", "parameters", title=f"Presets ({CLASSES} classes)")
-    for entry in presets:
-        table.add_row(entry["preset"], entry["backbone"], f"{entry['parameters']:,}")
+    for preset in PRESETS:
+        config = model_config(preset, CLASSES)
+        count = parameter_count(config)
+        presets.append({"preset": preset, "backbone": config.backbone, "parameters": count})
+        table.add_row(preset, config.backbone, f"{count:,}")
     console.print(table)
 
     records = all_records()
@@ -125,14 +127,3 @@ def _in_words(score: PublishedScore | None) -> str:
         return "-"
     interval = f" ({100 * score.interval[0]:.1f} to {100 * score.interval[1]:.1f})" if score.interval else ""
     return f"{100 * score.mean_iou:.1f} % {score.split}{interval}"
-
-
-def preset_sizes() -> list[dict[str, Any]]:
-    """Name, backbone and number of parameters of every preset."""
-    from refineseg.model.presets import PRESETS, model_config, parameter_count
-
-    configs = [model_config(preset, CLASSES) for preset in PRESETS]
-    return [
-        {"preset": config.preset, "backbone": config.backbone, "parameters": parameter_count(config)}
-        for config in configs
-    ]

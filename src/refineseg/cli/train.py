@@ -135,7 +135,9 @@ def train(
                 best = train_several(settings_of_run, opened, output, repeats, options)
         except KeyboardInterrupt:
             if is_first():
-                errors.print(continuing(output, repeats))
+                several = ["--repeats", str(repeats)] if repeats else []
+                words = shlex.join(["refineseg", "train", "--resume", "-o", str(output), *several])
+                errors.print(f"continue from the last checkpoint with: {words}")
             raise
     if is_first():
         if shown.share_waiting() > LONG_WAIT:
@@ -144,13 +146,6 @@ def train(
                 "or --set cache_mb=N where memory holds more of them, would help"
             )
         console.print(f"try it: refineseg predict PICTURE --model {shlex.quote(str(best))} -o out")
-
-
-def continuing(output: Path, repeats: int | None) -> str:
-    """How to resume an interrupted run."""
-    several = ["--repeats", str(repeats)] if repeats else []
-    words = shlex.join(["refineseg", "train", "--resume", "-o", str(output), *several])
-    return f"continue from the last checkpoint with: {words}"
 
 
 def train_once(config: TrainConfig, data: SegmentationData, output: Path, options: dict[str, Any]) -> Path:

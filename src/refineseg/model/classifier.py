@@ -17,16 +17,11 @@ SEPARATORS = str.maketrans("", "", " _-\t")
 
 
 def change_classes(model: RefineNet, num_classes: int, rows: Mapping[int, int], seed: int = 0) -> None:
-    """Give a network a classifier of ``num_classes`` classes, in place.
+    """Give a network a classifier of ``num_classes`` classes, in place; backbone and decoder are not changed.
 
-    Args:
-        model: the network; backbone and decoder are not changed.
-        num_classes: number of classes of the new classifier.
-        rows: old class by new class, for the rows of weight and bias that are copied.
-        seed: seed of the random values in all other rows.
+    ``rows`` has the old class of each new class whose weights and bias are copied; all others are random.
 
-    Raises:
-        ConfigError: the network does not predict classes.
+    Raises ConfigError if the network does not predict classes.
     """
     if model.config.outputs != "classes":
         raise ConfigError(f"expected a network that predicts classes, got one of {model.config.outputs}")
@@ -47,13 +42,9 @@ def change_classes(model: RefineNet, num_classes: int, rows: Mapping[int, int], 
 def same_classes(new: Sequence[str], old: Sequence[str], aliases: Mapping[str, str]) -> dict[int, int]:
     """Index in ``old`` for each class of ``new`` found there by name; case, spaces, ``_`` and ``-`` are ignored.
 
-    Args:
-        new: class names of the data.
-        old: class names of the model.
-        aliases: name in the data by name in the model, for classes with different names.
+    ``new`` are the data's names, ``old`` the model's; ``aliases`` are names in the data by names in the model.
 
-    Raises:
-        ConfigError: an alias names an unknown class.
+    Raises ConfigError if an alias names an unknown class.
     """
     by_name = {name_key(name): index for index, name in reversed(list(enumerate(old)))}
     targets = {name_key(name): index for index, name in enumerate(new)}

@@ -127,7 +127,11 @@ class RefineNet(nn.Module):
                 part.apply(init_paper)
         elif config.init == "identity":
             for block in self.decoder.blocks:
-                _carry_coarser(block)
+                if isinstance(block, RefineNetBlock) and block.takes_refined:
+                    # The fusion passes the coarser block's output on; its first channels where it is wider.
+                    path = block.fusion.convs[-1]
+                    if isinstance(path, nn.Conv2d) and not path.weight.is_meta:
+                        nn.init.dirac_(path.weight)
 
     def set_normalisation(self, dtype: torch.dtype = torch.float32) -> None:
         """Set the buffers of mean and deviation from the configuration."""
@@ -207,16 +211,6 @@ class RefineNet(nn.Module):
             x[..., : (height + stride - 1) // stride, : (width + stride - 1) // stride]
             for x, stride in zip(maps, net.strides, strict=True)
         ]
-
-
-def _carry_coarser(block: nn.Module) -> None:
-    """Initialise the fusion convolution of the coarser block's output as the identity.
-
-    Where the block narrows (512 to 256), it passes the first channels on.
-    """
-    path = block.fusion.convs[-1] if isinstance(block, RefineNetBlock) and block.takes_refined else None
-    if isinstance(path, nn.Conv2d) and not path.weight.is_meta:
-        nn.init.dirac_(path.weight)
 
 
 def init_paper(module: nn.Module) -> None:

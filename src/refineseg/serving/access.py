@@ -68,9 +68,10 @@ class Access:
 
     def allows_host(self, host: str) -> bool:
         """Whether a Host header names this server; the port is ignored."""
-        name = _name_of(host)
-        if name is None:
+        found = HOST.fullmatch(host)
+        if found is None:
             return False
+        name = found[1].strip("[]").lower().removesuffix(".")
         if ANY in self.hosts or name in {host.lower() for host in (self.bound, *self.hosts)}:
             return True
         if name == "localhost" or name.endswith(".localhost"):  # RFC 6761: always loopback
@@ -99,9 +100,3 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return ipaddress.ip_address(text)
     except ValueError:
         return None
-
-
-def _name_of(host: str) -> str | None:
-    """Name or address in a Host header in lower case, without brackets, port or final dot; None if malformed."""
-    found = HOST.fullmatch(host)
-    return None if found is None else found[1].strip("[]").lower().removesuffix(".")

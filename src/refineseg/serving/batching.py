@@ -48,11 +48,8 @@ class QueuedPicture:
 class Batcher:
     """A queue and its worker.
 
-    Args:
-        segmenter: the predictor.
-        limits: size of a batch, and how long its first picture waits for others.
-        record: called after every batch.
-        active: returns the number of open requests; a picture waits for others only if some may still join it.
+    ``record`` is called after every batch; ``active`` returns the number of open requests: a picture waits for
+    others only if some may still join it.
     """
 
     def __init__(

@@ -109,12 +109,9 @@ def _header(data: bytes) -> tuple[tuple[int, int], int]:
 
 
 def decode(data: bytes, channels: Channels | None = None, choice: tuple[int, ...] | None = None) -> InMemory:
-    """A picture of any supported format: HxWx3 uint8 RGB, or raw values of a model's channels.
+    """A picture of any supported format: HxWx3 uint8 RGB, or raw values of a model's ``channels``.
 
-    Args:
-        data: the file.
-        channels: channels of the model; None for RGB.
-        choice: indices of the file's channels to use.
+    ``choice`` are the indices of the file's channels to use.
 
     Raises Problem (422) if the channels do not fit the model; else as ``opened_upload``.
     """

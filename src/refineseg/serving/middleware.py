@@ -35,14 +35,7 @@ DRAIN_BYTES = 40 << 20
 
 
 class Middleware:
-    """Checks access, adds the headers and records every answer.
-
-    Args:
-        app: the application inside.
-        access: who may use the server.
-        record: called with route, status and seconds of every answer.
-        routes: paths that are recorded under their own name; all others count as ``other``.
-    """
+    """Checks access, adds the headers and records every answer; paths that are not ``routes`` as ``other``."""
 
     def __init__(self, app: App, access: Access, record: Record, routes: frozenset[str]) -> None:
         self.app = app

@@ -32,15 +32,6 @@ def class_runs(labels: UInt8) -> tuple[Ints, Ints]:
     return np.concatenate(starts), np.concatenate(values)
 
 
-def counts_of_class(starts: Ints, values: Ints, total: int, label: int) -> Ints:
-    """COCO's counts of one class: pixels outside, inside, outside ... in turn. The first may be 0."""
-    stops = np.append(starts[1:], total)
-    mine = values == label
-    edges = np.stack([starts[mine], stops[mine]], axis=1).ravel()
-    counts = np.diff(edges, prepend=0, append=total)
-    return counts[:-1] if len(counts) > 1 and counts[-1] == 0 else counts
-
-
 def compress(counts: Ints) -> str:
     """Counts as a string of COCO's maskApi.
 
@@ -71,10 +62,10 @@ def encode_labels(labels: UInt8, label_map: LabelMap) -> dict[str, Any]:
         mine = values == index
         if not mine.any():
             continue
-        segmentation = {
-            "size": [height, width],
-            "counts": compress(counts_of_class(starts, values, height * width, index)),
-        }
+        # COCO's counts: pixels outside, inside, outside ... in turn. The first may be 0, a last 0 is left out.
+        edges = np.stack([starts[mine], starts[mine] + lengths[mine]], axis=1).ravel()
+        counts = np.diff(edges, prepend=0, append=height * width)
+        segmentation = {"size": [height, width], "counts": compress(counts if counts[-1] else counts[:-1])}
         box = _box(starts[mine], lengths[mine], height)
         area = int(lengths[mine].sum())
         found.append({"class": name, "train_id": index, "area": area, "bbox": box, "segmentation": segmentation})

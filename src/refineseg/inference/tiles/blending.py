@@ -138,7 +138,9 @@ def blended_strips(
             for i, view in enumerate(views):
                 vertical, horizontal = shares[i][0][index], shares[i][1][column]
                 place = (view.cells(above), view.cells(left))
-                held[i] = _grown(held[i], min(place[0] + maps[i].shape[2], view.sizes[0]) - firsts[i])
+                missing = min(place[0] + maps[i].shape[2], view.sizes[0]) - firsts[i] - held[i].shape[2]
+                if missing > 0:
+                    held[i] = np.pad(held[i], ((0, 0), (0, 0), (0, missing), (0, 0)))
                 _add(held[i], maps[i], firsts[i], place, (vertical, horizontal))
             if each_window is not None:
                 each_window()
@@ -172,13 +174,6 @@ def join_strips(parts: Iterable[Strip]) -> Strip:
         raise ValueError("expected at least one strip")
     maps = tuple(np.concatenate(parts_of_view, axis=2) for parts_of_view in rows)
     return Strip(0, last.bottom, maps, (0,) * len(maps), last.sources)
-
-
-def _grown(held: Map, rows: int) -> Map:
-    """``held`` padded below with zeros to ``rows`` rows."""
-    if rows <= held.shape[2]:
-        return held
-    return np.pad(held, ((0, 0), (0, 0), (0, rows - held.shape[2]), (0, 0)))
 
 
 def _add(

@@ -102,17 +102,11 @@ def predict_large(
     name: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Outcome:
-    """Segment one file in windows and write what ``save`` names under ``out``.
+    """Segment one file in windows and write the kinds that ``save`` names under ``out``.
 
-    Args:
-        segmenter: the predictor.
-        path: a picture of any size. TIFF is read by windows, other formats are decoded whole.
-        out: output folder.
-        options: scales and flip.
-        save: names of output kinds. The mask of a TIFF is a TIFF with its geographic tags.
-        tile: side of the windows, or ``auto``.
-        name: stem of the files; the picture's if None.
-        progress: called with the number of windows done and in total.
+    TIFF is read by windows, other formats are decoded whole. The mask of a TIFF is a TIFF with its geographic
+    tags. ``name`` is the stem of the files, by default the picture's. ``progress`` is called with the number of
+    windows done and in total.
 
     Raises:
         InputError: the picture cannot be read.

@@ -106,18 +106,11 @@ def predict_video(
     video: VideoOptions | None = None,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> VideoOutcome:
-    """Segment a video and write what ``save`` names under ``out``.
+    """Segment a video (see ``open_source``) and write the kinds that ``save`` names under ``out``.
 
-    Args:
-        segmenter: the predictor.
-        source: see ``open_source``.
-        out: output folder. The overlay is videos/NAME.mp4 (H.264, with the source's size, frame times and audio)
-            and its legend videos/NAME_legend.png; other kinds are KIND/NAME/000000.png ..., one file per frame.
-        name: stem of the files.
-        options: scales and flip.
-        save: names of output kinds.
-        video: smoothing, tiles, length.
-        progress: called with the number of frames done and in total (None if unknown).
+    The overlay is videos/NAME.mp4 (H.264, with the source's size, frame times and audio) and its legend
+    videos/NAME_legend.png; other kinds are KIND/NAME/000000.png ..., one file per frame. ``progress`` is called
+    with the number of frames done and in total (None if unknown).
 
     Raises:
         InputError: the source cannot be read, or a file cannot be written. Nothing is left behind.

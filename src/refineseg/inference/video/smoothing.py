@@ -101,8 +101,11 @@ def _best(old: Plane, new: Plane, start: NDArray[np.int64], reach: int) -> NDArr
 
 
 def _difference(old: Plane, new: Plane, shift: NDArray[np.int64]) -> Plane:
-    """Mean absolute difference between each cell's block and its block at the former place."""
-    return box_mean(np.abs(_taken(old, shift) - new), BLOCK)
+    """Mean absolute difference between each cell's block and its block at the former place, within the plane."""
+    height, width = old.shape
+    rows, columns = np.indices(old.shape)
+    taken = old[np.clip(rows + shift[0], 0, height - 1), np.clip(columns + shift[1], 0, width - 1)]
+    return box_mean(np.abs(taken - new), BLOCK)
 
 
 def _median(flow: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -162,14 +165,6 @@ def box_mean(plane: Plane, radius: int) -> Plane:
 def label_changes(before: UInt8, now: UInt8) -> float:
     """Share of pixels whose label changes between two frames, in [0, 1], by motion or by flicker."""
     return float((before != now).mean())
-
-
-def _taken(plane: Plane, shift: NDArray[np.int64]) -> Plane:
-    """The plane at whole shifts, clamped at the edge."""
-    height, width = plane.shape
-    rows, columns = np.indices(plane.shape)
-    taken = plane[np.clip(rows + shift[0], 0, height - 1), np.clip(columns + shift[1], 0, width - 1)]
-    return np.asarray(taken, np.float32)
 
 
 def _shrunk(plane: Plane, side: int) -> Plane:

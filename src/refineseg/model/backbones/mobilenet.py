@@ -20,12 +20,8 @@ EXPANSION = 6
 class InvertedResidual(nn.Module):
     """1x1 expansion, depthwise 3x3, 1x1 projection, each with a norm; ReLU6 after the first two.
 
-    Args:
-        channels: channels of the input.
-        out_channels: channels of the output; x is added if they are equal and the stride is 1.
-        stride: stride of the 3x3 convolution.
-        expansion: ratio of middle to input channels; 1 has no expanding convolution.
-        dilation: dilation of the 3x3 convolution.
+    The stride and the dilation are those of the 3x3 convolution; with stride 1, x is added if the output has as
+    many channels. ``expansion`` is the ratio of middle to input channels; 1 has no expanding convolution.
     """
 
     def __init__(self, channels: int, out_channels: int, stride: int, expansion: int, dilation: int = 1) -> None:

@@ -21,13 +21,8 @@ BOTTLENECKS_FROM = 50  # layers
 class ResNetBlock(nn.Module):
     """ReLU(x + f(x)), where f is convolutions with norms, and ReLU between them.
 
-    Args:
-        channels: channels of the input.
-        widths: channels of each convolution's output.
-        kernels: kernel size of each convolution.
-        stride: stride of one convolution and of the shortcut.
-        strided: index of that convolution; None for the first 3x3.
-        dilations: dilation of the 3x3 convolutions up to that index, and after it.
+    Widths and kernel sizes are per convolution. The stride is that of the shortcut and of the convolution with the
+    index ``strided`` (None for the first 3x3); ``dilations`` are those of the 3x3 ones up to it, and after it.
     """
 
     def __init__(

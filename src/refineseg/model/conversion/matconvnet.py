@@ -142,16 +142,10 @@ def _settings(found: MatConvNet, stems: set[str], scales: list[tuple[int, str]])
 
 
 def move_void(state: dict[str, Tensor], classes: int | None, place: str | None) -> str:
-    """Move the void logit to the end of the classifier; returns its former position.
+    """Move the void logit to the end of the classifier; returns its former place: ``first``, ``last`` or ``none``.
 
-    Args:
-        state: tensors under the port's names.
-        classes: number of classes in the labels, if known.
-        place: its position: ``first``, ``last`` or ``none``; None takes that of the published network with as many
-            logits.
-
-    Raises:
-        WeightsError: its position is unknown.
+    Without a ``place`` it is that of the published network with as many logits, and ``none`` if the labels have as
+    many classes. Raises WeightsError if it is unknown.
     """
     rows = len(state["clf_conv.bias"])
     place = place or ("none" if classes == rows else VOID.get(rows))

@@ -104,10 +104,7 @@ def read_authors(
 ) -> tuple[dict[str, Tensor], Architecture]:
     """The tensors of an authors' MATLAB file under the port's names, and the network.
 
-    Args:
-        path: the file.
-        classes: number of classes in the labels, if known.
-        void: position of the void logit: ``first``, ``last`` or ``none``; None takes the published network's.
+    ``classes`` is their number in the labels, if known; for ``void`` see ``move_void``.
 
     Raises WeightsError if it cannot be read or is something else.
     """

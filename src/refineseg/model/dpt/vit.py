@@ -40,13 +40,7 @@ class TokenBackbone(Backbone):
 
 
 class ViTBackbone(TokenBackbone):
-    """A vision transformer of timm, plain or after the first three stages of a ResNet (hybrid).
-
-    Attributes:
-        net: the timm network without its classifier.
-        layers: indices of the blocks after which tokens are taken.
-        patch: side of a patch in pixels.
-    """
+    """A vision transformer of timm, plain or after the first three stages of a ResNet (hybrid)."""
 
     net: Any
 
