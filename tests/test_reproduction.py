@@ -47,7 +47,7 @@ def flat(config: TrainConfig) -> dict[str, Any]:
 
 
 def test_the_tests_that_the_page_names_are_there() -> None:
-    rows = reproduction.PAGES[0].read_text(encoding="utf-8").split("## What holds each point")[1].splitlines()
+    rows = reproduction.PAGES[0].read_text(encoding="utf-8").split("## Tests of each point")[1].splitlines()
     files: list[str] = []
     for row in rows:
         for file, test in re.findall(r"`(tests/[\w/]+\.py)`|`(test_\w+)`", row):
