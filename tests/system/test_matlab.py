@@ -59,7 +59,7 @@ def test_absent_packages_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     def without(name: str, *rest: Any) -> Any:
         if name.split(".")[0] in ("scipy", "h5py"):
-            raise ImportError(name)
+            raise ModuleNotFoundError(name)
         return real(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", without)
