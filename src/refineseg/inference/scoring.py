@@ -23,18 +23,14 @@ Scores = NDArray[np.float16]  # probabilities in [0, 1]
 
 
 class Scoring:
-    """Turns pictures into scores, and scores into labels.
-
-    Attributes:
-        mirrored_class: train id that each class has in a mirrored picture (left arm, right arm).
-        temperatures: K temperatures, one per predicted class, from the card's calibration; None without one.
-    """
+    """Turns pictures into scores, and scores into labels."""
 
     def __init__(self, runner: Runner, card: ModelCard) -> None:
         self.runner = runner
         self.arithmetic = runner.arithmetic
         self.channels = card.channels
         self.resize = card.resize
+        # the train id that each class has in a mirrored picture (left arm, right arm)
         self.mirrored_class = card.labels.mirrored.astype(np.int64)
         self.temperatures = temperatures(card)
 

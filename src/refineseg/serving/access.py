@@ -24,17 +24,14 @@ class Access:
     A foreign name in the Host header is a sign of DNS rebinding: the name of a web page was made to resolve to
     this machine, so that the browser takes the server for the page's own.
 
-    Attributes:
-        bound: address that the server listens on. If that is every address (0.0.0.0), any IP address is allowed as
-            a host, since an address cannot be rebound.
-        hosts: further allowed host names; ``*`` allows all.
-        origins: other web pages that may use the server, such as ``https://example.org``; ``*`` allows all.
-
     Raises InputError for a host with a port or a path, and for an origin that is not ``http(s)://NAME[:PORT]``.
     """
 
+    # address that the server listens on; if that is every address (0.0.0.0), any IP address is allowed as a host,
+    # since an address cannot be rebound
     bound: str = "127.0.0.1"
-    hosts: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()  # further allowed host names; ``*`` allows all
+    # other web pages that may use the server, such as ``https://example.org``; ``*`` allows all
     origins: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

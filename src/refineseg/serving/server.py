@@ -36,15 +36,10 @@ def serve(
     say: Callable[[str], None] = lambda _line: None,
     warn: Callable[[str], None] = lambda _line: None,
 ) -> None:
-    """Serve a model until SIGTERM or SIGINT.
+    """Serve a model until SIGTERM or SIGINT, on a free port if ``port`` is 0.
 
-    Args:
-        segmenter: the model.
-        port: port to listen on; 0 takes a free one.
-        limits: limits of requests.
-        access: address to listen on, and who may use the server.
-        say: called with the address when the server listens.
-        warn: called with a warning if other machines can use the server without a key.
+    ``say`` is called with the address when the server listens, ``warn`` with a warning if other machines can use
+    it without a key.
 
     Raises:
         InputError: the address cannot be bound, or the key is invalid.

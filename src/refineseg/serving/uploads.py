@@ -28,14 +28,10 @@ class Upload:
 
 
 async def read_upload(chunks: AsyncIterator[bytes], content_type: str, coding: str, limit: int) -> Upload:
-    """Read a body of at most ``limit`` bytes.
+    """Read a body of at most ``limit`` bytes, without Content-Encoding, as it arrives.
 
-    Args:
-        chunks: the body as it arrives.
-        content_type: ``multipart/form-data`` has the picture in the field ``image``, ``application/json`` as
-            base64 under the key ``image``; any other body is the picture itself.
-        coding: the header Content-Encoding; compressed bodies are not accepted.
-        limit: bytes.
+    ``multipart/form-data`` has the picture in the field ``image``, ``application/json`` as base64 under the key
+    ``image``; any other body is the picture itself.
 
     Raises:
         Problem: 413 above the limit, 415 for a compressed body, 400 for a form or JSON that cannot be read, 422

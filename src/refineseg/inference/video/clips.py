@@ -46,19 +46,7 @@ class Sound:
 
 
 class Clip:
-    """An opened video file, stream or camera; iterating it decodes it once.
-
-    Attributes:
-        size: height and width of the upright frames.
-        rate: average frames per second.
-        frames: number of frames; None if unknown.
-        counted: whether ``frames`` comes from the file and not from its length and average rate.
-        seconds: length according to the file's header; None if unknown.
-        audio: the audio stream if it can be copied into an MP4, else None.
-        live: whether frames arrive in real time (a camera or stream).
-        damaged: number of packets so far that could not be decoded.
-        reached: seconds from the first frame to the end of the last decoded one.
-    """
+    """An opened video file, or a ``live`` camera or stream; iterating it decodes it once."""
 
     def __init__(self, name: str, container: Any, live: bool) -> None:
         self.name, self.live = name, live
@@ -69,11 +57,12 @@ class Clip:
             raise InputError(f"no video stream in {name}: is it audio only?")
         self._stream = shown[0]
         self._stream.thread_type = "AUTO"
+        # average frames per second
         self.rate = Fraction(self._stream.average_rate or self._stream.guessed_rate or USUAL_RATE)
         sounds = [] if live else [s for s in container.streams.audio if s.codec_context.name in COPIED_AUDIO]
-        self.audio = sounds[0] if sounds else None
-        self.damaged = 0
-        self.reached = Fraction(0)
+        self.audio = sounds[0] if sounds else None  # the audio stream if it can be copied into an MP4
+        self.damaged = 0  # packets so far that could not be decoded
+        self.reached = Fraction(0)  # seconds from the first frame to the end of the last decoded one
         beginning = container.start_time  # microseconds; many files do not begin at 0
         self._start = Fraction(0 if live or beginning is None else beginning, 1_000_000)
         self._first_size: tuple[int, int] | None = None
@@ -89,9 +78,9 @@ class Clip:
         if first is None:
             raise InputError(f"cannot decode any frame of {name}: is it damaged?")
         self._early = [first, *self._early[:-1]]
-        self.size = (first.pixels.shape[0], first.pixels.shape[1])
+        self.size = (first.pixels.shape[0], first.pixels.shape[1])  # height and width of the upright frames
         self.seconds = self._length()
-        self.counted = bool(self._stream.frames) and not live
+        self.counted = bool(self._stream.frames) and not live  # otherwise ``frames`` is a guess, or unknown
         guess = max(1, round(self.seconds * self.rate)) if self.seconds else None
         self.frames: int | None = int(self._stream.frames) if self.counted else guess
 

@@ -19,13 +19,10 @@ HEADS = ("fc.", "classifier.", "head.", "conv_head.", "bn2.", "norm.")
 
 
 def load_backbone_weights(backbone: Backbone, path: str | Path) -> None:
-    """Load weights of an ImageNet classifier, under timm's or torchvision's names, or of a RefineNet.
+    """Load a safetensors file of an ImageNet classifier, under timm's or torchvision's names, or of a RefineNet.
 
-    Args:
-        backbone: the network to fill.
-        path: a safetensors file of a classifier or a RefineNet, whose head or decoder is left out; all other
-            tensors must match those of the backbone. For other channels than RGB the first convolution is adapted
-            (``fit_stem``).
+    Its head or decoder is left out; all other tensors must match those of the backbone. For other channels than
+    RGB the first convolution is adapted (``fit_stem``).
 
     Raises:
         WeightsError: the file is missing or not safetensors, or does not fit; the message names the tensors.
