@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -47,7 +47,7 @@ def bench(
     """
     import torch
 
-    from refineseg.bench.comparison import flop_of, time_candidates
+    from refineseg.bench.comparison import COLUMNS, flop_of, headline, rows, time_candidates
     from refineseg.bench.networks import Setting, file_candidates, own_candidates, peer_candidate, random_segmenter
     from refineseg.bench.peers import chosen_peers
     from refineseg.inference.devices import pick_device
@@ -87,16 +87,9 @@ def bench(
             lambda name: bar.update(task, advance=1, note=name[:38]),
         )
     report = {"net": model or net, "command": shlex.join(["refineseg", *sys.argv[1:]])} | report
-    show(report)
-    write_json(json_file, report)
-
-
-def show(report: dict[str, Any]) -> None:
-    """Print the table and its headline."""
-    from refineseg.bench.comparison import COLUMNS, headline, rows
-
     table = Table(*COLUMNS)
     for row in rows(report):
         table.add_row(*row)
     console.print(headline(report))
     console.print(table)
+    write_json(json_file, report)

@@ -162,11 +162,15 @@ class ChainedResidualPooling(nn.Module):
         """The sum of the activated map BxCxHxW and all stages."""
         stage = total
         for convolution in self.convs:
-            steps = (max_pool5, convolution) if self.pooling == "original" else (convolution, max_pool5)
+            steps = (self.pool, convolution) if self.pooling == "original" else (convolution, self.pool)
             for step in steps:
                 stage = step(stage)
             total = total + stage
         return total
+
+    def pool(self, x: Tensor) -> Tensor:
+        """5x5 max-pooling that keeps height and width."""
+        return max_pool5(x)
 
 
 class RefineNetBlock(nn.Module):
