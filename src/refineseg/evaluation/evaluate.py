@@ -168,13 +168,7 @@ def evaluate(
     share, world = own_share(len(samples)), joined_world()[1]
     for done, sample in enumerate(samples[share.start : share.stop], 1):
         image, truth = data.read(sample)
-        result = segmenter.predict(
-            image,
-            scales=chosen.scales_for(*truth.shape),
-            flip=chosen.flip,
-            probabilities=any(name in extra for name in BY_PROBABILITY),
-            tile=chosen.window,
-        )
+        result = chosen.predict(segmenter, image, probabilities=any(name in extra for name in BY_PROBABILITY))
         one = confusion_matrix(truth, result.labels, len(names))
         confusion += one
         rows.append(picture_row(sample.stem, one))

@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Self
 
+from refineseg.channels import Pixels
 from refineseg.config.settings import Config
 from refineseg.data.registry import benchmark_names, find_benchmark
 from refineseg.errors import InputError
 from refineseg.evaluation.metrics import MeanOver
 from refineseg.inference.options import PredictOptions, Tile
+from refineseg.inference.predictor import Segmenter
+from refineseg.inference.result import Result
 
 MEANT = {
     "truth": "mean over the classes in the ground truth",
@@ -64,13 +67,6 @@ class Protocol(Config):
         if self.tile not in ("whole", "auto") and not self.tile.isdecimal():
             raise InputError(f"expected tile whole, auto or a number of pixels such as 1024, got {self.tile!r}")
 
-    @property
-    def window(self) -> Tile:
-        """``tile`` for the predictor."""
-        if self.tile == "auto":
-            return "auto"
-        return None if self.tile == "whole" else int(self.tile)
-
     def describe(self) -> str:
         """The protocol in one line."""
         several = f"scales {', '.join(f'{scale:g}' for scale in self.scales)} fused in log space"
@@ -100,6 +96,12 @@ class Protocol(Config):
         short = min(height, width)
         factor = min(max(short, self.short_edge[0]), self.short_edge[1]) / short
         return tuple(scale * factor for scale in self.scales)
+
+    def predict(self, segmenter: Segmenter, image: Pixels, *, probabilities: bool = False) -> Result:
+        """The prediction of a picture, HxWxC, with the views and windows of the protocol."""
+        scales = self.scales_for(*image.shape[:2])
+        tile: Tile = "auto" if self.tile == "auto" else None if self.tile == "whole" else int(self.tile)
+        return segmenter.predict(image, scales=scales, flip=self.flip, probabilities=probabilities, tile=tile)
 
     def differences(self, other: Protocol) -> dict[str, tuple[Any, Any]]:
         """Settings other than the name that differ: (mine, the other's)."""

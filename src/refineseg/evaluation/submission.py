@@ -47,9 +47,7 @@ def write_submission(
     with atomic_path(path) as temporary:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
             for sample in tracked(samples, len(samples), progress):
-                image = data.read_picture(sample.image)
-                scales = views.scales_for(*image.shape[:2])
-                result = segmenter.predict(image, scales=scales, flip=views.flip, tile=views.window)
+                result = views.predict(segmenter, data.read_picture(sample.image))
                 entry = str(PurePosixPath(form.prefix(split)) / f"{picture_of(form, sample)}.png")
                 archive.writestr(entry, encode(form, data.label_map.submission(result.labels)))
         return check_submission(name, temporary, data, split=split)

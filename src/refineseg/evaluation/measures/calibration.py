@@ -234,8 +234,7 @@ def sampled_scores(
     kept: list[tuple[Floats, UInt8]] = []
     for sample in samples:
         image, truth = data.read(sample)
-        scales = chosen.scales_for(*truth.shape)
-        result = raw.predict(image, scales=scales, flip=chosen.flip, probabilities=True, tile=chosen.window)
+        result = chosen.predict(raw, image, probabilities=True)
         assert result.probabilities is not None
         where = spread_pixels(truth, most)
         scores = result.probabilities.reshape(len(result.probabilities), -1)[:, where].T.astype(np.float64)

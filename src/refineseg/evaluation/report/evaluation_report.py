@@ -119,8 +119,7 @@ def _pictures(evaluation: Evaluation, segmenter: Segmenter, data: SegmentationDa
     for group, indices in chosen_pictures(mean_iou).items():
         for index in indices:
             image, truth = data.read(samples[index])
-            scales = protocol.scales_for(*truth.shape)
-            result = segmenter.predict(image, scales=scales, flip=protocol.flip, tile=protocol.window)
+            result = protocol.predict(segmenter, image)
             views = panels(result.image, truth, result.labels, data.label_map)
             addresses = {name: picture_address(view, 80) for name, view in views.items()}
             figures = float(mean_iou[index]), float(accuracy[index])
