@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from refineseg.evaluation.measures.boundary import window
 from refineseg.evaluation.measures.suspects import Suspect
 from refineseg.html import smaller
 from refineseg.labels import IGNORE, LabelMap, UInt8
@@ -82,10 +83,6 @@ def outlined(picture: UInt8, region: NDArray[np.bool_]) -> UInt8:
     method = Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR
     shown = np.array(Image.fromarray(picture).resize(size, method))
     large = np.array(Image.fromarray(region.astype(np.uint8)).resize(size, Image.Resampling.NEAREST)) > 0
-    padded = np.pad(large, 2)
-    around = np.zeros_like(large)
-    for down in range(5):
-        for across in range(5):
-            around |= padded[down : down + large.shape[0], across : across + large.shape[1]]
+    around = window(large.astype(np.uint8), 2, np.maximum, 0) > 0
     shown[around & ~large] = MARK
     return shown
