@@ -117,7 +117,7 @@ def interrupted(name: str, by: signal.Signals, moment: float, places: tuple[Path
     wrong = [] if code in (0, 2, ENDS[by]) or unborn else [f"ended with {code}"]
     wrong += ["no word of its end"] * (code == ENDS[signal.SIGTERM] and not said.strip().endswith("stopped"))
     if by == signal.SIGTERM:
-        wrong += [f"left {path.name}" for path in hidden(out)]
+        wrong += [f"left {path.name}" for path in hidden(out) if not goes_on(path)]
     wrong += [text for text in left_behind(out, copies=True) if "half" in text] + ["a traceback"] * (
         "Traceback" in said
     )
@@ -138,6 +138,11 @@ def interrupted(name: str, by: signal.Signals, moment: float, places: tuple[Path
 def hidden(out: Path) -> list[Path]:
     """Temporary files and locks in an output folder, and beside it."""
     return [*out.rglob(".*"), *(path for path in out.parent.glob(".*") if path.name.endswith(out.name))]
+
+
+def goes_on(path: Path) -> bool:
+    """Whether it is the state of a picture that the next run of ``predict --tile`` goes on with."""
+    return path.name.endswith(".part") and (path / "state.json").is_file()
 
 
 def second_runs(place: Path, only: str = "") -> Iterator[Outcome]:

@@ -8,13 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.robustness.interruptions import interruptions, second_runs
+from tests.robustness.interruptions import goes_on, hidden, interruptions, second_runs
 
 
 def test_an_unpacking_that_is_ended_goes_on(tmp_path: Path) -> None:
     done = list(interruptions(tmp_path, random.Random(0), times=1, only="data prepare"))
     assert len(done) == 2
     assert not [(outcome.case.id, outcome.wrong, outcome.said) for outcome in done if outcome.wrong]
+
+
+def test_only_what_the_next_run_goes_on_with_may_be_left(tmp_path: Path) -> None:
+    for name in (".p0.part", ".p1.part", ".p2.tmp"):
+        (tmp_path / name).mkdir()
+    for name in (".p0.part", ".p2.tmp"):
+        (tmp_path / name / "state.json").write_text("{}")
+    assert [path.name for path in sorted(hidden(tmp_path)) if not goes_on(path)] == [".p1.part", ".p2.tmp"]
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at locks in /proc")
