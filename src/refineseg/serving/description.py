@@ -92,16 +92,9 @@ def describe_model(segmenter: Segmenter, limits: Limits) -> ModelDescription:
 
 def problem_answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Problem documents with which a route may answer."""
-    schema = {
-        "type": "object",
-        "required": ["type", "title", "status", "detail"],
-        "properties": {
-            "type": {"type": "string"},
-            "title": {"type": "string"},
-            "status": {"type": "integer"},
-            "detail": {"type": "string"},
-        },
-    }
+    types = {"type": "string", "title": "string", "status": "integer", "detail": "string"}
+    properties = {name: {"type": kind} for name, kind in types.items()}
+    schema = {"type": "object", "required": list(types), "properties": properties}
     headers: dict[int, dict[str, Any]] = {
         401: {"WWW-Authenticate": {"required": True, "schema": {"type": "string"}}},
         503: {"Retry-After": {"required": True, "schema": {"type": "integer"}, "description": "seconds"}},
