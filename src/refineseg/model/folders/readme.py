@@ -9,6 +9,8 @@ from refineseg.model.folders.card import ModelCard
 from refineseg.model.refinenet import RefineNet
 from refineseg.system.text import for_markdown
 
+LIMITS = "known limits"  # entry of the provenance that has its own section
+
 
 def model_card(model: RefineNet, card: ModelCard) -> str:
     """A model card in the Hub's form."""
@@ -52,11 +54,12 @@ def model_card(model: RefineNet, card: ModelCard) -> str:
         ]
     if not card.scores:
         lines.append("None measured.")
-    lines += ["", "## Confidence", "", *_calibrated(card.calibration)] if card.calibration else []
+    lines += ["", "## Calibration", "", *_calibrated(card.calibration)] if card.calibration else []
+    provenance = {for_markdown(key): for_markdown(str(value)) for key, value in card.provenance.items()}
+    limits = provenance.pop(LIMITS, "")
+    lines += ["", "## Limits", "", limits] if limits else []
     lines += ["", "## Provenance", ""]
-    lines += [f"- {for_markdown(key)}: {for_markdown(str(value))}" for key, value in card.provenance.items()] or [
-        "Not recorded."
-    ]
+    lines += [f"- {key}: {value}" for key, value in provenance.items()] or ["Not recorded."]
     lines += ["", "## Licence", "", for_markdown(card.licence), ""]
     return "\n".join(lines)
 
@@ -67,7 +70,7 @@ def _beyond_iou(score: dict[str, Any]) -> list[str]:
     low, high = score.get("intervals", {}).get("mean_iou") or (None, None)
     if low is not None and high is not None:
         method = f"{score['intervals']['level']:.0%}, {score['intervals']['method']}"
-        lines.append(f"interval of the mean IoU: {low:.4f} to {high:.4f} ({method})")
+        lines.append(f"confidence interval of the mean IoU: {low:.4f} to {high:.4f} ({method})")
     named = {
         "boundary": {"mean_boundary_iou": "boundary IoU", "mean_f_score": "boundary F-score"},
         "calibration": {"ece": "expected calibration error", "class_wise_ece": "class-wise"},
@@ -87,5 +90,6 @@ def _calibrated(calibration: dict[str, Any]) -> list[str]:
         return [f"- Probabilities are calibrated: temperatures {kind}, fitted on {data} {split}."]
     return [
         f"- Probabilities are calibrated: temperatures {kind}, fitted on {data} {split}; expected calibration "
-        f"error {before:.4f} before, {after:.4f} after, each half of the pictures judged with the other half's."
+        f"error {before:.4f} before, {after:.4f} after; each half of the pictures is scored with temperatures "
+        "fitted on the other half."
     ]
