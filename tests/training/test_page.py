@@ -19,7 +19,7 @@ from refineseg.model.presets import create_model
 from refineseg.system.text import duration
 from refineseg.training.custom import TrainingEvent
 from refineseg.training.loop import train
-from refineseg.training.tracking.examples import Examples, examples_of
+from refineseg.training.tracking.run_page import Examples, examples_of
 from tests.training.test_loop import CONFIG, data
 
 __all__ = ["data"]

@@ -35,7 +35,7 @@ def suggest(
     """
     from refineseg import load
     from refineseg.inference.batch import find_inputs
-    from refineseg.training.suggest.labelled import labelled_pictures
+    from refineseg.training.suggest.suggest import labelled_pictures
     from refineseg.training.suggest.suggest import suggest as make_suggestions
 
     inputs = find_inputs(pictures)

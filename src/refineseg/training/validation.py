@@ -15,7 +15,7 @@ from refineseg.training.checkpoint import save_checkpoint
 from refineseg.training.custom import StopTraining, TrainingEvent
 from refineseg.training.parallel import whole_network
 from refineseg.training.run import BEST, CHECKPOINTS, CURVES, LAST, Run, checkpoint_state, describe_run
-from refineseg.training.tracking.examples import Examples, examples_of
+from refineseg.training.tracking.run_page import Examples, examples_of
 
 SCORES = ("mean_iou", "pixel_accuracy", "mean_class_accuracy")
 

@@ -18,9 +18,8 @@ from refineseg.inference.result import Result
 from refineseg.labels import LabelMap
 from refineseg.model import create_model
 from refineseg.model.folders.model_folder import ModelCard, save_model_folder
-from refineseg.training.suggest.labelled import labelled_pictures
 from refineseg.training.suggest.look import look_at, measured, pooled
-from refineseg.training.suggest.suggest import suggest
+from refineseg.training.suggest.suggest import labelled_pictures, suggest
 from tests.data.made import make_folder
 
 NAMES = ["background", "box", "other"]

@@ -11,15 +11,19 @@ from pathlib import Path
 
 import numpy as np
 
+from refineseg.config import TrainConfig
+from refineseg.config.yaml import read_yaml
 from refineseg.data.dataset import spread_places
 from refineseg.data.formats import WriteOptions, export_predictions
-from refineseg.errors import InputError
+from refineseg.data.registry import open_data
+from refineseg.errors import InputError, RefinesegError
 from refineseg.inference.batch import output_names
 from refineseg.inference.predictor import Segmenter
 from refineseg.labels import UInt8
 from refineseg.system.files import atomic_folder, check_new
 from refineseg.system.lock import locked
 from refineseg.system.text import csv_path
+from refineseg.training.run import SETTINGS
 from refineseg.training.suggest.choice import choose
 from refineseg.training.suggest.look import Look, feature_of, look_at
 from refineseg.training.suggest.suggest_page import page, small_views
@@ -27,6 +31,7 @@ from refineseg.training.suggest.suggest_page import page, small_views
 IMAGES, PRELABELS, SCORES, PAGE = "images", "prelabels", "suggestions.csv", "index.html"
 KNOWN = 500  # largest number of labelled pictures for comparison, evenly spaced
 COLUMNS = ("rank", "picture", "uncertainty", "unsure_area", "distance", "reason")
+UNKNOWN = "not known what is labelled already: --labelled NAME:ROOT says it"
 
 Progress = Callable[[str, int, int], None]  # task, done, total
 
@@ -56,6 +61,28 @@ class SuggestReport:
     suggestions: tuple[Suggestion, ...]
     pictures: int
     notes: tuple[str, ...]
+
+
+def labelled_pictures(model: str, data: str | None = None) -> tuple[list[Path], str]:
+    """Files of pictures with masks, and a line on their origin.
+
+    The data is ``data``, else that in the config.yaml of the model's run. InputError if ``data`` cannot be
+    opened; for the data of a run only the line says so.
+    """
+    folder, named = Path(model).expanduser(), data
+    settings = next((path for path in (folder / SETTINGS, folder.parent / SETTINGS) if path.is_file()), None)
+    if data is None and settings is not None:
+        named = TrainConfig.from_dict(read_yaml(settings)).data
+    if named is None:
+        return [], UNKNOWN
+    try:
+        opened = open_data(named)
+    except RefinesegError as error:
+        if data is not None:
+            raise
+        return [], f"{UNKNOWN} ({error})"
+    paths = [sample.image for samples in opened.splits.values() for sample in samples if sample.mask]
+    return paths, f"{len(paths)} pictures of {named} are labelled already"
 
 
 def suggest(
