@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 from refineseg.data.formats import import_data
 from refineseg.data.formats.parsing.coco_rle import counts_of, encode
 from refineseg.data.formats.parsing.coco_rle import region as region_of
-from refineseg.data.formats.parsing.json_nodes import Node
+from refineseg.data.formats.parsing.documents import Node
 from refineseg.errors import InputError
 from refineseg.labels import UInt8
 from tests.data.formats.fuzz import damage, one_line_or_nothing

@@ -34,8 +34,8 @@ from refineseg.data.formats.parsing.coco_files import (
     is_crowd,
     ordered_categories,
 )
+from refineseg.data.formats.parsing.documents import Node
 from refineseg.data.formats.parsing.find_pictures import split_in_name
-from refineseg.data.formats.parsing.json_nodes import Node
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap
 

@@ -20,8 +20,8 @@ from refineseg.data.formats.parsing.coco_files import (
     is_crowd,
     ordered_categories,
 )
+from refineseg.data.formats.parsing.documents import Node
 from refineseg.data.formats.parsing.find_pictures import Pictures, check_size
-from refineseg.data.formats.parsing.json_nodes import Node
 from refineseg.data.formats.parsing.label_files import find_labels
 from refineseg.data.images import read_mask
 from refineseg.errors import InputError

@@ -26,6 +26,7 @@ from refineseg.data.formats.format import (
 )
 from refineseg.data.formats.parsing.areas import Annotated, Area, AreaReader, Skipped
 from refineseg.data.formats.parsing.class_names import regions
+from refineseg.data.formats.parsing.documents import attribute, integer, number, parse_number, read_xml
 from refineseg.data.formats.parsing.find_pictures import split_in_name, split_in_path
 from refineseg.data.formats.parsing.label_files import hex_color
 from refineseg.data.formats.parsing.shapes import (
@@ -40,7 +41,6 @@ from refineseg.data.formats.parsing.shapes import (
     runs_to_region,
 )
 from refineseg.data.formats.parsing.texts import head
-from refineseg.data.formats.parsing.xml import attribute, integer, number, parse_number, read_xml
 from refineseg.errors import InputError
 from refineseg.labels import Color, LabelMap
 from refineseg.system.text import escaped

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from refineseg.data.formats.format import AnnotatedData, Format, Item, ReadOptions, Shape, not_empty
 from refineseg.data.formats.parsing.class_names import by_train_id, edit_labels
+from refineseg.data.formats.parsing.documents import read_json
 from refineseg.data.formats.parsing.find_pictures import split_in_name
-from refineseg.data.formats.parsing.json_nodes import read_json
 from refineseg.data.formats.parsing.label_files import find_labels
 from refineseg.data.formats.parsing.mask_labels import by_color
 from refineseg.data.images import read_mask

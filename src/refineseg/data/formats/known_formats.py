@@ -12,9 +12,8 @@ from importlib import import_module
 from pathlib import Path
 
 from refineseg.data.formats.format import Format
+from refineseg.data.formats.parsing.documents import read_json, read_xml
 from refineseg.data.formats.parsing.find_pictures import walk_files
-from refineseg.data.formats.parsing.json_nodes import read_json
-from refineseg.data.formats.parsing.xml import read_xml
 from refineseg.errors import InputError
 from refineseg.system.plugins import load_plugin, module_names, plugin_names
 

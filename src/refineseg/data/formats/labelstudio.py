@@ -18,8 +18,8 @@ import numpy as np
 from refineseg.data.formats.format import AnnotatedData, Format, ReadOptions, Shape, not_empty
 from refineseg.data.formats.parsing import brush_rle
 from refineseg.data.formats.parsing.areas import Annotated, Area, AreaReader, Skipped
+from refineseg.data.formats.parsing.documents import Node, read_json
 from refineseg.data.formats.parsing.find_pictures import Pictures, check_size
-from refineseg.data.formats.parsing.json_nodes import Node, read_json
 from refineseg.data.formats.parsing.shapes import Region, ellipse, polygon, turn
 from refineseg.data.formats.parsing.texts import begins_like
 from refineseg.data.images import SUFFIXES

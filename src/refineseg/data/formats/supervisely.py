@@ -12,8 +12,8 @@ import numpy as np
 
 from refineseg.data.formats.format import AnnotatedData, Format, ReadOptions, Shape, not_empty
 from refineseg.data.formats.parsing.areas import Annotated, Area, AreaReader, Skipped
+from refineseg.data.formats.parsing.documents import Node, read_json
 from refineseg.data.formats.parsing.find_pictures import split_in_path
-from refineseg.data.formats.parsing.json_nodes import Node, read_json
 from refineseg.data.formats.parsing.label_files import hex_color
 from refineseg.data.formats.parsing.shapes import Region, paste, polygon
 from refineseg.data.formats.parsing.texts import begins_like

@@ -13,8 +13,8 @@ from typing import Any
 
 from refineseg.data.formats.format import AnnotatedData, Format, ReadOptions, Shape, not_empty
 from refineseg.data.formats.parsing.areas import Annotated, Area, AreaReader, Skipped
+from refineseg.data.formats.parsing.documents import Node, read_json
 from refineseg.data.formats.parsing.find_pictures import Pictures, split_in_name, split_in_path
-from refineseg.data.formats.parsing.json_nodes import Node, read_json
 from refineseg.data.formats.parsing.shapes import Region, ellipse, polygon
 from refineseg.data.formats.parsing.texts import head, read_rows
 from refineseg.errors import InputError

@@ -22,8 +22,8 @@ from refineseg.data.formats.format import (
 )
 from refineseg.data.formats.parsing.areas import Annotated, Area, AreaReader, Skipped
 from refineseg.data.formats.parsing.class_names import IGNORE_NAME, background_id, regions
+from refineseg.data.formats.parsing.documents import Node
 from refineseg.data.formats.parsing.find_pictures import SPLIT_WORDS, named, unread_note, walk_pictures
-from refineseg.data.formats.parsing.json_nodes import Node
 from refineseg.data.formats.parsing.shapes import Outliner, polygon
 from refineseg.data.formats.parsing.texts import Row, read_rows
 from refineseg.errors import InputError

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Self
 
 from refineseg.data.formats.format import Faults
+from refineseg.data.formats.parsing.documents import Node, read_json
 from refineseg.data.formats.parsing.find_pictures import split_in_name
-from refineseg.data.formats.parsing.json_nodes import Node, read_json
 from refineseg.data.formats.parsing.texts import head
 from refineseg.system.files import LARGEST_TEXT, open_file
 

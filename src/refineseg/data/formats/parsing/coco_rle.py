@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from refineseg.data.formats.format import Shape
+from refineseg.data.formats.parsing.documents import Node
 from refineseg.data.formats.parsing.find_pictures import check_size
-from refineseg.data.formats.parsing.json_nodes import Node
 from refineseg.data.formats.parsing.shapes import Region
 from refineseg.errors import InputError, extra
 

@@ -16,8 +16,8 @@ from refineseg.data.dataset import folder_of_pictures
 from refineseg.data.formats.format import Prediction, WriteOptions, Written
 from refineseg.data.formats.known_formats import formats
 from refineseg.data.formats.parsing.class_names import IGNORE_NAME, by_train_id
+from refineseg.data.formats.parsing.documents import read_json
 from refineseg.data.formats.parsing.find_pictures import check_size, picture_shape
-from refineseg.data.formats.parsing.json_nodes import read_json
 from refineseg.data.images import read_mask
 from refineseg.data.pictures.tiff_samples import read_tiff
 from refineseg.errors import InputError
