@@ -21,9 +21,8 @@ from refineseg.evaluation.measures.distance import DistanceCounts
 from refineseg.evaluation.measures.suspects import Suspect, Suspects
 from refineseg.evaluation.metrics import Floats, means
 from refineseg.evaluation.report.overlays import panels, suspect_views
-from refineseg.html import picture_address
 from refineseg.inference.predictor import Segmenter
-from refineseg.labels import LabelMap
+from refineseg.labels import LabelMap, UInt8
 
 MEASURES = ("boundary", "calibration", "distance", "suspects")
 WORST, MEDIAN, SUSPECTS = 6, 3, 24  # pictures, pictures, cut-outs on the page
@@ -39,16 +38,16 @@ class ShownPicture:
     group: Group  # why it is shown
     mean_iou: float  # mean IoU of this picture, over the classes in its truth
     accuracy: float  # share of right pixels
-    views: dict[str, str]  # data: URLs by title
+    views: dict[str, UInt8]  # HxWx3 by title
 
 
 @dataclass(frozen=True)
 class ShownSuspect:
-    """A suspect on the page: the region, the stem of its picture, data: URLs by title."""
+    """A suspect on the page: the region, the stem of its picture, crops HxWx3 by title."""
 
     suspect: Suspect
     name: str
-    views: dict[str, str]
+    views: dict[str, UInt8]
 
 
 @dataclass(frozen=True)
@@ -121,9 +120,8 @@ def _pictures(evaluation: Evaluation, segmenter: Segmenter, data: SegmentationDa
             image, truth = data.read(samples[index])
             result = protocol.predict(segmenter, image)
             views = panels(result.image, truth, result.labels, data.label_map)
-            addresses = {name: picture_address(view, 80) for name, view in views.items()}
             figures = float(mean_iou[index]), float(accuracy[index])
-            shown.append(ShownPicture(samples[index].stem, group, *figures, addresses))
+            shown.append(ShownPicture(samples[index].stem, group, *figures, views))
     return shown
 
 
@@ -137,6 +135,5 @@ def _suspects(evaluation: Evaluation, data: SegmentationData) -> list[ShownSuspe
         image, truth = data.read(samples[picture])
         for place in group:
             views = suspect_views(display_rgb(image, data.channels), truth, ranked[place], data.label_map)
-            addresses = {name: picture_address(view, 80) for name, view in views.items()}
-            shown[place] = ShownSuspect(ranked[place], samples[picture].stem, addresses)
+            shown[place] = ShownSuspect(ranked[place], samples[picture].stem, views)
     return [shown[place] for place in range(len(ranked))]

@@ -36,7 +36,7 @@ from refineseg.evaluation.report.shared import (
     picture_article,
 )
 from refineseg.evaluation.report.style import SCRIPT, STYLE
-from refineseg.html import document, fact_list, header, section, swatch
+from refineseg.html import document, fact_list, header, picture_address, section, swatch
 from refineseg.inference.predictor import Segmenter
 from refineseg.system.files import atomic_write, writable_folder
 
@@ -252,8 +252,9 @@ def _suspect(report: EvaluationReport, rank: int, shown: ShownSuspect) -> str:
     item, names = shown.suspect, report.evaluation.class_names
     words = f"labelled {names[item.label]}, the model says {names[item.predicted]}"
     images = "".join(
-        f'<img alt="{escape(shown.name)}, {name}: {escape(words)}" src="{address}" decoding="async">'
-        for name, address in shown.views.items()
+        f'<img alt="{escape(shown.name)}, {name}: {escape(words)}" '
+        f'src="{picture_address(view, 80)}" decoding="async">'
+        for name, view in shown.views.items()
     )
     return (
         f'<article class="card"><div class="pair">{images}</div><p><span class="rank">{rank}.</span> label '

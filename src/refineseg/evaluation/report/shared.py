@@ -11,8 +11,8 @@ import numpy as np
 from refineseg.evaluation.evaluate import Evaluation
 from refineseg.evaluation.metrics import Counts, Floats, Sums
 from refineseg.evaluation.report.charts import by_similarity, confusion_chart, percent
-from refineseg.html import css_color, section, swatch
-from refineseg.labels import LabelMap
+from refineseg.html import css_color, picture_address, section, swatch
+from refineseg.labels import LabelMap, UInt8
 
 VIEWS = {
     "picture": "picture",
@@ -45,12 +45,12 @@ def key_of_classes(label_map: LabelMap, shown: Sequence[int]) -> str:
     return f'<ul class="key" style="margin-top:16px">{entries}</ul>'
 
 
-def picture_article(name: str, figures: str, views: Mapping[str, str]) -> str:
-    """Views of a picture (``data:`` URLs by names of VIEWS) side by side, with its name and figures."""
+def picture_article(name: str, figures: str, views: Mapping[str, UInt8]) -> str:
+    """Views of a picture (HxWx3 by names of VIEWS) side by side, with its name and figures."""
     shown = "".join(
-        f'<figure><img alt="{escape(name)}: {VIEWS[view]}" src="{address}" decoding="async">'
+        f'<figure><img alt="{escape(name)}: {VIEWS[view]}" src="{picture_address(pixels, 80)}" decoding="async">'
         f"<figcaption>{VIEWS[view]}</figcaption></figure>"
-        for view, address in views.items()
+        for view, pixels in views.items()
     )
     return (
         f'<article class="shown"><h3>{escape(name)} <span class="quiet">{figures}</span></h3>'

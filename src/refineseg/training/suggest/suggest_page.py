@@ -10,7 +10,7 @@ import numpy as np
 from refineseg.evaluation.report.overlays import PANEL, blend, painted
 from refineseg.evaluation.report.shared import key_of_classes, picture_article
 from refineseg.evaluation.report.style import SCRIPT, STYLE
-from refineseg.html import document, header, picture_address, smaller
+from refineseg.html import document, header, smaller
 from refineseg.inference.arithmetic import uncertainty
 from refineseg.inference.result import Result
 from refineseg.labels import UInt8
@@ -36,8 +36,7 @@ def page(title: str, card: ModelCard, suggestions: Iterable[tuple[str, str, dict
     """The page as text; suggestions are name, reason and views of each picture."""
     articles = []
     for rank, (name, reason, views) in enumerate(suggestions, 1):
-        addresses = {view: picture_address(pixels, 80) for view, pixels in views.items()}
-        articles.append(picture_article(f"{rank}. {name}", escape(reason), addresses))
+        articles.append(picture_article(f"{rank}. {name}", escape(reason), views))
     verdict = f"Those that {escape(card.name)} is most unsure of, spread over kinds of pictures."
     more = "Correct the files in prelabels/ in your annotation tool; all scores are in suggestions.csv."
     head = header("data suggest", escape(title), verdict, more=f'<p class="quiet">{more}</p>')

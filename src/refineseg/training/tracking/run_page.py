@@ -20,7 +20,7 @@ from refineseg.evaluation.report import shared
 from refineseg.evaluation.report.charts import history_chart, percent
 from refineseg.evaluation.report.overlays import panels
 from refineseg.evaluation.report.style import SCRIPT, STYLE
-from refineseg.html import document, fact_list, header, picture_address, section
+from refineseg.html import document, fact_list, header, section
 from refineseg.labels import UInt8
 from refineseg.system.files import atomic_write
 from refineseg.system.processes import own_share
@@ -183,8 +183,7 @@ def _pictures(run: Run, evaluation: Evaluation) -> str:
         place = names.index(name)
         shown |= sums.union[place] > 0
         right = sums.hit[place].sum() / max(1, sums.true[place].sum())
-        addresses = {view: picture_address(pixels, 80) for view, pixels in views.items()}
-        articles.append(shared.picture_article(name, f"{percent(float(right))} of the pixels right", addresses))
+        articles.append(shared.picture_article(name, f"{percent(float(right))} of the pixels right", views))
     key = shared.key_of_classes(run.data.label_map, np.flatnonzero(shown).tolist())
     note = "the same val pictures every time; click one for a closer look; void is dark"
     return section("Pictures", note, key + "\n".join(articles))
