@@ -13,7 +13,7 @@ from pathlib import Path
 from PIL import Image
 
 from tests.robustness.case import Case, good_model, written
-from tests.robustness.interruptions import Limit, commands, finish, hidden, start
+from tests.robustness.interruptions import Limit, commands, finish, goes_on, hidden, start
 from tests.robustness.runner import Outcome, left_behind
 
 MEMORY = (4, 16, 64, 256)  # MiB of address space beyond that of the process with its imports
@@ -116,7 +116,7 @@ def short(
     wrong += [f"{len(errors)} lines of error"] * (code == 2 and len(errors) != 1)
     wrong += ["a traceback"] * ("Traceback" in said)
     wrong += [text for text in left_behind(out, copies=True) if "half" in text]
-    wrong += [f"left {path.name}" for path in hidden(out)]
+    wrong += [f"left {path.name}" for path in hidden(out) if not goes_on(path)]
     relieve()
     if code:
         second, told = finish(start(command, place / "said"), place / "said")

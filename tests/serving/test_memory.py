@@ -52,6 +52,19 @@ def test_what_libraries_say_of_memory_that_ran_out() -> None:
     assert not is_out_of_memory(InputError("std::bad_alloc.png is damaged"))
 
 
+@pytest.mark.parametrize(
+    "text", ["error return without exception set", "<f> returned NULL without setting an exception"]
+)
+def test_an_exception_that_python_lost_is_of_memory_only_where_that_is_short(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for free, short in ((16 << 20, True), (1 << 30, False), (None, False)):
+        monkeypatch.setattr("refineseg.system.memory.free_addresses", lambda free=free: free)
+        monkeypatch.setattr("refineseg.system.memory.free_memory", lambda: 1 << 30)
+        assert is_out_of_memory(SystemError(text)) is short
+    assert not is_out_of_memory(SystemError("bad argument"))
+
+
 def test_a_batch_that_does_not_fit_is_run_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     segmenter, sizes = tiny(), []
 

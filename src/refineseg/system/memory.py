@@ -19,6 +19,9 @@ OUT_OF_MEMORY = re.compile(
     r"memory|can't start new thread|failed to map segment",
     re.IGNORECASE,
 )
+# CPython's words for a function in C that failed without saying why, which importing does where memory is short.
+LOST = re.compile(r"without (setting an exception|exception set)")
+LITTLE = 128 << 20  # bytes below which memory is taken to be the reason
 
 
 def keep_freed_memory() -> bool:
@@ -95,6 +98,8 @@ def is_out_of_memory(error: BaseException | None) -> bool:
         known = isinstance(error, RefinesegError)  # its text may quote a file
         if isinstance(error, MemoryError) or (not known and OUT_OF_MEMORY.search(str(error))):
             return True
+        if isinstance(error, SystemError) and LOST.search(str(error)):
+            return any(free is not None and free < LITTLE for free in (free_addresses(), free_memory()))
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return False
 
