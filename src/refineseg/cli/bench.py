@@ -19,29 +19,35 @@ def bench(
         str | None, typer.Option("--model", "-m", help="Bundled name or model folder, in place of --net.")
     ] = None,
     against: Annotated[
-        str, typer.Option(help="peers (all), none, or names with commas such as deeplabv3_resnet101,unet.")
+        str,
+        typer.Option(help="Networks to compare: peers (all), none, or names such as deeplabv3_resnet101,unet."),
     ] = "none",
-    size: Annotated[str, typer.Option(help="Size of the pictures: N or HEIGHTxWIDTH.")] = "512",
+    size: Annotated[str, typer.Option(help="Size of the pictures in pixels: N or HEIGHTxWIDTH.")] = "512",
     batch: Annotated[int, typer.Option(help="Batch size.")] = 1,
-    precision: Annotated[str, typer.Option(help="32 or bf16; the baseline is always 32.")] = "32",
+    precision: Annotated[
+        str, typer.Option(help="Precision: 32 (float32) or bf16. The baseline is always 32.")
+    ] = "32",
     engines: Annotated[
-        str, typer.Option(help="torch; on request compiled, onnxruntime, openvino and these with -int8.")
+        str,
+        typer.Option(help="Engines: torch, compiled, onnxruntime, openvino, and the last two with -int8."),
     ] = "torch",
     files: Annotated[
-        list[Path] | None, typer.Option("--file", help="File of refineseg export; repeatable.")
+        list[Path] | None, typer.Option("--file", help="Exported file to measure too; repeatable.")
     ] = None,
     classes: Annotated[int, typer.Option(help="Number of classes of --net and the peers.")] = 21,
     plan: Annotated[bool, typer.Option("--plan", help="Estimate the memory without running anything.")] = False,
-    training: Annotated[bool, typer.Option("--training", help="Time a training step, not prediction.")] = False,
-    channels_last: Annotated[
-        bool, typer.Option("--channels-last", help="Also time the peers with channels last.")
+    training: Annotated[
+        bool, typer.Option("--training", help="Measure a training step instead of prediction.")
     ] = False,
-    repeats: Annotated[int, typer.Option(help="Measured rounds.")] = 5,
+    channels_last: Annotated[
+        bool, typer.Option("--channels-last", help="Measure the peers with channels last too.")
+    ] = False,
+    repeats: Annotated[int, typer.Option(help="Number of measured rounds.")] = 5,
     threads: Annotated[int | None, typer.Option(help="Number of torch's threads. Default: all cores.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    json_file: Annotated[Path | None, typer.Option("--json", help="Also write everything to this file.")] = None,
+    device: Annotated[str, typer.Option(help="Device: auto, cpu or cuda.")] = "auto",
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write this to a JSON file.")] = None,
 ) -> None:
-    """Compare speed and memory, side by side in one process.
+    """Measure speed and memory of networks and engines, in alternation.
 
     Example: [bold]refineseg bench --net refinenet-lw-r101 --against peers --size 512 --json bench.json[/bold]
     """

@@ -11,9 +11,9 @@ from refineseg.cli.common import console, write_json
 
 
 def compare(
-    first: Annotated[Path, typer.Argument(metavar="A.json", help="Written by evaluate --json.")],
-    second: Annotated[Path, typer.Argument(metavar="B.json", help="Written by evaluate --json.")],
-    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the comparison here.")] = None,
+    first: Annotated[Path, typer.Argument(metavar="A.json", help="JSON file written by evaluate --json.")],
+    second: Annotated[Path, typer.Argument(metavar="B.json", help="JSON file written by evaluate --json.")],
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write this to a JSON file.")] = None,
 ) -> None:
     """Explain why two scores differ: protocol, classes, pictures.
 

@@ -20,11 +20,11 @@ def convert(
         str | None,
         typer.Argument(
             metavar="CHECKPOINT",
-            help="A published checkpoint (.pth, .pth.tar, .pt, .safetensors, .mat), a folder with a network of "
-            "transformers, or hf:ORG/NAME.",
+            help="Published checkpoint (.pth, .pth.tar, .pt, .safetensors, .mat), folder of a transformers "
+            "model, or hf:ORG/NAME.",
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Argument(metavar="OUT", help="Folder for the model.")] = None,
+    out: Annotated[Path | None, typer.Argument(metavar="OUT", help="Model folder to write.")] = None,
     labels: Annotated[
         str | None,
         typer.Option(help="Class names: a benchmark's (voc2012, nyudv2 ...), or a YAML file with labels."),
@@ -50,7 +50,7 @@ def convert(
         bool, typer.Option("--find", help="List the checkpoints in this machine's torch caches.")
     ] = False,
 ) -> None:
-    """Import a published checkpoint, strictly: every tensor must fit.
+    """Convert a published checkpoint to a model folder. Every tensor must match.
 
     Example: [bold]refineseg convert rf_lw50_voc.pth.tar models/voc --labels voc2012[/bold]
     """

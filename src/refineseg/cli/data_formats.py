@@ -28,9 +28,9 @@ Formats = Annotated[
 
 
 def import_(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="File or folder in another format.")],
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="File or folder of annotations.")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="ROOT: new folder for images/, masks/, labels.yaml.")
+        Path, typer.Option("--output", "-o", help="New folder for images/, masks/ and labels.yaml.")
     ],
     format: Formats = None,
     labels: Annotated[
@@ -40,7 +40,7 @@ def import_(
         Path | None, typer.Option(help="Folder of the pictures, if they are not next to the annotations.")
     ] = None,
     unlabelled: Annotated[
-        str, typer.Option(help="Pixels outside all outlines: background or ignore.")
+        str, typer.Option(help="Label of pixels outside all areas: background or ignore.")
     ] = "background",
     unannotated: Annotated[str, typer.Option(help="Pictures without annotation: skip or background.")] = "skip",
     crowds: Annotated[
@@ -53,10 +53,12 @@ def import_(
         ),
     ] = None,
     merge: Annotated[list[str] | None, typer.Option(help="Classes to merge: car=bus,truck; repeatable.")] = None,
-    drop: Annotated[list[str] | None, typer.Option(help="Classes to leave unlabelled: pole,sign.")] = None,
+    drop: Annotated[
+        list[str] | None, typer.Option(help="Classes whose areas become unlabelled: pole,sign.")
+    ] = None,
     rename: Annotated[list[str] | None, typer.Option(help="Classes to rename: OLD=NEW; repeatable.")] = None,
     split: Annotated[
-        str | None, typer.Option(help="Shares of train, val and test: 0.8/0.1/0.1, stratified by class.")
+        str | None, typer.Option(help="Shares of train, val and test, stratified by class, such as 0.8/0.1/0.1.")
     ] = None,
     group: Annotated[
         str | None,
@@ -69,7 +71,9 @@ def import_(
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Skip faulty annotations, and list them in left_out.txt.")
     ] = False,
-    link: Annotated[bool, typer.Option("--link", help="Hard links to the pictures instead of copies.")] = False,
+    link: Annotated[
+        bool, typer.Option("--link", help="Make hard links to the pictures instead of copies.")
+    ] = False,
 ) -> None:
     """Convert a data set in another format to a folder data set.
 
@@ -141,9 +145,11 @@ def export(
         typer.Argument(metavar="PREDICTIONS", help="Output folder of refineseg predict, or its folder masks/."),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the annotation files.")],
-    format: Annotated[str, typer.Option("--format", help="labelme, cvat, coco or yolo.")],
+    format: Annotated[str, typer.Option("--format", help="Format: labelme, cvat, coco or yolo.")],
     images: Annotated[Path | None, typer.Option(help="Folder of the segmented pictures.")] = None,
-    model: Annotated[str | None, typer.Option(help="Model of the predictions, for the class names.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Model that made the predictions, for the class names.")
+    ] = None,
     labels: Annotated[
         Path | None, typer.Option(help="labels.yaml with the class names, instead of --model.")
     ] = None,
@@ -153,7 +159,7 @@ def export(
     tolerance: Annotated[
         float, typer.Option(help="Largest distance of a polygon from the outline, in pixels.")
     ] = 1.0,
-    smallest: Annotated[int, typer.Option(help="Connected components of fewer pixels get no polygon.")] = 8,
+    smallest: Annotated[int, typer.Option(help="Smallest area that gets a polygon, in pixels.")] = 8,
 ) -> None:
     """Write predictions as pre-labels for an annotation tool.
 

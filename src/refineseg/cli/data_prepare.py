@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 
 def prepare(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="voc2012, cityscapes, nyudv2, sunrgbd, pascal-context ...")
+        str,
+        typer.Argument(metavar="NAME", help="Benchmark: voc2012, cityscapes, nyudv2, sunrgbd, pascal-context ..."),
     ],
     archives: Annotated[
         list[Path], typer.Argument(metavar="ARCHIVE", help="The official archives, as downloaded.")
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="ROOT of NAME:ROOT.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the data set: ROOT of NAME:ROOT.")],
 ) -> None:
     """Unpack a benchmark's official archives into its layout and verify the counts.
 

@@ -11,7 +11,7 @@ from refineseg.errors import InputError
 
 
 def split(
-    data: Annotated[str, typer.Argument(metavar="DATA", help="folder:ROOT, or ROOT.")],
+    data: Annotated[str, typer.Argument(metavar="DATA", help="Data set: folder:ROOT, or ROOT.")],
     val: Annotated[float, typer.Option(help="Share of the pictures for validation.")] = 0.15,
     test: Annotated[float, typer.Option(help="Share of the pictures for testing.")] = 0.0,
     group: Annotated[

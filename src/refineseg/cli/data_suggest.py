@@ -27,7 +27,7 @@ def suggest(
     labelled: Annotated[
         str | None, typer.Option(help="Already labelled data, NAME:ROOT. Default: the data of the model's run.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Annotated[str, typer.Option(help="Device: auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Suggest pictures to label next, with pre-labels.
 

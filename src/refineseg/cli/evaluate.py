@@ -33,7 +33,7 @@ def evaluate(
     data: Annotated[
         str, typer.Option("--data", "-d", help="NAME:ROOT such as camvid:DIR or folder:DIR, or a YAML file.")
     ],
-    split: Annotated[str, typer.Option(help="train, val or test.")] = "val",
+    split: Annotated[str, typer.Option(help="Split: train, val or test.")] = "val",
     protocol: Annotated[
         str, typer.Option(help="Protocol: single, paper, ms-flip, or that of a benchmark such as cityscapes.")
     ] = "single",
@@ -41,7 +41,7 @@ def evaluate(
         str | None, typer.Option(help="Scales to average over, such as 0.4,0.6,0.8,1.0,1.2.")
     ] = None,
     flip: Annotated[
-        bool | None, typer.Option("--flip/--no-flip", help="Average over the mirrored picture too.")
+        bool | None, typer.Option("--flip/--no-flip", help="Also average over the mirrored picture.")
     ] = None,
     channels: Annotated[
         str | None, typer.Option(help="Channels of a TIFF to use as red, green and blue, such as 3,2,1.")
@@ -53,24 +53,26 @@ def evaluate(
     measure: Annotated[
         str,
         typer.Option(
-            help="Further measures: boundary, calibration, sizes, distance, suspects (comma-separated).",
+            help="Additional measures, comma-separated: boundary, calibration, sizes, distance, suspects.",
             metavar="NAMES",
         ),
     ] = "",
     calibrate: Annotated[
         str | None,
-        typer.Option(help="Fit temperatures on the split and store them with the model: global or class."),
+        typer.Option(
+            help="Fit calibration temperatures on the split and store them with the model: global or class."
+        ),
     ] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all results to this JSON file.")] = None,
     report: Annotated[
         Path | None, typer.Option(help="Write an HTML report to this folder.", metavar="DIR")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    precision: Annotated[str, typer.Option(help="32 or bf16.")] = "32",
+    device: Annotated[str, typer.Option(help="Device: auto, cpu or cuda.")] = "auto",
+    precision: Annotated[str, typer.Option(help="Precision: 32 (float32) or bf16.")] = "32",
     engine: Annotated[
         str | None,
         typer.Option(
-            help="torch, onnxruntime, openvino or auto. Default: torch, or that of an exported file.",
+            help="Engine: torch, onnxruntime, openvino or auto. Default: torch, or that of an exported file.",
             metavar="NAME",
         ),
     ] = None,

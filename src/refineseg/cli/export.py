@@ -19,11 +19,14 @@ def export(
     ],
     model: Annotated[str, typer.Option("--model", "-m", help="Bundled name or model folder.")] = "camvid",
     format: Annotated[
-        str | None, typer.Option(help="onnx, openvino or torch (default: by the suffix of FILE).")
+        str | None, typer.Option(help="Format: onnx, openvino or torch. Default: by the suffix of FILE.")
     ] = None,
-    input: Annotated[str, typer.Option(help="float32 (BxCxHxW in [0, 1]) or uint8 (BxHxWx3).")] = "float32",
+    input: Annotated[str, typer.Option(help="Input: float32 (BxCxHxW in [0, 1]) or uint8 (BxHxWx3).")] = "float32",
     outputs: Annotated[
-        str, typer.Option(help="logits (for predict), or full-size labels or probabilities for other programs.")
+        str,
+        typer.Option(
+            help="Outputs: logits (for predict), or full-size labels or probabilities for other programs."
+        ),
     ] = "logits",
     int8: Annotated[bool, typer.Option("--int8", help="Quantise to 8 bits; needs --calibrate.")] = False,
     calibrate: Annotated[
@@ -35,7 +38,7 @@ def export(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
 ) -> None:
-    """Export a model to a file for other engines; refused if its labels differ from the model's.
+    """Export a model to a file for other engines, kept only if its labels match the model's.
 
     Example: [bold]refineseg export --model camvid -o camvid.onnx[/bold]
     """

@@ -27,7 +27,7 @@ STOPPED = 130  # exit code after Ctrl-C, as of shells
 
 app = typer.Typer(
     name="refineseg",
-    help="RefineNet for semantic segmentation: predict, evaluate, train, ship.",
+    help="RefineNet for semantic segmentation: train, evaluate, predict, deploy.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -68,7 +68,7 @@ def _print_version(given: bool) -> None:
 
 @app.callback()
 def _options(
-    verbose: bool = typer.Option(False, "--verbose", "-v", help="Show tracebacks and warnings of libraries."),
+    verbose: bool = typer.Option(False, "--verbose", "-v", help="Show tracebacks, and warnings of libraries."),
     _version: bool = typer.Option(
         False, "--version", help="Print versions for bug reports and exit.", callback=_print_version, is_eager=True
     ),

@@ -20,15 +20,16 @@ NYU_CLASSES = 40
 
 
 def models(
-    json_file: Annotated[Path | None, typer.Option("--json", help="Also write everything to this file.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write this to a JSON file.")] = None,
     describe: Annotated[str | None, typer.Option(help="Preset to describe stage by stage.")] = None,
     size: Annotated[str, typer.Option(help="With --describe: size of the picture, HEIGHTxWIDTH.")] = "512x512",
     classes: Annotated[int, typer.Option(help="With --describe: number of classes.")] = CLASSES,
-    svg: Annotated[Path | None, typer.Option(help="With --describe: draw the network into this file.")] = None,
+    svg: Annotated[Path | None, typer.Option(help="With --describe: draw the network to this SVG file.")] = None,
     assignments: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", help="With --describe: any field of the model, or settings=paper, authors or ports."
+            "--set",
+            help="With --describe: name=value, any setting of the model; settings=paper, authors or ports.",
         ),
     ] = None,
 ) -> None:

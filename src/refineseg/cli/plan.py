@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def plan(
     data: Annotated[str, typer.Argument(metavar="DATA", help="NAME:ROOT such as folder:DIR, or a YAML file.")],
     minutes: Annotated[float | None, typer.Option(help="Time limit of the training in minutes.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Annotated[str, typer.Option(help="Device: auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Show the settings that train would choose for a data set, and why, in seconds.
 

@@ -49,12 +49,12 @@ def predict(
     save: Annotated[
         str | None,
         typer.Option(
-            help=f"What to write: {', '.join(KINDS)}. "
-            "Default: mask,overlay; for videos: overlay; for models of depth: depth,depth-picture."
+            help=f"Outputs, comma-separated: {', '.join(KINDS)}. "
+            "Default: mask,overlay; for videos: overlay; for depth models: depth,depth-picture."
         ),
     ] = None,
     smooth: Annotated[
-        float, typer.Option(help="Temporal smoothing of videos: the past's share of the scores, such as 0.8.")
+        float, typer.Option(help="Temporal smoothing of videos: weight of the past scores, below 1, such as 0.8.")
     ] = 0.0,
     source: Annotated[
         str | None, typer.Option(help="Camera number, such as 0, or stream address (rtsp://...).")
@@ -64,16 +64,16 @@ def predict(
     ] = False,
     fps: Annotated[float, typer.Option(help="Frames per second of a --sequence.")] = 25.0,
     seconds: Annotated[
-        float | None, typer.Option(help="Seconds of video or camera to take. Default: all, or until Ctrl-C.")
+        float | None, typer.Option(help="Seconds of video or camera to process. Default: all, or until Ctrl-C.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    precision: Annotated[str, typer.Option(help="32 or bf16.")] = "32",
+    device: Annotated[str, typer.Option(help="Device: auto, cpu or cuda.")] = "auto",
+    precision: Annotated[str, typer.Option(help="Precision: 32 (float32) or bf16.")] = "32",
     engine: Annotated[
-        str, typer.Option(help="torch, onnxruntime, openvino, or auto: the fastest that is ready.")
+        str, typer.Option(help="Engine: torch, onnxruntime, openvino, or auto (the fastest that is ready).")
     ] = "auto",
     overwrite: Annotated[
         bool,
-        typer.Option("--overwrite", help="Write into a folder that holds files."),
+        typer.Option("--overwrite", help="Write to a folder that is not empty."),
     ] = False,
 ) -> int:
     """Segment pictures and videos.

@@ -18,36 +18,44 @@ def serve(
     model: Annotated[
         str,
         typer.Option(
-            "--model", "-m", help="Bundled name, model folder, hf:ORG/NAME, or a file of export (.onnx, .xml)."
+            "--model", "-m", help="Bundled name, model folder, hf:ORG/NAME, or exported file (.onnx, .xml)."
         ),
     ] = "everyday",
-    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all networks.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)] = 8000,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0 for all network interfaces.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 chooses a free one.", min=0, max=65535)] = 8000,
     allow_host: Annotated[
-        list[str] | None, typer.Option(help="Further host name that clients use; repeatable, * for all.")
+        list[str] | None, typer.Option(help="Additional host name that clients may use; repeatable, * for all.")
     ] = None,
     allow_origin: Annotated[
         list[str] | None,
-        typer.Option(help="Web page that may use the server, such as https://example.org; repeatable."),
+        typer.Option(help="Web site whose pages may use the server, such as https://example.org; repeatable."),
     ] = None,
     max_mb: Annotated[float, typer.Option(help="Largest request, in MiB.")] = 20,
-    max_megapixels: Annotated[float, typer.Option(help="Largest picture in megapixels, over all scales.")] = 16,
-    requests: Annotated[int, typer.Option(help="Concurrent requests; further ones get 503.")] = 64,
-    memory: Annotated[int, typer.Option(help="Memory of all requests together, in MiB.")] = 2048,
-    batch: Annotated[int, typer.Option(help="Largest batch.")] = 8,
+    max_megapixels: Annotated[
+        float, typer.Option(help="Most megapixels per request, over all scales and flips.")
+    ] = 16,
+    requests: Annotated[int, typer.Option(help="Most concurrent requests; further ones get 503.")] = 64,
+    memory: Annotated[int, typer.Option(help="Most memory for all requests together, in MiB.")] = 2048,
+    batch: Annotated[int, typer.Option(help="Most pictures per batch.")] = 8,
     wait_ms: Annotated[
         float, typer.Option(help="Milliseconds that a picture waits for others to join its batch.")
     ] = 5,
-    timeout: Annotated[float, typer.Option(help="Time limit of a request in seconds.")] = 60,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    precision: Annotated[str, typer.Option(help="32 or bf16.")] = "32",
+    timeout: Annotated[float, typer.Option(help="Time limit of a request, in seconds.")] = 60,
+    device: Annotated[str, typer.Option(help="Device: auto, cpu or cuda.")] = "auto",
+    precision: Annotated[str, typer.Option(help="Precision: 32 (float32) or bf16.")] = "32",
     engine: Annotated[
-        str | None, typer.Option(help="torch, onnxruntime, openvino or auto; by default the model's own.")
+        str | None,
+        typer.Option(
+            help="Engine: torch, onnxruntime, openvino or auto. Default: torch, or that of an exported file."
+        ),
     ] = None,
 ) -> None:
-    """Serve a model over HTTP, with a page at / to try it; Ctrl+C stops it after the requests in flight.
+    """Serve a model over HTTP, with a web page at /.
 
-    With REFINESEG_API_KEY in the environment every request must give that key.
+    Ctrl+C stops the server after the requests in progress. If the environment variable REFINESEG_API_KEY is set,
+    every request must have that key.
 
     Example: [bold]refineseg serve --model camvid --port 8000[/bold]
     """

@@ -24,7 +24,8 @@ LONG_WAIT = 0.1  # share of the time waiting for pictures from which there is a 
 
 def train(
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="RUN: folder for config, metrics, curves, best/, last/.")
+        Path,
+        typer.Option("--output", "-o", help="RUN: folder for settings, metrics, index.html, best/ and last/."),
     ],
     data: Annotated[
         str | None,
@@ -36,36 +37,43 @@ def train(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="Preset (see refineseg models), or a model to fine-tune: bundled, folder, hf:."),
+        typer.Option(
+            help="Preset (see refineseg models), or model to fine-tune: bundled name, model folder or hf:ORG/NAME."
+        ),
     ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file with settings.")] = None,
     recipe: Annotated[
         str, typer.Option(help="Default settings: modern, paper, paper-class-crop or lightweight.")
     ] = "modern",
     backbone_weights: Annotated[
-        str | None, typer.Option(help="auto, imagenet, none (random), a model or a safetensors file.")
+        str | None,
+        typer.Option(
+            help="Initial backbone weights: auto, imagenet, none (random), a model, or a safetensors file."
+        ),
     ] = None,
     class_map: Annotated[
         list[str] | None,
-        typer.Option("--map", help="MODEL_CLASS=DATA_CLASS: a class with different names in model and data."),
+        typer.Option(
+            "--map", help="MODEL_CLASS=DATA_CLASS: a class with different names in model and data; repeatable."
+        ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training pictures.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Optimiser steps, instead of epochs.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Number of passes over the training pictures.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Number of optimiser steps, instead of --epochs.")] = None,
     minutes: Annotated[
-        float | None, typer.Option(help="Time limit of the run in minutes, instead of epochs.")
+        float | None, typer.Option(help="Time limit of the run in minutes, instead of --epochs.")
     ] = None,
     patience: Annotated[
         int | None, typer.Option(help="Stop after this many validations without a better score.", metavar="K")
     ] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Pictures per step.")] = None,
-    crop: Annotated[str | None, typer.Option(help="Crop in pixels: N or HEIGHTxWIDTH.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Pictures per step, over all processes.")] = None,
+    crop: Annotated[str | None, typer.Option(help="Training crop in pixels: N or HEIGHTxWIDTH.")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate of the decoder.")] = None,
     seed: Annotated[int | None, typer.Option(help="Random seed.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Data loading processes.")] = None,
-    precision: Annotated[str | None, typer.Option(help="32 or bf16.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    workers: Annotated[int | None, typer.Option(help="Number of data loading processes.")] = None,
+    precision: Annotated[str | None, typer.Option(help="Precision: 32 (float32) or bf16.")] = None,
+    device: Annotated[str, typer.Option(help="Device: auto, cpu or cuda.")] = "auto",
     repeats: Annotated[
-        int | None, typer.Option(help="Train with K seeds; reports mean and spread.", metavar="K")
+        int | None, typer.Option(help="Train with K seeds, and report mean and spread of the scores.", metavar="K")
     ] = None,
     skip_check: Annotated[bool, typer.Option("--skip-check", help="Skip the quick check of the data.")] = False,
     drop_bad: Annotated[
@@ -73,10 +81,10 @@ def train(
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in RUN.")] = False,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="name=value: any setting of config.yaml.")
+        list[str] | None, typer.Option("--set", help="name=value: any setting of config.yaml; repeatable.")
     ] = None,
 ) -> None:
-    """Train a RefineNet.
+    """Train a model on a data set.
 
     Example: [bold]refineseg train --data folder:mydata -o runs/mine[/bold]
     """
