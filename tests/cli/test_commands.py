@@ -131,7 +131,7 @@ def test_inputs_of_one_name_are_said_to_be_numbered(
     Image.open(pictures / "p0.png").save(pictures / "P0.bmp")
     code, _, error = run(capsys, "predict", pictures, "-o", pictures.parent / "out", "--model", model)
     assert code == 0
-    assert "2 inputs share their names: predictions.json" in error
+    assert "2 inputs have the same names: predictions.json" in error
 
 
 def test_broken_pictures_are_named_and_the_others_done(

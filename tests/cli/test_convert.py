@@ -64,7 +64,7 @@ def test_find(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("COLUMNS", "200")
     assert "1 of 1 checkpoint files recognised" in run(convert, "--find")
-    with pytest.raises(InputError, match="nothing beside"):
+    with pytest.raises(InputError, match="--find alone"):
         convert(str(checkpoint), find=True)
 
 

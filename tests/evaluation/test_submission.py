@@ -266,6 +266,6 @@ def test_the_verb_checks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     content = next(iter(good(VOC).values()))
     pack(tmp_path / "full.zip", {f"{FOLDER}/2008_{index:06d}.png": content for index in range(1449)})
     submit(VOC, validate=tmp_path / "full.zip", split="val")
-    assert "1449 masks, fit for voc2012 val" in " ".join(capsys.readouterr().out.split())
+    assert "1449 masks, valid for voc2012 val" in " ".join(capsys.readouterr().out.split())
     with pytest.raises(InputError, match="expected --model"):
         submit(VOC, split="val")

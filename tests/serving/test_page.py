@@ -228,7 +228,7 @@ def test_a_full_server_is_asked_again_when_it_says(open_page: Callable[..., Any]
     page.route("**/v1/segment*", full_once)
     page.set_input_files("#files", STREET)
     page.wait_for_selector(".item[data-state=full]")
-    assert "The server is busy: next try in" in page.locator("#working").inner_text()
+    assert "The server is busy: trying again in" in page.locator("#working").inner_text()
     ready(page, 1)
     assert len(asked) == 2
     assert 1900 < asked[1] - asked[0] < 10_000
@@ -260,7 +260,9 @@ def test_a_picture_that_is_too_large_is_sent_smaller(open_page: Callable[..., An
     page = open_page(file("large.png", encoded(large)), done=0)
     page.wait_for_selector(".item[data-state=failed]")
     message = page.locator("#message").inner_text()
-    assert ("got 600x400" if reason == "pixels" else "The server takes 0.286 MiB at most, this has") in message
+    assert (
+        "got 600x400" if reason == "pixels" else "The server accepts at most 0.286 MiB, this picture has"
+    ) in message
     page.click("#smaller")
     ready(page, 1)
     assert page.locator("#facts").inner_text().startswith("273 \N{MULTIPLICATION SIGN} 182, ")

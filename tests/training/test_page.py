@@ -39,7 +39,7 @@ def test_the_page_follows_the_run(data: SegmentationData, tmp_path: Path) -> Non
     last = (run / "index.html").read_text()
     begun = next(text for phase, text in pages if phase == "train")
     assert 'http-equiv="refresh"' in begun
-    assert "The first validation has not come yet" in begun
+    assert "No validation yet" in begun
     assert "training starts from random weights" in begun
     middle = next(text for phase, text in pages if phase == "epoch")
     assert 'http-equiv="refresh"' in middle

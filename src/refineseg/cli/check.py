@@ -50,7 +50,7 @@ def check(
     sampled = f" ({report.checked} pairs of them opened)" if report.quick and report.checked else ""
     outcome = f"{chosen}: {pictures}{sampled}; {report.summary}"
     if report.errors:
-        errors.print(f"error: {outcome}; training on it would go wrong")
+        errors.print(f"error: {outcome}; fix the errors before training")
         raise typer.Exit(2)
     console.print(outcome)
 

@@ -59,7 +59,7 @@ def convert(
 
     if find:
         if checkpoint or out or labels or void or kind or reset_head is not None:
-            raise InputError("expected nothing beside --find, which only looks")
+            raise InputError("expected --find alone, without other arguments")
         _find()
         return
     if checkpoint is None or out is None:
@@ -74,7 +74,7 @@ def convert(
             console.print(line)
         raise
     known = done.architecture
-    console.print(f"recognised as {known.preset} ({known.keys.name}), {done.tensors} tensors taken over")
+    console.print(f"recognised as {known.preset} ({known.keys.name}), {done.tensors} tensors loaded")
     if known.fields:
         shown = ", ".join(f"{name} {value}" for name, value in known.fields.items())
         form = f"settings {known.settings}, and " if known.settings else ""
@@ -120,5 +120,5 @@ def _find() -> None:
             assert item.architecture is not None
             table.add_row(str(item.path), item.architecture.preset, str(item.architecture.num_classes or "-"))
         console.print(table)
-        console.print("import one: refineseg convert FILE OUT --labels NAME")
+        console.print("convert one: refineseg convert FILE OUT --labels NAME")
     console.print(f"{len(known)} of {len(found)} checkpoint files recognised")

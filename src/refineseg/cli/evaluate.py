@@ -135,7 +135,7 @@ def evaluate(
     pinned = segmenter.card.provenance.get("hub", model)  # a Hub model's name has its commit
     write_json(json_file, evaluation.to_dict() | {"model": pinned, "engine": segmenter.runner.name})
     if json_file is not None:
-        console.print(f"all figures in {json_file}")
+        console.print(f"all results in {json_file}")
     if report is not None:
         console.print(f"report in {write_report(report, evaluation, segmenter, opened, model)}")
     if calibrate is not None:
@@ -180,7 +180,7 @@ def show(evaluation: Evaluation) -> None:
             console.print(f"{name}: {_line(figures)}")
     console.print(f"protocol: {evaluation.protocol.describe()}")
     per_picture = 1000 * evaluation.seconds / evaluation.pictures
-    console.print(f"{evaluation.seconds:.1f} s, {per_picture:.0f} ms per picture with reading and scoring")
+    console.print(f"{evaluation.seconds:.1f} s, {per_picture:.0f} ms per picture including reading and scoring")
 
 
 def _line(figures: dict[str, Any]) -> str:

@@ -215,7 +215,7 @@ def report(entries: list[Entry], output: Path) -> int:
     stems = Counter(Path(str(entry.input)).stem.lower() for entry in done)
     alike = sum(count for count in stems.values() if count > 1)
     if alike:
-        errors.print(f"note: {alike} inputs share their names: predictions.json says which file belongs to which")
+        errors.print(f"note: {alike} inputs have the same names: predictions.json lists the outputs of each")
     written = ", ".join(sorted({str(Path(file).parent) + "/" for entry in done for file in entry.files.values()}))
     noun = "videos" if all(entry.video for entry in done) and done else "inputs"
     noun = "pictures" if not any(entry.video for entry in done) else noun

@@ -39,7 +39,7 @@ def submit(
     pictures = open_data(data) if data else None
     if validate is not None:
         count = check_submission(name, validate, pictures, split=split)
-        console.print(f"{validate}: {count} masks, fit for {name} {split}")
+        console.print(f"{validate}: {count} masks, valid for {name} {split}")
         if pictures is not None and all(sample.mask is not None for sample in pictures.split(split)):
             mean = score_submission(name, validate, pictures, split=split).mean_iou
             console.print(f"mean IoU on {split}: {mean:.4f}")

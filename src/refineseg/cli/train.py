@@ -181,7 +181,7 @@ def train_several(
     repeats = train_repeats(config, data, output, count, each=lambda seed: errors.print(f"seed {seed}"), **options)
     for run in repeats.runs:
         console.print(f"{run.folder}: val mean IoU {run.mean_iou:.4f}")
-    console.print(f"val mean IoU of {count} runs: {repeats.spread()}, all figures in {output / SUMMARY}")
+    console.print(f"val mean IoU of {count} runs: {repeats.spread()}, all results in {output / SUMMARY}")
     best = best_model(output, repeats)
     console.print(f"best model in {best}")
     return best

@@ -17,7 +17,7 @@ BINARY = {"type": "string", "format": "binary"}
 BASE64 = {"type": "string", "format": "byte"}
 TEXT = {"text/plain": {"schema": {"type": "string"}}}
 TITLE = "refineseg"
-SUMMARY = "Segment pictures: every pixel named. Errors are problem documents (RFC 9457)."
+SUMMARY = "Segment pictures: a class for every pixel. Errors are problem documents (RFC 9457)."
 
 
 @dataclass(frozen=True)

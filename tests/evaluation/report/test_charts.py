@@ -88,9 +88,9 @@ def test_confusion_cells_say_what_is_called_what() -> None:
         item.text for item in parse(confusion_chart(confusion, ["Fence", "A&B", "Sky"], [1, 0])).iter("title")
     ]
     assert titles == [
-        "50.0 % of A&B is called A&B",
-        "12.0 % of Fence is called A&B",
-        "88.0 % of Fence is called Fence",
+        "50.0 % of A&B is predicted as A&B",
+        "12.0 % of Fence is predicted as A&B",
+        "88.0 % of Fence is predicted as Fence",
     ]
     many = confusion_chart(np.eye(150), [f"c{index}" for index in range(150)], list(range(150)))
     assert len(list(parse(many).iter("title"))) == 150

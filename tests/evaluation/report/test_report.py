@@ -81,7 +81,7 @@ def test_the_page_stands_alone_and_says_what_the_figures_say(
     assert tags.open == []
     assert [title for title in tags.titles if title] == [
         "Classes",
-        "What is taken for what",
+        "Confusion matrix",
         "Confidence",
         "Outline against interior",
         "Pictures",
@@ -105,7 +105,7 @@ def test_the_page_stands_alone_and_says_what_the_figures_say(
     assert figures["mean_iou"] == evaluation.scores.mean_iou
     assert f"ECE {100 * figures['calibration']['ece']:.1f} %" in words
     near, far = (100 * figures["distance"][f"{name}_accuracy"] for name in ("boundary", "interior"))
-    assert f"{near:.1f} % right within 5 pixels of an outline, {far:.1f} % farther inside" in words
+    assert f"{near:.1f} % correct within 5 pixels of an outline, {far:.1f} % farther inside" in words
     first = figures["suspects"]["regions"][0]
     assert f"1. label {first['label']}, model {first['predicted']} {100 * first['confidence']:.0f} %" in words
     kept = read_scored(folder / "evaluation.json")

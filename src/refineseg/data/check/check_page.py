@@ -37,7 +37,7 @@ def page(report: CheckReport) -> str:
 def _head(report: CheckReport) -> str:
     worst = next((severity for severity in SEVERITIES if report.of(severity)), None)
     verdict = {
-        "error": "Training on this data would go wrong: fix the errors first.",
+        "error": "Fix the errors before training on this data.",
         "warning": "Training would run, but read the warnings first.",
         "note": "No errors or warnings; the notes are worth reading.",
         None: "No problems found.",

@@ -239,7 +239,7 @@ def _cell(share: float, row: int, column: int, cell: float, margin: float, pair:
     figure = ""
     if cell >= CELL_WITH_TEXT and share >= NAMED:
         figure = text(x + cell / 2, y + cell / 2 + 4, f"{100 * share:.0f}", kind="figure-text")
-    tip = f"{percent(share)} of {escape(pair[0])} is called {escape(pair[1])}"
+    tip = f"{percent(share)} of {escape(pair[0])} is predicted as {escape(pair[1])}"
     return (
         f'<g><title>{tip}</title><rect x="{x:.1f}" y="{y:.1f}" width="{cell:.1f}" height="{cell:.1f}" '
         f'class="{kind}" fill-opacity="{opacity:.3f}"/>{figure}</g>'

@@ -140,9 +140,9 @@ def _confidence(report: EvaluationReport) -> str:
         return ""
     gap = float(np.nansum((confidence - accuracy) * share))
     lean = (
-        "about as sure as it is right"
+        "neither overconfident nor underconfident"
         if abs(gap) < 0.005
-        else (f"{percent(abs(gap))} too {'sure' if gap > 0 else 'modest'} on average")
+        else (f"{percent(abs(gap))} {'over' if gap > 0 else 'under'}confident on average")
     )
     state = (
         "its stored temperatures are applied"
@@ -153,18 +153,18 @@ def _confidence(report: EvaluationReport) -> str:
     half = float(risk[min(int(np.searchsorted(coverage, 0.5)), len(risk) - 1)])
     some = np.unique(np.linspace(0, len(coverage) - 1, min(201, len(coverage))).astype(np.int64))
     first = card(
-        "Is it as sure as it is right?",
+        "Does confidence match accuracy?",
         reliability_chart(confidence, accuracy, share)
         + f"<p>ECE {percent(reliability.ece)}, class-wise {percent(float(np.mean(reliability.class_ece)), 2)}. "
         f"The model is {lean}; {state}.</p>"
-        '<p class="quiet">Red is the gap to the dashed line, where confidence is accuracy; pale bins hold few '
+        '<p class="quiet">Red is the gap to the dashed line, where confidence equals accuracy; pale bins have few '
         "pixels.</p>",
     )
     second = card(
-        "Does it know where it is wrong?",
+        "Are confident pixels more accurate?",
         risk_chart(coverage[some], risk[some])
-        + f"<p>Of the surer half of the pixels {percent(half, 1 if half >= 0.001 else 2)} are wrong, "
-        f"of all {percent(float(risk[-1]))}.</p>"
+        + f"<p>{percent(half, 1 if half >= 0.001 else 2)} of the more confident half of the pixels are wrong, "
+        f"{percent(float(risk[-1]))} of all.</p>"
         f'<p class="quiet">Area under the curve (AURC) {reliability.aurc:.4f}; lower is better.</p>',
     )
     return section(
@@ -180,8 +180,8 @@ def _edges(report: EvaluationReport) -> str:
     at_edge = float(wrong[:BOUNDARY_RINGS].sum() / wrong.sum()) if wrong.sum() else float("nan")
     chart = distance_chart(WITHIN, distance.accuracy, pixels)
     first = card(
-        "How far from an outline?",
-        f"{chart}<p>{percent(near)} right within {TRIMAP} pixels of an outline, {percent(far)} farther inside; "
+        "Accuracy by distance from an outline",
+        f"{chart}<p>{percent(near)} correct within {TRIMAP} pixels of an outline, {percent(far)} farther inside; "
         f"{percent(at_edge, 0)} of the errors are at outlines.</p>",
     )
     rows = "".join(_edge_row(report, int(index)) for index in np.flatnonzero(distance.counts[0].sum(0)))
@@ -190,7 +190,7 @@ def _edges(report: EvaluationReport) -> str:
     )
     return section(
         "Outline against interior",
-        "share of the true pixels that are right",
+        "share of the true pixels that are predicted correctly",
         f'<div class="charts">{first}{second}</div>',
     )
 
@@ -223,25 +223,25 @@ def _pictures(report: EvaluationReport) -> str:
         articles = []
         for item in report.pictures:
             if item.group == group:
-                figures = f"mean IoU {percent(item.mean_iou)}, {percent(item.accuracy)} of the pixels right"
+                figures = f"mean IoU {percent(item.mean_iou)}, {percent(item.accuracy)} of the pixels correct"
                 articles.append(picture_article(item.name, figures, item.views))
         if articles:
             parts.append(f'<h3 class="group">{title}</h3>' + "\n".join(articles))
-    return section("Pictures", "click one for a closer look; void is dark", "\n".join(parts))
+    return section("Pictures", "click a picture to enlarge it; void is dark", "\n".join(parts))
 
 
 def _suspects(report: EvaluationReport) -> str:
     """Crops of the strongest suspects."""
     measure = report.evaluation.measures["suspects"]
     found = len(measure.ranked) if isinstance(measure, Suspects) else 0
-    sure = "" if report.calibrated else " The model is not calibrated, so it may be too sure."
+    sure = "" if report.calibrated else " The model is not calibrated, so it may be overconfident."
     intro = (
         f"<p>Regions where the model gives another class than the label with at least {percent(SURE, 0)} "
-        f"probability, ranked by area times confidence. Each is an error of one of the two: look.{sure}</p>"
+        f"probability, ranked by area times confidence. Either the model or the label is wrong.{sure}</p>"
     )
     if not report.suspects:
         return section(
-            "Label-error suspects", "none", "<p>Nowhere does the model firmly contradict the labels.</p>"
+            "Label-error suspects", "none", "<p>The model contradicts no label with high confidence.</p>"
         )
     cards = "\n".join(_suspect(report, rank, item) for rank, item in enumerate(report.suspects, 1))
     note = f"the first {len(report.suspects)} of {found} kept; all are in evaluation.json"

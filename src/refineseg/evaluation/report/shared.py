@@ -19,7 +19,7 @@ VIEWS = {
     "truth": "truth",
     "prediction": "prediction",
     "errors": "errors, in red",
-    "uncertainty": "unsure, in orange",
+    "uncertainty": "uncertainty, in orange",
 }
 
 TOP = 10
@@ -80,8 +80,10 @@ def classes_section(evaluation: Evaluation, label_map: LabelMap, before: Floats 
     heads = "".join(f'<button class="number{on}" data-key="{key}">{title}</button>' for key, title, on in titles)
     first = '<button class="name" data-key="name">class</button><span class="space"></span>'
     head = f'<div class="row head">{first}{heads}</div>'
-    since = "" if change is None else "; change: of the IoU since the validation before"
-    note = f"bar: IoU; mark: accuracy, the share of the class that is found{since}; click a title to sort"
+    since = "" if change is None else "; change: of the IoU since the previous validation"
+    note = (
+        f"bar: IoU; mark: accuracy, the share of the class's pixels that are found{since}; click a title to sort"
+    )
     return section("Classes", note, f'<div class="bars classes">{head}{rows}</div>')
 
 
@@ -145,11 +147,11 @@ def confusion_section(evaluation: Evaluation, label_map: LabelMap) -> str:
     chart = confusion_chart(confusion.astype(np.float64), names, [int(used[index]) for index in inner])
     words = "".join(
         f"<li><b>{percent(item.share, 0 if item.share >= 0.01 else 1)}</b> of {chip(label_map, item.true)} "
-        f"is called {chip(label_map, item.predicted)} "
+        f"is predicted as {chip(label_map, item.predicted)} "
         f'<span class="quiet">{percent(item.of_errors)} of all errors</span></li>'
         for item in top_confusions(confusion)
     )
-    note = "rows are the truth, in percent of the row; classes that are confused stand side by side"
-    listing = f'<div><h3>In words</h3><ol class="words">{words}</ol></div>' if words else ""
+    note = "rows are true classes, in percent of the row; often confused classes are next to each other"
+    listing = f'<div><h3>Largest confusions</h3><ol class="words">{words}</ol></div>' if words else ""
     content = f'<div class="card matrix"><div class="scroll">{chart}</div>{listing}</div>'
-    return section("What is taken for what", note, content)
+    return section("Confusion matrix", note, content)

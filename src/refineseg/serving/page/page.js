@@ -26,7 +26,7 @@ async function connect() {
   try {
     model = await service.model();
   } catch (problem) {
-    if (problem.status === 401) lock(service.key ? "The server does not know this key." : "");
+    if (problem.status === 401) lock(service.key ? "This key is wrong." : "");
     else warn(problem.message);
     return;
   }
@@ -110,11 +110,11 @@ async function readable(file) {
   try {
     await file.slice(0, 1).arrayBuffer();
   } catch {
-    throw new Error("This cannot be read: choose a picture file, not a folder.");
+    throw new Error("This cannot be read: choose picture files, not a folder.");
   }
   if (file.size > model.limits.bytes) {
     const [most, size] = [model.limits.bytes, file.size].map((bytes) => round(bytes / 2 ** 20));
-    throw new Problem(413, `The server takes ${most} MiB at most, this has ${size}.`);
+    throw new Problem(413, `The server accepts at most ${most} MiB, this picture has ${size}.`);
   }
 }
 
@@ -142,7 +142,7 @@ async function sendSmaller(picture) {
     change(picture, { file: copy, state: "waiting" });
     next();
   } catch {
-    change(picture, { note: "Your browser cannot read this picture: make a copy with another program.", status: 0 });
+    change(picture, { note: "Your browser cannot read this picture: convert it with another program.", status: 0 });
   }
 }
 
@@ -162,13 +162,13 @@ function show(picture) {
   $("name").textContent = picture.name;
   $("facts").textContent = mask ? `${mask.width} × ${mask.height}, ${picture.seconds.toFixed(2)} s` : "";
   $("message").hidden = state !== "failed";
-  $("message").querySelector(".head").textContent = "This one was not segmented";
+  $("message").querySelector(".head").textContent = "This picture was not segmented";
   $("message").querySelector(".text").textContent = picture.note;
   $("smaller").hidden = picture.status !== 413;
   $("again").hidden = [400, 413, 415, 422].includes(picture.status); // would be refused again
   $("working").hidden = state === "failed" || state === "done";
   $("working").querySelector("span").textContent = {
-    waiting: "Waiting for its turn", working: "Segmenting", full: `The server is busy: next try in ${picture.left} s`,
+    waiting: "Waiting", working: "Segmenting", full: `The server is busy: trying again in ${picture.left} s`,
   }[state];
   for (const id of ["save-mask", "save-overlay", "opacity", "compare"]) $(id).disabled = !mask;
 }

@@ -59,7 +59,7 @@ export class Service {
       answer = await fetch(path, { ...request, headers });
     } catch (error) {
       if (error.name === "AbortError") throw error;
-      throw new Problem(0, "The server cannot be reached: see whether it still runs.");
+      throw new Problem(0, "The server cannot be reached: check that it is running.");
     }
     if (answer.ok) return answer;
     const problem = new Problem(answer.status, await sentence(answer));

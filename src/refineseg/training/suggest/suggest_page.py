@@ -37,7 +37,7 @@ def page(title: str, card: ModelCard, suggestions: Iterable[tuple[str, str, dict
     articles = []
     for rank, (name, reason, views) in enumerate(suggestions, 1):
         articles.append(picture_article(f"{rank}. {name}", escape(reason), views))
-    verdict = f"Those that {escape(card.name)} is most unsure of, spread over kinds of pictures."
+    verdict = f"Diverse pictures on which {escape(card.name)} is most uncertain."
     more = "Correct the files in prelabels/ in your annotation tool; all scores are in suggestions.csv."
     head = header("data suggest", escape(title), verdict, more=f'<p class="quiet">{more}</p>')
     key = key_of_classes(card.labels, range(card.labels.num_classes))

@@ -128,14 +128,14 @@ def _head(run: Run, said: list[tuple[str, str]], ended: bool) -> str:
     if ended:
         state = f"Finished after {run.position.step:,} steps and {duration(run.position.seconds)}"
     else:
-        state = f"{where}, {run.time_left} left" if run.position.step > 1 else "The first steps are made"
-    verdict = f"{state}. The first validation has not come yet."
+        state = f"{where}, {run.time_left} left" if run.position.step > 1 else "Running the first steps"
+    verdict = f"{state}. No validation yet."
     if rows:
         best = max(rows, key=lambda row: float(row["mean_iou"]))
         verdict = f"{state}. Best mean IoU {percent(best['mean_iou'])} at step {best['step']:,}, kept in {BEST}/."
     begun = "".join(f"<p>Starts from {escape(text)}.</p>" for phase, text in said if phase == "start")
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    again = "" if ended else f"; loads itself again every {REFRESH} seconds"
+    again = "" if ended else f"; reloads every {REFRESH} seconds"
     more = f'{begun}<p class="quiet">Written {now}{again}.</p>'
     return header("train", escape(run.folder.name), verdict, "" if ended else "note", more)
 
@@ -144,7 +144,9 @@ def _facts(run: Run) -> str:
     rows = _scored(run)
     now, last = (rows[-1]["mean_iou"] if rows else float("nan")), (rows[-2]["mean_iou"] if rows[1:] else None)
     change = (
-        f"<span>{shared.signed(now - last)} points since the validation before</span>" if last is not None else ""
+        f"<span>{shared.signed(now - last)} points since the previous validation</span>"
+        if last is not None
+        else ""
     )
     loss = f"{run.log.rows[-1]['loss']:.3f}" if run.log.rows else "&ndash;"
     facts = [
@@ -183,9 +185,9 @@ def _pictures(run: Run, evaluation: Evaluation) -> str:
         place = names.index(name)
         shown |= sums.union[place] > 0
         right = sums.hit[place].sum() / max(1, sums.true[place].sum())
-        articles.append(shared.picture_article(name, f"{percent(float(right))} of the pixels right", views))
+        articles.append(shared.picture_article(name, f"{percent(float(right))} of the pixels correct", views))
     key = shared.key_of_classes(run.data.label_map, np.flatnonzero(shown).tolist())
-    note = "the same val pictures every time; click one for a closer look; void is dark"
+    note = "the same val pictures every time; click a picture to enlarge it; void is dark"
     return section("Pictures", note, key + "\n".join(articles))
 
 
