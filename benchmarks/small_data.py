@@ -38,7 +38,7 @@ from refineseg.system.memory import keep_freed_memory
 from refineseg.training import loop, validation
 from refineseg.training.planning import probe
 from refineseg.training.planning.choose import choose_crop
-from refineseg.training.planning.facts import measure_data
+from refineseg.training.planning.data_summary import measure_data
 from refineseg.training.planning.plan import make_plan
 from safetensors.torch import load_file
 import torch

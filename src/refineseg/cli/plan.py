@@ -36,10 +36,10 @@ def plan(
 
 def show_plan(plan: Plan, data: str) -> None:
     """Print data, machine, choices and length."""
-    facts, machine, batch = plan.facts, plan.machine, plan.config.batch_size
-    height, width = facts.size
-    pictures = f"{facts.train} train and {facts.val} val pictures, {width}x{height}"
-    console.print(f"data: {data}, {pictures}, {len(facts.names)} classes")
+    summary, machine, batch = plan.summary, plan.machine, plan.config.batch_size
+    height, width = summary.size
+    pictures = f"{summary.train} train and {summary.val} val pictures, {width}x{height}"
+    console.print(f"data: {data}, {pictures}, {len(summary.names)} classes")
     speed = f", {plan.speed:.1f} pictures a second" if plan.speed is not None else ""
     threads = f", {machine.threads} thread{'s' * (machine.threads > 1)}" if machine.device == "cpu" else ""
     console.print(f"machine: {machine.device}{threads}{speed}")

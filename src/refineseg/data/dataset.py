@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from refineseg.channels import Channels, Pixels
 from refineseg.data.images import SUFFIXES, read_image, read_mask
-from refineseg.data.pictures.opening import read_channels, read_void
+from refineseg.data.pictures.open_picture import read_channels, read_void
 from refineseg.data.pictures.picture import void_of
 from refineseg.errors import InputError
 from refineseg.labels import IGNORE, LabelMap, UInt8

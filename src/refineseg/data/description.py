@@ -12,7 +12,7 @@ from refineseg.channels import Channels
 from refineseg.config.yaml import read_yaml
 from refineseg.data.dataset import SPLITS
 from refineseg.data.images import check_threshold, read_binary_mask
-from refineseg.data.pictures.opening import read_channels
+from refineseg.data.pictures.open_picture import read_channels
 from refineseg.errors import ConfigError, InputError
 from refineseg.labels import LabelMap
 

@@ -17,7 +17,7 @@ from refineseg.data.description import (
     split_lists,
 )
 from refineseg.data.leftovers import find_leftovers, group_by_stem
-from refineseg.data.pictures.opening import needs_statistics
+from refineseg.data.pictures.open_picture import needs_statistics
 from refineseg.data.pictures.statistics import statistics
 from refineseg.data.splits.held_out import held_out
 from refineseg.errors import InputError
@@ -33,7 +33,7 @@ class ListedPair(NamedTuple):
 
 
 @dataclass(frozen=True)
-class FolderListing:
+class FolderFiles:
     """The content of a described folder, faults included."""
 
     splits: tuple[str, ...]  # names of the splits
@@ -78,9 +78,9 @@ def open_yaml(path: Path, root: Path | None = None, *, drop_bad: bool = False) -
     """
     described = read_description(path, root)
     _check_layout(described)
-    listing = list_folder(described)
-    left_out = _unusable(described, listing, drop_bad)
-    splits = {split: tuple(s for s in samples if s.mask) for split, samples in listing.samples().items()}
+    files = list_folder(described)
+    left_out = _unusable(described, files, drop_bad)
+    splits = {split: tuple(s for s in samples if s.mask) for split, samples in files.samples().items()}
     used = {sample.image for samples in splits.values() for sample in samples}
     if not used:
         raise InputError(
@@ -99,7 +99,7 @@ def open_yaml(path: Path, root: Path | None = None, *, drop_bad: bool = False) -
         described.label_map,
         splits,
         described.licence,
-        notes=(*listing.notes, *left_out, *leftovers.notes()),
+        notes=(*files.notes, *left_out, *leftovers.notes()),
         **readers(described),
     )
     channels = _measured(data) if described.channels is None else None
@@ -126,7 +126,7 @@ def _measured(data: SegmentationData) -> Channels | None:
         return None  # damaged or of different kinds: reported when they are read
 
 
-def list_folder(described: FolderDescription) -> FolderListing:
+def list_folder(described: FolderDescription) -> FolderFiles:
     """The pictures of every split with the masks of their names, if any; accepts faults."""
     pictures = []
     for images, masks in folders_of(described):
@@ -140,7 +140,7 @@ def list_folder(described: FolderDescription) -> FolderListing:
             for split, samples in zip(nested, pictures, strict=True)
             for sample in samples
         ]
-        return FolderListing(tuple(nested), rows, pictures)
+        return FolderFiles(tuple(nested), rows, pictures)
     (samples,) = pictures
     lists = split_lists(described)
     if lists:
@@ -150,13 +150,13 @@ def list_folder(described: FolderDescription) -> FolderListing:
             for split, file in lists.items()
             for line in read_list(file)
         ]
-        return FolderListing(tuple(lists), rows, pictures)
+        return FolderFiles(tuple(lists), rows, pictures)
     validation = held_out([sample.stem for sample in samples if sample.mask is not None])
     rows = [ListedPair("val" if sample.stem in validation else "train", sample) for sample in samples]
     paired = sum(sample.mask is not None for sample in samples)
     note = f"no split lists: {len(validation):,} of {paired:,} pictures are held out as val"
     notes = (f"{note} (refineseg data split writes lists)",) if samples else ()
-    return FolderListing(("train", "val"), rows, pictures, notes)
+    return FolderFiles(("train", "val"), rows, pictures, notes)
 
 
 def _check_layout(described: FolderDescription) -> None:
@@ -172,10 +172,10 @@ def _check_layout(described: FolderDescription) -> None:
             raise InputError(f"Folder not found: {masks} (with the masks of {images})")
 
 
-def _unusable(described: FolderDescription, listing: FolderListing, drop_bad: bool) -> list[str]:
+def _unusable(described: FolderDescription, files: FolderFiles, drop_bad: bool) -> list[str]:
     """Notes on pictures without a mask and list entries without a picture; InputError unless ``drop_bad``."""
     notes = []
-    for (images, masks), samples in zip(folders_of(described), listing.pictures, strict=True):
+    for (images, masks), samples in zip(folders_of(described), files.pictures, strict=True):
         unpaired = [sample.image for sample in samples if sample.mask is None]
         if unpaired and not drop_bad:
             style = find_leftovers([(images, masks)], {sample.image for sample in samples}).renamed
@@ -187,7 +187,7 @@ def _unusable(described: FolderDescription, listing: FolderListing, drop_bad: bo
         if unpaired:
             notes.append(f"left out {len(unpaired):,} pictures without a mask, such as {unpaired[0]}")
     absent: dict[Path, dict[str, None]] = {}
-    for row in listing.rows:
+    for row in files.rows:
         if row.file is not None and (row.sample is None or row.sample.mask is None):
             absent.setdefault(row.file, {})[row.line] = None
     for file, lines in absent.items():

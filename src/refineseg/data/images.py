@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from refineseg.channels import Channels
-from refineseg.data.pictures.opening import read_picture
+from refineseg.data.pictures.open_picture import read_picture
 from refineseg.data.pictures.picture import InMemory
 from refineseg.data.pictures.pillow import check_regular, decoding, name_of, open_image, to_rgb
 from refineseg.errors import InputError
@@ -33,7 +33,7 @@ def read_image(source: str | Path | Image.Image | NDArray[Any]) -> UInt8:
     """A picture (a file, an opened PIL image, or an array HxWx3 or HxW of uint8) as HxWx3 uint8 RGB.
 
     EXIF orientation is applied; grey, palette, alpha (over white), CMYK, YCbCr, Lab and more than 8 bits are
-    converted. ``data.pictures.opening.read_picture`` also tells what was assumed and where there is no data.
+    converted. ``data.pictures.open_picture.read_picture`` also tells what was assumed and where there is no data.
     InputError for a missing, unreadable or truncated file, or an array of another shape or type.
     """
     if isinstance(source, np.ndarray):

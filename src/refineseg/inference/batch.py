@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from refineseg.data.images import SUFFIXES
-from refineseg.data.pictures.opening import is_picture
+from refineseg.data.pictures.open_picture import is_picture
 from refineseg.errors import InputError, RefinesegError, TooLargeError, WriteError
 from refineseg.inference.options import PredictOptions, Tile
 from refineseg.inference.outputs import Kind, check_large, find_kinds, need_probabilities

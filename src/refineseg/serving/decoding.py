@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from PIL import Image, features
 
 from refineseg.channels import Channels
-from refineseg.data.pictures.opening import SIGNATURES, is_tiff, read_picture
+from refineseg.data.pictures.open_picture import SIGNATURES, is_tiff, read_picture
 from refineseg.data.pictures.picture import InMemory
 from refineseg.data.pictures.pillow import MAX_SCANS, reads_heic, too_many_scans
 from refineseg.data.pictures.tiff_samples import open_samples, pages_within

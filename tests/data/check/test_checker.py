@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from refineseg.data.check import check_data
-from refineseg.data.check.listing import find_files
+from refineseg.data.check.dataset_files import find_files
 from refineseg.data.check.measure.one_pass import spread_sample as sample
 from refineseg.errors import InputError
 from tests.data.check.corpus import Corpus

@@ -8,7 +8,7 @@ import numpy as np
 
 from refineseg.data.check import check_data
 from refineseg.data.check.check_page import overlay, page, size_histogram, write_page
-from refineseg.data.check.listing import CheckedPair, find_files
+from refineseg.data.check.dataset_files import CheckedPair, find_files
 from tests.data.check.corpus import Corpus, mask_at, save_mask
 from tests.data.check.faults import FAULTS
 

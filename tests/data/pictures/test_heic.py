@@ -14,7 +14,7 @@ from PIL import Image
 from refineseg.cli.main import main
 from refineseg.data.images import read_image
 from refineseg.data.pictures import pillow
-from refineseg.data.pictures.opening import is_picture, read_picture
+from refineseg.data.pictures.open_picture import is_picture, read_picture
 from refineseg.errors import InputError
 
 HEADER = b"\0\0\0\x1cftypheic\0\0\0\0mif1heicmiaf" + bytes(100)

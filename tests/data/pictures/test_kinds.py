@@ -17,7 +17,7 @@ from PIL import Image
 from refineseg.data.images import read_image
 from refineseg.data.pictures.color_spaces import used_bits, white_of
 from refineseg.data.pictures.geotiff import parse_nodata
-from refineseg.data.pictures.opening import open_picture, read_picture
+from refineseg.data.pictures.open_picture import open_picture, read_picture
 from refineseg.data.pictures.picture import upright
 from refineseg.errors import InputError
 from refineseg.inference.tiles.receptive_field import probe

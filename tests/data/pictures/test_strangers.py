@@ -11,7 +11,7 @@ from PIL import Image
 
 from refineseg.data import open_data
 from refineseg.data.images import read_image
-from refineseg.data.pictures.opening import open_picture, read_picture
+from refineseg.data.pictures.open_picture import open_picture, read_picture
 from refineseg.data.pictures.statistics import statistics
 from refineseg.errors import InputError
 

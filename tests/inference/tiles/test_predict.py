@@ -15,7 +15,7 @@ from PIL import Image
 from refineseg.cli.main import main
 from refineseg.data import read_mask
 from refineseg.data.pictures import pillow
-from refineseg.data.pictures.opening import open_picture
+from refineseg.data.pictures.open_picture import open_picture
 from refineseg.data.pictures.picture import OnDisk
 from refineseg.data.pictures.raster import Raster
 from refineseg.errors import InputError

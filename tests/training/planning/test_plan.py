@@ -24,12 +24,12 @@ from refineseg.training.planning.choose import (
     input_scale,
     known_names,
 )
-from refineseg.training.planning.facts import DataFacts, measure_data, outline_lengths
+from refineseg.training.planning.data_summary import DataSummary, measure_data, outline_lengths
 from refineseg.training.planning.plan import make_plan
 from refineseg.training.planning.probe import Machine
 from tests.data.made import make_folder
 
-FACTS = DataFacts(
+SUMMARY = DataSummary(
     train=100,
     val=10,
     size=(360, 480),
@@ -54,13 +54,13 @@ def test_thickness_of_stripes_by_hand() -> None:
 
 def test_facts_of_a_made_set(tmp_path: Path) -> None:
     data = open_data(f"folder:{make_folder(tmp_path, pictures=12)}")
-    facts = measure_data(data)
-    assert (facts.train, facts.val) == (10, 2)
-    assert facts.size == (36, 48)
+    summary = measure_data(data)
+    assert (summary.train, summary.val) == (10, 2)
+    assert summary.size == (36, 48)
     masks = np.stack([data.read(sample)[1] for sample in data.split("train")])
     counts = np.bincount(masks.ravel(), minlength=256)[:3]
-    np.testing.assert_allclose(facts.shares, counts / counts.sum())
-    np.testing.assert_allclose(facts.shown_by, [(masks == value).any((1, 2)).mean() for value in range(3)])
+    np.testing.assert_allclose(summary.shares, counts / counts.sum())
+    np.testing.assert_allclose(summary.shown_by, [(masks == value).any((1, 2)).mean() for value in range(3)])
 
 
 @pytest.mark.parametrize(
@@ -68,25 +68,25 @@ def test_facts_of_a_made_set(tmp_path: Path) -> None:
     [(2.5, (360, 480), 1.5), (12, (360, 480), 1.0), (40, (800, 600), 1.0), (40, (900, 700), 0.5)],
 )
 def test_thin_things_are_seen_larger(width: float, size: tuple[int, int], scale: float) -> None:
-    facts = replace(FACTS, thickness=np.array([np.nan, width]), size=size)
-    assert input_scale(facts)[0] == scale
+    summary = replace(SUMMARY, thickness=np.array([np.nan, width]), size=size)
+    assert input_scale(summary)[0] == scale
 
 
 def test_a_crop_is_a_whole_picture_where_that_is_small() -> None:
-    assert choose_crop(replace(FACTS, size=(100, 150)), CPU, 1.0).value == [128, 160]
-    large = choose_crop(replace(FACTS, size=(1080, 1920)), CPU, 1.0).value
+    assert choose_crop(replace(SUMMARY, size=(100, 150)), CPU, 1.0).value == [128, 160]
+    large = choose_crop(replace(SUMMARY, size=(1080, 1920)), CPU, 1.0).value
     assert large == [224, 416]  # 16:9, about 90,000 pixels, in steps of 32
-    assert choose_crop(replace(FACTS, size=(1080, 1920)), CPU, 0.5).value == [448, 832]
+    assert choose_crop(replace(SUMMARY, size=(1080, 1920)), CPU, 0.5).value == [448, 832]
 
 
 def test_uneven_and_seldom_classes_are_balanced() -> None:
-    assert choose_balance(FACTS) == []
-    uneven = replace(FACTS, shares=np.array([0.97, 0.03]), shown_by=np.array([1.0, 0.05]))
+    assert choose_balance(SUMMARY) == []
+    uneven = replace(SUMMARY, shares=np.array([0.97, 0.03]), shown_by=np.array([1.0, 0.05]))
     chosen = {choice.setting: choice for choice in choose_balance(uneven)}
     assert chosen["class_weights"].value == 0.3
     assert "32 times the pixels of pole" in chosen["class_weights"].reason
     assert chosen["balanced_sampling"].value is True
-    absent = replace(FACTS, shares=np.array([1.0, 0.0]), shown_by=np.array([1.0, 0.0]))
+    absent = replace(SUMMARY, shares=np.array([1.0, 0.0]), shown_by=np.array([1.0, 0.0]))
     assert choose_balance(absent) == []
 
 
@@ -94,7 +94,7 @@ def test_short_trainings_get_one_block() -> None:
     def cascade(steps: int | None) -> list[object]:
         return [
             choice.value
-            for choice in choose_network(FACTS, steps, "resnet18")
+            for choice in choose_network(SUMMARY, steps, "resnet18")
             if choice.setting == "fields.cascade"
         ]
 
@@ -105,14 +105,14 @@ def test_short_trainings_get_one_block() -> None:
 def test_few_pictures_of_known_classes_start_from_the_general_model(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    pets = replace(FACTS, names=("background", "Cat", "hamster"))
+    pets = replace(SUMMARY, names=("background", "Cat", "hamster"))
     assert known_names(pets.names) == ["Cat"]
     assert choose_start(pets).value == "everyday"
     assert choose_start(replace(pets, train=5000)).value == "refinenet-lw-mbv2"
     assert choose_start(replace(pets, rgb=False)).value == "refinenet-lw-mbv2"
     assert choose_start(replace(pets, names=("background", "cat", "hamster", "rat"))).value == "refinenet-lw-mbv2"
     assert choose_start(replace(pets, names=("background",))).value == "refinenet-lw-mbv2"
-    assert choose_start(FACTS).value == "refinenet-lw-mbv2"  # road and pole: ImageNet weights were better
+    assert choose_start(SUMMARY).value == "refinenet-lw-mbv2"  # road and pole: ImageNet weights were better
     monkeypatch.setattr("refineseg.training.planning.choose.bundled_models", dict)
     assert choose_start(pets).value == "refinenet-lw-mbv2"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from refineseg.data.check.dataset_files import CheckedPair, DatasetFiles
 from refineseg.data.check.findings import SEVERITIES, CheckReport, ClassFigures, Finding, Severity
-from refineseg.data.check.listing import CheckedPair, DatasetFiles
 from refineseg.data.images import nearest
 from refineseg.errors import RefinesegError
 from refineseg.html import css_color, document, fact_list, header, picture_address, section, smaller, swatch

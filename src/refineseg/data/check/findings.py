@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from refineseg.data.check.listing import CheckedPair, DatasetFiles
+from refineseg.data.check.dataset_files import CheckedPair, DatasetFiles
 from refineseg.errors import InputError
 
 Severity = Literal["error", "warning", "note"]

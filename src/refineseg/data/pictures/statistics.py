@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refineseg.data.pictures.opening import open_picture
+from refineseg.data.pictures.open_picture import open_picture
 from refineseg.errors import InputError
 
 Floats = NDArray[np.float64]

@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from refineseg.data.pictures.opening import open_picture
+from refineseg.data.pictures.open_picture import open_picture
 from refineseg.data.pictures.picture import Picture
 from refineseg.data.pictures.raster import Raster
 from refineseg.inference.options import PredictOptions

@@ -13,7 +13,7 @@ from refineseg.colors import is_background
 from refineseg.model.classifier import name_key
 from refineseg.model.folders.bundled import bundled_models
 from refineseg.model.folders.model_folder import read_config
-from refineseg.training.planning.facts import DataFacts
+from refineseg.training.planning.data_summary import DataSummary
 from refineseg.training.planning.probe import Machine
 
 # Training starts from the bundled model if there are few pictures (500 is an estimate) and it knows this share of
@@ -62,12 +62,14 @@ class Choice:
         return f'--set "{name}={text}"' if " " in text else f"--set {name}={text}"
 
 
-def choose_start(facts: DataFacts, own_fields: bool = False) -> Choice:
+def choose_start(summary: DataSummary, own_fields: bool = False) -> Choice:
     """The initial model: the bundled one if it knows the classes; a preset with ``own_fields`` of the network."""
-    if not own_fields and facts.rgb and facts.train < FEW_PICTURES:
-        known = known_names(facts.names)
-        if len(known) >= KNOWN_SHARE * sum(not is_background(name) for name in facts.names) > 0:
-            return Choice("model", GENERAL, f"it knows {', '.join(known[:4])}, and {facts.train} pictures are few")
+    if not own_fields and summary.rgb and summary.train < FEW_PICTURES:
+        known = known_names(summary.names)
+        if len(known) >= KNOWN_SHARE * sum(not is_background(name) for name in summary.names) > 0:
+            return Choice(
+                "model", GENERAL, f"it knows {', '.join(known[:4])}, and {summary.train} pictures are few"
+            )
     return Choice("model", PRESET, "light enough for any machine, and its ImageNet weights are in the package")
 
 
@@ -80,9 +82,9 @@ def known_names(names: Sequence[str]) -> list[str]:
     return [name for name in names if name_key(name) in known and not is_background(name)]
 
 
-def choose_network(facts: DataFacts, steps: int | None, backbone: str) -> list[Choice]:
+def choose_network(summary: DataSummary, steps: int | None, backbone: str) -> list[Choice]:
     """Settings of a preset's network, by the number of steps, if known."""
-    scale, why = input_scale(facts)
+    scale, why = input_scale(summary)
     chosen = [
         Choice("fields.align_corners", backbone.startswith(PADDED), f"where {backbone} has its cells"),
         Choice("fields.exact_strides", True, "windows agree with the whole"),
@@ -95,20 +97,20 @@ def choose_network(facts: DataFacts, steps: int | None, backbone: str) -> list[C
     return chosen
 
 
-def input_scale(facts: DataFacts) -> tuple[float, str]:
+def input_scale(summary: DataSummary) -> tuple[float, str]:
     """The input scale, by the thinnest class, and the reason."""
-    name, width = facts.thinnest
+    name, width = summary.thinnest
     if width < THIN:
         return 1.5, f"{name} is {width:.1f} pixels wide: less than one cell of the scores"
-    if width > THICK and min(facts.size) >= LARGE:
+    if width > THICK and min(summary.size) >= LARGE:
         return 0.5, f"the thinnest class, {name}, is {width:.0f} pixels wide: half the size loses little"
     return 1.0, f"the thinnest class, {name}, is {width:.0f} pixels wide"
 
 
-def choose_crop(facts: DataFacts, machine: Machine, scale: float) -> Choice:
+def choose_crop(summary: DataSummary, machine: Machine, scale: float) -> Choice:
     """The largest crop for the machine, in the shape of a picture."""
     area = (CPU_AREA if machine.device == "cpu" else GPU_AREA) / scale**2
-    height, width = facts.size
+    height, width = summary.size
     shrink = min(1.0, math.sqrt(area / (height * width)))
     unit = max(1, round(MULTIPLE / scale))
     # A whole picture is rounded up, so that nothing is cut off.
@@ -120,22 +122,22 @@ def choose_crop(facts: DataFacts, machine: Machine, scale: float) -> Choice:
     return Choice("augment.crop", crop, f"{what} of {width}x{height}, as much as {where} carries")
 
 
-def choose_scales(facts: DataFacts, crop: list[int]) -> Choice:
+def choose_scales(summary: DataSummary, crop: list[int]) -> Choice:
     """The range of random scales, down to where a crop contains the whole picture."""
-    whole = min(crop[0] / facts.size[0], crop[1] / facts.size[1])
+    whole = min(crop[0] / summary.size[0], crop[1] / summary.size[1])
     low = round(max(0.25, min(0.5, whole)), 2)
     return Choice("augment.scale", [low, 2.0], "things are seen nearer and farther than in these pictures")
 
 
-def choose_balance(facts: DataFacts) -> list[Choice]:
+def choose_balance(summary: DataSummary) -> list[Choice]:
     """Class weights for uneven classes, balanced sampling for classes in few pictures."""
-    seen, chosen = facts.shares > 0, []
-    ratio = facts.shares.max() / facts.shares[seen].min() if seen.any() else 1.0
+    seen, chosen = summary.shares > 0, []
+    ratio = summary.shares.max() / summary.shares[seen].min() if seen.any() else 1.0
     if ratio > UNEVEN:
-        rarest = facts.names[int(np.where(seen, facts.shares, np.inf).argmin())]
+        rarest = summary.names[int(np.where(seen, summary.shares, np.inf).argmin())]
         reason = f"the commonest class has {ratio:,.0f} times the pixels of {rarest}"
         chosen.append(Choice("class_weights", 0.3, reason))
-    seldom = [name for name, share in zip(facts.names, facts.shown_by, strict=True) if 0 < share < SELDOM]
+    seldom = [name for name, share in zip(summary.names, summary.shown_by, strict=True) if 0 < share < SELDOM]
     if seldom:
         some = ", ".join(seldom[:3]) + (f" and {len(seldom) - 3} more" if len(seldom) > 3 else "")
         chosen.append(Choice("balanced_sampling", True, f"few pictures show {some}"))

@@ -1,4 +1,4 @@
-"""The plan of a training run: facts, machine, choices and duration."""
+"""The plan of a training run: data, machine, choices and duration."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from refineseg.training.planning.choose import (
     choose_scales,
     choose_start,
 )
-from refineseg.training.planning.facts import DataFacts, measure_data
+from refineseg.training.planning.data_summary import DataSummary, measure_data
 from refineseg.training.planning.probe import Machine, images_per_second, this_machine
 
 EPOCHS = 60  # if no time is given
@@ -36,7 +36,7 @@ FINE_TUNING_RATE = 5e-4  # docs/notebook/experiments.md, people 4
 class Plan:
     """The plan of a training run."""
 
-    facts: DataFacts  # facts of the data
+    summary: DataSummary
     machine: Machine
     config: TrainConfig  # settings, including the choices
     choices: tuple[Choice, ...]  # chosen settings, in the order of display
@@ -48,7 +48,7 @@ class Plan:
         """The given or expected duration, including validations; None if no speed was measured."""
         if self.config.minutes is not None or self.speed is None:
             return self.config.minutes
-        validations = min(VALIDATIONS, self.steps) * self.facts.val / VAL_SPEED
+        validations = min(VALIDATIONS, self.steps) * self.summary.val / VAL_SPEED
         return (self.steps * self.config.batch_size + validations) / self.speed / 60
 
 
@@ -59,30 +59,30 @@ def make_plan(
 
     The data has ``train`` and ``val``. Without ``minutes`` the run takes at most an hour.
     """
-    facts, machine = measure_data(data), this_machine(device)
+    summary, machine = measure_data(data), this_machine(device)
     making = _Making(config or TrainConfig(), explicit)
-    making.take(choose_start(facts, own_fields=any(name.startswith("fields.") for name in explicit)))
+    making.take(choose_start(summary, own_fields=any(name.startswith("fields.") for name in explicit)))
     preset = making.config.model in PRESETS
     own_network = preset and "model" not in explicit
     if own_network:
         backbone = str((PRESETS[making.config.model] | making.config.fields)["backbone"])
-        for choice in choose_network(facts, making.config.steps, backbone):
+        for choice in choose_network(summary, making.config.steps, backbone):
             making.take(choice)
     scale = float(making.config.fields.get("input_scales", [1.0])[0])
-    making.take(choose_crop(facts, machine, scale))
-    making.take(choose_scales(facts, list(making.config.augment.crop)))
+    making.take(choose_crop(summary, machine, scale))
+    making.take(choose_scales(summary, list(making.config.augment.crop)))
     making.take(choose_precision(machine))
-    for choice in choose_balance(facts):
+    for choice in choose_balance(summary):
         making.take(choice)
     if not preset:
         making.take(Choice("lr", FINE_TUNING_RATE, "a trained model is moved less than a new one"))
     speed = None
-    steps = making.config.steps or making.config.epochs * max(1, facts.train // making.config.batch_size)
+    steps = making.config.steps or making.config.epochs * max(1, summary.train // making.config.batch_size)
     if not {"steps", "epochs"} & set(explicit):
-        speed, steps = _choose_length(making, facts, machine, own_network)
-    every = max(1, steps * making.config.batch_size // facts.train // VALIDATIONS)
+        speed, steps = _choose_length(making, summary, machine, own_network)
+    every = max(1, steps * making.config.batch_size // summary.train // VALIDATIONS)
     making.take(Choice("validate_every", every, f"in epochs: about {VALIDATIONS} validations"))
-    return Plan(facts, machine, making.config, tuple(making.choices), steps, speed)
+    return Plan(summary, machine, making.config, tuple(making.choices), steps, speed)
 
 
 class _Making:
@@ -110,44 +110,44 @@ class _Making:
             self.config = replace(self.config, fields=fields)
 
 
-def _choose_length(making: _Making, facts: DataFacts, machine: Machine, own_network: bool) -> tuple[float, int]:
+def _choose_length(making: _Making, data: DataSummary, machine: Machine, own_network: bool) -> tuple[float, int]:
     """Speed and steps, after choosing four blocks instead of one and the batch size by time."""
-    speed = _measure(making, facts, machine)
-    steps = _steps(making.config, facts, speed)
+    speed = _measure(making, data, machine)
+    steps = _steps(making.config, data, speed)
     if own_network and steps >= DEEP_FROM:
         for name in QUICK:
             making.drop(f"fields.{name}")
-        speed = _measure(making, facts, machine)
-        steps = _steps(making.config, facts, speed)
+        speed = _measure(making, data, machine)
+        steps = _steps(making.config, data, speed)
     if steps < FEW_STEPS and making.config.batch_size > 4:
         making.take(Choice("batch_size", 4, f"the time is enough for only {steps} steps of a larger batch"))
-        steps = _steps(making.config, facts, speed)
+        steps = _steps(making.config, data, speed)
     if making.config.minutes is None:
-        epochs = max(1, round(steps * making.config.batch_size / facts.train))
+        epochs = max(1, round(steps * making.config.batch_size / data.train))
         reason = f"every picture about {epochs} times, an hour at most, at {speed:.1f} pictures a second"
         making.take(Choice("steps", steps, reason))
     return speed, steps
 
 
-def _measure(making: _Making, facts: DataFacts, machine: Machine) -> float:
+def _measure(making: _Making, summary: DataSummary, machine: Machine) -> float:
     """Pictures per second, after reducing the batch size to fit in memory."""
     config = making.config
     if config.model not in PRESETS:  # model folders are measured as the most similar preset
         config = replace(config, model="refinenet-lw-mbv2", fields={})
-    channels = 3 if facts.rgb else int(config.fields.get("in_channels", 3))
-    speed, batch = images_per_second(config, len(facts.names), channels, machine.device)
+    channels = 3 if summary.rgb else int(config.fields.get("in_channels", 3))
+    speed, batch = images_per_second(config, len(summary.names), channels, machine.device)
     reason = "enough for batch norm" if batch == config.batch_size else "as much as fits in memory"
     making.take(Choice("batch_size", batch, reason))
     return speed
 
 
-def _steps(config: TrainConfig, facts: DataFacts, speed: float) -> int:
+def _steps(config: TrainConfig, summary: DataSummary, speed: float) -> int:
     """Number of steps for the given time, or sensible within an hour."""
     batch = config.batch_size
     seconds = (config.minutes or LONGEST) * 60
-    validating = VALIDATIONS * facts.val / VAL_SPEED / speed
+    validating = VALIDATIONS * summary.val / VAL_SPEED / speed
     if config.minutes:
         validating = min(validating, 0.1 * seconds)
     possible = max(10, int((seconds - validating) * speed / batch))
-    sensible = min(MOST_STEPS, max(LEAST_STEPS, EPOCHS * facts.train // batch))
+    sensible = min(MOST_STEPS, max(LEAST_STEPS, EPOCHS * summary.train // batch))
     return possible if config.minutes else min(possible, sensible)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refineseg.data.check.listing import DatasetFiles
+from refineseg.data.check.dataset_files import DatasetFiles
 from refineseg.data.check.measure.edges import Border
 from refineseg.data.check.measure.image import content_digest
 from refineseg.data.check.measure.measurements import KEPT_VALUES, MaskMeasurement, class_values, ignored_values

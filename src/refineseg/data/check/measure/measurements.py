@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from refineseg.data.check.listing import CheckedPair
+from refineseg.data.check.dataset_files import CheckedPair
 from refineseg.data.check.measure.edges import Fit, Floats
 from refineseg.labels import LabelMap
 from refineseg.raw_values import raw_number

@@ -10,7 +10,7 @@ from itertools import islice
 
 import numpy as np
 
-from refineseg.data.check.listing import CheckedPair, DatasetFiles
+from refineseg.data.check.dataset_files import CheckedPair, DatasetFiles
 from refineseg.data.check.measure.edges import Floats, fit_outlines, gradient, working_size
 from refineseg.data.check.measure.image import measure_image
 from refineseg.data.check.measure.mask import measure_mask

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from refineseg.data.check.dataset_files import DatasetFiles
 from refineseg.data.check.findings import ClassFigures, Finding, about, counted
-from refineseg.data.check.listing import DatasetFiles
 from refineseg.data.check.measure.measurements import (
     Measurements,
     PairMeasurement,

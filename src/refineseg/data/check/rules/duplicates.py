@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from refineseg.data.check.dataset_files import DatasetFiles
 from refineseg.data.check.findings import Finding, about, counted
-from refineseg.data.check.listing import DatasetFiles
 from refineseg.data.check.measure.measurements import (
     ImageMeasurement,
     Measurements,

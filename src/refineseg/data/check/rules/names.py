@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from refineseg.data.check.dataset_files import DatasetFiles
 from refineseg.data.check.findings import Finding, about, counted
-from refineseg.data.check.listing import DatasetFiles
 from refineseg.data.splits.groups import original_name
 
 

@@ -6,8 +6,8 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 
+from refineseg.data.check.dataset_files import DatasetFiles
 from refineseg.data.check.findings import Finding, about, counted
-from refineseg.data.check.listing import DatasetFiles
 from refineseg.data.check.measure.measurements import (
     MaskMeasurement,
     Measurements,

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from refineseg.data.formats.format import Picture, Shape, Unannotated
 from refineseg.data.images import SUFFIXES
-from refineseg.data.pictures.opening import is_picture
+from refineseg.data.pictures.open_picture import is_picture
 from refineseg.data.pictures.pillow import decoding, open_image
 from refineseg.data.pictures.tiff_samples import is_scientific, tiff_shape
 from refineseg.errors import InputError

@@ -19,7 +19,7 @@ from refineseg.data.formats.parsing.find_pictures import (
 )
 from refineseg.data.formats.parsing.texts import read_rows
 from refineseg.data.images import SUFFIXES
-from refineseg.data.pictures.opening import is_picture
+from refineseg.data.pictures.open_picture import is_picture
 from refineseg.errors import InputError
 from refineseg.system.text import composed
 

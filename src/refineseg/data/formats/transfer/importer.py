@@ -22,7 +22,7 @@ from refineseg.data.formats.transfer.import_options import (
     split_pictures,
 )
 from refineseg.data.formats.transfer.pair_files import PairWriter, unique_names
-from refineseg.data.pictures.opening import needs_statistics
+from refineseg.data.pictures.open_picture import needs_statistics
 from refineseg.data.pictures.statistics import statistics
 from refineseg.data.pictures.tiff_samples import is_scientific
 from refineseg.errors import InputError

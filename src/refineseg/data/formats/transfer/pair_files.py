@@ -13,7 +13,7 @@ from PIL import Image
 from refineseg.data.formats.format import Item, Picture, Shape
 from refineseg.data.formats.parsing.find_pictures import SUFFIX_OF, check_size, picture_shape
 from refineseg.data.images import SUFFIXES, nearest, write_mask
-from refineseg.data.pictures.opening import read_picture
+from refineseg.data.pictures.open_picture import read_picture
 from refineseg.data.pictures.pillow import open_image
 from refineseg.data.pictures.tiff_samples import is_scientific
 from refineseg.errors import InputError

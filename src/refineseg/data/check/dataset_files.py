@@ -80,10 +80,10 @@ def find_files(spec: str | Path) -> DatasetFiles:
         if description is None:
             raise
         # All that can be listed, and list entries without a picture.
-        refusal, listing = str(error), list_folder(description)
-        missing = [(row.file, row.line) for row in listing.rows if row.sample is None and row.file is not None]
+        refusal, files = str(error), list_folder(description)
+        missing = [(row.file, row.line) for row in files.rows if row.sample is None and row.file is not None]
         root, labels = description.root, description.label_map
-        data = SegmentationData(description.name, root, labels, listing.samples(), **readers(description))
+        data = SegmentationData(description.name, root, labels, files.samples(), **readers(description))
     folders: list[tuple[Path, Path]] = []
     if description is not None:
         folders = folders_of(description)

@@ -1,4 +1,4 @@
-"""Facts of the data for a plan: sizes, classes, thickness of regions."""
+"""Summary of the data for a plan: sizes, classes, thickness of regions."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ FEWEST = 0.0005  # share of the labelled pixels below which the thickness of a c
 
 
 @dataclass(frozen=True)
-class DataFacts:
-    """Facts of a data set."""
+class DataSummary:
+    """Summary of a data set."""
 
     # number of pictures
     train: int
@@ -39,7 +39,7 @@ class DataFacts:
         return self.names[index], float(self.thickness[index])
 
 
-def measure_data(data: SegmentationData) -> DataFacts:
+def measure_data(data: SegmentationData) -> DataSummary:
     """Measure up to 64 training pairs. InputError or LabelError for a pair that cannot be read."""
     samples = data.split("train")
     places = spread_places(len(samples), LOOKED_AT)
@@ -57,7 +57,7 @@ def measure_data(data: SegmentationData) -> DataFacts:
     shares = pixels / max(1.0, pixels.sum())
     known = (shares >= FEWEST) & (outlines > 0)
     thickness = np.where(known, 2 * pixels / np.maximum(outlines, 1), np.nan)
-    return DataFacts(
+    return DataSummary(
         len(samples),
         len(data.split("val")),
         (int(height), int(width)),
