@@ -54,7 +54,7 @@ def times(found: dict[str, Segmenter], size: tuple[int, int], repeats: int) -> d
 
 
 def main() -> None:
-    """Print a table for each size, and write the figures."""
+    """Print a table of medians (and the fastest) for each size, and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", default=list(bundled_models()))
     parser.add_argument("--sizes", nargs="+", default=["360x480", "768x1024"], metavar="HxW")
@@ -69,9 +69,7 @@ def main() -> None:
             figures = times(candidates(model, given.exports), (height, width), given.repeats)
             if not rows or rows[-1]["size"] != [height, width]:
                 print(f"\n{width}x{height}\n| | {' | '.join(figures)} |\n" + "|---" * (len(figures) + 1) + "|")
-            cells = (
-                "{median_ms:.3g} ({fastest_ms:.3g} to {slowest_ms:.3g})".format(**row) for row in figures.values()
-            )
+            cells = ("{median_ms:,.1f} ({fastest_ms:,.1f})".format(**row) for row in figures.values())
             print(f"| `{model}` | {' | '.join(cells)} |", flush=True)
             rows.append({"model": model, "size": [height, width], "figures": figures})
     if given.json:
