@@ -100,11 +100,13 @@ def claims_table(rows: Rows) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     base = {row["seed"]: row["mean_iou"] for row in of(rows, "four")}
-    for arm in dict.fromkeys(row["arm"] for row in rows):
-        title, published = (COMPONENTS | CASCADE)[arm]
+    for arm, (title, published) in (CASCADE | COMPONENTS | CASCADE).items():  # cascades first
         runs = of(rows, arm)
+        if not runs:
+            continue
         gains = [100 * (row["mean_iou"] - base[row["seed"]]) for row in runs if row["seed"] in base]
-        paired = f"{mean(gains):+.1f} ({min(gains):+.1f} to {max(gains):+.1f})" if gains and arm != "four" else "-"
+        spread = f" ({min(gains):+.1f} to {max(gains):+.1f})" if len(gains) > 1 else ""
+        paired = f"{mean(gains):+.1f}{spread}" if gains and arm != "four" else "-"
         figures = [[row[name] for row in runs] for name in ("mean_iou", "pixel_accuracy")]
         edges = [row["curve"][-1]["boundary_iou"] for row in runs]
         several = [row["several_scales"]["mean_iou"] for row in runs]

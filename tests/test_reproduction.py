@@ -71,6 +71,7 @@ def test_the_table_and_curves_of_runs_to_the_end(tmp_path: Path) -> None:
         == "| single | 40.3 | 61.5 ± 2.1 | -0.5 (-2.0 to +1.0) | 90.0 ± 0.0 | 30.0 ± 0.0 | 62.5 ± 2.1 | 2 |"
     )
     assert lines[3].startswith("| 4-cascaded | 42.5 | 62.0 ± 0.0 | - | 90.0 ± 0.0")
+    assert "| -2.0 |" in reproduction.claims_table(rows[:2])  # one seed has no range
     reproduction.draw_curves(rows, tmp_path / "curves.png")
     assert (tmp_path / "curves.png").stat().st_size > 10_000
 
