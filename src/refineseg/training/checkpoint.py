@@ -19,8 +19,8 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
     path = folder / f"step-{step:08d}.pt"
     with atomic_path(path) as temporary:
         _save(state, temporary)
-        digest = sha256_of(temporary)
-    atomic_write(path.with_suffix(".sha256"), digest + "\n")
+        # First, so that no checkpoint is ever without: killed in between, a run would have none to resume from.
+        atomic_write(path.with_suffix(".sha256"), sha256_of(temporary) + "\n")
     for old in checkpoints(folder)[KEPT:]:
         old.with_suffix(".sha256").unlink(missing_ok=True)
         old.unlink(missing_ok=True)
