@@ -93,7 +93,7 @@ def predict(
     options = PredictOptions(parse_scales(scales), flip, False, parse_channels(channels))
     with locked(output):
         check_output(output, overwrite, resumable=side is not None)
-        earlier = changed_when(output)
+        earlier = changed_when(output) if overwrite else {}
         segmenter = load(model, device, precision, engine, say=errors.print)
         single = len(work) == 1 and not isinstance(work[0], Path)
         with progress_bar("frames" if single else "pictures") as bar:
@@ -126,7 +126,7 @@ def changed_when(output: Path) -> dict[Path, int]:
 
 def say_earlier(before: dict[Path, int], output: Path) -> None:
     """Say how many files were in the output folder before this run and were not replaced by it."""
-    now = changed_when(output)
+    now = changed_when(output) if before else {}
     left = sorted(path for path, changed in before.items() if now.get(path) == changed)
     if left:
         noun = "file" if len(left) == 1 else "files"

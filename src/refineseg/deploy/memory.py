@@ -14,7 +14,7 @@ def check_memory() -> None:
 
     Python ends in odd ways, or not at all, where memory runs out while it imports thousands of modules.
     """
-    free = min((bytes for bytes in (free_memory(), free_addresses()) if bytes is not None), default=LEAST)
+    free = min((found for found in (free_memory(), free_addresses()) if found is not None), default=LEAST)
     if free < LEAST:
         raise InputError(
             f"not enough memory for an export: at least {LEAST // MIB} MiB are needed, {free // MIB} are free: "
