@@ -12,12 +12,12 @@ import numpy as np
 from torch import Tensor
 
 from refineseg.colors import class_colors, is_background
-from refineseg.deploy import gate
 from refineseg.deploy.export import description, on_cpu
 from refineseg.deploy.formats import onnx_model, onnx_package, save_onnx
 from refineseg.deploy.options import ExportOptions
 from refineseg.deploy.pictures import generated_pictures
 from refineseg.deploy.trace import Exportable, trace
+from refineseg.deploy.verification import compare_outputs, refusal
 from refineseg.errors import RefusedError
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.runners.exported import open_exported
@@ -37,8 +37,8 @@ def write(model: str | Path | Segmenter, name: str, folder: Path) -> None:
     network, config = Exportable(segmenter.model, OPTIONS.outputs, input=OPTIONS.input), segmenter.model.config
     pictures = generated_pictures(config)
     found = open_exported(path, outputs=OPTIONS.outputs)
-    checks = gate.compare_outputs(found, network, pictures, lambda _done, _of: None)
-    if refused := gate.drift(checks, OPTIONS.outputs):
+    checks = compare_outputs(found, network, pictures, lambda _done, _of: None)
+    if refused := refusal(checks, OPTIONS.outputs):
         path.unlink()
         raise RefusedError(f"export refused: {refused}")
     names = segmenter.class_names

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from refineseg.deploy import gate
+from refineseg.deploy import verification
 from refineseg.model.folders import bundled
 from refineseg.model.folders.bundled import bundled_models
 from refineseg.model.folders.model_folder import ModelCard, read_config, save_model_folder
@@ -63,15 +63,15 @@ SMALL: Any = {"backbone": "resnet10t", "width": 16, "coarse_width": 16, "crp_sta
 
 
 def a_small_camvid(root: Path, monkeypatch: pytest.MonkeyPatch) -> AbstractContextManager[None]:
-    """A network in the bundled one's place that is exported in seconds, and a gate of fewer sizes."""
+    """A network in the bundled one's place that is exported in seconds, and a verification at fewer sizes."""
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     _, info = read_config(bundled_models()["camvid"])
     network = spread(create_model("refinenet-lw-r18", 11, **SMALL))
     save_model_folder(root / "bundled" / "camvid", network, info)
     monkeypatch.setattr(bundled, "BUNDLED", root / "bundled")
-    monkeypatch.setattr(gate, "SIZES", gate.SIZES[:6])
-    monkeypatch.setattr(gate, "TIMED", (64, 96))
+    monkeypatch.setattr(verification, "SIZES", verification.SIZES[:6])
+    monkeypatch.setattr(verification, "TIMED", (64, 96))
     return nullcontext()
 
 

@@ -48,7 +48,7 @@ def load(
         WeightsError: the name is unknown, or a file is missing or damaged.
         InputError: the device does not exist, or the engine does not open this kind of model.
         MissingExtraError: the engine's package is not installed.
-        RefusedError: the export did not pass the gate.
+        RefusedError: the export did not pass its verification.
     """
     if engine not in (None, *ENGINES):
         raise InputError(f"expected --engine {', '.join(ENGINES)}, got {engine!r}")

@@ -13,7 +13,7 @@ from PIL import Image
 
 import refineseg
 from refineseg.cli.main import main
-from refineseg.deploy import gate
+from refineseg.deploy import verification
 from refineseg.deploy.formats import export_format, files_of
 from refineseg.deploy.report import ExportReport
 from refineseg.deploy.trace import Exportable
@@ -60,7 +60,7 @@ def test_the_report_says_that_it_passed(exported: tuple[Path, ExportReport]) -> 
         "small.onnx.report.md",
     ]
     assert report.refused is None
-    assert report.agreement >= gate.AGREEMENT
+    assert report.agreement >= verification.AGREEMENT
     assert len(report.checks) == 20
     assert report.engine_ms > 0
     figures = json.loads(path.with_name("small.onnx.report.json").read_text())
@@ -181,12 +181,12 @@ def test_every_member_passes_the_gate_in_every_format(name: str, suffix: str, tm
     model = network(name)
     info = made.segmenter().card
     report = refineseg.export(Segmenter.from_network(model, info, "cpu"), tmp_path / f"model.{suffix}")
-    assert report.agreement >= gate.AGREEMENT
+    assert report.agreement >= verification.AGREEMENT
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
     pixels = probe(131, 75, model.config.in_channels)
     images = pixels.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255)
     found = open_exported(tmp_path / f"model.{suffix}")(images)
-    wanted = gate.run(Exportable(model), images).numpy()
+    wanted = verification.run(Exportable(model), images).numpy()
     assert np.abs(found - wanted).mean() < 0.01 * wanted.std()
 
 
@@ -198,7 +198,7 @@ def test_int8_of_the_bundled_model(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"camvid.{suffix}"
     report = refineseg.export("camvid", path, int8=True, calibrate=data)
     assert report.int8 is not None
-    assert report.int8.loss <= gate.MIOU_LOSS
+    assert report.int8.loss <= verification.MIOU_LOSS
     picture = Image.open(next((shared("data", "camvid") / "val").iterdir()))
     labels = [refineseg.load(model).predict(picture).labels for model in ("camvid", path)]
     assert (labels[0] == labels[1]).mean() > 0.95

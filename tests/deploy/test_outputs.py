@@ -20,8 +20,8 @@ from refineseg.config import ModelConfig
 from refineseg.data.registry import open_data
 from refineseg.deploy.export import export
 from refineseg.deploy.formats import save_openvino, write_format
-from refineseg.deploy.gate import MIOU_LOSS, LogitsRunner, SizeComparison, drift
 from refineseg.deploy.trace import Exportable, axis_name, trace
+from refineseg.deploy.verification import MIOU_LOSS, LogitsRunner, SizeComparison, refusal
 from refineseg.errors import InputError
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.runners.exported import FORMAT, Exported, ExportedRunner, Input, Outputs, open_exported
@@ -257,9 +257,9 @@ def test_logits_of_a_network_that_scales_its_input_say_their_size(tmp_path: Path
 
 
 def test_drift_of_probabilities_and_labels_is_refused() -> None:
-    assert drift([SizeComparison(9, 9, 1, 1.0, None)], "labels") is None
-    assert "labels to agree" in str(drift([SizeComparison(9, 9, 1, 0.99, None)], "labels"))
-    assert "probabilities within 1%" in str(drift([SizeComparison(9, 9, 1, 1.0, 0.02)], "probabilities"))
+    assert refusal([SizeComparison(9, 9, 1, 1.0, None)], "labels") is None
+    assert "labels to agree" in str(refusal([SizeComparison(9, 9, 1, 0.99, None)], "labels"))
+    assert "probabilities within 1%" in str(refusal([SizeComparison(9, 9, 1, 1.0, 0.02)], "probabilities"))
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,7 @@ def own_candidates(segmenter: Segmenter, setting: Setting, engines: Sequence[str
 def exported(segmenter: Segmenter, engine: str, setting: Setting, eight: bool = False) -> Work:
     """The network in another engine, exported for this run alone, int8 calibrated on its pictures.
 
-    Only for its speed: ``refineseg export`` has the gate.
+    Only for its speed: ``refineseg export`` verifies its files.
     """
     from refineseg.deploy.export import description
     from refineseg.deploy.formats import check_packages, write_format

@@ -14,13 +14,14 @@ import torch
 
 from refineseg.data.dataset import SegmentationData
 from refineseg.data.registry import open_data
-from refineseg.deploy import gate, int8, report
+from refineseg.deploy import int8, report
 from refineseg.deploy.formats import files_of, write_format
 from refineseg.deploy.memory import check_memory
 from refineseg.deploy.options import ExportKeywords, ExportOptions
 from refineseg.deploy.pictures import for_calibration, generated_pictures, of_data
 from refineseg.deploy.report import ExportReport, Int8Scores
 from refineseg.deploy.trace import Exportable, trace
+from refineseg.deploy.verification import LogitsRunner, compare_outputs, refusal, times
 from refineseg.errors import RefusedError
 from refineseg.evaluation.evaluate import evaluate
 from refineseg.inference.predictor import Segmenter
@@ -113,19 +114,19 @@ def _made(
     del traced
     seen = generated_pictures(segmenter.model.config) if data is None else of_data(data)
     engine = open_exported(path, outputs=options.outputs)
-    checks = gate.compare_outputs(
+    checks = compare_outputs(
         engine, network, seen, lambda done, of: progress("comparing with the network", done, of)
     )
     outputs = "depth" if segmenter.outputs == "depth" else options.outputs
-    refused = gate.drift(checks, outputs)
+    refused = refusal(checks, outputs)
     quantised = None
     if options.int8 and refused is None and data is not None:
         quantised = _quantised(segmenter, path, kind, data, options, progress)
         engine = open_exported(path, outputs=options.outputs)
-        checks = gate.compare_outputs(engine, network, seen, lambda done, of: progress("comparing int8", done, of))
+        checks = compare_outputs(engine, network, seen, lambda done, of: progress("comparing int8", done, of))
         refused = quantised.refused
     progress("timing", 0, 0)
-    engine_ms, torch_ms = gate.times(engine, segmenter, seen)
+    engine_ms, torch_ms = times(engine, segmenter, seen)
     return ExportReport(
         file=path.name,
         model=segmenter.card.name,
@@ -164,7 +165,7 @@ def _quantised(
         return found.scores.mean_iou
 
     before = scored(segmenter, "scoring the network")
-    judged = gate.LogitsRunner(open_exported(path, outputs=options.outputs))
+    judged = LogitsRunner(open_exported(path, outputs=options.outputs))
     after = scored(Segmenter(judged, segmenter.card), "scoring int8")
     trained_on_it = segmenter.card.was_trained_on(data.name, "val")
     return Int8Scores(data.name, split, len(readers), "val", len(data.split("val")), before, after, trained_on_it)

@@ -19,7 +19,7 @@ from refineseg.inference.tiles.receptive_field import probe
 
 CALIBRATED_ON = 300  # most calibration pictures, evenly spaced over the split; NNCF's default
 PHOTOGRAPHS = ("grace_hopper.jpg",)  # matplotlib's sample data; US Navy, public domain
-SHOWN = 20  # most pictures of a data set that the gate compares
+SHOWN = 20  # most pictures of a data set that are compared
 
 
 @dataclass(frozen=True)

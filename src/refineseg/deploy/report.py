@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from refineseg._version import __version__
-from refineseg.deploy.gate import AGREEMENT, ERROR, MIOU_LOSS, REPEATS, TIMED, SizeComparison, agreement
+from refineseg.deploy.verification import AGREEMENT, ERROR, MIOU_LOSS, REPEATS, TIMED, SizeComparison, agreement
 from refineseg.system.files import atomic_write
 
 

@@ -1,4 +1,4 @@
-"""The gate: an exported file is kept only if its output matches that of the network."""
+"""Verification of an exported file: it is kept only if its output matches that of the network."""
 
 from __future__ import annotations
 
@@ -72,15 +72,15 @@ def compare_outputs(
         if found.shape != expected.shape:
             shapes = f"{tuple(expected.shape)}, got {tuple(found.shape)}"
             raise RefusedError(f"export refused: expected {network.outputs} of {shapes} at {width}x{height}")
-        drifted: float | None = None
+        difference: float | None = None
         if network.outputs == "labels":
             agreeing = (found == expected).float().mean().item()
         else:
             size = (height, width)
             agreeing = (_labels(found, size) == _labels(expected, size)).float().mean().item()
             spread = max(float(expected.std(correction=0)), FLAT * float(expected.abs().max()), 1e-12)
-            drifted = float((found - expected).abs().mean()) / spread
-        checks.append(SizeComparison(height, width, batch, agreeing, drifted))
+            difference = float((found - expected).abs().mean()) / spread
+        checks.append(SizeComparison(height, width, batch, agreeing, difference))
         progress(done + 1, len(SIZES))
     return checks
 
@@ -117,7 +117,7 @@ def agreement(checks: list[SizeComparison]) -> float:
     return sum(check.agreement * check.pixels for check in checks) / sum(check.pixels for check in checks)
 
 
-def drift(checks: list[SizeComparison], outputs: str = "logits") -> str | None:
+def refusal(checks: list[SizeComparison], outputs: str = "logits") -> str | None:
     """The reason to refuse a float export, or None."""
     share = agreement(checks)
     if share < AGREEMENT:

@@ -1,4 +1,4 @@
-"""The gate passes what is right and refuses what is deliberately broken."""
+"""Verification passes what is right and refuses what is deliberately broken."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from refineseg.cli.main import main
 from refineseg.config import ModelConfig
 from refineseg.deploy import export as module
-from refineseg.deploy import gate
+from refineseg.deploy import verification
 from refineseg.deploy.export import export
 from refineseg.deploy.pictures import fitted, generated_pictures
 from refineseg.deploy.report import ExportReport, Int8Scores
@@ -37,7 +37,7 @@ class Eager(ExportedRunner):
         self.model, self.change = model, change
 
     def run(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        return self.change(gate.run(Exportable(self.model), images).numpy())
+        return self.change(verification.run(Exportable(self.model), images).numpy())
 
 
 def flipped(model: RefineNet) -> RefineNet:
@@ -56,17 +56,17 @@ def swapped(model: RefineNet) -> RefineNet:
     return model
 
 
-SOME = gate.SIZES[:12]
+SOME = verification.SIZES[:12]
 
 
 @pytest.fixture
 def fewer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "SIZES", SOME)
+    monkeypatch.setattr(verification, "SIZES", SOME)
 
 
-def checked(engine: ExportedRunner, model: RefineNet) -> list[gate.SizeComparison]:
+def checked(engine: ExportedRunner, model: RefineNet) -> list[verification.SizeComparison]:
     seen = generated_pictures(model.config)
-    return gate.compare_outputs(engine, Exportable(model), seen, lambda _done, _of: None)
+    return verification.compare_outputs(engine, Exportable(model), seen, lambda _done, _of: None)
 
 
 def test_the_network_itself_passes(segmenter: Segmenter) -> None:
@@ -74,15 +74,15 @@ def test_the_network_itself_passes(segmenter: Segmenter) -> None:
     assert len(checks) == 20
     assert len({(check.height, check.width) for check in checks}) == 20
     assert sum(check.height % 32 == 0 and check.width % 32 == 0 for check in checks) == 1
-    assert gate.agreement(checks) == 1
-    assert gate.drift(checks) is None
+    assert verification.agreement(checks) == 1
+    assert verification.refusal(checks) is None
 
 
 @pytest.mark.usefixtures("fewer")
 @pytest.mark.parametrize("broken", [flipped, swapped])
 def test_broken_networks_are_refused(segmenter: Segmenter, broken: Callable[[RefineNet], RefineNet]) -> None:
     checks = checked(Eager(broken(segmenter.model), lambda x: x), segmenter.model)
-    reason = gate.drift(checks)
+    reason = verification.refusal(checks)
     assert reason is not None
     assert "99.99% of the labels" in reason
 
@@ -91,20 +91,20 @@ def test_broken_networks_are_refused(segmenter: Segmenter, broken: Callable[[Ref
 def test_channels_in_another_order_are_refused(segmenter: Segmenter) -> None:
     backwards = Eager(segmenter.model, lambda x: x)
     backwards.__class__ = type("Bgr", (Eager,), {"run": lambda s, x: Eager.run(s, x[:, ::-1].copy())})
-    assert gate.drift(checked(backwards, segmenter.model)) is not None
+    assert verification.refusal(checked(backwards, segmenter.model)) is not None
 
 
 @pytest.mark.usefixtures("fewer")
 def test_drift_that_changes_no_label_is_refused_too(segmenter: Segmenter) -> None:
     """Logits that are all 3 % too large give the same labels, but not the same probabilities."""
     checks = checked(Eager(segmenter.model, lambda x: x * np.float32(1.03)), segmenter.model)
-    assert gate.agreement(checks) == 1
-    assert "logits within 1% of their spread" in str(gate.drift(checks))
+    assert verification.agreement(checks) == 1
+    assert "logits within 1% of their spread" in str(verification.refusal(checks))
 
 
 @pytest.mark.usefixtures("fewer")
 def test_not_a_number_is_refused(segmenter: Segmenter) -> None:
-    assert gate.drift(checked(Eager(segmenter.model, lambda x: x * np.float32("nan")), segmenter.model))
+    assert verification.refusal(checked(Eager(segmenter.model, lambda x: x * np.float32("nan")), segmenter.model))
 
 
 def test_an_engine_that_fails_at_a_size_is_refused(segmenter: Segmenter) -> None:
@@ -118,8 +118,8 @@ def test_an_engine_that_fails_at_a_size_is_refused(segmenter: Segmenter) -> None
 
 
 def test_agreement_is_over_all_pixels() -> None:
-    checks = [gate.SizeComparison(1, 1, 1, 0.0, 0.0), gate.SizeComparison(3, 3, 1, 1.0, 0.0)]
-    assert gate.agreement(checks) == pytest.approx(0.9)
+    checks = [verification.SizeComparison(1, 1, 1, 0.0, 0.0), verification.SizeComparison(3, 3, 1, 1.0, 0.0)]
+    assert verification.agreement(checks) == pytest.approx(0.9)
 
 
 def test_pictures_keep_their_middle() -> None:
