@@ -7,45 +7,38 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option
 
-from refineseg.cli.common import Table, console, parse_size, progress_bar, write_json
+from refineseg.cli.common import Table, console, progress_bar, write_json
+from refineseg.cli.options import Device, JsonFile, parse_names, parse_size
 from refineseg.errors import InputError
 
 
 def bench(
-    net: Annotated[str, typer.Option("--net", help="Preset, with random weights.")] = "refinenet-lw-mbv2",
+    net: Annotated[str, Option("--net", help="Preset, with random weights.")] = "refinenet-lw-mbv2",
     model: Annotated[
-        str | None, typer.Option("--model", "-m", help="Bundled name or model folder, in place of --net.")
+        str | None, Option("--model", "-m", help="Bundled name or model folder, in place of --net.")
     ] = None,
     against: Annotated[
-        str,
-        typer.Option(help="Networks to compare: peers (all), none, or names such as deeplabv3_resnet101,unet."),
+        str, Option(help="Networks to compare: peers (all), none, or names such as deeplabv3_resnet101,unet.")
     ] = "none",
-    size: Annotated[str, typer.Option(help="Size of the pictures in pixels: N or HEIGHTxWIDTH.")] = "512",
-    batch: Annotated[int, typer.Option(help="Batch size.")] = 1,
-    precision: Annotated[
-        str, typer.Option(help="Precision: 32 (float32) or bf16. The baseline is always 32.")
-    ] = "32",
+    size: Annotated[str, Option(help="Size of the pictures in pixels: N or HEIGHTxWIDTH.")] = "512",
+    batch: Annotated[int, Option(help="Batch size.")] = 1,
+    precision: Annotated[str, Option(help="Precision: 32 (float32) or bf16. The baseline is always 32.")] = "32",
     engines: Annotated[
-        str,
-        typer.Option(help="Engines: torch, compiled, onnxruntime, openvino, and the last two with -int8."),
+        str, Option(help="Engines: torch, compiled, onnxruntime, openvino, and the last two with -int8.")
     ] = "torch",
-    files: Annotated[
-        list[Path] | None, typer.Option("--file", help="Exported file to measure too; repeatable.")
-    ] = None,
-    classes: Annotated[int, typer.Option(help="Number of classes of --net and the peers.")] = 21,
-    plan: Annotated[bool, typer.Option("--plan", help="Estimate the memory without running anything.")] = False,
-    training: Annotated[
-        bool, typer.Option("--training", help="Measure a training step instead of prediction.")
-    ] = False,
+    files: Annotated[list[Path] | None, Option("--file", help="Exported file to measure too; repeatable.")] = None,
+    classes: Annotated[int, Option(help="Number of classes of --net and the peers.")] = 21,
+    plan: Annotated[bool, Option("--plan", help="Estimate the memory without running anything.")] = False,
+    training: Annotated[bool, Option("--training", help="Measure a training step instead of prediction.")] = False,
     channels_last: Annotated[
-        bool, typer.Option("--channels-last", help="Measure the peers with channels last too.")
+        bool, Option("--channels-last", help="Measure the peers with channels last too.")
     ] = False,
-    repeats: Annotated[int, typer.Option(help="Number of measured rounds.")] = 5,
-    threads: Annotated[int | None, typer.Option(help="Number of torch's threads. Default: all cores.")] = None,
-    device: Annotated[str, typer.Option(help="Device: auto, cpu or cuda.")] = "auto",
-    json_file: Annotated[Path | None, typer.Option("--json", help="Also write this to a JSON file.")] = None,
+    repeats: Annotated[int, Option(help="Number of measured rounds.")] = 5,
+    threads: Annotated[int | None, Option(help="Number of torch's threads. Default: all cores.")] = None,
+    device: Device = "auto",
+    json_file: JsonFile = None,
 ) -> None:
     """Measure speed and memory of networks and engines, in alternation.
 
@@ -76,7 +69,7 @@ def bench(
         console.print(sentence(planned))
         write_json(json_file, planned)
         return
-    chosen = [name.strip() for name in engines.split(",") if name.strip()]
+    chosen = parse_names(engines)
     candidates = [
         *own_candidates(segmenter, setting, chosen),
         *file_candidates(files or [], setting),

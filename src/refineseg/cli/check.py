@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
 
 from refineseg.cli.common import console, errors, progress_of, write_json
 from refineseg.errors import InputError
@@ -20,14 +21,14 @@ FILES = 3  # files printed per finding; JSON and page have more
 
 def check(
     data: Annotated[
-        str | None, typer.Argument(metavar="DATA", help="NAME:ROOT such as folder:DIR, or a YAML file.")
+        str | None, Argument(metavar="DATA", help="NAME:ROOT such as folder:DIR, or a YAML file.")
     ] = None,
-    data_option: Annotated[str | None, typer.Option("--data", "-d", help="The same as DATA.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the report to a JSON file.")] = None,
+    data_option: Annotated[str | None, Option("--data", "-d", help="The same as DATA.")] = None,
+    json_file: Annotated[Path | None, Option("--json", help="Write the report to a JSON file.")] = None,
     html_file: Annotated[
-        Path | None, typer.Option("--html", help="Write an HTML page with class balance, sizes and samples.")
+        Path | None, Option("--html", help="Write an HTML page with class balance, sizes and samples.")
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Check only a sample of the pairs, in seconds.")] = False,
+    quick: Annotated[bool, Option("--quick", help="Check only a sample of the pairs, in seconds.")] = False,
 ) -> None:
     """Check a data set before training. Exit code 2 if it has errors.
 

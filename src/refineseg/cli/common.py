@@ -1,4 +1,4 @@
-"""Shared by the commands: console, progress bars, parsing of option values."""
+"""Shared by the commands: console, progress bars, JSON files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from rich.progress import (
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from refineseg.errors import InputError
 from refineseg.system.files import atomic_write
 from refineseg.system.text import escaped
 
@@ -112,37 +111,6 @@ def show_notes(data: SegmentationData) -> None:
     """Print the notes of a data set."""
     for note in data.notes:
         errors.print(f"note: {note}")
-
-
-def parse_scales(text: str) -> tuple[float, ...]:
-    """``0.75,1,1.25`` to numbers; InputError otherwise."""
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError as error:
-        raise InputError(
-            f"expected --scales as numbers with commas, such as 0.75,1.0,1.25, got {text!r}"
-        ) from error
-
-
-def parse_channels(text: str | None) -> tuple[int, ...] | None:
-    """``3,2,1`` to numbers, nothing to None; InputError otherwise."""
-    if text is None:
-        return None
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise InputError(f"expected --channels as numbers from 1 on with commas, such as 3,2,1, got {text!r}")
-    return tuple(int(part) for part in parts)
-
-
-def parse_size(text: str, option: str) -> list[int]:
-    """``400`` or ``360x480`` to height and width; InputError that names the option otherwise."""
-    try:
-        parts = [int(part) for part in text.lower().split("x")]
-    except ValueError:
-        parts = []
-    if len(parts) not in (1, 2) or min(parts) < 1:
-        raise InputError(f"expected {option} N or HEIGHTxWIDTH, got {text!r}")
-    return parts * 2 if len(parts) == 1 else parts
 
 
 def quiet_libraries() -> None:

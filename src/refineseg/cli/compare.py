@@ -5,15 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument
 
 from refineseg.cli.common import console, write_json
+from refineseg.cli.options import JsonFile
 
 
 def compare(
-    first: Annotated[Path, typer.Argument(metavar="A.json", help="JSON file written by evaluate --json.")],
-    second: Annotated[Path, typer.Argument(metavar="B.json", help="JSON file written by evaluate --json.")],
-    json_file: Annotated[Path | None, typer.Option("--json", help="Also write this to a JSON file.")] = None,
+    first: Annotated[Path, Argument(metavar="A.json", help="JSON file written by evaluate --json.")],
+    second: Annotated[Path, Argument(metavar="B.json", help="JSON file written by evaluate --json.")],
+    json_file: JsonFile = None,
 ) -> None:
     """Explain why two scores differ: protocol, classes, pictures.
 

@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Argument, Option
 
 from refineseg.cli.common import Table, console
 from refineseg.errors import InputError
@@ -18,37 +18,30 @@ if TYPE_CHECKING:
 def convert(
     checkpoint: Annotated[
         str | None,
-        typer.Argument(
+        Argument(
             metavar="CHECKPOINT",
             help="Published checkpoint (.pth, .pth.tar, .pt, .safetensors, .mat), folder of a transformers "
             "model, or hf:ORG/NAME.",
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Argument(metavar="OUT", help="Model folder to write.")] = None,
+    out: Annotated[Path | None, Argument(metavar="OUT", help="Model folder to write.")] = None,
     labels: Annotated[
-        str | None,
-        typer.Option(help="Class names: a benchmark's (voc2012, nyudv2 ...), or a YAML file with labels."),
+        str | None, Option(help="Class names: a benchmark's (voc2012, nyudv2 ...), or a YAML file with labels.")
     ] = None,
-    reset_head: Annotated[
-        int | None, typer.Option(help="Number of classes of a new, untrained classifier.")
-    ] = None,
+    reset_head: Annotated[int | None, Option(help="Number of classes of a new, untrained classifier.")] = None,
     void: Annotated[
         str | None,
-        typer.Option(
-            help="The void logit of an authors' .mat file: first, last or none. Known for the published ones."
-        ),
+        Option(help="The void logit of an authors' .mat file: first, last or none. Known for the published ones."),
     ] = None,
     kind: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--as",
             help="Variant of a Depth Anything or MiDaS Swin checkpoint: depth-anything-v2, midas-swin2-384 ... "
             "(omit it for a list).",
         ),
     ] = None,
-    find: Annotated[
-        bool, typer.Option("--find", help="List the checkpoints in this machine's torch caches.")
-    ] = False,
+    find: Annotated[bool, Option("--find", help="List the checkpoints in this machine's torch caches.")] = False,
 ) -> None:
     """Convert a published checkpoint to a model folder. Every tensor must match.
 

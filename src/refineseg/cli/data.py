@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import typer
 
 from refineseg.cli.data_formats import export, import_
@@ -18,13 +15,8 @@ data = typer.Typer(
     no_args_is_help=True,
 )
 
-COMMANDS: dict[str, Callable[..., Any]] = {
-    "prepare": prepare,
-    "split": split,
-    "import": import_,
-    "export": export,
-    "suggest": suggest,
-}
-
-for _name, _command in COMMANDS.items():
-    data.command(_name)(_command)
+data.command()(prepare)
+data.command()(split)
+data.command("import")(import_)
+data.command()(export)
+data.command()(suggest)

@@ -6,9 +6,10 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Argument, Option
 
 from refineseg.cli.common import console, errors, progress_of
+from refineseg.cli.options import parse_names, parse_pair
 from refineseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,63 +18,51 @@ if TYPE_CHECKING:
 
 SHOWN = 100  # faults printed
 
-Formats = Annotated[
-    str | None,
-    typer.Option(
-        "--format",
-        help="class-masks, coco, coco-panoptic, cvat, huggingface, labelme, labelstudio, list, palette, rgb, "
-        "roboflow, supervisely, tiff, via, yolo; detected by default.",
-    ),
-]
-
 
 def import_(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="File or folder of annotations.")],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="New folder for images/, masks/ and labels.yaml.")
-    ],
-    format: Formats = None,
+    source: Annotated[Path, Argument(metavar="SRC", help="File or folder of annotations.")],
+    output: Annotated[Path, Option("--output", "-o", help="New folder for images/, masks/ and labels.yaml.")],
+    format: Annotated[
+        str | None,
+        Option(
+            help="class-masks, coco, coco-panoptic, cvat, huggingface, labelme, labelstudio, list, palette, rgb, "
+            "roboflow, supervisely, tiff, via, yolo; detected by default."
+        ),
+    ] = None,
     labels: Annotated[
-        Path | None, typer.Option(help="Classes: labels.yaml, a CSV of name,r,g,b, labelmap.txt or classes.txt.")
+        Path | None, Option(help="Classes: labels.yaml, a CSV of name,r,g,b, labelmap.txt or classes.txt.")
     ] = None,
     images: Annotated[
-        Path | None, typer.Option(help="Folder of the pictures, if they are not next to the annotations.")
+        Path | None, Option(help="Folder of the pictures, if they are not next to the annotations.")
     ] = None,
     unlabelled: Annotated[
-        str, typer.Option(help="Label of pixels outside all areas: background or ignore.")
+        str, Option(help="Label of pixels outside all areas: background or ignore.")
     ] = "background",
-    unannotated: Annotated[str, typer.Option(help="Pictures without annotation: skip or background.")] = "skip",
+    unannotated: Annotated[str, Option(help="Pictures without annotation: skip or background.")] = "skip",
     crowds: Annotated[
-        str, typer.Option(help="COCO's crowd regions (iscrowd): ignore, or class (brush masks of CVAT, Datumaro).")
+        str, Option(help="COCO's crowd regions (iscrowd): ignore, or class (brush masks of CVAT, Datumaro).")
     ] = "ignore",
     threshold: Annotated[
         int | None,
-        typer.Option(
-            help="Grey value (1 to 255) from which a pixel is the second of two classes; for JPEG masks."
-        ),
+        Option(help="Grey value (1 to 255) from which a pixel is the second of two classes; for JPEG masks."),
     ] = None,
-    merge: Annotated[list[str] | None, typer.Option(help="Classes to merge: car=bus,truck; repeatable.")] = None,
-    drop: Annotated[
-        list[str] | None, typer.Option(help="Classes whose areas become unlabelled: pole,sign.")
-    ] = None,
-    rename: Annotated[list[str] | None, typer.Option(help="Classes to rename: OLD=NEW; repeatable.")] = None,
+    merge: Annotated[list[str] | None, Option(help="Classes to merge: car=bus,truck; repeatable.")] = None,
+    drop: Annotated[list[str] | None, Option(help="Classes whose areas become unlabelled: pole,sign.")] = None,
+    rename: Annotated[list[str] | None, Option(help="Classes to rename: OLD=NEW; repeatable.")] = None,
     split: Annotated[
-        str | None, typer.Option(help="Shares of train, val and test, stratified by class, such as 0.8/0.1/0.1.")
+        str | None, Option(help="Shares of train, val and test, stratified by class, such as 0.8/0.1/0.1.")
     ] = None,
     group: Annotated[
-        str | None,
-        typer.Option(help="Groups that --split keeps together: folder, or a regular expression on names."),
+        str | None, Option(help="Groups that --split keeps together: folder, or a regular expression on names.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Random seed of --split.")] = 0,
+    seed: Annotated[int, Option(help="Random seed of --split.")] = 0,
     max_side: Annotated[
-        int | None, typer.Option(help="Longest side in pixels; larger pictures are scaled down.")
+        int | None, Option(help="Longest side in pixels; larger pictures are scaled down.")
     ] = None,
     skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Skip faulty annotations, and list them in left_out.txt.")
+        bool, Option("--skip-bad", help="Skip faulty annotations, and list them in left_out.txt.")
     ] = False,
-    link: Annotated[
-        bool, typer.Option("--link", help="Make hard links to the pictures instead of copies.")
-    ] = False,
+    link: Annotated[bool, Option("--link", help="Make hard links to the pictures instead of copies.")] = False,
 ) -> None:
     """Convert a data set in another format to a folder data set.
 
@@ -109,20 +98,10 @@ def parse_edits(merge: list[str], drop: list[str], rename: list[str]) -> ClassEd
     """``car=bus,truck``, ``pole,sign`` and ``old=new`` to ClassEdits; InputError for anything else."""
     from refineseg.data.formats import ClassEdits
 
-    merged = {new: _names(old) for text in merge for new, old in [_assigned(text, "merge", "car=bus,truck")]}
-    renamed = dict(_assigned(text, "rename", "old=new") for text in rename)
-    return ClassEdits(merged, [name for text in drop for name in _names(text)], renamed)
-
-
-def _assigned(text: str, option: str, example: str) -> tuple[str, str]:
-    left, mark, right = (part.strip() for part in text.partition("="))
-    if not (left and mark and right):
-        raise InputError(f"expected --{option} such as {example}, got {text!r}")
-    return left, right
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
+    merged = dict(parse_pair(text, "--merge such as car=bus,truck") for text in merge)
+    renamed = dict(parse_pair(text, "--rename such as old=new") for text in rename)
+    dropped = [name for text in drop for name in parse_names(text)]
+    return ClassEdits({new: parse_names(old) for new, old in merged.items()}, dropped, renamed)
 
 
 def _print_report(report: ImportReport, output: Path) -> None:
@@ -141,25 +120,16 @@ def _print_report(report: ImportReport, output: Path) -> None:
 
 def export(
     predictions: Annotated[
-        Path,
-        typer.Argument(metavar="PREDICTIONS", help="Output folder of refineseg predict, or its folder masks/."),
+        Path, Argument(metavar="PREDICTIONS", help="Output folder of refineseg predict, or its folder masks/.")
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the annotation files.")],
-    format: Annotated[str, typer.Option("--format", help="Format: labelme, cvat, coco or yolo.")],
-    images: Annotated[Path | None, typer.Option(help="Folder of the segmented pictures.")] = None,
-    model: Annotated[
-        str | None, typer.Option(help="Model that made the predictions, for the class names.")
-    ] = None,
-    labels: Annotated[
-        Path | None, typer.Option(help="labels.yaml with the class names, instead of --model.")
-    ] = None,
-    shapes: Annotated[
-        str | None, typer.Option(help="LabelMe: polygon (default, editable) or mask (lossless).")
-    ] = None,
-    tolerance: Annotated[
-        float, typer.Option(help="Largest distance of a polygon from the outline, in pixels.")
-    ] = 1.0,
-    smallest: Annotated[int, typer.Option(help="Smallest area that gets a polygon, in pixels.")] = 8,
+    output: Annotated[Path, Option("--output", "-o", help="Folder for the annotation files.")],
+    format: Annotated[str, Option("--format", help="Format: labelme, cvat, coco or yolo.")],
+    images: Annotated[Path | None, Option(help="Folder of the segmented pictures.")] = None,
+    model: Annotated[str | None, Option(help="Model that made the predictions, for the class names.")] = None,
+    labels: Annotated[Path | None, Option(help="labels.yaml with the class names, instead of --model.")] = None,
+    shapes: Annotated[str | None, Option(help="LabelMe: polygon (default, editable) or mask (lossless).")] = None,
+    tolerance: Annotated[float, Option(help="Largest distance of a polygon from the outline, in pixels.")] = 1.0,
+    smallest: Annotated[int, Option(help="Smallest area that gets a polygon, in pixels.")] = 8,
 ) -> None:
     """Write predictions as pre-labels for an annotation tool.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Argument, Option
 
 from refineseg.cli.common import console, progress_bar
 from refineseg.errors import InputError
@@ -18,13 +18,10 @@ if TYPE_CHECKING:
 
 def prepare(
     name: Annotated[
-        str,
-        typer.Argument(metavar="NAME", help="Benchmark: voc2012, cityscapes, nyudv2, sunrgbd, pascal-context ..."),
+        str, Argument(metavar="NAME", help="Benchmark: voc2012, cityscapes, nyudv2, sunrgbd, pascal-context ...")
     ],
-    archives: Annotated[
-        list[Path], typer.Argument(metavar="ARCHIVE", help="The official archives, as downloaded.")
-    ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the data set: ROOT of NAME:ROOT.")],
+    archives: Annotated[list[Path], Argument(metavar="ARCHIVE", help="The official archives, as downloaded.")],
+    output: Annotated[Path, Option("--output", "-o", help="Folder for the data set: ROOT of NAME:ROOT.")],
 ) -> None:
     """Unpack a benchmark's official archives into its layout and verify the counts.
 

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from refineseg.cli.common import console, progress_of
 from refineseg.errors import InputError
 
 
 def split(
-    data: Annotated[str, typer.Argument(metavar="DATA", help="Data set: folder:ROOT, or ROOT.")],
-    val: Annotated[float, typer.Option(help="Share of the pictures for validation.")] = 0.15,
-    test: Annotated[float, typer.Option(help="Share of the pictures for testing.")] = 0.0,
+    data: Annotated[str, Argument(metavar="DATA", help="Data set: folder:ROOT, or ROOT.")],
+    val: Annotated[float, Option(help="Share of the pictures for validation.")] = 0.15,
+    test: Annotated[float, Option(help="Share of the pictures for testing.")] = 0.0,
     group: Annotated[
         str | None,
-        typer.Option(
+        Option(
             help="Regular expression on names; pictures with the same match (of its first group) stay together. "
             "Default: guessed from names."
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing lists.")] = False,
+    seed: Annotated[int, Option(help="Random seed.")] = 0,
+    overwrite: Annotated[bool, Option("--overwrite", help="Replace existing lists.")] = False,
 ) -> None:
     """Write train.txt and val.txt, stratified by class, with groups kept together.
 

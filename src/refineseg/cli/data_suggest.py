@@ -6,28 +6,27 @@ import shlex
 from pathlib import Path
 from typing import Annotated
 
-import typer
 from rich.progress import TaskID
+from typer import Argument, Option
 
 from refineseg.cli.common import console, errors, progress_bar
+from refineseg.cli.options import Device
 
 
 def suggest(
     pictures: Annotated[
-        list[str], typer.Argument(metavar="PICTURE", help="Pictures without labels: files, folders or globs.")
+        list[str], Argument(metavar="PICTURE", help="Pictures without labels: files, folders or globs.")
     ],
-    model: Annotated[str, typer.Option("--model", "-m", help="Trained model: RUN, model folder or bundled name.")],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="New folder for pictures, pre-labels and HTML page.")
-    ],
-    number: Annotated[int, typer.Option("--number", "-n", help="Number of pictures to suggest.")] = 40,
+    model: Annotated[str, Option("--model", "-m", help="Trained model: RUN, model folder or bundled name.")],
+    output: Annotated[Path, Option("--output", "-o", help="New folder for pictures, pre-labels and HTML page.")],
+    number: Annotated[int, Option("--number", "-n", help="Number of pictures to suggest.")] = 40,
     format: Annotated[
-        str, typer.Option("--format", help="Format of the pre-labels: labelme, cvat, coco or yolo.")
+        str, Option("--format", help="Format of the pre-labels: labelme, cvat, coco or yolo.")
     ] = "labelme",
     labelled: Annotated[
-        str | None, typer.Option(help="Already labelled data, NAME:ROOT. Default: the data of the model's run.")
+        str | None, Option(help="Already labelled data, NAME:ROOT. Default: the data of the model's run.")
     ] = None,
-    device: Annotated[str, typer.Option(help="Device: auto, cpu or cuda.")] = "auto",
+    device: Device = "auto",
 ) -> None:
     """Suggest pictures to label next, with pre-labels.
 

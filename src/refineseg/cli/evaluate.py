@@ -6,18 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Option
 
-from refineseg.cli.common import (
-    Table,
-    console,
-    errors,
-    parse_channels,
-    parse_scales,
-    progress_of,
-    show_notes,
-    write_json,
-)
+from refineseg.cli.common import Table, console, errors, progress_of, show_notes, write_json
+from refineseg.cli.options import AnyModel, Device, Precision, Windows, parse_channels, parse_names, parse_scales
 from refineseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,51 +19,40 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    model: Annotated[
-        str, typer.Option("--model", "-m", help="Bundled name, model folder, hf:ORG/NAME or exported file.")
-    ],
+    model: AnyModel,
     data: Annotated[
-        str, typer.Option("--data", "-d", help="NAME:ROOT such as camvid:DIR or folder:DIR, or a YAML file.")
+        str, Option("--data", "-d", help="NAME:ROOT such as camvid:DIR or folder:DIR, or a YAML file.")
     ],
-    split: Annotated[str, typer.Option(help="Split: train, val or test.")] = "val",
+    split: Annotated[str, Option(help="Split: train, val or test.")] = "val",
     protocol: Annotated[
-        str, typer.Option(help="Protocol: single, paper, ms-flip, or that of a benchmark such as cityscapes.")
+        str, Option(help="Protocol: single, paper, ms-flip, or that of a benchmark such as cityscapes.")
     ] = "single",
-    scales: Annotated[
-        str | None, typer.Option(help="Scales to average over, such as 0.4,0.6,0.8,1.0,1.2.")
-    ] = None,
+    scales: Annotated[str | None, Option(help="Scales to average over, such as 0.4,0.6,0.8,1.0,1.2.")] = None,
     flip: Annotated[
-        bool | None, typer.Option("--flip/--no-flip", help="Also average over the mirrored picture.")
+        bool | None, Option("--flip/--no-flip", help="Also average over the mirrored picture.")
     ] = None,
     channels: Annotated[
-        str | None, typer.Option(help="Channels of a TIFF to use as red, green and blue, such as 3,2,1.")
+        str | None, Option(help="Channels of a TIFF to use as red, green and blue, such as 3,2,1.")
     ] = None,
-    tile: Annotated[
-        str | None,
-        typer.Option(help="Process large pictures in windows: auto, or a side in pixels.", metavar="auto|N"),
-    ] = None,
+    tile: Windows = None,
     measure: Annotated[
         str,
-        typer.Option(
+        Option(
             help="Additional measures, comma-separated: boundary, calibration, sizes, distance, suspects.",
             metavar="NAMES",
         ),
     ] = "",
     calibrate: Annotated[
         str | None,
-        typer.Option(
-            help="Fit calibration temperatures on the split and store them with the model: global or class."
-        ),
+        Option(help="Fit calibration temperatures on the split and store them with the model: global or class."),
     ] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write all results to this JSON file.")] = None,
-    report: Annotated[
-        Path | None, typer.Option(help="Write an HTML report to this folder.", metavar="DIR")
-    ] = None,
-    device: Annotated[str, typer.Option(help="Device: auto, cpu or cuda.")] = "auto",
-    precision: Annotated[str, typer.Option(help="Precision: 32 (float32) or bf16.")] = "32",
+    json_file: Annotated[Path | None, Option("--json", help="Write all results to this JSON file.")] = None,
+    report: Annotated[Path | None, Option(help="Write an HTML report to this folder.", metavar="DIR")] = None,
+    device: Device = "auto",
+    precision: Precision = "32",
     engine: Annotated[
         str | None,
-        typer.Option(
+        Option(
             help="Engine: torch, onnxruntime, openvino or auto. Default: torch, or that of an exported file.",
             metavar="NAME",
         ),
@@ -100,7 +81,7 @@ def evaluate(
         raise InputError(f"expected --calibrate global or class, got {calibrate!r}")
     if calibrate is not None and model.startswith("hf:"):
         raise InputError(f"expected a model folder to calibrate, got {model}: the Hub's cache is not written to")
-    names = [name.strip() for name in measure.split(",") if name.strip()]
+    names = parse_names(measure)
     if report is not None:
         writable_folder(report)  # before the long part
         names = with_report(names)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
-import typer
+from typer import Option
 
 from refineseg.cli.common import console, progress_bar
 
@@ -15,28 +15,25 @@ if TYPE_CHECKING:
 
 def export(
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="FILE.onnx, FILE.xml (OpenVINO) or FILE.pt2 (torch.export).")
+        Path, Option("--output", "-o", help="FILE.onnx, FILE.xml (OpenVINO) or FILE.pt2 (torch.export).")
     ],
-    model: Annotated[str, typer.Option("--model", "-m", help="Bundled name or model folder.")] = "camvid",
+    model: Annotated[str, Option("--model", "-m", help="Bundled name or model folder.")] = "camvid",
     format: Annotated[
-        str | None, typer.Option(help="Format: onnx, openvino or torch. Default: by the suffix of FILE.")
+        str | None, Option(help="Format: onnx, openvino or torch. Default: by the suffix of FILE.")
     ] = None,
-    input: Annotated[str, typer.Option(help="Input: float32 (BxCxHxW in [0, 1]) or uint8 (BxHxWx3).")] = "float32",
+    input: Annotated[str, Option(help="Input: float32 (BxCxHxW in [0, 1]) or uint8 (BxHxWx3).")] = "float32",
     outputs: Annotated[
-        str,
-        typer.Option(
-            help="Outputs: logits (for predict), or full-size labels or probabilities for other programs."
-        ),
+        str, Option(help="Outputs: logits (for predict), or full-size labels or probabilities for other programs.")
     ] = "logits",
-    int8: Annotated[bool, typer.Option("--int8", help="Quantise to 8 bits; needs --calibrate.")] = False,
+    int8: Annotated[bool, Option("--int8", help="Quantise to 8 bits; needs --calibrate.")] = False,
     calibrate: Annotated[
         str | None,
-        typer.Option(
+        Option(
             help="Data set (NAME:ROOT or YAML) for the check; int8 calibrates on train and is checked on val.",
             metavar="DATA",
         ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
+    overwrite: Annotated[bool, Option("--overwrite", help="Replace existing files.")] = False,
 ) -> None:
     """Export a model to a file for other engines, kept only if its labels match the model's.
 

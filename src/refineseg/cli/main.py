@@ -15,8 +15,10 @@ from importlib import import_module
 from types import FrameType
 
 import typer
+from typer import Option
 
 from refineseg._version import __version__
+from refineseg.cli.common import quiet_libraries
 from refineseg.cli.data import data
 from refineseg.errors import RefinesegError, RefusedError
 from refineseg.system.hardware import instruction_sets, package_versions, processor_name
@@ -36,24 +38,12 @@ app = typer.Typer(
 )
 
 VERBS = (
-    "predict",
-    "evaluate",
-    "train",
-    "plan",
-    "check",
-    "compare",
-    "submit",
-    "convert",
-    "export",
-    "serve",
-    "bench",
-    "models",
-    "push",
-)
+    "predict", "evaluate", "train", "plan", "check", "compare", "submit", "convert", "export", "serve", "bench",
+    "models", "push",
+)  # fmt: skip
 
 for _verb in VERBS:
-    _command = getattr(import_module(f"refineseg.cli.{_verb}"), _verb)
-    app.command(_verb)(_command)
+    app.command()(getattr(import_module(f"refineseg.cli.{_verb}"), _verb))
 app.add_typer(data, name="data")
 
 
@@ -68,14 +58,12 @@ def _print_version(given: bool) -> None:
 
 @app.callback()
 def _options(
-    verbose: bool = typer.Option(False, "--verbose", "-v", help="Show tracebacks, and warnings of libraries."),
-    _version: bool = typer.Option(
+    verbose: bool = Option(False, "--verbose", "-v", help="Show tracebacks, and warnings of libraries."),
+    _version: bool = Option(
         False, "--version", help="Print versions for bug reports and exit.", callback=_print_version, is_eager=True
     ),
 ) -> None:
     if not verbose:
-        from refineseg.cli.common import quiet_libraries
-
         quiet_libraries()
 
 

@@ -7,9 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Option
 
 from refineseg.cli.common import Table, console, write_json
+from refineseg.cli.options import JsonFile
 from refineseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,14 +21,14 @@ NYU_CLASSES = 40
 
 
 def models(
-    json_file: Annotated[Path | None, typer.Option("--json", help="Also write this to a JSON file.")] = None,
-    describe: Annotated[str | None, typer.Option(help="Preset to describe stage by stage.")] = None,
-    size: Annotated[str, typer.Option(help="With --describe: size of the picture, HEIGHTxWIDTH.")] = "512x512",
-    classes: Annotated[int, typer.Option(help="With --describe: number of classes.")] = CLASSES,
-    svg: Annotated[Path | None, typer.Option(help="With --describe: draw the network to this SVG file.")] = None,
+    json_file: JsonFile = None,
+    describe: Annotated[str | None, Option(help="Preset to describe stage by stage.")] = None,
+    size: Annotated[str, Option(help="With --describe: size of the picture, HEIGHTxWIDTH.")] = "512x512",
+    classes: Annotated[int, Option(help="With --describe: number of classes.")] = CLASSES,
+    svg: Annotated[Path | None, Option(help="With --describe: draw the network to this SVG file.")] = None,
     assignments: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             "--set",
             help="With --describe: name=value, any setting of the model; settings=paper, authors or ports.",
         ),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Argument, Option
 
 from refineseg.cli.common import console, show_notes
+from refineseg.cli.options import Device
 from refineseg.system.text import duration
 
 if TYPE_CHECKING:
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def plan(
-    data: Annotated[str, typer.Argument(metavar="DATA", help="NAME:ROOT such as folder:DIR, or a YAML file.")],
-    minutes: Annotated[float | None, typer.Option(help="Time limit of the training in minutes.")] = None,
-    device: Annotated[str, typer.Option(help="Device: auto, cpu or cuda.")] = "auto",
+    data: Annotated[str, Argument(metavar="DATA", help="NAME:ROOT such as folder:DIR, or a YAML file.")],
+    minutes: Annotated[float | None, Option(help="Time limit of the training in minutes.")] = None,
+    device: Device = "auto",
 ) -> None:
     """Show the settings that train would choose for a data set, and why, in seconds.
 

@@ -8,9 +8,10 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Argument, Option
 
-from refineseg.cli.common import console, errors, parse_channels, parse_scales, progress_bar
+from refineseg.cli.common import console, errors, progress_bar
+from refineseg.cli.options import AnyModel, Device, Precision, parse_channels, parse_names, parse_scales
 from refineseg.errors import InputError
 from refineseg.system.files import atomic_write
 from refineseg.system.lock import LOCK, locked
@@ -27,54 +28,45 @@ KINDS = [name.replace("_", "-") for name in module_names("refineseg.inference.ou
 
 
 def predict(
-    inputs: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="IMAGE|VIDEO|FOLDER|GLOB", help="Pictures and videos to segment."),
-    ] = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Output folder: masks/, overlays/, videos/, predictions.json.")
-    ] = ...,  # type: ignore[assignment]  # typer's sign of a required option
-    model: Annotated[
-        str, typer.Option("--model", "-m", help="Bundled name, model folder, hf:ORG/NAME or exported file.")
-    ] = "everyday",
-    scales: Annotated[str, typer.Option(help="Scales to average over, such as 0.75,1.0,1.25.")] = "1.0",
-    flip: Annotated[bool, typer.Option("--flip", help="Also average over the mirrored picture.")] = False,
+        Path, Option("--output", "-o", help="Output folder: masks/, overlays/, videos/, predictions.json.")
+    ],
+    inputs: Annotated[
+        list[str] | None, Argument(metavar="IMAGE|VIDEO|FOLDER|GLOB", help="Pictures and videos to segment.")
+    ] = None,
+    model: AnyModel = "everyday",
+    scales: Annotated[str, Option(help="Scales to average over, such as 0.75,1.0,1.25.")] = "1.0",
+    flip: Annotated[bool, Option("--flip", help="Also average over the mirrored picture.")] = False,
     channels: Annotated[
-        str | None,
-        typer.Option(help="Channels of a TIFF to use as red, green and blue, counted from 1, such as 3,2,1."),
+        str | None, Option(help="Channels of a TIFF to use as red, green and blue, counted from 1, such as 3,2,1.")
     ] = None,
     tile: Annotated[
-        str | None, typer.Option(help="Process large pictures in windows: auto, or a side in pixels such as 1024.")
+        str | None, Option(help="Process large pictures in windows: auto, or a side in pixels such as 1024.")
     ] = None,
     save: Annotated[
         str | None,
-        typer.Option(
+        Option(
             help=f"Outputs, comma-separated: {', '.join(KINDS)}. "
             "Default: mask,overlay; for videos: overlay; for depth models: depth,depth-picture."
         ),
     ] = None,
     smooth: Annotated[
-        float, typer.Option(help="Temporal smoothing of videos: weight of the past scores, below 1, such as 0.8.")
+        float, Option(help="Temporal smoothing of videos: weight of the past scores, below 1, such as 0.8.")
     ] = 0.0,
-    source: Annotated[
-        str | None, typer.Option(help="Camera number, such as 0, or stream address (rtsp://...).")
-    ] = None,
+    source: Annotated[str | None, Option(help="Camera number, such as 0, or stream address (rtsp://...).")] = None,
     sequence: Annotated[
-        bool, typer.Option("--sequence", help="Treat the pictures of each folder as the frames of a video.")
+        bool, Option("--sequence", help="Treat the pictures of each folder as the frames of a video.")
     ] = False,
-    fps: Annotated[float, typer.Option(help="Frames per second of a --sequence.")] = 25.0,
+    fps: Annotated[float, Option(help="Frames per second of a --sequence.")] = 25.0,
     seconds: Annotated[
-        float | None, typer.Option(help="Seconds of video or camera to process. Default: all, or until Ctrl-C.")
+        float | None, Option(help="Seconds of video or camera to process. Default: all, or until Ctrl-C.")
     ] = None,
-    device: Annotated[str, typer.Option(help="Device: auto, cpu or cuda.")] = "auto",
-    precision: Annotated[str, typer.Option(help="Precision: 32 (float32) or bf16.")] = "32",
+    device: Device = "auto",
+    precision: Precision = "32",
     engine: Annotated[
-        str, typer.Option(help="Engine: torch, onnxruntime, openvino, or auto (the fastest that is ready).")
+        str, Option(help="Engine: torch, onnxruntime, openvino, or auto (the fastest that is ready).")
     ] = "auto",
-    overwrite: Annotated[
-        bool,
-        typer.Option("--overwrite", help="Write to a folder that is not empty."),
-    ] = False,
+    overwrite: Annotated[bool, Option("--overwrite", help="Write to a folder that is not empty.")] = False,
 ) -> int:
     """Segment pictures and videos.
 
@@ -89,7 +81,7 @@ def predict(
 
     work = collect_inputs(inputs or [], source, sequence, VideoOptions(smooth, None, seconds, fps))
     side = parse_tile(tile)
-    kinds = None if save is None else tuple(kind.strip() for kind in save.split(",") if kind.strip())
+    kinds = None if save is None else tuple(parse_names(save))
     options = PredictOptions(parse_scales(scales), flip, False, parse_channels(channels))
     with locked(output):
         check_output(output, overwrite, resumable=side is not None)

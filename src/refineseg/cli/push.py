@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from refineseg.cli.common import console
 
 
 def push(
-    folder: Annotated[Path, typer.Argument(metavar="MODEL_FOLDER", help="Model folder, such as RUN/best.")],
-    name: Annotated[str, typer.Argument(metavar="hf:ORG/NAME", help="Repository; @BRANCH pushes to a branch.")],
-    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
-    message: Annotated[str, typer.Option(help="Commit message.")] = "",
+    folder: Annotated[Path, Argument(metavar="MODEL_FOLDER", help="Model folder, such as RUN/best.")],
+    name: Annotated[str, Argument(metavar="hf:ORG/NAME", help="Repository; @BRANCH pushes to a branch.")],
+    private: Annotated[bool, Option("--private", help="Make a new repository private.")] = False,
+    message: Annotated[str, Option(help="Commit message.")] = "",
 ) -> None:
     """Upload a model folder to the Hugging Face Hub: config.json, model.safetensors and the card.
 

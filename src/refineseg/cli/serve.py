@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Option
 
 from refineseg.cli.common import console, errors
+from refineseg.cli.options import Device, Precision
 from refineseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,39 +18,29 @@ if TYPE_CHECKING:
 def serve(
     model: Annotated[
         str,
-        typer.Option(
-            "--model", "-m", help="Bundled name, model folder, hf:ORG/NAME, or exported file (.onnx, .xml)."
-        ),
+        Option("--model", "-m", help="Bundled name, model folder, hf:ORG/NAME, or exported file (.onnx, .xml)."),
     ] = "everyday",
-    host: Annotated[
-        str, typer.Option(help="Address to listen on; 0.0.0.0 for all network interfaces.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port; 0 chooses a free one.", min=0, max=65535)] = 8000,
+    host: Annotated[str, Option(help="Address to listen on; 0.0.0.0 for all network interfaces.")] = "127.0.0.1",
+    port: Annotated[int, Option(help="Port; 0 chooses a free one.", min=0, max=65535)] = 8000,
     allow_host: Annotated[
-        list[str] | None, typer.Option(help="Additional host name that clients may use; repeatable, * for all.")
+        list[str] | None, Option(help="Additional host name that clients may use; repeatable, * for all.")
     ] = None,
     allow_origin: Annotated[
         list[str] | None,
-        typer.Option(help="Web site whose pages may use the server, such as https://example.org; repeatable."),
+        Option(help="Web site whose pages may use the server, such as https://example.org; repeatable."),
     ] = None,
-    max_mb: Annotated[float, typer.Option(help="Largest request, in MiB.")] = 20,
-    max_megapixels: Annotated[
-        float, typer.Option(help="Most megapixels per request, over all scales and flips.")
-    ] = 16,
-    requests: Annotated[int, typer.Option(help="Most concurrent requests; further ones get 503.")] = 64,
-    memory: Annotated[int, typer.Option(help="Most memory for all requests together, in MiB.")] = 2048,
-    batch: Annotated[int, typer.Option(help="Most pictures per batch.")] = 8,
-    wait_ms: Annotated[
-        float, typer.Option(help="Milliseconds that a picture waits for others to join its batch.")
-    ] = 5,
-    timeout: Annotated[float, typer.Option(help="Time limit of a request, in seconds.")] = 60,
-    device: Annotated[str, typer.Option(help="Device: auto, cpu or cuda.")] = "auto",
-    precision: Annotated[str, typer.Option(help="Precision: 32 (float32) or bf16.")] = "32",
+    max_mb: Annotated[float, Option(help="Largest request, in MiB.")] = 20,
+    max_megapixels: Annotated[float, Option(help="Most megapixels per request, over all scales and flips.")] = 16,
+    requests: Annotated[int, Option(help="Most concurrent requests; further ones get 503.")] = 64,
+    memory: Annotated[int, Option(help="Most memory for all requests together, in MiB.")] = 2048,
+    batch: Annotated[int, Option(help="Most pictures per batch.")] = 8,
+    wait_ms: Annotated[float, Option(help="Milliseconds that a picture waits for others to join its batch.")] = 5,
+    timeout: Annotated[float, Option(help="Time limit of a request, in seconds.")] = 60,
+    device: Device = "auto",
+    precision: Precision = "32",
     engine: Annotated[
         str | None,
-        typer.Option(
-            help="Engine: torch, onnxruntime, openvino or auto. Default: torch, or that of an exported file."
-        ),
+        Option(help="Engine: torch, onnxruntime, openvino or auto. Default: torch, or that of an exported file."),
     ] = None,
 ) -> None:
     """Serve a model over HTTP, with a web page at /.

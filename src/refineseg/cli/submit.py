@@ -6,27 +6,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from refineseg.cli.common import console, progress_of
+from refineseg.cli.options import Device, Windows
 from refineseg.errors import InputError
 
 
 def submit(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Benchmark: voc2012, cityscapes or ade20k.")],
+    name: Annotated[str, Argument(metavar="NAME", help="Benchmark: voc2012, cityscapes or ade20k.")],
     model: Annotated[
-        str | None, typer.Option("--model", "-m", help="Bundled name, model folder or hf:ORG/NAME.")
+        str | None, Option("--model", "-m", help="Bundled name, model folder or hf:ORG/NAME.")
     ] = None,
-    data: Annotated[str | None, typer.Option("--data", "-d", help="NAME:ROOT or a YAML file.")] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="FILE.zip to write.")] = None,
-    validate: Annotated[Path | None, typer.Option(help="FILE.zip to check instead of writing one.")] = None,
-    split: Annotated[str, typer.Option(help="Split: train, val or test.")] = "test",
-    protocol: Annotated[str, typer.Option(help="Protocol: single, paper, ms-flip ...")] = "single",
-    tile: Annotated[
-        str | None,
-        typer.Option(help="Process large pictures in windows: auto, or a side in pixels.", metavar="auto|N"),
-    ] = None,
-    device: Annotated[str, typer.Option(help="Device: auto, cpu or cuda.")] = "auto",
+    data: Annotated[str | None, Option("--data", "-d", help="NAME:ROOT or a YAML file.")] = None,
+    output: Annotated[Path | None, Option("--output", "-o", help="FILE.zip to write.")] = None,
+    validate: Annotated[Path | None, Option(help="FILE.zip to check instead of writing one.")] = None,
+    split: Annotated[str, Option(help="Split: train, val or test.")] = "test",
+    protocol: Annotated[str, Option(help="Protocol: single, paper, ms-flip ...")] = "single",
+    tile: Windows = None,
+    device: Device = "auto",
 ) -> None:
     """Write an archive for a benchmark server, or check one.
 

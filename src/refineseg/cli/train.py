@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Option
 
 from refineseg.cli.common import console, errors, progress_bar, show_notes
+from refineseg.cli.options import Device, parse_pair
 from refineseg.cli.train_progress import TrainingProgress
-from refineseg.cli.train_settings import build_config, explicit_settings, parse_class_map
+from refineseg.cli.train_settings import build_config, explicit_settings
 from refineseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,12 +25,11 @@ LONG_WAIT = 0.1  # share of the time waiting for pictures from which there is a 
 
 def train(
     output: Annotated[
-        Path,
-        typer.Option("--output", "-o", help="RUN: folder for settings, metrics, index.html, best/ and last/."),
+        Path, Option("--output", "-o", help="RUN: folder for settings, metrics, index.html, best/ and last/.")
     ],
     data: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--data",
             "-d",
             help="NAME:ROOT such as camvid:DIR or folder:DIR, or a YAML file; not needed with --resume.",
@@ -37,51 +37,47 @@ def train(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(
+        Option(
             help="Preset (see refineseg models), or model to fine-tune: bundled name, model folder or hf:ORG/NAME."
         ),
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="YAML file with settings.")] = None,
+    config: Annotated[Path | None, Option(help="YAML file with settings.")] = None,
     recipe: Annotated[
-        str, typer.Option(help="Default settings: modern, paper, paper-class-crop or lightweight.")
+        str, Option(help="Default settings: modern, paper, paper-class-crop or lightweight.")
     ] = "modern",
     backbone_weights: Annotated[
         str | None,
-        typer.Option(
-            help="Initial backbone weights: auto, imagenet, none (random), a model, or a safetensors file."
-        ),
+        Option(help="Initial backbone weights: auto, imagenet, none (random), a model, or a safetensors file."),
     ] = None,
     class_map: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             "--map", help="MODEL_CLASS=DATA_CLASS: a class with different names in model and data; repeatable."
         ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Number of passes over the training pictures.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Number of optimiser steps, instead of --epochs.")] = None,
-    minutes: Annotated[
-        float | None, typer.Option(help="Time limit of the run in minutes, instead of --epochs.")
-    ] = None,
+    epochs: Annotated[int | None, Option(help="Number of passes over the training pictures.")] = None,
+    steps: Annotated[int | None, Option(help="Number of optimiser steps, instead of --epochs.")] = None,
+    minutes: Annotated[float | None, Option(help="Time limit of the run in minutes, instead of --epochs.")] = None,
     patience: Annotated[
-        int | None, typer.Option(help="Stop after this many validations without a better score.", metavar="K")
+        int | None, Option(help="Stop after this many validations without a better score.", metavar="K")
     ] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Pictures per step, over all processes.")] = None,
-    crop: Annotated[str | None, typer.Option(help="Training crop in pixels: N or HEIGHTxWIDTH.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate of the decoder.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Random seed.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Number of data loading processes.")] = None,
-    precision: Annotated[str | None, typer.Option(help="Precision: 32 (float32) or bf16.")] = None,
-    device: Annotated[str, typer.Option(help="Device: auto, cpu or cuda.")] = "auto",
+    batch_size: Annotated[int | None, Option(help="Pictures per step, over all processes.")] = None,
+    crop: Annotated[str | None, Option(help="Training crop in pixels: N or HEIGHTxWIDTH.")] = None,
+    lr: Annotated[float | None, Option(help="Learning rate of the decoder.")] = None,
+    seed: Annotated[int | None, Option(help="Random seed.")] = None,
+    workers: Annotated[int | None, Option(help="Number of data loading processes.")] = None,
+    precision: Annotated[str | None, Option(help="Precision: 32 (float32) or bf16.")] = None,
+    device: Device = "auto",
     repeats: Annotated[
-        int | None, typer.Option(help="Train with K seeds, and report mean and spread of the scores.", metavar="K")
+        int | None, Option(help="Train with K seeds, and report mean and spread of the scores.", metavar="K")
     ] = None,
-    skip_check: Annotated[bool, typer.Option("--skip-check", help="Skip the quick check of the data.")] = False,
+    skip_check: Annotated[bool, Option("--skip-check", help="Skip the quick check of the data.")] = False,
     drop_bad: Annotated[
-        bool, typer.Option("--drop-bad", help="Leave out pairs that cannot be used, and list them.")
+        bool, Option("--drop-bad", help="Leave out pairs that cannot be used, and list them.")
     ] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in RUN.")] = False,
+    resume: Annotated[bool, Option("--resume", help="Continue the run in RUN.")] = False,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="name=value: any setting of config.yaml; repeatable.")
+        list[str] | None, Option("--set", help="name=value: any setting of config.yaml; repeatable.")
     ] = None,
 ) -> None:
     """Train a model on a data set.
@@ -98,7 +94,7 @@ def train(
     chosen = {
         "model": model,
         "backbone_weights": backbone_weights,
-        "class_map": parse_class_map(class_map or []),
+        "class_map": dict(parse_pair(text, "--map MODEL_CLASS=DATA_CLASS") for text in class_map or []) or None,
         "epochs": epochs,
         "steps": steps,
         "minutes": minutes,

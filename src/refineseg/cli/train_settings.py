@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from refineseg.cli.common import parse_size
+from refineseg.cli.options import parse_size
 from refineseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -58,12 +58,3 @@ def explicit_settings(
     names |= {text.partition("=")[0].strip() for text in assignments}
     names |= {"augment.crop"} if crop is not None else set()
     return {f"fields.{name.removeprefix('model.')}" if name.startswith("model.") else name for name in names}
-
-
-def parse_class_map(texts: list[str]) -> dict[str, str] | None:
-    """``car=vehicle`` ... to a mapping from model to data class names; None if empty."""
-    pairs = [text.partition("=") for text in texts]
-    for text, (model, _, data) in zip(texts, pairs, strict=True):
-        if not (model.strip() and data.strip()):
-            raise InputError(f"expected --map MODEL_CLASS=DATA_CLASS, got {text!r}")
-    return {model.strip(): data.strip() for model, _, data in pairs} or None
