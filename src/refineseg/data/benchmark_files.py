@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from refineseg.data.dataset import Sample, folder_of_pictures, read_list
+from refineseg.data.dataset import SPLITS, Sample, folder_of_pictures, read_list
 from refineseg.data.preparation.archives import Place
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap
@@ -23,12 +23,24 @@ VOC2010 = (
     (r"VOC2010/(JPEGImages/[^/]+\.jpg)", r"VOCdevkit/VOC2010/\1"),
     (r"VOC2010/(ImageSets/Main/(?:train|val)\.txt)", r"VOCdevkit/VOC2010/\1"),
 )
+VOC2010_PICTURES = ("images", "VOCdevkit/VOC2010/JPEGImages", "VOC2010/JPEGImages", "JPEGImages")
 ALL = "all"  # the split of a folder without split lists
 
 
 def entries(text: str) -> list[str]:
     """``"wall, night stand"`` to its parts."""
     return [" ".join(part.split()) for part in text.split(",")]
+
+
+def class_table(text: str) -> dict[str, dict[str, tuple[int, ...]]]:
+    """Entries such as ``human: person 24 220 20 60, rider 25 255 0 0`` to the numbers of each name, by group."""
+    table: dict[str, dict[str, tuple[int, ...]]] = {}
+    for group, row in re.findall(r"(\w+): ([^:]+)\n", text):
+        table[group] = {}
+        for words in map(str.split, row.split(",")):
+            name = " ".join(word for word in words if not word.isdigit())
+            table[group][name] = tuple(int(word) for word in words if word.isdigit())
+    return table
 
 
 def first_folder(root: Path, *names: str) -> Path | None:
@@ -86,35 +98,47 @@ def pair(stems: Iterable[str], images: dict[str, Path], masks: dict[str, Path], 
     return tuple(Sample(stem, images[stem], masks.get(stem)) for stem in chosen)
 
 
-def need_masks(without: Sequence[str], where: str, split: str = "") -> None:
-    """InputError if there are pictures without a mask."""
-    if without:
-        of = f" of {split}" if split else ""
-        raise InputError(
-            f"expected a mask in {where} for every picture{of}, {len(without)} have none, such as {without[0]}"
-        )
+def need_masks(splits: Mapping[str, Sequence[Sample]], where: str, unlabelled: str = "") -> None:
+    """InputError if there are pictures without a mask in a split other than ``unlabelled``."""
+    for split, samples in splits.items():
+        without = [sample.image.name for sample in samples if sample.mask is None]
+        if without and split != unlabelled:
+            raise InputError(
+                f"expected a mask in {where} for every picture of {split}, {len(without)} have none, such as "
+                f"{without[0]}"
+            )
 
 
 def open_masked(
-    root: Path, name: str, images: Sequence[str], masks: Sequence[str], lists: dict[str, tuple[str, ...]]
+    root: Path, name: str, masks: Sequence[str], list_folders: Sequence[str]
 ) -> tuple[dict[str, tuple[Sample, ...]], dict[str, Path]]:
     """Splits and masks of a data set on VOC 2010, which has more pictures than were annotated."""
-    pictures = by_stem(need_folder(root, f"{name}'s pictures", *images))
+    pictures = by_stem(need_folder(root, f"{name}'s pictures", *VOC2010_PICTURES))
     folder = need_folder(root, f"{name}'s masks", *masks)
     found = by_stem(folder, (".png", ".mat"))
     if not found:
         raise InputError(f"no masks in {folder}: expected .png or .mat files")
     masked = {stem: path for stem, path in pictures.items() if stem in found}
+    lists = {
+        split: [f"{place}/{split}{ending}" for place in list_folders for ending in (".txt", "_id.txt")]
+        for split in ("train", "val")
+    }
     return listed_splits(root, lists, masked, found), found
 
 
 def listed_splits(
-    root: Path, lists: dict[str, tuple[str, ...]], images: dict[str, Path], masks: dict[str, Path]
+    root: Path,
+    lists: Mapping[str, Sequence[str]],
+    images: dict[str, Path],
+    masks: dict[str, Path],
+    split_of: Callable[[str], str] = lambda _stem: ALL,
 ) -> dict[str, tuple[Sample, ...]]:
-    """Splits by the first existing list file of each; all pictures as ``all`` if there is none."""
+    """Splits by the first existing list file of each; without lists, of all pictures by their stem."""
     found = {split: first_file(root, *names) for split, names in lists.items()}
-    splits = {split: pair(listed_stems(path), images, masks, root) for split, path in found.items() if path}
-    return splits or {ALL: pair(sorted(images), images, masks, root)}
+    stems = {split: listed_stems(path) for split, path in found.items() if path}
+    if not stems:
+        stems = {split: [stem for stem in sorted(images) if split_of(stem) == split] for split in (*SPLITS, ALL)}
+    return {split: pair(chosen, images, masks, root) for split, chosen in stems.items() if chosen}
 
 
 def places(*pairs: tuple[str, str]) -> Place:

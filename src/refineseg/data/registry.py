@@ -120,8 +120,8 @@ def _open(text: str, drop_bad: bool) -> SegmentationData:
 
 
 def _open_benchmark(benchmark: Benchmark, root: Path) -> SegmentationData:
-    """A benchmark's data, with a note on splits that are not of the published size."""
-    data = benchmark.open(root)
+    """A benchmark's data, with its licence, and a note on splits that are not of the published size."""
+    data = replace(benchmark.open(root), licence=benchmark.licence)
     sizes = {name: len(samples) for name, samples in data.splits.items() if samples}
     others = [
         f"{size:,} of {max(benchmark.pairs[name]):,} {name}"

@@ -96,7 +96,7 @@ def test_cityscapes_reads_label_ids_and_no_instances(tmp_path: Path) -> None:
 
 
 def test_cityscapes_numbers_every_label_id_once() -> None:
-    evaluated = [label_id for _, label_id, _ in cityscapes.CLASSES]
+    evaluated = [numbers[0] for group in cityscapes.CLASSES.values() for numbers in group.values()]
     assert sorted(evaluated + [value for value in cityscapes.IGNORED if value != 255]) == list(range(34))
 
 
@@ -331,9 +331,7 @@ def test_camvid_original_merges_32_colors_and_splits_by_drive(tmp_path: Path) ->
     }
     assert data.label_map.names == camvid.label_map().names
     _, labels = data.read(data.split("val")[0])
-    merged_to = [train_id for train_id, (name, _) in enumerate(camvid.CLASSES) for _ in camvid.ORIGINAL[name]] + [
-        IGNORE
-    ]
+    merged_to = [train_id for train_id, merged in enumerate(camvid.ORIGINAL.values()) for _ in merged] + [IGNORE]
     assert np.array_equal(labels, np.array(merged_to, np.uint8)[roots.values("0016E5_07959", range(32))])
 
 
@@ -342,8 +340,8 @@ def test_camvid_original_has_32_names_and_colors() -> None:
     colors = {color for merged in camvid.ORIGINAL.values() for color in merged.values()} | {camvid.ORIGINAL_VOID}
     assert len(names) == len(set(names)) == 31
     assert len(colors) == 32
-    for name, color in camvid.CLASSES:
-        assert color in camvid.ORIGINAL[name].values()
+    for item in camvid.label_map().classes:
+        assert item.color in camvid.ORIGINAL[item.name].values()
 
 
 def test_camvid_original_takes_lists_where_there_are_some(tmp_path: Path) -> None:

@@ -39,7 +39,6 @@ eb0cff a09614 00a3ff 8c8c8c fa0a0f 14ff00 1fff00 ff1f00 ffe000 99ff00 0000ff ff4
 ffcc00 ff008f 00ffeb 85ff00 ff00eb f500ff ff007a fff500 0abed4 d6ff00 00ccff 1400ff ffff00 0099ff 0029ff
 00ffcc 2900ff 29ff00 ad00ff 00f5ff 4700ff 7a00ff 00ffb8 005cff b8ff00 0085ff ffd600 19c2c2 66ff00 5c00ff
 """)
-LICENCE = "ADE20K: BSD-3 annotations, pictures for non-commercial research"
 FOLDERS = {"train": "training", "val": "validation"}
 KINDS = "(?:images|annotations)/(?:training|validation)"
 
@@ -59,11 +58,11 @@ def open_ade20k(root: Path) -> SegmentationData:
         if not found:
             continue
         masks = files.by_stem(files.first_folder(base / "annotations", folder))
-        files.need_masks([stem for stem in found if stem not in masks], f"{base}/annotations/{folder}")
         splits[split] = files.pair(found, found, masks, images)
     if not splits:
         raise InputError(f"no pictures in {images}: expected training/ or validation/ with pictures")
-    return SegmentationData("ade20k", root, label_map(), splits, LICENCE)
+    files.need_masks(splits, f"{base}/annotations")
+    return SegmentationData("ade20k", root, label_map(), splits)
 
 
 BENCHMARK = Benchmark(
@@ -71,7 +70,7 @@ BENCHMARK = Benchmark(
     open=open_ade20k,
     label_map=label_map,
     pairs={"train": (20210,), "val": (2000,)},
-    licence=LICENCE,
+    licence="ADE20K: BSD-3 annotations, pictures for non-commercial research",
     archives="ADEChallengeData2016.zip",
     place=files.places((rf"(ADEChallengeData2016/{KINDS}/{files.NAME}\.(?:jpg|png))", r"\1")),
     aliases=("ade",),

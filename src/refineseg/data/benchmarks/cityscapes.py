@@ -10,49 +10,31 @@ from refineseg.data.dataset import SPLITS, Sample, SegmentationData
 from refineseg.errors import InputError
 from refineseg.labels import LabelClass, LabelMap
 
-# name, labelId (also what the server wants), colour
-CLASSES = (
-    ("road", 7, (128, 64, 128)),
-    ("sidewalk", 8, (244, 35, 232)),
-    ("building", 11, (70, 70, 70)),
-    ("wall", 12, (102, 102, 156)),
-    ("fence", 13, (190, 153, 153)),
-    ("pole", 17, (153, 153, 153)),
-    ("traffic light", 19, (250, 170, 30)),
-    ("traffic sign", 20, (220, 220, 0)),
-    ("vegetation", 21, (107, 142, 35)),
-    ("terrain", 22, (152, 251, 152)),
-    ("sky", 23, (70, 130, 180)),
-    ("person", 24, (220, 20, 60)),
-    ("rider", 25, (255, 0, 0)),
-    ("car", 26, (0, 0, 142)),
-    ("truck", 27, (0, 0, 70)),
-    ("bus", 28, (0, 60, 100)),
-    ("train", 31, (0, 80, 100)),
-    ("motorcycle", 32, (0, 0, 230)),
-    ("bicycle", 33, (119, 11, 32)),
-)
-# The seven groups that the benchmark scores beside its classes.
-CATEGORIES = {
-    "flat": ["road", "sidewalk"],
-    "construction": ["building", "wall", "fence"],
-    "object": ["pole", "traffic light", "traffic sign"],
-    "nature": ["vegetation", "terrain"],
-    "sky": ["sky"],
-    "human": ["person", "rider"],
-    "vehicle": ["car", "truck", "bus", "train", "motorcycle", "bicycle"],
-}
+# The groups that the benchmark scores too, with their classes: name, labelId (which the server takes), colour.
+CLASSES = files.class_table("""
+flat: road 7 128 64 128, sidewalk 8 244 35 232
+construction: building 11 70 70 70, wall 12 102 102 156, fence 13 190 153 153
+object: pole 17 153 153 153, traffic light 19 250 170 30, traffic sign 20 220 220 0
+nature: vegetation 21 107 142 35, terrain 22 152 251 152
+sky: sky 23 70 130 180
+human: person 24 220 20 60, rider 25 255 0 0
+vehicle: car 26 0 0 142, truck 27 0 0 70, bus 28 0 60 100, train 31 0 80 100,
+  motorcycle 32 0 0 230, bicycle 33 119 11 32
+""")
 # unlabeled .. ground, parking, rail track, guard rail, bridge, tunnel, polegroup, caravan, trailer; the licence
 # plate's -1 is 255 in a file of bytes.
 IGNORED = (0, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18, 29, 30, 255)
-LICENCE = "Cityscapes: non-commercial research"
 IMAGE, LABELS = "_leftImg8bit.png", "_gtFine_labelIds.png"
 
 
 def label_map() -> LabelMap:
     """The 19 evaluated classes by labelId; the other 15 labelIds are void."""
-    classes = tuple(LabelClass(name, color, (label_id,)) for name, label_id, color in CLASSES)
-    return LabelMap(classes, ignore=IGNORED)
+    classes = [
+        LabelClass(name, (red, green, blue), (label_id,))
+        for group in CLASSES.values()
+        for name, (label_id, red, green, blue) in group.items()
+    ]
+    return LabelMap(tuple(classes), ignore=IGNORED)
 
 
 def open_cityscapes(root: Path) -> SegmentationData:
@@ -68,10 +50,8 @@ def open_cityscapes(root: Path) -> SegmentationData:
             splits[split] = tuple(_sample(path, root / "gtFine" / split) for path in found)
     if not splits:
         raise InputError(f"no pictures in {images}: expected train/CITY/NAME{IMAGE}")
-    for split in ("train", "val"):
-        without = [sample.image.name for sample in splits.get(split, ()) if sample.mask is None]
-        files.need_masks(without, f"{root}/gtFine (of gtFine_trainvaltest.zip)", split)
-    return SegmentationData("cityscapes", root, label_map(), splits, LICENCE)
+    files.need_masks(splits, f"{root}/gtFine (of gtFine_trainvaltest.zip)", unlabelled="test")
+    return SegmentationData("cityscapes", root, label_map(), splits)
 
 
 def _sample(image: Path, masks: Path) -> Sample:
@@ -85,7 +65,7 @@ BENCHMARK = Benchmark(
     open=open_cityscapes,
     label_map=label_map,
     pairs={"train": (2975,), "val": (500,), "test": (1525,)},
-    licence=LICENCE,
+    licence="Cityscapes: non-commercial research",
     archives="leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip",
     place=files.places(
         (rf"(leftImg8bit/(?:train|val|test)/{files.NAME}/{files.NAME}_leftImg8bit\.png)", r"\1"),
@@ -94,10 +74,10 @@ BENCHMARK = Benchmark(
     submission=SubmissionFormat(  # cityscapesScripts
         folder="",
         stem=r"(?P<id>[a-z-]+_\d{6}_\d{6}).*",
-        values=tuple(label_id for _, label_id, _ in CLASSES),
+        values=tuple(numbers[0] for group in CLASSES.values() for numbers in group.values()),
         pictures={"train": 2975, "val": 500, "test": 1525},
         size=(2048, 1024),
         hint="the server takes labelIds such as 7 for road, not train ids such as 0",
     ),
-    scoring={"mean_over": "union", "categories": CATEGORIES},
+    scoring={"mean_over": "union", "categories": {name: list(group) for name, group in CLASSES.items()}},
 )

@@ -26,7 +26,6 @@ shelves, curtain, dresser, pillow, mirror, floor mat, clothes, ceiling, books, r
 paper, towel, shower curtain, box, whiteboard, person, night stand, toilet, sink, lamp, bathtub, bag, other
 structure, other furniture, other prop
 """)
-LICENCE = "NYU Depth V2: research"
 LISTS = {"train": ("train.txt",), "val": ("val.txt", "test.txt")}
 LABELLED, MAPPING, SPLIT_FILE = "nyu_depth_v2_labeled.mat", "classMapping40.mat", "splits.mat"
 FULL = (480, 640)
@@ -52,19 +51,14 @@ def open_nyudv2(root: Path) -> SegmentationData:
     else:
         images = files.by_stem(files.need_folder(root, "NYUDv2's pictures", "images"))
         masks = files.by_stem(files.need_folder(root, "NYUDv2's masks", "labels40", "labels"))
-        splits = files.listed_splits(root, LISTS, images, masks)
-        if (root / SPLIT_FILE).is_file() and files.first_file(root, *LISTS["train"], *LISTS["val"]) is None:
-            known = {int(stem): stem for stem in images if stem.isdigit()}
-            splits = {
-                split: tuple(
-                    Sample(known[number], images[known[number]], masks.get(known[number]))
-                    for number in numbers
-                    if number in known
-                )
-                for split, numbers in official_split(root / SPLIT_FILE).items()
-            }
+        listed = files.first_file(root, *LISTS["train"], *LISTS["val"])
+        numbers = official_split(root / SPLIT_FILE) if not listed and (root / SPLIT_FILE).is_file() else {}
+        split_of = {f"{number:06d}": split for split, chosen in numbers.items() for number in chosen}
+        splits = files.listed_splits(
+            root, LISTS, images, masks, lambda stem: split_of.get(stem.zfill(6), files.ALL)
+        )
     return SegmentationData(
-        "nyudv2", root, label_map(), splits, LICENCE, read_raw=read_nyu_mask, read_picture=read_nyu_image
+        "nyudv2", root, label_map(), splits, read_raw=read_nyu_mask, read_picture=read_nyu_image
     )
 
 
@@ -167,7 +161,7 @@ BENCHMARK = Benchmark(
     open=open_nyudv2,
     label_map=label_map,
     pairs={"train": (795,), "val": (654,)},  # val is the official test split
-    licence=LICENCE,
+    licence="NYU Depth V2: research",
     archives=(
         "nyu_depth_v2_labeled.mat with classMapping40.mat and splits.mat, or an archive of images/ and labels40/"
     ),

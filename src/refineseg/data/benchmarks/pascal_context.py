@@ -31,23 +31,15 @@ NAMES = [entry.split()[0] for entry in CLASSES]
 NUMBERS = [int(entry.split()[1]) for entry in CLASSES]
 ALL_NUMBERS = 459
 VOID_COLOR = (224, 224, 192)  # of 255 in VOC's palette
-LICENCE = "PASCAL VOC 2010 and PASCAL-Context: flickr's terms of use, research"
-IMAGES = ("images", "VOCdevkit/VOC2010/JPEGImages", "VOC2010/JPEGImages", "JPEGImages")
 MASKS = ("masks", "59_context_labels", "SegmentationClassContext", "trainval")
-LISTS = {
-    split: tuple(
-        f"{place}{split}.txt"
-        for place in (
-            "",
-            "ImageSets/SegmentationContext/",
-            "VOCdevkit/VOC2010/ImageSets/SegmentationContext/",
-            "VOCdevkit/VOC2010/ImageSets/Main/",
-            "VOC2010/ImageSets/Main/",
-            "ImageSets/Main/",
-        )
-    )
-    for split in ("train", "val")
-}
+LIST_FOLDERS = (
+    ".",
+    "ImageSets/SegmentationContext",
+    "VOCdevkit/VOC2010/ImageSets/SegmentationContext",
+    "VOCdevkit/VOC2010/ImageSets/Main",
+    "VOC2010/ImageSets/Main",
+    "ImageSets/Main",
+)
 
 
 def label_map(form: str = "index") -> LabelMap:
@@ -76,13 +68,12 @@ def open_pascal_context(root: Path) -> SegmentationData:
     Splits are VOC 2010's train and val lists (``train.txt`` and ``val.txt`` in ROOT, or
     VOCdevkit/VOC2010/ImageSets/Main); without them all masked pictures are the split ``all``.
     """
-    splits, masks = files.open_masked(root, "PASCAL-Context", IMAGES, MASKS, LISTS)
+    splits, masks = files.open_masked(root, "PASCAL-Context", MASKS, LIST_FOLDERS)
     return SegmentationData(
         "pascal-context",
         root,
         label_map(form_of(next(iter(masks.values())))),
         splits,
-        LICENCE,
         read_raw=read_context_mask,
     )
 
@@ -108,7 +99,7 @@ BENCHMARK = Benchmark(
     open=open_pascal_context,
     label_map=label_map,
     pairs={"train": (4998,), "val": (5105,)},
-    licence=LICENCE,
+    licence="PASCAL VOC 2010 and PASCAL-Context: flickr's terms of use, research",
     archives="VOCtrainval_03-May-2010.tar, and trainval.tar.gz or 59_context_labels.tar.gz",
     place=files.places(
         *files.VOC2010,

@@ -39,8 +39,6 @@ PARTS = {
     )
     for name in names.split()
 }
-LICENCE = "PASCAL VOC 2010 and PASCAL-Part: flickr's terms of use, research"
-IMAGES = ("images", "JPEGImages", "VOCdevkit/VOC2010/JPEGImages", "VOC2010/JPEGImages")
 MASKS = (
     "masks",
     "pascal_person_part_gt",
@@ -48,19 +46,12 @@ MASKS = (
     "SegmentationPart",
     "Annotations_Part",
 )
-LISTS = {
-    split: tuple(
-        f"{place}{split}{ending}"
-        for place in (
-            "",
-            "pascal_person_part_trainval_list/",
-            "pascal_person_part/pascal_person_part_trainval_list/",
-            "list/",
-        )
-        for ending in (".txt", "_id.txt")
-    )
-    for split in ("train", "val")
-}
+LIST_FOLDERS = (
+    ".",
+    "pascal_person_part_trainval_list",
+    "pascal_person_part/pascal_person_part_trainval_list",
+    "list",
+)
 
 
 def label_map() -> LabelMap:
@@ -74,8 +65,8 @@ def open_person_part(root: Path) -> SegmentationData:
     Splits are the published lists (``train.txt`` and ``val.txt`` in ROOT or in pascal_person_part_trainval_list);
     without them all masked pictures are the split ``all``.
     """
-    splits, _ = files.open_masked(root, "Person-Part", IMAGES, MASKS, LISTS)
-    return SegmentationData("person-part", root, label_map(), splits, LICENCE, read_raw=read_person_mask)
+    splits, _ = files.open_masked(root, "Person-Part", MASKS, LIST_FOLDERS)
+    return SegmentationData("person-part", root, label_map(), splits, read_raw=read_person_mask)
 
 
 def read_person_mask(path: Path) -> NDArray[Any]:
@@ -151,7 +142,7 @@ BENCHMARK = Benchmark(
     label_map=label_map,
     # The paper counts 1,717 and 1,818; the released lists have one fewer each.
     pairs={"train": (1717, 1716), "val": (1818, 1817)},
-    licence=LICENCE,
+    licence="PASCAL VOC 2010 and PASCAL-Part: flickr's terms of use, research",
     archives="VOCtrainval_03-May-2010.tar, and pascal_person_part.zip or PASCAL-Part's trainval.tar.gz",
     place=files.places(
         *files.VOC2010,

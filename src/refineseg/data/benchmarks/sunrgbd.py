@@ -12,7 +12,7 @@ import numpy as np
 from refineseg.colors import voc_palette
 from refineseg.data import benchmark_files as files
 from refineseg.data.benchmark import Benchmark, Step
-from refineseg.data.dataset import Sample, SegmentationData
+from refineseg.data.dataset import SegmentationData
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap
 from refineseg.system.files import atomic_path
@@ -25,7 +25,6 @@ shower curtain, box, whiteboard, person, night stand, toilet, sink, lamp, bathtu
 """)
 TEST = 5050  # numbers 1..5050 of the toolbox's order are the test split, 5051..10335 the train split
 TOTAL = 10335
-LICENCE = "SUN RGB-D: research"
 LISTS = {"train": ("train.txt",), "val": ("val.txt", "test.txt")}
 
 
@@ -44,16 +43,10 @@ def open_sunrgbd(root: Path) -> SegmentationData:
     masks_folder = files.first_folder(root, "labels37", "labels", "label37", "label", "masks")
     by_name = {_plain(stem): path for stem, path in files.by_stem(masks_folder).items()}
     masks = {stem: by_name[_plain(stem)] for stem in images if _plain(stem) in by_name}
+    splits = files.listed_splits(root, LISTS, images, masks, official_split)
     if masks_folder is not None:
-        files.need_masks([stem for stem in images if stem not in masks], str(masks_folder))
-    if files.first_file(root, *LISTS["train"], *LISTS["val"]):
-        splits = files.listed_splits(root, LISTS, images, masks)
-    else:
-        by_split: dict[str, list[Sample]] = {}
-        for stem in sorted(images):
-            by_split.setdefault(official_split(stem), []).append(Sample(stem, images[stem], masks.get(stem)))
-        splits = {split: tuple(samples) for split, samples in by_split.items()}
-    return SegmentationData("sunrgbd", root, label_map(), splits, LICENCE)
+        files.need_masks(splits, str(masks_folder))
+    return SegmentationData("sunrgbd", root, label_map(), splits)
 
 
 def official_split(stem: str) -> str:
@@ -114,7 +107,7 @@ BENCHMARK = Benchmark(
     open=open_sunrgbd,
     label_map=label_map,
     pairs={"train": (TOTAL - TEST,), "val": (TEST,)},  # val is the official test split
-    licence=LICENCE,
+    licence="SUN RGB-D: research",
     archives=(
         "SUNRGBD-train_images.tgz, SUNRGBD-test_images.tgz and sunrgbd_train_test_labels.tar.gz, or SUNRGBD.zip "
         "and SUNRGBDtoolbox.zip"

@@ -20,7 +20,6 @@ NAMES = files.entries("""
 background, aeroplane, bicycle, bird, boat, bottle, bus, car, cat, chair, cow, diningtable, dog, horse,
 motorbike, person, pottedplant, sheep, sofa, train, tvmonitor
 """)
-LICENCE = "PASCAL VOC 2012 and SBD: flickr's terms of use, research"
 LISTS = "ImageSets/Segmentation"
 SBD_PLACES = ("SBD", "SBD/dataset", "benchmark_RELEASE/dataset", "dataset")
 
@@ -53,10 +52,8 @@ def open_voc2012(root: Path) -> SegmentationData:
     splits = {split: files.pair(stems[split], images, masks, voc) for split in SPLITS if stems.get(split)}
     if not splits:
         raise InputError(f"no split lists in {lists}: expected train.txt and val.txt")
-    for split in ("train", "val"):  # the test server keeps its own
-        without = [sample.stem for sample in splits.get(split, ()) if sample.mask is None]
-        files.need_masks(without, f"{voc}/SegmentationClass, SegmentationClassAug or SBD's cls/", split)
-    return SegmentationData("voc2012", root, label_map(), splits, LICENCE, read_raw=read_voc_mask)
+    files.need_masks(splits, f"{voc}/SegmentationClass, SegmentationClassAug or SBD's cls/", unlabelled="test")
+    return SegmentationData("voc2012", root, label_map(), splits, read_raw=read_voc_mask)
 
 
 def read_voc_mask(path: Path) -> NDArray[Any]:
@@ -78,7 +75,7 @@ BENCHMARK = Benchmark(
     open=open_voc2012,
     label_map=label_map,
     pairs={"train": (1464, 10582), "val": (1449,)},  # the larger one with SBD
-    licence=LICENCE,
+    licence="PASCAL VOC 2012 and SBD: flickr's terms of use, research",
     archives="VOCtrainval_11-May-2012.tar, VOC2012test.tar; for SBD benchmark.tgz, SegmentationClassAug.zip",
     place=files.places(
         (r"VOC2012/(JPEGImages/[^/]+\.jpg)", r"VOCdevkit/VOC2012/\1"),
