@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from typing import Annotated
 
-from refineseg.config.settings import Config, require
+from refineseg.config.settings import Config, NonNegative, Share, require
 
 
 @dataclass(frozen=True)
@@ -27,33 +27,23 @@ class AugmentConfig(Config):
         blur: probability of a Gaussian blur.
     """
 
-    crop: tuple[int, int] = (360, 480)
-    scale: tuple[float, float] = (0.5, 2.0)
-    scale_step: float = 0.0
-    short_edge: tuple[int, int] | None = None
+    crop: Annotated[tuple[int, int], "[1, 16384]"] = (360, 480)
+    scale: Annotated[tuple[float, float], "(0, 16]"] = (0.5, 2.0)
+    scale_step: NonNegative = 0.0
+    short_edge: Annotated[tuple[int, int] | None, "[1, inf)"] = None
     pad: bool = True
-    flip: float = 0.5
-    vertical_flip: float = 0.0
-    rotation: float = 0.0
-    rare_crop: float = 0.5
-    class_mix: float = 0.0
-    brightness: float = 0.3
-    contrast: float = 0.3
-    saturation: float = 0.3
-    hue: float = 0.03
-    blur: float = 0.1
+    flip: Share = 0.5
+    vertical_flip: Share = 0.0
+    rotation: Annotated[float, "[0, 180]"] = 0.0
+    rare_crop: Share = 0.5
+    class_mix: Share = 0.0
+    brightness: NonNegative = 0.3
+    contrast: NonNegative = 0.3
+    saturation: NonNegative = 0.3
+    hue: Annotated[float, "[0, 0.5]"] = 0.03
+    blur: Share = 0.1
 
     def __post_init__(self) -> None:
-        require(min(self.crop) >= 1, "a crop of at least 1 pixel", self.crop)
-        require(max(self.crop) <= 16_384, "a crop of at most 16,384 pixels a side", self.crop)
-        require(
-            0 < self.scale[0] <= self.scale[1] <= 16, "a scale range above 0, up to 16, low then high", self.scale
-        )
-        for name in ("scale_step", "brightness", "contrast", "saturation"):
-            require(0 <= getattr(self, name) < math.inf, f"{name} of 0 or more", getattr(self, name))
-        for name in ("flip", "vertical_flip", "rare_crop", "class_mix", "blur"):
-            require(0 <= getattr(self, name) <= 1, f"{name} in [0, 1]", getattr(self, name))
-        require(0 <= self.rotation <= 180, "a rotation of 0 to 180 degrees", self.rotation)
-        edges = self.short_edge or (1, 1)
-        require(1 <= edges[0] <= edges[1], "short_edge as smallest and largest pixels", self.short_edge)
-        require(0 <= self.hue <= 0.5, "hue in [0, 0.5]", self.hue)
+        super().__post_init__()
+        for name, limits in (("scale", self.scale), ("short_edge", self.short_edge or (1, 1))):
+            require(limits[0] <= limits[1], f"{name} with the smallest first, then the largest", limits)

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from fractions import Fraction
-from typing import Any, Literal, Self
+from typing import Annotated, ClassVar, Literal
 
-from refineseg.config.dpt import DPTConfig
+from refineseg.config.dpt import DPTConfig, Width
 from refineseg.config.settings import Config, require
 
 ModelOutputs = Literal["classes", "depth"]  # what a network predicts for each pixel
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-LARGEST_WIDTH = 8192  # beyond it a damaged file asks for terabytes
+Units = Annotated[int, "[0, 64]"]
+Dropout = Annotated[float, "[0, 1)"]
 OF_DPT = (  # the fields that a DPT has
     *("preset", "backbone", "num_classes", "in_channels", "width", "align_corners", "init", "mean", "std"),
     *("outputs", "dpt"),
 )
-DROPOUTS = ("backbone_dropout", "classifier_dropout")  # one setting, ``dropout``, up to 0.1
 
 
 @dataclass(frozen=True)
@@ -78,25 +76,27 @@ class ModelConfig(Config):
             none of the settings of the cascade (``OF_DPT``).
     """
 
+    FORMER: ClassVar = {"dropout": ("backbone_dropout", "classifier_dropout")}
+
     preset: str = "custom"
     backbone: str = "resnet101"
-    num_classes: int = 21
-    in_channels: int = 3
+    num_classes: Annotated[int, "[1, 255]"] = 21
+    in_channels: Annotated[int, "[1, 4096]"] = 3
     cascade: Literal["single", "two", "four"] = "four"
-    input_scales: tuple[float, ...] = (1.0,)
+    input_scales: Annotated[tuple[float, ...], "(0, 8]"] = (1.0,)
     kernel_size: int = 3
-    rcus: int = 2
-    refined_rcus: int = 0
-    output_rcus: int = 3
-    final_rcus: int = 0
-    crp_stages: int = 4
+    rcus: Units = 2
+    refined_rcus: Units = 0
+    output_rcus: Units = 3
+    final_rcus: Units = 0
+    crp_stages: Units = 4
     pooling: Literal["original", "improved"] = "original"
-    width: int = 256
-    coarse_width: int = 512
+    width: Width = 256
+    coarse_width: Width = 512
     lateral_fusion: bool = True
     activation: Literal["relu", "relu6"] = "relu"
-    backbone_dropout: float = 0.5
-    classifier_dropout: float = 0.5
+    backbone_dropout: Dropout = 0.5
+    classifier_dropout: Dropout = 0.5
     upsampling: Literal["bilinear", "bicubic"] = "bilinear"
     align_corners: bool = True
     exact_strides: bool = False
@@ -105,18 +105,16 @@ class ModelConfig(Config):
     output_stride: Literal[8, 16, 32] = 32
     void_logit: bool = False
     init: Literal["paper", "default", "identity"] = "paper"
-    mean: tuple[float, ...] = IMAGENET_MEAN
-    std: tuple[float, ...] = IMAGENET_STD
+    mean: Annotated[tuple[float, ...], "(-inf, inf)"] = IMAGENET_MEAN
+    std: Annotated[tuple[float, ...], "(0, inf)"] = IMAGENET_STD
     further_outputs: tuple[Literal["depth", "normals"], ...] = ()
     outputs: ModelOutputs = "classes"
     dpt: DPTConfig | None = None
 
     def __post_init__(self) -> None:
-        require(1 <= self.num_classes <= 255, "num_classes between 1 and 255", self.num_classes)
+        super().__post_init__()
         require(self.kernel_size in (1, 3), "kernel_size 1 or 3", self.kernel_size)
-        require(len(self.input_scales) > 0, "at least one input scale", self.input_scales)
-        require(all(0 < s <= 8 for s in self.input_scales), "input_scales above 0, up to 8", self.input_scales)
-        require(len(self.input_scales) <= 8, "at most 8 input scales", len(self.input_scales))
+        require(1 <= len(self.input_scales) <= 8, "1 to 8 input_scales", self.input_scales)
         local = not set(":/\\") & set(self.backbone)  # timm fetches what is written hf-hub:ORG/NAME
         require(local, "the plain name of a timm model as backbone", repr(self.backbone))
         bicubic = self.upsampling == "bicubic"
@@ -129,20 +127,11 @@ class ModelConfig(Config):
             "bilinear upsampling and one input scale with exact_strides",
             (self.upsampling, self.input_scales),
         )
-        for name in DROPOUTS:
-            require(0 <= getattr(self, name) < 1, f"{name} in [0, 1)", getattr(self, name))
-        widths = (self.width, self.coarse_width)
-        require(0 < min(widths) <= max(widths) <= LARGEST_WIDTH, f"widths of 1 to {LARGEST_WIDTH}", widths)
-        counts = (self.rcus, self.refined_rcus, self.output_rcus, self.final_rcus, self.crp_stages)
-        require(0 <= min(counts) <= max(counts) <= 64, "numbers of units and stages of 0 to 64", counts)
-        require(1 <= self.in_channels <= 4096, "in_channels of 1 to 4096", self.in_channels)
         require(
             len(self.mean) == len(self.std) == self.in_channels,
             f"one mean and std for each of the {self.in_channels} channels",
             (self.mean, self.std),
         )
-        require(all(0 < s < math.inf for s in self.std), "std above 0", self.std)
-        require(all(map(math.isfinite, self.mean)), "finite means", self.mean)
         require(
             len(set(self.further_outputs)) == len(self.further_outputs), "each output once", self.further_outputs
         )
@@ -158,25 +147,6 @@ class ModelConfig(Config):
     def stride(self) -> int:
         """Pixels of the (scaled) input for each cell of the scores that the network gives without upsampling."""
         return 4 if self.dpt is None else 1
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Build from plain values; ``dropout`` of older files sets both rates.
-
-        Raises ConfigError for unknown names and wrong types.
-        """
-        old = dict.fromkeys(DROPOUTS, values["dropout"]) if "dropout" in values else {}
-        return super().from_dict({name: value for name, value in values.items() if name != "dropout"} | old)
-
-    @classmethod
-    def read(cls, assignments: Sequence[str]) -> dict[str, Any]:
-        """``name=value`` assignments as plain values; ``dropout=`` sets both rates."""
-        split = []
-        for assignment in assignments:
-            name, found, value = assignment.partition("=")
-            names = DROPOUTS if found and name.strip() == "dropout" else (name,)
-            split += [f"{each}{found}{value}" for each in names]
-        return super().read(split)
 
 
 def scaled(length: int, scale: float) -> int:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil, floor
-from typing import Literal
+from typing import Annotated, Literal
 
-from refineseg.config.settings import Config, require
+from refineseg.config.settings import Config
+
+Side = Annotated[int, "[1, 8192]"]
 
 
 @dataclass(frozen=True)
@@ -14,18 +16,13 @@ class Resize(Config):
     """The rule by which pictures are resized for a network."""
 
     # target size in pixels
-    height: int
-    width: int
+    height: Side
+    width: Side
     # ``exact`` takes the target size; the others keep the ratio of the sides: ``least`` changes the picture as
     # little as possible to meet one side, ``cover`` makes both sides at least as long, ``inside`` at most
     fit: Literal["exact", "least", "cover", "inside"] = "least"
-    multiple: int = 1  # both sides are rounded to a multiple of it
-    filter: Literal["bilinear", "bicubic"] = "bilinear"  # ``bilinear`` or ``bicubic``, with antialiasing
-
-    def __post_init__(self) -> None:
-        require(1 <= self.height <= 8192, "a height of 1 to 8192 to resize to", self.height)
-        require(1 <= self.width <= 8192, "a width of 1 to 8192 to resize to", self.width)
-        require(1 <= self.multiple <= 1024, "a multiple of 1 to 1024 to resize to", self.multiple)
+    multiple: Annotated[int, "[1, 1024]"] = 1  # both sides are rounded to a multiple of it
+    filter: Literal["bilinear", "bicubic"] = "bilinear"  # with antialiasing
 
     def size(self, height: int, width: int) -> tuple[int, int]:
         """Height and width of a resized picture of ``height`` x ``width``."""

@@ -4,17 +4,33 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self, TypeVar
+from functools import cache
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from refineseg.config.yaml import parse_yaml
 from refineseg.errors import ConfigError
 
+Share = Annotated[float, "[0, 1]"]
+NonNegative = Annotated[float, "[0, inf)"]
+
 
 class Config:
-    """Base of the settings classes: conversion and checked overrides."""
+    """Base of the settings classes: conversion and checked overrides.
+
+    ``Annotated[float, "[0, 1)"]`` as the type of a setting is an interval, in which its number must be, or each
+    number in its list or mapping.
+    """
+
+    FORMER: ClassVar[dict[str, tuple[str, ...]]] = {}  # names up to 0.1: the settings that now have their value
+
+    def __post_init__(self) -> None:
+        for name, hint in self.types().items():
+            if typing.get_origin(hint) is Annotated and getattr(self, name) is not None:
+                _require_inside(hint.__metadata__[0], name, getattr(self, name))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -44,12 +60,24 @@ class Config:
     @classmethod
     def read(cls, assignments: Sequence[str]) -> dict[str, Any]:
         """``name=value`` assignments as plain values of the fields' types, not checked against each other."""
-        hints = typing.get_type_hints(cls)
-        found = dict(map(_split, assignments))
+        hints = cls.types()
+        found = cls.renamed(dict(map(_split, assignments)))
         for name in found:
             if name not in hints:
                 raise ConfigError(_unknown(name, name, hints))
         return {name: _plain(_convert(hints[name], value, name)) for name, value in found.items()}
+
+    @classmethod
+    @cache
+    def types(cls) -> dict[str, Any]:
+        """The types of the settings by name."""
+        hints = typing.get_type_hints(cls, include_extras=True)
+        return {item.name: hints[item.name] for item in dataclasses.fields(cls)}  # type: ignore[arg-type]
+
+    @classmethod
+    def renamed(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The values by the present names of settings."""
+        return {new: value for name, value in values.items() for new in cls.FORMER.get(name, (name,))}
 
 
 def flat(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
@@ -67,6 +95,20 @@ def require(condition: bool, expected: str, got: object) -> None:
     """ConfigError unless the condition holds."""
     if not condition:
         raise ConfigError(f"expected {expected}, got {got!s:.200}")
+
+
+def _require_inside(interval: str, name: str, value: Any) -> None:
+    """ConfigError unless the number, or each number in the list or mapping, is in an interval like ``[0, 1)``."""
+    low, high = map(float, interval[1:-1].split(","))
+    words = f"in {interval}"
+    if high == math.inf:
+        words = f"of {low:g} or more" if interval[0] == "[" else f"above {low:g}"
+    if low == -math.inf:
+        words = "of finite numbers"
+    for number in value.values() if isinstance(value, dict) else value if isinstance(value, tuple) else [value]:
+        end = (interval[0] == "[" and number == low) or (interval[-1] == "]" and number == high)
+        inside = isinstance(number, int | float) and (end or low < number < high)
+        require(inside, f"{name} {words}", value)
 
 
 def _split(assignment: str) -> tuple[str, Any]:
@@ -102,17 +144,18 @@ def _plain(value: Any) -> Any:
 
 
 def _build(cls: type[C], values: Mapping[str, Any], prefix: str) -> C:
-    hints = typing.get_type_hints(cls)
-    fields = {item.name for item in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    hints, values = cls.types(), cls.renamed(values)
     for name in values:
-        if name not in fields:
-            raise ConfigError(_unknown(prefix + str(name), str(name), dict.fromkeys(sorted(fields))))
+        if name not in hints:
+            raise ConfigError(_unknown(prefix + str(name), str(name), dict.fromkeys(sorted(hints))))
     return cls(**{name: _convert(hints[name], value, prefix + name) for name, value in values.items()})
 
 
 def _convert(hint: Any, value: Any, name: str) -> Any:
     """``value`` as the type of the field, or a ConfigError. Knows the few kinds of type used above."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:  # the interval is checked when the settings are made
+        return _convert(arguments[0], value, name)
     if origin in (types.UnionType, typing.Union):
         if value is None:
             return None
@@ -126,13 +169,11 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
         if chosen not in arguments:
             raise ConfigError(f"expected {name} to be one of {', '.join(map(str, arguments))}, got {value!r:.200}")
         return chosen
-    if origin is tuple:
-        return _convert_tuple(arguments, value, name)
-    if origin is list:
-        return list(_convert_tuple((arguments[0], ...), value, name))
+    if origin in (tuple, list):
+        return origin(_convert_list(arguments if origin is tuple else (*arguments, ...), value, name))
     if origin is dict or hint is dict:
         return _convert_mapping(arguments, value, name)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+    if hint is float and type(value) is int and abs(value) < 1e300:
         return float(value)
     if type(value) is not hint:
         raise ConfigError(f"expected {name} to be {hint.__name__}, got {value!r:.200}")
@@ -166,11 +207,11 @@ def _convert_mapping(arguments: tuple[Any, ...], value: Any, name: str) -> dict[
     return {key: _convert(arguments[1], item, f"{name}.{key}") for key, item in value.items()}
 
 
-def _convert_tuple(arguments: tuple[Any, ...], value: Any, name: str) -> tuple[Any, ...]:
+def _convert_list(arguments: tuple[Any, ...], value: Any, name: str) -> list[Any]:
     variable = len(arguments) == 2 and arguments[1] is Ellipsis
     if isinstance(value, int | float) and not isinstance(value, bool):
         value = [value] if variable else [value] * len(arguments)
     if not isinstance(value, list | tuple) or not (variable or len(value) == len(arguments)):
         raise ConfigError(f"expected {name} to be a list, got {value!r:.200}")
     kinds = [arguments[0]] * len(value) if variable else list(arguments)
-    return tuple(_convert(kind, item, name) for kind, item in zip(kinds, value, strict=True))
+    return [_convert(kind, item, name) for kind, item in zip(kinds, value, strict=True)]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from refineseg.config.augment import AugmentConfig
-from refineseg.config.settings import Config, require
+from refineseg.config.settings import Config, NonNegative, Share, require
 
 
 @dataclass(frozen=True)
@@ -82,42 +81,42 @@ class TrainConfig(Config):
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     train_splits: tuple[str, ...] = ("train",)
     data: str | None = None
-    epochs: int = 100
-    steps: int | None = None
-    minutes: float | None = None
-    patience: int | None = None
-    batch_size: int = 8
-    accumulate: int = 1
+    epochs: Annotated[int, "[1, 1e9]"] = 100
+    steps: Annotated[int | None, "[1, 1e9]"] = None
+    minutes: Annotated[float | None, "(0, 1e6)"] = None
+    patience: Annotated[int | None, "[1, inf)"] = None
+    batch_size: Annotated[int, "[1, 100000]"] = 8
+    accumulate: Annotated[int, "[1, inf)"] = 1
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    lr: float = 1e-3
-    backbone_lr: float = 0.25
-    lr_multipliers: dict[str, float] = field(default_factory=dict)
-    weight_decay: float = 1e-2
+    lr: Annotated[float, "(0, inf)"] = 1e-3
+    backbone_lr: NonNegative = 0.25
+    lr_multipliers: Annotated[dict[str, float], "[0, inf)"] = field(default_factory=dict)
+    weight_decay: NonNegative = 1e-2
     decay_all: bool = False
     schedule: Literal["cosine", "poly", "step", "halving", "constant"] = "cosine"
-    warmup: float = 0.03
-    drop_at: float = 0.67
+    warmup: Share = 0.03
+    drop_at: Share = 0.67
     freeze_batch_norm: bool | Literal["statistics"] = False
     sync_batch_norm: bool = False
     strategy: Literal["ddp", "fsdp"] = "ddp"
     loss: str = "cross_entropy"
     loss_resolution: Literal["full", "paper"] = "full"
-    label_smoothing: float = 0.0
+    label_smoothing: Annotated[float, "[0, 1)"] = 0.0
     teacher: str | None = None
-    teacher_weight: float = 0.5
-    teacher_temperature: float = 1.0
+    teacher_weight: Share = 0.5
+    teacher_temperature: Annotated[float, "(0, inf)"] = 1.0
     unlabelled: str | None = None
-    unlabelled_share: float = 0.5
-    class_weights: float | tuple[float, ...] = 0.0
+    unlabelled_share: Annotated[float, "(0, 1)"] = 0.5
+    class_weights: Annotated[float | tuple[float, ...], "[0, inf)"] = 0.0
     balanced_sampling: bool | Literal["paper"] = False
-    ema: float = 0.999
-    clip_norm: float = 5.0
+    ema: Annotated[float, "[0, 1)"] = 0.999
+    clip_norm: NonNegative = 5.0
     precision: Literal["32", "bf16"] = "32"
     compile: bool = False
-    seed: int = 0
-    workers: int = 1
-    cache_mb: int = 2048
-    validate_every: int = 5
+    seed: Annotated[int, "[0, 4294967295]"] = 0
+    workers: Annotated[int, "[0, inf)"] = 1
+    cache_mb: Annotated[int, "[0, inf)"] = 2048
+    validate_every: Annotated[int, "[1, inf)"] = 5
     metric: Literal["mean_iou", "pixel_accuracy", "mean_class_accuracy"] = "mean_iou"
     description: str | None = None
     licence: str | None = None
@@ -136,43 +135,16 @@ class TrainConfig(Config):
         return self.batch_size - self.unlabelled_in_batch
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         names = self.train_splits
         require(0 < len(names) == len(set(names)), "train_splits of one or more splits, each once", list(names))
-        least = {"epochs": 1, "steps": 1, "patience": 1, "validate_every": 1, "cache_mb": 0, "workers": 0}
-        for name, bound in least.items():
-            value = getattr(self, name)
-            require(value is None or value >= bound, f"{name} of {bound} or more", value)
-        require(1 <= self.batch_size <= 100_000, "a batch size of 1 or more, up to 100,000", self.batch_size)
-        require(0 < self.lr < math.inf, "a learning rate above 0", self.lr)
-        for name in ("backbone_lr", "weight_decay", "clip_norm"):
-            require(0 <= getattr(self, name) < math.inf, f"{name} of 0 or more", getattr(self, name))
-        multipliers = self.lr_multipliers.values()
-        require(
-            all(0 <= value < math.inf for value in multipliers), "lr_multipliers of 0 or more", self.lr_multipliers
-        )
-        for name in ("warmup", "drop_at"):
-            require(0 <= getattr(self, name) <= 1, f"{name} in [0, 1]", getattr(self, name))
-        require(0 <= self.seed < 2**32, "a seed of 0 to 4294967295", self.seed)
-        require(max(self.epochs, self.steps or 1) <= 10**9, "at most 10^9 steps", (self.epochs, self.steps))
-        require(self.minutes is None or 0 < self.minutes < 1e6, "minutes above 0", self.minutes)
-        split = self.batch_size % self.accumulate == 0 if self.accumulate >= 1 else False
+        split = self.batch_size % self.accumulate == 0
         require(split, "accumulate to divide the batch size", (self.accumulate, self.batch_size))
         fits = self.augment.pad or self.augment.class_mix == 0
         require(fits, "pad with class_mix, which needs crops of one size", self.augment.class_mix)
         choices = (self.freeze_batch_norm, self.sync_batch_norm)
         require(not all(choices), "freeze_batch_norm or sync_batch_norm, not both", choices)
-        require(0 <= self.label_smoothing < 1, "label_smoothing in [0, 1)", self.label_smoothing)
-        weights = self.class_weights if isinstance(self.class_weights, tuple) else (self.class_weights,)
-        require(
-            all(isinstance(item, int | float) and 0 <= item < math.inf for item in weights),
-            "class_weights of 0 or more",
-            self.class_weights,
-        )
-        require(0 <= self.teacher_weight <= 1, "teacher_weight in [0, 1]", self.teacher_weight)
-        require(0 < self.teacher_temperature < math.inf, "teacher_temperature above 0", self.teacher_temperature)
-        require(0 < self.unlabelled_share < 1, "unlabelled_share between 0 and 1", self.unlabelled_share)
         enough = self.unlabelled is None or self.batch_size > 1
         require(enough, "a batch size of 2 or more with unlabelled pictures", self.batch_size)
-        require(0 <= self.ema < 1, "ema in [0, 1)", self.ema)
         known = len(set(self.loggers)) == len(self.loggers) and set(self.loggers) <= {"wandb", "mlflow"}
         require(known, "loggers of wandb and mlflow, each once", list(self.loggers))
