@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from refineseg.evaluation.bootstrap import Resampling, difference_interval, intervals, intervals_to_dict
+from refineseg.evaluation import bootstrap
+from refineseg.evaluation.bootstrap import difference_interval, draws, intervals, intervals_to_dict
 from refineseg.evaluation.metrics import MEANS, Sums, means
 
 
@@ -19,35 +21,37 @@ def draw_sums(draw: np.random.Generator, pictures: int, skill: float = 0.8, num_
 
 def test_equal_to_resampling_one_by_one() -> None:
     sums = draw_sums(np.random.default_rng(0), 7)
-    resampling = Resampling(samples=40, level=0.9, seed=3)
     values = []
-    for weights in resampling.weights(7):
+    for weights in draws(7):
         order = np.repeat(np.arange(7), weights.astype(int))
-        total = Sums(sums.hit[order].sum(0), sums.true[order].sum(0), sums.predicted[order].sum(0))
+        total = Sums(*(part[order].sum(0) for part in sums))
         values.append(float(means(total)["mean_iou"]))
-    expected = np.quantile(values, [0.05, 0.95])
-    np.testing.assert_allclose(intervals(sums, resampling=resampling)["mean_iou"], expected)
+    expected = np.quantile(values, [0.025, 0.975])
+    np.testing.assert_allclose(intervals(sums)["mean_iou"], expected)
 
 
-def test_same_seed_same_interval_and_every_mean_has_one() -> None:
+def test_same_seed_same_interval_and_every_mean_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
     sums = draw_sums(np.random.default_rng(1), 30)
     first = intervals(sums)
     assert first == intervals(sums)
-    assert first != intervals(sums, resampling=Resampling(seed=1))
+    monkeypatch.setattr(bootstrap, "SEED", 1)
+    assert first != intervals(sums)
     assert set(first) == set(MEANS)
-    total = Sums(sums.hit.sum(0), sums.true.sum(0), sums.predicted.sum(0))
+    total = Sums(*(part.sum(0) for part in sums))
     for name, (low, high) in first.items():
         assert low < float(means(total)[name]) < high
 
 
-def test_coverage() -> None:
+def test_coverage(monkeypatch: pytest.MonkeyPatch) -> None:
     """The interval of 60 pictures holds the score of the whole population about 95 times in 100."""
     draw = np.random.default_rng(2)
     whole = draw_sums(draw, 200_000)
-    truth = float(means(Sums(whole.hit.sum(0), whole.true.sum(0), whole.predicted.sum(0)))["mean_iou"])
+    truth = float(means(Sums(*(part.sum(0) for part in whole)))["mean_iou"])
     held = 0
+    monkeypatch.setattr(bootstrap, "RESAMPLES", 300)
     for trial in range(300):
-        low, high = intervals(draw_sums(draw, 60), resampling=Resampling(samples=300, seed=trial))["mean_iou"]
+        monkeypatch.setattr(bootstrap, "SEED", trial)
+        low, high = intervals(draw_sums(draw, 60))["mean_iou"]
         held += low <= truth <= high
     assert 0.90 <= held / 300 <= 0.985
 

@@ -12,8 +12,8 @@ import pytest
 from refineseg.errors import InputError
 from refineseg.evaluation.bootstrap import intervals, intervals_to_dict
 from refineseg.evaluation.compare import Scored, compare, read_scored
-from refineseg.evaluation.metrics import Counts, scores
-from refineseg.evaluation.per_picture import PictureScores, picture_row
+from refineseg.evaluation.metrics import Counts, Sums, scores
+from refineseg.evaluation.per_picture import PictureScores, picture_entry
 from refineseg.evaluation.protocol import find_protocol
 
 NAMES = ["road", "car", "pole", "sky"]
@@ -37,8 +37,8 @@ def matrices(seed: int, count: int = 40, skill: float = 0.7) -> list[Counts]:
 
 def write(path: Path, parts: list[Counts], protocol: str = "single", **other: Any) -> Scored:
     chosen = find_protocol(protocol)
-    rows = [picture_row(f"p{index}", part) for index, part in enumerate(parts)]
-    pictures = PictureScores.of(rows, len(NAMES))
+    entries = [picture_entry(f"p{index}", Sums.of(part)) for index, part in enumerate(parts)]
+    pictures = PictureScores.from_list(entries, len(NAMES))
     total = np.sum(parts, axis=0)
     values = {
         **scores(total, chosen.mean_over).to_dict(NAMES),

@@ -6,69 +6,56 @@ intervals are too narrow.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from refineseg.evaluation.metrics import MEANS, MeanOver, Sums, means, nan_to_none
+from refineseg.evaluation.metrics import MEANS, Floats, MeanOver, Sums, means, nan_to_none
 
+RESAMPLES, LEVEL, SEED = 1000, 0.95, 0
 Interval = tuple[float, float]
 NONE: Interval = (float("nan"), float("nan"))
 
 
-@dataclass(frozen=True)
-class Resampling:
-    """Number of resamples, confidence level and random seed."""
-
-    samples: int = 1000
-    level: float = 0.95
-    seed: int = 0
-
-    def weights(self, pictures: int) -> NDArray[np.float64]:
-        """Number of times each picture is drawn: samples x pictures."""
-        draw = np.random.default_rng(self.seed)
-        return draw.multinomial(pictures, np.full(pictures, 1 / pictures), size=self.samples).astype(np.float64)
-
-    def interval(self, values: NDArray[np.float64]) -> Interval:
-        """The central percentiles of resampled scores, without NaN."""
-        known = values[~np.isnan(values)]
-        if not known.size:
-            return NONE
-        low, high = np.quantile(known, [(1 - self.level) / 2, (1 + self.level) / 2])
-        return float(low), float(high)
+def draws(pictures: int) -> Floats:
+    """Number of times that each picture is drawn: RESAMPLES x pictures."""
+    random = np.random.default_rng(SEED)
+    return random.multinomial(pictures, np.full(pictures, 1 / pictures), size=RESAMPLES).astype(np.float64)
 
 
-DEFAULT = Resampling()
-
-
-def resample(sums: Sums, weights: NDArray[np.float64]) -> Sums:
+def resample(sums: Sums, weights: Floats) -> Sums:
     """Sums NxK of pictures to sums SxK of resamples."""
-    return Sums(weights @ sums.hit, weights @ sums.true, weights @ sums.predicted)
+    return Sums(*(weights @ part for part in sums))
 
 
-def intervals(sums: Sums, mean_over: MeanOver = "truth", resampling: Resampling = DEFAULT) -> dict[str, Interval]:
+def interval(values: Floats) -> Interval:
+    """The central percentiles of resampled scores, without NaN."""
+    known = values[~np.isnan(values)]
+    if not known.size:
+        return NONE
+    low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def intervals(sums: Sums, mean_over: MeanOver = "truth") -> dict[str, Interval]:
     """An interval for every mean of ``MEANS``, from sums NxK of pictures; NaN for fewer than two pictures."""
     if len(sums.hit) < 2:
         return dict.fromkeys(MEANS, NONE)
-    values = means(resample(sums, resampling.weights(len(sums.hit))), mean_over)
-    return {name: resampling.interval(values[name]) for name in MEANS}
+    values = means(resample(sums, draws(len(sums.hit))), mean_over)
+    return {name: interval(values[name]) for name in MEANS}
 
 
-def difference_interval(
-    first: Sums, second: Sums, mean_over: MeanOver = "truth", resampling: Resampling = DEFAULT
-) -> Interval:
+def difference_interval(first: Sums, second: Sums, mean_over: MeanOver = "truth") -> Interval:
     """Paired interval of the second's mean IoU minus the first's, on the same pictures in the same order."""
     if len(first.hit) < 2:
         return NONE
-    weights = resampling.weights(len(first.hit))
+    weights = draws(len(first.hit))
     before, after = (means(resample(sums, weights), mean_over)["mean_iou"] for sums in (first, second))
-    return resampling.interval(after - before)
+    return interval(after - before)
 
 
-def intervals_to_dict(values: dict[str, Interval], resampling: Resampling = DEFAULT) -> dict[str, Any]:
+def intervals_to_dict(values: dict[str, Interval]) -> dict[str, Any]:
     """Plain values: limits by mean, level and method."""
     ends: dict[str, Any] = {name: [nan_to_none(end) for end in pair] for name, pair in values.items()}
-    method = f"percentile bootstrap over pictures, {resampling.samples} resamples, seed {resampling.seed}"
-    return ends | {"level": resampling.level, "method": method}
+    method = f"percentile bootstrap over pictures, {RESAMPLES} resamples, seed {SEED}"
+    return ends | {"level": LEVEL, "method": method}

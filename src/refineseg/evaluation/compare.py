@@ -189,13 +189,8 @@ def class_shares(
 
 def picture_effects(mine: PictureScores, theirs: PictureScores, rule: MeanOver) -> list[tuple[str, float]]:
     """The pictures that change A's score most if B's prediction replaces A's."""
-    total = mine.total
-    swapped = Sums(
-        *(
-            getattr(total, part) - getattr(mine.sums, part) + getattr(theirs.sums, part)
-            for part in ("hit", "true", "predicted")
-        )
-    )
+    parts = zip(mine.total, mine.sums, theirs.sums, strict=True)
+    swapped = Sums(*(whole - before + after for whole, before, after in parts))
     effect = means(swapped, rule)["mean_iou"] - mine.mean_iou(rule)
     order = np.argsort(-np.abs(effect), kind="stable")[:SHOWN]
     return [(mine.names[i], float(effect[i])) for i in order if effect[i]]

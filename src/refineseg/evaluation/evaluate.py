@@ -20,8 +20,8 @@ from refineseg.evaluation.measures.calibration import Reliability
 from refineseg.evaluation.measures.distance import DistanceCounts
 from refineseg.evaluation.measures.sizes import SizeCounts
 from refineseg.evaluation.measures.suspects import Suspects
-from refineseg.evaluation.metrics import Counts, Scores, confusion_matrix, scores
-from refineseg.evaluation.per_picture import PictureScores, Row, picture_row
+from refineseg.evaluation.metrics import Counts, Scores, Sums, confusion_matrix, scores
+from refineseg.evaluation.per_picture import Entry, PictureScores, picture_entry
 from refineseg.evaluation.protocol import Protocol, find_protocol
 from refineseg.inference.options import scales_of
 from refineseg.inference.predictor import Segmenter
@@ -29,7 +29,7 @@ from refineseg.labels import UInt8
 from refineseg.system.processes import gather, joined_world, own_share
 from refineseg.system.progress import Progress
 
-Counted = tuple[Counts, list[Row], "dict[str, Measure]"]  # confusion matrix, rows of pictures, measures
+Counted = tuple[Counts, list[Entry], "dict[str, Measure]"]  # confusion matrix, pictures, measures
 
 
 class Measure(Interface):
@@ -163,7 +163,7 @@ def evaluate(
     samples = data.split(split)
     confusion = np.zeros((len(names), len(names)), np.int64)
     extra = make_measures(measures, len(names))
-    rows: list[Row] = []
+    entries: list[Entry] = []
     start = time.perf_counter()
     share, world = own_share(len(samples)), joined_world()[1]
     for done, sample in enumerate(samples[share.start : share.stop], 1):
@@ -171,13 +171,13 @@ def evaluate(
         result = chosen.predict(segmenter, image, probabilities=any(name in extra for name in BY_PROBABILITY))
         one = confusion_matrix(truth, result.labels, len(names))
         confusion += one
-        rows.append(picture_row(sample.stem, one))
+        entries.append(picture_entry(sample.stem, Sums.of(one)))
         probabilities = result.probabilities if result.probabilities is not None else np.empty(0, np.float16)
         for measure in extra.values():
             measure.add(truth, result.labels, probabilities)
         if progress is not None:
             progress(min(done * world, len(samples)), len(samples))
-    confusion, rows, extra = merged_counts(gather((confusion, rows, extra)))
+    confusion, entries, extra = merged_counts(gather((confusion, entries, extra)))
     return Evaluation(
         scores=scores(confusion, chosen.mean_over, categories),
         confusion=confusion,
@@ -187,20 +187,20 @@ def evaluate(
         split=split,
         pictures=len(samples),
         seconds=time.perf_counter() - start,
-        by_picture=PictureScores.of(rows, len(names)),
+        by_picture=PictureScores.from_list(entries, len(names)),
         measures=extra,
     )
 
 
 def merged_counts(parts: list[Counted]) -> Counted:
     """The sum of the counts of all processes."""
-    (confusion, rows, extra), *others = parts
-    for other_confusion, other_rows, other_extra in others:
+    (confusion, entries, extra), *others = parts
+    for other_confusion, other_entries, other_extra in others:
         confusion += other_confusion
-        rows += other_rows
+        entries += other_entries
         for name, measure in extra.items():
             measure.merge(other_extra[name])
-    return confusion, rows, extra
+    return confusion, entries, extra
 
 
 def with_views(protocol: Protocol, scales: Sequence[float] | None, flip: bool | None) -> Protocol:

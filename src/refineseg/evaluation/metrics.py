@@ -6,9 +6,9 @@ classes the mean is over (``MeanOver``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,8 +42,7 @@ def confusion_matrix(truth: UInt8, prediction: UInt8, num_classes: int) -> Count
     return np.bincount(true * num_classes + predicted, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
-@dataclass(frozen=True)
-class Sums:
+class Sums(NamedTuple):
     """Pixels per class (last axis): true positives, pixels in the ground truth, valid predicted pixels."""
 
     hit: Floats
@@ -94,10 +93,10 @@ class Scores:
         """Plain values; None for NaN."""
         values: dict[str, Any] = {name: nan_to_none(getattr(self, name)) for name in MEANS}
         for name in ("iou", "accuracy", "precision"):
-            values[name] = {key: nan_to_none(value) for key, value in zip(names, getattr(self, name), strict=True)}
+            values[name] = by_name(names, getattr(self, name))
         if self.category_iou:
             values["mean_category_iou"] = nan_to_none(self.mean_category_iou)
-            values["category_iou"] = {key: nan_to_none(value) for key, value in self.category_iou.items()}
+            values["category_iou"] = by_name(self.category_iou, self.category_iou.values())
         return values
 
 
@@ -153,6 +152,11 @@ def divide(above: Floats, below: Floats) -> Floats:
 def nan_to_none(value: float) -> float | None:
     """A number for JSON; None for NaN."""
     return None if np.isnan(value) else float(value)
+
+
+def by_name(names: Iterable[str], values: Iterable[float]) -> dict[str, float | None]:
+    """Numbers for JSON by the name of their class or size; None for NaN."""
+    return dict(zip(names, map(nan_to_none, values), strict=True))
 
 
 def _category_iou(confusion: Counts, ids: list[int]) -> float:

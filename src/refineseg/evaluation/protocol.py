@@ -21,12 +21,7 @@ MEANT = {
     "zero": "mean over all classes, one in neither truth nor prediction counts 0",
     "all": "mean over all classes, none if one is in neither truth nor prediction",
 }
-WORDS = {  # fixed rules in words
-    "fusion": "softmax at stride 4, log, floor -20, bilinear to the picture's size, exp, mean over the views",
-    "labels": "labels at their own size",
-    "ignore": "void left out",
-    "sums": "one confusion matrix over the split",
-}
+FIXED = "labels at their own size, void left out, one confusion matrix over the split"
 
 
 @dataclass(frozen=True)
@@ -40,7 +35,8 @@ class Protocol(Config):
         short_edge: range in pixels to which the short edge is resized first (bilinearly), or None. The prediction
             always has the picture's size.
         mean_over: classes of the mean IoU: ``truth``, ``union``, ``zero`` or ``all``.
-        fusion: average of the views: ``log``, the authors' rule.
+        fusion: average of the views: ``log``, the authors' rule: softmax at stride 4, log, floor -20, bilinear to
+            the picture's size, exp, mean over the views.
         labels: ``own`` size, never resized.
         ignore: ``void`` pixels of the ground truth.
         sums: intersections and unions are summed over the ``dataset`` and divided once.
@@ -76,8 +72,7 @@ class Protocol(Config):
         )
         return (
             f"{self.name}: {edge}{windows}{'single scale' if self.scales == (1.0,) else several}, "
-            f"{'with' if self.flip else 'no'} flip, {WORDS['labels']}, {WORDS['ignore']}, {WORDS['sums']}, "
-            f"{MEANT[self.mean_over]}"
+            f"{'with' if self.flip else 'no'} flip, {FIXED}, {MEANT[self.mean_over]}"
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refineseg.errors import InputError
-from refineseg.evaluation.metrics import Counts, Floats, Sums, class_mean, divide, nan_to_none, scores
+from refineseg.evaluation.metrics import Counts, Floats, Sums, by_name, class_mean, divide, nan_to_none, scores
 from refineseg.labels import IGNORE, UInt8
 
 Mask = NDArray[np.bool_]
@@ -133,7 +133,7 @@ class BoundaryCounts:
                 per, mean = np.full_like(per, np.nan), np.nan
             values |= {
                 f"mean_{name}": nan_to_none(float(mean)),
-                name: dict(zip(names, map(nan_to_none, per), strict=True)),
+                name: by_name(names, per),
             }
         return values
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refineseg.data.dataset import SegmentationData
-from refineseg.evaluation.metrics import Counts, Floats, divide, nan_to_none
+from refineseg.evaluation.metrics import Counts, Floats, by_name, divide, nan_to_none
 from refineseg.evaluation.protocol import Protocol, find_protocol
 from refineseg.inference.arithmetic import Arithmetic
 from refineseg.inference.predictor import Segmenter
@@ -98,7 +98,7 @@ class Reliability:
         return {
             "ece": nan_to_none(self.ece),
             "class_wise_ece": nan_to_none(float(np.mean(per_class))),
-            "class_ece": {name: nan_to_none(value) for name, value in zip(names, per_class, strict=True)},
+            "class_ece": by_name(names, per_class),
             "aurc": nan_to_none(self.aurc),
             "curve": {
                 "confidence": [nan_to_none(value) for value in confidence],

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from refineseg.evaluation.measures.boundary import TRIMAP, near_outline
-from refineseg.evaluation.metrics import Counts, Floats, divide, nan_to_none
+from refineseg.evaluation.metrics import Counts, Floats, by_name, divide, nan_to_none
 from refineseg.labels import IGNORE, UInt8
 
 WITHIN = (1, 2, TRIMAP, 10, 20, 40)  # pixels; the last ring is everything farther
@@ -73,8 +73,8 @@ class DistanceCounts:
         return {
             "boundary_accuracy": nan_to_none(near),
             "interior_accuracy": nan_to_none(far),
-            "boundary": dict(zip(names, map(nan_to_none, self.boundary), strict=True)),
-            "interior": dict(zip(names, map(nan_to_none, self.interior), strict=True)),
+            "boundary": by_name(names, self.boundary),
+            "interior": by_name(names, self.interior),
             "within": list(WITHIN),
             "accuracy": [nan_to_none(value) for value in self.accuracy],
             "pixels": self.counts[0].sum(1).tolist(),

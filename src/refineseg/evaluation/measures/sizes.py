@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refineseg.errors import extra
-from refineseg.evaluation.metrics import Counts, Floats, divide, nan_to_none
+from refineseg.evaluation.metrics import Counts, Floats, by_name, divide
 from refineseg.labels import IGNORE, UInt8
 
 SIZES = ("small", "medium", "large")
@@ -64,13 +64,9 @@ class SizeCounts:
         """Means over the classes with objects of the size, figures by class, numbers of objects."""
         known = ~np.isnan(self.iou)
         mean = divide(np.nan_to_num(self.iou).sum(1), known.sum(1).astype(np.float64))
-        per_class = {
-            size: {name: nan_to_none(value) for name, value in zip(names, row, strict=True)}
-            for size, row in zip(SIZES, self.iou, strict=True)
-        }
         return {
-            "mean_iou": {size: nan_to_none(value) for size, value in zip(SIZES, mean, strict=True)},
-            "iou": per_class,
+            "mean_iou": by_name(SIZES, mean),
+            "iou": {size: by_name(names, row) for size, row in zip(SIZES, self.iou, strict=True)},
             "objects": dict(zip(SIZES, self.objects.sum(1).tolist(), strict=True)),
             "bounds": list(BOUNDS),
         }
