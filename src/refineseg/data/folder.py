@@ -16,10 +16,10 @@ from refineseg.data.description import (
     readers,
     split_lists,
 )
-from refineseg.data.leftovers import find_leftovers, group_by_stem
 from refineseg.data.pictures.open_picture import needs_statistics
 from refineseg.data.pictures.statistics import statistics
 from refineseg.data.splits.held_out import held_out
+from refineseg.data.unused_files import find_unused, group_by_stem
 from refineseg.errors import InputError
 
 
@@ -86,11 +86,11 @@ def open_yaml(path: Path, root: Path | None = None, *, drop_bad: bool = False) -
         raise InputError(
             f"no pictures in {described.images}; put them there, masks of the same names in {described.masks}"
         )
-    leftovers = find_leftovers(folders_of(described), used, described.root, described.images)
-    if leftovers.same_stem:
-        first, second, *_ = leftovers.same_stem[0]
+    unused = find_unused(folders_of(described), used, described.root, described.images)
+    if unused.same_stem:
+        first, second, *_ = unused.same_stem[0]
         raise InputError(
-            f"{first} and {second.name} differ only in their suffix ({len(leftovers.same_stem)} such names): keep "
+            f"{first} and {second.name} differ only in their suffix ({len(unused.same_stem)} such names): keep "
             "one file of each name"
         )
     data = SegmentationData(
@@ -99,7 +99,7 @@ def open_yaml(path: Path, root: Path | None = None, *, drop_bad: bool = False) -
         described.label_map,
         splits,
         described.licence,
-        notes=(*files.notes, *left_out, *leftovers.notes()),
+        notes=(*files.notes, *left_out, *unused.notes()),
         **readers(described),
     )
     channels = _measured(data) if described.channels is None else None
@@ -178,7 +178,7 @@ def _unusable(described: FolderDescription, files: FolderFiles, drop_bad: bool) 
     for (images, masks), samples in zip(folders_of(described), files.pictures, strict=True):
         unpaired = [sample.image for sample in samples if sample.mask is None]
         if unpaired and not drop_bad:
-            style = find_leftovers([(images, masks)], {sample.image for sample in samples}).renamed
+            style = find_unused([(images, masks)], {sample.image for sample in samples}).renamed
             hint = f"; masks seem to be called {style}: refineseg data import pairs such names" if style else ""
             raise InputError(
                 f"expected a mask of the same name in {masks} for every picture, {len(unpaired)} have none, "

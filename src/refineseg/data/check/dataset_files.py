@@ -18,8 +18,8 @@ from refineseg.data.dataset import SegmentationData
 from refineseg.data.description import FolderDescription, folders_of, read_description, readers
 from refineseg.data.folder import list_folder
 from refineseg.data.images import read_image, read_mask
-from refineseg.data.leftovers import Leftovers, find_leftovers
 from refineseg.data.registry import YAML, open_data
+from refineseg.data.unused_files import UnusedFiles, find_unused
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap, UInt8
 
@@ -47,7 +47,7 @@ class DatasetFiles:
     no_mask: tuple[Path, ...] = ()  # pictures without a mask
     missing: tuple[tuple[Path, str], ...] = ()  # (list file, entry) without a picture
     repeated: tuple[Path, ...] = ()  # pictures that are in their split more than once
-    leftovers: Leftovers = field(default_factory=Leftovers)  # other files in the folders
+    unused: UnusedFiles = field(default_factory=UnusedFiles)  # other files in the folders
     refusal: str | None = None  # error of ``open_data``; None if the data set opens
     # the data set's own readers
     read_picture: Callable[[Path], Pixels] = field(default=read_image, repr=False)
@@ -145,7 +145,7 @@ def _listed(
         read_picture=data.read_picture,
         read_raw=data.read_raw,
         channels=data.channels,
-        leftovers=find_leftovers(
+        unused=find_unused(
             folders, used, described.root if described else None, described.images if described else None
         ),
     )

@@ -16,35 +16,35 @@ def find(files: DatasetFiles) -> Iterator[Finding]:
     yield from _clashes(files)
     yield from _lists(files)
     yield from _pieces(files)
-    left = files.leftovers
+    unused = files.unused
     yield from about(
         "picture-elsewhere",
         "warning",
-        f"{counted(left.elsewhere, 'picture')} in folders that are not read, which are skipped",
+        f"{counted(unused.elsewhere, 'picture')} in folders that are not read, which are skipped",
         "move them beside the others, or run refineseg data import, which reads subfolders of any depth",
-        left.elsewhere,
+        unused.elsewhere,
     )
-    if left.strays:
-        kinds = ", ".join(sorted({path.suffix or path.name for path in left.strays}))
+    if unused.strays:
+        kinds = ", ".join(sorted({path.suffix or path.name for path in unused.strays}))
         yield from about(
             "unread-file",
             "note",
-            f"{counted(left.strays, 'file')} of unknown types among the pictures and masks ({kinds})",
+            f"{counted(unused.strays, 'file')} of unknown types among the pictures and masks ({kinds})",
             "convert them to PNG or JPEG if they belong to the data, otherwise ignore or remove them",
-            left.strays,
+            unused.strays,
         )
 
 
 def _partners(files: DatasetFiles) -> Iterator[Finding]:
-    left = files.leftovers
-    cased = {path for group in left.case for path in group}
+    unused = files.unused
+    cased = {path for group in unused.case for path in group}
     no_mask = [path for path in files.no_mask if path not in cased]
-    no_image = [path for path in left.no_image if path not in cased]
+    no_image = [path for path in unused.no_image if path not in cased]
     if no_mask:
         fix = "add masks of the same names, or remove these pictures from the folder and the lists"
-        if left.renamed:
+        if unused.renamed:
             fix = (
-                f"masks seem to be called {left.renamed}: run refineseg data import, which pairs such names, "
+                f"masks seem to be called {unused.renamed}: run refineseg data import, which pairs such names, "
                 "or give them the pictures' names"
             )
         yield from about(
@@ -60,18 +60,18 @@ def _partners(files: DatasetFiles) -> Iterator[Finding]:
 
 
 def _clashes(files: DatasetFiles) -> Iterator[Finding]:
-    left = files.leftovers
+    unused = files.unused
     yield from about(
         "same-name",
         "error",
-        f"{counted(left.same_stem, 'name')} with several files that differ only in their suffix: which one "
+        f"{counted(unused.same_stem, 'name')} with several files that differ only in their suffix: which one "
         "pairs up is undefined",
         "keep one file of each name",
-        [path for group in left.same_stem for path in group],
+        [path for group in unused.same_stem for path in group],
     )
-    lonely = set(files.no_mask) | set(left.no_image)
-    broken = [group for group in left.case if any(path in lonely for path in group)]
-    harmless = [group for group in left.case if group not in broken]
+    lonely = set(files.no_mask) | set(unused.no_image)
+    broken = [group for group in unused.case if any(path in lonely for path in group)]
+    harmless = [group for group in unused.case if group not in broken]
     for groups, severity, consequence in (
         (broken, "error", "they match on some systems (macOS, Windows) and not on others (Linux)"),
         (harmless, "warning", "they overwrite one another when copied to macOS or Windows"),
@@ -103,13 +103,13 @@ def _lists(files: DatasetFiles) -> Iterator[Finding]:
         "remove the repeated lines",
         files.repeated,
     )
-    left = files.leftovers
+    unused = files.unused
     yield from about(
         "unlisted",
         "note",
-        f"{counted(left.unlisted, 'picture')} in no split's list, which are not used",
+        f"{counted(unused.unlisted, 'picture')} in no split's list, which are not used",
         "add their names to a list to use them",
-        left.unlisted,
+        unused.unlisted,
     )
     empty = [split for split in ("train", "val") if not files.by_split().get(split)]
     if empty:

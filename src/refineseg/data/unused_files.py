@@ -19,7 +19,7 @@ PICTURE_WORDS = ("image", "img", "photo", "rgb", "leftImg8bit")
 
 
 @dataclass(frozen=True)
-class Leftovers:
+class UnusedFiles:
     """Files that belong to no pair of the data set."""
 
     no_image: tuple[Path, ...] = ()  # masks without a picture
@@ -45,9 +45,9 @@ class Leftovers:
         )
 
 
-def find_leftovers(
+def find_unused(
     folders: Sequence[tuple[Path, Path]], used: Collection[Path], root: Path | None = None, top: Path | None = None
-) -> Leftovers:
+) -> UnusedFiles:
     """Other files in folders of pictures and their folders of masks.
 
     Pictures outside them are searched for in ``root``, the folder of user data, and below ``top``, that of its
@@ -72,7 +72,7 @@ def find_leftovers(
         for path in sorted(set(places))
         if path.parent not in read and masks_of.isdisjoint(path.parents) and _is_picture(path)
     ]
-    return Leftovers(
+    return UnusedFiles(
         no_image=tuple(no_image),
         unlisted=tuple(path for path in unlisted if all(path not in group for group in same_stem)),
         elsewhere=tuple(elsewhere),
