@@ -62,8 +62,8 @@ def test_a_turned_box(tmp_path: Path) -> None:
         ('<polygon points="0,0;1,1;2,2"/>', ["polygon", "'label'"]),
         ('<polygon label="car" points="0,0;1,1"/>', ["polygon 0", "at least 3 points, got 2"]),
         ('<polygon label="car" points="0,0;1,1;2"/>', ["polygon 0", "x,y;x,y"]),
-        ('<polygon label="car" points="0,0;1,1;2,z"/>', ["polygon 0", "numbers in points", "'z'"]),
-        ('<polygon label="car" points="0,0;1,1;2,nan"/>', ["numbers in points", "'nan'"]),
+        ('<polygon label="car" points="0,0;1,1;2,z"/>', ["polygon 0.points", "a number, got 'z'"]),
+        ('<polygon label="car" points="0,0;1,1;2,nan"/>', ["polygon 0.points", "a number", "nan"]),
         ('<box label="car" xtl="0" ytl="0" xbr="1"/>', ["box 0", "'ybr'"]),
         ('<box label="car" xtl="0" ytl="0" xbr="1" ybr="1" z_order="a"/>', ["box 0", "z_order"]),
         (
@@ -71,7 +71,10 @@ def test_a_turned_box(tmp_path: Path) -> None:
             ["mask 0", "6 pixels, got 5"],
         ),
         ('<mask label="car" rle="a" left="0" top="0" width="3" height="2"/>', ["mask 0", "rle", "'a'"]),
-        ('<mask label="car" rle="1.5,4.5" left="0" top="0" width="3" height="2"/>', ["whole numbers"]),
+        (
+            '<mask label="car" rle="1.5,4.5" left="0" top="0" width="3" height="2"/>',
+            ["mask 0.rle", "a whole number, got '1.5'"],
+        ),
         ('<mask label="car" rle="6" left="8" top="0" width="3" height="2"/>', ["inside the picture 8x6"]),
         ('<mask label="car" rle="6" left="0" top="0" width="3"/>', ["mask 0", "'height'"]),
     ],

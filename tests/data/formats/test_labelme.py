@@ -117,7 +117,10 @@ GOOD = document(
         (shape("road", "mask", [[0, 0], [1, 1]], mask="!!"), ["shapes[0].mask", "base64"]),
         (shape("road", "mask", [[0, 0], [1, 1]], mask=png(rows("11"))), ["shapes[0].mask", "2x2", "2x1"]),
         (shape("road", "mask", [[8, 0], [9, 1]], mask=png(rows("11", "11"))), ["inside the picture 8x6"]),
-        (shape("road", "mask", [[0, 0], [1, 1]], mask=png(rows("11", "11"))[:40]), ["PNG", "cut off"]),
+        (
+            shape("road", "mask", [[0, 0], [1, 1]], mask=png(rows("11", "11"))[:40]),
+            ["shapes[0].mask", "PNG", "damaged"],
+        ),
     ],
 )
 def test_bad_shapes_are_named(tmp_path: Path, bad: dict[str, Any], words: list[str]) -> None:

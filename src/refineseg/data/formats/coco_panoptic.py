@@ -21,7 +21,7 @@ from refineseg.data.formats.parsing.coco_files import (
     ordered_categories,
 )
 from refineseg.data.formats.parsing.documents import Node
-from refineseg.data.formats.parsing.find_pictures import Pictures, check_size
+from refineseg.data.formats.parsing.find_pictures import Pictures, check_size, file_in
 from refineseg.data.formats.parsing.label_files import find_labels
 from refineseg.data.images import read_mask
 from refineseg.errors import InputError
@@ -94,7 +94,8 @@ class _PanopticFile(CocoFile):
                         raise node["image_id"].fail("the id of one of the images")
                     annotated.add(id_)
                     values = self._values(node, names, options)
-                    mask = self._mask(node["file_name"])
+                    places = [self.file.parent / self.file.stem, self.file.parent, self.file.parent / "panoptic"]
+                    mask = file_in(places, node["file_name"].text(), node["file_name"].place)
                     self.masks.append(mask)
                     stem = str(Path(images[id_][0]).with_suffix(""))
                     items.append(Item(stem, images[id_][1], partial(_paint, mask, values, names.fill), split))
@@ -117,14 +118,6 @@ class _PanopticFile(CocoFile):
                 train_id = IGNORE if options.crowds == "ignore" else train_id
             values[segment["id"].integer()] = names.fill if train_id is None else train_id
         return values
-
-    def _mask(self, name: Node) -> Path:
-        places = [self.file.parent / self.file.stem, self.file.parent, self.file.parent / "panoptic"]
-        relative = name.text().replace("\\", "/")
-        found = next((place / relative for place in places if (place / relative).is_file()), None)
-        if found is None:
-            raise InputError(f"{name.place}: expected the mask {relative[:200]!r} in {places[0]}, found none")
-        return found
 
 
 def _paint(mask: Path, values: dict[int, int], fill: int, shape: Shape) -> UInt8:

@@ -26,7 +26,7 @@ from refineseg.data.formats.format import (
 )
 from refineseg.data.formats.parsing.areas import Annotated, Area, AreaReader, Skipped
 from refineseg.data.formats.parsing.class_names import regions
-from refineseg.data.formats.parsing.documents import attribute, integer, number, parse_number, read_xml
+from refineseg.data.formats.parsing.documents import Node, read_xml
 from refineseg.data.formats.parsing.find_pictures import split_in_name, split_in_path
 from refineseg.data.formats.parsing.label_files import hex_color
 from refineseg.data.formats.parsing.shapes import (
@@ -109,7 +109,7 @@ def _frames_of_tracks(root: Element, file: Path, faults: Faults) -> list[Element
             with faults.collect():
                 if shape.get("outside") == "1":
                     continue
-                at = integer(shape, "frame", place)
+                at = Node(shape.attrib, place)["frame"].parsed_integer()
                 frame = Element("image", {"id": str(at), "name": f"frame_{at:06d}", **known})
                 frame = frames.setdefault(at, frame)
                 copied = ElementTree.SubElement(frame, shape.tag, {"label": label, **shape.attrib})
@@ -140,27 +140,26 @@ def _gaps(root: Element) -> tuple[str, ...]:
 
 def _annotated(image: Element, file: Path, index: int, areas: list[Area], found: AreaReader) -> Annotated:
     place = f"{file}: image {index}"
-    name = attribute(image, "name", place)
+    name = Node(image.attrib, place)["name"].text()
     split = split_in_name(image.get("subset", "")) or split_in_path(Path(name))
     path = found.pictures.find(name, place, split)
-    place = f"{file}: image {name!r}"
-    size = None
+    node, size = Node(image.attrib, f"{file}: image {name!r}"), None
     if image.get("height") is not None or image.get("width") is not None:
-        size = (integer(image, "height", place), integer(image, "width", place))
+        size = (node["height"].parsed_integer(), node["width"].parsed_integer())
     stem = str(Path(name).with_suffix("")) if Path(name).suffix else name
-    return Annotated(stem, path, areas, split, size, place)
+    return Annotated(stem, path, areas, split, size, node.place)
 
 
 def _area(image: str, numbered: tuple[int, Element]) -> Area | Skipped:
     index, shape = numbered
-    label, place = shape.get("label", ""), f"{image}: {shape.tag} {index}"
+    node, label = Node(shape.attrib, f"{image}: {shape.tag} {index}"), shape.get("label", "")
     if shape.tag == "tag":
         return Skipped("tags name the whole picture", label)
     if shape.tag not in PAINTED:
         return Skipped(f"shapes of type {shape.tag} have no area", label)
     if shape.get("points") == "":
         return Skipped("shapes have no points", label)
-    return Area(attribute(shape, "label", place), place, partial(_region, shape, place))
+    return Area(node["label"].text(), node.place, partial(_region, shape.tag, node))
 
 
 def _z_order(numbered: tuple[int, Element]) -> float:
@@ -171,38 +170,38 @@ def _z_order(numbered: tuple[int, Element]) -> float:
         return 0.0
 
 
-def _region(node: Element, place: str, shape: Shape) -> Region:
-    integer(node, "z_order", place, "0")
-    value = partial(number, node, place=place)
-    turned = number(node, "rotation", place, "0")
-    if node.tag == "polygon":
-        return polygon(_points(attribute(node, "points", place), place), shape)
-    if node.tag == "box":
-        return box(value("xtl"), value("ytl"), value("xbr"), value("ybr"), shape, turned)
-    if node.tag == "ellipse":
-        return ellipse((value("cx"), value("cy")), (value("rx"), value("ry")), shape, turned)
-    return _mask(node, shape, place)
+def _region(kind: str, node: Node, shape: Shape) -> Region:
+    node.optional("z_order", "0").parsed_integer()
+    turned = node.optional("rotation", "0").parsed()
+    if kind == "polygon":
+        return polygon(_points(node["points"]), shape)
+    if kind == "mask":
+        return _mask(node, shape)
+    if kind == "box":
+        left, top, right, bottom = (node[key].parsed() for key in ("xtl", "ytl", "xbr", "ybr"))
+        return box(left, top, right, bottom, shape, turned)
+    x, y, across, down = (node[key].parsed() for key in ("cx", "cy", "rx", "ry"))
+    return ellipse((x, y), (across, down), shape, turned)
 
 
-def _mask(node: Element, shape: Shape, place: str) -> Region:
-    left, top, width, height = (integer(node, key, place) for key in ("left", "top", "width", "height"))
+def _mask(node: Node, shape: Shape) -> Region:
+    left, top, width, height = (node[key].parsed_integer() for key in ("left", "top", "width", "height"))
     if min(width, height) < 1:
-        raise InputError(f"{place}: expected a mask of at least one pixel, got {width}x{height}")
-    runs = [parse_number(part, "rle", place) for part in attribute(node, "rle", place).split(",")]
-    if any(run != int(run) for run in runs):
-        raise InputError(f"{place}: expected rle of whole numbers, got {runs[:4]}")
-    return paste(runs_to_region([int(run) for run in runs], (height, width), place), left, top, shape, place)
+        raise InputError(f"{node.place}: expected a mask of at least one pixel, got {width}x{height}")
+    rle = node["rle"]
+    runs = [Node(part, rle.place).parsed_integer() for part in rle.text().split(",")]
+    return paste(runs_to_region(runs, (height, width), rle.place), left, top, shape, node.place)
 
 
-def _points(text: str, place: str) -> Points:
+def _points(node: Node) -> Points:
     points = []
-    for pair in text.split(";"):
-        parts = pair.split(",")
+    for pair in node.text().split(";"):
+        parts = [Node(part, node.place) for part in pair.split(",")]
         if len(parts) != 2:
-            raise InputError(f"{place}: expected points as x,y;x,y;..., got {pair[:40]!r}")
-        points.append((parse_number(parts[0], "points", place), parse_number(parts[1], "points", place)))
+            raise InputError(f"{node.place}: expected points as x,y;x,y;..., got {pair[:40]!r}")
+        points.append((parts[0].parsed(), parts[1].parsed()))
     if len(points) < 3:
-        raise InputError(f"{place}: expected at least 3 points, got {len(points)}")
+        raise InputError(f"{node.place}: expected at least 3 points, got {len(points)}")
     return points
 
 

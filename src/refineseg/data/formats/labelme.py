@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import io
 import json
 import math
@@ -32,7 +31,7 @@ from refineseg.data.formats.parsing.documents import Node, read_json
 from refineseg.data.formats.parsing.find_pictures import Pictures, split_in_path, walk_files
 from refineseg.data.formats.parsing.shapes import Outliner, Region, bounds, box, ellipse, paste, polygon
 from refineseg.data.formats.parsing.texts import begins_like
-from refineseg.data.pictures.pillow import open_image
+from refineseg.data.pictures.pillow import decoding, open_image
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap
 
@@ -60,19 +59,13 @@ def _files(src: Path) -> list[Path]:
 
 
 def _area(shape: Node) -> Area | Skipped:
-    kind = _kind(shape)
-    label = shape.get("label")
-    name = label.value if label is not None and isinstance(label.value, str) else ""
+    kind, label = shape.optional("shape_type", "polygon").text(), shape.optional("label", "").value
+    name = label if isinstance(label, str) else ""
     if kind in WITHOUT_AREA:
         return Skipped(f"shapes of type {kind} have no area", name)
     if "points" in shape.value and shape["points"].empty():
         return Skipped("shapes have no points", name)
     return Area(shape["label"].text(), f"{shape.place}.label", partial(_region, shape))
-
-
-def _kind(shape: Node) -> str:
-    kind = shape.get("shape_type")
-    return "polygon" if kind is None else kind.text()
 
 
 def _annotated(file: Path, document: Node, areas: list[Area], found: AreaReader) -> Annotated:
@@ -90,19 +83,11 @@ def _picture(document: Node, file: Path, pictures: Pictures) -> Picture:
     except InputError:
         if document.get("imageData") is None:
             raise
-    return lambda: _base64(read_json(file)["imageData"])  # read again, not kept
-
-
-def _base64(node: Node) -> bytes:
-    try:
-        return base64.b64decode(node.text(), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise InputError(f"{node.place}: expected base64, cannot read it: is it cut off?") from error
+    return lambda: read_json(file)["imageData"].base64()  # read again, not kept
 
 
 def _region(node: Node, shape: Shape) -> Region:
-    kind = _kind(node)
-    points = node["points"]
+    kind, points = node.optional("shape_type", "polygon").text(), node["points"]
     if kind == "polygon":
         return polygon(points.points(3), shape)
     if kind in CORNERS:  # as LabelMe fills rotated boxes, with all pixels that the border touches
@@ -129,12 +114,9 @@ def _mask(node: Node, shape: Shape) -> Region:
     Fractional corners are truncated, as LabelMe does, or rounded if that fits the size of the PNG.
     """
     (left, top), (right, bottom) = node["points"].points(2)[:2]
-    data = _base64(node["mask"])
-    try:
-        with open_image(data) as image:
-            crop = np.asarray(image.convert("L")) > 0 if image.mode != "1" else np.asarray(image)
-    except Exception as error:  # decoders raise OSError, ValueError, SyntaxError ...
-        raise InputError(f"{node.place}.mask: expected a PNG, cannot read it: is it cut off?") from error
+    data = node["mask"].base64()
+    with decoding(f"{node.place}.mask", "a PNG"), open_image(data) as image:
+        crop = np.asarray(image.convert("L")) > 0
     x, y = _start(left, right, crop.shape[1]), _start(top, bottom, crop.shape[0])
     if x is None or y is None:
         width, height = int(right) - int(left) + 1, int(bottom) - int(top) + 1

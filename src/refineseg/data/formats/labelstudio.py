@@ -6,8 +6,6 @@ the labelling interface that defines these names, so they are matched with the k
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from functools import partial
 from pathlib import Path
@@ -23,7 +21,7 @@ from refineseg.data.formats.parsing.find_pictures import Pictures, check_size
 from refineseg.data.formats.parsing.shapes import Region, ellipse, polygon, turn
 from refineseg.data.formats.parsing.texts import begins_like
 from refineseg.data.images import SUFFIXES
-from refineseg.data.pictures.pillow import open_image
+from refineseg.data.pictures.pillow import decoding, open_image
 from refineseg.errors import InputError
 
 LABEL_KEYS = (
@@ -63,8 +61,7 @@ def _files(src: Path) -> list[Path]:
 
 def _results(task: Node) -> list[Node] | None:
     """The results of the last annotation that was not cancelled; None if there is none."""
-    cancelled = [(node, node.get("was_cancelled")) for node in task["annotations"]]
-    kept = [node for node, mark in cancelled if mark is None or mark.value is not True]
+    kept = [node for node in task["annotations"] if node.optional("was_cancelled", False).value is not True]
     return list(kept[-1]["result"]) if kept else None
 
 
@@ -159,8 +156,7 @@ def _area(node: Node) -> Area | Skipped:
     if label is None:
         return Skipped("results without a class or an area (choices, key points ...) have no pixels")
     value = node["value"]
-    closed = value.get("closed")
-    if value.get("vectorlabels") is not None and closed is not None and closed.value is False:
+    if value.get("vectorlabels") is not None and value.optional("closed", True).value is False:
         return Skipped("vectors are open lines", label)
     return Area(label, node.place, partial(_drawn, node))
 
@@ -183,8 +179,8 @@ def _drawn(node: Node, shape: Shape) -> Region:
     size = node.size("original_height", "original_width")
     if size is not None:
         check_size(size, shape, node.place)
-    rotation = node.get("image_rotation")
-    if rotation is not None and rotation.number() != 0:
+    rotation = node.optional("image_rotation", 0)
+    if rotation.number() != 0:
         raise rotation.fail("a picture that was not turned in the tool (0)")
     return _region(node["value"], shape)
 
@@ -202,8 +198,7 @@ def _region(value: Node, shape: Shape) -> Region:
     if points is not None:
         return polygon([(x * sx, y * sy) for x, y in _corners(points)], shape)
     left, top = value["x"].number() * sx, value["y"].number() * sy
-    rotation = value.get("rotation")
-    degrees = 0.0 if rotation is None else rotation.number()
+    degrees = value.optional("rotation", 0).number()
     if value.get("radiusX") is not None:
         radii = (value["radiusX"].number() * sx, value["radiusY"].number() * sy)
         return ellipse((left, top), radii, shape, degrees)
@@ -225,16 +220,11 @@ def _corners(points: Node) -> list[tuple[float, float]]:
 
 def _bitmask(node: Node, shape: Shape) -> Region:
     """``data:image/png;base64,...`` of the picture's size: opaque pixels, or those not black if all are opaque."""
-    try:
-        header, _, data = node.text().partition(",")
-        if not header.startswith("data:image/"):
-            raise node.fail("a data URL of a picture")
-        with open_image(base64.b64decode(data, validate=True)) as image:
-            channels = np.asarray(image.convert("RGBA"))
-    except InputError:
-        raise
-    except (binascii.Error, Exception) as error:  # decoders raise OSError, ValueError, SyntaxError ...
-        raise InputError(f"{node.place}: expected a PNG in base64, cannot read it: is it cut off?") from error
+    header, _, data = node.text().partition(",")
+    if not header.startswith("data:image/"):
+        raise node.fail("a data URL of a picture")
+    with decoding(node.place, "a PNG"), open_image(Node(data, node.place).base64()) as image:
+        channels = np.asarray(image.convert("RGBA"))
     check_size((channels.shape[0], channels.shape[1]), shape, node.place)
     opaque = channels[..., 3] >= brush_rle.COVERED
     return np.asarray(channels[..., :3].max(axis=2) > 0 if opaque.all() else opaque)

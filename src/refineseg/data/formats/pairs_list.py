@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from refineseg.data.formats.format import AnnotatedData, Format, ReadOptions
-from refineseg.data.formats.parsing.find_pictures import split_in_name
+from refineseg.data.formats.parsing.find_pictures import file_in, split_in_name
 from refineseg.data.formats.parsing.layouts import places_of
 from refineseg.data.formats.parsing.mask_labels import data_of_pairs
 from refineseg.data.formats.parsing.pairing import Pair, Pairs
@@ -62,8 +62,8 @@ def _pair(row: Row, src: Path, options: ReadOptions, split: str | None) -> Pair:
             f"{src}: line {row.number}: expected a picture and its mask (names that end with .jpg, .png ...), "
             f"got {row.text[:80]!r}"
         )
-    image = _existing(files[0], [options.images or src.parent, src.parent], f"{src}: line {row.number}")
-    mask = _existing(files[1], [src.parent], f"{src}: line {row.number}")
+    image = file_in([options.images or src.parent, src.parent], files[0], f"{src}: line {row.number}")
+    mask = file_in([src.parent], files[1], f"{src}: line {row.number}")
     split = next((said for cell in row.cells if cell not in files and (said := split_in_name(cell))), split)
     name = str((image.relative_to(src.parent) if image.is_relative_to(src.parent) else image).with_suffix(""))
     return Pair(image, mask, name, split)
@@ -71,17 +71,6 @@ def _pair(row: Row, src: Path, options: ReadOptions, split: str | None) -> Pair:
 
 def _files(row: Row) -> list[str]:
     return [cell for cell in row.cells if Path(cell).suffix.lower() in SUFFIXES]
-
-
-def _existing(name: str, folders: list[Path], place: str) -> Path:
-    relative = name.replace("\\", "/")
-    try:
-        found = next((folder / relative for folder in folders if (folder / relative).is_file()), None)
-    except (OSError, ValueError):  # invalid file names
-        found = None
-    if found is None:
-        raise InputError(f"{place}: expected the file {name[:200]!r} below {folders[0]}, found none")
-    return found
 
 
 FORMAT = Format(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import zlib
 from functools import partial
 from pathlib import Path
@@ -17,7 +15,7 @@ from refineseg.data.formats.parsing.find_pictures import split_in_path
 from refineseg.data.formats.parsing.label_files import hex_color
 from refineseg.data.formats.parsing.shapes import Region, paste, polygon
 from refineseg.data.formats.parsing.texts import begins_like
-from refineseg.data.pictures.pillow import open_image
+from refineseg.data.pictures.pillow import decoding, open_image
 from refineseg.errors import InputError
 from refineseg.labels import Color
 
@@ -36,7 +34,7 @@ def read(src: Path, options: ReadOptions) -> AnnotatedData:
     with options.faults.collect():
         for node in read_json(meta)["classes"] if meta else ():
             name, color = node["title"].text(), node.get("color")
-            shapes[name] = node["shape"].text() if node.get("shape") is not None else "any"
+            shapes[name] = node.optional("shape", "any").text()
             if color is not None and (rgb := hex_color(color.text())) is not None:
                 colors[name] = rgb
     for file in files:
@@ -73,8 +71,7 @@ def _area(node: Node) -> Area | Skipped:
     kind, name = node["geometryType"].text(), node["classTitle"].text()
     if kind not in PAINTED:
         return Skipped(f"objects of type {kind} have no area", name)
-    points = node.get("points")
-    exterior = None if points is None else points.get("exterior")
+    exterior = node.optional("points", {}).get("exterior")
     if exterior is not None and exterior.empty():
         return Skipped("objects have no points", name)
     return Area(name, node.place, partial(_region, node))
@@ -92,8 +89,7 @@ def _region(node: Node, shape: Shape) -> Region:
         # Coordinates are pixel indices, and both corners belong to the rectangle.
         return polygon([(left, top), (right + 1, top), (right + 1, bottom + 1), (left, bottom + 1)], shape)
     region = polygon(exterior.points(3), shape)
-    interior = points.get("interior")
-    for hole in interior if interior is not None else ():
+    for hole in points.optional("interior", []):
         region &= ~polygon(hole.points(3), shape)
     return region
 
@@ -101,22 +97,16 @@ def _region(node: Node, shape: Shape) -> Region:
 def _bitmap(node: Node, shape: Shape) -> Region:
     """``data``: a PNG, zlib-compressed, in base64; ``origin``: where its first pixel lies."""
     left, top = (int(value) for value in node["origin"].numbers()[:2])
-    try:
-        unpacker = zlib.decompressobj()
-        packed = base64.b64decode(node["data"].text(), validate=True)
+    packed, unpacker = node["data"].base64(), zlib.decompressobj()
+    with decoding(f"{node.place}.data", "a compressed PNG"):
         data = unpacker.decompress(packed, BYTES * shape[0] * shape[1] + HEADER)
         if unpacker.unconsumed_tail:
             raise InputError(
                 f"{node.place}.data: expected a PNG of at most the picture's size, it unpacks to more"
             )
         with open_image(data) as image:
-            image.load()
             drawn = image.getchannel("A") if "A" in image.getbands() else image.convert("L")
             crop = np.asarray(drawn) > 0
-    except InputError:
-        raise
-    except (binascii.Error, zlib.error, Exception) as error:  # decoders raise OSError, ValueError ...
-        raise InputError(f"{node.place}.data: expected a compressed PNG in base64, cannot read it") from error
     return paste(crop, left, top, shape, node.place)
 
 

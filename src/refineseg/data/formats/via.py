@@ -95,10 +95,7 @@ def _from_csv(file: Path) -> list[Node]:
 
 def _label(region: Node) -> str | None:
     """The class: the value of an attribute, or the key of its one checked box."""
-    attributes = region.get("region_attributes")
-    if attributes is None:
-        return None
-    values: dict[str, Any] = {key: node.value for key, node in attributes.items()}
+    values: dict[str, Any] = {key: node.value for key, node in region.optional("region_attributes", {}).items()}
     keys = [key for word in CLASS_ATTRIBUTES for key in values if key.lower() == word] or list(values)
     value = values[keys[0]] if keys else None
     if isinstance(value, dict):
@@ -142,8 +139,7 @@ def _region(node: Node, shape: Shape) -> Region:
     centre = (node["cx"].number(), node["cy"].number())
     if kind == "circle":
         return ellipse(centre, (node["r"].number(), node["r"].number()), shape)
-    theta = node.get("theta")
-    turned = 0.0 if theta is None else math.degrees(theta.number())
+    turned = math.degrees(node.optional("theta", 0).number())
     return ellipse(centre, (node["rx"].number(), node["ry"].number()), shape, turned)
 
 

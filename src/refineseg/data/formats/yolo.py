@@ -23,7 +23,7 @@ from refineseg.data.formats.format import (
 from refineseg.data.formats.parsing.areas import Annotated, Area, AreaReader, Skipped
 from refineseg.data.formats.parsing.class_names import IGNORE_NAME, background_id, regions
 from refineseg.data.formats.parsing.documents import Node
-from refineseg.data.formats.parsing.find_pictures import SPLIT_WORDS, named, unread_note, walk_pictures
+from refineseg.data.formats.parsing.find_pictures import SPLIT_WORDS, file_in, named, unread_note, walk_pictures
 from refineseg.data.formats.parsing.shapes import Outliner, polygon
 from refineseg.data.formats.parsing.texts import Row, read_rows
 from refineseg.errors import InputError
@@ -149,15 +149,8 @@ def _pictures_of(entry: str, base: object, file: Path) -> list[Path] | None:
         if place.is_dir():
             return walk_pictures(place)
         if place.is_file() and place.suffix == ".txt":
-            return [_listed(row.text.replace("\\", "/"), place, here) for row in read_rows(place)]
+            return [file_in([here, place.parent], row.text, str(place)) for row in read_rows(place)]
     return None
-
-
-def _listed(name: str, file: Path, root: Path) -> Path:
-    for folder in (root, file.parent):
-        if (folder / name).is_file():
-            return folder / name
-    raise InputError(f"{file}: expected the picture {name[:200]!r} below {root}, found none")
 
 
 def _split_folders(root: Path) -> dict[str | None, list[Path]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,6 +13,7 @@ from refineseg.data.formats.parsing.shapes import Region
 from refineseg.errors import InputError
 from refineseg.labels import IGNORE, Color, LabelClass, LabelMap, UInt8, class_name
 from refineseg.raw_values import Raw
+from refineseg.system.text import composed
 
 IGNORE_NAME = "__ignore__"  # LabelMe's; exports write it
 IGNORE_NAMES = frozenset({IGNORE_NAME, "ignore", "void"})
@@ -49,7 +49,7 @@ class ClassNames:
 
 def clean(name: str) -> str:
     """A name in NFC, without invisible characters and superfluous blanks."""
-    return class_name(unicodedata.normalize("NFC", name).translate(INVISIBLE))
+    return class_name(composed(name).translate(INVISIBLE))
 
 
 def class_names_of(

@@ -115,5 +115,5 @@ def crowd_notes(crowds: Counter[str], used: Counter[str], meaning: str) -> tuple
 
 def is_crowd(node: Node) -> bool:
     """Whether an annotation or segment is a crowd."""
-    crowd = node.get("iscrowd")
-    return crowd is not None and bool(crowd.integer() if not isinstance(crowd.value, bool) else crowd.value)
+    crowd = node.optional("iscrowd", False)
+    return bool(crowd.value if isinstance(crowd.value, bool) else crowd.integer())

@@ -1,4 +1,4 @@
-"""COCO's polygons and RLE with pycocotools, validated first: its decoder reads beyond the end of damaged RLE."""
+"""COCO's polygons by pycocotools, and its RLE; pycocotools' own decoder reads beyond the end of damaged RLE."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ import numpy as np
 from refineseg.data.formats.format import Shape
 from refineseg.data.formats.parsing.documents import Node
 from refineseg.data.formats.parsing.find_pictures import check_size
-from refineseg.data.formats.parsing.shapes import Region
+from refineseg.data.formats.parsing.shapes import Region, runs_to_region
 from refineseg.errors import InputError, extra
-
-Rle = dict[str, Any]  # pycocotools': size [height, width] and counts as bytes
 
 
 def region(segmentation: Node, shape: Shape) -> Region:
@@ -20,13 +18,11 @@ def region(segmentation: Node, shape: Shape) -> Region:
 
     Raises InputError for anything else, and for RLE that does not fill the picture exactly.
     """
-    coco = _mask_api()
     if isinstance(segmentation.value, dict):
-        rle = _checked_rle(segmentation, shape)
-    else:
-        polygons = [_checked_polygon(node, shape) for node in segmentation if not node.empty()]
-        rle = coco.merge(coco.frPyObjects(polygons, *shape))
-    return np.asarray(coco.decode(rle), dtype=np.bool_)
+        return _from_rle(segmentation, shape)
+    coco = _mask_api()
+    polygons = [_checked_polygon(node, shape) for node in segmentation if not node.empty()]
+    return np.asarray(coco.decode(coco.merge(coco.frPyObjects(polygons, *shape))), dtype=np.bool_)
 
 
 def encode(region: Region) -> tuple[dict[str, Any], list[float]]:
@@ -60,7 +56,7 @@ def counts_of(text: str, place: str) -> list[int]:
     return counts
 
 
-def _checked_rle(node: Node, shape: Shape) -> Rle:
+def _from_rle(node: Node, shape: Shape) -> Region:
     size = [part.integer() for part in node["size"]]
     if len(size) != 2:
         raise node["size"].fail("[height, width]")
@@ -68,15 +64,7 @@ def _checked_rle(node: Node, shape: Shape) -> Rle:
     counts = node["counts"]
     compressed = isinstance(counts.value, str)
     runs = counts_of(counts.value, counts.place) if compressed else [run.integer() for run in counts]
-    if sum(runs) != shape[0] * shape[1] or any(run < 0 for run in runs):
-        raise InputError(
-            f"{counts.place}: expected runs that add up to {shape[0] * shape[1]} pixels, got {sum(runs)}; "
-            "is it cut off?"
-        )
-    if compressed:
-        return {"size": list(shape), "counts": counts.value.encode("ascii")}
-    rle: Rle = _mask_api().frPyObjects({"size": list(shape), "counts": runs}, *shape)
-    return rle
+    return runs_to_region(runs, shape, counts.place, order="F")
 
 
 def _checked_polygon(node: Node, shape: Shape) -> list[float]:

@@ -1,7 +1,8 @@
-"""Validated access to JSON and XML: errors name the file and the position."""
+"""Validated access to JSON and to attributes of XML: errors name the file and the position."""
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 from collections.abc import Hashable, Iterator
@@ -22,7 +23,7 @@ LONGEST_ID = 18  # digits
 
 @dataclass(frozen=True)
 class Node:
-    """A JSON value and its position, such as ``FILE: annotations[3].segmentation``, for errors."""
+    """A value of JSON or XML and its position, such as ``FILE: annotations[3].segmentation``, for errors."""
 
     value: Any
     place: str
@@ -46,6 +47,10 @@ class Node:
         found = self.value.get(key)
         return None if found is None else Node(found, self._below(key))
 
+    def optional(self, key: str, default: Any) -> Node:
+        """The value of a key, or the default if it is absent or null."""
+        return self.get(key) or Node(default, self._below(key))
+
     def __iter__(self) -> Iterator[Node]:
         if not isinstance(self.value, list):
             raise self.fail("a list")
@@ -57,6 +62,27 @@ class Node:
         if not isinstance(self.value, str) or not self.value.strip():
             raise self.fail("text")
         return self.value
+
+    def base64(self) -> bytes:
+        """The value as the bytes of a text in base64."""
+        try:
+            return base64.b64decode(self.text(), validate=True)
+        except ValueError as error:
+            raise InputError(f"{self.place}: expected base64, cannot read it: is it cut off?") from error
+
+    def parsed(self) -> float:
+        """A number that is written as text, as in XML; otherwise as ``number``."""
+        try:
+            return Node(float(self.text()), self.place).number()
+        except ValueError as error:
+            raise self.fail("a number") from error
+
+    def parsed_integer(self) -> int:
+        """A whole number that is written as text."""
+        value = self.parsed()
+        if value != int(value):
+            raise self.fail("a whole number")
+        return int(value)
 
     def number(self) -> float:
         """The value as a finite number in the range of coordinates."""
@@ -150,39 +176,6 @@ def read_xml(path: Path) -> Element:
         raise InputError(f"File not found: {path}") from error
     except (expat.ExpatError, OSError, ValueError, LookupError) as error:
         raise InputError(f"expected XML, cannot read {path} ({error}): is it cut off?") from error
-
-
-def attribute(node: Element, key: str, place: str) -> str:
-    """A required, non-blank attribute."""
-    value = node.get(key)
-    if value is None or not value.strip():
-        raise InputError(f"{place}: expected the attribute {key!r}, found {', '.join(node.keys())[:80] or 'none'}")
-    return value
-
-
-def number(node: Element, key: str, place: str, default: str | None = None) -> float:
-    """An attribute as a finite number in the range of coordinates."""
-    text = default if default is not None and node.get(key) is None else attribute(node, key, place)
-    return parse_number(text, key, place)
-
-
-def integer(node: Element, key: str, place: str, default: str | None = None) -> int:
-    """An attribute as an integer."""
-    value = number(node, key, place, default)
-    if value != int(value):
-        raise InputError(f"{place}: expected {key} to be a whole number, got {value}")
-    return int(value)
-
-
-def parse_number(text: str, key: str, place: str) -> float:
-    """A text as a finite number in the range of coordinates."""
-    try:
-        value = float(text)
-    except ValueError as error:
-        raise InputError(f"{place}: expected numbers in {key}, got {text[:40]!r}") from error
-    if not math.isfinite(value) or abs(value) > LARGEST:
-        raise InputError(f"{place}: expected numbers in {key}, got {text[:40]!r}")
-    return value
 
 
 def _is_empty(value: Any) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 import os
-import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from itertools import takewhile
@@ -17,6 +16,7 @@ from refineseg.data.pictures.open_picture import is_picture
 from refineseg.data.pictures.pillow import decoding, open_image
 from refineseg.data.pictures.tiff_samples import is_scientific, tiff_shape
 from refineseg.errors import InputError
+from refineseg.system.text import composed
 
 EXIF_ORIENTATION = 0x0112
 SUFFIX_OF = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "GIF": ".gif"}
@@ -64,6 +64,18 @@ def split_in_name(text: str) -> str | None:
 def split_in_path(path: Path | PurePosixPath) -> str | None:
     """The split in the name of the first folder of a relative path that has one."""
     return next((split for part in path.parts[:-1] if (split := split_in_name(part))), None)
+
+
+def file_in(folders: Sequence[Path], name: str, place: str) -> Path:
+    """The file of a name in the first folder that has it; InputError, with the place of the name, if none has."""
+    relative = name.replace("\\", "/")
+    try:
+        found = next((folder / relative for folder in folders if (folder / relative).is_file()), None)
+    except (OSError, ValueError):  # invalid file names
+        found = None
+    if found is None:
+        raise InputError(f"{place}: expected the file {name[:200]!r} below {folders[0]}, found none")
+    return found
 
 
 def walk_pictures(root: Path) -> list[Path]:
@@ -206,7 +218,7 @@ def named(files: Sequence[Path | str], most: int = 5) -> str:
 
 
 def _key(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()
+    return composed(name).casefold()
 
 
 def _indexed(paths: Iterable[Path], name_of: Callable[[Path], str]) -> dict[str, list[Path]]:
