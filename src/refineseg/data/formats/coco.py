@@ -8,7 +8,6 @@ COCO they are unclear groups and ignored (255); CVAT and Datumaro write every br
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Hashable, Iterator
 from functools import partial
 from pathlib import Path
@@ -47,18 +46,15 @@ def read(src: Path, options: ReadOptions) -> AnnotatedData:
     files = not_empty(_files(src), "a COCO json (with images, annotations and categories)", src)
     places = [place for file in files for place in (file.parent, file.parent.parent)]
     found = AreaReader(src, options, [folder for place in places for folder in (place, place / "images")])
-    opened = [_InstancesFile.opened(file, options.faults) for file in files]
-    documents = [document for document in opened if document is not None]
-    options.faults.stop_if_nothing_is_left(documents, src)
+    documents = _InstancesFile.read_all(files, options.faults, src)
     for document in documents:
         with options.faults.collect():
-            document.read(found)
+            document.add_to(found)
     placeholders = {name for document in documents for name in document.placeholders()} - set(found.used)
     notes = []
     if placeholders:
         notes.append(f"categories that only group others were left out: {', '.join(sorted(placeholders))}")
-    ordered = ordered_categories([document.categories for document in documents])
-    ordered = [name for name in ordered if name not in placeholders]
+    ordered = [name for name in ordered_categories(documents) if name not in placeholders]
     if found.options.labels is not None:  # unknown categories are faults even if unused
         names = class_names_of(ordered, found.options, str(src))
         for document in documents:
@@ -66,8 +62,7 @@ def read(src: Path, options: ReadOptions) -> AnnotatedData:
                 with options.faults.collect():
                     if name in ordered:
                         names.train_id(name, document.places[id_])
-    crowds: Counter[str] = sum((document.crowds for document in documents), Counter())
-    said, warnings = crowd_notes(crowds, found.used, options.crowds)
+    said, warnings = crowd_notes(documents, found.used, options.crowds)
     return found.source(ordered, [*notes, *said], warnings)
 
 
@@ -85,8 +80,8 @@ class _InstancesFile(CocoFile):
         groups = [group for _, group in pairs]
         return {name for name, group in pairs if group == PLACEHOLDER and name in groups}
 
-    def read(self, found: AreaReader) -> None:
-        """The pictures with their areas.
+    def add_to(self, found: AreaReader) -> None:
+        """Add the pictures with their areas.
 
         Raises InputError where no annotation has an outline.
         """

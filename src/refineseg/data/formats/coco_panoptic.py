@@ -41,10 +41,8 @@ def read(src: Path, options: ReadOptions) -> AnnotatedData:
     root = src if src.is_dir() else src.parent
     if options.labels is None:
         options = replace(options, labels=find_labels(root))
-    opened = [_PanopticFile.opened(file, options.faults) for file in files]
-    documents = [document for document in opened if document is not None]
-    options.faults.stop_if_nothing_is_left(documents, src)
-    names = class_names_of(ordered_categories([document.categories for document in documents]), options, str(src))
+    documents = _PanopticFile.read_all(files, options.faults, src)
+    names = class_names_of(ordered_categories(documents), options, str(src))
     pictures = Pictures(src, [place for file in files for place in _folders(file)], options.images)
     items: list[Item] = []
     unannotated: list[Unannotated] = []
@@ -56,8 +54,7 @@ def read(src: Path, options: ReadOptions) -> AnnotatedData:
     named = {picture.image for picture in unannotated}
     unannotated += [picture for picture in pictures.unannotated(masks) if picture.image not in named]
     used: Counter[str] = sum((document.used for document in documents), Counter())
-    crowds: Counter[str] = sum((document.crowds for document in documents), Counter())
-    notes, warnings = crowd_notes(crowds, used, options.crowds)
+    notes, warnings = crowd_notes(documents, used, options.crowds)
     notes = [*names.notes, *notes, *pictures.notes()]
     return AnnotatedData(names.label_map, items, tuple(notes), tuple(warnings), unannotated)
 

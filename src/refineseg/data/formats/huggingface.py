@@ -46,15 +46,16 @@ def read(src: Path, options: ReadOptions) -> AnnotatedData:
     for file in files:
         table = _Table(file)
         if labels is None:
+            column = table.column(MASK_COLUMNS, "masks")
             raise InputError(
-                f"expected class names for the masks in {table.mask_column!r} of {file}; write a labels.yaml "
+                f"expected class names for the masks in {column!r} of {file}; write a labels.yaml "
                 "(classes: [background, road]) or id2label.json beside the parquet files, or give --labels"
             )
         split = split_in_name(file.name.split("-")[0]) or split_in_name(file.parent.name)
         with options.faults.collect():
-            for row in range(table.rows):
+            for row in range(len(table.rows)):
                 name = f"{file.stem.split('-of-')[0]}-{row:06d}"
-                items.append(Item(name, partial(table.picture, row), partial(_paint, table, row, labels), split))
+                items.append(Item(name, partial(_picture, table, row), partial(_paint, table, row, labels), split))
     if labels is None or (not items and not len(options.faults)):
         raise InputError(f"expected rows in the parquet files of {src}, found none")
     return AnnotatedData(by_train_id(labels), items)
@@ -67,85 +68,63 @@ class _Table:
     file: Path
 
     @cached_property
-    def _opened(self) -> Any:
+    def opened(self) -> Any:
+        """The pyarrow ParquetFile."""
         return open_parquet(self.file)
 
     @cached_property
     def groups(self) -> list[int]:
         """Number of rows of each group."""
-        metadata = self._opened.metadata
+        metadata = self.opened.metadata
         return [metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)]
 
-    @property
-    def rows(self) -> int:
-        """Number of rows."""
-        return sum(self.groups)
-
     @cached_property
-    def image_column(self) -> str:
-        """Name of the picture column."""
-        return self._column(IMAGE_COLUMNS, "pictures")
+    def rows(self) -> list[tuple[int, int]]:
+        """Group, and position in it, of every row."""
+        return [(group, position) for group, count in enumerate(self.groups) for position in range(count)]
 
-    @cached_property
-    def mask_column(self) -> str:
-        """Name of the mask column."""
-        return self._column(MASK_COLUMNS, "masks")
-
-    def picture(self, row: int) -> bytes:
-        """The encoded picture of a row."""
-        return _bytes(self._value(self.image_column, row), self.place(row, self.image_column))
-
-    def mask(self, row: int) -> NDArray[Any]:
-        """The raw mask of a row: an encoded picture, or lists of numbers."""
-        value, place = self._value(self.mask_column, row), self.place(row, self.mask_column)
-        if isinstance(value, list):
-            return _from_lists(value, place)
-        return read_mask(_bytes(value, place), place)
-
-    def place(self, row: int, column: str) -> str:
-        """Name of a value in errors."""
-        return f"{self.file}: row {row}: {column}"
-
-    def _column(self, known: Sequence[str], what: str) -> str:
-        columns = self._opened.schema_arrow.names
+    def column(self, known: Sequence[str], what: str) -> str:
+        """The first of the known columns that there is; InputError if there is none."""
+        columns = self.opened.schema_arrow.names
         for name in known:
             if name in columns:
                 return name
         found = ", ".join(columns)[:120]
         raise InputError(f"{self.file}: expected a column with {what} ({', '.join(known[:5])}), found {found}")
 
-    def _value(self, column: str, row: int) -> Any:
-        for group, rows in enumerate(self.groups):
-            if row < rows:
-                values = _group(self, group, column)
-                if len(values) != rows:  # footer and pages disagree
-                    raise InputError(
-                        f"expected {rows} rows of {column} in {self.file}, found {len(values)}: "
-                        "is the file damaged?"
-                    )
-                return values[row].as_py()
-            row -= rows
-        raise InputError(f"{self.place(row, column)}: there is no such row")
-
-    def load(self, group: int, column: str) -> Any:
-        """One column of one row group."""
-        try:
-            return self._opened.read_row_group(group, columns=[column]).column(column)
-        except (OSError, ValueError) as error:
-            raise InputError(
-                f"cannot read {column} of {self.file} ({reason_of(error)}): is the file damaged?"
-            ) from error
+    def cell(self, row: int, column: str) -> tuple[Any, str]:
+        """The value of a row in a column, and its place for errors."""
+        group, position = self.rows[row]
+        return _group(self, group, column)[position].as_py(), f"{self.file}: row {row}: {column}"
 
 
 @lru_cache(maxsize=2)  # pictures and masks of the group at hand
 def _group(table: _Table, group: int, column: str) -> Any:
-    return table.load(group, column)
+    """One column of one row group."""
+    try:
+        values = table.opened.read_row_group(group, columns=[column]).column(column)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"cannot read {column} of {table.file} ({reason_of(error)}): is the file damaged?"
+        ) from error
+    rows = table.groups[group]
+    if len(values) != rows:  # footer and pages disagree
+        raise InputError(
+            f"expected {rows} rows of {column} in {table.file}, found {len(values)}: is the file damaged?"
+        )
+    return values
+
+
+def _picture(table: _Table, row: int) -> bytes:
+    """The encoded picture of a row."""
+    return _bytes(*table.cell(row, table.column(IMAGE_COLUMNS, "pictures")))
 
 
 def _paint(table: _Table, row: int, labels: LabelMap, _: Shape) -> UInt8:
-    raw = table.mask(row)
-    chosen = by_color(labels) if raw.ndim == 3 else labels
-    return chosen.encode(raw, table.place(row, table.mask_column))
+    """Train ids of a row's mask: an encoded picture, or lists of numbers."""
+    value, place = table.cell(row, table.column(MASK_COLUMNS, "masks"))
+    raw = _from_lists(value, place) if isinstance(value, list) else read_mask(_bytes(value, place), place)
+    return (by_color(labels) if raw.ndim == 3 else labels).encode(raw, place)
 
 
 def _bytes(value: Any, place: str) -> bytes:

@@ -27,22 +27,19 @@ def read(src: Path, options: ReadOptions) -> AnnotatedData:
     folders = not_empty(_folders(src), f"{CLASSES}, perhaps in folders train, valid, test,", src)
     own = {folder: read_labels(folder / CLASSES) for folder in folders}
     labels = {folder: options.labels or _with_all(own[folder], list(own.values())) for folder in folders}
-    edited = {folder: edit_labels(found, options.edits) for folder, found in labels.items()}
+    edited = {folder: edit_labels(classes, options.edits) for folder, classes in labels.items()}
     items: list[Item] = []
-    everything = Pairs()
+    found = Pairs()
     for folder in folders:
-        found = Pairs()
         match(Place(folder, folder, SPLIT_WORDS.get(folder.name.lower())), src, found, options.faults)
         items += [
             Item(pair.name, pair.image, partial(paint, pair.mask, edited[folder]), pair.split)
-            for pair in found.pairs
+            for pair in found.pairs[len(items) :]
         ]
-        everything.unannotated += found.unannotated
-        everything.notes += found.notes
     if not items and not len(options.faults):
         raise InputError(f"expected pictures with NAME_mask.png beside them in {src}, found none")
     label_map = by_train_id(edited[folders[0]])
-    return AnnotatedData(label_map, items, tuple(everything.notes), unannotated=everything.unannotated)
+    return AnnotatedData(label_map, items, tuple(found.notes), unannotated=found.unannotated)
 
 
 def _folders(src: Path) -> list[Path]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from refineseg.colors import is_background
+from refineseg.colors import class_colors, is_background
 from refineseg.data.formats.format import ClassEdits, ReadOptions
 from refineseg.data.formats.parsing.shapes import Region
 from refineseg.errors import InputError
@@ -62,30 +62,26 @@ def class_names_of(
     raw = list(dict.fromkeys(found))
     seen = [name for name in dict.fromkeys(clean(name) for name in raw) if name]
     notes = _spelling(raw, seen)
-    edits = options.edits
     if options.labels is not None:
-        check_edits(edits, [*options.labels.names, *seen])
-        label_map = by_train_id(edit_labels(options.labels, edits))
-        background = background_id(label_map)
-        fill = IGNORE if options.unlabelled == "ignore" or background is None else background
-        return ClassNames(label_map, fill, edits, notes)
-    check_edits(edits, seen)
-    kept = [new for name in seen if (new := edited_name(name, edits)) is not None]
-    kept = [name for name in dict.fromkeys(kept) if name.lower() not in IGNORE_NAMES]
-    if not kept:
-        raise InputError(f"{place}: expected annotations with class names, found none; give them with --labels")
-    own = next((name for name in kept if is_background(name)), None)
-    classes = [name for name in kept if not is_background(name)]
-    filled = options.unlabelled == "background"
-    if filled or own is not None:
-        classes = [own or "background", *classes]
-    label_map = LabelMap.from_names(classes)
-    if colors:
-        by_name = {clean(name): color for name, color in colors.items()}
-        label_map = LabelMap(
-            tuple(replace(item, color=by_name.get(item.name, item.color)) for item in label_map.classes)
-        )
-    return ClassNames(label_map, 0 if filled else IGNORE, edits, notes)
+        label_map = by_train_id(edit_labels(options.labels, options.edits))
+    else:
+        check_edits(options.edits, seen)
+        kept = [new for name in seen if (new := edited_name(name, options.edits)) is not None]
+        kept = [name for name in dict.fromkeys(kept) if name.lower() not in IGNORE_NAMES]
+        if not kept:
+            raise InputError(
+                f"{place}: expected annotations with class names, found none; give them with --labels"
+            )
+        own = next((name for name in kept if is_background(name)), None)
+        classes = [name for name in kept if not is_background(name)]
+        if options.unlabelled == "background" or own is not None:
+            classes = [own or "background", *classes]
+        chosen = dict(zip(classes, class_colors(classes), strict=True))
+        chosen |= {clean(name): color for name, color in (colors or {}).items()}
+        label_map = LabelMap.from_names(classes, [chosen[name] for name in classes])
+    background = background_id(label_map)
+    fill = IGNORE if options.unlabelled == "ignore" or background is None else background
+    return ClassNames(label_map, fill, options.edits, notes)
 
 
 def background_id(label_map: LabelMap) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -55,14 +55,17 @@ class CocoFile:
     crowds: Counter[str] = field(default_factory=Counter)
 
     @classmethod
-    def opened(cls, file: Path, faults: Faults) -> Self | None:
-        """A file, read; None, and a fault, if it has no valid categories."""
-        with faults.collect():
-            root = read_json(file)
-            names = {node["id"].identifier(): node["name"] for node in root["categories"]}
-            texts = {id_: node.text() for id_, node in names.items()}
-            return cls(file, root, texts, {id_: node.place for id_, node in names.items()})
-        return None
+    def read_all(cls, files: Sequence[Path], faults: Faults, src: Path) -> list[Self]:
+        """The files with valid categories; the others are faults. FaultsError if none is left."""
+        found = []
+        for file in files:
+            with faults.collect():
+                root = read_json(file)
+                names = {node["id"].identifier(): node["name"] for node in root["categories"]}
+                texts = {id_: node.text() for id_, node in names.items()}
+                found.append(cls(file, root, texts, {id_: node.place for id_, node in names.items()}))
+        faults.stop_if_nothing_is_left(found, src)
+        return found
 
     @property
     def split(self) -> str | None:
@@ -77,15 +80,15 @@ class CocoFile:
         return id_
 
 
-def ordered_categories(files: Sequence[Mapping[Hashable, str]]) -> list[str]:
+def ordered_categories(files: Sequence[CocoFile]) -> list[str]:
     """Category names of several files: by id if the files agree on ids, else in order of occurrence."""
     by_id: dict[Hashable, set[str]] = {}
     by_name: dict[str, set[Hashable]] = {}
-    for categories in files:
-        for id_, name in categories.items():
+    for file in files:
+        for id_, name in file.categories.items():
             by_id.setdefault(id_, set()).add(name)
             by_name.setdefault(name, set()).add(id_)
-    entries = [entry for categories in files for entry in sorted(categories.items(), key=_rank)]
+    entries = [entry for file in files for entry in sorted(file.categories.items(), key=_rank)]
     if all(len(ids) == 1 for ids in by_name.values()) and all(len(names) == 1 for names in by_id.values()):
         entries.sort(key=_rank)
     return list(dict.fromkeys(name for _, name in entries))
@@ -97,9 +100,9 @@ def _rank(entry: tuple[Hashable, str]) -> tuple[str, int, str]:
     return ("", id_, "") if isinstance(id_, int) else ("text", 0, str(id_))
 
 
-def crowd_notes(crowds: Counter[str], used: Counter[str], meaning: str) -> tuple[list[str], list[str]]:
+def crowd_notes(files: Sequence[CocoFile], used: Counter[str], meaning: str) -> tuple[list[str], list[str]]:
     """Notes and warnings on crowds, by category; ``meaning`` is ``ReadOptions.crowds``."""
-    crowds = +crowds
+    crowds: Counter[str] = sum((file.crowds for file in files), Counter())
     if not crowds:
         return [], []
     counts = ", ".join(f"{name} {count} of {used[name]}" for name, count in sorted(crowds.items()))

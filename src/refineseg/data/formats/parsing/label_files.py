@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from refineseg.colors import class_colors, voc_palette
+from refineseg.colors import voc_palette
 from refineseg.config.yaml import read_yaml
 from refineseg.data.formats.parsing.class_names import IGNORE_NAMES, clean
 from refineseg.data.formats.parsing.texts import Row, read_rows
 from refineseg.data.images import check_threshold
 from refineseg.errors import InputError, LabelError
-from refineseg.labels import Color, LabelClass, LabelMap
+from refineseg.labels import Color, LabelMap
 
 LABEL_FILES = (
     "labels.yaml",
@@ -25,6 +24,7 @@ LABEL_FILES = (
     "labelmap.txt",
     "classes.txt",
 )
+Entry = dict[str, Any]  # a class in the terms of labels.yaml: name, and perhaps color and raw
 HEADINGS = frozenset({"name", "names", "class", "classes", "label", "labels", "class name", "class_name"})
 
 
@@ -67,25 +67,21 @@ def read_labels(path: Path) -> LabelMap:
         raise LabelError(error if str(path) in str(error) else f"{path}: {error}") from error
 
 
-@dataclass(frozen=True)
-class _Entry:
-    """A row of a table: a class with its colour and value, if any."""
-
-    name: str
-    color: Color | None = None
-    value: int | None = None
-
-
 def _by_color_throughout(values: Mapping[str, Any]) -> dict[str, Any]:
     """Classes and ignored values of a labels.yaml; ``color`` replaces ``raw`` if ignored values are colours."""
     kept = {key: values[key] for key in ("classes", "ignore") if key in values}
     ignored = kept.get("ignore")
     if isinstance(ignored, list) and any(isinstance(value, list) for value in ignored):
-        kept["classes"] = [
-            {"raw": [entry["color"]], **entry} if isinstance(entry, dict) and "color" in entry else entry
-            for entry in kept.get("classes") or []
-        ]
+        kept["classes"] = _by_color(kept.get("classes") or [])
     return kept
+
+
+def _by_color(classes: list[Any]) -> list[Any]:
+    """The classes, with their colours as values in masks if they have no ``raw``."""
+    return [
+        {"raw": [entry["color"]], **entry} if isinstance(entry, dict) and "color" in entry else entry
+        for entry in classes
+    ]
 
 
 def _is_heading(row: Row) -> bool:
@@ -94,27 +90,30 @@ def _is_heading(row: Row) -> bool:
     return len(row.cells) > 1 or row.cells[0].lower() in HEADINGS
 
 
-def _entry(row: Row, path: Path) -> _Entry:
+def _entry(row: Row, path: Path) -> Entry:
     """A row of a name and, in any order, a colour (three numbers or ``#rrggbb``) and the mask value."""
     cells = [cell for cell in row.cells if cell]
     colors = [color for cell in cells if (color := hex_color(cell)) is not None]
     numbers = [int(cell) for cell in cells if cell.isascii() and cell.isdigit()]
     texts = [cell for cell in cells if hex_color(cell) is None and not (cell.isascii() and cell.isdigit())]
-    if len(texts) == 1 and len(numbers) in (3, 4) and not colors:
-        before = row.cells.index(texts[0]) if len(numbers) == 4 else 0
-        value, rest = (numbers[0], numbers[1:]) if before == 1 else (numbers[-1], numbers[:-1])
-        red, green, blue = rest if len(numbers) == 4 else numbers
-        return _Entry(clean(texts[0]), (red, green, blue), value if len(numbers) == 4 else None)
-    if len(texts) == 1 and len(numbers) <= 1 and len(colors) <= 1:
-        return _Entry(clean(texts[0]), colors[0] if colors else None, numbers[0] if numbers else None)
-    raise InputError(
-        f"{path}: expected a name and its colour as r, g, b in 0..255 or its mask value, got {row.text[:80]!r}"
-    )
+    value = []
+    if len(numbers) == 1:
+        value = [numbers.pop()]
+    elif len(numbers) == 4 and texts:
+        value = [numbers.pop(0 if row.cells.index(texts[0]) == 1 else -1)]
+    if len(numbers) == 3:
+        colors.append((numbers[0], numbers[1], numbers[2]))
+    if len(texts) != 1 or len(numbers) not in (0, 3) or len(colors) > 1:
+        raise InputError(
+            f"{path}: expected a name and its colour as r, g, b in 0..255 or its mask value, got {row.text[:80]!r}"
+        )
+    entry = {"name": clean(texts[0])} | ({"color": colors[0]} if colors else {})
+    return entry | ({"raw": value} if value else {})
 
 
 def _from_labelmap(rows: list[Row], path: Path) -> LabelMap:
     """CVAT's and Datumaro's ``label:color_rgb:parts:actions``; VOC's palette if there are no colours."""
-    entries = []
+    entries: list[Entry] = []
     for row in rows:
         name, text = row.text.split(":")[:2]
         parts = [part for part in text.split(",") if part.strip()]
@@ -124,36 +123,27 @@ def _from_labelmap(rows: list[Row], path: Path) -> LabelMap:
             numbers = []
         if parts and len(numbers) != 3:
             raise InputError(f"{path}: expected a name and its colour as r, g, b in 0..255, got {row.text!r}")
-        entries.append(_Entry(clean(name), (numbers[0], numbers[1], numbers[2]) if parts else None))
-    if all(entry.color is None for entry in entries):
+        entries.append({"name": clean(name)} | ({"color": tuple(numbers)} if parts else {}))
+    if not any("color" in entry for entry in entries):
         palette = voc_palette(len(entries))
-        entries = [replace(entry, color=color) for entry, color in zip(entries, palette, strict=True)]
+        entries = [entry | {"color": color} for entry, color in zip(entries, palette, strict=True)]
     return _label_map(entries, path)
 
 
-def _label_map(entries: list[_Entry], path: Path) -> LabelMap:
+def _label_map(entries: list[Entry], path: Path) -> LabelMap:
     """Classes by value, else by colour, else by order; ``void`` and ``ignore`` are ignored."""
     if not entries:
         raise LabelError(f"{path}: expected a class name on every line, found none")
-    kept = [entry for entry in entries if entry.name.lower() not in IGNORE_NAMES]
-    ignored = [entry for entry in entries if entry.name.lower() in IGNORE_NAMES]
-    colors = class_colors([entry.name for entry in kept])
-    if any(entry.value is not None for entry in entries):
-        if any(entry.value is None for entry in entries):
-            raise LabelError(f"{path}: expected a mask value for every class, some have none")
-        values = tuple(entry.value for entry in ignored if entry.value is not None)
-        classes = [
-            LabelClass(entry.name, entry.color or color, (entry.value or 0,))
-            for entry, color in zip(kept, colors, strict=True)
-        ]
-        taken = {value for item in classes for value in item.raw}
-        return LabelMap(tuple(classes), values or (() if 255 in taken else (255,)))
-    if all(entry.color is None for entry in entries):
-        return LabelMap.from_names([entry.name for entry in kept])
-    if any(entry.color is None for entry in entries):
-        raise LabelError(f"{path}: expected a colour for every class, some have none")
-    by_color = tuple(LabelClass(entry.name, entry.color, (entry.color,)) for entry in kept if entry.color)
-    return LabelMap(by_color, tuple(entry.color for entry in ignored if entry.color))
+    key, what = ("raw", "mask value") if any("raw" in entry for entry in entries) else ("color", "colour")
+    given = sum(key in entry for entry in entries)
+    if 0 < given < len(entries):
+        raise LabelError(f"{path}: expected a {what} for every class, some have none")
+    if key == "color":
+        entries = _by_color(entries)
+    ignored = [entry for entry in entries if entry["name"].lower() in IGNORE_NAMES]
+    labels: dict[str, Any] = {"classes": [entry for entry in entries if entry not in ignored]}
+    values = [value for entry in ignored for value in entry.get("raw", [])]
+    return LabelMap.from_dict(labels | ({"ignore": values} if values else {}))
 
 
 def hex_color(text: str | None) -> Color | None:

@@ -36,12 +36,13 @@ LEFT_OUT = "left_out.txt"
 
 @dataclass(frozen=True)
 class _Written:
-    """A written pair: item, file stem, train ids present, and whether pixels are ignored."""
+    """A written pair: item, file stem, train ids present, whether pixels are ignored, and split."""
 
     item: Item
     stem: str
     present: list[int]
     ignored: bool
+    split: str | None
 
 
 def import_data(
@@ -89,9 +90,9 @@ def import_data(
             written = _write_pairs(source, writer, faults, how, progress)
             if len(faults) and (not how.skip_bad or not written):
                 raise FaultsError(str(src), faults.found)
-            splits, split_notes = _splits(written, how.split)
-            members = _write_splits(written, splits, staging)
-            (staging / "labels.yaml").write_text(_description(source, written, splits), encoding="utf-8")
+            written, split_notes = _with_splits(written, how.split)
+            members = _write_splits(written, staging)
+            (staging / "labels.yaml").write_text(_description(source, written), encoding="utf-8")
             lines = [f"no annotation: {path}\n" for path in skipped]
             lines += [f"fault: {text}\n" for text in faults.found]
             if lines:
@@ -181,37 +182,34 @@ def _write_pairs(
                 writer.write(item, name, shape, labels)
                 values = np.unique(labels).tolist()
                 present = [value for value in values if value != IGNORE]
-                written.append(_Written(item, name, present, IGNORE in values))
+                written.append(_Written(item, name, present, IGNORE in values, item.split))
     return written
 
 
-def _splits(written: Sequence[_Written], options: SplitOptions | None) -> tuple[Sequence[str | None], list[str]]:
-    """The split of every pair: assigned, or that of the source; and a note on it."""
-    own = [pair.item.split for pair in written]
+def _with_splits(written: list[_Written], options: SplitOptions | None) -> tuple[list[_Written], list[str]]:
+    """The pairs with the splits assigned, or with those of the source; and a note on them."""
+    own = [pair.split for pair in written]
     if options is None:
-        return own, ["pictures of no split went to train"] if any(own) and None in own else []
+        return written, ["pictures of no split went to train"] if any(own) and None in own else []
     chosen = split_pictures([pair.item.name for pair in written], [pair.present for pair in written], options)
-    return chosen, ["the splits of the source were replaced"] if any(own) else []
+    assigned = [replace(pair, split=split) for pair, split in zip(written, chosen, strict=True)]
+    return assigned, ["the splits of the source were replaced"] if any(own) else []
 
 
-def _write_splits(written: Sequence[_Written], splits: Sequence[str | None], folder: Path) -> dict[str, int]:
-    if not any(splits):
+def _write_splits(written: Sequence[_Written], folder: Path) -> dict[str, int]:
+    if not any(pair.split for pair in written):
         return {}
     members: dict[str, list[str]] = {}
-    for pair, split in zip(written, splits, strict=True):
-        members.setdefault(split or "train", []).append(pair.stem)
+    for pair in written:
+        members.setdefault(pair.split or "train", []).append(pair.stem)
     for split, stems in members.items():
         (folder / f"{split}.txt").write_text("".join(f"{stem}\n" for stem in stems), encoding="utf-8")
     return {split: len(members[split]) for split in SPLITS if split in members}
 
 
-def _description(source: AnnotatedData, written: Sequence[_Written], splits: Sequence[str | None]) -> str:
+def _description(source: AnnotatedData, written: Sequence[_Written]) -> str:
     values = source.label_map.to_dict()
-    pictures = [
-        (pair.item.image, split)
-        for pair, split in zip(written, splits, strict=True)
-        if isinstance(pair.item.image, Path)
-    ]
+    pictures = [(pair.item.image, pair.split) for pair in written if isinstance(pair.item.image, Path)]
     if pictures and (is_scientific(pictures[0][0]) or needs_statistics(pictures[0][0])):
         used = [image for image, split in pictures if split in (None, "train")]
         values["statistics"] = statistics(used or [image for image, _ in pictures])
