@@ -64,43 +64,9 @@ def encode(form: SubmissionFormat, values: UInt8) -> bytes:
 
 
 def read_submission(
-    name: str, path: str | Path, data: SegmentationData, *, split: str = "val"
-) -> Iterator[tuple[Sample, UInt8]]:
-    """Samples of a split with their train ids HxW in an archive. InputError as in ``check_submission``."""
-    form, ids = find_format(name), np.arange(data.label_map.num_classes, dtype=np.uint8)
-    back = np.full(256, IGNORE, np.uint8)  # train id by submission value
-    back[data.label_map.submission(ids)] = ids
-    with open_archive(path) as archive:
-        entries = entries_by_picture(form, archive, split)
-        samples = data.split(split)
-        check_set(form, set(entries), {picture_of(form, sample) for sample in samples}, split)
-        for sample in samples:
-            entry = entries[picture_of(form, sample)]
-            yield sample, back[read_entry(form, archive, entry, form.size or size_of(sample))]
-
-
-def score_submission(name: str, path: str | Path, data: SegmentationData, *, split: str = "val") -> Scores:
-    """Score of an archive on a labelled split, by the benchmark's rule for the mean."""
-    count = data.label_map.num_classes
-    confusion = np.zeros((count, count), np.int64)
-    for sample, labels in read_submission(name, path, data, split=split):
-        confusion += confusion_matrix(data.read(sample)[1], labels, count)
-    return scores(confusion, find_protocol(name).mean_over)
-
-
-def find_format(name: str) -> SubmissionFormat:
-    """The format of a benchmark's server. InputError if there is none."""
-    found = find_benchmark(name).submission
-    if found is None:
-        able = [other for other in benchmark_names() if find_benchmark(other).submission is not None]
-        raise InputError(f"{name} has no benchmark server: submissions are for {', '.join(able)}")
-    return found
-
-
-def check_submission(
-    name: str, path: str | Path, data: SegmentationData | None = None, *, split: str = "test"
-) -> int:
-    """Number of pictures in an archive whose names, sizes, values and palette are checked as by the server.
+    name: str, path: str | Path, data: SegmentationData | None = None, *, split: str
+) -> Iterator[tuple[Sample | None, UInt8]]:
+    """The masks of an archive, checked as by the server: the sample (None without ``data``) and values HxW.
 
     Without ``data`` only the official number of pictures is checked, not names and sizes. InputError names the
     first problem, with its file and what was expected.
@@ -111,11 +77,36 @@ def check_submission(
         samples = {picture_of(form, item): item for item in data.split(split)} if data else None
         check_set(form, set(entries), None if samples is None else set(samples), split)
         for picture, entry in entries.items():
-            size = form.size
-            if size is None and samples is not None and data is not None:
-                size = size_of(samples[picture])
-            read_entry(form, archive, entry, size)
-    return len(entries)
+            sample = samples[picture] if samples else None
+            yield sample, read_entry(form, archive, entry, form.size or (size_of(sample) if sample else None))
+
+
+def check_submission(
+    name: str, path: str | Path, data: SegmentationData | None = None, *, split: str = "test"
+) -> int:
+    """Number of pictures in an archive that passes the checks of ``read_submission``."""
+    return sum(1 for _ in read_submission(name, path, data, split=split))
+
+
+def score_submission(name: str, path: str | Path, data: SegmentationData, *, split: str = "val") -> Scores:
+    """Score of an archive on a labelled split, by the benchmark's rule for the mean."""
+    count = data.label_map.num_classes
+    ids, train_ids = np.arange(count, dtype=np.uint8), np.full(256, IGNORE, np.uint8)
+    train_ids[data.label_map.submission(ids)] = ids
+    confusion = np.zeros((count, count), np.int64)
+    for sample, values in read_submission(name, path, data, split=split):
+        if sample is not None:
+            confusion += confusion_matrix(data.read(sample)[1], train_ids[values], count)
+    return scores(confusion, find_protocol(name).mean_over)
+
+
+def find_format(name: str) -> SubmissionFormat:
+    """The format of a benchmark's server. InputError if there is none."""
+    found = find_benchmark(name).submission
+    if found is None:
+        able = [other for other in benchmark_names() if find_benchmark(other).submission is not None]
+        raise InputError(f"{name} has no benchmark server: submissions are for {', '.join(able)}")
+    return found
 
 
 def read_entry(
@@ -131,10 +122,8 @@ def read_entry(
         )
     try:
         content = archive.read(entry)
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError) as error:
+    except Exception as error:  # BadZipFile, zlib.error and others, without a common base class
         raise InputError(f"cannot unpack {name}: {error}; write the archive again") from error
-    except Exception as error:  # zlib.error and others, without a common base class
-        raise InputError(f"cannot unpack {name}, it is damaged: {error}; write the archive again") from error
     try:
         with open_image(content) as image:
             image.load()

@@ -124,8 +124,8 @@ def test_the_worst_picture_is_the_worst(scored: tuple[Evaluation, SegmentationDa
     report = make_report(evaluation, make_segmenter(LABELS, 25.0), data, "m")
     worst = [item for item in report.pictures if item.group == "worst"]
     values = [evaluation.by_picture.chosen([name]).mean_iou("truth") for name in evaluation.by_picture.names]
-    assert [item.mean_iou for item in worst] == pytest.approx(sorted(values)[:6])
-    assert report.suspects[0].suspect.score == max(item.suspect.score for item in report.suspects)
+    assert [values[item.index] for item in worst] == pytest.approx(sorted(values)[:6])
+    assert report.suspects[0][0].score == max(item.score for item, _views in report.suspects)
 
 
 def test_one_picture_one_class_and_nothing_but_void(tmp_path: Path) -> None:

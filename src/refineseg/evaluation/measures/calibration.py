@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -206,7 +207,7 @@ def calibrate(
     """
     kept = sampled_scores(segmenter, data, split, protocol, pixels)
     before, after = held_out_errors(kept, per_class)
-    probabilities, truth = (np.concatenate(parts) for parts in zip(*kept, strict=True))
+    probabilities, truth = joined(kept)
     temperatures = fit_temperatures(to_logs(probabilities), truth, per_class)
     return {
         "temperatures": [float(value) for value in temperatures],
@@ -245,17 +246,18 @@ def sampled_scores(
 def held_out_errors(kept: list[tuple[Floats, UInt8]], per_class: bool) -> tuple[float, float]:
     """ECE before and after, each half of the pictures with the temperatures of the other."""
     middle = (len(kept) + 1) // 2
-    halves = [kept[:middle], kept[middle:] or kept]
-    before, after, truths = [], [], []
-    for fitted, judged in (halves, halves[::-1]):
-        probabilities, truth = (np.concatenate(parts) for parts in zip(*fitted, strict=True))
-        temperatures = fit_temperatures(to_logs(probabilities), truth, per_class)
-        probabilities, truth = (np.concatenate(parts) for parts in zip(*judged, strict=True))
-        before.append(probabilities)
-        after.append(apply_temperatures(probabilities, temperatures))
-        truths.append(truth)
-    true = np.concatenate(truths)
-    return expected_error(np.concatenate(before), true), expected_error(np.concatenate(after), true)
+    first, second = joined(kept[:middle]), joined(kept[middle:] or kept)
+    after = []
+    for (fitted, truth), (probabilities, judged) in ((first, second), (second, first)):
+        temperatures = fit_temperatures(to_logs(fitted), truth, per_class)
+        after.append((apply_temperatures(probabilities, temperatures), judged))
+    return expected_error(*joined([second, first])), expected_error(*joined(after))
+
+
+def joined(kept: Sequence[tuple[Floats, UInt8]]) -> tuple[Floats, UInt8]:
+    """Probabilities and truth of several pictures in one array each."""
+    probabilities, truth = zip(*kept, strict=True)
+    return np.concatenate(probabilities), np.concatenate(truth)
 
 
 def to_logs(probabilities: Floats) -> Floats:

@@ -5,9 +5,8 @@ Most of it is counted while ``evaluate`` runs (``MEASURES``); the few pictures s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Literal, cast
 
 import numpy as np
@@ -34,47 +33,28 @@ Group = Literal["worst", "median"]
 class ShownPicture:
     """A picture on the page."""
 
-    name: str  # stem of the file
+    index: int  # index in the split
     group: Group  # why it is shown
-    mean_iou: float  # mean IoU of this picture, over the classes in its truth
-    accuracy: float  # share of right pixels
     views: dict[str, UInt8]  # HxWx3 by title
-
-
-@dataclass(frozen=True)
-class ShownSuspect:
-    """A suspect on the page: the region, the stem of its picture, crops HxWx3 by title."""
-
-    suspect: Suspect
-    name: str
-    views: dict[str, UInt8]
 
 
 @dataclass(frozen=True)
 class EvaluationReport:
     """Content of the page."""
 
-    evaluation: Evaluation  # with the measures of ``MEASURES``
+    evaluation: Evaluation
     model: str  # name of the model
     label_map: LabelMap  # names and colours
     calibrated: bool  # whether the model has temperatures
-    pictures: tuple[ShownPicture, ...]  # worst first, then the median ones
-    suspects: tuple[ShownSuspect, ...]  # strongest first
-
-    @property
-    def boundary(self) -> BoundaryCounts:
-        """The measure ``boundary``."""
-        return cast(BoundaryCounts, self.evaluation.measures["boundary"])
-
-    @property
-    def reliability(self) -> Reliability:
-        """The measure ``calibration``."""
-        return cast(Reliability, self.evaluation.measures["calibration"])
-
-    @property
-    def distance(self) -> DistanceCounts:
-        """The measure ``distance``."""
-        return cast(DistanceCounts, self.evaluation.measures["distance"])
+    # measures of the evaluation
+    boundary: BoundaryCounts
+    reliability: Reliability
+    distance: DistanceCounts
+    found: int  # number of suspects
+    # the worst pictures first, then the median ones
+    pictures: tuple[ShownPicture, ...]
+    # the strongest suspects, strongest first, with crops HxWx3 by title
+    suspects: tuple[tuple[Suspect, dict[str, UInt8]], ...]
 
 
 def with_report(measures: Sequence[str]) -> list[str]:
@@ -85,21 +65,21 @@ def with_report(measures: Sequence[str]) -> list[str]:
 def make_report(
     evaluation: Evaluation, segmenter: Segmenter, data: SegmentationData, model: str
 ) -> EvaluationReport:
-    """Select and prepare the content."""
+    """Select and prepare the content, from an evaluation with the measures of ``MEASURES``."""
+    measures = evaluation.measures
+    ranked = cast(Suspects, measures["suspects"]).ranked
     return EvaluationReport(
         evaluation=evaluation,
         model=model,
         label_map=data.label_map,
         calibrated=bool(segmenter.card.calibration.get("temperatures")),
+        boundary=cast(BoundaryCounts, measures["boundary"]),
+        reliability=cast(Reliability, measures["calibration"]),
+        distance=cast(DistanceCounts, measures["distance"]),
+        found=len(ranked),
         pictures=tuple(_pictures(evaluation, segmenter, data)),
-        suspects=tuple(_suspects(evaluation, data)),
+        suspects=tuple(_suspects(ranked[:SUSPECTS], data, evaluation.split)),
     )
-
-
-def picture_scores(evaluation: Evaluation) -> tuple[Floats, Floats]:
-    """Mean IoU (over the classes in its truth) and pixel accuracy of each picture; NaN without labels."""
-    values = means(evaluation.by_picture.sums, "truth")
-    return values["mean_iou"], values["pixel_accuracy"]
 
 
 def chosen_pictures(scores: Floats, worst: int = WORST, median: int = MEDIAN) -> dict[Group, list[int]]:
@@ -111,29 +91,25 @@ def chosen_pictures(scores: Floats, worst: int = WORST, median: int = MEDIAN) ->
     return {"worst": lowest, "median": sorted(nearest, key=order.index)}
 
 
-def _pictures(evaluation: Evaluation, segmenter: Segmenter, data: SegmentationData) -> list[ShownPicture]:
-    samples, protocol = data.split(evaluation.split), evaluation.protocol
-    mean_iou, accuracy = picture_scores(evaluation)
-    shown = []
-    for group, indices in chosen_pictures(mean_iou).items():
+def _pictures(evaluation: Evaluation, segmenter: Segmenter, data: SegmentationData) -> Iterator[ShownPicture]:
+    samples = data.split(evaluation.split)
+    for group, indices in chosen_pictures(means(evaluation.by_picture.sums)["mean_iou"]).items():
         for index in indices:
             image, truth = data.read(samples[index])
-            result = protocol.predict(segmenter, image)
-            views = panels(result.image, truth, result.labels, data.label_map)
-            figures = float(mean_iou[index]), float(accuracy[index])
-            shown.append(ShownPicture(samples[index].stem, group, *figures, views))
-    return shown
+            result = evaluation.protocol.predict(segmenter, image)
+            yield ShownPicture(index, group, panels(result.image, truth, result.labels, data.label_map))
 
 
-def _suspects(evaluation: Evaluation, data: SegmentationData) -> list[ShownSuspect]:
-    """The strongest suspects; each picture is read once."""
-    samples = data.split(evaluation.split)
-    ranked = cast(Suspects, evaluation.measures["suspects"]).ranked[:SUSPECTS]
-    places = sorted(range(len(ranked)), key=lambda place: ranked[place].picture)
-    shown: dict[int, ShownSuspect] = {}
-    for picture, group in groupby(places, key=lambda place: ranked[place].picture):
-        image, truth = data.read(samples[picture])
-        for place in group:
-            views = suspect_views(display_rgb(image, data.channels), truth, ranked[place], data.label_map)
-            shown[place] = ShownSuspect(ranked[place], samples[picture].stem, views)
-    return [shown[place] for place in range(len(ranked))]
+def _suspects(
+    ranked: list[Suspect], data: SegmentationData, split: str
+) -> Iterator[tuple[Suspect, dict[str, UInt8]]]:
+    """The suspects with their views; each picture is read once."""
+    views: dict[int, dict[str, UInt8]] = {}
+    for picture in {item.picture for item in ranked}:
+        image, truth = data.read(data.split(split)[picture])
+        image = display_rgb(image, data.channels)
+        for rank, item in enumerate(ranked):
+            if item.picture == picture:
+                views[rank] = suspect_views(image, truth, item, data.label_map)
+    for rank, item in enumerate(ranked):
+        yield item, views[rank]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from refineseg.data.dataset import SegmentationData
 from refineseg.evaluation.evaluate import Evaluation
 from refineseg.evaluation.measures.boundary import TRIMAP
 from refineseg.evaluation.measures.distance import BOUNDARY_RINGS, WITHIN
-from refineseg.evaluation.measures.suspects import SURE, Suspects
+from refineseg.evaluation.measures.suspects import SURE, Suspect
+from refineseg.evaluation.metrics import means
 from refineseg.evaluation.report.charts import (
     distance_chart,
     percent,
@@ -23,9 +25,7 @@ from refineseg.evaluation.report.charts import (
 from refineseg.evaluation.report.evaluation_report import (
     EvaluationReport,
     Group,
-    ShownSuspect,
     make_report,
-    picture_scores,
 )
 from refineseg.evaluation.report.shared import (
     card,
@@ -38,6 +38,7 @@ from refineseg.evaluation.report.shared import (
 from refineseg.evaluation.report.style import SCRIPT, STYLE
 from refineseg.html import document, fact_list, header, picture_address, section, swatch
 from refineseg.inference.predictor import Segmenter
+from refineseg.labels import UInt8
 from refineseg.system.files import atomic_write, writable_folder
 
 PAGE, FIGURES = "index.html", "evaluation.json"
@@ -210,21 +211,23 @@ def _pictures(report: EvaluationReport) -> str:
     """The worst and the median pictures, below a histogram of all."""
     if not report.pictures:
         return ""
-    scores = picture_scores(report.evaluation)[0]
-    place = {name: index for index, name in enumerate(report.evaluation.by_picture.names)}
-    marked = [place[item.name] for item in report.pictures if item.group == "worst"]
+    pictures = report.evaluation.by_picture
+    figures = means(pictures.sums)
+    scores = figures["mean_iou"]
+    marked = [item.index for item in report.pictures if item.group == "worst"]
     chart = pictures_chart(scores, marked, float(np.nanmedian(scores)))
     note = '<p class="quiet">Dashed: the median. Red: the worst, shown below.</p>'
-    shown = [place[item.name] for item in report.pictures]
-    seen = np.flatnonzero(report.evaluation.by_picture.sums.union[shown].any(0)).tolist()
+    shown = [item.index for item in report.pictures]
+    seen = np.flatnonzero(pictures.sums.union[shown].any(0)).tolist()
     parts = [card("Mean IoU of each picture, %", f'<div class="scroll">{chart}</div>{note}')]
     parts.append(key_of_classes(report.label_map, seen))
     for group, title in TITLES.items():
         articles = []
         for item in report.pictures:
             if item.group == group:
-                figures = f"mean IoU {percent(item.mean_iou)}, {percent(item.accuracy)} of the pixels correct"
-                articles.append(picture_article(item.name, figures, item.views))
+                score, right = (percent(figures[name][item.index]) for name in ("mean_iou", "pixel_accuracy"))
+                words = f"mean IoU {score}, {right} of the pixels correct"
+                articles.append(picture_article(pictures.names[item.index], words, item.views))
         if articles:
             parts.append(f'<h3 class="group">{title}</h3>' + "\n".join(articles))
     return section("Pictures", "click a picture to enlarge it; void is dark", "\n".join(parts))
@@ -232,33 +235,30 @@ def _pictures(report: EvaluationReport) -> str:
 
 def _suspects(report: EvaluationReport) -> str:
     """Crops of the strongest suspects."""
-    measure = report.evaluation.measures["suspects"]
-    found = len(measure.ranked) if isinstance(measure, Suspects) else 0
+    if not report.suspects:
+        return section(
+            "Label-error suspects", "none", "<p>The model contradicts no label with high confidence.</p>"
+        )
     sure = "" if report.calibrated else " The model is not calibrated, so it may be overconfident."
     intro = (
         f"<p>Regions where the model gives another class than the label with at least {percent(SURE, 0)} "
         f"probability, ranked by area times confidence. Either the model or the label is wrong.{sure}</p>"
     )
-    if not report.suspects:
-        return section(
-            "Label-error suspects", "none", "<p>The model contradicts no label with high confidence.</p>"
-        )
-    cards = "\n".join(_suspect(report, rank, item) for rank, item in enumerate(report.suspects, 1))
-    note = f"the first {len(report.suspects)} of {found} kept; all are in evaluation.json"
+    cards = "\n".join(_suspect(report, rank, *item) for rank, item in enumerate(report.suspects, 1))
+    note = f"the first {len(report.suspects)} of {report.found} kept; all are in evaluation.json"
     return section("Label-error suspects", note, f'{intro}<div class="suspects">{cards}</div>')
 
 
-def _suspect(report: EvaluationReport, rank: int, shown: ShownSuspect) -> str:
-    item, names = shown.suspect, report.evaluation.class_names
+def _suspect(report: EvaluationReport, rank: int, item: Suspect, views: Mapping[str, UInt8]) -> str:
+    names, picture = report.evaluation.class_names, escape(report.evaluation.by_picture.names[item.picture])
     words = f"labelled {names[item.label]}, the model says {names[item.predicted]}"
     images = "".join(
-        f'<img alt="{escape(shown.name)}, {name}: {escape(words)}" '
-        f'src="{picture_address(view, 80)}" decoding="async">'
-        for name, view in shown.views.items()
+        f'<img alt="{picture}, {name}: {escape(words)}" src="{picture_address(view, 80)}" decoding="async">'
+        for name, view in views.items()
     )
     return (
         f'<article class="card"><div class="pair">{images}</div><p><span class="rank">{rank}.</span> label '
         f"<b>{chip(report.label_map, item.label)}</b>, model <b>{chip(report.label_map, item.predicted)}</b> "
         f"{percent(item.confidence, 0)}</p>"
-        f'<p class="quiet">{escape(shown.name)}, {item.area:,} pixels</p></article>'
+        f'<p class="quiet">{picture}, {item.area:,} pixels</p></article>'
     )
