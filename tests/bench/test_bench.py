@@ -11,6 +11,7 @@ import pytest
 import torch
 from benchmarks.speed_page import markdown_table
 
+from refineseg.bench.baseline import baseline_network
 from refineseg.bench.comparison import flop_of, rows, time_candidates
 from refineseg.bench.machine import describe_machine
 from refineseg.bench.networks import (
@@ -25,8 +26,7 @@ from refineseg.bench.networks import (
     ready,
 )
 from refineseg.bench.peers import PEERS, chosen_peers
-from refineseg.bench.published_layout import in_published_layout
-from refineseg.bench.timing import Spread, peak_memory, ratios, time_in_turns
+from refineseg.bench.timing import peak_memory, ratios, spread, time_in_turns
 from refineseg.cli.main import main
 from refineseg.errors import InputError, MissingExtraError
 from refineseg.model.backbones.timm_backbone import InPlaceBatchNormAct2d
@@ -46,9 +46,10 @@ def test_rounds_are_interleaved_and_start_with_another_each_time() -> None:
 
 
 def test_ratios_are_within_rounds() -> None:
-    assert ratios([4.0, 9.0, 2.0], [2.0, 3.0, 2.0]) == Spread(2.0, 1.0, 3.0)
+    assert spread(ratios([4.0, 9.0, 2.0], [2.0, 3.0, 2.0]), 2) == {"median": 2.0, "min": 1.0, "max": 3.0}
+    assert spread([0.123, 0.456], 1) == {"median": 0.3, "min": 0.1, "max": 0.5}
     seconds = time_in_turns({"slow": lambda: time.sleep(0.02), "fast": lambda: time.sleep(0.001)}, 2, CPU)
-    assert ratios(seconds["slow"], seconds["fast"]).median > 3
+    assert spread(ratios(seconds["slow"], seconds["fast"]), 1)["median"] > 3
 
 
 def test_peak_memory_sees_what_is_freed_again() -> None:
@@ -59,9 +60,9 @@ def test_peak_memory_sees_what_is_freed_again() -> None:
 
 
 @pytest.mark.parametrize("net", ["refinenet-lw-mbv2", "refinenet-r18"])
-def test_the_published_layout_is_the_same_network(net: str) -> None:
+def test_the_baseline_is_the_same_network(net: str) -> None:
     segmenter = random_segmenter(net, TINY)
-    old = in_published_layout(segmenter.model)
+    old = baseline_network(segmenter.model)
     x = TINY.pictures().float() / 255
     with torch.no_grad():
         wanted, found = segmenter.model(x), old(x)

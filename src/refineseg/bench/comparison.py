@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from statistics import median
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from refineseg.bench.machine import describe_machine, peaks
 from refineseg.bench.networks import BASELINE, Candidate, Setting, ready
-from refineseg.bench.timing import Spread, peak_memory, ratios, time_in_turns
+from refineseg.bench.timing import peak_memory, ratios, spread, time_in_turns
 from refineseg.errors import InputError
 
 FORMAT = 1  # of the JSON
@@ -47,16 +48,15 @@ def time_candidates(
     floor = flop / best["convolution"] / 1e9
     results: dict[str, Any] = {}
     for name, work in works.items():
-        spread = Spread.of(seconds[name])
-        peak = peak_memory(work, setting.device)
+        typical, peak = median(seconds[name]), peak_memory(work, setting.device)
         results[name] = {
-            "ms": Spread.of([1000 * value for value in seconds[name]]).to_dict(1),
-            "faster": ratios(seconds[BASELINE], seconds[name]).to_dict(2),
+            "ms": spread([1000 * value for value in seconds[name]], 1),
+            "faster": spread(ratios(seconds[BASELINE], seconds[name]), 2),
             "peak_mib": None if peak is None else round(peak / 2**20),
         }
         if name in own and flop:
-            results[name]["times_floor"] = round(spread.median / floor, 2)
-            results[name]["share_of_matrix_peak"] = round(flop / spread.median / 1e9 / best["matrix"], 2)
+            results[name]["times_floor"] = round(typical / floor, 2)
+            results[name]["share_of_matrix_peak"] = round(flop / typical / 1e9 / best["matrix"], 2)
         if name in own and not setting.training:
             same = (works[BASELINE]() == work()).double().mean()  # share of the pixels
             results[name]["same_labels"] = round(float(same), 6)

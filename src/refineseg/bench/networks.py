@@ -1,4 +1,4 @@
-"""Candidates of ``refineseg bench``: the published layout, our predictor, exported files, peers."""
+"""Candidates of ``refineseg bench``: the baseline, our predictor, exported files, peers."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from refineseg.bench.baseline import baseline_network
 from refineseg.bench.peers import PEERS
-from refineseg.bench.published_layout import in_published_layout
 from refineseg.errors import InputError, RefinesegError
 from refineseg.inference.options import PredictOptions
 from refineseg.inference.predictor import Segmenter
@@ -99,16 +99,11 @@ def own_candidates(segmenter: Segmenter, setting: Setting, engines: Sequence[str
         raise InputError(f"expected --engines among {', '.join(ENGINES)}, got {unknown[0]!r}")
     model = segmenter.model
     name = f"refineseg {'bf16' if setting.precision == 'bf16' else 'float32'}"
+    plain = name if setting.training else f"channels_last only, {name.split()[1]}"
+    yield Candidate(BASELINE, lambda: work_of(baseline_network(model), setting, "32"), own=True)
+    yield Candidate(plain, lambda: work_of(model, setting, setting.precision, last=True), own=True)
     if setting.training:
-        yield Candidate(BASELINE, lambda: step_of(in_published_layout(model), setting, "32"), own=True)
-        yield Candidate(name, lambda: step_of(model, setting, setting.precision, last=True), own=True)
         return
-    yield Candidate(BASELINE, lambda: labels_of(in_published_layout(model), setting, "32"), own=True)
-    yield Candidate(
-        f"channels_last only, {name.split()[1]}",
-        lambda: labels_of(model, setting, setting.precision, last=True),
-        own=True,
-    )
     if "torch" in engines:
         yield Candidate(name, lambda: predictor(segmenter, setting), own=True)
     if "compiled" in engines:
@@ -171,11 +166,14 @@ def peer_candidate(name: str, setting: Setting, last: bool) -> Candidate:
         net = PEERS[name](setting.classes).to(setting.device).eval()
         if last:
             net = net.to(memory_format=torch.channels_last)
-        if setting.training:
-            return step_of(net, setting, setting.precision, last)
-        return labels_of(net, setting, setting.precision, last)
+        return work_of(net, setting, setting.precision, last)
 
     return Candidate(name + (", channels_last" if last else ""), build)
+
+
+def work_of(net: nn.Module, setting: Setting, precision: str, last: bool = False) -> Work:
+    """Prediction, or a training step."""
+    return (step_of if setting.training else labels_of)(net, setting, precision, last)
 
 
 def labels_of(net: nn.Module, setting: Setting, precision: str, last: bool = False) -> Work:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -14,33 +13,17 @@ from refineseg.bench.machine import wait_for
 from refineseg.system.memory import hand_back_memory
 
 
-@dataclass(frozen=True)
-class Spread:
-    """Median, least and greatest of several measurements."""
-
-    median: float
-    least: float
-    greatest: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Spread:
-        """The spread of one or more values."""
-        return cls(statistics.median(values), min(values), max(values))
-
-    def to_dict(self, digits: int) -> dict[str, float]:
-        """Rounded, for JSON."""
-        return {
-            "median": round(self.median, digits),
-            "min": round(self.least, digits),
-            "max": round(self.greatest, digits),
-        }
-
-
-Done = Callable[[str], None]
+def spread(values: Sequence[float], digits: int) -> dict[str, float]:
+    """Median, least and greatest of one or more measurements, rounded, for JSON."""
+    found = {"median": statistics.median(values), "min": min(values), "max": max(values)}
+    return {name: round(value, digits) for name, value in found.items()}
 
 
 def time_in_turns(
-    candidates: Mapping[str, Callable[[], object]], repeats: int, device: torch.device, done: Done | None = None
+    candidates: Mapping[str, Callable[[], object]],
+    repeats: int,
+    device: torch.device,
+    done: Callable[[str], None] | None = None,
 ) -> dict[str, list[float]]:
     """Seconds of every candidate, ``repeats`` of each after one round that does not count.
 
@@ -63,9 +46,9 @@ def time_in_turns(
     return seconds
 
 
-def ratios(baseline: Sequence[float], other: Sequence[float]) -> Spread:
+def ratios(baseline: Sequence[float], other: Sequence[float]) -> list[float]:
     """How many times as fast as the baseline, round by round."""
-    return Spread.of([one / two for one, two in zip(baseline, other, strict=True)])
+    return [one / two for one, two in zip(baseline, other, strict=True)]
 
 
 def peak_memory(work: Callable[[], object], device: torch.device) -> int | None:

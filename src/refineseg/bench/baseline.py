@@ -1,7 +1,7 @@
-"""The published layout, eager: the baseline of docs/speed.md.
+"""The baseline of docs/speed.md: the network as the older PyTorch ports run it, eager.
 
-The network as the older PyTorch ports run it: channels first, batch norm by itself, max-pooling with its index
-map, logits upsampled to full size and then the largest taken. Same weights and labels.
+Channels first, batch norm by itself, max-pooling with its index map, logits upsampled to full size before the
+argmax. Same weights and labels.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from refineseg.model.memory_saving import InPlaceBatchNorm2d
 from refineseg.model.refinenet import RefineNet
 
 
-class PublishedPooling(ChainedResidualPooling):
+class PlainPooling(ChainedResidualPooling):
     """Chained residual pooling with torch's max-pooling."""
 
     def pool(self, x: Tensor) -> Tensor:
@@ -30,12 +30,12 @@ class PublishedPooling(ChainedResidualPooling):
 TORCHS_OWN: dict[type, type] = {
     InPlaceBatchNorm2d: nn.BatchNorm2d,
     InPlaceBatchNormAct2d: BatchNormAct2d,
-    ChainedResidualPooling: PublishedPooling,
+    ChainedResidualPooling: PlainPooling,
 }
 
 
-def in_published_layout(model: RefineNet) -> RefineNet:
-    """A copy of the network in the published layout."""
+def baseline_network(model: RefineNet) -> RefineNet:
+    """A copy of the network as the baseline."""
     result = copy.deepcopy(model).to(memory_format=torch.contiguous_format)
     for part in result.modules():
         if type(part) in TORCHS_OWN:
