@@ -63,30 +63,18 @@ CARD = {  # figures of each measure on the model card
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Result of an evaluation.
+    """Result of an evaluation."""
 
-    Attributes:
-        scores: figures of the confusion matrix.
-        confusion: KxK, rows are ground truth.
-        protocol: settings of the evaluation.
-        class_names: class names by train id.
-        data, split: name of the data set, and the split.
-        pictures: number of pictures.
-        seconds: wall-clock time.
-        by_picture: pixels per class of each picture.
-        measures: further measures by name, such as ``boundary``.
-    """
-
-    scores: Scores
-    confusion: Counts
-    protocol: Protocol
-    class_names: list[str]
-    data: str
-    split: str
-    pictures: int
-    seconds: float
-    by_picture: PictureScores
-    measures: Mapping[str, Measure] = field(default_factory=dict)
+    scores: Scores  # figures of the confusion matrix
+    confusion: Counts  # KxK, rows are ground truth
+    protocol: Protocol  # settings of the evaluation
+    class_names: list[str]  # class names by train id
+    data: str  # name of the data set
+    split: str  # name of the split
+    pictures: int  # number of pictures
+    seconds: float  # wall-clock time
+    by_picture: PictureScores  # pixels per class of each picture
+    measures: Mapping[str, Measure] = field(default_factory=dict)  # further measures by name, such as ``boundary``
 
     def intervals(self) -> dict[str, Interval]:
         """95 % bootstrap intervals of the means, over pictures."""

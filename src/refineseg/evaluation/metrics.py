@@ -63,31 +63,19 @@ class Sums(NamedTuple):
 
 @dataclass(frozen=True)
 class Scores:
-    """Figures of a confusion matrix; NaN if there is nothing to divide by.
+    """Figures of a confusion matrix; NaN if there is nothing to divide by."""
 
-    Attributes:
-        iou: true positives over union, by class.
-        accuracy: recall by class: share of its true pixels that were found.
-        precision: share of its predicted pixels that are right, by class.
-        mean_iou: mean over the classes of the rule.
-        pixel_accuracy: share of valid pixels that are right.
-        mean_class_accuracy: mean of ``accuracy`` over the classes in the ground truth.
-        frequency_weighted_iou: IoU weighted by the class's share of true pixels.
-        mean_dice: mean of Dice, 2 IoU / (1 + IoU), over the same classes as ``mean_iou``.
-        category_iou: IoU by category; confusions within a category do not count.
-        mean_category_iou: mean over the categories in truth or prediction.
-    """
-
-    iou: Floats
-    accuracy: Floats
-    precision: Floats
-    mean_iou: float
-    pixel_accuracy: float
-    mean_class_accuracy: float
-    frequency_weighted_iou: float
-    mean_dice: float
+    iou: Floats  # true positives over union, by class
+    accuracy: Floats  # recall by class: share of its true pixels that were found
+    precision: Floats  # share of its predicted pixels that are right, by class
+    mean_iou: float  # mean over the classes of the rule
+    pixel_accuracy: float  # share of valid pixels that are right
+    mean_class_accuracy: float  # mean of ``accuracy`` over the classes in the ground truth
+    frequency_weighted_iou: float  # IoU weighted by the class's share of true pixels
+    mean_dice: float  # mean of Dice, 2 IoU / (1 + IoU), over the same classes as ``mean_iou``
+    # IoU by category; confusions within a category do not count
     category_iou: dict[str, float] = field(default_factory=dict)
-    mean_category_iou: float = float("nan")
+    mean_category_iou: float = float("nan")  # mean over the categories in truth or prediction
 
     def to_dict(self, names: list[str]) -> dict[str, Any]:
         """Plain values; None for NaN."""

@@ -26,35 +26,24 @@ FIXED = "labels at their own size, void left out, one confusion matrix over the 
 
 @dataclass(frozen=True)
 class Protocol(Config):
-    """Settings of an evaluation.
+    """Settings of an evaluation."""
 
-    Attributes:
-        name: name of the protocol.
-        scales: scales of the picture; scores are averaged over them.
-        flip: whether to average over the mirrored picture too, with left and right classes swapped.
-        short_edge: range in pixels to which the short edge is resized first (bilinearly), or None. The prediction
-            always has the picture's size.
-        mean_over: classes of the mean IoU: ``truth``, ``union``, ``zero`` or ``all``.
-        fusion: average of the views: ``log``, the authors' rule: softmax at stride 4, log, floor -20, bilinear to
-            the picture's size, exp, mean over the views.
-        labels: ``own`` size, never resized.
-        ignore: ``void`` pixels of the ground truth.
-        sums: intersections and unions are summed over the ``dataset`` and divided once.
-        categories: class names by category, for the category IoU.
-        tile: ``whole``, ``auto`` (windows if memory is short) or the side of windows in pixels.
-    """
-
-    name: str = "single"
-    scales: tuple[float, ...] = (1.0,)
+    name: str = "single"  # name of the protocol
+    scales: tuple[float, ...] = (1.0,)  # scales of the picture; scores are averaged over them
+    # whether to average over the mirrored picture too, with left and right classes swapped
     flip: bool = False
+    # range in pixels to which the short edge is resized first (bilinearly), or None; predictions always have the
+    # picture's size
     short_edge: tuple[int, int] | None = None
-    mean_over: MeanOver = "truth"
+    mean_over: MeanOver = "truth"  # classes of the mean IoU: ``truth``, ``union``, ``zero`` or ``all``
+    # average of the views; ``log`` is the authors' rule: softmax at stride 4, log, floor -20, bilinear to the
+    # picture's size, exp, mean over the views
     fusion: Literal["log"] = "log"
-    labels: Literal["own"] = "own"
-    ignore: Literal["void"] = "void"
-    sums: Literal["dataset"] = "dataset"
-    categories: dict[str, list[str]] = field(default_factory=dict)
-    tile: str = "whole"
+    labels: Literal["own"] = "own"  # size of the labels: never resized
+    ignore: Literal["void"] = "void"  # pixels that do not count: void in the ground truth
+    sums: Literal["dataset"] = "dataset"  # intersections and unions are summed over it and divided once
+    categories: dict[str, list[str]] = field(default_factory=dict)  # class names by category, for their IoU
+    tile: str = "whole"  # ``whole``, ``auto`` (windows if memory is short) or the side of windows in pixels
 
     def __post_init__(self) -> None:
         PredictOptions(self.scales, self.flip)  # validates the scales

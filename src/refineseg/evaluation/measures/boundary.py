@@ -18,7 +18,7 @@ more pixels of classes touch void than touch another class.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import ceil, hypot, isqrt
 from typing import Any
 
@@ -43,10 +43,10 @@ class Outlines:
     trimap: int
 
     @classmethod
-    def for_size(cls, height: int, width: int, trimap: int = TRIMAP) -> Outlines:
+    def for_size(cls, height: int, width: int) -> Outlines:
         """The published fractions of the diagonal."""
         diagonal = hypot(height, width)
-        return cls(max(1, round(REGION_RATIO * diagonal)), ceil(CONTOUR_RATIO * diagonal), trimap)
+        return cls(max(1, round(REGION_RATIO * diagonal)), ceil(CONTOUR_RATIO * diagonal), TRIMAP)
 
 
 @dataclass
@@ -57,7 +57,7 @@ class BoundaryCounts:
     contour: Counts  # outline pixels per class, 4xK: predicted and matched, predicted, true and matched, true
     band: Counts  # confusion matrix KxK within the trimap
     hidden: int = 0  # true pixels of classes with a void 4-neighbour
-    distances: Outlines | None = field(default=None)  # fixed distances; None for those of each picture's size
+    distances: Outlines | None = None  # fixed distances; None for those of each picture's size
 
     @classmethod
     def zeros(cls, num_classes: int, distances: Outlines | None = None) -> BoundaryCounts:
