@@ -14,7 +14,7 @@ from refineseg.deploy.trace import Traced, out_of_place
 from refineseg.errors import InputError, extra
 from refineseg.inference.runners.exported import KEY
 from refineseg.inference.runners.openvino import openvino_package
-from refineseg.system.files import cannot_write
+from refineseg.system.files import writing
 
 INPUT = "images"  # name of the input
 SUFFIX = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
@@ -92,10 +92,8 @@ def save_onnx(proto: Any, path: Path, text: str) -> None:
 def save_openvino(model: Any, path: Path, text: str) -> None:
     """Write an openvino.Model with the description. WriteError if it cannot be written."""
     model.set_rt_info(text, KEY)
-    try:
+    with writing(path, RuntimeError):
         openvino_package().save_model(model, path, compress_to_fp16=False)
-    except RuntimeError as error:
-        raise cannot_write(path, error) from error
 
 
 def onnx_package() -> ModuleType:

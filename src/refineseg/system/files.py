@@ -51,15 +51,17 @@ def sha256_of(*files: Path) -> str:
     return digest.hexdigest()
 
 
-def cannot_write(path: Path, error: Exception) -> WriteError:
-    """The error to raise, with the system's reason where it gives one, and the file if it is another one."""
-    if not isinstance(error, OSError) or not error.strerror:
-        return WriteError(
-            f"cannot write {path}: {type(error).__name__} {error}; free space, or choose another output folder"
-        )
-    named = str(error.filename or path)
-    of = "" if named == str(path) or WRITING in named else f" ({named})"
-    return WriteError(f"cannot write {path}: {error.strerror}{of}; free space, or choose another output folder")
+@contextmanager
+def writing(path: Path, kind: type[Exception] = OSError) -> Iterator[None]:
+    """Turn errors of writing into a WriteError with the system's reason, and the file if it is not ``path``."""
+    try:
+        yield
+    except kind as error:
+        reason = f"{type(error).__name__} {error}"
+        if isinstance(error, OSError) and error.strerror:
+            named = str(error.filename or path)
+            reason = error.strerror + ("" if named == str(path) or WRITING in named else f" ({named})")
+        raise WriteError(f"cannot write {path}: {reason}; free space, or choose another output folder") from error
 
 
 @contextmanager
@@ -70,20 +72,17 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     system's reason (no permission, no space) if the file cannot be written.
     """
     path = Path(path)
-    temporary: Path | None = None
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=WRITING, suffix=ending(path), dir=path.parent)
         os.close(handle)
         temporary = Path(name)
-        yield temporary
-        _flush(temporary)
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    except OSError as error:
-        raise cannot_write(path, error) from error
-    finally:
-        if temporary is not None:
+        try:
+            yield temporary
+            _flush(temporary)
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
+        finally:
             temporary.unlink(missing_ok=True)
 
 
@@ -101,15 +100,12 @@ def folder_beside(path: Path) -> Iterator[Path]:
 
     Raises WriteError with the system's reason (no permission, no space) if files cannot be written.
     """
-    temporary: Path | None = None
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=WRITING, suffix=ending(path), dir=path.parent))
-        yield temporary
-    except OSError as error:
-        raise cannot_write(path, error) from error
-    finally:
-        if temporary is not None:
+        try:
+            yield temporary
+        finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
@@ -168,12 +164,9 @@ def writable_folder(path: str | Path) -> Path:
     path = Path(path)
     if path.exists() and not path.is_dir():
         raise InputError(f"expected an output folder, got the file {path}: choose another name")
-    try:
+    with writing(path):
         path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            pass
-    except OSError as error:
-        raise cannot_write(path, error) from error
+        tempfile.TemporaryFile(dir=path).close()
     return path
 
 

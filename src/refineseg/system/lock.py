@@ -10,14 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from refineseg.errors import InputError
-from refineseg.system.files import (
-    cannot_write,
-    ending,
-    remove_unfinished,
-    unfinished,
-    unfinished_in,
-    writable_folder,
-)
+from refineseg.system.files import ending, remove_unfinished, unfinished, unfinished_in, writable_folder, writing
 
 if sys.platform == "win32":
     import msvcrt
@@ -42,12 +35,10 @@ def locked(output: str | Path, beside: bool = False) -> Iterator[None]:
     """
     output = Path(output)
     lock = output.absolute().with_name(f"{LOCK}{ending(output)}") if beside else output / LOCK
-    try:
+    with writing(output):
         made = [folder for folder in (lock.parent, *lock.parent.parents) if not folder.exists()]
         writable_folder(lock.parent)
         handle = _hold(lock, output)
-    except OSError as error:
-        raise cannot_write(output, error) from error
     try:
         remove_unfinished(unfinished(output) if beside else unfinished_in(output))
         yield

@@ -63,16 +63,12 @@ def free_memory(root: Path = Path("/")) -> int | None:
     Cached files count as free. Source: proc(5); the kernel's
     Documentation/admin-guide/cgroup-v2.rst.
     """
-    found = []
-    for line in _lines(root / "proc/meminfo"):
-        if line.startswith("MemAvailable:"):
-            found.append(int(line.split()[1]) * 1024)
-    for folder, names in _groups(root):
-        limit, used = (_number(folder / name) for name in names[:2])
-        cached = next(
-            (int(x.split()[1]) for x in _lines(folder / "memory.stat") if x.startswith(names[2] + " ")), 0
-        )
+    available = _number(root / "proc/meminfo", "MemAvailable:")
+    found = [] if available is None else [1024 * available]
+    for folder, (most, current, inactive) in _groups(root):
+        limit, used = _number(folder / most), _number(folder / current)
         if limit is not None and used is not None:
+            cached = _number(folder / "memory.stat", f"{inactive} ") or 0
             found.append(max(0, limit - used + cached))
     return min(found, default=None)
 
@@ -82,11 +78,9 @@ def free_addresses(root: Path = Path("/")) -> int | None:
 
     More than that of memory: it counts what was reserved and never used. Source: proc(5).
     """
-    limit = next(
-        (line.split()[3] for line in _lines(root / "proc/self/limits") if line.startswith("Max address space")), ""
-    )
-    sizes = next((line.split() for line in _lines(root / "proc/self/status") if line.startswith("VmSize:")), [])
-    return max(0, int(limit) - int(sizes[1]) * 1024) if limit.isdecimal() and sizes else None
+    limit = _number(root / "proc/self/limits", "Max address space")
+    size = _number(root / "proc/self/status", "VmSize:")
+    return None if limit is None or size is None else max(0, limit - 1024 * size)
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
@@ -121,9 +115,10 @@ def _groups(root: Path) -> Iterator[tuple[Path, tuple[str, str, str]]]:
                 yield place, names
 
 
-def _number(path: Path) -> int | None:
-    lines = _lines(path)
-    return int(lines[0]) if lines and lines[0].isdecimal() else None  # "max" is no limit
+def _number(path: Path, name: str = "") -> int | None:
+    """The number after a name that begins a line; None if there is none, as for "max" or "unlimited"."""
+    words = next((line.removeprefix(name).split() for line in _lines(path) if line.startswith(name)), [])
+    return int(words[0]) if words and words[0].isdecimal() else None
 
 
 def _lines(path: Path) -> list[str]:

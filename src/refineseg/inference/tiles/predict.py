@@ -26,7 +26,7 @@ from refineseg.inference.predictor import Segmenter
 from refineseg.inference.result import shares_of
 from refineseg.inference.tiles.tiling import Tiling
 from refineseg.labels import IGNORE, UInt8
-from refineseg.system.files import atomic_write, cannot_write
+from refineseg.system.files import atomic_write, writing
 from refineseg.system.memory import hand_back_memory
 
 TIFFS = (".tif", ".tiff", ".svs")
@@ -118,28 +118,27 @@ def predict_large(
     check_large(kinds)
     options = replace(options, probabilities=need_probabilities(kinds))
     try:
-        part.mkdir(parents=True, exist_ok=True)
-        with open_picture(path, segmenter.card.channels, options.choice, part) as picture:
-            tiling = segmenter.tiling(picture.size, options, tile)
-            key = _key(segmenter, path, options, save, tiling)
-            work = _Work(part, key, picture.size, segmenter.card.labels.num_classes, kinds)
-            resumed_at = work.done
-            _fill(work, segmenter, tiling, picture, options, progress)
-            from_tiff = path.suffix.lower() in TIFFS
-            card, files = segmenter.card, {}
-            for kind in kinds:
-                kept = work.kept[kind.name]
-                large = LargeResult(work.labels, card.labels, picture, card.channels, kept, from_tiff)
-                files[kind.name] = kind.write_large(large, out, name)
-            notes = picture.notes
-        counts = np.zeros(256, np.int64)
-        for _, rows in work.labels.strips():
-            counts += np.bincount(rows.ravel(), minlength=256)
-        shares = shares_of(counts, segmenter.class_names)
-        shutil.rmtree(part, ignore_errors=True)
-        return Outcome(files, shares, work.size, resumed_at, notes)
-    except OSError as error:
-        raise cannot_write(part, error) from error
+        with writing(part):
+            part.mkdir(parents=True, exist_ok=True)
+            with open_picture(path, segmenter.card.channels, options.choice, part) as picture:
+                tiling = segmenter.tiling(picture.size, options, tile)
+                key = _key(segmenter, path, options, save, tiling)
+                work = _Work(part, key, picture.size, segmenter.card.labels.num_classes, kinds)
+                resumed_at = work.done
+                _fill(work, segmenter, tiling, picture, options, progress)
+                from_tiff = path.suffix.lower() in TIFFS
+                card, files = segmenter.card, {}
+                for kind in kinds:
+                    kept = work.kept[kind.name]
+                    large = LargeResult(work.labels, card.labels, picture, card.channels, kept, from_tiff)
+                    files[kind.name] = kind.write_large(large, out, name)
+                notes = picture.notes
+            counts = np.zeros(256, np.int64)
+            for _, rows in work.labels.strips():
+                counts += np.bincount(rows.ravel(), minlength=256)
+            shares = shares_of(counts, segmenter.class_names)
+            shutil.rmtree(part, ignore_errors=True)
+            return Outcome(files, shares, work.size, resumed_at, notes)
     finally:
         if not (part / "state.json").exists():
             shutil.rmtree(part, ignore_errors=True)

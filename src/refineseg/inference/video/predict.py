@@ -28,7 +28,7 @@ from refineseg.inference.video.smoothing import Smoother, label_changes
 from refineseg.inference.video.sources import Source, VideoOptions, count_frames, decoded, is_live, open_source
 from refineseg.inference.video.writer import ClipWriter
 from refineseg.labels import UInt8
-from refineseg.system.files import cannot_write
+from refineseg.system.files import writing
 
 EARLY = 0.9  # a file with a smaller share of its stated frames or length ends early
 VIDEO_KINDS = ("overlay",)  # written by default
@@ -124,12 +124,11 @@ def predict_video(
     shutil.rmtree(part, ignore_errors=True)
     began = time.perf_counter()
     try:
-        with open_source(source, video.rate) as opened:
-            part.mkdir(parents=True)
-            outcome = _run(segmenter, opened, part, name, (options, video, tuple(save)), progress)
-        outcome.files = _moved(part, out, name, kinds)
-    except OSError as error:
-        raise cannot_write(part, error) from error
+        with writing(part):
+            with open_source(source, video.rate) as opened:
+                part.mkdir(parents=True)
+                outcome = _run(segmenter, opened, part, name, (options, video, tuple(save)), progress)
+            outcome.files = _moved(part, out, name, kinds)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     outcome.seconds = time.perf_counter() - began

@@ -22,7 +22,7 @@ from refineseg.model.folders.readme import model_card
 from refineseg.model.presets import build, take_module
 from refineseg.model.refinenet import RefineNet
 from refineseg.model.tensors.mismatch import difference
-from refineseg.system.files import atomic_folder, atomic_write, cannot_write, open_file, read_file
+from refineseg.system.files import atomic_folder, atomic_write, open_file, read_file, writing
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 FORMAT = 1  # raised when older readers could misread a folder
@@ -49,10 +49,8 @@ def save_model_folder(path: str | Path, model: RefineNet, card: ModelCard, half:
 
 def write_weights(path: Path, state: dict[str, Tensor]) -> None:
     """Write a safetensors file; WriteError with the reason (a full disk) if that fails."""
-    try:
+    with writing(path, SafetensorError):
         save_file(state, path, metadata={"format": "pt"})
-    except SafetensorError as error:
-        raise cannot_write(path, error) from error
 
 
 def load_model_folder(path: str | Path, **changes: Any) -> tuple[RefineNet, ModelCard]:
