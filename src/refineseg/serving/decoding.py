@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from PIL import Image, features
 
 from refineseg.channels import Channels
-from refineseg.data.pictures.open_picture import SIGNATURES, is_tiff, read_picture
+from refineseg.data.pictures.open_picture import SIGNATURES, format_of, is_tiff, read_picture
 from refineseg.data.pictures.picture import InMemory
 from refineseg.data.pictures.pillow import MAX_SCANS, reads_heic, too_many_scans
 from refineseg.data.pictures.tiff_samples import open_samples, pages_within
@@ -45,7 +45,7 @@ def opened_upload(data: bytes) -> Iterator[Image.Image]:
     """
     if not data:
         raise Problem(400, "expected a picture in the request, got 0 bytes")
-    name = next((name for name, signature in SIGNATURES.items() if signature.match(data)), "something else")
+    name = format_of(data) or "something else"
     if name not in picture_formats():
         raise Problem(415, f"expected a picture of {', '.join(picture_formats())}, got {name}: convert it to PNG")
     if name == "JPEG" and too_many_scans(data):

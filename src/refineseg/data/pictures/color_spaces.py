@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,18 +29,21 @@ def used_bits(largest: float) -> int:
     return next((bits for bits in DEPTHS if largest < 1 << bits), DEPTHS[-1])
 
 
-def white_of(dtype: np.dtype[Any], bits: int, largest: float, name: str) -> tuple[float, str | None]:
-    """The value of white, and the assumption made, if any. InputError if white is not known.
+def white_of(
+    dtype: np.dtype[Any], bits: int, find_largest: Callable[[], float], name: str
+) -> tuple[float, tuple[str, ...]]:
+    """The value of white, and a note on what was assumed, if anything. InputError if white is not known.
 
-    ``bits`` is per sample as stored, such as 12 for packed samples; ``largest`` is the largest value of the
-    whole picture, without no-data.
+    ``bits`` is per sample as stored, such as 12 for packed samples. ``find_largest`` returns the largest value of
+    the whole picture, without no-data; it is called only where the type does not tell.
     """
     if dtype.kind in "ub" and (dtype.itemsize == 1 or bits < 8 * dtype.itemsize):
-        return float((1 << min(bits, 8 * dtype.itemsize)) - 1), None
+        return float((1 << min(bits, 8 * dtype.itemsize)) - 1), ()
+    largest = find_largest()
     if dtype.kind == "f" and largest <= 1:
-        return 1.0, "numbers with a decimal point up to 1: taken as 0 for black to 1 for white"
+        return 1.0, ("numbers with a decimal point up to 1: taken as 0 for black to 1 for white",)
     if dtype != np.uint16 and largest <= 255:
-        return 255.0, f"{dtype.name} values up to {largest:g}: taken as 0 for black to 255 for white"
+        return 255.0, (f"{dtype.name} values up to {largest:g}: taken as 0 for black to 255 for white",)
     if largest > 65535:
         raise InputError(
             f"{name}: expected values in 0..65535 or 0..1, got {dtype.name} up to {largest:g}: "
@@ -49,10 +52,17 @@ def white_of(dtype: np.dtype[Any], bits: int, largest: float, name: str) -> tupl
     used = used_bits(largest)
     white = (1 << used) - 1
     if largest < DARKEST:
-        return 65535.0, f"16-bit values up to {largest:g} of 65535: nearly black, unless fewer bits are meant"
+        return 65535.0, (f"16-bit values up to {largest:g} of 65535: nearly black, unless fewer bits are meant",)
     if used == 16 and dtype == np.uint16:
-        return 65535.0, None
-    return float(white), f"{dtype.name} values up to {largest:g}: taken as {used}-bit, {white} for white"
+        return 65535.0, ()
+    return float(white), (f"{dtype.name} values up to {largest:g}: taken as {used}-bit, {white} for white",)
+
+
+def to_8_bit(values: NDArray[Any], name: str) -> tuple[UInt8, tuple[str, ...]]:
+    """A whole picture of any type to 0..255, and a note on what was assumed; errors as ``white_of``."""
+    bits = 8 * values.dtype.itemsize
+    white, notes = white_of(values.dtype, bits, lambda: float(values[np.isfinite(values)].max(initial=0)), name)
+    return to_bytes(values, white), notes
 
 
 def to_bytes(samples: NDArray[Any], white: float) -> UInt8:

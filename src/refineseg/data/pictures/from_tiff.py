@@ -43,15 +43,15 @@ class FromTiff:
     @property
     def notes(self) -> tuple[str, ...]:
         """See ``Picture``."""
-        assumed = None if self.channels is not None else self._white[1]
-        return (*self._notes, assumed) if assumed else tuple(self._notes)
+        assumed = () if self.channels is not None else self._white[1]
+        return (*self._notes, *assumed)
 
     def read(self, top: int, bottom: int, left: int, right: int) -> Pixels:
         """See ``Picture``."""
         stored = self.samples.read(top, bottom, left, right)
         taken = stored[..., list(self.taken)]
         if self.channels is not None:
-            return with_nan(taken, self._missing(taken, (top, bottom, left, right)))
+            return with_nan(taken, self._missing(stored, (top, bottom, left, right)))
         alpha = self.samples.alpha
         if self.samples.page.photometric.name == "PALETTE":
             return to_rgb(taken, self.samples.page)
@@ -70,29 +70,23 @@ class FromTiff:
         sure = samples.nodata is None and samples.mask is None and samples.alpha is None
         if sure and samples.dtype.kind != "f":
             return None
-        stored = samples.read(*window)
-        return np.asarray(self._missing(stored[..., list(self.taken)], window, stored).all(-1))
+        return np.asarray(self._missing(samples.read(*window), window).all(-1))
 
-    def _missing(self, taken: Pixels, window: tuple[int, int, int, int], stored: Pixels | None = None) -> Void:
-        """Whether each of the taken samples is no-data, HxWxC."""
+    def _missing(self, stored: Pixels, window: tuple[int, int, int, int]) -> Void:
+        """Whether each of the taken samples of a window is no-data, HxWxC."""
         samples = self.samples
-        missing = is_nodata(taken, samples.nodata)
+        missing = is_nodata(stored[..., list(self.taken)], samples.nodata)
         if samples.mask is not None:
             missing = missing | (samples.mask(*window) == 0).all(-1, keepdims=True)
         alpha = samples.alpha
         if alpha is not None and alpha not in self.taken:
-            stored = samples.read(*window) if stored is None else stored
             missing = missing | (stored[..., alpha : alpha + 1] == 0)
         return missing
 
     @cached_property
-    def _white(self) -> tuple[float, str | None]:
-        """The value of white, and the assumption made, if any."""
-        samples = self.samples
-        fixed = samples.dtype.itemsize == 1 and samples.dtype.kind in "ub"
-        if fixed or (samples.dtype.kind == "u" and samples.bits < 8 * samples.dtype.itemsize):
-            return white_of(samples.dtype, samples.bits, 0, self.name)
-        return white_of(samples.dtype, samples.bits, self.largest(), self.name)
+    def _white(self) -> tuple[float, tuple[str, ...]]:
+        """See ``white_of``."""
+        return white_of(self.samples.dtype, self.samples.bits, self.largest, self.name)
 
     def largest(self) -> float:
         """The largest value of the taken samples, without no-data; 0 if there is none."""
@@ -101,8 +95,8 @@ class FromTiff:
         found = 0.0
         for top in range(0, height, rows):
             window = (top, min(top + rows, height), 0, width)
-            taken = self.samples.read(*window)[..., list(self.taken)]
-            valid = taken[~self._missing(taken, window)]
+            stored = self.samples.read(*window)
+            valid = stored[..., list(self.taken)][~self._missing(stored, window)]
             found = max(found, float(valid.max(initial=0)))
         return found
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from refineseg.channels import Channels, Pixels
 from refineseg.data.pictures import pillow
-from refineseg.data.pictures.color_spaces import to_bytes, white_of
+from refineseg.data.pictures.color_spaces import to_8_bit
 from refineseg.data.pictures.from_tiff import FromTiff
 from refineseg.data.pictures.picture import ChannelSelection, InMemory, OnDisk, Picture, Void, upright
 from refineseg.data.pictures.raster import Raster
@@ -20,14 +20,13 @@ from refineseg.data.pictures.tiff_samples import SUFFIXES as TIFF_SUFFIXES
 from refineseg.data.pictures.tiff_samples import Count, open_samples
 from refineseg.errors import InputError, MissingExtraError, TooLargeError
 
-TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # classic and BigTIFF
 SIGNATURES = {  # first bytes by format
     "PNG": re.compile(rb"\x89PNG\r\n\x1a\n"),
     "JPEG": re.compile(rb"\xff\xd8\xff"),
     "WebP": re.compile(rb"RIFF....WEBP", re.DOTALL),
     "GIF": re.compile(rb"GIF8[79]a"),
     "BMP": re.compile(rb"BM....\0\0\0\0", re.DOTALL),
-    "TIFF": re.compile(rb"II[*+]\0|MM\0[*+]"),
+    "TIFF": re.compile(rb"II[*+]\0|MM\0[*+]"),  # classic and BigTIFF
     "AVIF": pillow.AVIF,
     "HEIC": pillow.HEIC,
 }
@@ -51,29 +50,25 @@ def open_picture(
     other channels than the model's.
     """
     name = pillow.name_of(source)
-    if not is_tiff(source):
-        with _decoded(source, channels, choice, scratch, name) as picture:
-            yield picture
-        return
-    needed: Count = channels.count if isinstance(channels, Channels) else channels
-    needed = "any" if choice is not None and max(choice, default=0) > 0 else needed
-    file = source if isinstance(source, Path) else io.BytesIO(source)
-    try:
-        opened = open_samples(file, name, needed)
-        samples = opened.__enter__()
-        samples.check()
-    except MissingExtraError:
-        slide = isinstance(source, Path) and source.suffix.lower() in SLIDES
-        if channels is not None or choice is not None or slide:
-            raise
-        with _decoded(source, None, None, scratch, name) as picture:
-            yield picture
-        return
-    try:
-        found = FromTiff(samples, channels, choice, name)
-        yield _whole(found, samples.orientation) if samples.orientation > 1 else found
-    finally:
-        opened.__exit__(None, None, None)
+    with ExitStack() as opened:
+        samples = None
+        if is_tiff(source):
+            needed: Count = channels.count if isinstance(channels, Channels) else channels
+            needed = "any" if choice is not None and max(choice, default=0) > 0 else needed
+            file = source if isinstance(source, Path) else io.BytesIO(source)
+            try:
+                samples = opened.enter_context(open_samples(file, name, needed))
+                samples.check()
+            except MissingExtraError:
+                slide = isinstance(source, Path) and source.suffix.lower() in SLIDES
+                if channels is not None or choice is not None or slide:
+                    raise
+                samples = None
+        if samples is None:
+            yield opened.enter_context(_decoded(source, channels, choice, scratch, name))
+        else:
+            found = FromTiff(samples, channels, choice, name)
+            yield _whole(found, samples.orientation) if samples.orientation > 1 else found
 
 
 def read_picture(
@@ -91,10 +86,14 @@ def read_picture(
         return _whole(picture)
 
 
+def format_of(start: bytes) -> str | None:
+    """The format of a picture by its first bytes, a name of ``SIGNATURES``; None for others."""
+    return next((name for name, signature in SIGNATURES.items() if signature.match(start)), None)
+
+
 def is_picture(path: Path) -> bool:
     """Whether a file has one of the ``SIGNATURES``."""
-    start = pillow.start_of(path)
-    return any(signature.match(start) for signature in SIGNATURES.values())
+    return format_of(pillow.start_of(path)) is not None
 
 
 def read_void(path: Path) -> Void | None:
@@ -147,12 +146,9 @@ def largest_value(path: Path) -> float:
 
 def is_tiff(source: Path | bytes) -> bool:
     """Whether a file is a TIFF, by its signature, or by its suffix if it has no other signature."""
-    if isinstance(source, bytes):
-        return source[:4] in TIFF_SIGNATURES
-    named = source.suffix.lower() in (*TIFF_SUFFIXES, *SLIDES)
-    start = pillow.start_of(source)
-    other = any(signature.match(start) for signature in SIGNATURES.values())
-    return start[:4] in TIFF_SIGNATURES or (named and not other)
+    named = isinstance(source, Path) and source.suffix.lower() in (*TIFF_SUFFIXES, *SLIDES)
+    found = format_of(pillow.start_of(source))
+    return found == "TIFF" or (found is None and named)
 
 
 def _whole(picture: Picture, orientation: int = 1) -> InMemory:
@@ -190,11 +186,11 @@ def _decoded(
         if channels is not None:
             yield InMemory(raw, notes=notes)
             return
-        white, assumed = white_of(raw.dtype, 8 * raw.dtype.itemsize, float(raw.max(initial=0)), name)
         if raw.shape[2] not in (1, 3):
             raise InputError(f"{name}: expected --channels with 3 channels (or 1 for grey), got {raw.shape[2]}")
-        rgb = np.broadcast_to(to_bytes(raw, white), (*raw.shape[:2], 3))
-        yield InMemory(np.ascontiguousarray(rgb), notes=(*notes, assumed) if assumed else notes)
+        colors, assumed = to_8_bit(raw, name)
+        rgb = np.broadcast_to(colors, (*raw.shape[:2], 3))
+        yield InMemory(np.ascontiguousarray(rgb), notes=(*notes, *assumed))
         return
     pixels, notes = pillow.read_rgb(source, scratch is not None)
     if scratch is None or pixels.nbytes <= pillow.IN_MEMORY:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from refineseg.channels import Pixels
-from refineseg.data.pictures.color_spaces import to_bytes, white_of
+from refineseg.data.pictures.color_spaces import to_8_bit, to_bytes, white_of
 from refineseg.errors import InputError, MissingExtraError, TooLargeError
 from refineseg.labels import UInt8
 from refineseg.system.files import open_file, read_file
@@ -42,9 +42,9 @@ def read_rgb(source: Path | bytes, large: bool = False) -> tuple[UInt8, tuple[st
     """
     deep = _deep_color_png(source)
     if deep is not None:
-        white, assumed = white_of(deep.dtype, 16, float(deep[..., :3].max(initial=0)), name_of(source))
+        white, notes = white_of(deep.dtype, 16, lambda: float(deep[..., :3].max(initial=0)), name_of(source))
         pixels, of_alpha = _over_white(Image.fromarray(to_bytes(deep, white)))
-        return pixels, (*of_alpha, assumed) if assumed else of_alpha
+        return pixels, (*of_alpha, *notes)
     with opened(source, large) as image:
         notes = frame_notes(image)
         if _has_deep_colors(source):
@@ -169,9 +169,8 @@ def to_rgb(image: Image.Image, name: str = "picture") -> tuple[UInt8, tuple[str,
     if values.dtype == np.int32 and 255 < values.max(initial=0) <= 65535:
         values = values.astype(np.uint16)
     values = values.astype(values.dtype.newbyteorder("="), copy=False)
-    finite = values[np.isfinite(values)]
-    white, assumed = white_of(values.dtype, 8 * values.dtype.itemsize, float(finite.max(initial=0)), name)
-    return np.repeat(to_bytes(values, white)[..., None], 3, axis=2), (assumed,) if assumed else ()
+    grey, notes = to_8_bit(values, name)
+    return np.repeat(grey[..., None], 3, axis=2), notes
 
 
 def frame_notes(image: Image.Image) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,53 +23,40 @@ def statistics(files: Sequence[Path]) -> dict[str, Any]:
     finite) is left out. The first three channels are shown, or the first one if there are fewer. InputError for
     pictures of different channels or types, or a channel without data.
     """
-    parts = [_sums(path) for path in files]
-    first = parts[0]
-    for path, part in zip(files, parts, strict=True):
-        if (part.low.shape, part.dtype) != (first.low.shape, first.dtype):
+    parts = [_figures(path) for path in files]
+    dtype, first = parts[0]
+    for path, (kind, figures) in zip(files, parts, strict=True):
+        if (kind, figures.shape) != (dtype, first.shape):
             raise InputError(
-                f"{path}: expected {len(first.low)} channels of {first.dtype} as in {files[0]}, "
-                f"got {len(part.low)} of {part.dtype}"
+                f"{path}: expected {first.shape[1]} channels of {dtype} as in {files[0]}, "
+                f"got {figures.shape[1]} of {kind}"
             )
-    count = np.sum([part.count for part in parts], axis=0)
+    counts, sums, squares, lows, highs = np.stack([figures for _, figures in parts], axis=1)
+    count = counts.sum(0)
     if not count.all():
         raise InputError(
             f"expected values in every channel, channel {int(np.argmin(count))} of {files[0]} has none"
         )
-    mean = np.sum([part.total for part in parts], axis=0) / count
+    mean = sums.sum(0) / count
     # About each picture's mean, so that large offsets (metres above sea level) cost no precision.
-    apart = [part.count * (part.total / np.maximum(part.count, 1) - mean) ** 2 for part in parts]
-    deviation = np.sqrt(np.sum([part.squares for part in parts] + apart, axis=0) / count)
-    if first.dtype.kind == "u":
-        low, high = np.zeros_like(mean), np.full_like(mean, np.iinfo(first.dtype).max)
-    else:
-        low = np.min([part.low for part in parts], axis=0)
-        high = np.max([part.high for part in parts], axis=0)
+    apart = counts * (sums / np.maximum(counts, 1) - mean) ** 2
+    deviation = np.sqrt((squares + apart).sum(0) / count)
+    low, high = lows.min(0), highs.max(0)
+    if dtype.kind == "u":
+        low, high = np.zeros_like(mean), np.full_like(mean, np.iinfo(dtype).max)
     span = np.where(high > low, high - low, 1.0)  # a constant channel carries no information
-    many = len(mean) >= 3
     return {
-        "dtype": first.dtype.name,
+        "dtype": dtype.name,
         "low": _rounded(low),
         "high": _rounded(low + span),
         "mean": _rounded((mean - low) / span),
         "std": _rounded(np.where(deviation > 0, deviation / span, 1.0)),
-        "shown": [0, 1, 2] if many else [0, 0, 0],
+        "shown": [0, 1, 2] if len(mean) >= 3 else [0, 0, 0],
     }
 
 
-@dataclass(frozen=True)
-class _Sums:
-    """Figures of a picture by channel: count, sum, squared deviations, minimum, maximum."""
-
-    dtype: np.dtype[Any]
-    count: Floats
-    total: Floats
-    squares: Floats
-    low: Floats
-    high: Floats
-
-
-def _sums(path: Path) -> _Sums:
+def _figures(path: Path) -> tuple[np.dtype[Any], Floats]:
+    """Type of a picture's values, and 5xC by channel: count, sum, squared deviations, minimum, maximum."""
     with open_picture(path, "any") as picture:
         height, width = picture.size
         pixels, dtype = picture.read(0, height, 0, width), picture.dtype
@@ -79,14 +65,8 @@ def _sums(path: Path) -> _Sums:
     count = valid.sum(0).astype(np.float64)
     total = np.where(valid, values, 0.0).sum(0)
     about = np.where(valid, values - total / np.maximum(count, 1), 0.0)
-    return _Sums(
-        dtype,
-        count,
-        total,
-        (about**2).sum(0),
-        np.where(valid, values, np.inf).min(0),
-        np.where(valid, values, -np.inf).max(0),
-    )
+    low, high = np.where(valid, values, np.inf).min(0), np.where(valid, values, -np.inf).max(0)
+    return dtype, np.stack([count, total, (about**2).sum(0), low, high])
 
 
 def _rounded(values: Floats) -> list[float]:

@@ -47,9 +47,8 @@ class PageWindows:
 
     def read(self, top: int, bottom: int, left: int, right: int) -> Pixels:
         """A window, HxWxS. InputError if a part cannot be decoded."""
-        if (
-            self.page.is_final and not self.separate and self.page.databytecounts[0]
-        ):  # rows lie one after the other: no part is decoded twice
+        # Rows that lie one after the other are read as such: no part is decoded twice.
+        if self.page.is_final and not self.separate and self.page.databytecounts[0]:
             if self._rows is None or self._rows[:2] != (top, bottom):
                 self._rows = None  # freed before the next are read
                 self._rows = (top, bottom, self._stored_rows(top, bottom))
@@ -75,10 +74,8 @@ class PageWindows:
         """InputError if the file is truncated or damaged at its start; MissingExtraError without its codec."""
         planes = self.samples if self.separate else 1
         if self.page.is_final:
-            end = (
-                self.page.dataoffsets[0]
-                + int(np.prod(self.size, dtype=object)) * self.samples * self.dtype.itemsize
-            )
+            pixels = int(np.prod(self.size, dtype=object))
+            end = self.page.dataoffsets[0] + pixels * self.samples * self.dtype.itemsize
             if end > self.page.parent.filehandle.size:
                 raise InputError(f"expected {end:,} bytes of {self.name} by its header: cut off?")
             return
