@@ -31,9 +31,8 @@ class Channels(Config):
     # by channel, of the training pictures' values in [0, 1]; networks are normalised with them
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    shown: tuple[
-        int, int, int
-    ]  # channels, counted from 0, that stand for red, green and blue where a person looks
+    # channels, counted from 0, to be shown as red, green and blue
+    shown: tuple[int, int, int]
 
     def __post_init__(self) -> None:
         lengths = {len(self.low), len(self.high), len(self.mean), len(self.std)}

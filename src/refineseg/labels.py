@@ -7,7 +7,7 @@ part of the project takes names, colours, ignored values and ids from here.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Self
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from refineseg.colors import Color as Color
 from refineseg.colors import class_colors, is_background
+from refineseg.config.settings import plain
 from refineseg.errors import LabelError
 from refineseg.raw_values import Raw, color_of, mask_numbers, number_text, number_to_color, raw_number, raw_value
 
@@ -196,18 +197,10 @@ class LabelMap:
         return np.ascontiguousarray(self.mirrored[labels[:, ::-1]])
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON and YAML."""
-        classes = []
-        for item in self.classes:
-            entry: dict[str, Any] = {"name": item.name, "color": list(item.color)}
-            entry["raw"] = [value if isinstance(value, int) else list(value) for value in item.raw]
-            if item.submission is not None:
-                entry["submission"] = item.submission
-            if item.mirror is not None:
-                entry["mirror"] = item.mirror
-            classes.append(entry)
-        ignore = [value if isinstance(value, int) else list(value) for value in self.ignore]
-        return {"classes": classes, "ignore": ignore}
+        """Plain values for JSON and YAML; what a class lacks is left out."""
+        values = plain(asdict(self))
+        classes = [{key: value for key, value in item.items() if value is not None} for item in values["classes"]]
+        return {"classes": classes, "ignore": values["ignore"]}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -227,12 +220,11 @@ class LabelMap:
             classes = []
             for train_id, (name, color, entry) in enumerate(zip(names, class_colors(names), given, strict=True)):
                 raw = entry.get("raw", train_id)
-                single = isinstance(raw, int)
                 classes.append(
                     LabelClass(
                         name=name,
                         color=color_of(entry.get("color", color)),
-                        raw=tuple(raw_value(value) for value in ([raw] if single else raw)),
+                        raw=tuple(raw_value(value) for value in ([raw] if isinstance(raw, int) else raw)),
                         submission=entry.get("submission"),
                         mirror=entry.get("mirror"),
                     )

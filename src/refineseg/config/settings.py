@@ -39,7 +39,7 @@ class Config:
 
     def to_dict(self) -> dict[str, Any]:
         """Nested plain values, ready for YAML and JSON."""
-        return typing.cast(dict[str, Any], _plain(dataclasses.asdict(self)))  # type: ignore[call-overload]
+        return typing.cast(dict[str, Any], plain(dataclasses.asdict(self)))  # type: ignore[call-overload]
 
     def override(self, assignments: Sequence[str]) -> Self:
         """A copy with ``name.name=value`` assignments applied; values are read as YAML."""
@@ -65,7 +65,7 @@ class Config:
         for name in found:
             if name not in hints:
                 raise ConfigError(_unknown(name, name, hints))
-        return {name: _plain(_convert(hints[name], value, name)) for name, value in found.items()}
+        return {name: plain(_convert(hints[name], value, name)) for name, value in found.items()}
 
     @classmethod
     @cache
@@ -137,10 +137,11 @@ def _unknown(name: str, part: str, known: Mapping[str, Any]) -> str:
     return f"unknown setting {' '.join(name.split()):.80}{hint}"
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Nested values with lists for tuples, as YAML and JSON have them."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _build(cls: type[C], values: Mapping[str, Any], prefix: str) -> C:
