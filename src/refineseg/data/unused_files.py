@@ -53,13 +53,12 @@ def find_unused(
     Pictures outside them are searched for in ``root``, the folder of user data, and below ``top``, that of its
     pictures.
     """
-    no_image, unlisted, same_stem, case, strays, lonely, extra = [], [], [], [], [], [], []
+    no_image, unlisted, same_stem, case, strays, lonely = [], [], [], [], [], []
     read = {folder for pair in folders for folder in pair}
     for images, masks in folders:
         pictures, labels = group_by_stem(images), group_by_stem(masks)
         no_image += [path for stem, paths in labels.items() if stem not in pictures for path in paths]
         lonely += [stem for stem in pictures if stem not in labels]
-        extra += [stem for stem in labels if stem not in pictures]
         unlisted += [path for paths in pictures.values() for path in paths if path not in used]
         for group in (pictures, labels):
             same_stem += [tuple(paths) for paths in group.values() if len(paths) > 1]
@@ -79,7 +78,7 @@ def find_unused(
         same_stem=tuple(same_stem),
         case=tuple(case),
         strays=tuple(strays),
-        renamed=naming_style(lonely, set(extra)),
+        renamed=naming_style(lonely, {composed(path.stem) for path in no_image}),
     )
 
 
@@ -97,13 +96,11 @@ def naming_style(pictures: Sequence[str], masks: Collection[str]) -> str:
     words = [f"_{word}" for word in PICTURE_WORDS]
     bare = [next((stem.removesuffix(word) for word in words if stem.endswith(word)), stem) for stem in pictures]
     for word in MASK_WORDS:
-        for style in (f"STEM{joint}{word}" for joint in ("_", "-", ".", "")):
+        after = (f"STEM{joint}{word}" for joint in ("_", "-", ".", ""))
+        for style in (*after, f"{word}_STEM", f"{word}-STEM"):
             for stems in (pictures, bare):
                 if stems and sum(style.replace("STEM", stem) in masks for stem in stems) * 2 > len(stems):
                     return style
-        for style in (f"{word}_STEM", f"{word}-STEM"):
-            if pictures and sum(style.replace("STEM", stem) in masks for stem in pictures) * 2 > len(pictures):
-                return style
     return ""
 
 
@@ -112,10 +109,10 @@ def _case_clashes(pictures: Mapping[str, list[Path]], labels: Mapping[str, list[
     folded: defaultdict[str, set[str]] = defaultdict(set)
     for stem in [*pictures, *labels]:
         folded[stem.casefold()].add(stem)
-    clashes = [sorted(stems) for stems in folded.values() if len(stems) > 1]
     return [
-        tuple(path for stem in stems for path in [*pictures.get(stem, []), *labels.get(stem, [])])
-        for stems in clashes
+        tuple(path for stem in sorted(stems) for path in [*pictures.get(stem, []), *labels.get(stem, [])])
+        for stems in folded.values()
+        if len(stems) > 1
     ]
 
 

@@ -72,7 +72,7 @@ def test_overlay_paints_classes_and_marks_the_unknown(tmp_path: Path) -> None:
     shown = overlay(picture, pair, files)
     assert (shown[0] == 100).all()
     assert (shown[1] == np.array([100 * 0.15 + 255 * 0.85, 15, 100 * 0.15 + 255 * 0.85]).astype(np.uint8)).all()
-    assert (shown[2] == (100 + np.array(files.label_map.classes[1].color)) // 2).all()
+    assert (shown[2] == (100 + np.array(files.data.label_map.classes[1].color)) // 2).all()
 
 
 def test_histogram_by_hand() -> None:

@@ -143,16 +143,12 @@ def _sizes(report: CheckReport) -> str:
 
 def size_histogram(sizes: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
     """(from, below, pictures) of the longer side in at most about SIZES bins of 1, 2 or 5 times a power of ten."""
-    longer = [(max(width, height), count) for width, height, count in sizes]
-    low, high = min(side for side, _ in longer), max(side for side, _ in longer)
-    step = next(
-        s for power in range(9) for s in (10**power, 2 * 10**power, 5 * 10**power) if high - low < SIZES * s
-    )
-    start = low // step * step
-    bins = [0] * ((high - start) // step + 1)
-    for side, count in longer:
-        bins[(side - start) // step] += count
-    return [(start + index * step, start + (index + 1) * step, count) for index, count in enumerate(bins)]
+    sides, counts = [max(width, height) for width, height, _ in sizes], [count for *_, count in sizes]
+    span = max(sides) - min(sides)
+    step = next(s for power in range(9) for s in (10**power, 2 * 10**power, 5 * 10**power) if span < SIZES * s)
+    starts = range(min(sides) // step * step, max(sides) + 1, step)
+    bins = np.bincount([(side - starts[0]) // step for side in sides], counts, len(starts)).astype(int).tolist()
+    return [(start, start + step, count) for start, count in zip(starts, bins, strict=True)]
 
 
 # Samples ---------------------------------------------------------------------------------------------------
@@ -173,7 +169,7 @@ def _examples(report: CheckReport) -> str:
 def _figure(pair: CheckedPair, files: DatasetFiles, *, small: bool = False) -> str:
     """A picture with its mask overlaid; "" if it cannot be read."""
     try:
-        picture = files.visible(files.read_picture(pair.image))
+        picture = files.visible(files.data.read_picture(pair.image))
     except RefinesegError:
         return ""
     shown = overlay(smaller(picture, THUMB / 2 if small else THUMB), pair, files)
@@ -187,7 +183,7 @@ def overlay(picture: UInt8, pair: CheckedPair, files: DatasetFiles) -> UInt8:
     if pair.mask is None:
         return picture
     try:
-        raw = files.read_raw(pair.mask)
+        raw = files.data.read_raw(pair.mask)
     except RefinesegError:
         return picture
     colors, weight = _painted(nearest(raw, (picture.shape[1], picture.shape[0])), files)
@@ -197,7 +193,7 @@ def overlay(picture: UInt8, pair: CheckedPair, files: DatasetFiles) -> UInt8:
 
 def _painted(raw: UInt8, files: DatasetFiles) -> tuple[UInt8, np.ndarray[tuple[int, ...], np.dtype[np.float64]]]:
     """Colours HxWx3 and opacity HxW in [0, 1]: 0 for ignored pixels and background, magenta for unknown values."""
-    label_map = files.label_map
+    label_map = files.data.label_map
     if raw.ndim == 3 and not label_map.rgb:  # a colour mask where class numbers are expected: shown as stored
         return raw, np.full(raw.shape[:2], 0.8)
     if raw.ndim == 2 and label_map.rgb:

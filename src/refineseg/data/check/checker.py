@@ -42,7 +42,7 @@ def check_data(
     measured = measure_all(files, quick=quick, crop=crop or AugmentConfig().crop, progress=progress)
     figures, void = classes.class_figures(files, measured), classes.void_share(files, measured)
     findings = [
-        *(*names.find(files), *left_right.find(files.label_map), *images.find(measured)),
+        *(*names.find(files), *left_right.find(files.data.label_map), *images.find(measured)),
         *(*masks.find(files, measured), *values.find(files, measured), *alignment.find(measured)),
         *(duplicates.find(files, measured) if measured.complete else ()),
     ]

@@ -29,9 +29,9 @@ COSINES = np.cos(math.pi * np.arange(8)[:, None] * (2 * np.arange(32) + 1) / 64)
 def measure_image(path: Path, files: DatasetFiles) -> tuple[ImageMeasurement, UInt8]:
     """Measurement of a picture, and the picture in grey at the working size. InputError if it cannot be read."""
     mode, orientation, stored = "", 1, (0, 0)
-    if files.read_picture is read_image:
+    if files.data.read_picture is read_image:
         mode, orientation, stored = _header(path)
-    pixels = files.read_picture(path)
+    pixels = files.data.read_picture(path)
     size = (pixels.shape[1], pixels.shape[0])
     whole = Image.fromarray(files.visible(pixels)).convert("L")
     low, high = whole.getextrema()

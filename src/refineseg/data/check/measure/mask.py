@@ -22,9 +22,9 @@ def measure_mask(path: Path, files: DatasetFiles) -> tuple[MaskMeasurement, NDAr
     """Measurement of a mask, and its raw values HxW. InputError if it cannot be read."""
     mode = form = ""
     colors: NDArray[np.uint8] | None = None
-    if files.read_raw is read_mask:
+    if files.data.read_raw is read_mask:
         mode, form, colors = _mask_header(path)
-    raw = files.read_raw(path)
+    raw = files.data.read_raw(path)
     rgb = raw.ndim == 3
     numbers = pack_colors(raw) if rgb else raw
     values, counts = count_values(numbers)
@@ -40,8 +40,8 @@ def measure_mask(path: Path, files: DatasetFiles) -> tuple[MaskMeasurement, NDAr
         values=kept,
         counts=counts[order],
         distinct=len(values),
-        between=between(steps, *_known(numbers, values, files.label_map)) if len(values) > 2 else 0.0,
-        thin=thinness(numbers, files.label_map),
+        between=between(steps, *_known(numbers, values, files.data.label_map)) if len(values) > 2 else 0.0,
+        thin=thinness(numbers, files.data.label_map),
         palette=colors[kept] if colors is not None and kept.max(initial=0) < len(colors) else None,
         digest=content_digest(raw),
     )

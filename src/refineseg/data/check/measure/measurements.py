@@ -54,6 +54,11 @@ class MaskMeasurement:
         """Number of pixels."""
         return self.size[0] * self.size[1]
 
+    @property
+    def by_value(self) -> dict[int, int]:
+        """Number of pixels of each value."""
+        return dict(zip(self.values.tolist(), self.counts.tolist(), strict=True))
+
 
 @dataclass(frozen=True)
 class PairMeasurement:

@@ -67,7 +67,7 @@ def _pooled(files: DatasetFiles, pairs: list[CheckedPair]) -> Iterator[tuple[Pai
 
 def measure_pair(pair: CheckedPair, files: DatasetFiles) -> tuple[PairMeasurement, Floats | None]:
     """Measurement of a pair, and its correlation surface (see ``edges``), if any. Never raises InputError."""
-    image = mask = grey = labels = None
+    image = mask = fitted = None
     image_error = mask_error = ""
     try:
         image, grey = measure_image(pair.image, files)
@@ -78,14 +78,7 @@ def measure_pair(pair: CheckedPair, files: DatasetFiles) -> tuple[PairMeasuremen
             mask, labels = measure_mask(pair.mask, files)
         except InputError as error:
             mask_error = str(error)
-    fitted = None
-    if (
-        image is not None
-        and mask is not None
-        and grey is not None
-        and labels is not None
-        and image.size == mask.size
-    ):
+    if image is not None and mask is not None and image.size == mask.size:
         size = working_size(*image.size)
         fitted = fit_outlines(gradient(grey), nearest(labels, size), size[0] / image.size[0])
     measured = PairMeasurement(pair, image, mask, image_error, mask_error, fitted[0] if fitted else None)

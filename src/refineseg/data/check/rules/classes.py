@@ -15,9 +15,8 @@ from refineseg.data.check.measure.measurements import (
     class_values,
     ignored_values,
     with_image,
-    with_mask,
 )
-from refineseg.data.check.rules.masks import main_cause, mask_files
+from refineseg.data.check.rules.masks import mask_files, sound_masks
 from refineseg.labels import IGNORE
 
 RARE_SHARE = 0.001  # of the labelled training pixels
@@ -31,20 +30,16 @@ THIN = 0.9  # share of labelled pixels next to ignored ones from which labels ar
 
 def class_figures(files: DatasetFiles, measured: Measurements) -> tuple[ClassFigures, ...]:
     """Pixels and masks of every class by split, over masks with plausible values."""
-    label_map = files.label_map
+    label_map = files.data.label_map
     ids = class_values(label_map)
     splits = list(files.by_split())
     pixels = [dict.fromkeys(splits, 0) for _ in label_map.classes]
     masks = [dict.fromkeys(splits, 0) for _ in label_map.classes]
-    for item, mask in with_mask(measured.pairs):
-        if main_cause(mask, label_map):
-            continue
-        seen = set()
-        for value, count in zip(mask.values.tolist(), mask.counts.tolist(), strict=True):
-            if value in ids:
-                pixels[ids[value]][item.pair.split] += count
-                seen.add(ids[value])
-        for train_id in seen:
+    for item, mask in sound_masks(measured.pairs, label_map):
+        known = {value: count for value, count in mask.by_value.items() if value in ids}
+        for value, count in known.items():
+            pixels[ids[value]][item.pair.split] += count
+        for train_id in {ids[value] for value in known}:
             masks[train_id][item.pair.split] += 1
     return tuple(
         ClassFigures(entry.name, entry.color, pixels[index], masks[index])
@@ -54,16 +49,10 @@ def class_figures(files: DatasetFiles, measured: Measurements) -> tuple[ClassFig
 
 def void_share(files: DatasetFiles, measured: Measurements) -> float:
     """Share of ignored pixels in masks with plausible values."""
-    ignored = ignored_values(files.label_map)
-    void = total = 0
-    for _, mask in with_mask(measured.pairs):
-        if not main_cause(mask, files.label_map):
-            total += mask.pixels
-            void += sum(
-                count
-                for value, count in zip(mask.values.tolist(), mask.counts.tolist(), strict=True)
-                if value in ignored
-            )
+    ignored = ignored_values(files.data.label_map)
+    sound = [mask for _, mask in sound_masks(measured.pairs, files.data.label_map)]
+    void = sum(count for mask in sound for value, count in mask.by_value.items() if value in ignored)
+    total = sum(mask.pixels for mask in sound)
     return void / total if total else 0.0
 
 
@@ -77,13 +66,14 @@ def find(
     files: DatasetFiles, measured: Measurements, figures: tuple[ClassFigures, ...], void: float
 ) -> Iterator[Finding]:
     """Findings on classes; absent and rare ones only if every mask was opened."""
+    ignore = list(files.data.label_map.ignore)
     if void >= VOID_MANY:
         share = "all" if void == 1 else f"{void:.1%} of the"
         yield Finding(
             "void-share",
             "error" if void == 1 else "warning",
             f"{share} mask pixels are ignored, in the loss and in scores",
-            f"correct for sparse labels; else see 'ignore' in the label map (now {list(files.label_map.ignore)})",
+            f"correct for sparse labels; else see 'ignore' in the label map (now {ignore})",
             count=1,
         )
     yield from _single_masks(files, measured)
@@ -162,8 +152,8 @@ def _names(names: list[str]) -> str:
 
 def _single_masks(files: DatasetFiles, measured: Measurements) -> Iterator[Finding]:
     """Masks with little information: all ignored, one class only, thin lines of labels."""
-    label_map = files.label_map
-    sound = [(item, mask) for item, mask in with_mask(measured.pairs) if not main_cause(mask, label_map)]
+    label_map = files.data.label_map
+    sound = sound_masks(measured.pairs, label_map)
     ignored = list(ignored_values(label_map))
     empty, lines = [], []
     single: dict[int, list[PairMeasurement]] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from refineseg.data.check.chance import beyond_chance
@@ -38,8 +38,8 @@ def find(files: DatasetFiles, measured: Measurements) -> Iterator[Finding]:
             mask_files(unreadable),
         )
     yield from _sizes(pairs)
-    yield from _formats(files.label_map, pairs)
-    yield from _smoothed(files.label_map, pairs)
+    yield from _formats(files.data.label_map, pairs)
+    yield from _smoothed(files.data.label_map, pairs)
     yield from _palettes(pairs)
 
 
@@ -67,6 +67,13 @@ def main_cause(mask: MaskMeasurement, label_map: LabelMap) -> str:
     if unknown and mask.between > SMOOTHED:
         return "antialiased-mask"
     return ""
+
+
+def sound_masks(
+    pairs: Iterable[PairMeasurement], label_map: LabelMap
+) -> list[tuple[PairMeasurement, MaskMeasurement]]:
+    """Pairs whose mask has values with a meaning."""
+    return [(item, mask) for item, mask in with_mask(pairs) if not main_cause(mask, label_map)]
 
 
 def _formats(label_map: LabelMap, pairs: tuple[PairMeasurement, ...]) -> Iterator[Finding]:
@@ -99,13 +106,12 @@ def _formats(label_map: LabelMap, pairs: tuple[PairMeasurement, ...]) -> Iterato
     }
     for kind, (what, fix) in said.items():
         found = groups.get(kind, [])
-        if found:
-            yield from about(kind, "error", f"{counted(found, 'mask')} {what}", fix, mask_files(found))
+        yield from about(kind, "error", f"{counted(found, 'mask')} {what}", fix, mask_files(found))
 
 
 def _smoothed(label_map: LabelMap, pairs: tuple[PairMeasurement, ...]) -> Iterator[Finding]:
     """Masks that look antialiased although all values are known; one-pixel outlines look the same."""
-    sound = [(item, mask) for item, mask in with_mask(pairs) if not main_cause(mask, label_map)]
+    sound = sound_masks(pairs, label_map)
     found = [item for item, mask in sound if mask.between > SMOOTHED]
     yield from about(
         "antialiased-mask",
@@ -157,9 +163,8 @@ def _sizes(pairs: tuple[PairMeasurement, ...]) -> Iterator[Finding]:
     }
     for kind, (what, fix) in said.items():
         found = wrong.get(kind, [])
-        if found:
-            shown = f" (the first: picture {sizes[kind]})"
-            yield from about(kind, "error", f"{counted(found, 'mask')} {what}{shown}", fix, mask_files(found))
+        message = f"{counted(found, 'mask')} {what} (the first: picture {sizes.get(kind)})"
+        yield from about(kind, "error", message, fix, mask_files(found))
 
 
 def _palettes(pairs: tuple[PairMeasurement, ...]) -> Iterator[Finding]:

@@ -24,15 +24,14 @@ def find(files: DatasetFiles) -> Iterator[Finding]:
         "move them beside the others, or run refineseg data import, which reads subfolders of any depth",
         unused.elsewhere,
     )
-    if unused.strays:
-        kinds = ", ".join(sorted({path.suffix or path.name for path in unused.strays}))
-        yield from about(
-            "unread-file",
-            "note",
-            f"{counted(unused.strays, 'file')} of unknown types among the pictures and masks ({kinds})",
-            "convert them to PNG or JPEG if they belong to the data, otherwise ignore or remove them",
-            unused.strays,
-        )
+    kinds = ", ".join(sorted({path.suffix or path.name for path in unused.strays}))
+    yield from about(
+        "unread-file",
+        "note",
+        f"{counted(unused.strays, 'file')} of unknown types among the pictures and masks ({kinds})",
+        "convert them to PNG or JPEG if they belong to the data, otherwise ignore or remove them",
+        unused.strays,
+    )
 
 
 def _partners(files: DatasetFiles) -> Iterator[Finding]:
@@ -40,16 +39,13 @@ def _partners(files: DatasetFiles) -> Iterator[Finding]:
     cased = {path for group in unused.case for path in group}
     no_mask = [path for path in files.no_mask if path not in cased]
     no_image = [path for path in unused.no_image if path not in cased]
-    if no_mask:
-        fix = "add masks of the same names, or remove these pictures from the folder and the lists"
-        if unused.renamed:
-            fix = (
-                f"masks seem to be called {unused.renamed}: run refineseg data import, which pairs such names, "
-                "or give them the pictures' names"
-            )
-        yield from about(
-            "image-without-mask", "error", f"{counted(no_mask, 'picture')} without a mask", fix, no_mask
+    fix = "add masks of the same names, or remove these pictures from the folder and the lists"
+    if unused.renamed:
+        fix = (
+            f"masks seem to be called {unused.renamed}: run refineseg data import, which pairs such names, or "
+            "give them the pictures' names"
         )
+    yield from about("image-without-mask", "error", f"{counted(no_mask, 'picture')} without a mask", fix, no_mask)
     yield from about(
         "mask-without-image",
         "warning",
@@ -86,16 +82,15 @@ def _clashes(files: DatasetFiles) -> Iterator[Finding]:
 
 
 def _lists(files: DatasetFiles) -> Iterator[Finding]:
-    if files.missing:
-        names = [Path(name) for _, name in files.missing]
-        lists = ", ".join(sorted({path.name for path, _ in files.missing}))
-        yield from about(
-            "listed-but-missing",
-            "error",
-            f"{counted(names, 'picture')} in {lists} that cannot be found",
-            "add the pictures, or remove the lines from the list",
-            names,
-        )
+    names = [Path(name) for _, name in files.missing]
+    lists = ", ".join(sorted({path.name for path, _ in files.missing}))
+    yield from about(
+        "listed-but-missing",
+        "error",
+        f"{counted(names, 'picture')} in {lists} that cannot be found",
+        "add the pictures, or remove the lines from the list",
+        names,
+    )
     yield from about(
         "listed-twice",
         "warning",

@@ -14,9 +14,8 @@ from refineseg.data.check.measure.measurements import (
     PairMeasurement,
     class_values,
     ignored_values,
-    with_mask,
 )
-from refineseg.data.check.rules.masks import main_cause, mask_files
+from refineseg.data.check.rules.masks import mask_files, sound_masks
 from refineseg.labels import IGNORE, LabelMap
 from refineseg.raw_values import number_text
 
@@ -27,8 +26,8 @@ MISREAD = frozenset({"off-by-one", "binary-0-255", "stretched-values", "instance
 
 def find(files: DatasetFiles, measured: Measurements) -> Iterator[Finding]:
     """Findings on values that the label map does not know or misinterprets."""
-    label_map = files.label_map
-    sound = [(item, mask) for item, mask in with_mask(measured.pairs) if not main_cause(mask, label_map)]
+    label_map = files.data.label_map
+    sound = sound_masks(measured.pairs, label_map)
     binary = _binary(label_map, sound)
     yield from about(
         "binary-0-255",
@@ -47,7 +46,7 @@ def find(files: DatasetFiles, measured: Measurements) -> Iterator[Finding]:
         return
     counts: Counter[int] = Counter()
     for _, mask in odd:
-        counts.update(dict(zip(mask.values.tolist(), mask.counts.tolist(), strict=True)))
+        counts.update(mask.by_value)
     unknown = {value: counts[value] for value in sorted(set(counts) - known)}
     kind, explanation, fix = diagnose(label_map, set(counts), set(unknown))
     shown = ", ".join(
