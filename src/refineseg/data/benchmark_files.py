@@ -165,19 +165,14 @@ def given_file(name: str, root: Path, sources: Sequence[Path]) -> Path | None:
     return next((path for path in places if path.is_file()), None)
 
 
-def write_raw_mask(path: Path, raw: NDArray[Any], label_map: LabelMap) -> None:
-    """Raw values 0..255 HxW as a palette PNG with the colours of their classes."""
-    palette = np.zeros((256, 3), np.uint8)
-    for item in label_map.classes:
-        for value in item.raw:
-            palette[value] = item.color
-    write_png(path, np.asarray(raw, np.uint8), palette)
-
-
-def write_png(path: Path, array: NDArray[Any], palette: NDArray[np.uint8] | None = None) -> None:
-    """An array HxW (with a palette Nx3) or HxWx3 as PNG, written atomically."""
-    image = Image.fromarray(np.ascontiguousarray(array))
-    if palette is not None:
+def write_png(path: Path, values: NDArray[Any], label_map: LabelMap | None = None) -> None:
+    """A picture HxWx3, or raw mask values HxW with the colours of their classes, as PNG, written atomically."""
+    image = Image.fromarray(np.ascontiguousarray(values, np.uint8))
+    if label_map is not None:
+        palette = np.zeros((256, 3), np.uint8)
+        for item in label_map.classes:
+            for value in item.raw:
+                palette[value] = item.color
         image.putpalette(palette.tobytes())
     with atomic_path(path) as temporary:
         image.save(temporary, format="PNG")

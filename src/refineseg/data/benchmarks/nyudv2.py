@@ -147,8 +147,8 @@ def convert_nyudv2(root: Path, sources: Sequence[Path], step: Step) -> int:
             image, mask = (root / folder / f"{index + 1:06d}.png" for folder in ("images", "labels40"))
             if not mask.is_file():  # the mask is written last
                 names = integers(labels[index], labelled).T
-                files.write_png(image, cut_border(np.asarray(pictures[index], np.uint8).transpose(2, 1, 0)))
-                files.write_raw_mask(mask, cut_border(table[names]), label_map())
+                files.write_png(image, cut_border(np.asarray(pictures[index]).transpose(2, 1, 0)))
+                files.write_png(mask, cut_border(table[names]), label_map())
                 new += 1
             step(index + 1, len(labels), mask.name)
     for split, numbers in official_split(split_file).items():

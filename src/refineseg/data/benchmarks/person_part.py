@@ -128,7 +128,7 @@ def convert_person_part(root: Path, _sources: Sequence[Path], step: Step) -> int
             if not mask.is_file() and source.is_file():
                 merged = merge_parts(source)
                 if merged is not None and merged.any():
-                    files.write_raw_mask(mask, merged, label_map())
+                    files.write_png(mask, merged, label_map())
                     new += 1
             if mask.is_file():
                 kept.append(stem)

@@ -96,7 +96,7 @@ def convert_sunrgbd(root: Path, sources: Sequence[Path], step: Step) -> int:
                     raise InputError(f"File not found: {source}; give SUNRGBD.zip too")
                 with atomic_path(root / "images" / f"{stem}{source.suffix}") as temporary:
                     shutil.copyfile(source, temporary)
-                files.write_raw_mask(mask, integers(file[references[index][0]], labels).T, label_map())
+                files.write_png(mask, integers(file[references[index][0]], labels).T, label_map())
                 new += 1
             step(index + 1, len(pictures), mask.name)
     return new
