@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 from refineseg.evaluation.bootstrap import draws, interval, resample
-from refineseg.evaluation.measures.boundary import BoundaryCounts, ContourPoints, Outlines, near_outline
+from refineseg.evaluation.measures.boundary import BoundaryCounts, ContourPoints, OutlineDistances, near_outline
 from refineseg.evaluation.measures.calibration import (
     Reliability,
     apply_temperatures,
@@ -27,7 +27,7 @@ from refineseg.evaluation.metrics import Sums, confusion_matrix, means, scores
 from refineseg.labels import IGNORE, UInt8
 
 COLORS = np.array([[222, 214, 199], [63, 111, 153], [196, 98, 62], [94, 140, 97]], np.uint8)
-DISTANCES = Outlines(8, 4, 4)
+DISTANCES = OutlineDistances(8, 4, 4)
 
 
 def shapes() -> tuple[UInt8, UInt8]:

@@ -23,7 +23,7 @@ import time
 from typing import Any
 
 from refineseg.bench.machine import describe_machine, peaks, wait_for
-from refineseg.bench.networks import Setting, labels_of, step_of
+from refineseg.bench.networks import Setting, work_of
 from refineseg.bench.peers import PEERS
 from refineseg.model.presets import create_model
 from refineseg.system.files import atomic_write
@@ -99,7 +99,7 @@ def measured(name: str, setting: Setting, compiled: bool, peak: float) -> dict[s
     net.train(setting.training)
     flops = flops_of(net, setting) * (3 if setting.training else 1)
     run: nn.Module = torch.compile(net, dynamic=False) if compiled else net
-    work = (step_of if setting.training else labels_of)(run, setting, setting.precision, True)
+    work = work_of(run, setting, setting.precision, True)
     for _ in range(3):
         work()
     cuda = setting.device.type == "cuda"

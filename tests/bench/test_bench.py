@@ -23,7 +23,7 @@ from refineseg.bench.networks import (
     peer_candidate,
     predictor,
     random_segmenter,
-    ready,
+    runnable,
 )
 from refineseg.bench.peers import PEERS, chosen_peers
 from refineseg.bench.timing import peak_memory, ratios, spread, time_in_turns
@@ -113,7 +113,7 @@ def test_a_training_step_gives_every_weight_a_gradient(monkeypatch: pytest.Monke
         zero(self, set_to_none)
 
     monkeypatch.setattr(torch.nn.Module, "zero_grad", watched)
-    works, _ = ready(list(own_candidates(segmenter, setting, ["torch"])))
+    works, _ = runnable(list(own_candidates(segmenter, setting, ["torch"])))
     assert all(torch.isfinite(work()) for work in works.values())
     assert seen == [True, True]
 
@@ -130,7 +130,7 @@ def test_peers_by_name() -> None:
 @pytest.mark.parametrize("name", list(PEERS))
 def test_peers_give_labels(name: str) -> None:
     pytest.importorskip("segmentation_models_pytorch")
-    work = peer_candidate(name, Setting((64, 64), classes=5), last=False).build()
+    work = peer_candidate(name, Setting((64, 64), classes=5), channels_last=False).build()
     assert work().shape == (1, 64, 64)
 
 

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from refineseg.bench.machine import describe_machine, peaks
-from refineseg.bench.networks import BASELINE, Candidate, Setting, ready
+from refineseg.bench.networks import BASELINE, Candidate, Setting, runnable
 from refineseg.bench.timing import peak_memory, ratios, spread, time_in_turns
 from refineseg.errors import InputError
 
-FORMAT = 1  # of the JSON
+FORMAT = 1  # version of the JSON
 
 
 def time_candidates(
@@ -38,7 +38,7 @@ def time_candidates(
     """
     if repeats < 1:
         raise InputError(f"expected --repeats of 1 or more, got {repeats}")
-    works, skipped = ready(candidates)
+    works, skipped = runnable(candidates)
     if BASELINE not in works:
         raise InputError(f"expected the baseline to run: {skipped.get(BASELINE, 'it is missing')}")
     dtype = torch.bfloat16 if setting.precision == "bf16" else torch.float32

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 from refineseg._version import __version__
 from refineseg.system.hardware import cores, instruction_sets, package_versions, processor_name
 
-SIDES = (512, 1024, 2048)  # of the matrices
-SECONDS = 0.5  # spent on each shape
+SIDES = (512, 1024, 2048)  # sides of the matrices
+SECONDS = 0.5  # time spent on each shape
 
 
 def describe_machine(device: torch.device) -> dict[str, Any]:

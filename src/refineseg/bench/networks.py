@@ -27,7 +27,7 @@ from refineseg.model.refinenet import RefineNet
 from refineseg.system.text import reason_of
 
 BASELINE = "published layout, eager float32"
-SUFFIX = {"onnxruntime": ".onnx", "openvino": ".xml"}  # of what an engine is given
+SUFFIX = {"onnxruntime": ".onnx", "openvino": ".xml"}  # suffix of the file that an engine runs
 INT8 = "-int8"  # after an engine's name
 ENGINES = ("torch", "compiled", *SUFFIX, *(name + INT8 for name in SUFFIX))
 CPU = torch.device("cpu")
@@ -101,7 +101,7 @@ def own_candidates(segmenter: Segmenter, setting: Setting, engines: Sequence[str
     name = f"refineseg {'bf16' if setting.precision == 'bf16' else 'float32'}"
     plain = name if setting.training else f"channels_last only, {name.split()[1]}"
     yield Candidate(BASELINE, lambda: work_of(baseline_network(model), setting, "32"), own=True)
-    yield Candidate(plain, lambda: work_of(model, setting, setting.precision, last=True), own=True)
+    yield Candidate(plain, lambda: work_of(model, setting, setting.precision, channels_last=True), own=True)
     if setting.training:
         return
     if "torch" in engines:
@@ -116,7 +116,7 @@ def own_candidates(segmenter: Segmenter, setting: Setting, engines: Sequence[str
             yield Candidate(f"refineseg int8, {engine}", work, own=True)
 
 
-def exported(segmenter: Segmenter, engine: str, setting: Setting, eight: bool = False) -> Work:
+def exported(segmenter: Segmenter, engine: str, setting: Setting, int8: bool = False) -> Work:
     """The network in another engine, exported for this run alone, int8 calibrated on its pictures.
 
     Only for its speed: ``refineseg export`` verifies its files.
@@ -133,7 +133,7 @@ def exported(segmenter: Segmenter, engine: str, setting: Setting, eight: bool = 
         path = Path(folder) / f"network{SUFFIX[engine]}"
         traced = trace(Exportable(segmenter.model))
         write_format(traced, kind, path, description(segmenter, kind, ExportOptions()))
-        if eight:
+        if int8:
             picture = setting.pictures()[:1].float().div(255).numpy()
             made = path.with_stem("int8")
             to_int8(kind, path, made, [lambda: picture], description(segmenter, kind, ExportOptions(int8=True)))
@@ -158,27 +158,27 @@ def of_file(path: Path, engine: str, setting: Setting) -> Work:
     return lambda: torch.from_numpy(segmenter.predict(picture).labels)[None]
 
 
-def peer_candidate(name: str, setting: Setting, last: bool) -> Candidate:
+def peer_candidate(name: str, setting: Setting, channels_last: bool) -> Candidate:
     """Another network, as its package builds it, or with channels last."""
 
     def build() -> Work:
         torch.manual_seed(0)
         net = PEERS[name](setting.classes).to(setting.device).eval()
-        if last:
+        if channels_last:
             net = net.to(memory_format=torch.channels_last)
-        return work_of(net, setting, setting.precision, last)
+        return work_of(net, setting, setting.precision, channels_last)
 
-    return Candidate(name + (", channels_last" if last else ""), build)
+    return Candidate(name + (", channels_last" if channels_last else ""), build)
 
 
-def work_of(net: nn.Module, setting: Setting, precision: str, last: bool = False) -> Work:
+def work_of(net: nn.Module, setting: Setting, precision: str, channels_last: bool = False) -> Work:
     """Prediction, or a training step."""
-    return (step_of if setting.training else labels_of)(net, setting, precision, last)
+    return (step_of if setting.training else labels_of)(net, setting, precision, channels_last)
 
 
-def labels_of(net: nn.Module, setting: Setting, precision: str, last: bool = False) -> Work:
+def labels_of(net: nn.Module, setting: Setting, precision: str, channels_last: bool = False) -> Work:
     """Prediction with any network whose logits have the input's size."""
-    form = torch.channels_last if last else torch.contiguous_format
+    form = torch.channels_last if channels_last else torch.contiguous_format
     x = (setting.pictures().float() / 255).contiguous(memory_format=form)
 
     @torch.inference_mode()
@@ -199,7 +199,7 @@ def predictor(segmenter: Segmenter, setting: Setting) -> Work:
 def compiled(segmenter: Segmenter, setting: Setting) -> Work:
     """Prediction with torch.compile, which needs a C++ compiler on a CPU."""
     net = cast(nn.Module, torch.compile(segmenter.model, dynamic=False))
-    work = labels_of(net, setting, setting.precision, last=True)
+    work = labels_of(net, setting, setting.precision, channels_last=True)
     try:
         work()
     except Exception as error:
@@ -207,9 +207,9 @@ def compiled(segmenter: Segmenter, setting: Setting) -> Work:
     return work
 
 
-def step_of(net: nn.Module, setting: Setting, precision: str, last: bool = False) -> Work:
+def step_of(net: nn.Module, setting: Setting, precision: str, channels_last: bool = False) -> Work:
     """Forward, full-size cross-entropy and backward; gradients are dropped afterwards."""
-    form = torch.channels_last if last else torch.contiguous_format
+    form = torch.channels_last if channels_last else torch.contiguous_format
     x = (setting.pictures().float() / 255).contiguous(memory_format=form)
     labels = setting.labels()
     net.train()
@@ -224,7 +224,7 @@ def step_of(net: nn.Module, setting: Setting, precision: str, last: bool = False
     return work
 
 
-def ready(candidates: Sequence[Candidate]) -> tuple[dict[str, Work], dict[str, str]]:
+def runnable(candidates: Sequence[Candidate]) -> tuple[dict[str, Work], dict[str, str]]:
     """The candidates that can run, by name, and reasons why the others cannot."""
     works: dict[str, Work] = {}
     skipped: dict[str, str] = {}

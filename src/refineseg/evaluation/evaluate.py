@@ -52,7 +52,7 @@ MEASURES: dict[str, Callable[[int], Measure]] = {
     "distance": DistanceCounts.zeros,
     "suspects": Suspects.zeros,
 }
-BY_PROBABILITY = ("calibration", "suspects")
+NEED_PROBABILITIES = ("calibration", "suspects")
 CARD = {  # figures of each measure on the model card
     "boundary": ("mean_boundary_iou", "mean_f_score", "mean_trimap_iou"),
     "calibration": ("ece", "class_wise_ece", "aurc"),
@@ -156,7 +156,7 @@ def evaluate(
     share, world = own_share(len(samples)), joined_world()[1]
     for done, sample in enumerate(samples[share.start : share.stop], 1):
         image, truth = data.read(sample)
-        result = chosen.predict(segmenter, image, probabilities=any(name in extra for name in BY_PROBABILITY))
+        result = chosen.predict(segmenter, image, probabilities=any(name in extra for name in NEED_PROBABILITIES))
         one = confusion_matrix(truth, result.labels, len(names))
         confusion += one
         entries.append(picture_entry(sample.stem, Sums.of(one)))

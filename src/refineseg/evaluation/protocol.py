@@ -15,13 +15,13 @@ from refineseg.inference.options import PredictOptions, Tile
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.result import Result
 
-MEANT = {
+MEAN_IN_WORDS = {
     "truth": "mean over the classes in the ground truth",
     "union": "mean over the classes in truth or prediction",
     "zero": "mean over all classes, one in neither truth nor prediction counts 0",
     "all": "mean over all classes, none if one is in neither truth nor prediction",
 }
-FIXED = "labels at their own size, void left out, one confusion matrix over the split"
+RULES_IN_WORDS = "labels at their own size, void left out, one confusion matrix over the split"
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Protocol(Config):
         )
         return (
             f"{self.name}: {edge}{windows}{'single scale' if self.scales == (1.0,) else several}, "
-            f"{'with' if self.flip else 'no'} flip, {FIXED}, {MEANT[self.mean_over]}"
+            f"{'with' if self.flip else 'no'} flip, {RULES_IN_WORDS}, {MEAN_IN_WORDS[self.mean_over]}"
         )
 
     def to_dict(self) -> dict[str, Any]:

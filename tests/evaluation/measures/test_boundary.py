@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from refineseg.errors import InputError
-from refineseg.evaluation.measures.boundary import BoundaryCounts, ContourPoints, Outlines, near_outline
+from refineseg.evaluation.measures.boundary import BoundaryCounts, ContourPoints, OutlineDistances, near_outline
 from refineseg.labels import IGNORE, UInt8
 from tests.evaluation import references
 
@@ -34,7 +34,7 @@ def blobs(seed: int, void: bool) -> tuple[UInt8, UInt8, int]:
 def test_equal_to_brute_force_on_a_hundred_masks() -> None:
     for seed in range(100):
         truth, prediction, num_classes = blobs(seed, void=seed % 2 == 1)
-        distances = Outlines(1 + seed % 3, seed % 5, 1 + seed % 2)
+        distances = OutlineDistances(1 + seed % 3, seed % 5, 1 + seed % 2)
         counts = BoundaryCounts.zeros(num_classes, distances)
         counts.add(truth, prediction)
         ours = np.stack([counts.boundary_iou, counts.f_score, counts.trimap_iou], 1)
@@ -78,10 +78,10 @@ def test_figures_by_hand() -> None:
     truth[:, 10:] = 1
     prediction = np.zeros_like(truth)
     prediction[:, 11:] = 1
-    exact = BoundaryCounts.zeros(2, Outlines(1, 0, 1))
+    exact = BoundaryCounts.zeros(2, OutlineDistances(1, 0, 1))
     exact.add(truth, prediction)
     assert exact.f_score.tolist() == [0.0, 0.0]  # outlines at columns 9|10 and 10|11: none coincides
-    near = BoundaryCounts.zeros(2, Outlines(1, 1, 1))
+    near = BoundaryCounts.zeros(2, OutlineDistances(1, 1, 1))
     near.add(truth, prediction)
     assert near.f_score.tolist() == [1.0, 1.0]
     # Trimap: columns 9 and 10 are the band, all predicted 0.
@@ -92,14 +92,14 @@ def test_figures_by_hand() -> None:
 
 
 def test_sums_over_pictures_then_divided_once() -> None:
-    both = BoundaryCounts.zeros(3, Outlines(2, 1, 1))
+    both = BoundaryCounts.zeros(3, OutlineDistances(2, 1, 1))
     parts = []
     for seed in (4, 9):
         truth, prediction, _ = blobs(seed, void=True)
         truth[truth < 255] %= 3
         prediction %= 3
         both.add(truth, prediction)
-        one = BoundaryCounts.zeros(3, Outlines(2, 1, 1))
+        one = BoundaryCounts.zeros(3, OutlineDistances(2, 1, 1))
         one.add(truth, prediction)
         parts.append(one)
     assert (both.region == parts[0].region + parts[1].region).all()
@@ -113,7 +113,7 @@ def test_void_counts_nowhere_and_makes_no_outline() -> None:
     for inside in (0, 1, 2):  # whatever is predicted in the void
         prediction = np.ones_like(truth)
         prediction[5:15, 5:15] = inside
-        counts = BoundaryCounts.zeros(3, Outlines(2, 2, 2))
+        counts = BoundaryCounts.zeros(3, OutlineDistances(2, 2, 2))
         counts.add(truth, prediction)
         assert counts.boundary_iou[1] == 1  # the frame
         assert math.isnan(counts.boundary_iou[0])
@@ -135,9 +135,9 @@ def test_perfect_and_empty() -> None:
 
 
 def test_published_distances() -> None:
-    distances = Outlines.for_size(1024, 2048)  # diagonal 2289.7
+    distances = OutlineDistances.for_size(1024, 2048)  # diagonal 2289.7
     assert (distances.region, distances.contour) == (46, 18)
-    assert Outlines.for_size(3, 4).region == 1
+    assert OutlineDistances.for_size(3, 4).region == 1
 
 
 def test_where_void_hides_the_outlines_only_boundary_iou_is_given() -> None:
@@ -145,7 +145,7 @@ def test_where_void_hides_the_outlines_only_boundary_iou_is_given() -> None:
     truth = np.zeros((40, 40), np.uint8)
     truth[8:32, 8:32] = IGNORE
     truth[13:27, 13:27] = 1
-    counts = BoundaryCounts.zeros(2, Outlines(region=7, contour=2, trimap=5))
+    counts = BoundaryCounts.zeros(2, OutlineDistances(region=7, contour=2, trimap=5))
     counts.add(truth, np.where(truth == 1, truth, 0).astype(np.uint8))
     figures = counts.to_dict(["other", "thing"])
     assert counts.hidden == 4 * 24 + 4 * 13  # outside and inside of the ring

@@ -35,7 +35,7 @@ CELL = 16  # side in pixels of the grid cells that exclude far points
 
 
 @dataclass(frozen=True)
-class Outlines:
+class OutlineDistances:
     """Distances in pixels for comparing outlines, for one picture size."""
 
     region: int
@@ -43,7 +43,7 @@ class Outlines:
     trimap: int
 
     @classmethod
-    def for_size(cls, height: int, width: int) -> Outlines:
+    def for_size(cls, height: int, width: int) -> OutlineDistances:
         """The published fractions of the diagonal."""
         diagonal = hypot(height, width)
         return cls(max(1, round(REGION_RATIO * diagonal)), ceil(CONTOUR_RATIO * diagonal), TRIMAP)
@@ -57,10 +57,10 @@ class BoundaryCounts:
     contour: Counts  # outline pixels per class, 4xK: predicted and matched, predicted, true and matched, true
     band: Counts  # confusion matrix KxK within the trimap
     hidden: int = 0  # true pixels of classes with a void 4-neighbour
-    distances: Outlines | None = None  # fixed distances; None for those of each picture's size
+    distances: OutlineDistances | None = None  # fixed distances; None for those of each picture's size
 
     @classmethod
-    def zeros(cls, num_classes: int, distances: Outlines | None = None) -> BoundaryCounts:
+    def zeros(cls, num_classes: int, distances: OutlineDistances | None = None) -> BoundaryCounts:
         """Zero counts."""
         region, contour, band = (np.zeros((rows, num_classes), np.int64) for rows in (3, 4, num_classes))
         return cls(region, contour, band, distances=distances)
@@ -70,7 +70,7 @@ class BoundaryCounts:
         if truth.shape != prediction.shape:
             raise InputError(f"expected masks of one size, got {truth.shape} and {prediction.shape}")
         count = self.band.shape[0]
-        distances = self.distances or Outlines.for_size(*truth.shape)
+        distances = self.distances or OutlineDistances.for_size(*truth.shape)
         predicted = np.where(truth == IGNORE, np.uint8(IGNORE), prediction)
         near_truth, near_predicted = (
             near_outline(truth, distances.region),
@@ -152,7 +152,7 @@ def near_outline(labels: UInt8, distance: int, frame: bool = True) -> Mask:
     return np.asarray(near & (labels != IGNORE))
 
 
-def window(values: UInt8, distance: int, least: np.ufunc, outside: int) -> UInt8:
+def window(values: UInt8, distance: int, extreme: np.ufunc, outside: int) -> UInt8:
     """Minimum or maximum over the square of side 2 ``distance`` + 1 around each pixel.
 
     In logarithmic time: two overlapping windows of length n make one of any length up to 2n.
@@ -165,9 +165,9 @@ def window(values: UInt8, distance: int, least: np.ufunc, outside: int) -> UInt8
         while reach < length:
             step = min(reach, length - reach)
             if axis == 0:
-                current = least(current[step:], current[:-step])
+                current = extreme(current[step:], current[:-step])
             else:
-                current = least(current[:, step:], current[:, :-step])
+                current = extreme(current[:, step:], current[:, :-step])
             reach += step
         values = current
     return values

@@ -107,7 +107,7 @@ def suspects_of(
     confidence = np.take_along_axis(probabilities, prediction[None].astype(np.int64), 0)[0]
     core = window((wrong & (confidence >= SURE)).astype(np.uint8), THICK, np.minimum, 0)  # morphological opening
     thick = window(core, THICK, np.maximum, 0) > 0
-    places, areas = components(parted(thick, truth, prediction))
+    places, areas = components(separated(thick, truth, prediction))
     flat = np.flatnonzero(places)
     numbers = places.ravel()[flat]
     sure = confidence.ravel()[flat].astype(np.float64)
@@ -135,7 +135,7 @@ def suspects_of(
     return found
 
 
-def parted(mask: NDArray[np.bool_], truth: UInt8, prediction: UInt8) -> NDArray[np.bool_]:
+def separated(mask: NDArray[np.bool_], truth: UInt8, prediction: UInt8) -> NDArray[np.bool_]:
     """The mask without pixels whose right or lower neighbours have another label or prediction."""
     pair = truth.astype(np.int32) * 256 + prediction
     result = mask.copy()

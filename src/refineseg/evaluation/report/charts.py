@@ -9,7 +9,7 @@ import numpy as np
 
 from refineseg.evaluation.metrics import Floats, divide
 
-WIDTH, HEIGHT = 460, 320  # of a plot, with its margins
+WIDTH, HEIGHT = 460, 320  # size of a plot, with its margins
 LEFT, BOTTOM, TOP, RIGHT = 52, 46, 14, 14
 LARGEST_CELL, SMALLEST_CELL, MATRIX = 46, 5, 640  # pixels of the confusion matrix
 CELL_WITH_TEXT, CELL_WITH_NAME = 24, 9
