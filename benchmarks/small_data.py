@@ -89,7 +89,7 @@ def peer(arm: str, data: SegmentationData, given: argparse.Namespace, seed: int)
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE)
     network.train().to(memory_format=torch.channels_last)
     start, steps = clock(), 0
-    for batch in Batches(len(pictures), BATCH, 10**6, seed=seed):
+    for batch in map(Batches(len(pictures), BATCH, seed).at, itertools.count()):
         gone = (clock() - start) / given.seconds
         if gone >= 1:
             break

@@ -216,10 +216,11 @@ def test_photometric_changes_the_image_only_in_value() -> None:
     assert torch.equal(photometric(image, PLAIN, generator(0, 0, 0)), image)
 
 
-def test_batches_resume_and_split_over_processes() -> None:
-    whole = list(Batches(10, 4, steps=7, seed=3))
-    assert whole[3:] == list(Batches(10, 4, steps=7, start=3, seed=3))
-    halves = [list(Batches(10, 4, steps=7, seed=3, rank=rank, world=2)) for rank in range(2)]
+def test_batches_depend_on_the_step_only_and_split_over_processes() -> None:
+    whole = [Batches(10, 4, seed=3).at(step) for step in range(7)]
+    batches = Batches(10, 4, seed=3)
+    assert [batches.at(step) for step in range(3, 7)] == whole[3:]
+    halves = [[Batches(10, 4, seed=3, rank=rank, world=2).at(step) for step in range(7)] for rank in range(2)]
     for step, batch in enumerate(whole):
         together = halves[0][step] + halves[1][step]
         assert sorted(together, key=lambda draw: draw.position) == batch
@@ -229,7 +230,7 @@ def test_batches_resume_and_split_over_processes() -> None:
 
 
 def test_batches_of_a_tiny_set_go_round() -> None:
-    (batch,) = Batches(3, 8, steps=1)
+    batch = Batches(3, 8).at(0)
     assert [draw.position for draw in batch] == list(range(8))
     assert {draw.index for draw in batch} == {0, 1, 2}
     assert isinstance(batch[0], Draw)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from refineseg.config import AugmentConfig, TrainConfig
 from refineseg.data import SegmentationData
-from refineseg.data.batches.loader import Batches, Draw, TrainingPictures, WithUnlabelled
+from refineseg.data.batches.loader import Batches, Draw, TrainingPictures
 from refineseg.errors import ConfigError, RefinesegError
 from refineseg.labels import IGNORE, UNLABELLED
 from refineseg.model.folders.card import ModelCard
@@ -170,16 +170,15 @@ def test_unlabelled_pictures(data: SegmentationData, tmp_path: Path) -> None:
     dataset.prepare(100)
     assert len(dataset) == 6
     assert dataset.class_pixels.shape[0] == 6
-    _, mask = dataset[Draw(2, 0, 0, labelled=False)]
+    _, mask = dataset[Draw(6 + 2, 0, 0)]
     assert set(mask.flatten().tolist()) == {UNLABELLED, IGNORE}
     _, mask = dataset[Draw(2, 0, 0)]
     assert UNLABELLED not in mask
-    whole = list(WithUnlabelled(Batches(6, 2, steps=9, seed=3), 4, 2))
-    assert [[draw.labelled for draw in batch] for batch in whole] == [[True, True, False, False]] * 9
-    drawn = [draw.index for batch in whole for draw in batch if not draw.labelled]
+    whole = [Batches(6, 2, 3, None, 4, 2).at(step) for step in range(9)]
+    assert [[draw.index < 6 for draw in batch] for batch in whole] == [[True, True, False, False]] * 9
+    drawn = [draw.index - 6 for batch in whole for draw in batch if draw.index >= 6]
     assert all(sorted(drawn[start : start + 4]) == [0, 1, 2, 3] for start in range(0, 16, 4))
-    assert list(WithUnlabelled(Batches(6, 2, steps=9, start=4, seed=3), 4, 2)) == whole[4:]
-    halves = [list(WithUnlabelled(Batches(6, 2, 9, 0, 3, None, rank, 2), 4, 2)) for rank in (0, 1)]
+    halves = [[Batches(6, 2, 3, None, 4, 2, rank, 2).at(step) for step in range(9)] for rank in (0, 1)]
     mixed = [[*a, *b] for a, b in zip(*halves, strict=True)]
     assert [sorted(batch, key=repr) for batch in mixed] == [sorted(batch, key=repr) for batch in whole]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from contextlib import nullcontext
@@ -12,13 +13,7 @@ import torch
 from torch import Tensor
 
 from refineseg.config import TrainConfig
-from refineseg.data.batches.loader import (
-    Batches,
-    Sampling,
-    WithUnlabelled,
-    class_balanced_weights,
-    training_loader,
-)
+from refineseg.data.batches.loader import Batches, Sampling, class_balanced_weights, training_loader
 from refineseg.data.dataset import SegmentationData
 from refineseg.data.registry import open_data
 from refineseg.errors import InputError
@@ -35,7 +30,6 @@ from refineseg.training.step import Step, seed_step
 from refineseg.training.validation import notify, save_progress, validate
 
 FETCHED = 16  # steps between fetches of losses from a GPU, which synchronise
-ENDLESS = 10**12  # steps of a run limited by time
 EXTREME = 1e3  # extreme input values, relative to the data's range
 PAPER_PICTURES = 1_000  # number of pictures above which the authors sample by class
 
@@ -94,7 +88,9 @@ def fit(run: Run) -> Evaluation:
     evaluation: Evaluation | None = None
     losses: list[Tensor] = []  # since the last fetch
     value, clock = 0.0, time.perf_counter()
-    for images, labels in training_loader(run.pictures, batches, config.workers) if not run.is_last else ():
+    first = run.position.step
+    drawn = map(batches.at, range(first, run.steps) if config.minutes is None else itertools.count(first))
+    for images, labels in training_loader(run.pictures, drawn, config.workers) if not run.is_last else ():
         waited = time.perf_counter() - clock
         step, share = run.position.step, rate(*run.place, config)
         for group in optimizer.param_groups:
@@ -124,29 +120,26 @@ def fit(run: Run) -> Evaluation:
     return evaluation if evaluation is not None else validate(run, whole_network(run.trained))
 
 
-def make_batches(run: Run) -> Batches | WithUnlabelled:
-    """The batches from the run's position on, with unlabelled pictures, if any."""
+def make_batches(run: Run) -> Batches:
+    """The batches of a run, with unlabelled pictures, if any."""
     config, count = run.config, len(run.pictures)
     once = config.balanced_sampling == "paper"
     sampling = None
     if config.balanced_sampling is True or (once and count > PAPER_PICTURES):
         sampling = Sampling(class_balanced_weights(run.pictures.class_pixels), replacement=not once)
-    batches = Batches(
+    return Batches(
         count,
         config.labelled_in_batch,
-        config.steps or config.epochs * run.per_epoch if config.minutes is None else ENDLESS,
-        run.position.step,
         config.seed,
         sampling,
+        run.pictures.unlabelled_count,
+        config.unlabelled_in_batch,
         run.fabric.global_rank,
         run.fabric.world_size,
     )
-    if not run.pictures.unlabelled_count:
-        return batches
-    return WithUnlabelled(batches, run.pictures.unlabelled_count, config.unlabelled_in_batch)
 
 
-def fetch(run: Run, losses: list[Tensor], batches: Batches | WithUnlabelled) -> float:
+def fetch(run: Run, losses: list[Tensor], batches: Batches) -> float:
     """The newest loss; all are counted and cleared. InputError if one is not finite.
 
     Processes synchronise mean losses, time, and whether a callback ended the run.
@@ -166,21 +159,21 @@ def fetch(run: Run, losses: list[Tensor], batches: Batches | WithUnlabelled) -> 
     return float(values[-1])
 
 
-def check_weights(run: Run, batches: Batches | WithUnlabelled) -> None:
+def check_weights(run: Run, batches: Batches) -> None:
     """InputError if a weight is not finite, before anything is saved."""
     finite = torch.stack([own_shard(value.detach()).isfinite().all() for value in run.model.parameters()]).all()
     if processes.mean(finite.float()).item() < 1:
         raise diverged(run, "weights are not finite", run.position.step - 1, batches)
 
 
-def diverged(run: Run, what: str, step: int, batches: Batches | WithUnlabelled) -> InputError:
+def diverged(run: Run, what: str, step: int, batches: Batches) -> InputError:
     """An error with the step, the pictures of its batch, and the place of good weights."""
     named = []
     for draw in batches.at(step):
         image = run.pictures[draw][0]
         largest = float(image.abs().max()) if image.is_floating_point() else 0.0
         extreme = f" (values up to {largest:.3g})" if not largest < EXTREME else ""
-        named.append(f"{run.pictures.path_of(draw)}{extreme}")
+        named.append(f"{run.pictures.samples[draw.index].image}{extreme}")
     scored = [row["step"] for row in run.log.rows if row["mean_iou"] is not None]
     kept = f"{run.folder / LAST} keeps the weights of step {scored[-1]}" if scored else "no weights were saved yet"
     return InputError(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -12,7 +12,7 @@ from typing import NamedTuple, cast
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from refineseg.config import AugmentConfig
 from refineseg.data.batches.transforms import Transform, augment, generator, random_integer
@@ -25,16 +25,15 @@ MEGABYTE = 1 << 20
 
 @dataclass(frozen=True)
 class Draw:
-    """A picture of a batch: index (among labelled or unlabelled pictures), and the key of its randomness."""
+    """A picture of a batch: its index (labelled ones first), and the key of its randomness."""
 
     index: int
     epoch: int
     position: int
-    labelled: bool = True
 
 
 class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
-    """Augmented pairs by Draw: image 3xhxw uint8 RGB (Cxhxw float32 in [0, 1] with channels), labels hxw uint8.
+    """Augmented samples by Draw: image 3xhxw uint8 RGB (Cxhxw float32 in [0, 1] with channels), labels hxw uint8.
 
     Labels of ``unlabelled`` pictures are UNLABELLED, and IGNORE in the padding. ``transform`` replaces the joint
     transforms of ``config``.
@@ -56,7 +55,7 @@ class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
         self.class_pixels = torch.zeros(len(self.labelled), data.label_map.num_classes, dtype=torch.int64)
 
     def prepare(self, cache_mb: int, progress: Callable[[int, int], None] | None = None) -> None:
-        """Read every pair once, so that bad files fail now, and cache what fits; forked workers share it."""
+        """Read every sample once, so that bad files fail now, and cache what fits; forked workers share it."""
         room = cache_mb * MEGABYTE
         with ThreadPoolExecutor(max_workers=4) as pool:
             # In chunks, so that uncached pictures do not pile up.
@@ -82,38 +81,33 @@ class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
         return len(self.samples) - len(self.labelled)
 
     def __getitem__(self, draw: Draw) -> tuple[Tensor, Tensor]:
-        image, labels = self._pair(draw.index if draw.labelled else len(self) + draw.index)
+        image, labels = self._sample(draw.index)
         keyed = generator(self.seed, draw.epoch, draw.position)
         if self.transform is not None:
-            return self._transformed(self.transform(image, labels, keyed), draw)
+            return self._checked(*self.transform(image, labels, keyed), draw.index)
 
         def another(draw: torch.Generator) -> tuple[Tensor, Tensor]:
-            return self._pair(random_integer(draw, 0, len(self) - 1))
+            return self._sample(random_integer(draw, 0, len(self) - 1))
 
-        others = another if draw.labelled else None  # nothing is pasted onto unlabelled pictures
+        others = another if draw.index < len(self) else None  # nothing is pasted onto unlabelled pictures
         return augment(image, labels, self.config, self.data.label_map, keyed, self.data.channels, others)
 
-    def _transformed(self, pair: tuple[Tensor, Tensor], draw: Draw) -> tuple[Tensor, Tensor]:
+    def _checked(self, image: Tensor, labels: Tensor, index: int) -> tuple[Tensor, Tensor]:
         """The result of a custom transform; InputError unless it can be batched."""
-        image, labels = pair
-        size = tuple(self.config.crop)
+        size, file = tuple(self.config.crop), self.samples[index].image
         if image.shape[1:] != size or tuple(labels.shape) != size or labels.dtype != torch.uint8:
             raise InputError(
                 f"expected image Cx{size[0]}x{size[1]} and uint8 labels {size[0]}x{size[1]} of the augment given, "
-                f"got {tuple(image.shape)} and {labels.dtype} {tuple(labels.shape)} for {self.path_of(draw)}"
+                f"got {tuple(image.shape)} and {labels.dtype} {tuple(labels.shape)} for {file}"
             )
         return image, labels
 
-    def path_of(self, draw: Draw) -> Path:
-        """The picture's file."""
-        return self.samples[draw.index if draw.labelled else len(self) + draw.index].image
-
-    def _pair(self, index: int) -> tuple[Tensor, Tensor]:
+    def _sample(self, index: int) -> tuple[Tensor, Tensor]:
         return self.kept.get(index) or self._read(index)
 
     def _read(self, index: int) -> tuple[Tensor, Tensor]:
-        sample: Sample = self.samples[index]
-        if sample.mask is None and index >= len(self):
+        sample = self.samples[index]
+        if index >= len(self):
             image = self.data.read_picture(sample.image)
             labels = np.full(image.shape[:2], UNLABELLED, np.uint8)
         else:
@@ -130,48 +124,41 @@ class Sampling(NamedTuple):
     replacement: bool = True
 
 
-class Batches(Sampler[list[Draw]]):
-    """The batches of the optimiser steps from ``start`` to ``steps``, for process ``rank`` of ``world``.
+@dataclass
+class Batches:
+    """The batches of all optimiser steps, for process ``rank`` of ``world``, which take equal shares.
 
     Every epoch is a permutation keyed by (seed, epoch), or drawn by ``sampling``. The remainder of an epoch is
-    dropped; a data set smaller than a batch is repeated. ``batch_size`` is over all processes, which take equal
-    shares.
+    dropped; a data set smaller than a batch is repeated.
     """
 
-    def __init__(
-        self,
-        pictures: int,
-        batch_size: int,
-        steps: int,
-        start: int = 0,
-        seed: int = 0,
-        sampling: Sampling | None = None,
-        rank: int = 0,
-        world: int = 1,
-    ) -> None:
-        self.pictures, self.batch_size, self.steps, self.start = pictures, batch_size, steps, start
-        self.seed, self.sampling, self.rank, self.world = seed, sampling, rank, world
-        self.per_epoch = steps_per_epoch(pictures, batch_size)
-        self._kept: tuple[int, list[int]] = (-1, [])  # an epoch, and its order
-
-    def __len__(self) -> int:
-        return self.steps - self.start
-
-    def __iter__(self) -> Iterator[list[Draw]]:
-        return map(self.at, range(self.start, self.steps))
+    pictures: int  # number of pictures with masks
+    batch_size: int  # of these, over all processes
+    seed: int = 0
+    sampling: Sampling | None = None
+    unlabelled: int = 0  # number of pictures without masks
+    unlabelled_in_batch: int = 0  # over all processes
+    rank: int = 0
+    world: int = 1
+    _kept: tuple[int, list[int]] = field(default=(-1, []), init=False)  # an epoch, and its order
 
     def at(self, step: int) -> list[Draw]:
-        """The batch of a step."""
-        epoch, place = divmod(step, self.per_epoch)
+        """The batch of a step: labelled pictures, then unlabelled ones."""
+        epoch, place = divmod(step, steps_per_epoch(self.pictures, self.batch_size))
         if self._kept[0] != epoch:
             self._kept = epoch, self._order(epoch)
         first = place * self.batch_size
         positions = range(first + self.rank, first + self.batch_size, self.world)
-        return [Draw(self._kept[1][position], epoch, position) for position in positions]
+        drawn = [Draw(self._kept[1][position], epoch, position) for position in positions]
+        for place in range(self.rank, self.unlabelled_in_batch, self.world):
+            done, number = divmod(step * self.unlabelled_in_batch + place, self.unlabelled)
+            index = _permutation(self.unlabelled, self.seed, done)[number]  # every pass is a new permutation
+            drawn.append(Draw(self.pictures + index, step, -2 - place))
+        return drawn
 
     def _order(self, epoch: int) -> list[int]:
         draw = generator(self.seed, epoch, -1)
-        needed = self.per_epoch * self.batch_size
+        needed = steps_per_epoch(self.pictures, self.batch_size) * self.batch_size
         order: list[int] = []
         while len(order) < needed:
             if self.sampling is None:
@@ -181,28 +168,6 @@ class Batches(Sampler[list[Draw]]):
                 count = needed if replacement else int((weights > 0).sum())
                 order += torch.multinomial(weights, count, replacement, generator=draw).tolist()
         return order[:needed]
-
-
-class WithUnlabelled(Sampler[list[Draw]]):
-    """Batches of labelled pictures, plus ``per_batch`` (over all processes) of the unlabelled ``pictures``."""
-
-    def __init__(self, batches: Batches, pictures: int, per_batch: int) -> None:
-        self.batches, self.pictures, self.per_batch = batches, pictures, per_batch
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __iter__(self) -> Iterator[list[Draw]]:
-        return map(self.at, range(self.batches.start, self.batches.steps))
-
-    def at(self, step: int) -> list[Draw]:
-        """The batch of a step."""
-        drawn = []
-        for place in range(self.batches.rank, self.per_batch, self.batches.world):
-            done, number = divmod(step * self.per_batch + place, self.pictures)  # every pass is a new permutation
-            index = _permutation(self.pictures, self.batches.seed, done)[number]
-            drawn.append(Draw(index, step, -2 - place, labelled=False))
-        return self.batches.at(step) + drawn
 
 
 @lru_cache(maxsize=2)
@@ -224,7 +189,7 @@ def class_balanced_weights(class_pixels: Tensor) -> Tensor:
 
 
 def training_loader(
-    pictures: TrainingPictures, batches: Sampler[list[Draw]], workers: int
+    pictures: TrainingPictures, batches: Iterable[list[Draw]], workers: int
 ) -> DataLoader[tuple[Tensor, Tensor]]:
     """Batches of images Bx3xhxw uint8 (floats unless RGB) and labels Bxhxw uint8, in the order of ``batches``."""
     return DataLoader(
