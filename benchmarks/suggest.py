@@ -60,7 +60,7 @@ def suggested(run: Path, known: list[Sample], pool: list[Sample], number: int) -
     features, uncertainty = np.stack([look.feature for look in looks]), [look.uncertainty for look in looks]
     first = len(known)
     return [
-        item.index for item in choose(features[first:], np.array(uncertainty[first:]), number, features[:first])
+        index for index, _ in choose(features[first:], np.array(uncertainty[first:]), number, features[:first])
     ]
 
 

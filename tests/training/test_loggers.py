@@ -10,7 +10,7 @@ import pytest
 from refineseg.config import TrainConfig
 from refineseg.errors import ConfigError, MissingExtraError
 from refineseg.training.custom import TrainingEvent
-from refineseg.training.tracking.loggers import make_loggers
+from refineseg.training.tracking.loggers import RunLogger
 
 
 class Recorder:
@@ -34,7 +34,7 @@ def played(folder: Path, names: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
     for name, package in packages.items():
         monkeypatch.setitem(sys.modules, name, package)
     run: Any = SimpleNamespace(folder=folder, config=TrainConfig(lr=0.5))
-    for logger in make_loggers(names):
+    for logger in map(RunLogger, names):
         logger(TrainingEvent("train", 1, loss=3.0, run=run))
         logger(TrainingEvent("epoch", 2, row={"epoch": 1, "loss": 0.25, "mean_iou": 0.5}, run=run))
         logger(TrainingEvent("epoch", 4, row={"epoch": 2, "loss": float("nan"), "mean_iou": None}, run=run))
@@ -74,7 +74,7 @@ def test_a_resumed_run_goes_on_under_its_id(tmp_path: Path, monkeypatch: pytest.
 def test_a_package_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(MissingExtraError, match=rf"loggers=\[{name}\].*refineseg\[{name}\]"):
-        make_loggers((name,))
+        RunLogger(name)
 
 
 def test_a_package_that_does_not_start_ends_the_run_at_its_first_step(
@@ -86,7 +86,7 @@ def test_a_package_that_does_not_start_ends_the_run_at_its_first_step(
         raise RuntimeError("no such\n  server")
 
     monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=refuse))
-    (logger,) = make_loggers(("wandb",))
+    logger = RunLogger("wandb")
     run: Any = SimpleNamespace(folder=tmp_path, config=TrainConfig())
     with pytest.raises(
         ConfigError, match="wandb did not start: no such server; fix that, or remove it from loggers"

@@ -16,7 +16,7 @@ from refineseg.data import SegmentationData, open_data
 from refineseg.errors import InputError
 from refineseg.training.custom import TrainingEvent
 from refineseg.training.loop import train
-from refineseg.training.repeats import Repeat, Repeats, ScoreSpread, best_model, train_repeats
+from refineseg.training.repeats import Repeat, Repeats, train_repeats
 from tests.data.made import make_folder
 
 CONFIG = TrainConfig(
@@ -43,12 +43,13 @@ def data(root: Path) -> SegmentationData:
 
 
 def test_mean_and_spread_by_hand() -> None:
-    spread = ScoreSpread.of([0.5, 0.6, 0.7])
+    runs = [Repeat(seed, "", value, 0.0, 0.0) for seed, value in enumerate((0.5, 0.6, 0.7))]
+    spread = Repeats(tuple(runs), "mean_iou").spread()
     assert math.isclose(spread.mean, 0.6)
     assert math.isclose(spread.std, 0.1)  # sqrt((0.01 + 0 + 0.01) / 2)
     assert (spread.low, spread.high) == (0.5, 0.7)
     assert str(spread) == "0.6000 +- 0.1000 (0.5000 to 0.7000)"
-    assert ScoreSpread.of([0.4]).std == 0.0
+    assert Repeats(tuple(runs[:1]), "mean_iou").spread().std == 0.0
 
 
 def test_best_is_by_the_chosen_metric() -> None:
@@ -62,7 +63,7 @@ def test_each_run_is_that_of_its_seed(data: SegmentationData, tmp_path: Path) ->
     repeats = train_repeats(CONFIG, data, tmp_path / "runs", 2, device="cpu")
     assert [run.seed for run in repeats.runs] == [3, 4]
     assert repeats.runs[1].mean_iou == alone.scores.mean_iou
-    assert (best_model(tmp_path / "runs", repeats) / "model.safetensors").is_file()
+    assert (tmp_path / "runs" / repeats.best.folder / "best" / "model.safetensors").is_file()
     written = json.loads((tmp_path / "runs" / "repeats.json").read_text())
     assert [run["mean_iou"] for run in written["runs"]] == [run.mean_iou for run in repeats.runs]
     assert written["spread"]["mean_iou"]["mean"] == repeats.spread().mean

@@ -172,13 +172,14 @@ def train_several(
     config: TrainConfig, data: SegmentationData, output: Path, count: int, options: dict[str, Any]
 ) -> Path:
     """Train with several seeds; returns the best model."""
-    from refineseg.training.repeats import SUMMARY, best_model, train_repeats
+    from refineseg.training.repeats import SUMMARY, train_repeats
+    from refineseg.training.run import BEST
 
     repeats = train_repeats(config, data, output, count, each=lambda seed: errors.print(f"seed {seed}"), **options)
     for run in repeats.runs:
         console.print(f"{run.folder}: val mean IoU {run.mean_iou:.4f}")
     console.print(f"val mean IoU of {count} runs: {repeats.spread()}, all results in {output / SUMMARY}")
-    best = best_model(output, repeats)
+    best = output / repeats.best.folder / BEST
     console.print(f"best model in {best}")
     return best
 

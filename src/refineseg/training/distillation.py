@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,8 +15,10 @@ from refineseg.config import TrainConfig
 from refineseg.data.dataset import SegmentationData, folder_of_pictures
 from refineseg.errors import ConfigError, InputError
 from refineseg.labels import IGNORE, UNLABELLED
+from refineseg.model.classifier import change_classes
 from refineseg.model.folders.find_model import find_model
 from refineseg.model.folders.model_folder import load_model_folder
+from refineseg.model.refinenet import RefineNet
 from refineseg.system import processes
 
 Teacher = Callable[[Tensor], Tensor]  # images BxCxHxW in [0, 1] to logits BxKxhxw of any size
@@ -37,7 +40,7 @@ def soft_loss(logits: Tensor, teacher: Tensor, labels: Tensor, temperature: floa
     return (pixels * valid).sum() * temperature**2 / processes.mean(valid.sum()).clamp(min=1e-6)
 
 
-def load_teacher(name: str, data: SegmentationData) -> nn.Module:
+def load_teacher(name: str, data: SegmentationData) -> RefineNet:
     """A model as a teacher, with logits in the order of the data's classes.
 
     WeightsError for an unknown model, ConfigError for other classes or channels than the data's.
@@ -52,20 +55,8 @@ def load_teacher(name: str, data: SegmentationData) -> nn.Module:
         )
     if _range(card.channels) != _range(data.channels):
         raise ConfigError(f"teacher {name} was trained on pictures with other channels than the data's")
-    return _InOrder(model, [theirs.index(item) for item in ours])
-
-
-class _InOrder(nn.Module):
-    """A network with reordered logits."""
-
-    def __init__(self, model: nn.Module, order: list[int]) -> None:
-        super().__init__()
-        self.model = model
-        self.order = order
-
-    def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.model(images, upsample=False)
-        return logits[:, self.order]
+    change_classes(model, len(ours), {index: theirs.index(name) for index, name in enumerate(ours)})
+    return model
 
 
 def prepare_teacher(
@@ -81,9 +72,10 @@ def prepare_teacher(
         if config.unlabelled:
             raise ConfigError("unlabelled pictures need a teacher to label them: set teacher")
         return None
-    teacher = given or load_teacher(str(config.teacher), data)
-    if isinstance(teacher, nn.Module):
-        teacher.to(device).eval()
+    if given is None:
+        teacher: Teacher = partial(load_teacher(str(config.teacher), data).to(device), upsample=False)
+    else:
+        teacher = given.to(device).eval() if isinstance(given, nn.Module) else given
     channels = data.channels.count if data.channels else 3
     logits = teacher_logits(teacher, torch.zeros(1, channels, *config.augment.crop, device=device))
     classes = data.label_map.num_classes

@@ -100,7 +100,8 @@ def fit(run: Run) -> Evaluation:
         if run.average:
             run.average.update(model, step)
         seconds = time.perf_counter() - clock
-        run.advance(seconds)
+        run.position.step += 1
+        run.position.seconds += seconds
         due = run.is_last or run.progress_is_due
         if due or len(losses) == FETCHED or fabric.device.type == "cpu":
             value = fetch(run, losses, batches)

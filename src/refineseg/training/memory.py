@@ -6,7 +6,7 @@ from bisect import bisect
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from refineseg.config import TrainConfig
@@ -38,9 +38,7 @@ def need_of_step(model: RefineNet, config: TrainConfig, batch: int | None = None
         labels = torch.zeros(batch, height, width, dtype=torch.uint8)
 
         def step() -> None:
-            with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bf16"):
-                logits = network(images.contiguous(memory_format=torch.channels_last), upsample=False)
-            plain_loss(config, logits, labels).backward()  # type: ignore[no-untyped-call]
+            forward_backward(network, config, images.contiguous(memory_format=torch.channels_last), labels)
 
         return [*tensors_of(network), images, labels], step
 
@@ -51,10 +49,14 @@ def need_of_step(model: RefineNet, config: TrainConfig, batch: int | None = None
     return MemoryNeed(need.resting + kept, need.working)
 
 
-def plain_loss(config: TrainConfig, logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy at the resolution of the settings, in one process and without data-dependent parts."""
+def forward_backward(network: nn.Module, config: TrainConfig, images: Tensor, labels: Tensor) -> Tensor:
+    """Gradients and value of cross-entropy with the settings, in one process and without data-dependent parts."""
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+        logits = network(images, upsample=False)
     logits, target = at_one_resolution(logits, labels, config)
-    return pixel_losses(logits, target, None, config).mean()
+    loss = pixel_losses(logits, target, None, config).mean()
+    torch.autograd.backward(loss)
+    return loss
 
 
 def largest_batch(model: RefineNet, config: TrainConfig, free: int, below: int) -> int:

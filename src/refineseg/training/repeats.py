@@ -17,7 +17,7 @@ from refineseg.system.files import atomic_write
 from refineseg.system.lock import check_unused, locked
 from refineseg.system.processes import launched_world
 from refineseg.training.loop import train
-from refineseg.training.run import BEST
+from refineseg.training.validation import SCORES
 
 SUMMARY = "repeats.json"
 
@@ -42,12 +42,6 @@ class ScoreSpread:
     low: float
     high: float
 
-    @classmethod
-    def of(cls, values: list[float]) -> ScoreSpread:
-        """Spread of a figure over all runs."""
-        std = statistics.stdev(values) if len(values) > 1 else 0.0
-        return cls(statistics.fmean(values), std, min(values), max(values))
-
     def __str__(self) -> str:
         return f"{self.mean:.4f} +- {self.std:.4f} ({self.low:.4f} to {self.high:.4f})"
 
@@ -60,8 +54,10 @@ class Repeats:
     metric: str
 
     def spread(self, name: str = "mean_iou") -> ScoreSpread:
-        """Spread of ``mean_iou``, ``pixel_accuracy`` or ``mean_class_accuracy``."""
-        return ScoreSpread.of([getattr(run, name) for run in self.runs])
+        """Spread of a score in ``SCORES`` over all runs."""
+        values = [getattr(run, name) for run in self.runs]
+        std = statistics.stdev(values) if len(values) > 1 else 0.0
+        return ScoreSpread(statistics.fmean(values), std, min(values), max(values))
 
     @property
     def best(self) -> Repeat:
@@ -70,10 +66,9 @@ class Repeats:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        names = ("mean_iou", "pixel_accuracy", "mean_class_accuracy")
         return {
             "metric": self.metric,
-            "spread": {name: asdict(self.spread(name)) for name in names},
+            "spread": {name: asdict(self.spread(name)) for name in SCORES},
             "runs": [asdict(run) for run in self.runs],
         }
 
@@ -109,15 +104,8 @@ def train_repeats(
                 each(seed)
             begun = (into / "config.yaml").is_file()
             scores = train(replace(config, seed=seed), data, into, resume=resume and begun, **options).scores
-            runs.append(
-                Repeat(seed, into.name, scores.mean_iou, scores.pixel_accuracy, scores.mean_class_accuracy)
-            )
+            runs.append(Repeat(seed, into.name, *(getattr(scores, name) for name in SCORES)))
             # After each run, so that nothing is lost if the next fails.
             repeats = Repeats(tuple(runs), config.metric)
             atomic_write(folder / SUMMARY, json.dumps(repeats.to_dict(), indent=1) + "\n")
         return repeats
-
-
-def best_model(folder: str | Path, repeats: Repeats) -> Path:
-    """The model folder of the best run."""
-    return Path(folder) / repeats.best.folder / BEST

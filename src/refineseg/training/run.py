@@ -31,19 +31,10 @@ from refineseg.training.tracking.metrics_log import MetricsLog
 
 CHECKPOINTS, BEST, LAST = "checkpoints", "best", "last"
 SETTINGS, CURVES, PAGE = "config.yaml", "curves.png", "index.html"
-# Settings that do not change the result.
-WITHOUT_INFLUENCE = (
-    "workers",
-    "cache_mb",
-    "backbone_weights",
-    "strategy",
-    "compile",
-    "data",
-    "description",
-    "licence",
-    "loggers",
-)
-LENGTH = ("epochs", "steps", "minutes", "patience")  # may change when a run is resumed
+# Settings that may change when a run is resumed: they do not change the result, describe it, or are its length.
+WITHOUT_INFLUENCE = ("workers", "cache_mb", "backbone_weights", "strategy", "compile", "loggers")
+DESCRIPTION = ("data", "description", "licence")
+LENGTH = ("epochs", "steps", "minutes", "patience")
 FEWEST = 50  # steps between validations within an epoch
 
 
@@ -152,11 +143,6 @@ class Run:
             return duration(max(0.0, 60 * self.config.minutes - seconds))
         return duration(seconds / max(1, self.position.step) * (self.steps - self.position.step))
 
-    def advance(self, seconds: float) -> None:
-        """Count one step."""
-        self.position.step += 1
-        self.position.seconds += seconds
-
     @property
     def trained(self) -> RefineNet:
         """The network to validate and save: the moving average, if any."""
@@ -232,7 +218,8 @@ def restore_state(run: Run, optimizer: Any, state: dict[str, Any]) -> None:
     """Restore network, average, optimiser, position and log from a state."""
     # Settings newer than the checkpoint had their defaults.
     before, now = TrainConfig.from_dict(state["config"]).to_dict(), run.config.to_dict()
-    changed = [key for key in now if key not in (*WITHOUT_INFLUENCE, *LENGTH) and before[key] != now[key]]
+    free = (*WITHOUT_INFLUENCE, *DESCRIPTION, *LENGTH)
+    changed = [key for key in now if key not in free and before[key] != now[key]]
     if changed:
         raise ConfigError(f"expected the run's own settings with --resume, got other {', '.join(changed)}")
     if state.get("custom", {}) != custom_names(run.custom):

@@ -13,7 +13,7 @@ A, B, C = [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]
 
 def order(features: list[list[float]], uncertainty: list[float], number: int, known: object = None) -> list[int]:
     labelled = None if known is None else np.array(known)
-    return [item.index for item in choose(np.array(features), np.array(uncertainty), number, labelled)]
+    return [index for index, _ in choose(np.array(features), np.array(uncertainty), number, labelled)]
 
 
 def test_each_kind_before_a_second_of_one() -> None:
@@ -32,11 +32,11 @@ def test_distances_by_hand() -> None:
     slanted = [1.0, 1.0, 0.0]
     chosen = choose(np.array([slanted, B]), np.array([1.0, 0.1]), 2, np.array([A]))
     near = 1 - np.sqrt(0.5)
-    np.testing.assert_allclose([item.distance for item in chosen], [near, near])
+    np.testing.assert_allclose([distance for _, distance in chosen], [near, near])
 
 
 @given(st.integers(1, 12), st.integers(1, 15), st.integers(0, 10_000))
 def test_each_picture_once(count: int, number: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     chosen = choose(rng.normal(size=(count, 4)), rng.random(count), number)
-    assert len({item.index for item in chosen}) == len(chosen) == min(count, number)
+    assert len({index for index, _ in chosen}) == len(chosen) == min(count, number)

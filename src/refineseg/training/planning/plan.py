@@ -82,32 +82,30 @@ def make_plan(
         speed, steps = _choose_length(making, summary, machine, own_network)
     every = max(1, steps * making.config.batch_size // summary.train // VALIDATIONS)
     making.take(Choice("validate_every", every, f"in epochs: about {VALIDATIONS} validations"))
-    return Plan(summary, machine, making.config, tuple(making.choices), steps, speed)
+    return Plan(summary, machine, making.config, tuple(making.choices.values()), steps, speed)
 
 
 class _Making:
     """Settings in the making; explicit ones do not change."""
 
-    def __init__(self, config: TrainConfig, explicit: Collection[str]) -> None:
-        self.config, self.explicit = config, explicit
-        self.choices: list[Choice] = []
+    def __init__(self, start: TrainConfig, explicit: Collection[str]) -> None:
+        self.start, self.explicit = start, explicit
+        self.choices: dict[str, Choice] = {}  # by setting
+
+    @property
+    def config(self) -> TrainConfig:
+        """The settings with all choices."""
+        values: dict[str, Any] = self.start.to_dict()
+        for choice in self.choices.values():
+            group, _, name = choice.setting.rpartition(".")
+            (values[group] if group else values)[name] = choice.value
+        return TrainConfig.from_dict(values)
 
     def take(self, choice: Choice) -> None:
-        """Apply a choice, unless the setting is explicit; replaces an earlier choice."""
-        if choice.setting in self.explicit:
-            return
-        self.choices = [made for made in self.choices if made.setting != choice.setting] + [choice]
-        values: dict[str, Any] = self.config.to_dict()
-        group, _, name = choice.setting.rpartition(".")
-        (values[group] if group else values)[name] = choice.value
-        self.config = TrainConfig.from_dict(values)
-
-    def drop(self, setting: str) -> None:
-        """Undo the choice of a network's field."""
-        if any(made.setting == setting for made in self.choices):
-            self.choices = [made for made in self.choices if made.setting != setting]
-            fields = {name: value for name, value in self.config.fields.items() if f"fields.{name}" != setting}
-            self.config = replace(self.config, fields=fields)
+        """Add a choice, unless the setting is explicit; replaces an earlier one."""
+        if choice.setting not in self.explicit:
+            self.choices.pop(choice.setting, None)  # the newest is shown last
+            self.choices[choice.setting] = choice
 
 
 def _choose_length(making: _Making, data: DataSummary, machine: Machine, own_network: bool) -> tuple[float, int]:
@@ -116,7 +114,7 @@ def _choose_length(making: _Making, data: DataSummary, machine: Machine, own_net
     steps = _steps(making.config, data, speed)
     if own_network and steps >= DEEP_FROM:
         for name in QUICK:
-            making.drop(f"fields.{name}")
+            making.choices.pop(f"fields.{name}", None)
         speed = _measure(making, data, machine)
         steps = _steps(making.config, data, speed)
     if steps < FEW_STEPS and making.config.batch_size > 4:

@@ -11,7 +11,7 @@ import torch
 from refineseg.config import TrainConfig
 from refineseg.inference.devices import pick_device
 from refineseg.model.presets import build, model_config
-from refineseg.training.memory import fitting_batch, plain_loss
+from refineseg.training.memory import fitting_batch, forward_backward
 from refineseg.training.optimizer import make_optimizer
 from refineseg.training.preparation.prepare_run import has_bf16
 
@@ -52,10 +52,7 @@ def images_per_second(config: TrainConfig, classes: int, channels: int, device: 
         seconds = []
         for _ in range(WARM + TIMED):
             start = time.perf_counter()
-            with torch.autocast(where.type, torch.bfloat16, enabled=config.precision == "bf16"):
-                logits = network(images, upsample=False)
-            loss = plain_loss(config, logits, labels)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss = forward_backward(network, config, images, labels)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             loss.item()  # waits for a GPU

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
@@ -29,7 +28,7 @@ from refineseg.training.memory import check_memory
 from refineseg.training.parallel import make_fabric
 from refineseg.training.preparation.initial_network import InitialNetwork, model_to_start_from, starting_network
 from refineseg.training.run import SETTINGS, Run
-from refineseg.training.tracking.loggers import make_loggers
+from refineseg.training.tracking.loggers import RunLogger
 from refineseg.training.tracking.run_page import RunPage
 
 TRAINED_ON_VAL = "val is trained on, now or before: its scores say nothing of other pictures, and none is kept"
@@ -66,8 +65,14 @@ def prepare_run(
     taught = prepare_teacher(config, data, custom.get("teacher"), fabric.device)
     unlabelled, left_out = unlabelled_pictures(config, data)
     check_memory(start.model, config, fabric.device, fabric.world_size)
-    loggers = make_loggers(config.loggers) if fabric.is_global_zero else ()
-    report = call_in_order((RunPage(), *loggers, *custom.get("callbacks", ())) if fabric.is_global_zero else ())
+    callbacks: list[Callback] = []
+    if fabric.is_global_zero:
+        callbacks = [RunPage(), *map(RunLogger, config.loggers), *custom.get("callbacks", ())]
+
+    def report(event: TrainingEvent) -> None:
+        for callback in callbacks:
+            callback(event)
+
     for phase, text in start_messages(config, start, fabric.device, trained_on, left_out):
         report(TrainingEvent(phase, note=text))
     reader = TrainingPictures(data, "train", config.augment, config.seed, unlabelled, custom.get("augment"))
@@ -128,16 +133,6 @@ def has_bf16() -> bool:
         return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     except (AttributeError, RuntimeError):  # a torch without oneDNN
         return True
-
-
-def call_in_order(callbacks: Sequence[Callback]) -> Callback:
-    """One callback that calls all of them in order."""
-
-    def report(told: TrainingEvent) -> None:
-        for callback in callbacks:
-            callback(told)
-
-    return report
 
 
 def with_channels_of_model(config: TrainConfig, data: SegmentationData) -> SegmentationData:

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Chosen:
-    """Index of a picture, and its distance to the nearest known or chosen picture, 0 (equal) to 2."""
-
-    index: int
-    distance: float
-
-
-def choose(features: Floats, uncertainty: Floats, number: int, labelled: Floats | None = None) -> list[Chosen]:
+def choose(
+    features: Floats, uncertainty: Floats, number: int, labelled: Floats | None = None
+) -> list[tuple[int, float]]:
     """At most ``number`` pictures, ordered by uncertainty times distance to known pictures.
 
+    Each is an index and the distance to the nearest known or chosen picture before it, 0 (equal) to 2.
     Greedy k-centre (Gonzalez, 1985; core-set selection, Sener and Savarese, ICLR 2018) with distances weighted
     by uncertainty. Pictures at distance 0 come last. Features are NxD, those of labelled pictures MxD; the N
     uncertainties are not negative.
@@ -34,7 +27,7 @@ def choose(features: Floats, uncertainty: Floats, number: int, labelled: Floats 
     for _ in range(min(number, len(features))):
         worth = np.where(left, uncertainty * distance + 1e-9 * uncertainty, -1.0)
         index = int(worth.argmax())
-        chosen.append(Chosen(index, float(distance[index])))
+        chosen.append((index, float(distance[index])))
         left[index] = False
         distance = np.minimum(distance, _distance(features, features[index]))
     return chosen

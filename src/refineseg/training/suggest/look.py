@@ -36,8 +36,7 @@ class Look:
 def look_at(segmenter: Segmenter, path: Path) -> Look:
     """Predict and measure a picture; InputError if it cannot be read."""
     result = segmenter.predict(path, probabilities=True, tile="auto")
-    mean, unsure, pair = measured(result)
-    return Look(path, mean, unsure, pair, feature_of(segmenter, path))
+    return Look(path, *measured(result), feature_of(segmenter, path))
 
 
 def measured(result: Result) -> tuple[float, float, tuple[str, str] | None]:

@@ -145,8 +145,8 @@ def _chosen(
     features = np.stack([look.feature for look in looks])
     uncertainty = np.array([look.uncertainty for look in looks])
     chosen = choose(features, uncertainty, number, np.stack(known) if known else None)
-    names = output_names([looks[item.index].path for item in chosen])
-    return [Suggestion(looks[item.index], name, item.distance) for item, name in zip(chosen, names, strict=True)]
+    names = output_names([looks[index].path for index, _ in chosen])
+    return [Suggestion(looks[index], name, far) for (index, far), name in zip(chosen, names, strict=True)]
 
 
 def _pre_labels(

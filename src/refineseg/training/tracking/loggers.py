@@ -16,7 +16,7 @@ from refineseg.config.settings import flat
 from refineseg.errors import ConfigError, extra
 from refineseg.system.files import atomic_write
 from refineseg.system.text import reason_of
-from refineseg.training.custom import Callback, TrainingEvent
+from refineseg.training.custom import TrainingEvent
 
 if TYPE_CHECKING:
     from refineseg.training.run import Run
@@ -60,7 +60,10 @@ STARTS: dict[str, Callable[[Any, Run, str | None], Tracker]] = {"wandb": start_w
 
 
 class RunLogger:
-    """Logs rows of metrics.csv with a package, which is configured by its environment variables."""
+    """A callback that logs rows of metrics.csv with a package, configured by its environment variables.
+
+    MissingExtraError if the package is not installed.
+    """
 
     def __init__(self, name: str) -> None:
         with extra(name, name, f"loggers=[{name}]"):
@@ -93,8 +96,3 @@ class RunLogger:
             ) from error
         atomic_write(file, json.dumps(known | {self.name: tracker.id}))
         return tracker
-
-
-def make_loggers(names: tuple[str, ...]) -> list[Callback]:
-    """The loggers of a run; MissingExtraError if a package is not installed."""
-    return [RunLogger(name) for name in names]
