@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from refineseg.data import SegmentationData
-from refineseg.data.dataset import spread_places
+from refineseg.data.dataset import evenly_spaced
 from refineseg.evaluation.evaluate import evaluate
 from refineseg.evaluation.report.charts import history_chart
 from refineseg.inference.predictor import Segmenter
@@ -58,9 +58,9 @@ def test_the_page_follows_the_run(data: SegmentationData, tmp_path: Path) -> Non
 
 
 def test_eight_pictures_evenly_spaced() -> None:
-    assert spread_places(2, 8) == [0, 1]
-    assert spread_places(8, 8) == list(range(8))
-    assert spread_places(15, 8) == [0, 2, 4, 6, 8, 10, 12, 14]
+    assert evenly_spaced(range(2), 8) == [0, 1]
+    assert evenly_spaced(range(8), 8) == list(range(8))
+    assert evenly_spaced(range(16), 8) == [0, 2, 4, 6, 8, 10, 12, 14]
 
 
 def test_examples_show_what_the_evaluation_saw(data: SegmentationData) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from refineseg.data.dataset import SPLITS, Sample, folder_of_pictures, read_list
+from refineseg.data.images import SUFFIXES
 from refineseg.data.preparation.archives import Place
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap
@@ -66,21 +67,13 @@ def listed_stems(path: Path) -> list[str]:
     return [Path(line.split()[0]).stem for line in read_list(path)]
 
 
-def by_stem(folder: Path | None, suffixes: Iterable[str] = ()) -> dict[str, Path]:
+def by_stem(folder: Path | None, suffixes: Collection[str] = SUFFIXES) -> dict[str, Path]:
     """Pictures of a folder, or its files with the given suffixes, by stem; empty if the folder is None.
 
     InputError for files that differ only in their suffix.
     """
-    if folder is None:
-        return {}
-    chosen = tuple(suffixes)
-    files = (
-        [path for path in sorted(folder.iterdir()) if path.suffix.lower() in chosen]
-        if chosen
-        else folder_of_pictures(folder)
-    )
     found: dict[str, Path] = {}
-    for path in files:
+    for path in folder_of_pictures(folder, suffixes) if folder is not None else ():
         other = found.setdefault(path.stem, path)
         if other is not path:
             raise InputError(f"{other} and {path.name} differ only in their suffix: keep one of them")

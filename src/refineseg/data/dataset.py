@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -109,16 +109,11 @@ def evenly_spaced(items: Sequence[T], most: int) -> list[T]:
     return [items[index * len(items) // count] for index in range(count)]
 
 
-def spread_places(count: int, most: int) -> list[int]:
-    """At most ``most`` of the indices below ``count``, evenly spaced, the first and the last among them."""
-    return sorted(set(np.linspace(0, count - 1, min(most, count)).round().astype(int).tolist()))
-
-
-def folder_of_pictures(folder: Path) -> list[Path]:
-    """Pictures of a folder, sorted by name; InputError if there is no such folder."""
+def folder_of_pictures(folder: Path, suffixes: Collection[str] = SUFFIXES) -> list[Path]:
+    """Pictures, or files with the given suffixes, of a folder by name; InputError if there is no such folder."""
     if not folder.is_dir():
         raise InputError(f"Folder not found: {folder}")
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.name[0] != ".")
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes and path.name[0] != ".")
 
 
 def read_list(path: Path) -> list[str]:

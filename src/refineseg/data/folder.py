@@ -23,7 +23,7 @@ from refineseg.data.unused_files import find_unused, group_by_stem
 from refineseg.errors import InputError
 
 
-class ListedPair(NamedTuple):
+class ListedSample(NamedTuple):
     """An entry of a split: its picture (None if the list names none), and the file and line of the list."""
 
     split: str
@@ -37,7 +37,7 @@ class FolderFiles:
     """The content of a described folder, faults included."""
 
     splits: tuple[str, ...]  # names of the splits
-    rows: list[ListedPair]  # entries of the splits, in their order
+    rows: list[ListedSample]  # entries of the splits, in their order
     pictures: list[list[Sample]]  # all pictures of each folder
     notes: tuple[str, ...] = ()  # what was assumed
 
@@ -52,8 +52,6 @@ class FolderFiles:
 
 def open_folder(root: Path, *, drop_bad: bool = False) -> SegmentationData:
     """ROOT/images, ROOT/masks and ROOT/labels.yaml."""
-    if not root.is_dir():
-        raise InputError(f"Folder not found: {root}")
     description = root / "labels.yaml"
     if not description.is_file():
         raise InputError(
@@ -136,7 +134,7 @@ def list_folder(described: FolderDescription) -> FolderFiles:
     nested = nested_splits(described)
     if nested:
         rows = [
-            ListedPair(split, sample)
+            ListedSample(split, sample)
             for split, samples in zip(nested, pictures, strict=True)
             for sample in samples
         ]
@@ -146,13 +144,13 @@ def list_folder(described: FolderDescription) -> FolderFiles:
     if lists:
         known = {sample.stem: sample for sample in samples}
         rows = [
-            ListedPair(split, find_listed(line, known), file, line)
+            ListedSample(split, find_listed(line, known), file, line)
             for split, file in lists.items()
             for line in read_list(file)
         ]
         return FolderFiles(tuple(lists), rows, pictures)
     validation = held_out([sample.stem for sample in samples if sample.mask is not None])
-    rows = [ListedPair("val" if sample.stem in validation else "train", sample) for sample in samples]
+    rows = [ListedSample("val" if sample.stem in validation else "train", sample) for sample in samples]
     paired = sum(sample.mask is not None for sample in samples)
     note = f"no split lists: {len(validation):,} of {paired:,} pictures are held out as val"
     notes = (f"{note} (refineseg data split writes lists)",) if samples else ()

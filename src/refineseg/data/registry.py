@@ -9,17 +9,15 @@ from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from pkgutil import iter_modules
 
-from refineseg.data import benchmarks
 from refineseg.data.benchmark import Benchmark
 from refineseg.data.dataset import Sample, SegmentationData
 from refineseg.data.folder import open_folder, open_yaml
 from refineseg.errors import InputError, LabelError
-from refineseg.system.plugins import load_plugin, plugin_names
+from refineseg.system.plugins import load_plugin, module_names, plugin_names
 from refineseg.system.progress import Progress, tracked
 
-GROUP = "refineseg.benchmarks"  # entry points of other packages
+GROUP, PACKAGE = "refineseg.benchmarks", "refineseg.data.benchmarks"  # entry points of other packages; our own
 YAML = re.compile(r"(.+\.ya?ml)(?::(.+))?", re.IGNORECASE)
 NAMED = 5  # pairs named in the notes
 MOST = 0.5  # share of bad pairs from which the description must be wrong, not single files
@@ -27,18 +25,16 @@ MOST = 0.5  # share of bad pairs from which the description must be wrong, not s
 
 def benchmark_names() -> list[str]:
     """Names of all benchmarks: one per file in ``benchmarks/``, then those of other packages."""
-    own = sorted(module.name.replace("_", "-") for module in iter_modules(benchmarks.__path__))
+    own = [name.replace("_", "-") for name in module_names(PACKAGE)]
     return own + [name for name in plugin_names(GROUP) if name not in own]
 
 
 def find_benchmark(name: str) -> Benchmark:
     """A benchmark by its name or alias; InputError for unknown names."""
     names = benchmark_names()
-    if name in names:
-        return _load(name)
-    for known in names:
+    for known in [name] if name in names else names:
         benchmark = _load(known)
-        if name in benchmark.aliases:
+        if name in (known, *benchmark.aliases):
             return benchmark
     raise InputError(f"unknown benchmark {name!r}: known are {', '.join(names)}")
 
@@ -139,10 +135,8 @@ def _open_benchmark(benchmark: Benchmark, root: Path) -> SegmentationData:
 def _load(name: str) -> Benchmark:
     """The record of a name in ``benchmark_names``."""
     module = name.replace("-", "_")
-    if any(item.name == module for item in iter_modules(benchmarks.__path__)):
-        found = import_module(f"{benchmarks.__name__}.{module}").BENCHMARK
-    else:
-        found = load_plugin(GROUP, name)
+    own = module in module_names(PACKAGE)
+    found = import_module(f"{PACKAGE}.{module}").BENCHMARK if own else load_plugin(GROUP, name)
     if not isinstance(found, Benchmark):
         raise InputError(f"expected a Benchmark registered as {name!r} in {GROUP}, got {type(found).__name__}")
     return found

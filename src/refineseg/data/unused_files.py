@@ -1,12 +1,14 @@
-"""Files in a data set's folders that belong to no pair, judged by name."""
+"""Files in a data set's folders that belong to no sample, judged by name."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
+from refineseg.data.dataset import folder_of_pictures
 from refineseg.data.images import SUFFIXES
 from refineseg.system.text import composed
 
@@ -18,16 +20,16 @@ MASK_WORDS = (
 PICTURE_WORDS = ("image", "img", "photo", "rgb", "leftImg8bit")
 
 
-@dataclass(frozen=True)
+@dataclass
 class UnusedFiles:
-    """Files that belong to no pair of the data set."""
+    """Files in the folders of a data set that belong to no sample."""
 
-    no_image: tuple[Path, ...] = ()  # masks without a picture
-    unlisted: tuple[Path, ...] = ()  # pictures in no split list
-    elsewhere: tuple[Path, ...] = ()  # pictures in folders that are not read, such as subfolders
-    same_stem: tuple[tuple[Path, ...], ...] = ()  # groups of files in one folder that differ only in their suffix
-    case: tuple[tuple[Path, ...], ...] = ()  # groups of files whose names differ only in letter case
-    strays: tuple[Path, ...] = ()  # files of other types among pictures or masks
+    no_image: list[Path] = field(default_factory=list)  # masks without a picture
+    unlisted: list[Path] = field(default_factory=list)  # pictures in no split list
+    elsewhere: list[Path] = field(default_factory=list)  # pictures in folders that are not read
+    same_stem: list[list[Path]] = field(default_factory=list)  # groups that differ only in their suffix, by folder
+    case: list[list[Path]] = field(default_factory=list)  # groups whose names differ only in letter case
+    strays: list[Path] = field(default_factory=list)  # files of other types among pictures or masks
     renamed: str = ""  # likely naming scheme of masks ("STEM_mask") if most pictures have none, else ""
 
     def notes(self) -> tuple[str, ...]:
@@ -53,41 +55,32 @@ def find_unused(
     Pictures outside them are searched for in ``root``, the folder of user data, and below ``top``, that of its
     pictures.
     """
-    no_image, unlisted, same_stem, case, strays, lonely = [], [], [], [], [], []
-    read = {folder for pair in folders for folder in pair}
+    found, lonely = UnusedFiles(), []
     for images, masks in folders:
         pictures, labels = group_by_stem(images), group_by_stem(masks)
-        no_image += [path for stem, paths in labels.items() if stem not in pictures for path in paths]
         lonely += [stem for stem in pictures if stem not in labels]
-        unlisted += [path for paths in pictures.values() for path in paths if path not in used]
-        for group in (pictures, labels):
-            same_stem += [tuple(paths) for paths in group.values() if len(paths) > 1]
-        strays += _strays(images) + _strays(masks)
-        case += _case_clashes(pictures, labels)
+        found.no_image += [path for stem, paths in labels.items() if stem not in pictures for path in paths]
+        several = [paths for group in (pictures, labels) for paths in group.values() if len(paths) > 1]
+        found.same_stem += several
+        listed = {*used, *chain(*several)}
+        found.unlisted += [path for path in chain(*pictures.values()) if path not in listed]
+        found.strays += _strays(images) + _strays(masks)
+        found.case += _case_clashes(pictures, labels)
+    read, masks_of = set(chain(*folders)), {masks for _, masks in folders}
     places = [*(root.iterdir() if root else ()), *(top.rglob("*") if top else ())]
-    masks_of = {masks for _, masks in folders}
-    elsewhere = [
-        path
-        for path in sorted(set(places))
-        if path.parent not in read and masks_of.isdisjoint(path.parents) and _is_picture(path)
+    pictures_there = sorted({path for path in places if path.suffix.lower() in SUFFIXES and path.name[0] != "."})
+    found.elsewhere = [
+        path for path in pictures_there if path.parent not in read and masks_of.isdisjoint(path.parents)
     ]
-    return UnusedFiles(
-        no_image=tuple(no_image),
-        unlisted=tuple(path for path in unlisted if all(path not in group for group in same_stem)),
-        elsewhere=tuple(elsewhere),
-        same_stem=tuple(same_stem),
-        case=tuple(case),
-        strays=tuple(strays),
-        renamed=naming_style(lonely, {composed(path.stem) for path in no_image}),
-    )
+    found.renamed = naming_style(lonely, {composed(path.stem) for path in found.no_image})
+    return found
 
 
 def group_by_stem(folder: Path) -> dict[str, list[Path]]:
     """Pictures of a folder by stem (``composed``), several if only suffixes differ; none without a folder."""
     found: dict[str, list[Path]] = {}
-    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if _is_picture(path):
-            found.setdefault(composed(path.stem), []).append(path)
+    for path in folder_of_pictures(folder) if folder.is_dir() else []:
+        found.setdefault(composed(path.stem), []).append(path)
     return found
 
 
@@ -99,25 +92,21 @@ def naming_style(pictures: Sequence[str], masks: Collection[str]) -> str:
         after = (f"STEM{joint}{word}" for joint in ("_", "-", ".", ""))
         for style in (*after, f"{word}_STEM", f"{word}-STEM"):
             for stems in (pictures, bare):
-                if stems and sum(style.replace("STEM", stem) in masks for stem in stems) * 2 > len(stems):
+                if sum(style.replace("STEM", stem) in masks for stem in stems) * 2 > len(stems):
                     return style
     return ""
 
 
-def _case_clashes(pictures: Mapping[str, list[Path]], labels: Mapping[str, list[Path]]) -> list[tuple[Path, ...]]:
+def _case_clashes(pictures: Mapping[str, list[Path]], labels: Mapping[str, list[Path]]) -> list[list[Path]]:
     """Files of one folder, or a picture and its mask, whose stems differ only in letter case."""
     folded: defaultdict[str, set[str]] = defaultdict(set)
     for stem in [*pictures, *labels]:
         folded[stem.casefold()].add(stem)
     return [
-        tuple(path for stem in sorted(stems) for path in [*pictures.get(stem, []), *labels.get(stem, [])])
+        [path for stem in sorted(stems) for path in [*pictures.get(stem, []), *labels.get(stem, [])]]
         for stems in folded.values()
         if len(stems) > 1
     ]
-
-
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and path.name[0] != "."
 
 
 def _strays(folder: Path) -> list[Path]:

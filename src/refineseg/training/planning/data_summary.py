@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from refineseg.data.dataset import SegmentationData, spread_places
+from refineseg.data.dataset import SegmentationData, evenly_spaced
 from refineseg.labels import IGNORE, UInt8
 
 LOOKED_AT = 64  # masks, evenly spaced over train: read in seconds, and enough for shares and sizes
@@ -40,14 +40,14 @@ class DataSummary:
 
 
 def measure_data(data: SegmentationData) -> DataSummary:
-    """Measure up to 64 training pairs. InputError or LabelError for a pair that cannot be read."""
+    """Measure up to 64 training samples. InputError or LabelError for one that cannot be read."""
     samples = data.split("train")
-    places = spread_places(len(samples), LOOKED_AT)
+    looked_at = evenly_spaced(samples, LOOKED_AT)
     count = data.label_map.num_classes
     pixels, outlines = np.zeros(count), np.zeros(count)
     shown, sizes = np.zeros(count), []
-    for place in places:
-        _, labels = data.read(samples[place])
+    for sample in looked_at:
+        _, labels = data.read(sample)
         sizes.append(labels.shape)
         here = np.bincount(labels.ravel(), minlength=IGNORE + 1)[:count]
         pixels += here
@@ -63,7 +63,7 @@ def measure_data(data: SegmentationData) -> DataSummary:
         (int(height), int(width)),
         tuple(data.label_map.names),
         shares,
-        shown / len(places),
+        shown / len(looked_at),
         thickness,
         data.channels is None,
     )

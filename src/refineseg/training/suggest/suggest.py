@@ -7,13 +7,14 @@ import io
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from refineseg.config import TrainConfig
 from refineseg.config.yaml import read_yaml
-from refineseg.data.dataset import spread_places
+from refineseg.data.dataset import evenly_spaced
 from refineseg.data.formats import WriteOptions, export_predictions
 from refineseg.data.registry import open_data
 from refineseg.errors import InputError, RefinesegError
@@ -22,6 +23,7 @@ from refineseg.inference.predictor import Segmenter
 from refineseg.labels import UInt8
 from refineseg.system.files import atomic_folder, check_new
 from refineseg.system.lock import locked
+from refineseg.system.progress import tracked
 from refineseg.system.text import csv_path
 from refineseg.training.run import SETTINGS
 from refineseg.training.suggest.choice import choose
@@ -126,22 +128,19 @@ def suggest(
 def _looks(segmenter: Segmenter, paths: Sequence[Path], progress: Progress) -> tuple[list[Look], list[str]]:
     """Views of all readable pictures, and a note for each other one."""
     looks, notes = [], []
-    for done, path in enumerate(paths, 1):
+    for path in tracked(paths, len(paths), partial(progress, "looking")):
         try:
             looks.append(look_at(segmenter, path))
         except InputError as error:
             notes.append(f"{path} is left out: {error}")
-        progress("looking", done, len(paths))
     return looks, notes
 
 
 def _chosen(
     segmenter: Segmenter, looks: Sequence[Look], number: int, labelled: Sequence[Path], progress: Progress
 ) -> list[Suggestion]:
-    places, known = spread_places(len(labelled), KNOWN), []
-    for done, place in enumerate(places, 1):
-        known.append(feature_of(segmenter, labelled[place]))
-        progress("comparing", done, len(places))
+    some = evenly_spaced(labelled, KNOWN)
+    known = [feature_of(segmenter, path) for path in tracked(some, len(some), partial(progress, "comparing"))]
     features = np.stack([look.feature for look in looks])
     uncertainty = np.array([look.uncertainty for look in looks])
     chosen = choose(features, uncertainty, number, np.stack(known) if known else None)
@@ -156,12 +155,11 @@ def _pre_labels(
     masks, images = folder / ".predicted", folder / IMAGES
     images.mkdir()
     views = []
-    for done, item in enumerate(suggestions, 1):
+    for item in tracked(suggestions, len(suggestions), partial(progress, "pre-labelling")):
         result = segmenter.predict(item.look.path, probabilities=True, tile="auto")
         result.save(masks, ("mask",), item.name)
         shutil.copyfile(item.look.path, images / f"{item.name}{item.look.path.suffix}")
         views.append(small_views(result))
-        progress("pre-labelling", done, len(suggestions))
     labels = segmenter.card.labels
     export_predictions(masks, labels, format, folder / PRELABELS, images=images, options=WriteOptions())
     shutil.rmtree(masks)  # next to images/ they would look like manual labels

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from refineseg.channels import display_rgb
 from refineseg.config.settings import flat
-from refineseg.data.dataset import SegmentationData, spread_places
+from refineseg.data.dataset import SegmentationData, evenly_spaced
 from refineseg.evaluation.evaluate import Evaluation
 from refineseg.evaluation.metrics import Floats
 from refineseg.evaluation.report import shared
@@ -51,7 +51,7 @@ class Examples:
         samples = self.data.split("val")
         if self._next < 0:
             self._next = own_share(len(samples)).start
-        if self._next in spread_places(len(samples), SHOWN):
+        if self._next in evenly_spaced(range(len(samples)), SHOWN):
             picture = display_rgb(self.data.read_picture(samples[self._next].image), self.data.channels)
             self.views[self._next] = panels(picture, truth, prediction, self.data.label_map)
         self._next += 1
