@@ -77,7 +77,7 @@ def test_examples_show_what_the_evaluation_saw(data: SegmentationData) -> None:
     np.testing.assert_array_equal(views["p7"]["picture"], image)
     first, second = Examples(data, {1: views["p7"]}), Examples(data, {0: views["p6"]})
     first.merge(second)
-    assert list(first.named()) == ["p6", "p7"]
+    assert list(examples_of(dataclasses.replace(found, measures={"Examples": first}))) == ["p6", "p7"]
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(44.6, "45 s"), (725, "12 min"), (12000, "3 h 20 min")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +27,6 @@ from refineseg.errors import InputError
 class ListedSample(NamedTuple):
     """An entry of a split: its picture (None if the list names none), and the file and line of the list."""
 
-    split: str
     sample: Sample | None
     file: Path | None = None
     line: str = ""
@@ -36,18 +36,13 @@ class ListedSample(NamedTuple):
 class FolderFiles:
     """The content of a described folder, faults included."""
 
-    splits: tuple[str, ...]  # names of the splits
-    rows: list[ListedSample]  # entries of the splits, in their order
+    rows: dict[str, list[ListedSample]]  # entries by split, in their order
     pictures: list[list[Sample]]  # all pictures of each folder
     notes: tuple[str, ...] = ()  # what was assumed
 
     def samples(self) -> dict[str, tuple[Sample, ...]]:
         """Pictures by split, with or without a mask."""
-        found: dict[str, list[Sample]] = {split: [] for split in self.splits}
-        for row in self.rows:
-            if row.sample is not None:
-                found[row.split].append(row.sample)
-        return {split: tuple(samples) for split, samples in found.items()}
+        return {split: tuple(row.sample for row in rows if row.sample) for split, rows in self.rows.items()}
 
 
 def open_folder(root: Path, *, drop_bad: bool = False) -> SegmentationData:
@@ -133,28 +128,24 @@ def list_folder(described: FolderDescription) -> FolderFiles:
         pictures.append([Sample(stem, paths[-1], by_stem.get(stem, [None])[-1]) for stem, paths in found])
     nested = nested_splits(described)
     if nested:
-        rows = [
-            ListedSample(split, sample)
-            for split, samples in zip(nested, pictures, strict=True)
-            for sample in samples
-        ]
-        return FolderFiles(tuple(nested), rows, pictures)
+        rows = [[ListedSample(sample) for sample in samples] for samples in pictures]
+        return FolderFiles(dict(zip(nested, rows, strict=True)), pictures)
     (samples,) = pictures
     lists = split_lists(described)
     if lists:
         known = {sample.stem: sample for sample in samples}
-        rows = [
-            ListedSample(split, find_listed(line, known), file, line)
+        listed = {
+            split: [ListedSample(find_listed(line, known), file, line) for line in read_list(file)]
             for split, file in lists.items()
-            for line in read_list(file)
-        ]
-        return FolderFiles(tuple(lists), rows, pictures)
+        }
+        return FolderFiles(listed, pictures)
     validation = held_out([sample.stem for sample in samples if sample.mask is not None])
-    rows = [ListedSample("val" if sample.stem in validation else "train", sample) for sample in samples]
+    train = [ListedSample(sample) for sample in samples if sample.stem not in validation]
+    val = [ListedSample(sample) for sample in samples if sample.stem in validation]
     paired = sum(sample.mask is not None for sample in samples)
     note = f"no split lists: {len(validation):,} of {paired:,} pictures are held out as val"
     notes = (f"{note} (refineseg data split writes lists)",) if samples else ()
-    return FolderFiles(("train", "val"), rows, pictures, notes)
+    return FolderFiles({"train": train, "val": val}, pictures, notes)
 
 
 def _check_layout(described: FolderDescription) -> None:
@@ -185,7 +176,7 @@ def _unusable(described: FolderDescription, files: FolderFiles, drop_bad: bool) 
         if unpaired:
             notes.append(f"left out {len(unpaired):,} pictures without a mask, such as {unpaired[0]}")
     absent: dict[Path, dict[str, None]] = {}
-    for row in files.rows:
+    for row in chain.from_iterable(files.rows.values()):
         if row.file is not None and (row.sample is None or row.sample.mask is None):
             absent.setdefault(row.file, {})[row.line] = None
     for file, lines in absent.items():

@@ -7,6 +7,7 @@ is listed by the same rules, without refusing anything.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from refineseg.channels import Pixels, display_rgb
@@ -74,7 +75,8 @@ def find_files(spec: str | Path) -> DatasetFiles:
             raise
         # All that can be listed, and list entries without a picture.
         refusal, files = str(error), list_folder(description)
-        missing = [(row.file, row.line) for row in files.rows if row.sample is None and row.file is not None]
+        rows = chain.from_iterable(files.rows.values())
+        missing = [(row.file, row.line) for row in rows if row.sample is None and row.file is not None]
         root, labels = description.root, description.label_map
         data = SegmentationData(description.name, root, labels, files.samples(), **readers(description))
     folders: list[tuple[Path, Path]] = []

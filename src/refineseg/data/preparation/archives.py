@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
@@ -112,20 +113,13 @@ def _of_zip(opened: zipfile.ZipFile) -> Iterator[Member]:
         read += info.compress_size
         linked = info.external_attr >> 16 & 0o170000 == 0o120000
         if not info.is_dir() and not linked:
-            yield Member(info.filename, info.file_size, read, lambda info=info: opened.open(info))  # type: ignore[misc]
+            yield Member(info.filename, info.file_size, read, partial(opened.open, info))
 
 
 def _of_tar(tar: tarfile.TarFile, raw: IO[bytes]) -> Iterator[Member]:
     for info in tar:
         if info.isreg():
-            yield Member(info.name, info.size, raw.tell(), lambda info=info: _open_in_tar(tar, info))  # type: ignore[misc]
-
-
-def _open_in_tar(tar: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
-    stream = tar.extractfile(info)
-    if stream is None:
-        raise tarfile.ReadError(f"no content for {info.name}")
-    return stream
+            yield Member(info.name, info.size, raw.tell(), partial(tar.extractfile, info))  # type: ignore[arg-type]  # a file has content
 
 
 def _checked(path: str, archive: Path) -> str:

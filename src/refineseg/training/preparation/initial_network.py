@@ -41,7 +41,24 @@ def starting_network(config: TrainConfig, data: SegmentationData) -> InitialNetw
     ConfigError for an unknown model or unsuitable settings or classes; WeightsError for missing or unusable
     weights.
     """
-    return _of_preset(config, data) if config.model in PRESETS else _of_model(config, data)
+    preset = config.model in PRESETS
+    stated: dict[str, str] = {}
+    if preset:
+        classes, fields = data.label_map.num_classes, _fields_of_channels(config, data)
+        model, line = build(model_config(config.model, classes, **fields)), config.model
+    else:
+        model, line, stated = _of_model(config, data)
+    own = not preset and config.backbone_weights == "auto"  # the model's
+    weights = None if own else find_backbone_weights(config.backbone_weights, model.config.backbone)
+    if weights is not None:
+        fill_backbones(model, weights, normalise={"mean", "std"} & config.fields.keys() == set())
+        stated |= {"backbone weights": weights.source, "backbone weights' licence": weights.licence}
+        stated |= {"backbone weights' SHA-256": weights.sha256}
+        line += f", backbone from {weights.describe()}"
+    elif preset:
+        stated = {"backbone weights": "random"}
+        return InitialNetwork(model, f"{line}, random weights", stated, FROM_NOTHING)
+    return InitialNetwork(model, f"{line}, decoder new" if preset else line, stated)
 
 
 def model_to_start_from(name: str) -> Path:
@@ -57,21 +74,6 @@ def model_to_start_from(name: str) -> Path:
         ) from error
 
 
-def _of_preset(config: TrainConfig, data: SegmentationData) -> InitialNetwork:
-    fields = _fields_of_channels(config, data)
-    settings = model_config(config.model, data.label_map.num_classes, **fields)
-    weights = find_backbone_weights(config.backbone_weights, settings.backbone)
-    model = build(settings)
-    if weights is None:
-        return InitialNetwork(
-            model, f"{config.model}, random weights", {"backbone weights": "random"}, FROM_NOTHING
-        )
-    fill_backbones(model, weights, normalise={"mean", "std"} & config.fields.keys() == set())
-    stated = {"backbone weights": weights.source}
-    stated |= {"backbone weights' licence": weights.licence, "backbone weights' SHA-256": weights.sha256}
-    return InitialNetwork(model, f"{config.model}, backbone from {weights.describe()}, decoder new", stated)
-
-
 def _fields_of_channels(config: TrainConfig, data: SegmentationData) -> dict[str, Any]:
     """The settings of the network, with those for the channels of the data."""
     channels = data.channels
@@ -84,21 +86,13 @@ def _fields_of_channels(config: TrainConfig, data: SegmentationData) -> dict[str
     return fields
 
 
-def _of_model(config: TrainConfig, data: SegmentationData) -> InitialNetwork:
+def _of_model(config: TrainConfig, data: SegmentationData) -> tuple[RefineNet, str, dict[str, str]]:
+    """A model with the data's classes, with its origin for the terminal and the model card."""
     model, card = load_model_folder(model_to_start_from(config.model), **config.fields)
-    stated = {"started from": config.model}
     if card.labels.names == data.label_map.names and not config.class_map:
-        line = f"{config.model}, all of it"
-    else:
-        line = _change_classes(model, card.labels, data.label_map, config)
-        stated["classes carried over"] = line.partition(": ")[2]
-    chosen = None if config.backbone_weights == "auto" else config.backbone_weights
-    weights = find_backbone_weights(chosen, model.config.backbone)
-    if weights is not None:
-        fill_backbones(model, weights, normalise={"mean", "std"} & config.fields.keys() == set())
-        stated["backbone weights"] = weights.source
-        line += f", backbone from {weights.describe()}"
-    return InitialNetwork(model, line, stated)
+        return model, f"{config.model}, all of it", {"started from": config.model}
+    line = _change_classes(model, card.labels, data.label_map, config)
+    return model, line, {"started from": config.model, "classes carried over": line.partition(": ")[2]}
 
 
 def _change_classes(model: RefineNet, old: LabelMap, new: LabelMap, config: TrainConfig) -> str:

@@ -64,16 +64,14 @@ class Examples:
         """Empty: there are no figures."""
         return {}
 
-    def named(self) -> dict[str, dict[str, UInt8]]:
-        """The views by stem, in the order of the split."""
-        samples = self.data.split("val")
-        return {samples[place].stem: views for place, views in sorted(self.views.items())}
-
 
 def examples_of(evaluation: Evaluation | None) -> dict[str, dict[str, UInt8]]:
-    """The views of an evaluation's examples, by stem."""
+    """The views of an evaluation's examples by stem, in the order of the split."""
     found = evaluation.measures.get(Examples.__name__) if evaluation else None
-    return found.named() if isinstance(found, Examples) else {}
+    if not isinstance(found, Examples):
+        return {}
+    samples = found.data.split("val")
+    return {samples[place].stem: views for place, views in sorted(found.views.items())}
 
 
 class RunPage:
