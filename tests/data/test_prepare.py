@@ -17,7 +17,7 @@ from scipy.io import savemat
 from refineseg.data import open_data
 from refineseg.data.dataset import SegmentationData
 from refineseg.data.images import read_image, read_mask
-from refineseg.data.preparation.prepare import Count, count_pairs, prepare
+from refineseg.data.preparation.prepare import Count, count_samples, prepare
 from refineseg.data.registry import find_benchmark
 from refineseg.errors import InputError
 from tests.data.benchmarks import roots
@@ -306,7 +306,7 @@ def test_unknown_names_and_absent_archives(tmp_path: Path) -> None:
 def test_pairs_are_counted_on_disk_and_beside_the_published_numbers(tmp_path: Path) -> None:
     roots.camvid_segnet(tmp_path, {"train": 3, "val": 1})
     (tmp_path / "trainannot" / "0001TP_000001.png").unlink()
-    assert count_pairs("camvid", tmp_path) == (
+    assert count_samples("camvid", tmp_path) == (
         Count("train", 2, (367,)),
         Count("val", 1, (101,)),
         Count("test", 0, (233,)),

@@ -81,13 +81,13 @@ def test_the_agreement_test_can_fail() -> None:
 
 def test_mask_resize_is_on_pixel_centres() -> None:
     """Doubling repeats each pixel; halving a picture of 2x2 blocks gives the blocks: no half-pixel shift."""
-    from refineseg.data.batches.transforms import scale_pair
+    from refineseg.data.batches.transforms import resize_sample
 
     mask = torch.arange(12, dtype=torch.uint8).view(3, 4)
     image = mask.expand(3, 3, 4).contiguous()
-    _, doubled = scale_pair(image, mask, (6, 8))
+    _, doubled = resize_sample(image, mask, (6, 8))
     assert torch.equal(doubled, mask.repeat_interleave(2, 0).repeat_interleave(2, 1))
-    _, back = scale_pair(image.repeat_interleave(2, 1).repeat_interleave(2, 2), doubled, (3, 4))
+    _, back = resize_sample(image.repeat_interleave(2, 1).repeat_interleave(2, 2), doubled, (3, 4))
     assert torch.equal(back, mask)
 
 

@@ -19,7 +19,7 @@ from refineseg.data.preparation.archives import Place
 from refineseg.labels import LabelMap
 
 Step = Callable[[int, int, str], None]  # files done, number of files, file name
-Convert = Callable[[Path, Sequence[Path], Step], int]  # root, .mat files given, progress; number of new pairs
+Convert = Callable[[Path, Sequence[Path], Step], int]  # root, .mat files given, progress; number of new samples
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,11 @@ class Benchmark:
     name: str  # NAME in ``NAME:ROOT``
     open: Callable[[Path], SegmentationData]  # opens the folder ROOT
     label_map: Callable[[], LabelMap]  # names, colours, mask values and submission values
-    pairs: Mapping[str, tuple[int, ...]]  # published number of pairs by split; several if releases differ
+    pairs: Mapping[str, tuple[int, ...]]  # published number of samples by split; several if releases differ
     licence: str  # terms of the data
     archives: str  # official files, for messages
     place: Place  # path under ROOT of a member of an archive
-    convert: Convert | None = None  # makes pairs from .mat files after unpacking, if needed
+    convert: Convert | None = None  # makes samples from .mat files after unpacking, if needed
     aliases: tuple[str, ...] = ()  # alternative names
     submission: SubmissionFormat | None = None  # format of its server's archive; None without a server
     # settings of its protocol (``evaluation.protocol.Protocol``) that differ from the defaults

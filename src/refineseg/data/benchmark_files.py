@@ -1,4 +1,4 @@
-"""Shared by the benchmarks: finding folders, lists and pairs, placing archive members, writing masks."""
+"""Shared by the benchmarks: finding folders, lists and samples, placing archive members, writing masks."""
 
 from __future__ import annotations
 

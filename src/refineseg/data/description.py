@@ -73,7 +73,7 @@ def readers(described: FolderDescription) -> dict[str, Any]:
 
 
 def folders_of(described: FolderDescription) -> list[tuple[Path, Path]]:
-    """Folders of pictures and masks: one pair, or one per split that is a folder."""
+    """Folders of pictures and masks: one of each, or one per split that is a folder."""
     nested = nested_splits(described)
     if nested:
         return [(described.images / split, described.masks / split) for split in nested]

@@ -19,8 +19,8 @@ from refineseg.system.progress import Progress, tracked
 
 GROUP, PACKAGE = "refineseg.benchmarks", "refineseg.data.benchmarks"  # entry points of other packages; our own
 YAML = re.compile(r"(.+\.ya?ml)(?::(.+))?", re.IGNORECASE)
-NAMED = 5  # pairs named in the notes
-MOST = 0.5  # share of bad pairs from which the description must be wrong, not single files
+NAMED = 5  # samples named in the notes
+MOST = 0.5  # share of bad samples from which the description must be wrong, not single files
 
 
 def benchmark_names() -> list[str]:
@@ -45,20 +45,20 @@ def open_data(spec: str | Path, *, drop_bad: bool = False, progress: Progress | 
     Args:
         spec: ``NAME:ROOT`` with a benchmark's name (``camvid:/data/camvid``), ``folder:ROOT``, the path of a YAML
             file, or ``FILE.yaml:ROOT`` to apply the YAML file to another folder.
-        drop_bad: leave out pairs that training cannot use, and name them in ``notes``. Reads every pair once.
-        progress: called with pairs read and total, with ``drop_bad``.
+        drop_bad: leave out samples that training cannot use, and name them in ``notes``. Reads every sample once.
+        progress: called with samples read and total, with ``drop_bad``.
 
     Raises:
         InputError: unknown name, missing folder, or pictures without masks.
     """
     data = _open(str(spec), drop_bad)
-    return drop_bad_pairs(data, progress) if drop_bad else data
+    return drop_bad_samples(data, progress) if drop_bad else data
 
 
-def drop_bad_pairs(data: SegmentationData, progress: Progress | None = None) -> SegmentationData:
-    """The data set without unusable pairs: damaged files, different sizes, unknown mask values.
+def drop_bad_samples(data: SegmentationData, progress: Progress | None = None) -> SegmentationData:
+    """The data set without unusable samples: damaged files, different sizes, unknown mask values.
 
-    Reads every pair once; ``notes`` count and name what is left out. InputError if half of the pairs are bad.
+    Reads every sample once; ``notes`` count and name what is left out. InputError if half of them are bad.
     """
     samples = [sample for items in data.splits.values() for sample in items]
 

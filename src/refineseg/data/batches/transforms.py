@@ -19,7 +19,7 @@ from refineseg.channels import Channels
 from refineseg.config import AugmentConfig
 from refineseg.labels import IGNORE, LabelMap
 
-Others = Callable[[torch.Generator], tuple[Tensor, Tensor]]  # another random pair of the data set
+Others = Callable[[torch.Generator], tuple[Tensor, Tensor]]  # another random sample of the data set
 # Image CxHxW, labels HxW and a generator to both, transformed.
 Transform = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 GREY = 114  # of padding, near the mean of ImageNet
@@ -107,7 +107,7 @@ def apply_geometry(
     """
     height, width = mask.shape
     scaled = max(1, round(height * geometry.scale)), max(1, round(width * geometry.scale))
-    image, mask = scale_pair(image, mask, scaled)
+    image, mask = resize_sample(image, mask, scaled)
     fill = torch.tensor(channels.mean) if channels is not None else torch.full(image.shape[:1], float(GREY))
     if geometry.angle:
         image, mask = _turned(image, mask, geometry, fill)
@@ -152,7 +152,7 @@ def _turned(image: Tensor, mask: Tensor, geometry: Geometry, fill: Tensor) -> tu
     return image[:, rows, columns], mask[rows, columns]
 
 
-def scale_pair(image: Tensor, mask: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def resize_sample(image: Tensor, mask: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Image CxHxW and mask HxW, resized on the same pixel centres.
 
     The mask by ``nearest-exact``: torch's plain ``nearest`` is half a pixel off.

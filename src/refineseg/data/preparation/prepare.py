@@ -14,7 +14,7 @@ from refineseg.system.lock import locked
 
 @dataclass(frozen=True)
 class Count:
-    """Number of pairs found in a split, and the published numbers."""
+    """Number of samples found in a split, and the published numbers."""
 
     split: str
     found: int
@@ -54,11 +54,11 @@ def prepare(name: str, archives: Sequence[Path], root: Path, progress: Progress 
                 raise InputError(f"{archive} holds nothing of {name}: expected {benchmark.archives}")
             taken += found
         converted = benchmark.convert(root, files, report) if benchmark.convert else 0
-        return Prepared(taken, converted, count_pairs(name, root))
+        return Prepared(taken, converted, count_samples(name, root))
 
 
-def count_pairs(name: str, root: Path) -> tuple[Count, ...]:
-    """Number of pairs on disk and published numbers, by split."""
+def count_samples(name: str, root: Path) -> tuple[Count, ...]:
+    """Number of samples on disk and published numbers, by split."""
     benchmark = find_benchmark(name)
     splits = benchmark.open(root).splits
     counts = []
