@@ -148,6 +148,9 @@ def test_nyudv2_folders_with_the_official_split_file(tmp_path: Path) -> None:
     roots.nyudv2(tmp_path)
     savemat(tmp_path / "splits.mat", {"trainNdxs": [[1], [3], [9]], "testNdxs": [[2]]})
     assert stems(open_data(f"nyudv2:{tmp_path}")) == {"train": ["000001", "000003"], "val": ["000002"]}
+    savemat(tmp_path / "splits.mat", {"trainNdxs": [[1]], "testNdxs": [[2]]})
+    split = {"train": ["000001"], "val": ["000002"], "all": ["000003"]}  # none is left out without a word
+    assert stems(open_data(f"nyudv2:{tmp_path}")) == split
 
 
 def test_nyudv2_without_a_list_has_no_official_split(tmp_path: Path) -> None:
