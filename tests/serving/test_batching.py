@@ -180,7 +180,7 @@ def test_an_answer_is_memory_until_it_is_read() -> None:
 
 def test_capacity_by_hand() -> None:
     capacity = Capacity(Limits(requests=2, memory=100))
-    with capacity.slot(60) as first:
+    with capacity.slot(60) as reserve:
         with pytest.raises(Problem) as told, capacity.slot(60):
             pass
         assert told.value.status == 503  # would fit later
@@ -190,9 +190,9 @@ def test_capacity_by_hand() -> None:
         assert int(told.value.headers["Retry-After"]) >= 1
         assert (capacity.active, capacity.memory) == (1, 60)
         with pytest.raises(Problem) as told:
-            first.reserve(50)
+            reserve(50)
         assert told.value.status == 413  # would never fit
-        first.reserve(40)
+        reserve(40)
     assert (capacity.active, capacity.memory) == (0, 0)
     for _ in range(200):
         capacity.record(3.0)

@@ -20,7 +20,7 @@ from PIL import Image
 
 from refineseg.cli.serve import serve
 from refineseg.model.folders.model_folder import save_model_folder
-from refineseg.serving.options import NAMES, OUTPUTS
+from refineseg.serving.options import OPTIONS, OUTPUTS
 from refineseg.serving.server import KEY
 from tests.docs_blocks import PAGES, blocks_of, parse_command
 from tests.serving.made import encoded, pixels, tiny
@@ -110,7 +110,7 @@ def test_the_client(address: tuple[str, str]) -> None:
 
 
 def test_the_tables() -> None:
-    for name in (*NAMES, *OUTPUTS):
+    for name in (*OPTIONS, *OUTPUTS):
         assert f"`{name}`" in PAGE
     defaults = dict(re.findall(r"^\| `--([\w-]+)` \| (\d+) \|", PAGE, re.MULTILINE))
     known = {name.replace("_", "-"): item.default for name, item in inspect.signature(serve).parameters.items()}

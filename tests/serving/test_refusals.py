@@ -167,6 +167,11 @@ OPTIONS = {
     "tile=-64": "of 32 to 4096",
     "tile=1e3": "of 32 to 4096",
     "tile=99999999999999999999": "of 32 to 4096",
+    "tile=%2B64": "of 32 to 4096",
+    "channels=0": "numbers from 1 on",
+    "channels=3,,1": "numbers from 1 on",
+    "channels=1234567": "numbers from 1 on",
+    f"channels={','.join('1' * 65)}": "numbers from 1 on",
     "turn=left": "options among output, scales, flip, tile, channels, got 'turn'",
     "flip=true&flip=false": "flip once",
 }

@@ -4,6 +4,7 @@ import asyncio
 import hmac
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from importlib.resources import files
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,11 +12,11 @@ from refineseg._version import __version__
 from refineseg.errors import InputError, extra
 from refineseg.html import TOKENS
 from refineseg.inference.predictor import Segmenter
-from refineseg.serving import description, problems
+from refineseg.serving import description
 from refineseg.serving.access import Access
 from refineseg.serving.limits import Capacity, Limits
-from refineseg.serving.middleware import Middleware, drain
-from refineseg.serving.problems import Problem
+from refineseg.serving.middleware import CLOSE, Middleware, Refuse, drain
+from refineseg.serving.problems import PROBLEM_TYPE, Problem
 from refineseg.serving.segmenting import Request, Service
 
 if TYPE_CHECKING:
@@ -77,8 +78,8 @@ def create_app(
             allow_headers=("Authorization", "Content-Type"),
             expose_headers=("Content-Disposition", "Retry-After", "Server-Timing"),
         )
-    app.add_middleware(Middleware, access=access, record=service.metrics.record_answer, routes=ROUTES)
-    _add_problems(app)
+    record, refuse = service.metrics.record_answer, _add_problems(app)
+    app.add_middleware(Middleware, access=access, refuse=refuse, record=record, routes=ROUTES)
     _add_interface(app, service, _keyed(api_key))
     _add_probes(app, service)
     _add_page(app)
@@ -100,19 +101,22 @@ def _keyed(api_key: str | None) -> dict[str, Any]:
     return {"dependencies": [Depends(check_key)]} if api_key else {}
 
 
-def _add_problems(app: "FastAPI") -> None:
+def _add_problems(app: "FastAPI") -> Refuse:
+    """Make every error a problem document; returns the function that answers a refused request."""
     from fastapi import Request as Incoming
     from fastapi.responses import JSONResponse
     from starlette.exceptions import HTTPException
     from starlette.requests import ClientDisconnect
 
     def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
-        return JSONResponse(problems.problem_document(status, detail), status, headers, problems.MEDIA_TYPE)
+        title = HTTPStatus(status).phrase
+        document = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+        return JSONResponse(document, status, headers, PROBLEM_TYPE)
 
     @app.exception_handler(Problem)
     async def refused(incoming: Incoming, error: Problem) -> JSONResponse:
         # If the client goes on sending, close the connection: the rest of its body is not read.
-        rest = {} if await drain(incoming.stream()) else {"Connection": "close"}
+        rest = {} if await drain(incoming.stream()) else CLOSE
         return problem(error.status, error.detail, error.headers | rest)
 
     @app.exception_handler(ClientDisconnect)
@@ -126,6 +130,8 @@ def _add_problems(app: "FastAPI") -> None:
     @app.exception_handler(Exception)
     async def failed(_incoming: Incoming, _error: Exception) -> JSONResponse:
         return problem(500, "the server failed at this request; its log says why")
+
+    return lambda scope, receive, error: refused(Incoming(scope, receive), error)
 
 
 def _add_interface(app: "FastAPI", service: Service, keyed: dict[str, Any]) -> None:

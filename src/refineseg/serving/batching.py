@@ -128,8 +128,7 @@ class Batcher:
                 if len(batch) == most or self._stopping or left <= 0 or self._active() <= len(self._queue):
                     break
                 self._changed.wait(left)
-            taken = set(map(id, batch))
-            self._queue = [picture for picture in self._queue if id(picture) not in taken]
+            self._queue = [picture for picture in self._queue if picture not in batch]  # compared by identity
             return batch
 
     def _fail(self, pictures: Sequence[QueuedPicture], failure: BaseException) -> None:

@@ -9,9 +9,10 @@ from typing import Any
 from refineseg._version import __version__
 from refineseg.inference.predictor import Segmenter
 from refineseg.labels import IGNORE
-from refineseg.serving import answers, decoding, problems, uploads
+from refineseg.serving import answers, decoding, uploads
 from refineseg.serving.limits import Limits
-from refineseg.serving.options import MAX_CHANNELS, OUTPUTS
+from refineseg.serving.options import OPTIONS, OUTPUTS
+from refineseg.serving.problems import PROBLEM_TYPE
 
 BINARY = {"type": "string", "format": "binary"}
 BASE64 = {"type": "string", "format": "byte"}
@@ -102,15 +103,11 @@ def problem_answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {
         status: {
             "description": HTTPStatus(status).phrase,
-            "content": {problems.MEDIA_TYPE: {"schema": schema}},
+            "content": {PROBLEM_TYPE: {"schema": schema}},
             "headers": headers.get(status, {}),
         }
         for status in statuses
     }
-
-
-def _parameter(name: str, schema: dict[str, Any], text: str, **style: Any) -> dict[str, Any]:
-    return {"name": name, "in": "query", "required": False, "description": text, "schema": schema, **style}
 
 
 def _body(picture: dict[str, Any], text: str) -> dict[str, Any]:
@@ -125,37 +122,16 @@ def _body(picture: dict[str, Any], text: str) -> dict[str, Any]:
 
 def segment_request() -> dict[str, Any]:
     """Parameters and body of ``POST /v1/segment``."""
-    commas: dict[str, Any] = {"style": "form", "explode": False}
-    output = {
-        "type": "array",
-        "items": {"type": "string", "enum": list(OUTPUTS)},
-        "uniqueItems": True,
-        "minItems": 1,
-        "default": [OUTPUTS[0]],
-    }
-    scale = {"type": "number", "minimum": 0.1, "maximum": 8}
-    scales = {"type": "array", "items": scale, "minItems": 1, "maxItems": 8, "default": [1.0]}
-    channel = {"type": "integer", "minimum": 1, "maximum": 999_999}
-    channels = {"type": "array", "items": channel, "minItems": 1, "maxItems": MAX_CHANNELS}
-    tile = {
-        "anyOf": [{"type": "string", "enum": ["auto"]}, {"type": "integer", "minimum": 32, "maximum": 4096}],
-        "default": "auto",
-    }
+    parameters = []
+    for name, option in OPTIONS.items():
+        style = {"style": "form", "explode": False} if option.schema.get("type") == "array" else {}
+        about = {"description": option.description, "schema": option.schema}
+        parameters.append({"name": name, "in": "query", "required": False, **about, **style})
     form = _body(BINARY, "A form. Query parameters may be given as fields instead, in the same spelling.")
     document = _body(BASE64, "A JSON object. Query parameters may be given as keys instead.")
     raw = {media_type: {"schema": BINARY} for media_type in (*decoding.media_types(), "application/octet-stream")}
     return {
-        "parameters": [
-            _parameter(
-                "output", output, "A single output is returned as a file, several in a JSON document.", **commas
-            ),
-            _parameter("scales", scales, "Scales of the picture over which class scores are averaged.", **commas),
-            _parameter("flip", {"type": "boolean", "default": False}, "Also average over the mirrored picture."),
-            _parameter(
-                "channels", channels, "Channels of the file to use, counted from 1; three for RGB.", **commas
-            ),
-            _parameter("tile", tile, "Side in pixels of the windows of a large picture."),
-        ],
+        "parameters": parameters,
         "requestBody": {
             "required": True,
             "content": {uploads.FORM: {"schema": form}, uploads.JSON: {"schema": document}, **raw},

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from math import ceil
 
 from refineseg.errors import InputError
 from refineseg.serving.problems import Problem
+
+Reserve = Callable[[int], None]  # reserves bytes for a request
 
 
 @dataclass(frozen=True)
@@ -42,20 +44,38 @@ class Capacity:
         self._lock = threading.Lock()
 
     @contextmanager
-    def slot(self, memory: int) -> Iterator[Slot]:
-        """A slot for one request that starts with ``memory`` bytes; Problem (503) if none is free."""
+    def slot(self, memory: int) -> Iterator[Reserve]:
+        """A slot for one request that starts with ``memory`` bytes; gives a function that reserves more.
+
+        Problem: 503 if no slot is free or all requests together exceed the memory, 413 if this one alone does.
+        """
+        reserved = 0
+
+        def reserve(more: int) -> None:
+            nonlocal reserved
+            with self._lock:
+                if reserved + more > self.limits.memory:
+                    raise Problem(
+                        413,
+                        f"expected a request that takes at most {self.limits.memory >> 20} MiB, this one takes "
+                        f"about {(reserved + more) >> 20}: send a smaller picture or request fewer outputs",
+                    )
+                if self.memory + more > self.limits.memory:
+                    raise self._full()
+                self.memory += more
+                reserved += more
+
         with self._lock:
             if self.active >= self.limits.requests:
                 raise self._full()
             self.active += 1
-        slot = Slot(self)
         try:
-            slot.reserve(memory)
-            yield slot
+            reserve(memory)
+            yield reserve
         finally:
             with self._lock:
                 self.active -= 1
-                self.memory -= slot.memory
+                self.memory -= reserved
 
     @contextmanager
     def hold(self, memory: int) -> Iterator[None]:
@@ -79,26 +99,3 @@ class Capacity:
             f"the server is busy with {self.active} requests: try again in {wait} s",
             {"Retry-After": str(wait)},
         )
-
-
-class Slot:
-    """A request's share of the capacity."""
-
-    def __init__(self, capacity: Capacity) -> None:
-        self.capacity = capacity
-        self.memory = 0
-
-    def reserve(self, memory: int) -> None:
-        """Reserve more bytes; Problem: 413 if this request alone exceeds the limit, 503 if all together do."""
-        capacity = self.capacity
-        with capacity._lock:
-            if self.memory + memory > capacity.limits.memory:
-                raise Problem(
-                    413,
-                    f"expected a request that takes at most {capacity.limits.memory >> 20} MiB, this one takes "
-                    f"about {(self.memory + memory) >> 20}: send a smaller picture or request fewer outputs",
-                )
-            if capacity.memory + memory > capacity.limits.memory:
-                raise capacity._full()
-            capacity.memory += memory
-            self.memory += memory

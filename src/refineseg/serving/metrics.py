@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 from refineseg.errors import extra
 
+M = TypeVar("M")
 STAGES = ("decode", "queue", "predict", "encode")
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
@@ -15,41 +17,26 @@ class Metrics:
 
     def __init__(self, model: str, queued: Callable[[], float], active: Callable[[], float]) -> None:
         with extra("prometheus-client", "serve", "counting for /metrics"):
-            from prometheus_client import (
-                CollectorRegistry,
-                Counter,
-                Gauge,
-                Histogram,
-                ProcessCollector,
-                exposition,
-            )
-        self.registry = registry = CollectorRegistry()
-        self.media_type = exposition.CONTENT_TYPE_LATEST
-        self._text = exposition.generate_latest
-        ProcessCollector(registry=registry)
-        self._requests = Counter(
-            "refineseg_requests", "Answers by route and status", ["route", "status"], registry=registry
-        )
-        self._seconds = Histogram(
-            "refineseg_request_seconds",
-            "From the request's first byte to the answer's last",
-            ["route"],
-            buckets=SECONDS,
-            registry=registry,
-        )
-        self._stages = Histogram(
-            "refineseg_stage_seconds", "Stages of a segmentation", ["stage"], buckets=SECONDS, registry=registry
-        )
-        self._batches = Histogram(
-            "refineseg_batch_pictures", "Pictures in a batch", buckets=(1, 2, 4, 8, 16, 32), registry=registry
-        )
-        self._busy = Counter("refineseg_network_seconds", "Time that the network ran", registry=registry)
-        self._pixels = Counter("refineseg_pixels", "Pixels segmented", registry=registry)
-        Gauge("refineseg_queue_pictures", "Pictures in the queue", registry=registry).set_function(queued)
-        Gauge(
-            "refineseg_open_requests", "Requests being read, queued or answered", registry=registry
-        ).set_function(active)
-        Gauge("refineseg_model_info", "The model served", ["model"], registry=registry).labels(model).set(1)
+            import prometheus_client as prometheus
+        self.registry = registry = prometheus.CollectorRegistry()
+        self.media_type = prometheus.CONTENT_TYPE_LATEST
+        self._text = prometheus.generate_latest
+        prometheus.ProcessCollector(registry=registry)
+
+        def made(kind: Callable[..., M], name: str, text: str, *labels: str, **options: Any) -> M:
+            return kind(f"refineseg_{name}", text, labels, registry=registry, **options)
+
+        counter, gauge, histogram = prometheus.Counter, prometheus.Gauge, prometheus.Histogram
+        whole = "From the request's first byte to the answer's last"
+        self._requests = made(counter, "requests", "Answers by route and status", "route", "status")
+        self._seconds = made(histogram, "request_seconds", whole, "route", buckets=SECONDS)
+        self._stages = made(histogram, "stage_seconds", "Stages of a segmentation", "stage", buckets=SECONDS)
+        self._batches = made(histogram, "batch_pictures", "Pictures in a batch", buckets=(1, 2, 4, 8, 16, 32))
+        self._busy = made(counter, "network_seconds", "Time that the network ran")
+        self._pixels = made(counter, "pixels", "Pixels segmented")
+        made(gauge, "queue_pictures", "Pictures in the queue").set_function(queued)
+        made(gauge, "open_requests", "Requests being read, queued or answered").set_function(active)
+        made(gauge, "model_info", "The model served", "model").labels(model).set(1)
 
     def record_answer(self, route: str, status: int, seconds: float) -> None:
         """Count an answer."""

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
 
-from refineseg.serving import problems
 from refineseg.serving.access import Access
 from refineseg.serving.problems import Problem
 
@@ -16,6 +14,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Refuse = Callable[[Scope, Receive, Problem], Awaitable[App]]  # reads the rest of a body; gives the answer
 Record = Callable[[str, int, float], None]  # route, status, seconds
 
 POLICY = (
@@ -30,6 +29,7 @@ HEADERS = [
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cache-control", b"no-store"),
 ]
+CLOSE = {"Connection": "close"}
 DRAIN_SECONDS = 2.0
 DRAIN_BYTES = 40 << 20
 
@@ -37,9 +37,10 @@ DRAIN_BYTES = 40 << 20
 class Middleware:
     """Checks access, adds the headers and records every answer; paths that are not ``routes`` as ``other``."""
 
-    def __init__(self, app: App, access: Access, record: Record, routes: frozenset[str]) -> None:
+    def __init__(self, app: App, access: Access, refuse: Refuse, record: Record, routes: frozenset[str]) -> None:
         self.app = app
         self.access = access
+        self.refuse = refuse
         self.record = record
         self.routes = routes
 
@@ -68,8 +69,9 @@ class Middleware:
                 raise Problem(400, "expected Content-Length or Transfer-Encoding, got both")
             self.access.check(scope["method"], headers)
         except Problem as problem:
-            await drain(_body(receive))
-            await _send_problem(problem, send_with_headers)
+            problem.headers = problem.headers | CLOSE
+            answer = await self.refuse(scope, receive, problem)
+            await answer(scope, receive, send_with_headers)
         else:
             await self.app(scope, receive, send_with_headers)
         finally:
@@ -94,22 +96,3 @@ async def drain(chunks: AsyncIterator[bytes]) -> bool:
     except Exception:  # the stream has been read, or the client has left
         return True
     return True
-
-
-async def _body(receive: Receive) -> AsyncIterator[bytes]:
-    more = True
-    while more:
-        message = await receive()
-        more = message.get("more_body", False)
-        yield message.get("body", b"")
-
-
-async def _send_problem(problem: Problem, send: Send) -> None:
-    content = json.dumps(problems.problem_document(problem.status, problem.detail)).encode()
-    headers = [
-        (b"content-type", problems.MEDIA_TYPE.encode()),
-        (b"content-length", str(len(content)).encode()),
-        (b"connection", b"close"),
-    ]
-    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
-    await send({"type": "http.response.body", "body": content})

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from http import HTTPStatus
-from typing import Any
 
-MEDIA_TYPE = "application/problem+json"
+PROBLEM_TYPE = "application/problem+json"
 
 
 @dataclass
@@ -16,8 +14,3 @@ class Problem(Exception):
     status: int  # HTTP status
     detail: str  # expected, found, what to do; never a path or a decoder's message
     headers: dict[str, str] = field(default_factory=dict)  # further headers of the answer
-
-
-def problem_document(status: int, detail: str) -> dict[str, Any]:
-    """A problem document."""
-    return {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}

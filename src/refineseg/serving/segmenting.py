@@ -19,7 +19,7 @@ from refineseg.inference.result import Result
 from refineseg.serving.answers import Answer, answer
 from refineseg.serving.batching import Batcher, QueuedPicture
 from refineseg.serving.decoding import decode, measure
-from refineseg.serving.limits import Capacity, Limits, Slot
+from refineseg.serving.limits import Capacity, Limits, Reserve
 from refineseg.serving.metrics import STAGES, Metrics
 from refineseg.serving.options import RequestOptions, read_options
 from refineseg.serving.problems import Problem
@@ -77,17 +77,20 @@ class Service:
         read_options(query)  # refuse before the body is read
         if request.length is not None:
             check_length(request.length, self.limits.bytes)
-        until = asyncio.get_running_loop().time() + self.limits.seconds
+        seconds = f"{self.limits.seconds:g} s"
+        late = Problem(408, f"expected the whole request within {seconds}, part of it is missing")
         try:
-            with self.capacity.slot(self.limits.bytes if request.length is None else request.length) as slot:
-                upload = await self._read(request, until)
-                async with asyncio.timeout_at(until):
-                    return await self._unless_disconnected(self._answer(upload, query, slot), request.disconnected)
+            with self.capacity.slot(self.limits.bytes if request.length is None else request.length) as reserve:
+                async with asyncio.timeout(self.limits.seconds):
+                    given = request.chunks, request.content_type, request.coding
+                    upload = await read_upload(*given, self.limits.bytes)
+                    late = Problem(
+                        504, f"not done within {seconds}: send a smaller picture or fewer scales, or try again"
+                    )
+                    work = self._answer(upload, query, reserve)
+                    return await self._unless_disconnected(work, request.disconnected)
         except TimeoutError:
-            raise Problem(
-                504,
-                f"not done within {self.limits.seconds:g} s: send a smaller picture or fewer scales, or try again",
-            ) from None
+            raise late from None
         except Exception as error:
             if isinstance(error, Problem) or not is_out_of_memory(error):
                 raise
@@ -102,21 +105,12 @@ class Service:
             {"Retry-After": "5"},
         )
 
-    async def _read(self, request: Request, until: float) -> Upload:
-        try:
-            async with asyncio.timeout_at(until):
-                return await read_upload(request.chunks, request.content_type, request.coding, self.limits.bytes)
-        except TimeoutError:
-            raise Problem(
-                408, f"expected the whole request within {self.limits.seconds:g} s, part of it is missing"
-            ) from None
-
     async def _answer(
-        self, upload: Upload, query: list[tuple[str, str]], slot: Slot
+        self, upload: Upload, query: list[tuple[str, str]], reserve: Reserve
     ) -> tuple[Answer, dict[str, float]]:
         options = read_options([*query, *upload.fields])
         times = [time.monotonic()]
-        picture = await self._in_codec_thread(lambda: self._decode(upload.data, options, slot))
+        picture = await self._in_codec_thread(lambda: self._decode(upload.data, options, reserve))
         times.append(time.monotonic())
         queued = QueuedPicture(picture.pixels, options)
         self.batcher.submit(queued)
@@ -134,9 +128,9 @@ class Service:
         self.metrics.record_picture(result.labels.size, stages)
         return content, stages
 
-    def _decode(self, data: bytes, options: RequestOptions, slot: Slot) -> InMemory:
+    def _decode(self, data: bytes, options: RequestOptions, reserve: Reserve) -> InMemory:
         card = self.segmenter.card
-        slot.reserve(measure(data, options, self.limits.pixels, card.labels.num_classes))
+        reserve(measure(data, options, self.limits.pixels, card.labels.num_classes))
         return decode(data, card.channels, options.predict.choice)
 
     async def _in_codec_thread(self, work: Callable[[], T]) -> T:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -124,15 +125,15 @@ class _Form:
         self._ended = True
 
 
-class _refusing_parser_errors:
+@contextmanager
+def _refusing_parser_errors() -> Iterator[None]:
     """Turns any error of the form parser into a Problem, since its only input is the client's."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, Exception) and not isinstance(error, Problem | MemoryError):
-            raise Problem(400, "expected a form as multipart/form-data, got one that cannot be read") from None
+    try:
+        yield
+    except (Problem, MemoryError):
+        raise
+    except Exception:
+        raise Problem(400, "expected a form as multipart/form-data, got one that cannot be read") from None
 
 
 def _from_json(body: bytearray) -> Upload:
