@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from refineseg.inference.fast.convolution import FusedConv, fusable
+from refineseg.inference.fast.convolution import FusedConv, fusable, with_weights
 from refineseg.model.blocks import RefineNetBlock, as_list, largest
 from refineseg.model.memory_saving import starts
 from refineseg.model.resize import upsample_on_grid
@@ -142,8 +141,4 @@ def _mergeable(part: nn.Module) -> bool:
 def merged(first: nn.Conv2d, second: nn.Conv2d) -> nn.Conv2d:
     """One 1x1 convolution in place of two without bias; the weights are multiplied in float64."""
     weight = second.weight.detach().flatten(1).double() @ first.weight.detach().flatten(1).double()
-    own = {id(second.weight): second.weight}
-    result = copy.deepcopy(second, own)
-    result.in_channels = first.in_channels
-    result.weight = nn.Parameter(weight.float()[:, :, None, None], requires_grad=False)
-    return result
+    return with_weights(second, weight.float()[:, :, None, None], None)

@@ -24,6 +24,7 @@ FUSED: dict[str, tuple[str, list[float]]] = {
     "relu": ("relu", []),
     "relu6": ("hardtanh", [0.0, 6.0]),
 }
+KEPT = ("kernel_size", "stride", "padding", "dilation", "padding_mode")  # settings without channels
 
 
 class FusedConv(nn.Module):
@@ -156,3 +157,15 @@ def convolution_of(parent: nn.Module, name: str) -> nn.Conv2d:
     part = parent.get_submodule(name)
     assert isinstance(part, nn.Conv2d)
     return part
+
+
+def with_weights(convolution: nn.Conv2d, weight: Tensor, bias: Tensor | None) -> nn.Conv2d:
+    """A convolution of the same settings with other weights, which may have fewer channels."""
+    groups = max(1, convolution.groups * len(weight) // convolution.out_channels)
+    settings = {name: getattr(convolution, name) for name in KEPT}
+    made = nn.Conv2d(
+        weight.shape[1] * groups, len(weight), groups=groups, bias=bias is not None, device="meta", **settings
+    )
+    made.weight = nn.Parameter(weight, requires_grad=False)
+    made.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
+    return made.train(convolution.training)

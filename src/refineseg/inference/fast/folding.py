@@ -14,6 +14,7 @@ from torch.nn.utils import fuse_conv_bn_weights
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from refineseg.inference.fast.convolution import with_weights
 from refineseg.model.backbones.backbone import Backbone
 
 NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
@@ -121,11 +122,7 @@ def _watch(backbone: Backbone) -> _Watch:
 def _folded(convolution: nn.Conv2d, norm: nn.Module) -> nn.Conv2d:
     values = [getattr(norm, name) for name in ("running_mean", "running_var", "eps", "weight", "bias")]
     weight, bias = fuse_conv_bn_weights(convolution.weight, convolution.bias, *values)
-    own = {id(convolution.weight): weight, id(convolution.bias): bias}  # everything else is copied
-    result = copy.deepcopy(convolution, cast(dict[int, Any], own))
-    result.weight, result.bias = weight, bias
-    result.weight.data = weight.data.contiguous(memory_format=torch.channels_last)
-    return result
+    return with_weights(convolution, weight.detach().contiguous(memory_format=torch.channels_last), bias.detach())
 
 
 def _rest_of(norm: nn.Module) -> nn.Module:

@@ -7,9 +7,8 @@ kept where the operation is missing, wrong or not clearly faster.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from functools import cache
+from timeit import repeat
 
 import torch
 from torch import Tensor
@@ -45,18 +44,9 @@ def _wins() -> bool:
             same = torch.allclose(_onednn(rows, weight), rows @ weight.t(), atol=1e-3)
         except (AttributeError, TypeError, RuntimeError):
             return False
-        ours, theirs = (_least(work) for work in (lambda: _onednn(rows, weight), lambda: rows @ weight.t()))
+        works = (lambda: _onednn(rows, weight), lambda: rows @ weight.t())
+        ours, theirs = (min(repeat(work, number=1, repeat=TRIALS)) for work in works)
         return same and theirs > WORTH * ours
-
-
-def _least(work: Callable[[], Tensor]) -> float:
-    """Seconds of the fastest of a few calls."""
-    seconds = []
-    for _ in range(TRIALS):
-        start = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
 
 
 def _onednn(rows: Tensor, weight: Tensor) -> Tensor:

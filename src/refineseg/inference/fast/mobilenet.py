@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from math import ceil
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from refineseg.inference.fast.convolution import FusedConv, convolution_of
+from refineseg.inference.fast.convolution import FusedConv, convolution_of, with_weights
 from refineseg.inference.fast.winograd import Scratch
 from refineseg.model.backbones.mobilenet import InvertedResidual
 from refineseg.model.memory_saving import starts
@@ -88,18 +88,5 @@ def _part(
 ) -> nn.Conv2d:
     """The convolution with some of its channels; whole rows of weights are shared."""
     weight = convolution.weight.detach()[outputs, inputs].contiguous()
-    groups = 1 if convolution.groups == 1 else len(weight)
-    part = nn.Conv2d(
-        weight.shape[1] * groups,
-        len(weight),
-        (weight.shape[2], weight.shape[3]),
-        padding=cast(Any, convolution.padding),
-        dilation=cast(Any, convolution.dilation),
-        groups=groups,
-        bias=bias and convolution.bias is not None,
-        device="meta",
-    )
-    part.weight = nn.Parameter(weight, requires_grad=False)
-    if part.bias is not None and convolution.bias is not None:
-        part.bias = nn.Parameter(convolution.bias.detach()[outputs], requires_grad=False)
-    return part
+    kept = convolution.bias.detach()[outputs] if bias and convolution.bias is not None else None
+    return with_weights(convolution, weight, kept)
