@@ -18,7 +18,7 @@ from refineseg.data.images import read_image
 from refineseg.inference.tiles.receptive_field import probe
 
 CALIBRATED_ON = 300  # most calibration pictures, evenly spaced over the split; NNCF's default
-PHOTOGRAPHS = ("grace_hopper.jpg",)  # matplotlib's sample data; US Navy, public domain
+PHOTOGRAPH = "grace_hopper.jpg"  # matplotlib's sample data; US Navy, public domain
 SHOWN = 20  # most pictures of a data set that are compared
 
 
@@ -44,9 +44,8 @@ def generated_pictures(config: ModelConfig) -> ExportPictures:
     if config.in_channels != 3:  # within two deviations of the mean, as a photograph's values are
         centre, width = (np.asarray(values, np.float32)[:, None, None] for values in (config.mean, config.std))
         return ExportPictures("textures", (centre + (4 * texture - 2) * width,))
-    photographs = [read_image(cbook.get_sample_data(name, asfileobj=False)) for name in PHOTOGRAPHS]
-    planes = (*(to_planes(picture, None) for picture in photographs), texture)
-    return ExportPictures(f"{', '.join(PHOTOGRAPHS)} (matplotlib's, public domain) and textures", planes)
+    photograph = to_planes(read_image(cbook.get_sample_data(PHOTOGRAPH, asfileobj=False)), None)
+    return ExportPictures(f"{PHOTOGRAPH} (matplotlib's, public domain) and textures", (photograph, texture))
 
 
 def fitted(planes: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:

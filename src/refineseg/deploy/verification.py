@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from timeit import timeit
 from typing import Any
 
 import numpy as np
@@ -135,22 +135,18 @@ def refusal(checks: list[SizeComparison], outputs: str = "logits") -> str | None
 def times(engine: ExportedRunner, segmenter: Segmenter, pictures: ExportPictures) -> tuple[float, float]:
     """Median milliseconds from picture to labels with the engine and with torch, timed in turns at ``TIMED``."""
     planes = fitted(pictures.planes[0], *TIMED)[None]
-    images = planes.transpose(0, 2, 3, 1)
-    candidates: tuple[Callable[[], object], ...] = (
-        lambda: engine.run(engine.as_input(planes)),
-        lambda: segmenter.segment(images, PredictOptions()),
-    )
-    if engine.file_outputs == "logits":
-        predictor = Segmenter(engine, segmenter.card)
-        candidates = (lambda: predictor.segment(images, PredictOptions()), candidates[1])
-    taken: tuple[list[float], list[float]] = ([], [])
-    for repeat in range(REPEATS + 1):
-        for candidate, seconds in zip(candidates, taken, strict=True):
-            start = time.perf_counter()
-            candidate()
-            if repeat:  # the first run is a warm-up
-                seconds.append(time.perf_counter() - start)
-    return 1000 * statistics.median(taken[0]), 1000 * statistics.median(taken[1])
+    images, options = planes.transpose(0, 2, 3, 1), PredictOptions()
+    predictor = Segmenter(engine, segmenter.card)
+
+    def by_engine() -> object:
+        logits = engine.file_outputs == "logits"
+        return predictor.segment(images, options) if logits else engine.run(engine.as_input(planes))
+
+    works = (by_engine, lambda: segmenter.segment(images, options))
+    rounds = [[timeit(work, number=1) for work in works] for _ in range(REPEATS + 1)]
+    by_work = zip(*rounds[1:], strict=True)  # the first round is a warm-up
+    engine_ms, torch_ms = (1000 * statistics.median(seconds) for seconds in by_work)
+    return engine_ms, torch_ms
 
 
 @torch.inference_mode()
