@@ -15,14 +15,14 @@ import socket
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from PIL import Image
 
 from refineseg.data.images import index_image
-from refineseg.data.pictures.pillow import open_image
+from refineseg.data.pictures.pillow import decoding, open_image
 from refineseg.errors import InputError, RefinesegError, WriteError, extra
 from refineseg.inference.batch import find_inputs, output_names
 from refineseg.inference.options import PredictOptions, Tile
@@ -30,7 +30,6 @@ from refineseg.inference.outputs import find_kinds, need_probabilities
 from refineseg.system.files import atomic_write, writable_folder
 from refineseg.system.lock import locked
 from refineseg.system.parquet import open_parquet, write_parquet
-from refineseg.system.text import reason_of
 
 PARTS, PLAN = "parts", "plan.json"
 PATH_COLUMN, BYTES_COLUMN, NAME_COLUMN = "path", "bytes", "name"
@@ -255,13 +254,9 @@ def pictures_of(shard: Shard) -> Iterator[tuple[str, str | bytes]]:
 def _decoded(picture: str | bytes) -> str | Image.Image:
     if isinstance(picture, str):
         return picture
-    try:
+    with decoding("the bytes", "a picture"):
         image = open_image(picture)
         image.load()
-    except InputError:
-        raise
-    except Exception as error:  # decoders raise OSError, ValueError, SyntaxError, struct.error ...
-        raise InputError(f"cannot read the bytes as a picture ({reason_of(error)})") from error
     return image
 
 
@@ -284,7 +279,7 @@ def _run(job: RayJob, shards: Sequence[Shard], workers: int) -> list[dict[str, A
         # One block per shard, so that a worker that dies costs one shard at most.
         work = ray.data.from_items(rows, override_num_blocks=len(rows))
         worker = cast(Any, Worker)  # Ray's types only allow functions
-        done = work.map(worker, fn_constructor_args=(replace(job),), concurrency=workers, num_cpus=1)
+        done = work.map(worker, fn_constructor_args=(job,), concurrency=workers, num_cpus=1)
         return list(done.iter_rows())
     except ray.exceptions.RayError as error:
         said = next((line for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)

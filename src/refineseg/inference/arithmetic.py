@@ -110,7 +110,7 @@ class Arithmetic:
 
     def normalised(self, scores: Array) -> Array:
         """Positive scores divided by their sum over the classes."""
-        return scores / scores.sum(1, keepdims=True)
+        return scores / scores.sum(1, keepdims=True)  # the same call for tensors
 
     def softened(self, scores: Array, labels: Array, temperatures: NDArray[np.floating[Any]]) -> Array:
         """Probabilities with the temperature of each pixel's label: softmax(log p / T[label])."""

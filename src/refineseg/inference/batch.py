@@ -207,14 +207,14 @@ def _video(
         segmenter, item.source, out, name, options, save or VIDEO_KINDS, item.options, progress=steps
     )
     entry = _entry(str(item), out, done.files, done.size)
-    facts = {
+    video = {
         "frames": done.frames,
         "frames_per_second": round(done.frames / max(done.seconds, 1e-9), 3),
         "label_changes": round(done.label_changes, 6),
         "smooth": item.options.smooth,
     }
-    video = facts | ({"warning": done.warning} if done.warning else {})
-    return replace(entry, class_shares=done.class_shares, video=video)
+    warning = {"warning": done.warning} if done.warning else {}
+    return replace(entry, class_shares=done.class_shares, video=video | warning)
 
 
 def _entry(path: Path | str, out: Path, files: dict[str, Path], size: tuple[int, int]) -> Entry:

@@ -21,7 +21,7 @@ from refineseg.inference.options import PredictOptions, Tile, channels_of, row_r
 from refineseg.inference.result import Result
 from refineseg.inference.runners import Runner
 from refineseg.inference.scoring import Scores, Scoring
-from refineseg.inference.tiles.blending import Map, Read, Strip, assemble, blended_strips, join_strips, view_of
+from refineseg.inference.tiles.blending import Map, Read, Strip, blended_strips, join_strips, view_of
 from refineseg.inference.tiles.tiling import Tiling, choose_tiling
 from refineseg.labels import UInt8
 from refineseg.model.folders.card import ModelCard
@@ -284,5 +284,11 @@ class Segmenter:
         def read(top: int, bottom: int, left: int, right: int) -> Pixels:
             return pixels[top:bottom, left:right]
 
-        classes = self.card.labels.num_classes if options.probabilities else None
-        return assemble(self.strips(tiling, read, options, each=each, change=change), tiling.size, classes)
+        classes, labels = self.card.labels.num_classes, np.empty(tiling.size, np.uint8)
+        kept = np.empty((classes, *tiling.size), np.float16) if options.probabilities else None
+        for top, part, scores in self.strips(tiling, read, options, each=each, change=change):
+            rows = slice(top, top + len(part))
+            labels[rows] = part
+            if kept is not None:
+                kept[:, rows] = scores
+        return labels, kept

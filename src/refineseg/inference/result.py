@@ -46,18 +46,14 @@ class Result:
     notes: tuple[str, ...] = ()
 
     def of(self, picture: InMemory) -> Result:
-        """The same result with the picture's own facts: where it has no data, its place on the map, notes."""
+        """The same result with the picture's place on the map, its notes, and 255 where it has no data."""
         height, width = picture.size
-        result = self.without(picture.void(0, height, 0, width))
-        return replace(result, notes=picture.notes, geo=picture.geo)
-
-    def without(self, void: NDArray[np.bool_] | None) -> Result:
-        """The same result with label 255 and probabilities 0 where ``void``, HxW, is true."""
-        if void is None or not void.any():
-            return self
-        probabilities = None if self.probabilities is None else np.where(void, np.float16(0), self.probabilities)
-        labels = np.where(void, np.uint8(IGNORE), self.labels)
-        return replace(self, labels=labels, probabilities=probabilities)
+        void = picture.void(0, height, 0, width)
+        labels, probabilities = self.labels, self.probabilities
+        if void is not None:
+            labels = np.where(void, np.uint8(IGNORE), labels)
+            probabilities = None if probabilities is None else np.where(void, np.float16(0), probabilities)
+        return replace(self, labels=labels, probabilities=probabilities, notes=picture.notes, geo=picture.geo)
 
     def __repr__(self) -> str:
         height, width = self.size
@@ -115,7 +111,13 @@ class Result:
         void = self.labels == IGNORE
         mixed[void] = self.image[void]
         picture = Image.fromarray(mixed)
-        return beside(picture, self.legend(picture.height)) if legend else picture
+        if not legend:
+            return picture
+        names = self.legend(picture.height)
+        both = Image.new("RGB", (picture.width + names.width, picture.height))
+        both.paste(picture, (0, 0))
+        both.paste(names, (picture.width, 0))
+        return both
 
     def save(
         self, folder: str | Path, save: tuple[str, ...] = ("mask", "overlay"), name: str | None = None
@@ -195,11 +197,3 @@ def borders(labels: UInt8) -> NDArray[np.bool_]:
     edge[:, :-1] |= labels[:, :-1] != labels[:, 1:]
     edge[:-1] |= labels[:-1] != labels[1:]
     return edge
-
-
-def beside(left: Image.Image, right: Image.Image) -> Image.Image:
-    """Two pictures of one height side by side."""
-    image = Image.new("RGB", (left.width + right.width, left.height), "white")
-    image.paste(left, (0, 0))
-    image.paste(right, (left.width, 0))
-    return image

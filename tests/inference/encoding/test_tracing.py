@@ -13,9 +13,9 @@ from hypothesis.extra import numpy as hnp
 from pycocotools import mask as coco
 
 from refineseg.data.pictures.geotiff import KEYS, PIXEL_SCALE, TIEPOINT, TRANSFORMATION, Geo
-from refineseg.inference.encoding import run_lengths as rle
 from refineseg.inference.encoding import tracing
 from refineseg.inference.encoding.tracing import Polygon, signed_area, trace_polygons
+from refineseg.inference.outputs import rle
 from refineseg.inference.outputs.geojson import GeoJson
 from refineseg.inference.outputs.polygons import Polygons
 from refineseg.labels import LabelMap, UInt8

@@ -26,7 +26,7 @@ from refineseg.inference.encoding.png import write_png
 from refineseg.inference.options import PredictOptions
 from refineseg.inference.outputs import LargeResult, built_in_kinds
 from refineseg.inference.outputs import overlay as overlays
-from refineseg.inference.outputs.confidence import confidence
+from refineseg.inference.outputs.confidence import KIND as CONFIDENCE
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.tiles.predict import predict_large
 from refineseg.inference.tiles.receptive_field import probe
@@ -192,7 +192,7 @@ def test_all_outputs_of_a_geotiff(segmenter: Segmenter, tmp_path: Path) -> None:
         np.testing.assert_allclose(saved["probabilities"], expected.probabilities, atol=2e-3)
         assert list(saved["class_names"]) == expected.class_names
     sure = read_mask(out / entry.files["confidence"]).astype(int)
-    assert np.abs(sure - confidence(expected.probabilities)).max() <= 1
+    assert np.abs(sure - CONFIDENCE.shown(expected.probabilities)).max() <= 1
     entropy = read_mask(out / entry.files["uncertainty"]).astype(int)
     assert np.abs(entropy - uncertainty(expected.probabilities)).max() <= 1
     features = json.loads((out / entry.files["geojson"]).read_text())["features"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import json
-import threading
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -28,6 +27,7 @@ from refineseg.inference.video.writer import ClipWriter
 from refineseg.model.folders.model_folder import save_model_folder
 from tests.inference.lively import lively
 from tests.inference.made_video import Quarters, frames, read_video, turned, write_video
+from tests.inference.video.test_background import running
 
 OPTIONS = PredictOptions()
 
@@ -159,7 +159,7 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path, error: type[BaseExcep
     with pytest.raises(error):
         predict_video(Quarters(), clip, out, "clip", OPTIONS, ("mask", "overlay"), progress=stop)
     assert not out.exists() or not list(out.iterdir())
-    assert not [t for t in threading.enumerate() if t.name in ("ahead", "behind")]
+    assert not running()
 
 
 def test_what_cannot_be_encoded_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

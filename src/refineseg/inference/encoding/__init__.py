@@ -1,1 +1,1 @@
-"""Encoders of label rasters: PNG and TIFF by strips, polygons along pixel edges, run lengths."""
+"""Shared by output kinds: PNG by strips, polygons along pixel edges, JSON made from labels."""

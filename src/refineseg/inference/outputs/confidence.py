@@ -17,11 +17,6 @@ if TYPE_CHECKING:
     from refineseg.inference.result import Result
 
 
-def confidence(probabilities: NDArray[Any]) -> UInt8:
-    """The largest of KxHxW probabilities times 255, rounded: HxW."""
-    return np.asarray(np.rint(probabilities.max(0).astype(np.float32) * 255), np.uint8)
-
-
 class Confidence(Kind):
     """See the module."""
 
@@ -33,9 +28,10 @@ class Confidence(Kind):
         assert result.probabilities is not None  # Result.write refuses before
         Image.fromarray(self.shown(result.probabilities)).save(stream, format="PNG", compress_level=effort)
 
-    def shown(self, probabilities: NDArray[Any]) -> UInt8:
-        """Grey values HxW of KxHxW probabilities."""
-        return confidence(probabilities)
+    @staticmethod
+    def shown(probabilities: NDArray[Any]) -> UInt8:
+        """Grey values HxW of KxHxW probabilities: the largest times 255, rounded."""
+        return np.asarray(np.rint(probabilities.max(0).astype(np.float32) * 255), np.uint8)
 
     def keep(self, probabilities: NDArray[np.float16]) -> NDArray[Any]:
         """1xhxw."""

@@ -70,9 +70,6 @@ class GpuArithmetic(Arithmetic):
     def softmax(self, scores: Tensor) -> Tensor:  # noqa: D102
         return scores.softmax(1)
 
-    def normalised(self, scores: Tensor) -> Tensor:  # noqa: D102
-        return scores / scores.sum(1, keepdim=True)
-
     def softened(self, scores: Tensor, labels: Tensor, temperatures: NDArray[Any]) -> Tensor:  # noqa: D102
         by_label = self.from_numpy(temperatures)[labels.long()][:, None]
         return (scores.clamp(min=TINY).log() / by_label).softmax(1)

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from refineseg.channels import Pixels
 from refineseg.config import scaled
 from refineseg.inference.tiles.tiling import STRIDE, Span, Tiling
-from refineseg.labels import UInt8
 
 TINY = 1e-6  # least weight, at the very edge of a window
 Map = NDArray[np.float32]  # scores, 1xKxhxw
@@ -193,16 +192,3 @@ def _add(
     part = scores[:, :, cut:height, :width] * (vertical[cut:, None] * horizontal)
     row = place[0] + cut - first
     held[:, :, row : row + part.shape[2], place[1] : place[1] + width] += part
-
-
-def assemble(
-    strips: Iterable[tuple[int, UInt8, NDArray[np.float16] | None]], size: tuple[int, int], classes: int | None
-) -> tuple[UInt8, NDArray[np.float16] | None]:
-    """Labels HxW of a whole picture from its strips and, given the number of classes, probabilities KxHxW."""
-    labels = np.empty(size, np.uint8)
-    probabilities = None if classes is None else np.empty((classes, *size), np.float16)
-    for top, part, scores in strips:
-        labels[top : top + len(part)] = part
-        if probabilities is not None and scores is not None:
-            probabilities[:, top : top + len(part)] = scores
-    return labels, probabilities

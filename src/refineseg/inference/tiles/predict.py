@@ -177,6 +177,6 @@ def _fill(
 def _key(segmenter: Segmenter, path: Path, options: PredictOptions, save: tuple[str, ...], tiling: Tiling) -> str:
     """Hash of everything that finished rows depend on: weights, calibration, options, windows, file."""
     state = path.stat()
-    facts = (segmenter.fingerprint(), segmenter.card.calibration, options, sorted(save), tiling)
-    text = repr((facts, str(path.resolve()), state.st_size, state.st_mtime_ns))
+    settings = (segmenter.fingerprint(), segmenter.card.calibration, options, sorted(save), tiling)
+    text = repr((settings, str(path.resolve()), state.st_size, state.st_mtime_ns))
     return hashlib.sha256(text.encode()).hexdigest()

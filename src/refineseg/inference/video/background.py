@@ -3,104 +3,78 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
-from queue import Empty, Full, Queue
-from threading import Event, Thread
-from typing import Generic, TypeVar
+from contextlib import closing, contextmanager
+from threading import Event
+from typing import Any, TypeVar
 
 T = TypeVar("T")
-WAIT = 0.1  # seconds between checks whether the other side has stopped
+END: Any = object()  # follows the last item
 
 
-class _End:
-    """Marks the end of the items, with the error that ended them early, if any."""
+def prefetched(items: Generator[T], depth: int = 4) -> Generator[T]:
+    """The same items, read by a background thread up to ``depth`` in advance; its errors are raised here.
 
-    def __init__(self, error: BaseException | None = None) -> None:
-        self.error = error
-
-
-def prefetched(items: Iterable[T], depth: int = 4, latest: bool = False) -> Generator[T]:
-    """The same items, produced by a background thread up to ``depth`` in advance.
-
-    Args:
-        items: iterated and closed in that thread; its errors are raised here.
-        depth: largest number of waiting items.
-        latest: whether a new item replaces the oldest waiting one (a camera).
-
-    Closing the iterator ends the thread.
+    Closing the iterator ends the thread and closes ``items``, as does its end.
     """
-    queue: Queue[T | _End] = Queue(depth)
-    stopped = Event()
-
-    def make() -> None:
-        end = _End()
+    with closing(items), ThreadPoolExecutor(1, "prefetched") as thread:
+        waiting = deque(thread.submit(next, items, END) for _ in range(depth))
         try:
-            for item in items:
-                _put(queue, item, stopped, latest)
-                if stopped.is_set():
-                    break
-        except BaseException as error:  # raised by the reader
-            end = _End(error)
-        finally:
-            close = getattr(items, "close", None)
-            if close is not None:
-                close()
-        _put(queue, end, stopped)
-
-    thread = Thread(target=make, name="prefetched", daemon=True)
-    thread.start()
-    try:
-        while True:
-            item = queue.get()
-            if not isinstance(item, _End):
+            while (item := waiting.popleft().result()) is not END:
+                waiting.append(thread.submit(next, items, END))
                 yield item
-                continue
-            if item.error is not None:
-                raise item.error
-            return
-    finally:
-        stopped.set()
-        thread.join()
-
-
-def _put(queue: Queue[T | _End], item: T | _End, stopped: Event, replace: bool = False) -> None:
-    """Queue an item unless the reader has stopped; ``replace`` drops the oldest one if the queue is full."""
-    while not stopped.is_set():
-        try:
-            queue.put(item, block=not replace, timeout=WAIT)
-            return
-        except Full:
-            if replace:
-                with suppress(Empty):
-                    queue.get_nowait()
-
-
-class BackgroundWriter(Generic[T]):
-    """Passes items to ``take`` in a background thread, in order, with up to ``depth`` of them waiting.
-
-    A context manager: on exit it waits for all items, or drops the waiting ones after an error. An error of
-    ``take`` is raised by a later ``put`` or on exit.
-    """
-
-    def __init__(self, take: Callable[[T], None], depth: int = 4) -> None:
-        self._take, self._depth = take, depth
-        self._thread = ThreadPoolExecutor(1, "background writer")
-        self._unfinished: deque[Future[None]] = deque()
-
-    def __enter__(self) -> BackgroundWriter[T]:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
-        try:
-            while kind is None and self._unfinished:
-                self._unfinished.popleft().result()
         finally:
-            self._thread.shutdown(cancel_futures=True)
+            thread.shutdown(cancel_futures=True)
 
-    def put(self, item: T) -> None:
-        """Queue an item; waits while ``depth`` items are waiting."""
-        if len(self._unfinished) > self._depth:
-            self._unfinished.popleft().result()
-        self._unfinished.append(self._thread.submit(self._take, item))
+
+def newest(items: Generator[T]) -> Generator[T]:
+    """The newest item each time, for live sources: a background thread reads on and drops what was not taken.
+
+    Errors and closing as for ``prefetched``.
+    """
+    kept: deque[T] = deque(maxlen=1)
+    changed, stopped = Event(), Event()
+
+    def read() -> None:
+        for item in items:
+            kept.append(item)
+            changed.set()
+            if stopped.is_set():
+                return
+
+    with closing(items), ThreadPoolExecutor(1, "newest") as thread:
+        reading = thread.submit(read)
+        reading.add_done_callback(lambda _: changed.set())
+        try:
+            while kept or not reading.done():
+                changed.wait()
+                changed.clear()  # before looking, so that nothing is missed
+                if kept:
+                    yield kept.popleft()
+            reading.result()
+        finally:
+            stopped.set()
+
+
+@contextmanager
+def in_background(take: Callable[[T], None], depth: int = 4) -> Iterator[Callable[[T], None]]:
+    """A function that passes items to ``take`` in a background thread, in order; up to ``depth`` of them wait.
+
+    At its end the block waits for all items, or drops the waiting ones after an error. An error of ``take`` is
+    raised by a later call or at the end.
+    """
+    unfinished: deque[Future[None]] = deque()
+    with ThreadPoolExecutor(1, "in background") as thread:
+
+        def put(item: T) -> None:
+            if len(unfinished) > depth:
+                unfinished.popleft().result()
+            unfinished.append(thread.submit(take, item))
+
+        try:
+            yield put
+            while unfinished:
+                unfinished.popleft().result()
+        finally:
+            thread.shutdown(cancel_futures=True)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -22,16 +23,17 @@ from refineseg.inference.options import PredictOptions, Tile, scales_of
 from refineseg.inference.outputs import Kind, find_kinds, need_probabilities
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.result import Result, shares_of
-from refineseg.inference.video.background import BackgroundWriter
+from refineseg.inference.video.background import in_background
 from refineseg.inference.video.clips import Clip, Frame, Sound
 from refineseg.inference.video.smoothing import Smoother, label_changes
-from refineseg.inference.video.sources import Source, VideoOptions, count_frames, decoded, is_live, open_source
+from refineseg.inference.video.sources import Source, VideoOptions, count_frames, decoded, open_source
 from refineseg.inference.video.writer import ClipWriter
 from refineseg.labels import UInt8
 from refineseg.system.files import writing
 
 EARLY = 0.9  # a file with a smaller share of its stated frames or length ends early
 VIDEO_KINDS = ("overlay",)  # written by default
+Item = tuple[Frame | Sound, Result | None]  # a frame and its result, or an audio packet
 
 
 @dataclass
@@ -59,7 +61,7 @@ def check_model(segmenter: Segmenter) -> None:
 
 def segment_frames(
     segmenter: Segmenter, items: Iterator[Frame | Sound], options: PredictOptions, video: VideoOptions
-) -> Iterator[tuple[Frame | Sound, Result | None]]:
+) -> Iterator[Item]:
     """Frames with their results, and audio packets unchanged, in order; InputError as ``check_model``."""
     check_model(segmenter)
     smoother = Smoother(video.smooth) if video.smooth else None
@@ -88,8 +90,6 @@ def results(
     """A Result per frame; see ``Segmenter.predict_video``."""
     options = PredictOptions(scales_of(scales), flip, probabilities)
     video = VideoOptions(smooth, tile, seconds)
-    if isinstance(source, str) and not is_live(source):
-        source = Path(source)
     with open_source(source) as opened, closing(decoded(opened, video)) as items:
         for _, result in segment_frames(segmenter, items, options, video):
             if result is not None:
@@ -150,13 +150,13 @@ def _run(
     outcome, counts, changes = VideoOutcome(), np.zeros(256, np.int64), 0.0
     before: UInt8 | None = None
     with (
-        _Recorder(part, name, save, source) as recorder,
-        BackgroundWriter(recorder.take) as writer,
+        _recording(part, name, save, source) as take,
+        in_background(take) as write,
         closing(decoded(source, video)) as items,
     ):
         try:
             for item, result in segment_frames(segmenter, items, options, video):
-                writer.put((item, result))
+                write((item, result))
                 if result is None:
                     continue
                 labels = result.labels
@@ -176,52 +176,47 @@ def _run(
     return outcome
 
 
-class _Recorder:
-    """Writes frames as they arrive; the video is complete when the block ends without an error."""
+@contextmanager
+def _recording(part: Path, name: str, save: tuple[str, ...], source: Source) -> Iterator[Callable[[Item], None]]:
+    """A function that writes frames as they arrive; the video is complete if the block ends without an error."""
+    kinds = tuple(kind for kind in save if kind != "overlay")
+    writer: ClipWriter | None = None
+    numbers = count()
 
-    def __init__(self, part: Path, name: str, save: tuple[str, ...], source: Source) -> None:
-        self.part, self.name, self.source = part, name, source
-        self.kinds = tuple(kind for kind in save if kind != "overlay")
-        self.overlays = "overlay" in save
-        self.writer: ClipWriter | None = None
-        self.index = 0
-
-    def __enter__(self) -> _Recorder:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
-        if self.writer is not None:
-            self.writer.finish() if kind is None else self.writer.drop()
-
-    def take(self, given: tuple[Frame | Sound, Result | None]) -> None:
-        """Write a frame's result, or an audio packet."""
+    def take(given: Item) -> None:
+        nonlocal writer
         item, result = given
-        if isinstance(item, Sound):
-            if self.writer is not None:
-                self.writer.copy(item)
-            return
+        if isinstance(item, Sound) and writer is not None:
+            writer.copy(item)
         if result is None:
             return
-        if self.overlays:
-            if self.writer is None:
-                self.writer = self._open(result)
-            self.writer.write(np.asarray(result.overlay(legend=False)), item.time)
-        result.save(self.part, self.kinds, f"{self.name}/{self.index:06d}")
-        self.index += 1
+        if "overlay" in save:
+            writer = writer or _clip_writer(part / "videos", name, source, result)
+            writer.write(np.asarray(result.overlay(legend=False)), item.time)
+        result.save(part, kinds, f"{name}/{next(numbers):06d}")
 
-    def _open(self, result: Result) -> ClipWriter:
-        folder = self.part / "videos"
-        folder.mkdir()
-        legend(result).save(folder / f"{self.name}_legend.png")
-        clip = self.source if isinstance(self.source, Clip) else None
-        return ClipWriter(folder / f"{self.name}.mp4", result.labels.shape, self.source.rate, clip)
+    try:
+        yield take
+    except BaseException:
+        if writer is not None:
+            writer.drop()
+        raise
+    if writer is not None:
+        writer.finish()
+
+
+def _clip_writer(folder: Path, name: str, source: Source, first: Result) -> ClipWriter:
+    folder.mkdir()
+    legend(first).save(folder / f"{name}_legend.png")
+    clip = source if isinstance(source, Clip) else None
+    return ClipWriter(folder / f"{name}.mp4", first.labels.shape, source.rate, clip)
 
 
 def legend(result: Result) -> Image.Image:
     """A picture of all classes with their colours."""
-    count = len(result.class_names)
-    all_labels = replace(result, labels=np.arange(count, dtype=np.uint8)[:, None])
-    image = all_labels.legend(52 * count + 40, with_shares=False)
+    classes = len(result.class_names)
+    all_labels = replace(result, labels=np.arange(classes, dtype=np.uint8)[:, None])
+    image = all_labels.legend(52 * classes + 40, with_shares=False)
     _, top, _, bottom = ImageOps.invert(image).getbbox() or (0, 0, 0, image.height)
     return image.crop((0, 0, image.width, bottom + top))
 

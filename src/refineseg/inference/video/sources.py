@@ -11,7 +11,7 @@ from pathlib import Path
 from refineseg.data.images import read_image
 from refineseg.errors import InputError
 from refineseg.inference.options import Tile
-from refineseg.inference.video.background import prefetched
+from refineseg.inference.video.background import newest, prefetched
 from refineseg.inference.video.clips import Clip, Frame, Sound, open_clip
 from refineseg.inference.video.smoothing import Smoother
 
@@ -104,11 +104,11 @@ def is_live(source: str) -> bool:
 
 def decoded(source: Source, video: VideoOptions) -> Generator[Frame | Sound]:
     """Frames decoded in advance; of a camera only the newest."""
-    live = isinstance(source, Clip) and source.live
-    return prefetched(_until(iter(source), video.seconds), 1 if live else 4, latest=live)
+    items = _until(iter(source), video.seconds)
+    return newest(items) if isinstance(source, Clip) and source.live else prefetched(items)
 
 
-def _until(items: Iterator[Frame | Sound], seconds: float | None) -> Iterator[Frame | Sound]:
+def _until(items: Iterator[Frame | Sound], seconds: float | None) -> Generator[Frame | Sound]:
     for item in items:
         if seconds is None or float(item.time) < seconds:
             yield item
