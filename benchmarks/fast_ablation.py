@@ -35,7 +35,7 @@ FAST = "refineseg.inference.fast"
 # What replaces a piece, by the name of the function that decides on it or does it.
 Patches = dict[str, Any]
 PIECES: dict[str, Patches] = {
-    "batch norm folded": {f"{FAST}.fast_copy.fold_batch_norm": lambda _backbone: 0},
+    "batch norm folded": {f"{FAST}.fast_copy.fold_batch_norm": lambda _backbone: None},
     "channels last": {},
     "sum and activation fused": {f"{FAST}.convolution.can_fuse": lambda: False},
     "1x1 convolutions merged": {f"{FAST}.block._mergeable": lambda _part: False},
@@ -43,7 +43,7 @@ PIECES: dict[str, Patches] = {
     "oneDNN's products": {f"{FAST}.matmul.by_onednn": lambda: False},
     "pooling in strips": {f"{FAST}.fast_copy.FastPooling": lambda chain, _scratch: chain},
     "sums within blocks": {f"{FAST}.fast_copy.FastBlock": lambda block, _parts, _pooling: block},
-    "a MobileNet's blocks in strips": {f"{FAST}.convolution.STRIP_BYTES": 1 << 40},
+    "a MobileNet's blocks in strips": {f"{FAST}.mobilenet.STRIP_BYTES": 1 << 40},
 }
 
 
