@@ -53,7 +53,8 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, default=here / "benchmarks/results/drives.json")
     given = parser.parse_args()
     chosen: dict[str, Any] = {"backbone_weights": str(given.weights), "epochs": None, "steps": None}
-    config = replace(build_config(None, "modern", chosen, None, given.settings), validate_every=10_000)
+    config, _ = build_config(None, "modern", chosen, None, given.settings)
+    config = replace(config, validate_every=10_000)
     key = (given.name, given.hold, config.seed)
     if any((row["arm"], row["drive"], row["seed"]) == key for row in rows(given.output)):
         return

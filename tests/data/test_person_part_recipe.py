@@ -18,7 +18,7 @@ NOTHING_CHOSEN = {"epochs": None, "steps": None}
 
 
 def test_it_is_the_papers_but_for_what_it_names() -> None:
-    config = build_config(RECIPE, "paper", NOTHING_CHOSEN, None, [])
+    config, _ = build_config(RECIPE, "paper", NOTHING_CHOSEN, None, [])
     expected = dataclasses.replace(
         paper_recipe(), model="refinenet-r101", fields={"pooling": "improved"}, epochs=100, validate_every=10
     )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -25,9 +25,6 @@ from rich.text import Text
 
 from refineseg.system.files import atomic_write
 from refineseg.system.text import escaped
-
-if TYPE_CHECKING:
-    from refineseg.data import SegmentationData
 
 
 class TextConsole(Console):
@@ -107,9 +104,9 @@ def write_json(path: Path | None, content: Any) -> None:
         atomic_write(path, json.dumps(content, indent=1) + "\n")
 
 
-def show_notes(data: SegmentationData) -> None:
-    """Print the notes of a data set."""
-    for note in data.notes:
+def show_notes(notes: Iterable[str]) -> None:
+    """Print notes on standard error."""
+    for note in notes:
         errors.print(f"note: {note}")
 
 

@@ -106,12 +106,11 @@ def _find() -> None:
     found = find_checkpoints()
     looked = ", ".join(str(folder) for folder in torch_caches()) or "no torch cache on this machine"
     console.print(f"looked in: {looked}")
-    known = [item for item in found if item.architecture is not None]
+    known = [(item.path, item.architecture) for item in found if item.architecture is not None]
     if known:
         table = Table("file", "recognised as", "classes")
-        for item in known:
-            assert item.architecture is not None
-            table.add_row(str(item.path), item.architecture.preset, str(item.architecture.num_classes or "-"))
+        for path, network in known:
+            table.add_row(str(path), network.preset, str(network.num_classes or "-"))
         console.print(table)
         console.print("convert one: refineseg convert FILE OUT --labels NAME")
     console.print(f"{len(known)} of {len(found)} checkpoint files recognised")

@@ -9,7 +9,7 @@ from typing import Annotated
 from rich.progress import TaskID
 from typer import Argument, Option
 
-from refineseg.cli.common import console, errors, progress_bar
+from refineseg.cli.common import console, progress_bar, show_notes
 from refineseg.cli.options import Device
 
 
@@ -40,7 +40,7 @@ def suggest(
     inputs = find_inputs(pictures)
     segmenter = load(model, device)
     known, line = labelled_pictures(model, labelled)
-    errors.print(f"note: {line}")
+    show_notes([line])
     with progress_bar() as bar:
         tasks: dict[str, TaskID] = {}
 
@@ -52,8 +52,7 @@ def suggest(
         report = make_suggestions(
             segmenter, inputs, output, number=number, format=format, labelled=known, progress=show
         )
-    for note in report.notes:
-        errors.print(f"note: {note}")
+    show_notes(report.notes)
     console.print(
         f"{len(report.suggestions)} of {report.pictures} pictures in {output / 'images'}, pre-labels in "
         f"{output / 'prelabels'}, reasons in {output / 'index.html'}",

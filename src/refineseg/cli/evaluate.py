@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Option
 
 from refineseg.cli.common import Table, console, errors, progress_of, show_notes, write_json
-from refineseg.cli.options import AnyModel, Device, Precision, Windows, parse_channels, parse_names, parse_scales
+from refineseg.cli.options import AnyModel, Device, Precision, TileSize, parse_channels, parse_names, parse_scales
 from refineseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def evaluate(
     channels: Annotated[
         str | None, Option(help="Channels of a TIFF to use as red, green and blue, such as 3,2,1.")
     ] = None,
-    tile: Windows = None,
+    tile: TileSize = None,
     measure: Annotated[
         str,
         Option(
@@ -89,7 +89,7 @@ def evaluate(
     chosen = chosen if tile is None else replace(chosen, tile=tile)
     opened = open_data(data)
     if is_first():
-        show_notes(opened)
+        show_notes(opened.notes)
     with process_group(device), progress_of("evaluating", shown=is_first()) as progress:
         segmenter = load(model, device, precision, engine, say=errors.print)
         opened = opened.with_channels(

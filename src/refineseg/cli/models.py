@@ -58,11 +58,10 @@ def describe_preset(
     sides = re.fullmatch(r"(\d{1,5})x(\d{1,5})", size)
     if sides is None or "0" in sides.groups():
         raise InputError(f"expected --size HEIGHTxWIDTH such as 512x512, got {size!r}")
-    forms = [
-        text.partition("=")[2].strip() for text in assignments if text.partition("=")[0].strip() == "settings"
-    ]
-    fields = ModelConfig.read([text for text in assignments if text.partition("=")[0].strip() != "settings"])
-    config = model_config(preset, classes, forms[-1] if forms else None, **fields)
+    forms = [text for text in assignments if text.partition("=")[0].strip() == "settings"]
+    fields = ModelConfig.read([text for text in assignments if text not in forms])
+    form = forms[-1].partition("=")[2].strip() if forms else None
+    config = model_config(preset, classes, form, **fields)
     found = describe(config, (int(sides[1]), int(sides[2])))
     table = Table("stage", "takes", "gives", "parameters", "GMAC", "field, px")
     for stage in found.stages:

@@ -15,7 +15,7 @@ AnyModel = Annotated[
 Device = Annotated[str, Option(help="Device: auto, cpu or cuda.")]
 JsonFile = Annotated[Path | None, Option("--json", help="Also write this to a JSON file.")]
 Precision = Annotated[str, Option(help="Precision: 32 (float32) or bf16.")]
-Windows = Annotated[
+TileSize = Annotated[
     str | None, Option(help="Process large pictures in windows: auto, or a side in pixels.", metavar="auto|N")
 ]
 

@@ -31,7 +31,7 @@ def plan(
     from refineseg.training.planning.plan import make_plan
 
     opened = with_validation(open_data(data))
-    show_notes(opened)
+    show_notes(opened.notes)
     show_plan(make_plan(opened, TrainConfig(minutes=minutes), device=device), data)
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from refineseg.cli.common import console, progress_of
-from refineseg.cli.options import Device, Windows
+from refineseg.cli.options import Device, TileSize
 from refineseg.errors import InputError
 
 
@@ -23,7 +23,7 @@ def submit(
     validate: Annotated[Path | None, Option(help="FILE.zip to check instead of writing one.")] = None,
     split: Annotated[str, Option(help="Split: train, val or test.")] = "test",
     protocol: Annotated[str, Option(help="Protocol: single, paper, ms-flip ...")] = "single",
-    tile: Windows = None,
+    tile: TileSize = None,
     device: Device = "auto",
 ) -> None:
     """Write an archive for a benchmark server, or check one.

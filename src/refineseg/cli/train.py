@@ -13,7 +13,7 @@ from typer import Option
 from refineseg.cli.common import console, errors, progress_bar, show_notes
 from refineseg.cli.options import Device, parse_pair
 from refineseg.cli.train_progress import TrainingProgress
-from refineseg.cli.train_settings import build_config, explicit_settings
+from refineseg.cli.train_settings import build_config
 from refineseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -111,16 +111,14 @@ def train(
         raise InputError(f"expected a run to resume in {output}, found no config.yaml there")
     check_unused(output, resume)  # before the data is read and a plan is made, which takes longer
     settings_file = resumed if resume and config is None else config
-    settings_of_run = build_config(settings_file, recipe, chosen, crop, settings or [])
-
+    settings_of_run, explicit = build_config(settings_file, recipe, chosen, crop, settings or [])
     if settings_of_run.data is None:
         raise InputError("expected --data NAME:ROOT, such as folder:DIR, or a YAML file")
     opened = with_validation(open_data(settings_of_run.data, drop_bad=drop_bad))
     if is_first():
-        show_notes(opened)
+        show_notes(opened.notes)
         if not (skip_check or resume):
             look_over(settings_of_run.data, settings_of_run.augment.crop, drop_bad)
-    explicit = explicit_settings(settings_file, chosen, crop, settings or [])
     if recipe == "modern" and not resume and launched_world()[1] == 1 and not {"epochs", "steps"} & explicit:
         planned = make_plan(opened, settings_of_run, explicit, device)
         settings_of_run = planned.config

@@ -14,9 +14,12 @@ if TYPE_CHECKING:
 
 def build_config(
     file: Path | None, recipe: str, chosen: dict[str, Any], crop: str | None, assignments: list[str]
-) -> TrainConfig:
-    """Settings from the recipe, then the file, then the options, then --set."""
-    from refineseg.config import RECIPES, TrainConfig
+) -> tuple[TrainConfig, set[str]]:
+    """Settings from the recipe, then the file, then the options, then --set.
+
+    Also the names of those given explicitly, by any but the recipe, which a plan must not change.
+    """
+    from refineseg.config import RECIPES, ModelConfig, TrainConfig
     from refineseg.config.yaml import read_yaml
 
     if recipe not in RECIPES:
@@ -24,37 +27,22 @@ def build_config(
     values = RECIPES[recipe]().to_dict()
     given = read_yaml(file) if file else {}
     augment = given.pop("augment", {}) or {}
-    values |= given
     if not isinstance(augment, dict):
         raise InputError(f"expected settings under augment in {file}, got {augment!r:.100}")
-    values["augment"] |= augment
-    values |= {name: value for name, value in chosen.items() if value is not None}
-    for name in ("epochs", "steps", "minutes"):  # an option overrides the length in the file
-        if chosen.get(name) is not None:
-            values |= {other: None for other in ("steps", "minutes") if chosen.get(other) is None}
     if crop is not None:
-        values["augment"]["crop"] = parse_size(crop, "--crop")
-    # model.NAME is short for fields.NAME.
-    fields = [text for text in assignments if text.startswith("model.")]
+        augment["crop"] = parse_size(crop, "--crop")
+    options = {name: value for name, value in chosen.items() if value is not None}
+    values |= given | options
+    values["augment"] |= augment
+    if options.keys() & {"epochs", "steps", "minutes"}:  # an option overrides the length in the file
+        values |= {name: options.get(name) for name in ("steps", "minutes")}
     config = TrainConfig.from_dict(values)
-    if fields:
-        from refineseg.config import ModelConfig
-
-        changed = ModelConfig.read([text.removeprefix("model.") for text in fields])
-        config = TrainConfig.from_dict(config.to_dict() | {"fields": config.fields | changed})
-    return config.override([text for text in assignments if text not in fields])
-
-
-def explicit_settings(
-    file: Path | None, chosen: dict[str, Any], crop: str | None, assignments: list[str]
-) -> set[str]:
-    """Names of the settings given explicitly, which a plan must not change."""
-    from refineseg.config.yaml import read_yaml
-
-    given = read_yaml(file) if file else {}
-    names = {name for values in (given, chosen) for name, value in values.items() if value is not None}
-    for group in ("augment", "fields"):
-        names |= {f"{group}.{name}" for name in given.get(group) or {}}
-    names |= {text.partition("=")[0].strip() for text in assignments}
-    names |= {"augment.crop"} if crop is not None else set()
-    return {f"fields.{name.removeprefix('model.')}" if name.startswith("model.") else name for name in names}
+    # model.NAME is short for fields.NAME.
+    fields = ModelConfig.read([text.removeprefix("model.") for text in assignments if text.startswith("model.")])
+    others = [text for text in assignments if not text.startswith("model.")]
+    explicit = {name for name, value in given.items() if value is not None} | options.keys()
+    explicit |= {f"augment.{name}" for name in augment}
+    explicit |= {f"fields.{name}" for name in (given.get("fields") or {}) | fields}
+    explicit |= {text.partition("=")[0].strip() for text in others}
+    config = TrainConfig.from_dict(config.to_dict() | {"fields": config.fields | fields})
+    return config.override(others), explicit

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from refineseg.cli.main import main
-from refineseg.cli.train_settings import explicit_settings
+from refineseg.cli.train_settings import build_config
 from refineseg.config import TrainConfig
 from refineseg.config.yaml import read_yaml
 from refineseg.data import open_data
@@ -160,7 +160,7 @@ def test_explicit_settings_win(tmp_path: Path) -> None:
 def test_what_a_settings_file_gives_is_explicit(tmp_path: Path) -> None:
     file = tmp_path / "settings.yaml"
     file.write_text("batch_size: 8\naugment: {scale: [1, 1]}\nfields: {width: 16}\n")
-    given = explicit_settings(file, {"batch_size": None, "lr": 0.1}, "64x64", ["model.cascade=four"])
+    _, given = build_config(file, "modern", {"batch_size": None, "lr": 0.1}, "64x64", ["model.cascade=four"])
     expected = {"batch_size", "lr", "augment.scale", "augment.crop", "fields.width", "fields.cascade"}
     assert given - {"augment", "fields"} == expected
 
