@@ -18,7 +18,7 @@ from refineseg.colors import Color as Color
 from refineseg.colors import class_colors, is_background
 from refineseg.config.settings import plain
 from refineseg.errors import LabelError
-from refineseg.raw_values import Raw, color_of, mask_numbers, number_text, number_to_color, raw_number, raw_value
+from refineseg.raw_values import Raw, color_of, mask_numbers, number_text, number_to_color, raw_number, raw_values
 
 IGNORE = 255
 UNLABELLED = 254  # in training: pixels of pictures without a mask, of which only a teacher says anything
@@ -217,23 +217,20 @@ class LabelMap:
                 if not isinstance(entry["name"], str | int | float):
                     raise TypeError(f"a name is a {type(entry['name']).__name__}")
             names = [class_name(str(entry["name"])) for entry in given]
-            classes = []
-            for train_id, (name, color, entry) in enumerate(zip(names, class_colors(names), given, strict=True)):
-                raw = entry.get("raw", train_id)
-                classes.append(
-                    LabelClass(
-                        name=name,
-                        color=color_of(entry.get("color", color)),
-                        raw=tuple(raw_value(value) for value in ([raw] if isinstance(raw, int) else raw)),
-                        submission=entry.get("submission"),
-                        mirror=entry.get("mirror"),
-                    )
+            colors = class_colors(names)
+            classes = tuple(
+                LabelClass(
+                    name,
+                    color_of(entry.get("color", color)),
+                    raw_values(entry.get("raw", train_id)),
+                    entry.get("submission"),
+                    entry.get("mirror"),
                 )
+                for train_id, (name, color, entry) in enumerate(zip(names, colors, given, strict=True))
+            )
             by_color = any(not isinstance(value, int) for item in classes for value in item.raw)
             claimed = any(IGNORE in item.raw for item in classes)  # a class of value 255 leaves none to ignore
-            ignore = values.get("ignore", [] if by_color or claimed else [IGNORE])
-            ignore = [ignore] if isinstance(ignore, int) else ignore
-            return cls(tuple(classes), tuple(raw_value(value) for value in ignore))
+            return cls(classes, raw_values(values.get("ignore", [] if by_color or claimed else IGNORE)))
         except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:  # the last: infinite colours
             raise LabelError(
                 "expected labels with a list 'classes' of names or of {name, color: [R, G, B], raw: [values]}, "

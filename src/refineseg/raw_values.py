@@ -14,9 +14,10 @@ from refineseg.errors import LabelError
 Raw = int | Color
 
 
-def raw_value(value: Any) -> Raw:
-    """A value as YAML or JSON gives it: a number, or a list of three."""
-    return value if isinstance(value, int) else color_of(value)
+def raw_values(given: Any) -> tuple[Raw, ...]:
+    """One value or a list of them, as YAML and JSON give them: numbers, and lists of three for colours."""
+    values = [given] if isinstance(given, int) else given
+    return tuple(value if isinstance(value, int) else color_of(value) for value in values)
 
 
 def color_of(value: Sequence[int]) -> Color:

@@ -77,7 +77,7 @@ class FromTiff:
         samples = self.samples
         missing = is_nodata(stored[..., list(self.taken)], samples.nodata)
         if samples.mask is not None:
-            missing = missing | (samples.mask(*window) == 0).all(-1, keepdims=True)
+            missing = missing | (samples.mask.read(*window) == 0).all(-1, keepdims=True)
         alpha = samples.alpha
         if alpha is not None and alpha not in self.taken:
             missing = missing | (stored[..., alpha : alpha + 1] == 0)

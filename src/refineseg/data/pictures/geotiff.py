@@ -58,11 +58,10 @@ class Geo:
 
     def extra_tags(self) -> list[tuple[int, int, int, Any, bool]]:
         """The tags as tifffile's ``extratags``."""
-        made = []
-        for code, value in self.tags.items():
-            count = len(value) + 1 if isinstance(value, str) else len(value)
-            made.append((code, TAGS[code], count, value, True))
-        return made
+        return [
+            (code, TAGS[code], len(value) + isinstance(value, str), value, True)  # texts end with a zero byte
+            for code, value in self.tags.items()
+        ]
 
     def _key(self, tag: int) -> int | None:
         """A value stored in the key directory itself, or None."""

@@ -58,7 +58,7 @@ def open_picture(
             file = source if isinstance(source, Path) else io.BytesIO(source)
             try:
                 samples = opened.enter_context(open_samples(file, name, needed))
-                samples.check()
+                samples.windows[0].check_decodable()
             except MissingExtraError:
                 slide = isinstance(source, Path) and source.suffix.lower() in SLIDES
                 if channels is not None or choice is not None or slide:

@@ -72,7 +72,7 @@ def read_raw(source: Path | bytes) -> tuple[Pixels, tuple[str, ...]]:
 
 
 def open_image(source: str | Path | bytes, *, decode: bool = True) -> Image.Image:
-    """``PIL.Image.open`` for files of strangers, with HEIC by pillow-heif.
+    """``PIL.Image.open`` for untrusted files, with HEIC by pillow-heif.
 
     Raises InputError for HEIC or AVIF without a decoder, for what is not a regular file, for PostScript, a program
     that Pillow would give to Ghostscript, and, unless only the header is read (``decode=False``), for a JPEG of

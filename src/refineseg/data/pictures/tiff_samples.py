@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,18 +35,32 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())  # not on the te
 class TiffSamples:
     """The samples of a TIFF's picture, and their description in the header."""
 
-    size: tuple[int, int]  # height and width
-    samples: int  # samples per pixel, including channels stored as pages
-    dtype: np.dtype[Any]  # type of the samples
     page: Any  # tifffile's first page
-    read: Callable[[int, int, int, int], Pixels]  # reads a window (top, bottom, left, right) as HxWxS
+    windows: list[PageWindows]  # the pages with the picture's samples: the first, or one per channel
+    mask: PageWindows | None  # the internal mask, HxWx1, 0 for no-data
     geo: Geo  # georeference
     nodata: float | int | None  # the no-data value, or None
-    # reads a window of the internal mask, HxWx1, 0 for no-data; or None
-    mask: Callable[[int, int, int, int], Pixels] | None
     left_out: int  # number of further pages with other pictures
-    # raises MissingExtraError or InputError if the first tile or strip cannot be decoded
-    check: Callable[[], None]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.windows[0].size
+
+    @property
+    def samples(self) -> int:
+        """Number of samples per pixel, including channels stored as pages."""
+        return sum(page.samples for page in self.windows)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the samples."""
+        return self.windows[0].dtype
+
+    def read(self, top: int, bottom: int, left: int, right: int) -> Pixels:
+        """A window as HxWxS. InputError if a part cannot be decoded."""
+        parts = [page.read(top, bottom, left, right) for page in self.windows]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
 
     @property
     def alpha(self) -> int | None:
@@ -135,23 +149,7 @@ def _samples(file: Any, name: str, count: Count) -> TiffSamples:
         windows = windows[:1]
     geo = Geo({code: page.tags[code].value for code in TAGS if code in page.tags})
     slide = file.series[0].kind in OF_A_SLIDE
-
-    def read(top: int, bottom: int, left: int, right: int) -> Pixels:
-        parts = [part.read(top, bottom, left, right) for part in windows]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
-
-    return TiffSamples(
-        windows[0].size,
-        sum(part.samples for part in windows),
-        windows[0].dtype,
-        page,
-        read,
-        geo,
-        nodata,
-        None if mask is None else mask.read,
-        0 if slide or len(windows) > 1 else len(same),
-        windows[0].check_decodable,
-    )
+    return TiffSamples(page, windows, mask, geo, nodata, 0 if slide or len(windows) > 1 else len(same))
 
 
 def _further_pages(file: Any, name: str) -> tuple[list[Any], PageWindows | None]:

@@ -34,7 +34,7 @@ class PageWindows:
         self.name, self.page, self.fill = name, page, fill
         self.size = (int(page.imagelength), int(page.imagewidth))
         self.samples = int(page.samplesperpixel)
-        self.dtype = np.dtype(page.dtype).newbyteorder("=")
+        self.dtype: np.dtype[Any] = np.dtype(page.dtype).newbyteorder("=")
         self.separate = int(page.planarconfig) == 2 and self.samples > 1
         whole = (min(page.rowsperstrip, self.size[0]), self.size[1])
         self.step = (page.tilelength, page.tilewidth) if page.is_tiled else whole
