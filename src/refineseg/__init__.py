@@ -5,24 +5,26 @@ The names below are the library's door; each is imported when first used, so tha
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from refineseg._version import __version__
+from refineseg._version import __version__ as __version__
+from refineseg.system.lazy import importer
 from refineseg.system.threads import wait_briefly
 
 if TYPE_CHECKING:
-    from refineseg.config import AugmentConfig, ModelConfig, TrainConfig
-    from refineseg.data.registry import open_data
-    from refineseg.deploy.export import export
-    from refineseg.errors import RefinesegError
-    from refineseg.evaluation.evaluate import evaluate
-    from refineseg.inference.predictor import Segmenter
-    from refineseg.inference.result import Result
-    from refineseg.labels import LabelMap
-    from refineseg.loading import load
-    from refineseg.model.presets import create_model
-    from refineseg.training.loop import train
+    from refineseg.config import AugmentConfig as AugmentConfig
+    from refineseg.config import ModelConfig as ModelConfig
+    from refineseg.config import TrainConfig as TrainConfig
+    from refineseg.data.registry import open_data as open_data
+    from refineseg.deploy.export import export as export
+    from refineseg.errors import RefinesegError as RefinesegError
+    from refineseg.evaluation.evaluate import evaluate as evaluate
+    from refineseg.inference.predictor import Segmenter as Segmenter
+    from refineseg.inference.result import Result as Result
+    from refineseg.labels import LabelMap as LabelMap
+    from refineseg.loading import load as load
+    from refineseg.model.presets import create_model as create_model
+    from refineseg.training.loop import train as train
 
 wait_briefly()  # before torch is imported
 
@@ -41,29 +43,8 @@ _HOMES = {
     "open_data": "refineseg.data.registry",
     "train": "refineseg.training.loop",
 }
-
-__all__ = [
-    "AugmentConfig",
-    "LabelMap",
-    "ModelConfig",
-    "RefinesegError",
-    "Result",
-    "Segmenter",
-    "TrainConfig",
-    "__version__",
-    "create_model",
-    "evaluate",
-    "export",
-    "load",
-    "open_data",
-    "train",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'refineseg' has no attribute {name!r}; it has {', '.join(sorted(_HOMES))}")
-    return getattr(import_module(_HOMES[name]), name)
+__all__ = ["__version__", *_HOMES]
+__getattr__ = importer(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from refineseg.system.lazy import importer
 
 if TYPE_CHECKING:
-    from refineseg.data.dataset import Sample, SegmentationData
-    from refineseg.data.images import read_image, read_mask
-    from refineseg.data.registry import open_data
+    from refineseg.data.dataset import Sample as Sample
+    from refineseg.data.dataset import SegmentationData as SegmentationData
+    from refineseg.data.images import read_image as read_image
+    from refineseg.data.images import read_mask as read_mask
+    from refineseg.data.registry import open_data as open_data
 
 _HOMES = {
     "Sample": "refineseg.data.dataset",
@@ -17,11 +20,5 @@ _HOMES = {
     "read_image": "refineseg.data.images",
     "read_mask": "refineseg.data.images",
 }
-
-__all__ = ["Sample", "SegmentationData", "open_data", "read_image", "read_mask"]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'refineseg.data' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+__all__ = list(_HOMES)
+__getattr__ = importer(__name__, _HOMES)
