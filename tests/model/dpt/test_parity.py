@@ -10,8 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from refineseg.model.conversion.fill import fill
 from refineseg.model.dpt.huggingface import recognise_repository
-from refineseg.model.dpt.recognised import RecognisedDPT, fill
+from refineseg.model.dpt.recognised import RecognisedNetwork
 from refineseg.model.tensors.mismatch import MismatchError
 from tests.model.dpt.originals import ORIGINALS, PREPROCESSOR, output
 
@@ -42,7 +43,7 @@ def test_same_output_as_the_original_class(tmp_path: Path, name: str) -> None:
         assert float((ours - theirs).norm() / theirs.norm()) < 1e-4
 
 
-def refuses_a_tensor_too_few_or_too_many(source: RecognisedDPT, state: dict[str, torch.Tensor]) -> None:
+def refuses_a_tensor_too_few_or_too_many(source: RecognisedNetwork, state: dict[str, torch.Tensor]) -> None:
     victim = "neck.fusion_stage.layers.2.residual_layer2.convolution1.weight"
     with pytest.raises(MismatchError, match=rf"1 tensors missing, 0 left over.*{victim}"):
         fill(source, {key: value for key, value in state.items() if key != victim})

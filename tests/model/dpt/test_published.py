@@ -14,12 +14,12 @@ from torch.nn import functional as F
 from refineseg.errors import InputError, WeightsError
 from refineseg.labels import LabelMap
 from refineseg.model.conversion.convert import convert_checkpoint
+from refineseg.model.conversion.fill import fill
 from refineseg.model.conversion.recognise import recognise
 from refineseg.model.dpt import keymaps
 from refineseg.model.dpt.huggingface import recognise_repository
-from refineseg.model.dpt.network import DPT
-from refineseg.model.dpt.recognised import fill
 from refineseg.model.folders.model_folder import load_model_folder
+from refineseg.model.refinenet import RefineNet
 from refineseg.model.tensors.keymaps import KeyMap
 from refineseg.model.tensors.mismatch import MismatchError
 from tests.model import port_reference as port
@@ -88,7 +88,7 @@ def under_their_names(model: Any, keys: KeyMap, folder: Path) -> dict[str, Tenso
     return renamed(network, keys)
 
 
-def renamed(network: DPT, keys: KeyMap) -> dict[str, Tensor]:
+def renamed(network: RefineNet, keys: KeyMap) -> dict[str, Tensor]:
     found = {}
     for name, value in network.state_dict().items():
         theirs = keys.to_theirs(name)

@@ -223,7 +223,7 @@ def test_weights_alone_say_what_is_missing(tmp_path: Path) -> None:
 def test_no_preprocessor(repository: Path, tmp_path: Path) -> None:
     folder = spoiled(repository, tmp_path / "bare", "config.json")
     (folder / "preprocessor_config.json").unlink()
-    with pytest.raises(WeightsError, match=r"expected preprocessor_config.json beside the weights"):
+    with pytest.raises(WeightsError, match=r"expected a network of transformers with preprocessor_config.json"):
         convert_checkpoint(folder, tmp_path / "model")
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from math import ceil
 from pathlib import Path
 
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from refineseg.errors import WeightsError
 from refineseg.model.backbones.backbone import Backbone
-from refineseg.model.tensors.mismatch import difference
-from refineseg.system.text import reason_of
+from refineseg.model.tensors.checkpoints import read_safetensors
+from refineseg.model.tensors.mismatch import COUNTER, difference
 
 FIRST = "backbones.0."  # prefix of the tensors of a RefineNet's first backbone
 # Prefixes of a classifier's tensors that a backbone does not have.
@@ -28,12 +27,7 @@ def load_backbone_weights(backbone: Backbone, path: str | Path) -> None:
         WeightsError: the file is missing or not safetensors, or does not fit; the message names the tensors.
     """
     path = Path(path)
-    if not path.is_file():
-        raise WeightsError(f"File not found: {path}")
-    try:
-        state = load_file(path)
-    except Exception as error:  # safetensors raises its own untyped errors
-        raise WeightsError(f"expected a safetensors file, cannot read {path}: {reason_of(error)}") from error
+    state = read_safetensors(path)
     if any(key.startswith(FIRST) for key in state):
         state = {key[len(FIRST) :].removeprefix("net."): state[key] for key in state if key.startswith(FIRST)}
     target: nn.Module = getattr(backbone, "net", backbone)
@@ -42,7 +36,7 @@ def load_backbone_weights(backbone: Backbone, path: str | Path) -> None:
     names = {key.replace(".", "_"): key for key in own}
     state = {names.get(key.replace(".", "_"), key): value for key, value in state.items()}
     # Absent from ImageNet files; the expansion is initialised as the identity.
-    optional = {key for key in own if key.startswith("expand.") or key.endswith("num_batches_tracked")}
+    optional = {key for key in own if key.startswith("expand.") or key.endswith(COUNTER)}
     state |= {
         key: fit_stem(value, own[key].shape[1])
         for key, value in state.items()

@@ -7,14 +7,14 @@ not exactly one of the known networks is refused with a table of the differences
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap
-from refineseg.model.classifier import change_classes
+from refineseg.model.conversion.fill import fill
 from refineseg.model.conversion.matconvnet import is_matlab
 from refineseg.model.conversion.recognise import DPT, Architecture, read_authors, recognise
 from refineseg.model.conversion.result import Conversion, ConversionRequest, make_card
@@ -22,13 +22,13 @@ from refineseg.model.dpt import published
 from refineseg.model.dpt.decoder import CONFIG as DPT_CONFIG
 from refineseg.model.dpt.decoder import DPTDecoder, infer_config, save_dpt_decoder
 from refineseg.model.dpt.importing import fetch_repository, import_published, import_repository, is_repository
-from refineseg.model.dpt.recognised import COUNTER
+from refineseg.model.dpt.recognised import RecognisedNetwork
 from refineseg.model.folders.hub import HubName, is_hub_name
-from refineseg.model.folders.model_folder import CONFIG, load_strictly, save_model_folder
-from refineseg.model.presets import build, model_config
+from refineseg.model.folders.model_folder import CONFIG, save_model_folder
+from refineseg.model.presets import model_config
 from refineseg.model.refinenet import RefineNet
 from refineseg.model.tensors.checkpoints import read_checkpoint
-from refineseg.model.tensors.mismatch import matched
+from refineseg.model.tensors.mismatch import matched, without_counters
 
 UNREAD = "scratch.refinenet4.resConfUnit1."  # in DPT files, but unused
 
@@ -50,29 +50,15 @@ def convert_state(
     """
     _check_reset(reset_head)
     architecture = architecture or recognise(state)
-    state = {key: value for key, value in state.items() if not key.endswith(COUNTER)}
     if architecture.preset == DPT:
         if reset_head is not None:
             raise InputError("expected no --reset-head for a decoder, which has no classifier")
-        return _convert_decoder(architecture, state)
-    num_classes = reset_head or architecture.num_classes or 1
+        return _convert_decoder(architecture, without_counters(state))
     fields = dict(architecture.fields) | ({"void_logit": False} if reset_head else {})
-    config = model_config(architecture.preset, num_classes, architecture.settings, **fields)
-    with torch.device("meta"):
-        model = build(config)
-    expected = {key: tuple(v.shape) for key, v in model.state_dict().items() if not key.endswith(COUNTER)}
-    reset = tuple(f"{model.CLASS_LAYER}.{leaf}" for leaf in ("weight", "bias") if reset_head is not None)
-    dropped = {architecture.keys.to_theirs(name) for name in reset}
-    taken = {key: value for key, value in state.items() if key not in dropped}
-    for name in reset:
-        expected.pop(name)
-    ours = matched(architecture.keys, architecture.preset, taken, expected)
-    model = build(config)
-    ours |= {name: tensor for name, tensor in model.state_dict().items() if name in reset}
-    load_strictly(model, ours, "the checkpoint")
-    if reset_head is not None:
-        change_classes(model, reset_head, {})
-    return model.eval(), Conversion(architecture, num_classes, len(taken), reset)
+    count = reset_head or architecture.num_classes or 1
+    config = model_config(architecture.preset, count, architecture.settings, **fields)
+    model, conversion = fill(RecognisedNetwork(config, architecture.keys), state, reset_head)
+    return model, replace(conversion, architecture=architecture)
 
 
 def _convert_decoder(architecture: Architecture, state: Mapping[str, Tensor]) -> tuple[DPTDecoder, Conversion]:

@@ -11,26 +11,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from refineseg.errors import WeightsError
+from refineseg.config import Config
+from refineseg.errors import ConfigError, WeightsError
 from refineseg.model.blocks import ResidualConvUnit, conv
-from refineseg.model.folders.model_folder import write_weights
+from refineseg.model.folders.model_folder import read_json, write_weights
 from refineseg.model.resize import bilinear
-from refineseg.system.files import atomic_folder, open_file, read_file
+from refineseg.model.tensors.checkpoints import read_safetensors
+from refineseg.system.files import atomic_folder
 
 CONFIG, WEIGHTS = "decoder.json", "decoder.safetensors"
 
 
 @dataclass(frozen=True)
-class DecoderConfig:
+class DecoderConfig(Config):
     """The settings of a decoder."""
 
     in_channels: tuple[int, ...]  # channels of each backbone map, fine to coarse
@@ -134,7 +133,7 @@ def save_dpt_decoder(path: str | Path, decoder: DPTDecoder) -> None:
     state = {key: value.detach().cpu().contiguous().clone() for key, value in decoder.state_dict().items()}
     with atomic_folder(path) as folder:
         write_weights(folder / WEIGHTS, state)
-        (folder / CONFIG).write_text(json.dumps(asdict(decoder.config), indent=1) + "\n", encoding="utf-8")
+        (folder / CONFIG).write_text(json.dumps(decoder.config.to_dict(), indent=1) + "\n", encoding="utf-8")
 
 
 def load_dpt_decoder(path: str | Path) -> DPTDecoder:
@@ -144,14 +143,10 @@ def load_dpt_decoder(path: str | Path) -> DPTDecoder:
         WeightsError: a file is missing or damaged, or tensors do not fit.
     """
     folder = Path(path)
+    values = read_json(folder / CONFIG, "a decoder folder")
     try:
-        values = json.loads(read_file(folder / CONFIG))
-        fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
-        decoder = DPTDecoder(DecoderConfig(**fields))
-        open_file(folder / WEIGHTS).close()  # refuses a pipe, for which safetensors would wait
-        decoder.load_state_dict(load_file(folder / WEIGHTS))
-    except FileNotFoundError as error:
-        raise WeightsError(f"expected {CONFIG} and {WEIGHTS} in {folder}, found no {error.filename}") from error
-    except (OSError, SafetensorError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+        decoder = DPTDecoder(DecoderConfig.from_dict(values))
+        decoder.load_state_dict(read_safetensors(folder / WEIGHTS))
+    except (ConfigError, ValueError, RuntimeError) as error:
         raise WeightsError(f"cannot read the decoder in {folder}, it is damaged: {error}") from error
     return decoder.eval()

@@ -14,7 +14,7 @@ from refineseg.config.dpt import MAPS, DPTConfig, SwinSizes, ViTSizes
 from refineseg.config.resize import Resize
 from refineseg.errors import WeightsError
 from refineseg.model.dpt import keymaps
-from refineseg.model.dpt.recognised import HYBRID, RecognisedDPT
+from refineseg.model.dpt.recognised import HYBRID, RecognisedNetwork
 from refineseg.model.dpt.vit import RESNET_MAPS
 
 Values = Mapping[str, Any]
@@ -53,7 +53,7 @@ def architecture_of(values: Values) -> str | None:
     return next((name for name in names if name in ARCHITECTURES), None)
 
 
-def recognise_repository(values: Values, preprocessor: Values, where: str) -> RecognisedDPT:
+def recognise_repository(values: Values, preprocessor: Values, where: str) -> RecognisedNetwork:
     """Recognise the network of a config.json (``values``) and a preprocessor_config.json.
 
     Raises WeightsError, which names the repository as ``where``, for another architecture or a setting that our
@@ -85,7 +85,7 @@ def recognise_repository(values: Values, preprocessor: Values, where: str) -> Re
         raise WeightsError(f"cannot read the settings of {where}: {type(error).__name__} {error}") from error
     heads = {CLASSES: keymaps.CLASSES, DEPTH: keymaps.DEPTH, DEPTH_ANYTHING: keymaps.DEPTH_ANYTHING_HEAD}
     keys = keymaps.key_map(f"{name} of transformers", keymaps.NECK, heads[name], vit_rules)
-    return RecognisedDPT(config, keys, UNREAD, resize, names, notes)
+    return RecognisedNetwork(config, keys, UNREAD, resize, names, notes)
 
 
 def _transformer(values: Values, name: str, where: str) -> tuple[DPTConfig, str, tuple[Any, ...]]:

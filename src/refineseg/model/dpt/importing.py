@@ -2,46 +2,42 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
 from refineseg._version import __version__
 from refineseg.errors import InputError, WeightsError
-from refineseg.model.classifier import change_classes
-from refineseg.model.conversion.recognise import Architecture
+from refineseg.model.conversion.fill import fill
 from refineseg.model.conversion.result import UNSTATED, Conversion, ConversionRequest, make_card
 from refineseg.model.dpt import huggingface, published
-from refineseg.model.dpt.network import DPT
-from refineseg.model.dpt.recognised import COUNTER, RecognisedDPT, fill
+from refineseg.model.dpt.recognised import RecognisedNetwork
 from refineseg.model.folders.card import ModelCard
 from refineseg.model.folders.hub import HubName, fetch_file
-from refineseg.model.folders.model_folder import save_model_folder
+from refineseg.model.folders.model_folder import read_json, save_model_folder
+from refineseg.model.refinenet import RefineNet
 from refineseg.model.tensors.checkpoints import read_checkpoint
 from refineseg.system.files import cache_folder, read_file
 
-Made = tuple[DPT, Conversion, ModelCard]
+Made = tuple[RefineNet, Conversion, ModelCard]
+KIND = "a network of transformers"
 CONFIG, PREPROCESSOR, CARD = "config.json", "preprocessor_config.json", "README.md"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # the second is a pickle, read without running code
-NEW_HEAD = ("classifier.classes.weight", "classifier.classes.bias")
 FRONT_MATTER = re.compile(r"\A---\s*\n(.*?)\n---\s*\n", re.DOTALL)
 LICENCE = re.compile(r"^license(?:_name)?:\s*[\"']?([\w.+-]+)", re.MULTILINE)
 
 
 def is_repository(path: Path) -> bool:
     """Whether a folder, or the folder of a weight file, holds a supported network of transformers."""
-    file = (path if path.is_dir() else path.parent) / CONFIG
+    folder = path if path.is_dir() else path.parent
     try:
-        values = json.loads(read_file(file))
-    except (OSError, ValueError, RecursionError):
+        return huggingface.architecture_of(read_json(folder / CONFIG, KIND)) is not None
+    except WeightsError:
         return False
-    return isinstance(values, dict) and huggingface.architecture_of(values) is not None
 
 
 def import_repository(request: ConversionRequest) -> Made:
@@ -55,7 +51,8 @@ def import_repository(request: ConversionRequest) -> Made:
     if not files:
         raise WeightsError(f"expected {' or '.join(WEIGHTS)} in {folder}, found neither")
     where = request.origin or str(folder)
-    found = huggingface.recognise_repository(_json(folder / CONFIG), _json(folder / PREPROCESSOR), where)
+    values, preprocessor = (read_json(folder / file, KIND) for file in (CONFIG, PREPROCESSOR))
+    found = huggingface.recognise_repository(values, preprocessor, where)
     licence = licence_of(folder / CARD)
     return _imported(replace(request, file=files[0]), found, read_checkpoint(files[0]), licence)
 
@@ -65,32 +62,16 @@ def import_published(request: ConversionRequest, state: Mapping[str, Tensor], ki
     return _imported(request, published.recognise_state(state, kind), state, UNSTATED)
 
 
-def _imported(request: ConversionRequest, found: RecognisedDPT, state: Mapping[str, Tensor], licence: str) -> Made:
-    depth = found.config.outputs == "depth"
-    if depth and not (request.labels is None and request.reset_head is None):
+def _imported(
+    request: ConversionRequest, found: RecognisedNetwork, state: Mapping[str, Tensor], licence: str
+) -> Made:
+    if found.config.outputs == "depth" and not (request.labels is None and request.reset_head is None):
         raise InputError(
             f"expected no --labels and no --reset-head for {request.name}: it gives depth, not classes"
         )
-    network, left_out = fill(found, state)
-    reset: tuple[str, ...] = ()
-    if request.reset_head is not None:
-        change_classes(network, request.reset_head, {})
-        found, reset = replace(found, class_names=()), NEW_HEAD
-    count = None if depth else network.num_classes
-    conversion = Conversion(
-        Architecture(found.config.preset, found.keys, count),
-        count,
-        sum(not key.endswith(COUNTER) for key in state) - len(left_out) - len(reset),
-        reset,
-        left_out,
-        found.config.outputs,
-        named=bool(found.class_names),
-    )
-    return (
-        network,
-        conversion,
-        make_card(request, conversion, found.class_names, licence, found.resize, found.notes),
-    )
+    network, conversion = fill(found, state, request.reset_head)
+    names = () if request.reset_head else found.class_names
+    return network, conversion, make_card(request, conversion, names, licence, found.resize, found.notes)
 
 
 def licence_of(card: Path) -> str:
@@ -101,18 +82,6 @@ def licence_of(card: Path) -> str:
         head = None
     found = LICENCE.search(head[1]) if head else None
     return found[1] if found else "not stated by the repository"
-
-
-def _json(file: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(read_file(file))
-    except FileNotFoundError as error:
-        raise WeightsError(f"expected {file.name} beside the weights, found none in {file.parent}") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise WeightsError(f"cannot read {file}, it is damaged: {error}") from error
-    if not isinstance(values, dict):
-        raise WeightsError(f"expected settings by name in {file}, got {type(values).__name__}")
-    return values
 
 
 def fetch_repository(name: HubName) -> tuple[Path, HubName]:

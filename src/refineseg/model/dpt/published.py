@@ -19,7 +19,7 @@ from refineseg.config.dpt import MAPS, DPTConfig, SwinSizes, ViTSizes
 from refineseg.config.resize import Resize
 from refineseg.errors import InputError, WeightsError
 from refineseg.model.dpt import keymaps
-from refineseg.model.dpt.recognised import HYBRID, RecognisedDPT, count_blocks, quarters
+from refineseg.model.dpt.recognised import HYBRID, RecognisedNetwork, count_blocks, quarters
 from refineseg.model.dpt.vit import RESNET_MAPS
 from refineseg.model.folders.pretrained import HALF
 from refineseg.model.tensors.keymaps import KeyMap
@@ -102,7 +102,7 @@ def keys_of(names: set[str]) -> KeyMap:
     return keymaps.key_map("DPT or MiDaS 3 of isl-org, depth", keymaps.MIDAS_DEPTH, keymaps.MIDAS)
 
 
-def recognise_state(state: Mapping[str, Tensor], version: str | None = None) -> RecognisedDPT:
+def recognise_state(state: Mapping[str, Tensor], version: str | None = None) -> RecognisedNetwork:
     """Recognise a whole network.
 
     Args:
@@ -136,7 +136,7 @@ def recognise_state(state: Mapping[str, Tensor], version: str | None = None) -> 
         raise WeightsError(f"expected a whole DPT network, its checkpoint lacks {error}") from error
 
 
-def _depth_anything(state: Mapping[str, Tensor], keys: KeyMap, version: DepthAnythingVersion) -> RecognisedDPT:
+def _depth_anything(state: Mapping[str, Tensor], keys: KeyMap, version: DepthAnythingVersion) -> RecognisedNetwork:
     vit = _vit(state, "pretrained", image=None)
     layers = tuple(range(vit.depth - 4, vit.depth)) if version.last else LAYERS.get(vit.depth, quarters(vit.depth))
     dpt = DPTConfig(
@@ -150,10 +150,10 @@ def _depth_anything(state: Mapping[str, Tensor], keys: KeyMap, version: DepthAny
     )
     config = _config(_dinov2(state), dpt, state, "depth_head.", outputs="depth", num_classes=1)
     unread = (r"pretrained\.mask_token", r"depth_head\.scratch\.refinenet4\.resConfUnit1\..*")
-    return RecognisedDPT(config, keys, unread, Resize(518, 518, "cover", 14, "bicubic"))
+    return RecognisedNetwork(config, keys, unread, Resize(518, 518, "cover", 14, "bicubic"))
 
 
-def _unimatch(state: Mapping[str, Tensor], keys: KeyMap) -> RecognisedDPT:
+def _unimatch(state: Mapping[str, Tensor], keys: KeyMap) -> RecognisedNetwork:
     vit = _vit(state, "backbone", image=None)
     dpt = DPTConfig(
         vit=vit,
@@ -164,10 +164,10 @@ def _unimatch(state: Mapping[str, Tensor], keys: KeyMap) -> RecognisedDPT:
     classes = _rows(state, "head.scratch.output_conv.2.weight")
     config = _config(_dinov2(state), dpt, state, "head.", num_classes=classes)
     unread = (r"backbone\.mask_token", r"head\.scratch\.refinenet4\.resConfUnit1\..*")
-    return RecognisedDPT(config, keys, unread)
+    return RecognisedNetwork(config, keys, unread)
 
 
-def _midas(state: Mapping[str, Tensor], keys: KeyMap) -> RecognisedDPT:
+def _midas(state: Mapping[str, Tensor], keys: KeyMap) -> RecognisedNetwork:
     hybrid = f"pretrained.model.{STEM}" in state
     beit = "pretrained.model.blocks.0.attn.relative_position_bias_table" in state
     vit = _vit(state, "pretrained.model", image=_beit_image(state) if beit else None)
@@ -199,10 +199,10 @@ def _midas(state: Mapping[str, Tensor], keys: KeyMap) -> RecognisedDPT:
         r"scratch\.refinenet4\.resConfUnit1\..*",
     )
     side = 480 if classes else vit.image
-    return RecognisedDPT(config, keys, unread, Resize(side, side, "least", 32, "bicubic"))
+    return RecognisedNetwork(config, keys, unread, Resize(side, side, "least", 32, "bicubic"))
 
 
-def _swin(state: Mapping[str, Tensor], keys: KeyMap, version: SwinVersion) -> RecognisedDPT:
+def _swin(state: Mapping[str, Tensor], keys: KeyMap, version: SwinVersion) -> RecognisedNetwork:
     stages = [f"pretrained.model.layers.{stage}.blocks" for stage in range(MAPS)]
     second = SWIN2 in state
     heads = "attn.logit_scale" if second else "attn.relative_position_bias_table"
@@ -224,7 +224,7 @@ def _swin(state: Mapping[str, Tensor], keys: KeyMap, version: SwinVersion) -> Re
     name = "swinv2_tiny_window8_256" if second else "swin_tiny_patch4_window7_224"
     config = _config(name, dpt, state, num_classes=1, outputs="depth", **HALVES)
     unread = (rf"pretrained\.model\.({UNREAD_SWIN})", r"scratch\.refinenet4\.resConfUnit1\..*")
-    return RecognisedDPT(config, keys, unread, Resize(version.image, version.image, "exact", 32, "bicubic"))
+    return RecognisedNetwork(config, keys, unread, Resize(version.image, version.image, "exact", 32, "bicubic"))
 
 
 def _config(

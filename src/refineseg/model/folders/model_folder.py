@@ -11,18 +11,19 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from refineseg._version import __version__
 from refineseg.config import ModelConfig
-from refineseg.errors import RefinesegError, WeightsError
+from refineseg.errors import WeightsError
 from refineseg.model.folders.card import ModelCard as ModelCard
 from refineseg.model.folders.readme import model_card
 from refineseg.model.presets import build, take_module
 from refineseg.model.refinenet import RefineNet
-from refineseg.model.tensors.mismatch import difference
-from refineseg.system.files import atomic_folder, atomic_write, open_file, read_file, writing
+from refineseg.model.tensors.checkpoints import read_safetensors
+from refineseg.model.tensors.mismatch import difference, without_counters
+from refineseg.system.files import atomic_folder, atomic_write, read_file, writing
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 FORMAT = 1  # raised when older readers could misread a folder
@@ -34,9 +35,7 @@ def save_model_folder(path: str | Path, model: RefineNet, card: ModelCard, half:
     With ``half`` convolution weights are stored as float16 (statistics and biases stay float32).
     """
     state = {}
-    for key, value in model.state_dict().items():
-        if key.endswith("num_batches_tracked"):
-            continue
+    for key, value in without_counters(model.state_dict()).items():
         value = value.detach().cpu().contiguous()
         state[key] = value.half() if half and value.ndim == 4 else value.clone()
     with atomic_folder(path) as folder:
@@ -71,21 +70,17 @@ def load_model_folder(path: str | Path, **changes: Any) -> tuple[RefineNet, Mode
     if changes:
         config = ModelConfig.from_dict(config.to_dict() | changes)
     file = folder / WEIGHTS
-    try:
-        open_file(file).close()  # refuses a pipe, for which safetensors would wait
-        state = load_file(file)
-    except FileNotFoundError as error:
-        raise WeightsError(f"expected weights in {file}, found no such file") from error
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"cannot read {file}, it is damaged: {error}") from error
+    state = read_safetensors(file)
     with torch.device("meta"):  # without memory, since a damaged config.json may have any sizes
         model = build(config, module)
-    check_fit(model, state, str(file))
+    if found := difference(without_counters(model.state_dict()), state):
+        raise WeightsError(f"{file} does not fit the network: {found}")
+    check_finite(state, str(file))
     if all(backbone.made_from_weights for backbone in model.each_backbone()):
-        assign_weights(model, state, str(file))
+        assign_weights(model, state)
     else:
         model = build(config, module)
-        load_strictly(model, state, str(file))
+        model.load_state_dict({key: value.float() for key, value in state.items()}, strict=False)
     return model.eval(), card
 
 
@@ -104,18 +99,14 @@ def store_calibration(path: str | Path, calibration: dict[str, Any]) -> None:
 def read_config(folder: Path) -> tuple[ModelConfig, ModelCard]:
     """The settings and card of a model folder, without its weights."""
     file = folder / CONFIG
+    values = read_json(file, "a model folder")
     try:
-        values = json.loads(read_file(file))
         if values["format"] != FORMAT:
             got = repr(values["format"])
             raise WeightsError(f"expected format {FORMAT} in {file}, got {got:.100}: update refineseg")
         card = ModelCard.from_dict(values)
         config = ModelConfig.from_dict(values["model"])
-    except FileNotFoundError as error:
-        raise WeightsError(f"expected a model folder with {CONFIG}, found no {file}") from error
-    except RefinesegError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise WeightsError(f"cannot read {file}, it is damaged: {type(error).__name__} {error}") from error
     if config.num_classes != card.labels.num_classes:
         raise WeightsError(
@@ -126,26 +117,27 @@ def read_config(folder: Path) -> tuple[ModelConfig, ModelCard]:
     return config, card
 
 
-def check_fit(model: RefineNet, state: dict[str, Tensor], source: str) -> None:
-    """WeightsError unless names and shapes of the tensors are exactly the network's."""
-    own = {key: value for key, value in model.state_dict().items() if not key.endswith("num_batches_tracked")}
-    if found := difference(own, state):
-        raise WeightsError(f"{source} does not fit the network: {found}")
+def read_json(file: Path, of: str) -> dict[str, Any]:
+    """Values by name from a JSON file ``of`` a model folder or the like.
+
+    WeightsError if it is missing or damaged, or holds something else.
+    """
+    try:
+        values = json.loads(read_file(file))
+    except FileNotFoundError as error:
+        raise WeightsError(f"expected {of} with {file.name}, found no {file}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise WeightsError(f"cannot read {file}, it is damaged: {error}") from error
+    if not isinstance(values, dict):
+        raise WeightsError(f"expected values by name in {file}, got {type(values).__name__}")
+    return values
 
 
-def load_strictly(model: RefineNet, state: dict[str, Tensor], source: str) -> None:
-    """Load weights into a network; names and shapes must match exactly, and values be finite."""
-    check_fit(model, state, source)
-    check_finite(state, source)
-    model.load_state_dict({key: value.float() for key, value in state.items()}, strict=False)
-
-
-def assign_weights(model: RefineNet, state: dict[str, Tensor], source: str) -> None:
+def assign_weights(model: RefineNet, state: dict[str, Tensor]) -> None:
     """Give a network on the meta device these weights, which must fit, without initialising random ones first.
 
     Only for our own backbones and timm's transformers; others may compute buffers when built, which would be lost.
     """
-    check_finite(state, source)
     # Copies, since tensors may be views of the file, which may be changed by others.
     copies = {key: value.to(torch.float32, copy=True) for key, value in state.items()}
     model.load_state_dict(copies, strict=False, assign=True)

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from refineseg.errors import WeightsError
+from refineseg.system.files import open_file
 from refineseg.system.text import reason_of
 
 # Keys under which trainers save tensors; "model_ema" is UniMatch V2's, "weights" pip's refinenet's.
@@ -39,11 +39,21 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise WeightsError(f"File not found: {path}")
     if path.suffix == ".safetensors":
-        try:
-            return strip_prefixes(load_file(path))
-        except (SafetensorError, OSError, ValueError) as error:
-            raise WeightsError(f"cannot read {path}, it is damaged: {reason_of(error)}") from error
+        return strip_prefixes(read_safetensors(path))
     return strip_prefixes(unwrap(_unpickle(path), path.name))
+
+
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file; WeightsError if it is missing, damaged or another file."""
+    try:
+        open_file(path).close()  # refuses a pipe, for which safetensors would wait
+        return load_file(path)
+    except FileNotFoundError as error:
+        raise WeightsError(f"File not found: {path}") from error
+    except Exception as error:  # safetensors raises its own untyped errors
+        raise WeightsError(
+            f"expected a safetensors file, {path} is none, or damaged: {reason_of(error)}"
+        ) from error
 
 
 def _latin1(text: str, encoding: str) -> bytes:

@@ -10,6 +10,7 @@ from refineseg.errors import WeightsError
 from refineseg.model.tensors.keymaps import KeyMap
 
 SHOWN = 3  # number of names in an error's line; the table has all
+COUNTER = ".num_batches_tracked"  # a batch norm's counter, which inference does not use
 
 
 class MismatchError(WeightsError):
@@ -18,6 +19,11 @@ class MismatchError(WeightsError):
     def __init__(self, message: str, table: str) -> None:
         super().__init__(message)
         self.table = table
+
+
+def without_counters(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """All tensors but the counters of batch norms."""
+    return {name: value for name, value in state.items() if not name.endswith(COUNTER)}
 
 
 def difference(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
