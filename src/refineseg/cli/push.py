@@ -24,6 +24,6 @@ def push(
     """
     from refineseg.model.folders.hub import push_model
 
-    done = push_model(folder, name, private, message)
-    console.print(f"pushed {done.name} (model.safetensors sha256 {done.sha256})")
-    console.print(f"try it: refineseg predict PICTURE --model {done.name} -o out")
+    pushed, sha256 = push_model(folder, name, private, message)
+    console.print(f"pushed {pushed} (model.safetensors sha256 {sha256})")
+    console.print(f"try it: refineseg predict PICTURE --model {pushed} -o out")

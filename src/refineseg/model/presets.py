@@ -43,15 +43,11 @@ LIGHT_MOBILENET = LIGHT_WEIGHT | {
 # half-pixel centres that tiles need and the width of UniMatch V2.
 PLAIN_VIT: dict[str, Any] = {"dpt": {}, "width": 128, "align_corners": False, "init": "default"}
 
-# The three published forms of the full network.
+# The three published forms of the full network: changes of the defaults, which are the ports'.
 SETTINGS: dict[str, dict[str, Any]] = {
-    "ports": {"crp_stages": 4, "output_rcus": 3, "refined_rcus": 0, "final_rcus": 0},
+    "ports": {},
     "paper": {"crp_stages": 2, "output_rcus": 1, "refined_rcus": 2, "final_rcus": 2},
     "authors": {
-        "crp_stages": 4,
-        "output_rcus": 3,
-        "refined_rcus": 0,
-        "final_rcus": 0,
         "input_scales": (1.2,),
         "upsampling": "bicubic",
         "align_corners": False,

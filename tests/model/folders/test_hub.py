@@ -180,8 +180,8 @@ def test_push_and_load_again(
     found = fetch_model("hf:me/streets")
     one, other = (load_file(path / "model.safetensors") for path in (folder, found))
     assert all(one[key].equal(other[key]) for key in one | other)
-    again = push_model(copy, "hf:me/streets", message="again")
-    assert again.name.startswith("hf:me/streets@")
+    again, _ = push_model(copy, "hf:me/streets", message="again")
+    assert again.startswith("hf:me/streets@")
 
 
 def test_push_reads_strictly_first(hub: FakeHub, folder: Path, tmp_path: Path) -> None:

@@ -125,17 +125,16 @@ SWIN = (
     Rule("backbone.encoder.layers.{i-1}.downsample.{rest}", f"{VIT}.layers_{{i}}.downsample.{{rest}}"),
 )
 
-CLASSES = (
-    Rule("head.head.0", "classifier.conv"),
-    Rule("head.head.1", "classifier.norm"),
-    Rule("head.head.4", "classifier.classes"),
-)
-DEPTH = (
-    Rule("head.projection", "classifier.project"),
-    Rule("head.head.0", "classifier.conv1"),
-    Rule("head.head.2", "classifier.conv2"),
-    Rule("head.head.4", "classifier.depth"),
-)
+
+def _head(theirs: str, layers: Mapping[int, str]) -> tuple[Rule, ...]:
+    """Rules for the layers of a head by their positions in a sequence."""
+    return tuple(Rule(f"{theirs}.{position}", f"classifier.{ours}") for position, ours in layers.items())
+
+
+_OF_CLASSES = {0: "conv", 1: "norm", 4: "classes"}
+_OF_DEPTH = {0: "conv1", 2: "conv2", 4: "depth"}
+CLASSES = _head("head.head", _OF_CLASSES)
+DEPTH = (Rule("head.projection", "classifier.project"), *_head("head.head", _OF_DEPTH))
 DEPTH_ANYTHING_HEAD = (Rule("head.conv3", "classifier.depth"), Rule("head.conv{c}", "classifier.conv{c}"))
 
 # Files of the authors' own code -----------------------------------------------------------------------------
@@ -185,16 +184,8 @@ MIDAS = (
     *_scratch(),
     *_own_vit("pretrained.model"),
 )
-MIDAS_CLASSES = (
-    Rule("scratch.output_conv.0", "classifier.conv"),
-    Rule("scratch.output_conv.1", "classifier.norm"),
-    Rule("scratch.output_conv.4", "classifier.classes"),
-)
-MIDAS_DEPTH = (
-    Rule("scratch.output_conv.0", "classifier.conv1"),
-    Rule("scratch.output_conv.2", "classifier.conv2"),
-    Rule("scratch.output_conv.4", "classifier.depth"),
-)
+MIDAS_CLASSES = _head("scratch.output_conv", _OF_CLASSES)
+MIDAS_DEPTH = _head("scratch.output_conv", _OF_DEPTH)
 
 
 def _dinov2_head(prefix: str) -> tuple[Rule, ...]:
@@ -209,14 +200,12 @@ def _dinov2_head(prefix: str) -> tuple[Rule, ...]:
 DEPTH_ANYTHING = (
     *_dinov2_head("depth_head."),
     Rule("depth_head.scratch.output_conv1", "classifier.conv1"),
-    Rule("depth_head.scratch.output_conv2.0", "classifier.conv2"),
-    Rule("depth_head.scratch.output_conv2.2", "classifier.depth"),
+    *_head("depth_head.scratch.output_conv2", {0: "conv2", 2: "depth"}),
     *_own_vit("pretrained"),
 )
 UNIMATCH = (
     *_dinov2_head("head."),
-    Rule("head.scratch.output_conv.0", "classifier.conv"),
-    Rule("head.scratch.output_conv.2", "classifier.classes"),
+    *_head("head.scratch.output_conv", {0: "conv", 2: "classes"}),
     *_own_vit("backbone"),
 )
 

@@ -7,7 +7,8 @@ do not show (``DEPTH_ANYTHING_VERSIONS`` and those of Swin) must be given; they 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import isqrt
 from typing import Any
@@ -19,14 +20,13 @@ from refineseg.config.dpt import MAPS, DPTConfig, SwinSizes, ViTSizes
 from refineseg.config.resize import Resize
 from refineseg.errors import InputError, WeightsError
 from refineseg.model.dpt import keymaps
-from refineseg.model.dpt.recognised import HYBRID, RecognisedNetwork, count_blocks, quarters
-from refineseg.model.dpt.vit import RESNET_MAPS
+from refineseg.model.dpt.recognised import HYBRID, RecognisedNetwork
 from refineseg.model.folders.pretrained import HALF
 from refineseg.model.tensors.keymaps import KeyMap
 
 HALVES: dict[str, Any] = {"mean": HALF, "std": HALF}  # MiDaS's normalisation; others have ImageNet's
 HEAD_CHANNELS = 64  # channels of an attention head in all of these networks
-LAYERS = {12: (2, 5, 8, 11), 24: (4, 11, 17, 23)}  # layers of Depth Anything v2 and UniMatch V2, by depth
+LAYERS = {24: (4, 11, 17, 23)}  # layers of Depth Anything v2 and UniMatch V2, by depth; else the ends of quarters
 MIDAS_3 = "pretrained.model."
 NOT_IMPORTED = {  # unsupported backbones by the beginning of names
     "patch_embed.0.": "LeViT",
@@ -57,19 +57,11 @@ DEPTH_ANYTHING_VERSIONS = {
 }
 
 
-@dataclass(frozen=True)
-class SwinVersion:
-    """Settings of a MiDaS over Swin that its tensors do not show; see ``SwinSizes``."""
-
-    image: int
-    window: int
-    trained_windows: tuple[int, ...] = (0, 0, 0, 0)
-
-
-SWIN_VERSIONS = {"midas-swin-384": SwinVersion(384, 12)}
-SWIN2_VERSIONS = {
-    "midas-swin2-256": SwinVersion(256, 16),
-    "midas-swin2-384": SwinVersion(384, 24, (12, 12, 12, 6)),
+# Settings of a MiDaS over Swin that its tensors do not show; see ``SwinSizes``.
+SWIN_VERSIONS: dict[str, dict[str, Any]] = {"midas-swin-384": {"image": 384, "window": 12}}
+SWIN2_VERSIONS: dict[str, dict[str, Any]] = {
+    "midas-swin2-256": {"image": 256, "window": 16},
+    "midas-swin2-384": {"image": 384, "window": 24, "trained_windows": (12, 12, 12, 6)},
 }
 SWIN = "pretrained.model.layers.0.blocks.0."
 SWIN2 = SWIN + "attn.logit_scale"
@@ -138,7 +130,7 @@ def recognise_state(state: Mapping[str, Tensor], version: str | None = None) -> 
 
 def _depth_anything(state: Mapping[str, Tensor], keys: KeyMap, version: DepthAnythingVersion) -> RecognisedNetwork:
     vit = _vit(state, "pretrained", image=None)
-    layers = tuple(range(vit.depth - 4, vit.depth)) if version.last else LAYERS.get(vit.depth, quarters(vit.depth))
+    layers = tuple(range(vit.depth - 4, vit.depth)) if version.last else LAYERS.get(vit.depth, ())
     dpt = DPTConfig(
         vit=vit,
         layers=layers,
@@ -157,7 +149,7 @@ def _unimatch(state: Mapping[str, Tensor], keys: KeyMap) -> RecognisedNetwork:
     vit = _vit(state, "backbone", image=None)
     dpt = DPTConfig(
         vit=vit,
-        layers=LAYERS.get(vit.depth, quarters(vit.depth)),
+        layers=LAYERS.get(vit.depth, ()),
         map_widths=_widths(state, "head.projects.{}.weight"),
         batch_norm="head.scratch.refinenet1.resConfUnit1.bn1.weight" in state,
     )
@@ -174,7 +166,6 @@ def _midas(state: Mapping[str, Tensor], keys: KeyMap) -> RecognisedNetwork:
     classes = "scratch.output_conv.1.weight" in state  # the batch norm of the head for classes
     dpt = DPTConfig(
         vit=vit,
-        layers=quarters(vit.depth)[RESNET_MAPS * hybrid :],
         final_norm=False,
         positions="bilinear",
         readout="project",
@@ -202,18 +193,16 @@ def _midas(state: Mapping[str, Tensor], keys: KeyMap) -> RecognisedNetwork:
     return RecognisedNetwork(config, keys, unread, Resize(side, side, "least", 32, "bicubic"))
 
 
-def _swin(state: Mapping[str, Tensor], keys: KeyMap, version: SwinVersion) -> RecognisedNetwork:
+def _swin(state: Mapping[str, Tensor], keys: KeyMap, version: Mapping[str, Any]) -> RecognisedNetwork:
     stages = [f"pretrained.model.layers.{stage}.blocks" for stage in range(MAPS)]
     second = SWIN2 in state
     heads = "attn.logit_scale" if second else "attn.relative_position_bias_table"
     width = _rows(state, "pretrained.model.patch_embed.proj.weight")
     swin = SwinSizes(
-        image=version.image,
+        **version,
         width=width,
-        depths=tuple(count_blocks(state, stage) for stage in stages),
+        depths=tuple(_blocks(state, stage) for stage in stages),
         heads=tuple(state[f"{stage}.0.{heads}"].shape[0 if second else 1] for stage in stages),
-        window=version.window,
-        trained_windows=version.trained_windows,
         mlp=_rows(state, f"{stages[0]}.0.mlp.fc1.weight") / width,
     )
     dpt = DPTConfig(
@@ -224,7 +213,7 @@ def _swin(state: Mapping[str, Tensor], keys: KeyMap, version: SwinVersion) -> Re
     name = "swinv2_tiny_window8_256" if second else "swin_tiny_patch4_window7_224"
     config = _config(name, dpt, state, num_classes=1, outputs="depth", **HALVES)
     unread = (rf"pretrained\.model\.({UNREAD_SWIN})", r"scratch\.refinenet4\.resConfUnit1\..*")
-    return RecognisedNetwork(config, keys, unread, Resize(version.image, version.image, "exact", 32, "bicubic"))
+    return RecognisedNetwork(config, keys, unread, Resize(swin.image, swin.image, "exact", 32, "bicubic"))
 
 
 def _config(
@@ -252,7 +241,7 @@ def _vit(state: Mapping[str, Tensor], prefix: str, image: int | None) -> ViTSize
         image=image,
         patch=patch,
         width=width,
-        depth=count_blocks(state, f"{prefix}.blocks"),
+        depth=_blocks(state, f"{prefix}.blocks"),
         heads=max(1, width // HEAD_CHANNELS),
         mlp=inner / width,
     )
@@ -272,4 +261,10 @@ def _rows(state: Mapping[str, Tensor], name: str) -> int:
 
 
 def _widths(state: Mapping[str, Tensor], template: str) -> tuple[int, ...]:
-    return tuple(_rows(state, template.format(index)) for index in range(4))
+    return tuple(_rows(state, template.format(index)) for index in range(MAPS))
+
+
+def _blocks(names: Iterable[str], prefix: str) -> int:
+    """Number of blocks ``PREFIX.N.`` in the names."""
+    found = re.compile(re.escape(prefix) + r"\.(\d+)\.")
+    return max((int(match[1]) + 1 for name in names if (match := found.match(name))), default=0)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from refineseg.config import ModelConfig
@@ -23,14 +22,3 @@ class RecognisedNetwork:
     resize: Resize | None = None  # published resize rule for pictures; None for any size
     class_names: tuple[str, ...] = ()  # class names beside the weights; empty if there are none
     notes: Mapping[str, str] = field(default_factory=dict)  # further lines of the model card, by heading
-
-
-def quarters(depth: int) -> tuple[int, ...]:
-    """Indices of the last blocks of a transformer's quarters."""
-    return tuple(depth * part // 4 - 1 for part in (1, 2, 3, 4))
-
-
-def count_blocks(names: Iterable[str], prefix: str) -> int:
-    """Number of blocks ``PREFIX.N.`` in the names."""
-    found = re.compile(re.escape(prefix) + r"\.(\d+)\.")
-    return max((int(match[1]) + 1 for name in names if (match := found.match(name))), default=0)

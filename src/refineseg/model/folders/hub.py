@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from refineseg.errors import InputError, RefinesegError, WeightsError, extra
+from refineseg.errors import InputError, WeightsError, extra
 from refineseg.system.files import sha256_of
 
 PREFIX = "hf:"
@@ -42,14 +42,6 @@ class HubName:
 
     def __str__(self) -> str:
         return f"{PREFIX}{self.repo}" + (f"@{self.revision}" if self.revision else "")
-
-
-@dataclass(frozen=True)
-class Pushed:
-    """The result of a push: the name with its commit, and SHA-256 of the weights."""
-
-    name: str
-    sha256: str
 
 
 def is_hub_name(text: str) -> bool:
@@ -111,8 +103,10 @@ def pinned(text: str) -> str:
     return origin_of(text, fetch_model(text))["hub"] if is_hub_name(text) else text
 
 
-def push_model(folder: str | Path, text: str, private: bool = False, message: str = "") -> Pushed:
+def push_model(folder: str | Path, text: str, private: bool = False, message: str = "") -> tuple[str, str]:
     """Push a model folder to the Hub: config.json, model.safetensors and the card, in one commit.
+
+    Returns the name with its commit, and SHA-256 of the weights.
 
     Args:
         folder: the model folder, which is read strictly first; other files in it are not pushed.
@@ -138,7 +132,7 @@ def push_model(folder: str | Path, text: str, private: bool = False, message: st
     done = _ask(
         name, lambda: api.create_commit(name.repo, operations, commit_message=words, revision=name.revision)
     )
-    return Pushed(str(HubName(name.repo, done.oid)), sha256_of(folder / WEIGHTS))
+    return str(HubName(name.repo, done.oid)), sha256_of(folder / WEIGHTS)
 
 
 def _download(name: HubName, file: str, revision: str | None) -> Path:
@@ -155,36 +149,34 @@ def _hub() -> Any:
 
 def _ask(name: HubName, call: Callable[[], T]) -> T:
     """Call the Hub; any error becomes one line that says what to do."""
-    problems = _hub().errors
     try:
         return call()
-    except RefinesegError:
-        raise
-    except problems.GatedRepoError as error:
-        said = f"{name} is gated: ask for access on its page and set HF_TOKEN to a token of yours"
-        raise WeightsError(said) from error
-    except problems.RepositoryNotFoundError as error:
-        said = f"found no {name} on the Hub, or it is private: check the name, or set HF_TOKEN"
-        raise WeightsError(said) from error
-    except problems.RevisionNotFoundError as error:
-        raise WeightsError(f"{name.repo} on the Hub has no revision {name.revision!r}") from error
-    except problems.LocalEntryNotFoundError as error:
-        offline = _hub().constants.HF_HUB_OFFLINE
-        why = "HF_HUB_OFFLINE is set" if offline else "the Hub cannot be reached"
-        raise WeightsError(f"{name} is not in the cache and {why}: fetch it once with a connection") from error
-    except problems.EntryNotFoundError as error:
-        raise WeightsError(
+    except Exception as error:  # HTTP errors differ between releases of huggingface_hub
+        raise WeightsError(_reason(name, error)) from error
+
+
+def _reason(name: HubName, error: Exception) -> str:
+    """The reason why the Hub did not do something, and the way out."""
+    hub = _hub()
+    if isinstance(error, hub.errors.GatedRepoError):
+        return f"{name} is gated: ask for access on its page and set HF_TOKEN to a token of yours"
+    if isinstance(error, hub.errors.RepositoryNotFoundError):
+        return f"found no {name} on the Hub, or it is private: check the name, or set HF_TOKEN"
+    if isinstance(error, hub.errors.RevisionNotFoundError):
+        return f"{name.repo} on the Hub has no revision {name.revision!r}"
+    if isinstance(error, hub.errors.LocalEntryNotFoundError):
+        why = "HF_HUB_OFFLINE is set" if hub.constants.HF_HUB_OFFLINE else "the Hub cannot be reached"
+        return f"{name} is not in the cache and {why}: fetch it once with a connection"
+    if isinstance(error, hub.errors.EntryNotFoundError):
+        return (
             f"{name} is not a refineseg model: it lacks one of {CONFIG}, {WEIGHTS} and, of transformers, "
             "preprocessor_config.json; where the weights are a pickle, download the files, then refineseg convert "
             "FOLDER OUT"
-        ) from error
-    except problems.OfflineModeIsEnabled as error:
-        raise WeightsError(f"cannot reach {name}: HF_HUB_OFFLINE is set") from error
-    except Exception as error:  # HTTP errors differ between releases of huggingface_hub
-        status = getattr(getattr(error, "response", None), "status_code", None)
-        if status in (401, 403):
-            raise WeightsError(
-                f"the Hub refuses {name} ({status}): set HF_TOKEN to a token that may do this"
-            ) from error
-        said = str(error).strip().partition("\n")[0]
-        raise WeightsError(f"the Hub did not serve {name}: {said or type(error).__name__}; try again") from error
+        )
+    if isinstance(error, hub.errors.OfflineModeIsEnabled):
+        return f"cannot reach {name}: HF_HUB_OFFLINE is set"
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status in (401, 403):
+        return f"the Hub refuses {name} ({status}): set HF_TOKEN to a token that may do this"
+    said = str(error).strip().partition("\n")[0]
+    return f"the Hub did not serve {name}: {said or type(error).__name__}; try again"

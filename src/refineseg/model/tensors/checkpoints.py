@@ -21,7 +21,7 @@ from refineseg.system.text import reason_of
 
 # Keys under which trainers save tensors; "model_ema" is UniMatch V2's, "weights" pip's refinenet's.
 WRAPPERS = ("state_dict", "segmenter", "model_state_dict", "model_ema", "model", "weights")
-PREFIXES = ("module.",)  # added to every name by data-parallel training
+PREFIX = "module."  # added to every name by data-parallel training
 SUFFIXES = (".pth", ".pt", ".pth.tar", ".ckpt", ".safetensors")
 
 
@@ -39,8 +39,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise WeightsError(f"File not found: {path}")
     if path.suffix == ".safetensors":
-        return strip_prefixes(read_safetensors(path))
-    return strip_prefixes(unwrap(_unpickle(path), path.name))
+        return strip_prefix(read_safetensors(path))
+    return strip_prefix(unwrap(_unpickle(path), path.name))
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -111,13 +111,11 @@ def unwrap(content: Any, source: str) -> dict[str, Tensor]:
     return tensors
 
 
-def strip_prefixes(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors by their names without a prefix that all of them have, even repeatedly."""
-    names = dict(zip(state, state, strict=True))
-    for prefix in PREFIXES:
-        while names and all(name.startswith(prefix) for name in names.values()):
-            names = {key: name.removeprefix(prefix) for key, name in names.items()}
-    return {name: state[key] for key, name in names.items()}
+def strip_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors by their names without ``PREFIX``, if all of them have it, even repeatedly."""
+    while state and all(name.startswith(PREFIX) for name in state):
+        state = {name.removeprefix(PREFIX): value for name, value in state.items()}
+    return state
 
 
 def torch_caches() -> list[Path]:
