@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import refineseg
 from refineseg.inference.predictor import Segmenter
-from refineseg.model.folders.bundled import bundled_exports, bundled_models
+from refineseg.model.folders.find_model import bundled_exports, bundled_models
 import torch
 
 ENGINES = ("onnxruntime", "openvino")

@@ -21,7 +21,7 @@ from refineseg.deploy.export import export
 from refineseg.evaluation.evaluate import evaluate
 from refineseg.evaluation.measures.calibration import calibrate
 from refineseg.inference.predictor import Segmenter
-from refineseg.model.folders.bundled import BUNDLED, INT8
+from refineseg.model.folders.find_model import BUNDLED, INT8
 from refineseg.model.folders.model_folder import load_model_folder, save_model_folder
 
 

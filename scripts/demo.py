@@ -27,7 +27,7 @@ from refineseg.inference.batch import Entry, find_inputs, predict_files
 from refineseg.inference.options import PredictOptions
 from refineseg.labels import LabelMap
 from refineseg.loading import load
-from refineseg.model.folders.bundled import bundled_models
+from refineseg.model.folders.find_model import bundled_models
 from refineseg.system.files import atomic_write
 from refineseg.system.text import file_name
 

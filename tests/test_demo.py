@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 from scripts.demo import PHOTOGRAPHS
 
-from refineseg.model.folders.bundled import bundled_models
+from refineseg.model.folders.find_model import bundled_models
 from tests.data.made import made_pair
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "demo.py"

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from refineseg.deploy import verification
-from refineseg.model.folders import bundled
-from refineseg.model.folders.bundled import bundled_models
+from refineseg.model.folders import find_model
+from refineseg.model.folders.find_model import bundled_models
 from refineseg.model.folders.model_folder import ModelCard, read_config, save_model_folder
 from refineseg.model.presets import create_model
 from tests.data.benchmarks.roots import listing, picture, voc2012
@@ -69,7 +69,7 @@ def a_small_camvid(root: Path, monkeypatch: pytest.MonkeyPatch) -> AbstractConte
     _, info = read_config(bundled_models()["camvid"])
     network = spread(create_model("refinenet-lw-r18", 11, **SMALL))
     save_model_folder(root / "bundled" / "camvid", network, info)
-    monkeypatch.setattr(bundled, "BUNDLED", root / "bundled")
+    monkeypatch.setattr(find_model, "BUNDLED", root / "bundled")
     monkeypatch.setattr(verification, "SIZES", verification.SIZES[:6])
     monkeypatch.setattr(verification, "TIMED", (64, 96))
     return nullcontext()

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from refineseg.cli.main import main
-from refineseg.model.folders.bundled import bundled_models
+from refineseg.model.folders.find_model import bundled_models
 from tests.data.made import made_pair, make_camvid, make_folder
 from tests.docs_blocks import blocks_of, small
 

@@ -14,7 +14,7 @@ from refineseg._version import __version__
 from refineseg.errors import InputError
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.runners.exported import ENGINES, FORMAT, is_exported, open_exported
-from refineseg.model.folders.bundled import bundled_exports
+from refineseg.model.folders.find_model import bundled_exports
 from refineseg.system.files import cache_folder, sha256_of
 
 CACHED = {"openvino": "model.xml", "onnxruntime": "model.onnx"}  # file of each engine in a model's cache

@@ -15,8 +15,7 @@ from refineseg.cli.main import main
 from refineseg.data import SegmentationData, open_data
 from refineseg.errors import WeightsError
 from refineseg.loading import load
-from refineseg.model.folders.bundled import bundled_exports, bundled_models
-from refineseg.model.folders.find_model import find_model
+from refineseg.model.folders.find_model import bundled_exports, bundled_models, find_model
 from refineseg.training.preparation.prepare_run import has_bf16
 from tests.shared import shared
 

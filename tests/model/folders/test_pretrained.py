@@ -16,8 +16,8 @@ from refineseg.labels import LabelMap
 from refineseg.model import create_model
 from refineseg.model.backbones.backbone import create_backbone
 from refineseg.model.backbones.weights import load_backbone_weights
-from refineseg.model.folders.bundled import bundled_models
 from refineseg.model.folders.card import ModelCard
+from refineseg.model.folders.find_model import bundled_models
 from refineseg.model.folders.model_folder import save_model_folder
 from refineseg.model.folders.pretrained import PACKAGED, find_backbone_weights
 from tests.hub import FakeHub, reached_hub

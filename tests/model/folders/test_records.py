@@ -11,7 +11,7 @@ import pytest
 
 from refineseg.labels import LabelMap
 from refineseg.model import PRESETS, create_model
-from refineseg.model.folders import bundled
+from refineseg.model.folders import find_model
 from refineseg.model.folders.model_folder import ModelCard, save_model_folder
 from refineseg.model.folders.records import HISTORIC, PublishedScore, WeightRecord, all_records, bundled_records
 
@@ -34,7 +34,7 @@ def test_the_historic_table() -> None:
 
 
 def test_bundled_models_are_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bundled, "BUNDLED", tmp_path)
+    monkeypatch.setattr(find_model, "BUNDLED", tmp_path)
     scores: dict[str, object] = {"data": "toy", "split": "val", "mean_iou": 0.5, "pixel_accuracy": 1.0}
     scores |= {"mean_class_accuracy": 1.0, "protocol": "p", "iou": {}}
     scores |= {"intervals": {"mean_iou": [0.4, 0.6], "level": 0.95, "method": "m"}}
@@ -48,7 +48,7 @@ def test_bundled_models_are_records(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         "a, b",
     )
     assert entry.score == PublishedScore(0.5, "val", "p", (0.4, 0.6))
-    file = tmp_path / "toy" / bundled.INT8
+    file = tmp_path / "toy" / find_model.INT8
     file.write_bytes(b"int8")
     report: dict[str, Any] = {"int8": {"mean_iou": 0.49, "judged_on": "val", "trained_on_it": True}}
     file.with_name(f"{file.name}.report.json").write_text(json.dumps(report))

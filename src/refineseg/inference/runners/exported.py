@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from refineseg.config import ModelConfig
 from refineseg.errors import InputError, WeightsError
 from refineseg.inference.arithmetic import Arithmetic
-from refineseg.model.folders.bundled import bundled_exports
 from refineseg.model.folders.card import ModelCard
+from refineseg.model.folders.find_model import bundled_exports
 from refineseg.system.hardware import cores
 from refineseg.system.memory import free_memory
 

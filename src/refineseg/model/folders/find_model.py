@@ -1,12 +1,24 @@
-"""Finding a model by name: bundled, a model folder, or on the Hub."""
+"""Finding a model by name: bundled with the package, a model folder, or on the Hub. No torch."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from refineseg.errors import WeightsError
-from refineseg.model.folders.bundled import bundled_exports, bundled_models
 from refineseg.model.folders.hub import CONFIG, fetch_model, is_hub_name
+
+BUNDLED = Path(__file__).parents[2] / "weights"
+INT8 = "int8.onnx"  # name of the int8 form in a model folder
+
+
+def bundled_models() -> dict[str, Path]:
+    """Folders of the bundled models by name, such as ``camvid``."""
+    return {path.parent.name: path.parent for path in sorted(BUNDLED.glob("*/config.json"))}
+
+
+def bundled_exports() -> dict[str, Path]:
+    """Files of their int8 forms by name, such as ``camvid-int8``."""
+    return {f"{path.parent.name}-int8": path for path in sorted(BUNDLED.glob(f"*/{INT8}"))}
 
 
 def find_model(name: str) -> Path:

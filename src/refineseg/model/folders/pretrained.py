@@ -12,8 +12,7 @@ from safetensors import safe_open
 
 from refineseg.config import IMAGENET_MEAN, IMAGENET_STD
 from refineseg.errors import WeightsError
-from refineseg.model.folders.bundled import BUNDLED, bundled_models
-from refineseg.model.folders.find_model import find_model
+from refineseg.model.folders.find_model import BUNDLED, bundled_models, find_model
 from refineseg.model.folders.hub import fetch_file, is_hub_name
 from refineseg.system.files import sha256_of
 from refineseg.system.text import reason_of

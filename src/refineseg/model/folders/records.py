@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from refineseg.model.folders.bundled import bundled_exports, bundled_models
+from refineseg.model.folders.find_model import bundled_exports, bundled_models
 from refineseg.model.folders.model_folder import WEIGHTS, read_config
 from refineseg.model.folders.pretrained import PACKAGED
 from refineseg.system.files import sha256_of

@@ -11,7 +11,7 @@ import numpy as np
 
 from refineseg.colors import is_background
 from refineseg.model.classifier import name_key
-from refineseg.model.folders.bundled import bundled_models
+from refineseg.model.folders.find_model import bundled_models
 from refineseg.model.folders.model_folder import read_config
 from refineseg.training.planning.data_summary import DataSummary
 from refineseg.training.planning.probe import Machine

@@ -11,8 +11,7 @@ from refineseg.data.dataset import SegmentationData
 from refineseg.errors import ConfigError, WeightsError
 from refineseg.labels import LabelMap
 from refineseg.model.classifier import change_classes, same_classes
-from refineseg.model.folders.bundled import bundled_models
-from refineseg.model.folders.find_model import find_model
+from refineseg.model.folders.find_model import bundled_models, find_model
 from refineseg.model.folders.hub import is_hub_name
 from refineseg.model.folders.model_folder import load_model_folder
 from refineseg.model.folders.pretrained import find_backbone_weights
