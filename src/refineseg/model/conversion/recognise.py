@@ -14,7 +14,7 @@ from refineseg.model.backbones.resnet import BOTTLENECKS_FROM, DEPTHS
 from refineseg.model.classifier import HEAD
 from refineseg.model.conversion.matconvnet import move_void, port_state, read_matconvnet
 from refineseg.model.dpt import keymaps, published
-from refineseg.model.tensors.checkpoints import checkpoint_files, read_checkpoint, torch_caches
+from refineseg.model.tensors.checkpoints import SUFFIXES, read_checkpoint, torch_caches
 from refineseg.model.tensors.keymaps import (
     MATCONVNET,
     MOBILENET_PORT,
@@ -43,7 +43,7 @@ class FoundCheckpoint:
 
     path: Path
     architecture: Architecture | None
-    reason: str = field(default="")
+    reason: str = ""
 
 
 def recognise(state: Mapping[str, Tensor]) -> Architecture:
@@ -116,11 +116,11 @@ def read_authors(
     return state, Architecture(preset, MATCONVNET, count, "authors", fields)
 
 
-def find_checkpoints(folders: list[Path] | None = None) -> list[FoundCheckpoint]:
-    """All checkpoint files in the usual torch caches (or ``folders``), with their recognised networks."""
+def find_checkpoints() -> list[FoundCheckpoint]:
+    """All checkpoint files in the usual torch caches and their subfolders, with their recognised networks."""
     found = []
-    for folder in torch_caches() if folders is None else folders:
-        for path in checkpoint_files(folder):
+    for path in (path for folder in torch_caches() for path in sorted(folder.rglob("*"))):
+        if path.name.endswith(SUFFIXES) and path.is_file():
             try:
                 found.append(FoundCheckpoint(path, recognise(read_checkpoint(path))))
             except WeightsError as error:

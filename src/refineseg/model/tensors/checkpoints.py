@@ -6,7 +6,7 @@ import os
 import pickle
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -127,10 +127,3 @@ def torch_caches() -> list[Path]:
     for root in (chosen, cache):
         folders += [root / "hub" / "checkpoints", root / "checkpoints", root / "models"]
     return [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
-
-
-def checkpoint_files(folder: Path) -> Iterator[Path]:
-    """Files in a folder and its subfolders that may be checkpoints by their names."""
-    for path in sorted(folder.rglob("*")):
-        if path.name.endswith(SUFFIXES) and path.is_file():
-            yield path

@@ -11,13 +11,14 @@ DPT and MiDaS (refinenet1 is the block at stride 4).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
+from itertools import zip_longest
+from typing import Any
 
 from refineseg.errors import WeightsError
 
-Table = list[tuple[re.Pattern[str], str, bool]]  # pattern of a name, template of the other, whole names
 FIELD = re.compile(r"\{(?:(\d+)-)?([a-z]+)(?:-(\d+))?\}")
 TEXTS = {"part": r"(?:conv|bn)\d|downsample\.\d", "rest": r".+"}  # fields that are not numbers
 
@@ -40,11 +41,11 @@ class KeyMap:
 
     def to_ours(self, key: str) -> str | None:
         """Our name of one of their tensors; None if no rule matches."""
-        return _rename(key, self._forward)
+        return _rename(key, ((rule.theirs, rule.ours, rule.whole) for rule in self.rules))
 
     def to_theirs(self, key: str) -> str | None:
         """Their name of one of our tensors; None if no rule matches."""
-        return _rename(key, self._backward)
+        return _rename(key, ((rule.ours, rule.theirs, rule.whole) for rule in self.rules))
 
     def pairs(self, keys: Iterable[str]) -> dict[str, str]:
         """Our names by their names, for those of ``keys`` (theirs) that match a rule.
@@ -58,61 +59,49 @@ class KeyMap:
             raise WeightsError(f"expected every tensor under one name, got two that mean {twice[0]}")
         return known
 
-    @cached_property
-    def _forward(self) -> Table:
-        return [(_pattern(rule.theirs), rule.ours, rule.whole) for rule in self.rules]
 
-    @cached_property
-    def _backward(self) -> Table:
-        # Solved for the fields: {b-1} read backwards gives b.
-        return [(_pattern(rule.ours), rule.theirs, rule.whole) for rule in self.rules]
-
-
-def _rename(key: str, table: Table) -> str | None:
+def _rename(key: str, templates: Iterable[tuple[str, str, bool]]) -> str | None:
     stem, dot, leaf = key.rpartition(".")
-    for pattern, target, whole in table:
-        found = pattern.fullmatch(key if whole else stem)
-        if found is None:
-            continue
-        fields = {name: _solve(name, text) for name, text in found.groupdict().items()}
-        values = {name.split("__")[0]: value for name, value in fields.items()}
-        written = [_write(field, values) for field in FIELD.finditer(target)]
-        if None in written:
-            continue
-        texts = iter(text for text in written if text is not None)
-        renamed = FIELD.sub(lambda _, texts=texts: next(texts), target)  # type: ignore[misc]
-        return renamed if whole else renamed + dot + leaf
+    for source, target, whole in templates:
+        values = _template(source).read(key if whole else stem)
+        renamed = None if values is None else _template(target).write(values)
+        if renamed is not None:
+            return renamed if whole else renamed + dot + leaf
     return None
 
 
-def _pattern(template: str) -> re.Pattern[str]:
-    """The pattern of a template; its group names contain the arithmetic: field__minuend__subtrahend."""
-    parts, end = [], 0
-    for field in FIELD.finditer(template):
-        minuend, name, subtrahend = field.groups()
-        group = f"{name}__{minuend or ''}__{subtrahend or ''}"
-        inner = TEXTS.get(name, r"\d+")
-        parts += [re.escape(template[end : field.start()]), f"(?P<{group}>{inner})"]
-        end = field.end()
-    return re.compile("".join(parts) + re.escape(template[end:]))
+class Template:
+    """A name with fields."""
+
+    def __init__(self, text: str) -> None:
+        # Name, sign and offset of each field: {b-1} is b + -1, {4-k} is -k + 4.
+        self.fields = [
+            (name, -1 if minuend else 1, int(minuend or 0) - int(subtrahend or 0))
+            for minuend, name, subtrahend in FIELD.findall(text)
+        ]
+        self.form = FIELD.sub("{}", text)
+        between = (re.escape(part) for part in self.form.split("{}"))
+        groups = [f"({TEXTS.get(name, '[0-9]+')})" for name, _, _ in self.fields]
+        self.pattern = re.compile("".join(map("".join, zip_longest(between, groups, fillvalue=""))))
+
+    def read(self, name: str) -> dict[str, Any] | None:
+        """The values of the fields in a name; None if it is another name."""
+        found = self.pattern.fullmatch(name)
+        if found is None:
+            return None
+        pairs = zip(self.fields, found.groups(), strict=True)
+        return {key: text if key in TEXTS else sign * (int(text) - offset) for (key, sign, offset), text in pairs}
+
+    def write(self, values: Mapping[str, Any]) -> str | None:
+        """The name with these values; None if a number would be negative."""
+        written = [
+            values[key] if key in TEXTS else sign * values[key] + offset for key, sign, offset in self.fields
+        ]
+        negative = any(isinstance(value, int) and value < 0 for value in written)
+        return None if negative else self.form.format(*written)
 
 
-def _solve(group: str, text: str) -> str | int:
-    """The field's value from the text of a group: {b-1} with text 0 is b = 1; {4-k} with text 1 is k = 3."""
-    name, minuend, subtrahend = group.split("__")
-    if name in TEXTS:
-        return text
-    return int(minuend) - int(text) if minuend else int(text) + int(subtrahend or 0)
-
-
-def _write(field: re.Match[str], values: dict[str, str | int]) -> str | None:
-    """The text of a field in a template; None if its number would be negative."""
-    minuend, name, subtrahend = field.groups()
-    value = values[name]
-    if isinstance(value, str):
-        return value
-    number = int(minuend) - value if minuend else value - int(subtrahend or 0)
-    return str(number) if number >= 0 else None
+_template = cache(Template)
 
 
 def _unit(theirs: str, ours: str) -> tuple[Rule, Rule]:
