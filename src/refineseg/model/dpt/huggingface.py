@@ -12,7 +12,7 @@ from typing import Any, Literal
 from refineseg.config import ModelConfig
 from refineseg.config.dpt import MAPS, DPTConfig, SwinSizes, ViTSizes
 from refineseg.config.resize import Resize
-from refineseg.errors import WeightsError
+from refineseg.errors import ConfigError, WeightsError
 from refineseg.model.dpt import keymaps
 from refineseg.model.dpt.recognised import HYBRID, RecognisedNetwork
 from refineseg.model.dpt.vit import RESNET_MAPS
@@ -81,7 +81,7 @@ def recognise_repository(values: Values, preprocessor: Values, where: str) -> Re
             outputs="classes" if name == CLASSES else "depth",
             dpt=dpt,
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (ConfigError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise WeightsError(f"cannot read the settings of {where}: {type(error).__name__} {error}") from error
     heads = {CLASSES: keymaps.CLASSES, DEPTH: keymaps.DEPTH, DEPTH_ANYTHING: keymaps.DEPTH_ANYTHING_HEAD}
     keys = keymaps.key_map(f"{name} of transformers", keymaps.NECK, heads[name], vit_rules)
@@ -217,18 +217,14 @@ def preprocessing(
     factor = float(values.get("rescale_factor", 1 / 255))
     if abs(factor - 1 / 255) > 1e-6:
         raise WeightsError(f"expected rescale_factor 1/255 in {where}, got {factor}")
-    mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
     if values.get("do_normalize", True):
-        mean, std = (_three(values[name]) for name in ("image_mean", "image_std"))
+        mean, std = (tuple(map(float, values[name])) for name in ("image_mean", "image_std"))
     notes = {}
     if values.get("do_pad"):
         notes["padding"] = "the repository's preprocessor pads all around with zeros; here the edge is repeated"
     return _resize(values, where) if values.get("do_resize", True) else None, mean, std, notes
-
-
-def _three(values: Any) -> tuple[float, float, float]:
-    red, green, blue = (float(value) for value in values)
-    return red, green, blue
 
 
 def _resize(values: Values, where: str) -> Resize:
