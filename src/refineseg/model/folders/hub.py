@@ -57,7 +57,7 @@ def fetch_model(text: str) -> Path:
         WeightsError: the model is missing, gated, unknown or damaged, or can be neither found nor fetched.
     """
     name = HubName.parse(text)
-    config = _download(name, CONFIG, name.revision)
+    config = fetch_file(name.repo, CONFIG, name.revision)
     try:
         values = json.loads(config.read_text(encoding="utf-8"))
         ours = isinstance(values, dict) and "format" in values and "refineseg" in values
@@ -67,7 +67,7 @@ def fetch_model(text: str) -> Path:
         from refineseg.model.dpt.importing import imported_model  # it imports this module
 
         return imported_model(name, config.parent.name)
-    _verified(_download(name, WEIGHTS, config.parent.name), name)
+    fetch_file(name.repo, WEIGHTS, config.parent.name)
     return config.parent
 
 
@@ -76,18 +76,12 @@ def fetch_file(repo: str, file: str, revision: str | None = None) -> Path:
 
     WeightsError if it is missing or damaged, or can be neither found nor fetched.
     """
-    name = HubName(repo, revision)
-    return _verified(_download(name, file, revision), name)
-
-
-def _verified(weights: Path, name: HubName) -> Path:
-    """The file, if its hash is the Hub's; WeightsError otherwise."""
-    stored = weights.resolve().name  # the cache names large files by their hash
-    if SHA256.fullmatch(stored) and stored != sha256_of(weights):
-        raise WeightsError(
-            f"{weights.name} of {name} does not match its hash: delete {weights.resolve()} and try again"
-        )
-    return weights
+    name, hub = HubName(repo, revision), _hub()
+    path = Path(_ask(name, lambda: hub.hf_hub_download(repo, file, revision=revision)))
+    stored = path.resolve().name  # the cache names large files by their hash
+    if SHA256.fullmatch(stored) and stored != sha256_of(path):
+        raise WeightsError(f"{file} of {name} does not match its hash: delete {path.resolve()} and try again")
+    return path
 
 
 def origin_of(text: str, folder: Path) -> dict[str, str]:
@@ -133,11 +127,6 @@ def push_model(folder: str | Path, text: str, private: bool = False, message: st
         name, lambda: api.create_commit(name.repo, operations, commit_message=words, revision=name.revision)
     )
     return str(HubName(name.repo, done.oid)), sha256_of(folder / WEIGHTS)
-
-
-def _download(name: HubName, file: str, revision: str | None) -> Path:
-    hub = _hub()
-    return Path(_ask(name, lambda: hub.hf_hub_download(name.repo, file, revision=revision)))
 
 
 def _hub() -> Any:
