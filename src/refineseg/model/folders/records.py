@@ -136,11 +136,11 @@ def bundled_records() -> list[WeightRecord]:
         )
         file = bundled_exports().get(f"{name}-int8")
         if file is not None:
-            records.append(_eight(records[-1], file))
+            records.append(_int8_record(records[-1], file))
     return records
 
 
-def _eight(record: WeightRecord, file: Path) -> WeightRecord:
+def _int8_record(record: WeightRecord, file: Path) -> WeightRecord:
     """Record of a bundled model's int8 form, with the score of its export report unless on training pictures."""
     judged = json.loads(file.with_name(f"{file.name}.report.json").read_text(encoding="utf-8"))["int8"]
     protocol = record.score.protocol if record.score else "single scale, no flip"
