@@ -38,33 +38,27 @@ def read(src: Path, options: ReadOptions) -> AnnotatedData:
     """All pictures with a mask of any class."""
     places = places_of(src)
     folders = [folder for place in places for folder in (src, place.masks.parent, place.masks)]
-    labels = options.labels or next((labels for folder in folders if (labels := find_labels(folder))), None)
-    found = AreaReader(src, replace(options, labels=labels))
-    masks: dict[Path, list[Named]] = {}
-    places_by_image: dict[Path, Place] = {}
+    found = AreaReader(src, replace(options, labels=options.labels or find_labels(*folders)))
+    order = {name: index for index, name in enumerate(found.options.labels.names if found.options.labels else ())}
     unused: list[Path] = []
+    unannotated: dict[Path, Unannotated] = {}
     for place in places:
         matched = _masks_of(place)
-        masks |= matched
-        places_by_image |= dict.fromkeys(matched, place)
-        taken = {path for named_masks in matched.values() for _, path in named_masks}
+        taken = {path for entries in matched.values() for _, path in entries}
         unused += [path for path in walk_pictures(place.masks) if path not in taken and path not in matched]
-    if not any(masks.values()):
+        for image, entries in matched.items():
+            relative = image.relative_to(src)
+            name, split = str(relative.with_suffix("")), place.split or split_in_path(relative)
+            unannotated[image] = Unannotated(name, image, split)
+            if entries:
+                entries = sorted(entries, key=lambda entry: (order.get(entry[0], -1), entry[0]))
+                found.annotated.append(Annotated(name, image, found.areas(entries, _area), split))
+    if not found.annotated:
         raise InputError(f"expected masks called like a picture and a class, such as a_car.png, in {src}")
-    names = sorted({label for entries in masks.values() for label, _ in entries})
-    order = found.options.labels.names if found.options.labels else names
-    without = []
-    for image, entries in masks.items():
-        relative = image.relative_to(src)
-        name, split = str(relative.with_suffix("")), places_by_image[image].split or split_in_path(relative)
-        if not entries:
-            without.append(Unannotated(name, image, split))
-            continue
-        entries = sorted(entries, key=lambda entry: order.index(entry[0]) if entry[0] in order else -1)
-        areas = [Area(label, str(mask), partial(_region, mask)) for label, mask in entries]
-        found.annotated.append(Annotated(name, image, found.areas(areas, lambda area: area), split))
     notes = [f"{len(unused)} masks have no picture and were left out: {named(unused)}"] if unused else []
-    return found.source(names, notes, unannotated=without)
+    annotated = {picture.image for picture in found.annotated}
+    without = [picture for image, picture in unannotated.items() if image not in annotated]
+    return found.source(notes=notes, unannotated=without)
 
 
 def _masks_of(place: Place) -> dict[Path, list[Named]]:
@@ -90,6 +84,11 @@ def _owner(stem: str, images: Sequence[Path]) -> Path | None:
     if any(stem.endswith(ending) for ending in (*MASK_ENDINGS, *UNUSED_ENDINGS)):
         return None
     return next((path for path in images if stem.startswith((f"{path.stem}_", f"{path.stem}-"))), None)
+
+
+def _area(entry: Named) -> Area:
+    label, mask = entry
+    return Area(label, str(mask), partial(_region, mask))
 
 
 def _region(mask: Path, shape: Shape) -> Region:

@@ -38,9 +38,7 @@ def _files(src: Path) -> list[Path]:
 def read(src: Path, options: ReadOptions) -> AnnotatedData:
     """All panoptic files of ``src``; splits by the name of the file or its folder."""
     files = not_empty(_files(src), "a COCO panoptic json (with segments_info)", src)
-    root = src if src.is_dir() else src.parent
-    if options.labels is None:
-        options = replace(options, labels=find_labels(root))
+    options = replace(options, labels=options.labels or find_labels(src if src.is_dir() else src.parent))
     documents = _PanopticFile.read_all(files, options.faults, src)
     names = class_names_of(ordered_categories(documents), options, str(src))
     pictures = Pictures(src, [place for file in files for place in _folders(file)], options.images)

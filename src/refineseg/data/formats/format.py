@@ -192,5 +192,5 @@ class Format:
     read: Callable[[Path, ReadOptions], AnnotatedData]  # opens it; raises InputError if nothing can be read
     write: Writer | None = None  # writes predictions into a new folder; None if the format is read only
     threshold: bool = False  # whether ``ReadOptions.threshold`` applies to its masks
-    # hints at this format, as in ``known_formats.seen``, for the error when none is recognised
+    # hints at this format for the error when none is recognised, such as ``file data.yaml`` or ``json key shapes``
     marks: tuple[str, ...] = ()

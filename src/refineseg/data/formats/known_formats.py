@@ -59,11 +59,13 @@ def detect(src: str | Path) -> Format:
     if found:
         names = " and ".join(item.name for item in found)
         raise InputError(f"{path} can be read as {names}: say which with --format, or give the annotation file")
-    marks = seen(path)
+    files = [path] if path.is_file() else walk_files(path)
+    samples = {file: _content(file) for file in _samples(files)}
+    marks = _marks(path, files).union(*samples.values())
     nearest = max(known.values(), key=lambda item: _likeness(item, marks))
     hint = f"the nearest format is {nearest.name}, which needs {nearest.needs}; " * bool(_likeness(nearest, marks))
     raise InputError(
-        f"cannot tell the format of {path}: found {_shown(path)}; {hint}say which with --format "
+        f"cannot tell the format of {path}: found {_shown(path, files, samples)}; {hint}say which with --format "
         f"({', '.join(known)})"
     )
 
@@ -80,17 +82,14 @@ def format_of(name: str | None, src: str | Path) -> Format:
     return known[name]
 
 
-def seen(path: Path) -> set[str]:
-    """Content of a file or folder in the terms of ``Format.marks``: names, suffixes, JSON keys, XML tags."""
-    files = [path] if path.is_file() else walk_files(path)
+def _marks(path: Path, files: list[Path]) -> set[str]:
+    """The names of a file, or of the files in a folder, in the terms of ``Format.marks``."""
     marks = {f"suffix {file.suffix.lower()}" for file in files if file.suffix}
     marks |= {f"file {file.name}" for file in files}
     marks |= {
         f"folder {parent.name}" for file in files for parent in file.relative_to(path).parents if parent.name
     }
-    if any("panoptic" in file.name for file in files):
-        marks.add("panoptic")
-    return marks | {mark for file in _samples(files) for mark in _content(file)}
+    return marks | {"panoptic" for file in files if "panoptic" in file.name}
 
 
 def _likeness(item: Format, marks: set[str]) -> float:
@@ -104,6 +103,7 @@ def _samples(files: list[Path]) -> list[Path]:
 
 
 def _content(file: Path) -> set[str]:
+    """The keys of a JSON or the tag of an XML, in the terms of ``Format.marks``."""
     try:
         if file.suffix.lower() == ".xml":
             return {f"xml {read_xml(file).tag}"}
@@ -119,17 +119,15 @@ def _content(file: Path) -> set[str]:
     return {f"json key {key}" for key in [*list(value)[:20], *list(inner)[:20]]}
 
 
-def _shown(path: Path) -> str:
-    """Number of files by suffix, folders, and content of the first JSON or XML."""
+def _shown(path: Path, files: list[Path], samples: dict[Path, set[str]]) -> str:
+    """Number of files by suffix, folders, and content of the first JSON and XML."""
     if path.is_dir() and not any(path.iterdir()):
         return "an empty folder"
-    files = [path] if path.is_file() else walk_files(path)
     suffixes = Counter(file.suffix.lower() or "no suffix" for file in files)
     parts = [f"{count} {suffix}" for suffix, count in suffixes.most_common(5)]
     folders = sorted(child.name for child in path.iterdir() if child.is_dir()) if path.is_dir() else []
     parts += [f"folders {', '.join(folders[:6])}"] if folders else []
-    for file in _samples(files):
-        content = sorted(_content(file))
-        text = ", ".join(mark.removeprefix("json key ") for mark in content[:8])
+    for file, content in samples.items():
+        text = ", ".join(mark.removeprefix("json key ") for mark in sorted(content)[:8])
         parts.append(f"{file.name} with {text}" if content else file.name)
     return "; ".join(parts) or "no files"

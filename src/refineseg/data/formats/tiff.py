@@ -6,10 +6,11 @@ Files are copied unchanged. Range, mean and standard deviation of each channel g
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from refineseg.data.formats.format import Format, Shape
-from refineseg.data.formats.parsing.mask_labels import kind_of_pairs, pairs_reader
+from refineseg.data.formats.parsing.mask_labels import kind_of_pairs, read_pairs
 from refineseg.data.images import read_mask
 from refineseg.data.pictures.tiff_samples import SUFFIXES, read_tiff
 from refineseg.errors import InputError
@@ -38,7 +39,7 @@ FORMAT = Format(
     title="folders of TIFF with many channels or bits, and masks",
     needs="a folder images/ of TIFF files and a folder masks/ with masks of the same names, and a labels.yaml",
     fits=lambda src: kind_of_pairs(src) == "tiff",
-    read=pairs_reader("'classes: [water, field]' and 'ignore: [255]'", _paint),
+    read=partial(read_pairs, example="'classes: [water, field]' and 'ignore: [255]'", painter=_paint),
     threshold=True,
     marks=("folder images", "folder masks", "suffix .tif"),
 )

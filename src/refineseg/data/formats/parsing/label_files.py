@@ -33,9 +33,9 @@ def labels_file(folder: Path) -> Path | None:
     return next((folder / name for name in LABEL_FILES if (folder / name).is_file()), None)
 
 
-def find_labels(folder: Path) -> LabelMap | None:
-    """The classes in the labels file of a folder, or None."""
-    file = labels_file(folder)
+def find_labels(*folders: Path) -> LabelMap | None:
+    """The classes in the labels file of the first folder that has one, or None."""
+    file = next((file for folder in folders if (file := labels_file(folder))), None)
     return None if file is None else read_labels(file)
 
 

@@ -38,13 +38,9 @@ def paint(mask: Path, labels: LabelMap, _: Shape) -> UInt8:
         ) from error
 
 
-def pairs_reader(example: str, painter: Painter = paint) -> Callable[[Path, ReadOptions], AnnotatedData]:
-    """The ``read`` of a format of paired pictures and masks; arguments as in ``data_of_pairs``."""
-
-    def read(src: Path, options: ReadOptions) -> AnnotatedData:
-        return data_of_pairs(pairs_of(src, options.faults), src, options, example, painter)
-
-    return read
+def read_pairs(src: Path, options: ReadOptions, example: str, painter: Painter = paint) -> AnnotatedData:
+    """The paired pictures and masks of a folder; otherwise as ``data_of_pairs``."""
+    return data_of_pairs(pairs_of(src, options.faults), src, options, example, painter)
 
 
 def data_of_pairs(
@@ -74,7 +70,6 @@ def data_of_pairs(
                 "expected two classes with a threshold (below it the first, from it on the second), got "
                 f"{len(labels.classes)}: {', '.join(labels.names)[:120]}"
             )
-
         labels, painter = LabelMap(by_train_id(labels).classes, ()), partial(_paint_binary, threshold)
     labels = edit_labels(labels, options.edits)
     items = [Item(pair.name, pair.image, partial(painter, pair.mask, labels), pair.split) for pair in found.pairs]
