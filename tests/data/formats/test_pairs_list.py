@@ -90,7 +90,7 @@ def test_sizes_and_values_that_do_not_fit_are_named(tmp_path: Path) -> None:
     mask_file(tmp_path / "src/truth/2.png", np.zeros((6, 7)))
     fails(src, tmp_path / "out", "list", "c.jpg", "8x6", "7x6")
     (tmp_path / "src/labels.yaml").unlink()
-    fails(src, tmp_path / "out", "list", "labels.yaml", "hold 0")
+    fails(src, tmp_path / "out", "list", "labels.yaml", "contain 0")
     src.write_bytes(b"\xff\xfe\x00")
     fails(src, tmp_path / "out", "list", "cannot read")
 

@@ -96,7 +96,7 @@ def test_bad_folders_are_named(tmp_path: Path) -> None:
     fails(src, tmp_path / "out", "palette", "a.jpg", "damaged")
     (src / "labels.yaml").unlink()
     mask_file(src / "masks/b.png", MASK)
-    fails(src, tmp_path / "out", "palette", "hold 0, 1, 2, 255", "labels.yaml", "--labels")
+    fails(src, tmp_path / "out", "palette", "contain 0, 1, 2, 255", "labels.yaml", "--labels")
     (src / "labels.yaml").write_text("classes: 3\n")
     fails(src, tmp_path / "out", "palette", "labels.yaml", "classes")
     fails(tmp_path / "nothing", tmp_path / "out", "palette", "nothing")

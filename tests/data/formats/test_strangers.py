@@ -137,5 +137,5 @@ def test_a_frame_without_mask_may_be_background(tmp_path: Path) -> None:
         FILES / "dd_voc_segmentation", tmp_path / "out", how=ImportOptions(unannotated="background")
     )
     assert report.pictures == 12
-    assert any("1 pictures have no annotation: all of them is background" in note for note in report.notes)
+    assert any("1 pictures have no annotation: all their pixels are background" in note for note in report.notes)
     assert import_data(FILES / "dd_voc_segmentation", tmp_path / "some", options=ReadOptions()).pictures == 11

@@ -87,7 +87,7 @@ def find_files(spec: str | Path) -> DatasetFiles:
         folders = sorted(parents)
     pairs, repeated = _pairs_of(data, missing)
     if not pairs:
-        raise InputError(refusal or f"none of the pictures that the lists of {data.root} name are there")
+        raise InputError(refusal or f"none of the pictures in the lists of {data.root} exist")
     places = (description.root, description.images) if description else (None, None)
     unused = find_unused(folders, {pair.image for pair in pairs}, *places)
     own = description is not None

@@ -67,7 +67,7 @@ def read(src: Path, options: ReadOptions) -> AnnotatedData:
             found.annotated.append(_annotated(frame, file, index, areas, found))
     classes = [name for name in declared if name not in without_area or name in found.used]
     dropped = [name for name in declared if name not in classes]
-    notes = [f"labels that cannot have an area are no classes: {', '.join(dropped)}"] if dropped else []
+    notes = [f"labels of types without area were left out: {', '.join(dropped)}"] if dropped else []
     return found.source(classes, notes, _gaps(root), colors)
 
 

@@ -181,7 +181,7 @@ def _drawn(node: Node, shape: Shape) -> Region:
         check_size(size, shape, node.place)
     rotation = node.optional("image_rotation", 0)
     if rotation.number() != 0:
-        raise rotation.fail("a picture that was not turned in the tool (0)")
+        raise rotation.fail("a picture that was not rotated in the tool (0)")
     return _region(node["value"], shape)
 
 

@@ -44,7 +44,7 @@ def read(src: Path, options: ReadOptions) -> AnnotatedData:
             found.annotated.append(_annotated(document, file, areas, found))
     classes = [name for name, shape in shapes.items() if shape in PAINTED or name in found.used]
     dropped = [name for name in shapes if name not in classes]
-    notes = [f"classes that cannot have an area are no classes: {', '.join(dropped)}"] if dropped else []
+    notes = [f"classes of shapes without area were left out: {', '.join(dropped)}"] if dropped else []
     return found.source(classes, notes, colors=colors)
 
 

@@ -103,7 +103,7 @@ class AreaReader:
             for picture in self.annotated
         ]
         empty = sum(not picture.areas for picture in self.annotated)
-        said = [f"{empty} pictures have no area: all of them is unlabelled"] if empty else []
+        said = [f"{empty} pictures have no area: all their pixels are unlabelled"] if empty else []
         for reason in dict.fromkeys(skipped.reason for skipped in self.left_out):
             counts = {item.label: count for item, count in self.left_out.items() if item.reason == reason}
             said.append(f"{sum(counts.values())} {reason} and were left out{class_counts(counts)}")

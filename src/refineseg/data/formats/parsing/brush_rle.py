@@ -55,7 +55,7 @@ def decode(data: bytes, shape: Shape, place: str) -> Region:
         repeated = bits.read(1)
         end = start + 1 + bits.read(sizes[bits.read(2)])
         if end > total:
-            raise InputError(f"{place}: expected {total} values of brush RLE, a run goes on to {end}")
+            raise InputError(f"{place}: expected {total} values of brush RLE, a run ends at {end}")
         count = 1 if repeated else end - start
         packed = bits.read(VALUE_BITS * count).to_bytes(count, "big")
         values[start:end] = np.frombuffer(packed, np.uint8)

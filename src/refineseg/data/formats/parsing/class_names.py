@@ -146,7 +146,7 @@ def edit_labels(labels: LabelMap, edits: ClassEdits) -> LabelMap:
     own = next((name for name in values if is_background(name)), None)
     (ignored if own is None else values[own]).extend(dropped)
     if not values:
-        raise InputError("expected a class that is left after dropping, got none")
+        raise InputError("expected at least one class after dropping, got none")
     mirrors = {name: _mirror(first[name], edits, values) for name in values}
     classes = [replace(first[name], name=name, raw=tuple(values[name]), mirror=mirrors[name]) for name in values]
     return LabelMap(tuple(classes), tuple(dict.fromkeys(ignored)))

@@ -88,7 +88,7 @@ def values_in(pairs: Sequence[Pair]) -> str:
         colors = np.unique(mask.reshape(-1, 3), axis=0).tolist() if mask.ndim == 3 else None
         found |= set(np.unique(mask).tolist()) if colors is None else set(map(tuple, colors))
     shown = ", ".join(str(value) for value in sorted(found)[:12]) + (" ..." if len(found) > 12 else "")
-    return f"the first masks hold {shown}"
+    return f"the first masks contain {shown}"
 
 
 @lru_cache(maxsize=4)  # its table of colours is made once

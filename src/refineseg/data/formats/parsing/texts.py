@@ -31,7 +31,7 @@ def read_text(path: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"expected text in UTF-8, cannot read {path}: {error}") from error
     if "\0" in text:
-        raise InputError(f"expected text in UTF-8, cannot read {path}: it holds zero bytes")
+        raise InputError(f"expected text in UTF-8, cannot read {path}: it contains zero bytes")
     return text
 
 

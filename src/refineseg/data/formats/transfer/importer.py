@@ -161,7 +161,7 @@ def _with_unannotated(source: AnnotatedData, how: ImportOptions) -> AnnotatedDat
         Item(picture.name, picture.image, lambda shape: np.full(shape, background, np.uint8), picture.split)
         for picture in source.unannotated
     ]
-    note = f"{len(more)} pictures have no annotation: all of them is background"
+    note = f"{len(more)} pictures have no annotation: all their pixels are background"
     return replace(source, items=[*source.items, *more], notes=(*source.notes, note), unannotated=())
 
 
@@ -190,7 +190,7 @@ def _with_splits(written: list[_Written], options: SplitOptions | None) -> tuple
     """The pairs with the splits assigned, or with those of the source; and a note on them."""
     own = [pair.split for pair in written]
     if options is None:
-        return written, ["pictures of no split went to train"] if any(own) and None in own else []
+        return written, ["pictures without a split went to train"] if any(own) and None in own else []
     chosen = split_pictures([pair.item.name for pair in written], [pair.present for pair in written], options)
     assigned = [replace(pair, split=split) for pair, split in zip(written, chosen, strict=True)]
     return assigned, ["the splits of the source were replaced"] if any(own) else []
