@@ -16,7 +16,7 @@ from refineseg.data.check.measure.measurements import ImageMeasurement, PairMeas
 
 def suspect(grey: int) -> PairMeasurement:
     thumb = np.full((16, 16), grey, np.uint8)
-    image = ImageMeasurement((160, 120), (160, 120), "RGB", 1, b"", thumb, 0, blank=False)
+    image = ImageMeasurement((160, 120), "RGB", 1, b"", thumb, 0, blank=False)
     return PairMeasurement(CheckedPair("train", str(grey), Path(f"{grey}.png"), None), image)
 
 

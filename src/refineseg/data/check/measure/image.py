@@ -28,9 +28,7 @@ COSINES = np.cos(math.pi * np.arange(8)[:, None] * (2 * np.arange(32) + 1) / 64)
 
 def measure_image(path: Path, files: DatasetFiles) -> tuple[ImageMeasurement, UInt8]:
     """Measurement of a picture, and the picture in grey at the working size. InputError if it cannot be read."""
-    mode, orientation, stored = "", 1, (0, 0)
-    if files.data.read_picture is read_image:
-        mode, orientation, stored = _header(path)
+    mode, orientation = _header(path) if files.data.read_picture is read_image else ("", 1)
     pixels = files.data.read_picture(path)
     size = (pixels.shape[1], pixels.shape[0])
     whole = Image.fromarray(files.visible(pixels)).convert("L")
@@ -42,7 +40,6 @@ def measure_image(path: Path, files: DatasetFiles) -> tuple[ImageMeasurement, UI
         largest = int(largest_value(path))
     measured = ImageMeasurement(
         size=size,
-        stored=stored if mode else size,
         mode=mode,
         orientation=orientation,
         digest=content_digest(pixels),
@@ -54,13 +51,13 @@ def measure_image(path: Path, files: DatasetFiles) -> tuple[ImageMeasurement, UI
     return measured, np.asarray(grey)
 
 
-def _header(path: Path) -> tuple[str, int, tuple[int, int]]:
-    """Mode, EXIF orientation and stored size; empty if the header cannot be read, which the reader reports."""
+def _header(path: Path) -> tuple[str, int]:
+    """Mode and EXIF orientation; "" and 1 if the header cannot be read, which the reader reports."""
     try:
         with open_image(path) as image:
-            return image.mode, int(image.getexif().get(ORIENTATION, 1)), image.size
+            return image.mode, int(image.getexif().get(ORIENTATION, 1))
     except Exception:  # decoders raise OSError, ValueError, SyntaxError, struct.error ...
-        return "", 1, (0, 0)
+        return "", 1
 
 
 def perceptual_hash(grey: Image.Image) -> int:

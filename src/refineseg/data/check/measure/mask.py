@@ -20,10 +20,7 @@ from refineseg.raw_values import pack_colors
 
 def measure_mask(path: Path, files: DatasetFiles) -> tuple[MaskMeasurement, NDArray[Any]]:
     """Measurement of a mask, and its raw values HxW. InputError if it cannot be read."""
-    mode = form = ""
-    colors: NDArray[np.uint8] | None = None
-    if files.data.read_raw is read_mask:
-        mode, form, colors = _mask_header(path)
+    form, colors = _header(path) if files.data.read_raw is read_mask else ("", None)
     raw = files.data.read_raw(path)
     rgb = raw.ndim == 3
     numbers = pack_colors(raw) if rgb else raw
@@ -33,7 +30,6 @@ def measure_mask(path: Path, files: DatasetFiles) -> tuple[MaskMeasurement, NDAr
     steps = raw.sum(axis=2, dtype=np.int32) if rgb else raw
     measured = MaskMeasurement(
         size=(raw.shape[1], raw.shape[0]),
-        mode=mode,
         format=form,
         rgb=rgb,
         grey=rgb and bool((raw[..., 0] == raw[..., 1]).all() and (raw[..., 1] == raw[..., 2]).all()),
@@ -48,15 +44,15 @@ def measure_mask(path: Path, files: DatasetFiles) -> tuple[MaskMeasurement, NDAr
     return measured, numbers
 
 
-def _mask_header(path: Path) -> tuple[str, str, NDArray[np.uint8] | None]:
-    """Mode, format and palette Nx3 of a mask file; empty if the header cannot be read."""
+def _header(path: Path) -> tuple[str, NDArray[np.uint8] | None]:
+    """Format and palette Nx3 of a mask file; empty if the header cannot be read."""
     try:
         with open_image(path) as image:
             palette = image.getpalette("RGB") if image.mode == "P" else None
             colors = np.array(palette, np.uint8).reshape(-1, 3) if palette else None
-            return image.mode, image.format or "", colors
+            return image.format or "", colors
     except Exception:  # the reader reports what is wrong
-        return "", "", None
+        return "", None
 
 
 def count_values(numbers: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

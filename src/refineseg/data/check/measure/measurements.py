@@ -21,7 +21,6 @@ class ImageMeasurement:
     """Measurements of a picture."""
 
     size: tuple[int, int]  # width and height, EXIF orientation applied
-    stored: tuple[int, int]  # width and height as stored
     mode: str  # Pillow's mode, such as ``RGB``; ``""`` if the data set has its own reader
     orientation: int  # EXIF orientation; 1 if there is none
     digest: bytes  # hash of the decoded pixels
@@ -36,8 +35,7 @@ class MaskMeasurement:
     """Measurements of a mask."""
 
     size: tuple[int, int]  # width and height
-    mode: str  # Pillow's mode; ``""`` if the data set has its own reader
-    format: str  # format of the file's content, such as ``PNG``
+    format: str  # format of the file's content, such as ``PNG``; ``""`` if the data set has its own reader
     rgb: bool  # whether it holds colours, which are 24-bit numbers in ``values``
     grey: bool  # whether all three channels of a colour mask are equal
     # the KEPT_VALUES most frequent values and their numbers of pixels
