@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -98,14 +98,11 @@ def is_picture(path: Path) -> bool:
 
 def read_void(path: Path) -> Void | None:
     """Pixels without data, HxW, or None; only TIFF has such pixels."""
-    if path.suffix.lower() not in TIFF_SUFFIXES:
-        return None
-    try:
-        with open_picture(path) as picture:
+    if path.suffix.lower() in TIFF_SUFFIXES:
+        with suppress(MissingExtraError), open_picture(path) as picture:
             height, width = picture.size
             return picture.void(0, height, 0, width)
-    except MissingExtraError:
-        return None
+    return None
 
 
 def read_channels(path: Path, channels: Channels | None, choice: tuple[int, ...] | None = None) -> Pixels:
@@ -115,15 +112,12 @@ def read_channels(path: Path, channels: Channels | None, choice: tuple[int, ...]
 
 def needs_statistics(path: Path) -> bool:
     """Whether a file is more than 8-bit RGB, by its header: more than 8 bits, or channels that are not colours."""
-    if not is_tiff(path):
-        return pillow.stored_bits(path) > 8
-    try:
-        with open_samples(path, str(path), "any") as samples:
+    if is_tiff(path):
+        with suppress(MissingExtraError), open_samples(path, str(path), "any") as samples:
             colors = samples.samples - (samples.alpha is not None) in (1, 3)
             kind = samples.page.photometric.name
             return samples.dtype.itemsize > 1 or (kind == "MINISBLACK" and not colors)
-    except MissingExtraError:
-        return pillow.stored_bits(path) > 8
+    return pillow.stored_bits(path) > 8
 
 
 def stored_bits(path: Path) -> int:

@@ -6,7 +6,7 @@ import io
 import re
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from threading import Lock
@@ -255,11 +255,9 @@ def start_of(source: Path | bytes) -> bytes:
     """The first 32 bytes; none of what cannot be read."""
     if isinstance(source, bytes):
         return source[:32]
-    try:
-        with open_file(source) as stream:
-            return stream.read(32)
-    except OSError:
-        return b""
+    with suppress(OSError), open_file(source) as stream:
+        return stream.read(32)
+    return b""
 
 
 def name_of(source: Path | bytes) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import struct
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -194,13 +194,10 @@ def tiff_shape(path: Path) -> tuple[int, int]:
 
 def is_scientific(path: Path) -> bool:
     """Whether a file is a TIFF with more than 3 channels or 8 bits."""
-    if path.suffix.lower() not in SUFFIXES:
-        return False
-    try:
-        with open_samples(path, str(path), "any") as samples:
+    if path.suffix.lower() in SUFFIXES:
+        with suppress(InputError), open_samples(path, str(path), "any") as samples:
             return samples.dtype.itemsize > 1 or samples.samples > 3
-    except InputError:
-        return False
+    return False
 
 
 def tifffile_package() -> Any:
