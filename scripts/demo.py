@@ -22,7 +22,7 @@ from PIL import Image
 from refineseg.cli.common import console, errors, progress_bar, quiet_libraries
 from refineseg.data.images import read_image
 from refineseg.errors import RefinesegError
-from refineseg.html import css_color, document, picture_address
+from refineseg.html import css_color, data_url, document
 from refineseg.inference.batch import Entry, find_inputs, predict_files
 from refineseg.inference.options import PredictOptions
 from refineseg.labels import LabelMap
@@ -212,7 +212,7 @@ def _section(entry: Entry, shown: Shown, credits: dict[str, str]) -> str:
 def _inline(image: Image.Image) -> str:
     image = image.copy()
     image.thumbnail((LARGEST_SHOWN, LARGEST_SHOWN))
-    return picture_address(np.asarray(image), quality=88)
+    return data_url(np.asarray(image), quality=88)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Channels: pictures that are more than 8-bit RGB, and the one owner of how their raw values become [0, 1].
 
-A picture of RGB is HxWx3 uint8 and its values are divided by 255; it has no Channels. Any other
-(GeoTIFF, microscopy ...) is HxWxC of its file's own type until a network or a person is to see it.
+An RGB picture is HxWx3 uint8 and its values are divided by 255; it has no Channels. Any other (GeoTIFF,
+microscopy ...) is HxWxC of the file's own type, and is converted only for the network and for display.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def class_colors(names: Sequence[str]) -> list[Color]:
 
 
 def is_background(name: str) -> bool:
-    """Whether a class is what is left when all things are named, which overlays leave clear."""
+    """Whether a class is the background, by its name; overlays leave it clear."""
     return name.casefold() in BACKGROUND
 
 

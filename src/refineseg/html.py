@@ -1,4 +1,4 @@
-"""What the project's self-contained HTML pages share: the look, light and dark, and small helpers.
+"""Shared parts of the self-contained HTML pages: style, light and dark, and small helpers.
 
 A page needs nothing else: style and pictures are inside. Light or dark colours follow the reader's system.
 """
@@ -19,8 +19,8 @@ from refineseg.labels import Color, UInt8
 def document(title: str, body: str, style: str = "", script: str = "", refresh: int | None = None) -> str:
     """A whole page.
 
-    ``style`` is added to the common one; ``title`` is plain text, ``body`` is HTML; browsers load the page again
-    every ``refresh`` seconds.
+    ``style`` is added to the common one; ``title`` is plain text, ``body`` is HTML; browsers reload the page every
+    ``refresh`` seconds.
     """
     again = f'<meta http-equiv="refresh" content="{refresh}">\n' if refresh else ""
     code = f"<script>{script}</script>\n" if script else ""
@@ -58,8 +58,8 @@ def jpeg(picture: UInt8, quality: int = 82) -> bytes:
     return buffer.getvalue()
 
 
-def picture_address(picture: UInt8, quality: int = 82) -> str:
-    """A picture HxWx3 as a data: address of a JPEG."""
+def data_url(picture: UInt8, quality: int = 82) -> str:
+    """A picture HxWx3 as a data: URL of a JPEG."""
     return "data:image/jpeg;base64," + base64.b64encode(jpeg(picture, quality)).decode()
 
 

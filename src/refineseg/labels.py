@@ -21,7 +21,7 @@ from refineseg.errors import LabelError
 from refineseg.raw_values import Raw, color_of, mask_numbers, number_text, number_to_color, raw_number, raw_values
 
 IGNORE = 255
-UNLABELLED = 254  # in training: pixels of pictures without a mask, of which only a teacher says anything
+UNLABELLED = 254  # in training: pixels of pictures without a mask, which only a teacher model labels
 UInt8 = NDArray[np.uint8]
 
 

@@ -85,18 +85,18 @@ def predict(
     options = PredictOptions(parse_scales(scales), flip, False, parse_channels(channels))
     with locked(output):
         check_output(output, overwrite, resumable=side is not None)
-        earlier = changed_when(output) if overwrite else {}
+        earlier = modification_times(output) if overwrite else {}
         segmenter = load(model, device, precision, engine, say=errors.print)
         single = len(work) == 1 and not isinstance(work[0], Path)
         with progress_bar("frames" if single else "pictures") as bar:
-            shown = _Shown(bar, work)
+            shown = PredictProgress(bar, work)
             entries = predict_files(segmenter, work, output, options, kinds, shown.entry, side, shown.step)
-        say_left_out(left_out(inputs or []), output)
-        say_earlier(earlier, output)
+        report_skipped(left_out(inputs or []), output)
+        report_earlier(earlier, output)
     return report(entries, output)
 
 
-def say_left_out(files: list[Path], output: Path) -> None:
+def report_skipped(files: list[Path], output: Path) -> None:
     """List other files in the input folders, on the terminal and in predictions.json."""
     if not files:
         return
@@ -109,16 +109,16 @@ def say_left_out(files: list[Path], output: Path) -> None:
     atomic_write(written, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
 
 
-def changed_when(output: Path) -> dict[Path, int]:
-    """Files in the output folder, except hidden ones, with the times of their last changes in nanoseconds."""
+def modification_times(output: Path) -> dict[Path, int]:
+    """Modification times in nanoseconds of the files in the output folder, except hidden ones."""
     found = (path for path in output.rglob("*") if path.is_file())
     seen = (path for path in found if not any(part.startswith(".") for part in path.relative_to(output).parts))
     return {path: path.stat().st_mtime_ns for path in seen}
 
 
-def say_earlier(before: dict[Path, int], output: Path) -> None:
+def report_earlier(before: dict[Path, int], output: Path) -> None:
     """Say how many files were in the output folder before this run and were not replaced by it."""
-    now = changed_when(output) if before else {}
+    now = modification_times(output) if before else {}
     left = sorted(path for path, changed in before.items() if now.get(path) == changed)
     if left:
         noun = "file" if len(left) == 1 else "files"
@@ -158,7 +158,7 @@ def check_output(output: Path, overwrite: bool, resumable: bool) -> None:
         raise InputError(f"output folder {output} is not empty: add --overwrite, or choose another with -o")
 
 
-class _Shown:
+class PredictProgress:
     """The progress bar, of inputs, or of frames of a single video."""
 
     def __init__(self, bar: Progress, work: list[Path | VideoInput]) -> None:

@@ -118,7 +118,7 @@ def train(
     if is_first():
         show_notes(opened.notes)
         if not (skip_check or resume):
-            look_over(settings_of_run.data, settings_of_run.augment.crop, drop_bad)
+            quick_check(settings_of_run.data, settings_of_run.augment.crop, drop_bad)
     if recipe == "modern" and not resume and launched_world()[1] == 1 and not {"epochs", "steps"} & explicit:
         planned = make_plan(opened, settings_of_run, explicit, device)
         settings_of_run = planned.config
@@ -182,7 +182,7 @@ def train_several(
     return best
 
 
-def look_over(data: str, crop: tuple[int, int], drop_bad: bool) -> None:
+def quick_check(data: str, crop: tuple[int, int], drop_bad: bool) -> None:
     """The quick ``refineseg check``: prints warnings, and stops at errors unless ``drop_bad``."""
     from refineseg.cli.check import show
     from refineseg.data.check import check_data

@@ -74,7 +74,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=WRITING, suffix=ending(path), dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=WRITING, suffix=name_end(path), dir=path.parent)
         os.close(handle)
         temporary = Path(name)
         try:
@@ -102,7 +102,7 @@ def folder_beside(path: Path) -> Iterator[Path]:
     """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=WRITING, suffix=ending(path), dir=path.parent))
+        temporary = Path(tempfile.mkdtemp(prefix=WRITING, suffix=name_end(path), dir=path.parent))
         try:
             yield temporary
         finally:
@@ -132,7 +132,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
 
 
 def remove_unfinished(left: Iterable[Path]) -> None:
-    """Remove files and folders that a killed run did not finish; a folder that it was replacing comes back."""
+    """Remove files and folders that a killed run did not finish; a folder that it was replacing is restored."""
     for path in left:
         final = path.with_name(path.name[len(WRITING) + RANDOM + 1 :])
         if (path / "old").is_dir() and not final.exists():
@@ -144,23 +144,23 @@ def remove_unfinished(left: Iterable[Path]) -> None:
 
 
 def unfinished(path: Path) -> list[Path]:
-    """What killed runs left of writing ``path`` itself."""
-    return list(path.parent.glob(f"{WRITING}{'?' * RANDOM}{glob.escape(ending(path))}"))
+    """Temporary files and folders that killed runs left beside ``path``."""
+    return list(path.parent.glob(f"{WRITING}{'?' * RANDOM}{glob.escape(name_end(path))}"))
 
 
 def unfinished_in(folder: Path) -> list[Path]:
-    """What killed runs left of writing anything in ``folder``."""
+    """Temporary files and folders that killed runs left in ``folder`` and below."""
     return list(folder.rglob(f"{WRITING}*"))
 
 
 def check_new(folder: Path) -> None:
-    """InputError if there is something under the name already, an empty folder aside."""
+    """InputError if the name is taken, except by an empty folder."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} already exists: choose another name for the output folder")
 
 
 def writable_folder(path: str | Path) -> Path:
-    """Make ``path`` a folder that can be written to, or say in one line why it cannot be one."""
+    """Make ``path`` a folder that can be written to, or raise an error that says why it cannot be one."""
     path = Path(path)
     if path.exists() and not path.is_dir():
         raise InputError(f"expected an output folder, got the file {path}: choose another name")
@@ -170,8 +170,8 @@ def writable_folder(path: str | Path) -> Path:
     return path
 
 
-def ending(path: Path) -> str:
-    """What follows the random part of a temporary name: the name itself, or a shorter one as unmistakable."""
+def name_end(path: Path) -> str:
+    """The end of a temporary name: the final name, or if that is too long a shorter one with a checksum."""
     if len(os.fsencode(path.name)) <= LONGEST_NAME:
         return f"-{path.name}"
     return f"-{path.stem[:40]}-{zlib.crc32(os.fsencode(path.name)):08x}{path.suffix[:20]}"

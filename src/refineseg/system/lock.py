@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from refineseg.errors import InputError
-from refineseg.system.files import ending, remove_unfinished, unfinished, unfinished_in, writable_folder, writing
+from refineseg.system.files import name_end, remove_unfinished, unfinished, unfinished_in, writable_folder, writing
 
 if sys.platform == "win32":
     import msvcrt
@@ -18,12 +18,12 @@ else:
     import fcntl
 
 LOCK = ".lock"
-TAKEN = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)  # what systems say of a lock that another process holds
+TAKEN = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)  # errors for a lock that another process holds
 
 
 @contextmanager
 def locked(output: str | Path, beside: bool = False) -> Iterator[None]:
-    """Hold an output for the block: no second process writes to it, and what a killed run left unfinished goes.
+    """Lock an output for the block: no other process writes to it. What a killed run left unfinished is removed.
 
     The lock is the file ``.lock`` in the folder ``output``; with ``beside``, for a file or a folder that appears
     as a whole, it is ``.lock-NAME`` next to it. Only the system's lock on that file counts: one that a killed run
@@ -34,7 +34,7 @@ def locked(output: str | Path, beside: bool = False) -> Iterator[None]:
         WriteError: the folder cannot be written to.
     """
     output = Path(output)
-    lock = output.absolute().with_name(f"{LOCK}{ending(output)}") if beside else output / LOCK
+    lock = output.absolute().with_name(f"{LOCK}{name_end(output)}") if beside else output / LOCK
     with writing(output):
         made = [folder for folder in (lock.parent, *lock.parent.parents) if not folder.exists()]
         writable_folder(lock.parent)
@@ -52,7 +52,7 @@ def locked(output: str | Path, beside: bool = False) -> Iterator[None]:
 
 
 def check_unused(folder: Path, resume: bool) -> None:
-    """InputError if there is anything in the folder of a run that is not resumed, but its lock."""
+    """InputError if the folder of a new run (not ``resume``) has anything in it but its lock."""
     if not resume and folder.is_dir() and any(path.name != LOCK for path in folder.iterdir()):
         raise InputError(
             f"expected a new or empty folder for the run, {folder} holds files; use --resume or another -o"

@@ -31,7 +31,7 @@ def plugin_names(group: str) -> list[str]:
 
 
 def load_plugin(group: str, name: str) -> Any | None:
-    """The object registered as ``name`` under ``group``, imported now; None if nobody registers it.
+    """The object registered as ``name`` under ``group``, imported now; None if it is not registered.
 
     Raises:
         InputError: two distributions register the name, or the object cannot be imported.

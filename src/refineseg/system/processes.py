@@ -1,6 +1,6 @@
-"""The processes of one launch by torchrun: which one this is, and what they tell each other.
+"""The processes of a torchrun launch: rank and number, and exchange of values.
 
-One process is the rule; every function then gives back what it was given.
+With a single process, the usual case, every function returns what it was given.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 def launched_world() -> tuple[int, int]:
-    """This process and their number, as torchrun's environment says; (0, 1) without it."""
+    """Rank and number of processes by torchrun's environment; (0, 1) without it."""
     return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
 
 
@@ -27,7 +27,7 @@ def is_first() -> bool:
 
 
 def joined_world() -> tuple[int, int]:
-    """This process and their number, of those that have met; (0, 1) if it is alone."""
+    """Rank and number of processes in the process group; (0, 1) without one."""
     from torch import distributed
 
     if not (distributed.is_available() and distributed.is_initialized()):
@@ -37,7 +37,7 @@ def joined_world() -> tuple[int, int]:
 
 @contextmanager
 def process_group(device: str = "auto") -> Iterator[None]:
-    """Let the processes of a launch meet for the block; nothing happens in a single one."""
+    """Join the processes of a launch in a group for the block; nothing happens with a single one."""
     if launched_world()[1] == 1:
         yield
         return

@@ -1,4 +1,4 @@
-"""Text from files, and for people: durations, errors, names that others chose, safe for where they are shown.
+"""Text from files, and for display: durations, errors, and untrusted names made safe for where they are shown.
 
 In HTML such names go through ``html.escape``; none is passed to a shell.
 """

@@ -9,13 +9,13 @@ SPINS = "3000"  # as fast as spinning without end on an idle machine; docs/noteb
 
 
 def wait_briefly(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Let waiting threads sleep soon instead of spinning, unless the user has said how they should wait.
+    """Let waiting threads sleep soon instead of spinning, unless the user has set how they wait.
 
     By default GNU's OpenMP, which torch's Linux wheels bring along, spins for milliseconds at the end of every
     parallel region. Where other processes want the processor too, each spin takes it from the thread that is
     waited for: a picture then takes ten times the processor time and as much longer by the
     clock (docs/notebook/experiments.md).
-    It is read when torch is first imported, so this has to come before.
+    The variable is read when torch is first imported, so this has to come before.
     """
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & environment.keys():
         environment["GOMP_SPINCOUNT"] = SPINS

@@ -12,7 +12,7 @@ from refineseg.data.check.dataset_files import CheckedPair, DatasetFiles
 from refineseg.data.check.findings import SEVERITIES, CheckReport, ClassFigures, Finding, Severity
 from refineseg.data.images import nearest
 from refineseg.errors import RefinesegError
-from refineseg.html import css_color, document, fact_list, header, picture_address, section, smaller, swatch
+from refineseg.html import css_color, data_url, document, fact_list, header, section, smaller, swatch
 from refineseg.labels import IGNORE, UInt8
 from refineseg.system.files import atomic_write
 
@@ -174,7 +174,7 @@ def _figure(pair: CheckedPair, files: DatasetFiles, *, small: bool = False) -> s
         return ""
     shown = overlay(smaller(picture, THUMB / 2 if small else THUMB), pair, files)
     label = f"{escape(pair.stem)}" + ("" if small else f' <span class="quiet">{escape(pair.split)}</span>')
-    image = f'<img alt="{escape(pair.stem)}" src="{picture_address(shown)}">'
+    image = f'<img alt="{escape(pair.stem)}" src="{data_url(shown)}">'
     return f"<figure>{image}<figcaption>{label}</figcaption></figure>"
 
 

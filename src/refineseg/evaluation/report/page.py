@@ -36,7 +36,7 @@ from refineseg.evaluation.report.shared import (
     picture_article,
 )
 from refineseg.evaluation.report.style import SCRIPT, STYLE
-from refineseg.html import document, fact_list, header, picture_address, section, swatch
+from refineseg.html import data_url, document, fact_list, header, section, swatch
 from refineseg.inference.predictor import Segmenter
 from refineseg.labels import UInt8
 from refineseg.system.files import atomic_write, writable_folder
@@ -253,7 +253,7 @@ def _suspect(report: EvaluationReport, rank: int, item: Suspect, views: Mapping[
     names, picture = report.evaluation.class_names, escape(report.evaluation.by_picture.names[item.picture])
     words = f"labelled {names[item.label]}, the model says {names[item.predicted]}"
     images = "".join(
-        f'<img alt="{picture}, {name}: {escape(words)}" src="{picture_address(view, 80)}" decoding="async">'
+        f'<img alt="{picture}, {name}: {escape(words)}" src="{data_url(view, 80)}" decoding="async">'
         for name, view in views.items()
     )
     return (

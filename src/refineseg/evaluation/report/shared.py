@@ -11,7 +11,7 @@ import numpy as np
 from refineseg.evaluation.evaluate import Evaluation
 from refineseg.evaluation.metrics import Counts, Floats, Sums
 from refineseg.evaluation.report.charts import by_similarity, confusion_chart, percent
-from refineseg.html import css_color, picture_address, section, swatch
+from refineseg.html import css_color, data_url, section, swatch
 from refineseg.labels import LabelMap, UInt8
 
 VIEWS = {
@@ -48,7 +48,7 @@ def key_of_classes(label_map: LabelMap, shown: Sequence[int]) -> str:
 def picture_article(name: str, figures: str, views: Mapping[str, UInt8]) -> str:
     """Views of a picture (HxWx3 by names of VIEWS) side by side, with its name and figures."""
     shown = "".join(
-        f'<figure><img alt="{escape(name)}: {VIEWS[view]}" src="{picture_address(pixels, 80)}" decoding="async">'
+        f'<figure><img alt="{escape(name)}: {VIEWS[view]}" src="{data_url(pixels, 80)}" decoding="async">'
         f"<figcaption>{VIEWS[view]}</figcaption></figure>"
         for view, pixels in views.items()
     )
