@@ -99,11 +99,7 @@ class LogitsRunner(ExportedRunner):
 
     def run(self, images: NDArray[Any]) -> NDArray[Any]:
         """See ``ExportedRunner``."""
-        return self.engine.run(images)
-
-    def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """See ``ExportedRunner``."""
-        found = super().__call__(images)
+        found = self.engine.run(images)
         if self.file_outputs == "probabilities":
             return np.asarray(np.log(np.maximum(found, TINY)), np.float32)
         if self.file_outputs == "labels":

@@ -3,7 +3,7 @@
 In float32 the copy shares the weights; in bf16 it has its own. Batch norms are folded into the convolutions before
 them (folding), convolutions are fused with sums and activations (convolution), wide 3x3 convolutions use
 Winograd's algorithm (winograd), pooling and MobileNet blocks run in strips that stay in the cache (pooling,
-convolution). Logits differ only by rounding, at most a relative 1e-5 in float32. The network itself stays
+mobilenet). Logits differ only by rounding, at most a relative 1e-5 in float32. The network itself stays
 trainable.
 """
 
@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from refineseg.inference.fast.block import FastBlock, paths_of
-from refineseg.inference.fast.convolution import FastResidual, FastUnit, FusedConv, fusable
+from refineseg.inference.fast.convolution import FastResidual, FastUnit, FusedConv, convolution_of, fusable
 from refineseg.inference.fast.folding import NORMS, fold_batch_norm
-from refineseg.inference.fast.mobilenet import FastDilated, FastInverted, is_dilated
+from refineseg.inference.fast.mobilenet import FastDilated, FastInverted
 from refineseg.inference.fast.pooling import FastPooling
 from refineseg.inference.fast.winograd import Scratch
 from refineseg.model.backbones.backbone import Backbone, MobileNetV2, ResNetBackbone
@@ -132,7 +132,8 @@ def _fast(module: nn.Module, scratch: Scratch) -> nn.Module:
     if isinstance(module, ResNetBlock) and not _has_norms(module):
         return FastResidual(module, scratch)
     if isinstance(module, InvertedResidual) and not _has_norms(module):
-        return (FastDilated if is_dilated(module) else FastInverted)(module, scratch)
+        dilated = convolution_of(module, "conv_dw").dilation != (1, 1)
+        return (FastDilated if dilated else FastInverted)(module, scratch)
     if fusable(module):
         return FusedConv(cast(nn.Conv2d, module), "none", scratch)
     _replace(module, scratch)

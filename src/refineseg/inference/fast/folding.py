@@ -20,21 +20,18 @@ from refineseg.model.backbones.backbone import Backbone
 NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
 
 
-def fold_batch_norm(backbone: Backbone) -> int:
-    """Fold every batch norm that follows a convolution into it; returns the number of folded norms.
+def fold_batch_norm(backbone: Backbone) -> None:
+    """Fold every batch norm that follows a convolution into it.
 
     Our own backbones declare which norm follows which convolution. For others a copy is run on a small picture and
     watched. (torch.fx, while it traces, changes how modules are called in the whole process, in other threads
     too.) A network that cannot be run is left as it is.
     """
-    folded = 0
     for before, name in list(convs_and_norms(backbone) if backbone.norms_follow_convs else _seen(backbone)):
         convolution, norm = backbone.get_submodule(before), backbone.get_submodule(name)
         if norm.running_mean is not None:
             backbone.set_submodule(before, _folded(cast(nn.Conv2d, convolution), norm))
             backbone.set_submodule(name, _rest_of(norm))
-            folded += 1
-    return folded
 
 
 def convs_and_norms(backbone: Backbone) -> Iterator[tuple[str, str]]:

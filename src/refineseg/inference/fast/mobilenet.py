@@ -78,11 +78,6 @@ class FastDilated(nn.Module):
         return cast(Tensor, out)
 
 
-def is_dilated(block: InvertedResidual) -> bool:
-    """Whether its depthwise convolution has gaps."""
-    return convolution_of(block, "conv_dw").dilation != (1, 1)
-
-
 def _part(
     convolution: nn.Conv2d, *, inputs: slice = slice(None), outputs: slice = slice(None), bias: bool = True
 ) -> nn.Conv2d:

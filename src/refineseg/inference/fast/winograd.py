@@ -44,19 +44,15 @@ class Scratch(threading.local):
 
 
 def is_faster(convolution: nn.Conv2d, height: int, width: int) -> bool:
-    """Whether this is the fastest way: a float32 3x3 convolution of stride 1 with enough channels and tiles."""
+    """Whether this is the fastest way: a plain float32 3x3 convolution that keeps height and width.
+
+    It also needs enough channels and tiles.
+    """
     return (
-        supported(convolution)
-        and convolution.weight.dtype == torch.float32
+        convolution.weight.dtype == torch.float32
         and min(convolution.in_channels, convolution.out_channels) >= NARROWEST
         and ceil(height / TILE) * ceil(width / TILE) >= FEWEST
-    )
-
-
-def supported(convolution: nn.Conv2d) -> bool:
-    """Whether it is a plain 3x3 convolution that keeps height and width."""
-    return (
-        convolution.kernel_size == (3, 3)
+        and convolution.kernel_size == (3, 3)
         and convolution.stride == convolution.dilation == (1, 1)
         and convolution.padding in ((1, 1), "same")
         and convolution.padding_mode == "zeros"
