@@ -25,6 +25,7 @@ from refineseg.model.folders.model_folder import ModelCard, save_model_folder
 from refineseg.ray import RayJob, Shard, Worker, keep_plan, pictures_of, plan_shards, predict
 from refineseg.system.parquet import open_parquet, write_parquet
 from tests.data.made import made_pair
+from tests.inference.lively import lively
 from tests.model.filled import fill
 
 pytest.importorskip("pyarrow")
@@ -96,13 +97,27 @@ def test_parquet_in_masks_in_parquet_out(tmp_path: Path, model: Path) -> None:
     by_hand(RayJob(str(out), str(model), PredictOptions(), ()), shards)
     rows = rows_of(out)
     assert [row["name"] for row in rows] == ["00000000_000000_a", "00000000_000001_a", "00000000_000002_c"]
-    assert rows[2]["error"].startswith("cannot read the bytes as a picture")
+    assert rows[2]["error"].startswith("cannot read the picture")
     (tmp_path / "mask.png").write_bytes(rows[1]["mask"])
     expected = refineseg.load(model, device="cpu").predict(files[1]).labels
     assert np.array_equal(read_mask(tmp_path / "mask.png"), expected)
     assert [picture for _, picture in pictures_of(plan_shards(tmp_path / "paths.parquet", 64)[0])] == [
         str(file) for file in files
     ]
+
+
+def test_channels_are_chosen_in_files_and_bytes(tmp_path: Path) -> None:
+    folder, options = made(tmp_path / "in", 1), PredictOptions(channels=(3, 2, 1))
+    picture = folder / "p0000.png"
+    write_parquet(tmp_path / "in.parquet", {"bytes": [picture.read_bytes()]})
+    segmenter, model = lively(), tmp_path / "model"
+    save_model_folder(model, segmenter.model, segmenter.card)
+    expected = segmenter.predict(picture, channels=(3, 2, 1)).labels
+    assert not np.array_equal(expected, segmenter.predict(picture).labels)
+    for number, source in enumerate((folder, tmp_path / "in.parquet")):
+        out = tmp_path / str(number)
+        by_hand(RayJob(str(out), str(model), options, ("mask",)), plan_shards(source, 1))
+        assert np.array_equal(read_mask(next((out / "masks").iterdir())), expected)
 
 
 def test_other_work_does_not_go_into_the_same_folder(tmp_path: Path) -> None:

@@ -19,10 +19,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from PIL import Image
-
-from refineseg.data.images import index_image
-from refineseg.data.pictures.pillow import decoding, open_image
+from refineseg.data.pictures.open_picture import read_picture
+from refineseg.data.pictures.pillow import decoding
 from refineseg.errors import InputError, RefinesegError, WriteError, extra
 from refineseg.inference.batch import find_inputs, output_names
 from refineseg.inference.options import PredictOptions, Tile
@@ -94,7 +92,7 @@ def predict(
         model: name, folder or file, as for ``refineseg.load``.
         workers: number of processes, each with a copy of the model and one processor. A cluster is chosen by
             calling ``ray.init`` first; otherwise one is started on this machine, and stopped at the end.
-        options: scales, flip.
+        options: scales, flip, channels.
         save: output kinds; by default ``mask`` for pictures, none for parquet (whose mask is a column of PNG).
         shard: number of pictures per shard; in parquet files each row group is a shard.
         tile: windows of large pictures, as for ``Segmenter.predict``.
@@ -209,12 +207,16 @@ class Worker:
             "error": "",
             "worker": f"{socket.gethostname()}:{os.getpid()}",
         }
-        options = self.job.options
+        options, source = self.job.options, cast(Any, picture)
         try:
+            if isinstance(picture, bytes):
+                with decoding("the bytes", "a picture"):
+                    source = read_picture(picture, self.segmenter.card.channels, options.choice).pixels
             result = self.segmenter.predict(
-                _decoded(picture),
+                source,
                 scales=options.scales,
                 flip=options.flip,
+                channels=options.channels,
                 probabilities=need_probabilities(find_kinds(self.job.save)),
                 tile=self.job.tile,
             )
@@ -227,7 +229,7 @@ class Worker:
                 row["files"] = json.dumps(relative)
             else:
                 stream = io.BytesIO()
-                index_image(result.labels, self.segmenter.card.labels).save(stream, format="PNG")
+                result.write("mask", stream)
                 row["mask"] = stream.getvalue()
         except WriteError:
             raise
@@ -249,15 +251,6 @@ def pictures_of(shard: Shard) -> Iterator[tuple[str, str | bytes]]:
         # The number makes it unique even if two rows name the same file.
         name = f"{shard.number:08d}_{index:06d}_{Path(str(row.get(NAME_COLUMN) or fallback)).name}".rstrip("_")
         yield name, row.get(BYTES_COLUMN) or row.get(PATH_COLUMN) or b""
-
-
-def _decoded(picture: str | bytes) -> str | Image.Image:
-    if isinstance(picture, str):
-        return picture
-    with decoding("the bytes", "a picture"):
-        image = open_image(picture)
-        image.load()
-    return image
 
 
 def _run(job: RayJob, shards: Sequence[Shard], workers: int) -> list[dict[str, Any]]:
