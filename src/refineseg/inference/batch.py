@@ -223,7 +223,7 @@ def _entry(path: Path | str, out: Path, files: dict[str, Path], size: tuple[int,
 
 
 def left_out(given: Sequence[str]) -> list[Path]:
-    """What is in the folders of ``given`` and is no picture, video or folder, except hidden files."""
+    """Files in the folders of ``given`` that are neither pictures nor videos; hidden files are left out."""
     folders = [path for path in (Path(text).expanduser() for text in given) if path.is_dir()]
     inside = {item for folder in folders for item in folder.rglob("*") if not item.is_dir()}
     return sorted(item for item in inside if not item.name.startswith(".") and not _is_input(item))

@@ -39,12 +39,12 @@ class PredictOptions:
 
 
 def scales_of(given: Any) -> tuple[float, ...]:
-    """A list of scales; InputError if it is no list of numbers."""
+    """A list of scales; InputError if it is not a list of numbers."""
     return _numbers(given, float, "scales such as [0.75, 1.0, 1.25]")
 
 
 def channels_of(given: Any) -> tuple[int, ...] | None:
-    """A list of channels, or None; InputError if it is no list of whole numbers."""
+    """A list of channels, or None; InputError if it is not a list of whole numbers."""
     return None if given is None else _numbers(given, index, "channels such as [3, 2, 1]")
 
 

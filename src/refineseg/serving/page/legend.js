@@ -1,6 +1,6 @@
 // The legend: a row for every class in the picture, largest first, to show or hide it.
 
-const LEAST = 0.0005; // shares below it are told as "under 0.1 %"
+const LEAST = 0.0005; // smaller shares are shown as "< 0.1 %"
 
 export class Legend {
   /** `changed(hidden)` gets the set of hidden labels; `stand(label)` which one is to stand out, or null. */

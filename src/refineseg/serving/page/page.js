@@ -1,4 +1,4 @@
-// The page: which pictures there are, which one is on show, and who is told when something changes.
+// The page: which pictures there are, which one is shown, and which parts are updated on a change.
 
 import { save, smallerCopy, stem } from "./copies.js";
 import { Legend, percent } from "./legend.js";

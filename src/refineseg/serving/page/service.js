@@ -34,7 +34,7 @@ export class Service {
 
   /**
    * The mask of a picture: a PNG's bytes, and the seconds that the server took.
-   * A full server is asked again when it says; `full(seconds)` is told every second until then.
+   * A full server is tried again after its Retry-After; `full(seconds)` is called every second until then.
    */
   async segment(body, signal, full) {
     const request = { method: "POST", body, signal, headers: { "Content-Type": "application/octet-stream" } };

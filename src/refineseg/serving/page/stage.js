@@ -6,7 +6,7 @@ const REVEAL = 650; // milliseconds in which fresh classes are drawn over their 
 const $ = (id) => document.getElementById(id);
 
 export class Stage {
-  /** `under(label)` is told the class under the pointer, or null; `speak(text)` says it to who cannot see. */
+  /** `under(label)` is called with the class under the pointer, or null; `speak(text)` announces text to screen readers. */
   constructor(under, speak) {
     this.under = under;
     this.speak = speak;

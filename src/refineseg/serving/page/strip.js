@@ -5,7 +5,7 @@ const SPOKEN = {
 };
 
 export class Strip {
-  /** `chosen(picture)` is told the one to show, `removed(picture)` the one to forget. */
+  /** `chosen(picture)` is called with the picture to show, `removed(picture)` with the one to forget. */
   constructor(list, chosen, removed) {
     this.list = list;
     this.chosen = chosen;
