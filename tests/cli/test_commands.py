@@ -19,6 +19,7 @@ from PIL import Image
 
 from refineseg.cli.common import progress_bar
 from refineseg.cli.main import VERBS, main
+from refineseg.cli.train import commit_of_this_code
 from refineseg.cli.train_progress import TrainingProgress
 from refineseg.data import read_mask
 from refineseg.evaluation.evaluate import Evaluation
@@ -372,3 +373,17 @@ def test_a_score_is_shown_with_its_trend_and_the_time_left(capsys: pytest.Captur
     said = capsys.readouterr().err
     assert "step 10/40: loss 1.000, mean IoU 0.250, 5 min left" in said
     assert "step 20/40: loss 1.000, mean IoU 0.500 (+0.250), 5 min left" in said
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_the_commit_is_that_of_this_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a checkout, not of the project in whose virtual environment the package is installed."""
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "theirs"], check=True)
+    theirs = subprocess.run([*git, "describe", "--always"], check=True, capture_output=True, text=True).stdout
+    for place, own in ((".venv/lib/python3.13/site-packages", False), ("src", True)):
+        folder = tmp_path / place / "refineseg/cli"
+        folder.mkdir(parents=True)
+        monkeypatch.setattr("refineseg.cli.train.__file__", str(folder / "train.py"))
+        assert commit_of_this_code().startswith(theirs.strip() if own else "refineseg ")

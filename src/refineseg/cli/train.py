@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -198,15 +199,10 @@ def commit_of_this_code() -> str:
     """Commit of this checkout, or the package's version."""
     from refineseg._version import __version__
 
-    try:
-        done = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return f"refineseg {__version__}"
-    return done.stdout.strip()
+    root = Path(__file__).parents[3]
+    with suppress(OSError, subprocess.SubprocessError):
+        if (root / ".git").exists():  # not a repository around an installed package
+            words = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+            done = subprocess.run(words, cwd=root, capture_output=True, text=True, timeout=10, check=True)
+            return done.stdout.strip()
+    return f"refineseg {__version__}"
