@@ -5,6 +5,7 @@ The style follows the paper's Figures 2, 3 and 7. Colours follow the reader's li
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 from refineseg.config import ModelConfig
@@ -16,6 +17,7 @@ LONGEST = 18  # longest backbone name in large letters
 BLOCK, BLOCK_HEIGHT = 216, 112
 GAP = 66  # between columns
 PADDING = 14
+Point = tuple[float, float]
 STYLE = """
 .ground{fill:#fff}.text{fill:#1f2328}.faint{fill:#57606a}.map{fill:#dbeafe;stroke:#3b6fb6}
 .block{fill:#fde8d0;stroke:#b8691b}.head{fill:#dff3e0;stroke:#3c8c46}
@@ -40,21 +42,20 @@ def draw(description: NetworkDescription) -> str:
     right = left + BLOCK + GAP + 30
     bottom = middle[levels[-1]] + ROW / 2 + 10
     width, height = right + 150 + PADDING, bottom + 84
+    places = _places(strides, columns, middle)
     parts = _image(description, middle[levels[0]])
-    parts += _backbones(description, columns, middle)
+    parts += _backbones(description, columns, middle, places)
     previous = 0.0
     for stage in description.stages[1:-1]:
         rows = [middle[strides[index]] for index in stage.taken]
         centre, span = sum(rows) / len(rows), max(rows) - min(rows)
         parts += _block(stage, left, centre, span)
-        parts += _paths(description, stage, columns, middle, left)
+        parts += [_path(*places[index], columns[0], left) for index in sorted(stage.taken)]
         top = centre - (BLOCK_HEIGHT + span) / 2
         if previous:
             parts.append(_arrow((left + BLOCK / 2, previous), (left + BLOCK / 2, top + BLOCK_HEIGHT + span)))
         previous = top
-    last = description.stages[-2]
-    rows = [middle[strides[index]] for index in last.taken]
-    parts += _head(description, left + BLOCK, right, sum(rows) / len(rows))
+    parts += _head(description, left + BLOCK, right, centre)
     parts += _legend(config, width / 2, bottom + 22)
     title = escape(f"{config.preset}: {'DPT' if config.dpt else f'{config.cascade} cascade'}")
     return (
@@ -77,21 +78,22 @@ def _image(description: NetworkDescription, y: float) -> list[str]:
     ]
 
 
-def _backbones(description: NetworkDescription, columns: list[float], middle: dict[float, float]) -> list[str]:
+def _backbones(
+    description: NetworkDescription, columns: list[float], middle: dict[float, float], places: list[Point]
+) -> list[str]:
     """One dashed frame per backbone with its maps by stride, and an arrow from the image."""
     config = description.config
     parts = []
     top, bottom = min(middle.values()) - 62, max(middle.values()) + 58
-    for number, (x, scale) in enumerate(zip(columns, config.input_scales, strict=True)):
+    for x, scale in zip(columns, config.input_scales, strict=True):
         parts.append(_box("net", x - 12, top, MAP + 24, bottom - top))
         at = "" if scale == 1 else f" at {scale:g}"
         kind = "text title" if len(config.backbone + at) <= LONGEST else "text small"
         parts.append(_text(x + MAP / 2, top + 18, config.backbone + at, kind))
-        for index, y in _places(description, number, middle):
-            channels, high, wide = description.stages[0].outputs[index]
-            stride = description.strides[index]
-            parts.append(_box("map", x, y - MAP_HEIGHT / 2, MAP, MAP_HEIGHT))
-            parts.append(_text(x + MAP / 2, y + 4.5, f"1/{stride:g}: {channels} x {high} x {wide}", "text small"))
+    maps = zip(places, description.strides, description.stages[0].outputs, strict=True)
+    for (x, y), stride, (channels, high, wide) in maps:
+        parts.append(_box("map", x, y - MAP_HEIGHT / 2, MAP, MAP_HEIGHT))
+        parts.append(_text(x + MAP / 2, y + 4.5, f"1/{stride:g}: {channels} x {high} x {wide}", "text small"))
     start = PADDING + 96
     parts.append(_arrow((start, min(middle.values())), (columns[-1] - 13, min(middle.values()))))
     if len(columns) > 1:
@@ -102,30 +104,22 @@ def _backbones(description: NetworkDescription, columns: list[float], middle: di
     return parts
 
 
-def _places(description: NetworkDescription, number: int, middle: dict[float, float]) -> list[tuple[int, float]]:
-    """Index and vertical position of each map of one backbone; maps of one stride are stacked."""
-    count = len(description.strides) // len(description.config.input_scales)
+def _places(strides: Sequence[float], columns: list[float], middle: dict[float, float]) -> list[Point]:
+    """Left edge and vertical middle of each map; maps of one stride of a backbone are stacked."""
+    count = len(strides) // len(columns)
     places = []
-    own = range(number * count, (number + 1) * count)
-    for index in own:
-        same = [other for other in own if description.strides[other] == description.strides[index]]
+    for index, stride in enumerate(strides):
+        first = index - index % count
+        same = [other for other in range(first, first + count) if strides[other] == stride]
         shift = (same.index(index) - (len(same) - 1) / 2) * (MAP_HEIGHT + 6)
-        places.append((index, middle[description.strides[index]] + shift))
+        places.append((columns[index // count], middle[stride] + shift))
     return places
 
 
-def _paths(
-    description: NetworkDescription, stage: Stage, columns: list[float], middle: dict[float, float], left: float
-) -> list[str]:
-    """Arrows from the maps to a block; those of further backbones pass below the nearer backbones' maps."""
-    parts = []
-    for number, x in enumerate(columns):
-        for index, y in _places(description, number, middle):
-            if index in stage.taken:
-                start = x + MAP
-                below = y if number == 0 else y + MAP_HEIGHT / 2 + 10
-                parts.append(_arrow((start, y), (start + 20, y), (start + 20, below), (left, below)))
-    return parts
+def _path(x: float, y: float, nearest: float, left: float) -> str:
+    """Arrow from a map to a block; from further backbones it passes below the maps of the nearest."""
+    below = y if x == nearest else y + MAP_HEIGHT / 2 + 10
+    return _arrow((x + MAP, y), (x + MAP + 20, y), (x + MAP + 20, below), (left, below))
 
 
 def _block(stage: Stage, x: float, y: float, span: float) -> list[str]:
@@ -199,6 +193,6 @@ def _text(x: float, y: float, text: str, kind: str) -> str:
     return f'<text class="{kind}" x="{x:g}" y="{y:g}">{escape(text)}</text>'
 
 
-def _arrow(*points: tuple[float, float]) -> str:
+def _arrow(*points: Point) -> str:
     path = " ".join(f"{x:g},{y:g}" for x, y in points)
     return f'<polyline class="line" points="{path}" marker-end="url(#tip)"/>'
