@@ -42,7 +42,14 @@ def test_a_block_by_hand() -> None:
 
 @pytest.mark.parametrize(
     ("fields", "blocks", "boxes"),
-    [({}, 4, 4), ({"cascade": "two"}, 2, 4), ({"cascade": "single"}, 1, 4), ({"input_scales": (1.2, 0.6)}, 4, 8)],
+    [
+        ({}, 4, 4),
+        ({"cascade": "two"}, 2, 4),
+        ({"cascade": "single"}, 1, 4),
+        ({"input_scales": (1.2, 0.6)}, 4, 8),
+        ({"image_pooling": True}, 4, 5),  # the mean over the picture is one more map
+        ({"image_pooling": True, "input_scales": (1.2, 0.6)}, 4, 9),
+    ],
 )
 def test_drawing_has_every_map_block_and_path(fields: dict[str, Any], blocks: int, boxes: int) -> None:
     config = model_config("refinenet-r18", 5, **fields)

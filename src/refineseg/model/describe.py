@@ -110,8 +110,9 @@ def _cascade(network: RefineNet) -> tuple[str, tuple[tuple[int, ...], ...], tupl
         (backbone,) = network.each_backbone()
         pairs = zip(backbone.strides, network.reassemble.factors, strict=True)
         return "stages", ((3,), (2,), (1,), (0,)), tuple(stride / (factor or 1) for stride, factor in pairs)
-    strides = tuple(float(stride) for net in network.each_backbone() for stride in net.strides)
-    return "blocks", network.decoder.groups, strides
+    strides = [float(stride) for net in network.each_backbone() for stride in net.strides]
+    pooled = [max(network.each_backbone()[0].strides)] if network.config.image_pooling else []
+    return "blocks", network.decoder.groups, (*strides, *pooled)
 
 
 @contextmanager
@@ -164,7 +165,8 @@ def receptive_fields(config: ModelConfig) -> dict[str, int]:
     made: dict[str, Tensor] = {}
 
     def see(name: str, value: Tensor) -> None:
-        if name != "backbones" or name not in made or value.shape[-1] < made[name].shape[-1]:
+        # One cell is the mean over the picture.
+        if name != "backbones" or name not in made or 1 < value.shape[-1] < made[name].shape[-1]:
             made[name] = value
 
     with watched(network, see):

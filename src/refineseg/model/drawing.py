@@ -90,10 +90,12 @@ def _backbones(
         at = "" if scale == 1 else f" at {scale:g}"
         kind = "text title" if len(config.backbone + at) <= LONGEST else "text small"
         parts.append(_text(x + MAP / 2, top + 18, config.backbone + at, kind))
-    maps = zip(places, description.strides, description.stages[0].outputs, strict=True)
-    for (x, y), stride, (channels, high, wide) in maps:
+    names = [f"1/{stride:g}" for stride in description.strides]
+    if config.image_pooling:
+        names[-1] = "mean"
+    for (x, y), name, (channels, high, wide) in zip(places, names, description.stages[0].outputs, strict=True):
         parts.append(_box("map", x, y - MAP_HEIGHT / 2, MAP, MAP_HEIGHT))
-        parts.append(_text(x + MAP / 2, y + 4.5, f"1/{stride:g}: {channels} x {high} x {wide}", "text small"))
+        parts.append(_text(x + MAP / 2, y + 4.5, f"{name}: {channels} x {high} x {wide}", "text small"))
     start = PADDING + 96
     parts.append(_arrow((start, min(middle.values())), (columns[-1] - 13, min(middle.values()))))
     if len(columns) > 1:
@@ -107,12 +109,13 @@ def _backbones(
 def _places(strides: Sequence[float], columns: list[float], middle: dict[float, float]) -> list[Point]:
     """Left edge and vertical middle of each map; maps of one stride of a backbone are stacked."""
     count = len(strides) // len(columns)
+    # Backbone and stride of each map; the mean over the picture comes last and is of the first backbone.
+    keys = [(index // count % len(columns), stride) for index, stride in enumerate(strides)]
     places = []
-    for index, stride in enumerate(strides):
-        first = index - index % count
-        same = [other for other in range(first, first + count) if strides[other] == stride]
+    for index, key in enumerate(keys):
+        same = [other for other, its_key in enumerate(keys) if its_key == key]
         shift = (same.index(index) - (len(same) - 1) / 2) * (MAP_HEIGHT + 6)
-        places.append((columns[index // count], middle[stride] + shift))
+        places.append((columns[key[0]], middle[key[1]] + shift))
     return places
 
 
