@@ -1,6 +1,6 @@
 """RefineNet (Lin et al., CVPR 2017) for semantic segmentation and object parsing.
 
-The names below are the library's door; each is imported when first used, so that ``import refineseg`` is instant.
+The names below are its interface; each is imported when first used, so that ``import refineseg`` is instant.
 """
 
 from __future__ import annotations

@@ -100,16 +100,16 @@ def read_label_map(name: str) -> LabelMap:
 
 
 def _find() -> None:
-    from refineseg.model.conversion.recognise import find_checkpoints
+    from refineseg.model.conversion.recognise import Architecture, find_checkpoints
     from refineseg.model.tensors.checkpoints import torch_caches
 
     found = find_checkpoints()
     looked = ", ".join(str(folder) for folder in torch_caches()) or "no torch cache on this machine"
     console.print(f"looked in: {looked}")
-    known = [(item.path, item.architecture) for item in found if item.architecture is not None]
+    known = {path: network for path, network in found.items() if isinstance(network, Architecture)}
     if known:
         table = Table("file", "recognised as", "classes")
-        for path, network in known:
+        for path, network in known.items():
             table.add_row(str(path), network.preset, str(network.num_classes or "-"))
         console.print(table)
         console.print("convert one: refineseg convert FILE OUT --labels NAME")

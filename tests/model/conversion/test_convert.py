@@ -11,7 +11,7 @@ from torch import Tensor
 from refineseg.errors import InputError, WeightsError
 from refineseg.labels import LabelMap
 from refineseg.model.conversion.convert import convert_checkpoint, convert_state
-from refineseg.model.conversion.recognise import find_checkpoints, recognise
+from refineseg.model.conversion.recognise import Architecture, find_checkpoints, recognise
 from refineseg.model.folders.model_folder import load_model_folder
 from refineseg.model.refinenet import RefineNet
 from refineseg.model.tensors.mismatch import MismatchError
@@ -222,10 +222,9 @@ def test_find_lists_what_lies_in_the_torch_caches(
     (folders[2] / "broken.pth").write_bytes(b"no checkpoint")
     (folders[2] / "notes.txt").write_text("no checkpoint either")
     found = find_checkpoints()
-    assert [item.path.name for item in found] == ["mb.pth.tar", "resnet.pth", "broken.pth"]
-    known = found[0].architecture
-    assert known is not None
+    assert [path.name for path in found] == ["mb.pth.tar", "resnet.pth", "broken.pth"]
+    known, other, broken = found.values()
+    assert isinstance(known, Architecture)
     assert (known.preset, known.num_classes) == ("refinenet-lw-mbv2-released", 21)
-    assert found[1].architecture is None
-    assert "something else" in found[1].reason
-    assert "damaged" in found[2].reason
+    assert "something else" in str(other)
+    assert "damaged" in str(broken)

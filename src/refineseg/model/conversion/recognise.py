@@ -37,15 +37,6 @@ class Architecture:
     fields: Mapping[str, Any] = field(default_factory=dict)  # settings found in the file
 
 
-@dataclass(frozen=True)
-class FoundCheckpoint:
-    """A file of a torch cache, and the recognised network or the reason why there is none."""
-
-    path: Path
-    architecture: Architecture | None
-    reason: str = ""
-
-
 def recognise(state: Mapping[str, Tensor]) -> Architecture:
     """Recognise the network by its names. A few may be wrong: the strict check comes later.
 
@@ -116,13 +107,13 @@ def read_authors(
     return state, Architecture(preset, MATCONVNET, count, "authors", fields)
 
 
-def find_checkpoints() -> list[FoundCheckpoint]:
-    """All checkpoint files in the usual torch caches and their subfolders, with their recognised networks."""
-    found = []
+def find_checkpoints() -> dict[Path, Architecture | str]:
+    """The network of each checkpoint file in the usual torch caches, or the reason why none was recognised."""
+    found: dict[Path, Architecture | str] = {}
     for path in (path for folder in torch_caches() for path in sorted(folder.rglob("*"))):
         if path.name.endswith(SUFFIXES) and path.is_file():
             try:
-                found.append(FoundCheckpoint(path, recognise(read_checkpoint(path))))
+                found[path] = recognise(read_checkpoint(path))
             except WeightsError as error:
-                found.append(FoundCheckpoint(path, None, str(error)))
+                found[path] = str(error)
     return found
