@@ -109,7 +109,7 @@ def _content(file: Path) -> set[str]:
             return {f"xml {read_xml(file).tag}"}
         value = read_json(file).value
     except InputError:
-        return {f"damaged {file.name}"}
+        return {"damaged content"}
     if isinstance(value, list):
         keys = list(value[0]) if value and isinstance(value[0], dict) else []
         return {"json list", *(f"json key {key}" for key in keys[:20])}
