@@ -25,7 +25,7 @@ from refineseg.loading import load
 from refineseg.model.folders.model_folder import ModelCard, load_model_folder, save_model_folder
 from refineseg.model.presets import create_model
 from refineseg.training.checkpoint import load_checkpoint
-from refineseg.training.custom import TrainingEvent
+from refineseg.training.custom import StopTraining, TrainingEvent
 from refineseg.training.loop import train
 from refineseg.training.parallel import make_fabric
 from tests.data.made import make_folder
@@ -187,3 +187,27 @@ def test_torchrun_and_the_command_line(data: str, tmp_path: Path) -> None:
     one, two = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("one", "two"))
     one.pop("seconds"), two.pop("seconds")
     assert one == two
+
+
+def stop_member(config: TrainConfig, data: str, run: Path, phase: str = "") -> None:
+    """What each process does; a callback of the first one ends the run in the first ``phase``."""
+
+    def watch(report: TrainingEvent) -> None:
+        if report.phase == phase:
+            raise StopTraining
+
+    train(config, open_data(data), run, callbacks=[watch], device="cpu")
+
+
+@pytest.mark.parametrize("phase", ["train", "epoch"])
+def test_a_callback_of_the_first_process_ends_all(data: str, tmp_path: Path, phase: str) -> None:
+    run = tmp_path / "run"
+    config = dataclasses.replace(FROZEN, steps=1000, validate_every=1)
+    assert run_together(stop_member, 2, config, data, run, phase) == [0, 0]
+    with (run / "metrics.csv").open() as file:
+        assert 1 <= int(list(csv.DictReader(file))[-1]["step"]) <= 8
+
+
+def test_minutes_end_all_processes_at_the_same_step(data: str, tmp_path: Path) -> None:
+    config = dataclasses.replace(FROZEN, steps=None, minutes=0.1)
+    assert run_together(stop_member, 2, config, data, tmp_path / "run") == [0, 0]

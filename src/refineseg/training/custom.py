@@ -43,7 +43,7 @@ Callback = Callable[[TrainingEvent], None]
 
 
 class StopTraining(Exception):
-    """Raised by a callback in ``train`` or ``epoch`` to make this step the last."""
+    """Raised by a callback in ``train`` or ``epoch`` to end the run after this step or a next one."""
 
 
 class Custom(TypedDict, total=False):

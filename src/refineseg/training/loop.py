@@ -100,8 +100,7 @@ def fit(run: Run) -> Evaluation:
         if run.average:
             run.average.update(model, step)
         seconds = time.perf_counter() - clock
-        run.position.step += 1
-        run.position.seconds += seconds
+        run.advance(seconds)
         due = run.is_last or run.progress_is_due
         if due or len(losses) == FETCHED or fabric.device.type == "cpu":
             value = fetch(run, losses, batches)
@@ -143,13 +142,15 @@ def make_batches(run: Run) -> Batches:
 def fetch(run: Run, losses: list[Tensor], batches: Batches) -> float:
     """The newest loss; all are counted and cleared. InputError if one is not finite.
 
-    Processes synchronise mean losses, time, and whether a callback ended the run.
+    Processes synchronise mean losses, time, and whether a callback ended the run: what depends on these is decided
+    by what is synchronised, or processes would end at different steps and wait for each other in vain.
     """
     position = run.position
-    told = [torch.stack(losses), losses[0].new_tensor([float(run.stopped), position.seconds])]
+    told = [torch.stack(losses), losses[0].new_tensor([float(run.asked_to_stop), run.own_seconds])]
     *values, stopped, seconds = processes.mean(torch.cat(told)).tolist()
     if run.fabric.world_size > 1:
-        run.stopped, position.seconds = stopped > 0, seconds
+        run.stopped, run.own_seconds = stopped > 0, 0.0
+        position.seconds += seconds
     first = position.step - len(losses)
     losses.clear()
     for index, value in enumerate(values):

@@ -77,7 +77,10 @@ class Run:
     average: MovingAverage | None = None
     position: Position = field(default_factory=Position)
     log: MetricsLog = field(default_factory=MetricsLog)
-    stopped: bool = False
+    stopped: bool = False  # by a callback, for all processes
+    # told to the other processes at the next exchange (``loop.fetch``), so that all end at the same step
+    asked_to_stop: bool = False
+    own_seconds: float = 0.0
 
     @property
     def per_epoch(self) -> int:
@@ -142,6 +145,19 @@ class Run:
         if self.config.minutes is not None:
             return duration(max(0.0, 60 * self.config.minutes - seconds))
         return duration(seconds / max(1, self.position.step) * (self.steps - self.position.step))
+
+    def advance(self, seconds: float) -> None:
+        """Count one step. With several processes its time counts from the next exchange on."""
+        self.position.step += 1
+        if self.fabric.world_size == 1:
+            self.position.seconds += seconds
+        else:
+            self.own_seconds += seconds
+
+    def ask_to_stop(self) -> None:
+        """Make this step the last; with several processes, that of the next exchange."""
+        self.asked_to_stop = True
+        self.stopped |= self.fabric.world_size == 1
 
     @property
     def trained(self) -> RefineNet:

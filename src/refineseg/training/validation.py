@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import torch
+
 from refineseg.evaluation.evaluate import Evaluation, evaluate
 from refineseg.evaluation.protocol import Protocol
 from refineseg.inference.predictor import Segmenter
 from refineseg.model.folders.card import ModelCard
 from refineseg.model.folders.model_folder import save_model_folder
 from refineseg.model.refinenet import RefineNet
+from refineseg.system import processes
 from refineseg.training.checkpoint import save_checkpoint
 from refineseg.training.custom import StopTraining, TrainingEvent
 from refineseg.training.parallel import whole_network
@@ -42,9 +45,11 @@ def save_progress(run: Run, optimizer: Any, lr: float) -> Evaluation | None:
         for name in [BEST, LAST] if better else [LAST]:
             if run.fabric.is_global_zero:
                 save_model_folder(run.folder / name, network, describe_run(run, evaluation))
-        position.validation_seconds = time.perf_counter() - start
-    position.seconds += time.perf_counter() - start
-    position.validated_seconds = position.seconds if evaluation else position.validated_seconds
+    took = torch.tensor(time.perf_counter() - start, dtype=torch.float64, device=run.fabric.device)
+    seconds = processes.mean(took).item()
+    position.seconds += seconds
+    if evaluation is not None:
+        position.validated_seconds, position.validation_seconds = position.seconds, seconds
     run.log.add(row | {"seconds": round(position.seconds, 1)})
     state = checkpoint_state(run, optimizer)
     if run.fabric.is_global_zero:
@@ -72,11 +77,11 @@ def count_validation(run: Run, value: float) -> bool:
 
 
 def notify(run: Run, report: TrainingEvent) -> None:
-    """Call the callbacks; StopTraining makes this step the last."""
+    """Call the callbacks; StopTraining ends the run."""
     try:
         run.report(report)
     except StopTraining:
-        run.stopped = True
+        run.ask_to_stop()
 
 
 def validate(run: Run, network: RefineNet) -> Evaluation:
