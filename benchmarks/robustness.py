@@ -1,6 +1,6 @@
 """Bad inputs through every command and the server, and commands ended by signals or without memory or disk.
 
-python benchmarks/robustness.py [--only KIND[:NAME],...] [--json FILE]
+PYTHONPATH=. python benchmarks/robustness.py [--only KIND[:NAME],...] [--json FILE]
 
 Exit code 1 if anything raised, hung, was taken though it is bad, left something half-written, or said other than
 one clear line; or if a command that was ended leaves files behind, or ends otherwise when it is run again. The

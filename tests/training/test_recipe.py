@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from refineseg.config import RECIPES, TrainConfig, paper_recipe
 from refineseg.data import open_data
-from refineseg.data.batches.loader import Batches, Sampling, class_balanced_weights
+from refineseg.data.batches.loader import Batches, class_balanced_weights
 from refineseg.labels import IGNORE
 from refineseg.model import create_model
 from refineseg.training.loop import make_batches
@@ -190,7 +190,7 @@ def test_one_step_of_the_paper_recipe_is_a_literal_one(tmp_path: Path) -> None:
 
 def test_sampling_by_class_without_replacement() -> None:
     weights = class_balanced_weights(torch.tensor([[1, 0]] * 9 + [[1, 1]]))
-    batches = [Batches(10, 2, seed, Sampling(weights, replacement=False)) for seed in range(40)]
+    batches = [Batches(10, 2, seed, weights, repeats=False) for seed in range(40)]
     orders = [[draw.index for step in range(5) for draw in drawn.at(step)] for drawn in batches]
     assert all(sorted(order) == list(range(10)) for order in orders)
     assert sum(order.index(9) for order in orders) / 40 < 2  # the rare class comes early; 4.5 is the middle

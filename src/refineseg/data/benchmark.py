@@ -34,10 +34,6 @@ class SubmissionFormat:
     palette: bool = False  # whether masks are palette PNGs with VOC's colours
     hint: str = ""  # usual cause of other values
 
-    def prefix(self, split: str) -> str:
-        """Folder of a split."""
-        return self.folder.format(split=split)
-
     def picture(self, stem: str) -> str | None:
         """Picture id in the stem of a file or picture; None if it does not match."""
         match = re.fullmatch(self.stem, stem)

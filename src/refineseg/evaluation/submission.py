@@ -48,7 +48,7 @@ def write_submission(
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
             for sample in tracked(samples, len(samples), progress):
                 result = views.predict(segmenter, data.read_picture(sample.image))
-                entry = str(PurePosixPath(form.prefix(split)) / f"{picture_of(form, sample)}.png")
+                entry = str(PurePosixPath(form.folder.format(split=split)) / f"{picture_of(form, sample)}.png")
                 archive.writestr(entry, encode(form, data.label_map.submission(result.labels)))
         return check_submission(name, temporary, data, split=split)
 
@@ -168,7 +168,7 @@ def open_archive(path: str | Path) -> zipfile.ZipFile:
 def entries_by_picture(form: SubmissionFormat, archive: zipfile.ZipFile, split: str) -> dict[str, zipfile.ZipInfo]:
     """The archive's files by picture; InputError for wrong folders, names or duplicates."""
     entries: dict[str, zipfile.ZipInfo] = {}
-    prefix = form.prefix(split)
+    prefix = form.folder.format(split=split)
     for entry in archive.infolist():
         path = PurePosixPath(entry.filename)
         if path.is_absolute() or ".." in path.parts or "\\" in entry.filename:

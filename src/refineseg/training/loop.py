@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from refineseg.config import TrainConfig
-from refineseg.data.batches.loader import Batches, Sampling, class_balanced_weights, training_loader
+from refineseg.data.batches.loader import Batches, class_balanced_weights, training_loader
 from refineseg.data.dataset import SegmentationData
 from refineseg.data.registry import open_data
 from refineseg.errors import InputError
@@ -124,14 +124,13 @@ def make_batches(run: Run) -> Batches:
     """The batches of a run, with unlabelled pictures, if any."""
     config, count = run.config, len(run.pictures)
     once = config.balanced_sampling == "paper"
-    sampling = None
-    if config.balanced_sampling is True or (once and count > PAPER_PICTURES):
-        sampling = Sampling(class_balanced_weights(run.pictures.class_pixels), replacement=not once)
+    balanced = config.balanced_sampling is True or (once and count > PAPER_PICTURES)
     return Batches(
         count,
         config.labelled_in_batch,
         config.seed,
-        sampling,
+        class_balanced_weights(run.pictures.class_pixels) if balanced else None,
+        not once,
         run.pictures.unlabelled_count,
         config.unlabelled_in_batch,
         run.fabric.global_rank,

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -117,25 +117,19 @@ class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
         return torch.from_numpy(image).permute(2, 0, 1).contiguous(), torch.from_numpy(labels)
 
 
-class Sampling(NamedTuple):
-    """Sampling weights of the pictures, and whether one may occur twice in an epoch."""
-
-    weights: Tensor
-    replacement: bool = True
-
-
 @dataclass
 class Batches:
     """The batches of all optimiser steps, for process ``rank`` of ``world``, which take equal shares.
 
-    Every epoch is a permutation keyed by (seed, epoch), or drawn by ``sampling``. The remainder of an epoch is
+    Every epoch is a permutation keyed by (seed, epoch), or drawn by ``weights``. The remainder of an epoch is
     dropped; a data set smaller than a batch is repeated.
     """
 
     pictures: int  # number of pictures with masks
     batch_size: int  # of these, over all processes
     seed: int = 0
-    sampling: Sampling | None = None
+    weights: Tensor | None = None  # sampling weights of the pictures; None to take each once in an epoch
+    repeats: bool = True  # whether a picture drawn by weight may occur twice in an epoch
     unlabelled: int = 0  # number of pictures without masks
     unlabelled_in_batch: int = 0  # over all processes
     rank: int = 0
@@ -161,12 +155,11 @@ class Batches:
         needed = steps_per_epoch(self.pictures, self.batch_size) * self.batch_size
         order: list[int] = []
         while len(order) < needed:
-            if self.sampling is None:
+            if self.weights is None:
                 order += torch.randperm(self.pictures, generator=draw).tolist()
             else:
-                weights, replacement = self.sampling
-                count = needed if replacement else int((weights > 0).sum())
-                order += torch.multinomial(weights, count, replacement, generator=draw).tolist()
+                count = needed if self.repeats else int((self.weights > 0).sum())
+                order += torch.multinomial(self.weights, count, self.repeats, generator=draw).tolist()
         return order[:needed]
 
 

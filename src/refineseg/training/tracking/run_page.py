@@ -99,10 +99,8 @@ class RunPage:
 
     def write(self, run: Run, ended: bool = False) -> None:
         """Write RUN/index.html, which reloads until the run has ``ended``."""
-        parts = [_head(run, self.said, ended), _facts(run)]
-        parts += [f"<li>{escape(kind)}: {escape(text)}</li>" for kind, text in self.said if kind != "start"]
-        if len(parts) > 2:
-            parts[2:] = [f'<ul class="said">{"".join(parts[2:])}</ul>']
+        said = "".join(f"<li>{escape(kind)}: {escape(text)}</li>" for kind, text in self.said if kind != "start")
+        parts = [_head(run, self.said, ended), _facts(run), f'<ul class="said">{said}</ul>' if said else ""]
         if self.evaluation is not None:
             parts += [
                 _curves(run),
@@ -140,12 +138,10 @@ def _head(run: Run, said: list[tuple[str, str]], ended: bool) -> str:
 
 def _facts(run: Run) -> str:
     rows = _scored(run)
-    now, last = (rows[-1]["mean_iou"] if rows else float("nan")), (rows[-2]["mean_iou"] if rows[1:] else None)
-    change = (
-        f"<span>{shared.signed(now - last)} points since the previous validation</span>"
-        if last is not None
-        else ""
-    )
+    now, change = rows[-1]["mean_iou"] if rows else None, ""
+    if len(rows) > 1:
+        points = shared.signed(rows[-1]["mean_iou"] - rows[-2]["mean_iou"])
+        change = f"<span>{points} points since the previous validation</span>"
     loss = f"{run.log.rows[-1]['loss']:.3f}" if run.log.rows else "&ndash;"
     facts = [
         ("Pixel accuracy", percent(rows[-1]["pixel_accuracy"] if rows else None)),
