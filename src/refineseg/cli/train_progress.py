@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from refineseg.training.custom import TrainingEvent
 
 
+LINES = 50  # about as many per run without a terminal
+
+
 class TrainingProgress:
     """Shows events of the loop: bars for reading, training and validation, and a line per score."""
 
@@ -21,11 +24,6 @@ class TrainingProgress:
         self.loss: float | None = None
         self.scores: list[float] = []  # mean IoU of every validation
         self.waiting: list[float] = []  # by step; the first, which starts the workers, is left out
-
-    @staticmethod
-    def every(event: TrainingEvent) -> int:
-        """Steps between lines without a terminal: about fifty lines per run."""
-        return max(1, event.steps // 50)
 
     def share_waiting(self) -> float:
         """Share of time waiting for pictures in the last hundred steps."""
@@ -64,7 +62,7 @@ class TrainingProgress:
             self.loss = event.loss if self.loss is None else 0.95 * self.loss + 0.05 * event.loss
             note = self.state(event)
         self.bar.update(self.tasks[event.phase], completed=event.step, total=event.steps, note=note)
-        if training and not self.bar.console.is_terminal and event.step % self.every(event) == 0:
+        if training and not self.bar.console.is_terminal and event.step % max(1, event.steps // LINES) == 0:
             speed = f"rate {event.lr:.1e}, {event.images_per_second:.1f} images/s"
             waiting = f"{self.share_waiting():.0%} of the time waiting for pictures"
             errors.print(f"step {event.step}/{event.steps}: {note}, {speed}, {waiting}")
