@@ -101,6 +101,8 @@ def test_inputs_from_files_folders_and_globs(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"x")
     assert [path.name for path in find_inputs([str(tmp_path)])] == ["a.JPG", "b.png", "c.tif"]
     assert [path.name for path in find_inputs([str(tmp_path / "*.png"), str(tmp_path / "b.png")])] == ["b.png"]
+    with pytest.raises(InputError, match="got an empty text"):
+        find_inputs([""])
 
 
 def test_what_is_written_is_what_is_saved(tmp_path: Path) -> None:

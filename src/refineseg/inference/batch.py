@@ -65,10 +65,12 @@ def find_inputs(given: Sequence[str]) -> list[Path]:
     """Pictures and videos named by files, folders (with subfolders) and globs, in order, without duplicates.
 
     Raises:
-        InputError: a file is missing, or a folder or glob has no pictures.
+        InputError: a file is missing, a folder or glob has no pictures, or a text is empty.
     """
     found: list[Path] = []
     for text in given:
+        if not text:  # Path("") would be the current folder
+            raise InputError("expected a file, folder or glob, got an empty text: is a shell variable unset?")
         path = Path(text).expanduser()
         if path.is_dir():
             inside = sorted(item for item in path.rglob("*") if _is_input(item))
