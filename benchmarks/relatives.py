@@ -17,8 +17,8 @@ import tempfile
 import time
 from typing import Any
 
-from refineseg.model.dpt.huggingface import source_of
-from refineseg.model.dpt.recognised import fill
+from refineseg.model.conversion.fill import fill
+from refineseg.model.dpt.huggingface import recognise_repository
 from refineseg.model.memory import PeakMemory
 from safetensors.torch import load_file
 import torch
@@ -51,9 +51,8 @@ def pair(size: str) -> tuple[Any, Any]:
     with tempfile.TemporaryDirectory() as folder:
         theirs.save_pretrained(folder)
         values = {**theirs.config.to_dict(), "architectures": [type(theirs).__name__]}
-        ours, _ = fill(
-            source_of(values, PREPROCESSOR, "a benchmark"), load_file(Path(folder) / "model.safetensors")
-        )
+        found = recognise_repository(values, PREPROCESSOR, "a benchmark")
+        ours, _ = fill(found, load_file(Path(folder) / "model.safetensors"))
     return theirs, ours
 
 
