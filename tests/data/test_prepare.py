@@ -285,7 +285,7 @@ def test_person_part_from_pascal_part(tmp_path: Path) -> None:
 
 def test_an_archive_of_something_else(tmp_path: Path) -> None:
     wrong = pack(tmp_path / "wrong.zip", roots.sunrgbd(tmp_path / "made"), "images")
-    with pytest.raises(InputError, match=r"nothing of cityscapes: expected leftImg8bit_trainvaltest\.zip"):
+    with pytest.raises(InputError, match=r"no files of cityscapes: expected leftImg8bit_trainvaltest\.zip"):
         prepare("cityscapes", [wrong], tmp_path / "root")
 
 

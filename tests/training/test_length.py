@@ -86,7 +86,7 @@ def test_resume_with_more_steps(data: SegmentationData, tmp_path: Path) -> None:
     assert [report.step for report in reports if report.phase == "train"] == [7, 8, 9, 10, 11, 12]
     assert any("from step 6 with the schedule of 12 steps" in report.note for report in reports)
     assert read_yaml(run / "config.yaml")["steps"] == 12
-    with pytest.raises(ConfigError, match="12 steps behind it"):
+    with pytest.raises(ConfigError, match="already done 12 steps"):
         train(dataclasses.replace(CONFIG, steps=9), data, run, resume=True, device="cpu")
 
 

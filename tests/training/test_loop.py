@@ -179,10 +179,10 @@ def test_a_torn_checkpoint_gives_way_to_the_one_before(data: SegmentationData, t
 
     train(dataclasses.replace(CONFIG, steps=9), data, run, resume=True, callbacks=[watch], device="cpu")
     assert seen[0] == int(older.stem.rpartition("-")[2]) + 1
-    assert notes == [f"{newest.name} does not match its hash: it is torn or was changed"]
+    assert notes == [f"{newest.name} does not match its hash: it is incomplete or was changed"]
     for path in checkpoints(run / "checkpoints"):
         path.with_suffix(".sha256").unlink()
-    with pytest.raises(WeightsError, match="expected a whole checkpoint"):
+    with pytest.raises(WeightsError, match="expected an intact checkpoint"):
         train(dataclasses.replace(CONFIG, steps=9), data, run, resume=True, device="cpu")
 
 

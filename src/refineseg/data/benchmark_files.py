@@ -86,7 +86,7 @@ def pair(stems: Iterable[str], images: dict[str, Path], masks: dict[str, Path], 
     absent = [stem for stem in chosen if stem not in images]
     if absent:
         raise InputError(
-            f"of the {len(chosen)} listed pictures in {where}, {len(absent)} are not there, such as {absent[0]}"
+            f"{len(absent)} of the {len(chosen)} pictures listed in {where} are missing, such as {absent[0]}"
         )
     return tuple(Sample(stem, images[stem], masks.get(stem)) for stem in chosen)
 

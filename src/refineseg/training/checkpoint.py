@@ -35,11 +35,11 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Any], list[str]]:
         if not hashed.is_file():
             refused.append(f"{path.name} has no hash beside it: it was not finished")
         elif hashed.read_bytes().strip() != sha256_of(path).encode():
-            refused.append(f"{path.name} does not match its hash: it is torn or was changed")
+            refused.append(f"{path.name} does not match its hash: it is incomplete or was changed")
         else:
             return _load(path), refused
-    reason = "; ".join(refused) or "it holds none"
-    raise WeightsError(f"expected a whole checkpoint in {folder}: {reason}; start again without --resume")
+    reason = "; ".join(refused) or "there is none"
+    raise WeightsError(f"expected an intact checkpoint in {folder}: {reason}; start again without --resume")
 
 
 def checkpoints(folder: Path) -> list[Path]:

@@ -50,7 +50,7 @@ def load_teacher(name: str, data: SegmentationData) -> RefineNet:
     if sorted(theirs) != sorted(ours):
         lacking, extra = sorted(set(ours) - set(theirs)), sorted(set(theirs) - set(ours))
         raise ConfigError(
-            f"teacher {name} has other classes than the data: it lacks {lacking} and has {extra} besides; "
+            f"teacher {name} has other classes than the data: it lacks {lacking} and also has {extra}; "
             "choose a teacher of the same classes"
         )
     if _range(card.channels) != _range(data.channels):

@@ -94,7 +94,7 @@ def check_memory(model: RefineNet, config: TrainConfig, device: torch.device, sh
     if need <= free:
         return
     most = largest_batch(model, config, free + there, batch) * share
-    advice = f"--batch-size {most} fits" if most else "not even one picture fits: take a smaller --crop or network"
+    advice = f"--batch-size {most} fits" if most else "not even one picture fits: use a smaller --crop or network"
     raise ConfigError(
         f"not enough memory for a training step: {config.batch_size} pictures of {width}x{height} need "
         f"{need / GIB:.1f} GiB, {free / GIB:.1f} are free: {advice}"

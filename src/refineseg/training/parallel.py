@@ -33,15 +33,15 @@ def make_fabric(config: TrainConfig, device: str) -> Fabric:
     world = launched_world()[1]
     if config.sync_batch_norm and chosen.type == "cpu" and world > 1:
         raise ConfigError(
-            "expected sync_batch_norm on GPUs only, torch has none for the CPU: use freeze_batch_norm, "
-            "or leave each process its own statistics"
+            "expected sync_batch_norm on GPUs only, since torch has none for the CPU: use freeze_batch_norm, "
+            "or keep separate statistics in each process"
         )
     if config.strategy == "fsdp" and world == 1:
         raise ConfigError("expected several processes for strategy fsdp, got one: start them with torchrun")
     if config.batch_size % world:
         raise ConfigError(f"expected a batch size that {world} processes can share, got {config.batch_size}")
     if config.compile and config.strategy == "fsdp":
-        raise ConfigError("compile does not go with strategy fsdp: use ddp")
+        raise ConfigError("compile does not work with strategy fsdp: use ddp")
     here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     strategy: Strategy | str = "auto" if world == 1 else DDPStrategy()
     if config.strategy == "fsdp":

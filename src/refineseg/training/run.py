@@ -271,7 +271,7 @@ def change_length(run: Run) -> None:
     """Continue to a new end; from here on the learning rate follows the new schedule."""
     step, run.position.ended, run.position.stale = run.position.step, False, 0
     if run.is_last:
-        raise ConfigError(f"the run has {step} steps behind it already: give more --epochs, --steps or --minutes")
+        raise ConfigError(f"the run has already done {step} steps: give more --epochs, --steps or --minutes")
     end = f"{run.config.minutes:g} minutes" if run.config.minutes else f"{run.steps} steps"
     atomic_write(run.folder / SETTINGS, to_yaml(run.config.to_dict()))
     run.report(TrainingEvent("note", note=f"the run continues from step {step} with the schedule of {end}"))

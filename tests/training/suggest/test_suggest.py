@@ -118,4 +118,4 @@ def test_the_run_knows_what_it_was_trained_on(tmp_path: Path, capsys: pytest.Cap
     assert f"note: 4 pictures of folder:{root} are labelled already" in said.err
     assert "1 of 1 pictures in" in said.out
     (run / "config.yaml").write_text("data: folder:gone\n")
-    assert "not known what is labelled already" in labelled_pictures(str(run))[1]
+    assert "unknown which pictures are labelled already" in labelled_pictures(str(run))[1]

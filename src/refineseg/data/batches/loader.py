@@ -97,7 +97,7 @@ class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
         size, file = tuple(self.config.crop), self.samples[index].image
         if image.shape[1:] != size or tuple(labels.shape) != size or labels.dtype != torch.uint8:
             raise InputError(
-                f"expected image Cx{size[0]}x{size[1]} and uint8 labels {size[0]}x{size[1]} of the augment given, "
+                f"expected image Cx{size[0]}x{size[1]} and uint8 labels {size[0]}x{size[1]} from augment, "
                 f"got {tuple(image.shape)} and {labels.dtype} {tuple(labels.shape)} for {file}"
             )
         return image, labels

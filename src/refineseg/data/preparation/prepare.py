@@ -51,7 +51,7 @@ def prepare(name: str, archives: Sequence[Path], root: Path, progress: Progress 
         for archive in archives:
             found = extract(archive, root, benchmark.place, report)
             if not found.written + found.present and archive not in files:
-                raise InputError(f"{archive} holds nothing of {name}: expected {benchmark.archives}")
+                raise InputError(f"{archive} has no files of {name}: expected {benchmark.archives}")
             taken += found
         converted = benchmark.convert(root, files, report) if benchmark.convert else 0
         return Prepared(taken, converted, count_samples(name, root))

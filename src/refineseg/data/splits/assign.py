@@ -91,7 +91,7 @@ def assign_splits(
     if len(members) < len(parts):
         raise InputError(
             f"expected at least {len(parts)} groups of pictures for {', '.join(parts)}, found {len(members)}; "
-            "give --group a pattern that tells more of them apart"
+            "give --group a pattern that distinguishes more of them"
         )
     draw = random.Random(seed)
     order = sorted(members)

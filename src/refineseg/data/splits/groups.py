@@ -64,7 +64,7 @@ def guess_groups(stems: Sequence[str]) -> list[str]:
 def groups_by_pattern(stems: Sequence[str], pattern: str) -> list[str]:
     """A group for each picture: the match of the first group of ``pattern``, or of all of it, in its name.
 
-    InputError if it is no regular expression, or does not match a name.
+    InputError if it is not a regular expression, or does not match a name.
     """
     try:
         compiled = re.compile(pattern)

@@ -119,14 +119,14 @@ def choose_crop(summary: DataSummary, machine: Machine, scale: float) -> Choice:
     share = min(1.0, crop[0] * crop[1] / (height * width))
     what = "a whole picture" if shrink == 1.0 else f"{share:.0%} of a picture"
     where = "a processor" if machine.device == "cpu" else "a GPU"
-    return Choice("augment.crop", crop, f"{what} of {width}x{height}, as much as {where} carries")
+    return Choice("augment.crop", crop, f"{what} of {width}x{height}, as large as {where} allows")
 
 
 def choose_scales(summary: DataSummary, crop: list[int]) -> Choice:
     """The range of random scales, down to where a crop contains the whole picture."""
     whole = min(crop[0] / summary.size[0], crop[1] / summary.size[1])
     low = round(max(0.25, min(0.5, whole)), 2)
-    return Choice("augment.scale", [low, 2.0], "things are seen nearer and farther than in these pictures")
+    return Choice("augment.scale", [low, 2.0], "objects are seen nearer and farther away than in these pictures")
 
 
 def choose_balance(summary: DataSummary) -> list[Choice]:

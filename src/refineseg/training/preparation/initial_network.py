@@ -20,7 +20,7 @@ from refineseg.model.refinenet import RefineNet
 
 FROM_NOTHING = (
     "training starts from random weights, for which a few hundred pictures are too few: "
-    "--backbone-weights imagenet or --model camvid start from knowledge"
+    "use --backbone-weights imagenet, or start from a model such as --model camvid"
 )
 
 

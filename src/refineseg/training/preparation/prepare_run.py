@@ -31,8 +31,8 @@ from refineseg.training.run import SETTINGS, Run
 from refineseg.training.tracking.loggers import RunLogger
 from refineseg.training.tracking.run_page import RunPage
 
-TRAINED_ON_VAL = "val is trained on, now or before: its scores say nothing of other pictures, and none is kept"
-EMULATED = "this processor has no bf16, which is emulated and many times slower: use --precision 32"
+TRAINED_ON_VAL = "val is trained on, now or earlier: its scores say nothing about other pictures, so none is kept"
+EMULATED = "this processor has no bf16 and emulates it many times slower: use --precision 32"
 
 
 def prepare_run(

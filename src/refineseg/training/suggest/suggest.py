@@ -33,7 +33,7 @@ from refineseg.training.suggest.suggest_page import page, small_views
 IMAGES, PRELABELS, SCORES, PAGE = "images", "prelabels", "suggestions.csv", "index.html"
 KNOWN = 500  # largest number of labelled pictures for comparison, evenly spaced
 COLUMNS = ("rank", "picture", "uncertainty", "unsure_area", "distance", "reason")
-UNKNOWN = "not known what is labelled already: --labelled NAME:ROOT says it"
+UNKNOWN = "unknown which pictures are labelled already: say so with --labelled NAME:ROOT"
 
 Progress = Callable[[str, int, int], None]  # task, done, total
 
