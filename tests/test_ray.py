@@ -120,6 +120,18 @@ def test_channels_are_chosen_in_files_and_bytes(tmp_path: Path) -> None:
         assert np.array_equal(read_mask(next((out / "masks").iterdir())), expected)
 
 
+def test_rows_say_what_was_assumed(tmp_path: Path, model: Path) -> None:
+    made(tmp_path / "in", 1)
+    Image.new("RGBA", (48, 36), (255, 0, 0, 128)).save(tmp_path / "in" / "q.png")
+    encoded = [file.read_bytes() for file in sorted((tmp_path / "in").iterdir())]
+    write_parquet(tmp_path / "in.parquet", {"bytes": encoded})
+    for number, source in enumerate((tmp_path / "in", tmp_path / "in.parquet")):
+        out = tmp_path / str(number)
+        by_hand(RayJob(str(out), str(model), PredictOptions(), ()), plan_shards(source, 64))
+        notes = [json.loads(row["notes"]) for row in rows_of(out)]
+        assert notes == [[], ["its transparent pixels are read over white"]]
+
+
 def test_other_work_does_not_go_into_the_same_folder(tmp_path: Path) -> None:
     folder, out = made(tmp_path / "in", 3), tmp_path / "out"
     job = RayJob(str(out), "camvid", PredictOptions(), ("mask",))

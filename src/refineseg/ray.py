@@ -74,7 +74,7 @@ class Summary:
 def predict(
     source: str | Path | Sequence[str | Path],
     out: str | Path,
-    model: str = "camvid",
+    model: str = "everyday",
     *,
     workers: int = 2,
     options: PredictOptions | None = None,
@@ -88,7 +88,7 @@ def predict(
         source: pictures (files, folders, globs), or one parquet file or a folder of them, with a column ``path``
             or ``bytes`` (an encoded picture) and perhaps ``name``.
         out: output folder: parts/part-N.parquet with a row per picture (name, width, height, class_shares, files
-            or mask, error, worker, seconds); for pictures also the files of ``save``, such as masks/NAME.png.
+            or mask, notes, error, worker, seconds); for pictures also the files of ``save`` (masks/NAME.png).
         model: name, folder or file, as for ``refineseg.load``.
         workers: number of processes, each with a copy of the model and one processor. A cluster is chosen by
             calling ``ray.init`` first; otherwise one is started on this machine, and stopped at the end.
@@ -204,24 +204,27 @@ class Worker:
             "class_shares": "{}",
             "files": "{}",
             "mask": None,
+            "notes": "[]",
             "error": "",
             "worker": f"{socket.gethostname()}:{os.getpid()}",
         }
-        options, source = self.job.options, cast(Any, picture)
+        options, source, channels, notes = self.job.options, cast(Any, picture), self.job.options.channels, ()
         try:
             if isinstance(picture, bytes):
                 with decoding("the bytes", "a picture"):
-                    source = read_picture(picture, self.segmenter.card.channels, options.choice).pixels
+                    read = read_picture(picture, self.segmenter.card.channels, options.choice)
+                source, channels, notes = read.pixels, None, tuple(read.notes)
             result = self.segmenter.predict(
                 source,
                 scales=options.scales,
                 flip=options.flip,
-                channels=options.channels,
+                channels=channels,
                 probabilities=need_probabilities(find_kinds(self.job.save)),
                 tile=self.job.tile,
             )
             shares = {label: round(share, 6) for label, share in result.class_shares.items()}
             row["height"], row["width"] = result.labels.shape
+            row["notes"] = json.dumps([*notes, *result.notes])
             row["class_shares"] = json.dumps(shares)
             if self.job.save:
                 files = result.save(self.out, self.job.save, name=name)

@@ -69,6 +69,16 @@ def test_what_is_assumed_of_an_opened_picture_is_noted() -> None:
     assert "12-bit" in as_picture(Image.fromarray(np.full((2, 2), 3000, np.uint16)), None).notes[0]
 
 
+def test_channels_of_an_array_are_chosen_or_refused() -> None:
+    assert np.array_equal(as_picture(RGB, None, (2, 1, 0)).pixels, RGB[..., ::-1])
+    assert np.array_equal(as_picture(RGB, None, (1,)).pixels, np.repeat(RGB[..., 1:2], 3, axis=2))
+    five = np.arange(2 * 3 * 5, dtype=np.uint8).reshape(2, 3, 5)
+    assert np.array_equal(as_picture(five, None, (4, 0, 2)).pixels, five[..., [4, 0, 2]])
+    for image in (RGB, RGB[..., 0], Image.fromarray(RGB)):
+        with pytest.raises(InputError, match="expected a file, or an array HxWxC with channel 5, got"):
+            as_picture(image, None, (4,))
+
+
 @pytest.mark.parametrize("source", [None, 5, b"bytes", [np.zeros((2, 2, 3), np.uint8)]])
 def test_what_is_no_picture_is_named(source: Any) -> None:
     with pytest.raises(InputError, match=f"a PIL image or a NumPy array, got {type(source).__name__}"):

@@ -57,20 +57,31 @@ def as_picture(
 ) -> InMemory:
     """A picture of any kind: HxWx3 uint8 RGB, or HxWxC raw values of a model's ``channels``.
 
-    ``choice`` has the indices of a file's channels to take. InputError if it cannot be read, or has other
-    channels or another type of number than ``channels``.
+    ``choice`` has the indices of the channels of a file or HxWxC array to take. InputError if it cannot be read,
+    or has other channels or another type of number than ``channels``.
     """
     if isinstance(image, str | Path):
         return read_picture(Path(image), channels, choice)
+    if choice is not None:
+        image = _chosen(image, choice)
     if channels is None and isinstance(image, Image.Image):
         rgb, notes = to_rgb(image)
         return InMemory(rgb, notes=notes)
     if channels is None:
-        return InMemory(read_image(image))
+        grey = choice is not None and len(choice) == 1
+        return InMemory(read_image(np.asarray(image)[..., 0] if grey else image))
     _check_kind(image)
     pixels = np.asarray(image)
     channels.check(pixels, "picture")
     return InMemory(pixels)
+
+
+def _chosen(image: Image.Image | NDArray[Any], choice: tuple[int, ...]) -> NDArray[Any]:
+    """The chosen channels of an array, HxWxC; InputError for a PIL image, whose channels have no numbers."""
+    if not isinstance(image, np.ndarray) or image.ndim != 3 or max(choice) >= image.shape[2]:
+        found = f"an array of shape {image.shape}" if isinstance(image, np.ndarray) else "a PIL image"
+        raise InputError(f"expected a file, or an array HxWxC with channel {max(choice) + 1}, got {found}")
+    return image[..., list(choice)]
 
 
 def read_mask(source: str | Path | bytes, name: str = "") -> NDArray[Any]:
