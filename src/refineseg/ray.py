@@ -208,7 +208,8 @@ class Worker:
             "error": "",
             "worker": f"{socket.gethostname()}:{os.getpid()}",
         }
-        options, source, channels, notes = self.job.options, cast(Any, picture), self.job.options.channels, ()
+        options, source = self.job.options, cast(Any, picture)
+        channels, notes = options.channels, tuple[str, ...]()
         try:
             if isinstance(picture, bytes):
                 with decoding("the bytes", "a picture"):
