@@ -245,6 +245,7 @@ def test_a_server_that_is_gone_is_told_and_tried_again(open_page: Callable[..., 
     ready(page, 1)
     page.route("**/v1/model", lambda route: route.abort())
     page.reload()
+    page.locator("#banner").wait_for()
     assert "cannot be reached" in page.locator("#banner").inner_text()
     page.unroute("**/v1/model")
     page.click("#reconnect")

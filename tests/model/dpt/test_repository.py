@@ -16,6 +16,7 @@ import refineseg
 from refineseg.errors import InputError, WeightsError
 from refineseg.labels import LabelMap
 from refineseg.model.conversion.convert import convert_checkpoint
+from refineseg.model.dpt.huggingface import recognise_repository
 from refineseg.model.folders.model_folder import load_model_folder
 from refineseg.model.tensors.mismatch import MismatchError
 from tests.hub import FakeHub, reached_hub
@@ -23,6 +24,7 @@ from tests.model.dpt.originals import (
     PREPROCESSOR,
     depth,
     depth_anything,
+    dpt_config,
     output,
     segmentation,
     swin,
@@ -188,6 +190,32 @@ def test_settings_that_the_network_does_not_have(
     with pytest.raises(WeightsError, match=said):
         convert_checkpoint(folder, tmp_path / "model")
     assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("Dinov2Config", {"image_size": 518, "out_indices": [3, 6, 9, 12], "reshape_hidden_states": False}),
+        ("BeitConfig", {"use_relative_position_bias": True, "out_indices": [3, 6, 9, 12]}),
+        ("Swinv2Config", {"image_size": 96, "out_indices": [1, 2, 3, 4]}),
+    ],
+)
+def test_default_values_of_a_backbone_may_be_left_out(kind: str, changes: dict[str, object]) -> None:
+    """As transformers 4 writes a config.json: of a nested backbone only what differs from its class's defaults."""
+    import transformers
+
+    defaults = getattr(transformers, kind)().to_dict()
+    inner = getattr(transformers, kind)(**changes).to_dict()
+    short = {
+        name: value for name, value in inner.items() if name == "model_type" or value != defaults.get(name, ...)
+    }
+    assert len(short) < 10
+    values = dpt_config().to_dict() | {"architectures": ["DPTForDepthEstimation"]}
+    picture = PREPROCESSOR | {"keep_aspect_ratio": False}
+    whole, part = (
+        recognise_repository(values | {"backbone_config": own}, picture, "a repository") for own in (inner, short)
+    )
+    assert part == whole
 
 
 def test_another_architecture_is_refused_before_its_weights(

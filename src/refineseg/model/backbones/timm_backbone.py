@@ -44,6 +44,8 @@ class TimmBackbone(Backbone):
         self.multiple = 1 if pads else multiple_of(name, trial)
         dilated = {} if output_stride == LARGEST_STRIDE else {"output_stride": output_stride}
         net = create(name, in_chans=in_channels, out_indices=chosen, **dilated)
+        if max(net.feature_info.reduction()) > output_stride:  # some releases of timm ignore the option
+            raise not_dilated(name, output_stride)
         if any(isinstance(module, BasicBlock | Bottleneck) for module in net.modules()):
             use_in_place_norms(net)  # a ResNet: each of its norms follows a convolution
         self.net = net
@@ -65,21 +67,33 @@ def create(name: str, **options: Any) -> Any:
     options = {"pretrained": False, "features_only": True} | options
     try:
         try:
-            return timm.create_model(name, strict_img_size=False, **options)
-        except TypeError as error:
-            if "strict_img_size" not in str(error):
-                raise
-        return timm.create_model(name, **options)
+            return of_any_size(name, options)
+        except NotImplementedError:  # a RegNet computes its widths, for which torch may have no meta kernel
+            with torch.device("cpu"):
+                made = of_any_size(name, options)
+            return made.to(torch.get_default_device())
     except (RuntimeError, ValueError, TypeError, AssertionError) as error:
         if "output_stride" in options and ("output_stride" in str(error) or isinstance(error, AssertionError)):
-            stride = options["output_stride"]
-            raise ConfigError(
-                f"expected output_stride 32 with {name}, which timm cannot dilate, got {stride}"
-            ) from error
+            raise not_dilated(name, options["output_stride"]) from error
         raise ConfigError(
             f"expected the name of a timm model that gives feature maps, got {name!r} ({error}); "
             "timm.list_models() lists the names"
         ) from error
+
+
+def not_dilated(name: str, output_stride: int) -> ConfigError:
+    """The error for a network that timm builds with its own strides only."""
+    return ConfigError(f"expected output_stride 32 with {name}, which timm cannot dilate, got {output_stride}")
+
+
+def of_any_size(name: str, options: dict[str, Any]) -> Any:
+    """timm's network, without its check of the picture's size if it has one."""
+    try:
+        return timm.create_model(name, strict_img_size=False, **options)
+    except TypeError as error:
+        if "strict_img_size" not in str(error):
+            raise
+    return timm.create_model(name, **options)
 
 
 class InPlaceBatchNormAct2d(BatchNormAct2d):  # type: ignore[misc]  # timm has no types

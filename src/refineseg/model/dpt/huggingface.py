@@ -38,6 +38,32 @@ BIT: dict[str, Any] = {  # a hybrid's ResNet
     "embedding_dynamic_padding": True,
     "out_features": ["stage1", "stage2", "stage3"],
 }
+VIT_BASE: dict[str, Any] = {
+    "hidden_size": 768,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "image_size": 224,
+}
+# Default values of backbones by model type: transformers 4 leaves them out of config.json.
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "dinov2": {**VIT_BASE, "patch_size": 14, "mlp_ratio": 4, "layer_norm_eps": 1e-6},
+    "beit": {
+        **VIT_BASE,
+        "patch_size": 16,
+        "intermediate_size": 3072,
+        "layer_norm_eps": 1e-12,
+        "use_relative_position_bias": False,
+    },
+    "swinv2": {
+        "image_size": 224,
+        "embed_dim": 96,
+        "depths": [2, 2, 6, 2],
+        "num_heads": [3, 6, 12, 24],
+        "window_size": 7,
+        "pretrained_window_sizes": [0, 0, 0, 0],
+        "mlp_ratio": 4.0,
+    },
+}
 FILTERS: dict[int, Literal["bilinear", "bicubic"]] = {2: "bilinear", 3: "bicubic"}  # by PIL's numbers
 UNREAD = (  # the coarsest stage has nothing to be summed with
     r"neck\.fusion_stage\.layers\.0\.residual_layer1\..*",
@@ -106,6 +132,7 @@ def _transformer(values: Values, name: str, where: str) -> tuple[DPTConfig, str,
         own: dict[str, Any] = {"final_norm": False, "positions": "bilinear"}
         sizes = _sizes(values, float(values["intermediate_size"]) / float(values["hidden_size"]))
     else:
+        inner = {**DEFAULTS.get(str(inner.get("model_type")), {}), **inner}
         backbone, rules, own, sizes = _backbone(inner, where)
         # transformers counts the embeddings as stage 0.
         layers = [int(index) - 1 for index in inner["out_indices"]]
