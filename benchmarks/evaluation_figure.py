@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
-from refineseg.evaluation.bootstrap import draws, interval, resample
+from refineseg.evaluation.bootstrap import interval, resample, resample_counts
 from refineseg.evaluation.measures.boundary import BoundaryCounts, ContourPoints, OutlineDistances, near_outline
 from refineseg.evaluation.measures.calibration import (
     Reliability,
@@ -114,7 +114,7 @@ def bootstrap(axes: Axes) -> None:
     true = draw.integers(100, 900, (40, 4)).astype(float)
     hit = np.floor(true * np.clip(0.8 + draw.normal(0, 0.12, (40, 1)), 0, 1))
     sums = Sums(hit, true, hit + np.roll(true - hit, 1, 1))
-    values = means(resample(sums, draws(40)))["mean_iou"]
+    values = means(resample(sums, resample_counts(40)))["mean_iou"]
     low, high = interval(values)
     axes.hist(values, 30, color="#3f6f99", alpha=0.6)
     axes.axvspan(low, high, color="#2f7d4f", alpha=0.15)

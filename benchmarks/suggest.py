@@ -25,8 +25,8 @@ from refineseg.data import SegmentationData, open_data
 from refineseg.data.dataset import Sample
 from refineseg.system.files import atomic_write
 from refineseg.training.loop import train
-from refineseg.training.suggest.choice import choose
-from refineseg.training.suggest.look import look_at
+from refineseg.training.suggest.picture_features import picture_features
+from refineseg.training.suggest.selection import select_pictures
 import torch
 
 FIELDS = {"align_corners": False, "exact_strides": True, "dropout": 0.0, "cascade": "single"}
@@ -56,11 +56,12 @@ def mean_iou(config: TrainConfig, data: SegmentationData, pictures: list[Sample]
 def suggested(run: Path, known: list[Sample], pool: list[Sample], number: int) -> list[int]:
     """Places in the pool of the pictures that the model in ``run`` suggests."""
     segmenter = load(run / "last", "cpu")
-    looks = [look_at(segmenter, sample.image) for sample in [*known, *pool]]
+    looks = [picture_features(segmenter, sample.image) for sample in [*known, *pool]]
     features, uncertainty = np.stack([look.feature for look in looks]), [look.uncertainty for look in looks]
     first = len(known)
     return [
-        index for index, _ in choose(features[first:], np.array(uncertainty[first:]), number, features[:first])
+        index
+        for index, _ in select_pictures(features[first:], np.array(uncertainty[first:]), number, features[:first])
     ]
 
 

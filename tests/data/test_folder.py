@@ -10,7 +10,7 @@ from PIL import Image
 
 from refineseg.config import AugmentConfig, TrainConfig
 from refineseg.data import open_data
-from refineseg.data.batches.loader import Draw, TrainingPictures
+from refineseg.data.batches.loader import SampleKey, TrainingPictures
 from refineseg.data.check import check_data
 from refineseg.errors import InputError, LabelError, RefinesegError
 from refineseg.evaluation.evaluate import evaluate
@@ -93,7 +93,7 @@ def test_cache_respects_its_limit(tmp_path: Path) -> None:
     large.prepare(cache_mb=64)
     assert len(large.kept) == len(large)
     for index in range(5):
-        for one, other in zip(small[Draw(index, 0, index)], large[Draw(index, 0, index)], strict=True):
+        for one, other in zip(small[SampleKey(index, 0, index)], large[SampleKey(index, 0, index)], strict=True):
             assert (one == other).all()
     assert large.class_pixels.sum() > 0
 

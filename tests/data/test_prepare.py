@@ -17,7 +17,7 @@ from scipy.io import savemat
 from refineseg.data import open_data
 from refineseg.data.dataset import SegmentationData
 from refineseg.data.images import read_image, read_mask
-from refineseg.data.preparation.prepare import Count, count_samples, prepare
+from refineseg.data.preparation.prepare import SampleCount, count_samples, prepare
 from refineseg.data.registry import find_benchmark
 from refineseg.errors import InputError
 from tests.data.benchmarks import roots
@@ -307,10 +307,10 @@ def test_pairs_are_counted_on_disk_and_beside_the_published_numbers(tmp_path: Pa
     roots.camvid_segnet(tmp_path, {"train": 3, "val": 1})
     (tmp_path / "trainannot" / "0001TP_000001.png").unlink()
     assert count_samples("camvid", tmp_path) == (
-        Count("train", 2, (367,)),
-        Count("val", 1, (101,)),
-        Count("test", 0, (233,)),
+        SampleCount("train", 2, (367,)),
+        SampleCount("val", 1, (101,)),
+        SampleCount("test", 0, (233,)),
     )
-    assert Count("train", 10582, find_benchmark("voc2012").pairs["train"]).right
-    assert Count("train", 1464, find_benchmark("voc2012").pairs["train"]).right
-    assert not Count("train", 1465, find_benchmark("voc2012").pairs["train"]).right
+    assert SampleCount("train", 10582, find_benchmark("voc2012").pairs["train"]).right
+    assert SampleCount("train", 1464, find_benchmark("voc2012").pairs["train"]).right
+    assert not SampleCount("train", 1465, find_benchmark("voc2012").pairs["train"]).right

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from refineseg.channels import Channels
 from refineseg.config import AugmentConfig
-from refineseg.data.batches.loader import Batches, Draw, class_balanced_weights
+from refineseg.data.batches.loader import Batches, SampleKey, class_balanced_weights
 from refineseg.data.batches.transforms import (
     Geometry,
     apply_geometry,
@@ -233,7 +233,7 @@ def test_batches_of_a_tiny_set_go_round() -> None:
     batch = Batches(3, 8).at(0)
     assert [draw.position for draw in batch] == list(range(8))
     assert {draw.index for draw in batch} == {0, 1, 2}
-    assert isinstance(batch[0], Draw)
+    assert isinstance(batch[0], SampleKey)
 
 
 def test_class_balanced_weights_by_hand() -> None:

@@ -186,7 +186,7 @@ def test_every_member_passes_the_gate_in_every_format(name: str, suffix: str, tm
     pixels = probe(131, 75, model.config.in_channels)
     images = pixels.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255)
     found = open_exported(tmp_path / f"model.{suffix}")(images)
-    wanted = verification.run(Exportable(model), images).numpy()
+    wanted = verification.run_network(Exportable(model), images).numpy()
     assert np.abs(found - wanted).mean() < 0.01 * wanted.std()
 
 

@@ -37,7 +37,7 @@ class Eager(ExportedRunner):
         self.model, self.change = model, change
 
     def run(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        return self.change(verification.run(Exportable(self.model), images).numpy())
+        return self.change(verification.run_network(Exportable(self.model), images).numpy())
 
 
 def flipped(model: RefineNet) -> RefineNet:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from refineseg.evaluation import bootstrap
-from refineseg.evaluation.bootstrap import difference_interval, draws, intervals, intervals_to_dict
+from refineseg.evaluation.bootstrap import difference_interval, intervals, intervals_to_dict, resample_counts
 from refineseg.evaluation.metrics import MEANS, Sums, means
 
 
@@ -22,7 +22,7 @@ def draw_sums(draw: np.random.Generator, pictures: int, skill: float = 0.8, num_
 def test_equal_to_resampling_one_by_one() -> None:
     sums = draw_sums(np.random.default_rng(0), 7)
     values = []
-    for weights in draws(7):
+    for weights in resample_counts(7):
         order = np.repeat(np.arange(7), weights.astype(int))
         total = Sums(*(part[order].sum(0) for part in sums))
         values.append(float(means(total)["mean_iou"]))

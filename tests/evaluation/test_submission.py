@@ -18,9 +18,9 @@ from refineseg.evaluation.evaluate import evaluate
 from refineseg.evaluation.metrics import MeanOver, scores
 from refineseg.evaluation.submission import (
     check_submission,
-    encode,
-    find_format,
+    encode_mask,
     score_submission,
+    submission_format,
     write_submission,
 )
 from refineseg.labels import LabelMap, UInt8
@@ -88,12 +88,12 @@ Files = dict[str, bytes]
 
 def good(name: str) -> Files:
     """The files of a good archive, made by hand."""
-    form, prefix = find_format(name), f"{FOLDER}/" if name == "voc2012" else ""
+    form, prefix = submission_format(name), f"{FOLDER}/" if name == "voc2012" else ""
     files = {}
     for index, stem in enumerate(STEMS[name]):
         draw = np.random.default_rng(index)
         values = np.zeros(SIZES[name], np.uint8) + np.uint8(form.values[int(draw.integers(len(form.values)))])
-        files[f"{prefix}{stem.removesuffix('_leftImg8bit')}.png"] = encode(form, values)
+        files[f"{prefix}{stem.removesuffix('_leftImg8bit')}.png"] = encode_mask(form, values)
     return files
 
 
@@ -170,7 +170,7 @@ MALFORMED: dict[str, tuple[str, Callable[[Files], Files], str]] = {
     "not the picture's size": (ADE, first_is(png(np.ones((36, 45), np.uint8))), "44x36 pixels.*has 45x36"),
     "void in the prediction": (
         VOC,
-        first_is(encode(find_format(VOC), grey(VOC, 255))),
+        first_is(encode_mask(submission_format(VOC), grey(VOC, 255))),
         r"holds \[255\]: 255 is void",
     ),
     "train ids": (CITY, first_is(png(grey(CITY, 0))), r"holds \[0\]: the server takes labelIds"),
@@ -243,7 +243,7 @@ def test_without_data_the_official_number_counts(tmp_path: Path) -> None:
     pack(tmp_path / "file.zip", good(VOC))
     with pytest.raises(InputError, match="expected 1449 masks for val, got 2"):
         check_submission(VOC, tmp_path / "file.zip", split="val")
-    form, content = find_format(VOC), next(iter(good(VOC).values()))
+    form, content = submission_format(VOC), next(iter(good(VOC).values()))
     pack(tmp_path / "full.zip", {f"{FOLDER}/2008_{index:06d}.png": content for index in range(1449)})
     assert form.pictures["val"] == check_submission(VOC, tmp_path / "full.zip", split="val")
 
@@ -257,7 +257,7 @@ def test_nothing_is_left_of_a_submission_that_fails(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected pictures named"):
         write_submission(CITY, make_segmenter(LABELS[CITY]), odd, tmp_path / "out" / "f.zip", split="val")
     with pytest.raises(InputError, match="unknown benchmark 'coco'"):
-        find_format("coco")
+        submission_format("coco")
 
 
 def test_the_verb_checks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,8 +20,8 @@ from refineseg.labels import UInt8
 from refineseg.serving.app import in_parts
 from refineseg.serving.batching import Abandoned, Batcher, QueuedPicture
 from refineseg.serving.limits import Capacity, Limits
-from refineseg.serving.options import RequestOptions
 from refineseg.serving.problems import Problem
+from refineseg.serving.request_options import RequestOptions
 from tests.serving.made import SEGMENT, encoded, pixels, serving, tiny
 
 

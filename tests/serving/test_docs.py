@@ -20,7 +20,7 @@ from PIL import Image
 
 from refineseg.cli.serve import serve
 from refineseg.model.folders.model_folder import save_model_folder
-from refineseg.serving.options import OPTIONS, OUTPUTS
+from refineseg.serving.request_options import OPTIONS, OUTPUTS
 from refineseg.serving.server import KEY
 from tests.docs_blocks import PAGES, blocks_of, parse_command
 from tests.serving.made import encoded, pixels, tiny

@@ -19,9 +19,9 @@ from PIL import Image
 from refineseg.data.pictures.pillow import MAX_SCANS
 from refineseg.data.pictures.tiff_samples import pages_within
 from refineseg.serving import decoding
-from refineseg.serving.decoding import decode, measure
-from refineseg.serving.options import RequestOptions
+from refineseg.serving.decoding import decode_picture, measure_picture
 from refineseg.serving.problems import Problem
+from refineseg.serving.request_options import RequestOptions
 from tests.serving.made import encoded
 
 PIXELS = 16_000_000
@@ -97,8 +97,8 @@ def test_costly_pictures(name: str) -> None:
     tracemalloc.start()
     start = time.thread_time()
     try:
-        measure(data, RequestOptions(), PIXELS, 21)
-        picture = decode(data)
+        measure_picture(data, RequestOptions(), PIXELS, 21)
+        picture = decode_picture(data)
         assert picture.pixels.shape[2] == 3
         found = None
     except Problem as problem:
@@ -115,7 +115,7 @@ def test_progressive_pictures_of_encoders_are_read() -> None:
     noise = np.random.default_rng(0).integers(0, 255, (60, 70, 3), np.uint8)
     data = encoded(noise, "JPEG", progressive=True)
     assert 5 < data.count(b"\xff\xda") < MAX_SCANS
-    assert decode(data).pixels.shape == noise.shape
+    assert decode_picture(data).pixels.shape == noise.shape
 
 
 def test_tiffs_of_other_byte_order_and_of_64_bits_are_counted_too() -> None:
@@ -127,8 +127,8 @@ def test_tiffs_of_other_byte_order_and_of_64_bits_are_counted_too() -> None:
                 for _ in range(pages):
                     writer.write(np.zeros((4, 4, 3), np.uint8), photometric="rgb", metadata=None)
             if pages == 1:
-                assert decode(stream.getvalue()).pixels.shape == (4, 4, 3)
-                measure(stream.getvalue(), RequestOptions(), PIXELS, 21)
+                assert decode_picture(stream.getvalue()).pixels.shape == (4, 4, 3)
+                measure_picture(stream.getvalue(), RequestOptions(), PIXELS, 21)
             else:
                 assert not pages_within(stream, decoding.MAX_PAGES)
 
@@ -136,12 +136,12 @@ def test_tiffs_of_other_byte_order_and_of_64_bits_are_counted_too() -> None:
 def test_formats_that_are_not_decoded_here_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding, "reads_heic", lambda: False)
     with pytest.raises(Problem) as problem:
-        measure(b"\0\0\0\x18ftypheic" + bytes(100), RequestOptions(), PIXELS, 21)
+        measure_picture(b"\0\0\0\x18ftypheic" + bytes(100), RequestOptions(), PIXELS, 21)
     assert problem.value.status == 415
     assert "got HEIC: convert it to PNG" in problem.value.detail
     monkeypatch.setattr("PIL.features.check", lambda _name: False)
     with pytest.raises(Problem) as problem:
-        measure(b"\0\0\0\x18ftypavif" + bytes(100), RequestOptions(), PIXELS, 21)
+        measure_picture(b"\0\0\0\x18ftypavif" + bytes(100), RequestOptions(), PIXELS, 21)
     assert "got AVIF: convert it to PNG" in problem.value.detail
 
 
@@ -178,7 +178,7 @@ def test_a_tiff_whose_strip_unpacks_to_gigabytes_without_imagecodecs(
     path, pack = tmp_path / "bomb.tif", PACK[compression]
     tifffile.imwrite(path, np.full((16, 16, 3), 7, np.uint8), photometric="rgb", compression=compression)
     monkeypatch.setattr("refineseg.data.pictures.tiff_windows.find_spec", lambda _name: None)
-    assert decode(path.read_bytes()).pixels.mean() == 7
+    assert decode_picture(path.read_bytes()).pixels.mean() == 7
     strip = (b"" if before is None else pack(before)) + pack(BOMB)
     place = path.stat().st_size
     with path.open("ab") as stream:
@@ -189,7 +189,7 @@ def test_a_tiff_whose_strip_unpacks_to_gigabytes_without_imagecodecs(
     data = path.read_bytes()
     tracemalloc.start()
     with pytest.raises(Problem, match=reason) as told:
-        decode(data)
+        decode_picture(data)
     assert tracemalloc.get_traced_memory()[1] < 20 << 20
     tracemalloc.stop()
     assert told.value.status == 422

@@ -24,7 +24,7 @@ from refineseg.labels import LabelMap
 from refineseg.model.folders.model_folder import save_model_folder
 from refineseg.serving.batching import Batcher, QueuedPicture
 from refineseg.serving.limits import Limits
-from refineseg.serving.options import RequestOptions
+from refineseg.serving.request_options import RequestOptions
 from refineseg.system.memory import is_out_of_memory
 from tests.serving.made import SEGMENT, encoded, pixels, serving, tiny
 from tests.serving.test_refusals import refused

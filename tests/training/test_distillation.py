@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from refineseg.config import AugmentConfig, TrainConfig
 from refineseg.data import SegmentationData
-from refineseg.data.batches.loader import Batches, Draw, TrainingPictures
+from refineseg.data.batches.loader import Batches, SampleKey, TrainingPictures
 from refineseg.errors import ConfigError, RefinesegError
 from refineseg.labels import IGNORE, UNLABELLED
 from refineseg.model.folders.card import ModelCard
@@ -170,9 +170,9 @@ def test_unlabelled_pictures(data: SegmentationData, tmp_path: Path) -> None:
     dataset.prepare(100)
     assert len(dataset) == 6
     assert dataset.class_pixels.shape[0] == 6
-    _, mask = dataset[Draw(6 + 2, 0, 0)]
+    _, mask = dataset[SampleKey(6 + 2, 0, 0)]
     assert set(mask.flatten().tolist()) == {UNLABELLED, IGNORE}
-    _, mask = dataset[Draw(2, 0, 0)]
+    _, mask = dataset[SampleKey(2, 0, 0)]
     assert UNLABELLED not in mask
     whole = [Batches(6, 2, 3, unlabelled=4, unlabelled_in_batch=2).at(step) for step in range(9)]
     assert [[draw.index < 6 for draw in batch] for batch in whole] == [[True, True, False, False]] * 9

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from refineseg.config import AugmentConfig, TrainConfig
 from refineseg.data import SegmentationData, open_data
-from refineseg.data.batches.loader import Draw, TrainingPictures
+from refineseg.data.batches.loader import SampleKey, TrainingPictures
 from refineseg.errors import ConfigError, InputError, LabelError, WeightsError
 from refineseg.model.folders.card import ModelCard
 from refineseg.model.folders.model_folder import load_model_folder, read_config, save_model_folder
@@ -128,7 +128,7 @@ def test_the_share_of_time_waiting_for_pictures_is_told(
     shares: dict[str, list[float]] = {"quick": [], "slow": []}
     read = TrainingPictures.__getitem__
 
-    def slowly(pictures: TrainingPictures, draw: Draw) -> tuple[Tensor, Tensor]:
+    def slowly(pictures: TrainingPictures, draw: SampleKey) -> tuple[Tensor, Tensor]:
         time.sleep(0.5)
         return read(pictures, draw)
 

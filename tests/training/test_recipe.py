@@ -19,7 +19,7 @@ from refineseg.labels import IGNORE
 from refineseg.model import create_model
 from refineseg.training.loop import make_batches
 from refineseg.training.losses import class_weights, make_loss, ohem_mean
-from refineseg.training.optimizer import MovingAverage, freeze_batch_norm, make_optimizer, rate
+from refineseg.training.optimizer import MovingAverage, freeze_batch_norm, lr_factor, make_optimizer
 from refineseg.training.parallel import set_up
 from refineseg.training.preparation.prepare_run import prepare_run
 from refineseg.training.step import Step
@@ -81,7 +81,7 @@ def test_optimizer_groups() -> None:
 
 def test_schedules_by_hand() -> None:
     def at(step: int, **settings: object) -> float:
-        return rate(step, 100, TrainConfig(**settings))  # type: ignore[arg-type]
+        return lr_factor(step, 100, TrainConfig(**settings))  # type: ignore[arg-type]
 
     assert [at(step, warmup=0.1) for step in (0, 4, 9)] == [0.1, 0.5, 1.0]
     assert at(0, warmup=0.0) == 1.0
@@ -148,7 +148,7 @@ def test_lightweight_recipe_is_nekrasovs() -> None:
         1e-5,
     )
     assert (recipe.augment.scale, recipe.augment.pad) == ((0.5, 2.0), True)
-    assert [rate(step, 300, recipe) for step in (0, 99, 100, 199, 200, 299)] == [1, 1, 0.5, 0.5, 0.25, 0.25]
+    assert [lr_factor(step, 300, recipe) for step in (0, 99, 100, 199, 200, 299)] == [1, 1, 0.5, 0.5, 0.25, 0.25]
 
 
 def test_one_step_of_the_paper_recipe_is_a_literal_one(tmp_path: Path) -> None:

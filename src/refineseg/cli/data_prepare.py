@@ -13,7 +13,7 @@ from refineseg.errors import InputError
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from refineseg.data.preparation.prepare import Count
+    from refineseg.data.preparation.prepare import SampleCount
 
 
 def prepare(
@@ -50,7 +50,7 @@ def prepare(
     console.print(f"ready: --data {name}:{output}")
 
 
-def published(count: Count) -> str:
+def published(count: SampleCount) -> str:
     """The published numbers as text."""
     return " or ".join(f"{number:,}" for number in count.published)
 

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from refineseg.data.dataset import SegmentationData
-from refineseg.data.preparation.archives import Place
+from refineseg.data.preparation.archives import FileProgress, Place
 from refineseg.labels import LabelMap
 
-Step = Callable[[int, int, str], None]  # files done, number of files, file name
-Convert = Callable[[Path, Sequence[Path], Step], int]  # root, .mat files given, progress; number of new samples
+Convert = Callable[
+    [Path, Sequence[Path], FileProgress], int
+]  # root, .mat files given, progress; number of new samples
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
@@ -21,7 +21,7 @@ from refineseg.deploy.options import ExportKeywords, ExportOptions
 from refineseg.deploy.pictures import for_calibration, generated_pictures, of_data
 from refineseg.deploy.report import ExportReport, Int8Scores
 from refineseg.deploy.trace import Exportable, trace
-from refineseg.deploy.verification import LogitsRunner, compare_outputs, refusal, times
+from refineseg.deploy.verification import LogitsRunner, compare_outputs, refusal, time_engine
 from refineseg.errors import RefusedError
 from refineseg.evaluation.evaluate import evaluate
 from refineseg.inference.predictor import Segmenter
@@ -31,15 +31,14 @@ from refineseg.inference.scoring import temperatures
 from refineseg.model.folders.model_folder import config_json, weights_hash
 from refineseg.system.files import folder_beside, sha256_of
 from refineseg.system.lock import locked
-
-Progress = Callable[[str, int, int], None]  # step, amount done, total (0 if unknown)
+from refineseg.system.progress import TaskProgress
 
 
 def export(
     model: str | Path | Segmenter,
     output: str | Path,
     *,
-    progress: Progress = lambda _what, _done, _of: None,
+    progress: TaskProgress = lambda _what, _done, _of: None,
     **keywords: Unpack[ExportKeywords],
 ) -> ExportReport:
     """Write a model as a file for other engines, checked against the network.
@@ -103,7 +102,7 @@ def _made(
     kind: str,
     data: SegmentationData | None,
     options: ExportOptions,
-    progress: Progress,
+    progress: TaskProgress,
 ) -> ExportReport:
     """Write the file and check it; the caller acts on the result."""
     network = Exportable(segmenter.model, options.outputs, temperatures(segmenter.card), options.input)
@@ -126,7 +125,7 @@ def _made(
         checks = compare_outputs(engine, network, seen, lambda done, of: progress("comparing int8", done, of))
         refused = quantised.refused
     progress("timing", 0, 0)
-    engine_ms, torch_ms = times(engine, segmenter, seen)
+    engine_ms, torch_ms = time_engine(engine, segmenter, seen)
     return ExportReport(
         file=path.name,
         model=segmenter.card.name,
@@ -147,7 +146,12 @@ def _made(
 
 
 def _quantised(
-    segmenter: Segmenter, path: Path, kind: str, data: SegmentationData, options: ExportOptions, progress: Progress
+    segmenter: Segmenter,
+    path: Path,
+    kind: str,
+    data: SegmentationData,
+    options: ExportOptions,
+    progress: TaskProgress,
 ) -> Int8Scores:
     """Replace the file by its int8 form; score it and the network on ``val``."""
     progress("calibrating int8", 0, 0)

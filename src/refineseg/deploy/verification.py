@@ -63,7 +63,7 @@ def compare_outputs(
         chosen = [pictures.planes[(done + i) % len(pictures.planes)] for i in range(batch)]
         images = np.stack([fitted(planes, height, width) for planes in chosen])
         taken = engine.as_input(images)
-        expected = run(network, taken)
+        expected = run_network(network, taken)
         try:
             found = torch.from_numpy(engine.run(taken))
         except Exception as error:  # each engine has errors of its own
@@ -128,7 +128,7 @@ def refusal(checks: list[SizeComparison], outputs: str = "logits") -> str | None
 
 
 @torch.inference_mode()
-def times(engine: ExportedRunner, segmenter: Segmenter, pictures: ExportPictures) -> tuple[float, float]:
+def time_engine(engine: ExportedRunner, segmenter: Segmenter, pictures: ExportPictures) -> tuple[float, float]:
     """Median milliseconds from picture to labels with the engine and with torch, timed in turns at ``TIMED``."""
     planes = fitted(pictures.planes[0], *TIMED)[None]
     images, options = planes.transpose(0, 2, 3, 1), PredictOptions()
@@ -146,7 +146,7 @@ def times(engine: ExportedRunner, segmenter: Segmenter, pictures: ExportPictures
 
 
 @torch.inference_mode()
-def run(network: Exportable, images: NDArray[Any]) -> Tensor:
+def run_network(network: Exportable, images: NDArray[Any]) -> Tensor:
     """The network's output for a file's input."""
     output: Tensor = network(torch.from_numpy(images))
     return output

@@ -17,7 +17,7 @@ Interval = tuple[float, float]
 NONE: Interval = (float("nan"), float("nan"))
 
 
-def draws(pictures: int) -> Floats:
+def resample_counts(pictures: int) -> Floats:
     """Number of times that each picture is drawn: RESAMPLES x pictures."""
     random = np.random.default_rng(SEED)
     return random.multinomial(pictures, np.full(pictures, 1 / pictures), size=RESAMPLES).astype(np.float64)
@@ -41,7 +41,7 @@ def intervals(sums: Sums, mean_over: MeanOver = "truth") -> dict[str, Interval]:
     """An interval for every mean of ``MEANS``, from sums NxK of pictures; NaN for fewer than two pictures."""
     if len(sums.hit) < 2:
         return dict.fromkeys(MEANS, NONE)
-    values = means(resample(sums, draws(len(sums.hit))), mean_over)
+    values = means(resample(sums, resample_counts(len(sums.hit))), mean_over)
     return {name: interval(values[name]) for name in MEANS}
 
 
@@ -49,7 +49,7 @@ def difference_interval(first: Sums, second: Sums, mean_over: MeanOver = "truth"
     """Paired interval of the second's mean IoU minus the first's, on the same pictures in the same order."""
     if len(first.hit) < 2:
         return NONE
-    weights = draws(len(first.hit))
+    weights = resample_counts(len(first.hit))
     before, after = (means(resample(sums, weights), mean_over)["mean_iou"] for sums in (first, second))
     return interval(after - before)
 

@@ -3,62 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
-from typing import Protocol as Interface
 
 import numpy as np
-from numpy.typing import NDArray
 
 from refineseg.data.dataset import SegmentationData
 from refineseg.data.registry import open_data
 from refineseg.errors import InputError
 from refineseg.evaluation.bootstrap import Interval, intervals, intervals_to_dict
-from refineseg.evaluation.measures.boundary import BoundaryCounts
-from refineseg.evaluation.measures.calibration import Reliability
-from refineseg.evaluation.measures.distance import DistanceCounts
-from refineseg.evaluation.measures.sizes import SizeCounts
-from refineseg.evaluation.measures.suspects import Suspects
+from refineseg.evaluation.measures import CARD, NEED_PROBABILITIES, Measure, make_measures
 from refineseg.evaluation.metrics import Counts, Scores, Sums, confusion_matrix, scores
-from refineseg.evaluation.per_picture import Entry, PictureScores, picture_entry
+from refineseg.evaluation.per_picture import PictureEntry, PictureScores, picture_entry
 from refineseg.evaluation.protocol import Protocol, find_protocol
 from refineseg.inference.options import scales_of
 from refineseg.inference.predictor import Segmenter
-from refineseg.labels import UInt8
 from refineseg.system.processes import gather, joined_world, own_share
 from refineseg.system.progress import Progress
 
-Counted = tuple[Counts, list[Entry], "dict[str, Measure]"]  # confusion matrix, pictures, measures
-
-
-class Measure(Interface):
-    """Figures beyond the confusion matrix, accumulated over pictures."""
-
-    def add(self, truth: UInt8, prediction: UInt8, probabilities: NDArray[np.float16]) -> None:
-        """Add a picture: masks HxW, probabilities KxHxW (empty if no measure needs them)."""
-
-    def merge(self, other: Any) -> None:
-        """Add the later pictures of another measure of this kind."""
-
-    def to_dict(self, names: list[str]) -> dict[str, Any]:
-        """Plain values for JSON."""
-
-
-MEASURES: dict[str, Callable[[int], Measure]] = {
-    "boundary": BoundaryCounts.zeros,
-    "calibration": Reliability.zeros,
-    "sizes": SizeCounts.zeros,
-    "distance": DistanceCounts.zeros,
-    "suspects": Suspects.zeros,
-}
-NEED_PROBABILITIES = ("calibration", "suspects")
-CARD = {  # figures of each measure on the model card
-    "boundary": ("mean_boundary_iou", "mean_f_score", "mean_trimap_iou"),
-    "calibration": ("ece", "class_wise_ece", "aurc"),
-    "sizes": ("mean_iou",),
-    "distance": ("boundary_accuracy", "interior_accuracy"),
-}
+Counted = tuple[Counts, list[PictureEntry], "dict[str, Measure]"]  # confusion matrix, pictures, measures
 
 
 @dataclass(frozen=True)
@@ -151,7 +115,7 @@ def evaluate(
     samples = data.split(split)
     confusion = np.zeros((len(names), len(names)), np.int64)
     extra = make_measures(measures, len(names))
-    entries: list[Entry] = []
+    entries: list[PictureEntry] = []
     start = time.perf_counter()
     share, world = own_share(len(samples)), joined_world()[1]
     for done, sample in enumerate(samples[share.start : share.stop], 1):
@@ -207,14 +171,3 @@ def category_ids(protocol: Protocol, names: list[str]) -> dict[str, list[int]]:
     if lacking:
         raise InputError(f"expected classes of the protocol {protocol.name} in the data, it lacks {lacking[:3]}")
     return {name: [names.index(item) for item in group] for name, group in protocol.categories.items()}
-
-
-def make_measures(given: Sequence[str | Measure], num_classes: int) -> dict[str, Measure]:
-    """New measures by name."""
-    unknown = [name for name in given if isinstance(name, str) and name not in MEASURES]
-    if unknown:
-        raise InputError(f"expected measures of {', '.join(MEASURES)}, got {unknown[0]!r}")
-    return {
-        **{name: MEASURES[name](num_classes) for name in given if isinstance(name, str)},
-        **{type(measure).__name__: measure for measure in given if not isinstance(measure, str)},
-    }

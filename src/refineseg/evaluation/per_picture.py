@@ -10,12 +10,12 @@ import numpy as np
 
 from refineseg.evaluation.metrics import MeanOver, Sums, means
 
-Entry = dict[
+PictureEntry = dict[
     str, Any
 ]  # ``name``, ``classes`` in truth or prediction, and ``hit``, ``true``, ``predicted`` of each
 
 
-def picture_entry(name: str, sums: Sums) -> Entry:
+def picture_entry(name: str, sums: Sums) -> PictureEntry:
     """The entry of a picture in JSON, from its sums of shape K."""
     classes = np.flatnonzero(sums.union)
     counts = {part: values[classes].astype(int).tolist() for part, values in sums._asdict().items()}
@@ -44,13 +44,13 @@ class PictureScores:
         order = [place[name] for name in names]
         return PictureScores(tuple(self.names[i] for i in order), Sums(*(part[order] for part in self.sums)))
 
-    def to_list(self) -> list[Entry]:
+    def to_list(self) -> list[PictureEntry]:
         """One entry per picture."""
         pictures = zip(self.names, *self.sums, strict=True)
         return [picture_entry(name, Sums(*parts)) for name, *parts in pictures]
 
     @classmethod
-    def from_list(cls, entries: Sequence[Entry], num_classes: int) -> Self:
+    def from_list(cls, entries: Sequence[PictureEntry], num_classes: int) -> Self:
         """The inverse of ``to_list``. KeyError, TypeError, ValueError or IndexError for invalid entries."""
         dense = np.zeros((3, len(entries), num_classes))
         for index, entry in enumerate(entries):

@@ -42,18 +42,18 @@ def write_submission(
     InputError for an unknown benchmark or split, other classes than the model's, or pictures of wrong size or
     name.
     """
-    form, views, samples = find_format(name), find_protocol(protocol), data.split(split)
+    form, views, samples = submission_format(name), find_protocol(protocol), data.split(split)
     data.check_classes(segmenter.class_names)
     with atomic_path(path) as temporary:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
             for sample in tracked(samples, len(samples), progress):
                 result = views.predict(segmenter, data.read_picture(sample.image))
                 entry = str(PurePosixPath(form.folder.format(split=split)) / f"{picture_of(form, sample)}.png")
-                archive.writestr(entry, encode(form, data.label_map.submission(result.labels)))
+                archive.writestr(entry, encode_mask(form, data.label_map.submission(result.labels)))
         return check_submission(name, temporary, data, split=split)
 
 
-def encode(form: SubmissionFormat, values: UInt8) -> bytes:
+def encode_mask(form: SubmissionFormat, values: UInt8) -> bytes:
     """Submission values HxW as PNG."""
     image = Image.fromarray(values)
     if form.palette:
@@ -71,7 +71,7 @@ def read_submission(
     Without ``data`` only the official number of pictures is checked, not names and sizes. InputError names the
     first problem, with its file and what was expected.
     """
-    form = find_format(name)
+    form = submission_format(name)
     with open_archive(path) as archive:
         entries = entries_by_picture(form, archive, split)
         samples = {picture_of(form, item): item for item in data.split(split)} if data else None
@@ -100,7 +100,7 @@ def score_submission(name: str, path: str | Path, data: SegmentationData, *, spl
     return scores(confusion, find_protocol(name).mean_over)
 
 
-def find_format(name: str) -> SubmissionFormat:
+def submission_format(name: str) -> SubmissionFormat:
     """The format of a benchmark's server. InputError if there is none."""
     found = find_benchmark(name).submission
     if found is None:

@@ -20,7 +20,7 @@ from refineseg.inference.memory import MemoryCheck
 from refineseg.inference.options import PredictOptions, Tile, channels_of, row_ranges, scales_of, views_of
 from refineseg.inference.result import Result
 from refineseg.inference.runners import Runner
-from refineseg.inference.scoring import Scores, Scoring
+from refineseg.inference.scoring import Probabilities, Scoring
 from refineseg.inference.tiles.blending import Map, Read, Strip, blended_strips, join_strips, view_of
 from refineseg.inference.tiles.tiling import Tiling, choose_tiling
 from refineseg.labels import UInt8
@@ -149,7 +149,7 @@ class Segmenter:
         tiling = self.tiling(size, options, tile)
         if tile is None:
             self.memory.check(size, len(pictures), options)
-        found: list[tuple[UInt8, Scores | None]] = []
+        found: list[tuple[UInt8, Probabilities | None]] = []
         if tiling.windows == 1:
             labels, scores = self.segment(
                 np.stack([self._scoring.scaled(picture) for picture in pictures]), options
@@ -221,7 +221,7 @@ class Segmenter:
             way = "refineseg predict, or predict_depth" if self.outputs == "depth" else "predict"
             raise InputError(f"expected a model of {expected}, {self.card.name} gives {self.outputs}: use {way}")
 
-    def segment(self, pictures: NDArray[Any], options: PredictOptions) -> tuple[UInt8, Scores | None]:
+    def segment(self, pictures: NDArray[Any], options: PredictOptions) -> tuple[UInt8, Probabilities | None]:
         """Labels BxHxW uint8 and, if kept, probabilities BxKxHxW of pictures in one piece.
 
         Pictures are BxHxWxC, uint8 or floats in [0, 1].
@@ -248,7 +248,7 @@ class Segmenter:
         start_row: int = 0,
         each: Callable[[], None] | None = None,
         change: Callable[[Strip], Strip] | None = None,
-    ) -> Iterator[tuple[int, UInt8, Scores | None]]:
+    ) -> Iterator[tuple[int, UInt8, Probabilities | None]]:
         """Segment a picture in windows: strips of first row, labels hxW and, if kept, probabilities KxhxW.
 
         Only the scores of one row of windows and a strip are held in memory. ``read`` returns a window's pixels,
@@ -278,7 +278,7 @@ class Segmenter:
         tiling: Tiling,
         each: Callable[[], None] | None = None,
         change: Callable[[Strip], Strip] | None = None,
-    ) -> tuple[UInt8, Scores | None]:
+    ) -> tuple[UInt8, Probabilities | None]:
         """Labels HxW and, if kept, probabilities KxHxW of a picture in memory; options as for ``strips``."""
 
         def read(top: int, bottom: int, left: int, right: int) -> Pixels:

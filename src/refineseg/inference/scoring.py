@@ -19,7 +19,7 @@ from refineseg.inference.tiles.blending import Strip
 from refineseg.labels import UInt8
 from refineseg.model.folders.card import ModelCard
 
-Scores = NDArray[np.float16]  # probabilities in [0, 1]
+Probabilities = NDArray[np.float16]  # probabilities in [0, 1]
 
 
 class Scoring:
@@ -69,7 +69,7 @@ class Scoring:
 
     def finished(
         self, strip: Strip, rows: tuple[int, int], size: tuple[int, int], options: PredictOptions
-    ) -> tuple[UInt8, Scores | None]:
+    ) -> tuple[UInt8, Probabilities | None]:
         """Labels BxhxW and, if kept, probabilities BxKxhxW for ``rows`` (first, end) of a strip.
 
         One view: the largest upsampled logit. Several: the exponentials of the upsampled log-probabilities are

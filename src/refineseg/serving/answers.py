@@ -10,7 +10,7 @@ from typing import Any
 
 from refineseg.inference.outputs import JSON as JSON_TYPES
 from refineseg.inference.result import Result
-from refineseg.serving.options import KINDS, SUMMARY
+from refineseg.serving.request_options import KINDS, SUMMARY
 
 JSON = "application/json"
 COMPRESSION = 3  # zlib's level: takes a third of the time of 6, and masks are hardly larger

@@ -16,11 +16,11 @@ from refineseg.inference.predictor import Segmenter
 from refineseg.inference.result import Result
 from refineseg.labels import UInt8
 from refineseg.serving.limits import Limits
-from refineseg.serving.options import RequestOptions
+from refineseg.serving.request_options import RequestOptions
 from refineseg.system.memory import hand_back_memory, is_out_of_memory
 
 WARMUP_SIDE = 64  # side in pixels of the black picture that warms the network up
-Record = Callable[[int, float], None]  # pictures of a batch, seconds
+BatchRecorder = Callable[[int, float], None]  # pictures of a batch, seconds
 
 
 class Abandoned(Exception):
@@ -53,7 +53,11 @@ class Batcher:
     """
 
     def __init__(
-        self, segmenter: Segmenter, limits: Limits, record: Record, active: Callable[[], float] = lambda: inf
+        self,
+        segmenter: Segmenter,
+        limits: Limits,
+        record: BatchRecorder,
+        active: Callable[[], float] = lambda: inf,
     ) -> None:
         self.segmenter = segmenter
         self.limits = limits

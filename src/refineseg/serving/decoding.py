@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from PIL import Image, features
 
 from refineseg.channels import Channels
-from refineseg.data.pictures.open_picture import SIGNATURES, format_of, is_tiff, read_picture
+from refineseg.data.pictures.open_picture import SIGNATURES, is_tiff, picture_format, read_picture
 from refineseg.data.pictures.picture import InMemory
 from refineseg.data.pictures.pillow import MAX_SCANS, reads_heic, too_many_scans
 from refineseg.data.pictures.tiff_samples import open_samples, pages_within
 from refineseg.errors import InputError, MissingExtraError, RefinesegError
-from refineseg.serving.options import RequestOptions
 from refineseg.serving.problems import Problem
+from refineseg.serving.request_options import RequestOptions
 from refineseg.system.memory import is_out_of_memory
 
 DECODING_BYTES = 24  # per pixel while decoding: 16-bit pictures go through float64
@@ -45,7 +45,7 @@ def opened_upload(data: bytes) -> Iterator[Image.Image]:
     """
     if not data:
         raise Problem(400, "expected a picture in the request, got 0 bytes")
-    name = format_of(data) or "something else"
+    name = picture_format(data) or "something else"
     if name not in picture_formats():
         raise Problem(415, f"expected a picture of {', '.join(picture_formats())}, got {name}: convert it to PNG")
     if name == "JPEG" and too_many_scans(data):
@@ -69,7 +69,7 @@ def opened_upload(data: bytes) -> Iterator[Image.Image]:
         ) from None
 
 
-def measure(data: bytes, options: RequestOptions, pixels: int, classes: int) -> int:
+def measure_picture(data: bytes, options: RequestOptions, pixels: int, classes: int) -> int:
     """Bytes of memory that a picture will take, by its header alone.
 
     Raises Problem (413) for more than ``pixels`` over all scales and flips, else as ``opened_upload``.
@@ -108,7 +108,9 @@ def _header(data: bytes) -> tuple[tuple[int, int], int]:
         return (image.height, image.width), DECODING_BYTES
 
 
-def decode(data: bytes, channels: Channels | None = None, choice: tuple[int, ...] | None = None) -> InMemory:
+def decode_picture(
+    data: bytes, channels: Channels | None = None, choice: tuple[int, ...] | None = None
+) -> InMemory:
     """A picture of any supported format: HxWx3 uint8 RGB, or raw values of a model's ``channels``.
 
     ``choice`` are the indices of the file's channels to use.

@@ -11,8 +11,8 @@ from refineseg.inference.predictor import Segmenter
 from refineseg.labels import IGNORE
 from refineseg.serving import answers, decoding, uploads
 from refineseg.serving.limits import Limits
-from refineseg.serving.options import OPTIONS, OUTPUTS
 from refineseg.serving.problems import PROBLEM_TYPE
+from refineseg.serving.request_options import OPTIONS, OUTPUTS
 
 BINARY = {"type": "string", "format": "binary"}
 BASE64 = {"type": "string", "format": "byte"}

@@ -15,7 +15,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Refuse = Callable[[Scope, Receive, Problem], Awaitable[App]]  # reads the rest of a body; gives the answer
-Record = Callable[[str, int, float], None]  # route, status, seconds
+AnswerRecorder = Callable[[str, int, float], None]  # route, status, seconds
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
@@ -37,7 +37,9 @@ DRAIN_BYTES = 40 << 20
 class Middleware:
     """Checks access, adds the headers and records every answer; paths that are not ``routes`` as ``other``."""
 
-    def __init__(self, app: App, access: Access, refuse: Refuse, record: Record, routes: frozenset[str]) -> None:
+    def __init__(
+        self, app: App, access: Access, refuse: Refuse, record: AnswerRecorder, routes: frozenset[str]
+    ) -> None:
         self.app = app
         self.access = access
         self.refuse = refuse

@@ -18,11 +18,11 @@ from refineseg.inference.predictor import Segmenter
 from refineseg.inference.result import Result
 from refineseg.serving.answers import Answer, answer
 from refineseg.serving.batching import Batcher, QueuedPicture
-from refineseg.serving.decoding import decode, measure
+from refineseg.serving.decoding import decode_picture, measure_picture
 from refineseg.serving.limits import Capacity, Limits, Reserve
 from refineseg.serving.metrics import STAGES, Metrics
-from refineseg.serving.options import RequestOptions, read_options
 from refineseg.serving.problems import Problem
+from refineseg.serving.request_options import RequestOptions, read_options
 from refineseg.serving.uploads import Upload, check_length, read_upload
 from refineseg.system.memory import hand_back_memory, is_out_of_memory
 
@@ -130,8 +130,8 @@ class Service:
 
     def _decode(self, data: bytes, options: RequestOptions, reserve: Reserve) -> InMemory:
         card = self.segmenter.card
-        reserve(measure(data, options, self.limits.pixels, card.labels.num_classes))
-        return decode(data, card.channels, options.predict.choice)
+        reserve(measure_picture(data, options, self.limits.pixels, card.labels.num_classes))
+        return decode_picture(data, card.channels, options.predict.choice)
 
     async def _in_codec_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._codecs, work)

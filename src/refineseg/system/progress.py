@@ -7,6 +7,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 Progress = Callable[[int, int], None]  # number done, total
+TaskProgress = Callable[[str, int, int], None]  # task, amount done, total (0 if unknown)
 
 
 def tracked(items: Iterable[T], total: int, progress: Progress | None) -> Iterator[T]:

@@ -22,7 +22,7 @@ from refineseg.system import processes
 from refineseg.system.lock import locked
 from refineseg.training.checkpoint import checkpoints
 from refineseg.training.custom import Custom, TrainingEvent
-from refineseg.training.optimizer import MovingAverage, freeze, own_shard, rate
+from refineseg.training.optimizer import MovingAverage, freeze, lr_factor, own_shard
 from refineseg.training.parallel import arrange, set_up, whole_network
 from refineseg.training.preparation.prepare_run import prepare_run
 from refineseg.training.run import CHECKPOINTS, LAST, Run, restore
@@ -92,7 +92,7 @@ def fit(run: Run) -> Evaluation:
     drawn = map(batches.at, range(first, run.steps) if config.minutes is None else itertools.count(first))
     for images, labels in training_loader(run.pictures, drawn, config.workers) if not run.is_last else ():
         waited = time.perf_counter() - clock
-        step, share = run.position.step, rate(*run.place, config)
+        step, share = run.position.step, lr_factor(*run.place, config)
         for group in optimizer.param_groups:
             group["lr"] = group["base_lr"] * share
         seed_step(config.seed, step, fabric.global_rank)

@@ -46,8 +46,8 @@ def make_optimizer(model: RefineNet, config: TrainConfig) -> torch.optim.Optimiz
     return torch.optim.AdamW(parameters, lr=config.lr)
 
 
-def rate(step: int, steps: int, config: TrainConfig) -> float:
-    """Share of the base rate at a step (0-based): a pure function, so that resuming keeps it."""
+def lr_factor(step: int, steps: int, config: TrainConfig) -> float:
+    """Factor on the base learning rate at a step (0-based): a pure function, so that resuming keeps it."""
     warm = round(config.warmup * steps)
     if step < warm:
         return (step + 1) / warm

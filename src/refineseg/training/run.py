@@ -154,7 +154,7 @@ class Run:
         else:
             self.own_seconds += seconds
 
-    def ask_to_stop(self) -> None:
+    def request_stop(self) -> None:
         """Make this step the last; with several processes, that of the next exchange."""
         self.asked_to_stop = True
         self.stopped |= self.fabric.world_size == 1

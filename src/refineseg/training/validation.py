@@ -81,7 +81,7 @@ def notify(run: Run, report: TrainingEvent) -> None:
     try:
         run.report(report)
     except StopTraining:
-        run.ask_to_stop()
+        run.request_stop()
 
 
 def validate(run: Run, network: RefineNet) -> Evaluation:

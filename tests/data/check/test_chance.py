@@ -11,7 +11,7 @@ import pytest
 from refineseg.data.check import check_data
 from refineseg.data.check.chance import FALSE_ALARM, beyond_chance, binomial_tail
 from refineseg.data.check.dataset_files import CheckedPair
-from refineseg.data.check.measure.measurements import ImageMeasurement, PairMeasurement
+from refineseg.data.check.measurements.measurement import ImageMeasurement, PairMeasurement
 
 
 def suspect(grey: int) -> PairMeasurement:

@@ -7,7 +7,7 @@ import pytest
 
 from refineseg.data.check import check_data
 from refineseg.data.check.dataset_files import find_files
-from refineseg.data.check.measure.one_pass import spread_sample as sample
+from refineseg.data.check.measurements.measure_all import spread_sample as sample
 from refineseg.errors import InputError
 from tests.data.check.corpus import Corpus
 from tests.data.check.faults import FAULTS

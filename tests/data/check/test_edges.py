@@ -3,13 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from refineseg.data.check.measure.edges import (
+from refineseg.data.check.measurements.edges import (
     REACH,
-    borders,
+    class_borders,
+    correlation_surface,
     fit_outlines,
     gradient,
     peak_of,
-    surface,
     working_size,
 )
 from tests.data.check.corpus import scene
@@ -19,7 +19,7 @@ def test_surface_is_the_mean_under_the_moved_border() -> None:
     rng = np.random.default_rng(0)
     edges = rng.normal(size=(70, 64)).astype(np.float32)
     border = rng.random((70, 64)) < 0.05
-    scores = surface(edges, border)
+    scores = correlation_surface(edges, border)
     assert scores.shape == (2 * REACH + 1, 2 * REACH + 1)
     rows, columns = border.nonzero()
     for down, right in ((0, 0), (3, -5), (-REACH, REACH), (17, 2)):
@@ -35,7 +35,7 @@ def test_borders_are_both_sides_of_a_change_but_not_the_rim() -> None:
     mask[:, 4:] = 1
     expected = np.zeros((8, 8), bool)
     expected[2:-2, 3:5] = True
-    assert (borders(mask) == expected).all()
+    assert (class_borders(mask) == expected).all()
 
 
 def test_gradient_of_a_blank_picture_says_nothing() -> None:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
-from refineseg.data.check.measure.image import perceptual_hash
-from refineseg.data.check.measure.mask import between, count_values, thinness
+from refineseg.data.check.measurements.image import perceptual_hash
+from refineseg.data.check.measurements.mask import count_values, smoothed_share, thinness
 from refineseg.data.images import nearest
 from refineseg.labels import LabelMap
 from tests.data.check.corpus import scene
@@ -27,18 +27,18 @@ def test_counted_as_numpy_counts(mask: np.ndarray[tuple[int, ...], np.dtype[np.u
 
 
 def test_between_by_hand() -> None:
-    assert between(np.array([[0, 0, 3, 3]])) == 0.0
+    assert smoothed_share(np.array([[0, 0, 3, 3]])) == 0.0
     # Two borders (0 1 3) and (1 3 3); the first runs over an in-between value.
-    assert between(np.array([[0, 1, 3, 3]])) == 0.5
-    assert between(np.array([[0], [1], [3], [3]])) == 0.5
-    assert between(np.array([[0, 0, 1, 1]])) == 0.0  # neighbouring numbers have nothing between them
+    assert smoothed_share(np.array([[0, 1, 3, 3]])) == 0.5
+    assert smoothed_share(np.array([[0], [1], [3], [3]])) == 0.5
+    assert smoothed_share(np.array([[0, 0, 1, 1]])) == 0.0  # neighbouring numbers have nothing between them
 
 
 def test_a_thin_class_beside_ignored_pixels_is_no_smoothing() -> None:
     mask = np.array([[0, 2, 255, 255]])
-    assert between(mask, mask == 255, mask < 3) == 0.0
+    assert smoothed_share(mask, mask == 255, mask < 3) == 0.0
     strange = np.array([[0, 130, 255, 255]])
-    assert between(strange, strange == 255, strange < 3) == 0.5
+    assert smoothed_share(strange, strange == 255, strange < 3) == 0.5
 
 
 def test_thinness_by_hand() -> None:

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from refineseg.data.formats import import_data
-from refineseg.data.formats.parsing.coco_rle import counts_of, encode
-from refineseg.data.formats.parsing.coco_rle import region as region_of
+from refineseg.data.formats.parsing.coco_rle import counts_of, decode_segmentation, encode_rle
 from refineseg.data.formats.parsing.documents import Node
 from refineseg.errors import InputError
 from refineseg.labels import UInt8
@@ -83,7 +82,7 @@ def test_given_labels_decide_the_train_ids(tmp_path: Path) -> None:
 
 def test_both_kinds_of_run_lengths_are_the_same(tmp_path: Path) -> None:
     region = rows("........", ".11..1..", ".1.1....", ".111....", "........", ".......1") > 0
-    compressed, _ = encode(region)
+    compressed, _ = encode_rle(region)
     flat = [0, *np.asarray(region.T.ravel(), np.uint8).tolist()]
     changes = np.flatnonzero(np.diff(flat)).tolist()
     runs = np.diff([0, *changes, 48]).tolist()
@@ -171,15 +170,15 @@ def test_compressed_counts_by_hand() -> None:
 @given(hnp.arrays(np.bool_, st.tuples(st.integers(1, 12), st.integers(1, 12))))
 def test_encoding_and_decoding_are_inverse(region: np.ndarray) -> None:
     shape = (region.shape[0], region.shape[1])
-    values, _ = encode(region)
-    np.testing.assert_array_equal(region_of(Node(values, "x: y"), shape), region)
+    values, _ = encode_rle(region)
+    np.testing.assert_array_equal(decode_segmentation(Node(values, "x: y"), shape), region)
     assert sum(counts_of(values["counts"], "x")) == region.size
 
 
 @given(st.text(max_size=12), st.tuples(st.integers(1, 5), st.integers(1, 5)))
 def test_any_counts_decode_or_are_refused(text: str, shape: tuple[int, int]) -> None:
     try:
-        region: UInt8 | Any = region_of(Node({"size": list(shape), "counts": text}, "x: y"), shape)
+        region: UInt8 | Any = decode_segmentation(Node({"size": list(shape), "counts": text}, "x: y"), shape)
     except InputError:
         return
     assert region.shape == shape
@@ -189,7 +188,7 @@ def test_any_counts_decode_or_are_refused(text: str, shape: tuple[int, int]) -> 
 GOOD = document(
     {"segmentation": BOX},
     {"segmentation": {"size": [6, 8], "counts": [3, 2, 43]}, "iscrowd": 1},
-    {"segmentation": encode(np.eye(6, 8) > 0)[0]},
+    {"segmentation": encode_rle(np.eye(6, 8) > 0)[0]},
 )
 
 

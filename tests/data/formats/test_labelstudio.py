@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from refineseg.data.formats import import_data
-from refineseg.data.formats.parsing.brush_rle import decode
+from refineseg.data.formats.parsing.brush_rle import decode_brush
 from refineseg.errors import InputError
 from refineseg.labels import UInt8
 from tests.data.formats.fuzz import damage, one_line_or_nothing
@@ -56,11 +56,11 @@ def test_a_hand_made_stream() -> None:
         + "00"
     )
     data = bytes(int(bits[place : place + 8].ljust(8, "0"), 2) for place in range(0, len(bits), 8))
-    np.testing.assert_array_equal(decode(data, (1, 2), "x"), [[False, True]])
-    np.testing.assert_array_equal(decode(data, (2, 1), "x"), [[False], [True]])
+    np.testing.assert_array_equal(decode_brush(data, (1, 2), "x"), [[False, True]])
+    np.testing.assert_array_equal(decode_brush(data, (2, 1), "x"), [[False], [True]])
     for length in range(len(data) - 1):
         with pytest.raises(InputError, match="x: expected"):
-            decode(data[:length], (1, 2), "x")
+            decode_brush(data[:length], (1, 2), "x")
 
 
 @given(
@@ -69,14 +69,14 @@ def test_a_hand_made_stream() -> None:
 )
 def test_decoding_gives_back_what_was_painted(alpha: UInt8, literals: bool) -> None:
     shape = (alpha.shape[0], alpha.shape[1])
-    np.testing.assert_array_equal(decode(bytes(rle_of(alpha, literals)), shape, "x"), alpha >= 128)
+    np.testing.assert_array_equal(decode_brush(bytes(rle_of(alpha, literals)), shape, "x"), alpha >= 128)
 
 
 @given(st.binary(max_size=30))
 def test_any_bytes_decode_or_are_refused(data: bytes) -> None:
     header = (16).to_bytes(4, "big") + bytes([0b00111001, 0b00100010, 0b00100000])
     try:
-        region = decode(header + data, (2, 2), "x")
+        region = decode_brush(header + data, (2, 2), "x")
     except InputError:
         return
     assert region.shape == (2, 2)

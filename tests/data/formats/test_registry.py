@@ -9,7 +9,7 @@ import pytest
 import tifffile
 
 from refineseg.data.formats import detect, formats
-from refineseg.data.formats.known_formats import built_in, format_of
+from refineseg.data.formats.known_formats import built_in, find_format
 from refineseg.errors import InputError
 from tests.data.formats import (
     test_coco,
@@ -72,14 +72,14 @@ def test_nothing_and_several_and_unknown_are_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not found"):
         detect(tmp_path / "gone")
     with pytest.raises(InputError, match="expected a format of class-masks, coco"):
-        format_of("cocoo", tmp_path)
+        find_format("cocoo", tmp_path)
     with pytest.raises(InputError, match="not found"):
-        format_of("coco", tmp_path / "gone")
+        find_format("coco", tmp_path / "gone")
     test_palette.made(tmp_path / "both")
     test_cvat.made(tmp_path / "both")
     with pytest.raises(InputError, match=r"cvat and palette.*--format"):
         detect(tmp_path / "both")
-    assert format_of("cvat", tmp_path / "both").name == "cvat"
+    assert find_format("cvat", tmp_path / "both").name == "cvat"
 
 
 def test_pictures_alone_and_plain_tiffs_are_not_mistaken(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from refineseg.errors import InputError
 from refineseg.inference import result
 from refineseg.inference.arithmetic import uncertainty
 from refineseg.inference.batch import predict_files
-from refineseg.inference.encoding.png import write_png
+from refineseg.inference.encoding.png import write_png_strips
 from refineseg.inference.options import PredictOptions
 from refineseg.inference.outputs import LargeResult, built_in_kinds
 from refineseg.inference.outputs import overlay as overlays
@@ -164,7 +164,7 @@ def test_png_by_strips(tmp_path: Path) -> None:
     labels = PICTURE[..., 0] // 25
     strips: list[UInt8] = [labels[:50], labels[50:51], labels[51:]]
     palette = np.arange(768, dtype=np.int64).reshape(256, 3).astype(np.uint8)
-    write_png(tmp_path / "a.png", labels.shape, strips, palette)
+    write_png_strips(tmp_path / "a.png", labels.shape, strips, palette)
     assert np.array_equal(read_mask(tmp_path / "a.png"), labels)
     with Image.open(tmp_path / "a.png") as image:
         assert image.mode == "P"

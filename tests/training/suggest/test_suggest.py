@@ -18,7 +18,7 @@ from refineseg.inference.result import Result
 from refineseg.labels import LabelMap
 from refineseg.model import create_model
 from refineseg.model.folders.model_folder import ModelCard, save_model_folder
-from refineseg.training.suggest.look import look_at, measured, pooled
+from refineseg.training.suggest.picture_features import picture_features, pixel_uncertainty, pooled
 from refineseg.training.suggest.suggest import labelled_pictures, suggest
 from tests.data.made import make_folder
 
@@ -44,7 +44,7 @@ def test_unsure_pixels_by_hand() -> None:
     labels = np.zeros((16, 16), np.uint8)
     labels[8:, 8:] = 255
     result = Result(labels, LabelMap.from_names(NAMES), np.zeros((16, 16, 3), np.uint8), shares)
-    entropy, unsure, pair = measured(result)
+    entropy, unsure, pair = pixel_uncertainty(result)
     assert unsure == pytest.approx(1 / 3)
     assert pair == ("box", "other")
     of_unsure = -(0.55 * np.log(0.55) + 0.45 * np.log(0.45)) / np.log(3)
@@ -88,9 +88,9 @@ def test_a_folder_of_work(segmenter: Segmenter, photos: list[Path], tmp_path: Pa
 
 def test_worth_is_what_the_look_says(segmenter: Segmenter, photos: list[Path], tmp_path: Path) -> None:
     """Without labelled pictures the most unsure one comes first."""
-    looks = [look_at(segmenter, path) for path in photos]
+    looks = [picture_features(segmenter, path) for path in photos]
     report = suggest(segmenter, photos, tmp_path / "todo", number=1, format="coco")
-    assert report.suggestions[0].look.path == max(looks, key=lambda look: look.uncertainty).path
+    assert report.suggestions[0].picture.path == max(looks, key=lambda look: look.uncertainty).path
     assert list((tmp_path / "todo" / "prelabels").glob("*.json"))
 
 

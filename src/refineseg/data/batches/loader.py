@@ -24,8 +24,8 @@ MEGABYTE = 1 << 20
 
 
 @dataclass(frozen=True)
-class Draw:
-    """A picture of a batch: its index (labelled ones first), and the key of its randomness."""
+class SampleKey:
+    """A sample of a batch: index of its picture (labelled ones first); all three seed its augmentation."""
 
     index: int
     epoch: int
@@ -33,10 +33,10 @@ class Draw:
 
 
 class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
-    """Augmented samples by Draw: image 3xhxw uint8 RGB (Cxhxw float32 in [0, 1] with channels), labels hxw uint8.
+    """Augmented samples by SampleKey.
 
-    Labels of ``unlabelled`` pictures are UNLABELLED, and IGNORE in the padding. ``transform`` replaces the joint
-    transforms of ``config``.
+    Images are 3xhxw uint8 RGB (Cxhxw float32 in [0, 1] with channels), labels hxw uint8: UNLABELLED for
+    ``unlabelled`` pictures, IGNORE in the padding. ``transform`` replaces the joint transforms of ``config``.
     """
 
     def __init__(
@@ -80,17 +80,17 @@ class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
         """Number of pictures without masks."""
         return len(self.samples) - len(self.labelled)
 
-    def __getitem__(self, draw: Draw) -> tuple[Tensor, Tensor]:
-        image, labels = self._sample(draw.index)
-        keyed = generator(self.seed, draw.epoch, draw.position)
+    def __getitem__(self, key: SampleKey) -> tuple[Tensor, Tensor]:
+        image, labels = self._sample(key.index)
+        random = generator(self.seed, key.epoch, key.position)
         if self.transform is not None:
-            return self._checked(*self.transform(image, labels, keyed), draw.index)
+            return self._checked(*self.transform(image, labels, random), key.index)
 
-        def another(draw: torch.Generator) -> tuple[Tensor, Tensor]:
-            return self._sample(random_integer(draw, 0, len(self) - 1))
+        def another(random: torch.Generator) -> tuple[Tensor, Tensor]:
+            return self._sample(random_integer(random, 0, len(self) - 1))
 
-        others = another if draw.index < len(self) else None  # nothing is pasted onto unlabelled pictures
-        return augment(image, labels, self.config, self.data.label_map, keyed, self.data.channels, others)
+        others = another if key.index < len(self) else None  # nothing is pasted onto unlabelled pictures
+        return augment(image, labels, self.config, self.data.label_map, random, self.data.channels, others)
 
     def _checked(self, image: Tensor, labels: Tensor, index: int) -> tuple[Tensor, Tensor]:
         """The result of a custom transform; InputError unless it can be batched."""
@@ -136,30 +136,30 @@ class Batches:
     world: int = 1
     _kept: tuple[int, list[int]] = field(default=(-1, []), init=False)  # an epoch, and its order
 
-    def at(self, step: int) -> list[Draw]:
+    def at(self, step: int) -> list[SampleKey]:
         """The batch of a step: labelled pictures, then unlabelled ones."""
         epoch, place = divmod(step, steps_per_epoch(self.pictures, self.batch_size))
         if self._kept[0] != epoch:
             self._kept = epoch, self._order(epoch)
         first = place * self.batch_size
         positions = range(first + self.rank, first + self.batch_size, self.world)
-        drawn = [Draw(self._kept[1][position], epoch, position) for position in positions]
+        drawn = [SampleKey(self._kept[1][position], epoch, position) for position in positions]
         for place in range(self.rank, self.unlabelled_in_batch, self.world):
             done, number = divmod(step * self.unlabelled_in_batch + place, self.unlabelled)
             index = _permutation(self.unlabelled, self.seed, done)[number]  # every pass is a new permutation
-            drawn.append(Draw(self.pictures + index, step, -2 - place))
+            drawn.append(SampleKey(self.pictures + index, step, -2 - place))
         return drawn
 
     def _order(self, epoch: int) -> list[int]:
-        draw = generator(self.seed, epoch, -1)
+        random = generator(self.seed, epoch, -1)
         needed = steps_per_epoch(self.pictures, self.batch_size) * self.batch_size
         order: list[int] = []
         while len(order) < needed:
             if self.weights is None:
-                order += torch.randperm(self.pictures, generator=draw).tolist()
+                order += torch.randperm(self.pictures, generator=random).tolist()
             else:
                 count = needed if self.repeats else int((self.weights > 0).sum())
-                order += torch.multinomial(self.weights, count, self.repeats, generator=draw).tolist()
+                order += torch.multinomial(self.weights, count, self.repeats, generator=random).tolist()
         return order[:needed]
 
 
@@ -182,7 +182,7 @@ def class_balanced_weights(class_pixels: Tensor) -> Tensor:
 
 
 def training_loader(
-    pictures: TrainingPictures, batches: Iterable[list[Draw]], workers: int
+    pictures: TrainingPictures, batches: Iterable[list[SampleKey]], workers: int
 ) -> DataLoader[tuple[Tensor, Tensor]]:
     """Batches of images Bx3xhxw uint8 (floats unless RGB) and labels Bxhxw uint8, in the order of ``batches``."""
     return DataLoader(

@@ -55,22 +55,22 @@ def generator(*key: int) -> torch.Generator:
     return torch.Generator().manual_seed(state >> 1)
 
 
-def random_uniform(draw: torch.Generator, low: float, high: float) -> float:
+def random_uniform(random: torch.Generator, low: float, high: float) -> float:
     """A number in [low, high)."""
-    return low + (high - low) * float(torch.rand((), generator=draw))
+    return low + (high - low) * float(torch.rand((), generator=random))
 
 
-def random_integer(draw: torch.Generator, low: int, high: int) -> int:
+def random_integer(random: torch.Generator, low: int, high: int) -> int:
     """An integer in [low, high]."""
-    return low + int(torch.randint(high - low + 1, (), generator=draw))
+    return low + int(torch.randint(high - low + 1, (), generator=random))
 
 
-def draw_geometry(mask: Tensor, config: AugmentConfig, num_classes: int, draw: torch.Generator) -> Geometry:
+def draw_geometry(mask: Tensor, config: AugmentConfig, num_classes: int, random: torch.Generator) -> Geometry:
     """Draw scale, crop and flip for a picture with the mask HxW (uint8 train ids)."""
     low, high = config.scale
-    scale = random_uniform(draw, low, high)
+    scale = random_uniform(random, low, high)
     if config.scale_step > 0:
-        scale = low + config.scale_step * random_integer(draw, 0, round((high - low) / config.scale_step))
+        scale = low + config.scale_step * random_integer(random, 0, round((high - low) / config.scale_step))
     if config.short_edge is not None:
         short = min(mask.shape)
         scale *= min(max(short, config.short_edge[0]), config.short_edge[1]) / short
@@ -78,18 +78,18 @@ def draw_geometry(mask: Tensor, config: AugmentConfig, num_classes: int, draw: t
     crop_height, crop_width = config.crop
     if not config.pad:
         crop_height, crop_width = min(crop_height, height), min(crop_width, width)
-    top, left = _corner(draw, height, crop_height), _corner(draw, width, crop_width)
-    if float(torch.rand((), generator=draw)) < config.rare_crop:
-        place = _pixel_of_a_class(mask, num_classes, draw)
+    top, left = _corner(random, height, crop_height), _corner(random, width, crop_width)
+    if float(torch.rand((), generator=random)) < config.rare_crop:
+        place = _pixel_of_a_class(mask, num_classes, random)
         if place is not None:
             # Centred on the pixel, but without needless padding.
             top = _clamped(round(place[0] * scale) - crop_height // 2, height, crop_height)
             left = _clamped(round(place[1] * scale) - crop_width // 2, width, crop_width)
-    flip = bool(torch.rand((), generator=draw) < config.flip)
+    flip = bool(torch.rand((), generator=random) < config.flip)
     size = (crop_height, crop_width)
     # Drawn only if set, so that other draws do not change.
-    vertical = config.vertical_flip > 0 and bool(torch.rand((), generator=draw) < config.vertical_flip)
-    angle = random_uniform(draw, -config.rotation, config.rotation) if config.rotation else 0.0
+    vertical = config.vertical_flip > 0 and bool(torch.rand((), generator=random) < config.vertical_flip)
+    angle = random_uniform(random, -config.rotation, config.rotation) if config.rotation else 0.0
     return Geometry(scale, top, left, flip, size, vertical, angle)
 
 
@@ -164,13 +164,13 @@ def resize_sample(image: Tensor, mask: Tensor, size: tuple[int, int]) -> tuple[T
     return image, mask
 
 
-def photometric(image: Tensor, config: AugmentConfig, draw: torch.Generator) -> Tensor:
+def photometric(image: Tensor, config: AugmentConfig, random: torch.Generator) -> Tensor:
     """Random brightness, contrast, saturation, hue (both for RGB only) and blur of 3xHxW uint8 or CxHxW float."""
     strengths = {name: getattr(config, name) for name in JITTER}
-    factors = {name: random_uniform(draw, max(0.0, 1 - by), 1 + by) for name, by in strengths.items()}
-    hue = random_uniform(draw, -config.hue, config.hue)
-    blurred = float(torch.rand((), generator=draw)) < config.blur
-    sigma = random_uniform(draw, 0.3, 1.5)
+    factors = {name: random_uniform(random, max(0.0, 1 - by), 1 + by) for name, by in strengths.items()}
+    hue = random_uniform(random, -config.hue, config.hue)
+    blurred = float(torch.rand((), generator=random)) < config.blur
+    sigma = random_uniform(random, 0.3, 1.5)
     if image.is_floating_point():
         image = jitter_channels(image, factors["brightness"], factors["contrast"])
     else:
@@ -195,7 +195,7 @@ def augment(
     mask: Tensor,
     config: AugmentConfig,
     label_map: LabelMap,
-    draw: torch.Generator,
+    random: torch.Generator,
     channels: Channels | None = None,
     others: Others | None = None,
 ) -> tuple[Tensor, Tensor]:
@@ -204,18 +204,18 @@ def augment(
     The image is uint8 RGB or, with ``channels``, float32 in [0, 1]. ``others`` draws the picture for
     ``class_mix``; it gets its own window and the same photometric changes.
     """
-    geometry = draw_geometry(mask, config, label_map.num_classes, draw)
+    geometry = draw_geometry(mask, config, label_map.num_classes, random)
     image, mask = apply_geometry(image, mask, geometry, label_map, channels)
-    if others is not None and config.class_mix and float(torch.rand((), generator=draw)) < config.class_mix:
-        pasted, pasted_mask = others(draw)
-        geometry = draw_geometry(pasted_mask, config, label_map.num_classes, draw)
+    if others is not None and config.class_mix and float(torch.rand((), generator=random)) < config.class_mix:
+        pasted, pasted_mask = others(random)
+        geometry = draw_geometry(pasted_mask, config, label_map.num_classes, random)
         pasted, pasted_mask = apply_geometry(pasted, pasted_mask, geometry, label_map, channels)
-        image, mask = paste_classes(image, mask, pasted, pasted_mask, draw)
-    return photometric(image, config, draw), mask
+        image, mask = paste_classes(image, mask, pasted, pasted_mask, random)
+    return photometric(image, config, random), mask
 
 
 def paste_classes(
-    image: Tensor, mask: Tensor, other: Tensor, other_mask: Tensor, draw: torch.Generator
+    image: Tensor, mask: Tensor, other: Tensor, other_mask: Tensor, random: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Half of the classes of another picture, pasted onto this one of the same size.
 
@@ -223,26 +223,26 @@ def paste_classes(
     """
     present = torch.unique(other_mask)
     present = present[present != IGNORE]
-    order = torch.randperm(len(present), generator=draw)
+    order = torch.randperm(len(present), generator=random)
     chosen = torch.isin(other_mask, present[order[: (len(present) + 1) // 2]])
     return torch.where(chosen, other, image), torch.where(chosen, other_mask, mask)
 
 
-def _corner(draw: torch.Generator, side: int, crop: int) -> int:
+def _corner(random: torch.Generator, side: int, crop: int) -> int:
     """Start of a crop: inside a larger picture, anywhere around a smaller one."""
-    return random_integer(draw, min(0, side - crop), max(0, side - crop))
+    return random_integer(random, min(0, side - crop), max(0, side - crop))
 
 
 def _clamped(start: int, side: int, crop: int) -> int:
     return min(max(start, min(0, side - crop)), max(0, side - crop))
 
 
-def _pixel_of_a_class(mask: Tensor, num_classes: int, draw: torch.Generator) -> tuple[int, int] | None:
+def _pixel_of_a_class(mask: Tensor, num_classes: int, random: torch.Generator) -> tuple[int, int] | None:
     """A random pixel of a random class of the mask; None for an empty mask."""
     present = torch.bincount(mask.flatten().long(), minlength=256)[:num_classes].nonzero().flatten()
     if not len(present):
         return None
-    chosen = present[random_integer(draw, 0, len(present) - 1)]
+    chosen = present[random_integer(random, 0, len(present) - 1)]
     places = (mask == chosen).nonzero()
-    place = places[random_integer(draw, 0, len(places) - 1)]
+    place = places[random_integer(random, 0, len(places) - 1)]
     return int(place[0]), int(place[1])

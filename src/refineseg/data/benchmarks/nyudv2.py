@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from refineseg.colors import voc_palette
 from refineseg.data import benchmark_files as files
-from refineseg.data.benchmark import Benchmark, Step
+from refineseg.data.benchmark import Benchmark
 from refineseg.data.dataset import Sample, SegmentationData
 from refineseg.data.images import read_image, read_mask
+from refineseg.data.preparation.archives import FileProgress
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap, UInt8
 from refineseg.system.files import atomic_write
@@ -131,7 +132,7 @@ def _member(file: Any, name: str, path: Path) -> NDArray[Any]:
     return np.asarray(file[name][number - 1])
 
 
-def convert_nyudv2(root: Path, sources: Sequence[Path], step: Step) -> int:
+def convert_nyudv2(root: Path, sources: Sequence[Path], progress: FileProgress) -> int:
     """``images/``, ``labels40/`` and the lists from nyu_depth_v2_labeled.mat; returns the number of new pairs."""
     labelled = files.given_file(LABELLED, root, sources)
     if labelled is None:
@@ -150,7 +151,7 @@ def convert_nyudv2(root: Path, sources: Sequence[Path], step: Step) -> int:
                 files.write_png(image, cut_border(np.asarray(pictures[index]).transpose(2, 1, 0)))
                 files.write_png(mask, cut_border(table[names]), label_map())
                 new += 1
-            step(index + 1, len(labels), mask.name)
+            progress(index + 1, len(labels), mask.name)
     for split, numbers in official_split(split_file).items():
         atomic_write(root / f"{split}.txt", "".join(f"{number:06d}\n" for number in numbers))
     return new

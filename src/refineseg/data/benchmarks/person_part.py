@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from refineseg.colors import voc_palette
 from refineseg.data import benchmark_files as files
-from refineseg.data.benchmark import Benchmark, Step
+from refineseg.data.benchmark import Benchmark
 from refineseg.data.dataset import SegmentationData
 from refineseg.data.images import read_mask
+from refineseg.data.preparation.archives import FileProgress
 from refineseg.errors import InputError
 from refineseg.labels import IGNORE, LabelMap, UInt8
 from refineseg.system.files import atomic_write
@@ -98,7 +99,7 @@ def merge_parts(path: Path) -> UInt8 | None:
     return merged
 
 
-def convert_person_part(root: Path, _sources: Sequence[Path], step: Step) -> int:
+def convert_person_part(root: Path, _sources: Sequence[Path], progress: FileProgress) -> int:
     """``masks/`` and the lists from PASCAL-Part's Annotations_Part.
 
     Train and val are VOC 2010's, of which the pictures that show parts of people are kept.
@@ -124,7 +125,7 @@ def convert_person_part(root: Path, _sources: Sequence[Path], step: Step) -> int
         for stem in listed:
             source, mask = folder / f"{stem}.mat", root / "masks" / f"{stem}.png"
             done += 1
-            step(done, total, stem)
+            progress(done, total, stem)
             if not mask.is_file() and source.is_file():
                 merged = merge_parts(source)
                 if merged is not None and merged.any():

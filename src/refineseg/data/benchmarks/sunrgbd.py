@@ -11,8 +11,9 @@ import numpy as np
 
 from refineseg.colors import voc_palette
 from refineseg.data import benchmark_files as files
-from refineseg.data.benchmark import Benchmark, Step
+from refineseg.data.benchmark import Benchmark
 from refineseg.data.dataset import SegmentationData
+from refineseg.data.preparation.archives import FileProgress
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap
 from refineseg.system.files import atomic_path
@@ -75,7 +76,7 @@ def _place(archive: str, member: str) -> str | None:
     )(archive, member)
 
 
-def convert_sunrgbd(root: Path, sources: Sequence[Path], step: Step) -> int:
+def convert_sunrgbd(root: Path, sources: Sequence[Path], progress: FileProgress) -> int:
     """``images/`` and ``labels37/`` from SUNRGBD/ and the toolbox's two .mat files, in the toolbox's order."""
     meta = files.given_file("SUNRGBDMeta.mat", root, sources)
     labels = files.given_file("SUNRGBD2Dseg.mat", root, sources)
@@ -98,7 +99,7 @@ def convert_sunrgbd(root: Path, sources: Sequence[Path], step: Step) -> int:
                     shutil.copyfile(source, temporary)
                 files.write_png(mask, integers(file[references[index][0]], labels).T, label_map())
                 new += 1
-            step(index + 1, len(pictures), mask.name)
+            progress(index + 1, len(pictures), mask.name)
     return new
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from refineseg.data.check.measure.measurements import PairMeasurement
+from refineseg.data.check.measurements.measurement import PairMeasurement
 
 FALSE_ALARM = 0.002  # upper bound on the rate of false alarms among correct masks
 LEVEL = 1e-4  # probability below which chance is ruled out

@@ -8,7 +8,7 @@ from pathlib import Path
 from refineseg.config import AugmentConfig
 from refineseg.data.check.dataset_files import find_files
 from refineseg.data.check.findings import CheckReport, Finding, ordered
-from refineseg.data.check.measure.one_pass import measure_all
+from refineseg.data.check.measurements.measure_all import measure_all
 from refineseg.data.check.rules import alignment, classes, duplicates, images, left_right, masks, names, values
 from refineseg.data.dataset import evenly_spaced
 from refineseg.errors import InputError

@@ -17,7 +17,7 @@ from refineseg.data.formats.parsing.areas import Annotated, Area, AreaReader
 from refineseg.data.formats.parsing.class_names import clean
 from refineseg.data.formats.parsing.find_pictures import check_size, named, split_in_path, walk_pictures
 from refineseg.data.formats.parsing.label_files import find_labels
-from refineseg.data.formats.parsing.layouts import MASK_ENDINGS, UNUSED_ENDINGS, Place, places_of
+from refineseg.data.formats.parsing.layouts import MASK_ENDINGS, UNUSED_ENDINGS, Layout, find_layouts
 from refineseg.data.formats.parsing.pairing import first_pair
 from refineseg.data.formats.parsing.shapes import Region
 from refineseg.data.images import read_mask
@@ -28,27 +28,27 @@ Named = tuple[str, Path]  # class and mask
 
 def fits(src: Path) -> bool:
     """Folders of pictures and masks in which masks are named after a picture and a class."""
-    places = places_of(src)
-    if not places or first_pair(src) is not None:
+    layouts = find_layouts(src)
+    if not layouts or first_pair(src) is not None:
         return False
-    return any(masks for place in places for masks in _masks_of(place).values())
+    return any(masks for layout in layouts for masks in _masks_of(layout).values())
 
 
 def read(src: Path, options: ReadOptions) -> AnnotatedData:
     """All pictures with a mask of any class."""
-    places = places_of(src)
-    folders = [folder for place in places for folder in (src, place.masks.parent, place.masks)]
+    layouts = find_layouts(src)
+    folders = [folder for layout in layouts for folder in (src, layout.masks.parent, layout.masks)]
     found = AreaReader(src, replace(options, labels=options.labels or find_labels(*folders)))
     order = {name: index for index, name in enumerate(found.options.labels.names if found.options.labels else ())}
     unused: list[Path] = []
     unannotated: dict[Path, Unannotated] = {}
-    for place in places:
-        matched = _masks_of(place)
+    for layout in layouts:
+        matched = _masks_of(layout)
         taken = {path for entries in matched.values() for _, path in entries}
-        unused += [path for path in walk_pictures(place.masks) if path not in taken and path not in matched]
+        unused += [path for path in walk_pictures(layout.masks) if path not in taken and path not in matched]
         for image, entries in matched.items():
             relative = image.relative_to(src)
-            name, split = str(relative.with_suffix("")), place.split or split_in_path(relative)
+            name, split = str(relative.with_suffix("")), layout.split or split_in_path(relative)
             unannotated[image] = Unannotated(name, image, split)
             if entries:
                 entries = sorted(entries, key=lambda entry: (order.get(entry[0], -1), entry[0]))
@@ -61,15 +61,15 @@ def read(src: Path, options: ReadOptions) -> AnnotatedData:
     return found.source(notes=notes, unannotated=without)
 
 
-def _masks_of(place: Place) -> dict[Path, list[Named]]:
+def _masks_of(layout: Layout) -> dict[Path, list[Named]]:
     """Masks with their classes by picture."""
-    images = walk_pictures(place.images)
-    masks = walk_pictures(place.masks)
+    images = walk_pictures(layout.images)
+    masks = walk_pictures(layout.masks)
     longest_first = sorted(images, key=lambda path: -len(path.stem))
     stems = {path.stem: path for path in longest_first}
     found: dict[Path, list[Named]] = {image: [] for image in images}
     for mask in masks:
-        folders = mask.relative_to(place.masks).parts[:-1]
+        folders = mask.relative_to(layout.masks).parts[:-1]
         if folders and mask.stem in stems and folders[-1] not in stems:
             found[stems[mask.stem]].append((clean(folders[-1]), mask))
         elif folders and folders[-1] in stems:

@@ -122,7 +122,7 @@ class _InstancesFile(CocoFile):
             return Skipped("annotations have no outline", name)
         crowd = is_crowd(node)
         self.crowds[name] += crowd
-        region = partial(coco_rle.region, outline)
+        region = partial(coco_rle.decode_segmentation, outline)
         return Area(name, self.places[id_], region, below=crowd, ignored=crowd and options.crowds == "ignore")
 
     def _annotated(self, image: Node, areas: list[Area], found: AreaReader) -> Annotated:
@@ -161,7 +161,7 @@ def write(predictions: Iterator[Prediction], label_map: LabelMap, out: Path, _: 
             {"id": len(images) + 1, "file_name": prediction.image_name, "height": height, "width": width}
         )
         for name, region in regions(prediction.labels, label_map):
-            rle, box = coco_rle.encode(region)
+            rle, box = coco_rle.encode_rle(region)
             annotation: dict[str, Any] = {
                 "id": len(annotations) + 1,
                 "image_id": len(images),

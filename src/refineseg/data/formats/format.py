@@ -17,7 +17,7 @@ T = TypeVar("T")
 FAULTS_SHOWN = 4  # faults named in the error
 LONGEST_FAULT = 260  # characters of each
 Shape = tuple[int, int]  # height, width
-Picture = Path | Callable[[], bytes]  # a file, or a function that gives the encoded bytes
+PictureSource = Path | Callable[[], bytes]  # a file, or a function that gives the encoded bytes
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Item:
     """A picture with its annotation."""
 
     name: str  # path of the picture in the source, without suffix; folders are separated by ``/``
-    image: Picture  # the picture's file, or a function that returns its encoded bytes
+    image: PictureSource  # the picture's file, or a function that returns its encoded bytes
     # from the picture's (height, width) to HxW uint8 train ids; raises InputError
     labels: Callable[[Shape], UInt8]
     split: str | None = None  # ``train``, ``val`` or ``test``; None if the source does not say

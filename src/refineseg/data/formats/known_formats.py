@@ -70,7 +70,7 @@ def detect(src: str | Path) -> Format:
     )
 
 
-def format_of(name: str | None, src: str | Path) -> Format:
+def find_format(name: str | None, src: str | Path) -> Format:
     """The format of that name, or the detected one. InputError for unknown names."""
     if name is None:
         return detect(src)

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 from refineseg.data.formats.format import (
     AnnotatedData,
     Format,
-    Picture,
+    PictureSource,
     Prediction,
     ReadOptions,
     Shape,
@@ -74,7 +74,7 @@ def _annotated(file: Path, document: Node, areas: list[Area], found: AreaReader)
     return Annotated(str(relative), image, areas, split, size, str(file))
 
 
-def _picture(document: Node, file: Path, pictures: Pictures) -> Picture:
+def _picture(document: Node, file: Path, pictures: Pictures) -> PictureSource:
     """The picture: imagePath, else a file named as the JSON, else the bytes in the JSON."""
     path = document["imagePath"]
     beside = [file.parent, file.parent / "images", file.parent.parent / "images"]

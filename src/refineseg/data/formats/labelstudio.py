@@ -190,7 +190,7 @@ def _region(value: Node, shape: Shape) -> Region:
         numbers = [byte.integer() for byte in value["rle"]]
         if any(number > 255 for number in numbers):
             raise value["rle"].fail("bytes 0..255")
-        return brush_rle.decode(bytes(numbers), shape, value["rle"].place)
+        return brush_rle.decode_brush(bytes(numbers), shape, value["rle"].place)
     if value.get("imageDataURL") is not None:
         return _bitmask(value["imageDataURL"], shape)
     sx, sy = shape[1] / 100, shape[0] / 100

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from refineseg.data.formats.format import AnnotatedData, Format, ReadOptions
 from refineseg.data.formats.parsing.find_pictures import file_in, split_in_name
-from refineseg.data.formats.parsing.layouts import places_of
+from refineseg.data.formats.parsing.layouts import find_layouts
 from refineseg.data.formats.parsing.mask_labels import data_of_pairs
 from refineseg.data.formats.parsing.pairing import Pair, Pairs
-from refineseg.data.formats.parsing.texts import Row, read_rows
+from refineseg.data.formats.parsing.texts import TableRow, read_rows
 from refineseg.data.images import SUFFIXES
 from refineseg.errors import InputError
 
@@ -41,7 +41,7 @@ def _lists(src: Path) -> list[Path]:
     """A list with two file names per line, or those of a folder without mask folders."""
     if src.is_file():
         return [src] if _is_list(src) else []
-    if not src.is_dir() or places_of(src):  # next to mask folders lists only define splits
+    if not src.is_dir() or find_layouts(src):  # next to mask folders lists only define splits
         return []
     return [file for file in sorted(src.iterdir()) if file.is_file() and _is_list(file)]
 
@@ -55,7 +55,7 @@ def _is_list(file: Path) -> bool:
         return False
 
 
-def _pair(row: Row, src: Path, options: ReadOptions, split: str | None) -> Pair:
+def _pair(row: TableRow, src: Path, options: ReadOptions, split: str | None) -> Pair:
     files = _files(row)
     if len(files) < 2:
         raise InputError(
@@ -69,7 +69,7 @@ def _pair(row: Row, src: Path, options: ReadOptions, split: str | None) -> Pair:
     return Pair(image, mask, name, split)
 
 
-def _files(row: Row) -> list[str]:
+def _files(row: TableRow) -> list[str]:
     return [cell for cell in row.cells if Path(cell).suffix.lower() in SUFFIXES]
 
 

@@ -13,7 +13,7 @@ from refineseg.data.formats.format import AnnotatedData, Format, Item, ReadOptio
 from refineseg.data.formats.parsing.class_names import by_train_id, edit_labels
 from refineseg.data.formats.parsing.find_pictures import SPLIT_WORDS
 from refineseg.data.formats.parsing.label_files import read_labels
-from refineseg.data.formats.parsing.layouts import Place
+from refineseg.data.formats.parsing.layouts import Layout
 from refineseg.data.formats.parsing.mask_labels import paint
 from refineseg.data.formats.parsing.pairing import Pairs, match
 from refineseg.errors import InputError
@@ -31,7 +31,7 @@ def read(src: Path, options: ReadOptions) -> AnnotatedData:
     items: list[Item] = []
     found = Pairs()
     for folder in folders:
-        match(Place(folder, folder, SPLIT_WORDS.get(folder.name.lower())), src, found, options.faults)
+        match(Layout(folder, folder, SPLIT_WORDS.get(folder.name.lower())), src, found, options.faults)
         items += [
             Item(pair.name, pair.image, partial(paint, pair.mask, edited[folder]), pair.split)
             for pair in found.pairs[len(items) :]

@@ -25,7 +25,7 @@ from refineseg.data.formats.parsing.class_names import IGNORE_NAME, background_i
 from refineseg.data.formats.parsing.documents import Node
 from refineseg.data.formats.parsing.find_pictures import SPLIT_WORDS, file_in, named, unread_note, walk_pictures
 from refineseg.data.formats.parsing.shapes import Outliner, polygon
-from refineseg.data.formats.parsing.texts import Row, read_rows
+from refineseg.data.formats.parsing.texts import TableRow, read_rows
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap
 
@@ -175,7 +175,7 @@ def _labels_file(image: Path, root: Path) -> Path | None:
     return next((place for place in places if place.is_file() and place.name not in CLASS_LISTS), None)
 
 
-def _area(file: Path, classes: Mapping[int, str], row: Row) -> Area | Skipped:
+def _area(file: Path, classes: Mapping[int, str], row: TableRow) -> Area | Skipped:
     place = f"{file}: line {row.number}"
     label = _class(row, classes, place)
     if len(row.cells) in (1, BOX_CELLS):
@@ -184,7 +184,7 @@ def _area(file: Path, classes: Mapping[int, str], row: Row) -> Area | Skipped:
     return Area(label, place, lambda shape: polygon([(x * shape[1], y * shape[0]) for x, y in points], shape))
 
 
-def _class(row: Row, classes: Mapping[int, str], place: str) -> str:
+def _class(row: TableRow, classes: Mapping[int, str], place: str) -> str:
     try:
         number = float(row.cells[0])
         return classes[int(number)] if number == int(number) else classes[-1]
@@ -193,7 +193,7 @@ def _class(row: Row, classes: Mapping[int, str], place: str) -> str:
         raise InputError(f"{place}: expected a class number of {known}, got {row.cells[0][:40]!r}") from error
 
 
-def _points(row: Row, place: str) -> list[tuple[float, float]]:
+def _points(row: TableRow, place: str) -> list[tuple[float, float]]:
     try:
         values = [float(cell) for cell in row.cells[1:]]
     except ValueError as error:

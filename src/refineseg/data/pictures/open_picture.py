@@ -17,7 +17,7 @@ from refineseg.data.pictures.from_tiff import FromTiff
 from refineseg.data.pictures.picture import ChannelSelection, InMemory, OnDisk, Picture, Void, upright
 from refineseg.data.pictures.raster import Raster
 from refineseg.data.pictures.tiff_samples import SUFFIXES as TIFF_SUFFIXES
-from refineseg.data.pictures.tiff_samples import Count, open_samples
+from refineseg.data.pictures.tiff_samples import ChannelCount, open_samples
 from refineseg.errors import InputError, MissingExtraError, TooLargeError
 
 SIGNATURES = {  # first bytes by format
@@ -53,7 +53,7 @@ def open_picture(
     with ExitStack() as opened:
         samples = None
         if is_tiff(source):
-            needed: Count = channels.count if isinstance(channels, Channels) else channels
+            needed: ChannelCount = channels.count if isinstance(channels, Channels) else channels
             needed = "any" if choice is not None and max(choice, default=0) > 0 else needed
             file = source if isinstance(source, Path) else io.BytesIO(source)
             try:
@@ -86,14 +86,14 @@ def read_picture(
         return _whole(picture)
 
 
-def format_of(start: bytes) -> str | None:
+def picture_format(start: bytes) -> str | None:
     """The format of a picture by its first bytes, a name of ``SIGNATURES``; None for others."""
     return next((name for name, signature in SIGNATURES.items() if signature.match(start)), None)
 
 
 def is_picture(path: Path) -> bool:
     """Whether a file has one of the ``SIGNATURES``."""
-    return format_of(pillow.start_of(path)) is not None
+    return picture_format(pillow.start_of(path)) is not None
 
 
 def read_void(path: Path) -> Void | None:
@@ -141,7 +141,7 @@ def largest_value(path: Path) -> float:
 def is_tiff(source: Path | bytes) -> bool:
     """Whether a file is a TIFF, by its signature, or by its suffix if it has no other signature."""
     named = isinstance(source, Path) and source.suffix.lower() in (*TIFF_SUFFIXES, *SLIDES)
-    found = format_of(pillow.start_of(source))
+    found = picture_format(pillow.start_of(source))
     return found == "TIFF" or (found is None and named)
 
 

@@ -27,7 +27,7 @@ SUBFILE, REDUCED, MASK = 254, 1, 4  # TIFF 6.0, section 8: NewSubfileType and it
 ORIENTATION, UPRIGHT, NODATA = 274, 1, 42113
 ASSOCIATED, UNASSOCIATED = 1, 2  # ExtraSamples that are alpha
 OF_A_SLIDE = frozenset({"svs", "ndpi", "scn", "bif", "philips", "qpi"})  # further pages are thumbnails and labels
-Count = int | Literal["any"] | None
+ChannelCount = int | Literal["any"] | None
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # not on the terminal: errors say what is wrong
 
 
@@ -89,7 +89,7 @@ class TiffSamples:
 
 
 @contextmanager
-def open_samples(source: Path | BinaryIO, name: str, count: Count = None) -> Iterator[TiffSamples]:
+def open_samples(source: Path | BinaryIO, name: str, count: ChannelCount = None) -> Iterator[TiffSamples]:
     """The samples of a TIFF's first picture.
 
     Pages of one sample are the channels of one picture if the header says so, if there are ``count`` of them, or
@@ -134,7 +134,7 @@ def pages_within(stream: BinaryIO, most: int) -> bool:
     return False
 
 
-def _samples(file: Any, name: str, count: Count) -> TiffSamples:
+def _samples(file: Any, name: str, count: ChannelCount) -> TiffSamples:
     page = file.pages[0]
     if page.dtype is None or page.imagedepth != 1:
         raise InputError(f"{name}: expected a TIFF of height, width and channels, got a volume or unknown numbers")
@@ -167,7 +167,7 @@ def _further_pages(file: Any, name: str) -> tuple[list[Any], PageWindows | None]
     return pictures, mask
 
 
-def _are_channels(file: Any, page: Any, pages: int, count: Count) -> bool:
+def _are_channels(file: Any, page: Any, pages: int, count: ChannelCount) -> bool:
     """Whether pages of one sample each are the channels of one picture."""
     if pages == 1 or page.samplesperpixel != 1:
         return False

@@ -19,7 +19,7 @@ from typing import IO
 from refineseg.errors import InputError
 from refineseg.system.files import atomic_path
 
-Progress = Callable[[int, int, str], None]  # bytes read, size of the archive, file name
+FileProgress = Callable[[int, int, str], None]  # amount done (bytes of an archive, or files), total, file name
 Place = Callable[[str, str], str | None]  # (archive's name, member's path) to a path under the root, or None
 DAMAGED: tuple[type[Exception], ...] = (
     tarfile.TarError,
@@ -56,7 +56,7 @@ class Taken:
         return Taken(self.written + other.written, self.present + other.present, self.passed + other.passed)
 
 
-def extract(archive: Path, root: Path, place: Place, progress: Progress) -> Taken:
+def extract(archive: Path, root: Path, place: Place, progress: FileProgress) -> Taken:
     """Extract the members that have a ``place`` under ``root``, each atomically.
 
     Existing files of the right size are kept; links and devices are skipped. InputError for a missing or damaged

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from refineseg.data.preparation.archives import Progress, Taken, extract
+from refineseg.data.preparation.archives import FileProgress, Taken, extract
 from refineseg.data.registry import find_benchmark
 from refineseg.errors import InputError
 from refineseg.system.lock import locked
 
 
 @dataclass(frozen=True)
-class Count:
+class SampleCount:
     """Number of samples found in a split, and the published numbers."""
 
     split: str
@@ -32,10 +32,10 @@ class Prepared:
 
     taken: Taken
     converted: int
-    counts: tuple[Count, ...]
+    counts: tuple[SampleCount, ...]
 
 
-def prepare(name: str, archives: Sequence[Path], root: Path, progress: Progress | None = None) -> Prepared:
+def prepare(name: str, archives: Sequence[Path], root: Path, progress: FileProgress | None = None) -> Prepared:
     """Unpack a benchmark's archives into its layout under ``root``; a second call resumes.
 
     Archives are tar or zip files, or plain .mat files, and only read. ``progress`` is called with (done, total,
@@ -57,7 +57,7 @@ def prepare(name: str, archives: Sequence[Path], root: Path, progress: Progress 
         return Prepared(taken, converted, count_samples(name, root))
 
 
-def count_samples(name: str, root: Path) -> tuple[Count, ...]:
+def count_samples(name: str, root: Path) -> tuple[SampleCount, ...]:
     """Number of samples on disk and published numbers, by split."""
     benchmark = find_benchmark(name)
     splits = benchmark.open(root).splits
@@ -65,5 +65,5 @@ def count_samples(name: str, root: Path) -> tuple[Count, ...]:
     for split, published in benchmark.pairs.items():
         pictures = [sample for sample in splits.get(split, ()) if sample.image.is_file()]
         whole = [sample.mask.is_file() if sample.mask else split == "test" for sample in pictures]
-        counts.append(Count(split, sum(whole), published))
+        counts.append(SampleCount(split, sum(whole), published))
     return tuple(counts)

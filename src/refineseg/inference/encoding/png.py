@@ -17,7 +17,9 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY, INDEXED = 0, 3  # colour types
 
 
-def write_png(path: Path, size: tuple[int, int], strips: Iterable[UInt8], palette: UInt8 | None = None) -> None:
+def write_png_strips(
+    path: Path, size: tuple[int, int], strips: Iterable[UInt8], palette: UInt8 | None = None
+) -> None:
     """Write an 8-bit PNG of one channel, which appears under its name once complete.
 
     ``size`` is height and width; strips are hxW, from top to bottom. Without a palette, 256x3 colours of the

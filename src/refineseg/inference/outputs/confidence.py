@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from refineseg.inference.encoding.png import write_png
+from refineseg.inference.encoding.png import write_png_strips
 from refineseg.inference.outputs import Kind, LargeResult
 from refineseg.labels import UInt8
 
@@ -40,7 +40,7 @@ class Confidence(Kind):
     def write_large(self, large: LargeResult, folder: Path, name: str) -> Path:
         """Row by row."""
         path = self.path(folder, name)
-        write_png(path, large.labels.size, (rows for _, rows in large.kept[0].strips()))
+        write_png_strips(path, large.labels.size, (rows for _, rows in large.kept[0].strips()))
         return path
 
 

@@ -12,7 +12,7 @@ from refineseg.data.images import index_image
 from refineseg.data.pictures.geotiff import Geo
 from refineseg.data.pictures.raster import Raster
 from refineseg.data.pictures.tiff_samples import NODATA, tifffile_package
-from refineseg.inference.encoding.png import write_png
+from refineseg.inference.encoding.png import write_png_strips
 from refineseg.inference.outputs import Kind, LargeResult
 from refineseg.labels import IGNORE, UInt8
 from refineseg.system.files import atomic_path
@@ -41,7 +41,7 @@ class Mask(Kind):
             path = path.with_name(f"{name}.tif")
             write_index_tiff(path, large.labels, palette, large.picture.geo)
         else:
-            write_png(path, large.labels.size, (rows for _, rows in large.labels.strips()), palette)
+            write_png_strips(path, large.labels.size, (rows for _, rows in large.labels.strips()), palette)
         return path
 
 

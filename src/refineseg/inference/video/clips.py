@@ -38,7 +38,7 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Sound:
+class AudioPacket:
     """A packet of compressed audio, to be copied."""
 
     packet: Any  # PyAV's packet
@@ -68,7 +68,7 @@ class Clip:
         self._first_size: tuple[int, int] | None = None
         self._turned = False
         self._items = self._decoded()
-        self._early: list[Frame | Sound] = []  # items up to the first frame, which sets the size
+        self._early: list[Frame | AudioPacket] = []  # items up to the first frame, which sets the size
         first = None
         for item in self._items:
             self._early.append(item)
@@ -84,7 +84,7 @@ class Clip:
         guess = max(1, round(self.seconds * self.rate)) if self.seconds else None
         self.frames: int | None = int(self._stream.frames) if self.counted else guess
 
-    def __iter__(self) -> Iterator[Frame | Sound]:
+    def __iter__(self) -> Iterator[Frame | AudioPacket]:
         """The first frame, then frames and (unless ``audio`` is None) audio packets."""
         early, self._early = self._early, []
         yield from early
@@ -109,7 +109,7 @@ class Clip:
         late = "matroska" in self._container.format.name and length > self._start
         return length - self._start if late else length
 
-    def _decoded(self) -> Iterator[Frame | Sound]:
+    def _decoded(self) -> Iterator[Frame | AudioPacket]:
         """Decode; packets that cannot be decoded are counted and skipped."""
         streams = [self._stream] if self.audio is None else [self._stream, self.audio]
         last: Fraction | None = None
@@ -118,7 +118,7 @@ class Clip:
         for packet in self._packets(streams):
             if packet.stream.type == "audio":
                 if packet.dts is not None:
-                    yield Sound(packet, Fraction(packet.dts) * packet.time_base - self._start)
+                    yield AudioPacket(packet, Fraction(packet.dts) * packet.time_base - self._start)
                 continue
             for frame in self._frames(packet):
                 stamp = None if frame.pts is None else Fraction(frame.pts) * frame.time_base

@@ -24,7 +24,7 @@ from refineseg.inference.outputs import Kind, find_kinds, need_probabilities
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.result import Result, shares_of
 from refineseg.inference.video.background import in_background
-from refineseg.inference.video.clips import Clip, Frame, Sound
+from refineseg.inference.video.clips import AudioPacket, Clip, Frame
 from refineseg.inference.video.smoothing import Smoother, label_changes
 from refineseg.inference.video.sources import Source, VideoOptions, count_frames, decoded, open_source
 from refineseg.inference.video.writer import ClipWriter
@@ -33,7 +33,7 @@ from refineseg.system.files import writing
 
 EARLY = 0.9  # a file with a smaller share of its stated frames or length ends early
 VIDEO_KINDS = ("overlay",)  # written by default
-Item = tuple[Frame | Sound, Result | None]  # a frame and its result, or an audio packet
+FrameOrAudio = tuple[Frame | AudioPacket, Result | None]  # a frame and its result, or an audio packet
 
 
 @dataclass
@@ -60,13 +60,13 @@ def check_model(segmenter: Segmenter) -> None:
 
 
 def segment_frames(
-    segmenter: Segmenter, items: Iterator[Frame | Sound], options: PredictOptions, video: VideoOptions
-) -> Iterator[Item]:
+    segmenter: Segmenter, items: Iterator[Frame | AudioPacket], options: PredictOptions, video: VideoOptions
+) -> Iterator[FrameOrAudio]:
     """Frames with their results, and audio packets unchanged, in order; InputError as ``check_model``."""
     check_model(segmenter)
     smoother = Smoother(video.smooth) if video.smooth else None
     for item in items:
-        if isinstance(item, Sound):
+        if isinstance(item, AudioPacket):
             yield item, None
             continue
         pixels = item.pixels
@@ -177,16 +177,18 @@ def _run(
 
 
 @contextmanager
-def _recording(part: Path, name: str, save: tuple[str, ...], source: Source) -> Iterator[Callable[[Item], None]]:
+def _recording(
+    part: Path, name: str, save: tuple[str, ...], source: Source
+) -> Iterator[Callable[[FrameOrAudio], None]]:
     """A function that writes frames as they arrive; the video is complete if the block ends without an error."""
     kinds = tuple(kind for kind in save if kind != "overlay")
     writer: ClipWriter | None = None
     numbers = count()
 
-    def take(given: Item) -> None:
+    def take(given: FrameOrAudio) -> None:
         nonlocal writer
         item, result = given
-        if isinstance(item, Sound) and writer is not None:
+        if isinstance(item, AudioPacket) and writer is not None:
             writer.copy(item)
         if result is None:
             return

@@ -12,7 +12,7 @@ from refineseg.data.images import read_image
 from refineseg.errors import InputError
 from refineseg.inference.options import Tile
 from refineseg.inference.video.background import newest, prefetched
-from refineseg.inference.video.clips import Clip, Frame, Sound, open_clip
+from refineseg.inference.video.clips import AudioPacket, Clip, Frame, open_clip
 from refineseg.inference.video.smoothing import Smoother
 
 
@@ -102,13 +102,13 @@ def is_live(source: str) -> bool:
     return source.isdecimal() or "://" in source
 
 
-def decoded(source: Source, video: VideoOptions) -> Generator[Frame | Sound]:
+def decoded(source: Source, video: VideoOptions) -> Generator[Frame | AudioPacket]:
     """Frames decoded in advance; of a camera only the newest."""
     items = _until(iter(source), video.seconds)
     return newest(items) if isinstance(source, Clip) and source.live else prefetched(items)
 
 
-def _until(items: Iterator[Frame | Sound], seconds: float | None) -> Generator[Frame | Sound]:
+def _until(items: Iterator[Frame | AudioPacket], seconds: float | None) -> Generator[Frame | AudioPacket]:
     for item in items:
         if seconds is None or float(item.time) < seconds:
             yield item

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from refineseg.inference.video.clips import HIGH_DEFINITION, Clip, Sound, import_av
+from refineseg.inference.video.clips import HIGH_DEFINITION, AudioPacket, Clip, import_av
 from refineseg.labels import UInt8
 
 CLOCK = Fraction(1, 90_000)  # seconds: MPEG's clock
@@ -55,7 +55,7 @@ class ClipWriter:
         frame.pts, frame.time_base = self._last, CLOCK
         self._container.mux(self._stream.encode(frame))
 
-    def copy(self, sound: Sound) -> None:
+    def copy(self, sound: AudioPacket) -> None:
         """Copy an audio packet unchanged."""
         if self._sound is not None:
             sound.packet.stream = self._sound

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,11 +23,11 @@ from refineseg.inference.predictor import Segmenter
 from refineseg.labels import UInt8
 from refineseg.system.files import atomic_folder, check_new
 from refineseg.system.lock import locked
-from refineseg.system.progress import tracked
+from refineseg.system.progress import TaskProgress, tracked
 from refineseg.system.text import csv_path
 from refineseg.training.run import SETTINGS
-from refineseg.training.suggest.choice import choose
-from refineseg.training.suggest.look import Look, feature_of, look_at
+from refineseg.training.suggest.picture_features import PictureFeatures, feature_of, picture_features
+from refineseg.training.suggest.selection import select_pictures
 from refineseg.training.suggest.suggest_page import page, small_views
 
 IMAGES, PRELABELS, SCORES, PAGE = "images", "prelabels", "suggestions.csv", "index.html"
@@ -35,24 +35,21 @@ KNOWN = 500  # largest number of labelled pictures for comparison, evenly spaced
 COLUMNS = ("rank", "picture", "uncertainty", "unsure_area", "distance", "reason")
 UNKNOWN = "unknown which pictures are labelled already: say so with --labelled NAME:ROOT"
 
-Progress = Callable[[str, int, int], None]  # task, done, total
-
 
 @dataclass(frozen=True)
 class Suggestion:
     """A picture to label."""
 
-    look: Look  # the model's view
+    picture: PictureFeatures  # its file and uncertainty
     name: str  # unique stem of its copy
     distance: float  # to the nearest labelled or earlier picture, 0 to 2
 
     @property
     def reason(self) -> str:
         """Why it is suggested."""
-        pair = f", mostly between {self.look.pair[0]} and {self.look.pair[1]}" if self.look.pair else ""
-        return (
-            f"unsure in {self.look.unsure:.0%} of its area{pair}; distance {self.distance:.2f} to known pictures"
-        )
+        unsure, pair = self.picture.unsure, self.picture.pair
+        between = f", mostly between {pair[0]} and {pair[1]}" if pair else ""
+        return f"unsure in {unsure:.0%} of its area{between}; distance {self.distance:.2f} to known pictures"
 
 
 @dataclass(frozen=True)
@@ -95,7 +92,7 @@ def suggest(
     number: int = 40,
     format: str = "labelme",
     labelled: Sequence[Path] = (),
-    progress: Progress = lambda _what, _done, _all: None,
+    progress: TaskProgress = lambda _what, _done, _all: None,
 ) -> SuggestReport:
     """Write OUT/images (copies of the pictures to label), OUT/prelabels, OUT/suggestions.csv and OUT/index.html.
 
@@ -110,55 +107,61 @@ def suggest(
     segmenter.model  # noqa: B018 - an exported file is refused before anything is predicted
     have = {path.resolve() for path in labelled}
     fresh = [path for path in pictures if path.resolve() not in have]
-    looks, notes = _looks(segmenter, fresh, progress)
+    measured, notes = _measure_all(segmenter, fresh, progress)
     if len(fresh) < len(pictures):
         notes.insert(0, f"{len(pictures) - len(fresh)} of the pictures are labelled already and left out")
-    if not looks:
+    if not measured:
         raise InputError(f"expected pictures without labels, found none; {'; '.join(notes)}".rstrip("; "))
-    suggestions = _chosen(segmenter, looks, number, labelled, progress)
+    suggestions = _chosen(segmenter, measured, number, labelled, progress)
     with locked(final, beside=True), atomic_folder(final) as folder:
         views = _pre_labels(segmenter, suggestions, folder, format, progress)
-        (folder / SCORES).write_text(_table(suggestions, looks), encoding="utf-8")
-        title = f"{len(suggestions)} of {len(looks)} pictures to label next"
+        (folder / SCORES).write_text(_table(suggestions, measured), encoding="utf-8")
+        title = f"{len(suggestions)} of {len(measured)} pictures to label next"
         shown = [(item.name, item.reason, view) for item, view in zip(suggestions, views, strict=True)]
         (folder / PAGE).write_text(page(title, segmenter.card, shown), encoding="utf-8")
-    return SuggestReport(final, tuple(suggestions), len(looks), tuple(notes))
+    return SuggestReport(final, tuple(suggestions), len(measured), tuple(notes))
 
 
-def _looks(segmenter: Segmenter, paths: Sequence[Path], progress: Progress) -> tuple[list[Look], list[str]]:
-    """Views of all readable pictures, and a note for each other one."""
-    looks, notes = [], []
+def _measure_all(
+    segmenter: Segmenter, paths: Sequence[Path], progress: TaskProgress
+) -> tuple[list[PictureFeatures], list[str]]:
+    """Features of all readable pictures, and a note for each other one."""
+    measured, notes = [], []
     for path in tracked(paths, len(paths), partial(progress, "looking")):
         try:
-            looks.append(look_at(segmenter, path))
+            measured.append(picture_features(segmenter, path))
         except InputError as error:
             notes.append(f"{path} is left out: {error}")
-    return looks, notes
+    return measured, notes
 
 
 def _chosen(
-    segmenter: Segmenter, looks: Sequence[Look], number: int, labelled: Sequence[Path], progress: Progress
+    segmenter: Segmenter,
+    measured: Sequence[PictureFeatures],
+    number: int,
+    labelled: Sequence[Path],
+    progress: TaskProgress,
 ) -> list[Suggestion]:
     some = evenly_spaced(labelled, KNOWN)
     known = [feature_of(segmenter, path) for path in tracked(some, len(some), partial(progress, "comparing"))]
-    features = np.stack([look.feature for look in looks])
-    uncertainty = np.array([look.uncertainty for look in looks])
-    chosen = choose(features, uncertainty, number, np.stack(known) if known else None)
-    names = output_names([looks[index].path for index, _ in chosen])
-    return [Suggestion(looks[index], name, far) for (index, far), name in zip(chosen, names, strict=True)]
+    features = np.stack([item.feature for item in measured])
+    uncertainty = np.array([item.uncertainty for item in measured])
+    chosen = select_pictures(features, uncertainty, number, np.stack(known) if known else None)
+    names = output_names([measured[index].path for index, _ in chosen])
+    return [Suggestion(measured[index], name, far) for (index, far), name in zip(chosen, names, strict=True)]
 
 
 def _pre_labels(
-    segmenter: Segmenter, suggestions: Sequence[Suggestion], folder: Path, format: str, progress: Progress
+    segmenter: Segmenter, suggestions: Sequence[Suggestion], folder: Path, format: str, progress: TaskProgress
 ) -> list[dict[str, UInt8]]:
     """Copy the pictures and write their pre-labels; returns small views for the page."""
     masks, images = folder / ".predicted", folder / IMAGES
     images.mkdir()
     views = []
     for item in tracked(suggestions, len(suggestions), partial(progress, "pre-labelling")):
-        result = segmenter.predict(item.look.path, probabilities=True, tile="auto")
+        result = segmenter.predict(item.picture.path, probabilities=True, tile="auto")
         result.save(masks, ("mask",), item.name)
-        shutil.copyfile(item.look.path, images / f"{item.name}{item.look.path.suffix}")
+        shutil.copyfile(item.picture.path, images / f"{item.name}{item.picture.path.suffix}")
         views.append(small_views(result))
     labels = segmenter.card.labels
     export_predictions(masks, labels, format, folder / PRELABELS, images=images, options=WriteOptions())
@@ -166,18 +169,20 @@ def _pre_labels(
     return views
 
 
-def _table(suggestions: Sequence[Suggestion], looks: Sequence[Look]) -> str:
+def _table(suggestions: Sequence[Suggestion], measured: Sequence[PictureFeatures]) -> str:
     """CSV of all pictures: the suggestions in order, then the others, most uncertain first."""
     stream = io.StringIO()
     table = csv.writer(stream, lineterminator="\n")
     table.writerow(COLUMNS)
-    for rank, item in enumerate(suggestions, 1):
-        table.writerow([rank, csv_path(item.look.path), *_figures(item.look), f"{item.distance:.4f}", item.reason])
-    taken = {id(item.look) for item in suggestions}
-    for look in sorted((look for look in looks if id(look) not in taken), key=lambda look: -look.uncertainty):
-        table.writerow(["", csv_path(look.path), *_figures(look), "", ""])
+    for rank, chosen in enumerate(suggestions, 1):
+        row = [rank, csv_path(chosen.picture.path), *_figures(chosen.picture), f"{chosen.distance:.4f}"]
+        table.writerow([*row, chosen.reason])
+    taken = {id(item.picture) for item in suggestions}
+    rest = [item for item in measured if id(item) not in taken]
+    for item in sorted(rest, key=lambda item: -item.uncertainty):
+        table.writerow(["", csv_path(item.path), *_figures(item), "", ""])
     return stream.getvalue()
 
 
-def _figures(look: Look) -> tuple[str, str]:
-    return f"{look.uncertainty:.4f}", f"{look.unsure:.4f}"
+def _figures(item: PictureFeatures) -> tuple[str, str]:
+    return f"{item.uncertainty:.4f}", f"{item.unsure:.4f}"

@@ -9,8 +9,8 @@ import numpy as np
 
 from refineseg.data.check.chance import beyond_chance
 from refineseg.data.check.findings import Finding, Severity, about, counted
-from refineseg.data.check.measure.edges import NEAR, around, peak_of, working_size
-from refineseg.data.check.measure.measurements import Measurements, PairMeasurement, with_image
+from refineseg.data.check.measurements.edges import NEAR, around, peak_of, working_size
+from refineseg.data.check.measurements.measurement import Measurements, PairMeasurement, with_image
 from refineseg.data.check.rules.masks import mask_files
 
 # In units of the surface's noise. Of 458 correct pairs of CamVid, Clothing Co-Parsing and VOC, five have their

@@ -9,14 +9,14 @@ import numpy as np
 
 from refineseg.data.check.dataset_files import DatasetFiles
 from refineseg.data.check.findings import ClassFigures, Finding, about, counted
-from refineseg.data.check.measure.measurements import (
+from refineseg.data.check.measurements.measurement import (
     Measurements,
     PairMeasurement,
     class_values,
     ignored_values,
     with_image,
 )
-from refineseg.data.check.rules.masks import mask_files, sound_masks
+from refineseg.data.check.rules.masks import mask_files, valid_masks
 from refineseg.labels import IGNORE
 
 RARE_SHARE = 0.001  # of the labelled training pixels
@@ -35,7 +35,7 @@ def class_figures(files: DatasetFiles, measured: Measurements) -> tuple[ClassFig
     splits = list(files.by_split())
     pixels = [dict.fromkeys(splits, 0) for _ in label_map.classes]
     masks = [dict.fromkeys(splits, 0) for _ in label_map.classes]
-    for item, mask in sound_masks(measured.pairs, label_map):
+    for item, mask in valid_masks(measured.pairs, label_map):
         known = {value: count for value, count in mask.by_value.items() if value in ids}
         for value, count in known.items():
             pixels[ids[value]][item.pair.split] += count
@@ -50,9 +50,9 @@ def class_figures(files: DatasetFiles, measured: Measurements) -> tuple[ClassFig
 def void_share(files: DatasetFiles, measured: Measurements) -> float:
     """Share of ignored pixels in masks with plausible values."""
     ignored = ignored_values(files.data.label_map)
-    sound = [mask for _, mask in sound_masks(measured.pairs, files.data.label_map)]
-    void = sum(count for mask in sound for value, count in mask.by_value.items() if value in ignored)
-    total = sum(mask.pixels for mask in sound)
+    valid = [mask for _, mask in valid_masks(measured.pairs, files.data.label_map)]
+    void = sum(count for mask in valid for value, count in mask.by_value.items() if value in ignored)
+    total = sum(mask.pixels for mask in valid)
     return void / total if total else 0.0
 
 
@@ -153,11 +153,11 @@ def _names(names: list[str]) -> str:
 def _single_masks(files: DatasetFiles, measured: Measurements) -> Iterator[Finding]:
     """Masks with little information: all ignored, one class only, thin lines of labels."""
     label_map = files.data.label_map
-    sound = sound_masks(measured.pairs, label_map)
+    valid = valid_masks(measured.pairs, label_map)
     ignored = list(ignored_values(label_map))
     empty, lines = [], []
     single: dict[int, list[PairMeasurement]] = {}
-    for item, mask in sound:
+    for item, mask in valid:
         present = mask.values[~np.isin(mask.values, ignored)]
         if not len(present):
             empty.append(item)
@@ -174,16 +174,16 @@ def _single_masks(files: DatasetFiles, measured: Measurements) -> Iterator[Findi
     )
     names = {value: label_map.names[index] for value, index in class_values(label_map).items()}
     for value, items in single.items():
-        many = len(items) > max(1, len(sound) // 2)
+        many = len(items) > max(1, len(valid) // 2)
         yield from about(
             "single-class-mask",
             "warning" if many else "note",
-            f"{counted(items, 'mask')} of {len(sound):,} with one class only: "
+            f"{counted(items, 'mask')} of {len(valid):,} with one class only: "
             f"{names.get(value, f'the value {value}')}",
             "correct for pictures that show nothing else; otherwise annotations are missing: look at some of them",
             mask_files(items),
         )
-    if len(lines) * 2 > len(sound):
+    if len(lines) * 2 > len(valid):
         yield from about(
             "inverted-ignore",
             "warning",

@@ -9,7 +9,7 @@ import numpy as np
 
 from refineseg.data.check.dataset_files import DatasetFiles
 from refineseg.data.check.findings import Finding, about, counted
-from refineseg.data.check.measure.measurements import (
+from refineseg.data.check.measurements.measurement import (
     ImageMeasurement,
     Measurements,
     PairMeasurement,

@@ -7,7 +7,12 @@ from collections.abc import Iterator
 from statistics import median
 
 from refineseg.data.check.findings import Finding, about, counted
-from refineseg.data.check.measure.measurements import ImageMeasurement, Measurements, PairMeasurement, with_image
+from refineseg.data.check.measurements.measurement import (
+    ImageMeasurement,
+    Measurements,
+    PairMeasurement,
+    with_image,
+)
 from refineseg.data.pictures.color_spaces import used_bits
 
 CHANNELS = {

@@ -8,7 +8,7 @@ from pathlib import Path
 from refineseg.data.check.chance import beyond_chance
 from refineseg.data.check.dataset_files import DatasetFiles
 from refineseg.data.check.findings import Finding, about, counted
-from refineseg.data.check.measure.measurements import (
+from refineseg.data.check.measurements.measurement import (
     MaskMeasurement,
     Measurements,
     PairMeasurement,
@@ -64,12 +64,12 @@ def main_cause(mask: MaskMeasurement, label_map: LabelMap) -> str:
         return "rgb-mask"
     if label_map.rgb and not mask.rgb:
         return "index-mask"
-    if unknown and mask.between > SMOOTHED:
+    if unknown and mask.smoothed_share > SMOOTHED:
         return "antialiased-mask"
     return ""
 
 
-def sound_masks(
+def valid_masks(
     pairs: Iterable[PairMeasurement], label_map: LabelMap
 ) -> list[tuple[PairMeasurement, MaskMeasurement]]:
     """Pairs whose mask has values with a meaning."""
@@ -111,12 +111,12 @@ def _formats(label_map: LabelMap, pairs: tuple[PairMeasurement, ...]) -> Iterato
 
 def _smoothed(label_map: LabelMap, pairs: tuple[PairMeasurement, ...]) -> Iterator[Finding]:
     """Masks that look antialiased although all values are known; one-pixel outlines look the same."""
-    sound = sound_masks(pairs, label_map)
-    found = [item for item, mask in sound if mask.between > SMOOTHED]
+    valid = valid_masks(pairs, label_map)
+    found = [item for item, mask in valid if mask.smoothed_share > SMOOTHED]
     yield from about(
         "antialiased-mask",
-        "warning" if beyond_chance(found, len(sound)) else "note",
-        f"{counted(found, 'mask')} of {len(sound):,} whose borders contain values in between, "
+        "warning" if beyond_chance(found, len(valid)) else "note",
+        f"{counted(found, 'mask')} of {len(valid):,} whose borders contain values in between, "
         "which are other classes' numbers: a sign of smoothing, or of one-pixel outlines",
         "if they were resized, export them again; resize masks by nearest neighbour only",
         mask_files(found),

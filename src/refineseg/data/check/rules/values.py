@@ -8,14 +8,14 @@ from collections.abc import Iterator
 
 from refineseg.data.check.dataset_files import DatasetFiles
 from refineseg.data.check.findings import Finding, about, counted
-from refineseg.data.check.measure.measurements import (
+from refineseg.data.check.measurements.measurement import (
     MaskMeasurement,
     Measurements,
     PairMeasurement,
     class_values,
     ignored_values,
 )
-from refineseg.data.check.rules.masks import mask_files, sound_masks
+from refineseg.data.check.rules.masks import mask_files, valid_masks
 from refineseg.labels import IGNORE, LabelMap
 from refineseg.raw_values import number_text
 
@@ -27,8 +27,8 @@ MISREAD = frozenset({"off-by-one", "binary-0-255", "stretched-values", "instance
 def find(files: DatasetFiles, measured: Measurements) -> Iterator[Finding]:
     """Findings on values that the label map does not know or misinterprets."""
     label_map = files.data.label_map
-    sound = sound_masks(measured.pairs, label_map)
-    binary = _binary(label_map, sound)
+    valid = valid_masks(measured.pairs, label_map)
+    binary = _binary(label_map, valid)
     yield from about(
         "binary-0-255",
         "error",
@@ -40,7 +40,7 @@ def find(files: DatasetFiles, measured: Measurements) -> Iterator[Finding]:
     )
     known = set(class_values(label_map)) | ignored_values(label_map)
     odd = [
-        (item, mask) for item, mask in sound if item not in binary and not known.issuperset(mask.values.tolist())
+        (item, mask) for item, mask in valid if item not in binary and not known.issuperset(mask.values.tolist())
     ]
     if not odd:
         return
@@ -119,16 +119,16 @@ def stretched(values: set[int], classes: int) -> bool:
     return values <= even and 255 in values and classes > 1
 
 
-def _binary(label_map: LabelMap, sound: list[tuple[PairMeasurement, MaskMeasurement]]) -> list[PairMeasurement]:
+def _binary(label_map: LabelMap, valid: list[tuple[PairMeasurement, MaskMeasurement]]) -> list[PairMeasurement]:
     """Masks of 0 and 255 for background and object, if 255 is no class of the label map."""
     if label_map.rgb or len(label_map.classes) < 2 or IGNORE in class_values(label_map):
         return []
     two = [
         item
-        for item, mask in sound
+        for item, mask in valid
         if set(mask.values.tolist()) == {0, IGNORE} and int(mask.counts.min()) > 0.002 * mask.pixels
     ]
-    most = len(two) * 2 > len(sound)
+    most = len(two) * 2 > len(valid)
     # 255 next to real classes in any mask is a sign that it means "ignored", as declared.
-    void_in_use = any(IGNORE in mask.values and set(mask.values.tolist()) - {0, IGNORE} for _, mask in sound)
+    void_in_use = any(IGNORE in mask.values and set(mask.values.tolist()) - {0, IGNORE} for _, mask in valid)
     return two if most or (len(label_map.classes) == 2 and not void_in_use) else []

@@ -11,7 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from refineseg.data.formats.format import AnnotatedData, Faults, Item, Picture, ReadOptions, Shape, Unannotated
+from refineseg.data.formats.format import (
+    AnnotatedData,
+    Faults,
+    Item,
+    PictureSource,
+    ReadOptions,
+    Shape,
+    Unannotated,
+)
 from refineseg.data.formats.parsing.class_names import ClassNames, class_names_of
 from refineseg.data.formats.parsing.find_pictures import Pictures, check_size, named
 from refineseg.data.formats.parsing.label_files import find_labels
@@ -44,7 +52,7 @@ class Annotated:
 
     # as in Item
     name: str
-    image: Picture
+    image: PictureSource
     areas: Sequence[Area]  # the areas, later ones on top
     split: str | None = None
     size: Shape | None = None  # height and width stated by the annotation, if any
@@ -116,8 +124,8 @@ class AreaReader:
 
 def _once_each(annotated: Sequence[Annotated], faults: Faults) -> tuple[list[Annotated], list[str]]:
     """Each picture once, with the areas of all its annotations, and a warning if there were several."""
-    found: dict[Picture, Annotated] = {}
-    doubled: dict[Picture, str] = {}
+    found: dict[PictureSource, Annotated] = {}
+    doubled: dict[PictureSource, str] = {}
     for picture in annotated:
         first = found.setdefault(picture.image, picture)
         if first is picture:

@@ -35,7 +35,7 @@ class _Bits:
         return chunk >> (-end % 8) & ((1 << count) - 1)
 
 
-def decode(data: bytes, shape: Shape, place: str) -> Region:
+def decode_brush(data: bytes, shape: Shape, place: str) -> Region:
     """The ``rle`` bytes of a brush as HxW of the drawn layer, true where it painted.
 
     InputError if they are truncated, or of another size than ``shape``.

@@ -13,7 +13,7 @@ from refineseg.data.formats.parsing.shapes import Region, runs_to_region
 from refineseg.errors import InputError, extra
 
 
-def region(segmentation: Node, shape: Shape) -> Region:
+def decode_segmentation(segmentation: Node, shape: Shape) -> Region:
     """Polygons, uncompressed or compressed RLE as HxW.
 
     Raises InputError for anything else, and for RLE that does not fill the picture exactly.
@@ -25,7 +25,7 @@ def region(segmentation: Node, shape: Shape) -> Region:
     return np.asarray(coco.decode(coco.merge(coco.frPyObjects(polygons, *shape))), dtype=np.bool_)
 
 
-def encode(region: Region) -> tuple[dict[str, Any], list[float]]:
+def encode_rle(region: Region) -> tuple[dict[str, Any], list[float]]:
     """A region as compressed RLE for JSON, and its bounding box [left, top, width, height]."""
     coco = _mask_api()
     rle = coco.encode(np.asfortranarray(region, dtype=np.uint8))

@@ -10,7 +10,7 @@ from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from refineseg.data.formats.format import Picture, Shape, Unannotated
+from refineseg.data.formats.format import PictureSource, Shape, Unannotated
 from refineseg.data.images import SUFFIXES
 from refineseg.data.pictures.open_picture import is_picture
 from refineseg.data.pictures.pillow import decoding, open_image
@@ -32,7 +32,7 @@ OTHER_PICTURES = frozenset({
 MOST_FILES = 200_000  # limit of a search for misplaced pictures
 
 
-def picture_shape(image: Picture) -> Shape:
+def picture_shape(image: PictureSource) -> Shape:
     """Height and width, EXIF orientation applied; reads the header only.
 
     Raises InputError for missing files and files that are not pictures.

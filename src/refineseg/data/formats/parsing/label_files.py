@@ -9,7 +9,7 @@ from typing import Any
 from refineseg.colors import voc_palette
 from refineseg.config.yaml import read_yaml
 from refineseg.data.formats.parsing.class_names import IGNORE_NAMES, clean
-from refineseg.data.formats.parsing.texts import Row, read_rows
+from refineseg.data.formats.parsing.texts import TableRow, read_rows
 from refineseg.data.images import check_threshold
 from refineseg.errors import InputError, LabelError
 from refineseg.labels import Color, LabelMap
@@ -24,7 +24,7 @@ LABEL_FILES = (
     "labelmap.txt",
     "classes.txt",
 )
-Entry = dict[str, Any]  # a class in the terms of labels.yaml: name, and perhaps color and raw
+ClassEntry = dict[str, Any]  # a class in the terms of labels.yaml: name, and perhaps color and raw
 HEADINGS = frozenset({"name", "names", "class", "classes", "label", "labels", "class name", "class_name"})
 
 
@@ -84,13 +84,13 @@ def _by_color(classes: list[Any]) -> list[Any]:
     ]
 
 
-def _is_heading(row: Row) -> bool:
+def _is_heading(row: TableRow) -> bool:
     if any(letter.isdigit() for letter in row.text):
         return False
     return len(row.cells) > 1 or row.cells[0].lower() in HEADINGS
 
 
-def _entry(row: Row, path: Path) -> Entry:
+def _entry(row: TableRow, path: Path) -> ClassEntry:
     """A row of a name and, in any order, a colour (three numbers or ``#rrggbb``) and the mask value."""
     cells = [cell for cell in row.cells if cell]
     colors = [color for cell in cells if (color := hex_color(cell)) is not None]
@@ -111,9 +111,9 @@ def _entry(row: Row, path: Path) -> Entry:
     return entry | ({"raw": value} if value else {})
 
 
-def _from_labelmap(rows: list[Row], path: Path) -> LabelMap:
+def _from_labelmap(rows: list[TableRow], path: Path) -> LabelMap:
     """CVAT's and Datumaro's ``label:color_rgb:parts:actions``; VOC's palette if there are no colours."""
-    entries: list[Entry] = []
+    entries: list[ClassEntry] = []
     for row in rows:
         name, text = row.text.split(":")[:2]
         parts = [part for part in text.split(",") if part.strip()]
@@ -130,7 +130,7 @@ def _from_labelmap(rows: list[Row], path: Path) -> LabelMap:
     return _label_map(entries, path)
 
 
-def _label_map(entries: list[Entry], path: Path) -> LabelMap:
+def _label_map(entries: list[ClassEntry], path: Path) -> LabelMap:
     """Classes by value, else by colour, else by order; ``void`` and ``ignore`` are ignored."""
     if not entries:
         raise LabelError(f"{path}: expected a class name on every line, found none")

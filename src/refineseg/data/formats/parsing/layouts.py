@@ -25,7 +25,7 @@ DEPTH = 3  # largest number of folders between the source and images/
 
 
 @dataclass(frozen=True)
-class Place:
+class Layout:
     """A folder of pictures, the folder of their masks (the same if they lie side by side), and their split."""
 
     images: Path
@@ -33,16 +33,16 @@ class Place:
     split: str | None
 
 
-def places_of(src: Path, depth: int = DEPTH) -> list[Place]:
-    """Places in a folder or its subfolders: images/ and masks/, train/ and train_masks/, or side by side."""
+def find_layouts(src: Path, depth: int = DEPTH) -> list[Layout]:
+    """Layouts in a folder or its subfolders: images/ and masks/, train/ and train_masks/, or side by side."""
     if not src.is_dir() or (src / "_classes.csv").is_file():
         return []
     folders = {child.name: child for child in sorted(src.iterdir()) if child.is_dir() and child.name[0] != "."}
     images, masks = _first(folders, IMAGE_FOLDERS), _first(folders, MASK_FOLDERS)
     if images and masks:
-        return [Place(images, masks, _split(src.name))]
+        return [Layout(images, masks, _split(src.name))]
     paired = [
-        Place(folder, folders[base + ending], _split(base))
+        Layout(folder, folders[base + ending], _split(base))
         for name, folder in folders.items()
         if (base := name.removesuffix("_images"))
         for ending in PAIRED_FOLDERS
@@ -51,8 +51,8 @@ def places_of(src: Path, depth: int = DEPTH) -> list[Place]:
     if paired:
         return paired
     if _side_by_side(src):
-        return [Place(src, src, _split(src.name))]
-    return [place for folder in folders.values() for place in places_of(folder, depth - 1)] if depth else []
+        return [Layout(src, src, _split(src.name))]
+    return [layout for folder in folders.values() for layout in find_layouts(folder, depth - 1)] if depth else []
 
 
 def _split(name: str) -> str | None:

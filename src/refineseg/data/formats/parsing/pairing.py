@@ -56,39 +56,41 @@ def pairs_of(src: Path, faults: Faults) -> Pairs:
 
     Raises InputError if there are no such folders, or no picture has a mask.
     """
-    places = layouts.places_of(src)
-    if not places:
+    sources = layouts.find_layouts(src)
+    if not sources:
         raise InputError(
             f"expected a folder with pictures ({', '.join(IMAGE_FOLDERS[:5])} ...) and one with masks "
             f"({', '.join(layouts.MASK_FOLDERS[:4])} ...) in {src}, found none"
         )
     found = Pairs()
-    for place in places:
-        match(place, src, found, faults)
+    for layout in sources:
+        match(layout, src, found, faults)
     _apply_lists(src, found, faults)
     if not found.pairs and not len(faults):
-        image = found.unannotated[0].image if found.unannotated else places[0].images
+        image = found.unannotated[0].image if found.unannotated else sources[0].images
         raise InputError(
-            f"expected a mask for {image} in {places[0].masks} ({image.stem}.png, or with one of "
+            f"expected a mask for {image} in {sources[0].masks} ({image.stem}.png, or with one of "
             f"{', '.join(layouts.MASK_ENDINGS[:4])} ... at the end), found none"
         )
     found.notes += unread_note({pair.image.parent for pair in found.pairs})
     return found
 
 
-def match(place: layouts.Place, src: Path, found: Pairs, faults: Faults, choosy: bool = True) -> None:
-    """Add the pairs of one place. Of several files of one name the first is taken; none if ``choosy``."""
-    images, masks = _files(place)
-    by_key = _one_each(masks, place.masks, "masks", faults, choosy)
-    pictures = _one_each(images, place.images, "pictures", faults, choosy)
+def match(layout: layouts.Layout, src: Path, found: Pairs, faults: Faults, choosy: bool = True) -> None:
+    """Add the pairs of one layout. Of several files of one name the first is taken; none if ``choosy``."""
+    images, masks = _files(layout)
+    by_key = _one_each(masks, layout.masks, "masks", faults, choosy)
+    pictures = _one_each(images, layout.images, "pictures", faults, choosy)
     by_stem: dict[str, list[Key]] = {}
     for key in by_key:
         by_stem.setdefault(key[1], []).append(key)
     used: Counter[Key] = Counter()
-    for place_of_picture, image in pictures.items():
-        folder, stem = place_of_picture
-        name = composed(str(_base(place, src) / image.relative_to(place.images).with_suffix("")))
-        split = place.split or next((SPLIT_WORDS[part] for part in folder.split("/") if part in SPLIT_WORDS), None)
+    for key, image in pictures.items():
+        folder, stem = key
+        name = composed(str(_base(layout, src) / image.relative_to(layout.images).with_suffix("")))
+        split = layout.split or next(
+            (SPLIT_WORDS[part] for part in folder.split("/") if part in SPLIT_WORDS), None
+        )
         candidates = (key for mask in _mask_names(stem) for key in _keys(folder, mask, by_key, by_stem))
         chosen = next(candidates, None)
         if chosen is None:
@@ -107,16 +109,16 @@ def match(place: layouts.Place, src: Path, found: Pairs, faults: Faults, choosy:
         found.notes.append(f"{variants} further masks of the same pictures (colours, instances ...) were not read")
 
 
-def _base(place: layouts.Place, src: Path) -> PurePosixPath:
-    """The folder that names of a place's pictures begin with, without a final images/."""
-    base = PurePosixPath(place.images.relative_to(src).as_posix())
+def _base(layout: layouts.Layout, src: Path) -> PurePosixPath:
+    """The folder that names of a layout's pictures begin with, without a final images/."""
+    base = PurePosixPath(layout.images.relative_to(src).as_posix())
     return base.parent if base.name.lower() in {name.lower() for name in IMAGE_FOLDERS} else base
 
 
-def _files(place: layouts.Place) -> tuple[list[Path], list[Path]]:
-    images = walk_pictures(place.images)
-    if place.images != place.masks:
-        return images, walk_pictures(place.masks)
+def _files(layout: layouts.Layout) -> tuple[list[Path], list[Path]]:
+    images = walk_pictures(layout.images)
+    if layout.images != layout.masks:
+        return images, walk_pictures(layout.masks)
     masks = [path for path in images if layouts.base_of(path.stem) is not None]
     return [path for path in images if layouts.base_of(path.stem) is None], masks
 
@@ -190,7 +192,7 @@ def _listed(src: Path) -> dict[str, tuple[Path, str | None]]:
     found: dict[str, tuple[Path, str | None]] = {}
     for splits in LIST_SPLITS:
         for word, split in splits.items():
-            files = (src / place / f"{word}.txt" for place in LISTS)
+            files = (src / layout / f"{word}.txt" for layout in LISTS)
             file = next((path for path in files if lexists(path)), None)
             for row in read_rows(file) if file else []:
                 name = composed(row.cells[0]).replace("\\", "/").lstrip("/")
@@ -205,8 +207,8 @@ def first_pair(src: Path) -> Pair | None:
     """A pair of ``src``, with a readable mask if possible; None if there is none. Raises nothing."""
     try:
         found = Pairs()
-        for place in layouts.places_of(src):
-            match(place, src, found, Faults(), choosy=False)
+        for layout in layouts.find_layouts(src):
+            match(layout, src, found, Faults(), choosy=False)
         readable = (pair for pair in found.pairs[:LOOKED_AT] if is_picture(pair.mask))
         return next(readable, next(iter(found.pairs), None))
     except InputError:

@@ -14,7 +14,7 @@ SEPARATORS = ("\t", ";", ",")
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """A line of a table: its number from 1, its stripped cells, and its text."""
 
     number: int
@@ -35,7 +35,7 @@ def read_text(path: Path) -> str:
     return text
 
 
-def read_rows(path: Path, *, blanks: bool = False) -> list[Row]:
+def read_rows(path: Path, *, blanks: bool = False) -> list[TableRow]:
     """The rows of a table, without empty lines and comments (``#``). InputError if it cannot be read.
 
     With ``blanks`` they separate cells if there is no comma, semicolon or tab.
@@ -59,7 +59,7 @@ def read_rows(path: Path, *, blanks: bool = False) -> list[Row]:
             ) from error
         cells = line.split() if blanks and not separator else [cell.strip() for cell in cells]
         if any(cells):
-            rows.append(Row(number, tuple(cells), line.strip()))
+            rows.append(TableRow(number, tuple(cells), line.strip()))
     return rows
 
 

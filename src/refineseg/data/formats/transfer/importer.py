@@ -11,7 +11,7 @@ import numpy as np
 from refineseg.config.yaml import to_yaml
 from refineseg.data.dataset import SPLITS
 from refineseg.data.formats.format import AnnotatedData, Faults, FaultsError, Format, Item, ReadOptions
-from refineseg.data.formats.known_formats import format_of, formats
+from refineseg.data.formats.known_formats import find_format, formats
 from refineseg.data.formats.parsing.areas import class_counts
 from refineseg.data.formats.parsing.class_names import background_id
 from refineseg.data.formats.parsing.find_pictures import named
@@ -79,7 +79,7 @@ def import_data(
             raise InputError(
                 f"expected an output folder outside the source {src}, got {root}; the source is only read"
             )
-        chosen = format_of(format, src)
+        chosen = find_format(format, src)
         if options.threshold is not None and not chosen.threshold:
             able = ", ".join(name for name, item in formats().items() if item.threshold)
             raise InputError(f"expected masks ({able}) with a threshold, got {chosen.name}")

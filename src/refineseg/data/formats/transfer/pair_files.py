@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
-from refineseg.data.formats.format import Item, Picture, Shape
+from refineseg.data.formats.format import Item, PictureSource, Shape
 from refineseg.data.formats.parsing.find_pictures import SUFFIX_OF, check_size, picture_shape
 from refineseg.data.images import SUFFIXES, nearest, write_mask
 from refineseg.data.pictures.open_picture import read_picture
@@ -88,14 +88,14 @@ class PairWriter:
         shutil.copyfile(image, target)
 
 
-def _may_be_scaled(image: Picture) -> bool:
+def _may_be_scaled(image: PictureSource) -> bool:
     if isinstance(image, Path) and is_scientific(image):
         return False
     with open_image(image if isinstance(image, Path) else image(), decode=False) as opened:
         return opened.mode in EIGHT_BITS
 
 
-def _suffix(image: Picture) -> str:
+def _suffix(image: PictureSource) -> str:
     if isinstance(image, Path):
         suffix = image.suffix.lower()
     else:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from refineseg.data.check.dataset_files import DatasetFiles
-from refineseg.data.check.measure.edges import working_size
-from refineseg.data.check.measure.measurements import ImageMeasurement
+from refineseg.data.check.measurements.edges import working_size
+from refineseg.data.check.measurements.measurement import ImageMeasurement
 from refineseg.data.images import read_image
 from refineseg.data.pictures.open_picture import largest_value
 from refineseg.data.pictures.pillow import open_image

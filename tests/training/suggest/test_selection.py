@@ -6,14 +6,14 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refineseg.training.suggest.choice import choose
+from refineseg.training.suggest.selection import select_pictures
 
 A, B, C = [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]
 
 
 def order(features: list[list[float]], uncertainty: list[float], number: int, known: object = None) -> list[int]:
     labelled = None if known is None else np.array(known)
-    return [index for index, _ in choose(np.array(features), np.array(uncertainty), number, labelled)]
+    return [index for index, _ in select_pictures(np.array(features), np.array(uncertainty), number, labelled)]
 
 
 def test_each_kind_before_a_second_of_one() -> None:
@@ -30,7 +30,7 @@ def test_what_is_labelled_is_known() -> None:
 def test_distances_by_hand() -> None:
     """45 degrees from the labelled one: 1 - cos; then the next is as far from the nearer of the two."""
     slanted = [1.0, 1.0, 0.0]
-    chosen = choose(np.array([slanted, B]), np.array([1.0, 0.1]), 2, np.array([A]))
+    chosen = select_pictures(np.array([slanted, B]), np.array([1.0, 0.1]), 2, np.array([A]))
     near = 1 - np.sqrt(0.5)
     np.testing.assert_allclose([distance for _, distance in chosen], [near, near])
 
@@ -38,5 +38,5 @@ def test_distances_by_hand() -> None:
 @given(st.integers(1, 12), st.integers(1, 15), st.integers(0, 10_000))
 def test_each_picture_once(count: int, number: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    chosen = choose(rng.normal(size=(count, 4)), rng.random(count), number)
+    chosen = select_pictures(rng.normal(size=(count, 4)), rng.random(count), number)
     assert len({index for index, _ in chosen}) == len(chosen) == min(count, number)

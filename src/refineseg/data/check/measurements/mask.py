@@ -9,9 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refineseg.data.check.dataset_files import DatasetFiles
-from refineseg.data.check.measure.edges import Border
-from refineseg.data.check.measure.image import content_digest
-from refineseg.data.check.measure.measurements import KEPT_VALUES, MaskMeasurement, class_values, ignored_values
+from refineseg.data.check.measurements.edges import Border
+from refineseg.data.check.measurements.image import content_digest
+from refineseg.data.check.measurements.measurement import (
+    KEPT_VALUES,
+    MaskMeasurement,
+    class_values,
+    ignored_values,
+)
 from refineseg.data.images import read_mask
 from refineseg.data.pictures.pillow import open_image
 from refineseg.labels import LabelMap
@@ -36,7 +41,9 @@ def measure_mask(path: Path, files: DatasetFiles) -> tuple[MaskMeasurement, NDAr
         values=kept,
         counts=counts[order],
         distinct=len(values),
-        between=between(steps, *_known(numbers, values, files.data.label_map)) if len(values) > 2 else 0.0,
+        smoothed_share=smoothed_share(steps, *_known(numbers, values, files.data.label_map))
+        if len(values) > 2
+        else 0.0,
         thin=thinness(numbers, files.data.label_map),
         palette=colors[kept] if colors is not None and kept.max(initial=0) < len(colors) else None,
         digest=content_digest(raw),
@@ -65,7 +72,7 @@ def count_values(numbers: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.i
     return values.astype(np.int64), found.astype(np.int64)
 
 
-def between(steps: NDArray[Any], void: Border | None = None, known: Border | None = None) -> float:
+def smoothed_share(steps: NDArray[Any], void: Border | None = None, known: Border | None = None) -> float:
     """Share of borders with an in-between value: 0 for a mask HxW as drawn, near 1 for an antialiased one.
 
     A border is a pixel whose two neighbours (left and right, or above and below) differ. A thin line of a class

@@ -23,8 +23,8 @@ LONGEST = 320  # longer side in pixels of the picture for its features
 
 
 @dataclass(frozen=True)
-class Look:
-    """A model's view of a picture."""
+class PictureFeatures:
+    """Uncertainty of a model on a picture, and the picture's feature."""
 
     path: Path  # its file
     uncertainty: float  # mean normalised entropy of the pixels, 0 to 1
@@ -33,13 +33,13 @@ class Look:
     feature: NDArray[np.float64]  # D values, similar for similar pictures
 
 
-def look_at(segmenter: Segmenter, path: Path) -> Look:
+def picture_features(segmenter: Segmenter, path: Path) -> PictureFeatures:
     """Predict and measure a picture; InputError if it cannot be read."""
     result = segmenter.predict(path, probabilities=True, tile="auto")
-    return Look(path, *measured(result), feature_of(segmenter, path))
+    return PictureFeatures(path, *pixel_uncertainty(result), feature_of(segmenter, path))
 
 
-def measured(result: Result) -> tuple[float, float, tuple[str, str] | None]:
+def pixel_uncertainty(result: Result) -> tuple[float, float, tuple[str, str] | None]:
     """Mean entropy, unsure share and pair of classes of a result with probabilities."""
     assert result.probabilities is not None
     known = result.labels[::EVERY, ::EVERY] != IGNORE

@@ -1,8 +1,8 @@
 """How well the borders of a mask match the edges of its picture, at a small working size.
 
-``surface`` is the cross-correlation of mask borders with the picture's normalised gradient: its value at an
-offset is the mean gradient (in standard deviations) under the borders when the mask is moved by that offset. A
-mask that fits has its peak at offset 0.
+``correlation_surface`` is the cross-correlation of mask borders with the picture's normalised gradient: its value
+at an offset is the mean gradient (in standard deviations) under the borders when the mask is moved by that offset.
+A mask that fits has its peak at offset 0.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TURNS: dict[str, Callable[[Border], Border]] = {
 
 
 @dataclass(frozen=True)
-class Fit:
+class OutlineFit:
     """Match of a mask's borders with its picture's edges; scores are mean gradients in standard deviations."""
 
     here: float  # best score within NEAR pixels of offset 0
@@ -65,7 +65,7 @@ def gradient(grey: NDArray[np.uint8]) -> Floats:
     return np.asarray((size - size.mean()) / deviation, np.float32)
 
 
-def borders(mask: NDArray[Any]) -> NDArray[np.bool_]:
+def class_borders(mask: NDArray[Any]) -> NDArray[np.bool_]:
     """Pixels on either side of a change of value, without the rim of the picture."""
     edge = np.zeros(mask.shape, np.bool_)
     across, along = mask[:, :-1] != mask[:, 1:], mask[:-1] != mask[1:]
@@ -78,7 +78,7 @@ def borders(mask: NDArray[Any]) -> NDArray[np.bool_]:
     return edge
 
 
-def surface(edges: Floats, border: NDArray[np.bool_]) -> Floats:
+def correlation_surface(edges: Floats, border: NDArray[np.bool_]) -> Floats:
     """Mean of ``edges`` under the shifted border: (2 REACH + 1) squared, rows by shift down, columns right."""
     height, width = edges.shape
     shape = (height + REACH, width + REACH)
@@ -101,16 +101,16 @@ def around(offset: tuple[int, int], radius: int) -> NDArray[np.bool_]:
     return np.asarray(near_rows[:, None] & near_columns[None, :])
 
 
-def fit_outlines(edges: Floats, mask: NDArray[Any], scale: float) -> tuple[Fit, Floats] | None:
+def fit_outlines(edges: Floats, mask: NDArray[Any], scale: float) -> tuple[OutlineFit, Floats] | None:
     """Fit of a mask to the edges of a picture (HxW as from ``gradient``), and its surface.
 
     ``mask`` has raw values HxW at the working size, of ``scale`` working pixels per pixel of the picture. None
     if there is too little border or no edge.
     """
-    border = borders(mask)
+    border = class_borders(mask)
     if int(border.sum()) < MIN_BORDER or not edges.any() or min(edges.shape) <= 2 * REACH:
         return None
-    scores = surface(edges, border)
+    scores = correlation_surface(edges, border)
     offset = peak_of(scores)
     outside = ~around(offset, CORE)
     wide = _blurred_best(edges)
@@ -119,7 +119,7 @@ def fit_outlines(edges: Floats, mask: NDArray[Any], scale: float) -> tuple[Fit, 
         for name, turn in TURNS.items()
         if turn(border).shape == border.shape
     }
-    found = Fit(
+    found = OutlineFit(
         here=float(scores[around((0, 0), NEAR)].max()),
         peak=float(scores.max()),
         offset=(round(offset[0] / scale), round(offset[1] / scale)),

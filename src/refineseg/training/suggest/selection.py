@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 
-def choose(
+def select_pictures(
     features: Floats, uncertainty: Floats, number: int, labelled: Floats | None = None
 ) -> list[tuple[int, float]]:
     """At most ``number`` pictures, ordered by uncertainty times distance to known pictures.

@@ -11,10 +11,10 @@ from itertools import islice
 import numpy as np
 
 from refineseg.data.check.dataset_files import CheckedPair, DatasetFiles
-from refineseg.data.check.measure.edges import Floats, fit_outlines, gradient, working_size
-from refineseg.data.check.measure.image import measure_image
-from refineseg.data.check.measure.mask import measure_mask
-from refineseg.data.check.measure.measurements import Measurements, PairMeasurement
+from refineseg.data.check.measurements.edges import Floats, fit_outlines, gradient, working_size
+from refineseg.data.check.measurements.image import measure_image
+from refineseg.data.check.measurements.mask import measure_mask
+from refineseg.data.check.measurements.measurement import Measurements, PairMeasurement
 from refineseg.data.dataset import evenly_spaced
 from refineseg.data.images import nearest
 from refineseg.errors import InputError

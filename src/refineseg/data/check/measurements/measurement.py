@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refineseg.data.check.dataset_files import CheckedPair
-from refineseg.data.check.measure.edges import Fit, Floats
+from refineseg.data.check.measurements.edges import Floats, OutlineFit
 from refineseg.labels import LabelMap
 from refineseg.raw_values import raw_number
 
@@ -42,7 +42,7 @@ class MaskMeasurement:
     values: NDArray[np.int64]
     counts: NDArray[np.int64]
     distinct: int  # number of different values
-    between: float  # share of borders with an in-between value, as antialiasing leaves it; 0 to 1
+    smoothed_share: float  # share of borders with an in-between value, as antialiasing leaves it; 0 to 1
     thin: float  # share of labelled pixels within two pixels of an ignored one; 0 to 1
     palette: NDArray[np.uint8] | None  # colours of ``values`` in the file's palette, Nx3, or None
     digest: bytes  # hash of the raw values
@@ -67,7 +67,7 @@ class PairMeasurement:
     mask: MaskMeasurement | None = None
     image_error: str = ""
     mask_error: str = ""
-    fit: Fit | None = None
+    fit: OutlineFit | None = None
 
 
 @dataclass(frozen=True)
