@@ -27,7 +27,7 @@ class PlainPooling(ChainedResidualPooling):
         return F.max_pool2d(x, 5, 1, 2)
 
 
-TORCHS_OWN: dict[type, type] = {
+TORCH_CLASSES: dict[type, type] = {
     InPlaceBatchNorm2d: nn.BatchNorm2d,
     InPlaceBatchNormAct2d: BatchNormAct2d,
     ChainedResidualPooling: PlainPooling,
@@ -38,6 +38,6 @@ def baseline_network(model: RefineNet) -> RefineNet:
     """A copy of the network as the baseline."""
     result = copy.deepcopy(model).to(memory_format=torch.contiguous_format)
     for part in result.modules():
-        if type(part) in TORCHS_OWN:
-            part.__class__ = TORCHS_OWN[type(part)]
+        if type(part) in TORCH_CLASSES:
+            part.__class__ = TORCH_CLASSES[type(part)]
     return result

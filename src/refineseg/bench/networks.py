@@ -138,17 +138,17 @@ def exported(segmenter: Segmenter, engine: str, setting: Setting, int8: bool = F
             made = path.with_stem("int8")
             to_int8(kind, path, made, [lambda: picture], description(segmenter, kind, ExportOptions(int8=True)))
             path = made
-        return of_file(path, engine, setting)
+        return work_of_file(path, engine, setting)
 
 
 def file_candidates(paths: Sequence[Path], setting: Setting) -> Iterator[Candidate]:
     """Files written by ``refineseg export``, each in all engines that run it."""
     for path in paths:
         for engine in SUFFIXES.get(path.suffix.lower(), ("auto",)):
-            yield Candidate(f"{path.name}, {engine}", partial(of_file, path, engine, setting))
+            yield Candidate(f"{path.name}, {engine}", partial(work_of_file, path, engine, setting))
 
 
-def of_file(path: Path, engine: str, setting: Setting) -> Work:
+def work_of_file(path: Path, engine: str, setting: Setting) -> Work:
     """Prediction with an exported file."""
     if setting.batch != 1 or setting.training:
         raise InputError("expected --batch 1 and prediction with files and engines other than torch")

@@ -11,7 +11,7 @@ from refineseg.errors import InputError, extra
 ENCODER = "resnet101"  # backbone of the peers that have a choice
 
 
-class OutOfDict(nn.Module):
+class LogitsOnly(nn.Module):
     """A torchvision network, which returns a dictionary, as one that returns logits."""
 
     def __init__(self, net: nn.Module) -> None:
@@ -29,7 +29,7 @@ def _torchvision(name: str) -> Callable[[int], nn.Module]:
         from torchvision.models import segmentation
 
         net = getattr(segmentation, name)(weights=None, weights_backbone=None, num_classes=classes)
-        return OutOfDict(net)
+        return LogitsOnly(net)
 
     return build
 

@@ -68,7 +68,7 @@ def describe_preset(
         takes, gives = (
             "\n".join("x".join(map(str, shape)) for shape in shapes) for shapes in (stage.inputs, stage.outputs)
         )
-        field = "-" if stage.field is None else f"{stage.field}"
+        field = "-" if stage.receptive_field is None else f"{stage.receptive_field}"
         table.add_row(stage.name, takes, gives, f"{stage.parameters:,}", f"{stage.gmac:.2f}", field)
     table.add_row("all", "", "", f"{found.parameters:,}", f"{found.gmac:.1f}", "")
     console.print(table)

@@ -18,7 +18,7 @@ from refineseg.deploy import int8, report
 from refineseg.deploy.formats import files_of, write_format
 from refineseg.deploy.memory import check_memory
 from refineseg.deploy.options import ExportKeywords, ExportOptions
-from refineseg.deploy.pictures import for_calibration, generated_pictures, of_data
+from refineseg.deploy.pictures import calibration_pictures, data_pictures, generated_pictures
 from refineseg.deploy.report import ExportReport, Int8Scores
 from refineseg.deploy.trace import Exportable, trace
 from refineseg.deploy.verification import LogitsRunner, compare_outputs, refusal, time_engine
@@ -75,13 +75,13 @@ def export(
     options.check(segmenter, data)
     with locked(path, beside=True), folder_beside(path) as place:
         made = place / path.name
-        done = _made(segmenter, made, kind, data, options, progress)
+        done = _write_and_check(segmenter, made, kind, data, options, progress)
         done = replace(done, file=path.name, sha256=sha256_of(*files_of(made)))
         report.write_export_report(done, made)
-        _named(report.files(made), report.files(path))
+        _move(report.files(made), report.files(path))
         if done.refused:
             raise RefusedError(f"export refused: {done.refused}; figures in {report.files(path)[1]}")
-        _named(files_of(made), files_of(path))
+        _move(files_of(made), files_of(path))
     return done
 
 
@@ -96,7 +96,7 @@ def on_cpu(model: str | Path | Segmenter) -> Segmenter:
     return Segmenter.from_network(copy.deepcopy(model.model), model.card, "cpu")
 
 
-def _made(
+def _write_and_check(
     segmenter: Segmenter,
     path: Path,
     kind: str,
@@ -111,7 +111,7 @@ def _made(
     progress(f"writing {kind}", 0, 0)
     write_format(traced, kind, path, description(segmenter, kind, replace(options, int8=False)))
     del traced
-    seen = generated_pictures(segmenter.model.config) if data is None else of_data(data)
+    seen = generated_pictures(segmenter.model.config) if data is None else data_pictures(data)
     engine = open_exported(path, outputs=options.outputs)
     checks = compare_outputs(
         engine, network, seen, lambda done, of: progress("comparing with the network", done, of)
@@ -155,7 +155,7 @@ def _quantised(
 ) -> Int8Scores:
     """Replace the file by its int8 form; score it and the network on ``val``."""
     progress("calibrating int8", 0, 0)
-    split, readers = for_calibration(data)
+    split, readers = calibration_pictures(data)
     with tempfile.TemporaryDirectory(dir=path.parent) as place:
         source = Path(place) / path.name
         for file in files_of(path):
@@ -169,8 +169,8 @@ def _quantised(
         return found.scores.mean_iou
 
     before = scored(segmenter, "scoring the network")
-    judged = LogitsRunner(open_exported(path, outputs=options.outputs))
-    after = scored(Segmenter(judged, segmenter.card), "scoring int8")
+    scored_file = LogitsRunner(open_exported(path, outputs=options.outputs))
+    after = scored(Segmenter(scored_file, segmenter.card), "scoring int8")
     trained_on_it = segmenter.card.was_trained_on(data.name, "val")
     return Int8Scores(data.name, split, len(readers), "val", len(data.split("val")), before, after, trained_on_it)
 
@@ -192,7 +192,7 @@ def description(segmenter: Segmenter, kind: str, options: ExportOptions) -> str:
     return json.dumps(values | {"export": made})
 
 
-def _named(made: Sequence[Path], final: Sequence[Path]) -> None:
+def _move(made: Sequence[Path], final: Sequence[Path]) -> None:
     """Move the files to their final names in order, weights before the file that needs them."""
     for old, new in zip(made, final, strict=True):
         old.replace(new)

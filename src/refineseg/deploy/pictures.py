@@ -19,7 +19,7 @@ from refineseg.inference.tiles.receptive_field import probe
 
 CALIBRATED_ON = 300  # most calibration pictures, evenly spaced over the split; NNCF's default
 PHOTOGRAPH = "grace_hopper.jpg"  # matplotlib's sample data; US Navy, public domain
-SHOWN = 20  # most pictures of a data set that are compared
+COMPARED = 20  # most pictures of a data set that are compared
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,10 @@ class ExportPictures:
     planes: tuple[NDArray[np.float32], ...]  # each CxHxW in [0, 1]
 
 
-def of_data(data: SegmentationData) -> ExportPictures:
-    """Up to ``SHOWN`` pictures, evenly spaced over ``val``, else ``train``, else ``test``."""
+def data_pictures(data: SegmentationData) -> ExportPictures:
+    """Up to ``COMPARED`` pictures, evenly spaced over ``val``, else ``train``, else ``test``."""
     split = next(split for split in ("val", "train", "test") if data.splits.get(split))
-    chosen = evenly_spaced(data.split(split), SHOWN)
+    chosen = evenly_spaced(data.split(split), COMPARED)
     planes = tuple(_read(data, sample) for sample in chosen)
     return ExportPictures(f"{len(chosen)} pictures of {data.name} {split}", planes)
 
@@ -55,7 +55,7 @@ def fitted(planes: NDArray[np.float32], height: int, width: int) -> NDArray[np.f
     return np.stack([np.asarray(ImageOps.fit(Image.fromarray(plane), shape, resample)) for plane in planes])
 
 
-def for_calibration(data: SegmentationData) -> tuple[str, list[Callable[[], NDArray[np.float32]]]]:
+def calibration_pictures(data: SegmentationData) -> tuple[str, list[Callable[[], NDArray[np.float32]]]]:
     """``train`` if there is one, else ``val``; and functions that read its pictures, each CxHxW."""
     split = "train" if data.splits.get("train") else "val"
     return split, [partial(_read, data, sample) for sample in evenly_spaced(data.split(split), CALIBRATED_ON)]

@@ -14,7 +14,7 @@ from refineseg.system.files import atomic_write
 
 @dataclass(frozen=True)
 class Int8Scores:
-    """The cost of 8 bits in mean IoU."""
+    """Mean IoU of a network and of its int8 file."""
 
     data: str  # name of the data set
     calibrated_on: str  # split for the ranges
@@ -23,9 +23,8 @@ class Int8Scores:
     judged_pictures: int  # number of its pictures
     mean_iou_float32: float  # score of the network
     mean_iou: float  # score of the int8 file
-    trained_on_it: bool = (
-        False  # whether the network saw these pictures in training: only the loss means something
-    )
+    # whether the network was trained on these pictures: then only the loss means something
+    trained_on_it: bool = False
 
     @property
     def loss(self) -> float:
@@ -74,7 +73,7 @@ class ExportReport:
         """Agreement of file and network, in words."""
         if self.outputs == "depth":
             error = max(check.error or 0 for check in self.checks)
-            return f"depth is within {error:.1e} of its spread of the network's"
+            return f"depth differs from the network's by at most {error:.1e} of its spread"
         return f"{self.agreement:.4%} of the labels agree with the network's"
 
     def to_dict(self) -> dict[str, Any]:

@@ -91,7 +91,7 @@ class LogitsRunner(ExportedRunner):
     Labels become one-hot maps, probabilities their logarithms, at the picture's size.
     """
 
-    name = "judged"
+    name = "logits"
 
     def __init__(self, engine: ExportedRunner) -> None:
         super().__init__(engine.exported)
@@ -121,8 +121,8 @@ def refusal(checks: list[SizeComparison], outputs: str = "logits") -> str | None
     for check in checks:
         if check.error is not None and not check.error <= ERROR:
             return (
-                f"expected {outputs} within {ERROR:.0%} of their spread of the network's, got {check.error:.2%} "
-                f"at {check.width}x{check.height}"
+                f"expected {outputs} to differ from the network's by at most {ERROR:.0%} of their spread, got "
+                f"{check.error:.2%} at {check.width}x{check.height}"
             )
     return None
 

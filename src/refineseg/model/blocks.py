@@ -98,7 +98,7 @@ class MultiResolutionFusion(nn.Module):
         return self.add_up((project(x) for project, x in zip(self.convs, given, strict=True)), size)
 
     def add_up(self, maps: Iterable[Tensor], size: Sequence[int]) -> Tensor:
-        """The sum of the paths' maps BxCxH_ixW_i, upsampled to ``size``, the largest of theirs.
+        """The sum of the paths' maps BxCxH_ixW_i, upsampled to ``size``, the largest of their sizes.
 
         Since upsampling is linear, maps at one stride are added before it.
         """
@@ -119,7 +119,7 @@ class MultiResolutionFusion(nn.Module):
 
     @property
     def in_steps(self) -> bool:
-        """Whether upsampling from stride to stride gives what upsampling at once gives: cells lie on cells."""
+        """Whether upsampling from stride to stride equals upsampling at once: cells lie on cells."""
         levels = sorted(set(self.factors or []))
         return self.align_corners and bool(levels) and all(b % a == 0 for a, b in pairwise(levels))
 
@@ -193,9 +193,9 @@ class RefineNetBlock(nn.Module):
         kernel_size: 3, or 1 for the light-weight form.
         lateral_fusion: whether backbone maps have a fusion convolution; false in the light-weight MobileNet-v2.
         activation: activation of the pooling chain: ReLU, or ReLU6 in the light-weight MobileNet-v2.
-        align_corners: of the upsampling in the fusion; see ``MultiResolutionFusion``.
-        strides: likewise.
-        upsampling: likewise.
+        align_corners: passed to ``MultiResolutionFusion``.
+        strides: passed to ``MultiResolutionFusion``.
+        upsampling: passed to ``MultiResolutionFusion``.
 
     Example:
         >>> block = RefineNetBlock([512, 256], widths=128, refined_channels=[128])

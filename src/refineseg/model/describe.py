@@ -33,7 +33,7 @@ class Stage:
     gmac: float  # multiply-accumulate operations in 10^9
     taken: tuple[int, ...] = ()  # indices of the backbone maps that a block takes
     # side in pixels of the effective receptive field of its (coarsest) output; None if not measured
-    field: int | None = None
+    receptive_field: int | None = None
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class NetworkDescription:
 def describe(config: ModelConfig, size: tuple[int, int], measure: bool = True) -> NetworkDescription:
     """Describe a network for a picture of ``size`` (height, width).
 
-    To ``measure`` receptive fields takes up to a minute; not done for a DPT, whose tokens see the whole picture.
+    Measuring receptive fields takes up to a minute; a DPT has none, since its tokens see the whole picture.
     """
     with torch.device("meta"):
         network = build(config).eval()
@@ -89,7 +89,7 @@ def describe(config: ModelConfig, size: tuple[int, int], measure: bool = True) -
             maps,
             sum(map(parameter_count, before)),
             counts["Global"] - sum(gmac.values()),
-            field=fields.get("backbones"),
+            receptive_field=fields.get("backbones"),
         )
     ]
     for number, (name, taken) in enumerate(zip(names, groups, strict=True), 1):
@@ -117,7 +117,7 @@ def _cascade(network: RefineNet) -> tuple[str, tuple[tuple[int, ...], ...], tupl
 
 @contextmanager
 def watched(network: RefineNet, see: Callable[[str, Tensor], None]) -> Iterator[None]:
-    """Inside the block, ``see`` is called with name and output of every block and classifier, and backbone map."""
+    """While open, calls ``see`` with name and output of every block and classifier, and every backbone map."""
     handles = []
     for name, part in network.named_modules():
         block = name.startswith(("decoder.blocks.", "decoder.stages.")) and name.count(".") == 2
@@ -172,10 +172,10 @@ def receptive_fields(config: ModelConfig) -> dict[str, int]:
     with watched(network, see):
         network(image, upsample=False)
     made.pop("classifier")
-    return {name: _width(image, value) for name, value in made.items()}
+    return {name: _field_width(image, value) for name, value in made.items()}
 
 
-def _width(image: Tensor, value: Tensor) -> int:
+def _field_width(image: Tensor, value: Tensor) -> int:
     middle = value[..., value.shape[-2] // 2, value.shape[-1] // 2].abs().sum()
     (gradient,) = torch.autograd.grad(middle, image, retain_graph=True)
     column = gradient.abs().sum((0, 1, 2))

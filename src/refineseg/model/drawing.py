@@ -134,8 +134,8 @@ def _block(stage: Stage, x: float, y: float, span: float) -> list[str]:
         (f"{channels} x {rows} x {columns} out", "text small"),
         (f"{stage.parameters / 1e6:.2f} M, {stage.gmac:.2f} GMAC", "faint small"),
     ]
-    if stage.field is not None:
-        lines.append((f"sees about {stage.field} px", "faint small"))
+    if stage.receptive_field is not None:
+        lines.append((f"sees about {stage.receptive_field} px", "faint small"))
     first = y - 9.5 * (len(lines) - 1) + 4
     return [
         _box("block", x, y - high / 2, BLOCK, high),

@@ -25,8 +25,8 @@ FIRST_STRIP_ONLY: ContextVar[bool] = ContextVar("FIRST_STRIP_ONLY", default=Fals
 class InPlaceBatchNorm2d(nn.BatchNorm2d):
     """Batch norm that works in place while its statistics and weights are frozen.
 
-    For norms that alone read the output of a convolution. Torch's own creates a second map, and in training keeps
-    the first for the gradient of weights that are frozen.
+    For norms that are the only reader of a convolution's output. Torch's own creates a second map, and in
+    training keeps the first for the gradient of weights that are frozen.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -48,7 +48,7 @@ def run_steps(steps: Iterable[Callable[[Tensor], Tensor]], maps: list[Tensor]) -
 def is_frozen(norm: nn.BatchNorm2d) -> bool:
     """Whether the norm is a fixed scale and shift in this call."""
     trained = torch.is_grad_enabled() and norm.weight is not None and norm.weight.requires_grad
-    return not (norm.training or trained or norm.running_var is None or norm.weight is None or recorded())
+    return not (norm.training or trained or norm.running_var is None or norm.weight is None or is_recording())
 
 
 def scale_in_place(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
@@ -60,7 +60,7 @@ def scale_in_place(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
     return x.mul_(scale[:, None, None]).add_(shift[:, None, None])
 
 
-def recorded() -> bool:
+def is_recording() -> bool:
     """Whether a graph is being recorded."""
     traced: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
     return traced or torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export()
@@ -72,7 +72,7 @@ def max_pool5(x: Tensor) -> Tensor:
     Torch's own also creates a map of int64 positions, twice as large as the float32 map. Here there is none
     without a gradient; with one, positions are kept as int16 distances, and the input is not kept.
     """
-    if recorded():
+    if is_recording():
         return F.max_pool2d(x, KERNEL, 1, REACH)
     if torch.is_grad_enabled() and x.requires_grad:
         pooled: Tensor = _MaxPool5.apply(x)

@@ -89,11 +89,11 @@ def model_config(preset: str, num_classes: int, settings: str | None = None, **f
         raise ConfigError(f"unknown preset {preset!r}: expected one of {', '.join(PRESETS)}")
     values: dict[str, Any] = {"preset": preset, "num_classes": num_classes} | PRESETS[preset]
     if settings is not None:
-        values |= _of_settings(settings, preset, str(fields.get("backbone", values.get("backbone"))))
+        values |= _settings_fields(settings, preset, str(fields.get("backbone", values.get("backbone"))))
     return ModelConfig.from_dict(values | fields)
 
 
-def _of_settings(settings: str, preset: str, backbone: str) -> dict[str, Any]:
+def _settings_fields(settings: str, preset: str, backbone: str) -> dict[str, Any]:
     name = SETTINGS_ALIASES.get(settings, settings)
     if name not in SETTINGS:
         raise ConfigError(f"unknown settings {settings!r}: expected one of {', '.join(SETTINGS)}")

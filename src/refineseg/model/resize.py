@@ -59,12 +59,12 @@ def bicubic(x: Tensor, size: Sequence[int], one_ratio: bool = False) -> Tensor:
     if x.shape[-2:] == torch.Size(size):
         return x
     given = x.shape[-2:]
-    steps = [(_number(x, old), _number(x, new)) for old, new in zip(given, size, strict=True)]
+    ratios = [(_number(x, old), _number(x, new)) for old, new in zip(given, size, strict=True)]
     if one_ratio:  # by torch.where: a trace would keep the side that had the larger ratio in the traced picture
-        (height, new_height), (width, new_width) = steps
+        (height, new_height), (width, new_width) = ratios
         wide = new_width * height > new_height * width
-        steps = [(torch.where(wide, width, height), torch.where(wide, new_width, new_height))] * 2
-    rows, columns = (_weights(x, old, new, *step) for old, new, step in zip(given, size, steps, strict=True))
+        ratios = [(torch.where(wide, width, height), torch.where(wide, new_width, new_height))] * 2
+    rows, columns = (_weights(x, old, new, *ratio) for old, new, ratio in zip(given, size, ratios, strict=True))
     return rows @ x @ columns.T
 
 
@@ -72,19 +72,19 @@ def _number(like: Tensor, value: int) -> Tensor:
     return torch.scalar_tensor(value, dtype=torch.int64, device=like.device)
 
 
-def _weights(like: Tensor, given: int, side: int, step: Tensor, steps: Tensor) -> Tensor:
+def _weights(like: Tensor, given: int, side: int, before: Tensor, after: Tensor) -> Tensor:
     """Matrix side x given: the weight of each source pixel in each pixel of the result.
 
-    ``steps`` pixels of the result span ``step`` source pixels. Places are kept as a whole number and a fraction,
+    ``after`` pixels of the result span ``before`` source pixels. Places are kept as a whole number and a fraction,
     so that float32 is exact to 1e-7 of a pixel everywhere in the picture.
     """
     dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
     target = torch.arange(side, device=like.device)[:, None]
     source = torch.arange(given, device=like.device)
-    halves = (2 * target + 1) * step + steps  # the place plus 1, so that it is not negative, times 2 steps
-    whole = halves // (2 * steps)
-    fraction = (halves - whole * (2 * steps)).to(dtype) / (2 * steps).to(dtype)
-    narrow = (steps.to(dtype) / step.to(dtype)).clamp(max=1)
+    halves = (2 * target + 1) * before + after  # (the place plus 1, so that it is not negative) * 2 * after
+    whole = halves // (2 * after)
+    fraction = (halves - whole * (2 * after)).to(dtype) / (2 * after).to(dtype)
+    narrow = (after.to(dtype) / before.to(dtype)).clamp(max=1)
     total = torch.zeros((), dtype=dtype, device=like.device)
     for turn in (-1, 0, 1):  # the picture and its mirror images on either side
         for mirrored in (source + 2 * given * turn, 2 * given * turn - 1 - source):

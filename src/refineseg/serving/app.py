@@ -80,13 +80,13 @@ def create_app(
         )
     record, refuse = service.metrics.record_answer, _add_problems(app)
     app.add_middleware(Middleware, access=access, refuse=refuse, record=record, routes=ROUTES)
-    _add_interface(app, service, _keyed(api_key))
+    _add_interface(app, service, _key_required(api_key))
     _add_probes(app, service)
     _add_page(app)
     return app
 
 
-def _keyed(api_key: str | None) -> dict[str, Any]:
+def _key_required(api_key: str | None) -> dict[str, Any]:
     """Arguments of routes that require the key."""
     from fastapi import Depends
     from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -120,8 +120,8 @@ def _add_problems(app: "FastAPI") -> Refuse:
         return problem(error.status, error.detail, error.headers | rest)
 
     @app.exception_handler(ClientDisconnect)
-    async def left(_incoming: Incoming, _error: ClientDisconnect) -> JSONResponse:
-        return problem(400, "expected the whole request, the client left before its end")
+    async def disconnected(_incoming: Incoming, _error: ClientDisconnect) -> JSONResponse:
+        return problem(400, "expected the whole request, the client disconnected before its end")
 
     @app.exception_handler(HTTPException)
     async def http_error(_incoming: Incoming, error: HTTPException) -> JSONResponse:
@@ -129,7 +129,7 @@ def _add_problems(app: "FastAPI") -> Refuse:
 
     @app.exception_handler(Exception)
     async def failed(_incoming: Incoming, _error: Exception) -> JSONResponse:
-        return problem(500, "the server failed at this request; its log says why")
+        return problem(500, "the server failed on this request; its log says why")
 
     return lambda scope, receive, error: refused(Incoming(scope, receive), error)
 

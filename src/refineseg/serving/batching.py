@@ -46,7 +46,7 @@ class QueuedPicture:
 
 
 class Batcher:
-    """A queue and its worker.
+    """A queue and its worker thread.
 
     ``record`` is called after every batch; ``active`` returns the number of open requests: a picture waits for
     others only if some may still join it.

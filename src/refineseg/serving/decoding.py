@@ -60,7 +60,7 @@ def opened_upload(data: bytes) -> Iterator[Image.Image]:
     except Problem:
         raise
     except Image.DecompressionBombError:
-        raise Problem(413, f"expected a smaller picture, got a {name} of a size that no server decodes") from None
+        raise Problem(413, f"expected a smaller picture, got a {name} too large to decode") from None
     except Exception as error:  # decoders raise OSError, ValueError, SyntaxError, struct.error ...
         if is_out_of_memory(error):
             raise

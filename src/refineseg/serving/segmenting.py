@@ -1,4 +1,4 @@
-"""The way of a request, within the limits: read, measure, decode, queue, predict, encode."""
+"""The steps of a request, within the limits: read, measure, decode, queue, predict, encode."""
 
 from __future__ import annotations
 
@@ -94,8 +94,8 @@ class Service:
         except Exception as error:
             if isinstance(error, Problem) or not is_out_of_memory(error):
                 raise
-            # The frames hold the picture, whose future holds the error, which holds the frames: a circle that
-            # would keep its memory until the collector comes, and the next picture might be refused for it.
+            # The frames hold the picture, its future the error, and the error the frames: this cycle would keep
+            # the memory until the garbage collector runs, and the next picture might be refused.
             traceback.clear_frames(error.__traceback__)
         hand_back_memory()
         log.error("out of memory: answered 503; lower --max-megapixels, --batch or --requests")
@@ -143,7 +143,7 @@ class Service:
         try:
             await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
             if not working.done():
-                raise Problem(400, "expected the client to wait for its answer, it left")
+                raise Problem(400, "expected the client to wait for its answer, it disconnected")
             return working.result()
         finally:
             working.cancel()

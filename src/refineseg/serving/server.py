@@ -87,7 +87,7 @@ def http_server(app: App, seconds: float, log_level: str = "info") -> uvicorn.Se
         import uvicorn
     config = uvicorn.Config(
         app,
-        http=_bounded_protocol(seconds),
+        http=_timed_protocol(seconds),
         ws="none",
         server_header=False,
         timeout_graceful_shutdown=int(seconds + GRACE),
@@ -96,14 +96,14 @@ def http_server(app: App, seconds: float, log_level: str = "info") -> uvicorn.Se
     return uvicorn.Server(config)
 
 
-def _bounded_protocol(seconds: float) -> type[H11Protocol]:
+def _timed_protocol(seconds: float) -> type[H11Protocol]:
     """uvicorn's HTTP protocol with a time limit: a client has ``seconds`` to send headers and to read an answer.
 
     uvicorn itself waits forever for headers that come byte by byte, and for a client that does not read.
     """
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
-    class BoundedProtocol(H11Protocol):
+    class TimedProtocol(H11Protocol):
         _deadline: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -143,4 +143,4 @@ def _bounded_protocol(seconds: float) -> type[H11Protocol]:
                 self._deadline.cancel()
                 self._deadline = None
 
-    return BoundedProtocol
+    return TimedProtocol

@@ -1,1 +1,1 @@
-"""What the operating system and the machine give: files, memory, processes, threads."""
+"""Operating system and machine: files, memory, processes, threads."""

@@ -88,7 +88,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 def atomic_write(path: str | Path, content: str | bytes) -> None:
     """Write a whole file under a temporary name, then rename it."""
-    # Names of files may be no UTF-8; they are written as Python shows them.
+    # File names need not be UTF-8; bytes that are not are written as escapes.
     data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)

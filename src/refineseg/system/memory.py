@@ -21,7 +21,7 @@ OUT_OF_MEMORY = re.compile(
 )
 # CPython's words for a function in C that failed without saying why, which importing does where memory is short.
 LOST = re.compile(r"without (setting an exception|exception set)")
-LITTLE = 128 << 20  # bytes below which memory is taken to be the reason
+SCARCE = 128 << 20  # bytes below which memory is taken to be the reason
 
 
 def keep_freed_memory() -> bool:
@@ -33,7 +33,7 @@ def keep_freed_memory() -> bool:
     Measured in docs/notebook/experiments.md. Returns whether it took effect; only glibc can do it.
     """
     settings = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: 2**31 - 1, M_ARENA_MAX: 1}
-    taken = [_of_glibc("mallopt", option, value) for option, value in settings.items()]
+    taken = [_call_glibc("mallopt", option, value) for option, value in settings.items()]
     return all(taken)
 
 
@@ -44,10 +44,10 @@ def hand_back_memory() -> bool:
     has holes that it does not return by itself. Returns whether anything was given back; elsewhere than on glibc
     nothing happens.
     """
-    return _of_glibc("malloc_trim", 0)
+    return _call_glibc("malloc_trim", 0)
 
 
-def _of_glibc(function: str, *arguments: int) -> bool:
+def _call_glibc(function: str, *arguments: int) -> bool:
     """The answer of one of glibc's functions; False where there is no glibc."""
     if not sys.platform.startswith("linux"):
         return False
@@ -93,7 +93,7 @@ def is_out_of_memory(error: BaseException | None) -> bool:
         if isinstance(error, MemoryError) or (not known and OUT_OF_MEMORY.search(str(error))):
             return True
         if isinstance(error, SystemError) and LOST.search(str(error)):
-            return any(free is not None and free < LITTLE for free in (free_addresses(), free_memory()))
+            return any(free is not None and free < SCARCE for free in (free_addresses(), free_memory()))
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return False
 

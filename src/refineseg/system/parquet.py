@@ -19,7 +19,7 @@ def parquet() -> Any:
 
 
 def open_parquet(path: Path) -> Any:
-    """A pyarrow ParquetFile. InputError if it is none."""
+    """A pyarrow ParquetFile; InputError if the file is not parquet."""
     try:
         return parquet().ParquetFile(path)
     except (OSError, ValueError) as error:  # pyarrow's errors are these

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from refineseg.inference.fast.convolution import convolution_of
 from refineseg.inference.fast.fast_copy import FastCopy, specialise
-from refineseg.inference.fast.folding import NORMS, _seen, convs_and_norms, fold_batch_norm
+from refineseg.inference.fast.folding import NORMS, _observed_pairs, convs_and_norms, fold_batch_norm
 from refineseg.inference.fast.mobilenet import FastDilated, FastInverted
 from refineseg.inference.fast.pooling import FastPooling
 from refineseg.inference.fast.winograd import Scratch, convolve, is_faster
@@ -230,7 +230,7 @@ def test_backbones_that_call_themselves_orderly_are(name: str) -> None:
     assert backbone.norms_follow_convs
     pairs = list(convs_and_norms(backbone))
     assert len(pairs) == sum(isinstance(part, NORMS) for part in backbone.modules())
-    assert sorted(pairs) == sorted(_seen(backbone))
+    assert sorted(pairs) == sorted(_observed_pairs(backbone))
 
 
 @torch.no_grad()

@@ -27,11 +27,12 @@ def fold_batch_norm(backbone: Backbone) -> None:
     watched. (torch.fx, while it traces, changes how modules are called in the whole process, in other threads
     too.) A network that cannot be run is left as it is.
     """
-    for before, name in list(convs_and_norms(backbone) if backbone.norms_follow_convs else _seen(backbone)):
+    find_pairs = convs_and_norms if backbone.norms_follow_convs else _observed_pairs
+    for before, name in list(find_pairs(backbone)):
         convolution, norm = backbone.get_submodule(before), backbone.get_submodule(name)
         if norm.running_mean is not None:
             backbone.set_submodule(before, _folded(cast(nn.Conv2d, convolution), norm))
-            backbone.set_submodule(name, _rest_of(norm))
+            backbone.set_submodule(name, _without_norm(norm))
 
 
 def convs_and_norms(backbone: Backbone) -> Iterator[tuple[str, str]]:
@@ -43,7 +44,7 @@ def convs_and_norms(backbone: Backbone) -> Iterator[tuple[str, str]]:
         before = name if type(part) is nn.Conv2d else ""
 
 
-def _seen(backbone: Backbone) -> Iterator[tuple[str, str]]:
+def _observed_pairs(backbone: Backbone) -> Iterator[tuple[str, str]]:
     """Names of each convolution and the norm that alone reads its output, for any network, found by running it."""
     if not any(isinstance(part, NORMS) for part in backbone.modules()):
         return
@@ -122,7 +123,7 @@ def _folded(convolution: nn.Conv2d, norm: nn.Module) -> nn.Conv2d:
     return with_weights(convolution, weight.detach().contiguous(memory_format=torch.channels_last), bias.detach())
 
 
-def _rest_of(norm: nn.Module) -> nn.Module:
+def _without_norm(norm: nn.Module) -> nn.Module:
     """The dropout and activation that timm's batch norms contain."""
     parts = [getattr(norm, name) for name in ("drop", "act") if isinstance(getattr(norm, name, None), nn.Module)]
     parts = [part for part in parts if not isinstance(part, nn.Identity)]

@@ -128,7 +128,7 @@ def predict_video(
             with open_source(source, video.rate) as opened:
                 part.mkdir(parents=True)
                 outcome = _run(segmenter, opened, part, name, (options, video, tuple(save)), progress)
-            outcome.files = _moved(part, out, name, kinds)
+            outcome.files = _move_into_place(part, out, name, kinds)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     outcome.seconds = time.perf_counter() - began
@@ -237,7 +237,7 @@ def _warning(source: Source, total: int | None, frames: int, limit: float | None
     return f"{source.name} ends early: {seen:.1f} of {length:.1f} s" if seen < EARLY * length else None
 
 
-def _moved(part: Path, out: Path, name: str, kinds: Sequence[Kind]) -> dict[str, Path]:
+def _move_into_place(part: Path, out: Path, name: str, kinds: Sequence[Kind]) -> dict[str, Path]:
     """Move the outputs to their final names, replacing those of an earlier run."""
     files: dict[str, Path] = {}
     for kind in kinds:

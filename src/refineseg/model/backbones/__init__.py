@@ -1,1 +1,1 @@
-"""Encoders: those written out, timm's, and the weights that they start from."""
+"""Backbones: our own and timm's, and the weights that they start from."""

@@ -31,11 +31,11 @@ class Backbone(nn.Module):
 
     channels: list[int]  # channels of each map, fine to coarse
     strides: list[int]  # stride of each map
-    multiple: int = 1  # divisor of the heights and widths that it takes (1 if its convolutions pad by themselves)
-    # whether each batch norm alone reads the output of the convolution before it in the order of modules
+    multiple: int = 1  # heights and widths must be multiples of it (1 if its convolutions pad by themselves)
+    # whether each batch norm is the only reader of the convolution before it, in the order of modules
     norms_follow_convs: bool = False
-    # whether it can be built on the meta device and then be given its weights; false if it computes something else
-    # when built
+    # whether it can be built on the meta device and given its weights afterwards; false if building it computes
+    # anything else
     made_from_weights: bool = True
 
     def maps(self, image: Tensor) -> list[Tensor]:
@@ -124,7 +124,7 @@ class ModuleBackbone(Backbone):
         found.append(getattr(net, "strides", None) if strides is None else strides)
         if not all(isinstance(values, list | tuple) and values for values in found):
             raise ConfigError(
-                f"expected channels and strides of the maps of {kind}: give both, or have them as attributes"
+                f"expected channels and strides of the maps of {kind}: pass both, or set them as attributes"
             )
         self.net = net
         self.channels, self.strides = (list(map(int, values)) for values in found)
@@ -155,8 +155,8 @@ class ModuleBackbone(Backbone):
         ]
         if shapes != expected or len(self.channels) != len(self.strides):
             raise ConfigError(
-                f"expected of {kind} maps of channels {self.channels} and strides {self.strides}, which on "
-                f"{size[0]}x{size[1]} are {expected}, got {shapes}"
+                f"expected {kind} to return maps with channels {self.channels} and strides {self.strides}, for "
+                f"{size[0]}x{size[1]} {expected}, got {shapes}"
             )
 
 
@@ -194,7 +194,7 @@ def create_backbone(
             released=name == RELEASED_MOBILENET, in_channels=in_channels, output_stride=output_stride
         )
     if name == CUSTOM:
-        raise ConfigError("expected the backbone itself, a module that has no name here: backbone=MODULE")
+        raise ConfigError("expected the module itself for a backbone of your own: backbone=MODULE")
     make = load_plugin(GROUP, name)
     if make is not None:
         if output_stride != LARGEST_STRIDE:

@@ -27,8 +27,8 @@ class InvertedResidual(nn.Module):
     def __init__(self, channels: int, out_channels: int, stride: int, expansion: int, dilation: int = 1) -> None:
         super().__init__()
         middle = channels * expansion
-        by_channel = nn.Conv2d(middle, middle, 3, stride, dilation, dilation, groups=middle, bias=False)
-        names = [("conv_dw", by_channel), ("conv_pw", nn.Conv2d(middle, out_channels, 1, bias=False))]
+        depthwise = nn.Conv2d(middle, middle, 3, stride, dilation, dilation, groups=middle, bias=False)
+        names = [("conv_dw", depthwise), ("conv_pw", nn.Conv2d(middle, out_channels, 1, bias=False))]
         if expansion > 1:
             names = [("conv_pw", nn.Conv2d(channels, middle, 1, bias=False)), names[0], ("conv_pwl", names[1][1])]
         self.names = tuple(name for name, _ in names)

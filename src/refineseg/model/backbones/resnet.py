@@ -22,7 +22,7 @@ class ResNetBlock(nn.Module):
     """ReLU(x + f(x)), where f is convolutions with norms, and ReLU between them.
 
     Widths and kernel sizes are per convolution. The stride is that of the shortcut and of the convolution with the
-    index ``strided`` (None for the first 3x3); ``dilations`` are those of the 3x3 ones up to it, and after it.
+    index ``strided`` (None for the first 3x3); ``dilations`` are for 3x3 convolutions up to it, and after it.
     """
 
     def __init__(

@@ -60,7 +60,7 @@ class TimmBackbone(Backbone):
 
 
 def create(name: str, **options: Any) -> Any:
-    """timm's feature network of that name, with random weights; of any picture size where it can be (Swin).
+    """timm's feature network of that name, with random weights; for any picture size if timm allows it (Swin).
 
     Raises ConfigError if timm has no such network, or cannot give it the ``output_stride``.
     """

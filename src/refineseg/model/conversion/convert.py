@@ -30,7 +30,7 @@ from refineseg.model.refinenet import RefineNet
 from refineseg.model.tensors.checkpoints import read_checkpoint
 from refineseg.model.tensors.mismatch import matched, without_counters
 
-UNREAD = "scratch.refinenet4.resConfUnit1."  # in DPT files, but unused
+UNUSED = "scratch.refinenet4.resConfUnit1."  # in DPT files, but not in the forward pass
 
 
 def convert_state(
@@ -65,7 +65,7 @@ def _convert_decoder(architecture: Architecture, state: Mapping[str, Tensor]) ->
     # Other programs have the decoder inside a head: depth_head.scratch.refinenet1 ...
     inner = {key: key[key.find("scratch.") :] if "scratch." in key else key for key in state}
     parts = ("scratch.refinenet", "scratch.layer")
-    taken = {inner[key]: state[key] for key in state if inner[key].startswith(parts) and UNREAD not in key}
+    taken = {inner[key]: state[key] for key in state if inner[key].startswith(parts) and UNUSED not in key}
     left_out = tuple(key for key in state if inner[key] not in taken)
     pairs = architecture.keys.pairs(taken)
     decoder = DPTDecoder(infer_config({pairs[key]: tuple(taken[key].shape) for key in pairs}))

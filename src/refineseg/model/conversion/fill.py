@@ -34,9 +34,9 @@ def fill(
         network = build(found.config)
     reset = tuple(f"{network.CLASS_LAYER}.{leaf}" for leaf in ("weight", "bias") if reset_head is not None)
     state = without_counters(state)
-    left_out = tuple(name for name in state if re.fullmatch("|".join(found.unread), name))
-    unused = {*left_out, *(found.keys.to_theirs(name) for name in reset)}
-    taken = {name: value for name, value in state.items() if name not in unused}
+    left_out = tuple(name for name in state if re.fullmatch("|".join(found.unused), name))
+    skipped = {*left_out, *(found.keys.to_theirs(name) for name in reset)}
+    taken = {name: value for name, value in state.items() if name not in skipped}
     own = without_counters(network.state_dict())
     expected = {name: tuple(value.shape) for name, value in own.items() if name not in reset}
     if any(":" in rule.ours for rule in found.keys.rules):

@@ -65,7 +65,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     },
 }
 FILTERS: dict[int, Literal["bilinear", "bicubic"]] = {2: "bilinear", 3: "bicubic"}  # by PIL's numbers
-UNREAD = (  # the coarsest stage has nothing to be summed with
+UNUSED = (  # the coarsest stage has nothing to be summed with
     r"neck\.fusion_stage\.layers\.0\.residual_layer1\..*",
     r"auxiliary_head\..*",
     r"dpt\.(layernorm|pooler)\..*",
@@ -111,22 +111,22 @@ def recognise_repository(values: Values, preprocessor: Values, where: str) -> Re
         raise WeightsError(f"cannot read the settings of {where}: {type(error).__name__} {error}") from error
     heads = {CLASSES: keymaps.CLASSES, DEPTH: keymaps.DEPTH, DEPTH_ANYTHING: keymaps.DEPTH_ANYTHING_HEAD}
     keys = keymaps.key_map(f"{name} of transformers", keymaps.NECK, heads[name], vit_rules)
-    return RecognisedNetwork(config, keys, UNREAD, resize, names, notes)
+    return RecognisedNetwork(config, keys, UNUSED, resize, names, notes)
 
 
 def _transformer(values: Values, name: str, where: str) -> tuple[DPTConfig, str, tuple[Any, ...]]:
     """Settings of the DPT, timm's name of its transformer, and the rules for the transformer's names."""
     sizes: ViTSizes | SwinSizes
-    _must(values, where, head_in_index=-1, reassemble_factors=FACTORS)
+    _require(values, where, head_in_index=-1, reassemble_factors=FACTORS)
     inner = values.get("backbone_config") if name != CLASSES and not values.get("is_hybrid") else None
     if inner is None:
-        _must(values, where, num_channels=3, qkv_bias=True, hidden_act="gelu")
+        _require(values, where, num_channels=3, qkv_bias=True, hidden_act="gelu")
         hybrid = bool(values.get("is_hybrid"))
         if hybrid:
-            _must(values, where, neck_ignore_stages=[0, 1], patch_size=16, readout_type="project")
-            _must(values.get("backbone_config") or {}, where, **BIT)
+            _require(values, where, neck_ignore_stages=[0, 1], patch_size=16, readout_type="project")
+            _require(values.get("backbone_config") or {}, where, **BIT)
         else:
-            _must(values, where, backbone_config=None)
+            _require(values, where, backbone_config=None)
         backbone, rules = (HYBRID, keymaps.HYBRID) if hybrid else ("vit_base_patch16_384", keymaps.PLAIN_VIT)
         layers = [int(layer) for layer in values["backbone_out_indices"]][RESNET_MAPS * hybrid :]
         own: dict[str, Any] = {"final_norm": False, "positions": "bilinear"}
@@ -145,16 +145,16 @@ def _transformer(values: Values, name: str, where: str) -> tuple[DPTConfig, str,
         own |= {"max_depth": float(values["max_depth"])} if metric else {}
         if isinstance(sizes, SwinSizes):
             raise WeightsError(f"expected a Depth Anything over DINOv2 in {where}, got one over swinv2")
-        _must(values, where, patch_size=sizes.patch)
+        _require(values, where, patch_size=sizes.patch)
     else:
-        own |= _of_dpt(values, name, sizes, where)
+        own |= _dpt_fields(values, name, sizes, where)
     widths = tuple(int(width) for width in values["neck_hidden_sizes"])
     if isinstance(sizes, SwinSizes):
         return DPTConfig(swin=sizes, map_widths=widths, **own), backbone, rules
     return DPTConfig(vit=sizes, layers=tuple(layers), map_widths=widths, **own), backbone, rules
 
 
-def _of_dpt(values: Values, name: str, sizes: ViTSizes | SwinSizes, where: str) -> dict[str, Any]:
+def _dpt_fields(values: Values, name: str, sizes: ViTSizes | SwinSizes, where: str) -> dict[str, Any]:
     """Settings of DPT's own classes only."""
     norm = bool(values.get("use_batch_norm_in_fusion_residual") or False)
     bias = values.get("use_bias_in_fusion_residual")
@@ -166,7 +166,7 @@ def _of_dpt(values: Values, name: str, sizes: ViTSizes | SwinSizes, where: str) 
     # Twice the finest block's size; with patches of 16 and with Swin this is the picture's.
     doubles = isinstance(sizes, ViTSizes) and sizes.patch != 16
     if name == CLASSES:
-        _must(values, where, patch_size=16)
+        _require(values, where, patch_size=16)
         return own | {"head_norm": True}
     return own | {"head_projection": bool(values.get("add_projection")), "head_doubles": doubles}
 
@@ -175,7 +175,7 @@ def _backbone(inner: Values, where: str) -> tuple[str, tuple[Any, ...], dict[str
     """timm's name, rules, settings and sizes of a backbone with its own config."""
     kind = inner.get("model_type")
     if kind == "dinov2":
-        _must(inner, where, num_channels=3, hidden_act="gelu", qkv_bias=True)
+        _require(inner, where, num_channels=3, hidden_act="gelu", qkv_bias=True)
         own: dict[str, Any] = {"final_norm": bool(inner.get("apply_layernorm", True)), "positions": "bicubic"}
         width, ratio = int(inner["hidden_size"]), float(inner["mlp_ratio"])
         if not inner.get("use_swiglu_ffn"):
@@ -183,13 +183,13 @@ def _backbone(inner: Values, where: str) -> tuple[str, tuple[Any, ...], dict[str
         hidden = (int(int(width * ratio) * 2 / 3) + 7) // 8 * 8  # as DINOv2 rounds; gate and value in one matrix
         return "vit_giant_patch14_dinov2", keymaps.DINOV2_SWIGLU, own, _sizes(inner, 2 * hidden / width)
     if kind == "beit":
-        _must(inner, where, num_channels=3, hidden_act="gelu", use_relative_position_bias=True)
-        _must(inner, where, use_shared_relative_position_bias=False, use_absolute_position_embeddings=False)
+        _require(inner, where, num_channels=3, hidden_act="gelu", use_relative_position_bias=True)
+        _require(inner, where, use_shared_relative_position_bias=False, use_absolute_position_embeddings=False)
         ratio = float(inner["intermediate_size"]) / float(inner["hidden_size"])
         return "beit_base_patch16_384", keymaps.BEIT, {"final_norm": False}, _sizes(inner, ratio)
     if kind == "swinv2":
-        _must(inner, where, num_channels=3, hidden_act="gelu", qkv_bias=True, patch_size=4, layer_norm_eps=1e-5)
-        _must(inner, where, use_absolute_embeddings=False, out_indices=[1, 2, 3, 4])
+        _require(inner, where, num_channels=3, hidden_act="gelu", qkv_bias=True, patch_size=4, layer_norm_eps=1e-5)
+        _require(inner, where, use_absolute_embeddings=False, out_indices=[1, 2, 3, 4])
         return "swinv2_tiny_window8_256", keymaps.SWIN, {}, _swin_sizes(inner)
     raise WeightsError(f"expected a backbone_config of dinov2, beit or swinv2 in {where}, got {kind}")
 
@@ -219,7 +219,7 @@ def _sizes(values: Values, mlp: float) -> ViTSizes:
     )
 
 
-def _must(values: Values, where: str, **expected: Any) -> None:
+def _require(values: Values, where: str, **expected: Any) -> None:
     """WeightsError if a setting is given with another value than the one that our network implements."""
     for name, value in expected.items():
         got = values.get(name, value)
@@ -240,7 +240,7 @@ def preprocessing(
     values: Values, where: str
 ) -> tuple[Resize | None, tuple[float, ...], tuple[float, ...], dict[str, str]]:
     """Resize rule, mean, deviation, and notes for the card from a preprocessor_config.json."""
-    _must(values, where, do_rescale=True, do_center_crop=False)
+    _require(values, where, do_rescale=True, do_center_crop=False)
     factor = float(values.get("rescale_factor", 1 / 255))
     if abs(factor - 1 / 255) > 1e-6:
         raise WeightsError(f"expected rescale_factor 1/255 in {where}, got {factor}")

@@ -23,7 +23,7 @@ from refineseg.model.refinenet import RefineNet
 from refineseg.model.tensors.checkpoints import read_checkpoint
 from refineseg.system.files import cache_folder, read_file
 
-Made = tuple[RefineNet, Conversion, ModelCard]
+Imported = tuple[RefineNet, Conversion, ModelCard]
 KIND = "a network of transformers"
 CONFIG, PREPROCESSOR, CARD = "config.json", "preprocessor_config.json", "README.md"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # the second is a pickle, read without running code
@@ -40,7 +40,7 @@ def is_repository(path: Path) -> bool:
         return False
 
 
-def import_repository(request: ConversionRequest) -> Made:
+def import_repository(request: ConversionRequest) -> Imported:
     """Import a network of transformers: the folder of its JSON files and weights, or the weight file in it.
 
     Raises WeightsError if a file is missing or damaged, or the network is not supported.
@@ -57,14 +57,14 @@ def import_repository(request: ConversionRequest) -> Made:
     return _imported(replace(request, file=files[0]), found, read_checkpoint(files[0]), licence)
 
 
-def import_published(request: ConversionRequest, state: Mapping[str, Tensor], kind: str | None) -> Made:
+def import_published(request: ConversionRequest, state: Mapping[str, Tensor], kind: str | None) -> Imported:
     """Import a network of the authors' own code; errors are those of ``published.recognise_state``."""
     return _imported(request, published.recognise_state(state, kind), state, UNSTATED)
 
 
 def _imported(
     request: ConversionRequest, found: RecognisedNetwork, state: Mapping[str, Tensor], licence: str
-) -> Made:
+) -> Imported:
     if found.config.outputs == "depth" and not (request.labels is None and request.reset_head is None):
         raise InputError(
             f"expected no --labels and no --reset-head for {request.name}: it gives depth, not classes"

@@ -131,10 +131,10 @@ def _head(theirs: str, layers: Mapping[int, str]) -> tuple[Rule, ...]:
     return tuple(Rule(f"{theirs}.{position}", f"classifier.{ours}") for position, ours in layers.items())
 
 
-_OF_CLASSES = {0: "conv", 1: "norm", 4: "classes"}
-_OF_DEPTH = {0: "conv1", 2: "conv2", 4: "depth"}
-CLASSES = _head("head.head", _OF_CLASSES)
-DEPTH = (Rule("head.projection", "classifier.project"), *_head("head.head", _OF_DEPTH))
+_CLASS_LAYERS = {0: "conv", 1: "norm", 4: "classes"}
+_DEPTH_LAYERS = {0: "conv1", 2: "conv2", 4: "depth"}
+CLASSES = _head("head.head", _CLASS_LAYERS)
+DEPTH = (Rule("head.projection", "classifier.project"), *_head("head.head", _DEPTH_LAYERS))
 DEPTH_ANYTHING_HEAD = (Rule("head.conv3", "classifier.depth"), Rule("head.conv{c}", "classifier.conv{c}"))
 
 # Files of the authors' own code -----------------------------------------------------------------------------
@@ -184,8 +184,8 @@ MIDAS = (
     *_scratch(),
     *_own_vit("pretrained.model"),
 )
-MIDAS_CLASSES = _head("scratch.output_conv", _OF_CLASSES)
-MIDAS_DEPTH = _head("scratch.output_conv", _OF_DEPTH)
+MIDAS_CLASSES = _head("scratch.output_conv", _CLASS_LAYERS)
+MIDAS_DEPTH = _head("scratch.output_conv", _DEPTH_LAYERS)
 
 
 def _dinov2_head(prefix: str) -> tuple[Rule, ...]:

@@ -102,15 +102,15 @@ class Reassemble(nn.Module):
         super().__init__()
         self.readout = readout
         self.readouts, self.projections, self.resizes = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
-        made = []
+        made_widths = []
         for given, width, factor in zip(channels, widths, factors, strict=True):
-            asis = factor is None
+            unchanged = factor is None
             if readout == "project":
-                self.readouts.append(nn.Identity() if asis else nn.Linear(2 * given, given))
-            self.projections.append(nn.Identity() if asis else conv(given, width, 1, bias=True))
+                self.readouts.append(nn.Identity() if unchanged else nn.Linear(2 * given, given))
+            self.projections.append(nn.Identity() if unchanged else conv(given, width, 1, bias=True))
             self.resizes.append(nn.Identity() if factor is None else _resampling(width, factor))
-            made.append(given if asis else width)
-        self.widths, self.factors = tuple(made), tuple(factors)
+            made_widths.append(given if unchanged else width)
+        self.widths, self.factors = tuple(made_widths), tuple(factors)
 
     def forward(self, tokens: list[Tokens]) -> list[Tensor]:
         """Maps BxCxhxw with their class tokens, fine to coarse, to the four maps. The list is emptied."""

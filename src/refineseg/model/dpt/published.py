@@ -35,8 +35,8 @@ NOT_IMPORTED = {  # unsupported backbones by the beginning of names
 }
 STEM = "patch_embed.backbone.stem.conv.weight"  # in hybrids only
 SWIGLU = "w12.weight"  # in DINOv2 giant only
-UNREAD_TRANSFORMER = r"(norm|fc_norm|head|pre_logits)\..*|blocks\.\d+\.attn\.relative_position_index"
-UNREAD_SWIN = (  # the last ones are tables of positions, which timm saves or not depending on the version
+UNUSED_TRANSFORMER = r"(norm|fc_norm|head|pre_logits)\..*|blocks\.\d+\.attn\.relative_position_index"
+UNUSED_SWIN = (  # the last ones are tables of positions, which timm saves or not depending on the version
     r"(norm|head)\..*|layers\.\d+\.blocks\.\d+\.(attn_mask|attn\.relative_(position_index|coords_table))"
 )
 
@@ -45,12 +45,12 @@ UNREAD_SWIN = (  # the last ones are tables of positions, which timm saves or no
 class DepthAnythingVersion:
     """Settings of a Depth Anything that its tensors do not show."""
 
-    last: bool = False  # whether tokens are taken after the last four blocks (v1), not at ``LAYERS`` (v2)
+    last_blocks: bool = False  # whether tokens are taken after the last four blocks (v1), not at ``LAYERS`` (v2)
     max_depth: float | None = None  # largest depth in metres; networks of metric depth only
 
 
 DEPTH_ANYTHING_VERSIONS = {
-    "depth-anything-v1": DepthAnythingVersion(last=True),
+    "depth-anything-v1": DepthAnythingVersion(last_blocks=True),
     "depth-anything-v2": DepthAnythingVersion(),
     "depth-anything-v2-metric-indoor": DepthAnythingVersion(max_depth=20.0),
     "depth-anything-v2-metric-outdoor": DepthAnythingVersion(max_depth=80.0),
@@ -130,7 +130,7 @@ def recognise_state(state: Mapping[str, Tensor], version: str | None = None) -> 
 
 def _depth_anything(state: Mapping[str, Tensor], keys: KeyMap, version: DepthAnythingVersion) -> RecognisedNetwork:
     vit = _vit(state, "pretrained", image=None)
-    layers = tuple(range(vit.depth - 4, vit.depth)) if version.last else LAYERS.get(vit.depth, ())
+    layers = tuple(range(vit.depth - 4, vit.depth)) if version.last_blocks else LAYERS.get(vit.depth, ())
     dpt = DPTConfig(
         vit=vit,
         layers=layers,
@@ -141,8 +141,8 @@ def _depth_anything(state: Mapping[str, Tensor], keys: KeyMap, version: DepthAny
         max_depth=version.max_depth,
     )
     config = _config(_dinov2(state), dpt, state, "depth_head.", outputs="depth", num_classes=1)
-    unread = (r"pretrained\.mask_token", r"depth_head\.scratch\.refinenet4\.resConfUnit1\..*")
-    return RecognisedNetwork(config, keys, unread, Resize(518, 518, "cover", 14, "bicubic"))
+    unused = (r"pretrained\.mask_token", r"depth_head\.scratch\.refinenet4\.resConfUnit1\..*")
+    return RecognisedNetwork(config, keys, unused, Resize(518, 518, "cover", 14, "bicubic"))
 
 
 def _unimatch(state: Mapping[str, Tensor], keys: KeyMap) -> RecognisedNetwork:
@@ -155,8 +155,8 @@ def _unimatch(state: Mapping[str, Tensor], keys: KeyMap) -> RecognisedNetwork:
     )
     classes = _rows(state, "head.scratch.output_conv.2.weight")
     config = _config(_dinov2(state), dpt, state, "head.", num_classes=classes)
-    unread = (r"backbone\.mask_token", r"head\.scratch\.refinenet4\.resConfUnit1\..*")
-    return RecognisedNetwork(config, keys, unread)
+    unused = (r"backbone\.mask_token", r"head\.scratch\.refinenet4\.resConfUnit1\..*")
+    return RecognisedNetwork(config, keys, unused)
 
 
 def _midas(state: Mapping[str, Tensor], keys: KeyMap) -> RecognisedNetwork:
@@ -184,13 +184,13 @@ def _midas(state: Mapping[str, Tensor], keys: KeyMap) -> RecognisedNetwork:
         outputs="classes" if classes else "depth",
         **HALVES,
     )
-    unread = (
-        rf"pretrained\.model\.({UNREAD_TRANSFORMER})",
+    unused = (
+        rf"pretrained\.model\.({UNUSED_TRANSFORMER})",
         r"auxlayer\..*",
         r"scratch\.refinenet4\.resConfUnit1\..*",
     )
     side = 480 if classes else vit.image
-    return RecognisedNetwork(config, keys, unread, Resize(side, side, "least", 32, "bicubic"))
+    return RecognisedNetwork(config, keys, unused, Resize(side, side, "least", 32, "bicubic"))
 
 
 def _swin(state: Mapping[str, Tensor], keys: KeyMap, version: Mapping[str, Any]) -> RecognisedNetwork:
@@ -212,8 +212,8 @@ def _swin(state: Mapping[str, Tensor], keys: KeyMap, version: Mapping[str, Any])
     )
     name = "swinv2_tiny_window8_256" if second else "swin_tiny_patch4_window7_224"
     config = _config(name, dpt, state, num_classes=1, outputs="depth", **HALVES)
-    unread = (rf"pretrained\.model\.({UNREAD_SWIN})", r"scratch\.refinenet4\.resConfUnit1\..*")
-    return RecognisedNetwork(config, keys, unread, Resize(swin.image, swin.image, "exact", 32, "bicubic"))
+    unused = (rf"pretrained\.model\.({UNUSED_SWIN})", r"scratch\.refinenet4\.resConfUnit1\..*")
+    return RecognisedNetwork(config, keys, unused, Resize(swin.image, swin.image, "exact", 32, "bicubic"))
 
 
 def _config(

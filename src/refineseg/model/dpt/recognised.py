@@ -18,7 +18,7 @@ class RecognisedNetwork:
 
     config: ModelConfig  # settings of our network
     keys: KeyMap  # map of its names
-    unread: tuple[str, ...] = ()  # patterns for the whole names of tensors that the network does not use
+    unused: tuple[str, ...] = ()  # patterns for the whole names of tensors that the network does not use
     resize: Resize | None = None  # published resize rule for pictures; None for any size
     class_names: tuple[str, ...] = ()  # class names beside the weights; empty if there are none
     notes: Mapping[str, str] = field(default_factory=dict)  # further lines of the model card, by heading

@@ -122,9 +122,9 @@ def push_model(folder: str | Path, text: str, private: bool = False, message: st
     operations = [hub.CommitOperationAdd(path_in_repo=key, path_or_fileobj=value) for key, value in files.items()]
     api = hub.HfApi()
     _ask(name, lambda: api.create_repo(name.repo, private=private, exist_ok=True))
-    words = message or f"Add {card.name}, made with refineseg"
+    title = message or f"Add {card.name}, made with refineseg"
     done = _ask(
-        name, lambda: api.create_commit(name.repo, operations, commit_message=words, revision=name.revision)
+        name, lambda: api.create_commit(name.repo, operations, commit_message=title, revision=name.revision)
     )
     return str(HubName(name.repo, done.oid)), sha256_of(folder / WEIGHTS)
 
@@ -158,8 +158,8 @@ def _reason(name: HubName, error: Exception) -> str:
         return f"{name} is not in the cache and {why}: fetch it once with a connection"
     if isinstance(error, hub.errors.EntryNotFoundError):
         return (
-            f"{name} is not a refineseg model: it lacks one of {CONFIG}, {WEIGHTS} and, of transformers, "
-            "preprocessor_config.json; where the weights are a pickle, download the files, then refineseg convert "
+            f"{name} is not a refineseg model: it lacks {CONFIG}, {WEIGHTS} or, for transformers, "
+            "preprocessor_config.json; if its weights are a pickle, download the files and run refineseg convert "
             "FOLDER OUT"
         )
     if isinstance(error, hub.errors.OfflineModeIsEnabled):

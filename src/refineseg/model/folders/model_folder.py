@@ -113,23 +113,23 @@ def read_config(folder: Path) -> tuple[ModelConfig, ModelCard]:
             f"{file} is contradictory: {config.num_classes} outputs and {card.labels.num_classes} class names"
         )
     if config.in_channels != (3 if card.channels is None else card.channels.count):
-        raise WeightsError(f"{file} is contradictory: {config.in_channels} input channels, other 'channels'")
+        raise WeightsError(f"{file} is contradictory: {config.in_channels} input channels, but other 'channels'")
     return config, card
 
 
-def read_json(file: Path, of: str) -> dict[str, Any]:
-    """Values by name from a JSON file ``of`` a model folder or the like.
+def read_json(file: Path, owner: str) -> dict[str, Any]:
+    """The object in a JSON file that belongs to ``owner``, such as ``a model folder``.
 
     WeightsError if it is missing or damaged, or holds something else.
     """
     try:
         values = json.loads(read_file(file))
     except FileNotFoundError as error:
-        raise WeightsError(f"expected {of} with {file.name}, found no {file}") from error
+        raise WeightsError(f"expected {owner} with {file.name}, found no {file}") from error
     except (OSError, ValueError, RecursionError) as error:
         raise WeightsError(f"cannot read {file}, it is damaged: {error}") from error
     if not isinstance(values, dict):
-        raise WeightsError(f"expected values by name in {file}, got {type(values).__name__}")
+        raise WeightsError(f"expected a JSON object in {file}, got {type(values).__name__}")
     return values
 
 

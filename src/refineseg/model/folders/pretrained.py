@@ -85,17 +85,17 @@ def find_backbone_weights(choice: str | Path | None, backbone: str) -> BackboneW
     if choice not in CHOICES:
         name = str(choice)
         if name in bundled_models() or is_hub_name(name) or Path(name).expanduser().is_dir():
-            return _of_model(find_model(name), backbone)
-        return _of_file(Path(choice), backbone)
+            return _from_model(find_model(name), backbone)
+        return _from_file(Path(choice), backbone)
     if backbone in PACKAGED:
         return PACKAGED[backbone]
-    found = _of_timm(backbone)
+    found = _from_timm(backbone)
     if found is None and choice == "imagenet":
         raise WeightsError(f"timm publishes no pretrained weights of {backbone}: {WAYS_OUT}")
     return found
 
 
-def _of_file(path: Path, backbone: str) -> BackboneWeights:
+def _from_file(path: Path, backbone: str) -> BackboneWeights:
     if not path.is_file():
         raise WeightsError(
             f"expected backbone weights {', '.join(CHOICES)}, a model or a safetensors file; not found: {path}"
@@ -116,7 +116,7 @@ def _digest(file: Path) -> str:
         raise WeightsError(f"expected a safetensors file, cannot read {file}: {reason_of(error)}") from error
 
 
-def _of_model(folder: Path, backbone: str) -> BackboneWeights:
+def _from_model(folder: Path, backbone: str) -> BackboneWeights:
     """The backbone of a trained model."""
     from refineseg.model.folders.model_folder import WEIGHTS, read_config  # here, since it needs this module
 
@@ -128,7 +128,7 @@ def _of_model(folder: Path, backbone: str) -> BackboneWeights:
     return BackboneWeights(backbone, file, source, card.licence, _digest(file), config.mean, config.std)
 
 
-def _of_timm(backbone: str) -> BackboneWeights | None:
+def _from_timm(backbone: str) -> BackboneWeights | None:
     """timm's default weights of a network, from the Hub or its cache; None if timm has none."""
     import timm  # imported here, since it takes seconds
 

@@ -142,9 +142,9 @@ def bundled_records() -> list[WeightRecord]:
 
 def _int8_record(record: WeightRecord, file: Path) -> WeightRecord:
     """Record of a bundled model's int8 form, with the score of its export report unless on training pictures."""
-    judged = json.loads(file.with_name(f"{file.name}.report.json").read_text(encoding="utf-8"))["int8"]
+    report = json.loads(file.with_name(f"{file.name}.report.json").read_text(encoding="utf-8"))["int8"]
     protocol = record.score.protocol if record.score else "single scale, no flip"
-    score = None if judged["trained_on_it"] else PublishedScore(judged["mean_iou"], judged["judged_on"], protocol)
+    score = None if report["trained_on_it"] else PublishedScore(report["mean_iou"], report["judged_on"], protocol)
     return replace(record, name=f"{record.name}-int8", sha256=sha256_of(file), score=score)
 
 

@@ -52,7 +52,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         raise WeightsError(f"File not found: {path}") from error
     except Exception as error:  # safetensors raises its own untyped errors
         raise WeightsError(
-            f"expected a safetensors file, {path} is none, or damaged: {reason_of(error)}"
+            f"expected a safetensors file, {path} is not one or is damaged: {reason_of(error)}"
         ) from error
 
 
