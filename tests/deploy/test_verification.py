@@ -164,7 +164,7 @@ def test_a_refusal_exits_with_1(
     def refuse(*_: object, **__: object) -> ExportReport:
         raise RefusedError("export refused: it drifts")
 
-    monkeypatch.setattr(module, "_made", refuse)
+    monkeypatch.setattr(module, "_write_and_check", refuse)
     assert main(["export", "--model", str(model_folder), "-o", str(tmp_path / "a.pt2")]) == 1
     assert capsys.readouterr().err.strip().splitlines()[-1] == "error: export refused: it drifts"
     assert not list(tmp_path.iterdir())
