@@ -87,7 +87,7 @@ def test_two_scales_have_two_copies() -> None:
     ("channels", "strides", "message"),
     [
         ([4, 8], [2, 4], r"got \[\(4, 4, 6\), \(8, 2, 3\), \(12, 1, 2\)\]"),
-        ([4, 8, 13], [2, 4, 8], "maps of channels"),
+        ([4, 8, 13], [2, 4, 8], "maps with channels"),
         ([4, 8, 12], [4, 8, 16], "strides"),
         (None, None, "pass both, or set them as attributes"),
     ],
