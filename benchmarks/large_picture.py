@@ -30,7 +30,7 @@ from refineseg.data import read_image
 from refineseg.inference.options import PredictOptions, Tile
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.tiles.predict import predict_large
-from refineseg.inference.tiles.receptive_field import probe
+from refineseg.inference.tiles.receptive_field import probe_picture
 from refineseg.labels import UInt8
 from refineseg.loading import load
 from refineseg.model.refinenet import RefineNet
@@ -43,7 +43,7 @@ def write_picture(path: Path, side: int) -> None:
     """A tiled, deflated TIFF of ``side`` x ``side``, made block by block."""
     import tifffile
 
-    grain = probe(2 * BLOCK, 2 * BLOCK)
+    grain = probe_picture(2 * BLOCK, 2 * BLOCK)
     blocks = -(-side // BLOCK)
 
     def made() -> Iterator[UInt8]:
@@ -164,7 +164,7 @@ def main() -> None:
         result["exact_strides"] = segmenter.model.config.exact_strides
         result["against_whole"] = []
         for height, width in (map(int, size.split("x")) for size in options.check.split(",")):
-            picture = read_image(options.picture) if options.picture else probe(height, width)
+            picture = read_image(options.picture) if options.picture else probe_picture(height, width)
             part = np.ascontiguousarray(picture[-height:, :width])
             result["against_whole"].append(agreement(segmenter, part, as_tile(options.check_tile)))
     print(json.dumps(result, indent=1))

@@ -36,7 +36,7 @@ from refineseg.evaluation.metrics import confusion_matrix, scores
 from refineseg.model.folders.model_folder import read_config
 from refineseg.system.memory import keep_freed_memory
 from refineseg.training import loop, validation
-from refineseg.training.planning import probe
+from refineseg.training.planning import speed
 from refineseg.training.planning.choose import choose_crop
 from refineseg.training.planning.data_summary import measure_data
 from refineseg.training.planning.plan import make_plan
@@ -82,7 +82,7 @@ def peer(arm: str, data: SegmentationData, given: argparse.Namespace, seed: int)
     torch.manual_seed(seed)
     network = getattr(smp, arm)("mobilenet_v2", encoder_weights=None, classes=data.label_map.num_classes)
     load_encoder(network.encoder, given.weights)
-    machine, clock = probe.this_machine("cpu"), clock_of(given.clock)
+    machine, clock = speed.this_machine("cpu"), clock_of(given.clock)
     crop = choose_crop(measure_data(data), machine, 1.0).value
     pictures = TrainingPictures(data, "train", AugmentConfig(crop=tuple(crop), scale=(0.5, 2.0)), seed)
     pictures.prepare(cache_mb=4096)
@@ -195,7 +195,7 @@ def main() -> None:
     given = parse()
     torch.set_num_threads(given.threads)
     keep_freed_memory()
-    for module in (loop, validation, probe):  # of our training: all of its time is the arms' time
+    for module in (loop, validation, speed):  # of our training: all of its time is the arms' time
         vars(module)["time"] = SimpleNamespace(perf_counter=clock_of(given.clock))
     for seed, size, name, arm in itertools.product(given.seeds, given.sizes, given.data, given.arms):
         data = few(open_data(name), size, seed, given.score)

@@ -21,7 +21,7 @@ from refineseg.data import SegmentationData, open_data
 from refineseg.model.presets import create_model
 from refineseg.model.refinenet import RefineNet
 from refineseg.training import loop, validation
-from refineseg.training.planning import probe
+from refineseg.training.planning import speed
 from tests.data.made import make_camvid
 
 smp = pytest.importorskip("segmentation_models_pytorch")
@@ -129,7 +129,7 @@ def test_it_goes_on_where_it_was_broken_off(
         return {"mean_iou": 0.25 * len(trained), "steps": 1, "start": "ImageNet"}
 
     monkeypatch.setattr(small_data, "peer", untrained)
-    for module in (loop, validation, probe):
+    for module in (loop, validation, speed):
         monkeypatch.setattr(module, "time", time)  # put back afterwards
     out, root = tmp_path / "rows.jsonl", make_camvid(tmp_path, train=3, val=2)
     words = ["small_data", f"camvid:{root}", "--sizes", "2", "--seeds", "0", "--arms", "Unet", "FPN"]

@@ -17,7 +17,7 @@ from PIL import Image
 
 from refineseg.colors import class_colors
 from refineseg.inference.predictor import Segmenter
-from refineseg.inference.tiles.receptive_field import probe
+from refineseg.inference.tiles.receptive_field import probe_picture
 from tests.deploy import made
 from tests.serving.browser import chromium
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow  # a minute, where npm has installed the page's pa
 HERE = Path(__file__).parents[2] / "browser"
 NAMES = [item.name for item in made.LABELS.classes]
 COLORS = class_colors(NAMES)
-PICTURE = probe(90, 128)
+PICTURE = probe_picture(90, 128)
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from refineseg.deploy.trace import Exportable
 from refineseg.errors import InputError, MissingExtraError, extra
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.runners.exported import open_exported
-from refineseg.inference.tiles.receptive_field import probe
+from refineseg.inference.tiles.receptive_field import probe_picture
 from refineseg.model import PRESETS, RefineNet, create_model
 from tests.data.made import make_folder
 from tests.deploy import made
@@ -183,7 +183,7 @@ def test_every_member_passes_the_gate_in_every_format(name: str, suffix: str, tm
     report = refineseg.export(Segmenter.from_network(model, info, "cpu"), tmp_path / f"model.{suffix}")
     assert report.agreement >= verification.AGREEMENT
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
-    pixels = probe(131, 75, model.config.in_channels)
+    pixels = probe_picture(131, 75, model.config.in_channels)
     images = pixels.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255)
     found = open_exported(tmp_path / f"model.{suffix}")(images)
     wanted = verification.run_network(Exportable(model), images).numpy()

@@ -18,12 +18,12 @@ from refineseg.deploy import export as module
 from refineseg.deploy.report import ExportReport
 from refineseg.errors import InputError, WeightsError
 from refineseg.inference.predictor import Segmenter
-from refineseg.inference.tiles.receptive_field import probe
+from refineseg.inference.tiles.receptive_field import probe_picture
 from refineseg.model.refinenet import RefineNet
 from refineseg.system.files import cache_folder
 from tests.data.made import make_folder
 
-PICTURE = probe(70, 90)
+PICTURE = probe_picture(70, 90)
 
 
 @pytest.fixture

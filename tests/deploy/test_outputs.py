@@ -26,7 +26,7 @@ from refineseg.errors import InputError
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.runners.exported import FORMAT, Exported, ExportedRunner, Input, Outputs, open_exported
 from refineseg.inference.scoring import temperatures
-from refineseg.inference.tiles.receptive_field import probe
+from refineseg.inference.tiles.receptive_field import probe_picture
 from refineseg.model.folders.model_folder import config_json
 from refineseg.runtime import load
 from tests.deploy import made
@@ -74,7 +74,7 @@ GIVES = {
 
 def batch(height: int, width: int) -> NDArray[np.uint8]:
     """A picture and its mirror image, 2xHxWx3."""
-    picture = probe(height, width, 3)
+    picture = probe_picture(height, width, 3)
     return np.stack([picture, picture[:, ::-1]])
 
 
@@ -157,7 +157,7 @@ def test_files_of_openvino_and_torch(
     for height, width in (*SIZES, (16, 40), (1, 1)):  # large first: nothing of it may remain
         pictures = batch(height, width)
         compare(runner.run(pictures), pictures, outputs, segmenter)
-    Image.fromarray(probe(40, 50)).save(tmp_path / "street.png")
+    Image.fromarray(probe_picture(40, 50)).save(tmp_path / "street.png")
     words = ["predict", str(tmp_path / "street.png"), "-o", str(tmp_path / "out"), "--model", str(path)]
     assert main(words) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
@@ -221,7 +221,7 @@ def test_opencv_runs_the_file(outputs: Outputs, segmenter: Segmenter, tmp_path: 
     exported = Exportable(segmenter.model, outputs, temperatures(segmenter.card))
     write_format(trace(exported), "onnx", path, "{}")
     network = cv2.dnn.readNetFromONNX(str(path))
-    for picture in (probe(97, 131), probe(64, 96)):
+    for picture in (probe_picture(97, 131), probe_picture(64, 96)):
         network.setInput(cv2.dnn.blobFromImage(picture[..., ::-1].copy(), 1 / 255, swapRB=True))
         compare(network.forward(), picture[None], outputs, segmenter)
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from refineseg.deploy.report import ExportReport
 from refineseg.inference.predictor import Segmenter
-from refineseg.inference.tiles.receptive_field import probe
+from refineseg.inference.tiles.receptive_field import probe_picture
 
 ROOT = Path(__file__).parents[2]
 # Everything that `pip install refineseg` brings but the runtime does not need.
@@ -73,7 +73,7 @@ def compare(segmenter: Segmenter, picture: Path, folder: Path) -> None:
 @pytest.fixture(scope="module")
 def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("picture") / "street.png"
-    Image.fromarray(probe(300, 420)).save(path)
+    Image.fromarray(probe_picture(300, 420)).save(path)
     return path
 
 

@@ -96,9 +96,9 @@ def test_memory_that_runs_out_anywhere_is_503(monkeypatch: pytest.MonkeyPatch, e
 
     data = encoded(pixels())
     with serving(tiny()) as client:
-        for name in ("decode", "read_upload", "answer"):
+        for name in ("decode_picture", "read_upload", "answer"):
             with monkeypatch.context() as patch:
-                patch.setattr(f"refineseg.serving.segmenting.{name}", fail)
+                patch.setattr(f"refineseg.serving.service.{name}", fail)
                 answer = client.post(SEGMENT, content=data)
             refused(answer, 503, "the server's free memory", "smaller picture")
             assert int(answer.headers["retry-after"]) >= 1

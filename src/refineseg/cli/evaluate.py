@@ -120,10 +120,12 @@ def evaluate(
     if report is not None:
         console.print(f"report in {write_report(report, evaluation, segmenter, opened, model)}")
     if calibrate is not None:
-        store(segmenter, opened, model, evaluation, calibrate)
+        calibrate_model(segmenter, opened, model, evaluation, calibrate)
 
 
-def store(segmenter: Segmenter, data: SegmentationData, model: str, evaluation: Evaluation, kind: str) -> None:
+def calibrate_model(
+    segmenter: Segmenter, data: SegmentationData, model: str, evaluation: Evaluation, kind: str
+) -> None:
     """Fit temperatures and store them in the model folder."""
     from refineseg.evaluation.measures.calibration import calibrate
     from refineseg.model.folders.find_model import find_model

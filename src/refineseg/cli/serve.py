@@ -81,10 +81,10 @@ def serve(
 
 
 def _load_on_one_thread(model: str, device: str, precision: str, engine: str | None) -> Segmenter:
-    """Load a model without a team of threads on this thread.
+    """Load a model without OpenMP threads for this thread.
 
-    With the team of the network's thread there would be more threads than cores, and OpenMP would let them wait in
-    a way that makes every picture a quarter slower.
+    Together with those of the network's thread there would be more threads than cores, and OpenMP's way of waiting
+    would then make every picture a quarter slower.
     """
     from refineseg.loading import load
 

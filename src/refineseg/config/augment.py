@@ -16,12 +16,12 @@ class AugmentConfig(Config):
         crop: height and width of the training crop, in pixels after scaling; one number makes a square.
         scale: range of the random scale (the paper: 0.7 to 1.3).
         scale_step: step of the grid of scales, 0.1 in the paper; 0 for any value.
-        short_edge: range in pixels to which the short edge is brought before scaling; none keeps it.
+        short_edge: range in pixels of the short edge, resized before scaling; none keeps its size.
         pad: pad pictures that are smaller than the crop; false makes the crop smaller (batches of 1).
         flip: probability of a horizontal flip.
         vertical_flip: probability of a vertical flip, for pictures without an upright direction.
         rotation: largest angle, in degrees, to either side.
-        rare_crop: probability of a crop centred on a pixel of a class drawn from those of the picture.
+        rare_crop: probability of a crop centred on a pixel of a random class of the picture.
         class_mix: probability that half of the classes of another picture are pasted onto this one.
         brightness, contrast, saturation, hue: strength of the photometric jitter, as in torchvision.
         blur: probability of a Gaussian blur.

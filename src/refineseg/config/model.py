@@ -65,14 +65,14 @@ class ModelConfig(Config):
             backbones) or in the 3x3 (torchvision, timm). The weights have the same shapes in both.
         output_stride: Largest stride of the backbone's maps, 8, 16 or 32 pixels. Beyond it convolutions are
             dilated in place of strides, as in DeepLab; weights fit all three.
-        void_logit: whether the classifier has one logit more, the last, for void; it is left out of the output.
+        void_logit: whether the classifier has an extra last logit for void, which is left out of the output.
         init: ``paper`` draws new convolutions from N(0, 0.01); ``default`` keeps torch's initialisation;
             ``identity`` too, but starts the fusion convolution on a coarser block's output as the identity.
         mean, std: normalisation of RGB in [0, 1], kept inside the network.
-        further_outputs: What the multi-task port gives beside the classes, ``depth`` and ``normals``; it differs
+        further_outputs: Outputs of the multi-task port besides the classes, ``depth`` and ``normals``; it differs
             from other light-weight networks in its finest block and its heads. Empty for all others.
         outputs: ``classes``, or ``depth``: one channel without classes.
-        dpt: Settings of a DPT, a vision transformer under RefineNet's blocks cut down; None for all others. It has
+        dpt: Settings of a DPT, a vision transformer under simplified RefineNet blocks; None for all others. It has
             none of the settings of the cascade (``OF_DPT``).
     """
 
@@ -115,7 +115,7 @@ class ModelConfig(Config):
         super().__post_init__()
         require(self.kernel_size in (1, 3), "kernel_size 1 or 3", self.kernel_size)
         require(1 <= len(self.input_scales) <= 8, "1 to 8 input_scales", self.input_scales)
-        local = not set(":/\\") & set(self.backbone)  # timm fetches what is written hf-hub:ORG/NAME
+        local = not set(":/\\") & set(self.backbone)  # timm downloads hf-hub:ORG/NAME
         require(local, "the plain name of a timm model as backbone", repr(self.backbone))
         bicubic = self.upsampling == "bicubic"
         require(
@@ -150,14 +150,14 @@ class ModelConfig(Config):
 
 
 def scaled(length: int, scale: float) -> int:
-    """What a network of an input scale makes of a height or width: ``max(1, round(length * scale))``.
+    """A height or width at an input scale of a network: ``max(1, round(length * scale))``.
 
-    In whole numbers alone, which exports with open sizes can carry; halves go to the even number.
+    Integer arithmetic, which exports with dynamic sizes support; halves round to even.
     """
     ratio = Fraction(scale).limit_denominator(1000)
     over = ratio.denominator
     rounded = (2 * ratio.numerator * length + over) // (2 * over)
-    if over % 2:  # no half occurs; the formula for halves is one on which torch.export spends minutes
+    if over % 2:  # no halves here, whose formula takes torch.export minutes
         return max(1, rounded)
     tie = rounded - (2 * ratio.numerator * length + over - 1) // (2 * over)  # 1 where the half is exact
     return max(1, rounded - tie * (rounded % 2))

@@ -25,7 +25,7 @@ class Config:
     number in its list or mapping.
     """
 
-    FORMER: ClassVar[dict[str, tuple[str, ...]]] = {}  # names up to 0.1: the settings that now have their value
+    FORMER: ClassVar[dict[str, tuple[str, ...]]] = {}  # names up to 0.1, and the settings that replaced them
 
     def __post_init__(self) -> None:
         for name, hint in self.types().items():
@@ -153,7 +153,7 @@ def _build(cls: type[C], values: Mapping[str, Any], prefix: str) -> C:
 
 
 def _convert(hint: Any, value: Any, name: str) -> Any:
-    """``value`` as the type of the field, or a ConfigError. Knows the few kinds of type used above."""
+    """``value`` as the type of the field, or a ConfigError. Supports only the types used by settings."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:  # the interval is checked when the settings are made
         return _convert(arguments[0], value, name)

@@ -14,13 +14,13 @@ class TrainConfig(Config):
     """A training recipe. The defaults are the modern one; ``paper_recipe`` is that of the CVPR paper.
 
     Attributes:
-        model: preset name, or a bundled model, model folder or hf:ORG/NAME to start from, whose classes may be
-            others.
+        model: preset name, or a bundled model, model folder or hf:ORG/NAME to start from, whose classes may
+            differ.
         fields: changes to the ModelConfig of the preset, or of the model folder where its weights still fit.
         backbone_weights: ``imagenet`` (from the package, else timm's through the Hub's cache), ``auto`` (the same
             where there are any; a model folder keeps its own), ``none`` (random), a bundled model or
             model folder (its backbone), or a safetensors file.
-        class_map: class of the model to start from to class of the data, where the same thing has two names.
+        class_map: from a class of the initial model to the same class of the data, where their names differ.
         augment: joint transforms.
         train_splits: splits that are trained on; with ``[train, val]`` the model card has no score on val.
         data: value of ``--data``, for ``--resume``.

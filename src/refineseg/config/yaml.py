@@ -31,10 +31,10 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 def parse_yaml(text: str) -> Any:
     """The value of a YAML text: plain types only, of bounded size.
 
-    Raises ConfigError for anything else, references that repeat each other beyond LARGEST_YAML values or without
-    end included.
+    Raises ConfigError for anything else, such as references that expand to more than LARGEST_YAML values or
+    endlessly.
     """
-    import yaml  # here, so that prediction with exported files does without
+    import yaml  # not needed for prediction with exported files
 
     try:
         value = yaml.safe_load(text)

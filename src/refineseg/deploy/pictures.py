@@ -15,7 +15,7 @@ from refineseg.channels import Channels, Pixels
 from refineseg.config import ModelConfig
 from refineseg.data.dataset import Sample, SegmentationData, evenly_spaced
 from refineseg.data.images import read_image
-from refineseg.inference.tiles.receptive_field import probe
+from refineseg.inference.tiles.receptive_field import probe_picture
 
 CALIBRATED_ON = 300  # most calibration pictures, evenly spaced over the split; NNCF's default
 PHOTOGRAPH = "grace_hopper.jpg"  # matplotlib's sample data; US Navy, public domain
@@ -40,7 +40,7 @@ def data_pictures(data: SegmentationData) -> ExportPictures:
 
 def generated_pictures(config: ModelConfig) -> ExportPictures:
     """A photograph that comes with matplotlib and textures of every grain; only textures for other channels."""
-    texture = to_planes(probe(480, 640, config.in_channels), None)
+    texture = to_planes(probe_picture(480, 640, config.in_channels), None)
     if config.in_channels != 3:  # within two deviations of the mean, as a photograph's values are
         centre, width = (np.asarray(values, np.float32)[:, None, None] for values in (config.mean, config.std))
         return ExportPictures("textures", (centre + (4 * texture - 2) * width,))

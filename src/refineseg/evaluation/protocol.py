@@ -55,7 +55,7 @@ class Protocol(Config):
     def describe(self) -> str:
         """The protocol in one line."""
         several = f"scales {', '.join(f'{scale:g}' for scale in self.scales)} fused in log space"
-        edge = f"short edge brought to {self.short_edge[0]}..{self.short_edge[1]} px, " if self.short_edge else ""
+        edge = f"short edge resized to {self.short_edge[0]}..{self.short_edge[1]} px, " if self.short_edge else ""
         windows = {"whole": "", "auto": "in windows where memory needs it, "}.get(
             self.tile, f"in windows of {self.tile} px, "
         )

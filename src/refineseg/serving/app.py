@@ -17,7 +17,7 @@ from refineseg.serving.access import Access
 from refineseg.serving.limits import Capacity, Limits
 from refineseg.serving.middleware import CLOSE, Middleware, Refuse, drain
 from refineseg.serving.problems import PROBLEM_TYPE, Problem
-from refineseg.serving.segmenting import Request, Service
+from refineseg.serving.service import Request, Service
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

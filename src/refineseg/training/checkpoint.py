@@ -19,7 +19,7 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
     path = folder / f"step-{step:08d}.pt"
     with atomic_path(path) as temporary:
         _save(state, temporary)
-        # First, so that no checkpoint is ever without: killed in between, a run would have none to resume from.
+        # Hash first: a run killed in between would otherwise have a checkpoint without a hash.
         atomic_write(path.with_suffix(".sha256"), sha256_of(temporary) + "\n")
     for old in checkpoints(folder)[KEPT:]:
         old.with_suffix(".sha256").unlink(missing_ok=True)
@@ -63,7 +63,7 @@ def _save(state: dict[str, Any], path: Path) -> None:
     with path.open("wb") as stream:
         try:
             torch.save(state, stream)
-        except RuntimeError as error:  # torch hides what the system said, such as a full disk
+        except RuntimeError as error:  # torch hides the system's error, such as a full disk
             if isinstance(error.__context__, OSError):
                 raise error.__context__ from error
             raise

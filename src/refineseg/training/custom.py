@@ -43,7 +43,7 @@ Callback = Callable[[TrainingEvent], None]
 
 
 class StopTraining(Exception):
-    """Raised by a callback in ``train`` or ``epoch`` to end the run after this step or a next one."""
+    """Raised by a callback in ``train`` or ``epoch`` to end the run after this step, or soon after it."""
 
 
 class Custom(TypedDict, total=False):

@@ -92,7 +92,7 @@ def fit(run: Run) -> Evaluation:
     drawn = map(batches.at, range(first, run.steps) if config.minutes is None else itertools.count(first))
     for images, labels in training_loader(run.pictures, drawn, config.workers) if not run.is_last else ():
         waited = time.perf_counter() - clock
-        step, share = run.position.step, lr_factor(*run.place, config)
+        step, share = run.position.step, lr_factor(*run.schedule_progress, config)
         for group in optimizer.param_groups:
             group["lr"] = group["base_lr"] * share
         seed_step(config.seed, step, fabric.global_rank)
@@ -103,7 +103,7 @@ def fit(run: Run) -> Evaluation:
         run.advance(seconds)
         due = run.is_last or run.progress_is_due
         if due or len(losses) == FETCHED or fabric.device.type == "cpu":
-            value = fetch(run, losses, batches)
+            value = fetch_losses(run, losses, batches)
         speed = config.batch_size / seconds
         epoch, lr, clock = step // run.per_epoch, config.lr * share, time.perf_counter()
         notify(
@@ -138,11 +138,11 @@ def make_batches(run: Run) -> Batches:
     )
 
 
-def fetch(run: Run, losses: list[Tensor], batches: Batches) -> float:
+def fetch_losses(run: Run, losses: list[Tensor], batches: Batches) -> float:
     """The newest loss; all are counted and cleared. InputError if one is not finite.
 
-    Processes synchronise mean losses, time, and whether a callback ended the run: what depends on these is decided
-    by what is synchronised, or processes would end at different steps and wait for each other in vain.
+    Processes share mean losses, time, and whether a callback ended the run, and decide by the shared values.
+    Otherwise they could end at different steps and wait for each other forever.
     """
     position = run.position
     told = [torch.stack(losses), losses[0].new_tensor([float(run.asked_to_stop), run.own_seconds])]
@@ -168,7 +168,7 @@ def check_weights(run: Run, batches: Batches) -> None:
 
 
 def diverged(run: Run, what: str, step: int, batches: Batches) -> InputError:
-    """An error with the step, the pictures of its batch, and the place of good weights."""
+    """An error with the step, the pictures of its batch, and where the last good weights are."""
     named = []
     for draw in batches.at(step):
         image = run.pictures[draw][0]

@@ -84,7 +84,7 @@ LOSSES: dict[str, WeightedLoss] = {
 
 
 def find_loss(name: str) -> list[WeightedLoss]:
-    """The losses of a sum such as ``cross_entropy+dice``; ConfigError for unknown or unfit ones."""
+    """The losses of a sum such as ``cross_entropy+dice``; ConfigError for unknown or unsuitable ones."""
     found = []
     for part in name.split("+"):
         loss = LOSSES.get(part.strip()) or load_plugin(GROUP, part.strip())

@@ -25,7 +25,7 @@ GENEROUS = 64 << 10  # bytes per pixel, more than any network needs: nothing is 
 def need_of_step(model: RefineNet, config: TrainConfig, batch: int | None = None) -> MemoryNeed:
     """Memory of a training step of ``batch`` crops (default: the batch size of the settings).
 
-    Resting are weights, moving average, optimiser state and batch; working are activations, gradients and loss.
+    ``resting``: weights, moving average, optimiser state, batch; ``working``: activations, gradients, loss.
     Losses are estimated as cross-entropy.
     """
     batch = config.batch_size if batch is None else batch

@@ -23,7 +23,7 @@ def lr_multiplier(name: str, config: TrainConfig) -> float:
 
 
 def make_optimizer(model: RefineNet, config: TrainConfig) -> torch.optim.Optimizer:
-    """AdamW or SGD over groups of one rate and one weight decay. Frozen parameters are left out.
+    """AdamW or SGD over groups with the same learning rate and weight decay, without frozen parameters.
 
     Biases and batch norm have no decay unless ``decay_all``.
     """
@@ -68,7 +68,7 @@ def lr_factor(step: int, steps: int, config: TrainConfig) -> float:
 def freeze(model: RefineNet, config: TrainConfig) -> None:
     """Freeze what the settings freeze: batch norms, the backbone, parts at a rate of zero.
 
-    ConfigError if a name in ``lr_multipliers`` starts no parameter's name.
+    ConfigError if no parameter's name starts with a name in ``lr_multipliers``.
     """
     if config.freeze_batch_norm:
         freeze_batch_norm(model, trained=config.freeze_batch_norm == "statistics")

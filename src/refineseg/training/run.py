@@ -78,7 +78,7 @@ class Run:
     position: Position = field(default_factory=Position)
     log: MetricsLog = field(default_factory=MetricsLog)
     stopped: bool = False  # by a callback, for all processes
-    # told to the other processes at the next exchange (``loop.fetch``), so that all end at the same step
+    # sent to the other processes at the next exchange (``loop.fetch_losses``), so that all end at the same step
     asked_to_stop: bool = False
     own_seconds: float = 0.0
 
@@ -96,7 +96,7 @@ class Run:
         return max(self.position.step + 1, round(self.position.step / done) if done else 0)
 
     @property
-    def place(self) -> tuple[int, int]:
+    def schedule_progress(self) -> tuple[int, int]:
         """Progress of the schedule: steps done and total, or milliseconds if time ends the run."""
         if self.config.minutes is None:
             return self.position.step, self.steps

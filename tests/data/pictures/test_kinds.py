@@ -20,9 +20,9 @@ from refineseg.data.pictures.geotiff import parse_nodata
 from refineseg.data.pictures.open_picture import open_picture, read_picture
 from refineseg.data.pictures.picture import upright
 from refineseg.errors import InputError
-from refineseg.inference.tiles.receptive_field import probe
+from refineseg.inference.tiles.receptive_field import probe_picture
 
-RGB = probe(70, 90)
+RGB = probe_picture(70, 90)
 GREY = RGB[..., :1]
 LAYOUTS: dict[str, dict[str, Any]] = {
     "strips": {},

@@ -20,7 +20,7 @@ from refineseg.evaluation.report.charts import (
     risk_chart,
 )
 from refineseg.evaluation.report.overlays import CROP, PANEL, WRONG, error_map, panels, surroundings, suspect_views
-from refineseg.evaluation.report.shared import Confusion, top_confusions
+from refineseg.evaluation.report.sections import Confusion, top_confusions
 from refineseg.labels import IGNORE
 from tests.evaluation.pictures import label_map
 

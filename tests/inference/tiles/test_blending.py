@@ -16,7 +16,7 @@ from refineseg.inference.arithmetic import Arithmetic
 from refineseg.inference.options import PredictOptions
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.tiles.blending import Map, blend_weights, blended_strips, view_of
-from refineseg.inference.tiles.receptive_field import cut_error, effective_radius, probe
+from refineseg.inference.tiles.receptive_field import cut_error, effective_radius, probe_picture
 from refineseg.inference.tiles.tiling import BUDGET, POOLED_OVERLAP, grid_step, largest_tile, make_tiling, spans
 from refineseg.labels import LabelMap, UInt8
 from refineseg.model import MultiResolutionFusion, create_model
@@ -118,7 +118,7 @@ def test_views_of_scales() -> None:
 
 
 def test_tiles_equal_the_whole(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
-    picture = probe(128, 1152)
+    picture = probe_picture(128, 1152)
     whole = segmenter.predict(picture).labels
     monkeypatch.setitem(segmenter.runner.__dict__, "overlap", 384)
     tiled = segmenter.predict(picture, tile=640).labels
@@ -134,7 +134,7 @@ def test_tiles_equal_the_whole(segmenter: Segmenter, monkeypatch: pytest.MonkeyP
 def test_sizes_that_32_does_not_divide(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last coarse cell reaches beyond the picture; with exact strides no window is stretched for it."""
     monkeypatch.setitem(segmenter.runner.__dict__, "overlap", 384)
-    pictures = [np.ascontiguousarray(probe(144, 1184)[:133, :1157])]
+    pictures = [np.ascontiguousarray(probe_picture(144, 1184)[:133, :1157])]
     pictures.append(np.ascontiguousarray(pictures[0].swapaxes(0, 1)))
     for picture in pictures:
         whole, tiled = segmenter.predict(picture).labels, segmenter.predict(picture, tile=640).labels
@@ -144,7 +144,7 @@ def test_sizes_that_32_does_not_divide(segmenter: Segmenter, monkeypatch: pytest
 @torch.inference_mode()
 def test_places_do_not_depend_on_the_size(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
     """Columns far from the edge are the same in a picture that is longer, which stretched maps are not."""
-    x = torch.from_numpy(probe(64, 1184)).permute(2, 0, 1)[None] / 255
+    x = torch.from_numpy(probe_picture(64, 1184)).permute(2, 0, 1)[None] / 255
 
     def difference() -> float:
         short, long = (segmenter.model(part, upsample=False)[..., :100] for part in (x[..., :1157], x))
@@ -159,7 +159,7 @@ def test_places_do_not_depend_on_the_size(segmenter: Segmenter, monkeypatch: pyt
 
 
 def test_errors_do_not_gather_at_borders(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
-    picture = probe(64, 1664)
+    picture = probe_picture(64, 1664)
     monkeypatch.setitem(segmenter.runner.__dict__, "overlap", 256)
     tiling = segmenter.tiling((64, 1664), PredictOptions(), 512)
     wrong = segmenter.predict(picture).labels != segmenter.predict(picture, tile=512).labels
@@ -173,7 +173,7 @@ def test_errors_do_not_gather_at_borders(segmenter: Segmenter, monkeypatch: pyte
 
 def test_probabilities_scales_and_flips_in_tiles(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(segmenter.runner.__dict__, "overlap", 256)
-    picture = probe(64, 896)
+    picture = probe_picture(64, 896)
     for scales, flip in (((0.75, 1.0), False), ((1.0,), True)):
         whole = segmenter.predict(picture, scales=scales, flip=flip, probabilities=True)
         tiled = segmenter.predict(picture, scales=scales, flip=flip, probabilities=True, tile=512)
@@ -187,7 +187,7 @@ def test_probabilities_scales_and_flips_in_tiles(segmenter: Segmenter, monkeypat
 
 def test_field_is_measured(segmenter: Segmenter) -> None:
     device = torch.device("cpu")
-    error = cut_error(segmenter.model, probe(64, 512), device)
+    error = cut_error(segmenter.model, probe_picture(64, 512), device)
     assert error.shape == (64,)
     assert error[0] > 0.1
     assert error[-8:].max() < 0.005
@@ -203,7 +203,7 @@ def test_memory_sets_the_tile(segmenter: Segmenter) -> None:
     tiling = segmenter.tiling((20_000, 20_000), PredictOptions(), "auto")
     assert (tiling.rows[0][1]) ** 2 * per_pixel <= BUDGET
     with pytest.raises(InputError, match="--tile"):
-        segmenter.predict(probe(32, 32), tile=0)
+        segmenter.predict(probe_picture(32, 32), tile=0)
 
 
 def test_a_network_that_pools_the_picture_has_a_fixed_overlap() -> None:

@@ -29,12 +29,12 @@ from refineseg.inference.outputs import overlay as overlays
 from refineseg.inference.outputs.confidence import KIND as CONFIDENCE
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.tiles.predict import predict_large
-from refineseg.inference.tiles.receptive_field import probe
+from refineseg.inference.tiles.receptive_field import probe_picture
 from refineseg.labels import UInt8
 from refineseg.model.folders.model_folder import save_model_folder
 from tests.inference.lively import lively
 
-PICTURE = probe(160, 416)
+PICTURE = probe_picture(160, 416)
 GEO = [
     (33550, 12, 3, (10.0, 10.0, 0.0), True),
     (33922, 12, 6, (0.0, 0.0, 0.0, 500_000.0, 6_000_000.0, 0.0), True),

@@ -7,10 +7,10 @@ import pytest
 
 from refineseg.errors import InputError
 from refineseg.inference.tiles.blending import Map, Strip
-from refineseg.inference.tiles.receptive_field import probe
+from refineseg.inference.tiles.receptive_field import probe_picture
 from refineseg.inference.video.smoothing import Smoother, box_mean, cells_of, label_changes, motion, moved
 
-SCENE = probe(320, 480)
+SCENE = probe_picture(320, 480)
 
 
 def strip(scores: Map) -> Strip:

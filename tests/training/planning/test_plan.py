@@ -26,7 +26,7 @@ from refineseg.training.planning.choose import (
 )
 from refineseg.training.planning.data_summary import DataSummary, measure_data, outline_lengths
 from refineseg.training.planning.plan import make_plan
-from refineseg.training.planning.probe import Machine
+from refineseg.training.planning.speed import Machine
 from tests.data.made import make_folder
 
 SUMMARY = DataSummary(

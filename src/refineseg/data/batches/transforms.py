@@ -87,7 +87,7 @@ def draw_geometry(mask: Tensor, config: AugmentConfig, num_classes: int, random:
             left = _clamped(round(place[1] * scale) - crop_width // 2, width, crop_width)
     flip = bool(torch.rand((), generator=random) < config.flip)
     size = (crop_height, crop_width)
-    # Drawn only if set, so that other draws do not change.
+    # Drawn only if set, so that the other random numbers stay the same.
     vertical = config.vertical_flip > 0 and bool(torch.rand((), generator=random) < config.vertical_flip)
     angle = random_uniform(random, -config.rotation, config.rotation) if config.rotation else 0.0
     return Geometry(scale, top, left, flip, size, vertical, angle)

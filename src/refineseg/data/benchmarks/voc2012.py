@@ -32,8 +32,8 @@ def label_map() -> LabelMap:
 def open_voc2012(root: Path) -> SegmentationData:
     """``VOCdevkit/VOC2012`` or the folder above; SBD, if there, as ``SBD/`` or ``benchmark_RELEASE/dataset``.
 
-    Train is the list ``trainaug.txt`` where there is one; else VOC's train list with SBD's two lists, VOC's val
-    pictures taken out (10,582 pictures), where SBD is there; else VOC's train list. Masks are taken from
+    Train is the list ``trainaug.txt`` if it exists; else, with SBD, VOC's train list and SBD's two lists without
+    VOC's val pictures (10,582 pictures); else VOC's train list. Masks are taken from
     SegmentationClass, then SegmentationClassAug (PNG), then SBD's ``cls/*.mat``.
     """
     voc = files.need_folder(root, "VOC 2012", "VOCdevkit/VOC2012", "VOC2012", "JPEGImages")

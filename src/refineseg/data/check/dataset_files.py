@@ -1,7 +1,7 @@
 """The files of a data set, faults included.
 
-``open_data`` stops at the first fault; a check reports all of them. So data of the user's own that does not open
-is listed by the same rules, without refusing anything.
+``open_data`` stops at the first fault; a check reports all of them. User data that does not
+open is therefore listed by the same rules, without refusing anything.
 """
 
 from __future__ import annotations

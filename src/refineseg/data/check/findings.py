@@ -29,7 +29,7 @@ class Finding:
     count: int = 0  # number of files (or classes) concerned
 
 
-def about(kind: str, severity: Severity, message: str, fix: str, files: Iterable[Path]) -> list[Finding]:
+def file_finding(kind: str, severity: Severity, message: str, fix: str, files: Iterable[Path]) -> list[Finding]:
     """A finding about files, with their number; none if there are no files."""
     names = [str(path) for path in files]
     return [Finding(kind, severity, message, fix, tuple(names[:SHOWN]), len(names))] if names else []

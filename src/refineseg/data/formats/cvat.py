@@ -40,7 +40,7 @@ from refineseg.data.formats.parsing.shapes import (
     region_to_runs,
     runs_to_region,
 )
-from refineseg.data.formats.parsing.texts import head
+from refineseg.data.formats.parsing.tables import head
 from refineseg.errors import InputError
 from refineseg.labels import Color, LabelMap
 from refineseg.system.text import escaped

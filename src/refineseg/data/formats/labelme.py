@@ -30,7 +30,7 @@ from refineseg.data.formats.parsing.class_names import regions
 from refineseg.data.formats.parsing.documents import Node, read_json
 from refineseg.data.formats.parsing.find_pictures import Pictures, split_in_path, walk_files
 from refineseg.data.formats.parsing.shapes import Outliner, Region, bounds, box, ellipse, paste, polygon
-from refineseg.data.formats.parsing.texts import begins_like
+from refineseg.data.formats.parsing.tables import begins_like
 from refineseg.data.pictures.pillow import decoding, open_image
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap

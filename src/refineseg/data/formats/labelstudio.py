@@ -19,7 +19,7 @@ from refineseg.data.formats.parsing.areas import Annotated, Area, AreaReader, Sk
 from refineseg.data.formats.parsing.documents import Node, read_json
 from refineseg.data.formats.parsing.find_pictures import Pictures, check_size
 from refineseg.data.formats.parsing.shapes import Region, ellipse, polygon, turn
-from refineseg.data.formats.parsing.texts import begins_like
+from refineseg.data.formats.parsing.tables import begins_like
 from refineseg.data.images import SUFFIXES
 from refineseg.data.pictures.pillow import decoding, open_image
 from refineseg.errors import InputError

@@ -9,7 +9,7 @@ from refineseg.data.formats.parsing.find_pictures import file_in, split_in_name
 from refineseg.data.formats.parsing.layouts import find_layouts
 from refineseg.data.formats.parsing.mask_labels import data_of_pairs
 from refineseg.data.formats.parsing.pairing import Pair, Pairs
-from refineseg.data.formats.parsing.texts import TableRow, read_rows
+from refineseg.data.formats.parsing.tables import TableRow, read_rows
 from refineseg.data.images import SUFFIXES
 from refineseg.errors import InputError
 

@@ -14,7 +14,7 @@ from refineseg.data.formats.parsing.documents import Node, read_json
 from refineseg.data.formats.parsing.find_pictures import split_in_path
 from refineseg.data.formats.parsing.label_files import hex_color
 from refineseg.data.formats.parsing.shapes import Region, paste, polygon
-from refineseg.data.formats.parsing.texts import begins_like
+from refineseg.data.formats.parsing.tables import begins_like
 from refineseg.data.pictures.pillow import decoding, open_image
 from refineseg.errors import InputError
 from refineseg.labels import Color

@@ -16,7 +16,7 @@ from refineseg.data.formats.parsing.areas import Annotated, Area, AreaReader, Sk
 from refineseg.data.formats.parsing.documents import Node, read_json
 from refineseg.data.formats.parsing.find_pictures import Pictures, split_in_name, split_in_path
 from refineseg.data.formats.parsing.shapes import Region, ellipse, polygon
-from refineseg.data.formats.parsing.texts import head, read_rows
+from refineseg.data.formats.parsing.tables import head, read_rows
 from refineseg.errors import InputError
 
 CLASS_ATTRIBUTES = ("class", "label", "name", "category", "type", "object")

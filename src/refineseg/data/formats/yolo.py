@@ -25,7 +25,7 @@ from refineseg.data.formats.parsing.class_names import IGNORE_NAME, background_i
 from refineseg.data.formats.parsing.documents import Node
 from refineseg.data.formats.parsing.find_pictures import SPLIT_WORDS, file_in, named, unread_note, walk_pictures
 from refineseg.data.formats.parsing.shapes import Outliner, polygon
-from refineseg.data.formats.parsing.texts import TableRow, read_rows
+from refineseg.data.formats.parsing.tables import TableRow, read_rows
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap
 
@@ -132,7 +132,7 @@ def _splits(values: Node, file: Path) -> dict[str | None, list[Path]]:
         for entry in entries:
             pictures = _pictures_of(str(entry), values.value.get("path"), file)
             if pictures is None and split == "test":
-                continue  # exports without a test split name one all the same
+                continue  # some exports name a test split that they lack
             if pictures is None:
                 raise InputError(f"{file}: {key}: expected a folder or list of pictures, found none at {entry!r}")
             found.setdefault(split, []).extend(pictures)

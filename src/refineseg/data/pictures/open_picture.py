@@ -1,4 +1,4 @@
-"""Opening pictures of any format, for whole pictures, windows, uploads and data sets alike."""
+"""Opening pictures of any format, whole or by windows, from files or uploads."""
 
 from __future__ import annotations
 

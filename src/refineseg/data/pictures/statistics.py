@@ -19,7 +19,7 @@ def statistics(files: Sequence[Path]) -> dict[str, Any]:
     """The Channels of some pictures as plain values; one picture is in memory at a time.
 
     Unsigned integers are divided by the maximum of their type, as 8-bit pictures are. For other types the
-    minimum and maximum of each channel mean 0 and 1. No-data (GDAL's value, internal mask, transparent, not
+    minimum and maximum of each channel map to 0 and 1. No-data (GDAL's value, internal mask, transparent, not
     finite) is left out. The first three channels are shown, or the first one if there are fewer. InputError for
     pictures of different channels or types, or a channel without data.
     """
@@ -44,7 +44,7 @@ def statistics(files: Sequence[Path]) -> dict[str, Any]:
     low, high = lows.min(0), highs.max(0)
     if dtype.kind == "u":
         low, high = np.zeros_like(mean), np.full_like(mean, np.iinfo(dtype).max)
-    span = np.where(high > low, high - low, 1.0)  # a constant channel carries no information
+    span = np.where(high > low, high - low, 1.0)  # a constant channel has no information
     return {
         "dtype": dtype.name,
         "low": _rounded(low),

@@ -1,4 +1,4 @@
-"""The samples of a TIFF as stored, of any number of channels and any type, and what its header says of them.
+"""The samples of a TIFF as stored, of any number of channels and any type, and their description in its header.
 
 Needs tifffile (extra ``data``). Nothing here converts a value; ``from_tiff`` does.
 """

@@ -89,7 +89,7 @@ def _members(archive: Path) -> Iterator[Iterator[Member]]:
         raise InputError(f"File not found: {archive}")
     with archive.open("rb") as stream:
         start = stream.read(512)
-    if start and not any(start):  # room that a download took and never filled; lzma would search it to its end
+    if start and not any(start):  # zeros of an incomplete download, which lzma would search to the end
         raise InputError(f"cannot read {archive} as an archive, it begins with zeros: download it again")
     try:
         if zipfile.is_zipfile(archive):

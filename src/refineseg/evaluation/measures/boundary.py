@@ -3,7 +3,7 @@
 Void pixels (IGNORE in the truth) form no outline in truth or prediction and do not count.
 
 - *Boundary IoU* (Cheng et al., CVPR 2021): IoU of the pixels of a class within d pixels of its outline, in truth
-  and in prediction. As there, a pixel is within d if the (2d+1)x(2d+1) square around it contains another class or
+  and in prediction. There a pixel is within d if the (2d+1)x(2d+1) square around it contains another class or
   leaves the picture; d = max(1, round(0.02 diagonal)).
 - *Boundary F-score* (Csurka et al., BMVC 2013): an outline pixel of a class has a 4-neighbour of another class;
   precision is the share of predicted ones with a true one of that class within a Euclidean distance of

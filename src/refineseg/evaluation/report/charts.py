@@ -13,7 +13,7 @@ WIDTH, HEIGHT = 460, 320  # size of a plot, with its margins
 LEFT, BOTTOM, TOP, RIGHT = 52, 46, 14, 14
 LARGEST_CELL, SMALLEST_CELL, MATRIX = 46, 5, 640  # pixels of the confusion matrix
 CELL_WITH_TEXT, CELL_WITH_NAME = 24, 9
-NAMED = 0.005  # share of a row from which a cell carries its figure
+NAMED = 0.005  # smallest share of a row that is written in its cell
 
 
 def percent(value: float | None, digits: int = 1) -> str:

@@ -27,11 +27,11 @@ from refineseg.evaluation.report.evaluation_report import (
     Group,
     make_report,
 )
-from refineseg.evaluation.report.shared import (
-    card,
+from refineseg.evaluation.report.sections import (
     chip,
     classes_section,
     confusion_section,
+    framed,
     key_of_classes,
     picture_article,
 )
@@ -153,7 +153,7 @@ def _confidence(report: EvaluationReport) -> str:
     coverage, risk = reliability.risk_coverage()
     half = float(risk[min(int(np.searchsorted(coverage, 0.5)), len(risk) - 1)])
     some = np.unique(np.linspace(0, len(coverage) - 1, min(201, len(coverage))).astype(np.int64))
-    first = card(
+    first = framed(
         "Does confidence match accuracy?",
         reliability_chart(confidence, accuracy, share)
         + f"<p>ECE {percent(reliability.ece)}, class-wise {percent(float(np.mean(reliability.class_ece)), 2)}. "
@@ -161,7 +161,7 @@ def _confidence(report: EvaluationReport) -> str:
         '<p class="quiet">Red is the gap to the dashed line, where confidence equals accuracy; pale bins have few '
         "pixels.</p>",
     )
-    second = card(
+    second = framed(
         "Are confident pixels more accurate?",
         risk_chart(coverage[some], risk[some])
         + f"<p>{percent(half, 1 if half >= 0.001 else 2)} of the more confident half of the pixels are wrong, "
@@ -180,13 +180,13 @@ def _edges(report: EvaluationReport) -> str:
     wrong = pixels - distance.counts[1].sum(1)
     at_edge = float(wrong[:BOUNDARY_RINGS].sum() / wrong.sum()) if wrong.sum() else float("nan")
     chart = distance_chart(WITHIN, distance.accuracy, pixels)
-    first = card(
+    first = framed(
         "Accuracy by distance from an outline",
         f"{chart}<p>{percent(near)} correct within {TRIMAP} pixels of an outline, {percent(far)} farther inside; "
         f"{percent(at_edge, 0)} of the errors are at outlines.</p>",
     )
     rows = "".join(_edge_row(report, int(index)) for index in np.flatnonzero(distance.counts[0].sum(0)))
-    second = card(
+    second = framed(
         "By class", f'<div class="edges">{rows}</div><p class="quiet">Solid: at the outline; pale: inside.</p>'
     )
     return section(
@@ -219,7 +219,7 @@ def _pictures(report: EvaluationReport) -> str:
     note = '<p class="quiet">Dashed: the median. Red: the worst, shown below.</p>'
     shown = [item.index for item in report.pictures]
     seen = np.flatnonzero(pictures.sums.union[shown].any(0)).tolist()
-    parts = [card("Mean IoU of each picture, %", f'<div class="scroll">{chart}</div>{note}')]
+    parts = [framed("Mean IoU of each picture, %", f'<div class="scroll">{chart}</div>{note}')]
     parts.append(key_of_classes(report.label_map, seen))
     for group, title in TITLES.items():
         articles = []

@@ -19,7 +19,7 @@ SIDE, TRIALS = 256, 5
 WORTH = 1.2  # least speed-up: below it noise would decide, and rounding would differ between runs
 
 
-def products(rows: Tensor, weights: Tensor, out: Tensor) -> None:
+def batched_matmul(rows: Tensor, weights: Tensor, out: Tensor) -> None:
     """Products of rows MxNxC and weights MxKxC into ``out`` MxNxK. oneDNN needs each weight matrix contiguous."""
     if by_onednn():
         for mine, weight, target in zip(rows.unbind(), weights.unbind(), out.unbind(), strict=True):

@@ -14,7 +14,7 @@ from math import ceil, prod
 import torch
 from torch import Tensor, nn
 
-from refineseg.inference.fast.matmul import products
+from refineseg.inference.fast.matmul import batched_matmul
 from refineseg.model.memory_saving import starts
 
 TILE, SPAN = 4, 6  # outputs and inputs of a tile, in each direction
@@ -148,7 +148,7 @@ def multiply(strip: Tensor, weights: Tensor, columns: int, scratch: Scratch, int
     ready = take("ready", SPAN, SPAN, high, columns, channels)
     forward(every_fourth(half, 2, columns), ready.unbind(1), take("sums", 2, SPAN, high, columns, channels))
     out = take("products", SPAN**2, high * columns, outputs)
-    products(ready.view(SPAN**2, high * columns, channels), weights, out)
+    batched_matmul(ready.view(SPAN**2, high * columns, channels), weights, out)
     found = out.view(SPAN, SPAN, high, columns, outputs)
     half = take("half", SPAN, high, columns, TILE, outputs)
     backward(found.unbind(1), half.unbind(3), take("ready", 4, SPAN, high, columns, outputs))

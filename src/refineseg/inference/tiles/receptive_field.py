@@ -23,7 +23,7 @@ CONTEXT = 768  # pixels on either side of the cut: the longest radius that can b
 HEIGHT = 256  # of the strip that is cut
 
 
-def probe(height: int = HEIGHT, width: int = 2 * CONTEXT, channels: int = 3) -> UInt8:
+def probe_picture(height: int = HEIGHT, width: int = 2 * CONTEXT, channels: int = 3) -> UInt8:
     """A generated HxWxC picture with structure at every scale: noise of seven grains, the coarsest strongest."""
     rng = np.random.default_rng(0)
     total = np.zeros((height, width, channels))
@@ -55,10 +55,10 @@ def cut_error(model: RefineNet, pixels: UInt8, device: torch.device) -> NDArray[
 def effective_radius(model: RefineNet, device: torch.device, tolerance: float = TOLERANCE) -> int:
     """Distance from a cut in pixels beyond which the logits' error stays below ``tolerance``; at most CONTEXT.
 
-    Measured on ``probe``, so that it depends on the network alone. After Luo et al., Understanding the Effective
-    Receptive Field, NIPS 2016.
+    Measured on ``probe_picture``, so that it depends on the network alone. After Luo et al., Understanding the
+    Effective Receptive Field, NIPS 2016.
     """
-    error = cut_error(model, probe(channels=model.config.in_channels), device)
+    error = cut_error(model, probe_picture(channels=model.config.in_channels), device)
     worse = np.flatnonzero(error > tolerance)
     inner = model.config.input_scales[0]
     return 0 if len(worse) == 0 else ceil((worse[-1] + 1) * STRIDE / inner)

@@ -14,7 +14,7 @@ from refineseg.model.classifier import name_key
 from refineseg.model.folders.find_model import bundled_models
 from refineseg.model.folders.model_folder import read_config
 from refineseg.training.planning.data_summary import DataSummary
-from refineseg.training.planning.probe import Machine
+from refineseg.training.planning.speed import Machine
 
 # Training starts from the bundled model if there are few pictures (500 is an estimate) and it knows this share of
 # the classes by name. For other classes ImageNet weights are better: on 50 pictures of CamVid, in two minutes on

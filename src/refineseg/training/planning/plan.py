@@ -21,7 +21,7 @@ from refineseg.training.planning.choose import (
     choose_start,
 )
 from refineseg.training.planning.data_summary import DataSummary, measure_data
-from refineseg.training.planning.probe import Machine, images_per_second, this_machine
+from refineseg.training.planning.speed import Machine, images_per_second, this_machine
 
 EPOCHS = 60  # if no time is given
 LEAST_STEPS, MOST_STEPS = 200, 6000

@@ -8,7 +8,7 @@ from html import escape
 import numpy as np
 
 from refineseg.evaluation.report.overlays import PANEL, blend, painted
-from refineseg.evaluation.report.shared import key_of_classes, picture_article
+from refineseg.evaluation.report.sections import key_of_classes, picture_article
 from refineseg.evaluation.report.style import SCRIPT, STYLE
 from refineseg.html import document, header, smaller
 from refineseg.inference.arithmetic import uncertainty

@@ -16,7 +16,7 @@ from refineseg.config.settings import flat
 from refineseg.data.dataset import SegmentationData, evenly_spaced
 from refineseg.evaluation.evaluate import Evaluation
 from refineseg.evaluation.metrics import Floats
-from refineseg.evaluation.report import shared
+from refineseg.evaluation.report import sections
 from refineseg.evaluation.report.charts import history_chart, percent
 from refineseg.evaluation.report.overlays import panels
 from refineseg.evaluation.report.style import SCRIPT, STYLE
@@ -105,8 +105,8 @@ class RunPage:
             parts += [
                 _curves(run),
                 _pictures(run, self.evaluation),
-                shared.classes_section(self.evaluation, run.data.label_map, self.before),
-                shared.confusion_section(self.evaluation, run.data.label_map),
+                sections.classes_section(self.evaluation, run.data.label_map, self.before),
+                sections.confusion_section(self.evaluation, run.data.label_map),
             ]
         parts.append(_settings(run.config.to_dict()))
         body, title = "\n".join(part for part in parts if part), f"{run.folder.name}: training"
@@ -140,7 +140,7 @@ def _facts(run: Run) -> str:
     rows = _scored(run)
     now, change = rows[-1]["mean_iou"] if rows else None, ""
     if len(rows) > 1:
-        points = shared.signed(rows[-1]["mean_iou"] - rows[-2]["mean_iou"])
+        points = sections.signed(rows[-1]["mean_iou"] - rows[-2]["mean_iou"])
         change = f"<span>{points} points since the previous validation</span>"
     loss = f"{run.log.rows[-1]['loss']:.3f}" if run.log.rows else "&ndash;"
     facts = [
@@ -164,9 +164,11 @@ def _curves(run: Run) -> str:
         "pixel accuracy": [row["pixel_accuracy"] for row in rows],
     }
     losses = [(int(row["step"] or 0), row["loss"] or 0.0) for row in run.log.rows]
-    charts = shared.card("Scores on val", history_chart([row["step"] for row in rows], scores, end, "score, %"))
+    charts = sections.framed(
+        "Scores on val", history_chart([row["step"] for row in rows], scores, end, "score, %")
+    )
     loss = history_chart([step for step, _ in losses], {"loss": [value for _, value in losses]}, end, "loss")
-    charts += shared.card("Training loss", loss)
+    charts += sections.framed("Training loss", loss)
     return section("Curves", f"also in {CURVES} and tensorboard/", f'<div class="charts">{charts}</div>')
 
 
@@ -179,8 +181,8 @@ def _pictures(run: Run, evaluation: Evaluation) -> str:
         place = names.index(name)
         shown |= sums.union[place] > 0
         right = sums.hit[place].sum() / max(1, sums.true[place].sum())
-        articles.append(shared.picture_article(name, f"{percent(float(right))} of the pixels correct", views))
-    key = shared.key_of_classes(run.data.label_map, np.flatnonzero(shown).tolist())
+        articles.append(sections.picture_article(name, f"{percent(float(right))} of the pixels correct", views))
+    key = sections.key_of_classes(run.data.label_map, np.flatnonzero(shown).tolist())
     note = "the same val pictures every time; click a picture to enlarge it; void is dark"
     return section("Pictures", note, key + "\n".join(articles))
 

@@ -8,7 +8,7 @@ from statistics import median
 import numpy as np
 
 from refineseg.data.check.chance import beyond_chance
-from refineseg.data.check.findings import Finding, Severity, about, counted
+from refineseg.data.check.findings import Finding, Severity, counted, file_finding
 from refineseg.data.check.measurements.edges import NEAR, around, peak_of, working_size
 from refineseg.data.check.measurements.measurement import Measurements, PairMeasurement, with_image
 from refineseg.data.check.rules.masks import mask_files
@@ -89,7 +89,7 @@ def _guess(
     advice = (
         fix if sure else f"look at {'it' if len(suspects) == 1 else 'them'} in the page that --html writes; {fix}"
     )
-    yield from about(kind, severity if sure else "note", counts + extent, advice, mask_files(suspects))
+    yield from file_finding(kind, severity if sure else "note", counts + extent, advice, mask_files(suspects))
 
 
 def is_moved(item: PairMeasurement) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from refineseg.data.check.dataset_files import DatasetFiles
-from refineseg.data.check.findings import ClassFigures, Finding, about, counted
+from refineseg.data.check.findings import ClassFigures, Finding, counted, file_finding
 from refineseg.data.check.measurements.measurement import (
     Measurements,
     PairMeasurement,
@@ -165,7 +165,7 @@ def _single_masks(files: DatasetFiles, measured: Measurements) -> Iterator[Findi
             single.setdefault(int(present[0]), []).append(item)
         if mask.thin > THIN:
             lines.append(item)
-    yield from about(
+    yield from file_finding(
         "empty-mask",
         "warning",
         f"{counted(empty, 'mask')} with ignored pixels only, from which nothing can be learned",
@@ -175,7 +175,7 @@ def _single_masks(files: DatasetFiles, measured: Measurements) -> Iterator[Findi
     names = {value: label_map.names[index] for value, index in class_values(label_map).items()}
     for value, items in single.items():
         many = len(items) > max(1, len(valid) // 2)
-        yield from about(
+        yield from file_finding(
             "single-class-mask",
             "warning" if many else "note",
             f"{counted(items, 'mask')} of {len(valid):,} with one class only: "
@@ -184,7 +184,7 @@ def _single_masks(files: DatasetFiles, measured: Measurements) -> Iterator[Findi
             mask_files(items),
         )
     if len(lines) * 2 > len(valid):
-        yield from about(
+        yield from file_finding(
             "inverted-ignore",
             "warning",
             f"{counted(lines, 'mask')} with thin lines of labels and the rest ignored: class and ignored "

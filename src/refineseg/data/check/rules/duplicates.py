@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from refineseg.data.check.dataset_files import DatasetFiles
-from refineseg.data.check.findings import Finding, about, counted
+from refineseg.data.check.findings import Finding, counted, file_finding
 from refineseg.data.check.measurements.measurement import (
     ImageMeasurement,
     Measurements,
@@ -49,14 +49,14 @@ def _within(readable: Readable) -> Iterator[Finding]:
             continue
         same = first.mask is not None and item.mask is not None and first.mask.digest == item.mask.digest
         (twice if same else conflicting).extend([first.pair.image, item.pair.image])
-    yield from about(
+    yield from file_finding(
         "duplicate-image",
         "warning",
         f"{counted(twice[::2], 'picture')} with a copy of another name and the same mask in the same split",
         "remove the copies: they count double",
         twice,
     )
-    yield from about(
+    yield from file_finding(
         "conflicting-masks",
         "warning",
         f"{counted(conflicting[::2], 'picture')} with a copy in the same split that has a different mask",
@@ -78,7 +78,7 @@ def _masks(measured: Measurements) -> Iterator[Finding]:
         for item, _ in members
         if not _frames_of_one(members)
     ]
-    yield from about(
+    yield from file_finding(
         "duplicate-mask",
         "warning",
         f"{counted(shared, 'mask')} identical to another, although the pictures differ",
@@ -99,7 +99,7 @@ def _across(train: Readable, held: Readable, *, own: bool) -> Iterator[Finding]:
     known = {image.digest: item.pair.image for item, image in train}
     exact = [(item.pair.image, known[image.digest]) for item, image in held if image.digest in known]
     if exact:
-        yield from about(
+        yield from file_finding(
             "leak-exact",
             "error" if own else "warning",
             f"{counted(exact, 'picture')} for validation or test that are also in train, such as "
@@ -110,7 +110,7 @@ def _across(train: Readable, held: Readable, *, own: bool) -> Iterator[Finding]:
     rest = [(item, image) for item, image in held if image.digest not in known]
     copies, alike = near(train, rest)
     if copies:
-        yield from about(
+        yield from file_finding(
             "leak-near",
             "warning",
             f"{counted(copies, 'picture')} for validation or test that are also in train in another size or "
@@ -119,7 +119,7 @@ def _across(train: Readable, held: Readable, *, own: bool) -> Iterator[Finding]:
             [path for pair in copies for path in pair],
         )
     if alike:
-        yield from about(
+        yield from file_finding(
             "leak-alike",
             "note",
             f"{counted(alike, 'picture')} for validation or test very similar to one in train, such as "

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from statistics import median
 
-from refineseg.data.check.findings import Finding, about, counted
+from refineseg.data.check.findings import Finding, counted, file_finding
 from refineseg.data.check.measurements.measurement import (
     ImageMeasurement,
     Measurements,
@@ -34,7 +34,7 @@ def find(measured: Measurements) -> Iterator[Finding]:
     """Findings on pictures."""
     unreadable = [item for item in measured.pairs if item.image_error]
     if unreadable:
-        yield from about(
+        yield from file_finding(
             "unreadable-image",
             "error",
             f"{counted(unreadable, 'picture')} that cannot be read: {unreadable[0].image_error}",
@@ -43,7 +43,7 @@ def find(measured: Measurements) -> Iterator[Finding]:
         )
     readable = with_image(measured.pairs)
     blank = [item.pair.image for item, image in readable if image.blank]
-    yield from about(
+    yield from file_finding(
         "blank-image",
         "warning",
         f"{counted(blank, 'picture')} of a single colour",
@@ -58,7 +58,7 @@ def find(measured: Measurements) -> Iterator[Finding]:
 def _depths(readable: list[tuple[PairMeasurement, ImageMeasurement]]) -> Iterator[Finding]:
     many = [item.pair.image for item, image in readable if image.mode.startswith(("I", "F"))]
     if many and len(many) < len(readable):
-        yield from about(
+        yield from file_finding(
             "mixed-bit-depths",
             "warning",
             f"{counted(many, 'picture')} of {len(readable):,} with 16 or more bits per channel, the rest 8: "
@@ -70,7 +70,7 @@ def _depths(readable: list[tuple[PairMeasurement, ImageMeasurement]]) -> Iterato
     partly = [item.pair.image for item, image in readable if image.largest] if used < 16 else []
     if partly:
         largest = max(image.largest for _, image in readable)
-        yield from about(
+        yield from file_finding(
             "used-depth",
             "note",
             f"{counted(partly, 'picture')} of 16 bits that use {used} of them (the largest value is {largest:,}), "
@@ -88,7 +88,7 @@ def _channels(readable: list[tuple[PairMeasurement, ImageMeasurement]]) -> Itera
     odd = [item.pair.image for item, image in readable if CHANNELS.get(image.mode, usual) != usual]
     shown = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
     unsafe = any("transparency" in kind or kind == "CMYK" for kind in kinds)
-    yield from about(
+    yield from file_finding(
         "mixed-channels",
         "warning" if unsafe else "note",
         f"pictures have several colour modes: {shown}; all are read as RGB"
@@ -107,7 +107,7 @@ def _sizes(readable: list[tuple[PairMeasurement, ImageMeasurement]], crop: tuple
     if typical >= LARGER:
         large = [item.pair.image for (item, _), ratio in zip(readable, ratios, strict=True) if ratio >= LARGER]
         width, height = readable[0][1].size
-        yield from about(
+        yield from file_finding(
             "far-larger-than-crop",
             "warning" if typical >= FAR_LARGER else "note",
             f"pictures are {typical:.0f} times the area of the training crop of {crop[1]}x{crop[0]} (the first is "

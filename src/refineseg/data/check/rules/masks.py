@@ -7,7 +7,7 @@ from pathlib import Path
 
 from refineseg.data.check.chance import beyond_chance
 from refineseg.data.check.dataset_files import DatasetFiles
-from refineseg.data.check.findings import Finding, about, counted
+from refineseg.data.check.findings import Finding, counted, file_finding
 from refineseg.data.check.measurements.measurement import (
     MaskMeasurement,
     Measurements,
@@ -30,7 +30,7 @@ def find(files: DatasetFiles, measured: Measurements) -> Iterator[Finding]:
     pairs = measured.pairs
     unreadable = [item for item in pairs if item.mask_error]
     if unreadable:
-        yield from about(
+        yield from file_finding(
             "unreadable-mask",
             "error",
             f"{counted(unreadable, 'mask')} that cannot be read: {unreadable[0].mask_error}",
@@ -106,14 +106,14 @@ def _formats(label_map: LabelMap, pairs: tuple[PairMeasurement, ...]) -> Iterato
     }
     for kind, (what, fix) in said.items():
         found = groups.get(kind, [])
-        yield from about(kind, "error", f"{counted(found, 'mask')} {what}", fix, mask_files(found))
+        yield from file_finding(kind, "error", f"{counted(found, 'mask')} {what}", fix, mask_files(found))
 
 
 def _smoothed(label_map: LabelMap, pairs: tuple[PairMeasurement, ...]) -> Iterator[Finding]:
     """Masks that look antialiased although all values are known; one-pixel outlines look the same."""
     valid = valid_masks(pairs, label_map)
     found = [item for item, mask in valid if mask.smoothed_share > SMOOTHED]
-    yield from about(
+    yield from file_finding(
         "antialiased-mask",
         "warning" if beyond_chance(found, len(valid)) else "note",
         f"{counted(found, 'mask')} of {len(valid):,} whose borders contain values in between, "
@@ -164,7 +164,7 @@ def _sizes(pairs: tuple[PairMeasurement, ...]) -> Iterator[Finding]:
     for kind, (what, fix) in said.items():
         found = wrong.get(kind, [])
         message = f"{counted(found, 'mask')} {what} (the first: picture {sizes.get(kind)})"
-        yield from about(kind, "error", message, fix, mask_files(found))
+        yield from file_finding(kind, "error", message, fix, mask_files(found))
 
 
 def _palettes(pairs: tuple[PairMeasurement, ...]) -> Iterator[Finding]:
@@ -183,7 +183,7 @@ def _palettes(pairs: tuple[PairMeasurement, ...]) -> Iterator[Finding]:
             # Only if the colour belongs to another index elsewhere: other tints are harmless.
             if color != usual[value] and color in owners:
                 odd |= {item.pair.image: item for item in items}
-    yield from about(
+    yield from file_finding(
         "palettes-differ",
         "warning",
         f"{counted(odd, 'palette mask')} whose colours have other numbers than in the rest: an image "

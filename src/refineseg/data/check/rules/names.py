@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from refineseg.data.check.dataset_files import DatasetFiles
-from refineseg.data.check.findings import Finding, about, counted
+from refineseg.data.check.findings import Finding, counted, file_finding
 from refineseg.data.splits.groups import original_name
 
 
@@ -17,7 +17,7 @@ def find(files: DatasetFiles) -> Iterator[Finding]:
     yield from _lists(files)
     yield from _pieces(files)
     unused = files.unused
-    yield from about(
+    yield from file_finding(
         "picture-elsewhere",
         "warning",
         f"{counted(unused.elsewhere, 'picture')} in folders that are not read, which are skipped",
@@ -25,7 +25,7 @@ def find(files: DatasetFiles) -> Iterator[Finding]:
         unused.elsewhere,
     )
     kinds = ", ".join(sorted({path.suffix or path.name for path in unused.strays}))
-    yield from about(
+    yield from file_finding(
         "unread-file",
         "note",
         f"{counted(unused.strays, 'file')} of unknown types among the pictures and masks ({kinds})",
@@ -45,8 +45,10 @@ def _partners(files: DatasetFiles) -> Iterator[Finding]:
             f"masks seem to be called {unused.renamed}: run refineseg data import, which pairs such names, or "
             "give them the pictures' names"
         )
-    yield from about("image-without-mask", "error", f"{counted(no_mask, 'picture')} without a mask", fix, no_mask)
-    yield from about(
+    yield from file_finding(
+        "image-without-mask", "error", f"{counted(no_mask, 'picture')} without a mask", fix, no_mask
+    )
+    yield from file_finding(
         "mask-without-image",
         "warning",
         f"{counted(no_image, 'mask')} without a picture of the same name, which are not used",
@@ -57,7 +59,7 @@ def _partners(files: DatasetFiles) -> Iterator[Finding]:
 
 def _clashes(files: DatasetFiles) -> Iterator[Finding]:
     unused = files.unused
-    yield from about(
+    yield from file_finding(
         "same-name",
         "error",
         f"{counted(unused.same_stem, 'name')} with several files that differ only in their suffix: which one "
@@ -72,7 +74,7 @@ def _clashes(files: DatasetFiles) -> Iterator[Finding]:
         (broken, "error", "they match on some systems (macOS, Windows) and not on others (Linux)"),
         (harmless, "warning", "they overwrite one another when copied to macOS or Windows"),
     ):
-        yield from about(
+        yield from file_finding(
             "letter-case",
             "error" if severity == "error" else "warning",
             f"{counted(groups, 'name')} that differ only in upper and lower case: {consequence}",
@@ -84,14 +86,14 @@ def _clashes(files: DatasetFiles) -> Iterator[Finding]:
 def _lists(files: DatasetFiles) -> Iterator[Finding]:
     names = [Path(name) for _, name in files.missing]
     lists = ", ".join(sorted({path.name for path, _ in files.missing}))
-    yield from about(
+    yield from file_finding(
         "listed-but-missing",
         "error",
         f"{counted(names, 'picture')} in {lists} that cannot be found",
         "add the pictures, or remove the lines from the list",
         names,
     )
-    yield from about(
+    yield from file_finding(
         "listed-twice",
         "warning",
         f"{counted(files.repeated, 'picture')} more than once in the split's list, which weights them more",
@@ -99,7 +101,7 @@ def _lists(files: DatasetFiles) -> Iterator[Finding]:
         files.repeated,
     )
     unused = files.unused
-    yield from about(
+    yield from file_finding(
         "unlisted",
         "note",
         f"{counted(unused.unlisted, 'picture')} in no split's list, which are not used",
@@ -130,7 +132,7 @@ def _pieces(files: DatasetFiles) -> Iterator[Finding]:
     ]
     if shared:
         photographs = {original_name(pair.stem) for pair, _ in shared}
-        yield from about(
+        yield from file_finding(
             "leak-pieces",
             "warning",
             f"{counted(photographs, 'photograph')} with copies or parts both in train and in another split, by "

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from refineseg.data.check.dataset_files import DatasetFiles
-from refineseg.data.check.findings import Finding, about, counted
+from refineseg.data.check.findings import Finding, counted, file_finding
 from refineseg.data.check.measurements.measurement import (
     MaskMeasurement,
     Measurements,
@@ -29,7 +29,7 @@ def find(files: DatasetFiles, measured: Measurements) -> Iterator[Finding]:
     label_map = files.data.label_map
     valid = valid_masks(measured.pairs, label_map)
     binary = _binary(label_map, valid)
-    yield from about(
+    yield from file_finding(
         "binary-0-255",
         "error",
         f"{counted(binary, 'mask')} of 0 and 255 only, usual for background and object; here 255 is "
@@ -54,7 +54,7 @@ def find(files: DatasetFiles, measured: Measurements) -> Iterator[Finding]:
     )
     more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
     message = f"{counted(odd, 'mask')} with values outside the label map: {shown}{more}{explanation}"
-    yield from about(kind, "error", message, fix, mask_files([item for item, _ in odd]))
+    yield from file_finding(kind, "error", message, fix, mask_files([item for item, _ in odd]))
 
 
 def diagnose(label_map: LabelMap, values: set[int], unknown: set[int]) -> tuple[str, str, str]:

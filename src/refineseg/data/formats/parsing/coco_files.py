@@ -12,7 +12,7 @@ from typing import Self
 from refineseg.data.formats.format import Faults
 from refineseg.data.formats.parsing.documents import Node, read_json
 from refineseg.data.formats.parsing.find_pictures import split_in_name
-from refineseg.data.formats.parsing.texts import head
+from refineseg.data.formats.parsing.tables import head
 from refineseg.system.files import LARGEST_TEXT, open_file
 
 KEYS = ('"info"', '"images"', '"annotations"', '"categories"', '"licenses"')

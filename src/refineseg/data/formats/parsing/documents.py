@@ -12,7 +12,7 @@ from typing import Any
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
-from refineseg.data.formats.parsing.texts import read_text
+from refineseg.data.formats.parsing.tables import read_text
 from refineseg.errors import InputError
 from refineseg.system.files import read_file
 from refineseg.system.text import reason_of

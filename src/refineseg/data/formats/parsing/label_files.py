@@ -9,7 +9,7 @@ from typing import Any
 from refineseg.colors import voc_palette
 from refineseg.config.yaml import read_yaml
 from refineseg.data.formats.parsing.class_names import IGNORE_NAMES, clean
-from refineseg.data.formats.parsing.texts import TableRow, read_rows
+from refineseg.data.formats.parsing.tables import TableRow, read_rows
 from refineseg.data.images import check_threshold
 from refineseg.errors import InputError, LabelError
 from refineseg.labels import Color, LabelMap

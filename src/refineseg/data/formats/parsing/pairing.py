@@ -17,7 +17,7 @@ from refineseg.data.formats.parsing.find_pictures import (
     unread_note,
     walk_pictures,
 )
-from refineseg.data.formats.parsing.texts import read_rows
+from refineseg.data.formats.parsing.tables import read_rows
 from refineseg.data.images import SUFFIXES
 from refineseg.data.pictures.open_picture import is_picture
 from refineseg.errors import InputError
@@ -76,11 +76,11 @@ def pairs_of(src: Path, faults: Faults) -> Pairs:
     return found
 
 
-def match(layout: layouts.Layout, src: Path, found: Pairs, faults: Faults, choosy: bool = True) -> None:
-    """Add the pairs of one layout. Of several files of one name the first is taken; none if ``choosy``."""
+def match(layout: layouts.Layout, src: Path, found: Pairs, faults: Faults, strict: bool = True) -> None:
+    """Add the pairs of one layout. Of several files of one name the first is taken; none if ``strict``."""
     images, masks = _files(layout)
-    by_key = _one_each(masks, layout.masks, "masks", faults, choosy)
-    pictures = _one_each(images, layout.images, "pictures", faults, choosy)
+    by_key = _one_each(masks, layout.masks, "masks", faults, strict)
+    pictures = _one_each(images, layout.images, "pictures", faults, strict)
     by_stem: dict[str, list[Key]] = {}
     for key in by_key:
         by_stem.setdefault(key[1], []).append(key)
@@ -123,7 +123,7 @@ def _files(layout: layouts.Layout) -> tuple[list[Path], list[Path]]:
     return [path for path in images if layouts.base_of(path.stem) is None], masks
 
 
-def _one_each(files: Sequence[Path], root: Path, what: str, faults: Faults, choosy: bool) -> dict[Key, Path]:
+def _one_each(files: Sequence[Path], root: Path, what: str, faults: Faults, strict: bool) -> dict[Key, Path]:
     """Files by folder and name; a name with several suffixes is ambiguous and a fault."""
     found: dict[Key, list[Path]] = {}
     for path in files:
@@ -136,7 +136,7 @@ def _one_each(files: Sequence[Path], root: Path, what: str, faults: Faults, choo
                 f"{paths[0].parent}: expected {what} of different names, got {' and '.join(p.name for p in paths)}"
                 "; remove or rename all but one"
             )
-    return {key: paths[0] for key, paths in found.items() if len(paths) == 1 or not choosy}
+    return {key: paths[0] for key, paths in found.items() if len(paths) == 1 or not strict}
 
 
 def _mask_names(stem: str) -> Iterator[str]:
@@ -208,7 +208,7 @@ def first_pair(src: Path) -> Pair | None:
     try:
         found = Pairs()
         for layout in layouts.find_layouts(src):
-            match(layout, src, found, Faults(), choosy=False)
+            match(layout, src, found, Faults(), strict=False)
         readable = (pair for pair in found.pairs[:LOOKED_AT] if is_picture(pair.mask))
         return next(readable, next(iter(found.pairs), None))
     except InputError:

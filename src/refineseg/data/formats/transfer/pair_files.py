@@ -23,7 +23,7 @@ from refineseg.system.text import unique_name
 EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")  # PIL's modes that may be scaled down
 QUALITY = 95  # of JPEGs that are written again
 JPEG = (".jpg", ".jpeg")
-LONGEST = 200  # bytes of a file's name, below every file system's limit
+LONGEST = 200  # bytes of a file name, below the limit of all file systems
 
 
 class PairWriter:

@@ -26,7 +26,7 @@ TOP = 10
 LEAST = 0.001  # share of the labelled pixels below which a class is left out
 
 
-def card(title: str, content: str) -> str:
+def framed(title: str, content: str) -> str:
     """A framed part of a section."""
     return f'<div class="card"><h3>{title}</h3>{content}</div>'
 
