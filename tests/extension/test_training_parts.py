@@ -64,7 +64,7 @@ def test_an_augmentation_of_another_size_is_refused(data: SegmentationData, tmp_
     def whole(image: Tensor, labels: Tensor, _draw: torch.Generator) -> tuple[Tensor, Tensor]:
         return image, labels
 
-    with pytest.raises(RefinesegError, match=r"augment given.*for .*png"):
+    with pytest.raises(RefinesegError, match=r"from augment, got .*for .*png"):
         refineseg.train(
             dataclasses.replace(CONFIG, workers=0), data, tmp_path / "run", device="cpu", augment=whole
         )
