@@ -9,7 +9,7 @@ top, so that every frame has a label and the true motion is known. Clip: a video
 
 Flicker is what label changes are left when motion is taken out: the share of pixels whose label differs from the
 label, one frame earlier, of the place where the pixel was. In the panned sequences that place is known; else it is
-found by matching blocks (video.smoothing.motion, the same for all rows). Beside it stands a figure that needs
+found by matching blocks (inference/video/smoothing.py, for all rows alike). Beside it stands a figure that needs
 no motion: pixels whose label differs from the frame before and the frame after, which have the same one.
 """
 

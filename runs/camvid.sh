@@ -1,13 +1,13 @@
 #!/bin/sh
 # The bundled model `camvid` from nothing: ImageNet weights of MobileNet-v2, CamVid train, chosen on val.
 #   runs/camvid.sh [DATA [WEIGHTS [RUN]]]       about five hours on two cores with bf16
-# First at the pictures' own size; then on, seen 1.5 times as large (input_scales, part of the network), which names
-# what is thin: poles are two or three pixels wide, less than the stride of the scores.
-# Third with half of another picture's classes pasted onto every second one, which helps on a drive not seen; the
-# average of both sets of weights goes on.
-# Last seen twice as large, once on train and once on train and val. The model shipped is the average of all three;
-# the average of those trained without val is what is scored. From both, half of the class weights'
-# logarithm is taken off again, which helps on the drive not seen as well as on val.
+# First stage: pictures at their own size. Second: enlarged 1.5 times (input_scales, part of the network), for thin
+# objects: poles are two or three pixels wide, less than the stride of the scores.
+# Third: half of another picture's classes pasted onto every second picture, which helps on unseen drives. The average
+# of the weights of the second and third stage is trained further.
+# Fourth: enlarged twice, once on train and once on train and val. The released model is the average of these three;
+# the average without the one trained on val is the one that is scored. In both, half of the class weights'
+# logarithm is subtracted from the logits, which helps on val and on the unseen drive.
 # Half-pixel upsampling in the decoder (align_corners=false) and exact strides make tiles agree; docs/architecture.md.
 set -eu
 data=${1:-../shared/data/camvid}

@@ -1,10 +1,10 @@
 #!/bin/sh
-# The bundled model `camvid-fast`: for cameras; CamVid, begun with the copy of `camvid` that has not seen val as teacher.
+# The bundled model `camvid-fast`, for cameras, on CamVid; the teacher is the copy of `camvid` trained without val.
 #   runs/camvid_fast.sh [DATA [RUN]]       two hours of one core with bf16
-# Pictures are seen 1.75 times as large (`camvid`: twice), one block of width 128 in place of four of 256, corners
-# aligned on the grid of strides. The backbone starts as that copy's, the decoder is new. The teacher takes more
-# than half of the time and leaves poles out: the later legs go on from labels alone, which weigh outlines, and gain
-# more in the same time. The last one trains on val too; its score is that of the leg before.
+# Pictures are enlarged 1.75 times (`camvid`: twice); one block of width 128 replaces four of 256, with aligned corners
+# and exact strides. The backbone starts from the teacher's, the decoder is new. The teacher takes more than half of
+# the time and misses poles, so the third and fourth stage use labels alone, with outlines weighted, and gain more in
+# the same time. The last stage trains on val too; the score given for it is that of the third.
 set -eu
 data=${1:-../shared/data/camvid}
 run=${2:-runs/camvid-fast}

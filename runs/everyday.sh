@@ -6,9 +6,9 @@
 #         the encoder of a DeepLab-v3, under timm's names
 # TEACHER deeplabv3_mnv2_voc_trainaug.safetensors: that whole DeepLab-v3 (benchmarks/deeplab.py)
 # Output stride 8 by dilation, as the DeepLab; the decoder starts with the DeepLab's head in it, trained on single
-# cells, and the same DeepLab teaches. Pictures are drawn by class, since a third of them are dogs and most classes
-# have 38 to 180. Batch norm stays as the encoder has it. The rate is low: at ten times as much the head was lost
-# within 100 steps; the finest path, which starts at nothing, has a higher one (docs/notebook/experiments.md).
+# cells, and the same DeepLab is the teacher. Pictures are sampled by class, since a third of them are dogs and most classes
+# have 38 to 180. Batch norm stays frozen. The learning rate is low: at ten times the rate the head was lost
+# within 100 steps; the finest path, which starts at zero, has a higher one (docs/notebook/experiments.md).
 set -eu
 data=$1
 encoder=$2

@@ -1,5 +1,5 @@
 #!/bin/sh
-# PASCAL Person-Part from the official archives to the paper's protocol. Not run here: it wants a GPU.
+# PASCAL Person-Part from the official archives to the paper's protocol. Not run yet: it needs a GPU.
 #   runs/person_part.sh ARCHIVES WEIGHTS [ROOT [RUN]]
 # ARCHIVES holds VOCtrainval_03-May-2010.tar and pascal_person_part.zip (or PASCAL-Part's trainval.tar.gz); WEIGHTS
 # is a ResNet-101 trained on ImageNet, as safetensors under timm's key names.

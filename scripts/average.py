@@ -2,9 +2,9 @@
 
 python scripts/average.py MODEL MODEL ... -o OUT
 
-They were trained on from one another or from a common one, so that all lie in one basin; scripts/bundle.py scores
-what comes out. Settings that the weights do not depend on, such as ``input_scales``, may differ between the
-models: ``--set`` says what OUT has. OUT has the last model's provenance.
+They must be fine-tuned from one another or from a common model, so that all lie in one basin; scripts/bundle.py
+scores the result. Settings that the weights do not depend on, such as ``input_scales``, may differ between the
+models: ``--set`` gives those of OUT. OUT has the last model's provenance.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def main() -> None:
     states = [other.state_dict() for other, _ in opened]
     averaged = network.state_dict()
     for name, value in averaged.items():
-        if value.is_floating_point():  # counts of batches are left as they are
+        if value.is_floating_point():  # batch counters stay as they are
             value.copy_(sum(state[name] for state in states) / len(states))
     save_model_folder(given.output, network, dataclasses.replace(card, scores=(), calibration={}))
 

@@ -1,4 +1,4 @@
-"""Put a trained model into the package: float16 weights, scored as they are shipped, calibrated, and as int8 ONNX.
+"""Add a trained model to the package: float16 weights, scored as released, calibrated, and an int8 ONNX file.
 
     python scripts/bundle.py RUN/best people --data configs/people.yaml:DIR
     python scripts/bundle.py RUN/both camvid --data camvid:DIR --without-val RUN/alone
@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def judge(folder: Path, data: SegmentationData) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The card's entry for ``val``, and temperatures fitted there, of a model folder as it lies there."""
+    """The card's entry for ``val``, and temperatures fitted there, of a model folder as written to disk."""
     network, card = load_model_folder(folder)
     segmenter = Segmenter.from_network(network, card, "cpu")
     with progress_bar() as bar:

@@ -67,7 +67,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A name, and ``build``, which prepares the timed call. ``own`` ones predict the baseline's labels."""
+    """A timed call, prepared by ``build``; ``own`` ones run the baseline's network and should give its labels."""
 
     name: str
     build: Callable[[], Work]

@@ -2,9 +2,9 @@
 
 Shapes: B pictures, C channels, K classes; images BxCxHxW, maps BxKxhxw, full-size scores BxKxHxW.
 
-NumPy is not a fallback here: columns are interpolated by small matrix products and the largest class is found
-plane by plane, in about a tenth of the time of torch's interpolate and argmax (benchmarks/postprocessing.py, one
-core).
+On a CPU NumPy is faster than torch: columns are interpolated by small matrix products and the largest class is
+found plane by plane, in about a tenth of the time of torch's interpolate and argmax (benchmarks/postprocessing.py,
+one core).
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Arithmetic:
 
     def ranges(self, top: int, bottom: int, classes: int, width: int) -> Iterator[tuple[int, int]]:
         """Rows ``top`` to ``bottom`` in the parts that are upsampled at a time."""
-        del classes, width  # on a GPU they count
+        del classes, width  # used on a GPU only
         for first in range(top, bottom, ROWS):
             yield first, min(first + ROWS, bottom)
 
@@ -117,7 +117,7 @@ class Arithmetic:
         return self.softmax(np.log(np.maximum(scores, TINY)) / temperatures[labels][:, None])
 
     def from_numpy(self, array: NDArray[Any]) -> Array:
-        """An array of NumPy's as the kind that these methods take."""
+        """A NumPy array as the type that these methods take."""
         return array
 
     def to_numpy(self, array: Array) -> NDArray[Any]:

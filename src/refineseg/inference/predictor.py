@@ -216,10 +216,12 @@ class Segmenter:
         return Depth(values, "relative" if dpt is None else dpt.depth, shown, name, picture.notes)
 
     def _check_outputs(self, expected: ModelOutputs) -> None:
-        """InputError for a model of classes where one of depth is needed, and vice versa."""
+        """InputError unless the model predicts ``expected``."""
         if self.outputs != expected:
-            way = "refineseg predict, or predict_depth" if self.outputs == "depth" else "predict"
-            raise InputError(f"expected a model of {expected}, {self.card.name} gives {self.outputs}: use {way}")
+            instead = "refineseg predict, or predict_depth" if self.outputs == "depth" else "predict"
+            raise InputError(
+                f"expected a model of {expected}, {self.card.name} gives {self.outputs}: use {instead}"
+            )
 
     def segment(self, pictures: NDArray[Any], options: PredictOptions) -> tuple[UInt8, Probabilities | None]:
         """Labels BxHxW uint8 and, if kept, probabilities BxKxHxW of pictures in one piece.

@@ -115,7 +115,7 @@ def _add_problems(app: "FastAPI") -> Refuse:
 
     @app.exception_handler(Problem)
     async def refused(incoming: Incoming, error: Problem) -> JSONResponse:
-        # If the client goes on sending, close the connection: the rest of its body is not read.
+        # If the client is still sending, close the connection: the rest of its body is not read.
         rest = {} if await drain(incoming.stream()) else CLOSE
         return problem(error.status, error.detail, error.headers | rest)
 

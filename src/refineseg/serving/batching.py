@@ -112,7 +112,7 @@ class Batcher:
             pictures = [picture for picture in batch if picture.future.set_running_or_notify_cancel()]
             if pictures:
                 self._run(pictures)
-            del batch, pictures  # not kept until the next ones come
+            del batch, pictures  # or they would stay in memory until the next batch
 
     def _next(self) -> list[QueuedPicture]:
         """The oldest picture and those that can join it, in order of arrival; empty when the server stops."""
@@ -158,7 +158,7 @@ class Batcher:
         failure: BaseException | None = None
         try:
             results = self.segmenter.predict_batch(pixels, options.predict, options.tile, check_abandoned)
-        except BaseException as error:  # the worker must go on
+        except BaseException as error:  # the worker must keep running
             # The frames of an out-of-memory error hold what was allocated, so a new one is made.
             failure = MemoryError() if is_out_of_memory(error) else error
         if failure is not None:

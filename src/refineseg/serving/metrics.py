@@ -23,20 +23,20 @@ class Metrics:
         self._text = prometheus.generate_latest
         prometheus.ProcessCollector(registry=registry)
 
-        def made(kind: Callable[..., M], name: str, text: str, *labels: str, **options: Any) -> M:
+        def metric(kind: Callable[..., M], name: str, text: str, *labels: str, **options: Any) -> M:
             return kind(f"refineseg_{name}", text, labels, registry=registry, **options)
 
         counter, gauge, histogram = prometheus.Counter, prometheus.Gauge, prometheus.Histogram
         whole = "From the request's first byte to the answer's last"
-        self._requests = made(counter, "requests", "Answers by route and status", "route", "status")
-        self._seconds = made(histogram, "request_seconds", whole, "route", buckets=SECONDS)
-        self._stages = made(histogram, "stage_seconds", "Stages of a segmentation", "stage", buckets=SECONDS)
-        self._batches = made(histogram, "batch_pictures", "Pictures in a batch", buckets=(1, 2, 4, 8, 16, 32))
-        self._busy = made(counter, "network_seconds", "Time that the network ran")
-        self._pixels = made(counter, "pixels", "Pixels segmented")
-        made(gauge, "queue_pictures", "Pictures in the queue").set_function(queued)
-        made(gauge, "open_requests", "Requests being read, queued or answered").set_function(active)
-        made(gauge, "model_info", "The model served", "model").labels(model).set(1)
+        self._requests = metric(counter, "requests", "Answers by route and status", "route", "status")
+        self._seconds = metric(histogram, "request_seconds", whole, "route", buckets=SECONDS)
+        self._stages = metric(histogram, "stage_seconds", "Stages of a segmentation", "stage", buckets=SECONDS)
+        self._batches = metric(histogram, "batch_pictures", "Pictures in a batch", buckets=(1, 2, 4, 8, 16, 32))
+        self._busy = metric(counter, "network_seconds", "Time that the network ran")
+        self._pixels = metric(counter, "pixels", "Pixels segmented")
+        metric(gauge, "queue_pictures", "Pictures in the queue").set_function(queued)
+        metric(gauge, "open_requests", "Requests being read, queued or answered").set_function(active)
+        metric(gauge, "model_info", "The model served", "model").labels(model).set(1)
 
     def record_answer(self, route: str, status: int, seconds: float) -> None:
         """Count an answer."""

@@ -1,4 +1,4 @@
-"""One run at a time into an output, by a lock that the system releases when its process ends, however it ends."""
+"""One run at a time per output, by a lock that the system releases whenever and however its process ends."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ TAKEN = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)  # errors for a lock that an
 
 @contextmanager
 def locked(output: str | Path, beside: bool = False) -> Iterator[None]:
-    """Lock an output for the block: no other process writes to it. What a killed run left unfinished is removed.
+    """Lock an output for the block: no other process writes to it. Unfinished files of a killed run are removed.
 
     The lock is the file ``.lock`` in the folder ``output``; with ``beside``, for a file or a folder that appears
     as a whole, it is ``.lock-NAME`` next to it. Only the system's lock on that file counts: one that a killed run
-    left is taken over. Folders that were made for it and are empty at the end are removed again.
+    left behind is taken over. Folders that were created for it and are empty at the end are removed.
 
     Raises:
         InputError: another process holds it, or there is a file in the folder's place.

@@ -16,7 +16,7 @@ from refineseg.errors import InputError, extra
 def read_mat(path: Path, squeeze: bool = True) -> dict[str, Any]:
     """The variables of a .mat file up to version 7.2; structs have their fields as attributes.
 
-    ``squeeze`` takes sides of length 1 out of all arrays.
+    ``squeeze`` removes axes of length 1 from all arrays.
 
     Raises InputError for files that cannot be read, MissingExtraError without scipy.
     """

@@ -29,7 +29,7 @@ def keep_freed_memory() -> bool:
 
     A training step, or a batch of pictures, allocates the same hundreds of megabytes each time; by default every
     activation above 32 MiB is mapped and unmapped anew. Threads share one arena, since arenas of their own hand
-    every large block back; arenas that are there already stay in use, so call it before there are threads.
+    every large block back; existing arenas stay in use, so call it before starting threads.
     Measured in docs/notebook/experiments.md. Returns whether it took effect; only glibc can do it.
     """
     settings = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: 2**31 - 1, M_ARENA_MAX: 1}
@@ -48,7 +48,7 @@ def hand_back_memory() -> bool:
 
 
 def _call_glibc(function: str, *arguments: int) -> bool:
-    """The answer of one of glibc's functions; False where there is no glibc."""
+    """The result of a function of glibc; False where there is no glibc."""
     if not sys.platform.startswith("linux"):
         return False
     try:

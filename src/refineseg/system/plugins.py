@@ -1,11 +1,11 @@
-"""What other distributions add by entry points (PyPA entry points specification), imported when first used.
+"""Plugins of other distributions, by entry points (PyPA entry points specification), imported when first used.
 
 A distribution registers an object under a group of ours in its pyproject.toml:
 
     [project.entry-points."refineseg.outputs"]
     heatmap = "their_package.heatmap:Heatmap"
 
-Nothing is imported to find out which names there are, and nothing is registered by importing.
+Listing the names imports nothing, and importing registers nothing.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ class FastBlock(nn.Module):
         ]
 
     def _added(self, level: list[int], waiting: list[Tensor], total: Tensor | None) -> Tensor:
-        """What the paths make of their maps, which are freed, added to ``total``, in place if there is one."""
+        """Outputs of the paths of a level added to ``total``, in place if there is one; their maps are freed."""
         for index in level:
             x, parts = waiting[index], list(self.paths[index].children())
             waiting[index] = x.new_empty(0)

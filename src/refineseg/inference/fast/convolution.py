@@ -139,8 +139,8 @@ class FastResidual(nn.Module):
             FusedConv(convolution_of(block, f"conv{index}"), "relu", scratch)
             for index in range(1, block.layers + 1)
         )
-        beside = None if block.downsample is None else convolution_of(block.downsample, "0")
-        self.beside = None if beside is None else FusedConv(beside, "none", scratch)
+        shortcut = None if block.downsample is None else convolution_of(block.downsample, "0")
+        self.shortcut = None if shortcut is None else FusedConv(shortcut, "none", scratch)
 
     def forward(self, x: Tensor) -> Tensor:
         """BxCxHxW to BxKxhxw."""
@@ -148,7 +148,7 @@ class FastResidual(nn.Module):
         y = x
         for part in first:
             y = part(y)
-        result: Tensor = last(y, x if self.beside is None else self.beside(x))
+        result: Tensor = last(y, x if self.shortcut is None else self.shortcut(x))
         return result
 
 

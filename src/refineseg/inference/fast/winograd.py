@@ -44,7 +44,7 @@ class Scratch(threading.local):
 
 
 def is_faster(convolution: nn.Conv2d, height: int, width: int) -> bool:
-    """Whether this is the fastest way: a plain float32 3x3 convolution that keeps height and width.
+    """Whether this algorithm is the fastest: for a plain float32 3x3 convolution that keeps height and width.
 
     It also needs enough channels and tiles.
     """

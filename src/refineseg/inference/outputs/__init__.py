@@ -1,4 +1,4 @@
-"""Output kinds: what a prediction is written as. One file per kind, named as on the command line.
+"""Output kinds: the files that a prediction is written as. One module per kind, named as on the command line.
 
 To add a kind, add a file here with a ``Kind`` as ``KIND``, or register one from another distribution under the
 entry point group ``refineseg.outputs``.

@@ -133,12 +133,12 @@ def open_exported(
         MissingExtraError: the engine's package is not installed.
     """
     path = bundled_exports().get(str(path), Path(path).expanduser())
-    able = SUFFIXES.get(path.suffix.lower(), ())
-    if engine != "auto" and engine not in able:
-        raise InputError(f"expected --engine {' or '.join(('auto', *able))} for {path.name}, got {engine!r}")
+    engines = SUFFIXES.get(path.suffix.lower(), ())
+    if engine != "auto" and engine not in engines:
+        raise InputError(f"expected --engine {' or '.join(('auto', *engines))} for {path.name}, got {engine!r}")
     if not path.is_file():
         raise WeightsError(f"File not found: {path}")
-    chosen = able[0] if engine == "auto" else engine
+    chosen = engines[0] if engine == "auto" else engine
     if precision == "bf16" and chosen != "openvino":
         raise InputError(
             f"expected --precision 32 with {chosen} and an exported file, got bf16: use --engine openvino"

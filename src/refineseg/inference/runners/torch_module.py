@@ -59,7 +59,7 @@ class NetworkRunner:
 
     @property
     def config(self) -> ModelConfig:
-        """The network's settings; the defaults for a network without."""
+        """The network's settings; the defaults if it has none."""
         return getattr(self.model, "config", None) or ModelConfig()
 
     @cached_property

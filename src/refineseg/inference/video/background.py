@@ -29,7 +29,7 @@ def prefetched(items: Generator[T], depth: int = 4) -> Generator[T]:
 
 
 def newest(items: Generator[T]) -> Generator[T]:
-    """The newest item each time, for live sources: a background thread reads on and drops what was not taken.
+    """The newest item each time, for live sources: a background thread reads on and drops items not taken in time.
 
     Errors and closing as for ``prefetched``.
     """
@@ -61,7 +61,7 @@ def newest(items: Generator[T]) -> Generator[T]:
 def in_background(take: Callable[[T], None], depth: int = 4) -> Iterator[Callable[[T], None]]:
     """A function that passes items to ``take`` in a background thread, in order; up to ``depth`` of them wait.
 
-    At its end the block waits for all items, or drops the waiting ones after an error. An error of ``take`` is
+    The end of the block waits for all items, or drops the waiting ones after an error. An error of ``take`` is
     raised by a later call or at the end.
     """
     unfinished: deque[Future[None]] = deque()

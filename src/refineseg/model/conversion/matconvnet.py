@@ -152,7 +152,7 @@ def move_void(state: dict[str, Tensor], classes: int | None, place: str | None) 
     if place is None:
         raise WeightsError(
             f"expected one of the seven published classifiers ({', '.join(map(str, sorted(VOID)))} logits), got "
-            f"{rows} logits: say with --void first, last or none which of them stands for void"
+            f"{rows} logits: give the position of the void logit with --void first, last or none"
         )
     if place == "first":
         for name in ("clf_conv.weight", "clf_conv.bias"):

@@ -21,7 +21,7 @@ class ModelCard:
     # command, commit, training data and splits, time, initial weights
     provenance: dict[str, Any] = field(default_factory=dict)
     licence: str = "unknown"  # licence of weights and training data
-    # temperatures by predicted class and how they were fitted (evaluation.calibration); or empty
+    # temperatures by predicted class and how they were fitted (evaluation.measures.calibration); or empty
     calibration: dict[str, Any] = field(default_factory=dict)
     channels: Channels | None = None  # contents of the channels of its pictures; None for RGB
     # how pictures are resized before the network sees them; None for pictures as they are
