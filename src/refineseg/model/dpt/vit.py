@@ -227,18 +227,19 @@ def relative_positions(grid: tuple[int, int], device: torch.device) -> Tensor:
     token: to a patch, from a patch, and to itself.
     """
     height, width = grid
-    # Expanded, not repeated: repeats by a symbolic number are exported wrongly to ONNX.
+    # Expanded, not repeated: repeats by a symbolic number are exported wrongly to ONNX. Single rows are indexed, not
+    # sliced: torch 2.11 gives a slice a size of its own when it exports.
     rows = torch.arange(height, device=device)[:, None].expand(height, width).reshape(-1)
     columns = torch.arange(width, device=device)[None].expand(height, width).reshape(-1)
     down = rows[:, None] - rows[None] + height - 1
     right = columns[:, None] - columns[None] + width - 1
     between = down * (2 * width - 1) + right
     offsets = (2 * height - 1) * (2 * width - 1)
-    to_patch = torch.full_like(between[:1], offsets)
+    to_patch = torch.full_like(between[0][None], offsets)
     index = torch.cat([to_patch, between], dim=0)
-    from_patch = torch.full_like(index[:, :1], offsets + 1)
+    from_patch = torch.full_like(index[:, 0][:, None], offsets + 1)
     index = torch.cat([from_patch, index], dim=1)
-    corner = F.pad(torch.ones_like(index[:1, :1]), (0, index.shape[1] - 1, 0, index.shape[0] - 1))
+    corner = F.pad(torch.ones_like(index[0, 0][None, None]), (0, index.shape[1] - 1, 0, index.shape[0] - 1))
     return index + corner
 
 
