@@ -227,8 +227,8 @@ def relative_positions(grid: tuple[int, int], device: torch.device) -> Tensor:
     token: to a patch, from a patch, and to itself.
     """
     height, width = grid
-    # Expanded, not repeated: repeats by a symbolic number are exported wrongly to ONNX. Single rows are indexed, not
-    # sliced: torch 2.11 gives a slice a size of its own when it exports.
+    # Expanded, not repeated: repeats by a symbolic number are exported wrongly to ONNX. Single rows are indexed,
+    # not sliced: torch 2.11 gives a slice a size of its own when it exports.
     rows = torch.arange(height, device=device)[:, None].expand(height, width).reshape(-1)
     columns = torch.arange(width, device=device)[None].expand(height, width).reshape(-1)
     down = rows[:, None] - rows[None] + height - 1
