@@ -10,7 +10,7 @@ import statistics
 import time
 
 import numpy as np
-from refineseg.inference.arithmetic import Arithmetic
+from refineseg.inference.array_ops import ArrayOps
 import torch
 from torch.nn import functional as F
 
@@ -23,13 +23,13 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     repeats = parser.parse_args().repeats
     torch.set_num_threads(1)
-    arithmetic = Arithmetic()
+    array_ops = ArrayOps()
     for classes, height, width in SETTINGS:
         maps = np.random.default_rng(0).normal(size=(1, classes, height // 4, width // 4)).astype(np.float32)
 
         def ours(maps=maps, size=(height, width), classes=classes) -> object:
-            ranges = arithmetic.ranges(0, size[0], classes, size[1])
-            return [arithmetic.largest(arithmetic.upsampled(maps, *rows, size)) for rows in ranges]
+            ranges = array_ops.ranges(0, size[0], classes, size[1])
+            return [array_ops.largest(array_ops.upsampled(maps, *rows, size)) for rows in ranges]
 
         def torchs(maps=maps, size=(height, width)) -> object:
             return F.interpolate(torch.from_numpy(maps), size, mode="bilinear").argmax(1)

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from refineseg.data import open_data
 from refineseg.evaluation.metrics import confusion_matrix, scores
-from refineseg.inference.arithmetic import Arithmetic
+from refineseg.inference.array_ops import ArrayOps
 from refineseg.inference.options import PredictOptions
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.tiles.blending import Strip
@@ -130,8 +130,8 @@ def labels_of(sequence: Sequence, strength: float) -> list[UInt8]:
     for strip, picture in zip(sequence.strips, sequence.pictures, strict=True):
         smooth = smoother(strip, picture).maps[0]
         size = (picture.shape[0], picture.shape[1])
-        arithmetic = Arithmetic()
-        found.append(arithmetic.largest(arithmetic.upsampled(smooth, 0, size[0], size))[0])
+        array_ops = ArrayOps()
+        found.append(array_ops.largest(array_ops.upsampled(smooth, 0, size[0], size))[0])
     return found[sequence.warm :]
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refineseg.config import ModelConfig
-from refineseg.inference.arithmetic import Arithmetic
+from refineseg.inference.array_ops import ArrayOps
 from refineseg.inference.options import PredictOptions
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.runners import Runner
@@ -88,7 +88,7 @@ class Quarters(Segmenter):
 
     def __init__(self) -> None:
         runner = SimpleNamespace(
-            arithmetic=Arithmetic(),
+            array_ops=ArrayOps(),
             config=ModelConfig(),
             overlap=32,
             bytes_per_pixel=1.0,

@@ -12,7 +12,7 @@ import torch
 from refineseg.bench.networks import Setting, random_segmenter
 from refineseg.errors import TooLargeError
 from refineseg.inference import memory
-from refineseg.inference.arithmetic import Arithmetic
+from refineseg.inference.array_ops import ArrayOps
 from refineseg.inference.options import PredictOptions
 from refineseg.inference.runners.torch_module import NetworkRunner
 from refineseg.model.memory import MemoryNeed, PeakMemory, tensors_of
@@ -55,7 +55,7 @@ def test_prediction_is_planned_within_a_tenth(net: str, size: tuple[int, int], b
     assert isinstance(runner, NetworkRunner)
     planned = runner.need((batch, 3, *size))
     assert planned is not None
-    images = Arithmetic().unit(setting.pictures().permute(0, 2, 3, 1).numpy())
+    images = ArrayOps().unit(setting.pictures().permute(0, 2, 3, 1).numpy())
     with torch.inference_mode():
         resting = [
             *tensors_of(segmenter.model),

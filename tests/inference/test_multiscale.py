@@ -81,7 +81,7 @@ def test_flip_swaps_paired_classes() -> None:
     image = np.zeros((32, 64, 3), np.uint8)
     image[:, :32, 0] = 255
     scoring = segmenter._scoring
-    view = scoring._logits(scoring.arithmetic.unit(image[None]), 1.0, True).argmax(1)[0]
+    view = scoring._logits(scoring.array_ops.unit(image[None]), 1.0, True).argmax(1)[0]
     assert (view[:, :7] == 2).all()  # at its own place, as the other side's class
     assert (view[:, 9:] == 0).all()
     _, scores = segmenter.segment(image[None], PredictOptions(flip=True, probabilities=True))

@@ -1,4 +1,4 @@
-"""The block's parts against slow, literal arithmetic."""
+"""The block's parts against slow, literal array_ops."""
 
 from __future__ import annotations
 

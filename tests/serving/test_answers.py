@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco
 
-from refineseg.inference.arithmetic import uncertainty
+from refineseg.inference.array_ops import uncertainty
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.tiles.tiling import Tiling
 from refineseg.labels import UInt8

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.nn import functional as F
 
-from refineseg.inference.arithmetic import TINY
+from refineseg.inference.array_ops import TINY
 from refineseg.inference.fast.folding import fold_batch_norm
 from refineseg.inference.runners.exported import Input, Outputs
 from refineseg.model.refinenet import RefineNet

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from refineseg.deploy.pictures import ExportPictures, fitted
 from refineseg.deploy.trace import Exportable
 from refineseg.errors import RefusedError
-from refineseg.inference.arithmetic import TINY
+from refineseg.inference.array_ops import TINY
 from refineseg.inference.options import PredictOptions
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.runners.exported import ExportedRunner

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from refineseg.errors import TooLargeError
-from refineseg.inference.arithmetic import ROWS
+from refineseg.inference.array_ops import ROWS
 from refineseg.inference.options import PredictOptions, views_of
 from refineseg.inference.runners import Runner
 from refineseg.inference.scoring import Scoring

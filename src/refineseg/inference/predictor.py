@@ -207,9 +207,9 @@ class Segmenter:
         picture = as_picture(image, self.card.channels, options.choice)
         size = picture.size
         self.memory.check(size, 1, options)
-        arithmetic = self.runner.arithmetic
+        array_ops = self.runner.array_ops
         maps = self._scoring.maps(self._scoring.scaled(picture.pixels)[None], options)
-        full = [arithmetic.to_numpy(arithmetic.upsampled(depth, 0, size[0], size))[0, 0] for depth in maps]
+        full = [array_ops.to_numpy(array_ops.upsampled(depth, 0, size[0], size))[0, 0] for depth in maps]
         name = Path(image).stem if isinstance(image, str | Path) else "image"
         values = np.asarray(np.mean(full, axis=0), np.float32)
         shown, dpt = display_rgb(picture.pixels, self.card.channels), self.runner.config.dpt
@@ -260,15 +260,15 @@ class Segmenter:
         self._check_outputs("classes")
         inner, stride = self.runner.config.input_scales[0], self.runner.config.stride
         views = [view_of(tiling.size, scale, inner, stride) for scale, _ in views_of(options)]
-        scoring, arithmetic = self._scoring, self.runner.arithmetic
+        scoring, array_ops = self._scoring, self.runner.array_ops
 
         def score(pixels: Pixels) -> list[Map]:
             maps = scoring.maps(scoring.scaled(pixels)[None], options, window=tiling.windows > 1)
-            return [arithmetic.to_numpy(scores) for scores in maps]
+            return [array_ops.to_numpy(scores) for scores in maps]
 
         found = blended_strips(tiling, views, read, score, start_row, each)
         for strip in found if change is None else [change(join_strips(found))]:
-            held = replace(strip, maps=tuple(map(arithmetic.from_numpy, strip.maps)))
+            held = replace(strip, maps=tuple(map(array_ops.from_numpy, strip.maps)))
             for top, bottom in row_ranges(strip.top, strip.bottom, strip.maps[0].shape[1], tiling.size[1]):
                 labels, scores = scoring.finished(held, (top, bottom), tiling.size, options)
                 yield top, labels[0], None if scores is None else scores[0]

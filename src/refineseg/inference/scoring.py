@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from refineseg.channels import Pixels
 from refineseg.errors import WeightsError
-from refineseg.inference.arithmetic import Array, Filter
+from refineseg.inference.array_ops import Array, Filter
 from refineseg.inference.options import PredictOptions, views_of
 from refineseg.inference.runners import Runner
 from refineseg.inference.tiles.blending import Strip
@@ -27,7 +27,7 @@ class Scoring:
 
     def __init__(self, runner: Runner, card: ModelCard) -> None:
         self.runner = runner
-        self.arithmetic = runner.arithmetic
+        self.array_ops = runner.array_ops
         self.channels = card.channels
         self.resize = card.resize
         # the train id that each class has in a mirrored picture (left arm, right arm)
@@ -43,12 +43,12 @@ class Scoring:
 
         The model's resize rule applies to whole pictures, not to a ``window``.
         """
-        arithmetic, views = self.arithmetic, views_of(options)
-        images = arithmetic.unit(pictures)
+        array_ops, views = self.array_ops, views_of(options)
+        images = array_ops.unit(pictures)
         found = [self._logits(images, *view, window) for view in views]
         if len(views) == 1 or self.runner.config.outputs == "depth":
             return found  # softmax keeps the order: the largest logit is the largest probability
-        return [arithmetic.log_probabilities(logits) for logits in found]
+        return [array_ops.log_probabilities(logits) for logits in found]
 
     def seen(self, size: tuple[int, int]) -> tuple[int, int]:
         """Height and width of a whole picture of ``size`` as the network sees it at scale 1."""
@@ -56,15 +56,15 @@ class Scoring:
 
     def _logits(self, images: Array, scale: float, mirrored: bool, window: bool = False) -> Array:
         """Logits of one view, mirrored back."""
-        arithmetic = self.arithmetic
+        array_ops = self.array_ops
         size = (images.shape[2], images.shape[3])
         height, width = (max(1, round(side * scale)) for side in (size if window else self.seen(size)))
         if (height, width) != size:
             filter: Filter = "bilinear" if self.resize is None else self.resize.filter
-            images = arithmetic.resized(images, height, width, filter)
+            images = array_ops.resized(images, height, width, filter)
         if not mirrored:
             return self.runner(images)
-        logits = arithmetic.mirrored(self.runner(arithmetic.mirrored(images)))
+        logits = array_ops.mirrored(self.runner(array_ops.mirrored(images)))
         return logits[:, self.mirrored_class[: logits.shape[1]]]
 
     def finished(
@@ -75,25 +75,25 @@ class Scoring:
         One view: the largest upsampled logit. Several: the exponentials of the upsampled log-probabilities are
         averaged, as in the authors' evaluation. Temperatures never change a label.
         """
-        arithmetic, (batch, classes) = self.arithmetic, strip.maps[0].shape[:2]
+        array_ops, (batch, classes) = self.array_ops, strip.maps[0].shape[:2]
         top, bottom = rows
         labels = np.empty((batch, bottom - top, size[1]), np.uint8)
         kept = np.empty((batch, classes, bottom - top, size[1]), np.float16) if options.probabilities else None
-        for first, last in arithmetic.ranges(top, bottom, classes, size[1]):
+        for first, last in array_ops.ranges(top, bottom, classes, size[1]):
             parts = [
-                arithmetic.upsampled(scores, first, last, size, row, source)
+                array_ops.upsampled(scores, first, last, size, row, source)
                 for scores, row, source in zip(strip.maps, strip.firsts, strip.sources, strict=True)
             ]
-            scores = parts[0] if len(parts) == 1 else arithmetic.summed(parts)
+            scores = parts[0] if len(parts) == 1 else array_ops.summed(parts)
             part = slice(first - top, last - top)
             if kept is None:
-                labels[:, part] = arithmetic.to_numpy(arithmetic.largest(scores))
+                labels[:, part] = array_ops.to_numpy(array_ops.largest(scores))
                 continue
-            scores = arithmetic.softmax(scores) if len(parts) == 1 else arithmetic.normalised(scores)
-            found = arithmetic.largest(scores)
+            scores = array_ops.softmax(scores) if len(parts) == 1 else array_ops.normalised(scores)
+            found = array_ops.largest(scores)
             if self.temperatures is not None:
-                scores = arithmetic.softened(scores, found, self.temperatures)
-            labels[:, part], kept[:, :, part] = arithmetic.to_numpy(found), arithmetic.to_numpy(scores)
+                scores = array_ops.softened(scores, found, self.temperatures)
+            labels[:, part], kept[:, :, part] = array_ops.to_numpy(found), array_ops.to_numpy(scores)
         return labels, kept
 
 

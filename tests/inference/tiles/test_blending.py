@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refineseg.errors import InputError
-from refineseg.inference.arithmetic import Arithmetic
+from refineseg.inference.array_ops import ArrayOps
 from refineseg.inference.options import PredictOptions
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.tiles.blending import Map, blend_weights, blended_strips, view_of
@@ -89,7 +89,7 @@ def test_steps_of_scales() -> None:
 @pytest.mark.parametrize("start_row", [0, 70, 190])
 def test_strips_are_rows_of_the_whole(size: tuple[int, int], start_row: int) -> None:
     """With scores that depend on their own cell only, tiles give exactly what the whole gives."""
-    upsampled = Arithmetic().upsampled
+    upsampled = ArrayOps().upsampled
     whole_map = torch.randn(1, 3, -(-size[0] // 4), -(-size[1] // 4)).numpy()
     pixels = np.zeros((*size, 3), np.uint8)
     pixels[..., 0], pixels[..., 1] = np.arange(size[0])[:, None] // 4, np.arange(size[1]) // 4

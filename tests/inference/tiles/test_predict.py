@@ -20,7 +20,7 @@ from refineseg.data.pictures.picture import OnDisk
 from refineseg.data.pictures.raster import Raster
 from refineseg.errors import InputError
 from refineseg.inference import result
-from refineseg.inference.arithmetic import uncertainty
+from refineseg.inference.array_ops import uncertainty
 from refineseg.inference.batch import predict_files
 from refineseg.inference.encoding.png import write_png_strips
 from refineseg.inference.options import PredictOptions

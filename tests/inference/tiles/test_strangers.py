@@ -15,7 +15,7 @@ from PIL import Image
 from refineseg.channels import Channels
 from refineseg.cli.main import main
 from refineseg.data import read_mask
-from refineseg.inference.arithmetic import uncertainty
+from refineseg.inference.array_ops import uncertainty
 from refineseg.inference.batch import Entry, left_out, predict_files
 from refineseg.inference.options import PredictOptions
 from refineseg.inference.predictor import Segmenter

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from refineseg.data.dataset import SegmentationData
 from refineseg.evaluation.metrics import Counts, Floats, by_name, divide, nan_to_none
 from refineseg.evaluation.protocol import Protocol, find_protocol
-from refineseg.inference.arithmetic import Arithmetic
+from refineseg.inference.array_ops import ArrayOps
 from refineseg.inference.predictor import Segmenter
 from refineseg.labels import IGNORE, UInt8
 
@@ -180,7 +180,7 @@ def _as_sure_as_right(logs: Floats, truth: NDArray[np.integer[Any]]) -> Floats:
 def apply_temperatures(probabilities: Floats, temperatures: Floats) -> Floats:
     """NxK probabilities after temperature scaling, as in the predictor."""
     scores = probabilities.T[None]
-    return np.asarray(Arithmetic().softened(scores, scores.argmax(1), temperatures)[0].T)
+    return np.asarray(ArrayOps().softened(scores, scores.argmax(1), temperatures)[0].T)
 
 
 def expected_error(probabilities: Floats, truth: NDArray[np.integer[Any]]) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from refineseg.inference.arithmetic import uncertainty
+from refineseg.inference.array_ops import uncertainty
 from refineseg.inference.outputs.confidence import Confidence
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from refineseg.config import ModelConfig
-from refineseg.inference.arithmetic import Arithmetic
+from refineseg.inference.array_ops import ArrayOps
 
 if TYPE_CHECKING:
     from refineseg.model.memory import MemoryNeed
@@ -22,7 +22,7 @@ class Runner(Protocol):
         """``torch``, ``onnxruntime`` or ``openvino``."""
 
     @property
-    def arithmetic(self) -> Arithmetic:
+    def array_ops(self) -> ArrayOps:
         """Operations on the runner's arrays."""
 
     @property

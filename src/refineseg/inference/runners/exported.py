@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from refineseg.config import ModelConfig
 from refineseg.errors import InputError, WeightsError
-from refineseg.inference.arithmetic import Arithmetic
+from refineseg.inference.array_ops import ArrayOps
 from refineseg.model.folders.card import ModelCard
 from refineseg.model.folders.find_model import bundled_exports
 from refineseg.system.hardware import cores
@@ -62,7 +62,7 @@ class ExportedRunner(ABC):
     """Runs an exported network on the CPU; a Runner."""
 
     name: ClassVar[str]  # ``onnxruntime``, ``openvino`` or ``torch``
-    arithmetic = Arithmetic()
+    array_ops = ArrayOps()
 
     def __init__(self, exported: Exported) -> None:
         self.exported = exported  # the file's description of itself

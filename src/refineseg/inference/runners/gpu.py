@@ -1,4 +1,4 @@
-"""``Arithmetic`` on a GPU: pixels are sent there, and only results come back."""
+"""``ArrayOps`` on a GPU: pixels are sent there, and only results come back."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from refineseg.inference.arithmetic import LOG_FLOOR, TINY, Arithmetic, Filter
+from refineseg.inference.array_ops import LOG_FLOOR, TINY, ArrayOps, Filter
 
 PART = 16 << 20  # scores upsampled at a time: pixels times classes
 
 
-class GpuArithmetic(Arithmetic):
-    """``Arithmetic`` on tensors of a device; its methods are documented there."""
+class GpuArrayOps(ArrayOps):
+    """``ArrayOps`` on tensors of a device; its methods are documented there."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device

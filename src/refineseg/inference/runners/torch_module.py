@@ -15,10 +15,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from refineseg.config import ModelConfig
 from refineseg.errors import InputError
-from refineseg.inference.arithmetic import Arithmetic
+from refineseg.inference.array_ops import ArrayOps
 from refineseg.inference.devices import free_device_memory, pick_device
 from refineseg.inference.fast.fast_copy import FastCopy
-from refineseg.inference.runners.gpu import GpuArithmetic
+from refineseg.inference.runners.gpu import GpuArrayOps
 from refineseg.inference.tiles.receptive_field import effective_radius
 from refineseg.inference.tiles.tiling import GLOBAL_OVERLAP, POOLED_OVERLAP, needed_overlap
 from refineseg.model.folders.card import ModelCard
@@ -40,7 +40,7 @@ class NetworkRunner:
         self.device = pick_device(device)
         self.model = model.to(self.device).to(memory_format=torch.channels_last).eval()
         self.precision = precision
-        self.arithmetic = Arithmetic() if self.device.type == "cpu" else GpuArithmetic(self.device)
+        self.array_ops = ArrayOps() if self.device.type == "cpu" else GpuArrayOps(self.device)
         self._fast = FastCopy(self.model, torch.bfloat16 if precision == "bf16" else torch.float32)
 
     @torch.inference_mode()

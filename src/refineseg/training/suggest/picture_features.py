@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from refineseg.data.images import as_picture
-from refineseg.inference.arithmetic import uncertainty
+from refineseg.inference.array_ops import uncertainty
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.result import Result
 from refineseg.labels import IGNORE

@@ -11,7 +11,7 @@ from refineseg.evaluation.report.overlays import PANEL, blend, painted
 from refineseg.evaluation.report.sections import key_of_classes, picture_article
 from refineseg.evaluation.report.style import SCRIPT, STYLE
 from refineseg.html import document, header, smaller
-from refineseg.inference.arithmetic import uncertainty
+from refineseg.inference.array_ops import uncertainty
 from refineseg.inference.result import Result
 from refineseg.labels import UInt8
 from refineseg.model.folders.card import ModelCard

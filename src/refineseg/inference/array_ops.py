@@ -27,7 +27,7 @@ Filter = Literal["bilinear", "bicubic"]
 Array = Any  # an ndarray; in a subclass for a GPU, a tensor
 
 
-class Arithmetic:
+class ArrayOps:
     """The predictor's computations before and after the network, on the CPU; there is a subclass for GPUs."""
 
     def unit(self, pictures: NDArray[Any]) -> Array:
