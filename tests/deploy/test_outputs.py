@@ -256,10 +256,12 @@ def test_logits_of_a_network_that_scales_its_input_say_their_size(tmp_path: Path
     assert logits.shape == (1, 5, 49, 66)
 
 
-def test_drift_of_probabilities_and_labels_is_refused() -> None:
+def test_other_probabilities_and_labels_are_refused() -> None:
     assert refusal([SizeComparison(9, 9, 1, 1.0, None)], "labels") is None
     assert "labels to agree" in str(refusal([SizeComparison(9, 9, 1, 0.99, None)], "labels"))
-    assert "probabilities within 1%" in str(refusal([SizeComparison(9, 9, 1, 1.0, 0.02)], "probabilities"))
+    assert "probabilities to differ from the network's by at most 1%" in str(
+        refusal([SizeComparison(9, 9, 1, 1.0, 0.02)], "probabilities")
+    )
 
 
 @pytest.mark.parametrize(
