@@ -128,7 +128,7 @@ def test_refusals_say_why(tmp_path: Path, files: dict[str, Path]) -> None:
             {"clf_conv.weight": torch.zeros(9, 256, 3, 3), "clf_conv.bias": torch.zeros(9)}
         ),
     )
-    with pytest.raises(WeightsError, match="9 logits: say with --void"):
+    with pytest.raises(WeightsError, match="9 logits: give the position of the void logit with --void"):
         convert_checkpoint(tmp_path / "count.mat", tmp_path / "model")
     with pytest.raises(MismatchError):  # past that question
         convert_checkpoint(tmp_path / "count.mat", tmp_path / "model", void="last")
