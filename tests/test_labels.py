@@ -324,3 +324,14 @@ def test_from_dict_by_color_ignores_nothing_unless_told() -> None:
 def test_from_dict_says_what_it_expects(values: dict[str, Any]) -> None:
     with pytest.raises(LabelError, match="expected"):
         LabelMap.from_dict(values)
+
+
+@pytest.mark.parametrize("mirrors", [(None, None), ("y" * 5000, None), ("x" * 5000, "x" * 5000)])
+def test_long_names_are_cut_in_messages(mirrors: tuple[str | None, str | None]) -> None:
+    names = ["x" * 5000, "x" * 5000 if mirrors == (None, None) else "z" * 5000]
+    classes = [
+        {"name": name} | ({"mirror": other} if other else {}) for name, other in zip(names, mirrors, strict=True)
+    ]
+    with pytest.raises(LabelError) as caught:
+        LabelMap.from_dict({"classes": classes})
+    assert len(str(caught.value)) < 1000

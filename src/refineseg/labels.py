@@ -55,18 +55,18 @@ class LabelMap:
         names = self.names
         repeated = {name for name in names if names.count(name) > 1}
         if repeated:
-            raise LabelError(f"expected every class name once, got {sorted(repeated)} more than once")
+            raise LabelError(f"expected every class name once, got {sorted(repeated)!s:.200} more than once")
         values = [value for item in self.classes for value in item.raw] + list(self.ignore)
         if len(set(values)) != len(values):
             twice = sorted({str(value) for value in values if values.count(value) > 1})
-            raise LabelError(f"expected every mask value in one place, got {', '.join(twice)} more than once")
+            raise LabelError(f"expected every mask value in one place, got {', '.join(twice):.200} more than once")
         if len({isinstance(value, int) for value in values}) > 1:
             raise LabelError("expected mask values to be all numbers or all RGB colours, got both")
         for value in values:
             parts = (value,) if isinstance(value, int) else value
             limit = 65535 if isinstance(value, int) else 255
             if not all(0 <= part <= limit for part in parts):
-                raise LabelError(f"expected mask values in 0..{limit}, got {value}")
+                raise LabelError(f"expected mask values in 0..{limit}, got {value!s:.200}")
         self._check_mirrors()
 
     def _check_mirrors(self) -> None:
@@ -75,10 +75,11 @@ class LabelMap:
             if mirror is None:
                 continue
             if mirror not in mirrors:
-                raise LabelError(f"expected the mirror of {name} to be a class, got {mirror!r}")
+                raise LabelError(f"expected the mirror of {name:.200} to be a class, got {mirror!r:.200}")
             # Flipping twice must give back the labels.
             if (mirrors[mirror] or mirror) != name:
-                raise LabelError(f"expected {mirror} to mirror {name} in turn, got {mirrors[mirror]!r} there")
+                found = f"{mirrors[mirror]!r:.200}"
+                raise LabelError(f"expected {mirror:.200} to mirror {name:.200} in turn, got {found} there")
 
     @property
     def names(self) -> list[str]:
