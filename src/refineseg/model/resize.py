@@ -35,7 +35,8 @@ def upsample_on_grid(x: Tensor, size: Sequence[int], factor: int, align_corners:
     if factor > 1:
         height, width = x.shape[-2:]
         if align_corners:  # one more cell, at the end of the last one
-            x = F.pad(x, (0, 1, 0, 1), mode="replicate")
+            x = torch.cat([x, x[..., -1:, :]], -2)
+            x = torch.cat([x, x[..., -1:]], -1)
             whole = [height * factor + 1, width * factor + 1]
         else:
             whole = [height * factor, width * factor]
