@@ -86,7 +86,8 @@ def test_bad_lists_are_named(tmp_path: Path, text: str, words: list[str]) -> Non
 def test_sizes_and_values_that_do_not_fit_are_named(tmp_path: Path) -> None:
     src = made(tmp_path / "src", "photos/c.jpg,truth/2.png\n")
     text = fails(src, tmp_path / "out", "list", "truth/2.png", "found 1 (", labels=labels_map("one"))
-    assert "48" not in text.split("found")[0]
+    expected = text.replace(str(tmp_path), "").split("found")[0]  # the folder's name has digits of its own
+    assert "48" not in expected
     mask_file(tmp_path / "src/truth/2.png", np.zeros((6, 7)))
     fails(src, tmp_path / "out", "list", "c.jpg", "8x6", "7x6")
     (tmp_path / "src/labels.yaml").unlink()
