@@ -33,6 +33,11 @@ def test_greyscale(tmp_path: Path) -> None:
     assert np.array_equal(image, np.repeat(GREY[..., None], 3, 2))
 
 
+def test_grey_arrays_may_have_an_axis_of_channels() -> None:
+    for grey in (GREY, GREY[..., None]):
+        assert np.array_equal(read_image(grey), np.repeat(GREY[..., None], 3, 2))
+
+
 def test_one_bit(tmp_path: Path) -> None:
     image = read_image(saved(tmp_path, Image.fromarray(GREY > 150), "a.png"))
     assert image[..., 0].tolist() == [[0, 0], [255, 255]]

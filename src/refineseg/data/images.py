@@ -30,20 +30,21 @@ SUBFILE, REDUCED = 0x00FE, 1  # TIFF tag NewSubfileType, and its bit for a reduc
 
 
 def read_image(source: str | Path | Image.Image | NDArray[Any]) -> UInt8:
-    """A picture (a file, an opened PIL image, or an array HxWx3 or HxW of uint8) as HxWx3 uint8 RGB.
+    """A picture (a file, an opened PIL image, or an array HxWx3, HxWx1 or HxW of uint8) as HxWx3 uint8 RGB.
 
     EXIF orientation is applied; grey, palette, alpha (over white), CMYK, YCbCr, Lab and more than 8 bits are
     converted. ``data.pictures.open_picture.read_picture`` also tells what was assumed and where there is no data.
     InputError for a missing, unreadable or truncated file, or an array of another shape or type.
     """
     if isinstance(source, np.ndarray):
-        if source.dtype != np.uint8 or source.ndim not in (2, 3) or (source.ndim == 3 and source.shape[2] != 3):
+        pixels = source[..., None] if source.ndim == 2 else source
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (1, 3):
             raise InputError(
                 f"expected an image array HxWx3 of uint8 in 0..255, got {source.dtype} of shape {source.shape}"
             )
         if not source.size:
             raise InputError(f"expected an image of at least 1x1 pixel, got shape {source.shape}")
-        return np.ascontiguousarray(source if source.ndim == 3 else np.repeat(source[..., None], 3, axis=2))
+        return np.ascontiguousarray(pixels if pixels.shape[2] == 3 else np.repeat(pixels, 3, axis=2))
     if isinstance(source, Image.Image):
         return to_rgb(source)[0]
     _check_kind(source)
@@ -68,8 +69,7 @@ def as_picture(
         rgb, notes = to_rgb(image)
         return InMemory(rgb, notes=notes)
     if channels is None:
-        grey = choice is not None and len(choice) == 1
-        return InMemory(read_image(np.asarray(image)[..., 0] if grey else image))
+        return InMemory(read_image(image))
     _check_kind(image)
     pixels = np.asarray(image)
     channels.check(pixels, "picture")
