@@ -32,10 +32,10 @@ def document(title: str, body: str, style: str = "", script: str = "", refresh: 
     )
 
 
-def header(command: str, title: str, verdict: str, kind: str = "note", more: str = "") -> str:
-    """The head of a page of ``refineseg COMMAND``; ``kind`` gives its colour. All are HTML."""
+def header(command: str, title: str, verdict: str, css_class: str = "note", more: str = "") -> str:
+    """The head of a page of ``refineseg COMMAND``; ``css_class`` gives its colour. All are HTML."""
     return (
-        f'<header class="{kind}"><p class="eyebrow">refineseg {command}</p><h1>{title}</h1>'
+        f'<header class="{css_class}"><p class="eyebrow">refineseg {command}</p><h1>{title}</h1>'
         f'<p class="verdict">{verdict}</p>{more}</header>'
     )
 

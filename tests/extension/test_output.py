@@ -15,9 +15,9 @@ from refineseg.inference.result import Result
 from refineseg.labels import LabelMap
 
 CODE = """
-from refineseg.inference.outputs import Kind
+from refineseg.inference.outputs import OutputKind
 
-class Counts(Kind):
+class Counts(OutputKind):
     name, folder, suffix, media_type = "counts", "counts", ".txt", "text/plain"
 
     def write(self, result, stream, effort=6):
@@ -31,7 +31,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-counts\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(
-        "[refineseg.outputs]\ncounts = their_counts:Counts\nwrong = their_counts:Kind\n"
+        "[refineseg.outputs]\ncounts = their_counts:Counts\nwrong = their_counts:OutputKind\n"
     )
     (info.parent / "their_counts.py").write_text(CODE)
     monkeypatch.syspath_prepend(info.parent)

@@ -127,16 +127,17 @@ def exported(segmenter: Segmenter, engine: str, setting: Setting, int8: bool = F
     from refineseg.deploy.options import ExportOptions
     from refineseg.deploy.trace import Exportable, trace
 
-    kind = "onnx" if engine == "onnxruntime" else engine
-    check_packages(kind)
+    format = "onnx" if engine == "onnxruntime" else engine
+    check_packages(format)
     with TemporaryDirectory() as folder:
         path = Path(folder) / f"network{SUFFIX[engine]}"
         traced = trace(Exportable(segmenter.model))
-        write_format(traced, kind, path, description(segmenter, kind, ExportOptions()))
+        write_format(traced, format, path, description(segmenter, format, ExportOptions()))
         if int8:
             picture = setting.pictures()[:1].float().div(255).numpy()
             made = path.with_stem("int8")
-            to_int8(kind, path, made, [lambda: picture], description(segmenter, kind, ExportOptions(int8=True)))
+            text = description(segmenter, format, ExportOptions(int8=True))
+            to_int8(format, path, made, [lambda: picture], text)
             path = made
         return work_of_file(path, engine, setting)
 

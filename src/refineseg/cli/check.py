@@ -60,8 +60,8 @@ def show(finding: Finding) -> None:
     """Print a finding: message, fix, first files."""
     from rich.text import Text
 
-    kind, message = (finding.severity, f"{COLORS[finding.severity]} bold"), escaped(finding.message)
-    console.print(Text.assemble(kind, f" {message} ", (f"({finding.kind})", "dim")))
+    severity, message = (finding.severity, f"{COLORS[finding.severity]} bold"), escaped(finding.message)
+    console.print(Text.assemble(severity, f" {message} ", (f"({finding.kind})", "dim")))
     console.print(Text.assemble(("  fix:", "green"), f" {escaped(finding.fix)}"))
     files = [f"  {name}" for name in finding.files[:FILES]]
     if finding.count > FILES and finding.files:

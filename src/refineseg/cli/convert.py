@@ -33,7 +33,7 @@ def convert(
         str | None,
         Option(help="The void logit of an authors' .mat file: first, last or none. Known for the published ones."),
     ] = None,
-    kind: Annotated[
+    version: Annotated[
         str | None,
         Option(
             "--as",
@@ -51,7 +51,7 @@ def convert(
     from refineseg.model.tensors.mismatch import MismatchError
 
     if find:
-        if checkpoint or out or labels or void or kind or reset_head is not None:
+        if checkpoint or out or labels or void or version or reset_head is not None:
             raise InputError("expected --find alone, without other arguments")
         _find()
         return
@@ -61,7 +61,7 @@ def convert(
         raise InputError(f"expected --void as first, last or none, got {void!r}")
     names = read_label_map(labels) if labels else None
     try:
-        done = convert_checkpoint(checkpoint, out, names, reset_head, void, kind)
+        done = convert_checkpoint(checkpoint, out, names, reset_head, void, version)
     except MismatchError as error:
         for line in error.table.splitlines():
             console.print(line)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from refineseg.inference.options import Tile
     from refineseg.inference.video.sources import VideoInput, VideoOptions
 
-KINDS = [name.replace("_", "-") for name in module_names("refineseg.inference.outputs")]
+OUTPUTS = [name.replace("_", "-") for name in module_names("refineseg.inference.outputs")]
 
 
 def predict(
@@ -46,7 +46,7 @@ def predict(
     save: Annotated[
         str | None,
         Option(
-            help=f"Outputs, comma-separated: {', '.join(KINDS)}. "
+            help=f"Outputs, comma-separated: {', '.join(OUTPUTS)}. "
             "Default: mask,overlay; for videos: overlay; for depth models: depth,depth-picture."
         ),
     ] = None,
@@ -101,8 +101,8 @@ def report_skipped(files: list[Path], output: Path) -> None:
     if not files:
         return
     counts = Counter(path.suffix.lower() or "no suffix" for path in files)
-    kinds = ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common())
-    errors.print(f"note: skipped, not a picture or video: {kinds}, such as {files[0].name}")
+    shown = ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common())
+    errors.print(f"note: skipped, not a picture or video: {shown}, such as {files[0].name}")
     written = output / "predictions.json"
     values = json.loads(written.read_text(encoding="utf-8"))
     values["left_out"] = [str(path) for path in files]

@@ -190,8 +190,8 @@ def _convert_union(arguments: list[Any], value: Any, name: str) -> Any:
             return _convert(argument, value, name)
         except ConfigError:
             continue
-    kinds = " or ".join(map(_in_words, arguments))
-    raise ConfigError(f"expected {name} to be {kinds}, got {value!r:.200}")
+    types = " or ".join(map(_in_words, arguments))
+    raise ConfigError(f"expected {name} to be {types}, got {value!r:.200}")
 
 
 def _in_words(hint: Any) -> str:
@@ -214,5 +214,5 @@ def _convert_list(arguments: tuple[Any, ...], value: Any, name: str) -> list[Any
         value = [value] if variable else [value] * len(arguments)
     if not isinstance(value, list | tuple) or not (variable or len(value) == len(arguments)):
         raise ConfigError(f"expected {name} to be a list, got {value!r:.200}")
-    kinds = [arguments[0]] * len(value) if variable else list(arguments)
-    return [_convert(kind, item, name) for kind, item in zip(kinds, value, strict=True)]
+    types = [arguments[0]] * len(value) if variable else list(arguments)
+    return [_convert(hint, item, name) for hint, item in zip(types, value, strict=True)]

@@ -67,7 +67,7 @@ def export(
     """
     options = ExportOptions(**keywords)
     path = Path(output).expanduser()
-    kind = options.format_for(path)
+    format = options.format_for(path)
     check_memory()
     calibrate = options.calibrate
     data = open_data(calibrate) if isinstance(calibrate, str | Path) else calibrate
@@ -75,7 +75,7 @@ def export(
     options.check(segmenter, data)
     with locked(path, beside=True), folder_beside(path) as place:
         made = place / path.name
-        done = _write_and_check(segmenter, made, kind, data, options, progress)
+        done = _write_and_check(segmenter, made, format, data, options, progress)
         done = replace(done, file=path.name, sha256=sha256_of(*files_of(made)))
         report.write_export_report(done, made)
         _move(report.files(made), report.files(path))
@@ -99,7 +99,7 @@ def on_cpu(model: str | Path | Segmenter) -> Segmenter:
 def _write_and_check(
     segmenter: Segmenter,
     path: Path,
-    kind: str,
+    format: str,
     data: SegmentationData | None,
     options: ExportOptions,
     progress: TaskProgress,
@@ -108,8 +108,8 @@ def _write_and_check(
     network = Exportable(segmenter.model, options.outputs, temperatures(segmenter.card), options.input)
     progress("tracing the network", 0, 0)
     traced = trace(network)
-    progress(f"writing {kind}", 0, 0)
-    write_format(traced, kind, path, description(segmenter, kind, replace(options, int8=False)))
+    progress(f"writing {format}", 0, 0)
+    write_format(traced, format, path, description(segmenter, format, replace(options, int8=False)))
     del traced
     seen = generated_pictures(segmenter.model.config) if data is None else data_pictures(data)
     engine = open_exported(path, outputs=options.outputs)
@@ -120,7 +120,7 @@ def _write_and_check(
     refused = refusal(checks, outputs)
     quantised = None
     if options.int8 and refused is None and data is not None:
-        quantised = _quantised(segmenter, path, kind, data, options, progress)
+        quantised = _quantised(segmenter, path, format, data, options, progress)
         engine = open_exported(path, outputs=options.outputs)
         checks = compare_outputs(engine, network, seen, lambda done, of: progress("comparing int8", done, of))
         refused = quantised.refused
@@ -129,7 +129,7 @@ def _write_and_check(
     return ExportReport(
         file=path.name,
         model=segmenter.card.name,
-        format=kind,
+        format=format,
         precision="int8" if options.int8 else "float32",
         engine=engine.name,
         pictures=seen.source,
@@ -148,7 +148,7 @@ def _write_and_check(
 def _quantised(
     segmenter: Segmenter,
     path: Path,
-    kind: str,
+    format: str,
     data: SegmentationData,
     options: ExportOptions,
     progress: TaskProgress,
@@ -162,7 +162,7 @@ def _quantised(
             file.rename(source.with_suffix(file.suffix))
         as_input = open_exported(source, outputs=options.outputs).as_input
         pictures = [lambda read=read: as_input(read()[None]) for read in readers]
-        int8.to_int8(kind, source, path, pictures, description(segmenter, kind, options))
+        int8.to_int8(format, source, path, pictures, description(segmenter, format, options))
 
     def scored(segmenter: Segmenter, what: str) -> float:
         found = evaluate(segmenter, data, "val", progress=lambda done, of: progress(what, done, of))
@@ -175,11 +175,11 @@ def _quantised(
     return Int8Scores(data.name, split, len(readers), "val", len(data.split("val")), before, after, trained_on_it)
 
 
-def description(segmenter: Segmenter, kind: str, options: ExportOptions) -> str:
+def description(segmenter: Segmenter, format: str, options: ExportOptions) -> str:
     """The JSON text for a file's metadata; see ``inference.runners.exported.Exported``."""
     made = {
         "format": FORMAT,
-        "kind": kind,
+        "kind": format,
         "precision": "int8" if options.int8 else "float32",
         "input": options.input,
         "outputs": options.outputs,

@@ -42,24 +42,24 @@ class ExportOptions:
 
     def format_for(self, path: Path) -> str:
         """The format; InputError if options contradict each other or do not fit the file."""
-        kind = export_format(path, self.format)
+        format = export_format(path, self.format)
         for name, value, allowed in (
             ("input", self.input, get_args(Input)),
             ("outputs", self.outputs, get_args(Outputs)),
         ):
             if value not in allowed:
                 raise InputError(f"expected --{name} {' or '.join(allowed)}, got {value!r}")
-        if self.int8 and kind == "torch":
+        if self.int8 and format == "torch":
             raise InputError("expected --format onnx or openvino with --int8, got torch")
         if self.int8 and self.calibrate is None:
             raise InputError("expected --calibrate DATA with --int8: a data set that ranges and scores come from")
         for file in files_of(path):
             if file.is_dir() or (file.exists() and not self.overwrite):
                 raise InputError(f"expected a new file, {file} exists: add --overwrite or change -o")
-        check_packages(kind)
+        check_packages(format)
         if self.int8:
             quantisation.nncf_package()
-        return kind
+        return format
 
     def check(self, segmenter: Segmenter, data: SegmentationData | None) -> None:
         """InputError if the model or the data does not fit the options."""

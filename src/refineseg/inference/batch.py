@@ -15,7 +15,7 @@ from refineseg.data.images import SUFFIXES
 from refineseg.data.pictures.open_picture import is_picture
 from refineseg.errors import InputError, RefinesegError, TooLargeError, WriteError
 from refineseg.inference.options import PredictOptions, Tile
-from refineseg.inference.outputs import Kind, check_large, find_kinds, need_probabilities
+from refineseg.inference.outputs import OutputKind, check_large, find_kinds, need_probabilities
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.tiles.predict import predict_large
 from refineseg.inference.video.clips import is_video
@@ -171,7 +171,7 @@ def _picture(
     path: Path,
     out: Path,
     options: PredictOptions,
-    kinds: list[Kind],
+    kinds: list[OutputKind],
     name: str,
     tile: Tile,
     steps: Callable[[int, int | None], None] | None,

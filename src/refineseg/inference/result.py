@@ -15,7 +15,7 @@ from refineseg.data.pictures.geotiff import Geo
 from refineseg.data.pictures.picture import InMemory
 from refineseg.errors import InputError
 from refineseg.inference.fonts import font_for
-from refineseg.inference.outputs import Kind, find_kinds, write_file
+from refineseg.inference.outputs import OutputKind, find_kinds, write_file
 from refineseg.labels import IGNORE, LabelMap, UInt8
 
 OVERLAY_ROWS = 64  # rows mixed at a time, since floats take twelve times the picture's memory
@@ -153,7 +153,7 @@ class Result:
         self._check(kinds)
         kinds[0].write(self, stream, effort)
 
-    def _check(self, kinds: list[Kind]) -> None:
+    def _check(self, kinds: list[OutputKind]) -> None:
         scored = [kind.name for kind in kinds if kind.needs_probabilities]
         if scored and self.probabilities is None:
             raise InputError(

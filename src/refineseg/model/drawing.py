@@ -88,8 +88,8 @@ def _backbones(
     for x, scale in zip(columns, config.input_scales, strict=True):
         parts.append(_box("net", x - 12, top, MAP + 24, bottom - top))
         at = "" if scale == 1 else f" at {scale:g}"
-        kind = "text title" if len(config.backbone + at) <= LONGEST else "text small"
-        parts.append(_text(x + MAP / 2, top + 18, config.backbone + at, kind))
+        css_class = "text title" if len(config.backbone + at) <= LONGEST else "text small"
+        parts.append(_text(x + MAP / 2, top + 18, config.backbone + at, css_class))
     names = [f"1/{stride:g}" for stride in description.strides]
     if config.image_pooling:
         names[-1] = "mean"
@@ -139,7 +139,7 @@ def _block(stage: Stage, x: float, y: float, span: float) -> list[str]:
     first = y - 9.5 * (len(lines) - 1) + 4
     return [
         _box("block", x, y - high / 2, BLOCK, high),
-        *(_text(x + BLOCK / 2, first + 19 * row, text, kind) for row, (text, kind) in enumerate(lines)),
+        *(_text(x + BLOCK / 2, first + 19 * row, text, css_class) for row, (text, css_class) in enumerate(lines)),
     ]
 
 
@@ -155,7 +155,7 @@ def _head(description: NetworkDescription, start: float, x: float, y: float) -> 
     return [
         _arrow((start, y), (x, y)),
         _box("head", x, y - 46, 150, 92),
-        *(_text(x + 75, y - 20 + 18 * row, text, kind) for row, (text, kind) in enumerate(lines)),
+        *(_text(x + 75, y - 20 + 18 * row, text, css_class) for row, (text, css_class) in enumerate(lines)),
     ]
 
 
@@ -188,12 +188,12 @@ def _legend(config: ModelConfig, x: float, y: float) -> list[str]:
     ]
 
 
-def _box(kind: str, x: float, y: float, width: float, height: float) -> str:
-    return f'<rect class="{kind}" x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="6"/>'
+def _box(css_class: str, x: float, y: float, width: float, height: float) -> str:
+    return f'<rect class="{css_class}" x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="6"/>'
 
 
-def _text(x: float, y: float, text: str, kind: str) -> str:
-    return f'<text class="{kind}" x="{x:g}" y="{y:g}">{escape(text)}</text>'
+def _text(x: float, y: float, text: str, css_class: str) -> str:
+    return f'<text class="{css_class}" x="{x:g}" y="{y:g}">{escape(text)}</text>'
 
 
 def _arrow(*points: Point) -> str:

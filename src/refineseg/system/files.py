@@ -52,11 +52,11 @@ def sha256_of(*files: Path) -> str:
 
 
 @contextmanager
-def writing(path: Path, kind: type[Exception] = OSError) -> Iterator[None]:
+def writing(path: Path, error_type: type[Exception] = OSError) -> Iterator[None]:
     """Turn errors of writing into a WriteError with the system's reason, and the file if it is not ``path``."""
     try:
         yield
-    except kind as error:
+    except error_type as error:
         reason = f"{type(error).__name__} {error}"
         if isinstance(error, OSError) and error.strerror:
             named = str(error.filename or path)

@@ -101,14 +101,14 @@ def renamed(network: RefineNet, keys: KeyMap) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_checkpoint_gives_what_transformers_class_gives(tmp_path: Path, family: str) -> None:
-    model, keys, kind = original(family)
+    model, keys, version = original(family)
     state = under_their_names(model, keys, tmp_path / "theirs")
     unread = (
-        {"pretrained.mask_token": torch.zeros(1)} if kind else {"pretrained.model.norm.weight": torch.zeros(64)}
+        {"pretrained.mask_token": torch.zeros(1)} if version else {"pretrained.model.norm.weight": torch.zeros(64)}
     )
-    unit = "depth_head." * bool(kind) + "scratch.refinenet4.resConfUnit1.conv1.weight"
+    unit = "depth_head." * bool(version) + "scratch.refinenet4.resConfUnit1.conv1.weight"
     torch.save(state | unread | {unit: torch.zeros(2)}, tmp_path / "file.pt")
-    done = convert_checkpoint(tmp_path / "file.pt", tmp_path / "model", kind=kind)
+    done = convert_checkpoint(tmp_path / "file.pt", tmp_path / "model", version=version)
     assert set(done.left_out) == {*unread, unit}
     network, card = load_model_folder(tmp_path / "model")
     assert network.config.dpt is not None
@@ -119,7 +119,7 @@ def test_a_checkpoint_gives_what_transformers_class_gives(tmp_path: Path, family
         theirs = output(model, (images - network.mean) / network.std)
         assert float((network(images) - theirs).norm() / theirs.norm()) < 1e-4
     assert card.resize is not None
-    assert card.resize.multiple == (14 if kind else 32)
+    assert card.resize.multiple == (14 if version else 32)
 
 
 def test_unimatch_gives_what_its_parts_give(tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_what_tensors_do_not_tell_must_be_said(tmp_path: Path) -> None:
     torch.save(state, tmp_path / "da.pth")
     with pytest.raises(InputError, match="expected --as depth-anything-v1, depth-anything-v2, "):
         convert_checkpoint(tmp_path / "da.pth", tmp_path / "model")
-    convert_checkpoint(tmp_path / "da.pth", tmp_path / "model", kind="depth-anything-v2-metric-outdoor")
+    convert_checkpoint(tmp_path / "da.pth", tmp_path / "model", version="depth-anything-v2-metric-outdoor")
     config = load_model_folder(tmp_path / "model")[0].config
     assert config.dpt is not None
     assert (config.dpt.depth, config.dpt.max_depth) == ("metres", 80.0)
@@ -203,18 +203,18 @@ def test_what_tensors_do_not_tell_must_be_said(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_each_family_refuses_a_tensor_too_many_or_too_few(tmp_path: Path, family: str) -> None:
-    model, keys, kind = original(family)
+    model, keys, version = original(family)
     state = under_their_names(model, keys, tmp_path / "theirs")
     victim = next(name for name in state if "refinenet2" in name and name.endswith("out_conv.bias"))
     torch.save({key: value for key, value in state.items() if key != victim}, tmp_path / "few.pt")
     with pytest.raises(MismatchError, match=rf"1 tensors missing, 0 left over.*{victim}"):
-        convert_checkpoint(tmp_path / "few.pt", tmp_path / "model", kind=kind)
+        convert_checkpoint(tmp_path / "few.pt", tmp_path / "model", version=version)
     torch.save(state | {"scratch.unheard_of.weight": torch.zeros(1)}, tmp_path / "many.pt")
     with pytest.raises(MismatchError, match=r"0 tensors missing, 1 left over.*scratch\.unheard_of\.weight"):
-        convert_checkpoint(tmp_path / "many.pt", tmp_path / "model", kind=kind)
-    if kind is None:
+        convert_checkpoint(tmp_path / "many.pt", tmp_path / "model", version=version)
+    if version is None:
         with pytest.raises(InputError, match="expected no --as"):
-            convert_checkpoint(tmp_path / "few.pt", tmp_path / "model", kind="depth-anything-v2")
+            convert_checkpoint(tmp_path / "few.pt", tmp_path / "model", version="depth-anything-v2")
     assert not (tmp_path / "model").exists()
 
 
@@ -274,7 +274,7 @@ def over_swin(
 
 
 @pytest.mark.parametrize(
-    ("kind", "second", "side", "window", "trained"),
+    ("version", "second", "side", "window", "trained"),
     [
         ("midas-swin2-256", True, 256, 16, [0, 0, 0, 0]),
         ("midas-swin2-384", True, 384, 24, [12, 12, 12, 6]),
@@ -282,7 +282,7 @@ def over_swin(
     ],
 )
 def test_midas_over_swin(
-    tmp_path: Path, kind: str, second: bool, side: int, window: int, trained: list[int]
+    tmp_path: Path, version: str, second: bool, side: int, window: int, trained: list[int]
 ) -> None:
     model, state = over_swin(second, side, window, trained, tmp_path / "theirs")
     unread = {
@@ -290,7 +290,7 @@ def test_midas_over_swin(
         "pretrained.model.layers.0.blocks.1.attn_mask": torch.zeros(1),
     }
     torch.save(state | unread, tmp_path / "file.pt")
-    done = convert_checkpoint(tmp_path / "file.pt", tmp_path / "model", kind=kind)
+    done = convert_checkpoint(tmp_path / "file.pt", tmp_path / "model", version=version)
     assert set(unread) <= set(done.left_out)
     network, card = load_model_folder(tmp_path / "model")
     assert card.resize is not None
@@ -303,11 +303,11 @@ def test_midas_over_swin(
         convert_checkpoint(tmp_path / "file.pt", tmp_path / "refused")
     torch.save(state | {"pretrained.model.unheard_of": torch.zeros(1)}, tmp_path / "many.pt")
     with pytest.raises(MismatchError, match="0 tensors missing, 1 left over"):
-        convert_checkpoint(tmp_path / "many.pt", tmp_path / "refused", kind=kind)
+        convert_checkpoint(tmp_path / "many.pt", tmp_path / "refused", version=version)
     state.pop("pretrained.model.layers.2.downsample.norm.bias")
     torch.save(state, tmp_path / "few.pt")
     with pytest.raises(MismatchError, match="1 tensors missing, 0 left over"):
-        convert_checkpoint(tmp_path / "few.pt", tmp_path / "refused", kind=kind)
+        convert_checkpoint(tmp_path / "few.pt", tmp_path / "refused", version=version)
     assert not (tmp_path / "refused").exists()
 
 

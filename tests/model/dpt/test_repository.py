@@ -244,7 +244,7 @@ def test_weights_alone_say_what_is_missing(tmp_path: Path) -> None:
     alone = tmp_path / "depth-anything.safetensors"
     alone.write_bytes((tmp_path / "repository" / "model.safetensors").read_bytes())
     with pytest.raises(WeightsError, match=r"a network of transformers with its config\.json beside it"):
-        convert_checkpoint(alone, tmp_path / "model", kind="depth-anything-v2")
+        convert_checkpoint(alone, tmp_path / "model", version="depth-anything-v2")
     assert not (tmp_path / "model").exists()
 
 

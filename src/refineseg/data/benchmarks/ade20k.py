@@ -40,7 +40,7 @@ ffcc00 ff008f 00ffeb 85ff00 ff00eb f500ff ff007a fff500 0abed4 d6ff00 00ccff 140
 00ffcc 2900ff 29ff00 ad00ff 00f5ff 4700ff 7a00ff 00ffb8 005cff b8ff00 0085ff ffd600 19c2c2 66ff00 5c00ff
 """)
 FOLDERS = {"train": "training", "val": "validation"}
-KINDS = "(?:images|annotations)/(?:training|validation)"
+EXTRACTED = "(?:images|annotations)/(?:training|validation)"
 
 
 def label_map() -> LabelMap:
@@ -72,7 +72,7 @@ BENCHMARK = Benchmark(
     pairs={"train": (20210,), "val": (2000,)},
     licence="ADE20K: BSD-3 annotations, pictures for non-commercial research",
     archives="ADEChallengeData2016.zip",
-    place=files.places((rf"(ADEChallengeData2016/{KINDS}/{files.NAME}\.(?:jpg|png))", r"\1")),
+    place=files.places((rf"(ADEChallengeData2016/{EXTRACTED}/{files.NAME}\.(?:jpg|png))", r"\1")),
     aliases=("ade",),
     submission=SubmissionFormat(  # scene parsing challenge
         folder="",

@@ -125,9 +125,9 @@ def assign_splits(
 
 def _root(spec: str, overwrite: bool) -> Path:
     """The folder whose lists are written; InputError if it must not have any."""
-    kind, _, root = spec.partition(":")
+    name, _, root = spec.partition(":")
     folder = Path(root).expanduser()
-    if kind != "folder" or not root:
+    if name != "folder" or not root:
         raise InputError(f"expected folder:ROOT, pictures and masks of your own, got {spec!r}")
     if not (folder / "labels.yaml").is_file():
         raise InputError(f"File not found: {folder / 'labels.yaml'}")

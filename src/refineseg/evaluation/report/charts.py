@@ -29,15 +29,15 @@ def svg(width: float, height: float, content: str, label: str) -> str:
     )
 
 
-def text(x: float, y: float, content: str, anchor: str = "middle", kind: str = "") -> str:
+def text(x: float, y: float, content: str, anchor: str = "middle", css_class: str = "") -> str:
     """Text at a position; ``content`` is HTML."""
-    name = f' class="{kind}"' if kind else ""
+    name = f' class="{css_class}"' if css_class else ""
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{name}>{content}</text>'
 
 
-def line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
+def line(x1: float, y1: float, x2: float, y2: float, css_class: str) -> str:
     """A straight line of one of the style's kinds."""
-    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{kind}"/>'
+    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{css_class}"/>'
 
 
 def across(share: float) -> float:
@@ -115,17 +115,17 @@ def history_chart(steps: Sequence[int], series: Mapping[str, Sequence[float]], e
     xticks = [(index / 4, f"{round(end * index / 4):,}") for index in range(5)]
     parts, names = [], []
     for place, (name, values) in enumerate(series.items()):
-        kind = f"line-{place}"
+        css_class = f"line-{place}"
         known = [(across(step / end), up(value / high), value) for step, value in zip(steps, values, strict=True)]
         points = " ".join(f"{x:.1f},{y:.1f}" for x, y, value in known if value == value)
-        parts.append(f'<polyline points="{points}" class="curve {kind}"/>')
+        parts.append(f'<polyline points="{points}" class="curve {css_class}"/>')
         parts += [
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" class="{kind}">'
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" class="{css_class}">'
             f"<title>{name} {unit * value:.3g}</title></circle>"
             for x, y, value in known
             if value == value
         ]
-        names.append(f'<li><i class="{kind}"></i>{name}</li>')
+        names.append(f'<li><i class="{css_class}"></i>{name}</li>')
     chart = svg(WIDTH, HEIGHT, frame("step", label, xticks, yticks) + "".join(parts), f"{label} by step")
     return chart + (f'<ul class="key">{"".join(names)}</ul>' if len(series) > 1 else "")
 
@@ -148,7 +148,7 @@ def distance_chart(within: Sequence[int], accuracy: Floats, pixels: Floats) -> s
         parts.append(
             f"<g><title>{percent(value)} right; {percent(share)} of the pixels</title>"
             f'<rect x="{x + 5:.1f}" y="{up(value):.1f}" width="{slot - 10:.1f}" height="{up(0) - up(value):.1f}" '
-            f'class="bar"/>{text(x + slot / 2, up(value) - 6, percent(value, 0), kind="figure-text")}</g>'
+            f'class="bar"/>{text(x + slot / 2, up(value) - 6, percent(value, 0), css_class="figure-text")}</g>'
         )
     places = [((index + 0.5) / count, label) for index, label in enumerate(labels)]
     body = frame("distance from the next true outline, pixels", "accuracy, %", places, ticks())
@@ -173,11 +173,11 @@ def pictures_chart(values: Floats, marked: Sequence[int], mean: float) -> str:
     step, parts = (width - 20) / bins, []
     for index in np.flatnonzero(counts):
         tall = 70 * counts[index] / counts.max()
-        kind = "bar lit" if index in lit else "bar"
+        css_class = "bar lit" if index in lit else "bar"
         tip = f"{counts[index]} pictures from {100 * index // bins} to {100 * (index + 1) // bins} %"
         parts.append(
             f'<rect x="{10 + index * step + 1:.1f}" y="{floor - tall:.1f}" width="{step - 2:.1f}" '
-            f'height="{tall:.1f}" class="{kind}"><title>{tip}</title></rect>'
+            f'height="{tall:.1f}" class="{css_class}"><title>{tip}</title></rect>'
         )
     axis = line(10, floor, width - 10, floor, "grid-line")
     axis += "".join(text(10 + at * (width - 20), floor + 18, label) for at, label in ticks()[1:-1])
@@ -235,12 +235,12 @@ def _cell(share: float, row: int, column: int, cell: float, margin: float, pair:
     if not share >= 0.0005:
         return ""
     x, y = margin + column * cell, margin + row * cell
-    kind, opacity = ("right", 0.6 * share) if row == column else ("wrong", 0.75 * share**0.5)
+    css_class, opacity = ("right", 0.6 * share) if row == column else ("wrong", 0.75 * share**0.5)
     figure = ""
     if cell >= CELL_WITH_TEXT and share >= NAMED:
-        figure = text(x + cell / 2, y + cell / 2 + 4, f"{100 * share:.0f}", kind="figure-text")
+        figure = text(x + cell / 2, y + cell / 2 + 4, f"{100 * share:.0f}", css_class="figure-text")
     tip = f"{percent(share)} of {escape(pair[0])} is predicted as {escape(pair[1])}"
     return (
         f'<g><title>{tip}</title><rect x="{x:.1f}" y="{y:.1f}" width="{cell:.1f}" height="{cell:.1f}" '
-        f'class="{kind}" fill-opacity="{opacity:.3f}"/>{figure}</g>'
+        f'class="{css_class}" fill-opacity="{opacity:.3f}"/>{figure}</g>'
     )

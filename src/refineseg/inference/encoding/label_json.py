@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from refineseg.data.pictures.geotiff import Geo
 from refineseg.inference.encoding.tracing import Polygon
-from refineseg.inference.outputs import Kind, LargeResult
+from refineseg.inference.outputs import LargeResult, OutputKind
 from refineseg.labels import LabelMap, UInt8
 from refineseg.system.files import atomic_path
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from refineseg.inference.result import Result
 
 
-class LabelJson(Kind):
+class LabelJson(OutputKind):
     """A kind whose ``encode`` writes HxW train ids as JSON."""
 
     suffix, media_type = ".json", "application/json"

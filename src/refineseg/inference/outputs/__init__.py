@@ -1,7 +1,7 @@
 """Output kinds: the files that a prediction is written as. One module per kind, named as on the command line.
 
-To add a kind, add a file here with a ``Kind`` as ``KIND``, or register one from another distribution under the
-entry point group ``refineseg.outputs``.
+To add a kind, add a file here with an ``OutputKind`` as ``KIND``, or register one from another distribution under
+the entry point group ``refineseg.outputs``.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class LargeResult:
     from_tiff: bool  # whether the picture is a TIFF
 
 
-class Kind(ABC):
+class OutputKind(ABC):
     """One kind of output."""
 
     name: ClassVar[str]  # name in ``--save``
@@ -80,16 +80,16 @@ class Kind(ABC):
     @property
     def by_windows(self) -> bool:
         """Whether it can be written for pictures read window by window."""
-        return type(self).write_large is not Kind.write_large
+        return type(self).write_large is not OutputKind.write_large
 
 
-def built_in_kinds(outputs: ModelOutputs = "classes") -> dict[str, Kind]:
+def built_in_kinds(outputs: ModelOutputs = "classes") -> dict[str, OutputKind]:
     """The kinds of this folder for models of classes or of depth, by name."""
     kinds = [import_module(f"{__name__}.{module}").KIND for module in module_names(__name__)]
     return {kind.name: kind for kind in kinds if kind.outputs == outputs}
 
 
-def find_kinds(names: Iterable[str] | None, outputs: ModelOutputs = "classes") -> list[Kind]:
+def find_kinds(names: Iterable[str] | None, outputs: ModelOutputs = "classes") -> list[OutputKind]:
     """Built-in or registered kinds by name; None for those written by default.
 
     InputError for an unknown kind, or one that needs another model.
@@ -100,32 +100,33 @@ def find_kinds(names: Iterable[str] | None, outputs: ModelOutputs = "classes") -
     return [ours[name] if name in ours else _registered(name, outputs, ours) for name in names]
 
 
-def _registered(name: str, outputs: ModelOutputs, ours: Iterable[str]) -> Kind:
+def _registered(name: str, outputs: ModelOutputs, ours: Iterable[str]) -> OutputKind:
     found = load_plugin(GROUP, name)
     if found is None:
         model = "" if outputs == "classes" else f"with a model of {outputs} "
         raise InputError(f"expected --save {model}among {', '.join([*ours, *plugin_names(GROUP)])}, got {name!r}")
-    kind = found() if isinstance(found, type) and issubclass(found, Kind) and not isabstract(found) else found
-    if not isinstance(kind, Kind) or kind.name != name:
-        raise InputError(f"expected a Kind named {name!r} under {GROUP}, got {found!r}")
+    is_class = isinstance(found, type) and issubclass(found, OutputKind) and not isabstract(found)
+    kind = found() if is_class else found
+    if not isinstance(kind, OutputKind) or kind.name != name:
+        raise InputError(f"expected an OutputKind named {name!r} under {GROUP}, got {found!r}")
     if kind.outputs != outputs:
         raise InputError(f"--save {name} needs a model of {kind.outputs}, got one of {outputs}")
     return kind
 
 
-def check_large(kinds: Iterable[Kind]) -> None:
+def check_large(kinds: Iterable[OutputKind]) -> None:
     """InputError for a kind that cannot be written window by window."""
     for kind in kinds:
         if not kind.by_windows:
             raise InputError(f"expected kinds that can be written by windows, got {kind.name}: leave out --tile")
 
 
-def need_probabilities(kinds: Iterable[Kind]) -> bool:
+def need_probabilities(kinds: Iterable[OutputKind]) -> bool:
     """Whether any of these kinds needs probabilities."""
     return any(kind.needs_probabilities for kind in kinds)
 
 
-def write_file(kind: Kind, result: Result | Depth, folder: Path, name: str) -> Path:
+def write_file(kind: OutputKind, result: Result | Depth, folder: Path, name: str) -> Path:
     """Write a whole result under its final name, in one step; returns the file."""
     path = kind.path(folder, name)
     with atomic_path(path) as temporary, temporary.open("wb") as stream:

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from refineseg.inference.encoding.png import write_png_strips
-from refineseg.inference.outputs import Kind, LargeResult
+from refineseg.inference.outputs import LargeResult, OutputKind
 from refineseg.labels import UInt8
 
 if TYPE_CHECKING:
     from refineseg.inference.result import Result
 
 
-class Confidence(Kind):
+class Confidence(OutputKind):
     """See the module."""
 
     name, folder, suffix, media_type = "confidence", "confidence", ".png", "image/png"

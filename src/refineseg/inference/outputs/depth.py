@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from PIL import Image
 
-from refineseg.inference.outputs import Kind
+from refineseg.inference.outputs import OutputKind
 
 if TYPE_CHECKING:
     from refineseg.inference.depth import Depth
 
 
-class DepthLevels(Kind):
+class DepthLevels(OutputKind):
     """See the module."""
 
     name, folder, suffix, media_type = "depth", "depth", ".png", "image/png"

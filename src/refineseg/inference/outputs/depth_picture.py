@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, BinaryIO
 
-from refineseg.inference.outputs import Kind
+from refineseg.inference.outputs import OutputKind
 
 if TYPE_CHECKING:
     from refineseg.inference.depth import Depth
 
 
-class DepthPicture(Kind):
+class DepthPicture(OutputKind):
     """See the module."""
 
     name, folder, suffix, media_type = "depth-picture", "depth-pictures", ".png", "image/png"

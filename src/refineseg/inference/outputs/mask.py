@@ -13,7 +13,7 @@ from refineseg.data.pictures.geotiff import Geo
 from refineseg.data.pictures.raster import Raster
 from refineseg.data.pictures.tiff_samples import NODATA, tifffile_package
 from refineseg.inference.encoding.png import write_png_strips
-from refineseg.inference.outputs import Kind, LargeResult
+from refineseg.inference.outputs import LargeResult, OutputKind
 from refineseg.labels import IGNORE, UInt8
 from refineseg.system.files import atomic_path
 
@@ -24,7 +24,7 @@ TILE = 256  # side of a TIFF's tile in pixels
 BIG = 1 << 31  # bytes above which BigTIFF is written; classic TIFF ends at 4 GiB
 
 
-class Mask(Kind):
+class Mask(OutputKind):
     """See the module."""
 
     name, folder, suffix, media_type = "mask", "masks", ".png", "image/png"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from refineseg.channels import display_rgb
-from refineseg.inference.outputs import Kind, LargeResult, write_file
+from refineseg.inference.outputs import LargeResult, OutputKind, write_file
 
 if TYPE_CHECKING:
     from refineseg.inference.result import Result
@@ -20,7 +20,7 @@ SIDE = 30_000  # longest side of these
 JPEG_SIDE = 60_000  # a JPEG has at most 65,500 pixels a side, with the legend
 
 
-class Overlay(Kind):
+class Overlay(OutputKind):
     """See the module. For videos it is a video."""
 
     name, folder, suffix, media_type = "overlay", "overlays", ".jpg", "image/jpeg"

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from refineseg.inference.outputs import Kind, LargeResult
+from refineseg.inference.outputs import LargeResult, OutputKind
 from refineseg.system.files import atomic_path
 
 if TYPE_CHECKING:
     from refineseg.inference.result import Result
 
 
-class Probs(Kind):
+class Probs(OutputKind):
     """See the module."""
 
     name, folder, suffix, media_type = "probs", "probs", ".npz", "application/zip"

@@ -21,7 +21,7 @@ from refineseg.data.pictures.open_picture import open_picture
 from refineseg.data.pictures.picture import Picture
 from refineseg.data.pictures.raster import Raster
 from refineseg.inference.options import PredictOptions
-from refineseg.inference.outputs import Kind, LargeResult, check_large, find_kinds, need_probabilities
+from refineseg.inference.outputs import LargeResult, OutputKind, check_large, find_kinds, need_probabilities
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.result import shares_of
 from refineseg.inference.tiles.tiling import Tiling
@@ -51,7 +51,7 @@ class _Work:
     key: str
     size: tuple[int, int]
     classes: int
-    kinds: list[Kind]
+    kinds: list[OutputKind]
     done: int = 0
     labels: Raster = field(init=False)
     kept: dict[str, list[Raster]] = field(init=False)
@@ -73,7 +73,7 @@ class _Work:
             if planes:
                 planes[-1].create()
 
-    def _planes(self, kind: Kind) -> list[Raster]:
+    def _planes(self, kind: OutputKind) -> list[Raster]:
         """A kind's planes, one after another in a file; the bytes of a number are the raster's channels."""
         width = np.dtype(kind.kept_type).itemsize
         plane = self.size[0] * self.size[1] * width

@@ -20,7 +20,7 @@ from PIL import Image, ImageOps
 
 from refineseg.errors import InputError
 from refineseg.inference.options import PredictOptions, Tile, scales_of
-from refineseg.inference.outputs import Kind, find_kinds, need_probabilities
+from refineseg.inference.outputs import OutputKind, find_kinds, need_probabilities
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.result import Result, shares_of
 from refineseg.inference.video.background import in_background
@@ -237,7 +237,7 @@ def _warning(source: Source, total: int | None, frames: int, limit: float | None
     return f"{source.name} ends early: {seen:.1f} of {length:.1f} s" if seen < EARLY * length else None
 
 
-def _move_into_place(part: Path, out: Path, name: str, kinds: Sequence[Kind]) -> dict[str, Path]:
+def _move_into_place(part: Path, out: Path, name: str, kinds: Sequence[OutputKind]) -> dict[str, Path]:
     """Move the outputs to their final names, replacing those of an earlier run."""
     files: dict[str, Path] = {}
     for kind in kinds:

@@ -119,17 +119,17 @@ class ModuleBackbone(Backbone):
         in_channels: int = 3,
     ) -> None:
         super().__init__()
-        kind = type(net).__name__
+        name = type(net).__name__
         found: list[Any] = [getattr(net, "channels", None) if channels is None else channels]
         found.append(getattr(net, "strides", None) if strides is None else strides)
         if not all(isinstance(values, list | tuple) and values for values in found):
             raise ConfigError(
-                f"expected channels and strides of the maps of {kind}: pass both, or set them as attributes"
+                f"expected channels and strides of the maps of {name}: pass both, or set them as attributes"
             )
         self.net = net
         self.channels, self.strides = (list(map(int, values)) for values in found)
         self.multiple = int(getattr(net, "multiple", max(self.strides)))
-        self._try(in_channels, kind)
+        self._try(in_channels, name)
 
     def maps(self, image: Tensor) -> list[Tensor]:
         """BxCxHxW to the maps, fine to coarse."""
@@ -137,7 +137,7 @@ class ModuleBackbone(Backbone):
         return list(maps.values()) if isinstance(maps, Mapping) else list(maps)
 
     @torch.no_grad()
-    def _try(self, in_channels: int, kind: str) -> None:
+    def _try(self, in_channels: int, name: str) -> None:
         weights = next(self.net.parameters(), torch.zeros(()))
         training = self.net.training
         size = (2 * self.multiple, 3 * self.multiple)
@@ -146,7 +146,7 @@ class ModuleBackbone(Backbone):
             shapes = [tuple(x.shape[1:]) for x in self.eval().maps(image)]
         except Exception as error:  # a foreign module may raise any error
             reason = " ".join(f"{type(error).__name__}: {error}".split())
-            raise ConfigError(f"cannot run {kind} on a picture of {size[0]}x{size[1]}: {reason:.200}") from error
+            raise ConfigError(f"cannot run {name} on a picture of {size[0]}x{size[1]}: {reason:.200}") from error
         finally:
             self.net.train(training)
         expected = [
@@ -155,7 +155,7 @@ class ModuleBackbone(Backbone):
         ]
         if shapes != expected or len(self.channels) != len(self.strides):
             raise ConfigError(
-                f"expected {kind} to return maps with channels {self.channels} and strides {self.strides}, for "
+                f"expected {name} to return maps with channels {self.channels} and strides {self.strides}, for "
                 f"{size[0]}x{size[1]} {expected}, got {shapes}"
             )
 

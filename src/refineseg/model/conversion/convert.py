@@ -81,7 +81,7 @@ def convert_checkpoint(
     labels: LabelMap | None = None,
     reset_head: int | None = None,
     void: str | None = None,
-    kind: str | None = None,
+    version: str | None = None,
 ) -> Conversion:
     """Convert a published checkpoint to a model folder, or a DPT or MiDaS decoder to a decoder folder.
 
@@ -92,7 +92,7 @@ def convert_checkpoint(
         labels: names and colours of the classes; without them names are the repository's own, or ``class 0`` ...
         reset_head: number of classes of a new, random classifier.
         void: position of the void logit in an authors' MATLAB file; see ``read_authors``.
-        kind: one of ``dpt.published.DEPTH_ANYTHING_VERSIONS``, whose tensors are alike.
+        version: one of ``dpt.published.DEPTH_ANYTHING_VERSIONS``, whose tensors are alike.
 
     Raises:
         MismatchError: the tensors are not exactly those of the network.
@@ -112,8 +112,8 @@ def convert_checkpoint(
     matlab, repository = is_matlab(request.file), is_repository(request.file)
     if void is not None and not matlab:
         raise InputError(f"expected --void with one of the authors' MATLAB files (.mat), got {request.file.name}")
-    if kind is not None and repository:
-        raise InputError(f"expected no --as {kind} for {request.file.name}, whose {CONFIG} tells what it is")
+    if version is not None and repository:
+        raise InputError(f"expected no --as {version} for {request.file.name}, whose {CONFIG} tells what it is")
     network: RefineNet | DPTDecoder
     if repository:
         network, conversion, card = import_repository(request)
@@ -125,11 +125,11 @@ def convert_checkpoint(
         else:
             state = read_checkpoint(request.file)
         if not matlab and published.is_published(set(state)):
-            network, conversion, card = import_published(request, state, kind)
+            network, conversion, card = import_published(request, state, version)
         else:
             network, conversion = convert_state(state, reset_head, architecture)
-            if kind is not None:
-                raise InputError(f"expected no --as {kind} for {request.file.name}: it is not a Depth Anything")
+            if version is not None:
+                raise InputError(f"expected no --as {version} for {request.file.name}: it is not a Depth Anything")
             if isinstance(network, DPTDecoder):
                 if labels is not None:
                     raise InputError(f"expected no --labels for {request.file.name}: a decoder has no classes")

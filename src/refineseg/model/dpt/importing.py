@@ -24,7 +24,7 @@ from refineseg.model.tensors.checkpoints import read_checkpoint
 from refineseg.system.files import cache_folder, read_file
 
 Imported = tuple[RefineNet, Conversion, ModelCard]
-KIND = "a network of transformers"
+NETWORK = "a network of transformers"
 CONFIG, PREPROCESSOR, CARD = "config.json", "preprocessor_config.json", "README.md"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # the second is a pickle, read without running code
 FRONT_MATTER = re.compile(r"\A---\s*\n(.*?)\n---\s*\n", re.DOTALL)
@@ -35,7 +35,7 @@ def is_repository(path: Path) -> bool:
     """Whether a folder, or the folder of a weight file, holds a supported network of transformers."""
     folder = path if path.is_dir() else path.parent
     try:
-        return huggingface.architecture_of(read_json(folder / CONFIG, KIND)) is not None
+        return huggingface.architecture_of(read_json(folder / CONFIG, NETWORK)) is not None
     except WeightsError:
         return False
 
@@ -51,15 +51,15 @@ def import_repository(request: ConversionRequest) -> Imported:
     if not files:
         raise WeightsError(f"expected {' or '.join(WEIGHTS)} in {folder}, found neither")
     where = request.origin or str(folder)
-    values, preprocessor = (read_json(folder / file, KIND) for file in (CONFIG, PREPROCESSOR))
+    values, preprocessor = (read_json(folder / file, NETWORK) for file in (CONFIG, PREPROCESSOR))
     found = huggingface.recognise_repository(values, preprocessor, where)
     licence = licence_of(folder / CARD)
     return _imported(replace(request, file=files[0]), found, read_checkpoint(files[0]), licence)
 
 
-def import_published(request: ConversionRequest, state: Mapping[str, Tensor], kind: str | None) -> Imported:
+def import_published(request: ConversionRequest, state: Mapping[str, Tensor], version: str | None) -> Imported:
     """Import a network of the authors' own code; errors are those of ``published.recognise_state``."""
-    return _imported(request, published.recognise_state(state, kind), state, UNSTATED)
+    return _imported(request, published.recognise_state(state, version), state, UNSTATED)
 
 
 def _imported(

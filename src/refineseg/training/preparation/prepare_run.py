@@ -140,8 +140,8 @@ def with_channels_of_model(config: TrainConfig, data: SegmentationData) -> Segme
     if config.model in PRESETS:
         return data
     channels = read_config(find_model(config.model))[1].channels
-    kinds = [None if item is None else (item.count, item.dtype) for item in (channels, data.channels)]
-    if kinds[0] != kinds[1]:
-        model, here = ("RGB" if kind is None else f"{kind[0]} channels of {kind[1]}" for kind in kinds)
+    formats = [None if item is None else (item.count, item.dtype) for item in (channels, data.channels)]
+    if formats[0] != formats[1]:
+        model, here = ("RGB" if found is None else f"{found[0]} channels of {found[1]}" for found in formats)
         raise ConfigError(f"{config.model} was trained on {model}, the data has {here}: start from a preset")
     return replace(data, channels=channels)
