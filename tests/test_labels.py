@@ -220,7 +220,7 @@ def test_distinct_colors_are_distinct_and_leave_background_black() -> None:
     assert gaps.min() >= 12
     assert class_colors(["sky", "Background", "road"]) == [colors[0], (0, 0, 0), colors[1]]
     named = LabelMap.from_names(["sky", "Background", "road"])
-    assert named.clear == (1,)
+    assert named.background_ids == (1,)
     assert len(LabelMap.from_names([str(index) for index in range(255)]).classes) == 255
 
 

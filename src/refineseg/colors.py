@@ -47,7 +47,7 @@ def class_colors(names: Sequence[str]) -> list[Color]:
 
 
 def is_background(name: str) -> bool:
-    """Whether a class is the background, by its name; overlays leave it clear."""
+    """Whether a class is background, by its name; overlays do not colour it."""
     return name.casefold() in BACKGROUND
 
 

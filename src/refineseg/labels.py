@@ -105,8 +105,8 @@ class LabelMap:
         return palette
 
     @cached_property
-    def clear(self) -> tuple[int, ...]:
-        """Train ids that overlays leave clear: the background, by its name."""
+    def background_ids(self) -> tuple[int, ...]:
+        """Train ids of background, by name, which overlays do not colour."""
         return tuple(index for index, name in enumerate(self.names) if is_background(name))
 
     @cached_property

@@ -105,8 +105,8 @@ class Result:
             rows = slice(top, top + OVERLAY_ROWS)
             colors = self.label_map.colorize(self.labels[rows])
             mixed[rows] = np.clip(self.image[rows] * picture_share + colors * color_share, 0, 255)
-            clear = np.isin(self.labels[rows], self.label_map.clear)
-            mixed[rows][clear] = self.image[rows][clear]
+            background = np.isin(self.labels[rows], self.label_map.background_ids)
+            mixed[rows][background] = self.image[rows][background]
         mixed[borders(self.labels)] = 255
         void = self.labels == IGNORE
         mixed[void] = self.image[void]
@@ -163,7 +163,7 @@ class Result:
     def legend(self, height: int, with_shares: bool = True) -> Image.Image:
         """Colours and names of the picture's classes, largest first, as a picture of ``height`` rows.
 
-        A class that overlays leave clear has an empty box.
+        Background, which overlays do not colour, has an empty box.
         """
         shares = {name: share for name, share in self.class_shares.items() if share >= LEGEND_MIN_SHARE}
         size = int(np.clip(height / 24, 11, 30))
@@ -177,7 +177,7 @@ class Result:
         for row, (name, text) in enumerate(zip(shares, texts, strict=False)):
             top = size * 0.7 + row * line
             label = self.class_names.index(name)
-            color = None if label in self.label_map.clear else self.label_map.classes[label].color
+            color = None if label in self.label_map.background_ids else self.label_map.classes[label].color
             box = (size * 0.7, top, size * 1.7, top + size)
             draw.rectangle(box, fill=color, outline=(90, 90, 90))
             draw.text((size * 2.2, top + size / 2), text, fill=(30, 30, 30), font=font, anchor="lm")

@@ -23,7 +23,7 @@ SUMMARY = "Segment pictures: a class for every pixel. Errors are problem documen
 
 @dataclass(frozen=True)
 class Label:
-    """A class of the model: value in masks, name, RGB colour, and whether overlays leave it clear."""
+    """A class of the model: value in masks, name, RGB colour, and whether overlays leave it uncoloured."""
 
     train_id: int
     name: str
@@ -79,7 +79,8 @@ def describe_model(segmenter: Segmenter, limits: Limits) -> ModelDescription:
         model=card.name,
         version=__version__,
         labels=tuple(
-            Label(i, item.name, item.color, i in card.labels.clear) for i, item in enumerate(card.labels.classes)
+            Label(i, item.name, item.color, i in card.labels.background_ids)
+            for i, item in enumerate(card.labels.classes)
         ),
         ignore=IGNORE,
         palette=tuple((int(r), int(g), int(b)) for r, g, b in card.labels.palette),

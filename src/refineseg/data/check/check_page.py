@@ -209,7 +209,7 @@ def _painted(raw: UInt8, files: DatasetFiles) -> tuple[UInt8, np.ndarray[tuple[i
             colors[here], weight[here] = (255, 0, 255), 0.85
             continue
         labels[here] = label_map.encode(single)[0, 0]
-    known = (labels != IGNORE) & ~np.isin(labels, label_map.clear)
+    known = (labels != IGNORE) & ~np.isin(labels, label_map.background_ids)
     colors[known], weight[known] = label_map.colorize(labels)[known], OPACITY
     return colors, weight
 
