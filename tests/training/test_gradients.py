@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from timm.layers import Conv2dSame
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -17,20 +18,30 @@ from refineseg.config import AugmentConfig, TrainConfig
 from refineseg.data import open_data
 from refineseg.errors import InputError
 from refineseg.training.loop import train
-from refineseg.training.parallel import use_float32_depthwise
+from refineseg.training.parallel import Float32OnCpu, use_float32_depthwise
 from tests.data.made import make_folder
 
+CONVOLUTIONS = {
+    "dilated": nn.Conv2d(192, 192, 3, padding=2, dilation=2, groups=192, bias=False),
+    "strided": nn.Conv2d(64, 64, 3, 2, padding=1, groups=64, bias=False),
+    "5x5": nn.Conv2d(64, 64, 5, padding=2, groups=64, bias=False),
+    "same padding": Conv2dSame(64, 64, 3, 2, groups=64, bias=False),
+}
 
-def test_dilated_depthwise_convolutions_have_right_gradients_in_bf16() -> None:
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_depthwise_convolutions_have_right_gradients_in_bf16(name: str) -> None:
     torch.manual_seed(0)
-    exact = nn.Conv2d(192, 192, 3, padding=2, dilation=2, groups=192, bias=False)
+    exact = copy.deepcopy(CONVOLUTIONS[name])
     guarded = nn.Sequential(copy.deepcopy(exact)).to(memory_format=torch.channels_last)
     use_float32_depthwise(guarded)
     for _ in range(4):
-        x, upstream = torch.randn(4, 192, 52, 52), torch.randn(4, 192, 52, 52)
+        x = torch.randn(4, exact.in_channels, 52, 52)
         exact.zero_grad()
         guarded.zero_grad()
-        exact(x).backward(upstream)
+        logits = exact(x)
+        upstream = torch.randn_like(logits)
+        logits.backward(upstream)
         with torch.autocast("cpu", torch.bfloat16):
             given = guarded(x.contiguous(memory_format=torch.channels_last).bfloat16())
         assert given.dtype == torch.bfloat16
@@ -39,6 +50,18 @@ def test_dilated_depthwise_convolutions_have_right_gradients_in_bf16() -> None:
         assert expected is not None
         assert found is not None
         assert (found - expected).abs().max() < 0.02 * expected.abs().max()
+
+
+def test_only_the_depthwise_convolutions_that_need_it_are_computed_in_float32() -> None:
+    plain = nn.Sequential(nn.Conv2d(8, 8, 3, 2), nn.Conv2d(8, 8, 3, groups=8), nn.Conv2d(8, 16, 3, 2, groups=4))
+    needed = nn.Sequential(*copy.deepcopy(list(CONVOLUTIONS.values())))
+    for module in (plain, needed):
+        use_float32_depthwise(module)
+        use_float32_depthwise(module)  # does nothing the second time
+    assert [type(module) for module in plain] == [nn.Conv2d] * 3
+    assert [type(module).__mro__[1:3] for module in needed] == [(Float32OnCpu, nn.Conv2d)] * 3 + [
+        (Float32OnCpu, Conv2dSame)
+    ]
 
 
 class Exploding(torch.autograd.Function):

@@ -72,12 +72,8 @@ def arrange(model: RefineNet, config: TrainConfig) -> RefineNet:
     return model if config.strategy == "fsdp" else model.to(memory_format=torch.channels_last)
 
 
-class Float32DepthwiseConv2d(nn.Conv2d):
-    """A convolution computed in float32 on the CPU, whatever autocast says.
-
-    For dilated depthwise convolutions: the gradient of their weights in bf16 and channels_last is memory that was
-    never written (oneDNN, seen with torch 2.15: up to 1e35 now and then, from maps of 52x52 on).
-    """
+class Float32OnCpu(nn.Conv2d):
+    """Base class added to a convolution that is to be computed in float32 on the CPU, whatever autocast says."""
 
     def forward(self, x: Tensor) -> Tensor:
         """BxCxHxW to BxKxH'xW', in autocast's type."""
@@ -88,11 +84,24 @@ class Float32DepthwiseConv2d(nn.Conv2d):
             return super().forward(x.float()).to(dtype)
 
 
+def float32_class(convolution: type[nn.Conv2d]) -> type[nn.Conv2d]:
+    """A class of convolutions, such as timm's with "same" padding, as one that is computed in float32."""
+    return type(f"Float32{convolution.__name__}", (Float32OnCpu, convolution), {})
+
+
 def use_float32_depthwise(model: nn.Module) -> None:
-    """Make every dilated depthwise convolution of a network a ``Float32DepthwiseConv2d``."""
+    """Compute a network's convolutions in float32 on the CPU where oneDNN's bf16 fails (seen with torch 2.15).
+
+    Dilated depthwise convolutions: the gradient of their weights in bf16 and channels_last is memory that was
+    never written (up to 1e35 now and then, from maps of 52x52 on). With a stride or a kernel larger than 3x3 they
+    only lack a fast gradient in bf16: float32 takes a half to a thirtieth of its time.
+    """
     for module in model.modules():
-        if type(module) is nn.Conv2d and module.groups > 1 and max(module.dilation) > 1:
-            module.__class__ = Float32DepthwiseConv2d
+        if not isinstance(module, nn.Conv2d) or module.groups == 1 or isinstance(module, Float32OnCpu):
+            continue
+        slow = module.groups == module.in_channels and (max(module.stride) > 1 or max(module.kernel_size) > 3)
+        if slow or max(module.dilation) > 1:
+            module.__class__ = float32_class(type(module))
 
 
 def shard(model: nn.Module, mesh: DeviceMesh) -> nn.Module:
