@@ -92,10 +92,10 @@ TOKENS = """
 
 STYLE = """
 * { box-sizing: border-box; }
-body { margin: 0; background: var(--paper); color: var(--ink);
+body { margin: 0; background: var(--paper); color: var(--ink); overflow-wrap: anywhere;
   font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
 main { max-width: 1080px; margin: 0 auto; padding: 36px 24px 64px; }
-h1 { font-size: 24px; line-height: 1.25; margin: 2px 0 6px; overflow-wrap: anywhere; }
+h1 { font-size: 24px; line-height: 1.25; margin: 2px 0 6px; }
 h2 { font-size: 18px; margin: 40px 0 12px; }
 h3 { font-size: 14px; margin: 0 0 4px; display: flex; gap: 10px; align-items: baseline; }
 p { margin: 0 0 6px; }
@@ -111,13 +111,13 @@ header.note { border-color: var(--note); }
 .bars { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 12px 18px; }
 .row { display: grid; grid-template-columns: minmax(110px, 190px) 1fr 74px minmax(110px, 170px); gap: 14px;
   align-items: center; padding: 3px 0; }
-.name { display: flex; align-items: center; gap: 9px; overflow-wrap: anywhere; }
+.name { display: flex; align-items: center; gap: 9px; }
 .name i, .key i { width: 13px; height: 13px; border-radius: 3px; flex: none; display: inline-block;
   border: 1px solid color-mix(in srgb, var(--ink) 35%, transparent); }
 .track { background: var(--track); border-radius: 4px; height: 12px; overflow: hidden; }
 .track b { display: block; height: 100%; min-width: 1px; background: var(--bar); border-radius: 4px;
   box-shadow: inset 0 0 0 1px color-mix(in srgb, var(--ink) 30%, transparent); }
-.row > *, .key li, .grid > * { min-width: 0; overflow-wrap: anywhere; }
+.row > *, .key li, .grid > * { min-width: 0; }
 .figure { text-align: right; font-variant-numeric: tabular-nums; }
 .key { list-style: none; display: flex; flex-wrap: wrap; gap: 4px 18px; margin: 0 0 14px; padding: 0;
   font-size: 13px; }
@@ -125,7 +125,7 @@ header.note { border-color: var(--note); }
 .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(240px, 1fr)); gap: 16px; align-items: end; }
 figure { margin: 0; } figure img { display: block; max-width: 100%; border-radius: 6px; }
 .grid img { width: 100%; }
-figcaption { font-size: 13px; margin-top: 4px; overflow-wrap: anywhere; }
+figcaption { font-size: 13px; margin-top: 4px; }
 @media (max-width: 640px) { .row { grid-template-columns: 1fr 70px; gap: 3px 14px; }
   .row .track { grid-column: 1 / -1; order: 3; }
   .row .quiet { grid-column: 1 / -1; order: 4; } }

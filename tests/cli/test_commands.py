@@ -21,6 +21,7 @@ from refineseg.cli.common import progress_bar
 from refineseg.cli.main import VERBS, main
 from refineseg.cli.train import commit_of_this_code
 from refineseg.cli.train_progress import TrainingProgress
+from refineseg.config import TrainConfig
 from refineseg.data import read_mask
 from refineseg.evaluation.evaluate import Evaluation
 from refineseg.labels import LabelMap
@@ -363,7 +364,7 @@ def test_a_long_wait_for_pictures_is_told(capsys: pytest.CaptureFixture[str]) ->
 
 def test_a_score_is_shown_with_its_trend_and_the_time_left(capsys: pytest.CaptureFixture[str]) -> None:
     """Validations of mean IoU 0.25 and 0.5; half of the steps took 300 s."""
-    run = cast(Run, SimpleNamespace(time_left="5 min"))
+    run = cast(Run, SimpleNamespace(time_left="5 min", config=TrainConfig()))
     with progress_bar(unit=None, remaining=False) as bar:
         watch = TrainingProgress(bar)
         for step, iou in ((10, 0.25), (20, 0.5)):
@@ -373,6 +374,8 @@ def test_a_score_is_shown_with_its_trend_and_the_time_left(capsys: pytest.Captur
     said = capsys.readouterr().err
     assert "step 10/40: loss 1.000, mean IoU 0.250, 5 min left" in said
     assert "step 20/40: loss 1.000, mean IoU 0.500 (+0.250), 5 min left" in said
+    timed = cast(Run, SimpleNamespace(config=TrainConfig(minutes=10)))
+    assert watch.place(TrainingEvent("train", 20, 40, run=timed)) == "step 20/~40", "an estimate"
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")

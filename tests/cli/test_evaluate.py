@@ -59,10 +59,10 @@ def test_a_score_on_what_was_trained_on_is_called_so(
     network, info = load_model_folder(model)
     for trained_on, told in (("train", False), ("train, val", True)):
         folder = tmp_path / trained_on.replace(", ", "-")
-        known = {"data": "folder", "trained on": trained_on}
+        known = {"data": Path(data).name, "trained on": trained_on}
         save_model_folder(folder, network, dataclasses.replace(info, provenance=known))
         assert main(["evaluate", "-m", str(folder), "-d", data]) == 0
-        assert ("was trained on folder val" in " ".join(capsys.readouterr().out.split())) is told
+        assert (f"was trained on {Path(data).name} val" in " ".join(capsys.readouterr().out.split())) is told
 
 
 def test_bad_options_end_with_2(folders: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -70,6 +70,7 @@ def test_folder_with_nested_splits(tmp_path: Path) -> None:
                 (root / kind / f"{stem}.png").rename(root / kind / split / f"{stem}.png")
     data = open_data(f"folder:{root}")
     assert [len(data.split(name)) for name in ("train", "val")] == [3, 1]
+    assert data.name == "set", "called by its folder: two data sets must not be taken for one"
 
 
 def test_yaml_may_lie_elsewhere(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import itertools
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -175,8 +176,11 @@ def test_ctrl_c_says_how_to_go_on_and_resume_knows_the_data(
 
         patched.setattr(TrainingProgress, "__call__", interrupt)
         assert main(words) == 130
-    assert f"refineseg train --resume -o {run}" in " ".join(capsys.readouterr().err.split())
+    printed = capsys.readouterr()
+    assert f"refineseg train --resume -o {run} --device cpu" in " ".join(printed.err.split())
+    assert re.search(r"^machine: cpu, \d+ threads?$", printed.out, re.MULTILINE)
     assert main(["train", "--resume", "-o", str(run), "--device", "cpu"]) == 0
+    assert "note: the run continues from step 3" in capsys.readouterr().err
     assert [row["step"] for row in rows_of(run)] == ["3", "6"]
 
 

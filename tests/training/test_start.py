@@ -114,6 +114,12 @@ def test_a_model_with_other_classes(data: SegmentationData, trained: Path, tmp_p
     assert model.config.num_classes == 3
 
 
+def test_a_class_map_needs_a_model(data: SegmentationData) -> None:
+    config = dataclasses.replace(CONFIG, class_map={"crate": "other"})
+    with pytest.raises(ConfigError, match=r"--map .* but refinenet-lw-mbv2 is a preset"):
+        starting_network(config, data)
+
+
 def test_the_folder_of_a_run_means_its_best_model(data: SegmentationData, tmp_path: Path) -> None:
     train(CONFIG, data, tmp_path / "run", device="cpu")
     assert model_to_start_from(str(tmp_path / "run")) == tmp_path / "run" / "best"

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from refineseg.config import TrainConfig
     from refineseg.data import SegmentationData
     from refineseg.training.planning.plan import Plan
+    from refineseg.training.planning.speed import Machine
 
 
 def plan(
@@ -42,8 +43,7 @@ def show_plan(plan: Plan, data: str) -> None:
     pictures = f"{summary.train} train and {summary.val} val pictures, {width}x{height}"
     console.print(f"data: {data}, {pictures}, {len(summary.names)} classes")
     speed = f", {plan.speed:.1f} pictures a second" if plan.speed is not None else ""
-    threads = f", {machine.threads} thread{'s' * (machine.threads > 1)}" if machine.device == "cpu" else ""
-    console.print(f"machine: {machine.device}{threads}{speed}")
+    console.print(f"machine: {_describe(machine)}{speed}")
     for choice in plan.choices:
         name = choice.setting.replace("fields.", "model.")
         console.print(f"  {name} = {choice.value}: {choice.reason} [{choice.option}]")
@@ -56,13 +56,23 @@ def show_plan(plan: Plan, data: str) -> None:
         console.print(f"length: {time} by the clock, about {plan.steps} steps of {batch} pictures")
 
 
-def show_length(data: SegmentationData, config: TrainConfig) -> None:
-    """Print data and length of a run without plan."""
+def show_length(data: SegmentationData, config: TrainConfig, device: str) -> None:
+    """Print data, machine and length of a run without plan."""
+    from refineseg.training.planning.speed import this_machine
+
     pictures = f"{len(data.split('train'))} train and {len(data.split('val'))} val pictures"
     console.print(f"data: {config.data}, {pictures}, {len(data.label_map.names)} classes")
+    console.print(f"machine: {_describe(this_machine(device))}")
     length = f"{config.steps} steps" if config.steps else f"{config.epochs} epochs"
     if config.minutes is not None:
         length = duration(60 * config.minutes)
     console.print(
         f"length: {length}, batches of {config.batch_size}; the time left is shown after the first steps"
     )
+
+
+def _describe(machine: Machine) -> str:
+    """Device and, for a processor, its number of threads."""
+    if machine.device != "cpu":
+        return machine.device
+    return f"cpu, {machine.threads} thread{'s' * (machine.threads > 1)}"

@@ -101,6 +101,7 @@ def train(
         "minutes": minutes,
         "patience": patience,
         "data": data,
+        "drop_bad": drop_bad or None,  # saved for --resume
         "batch_size": batch_size,
         "lr": lr,
         "seed": seed,
@@ -109,27 +110,27 @@ def train(
     }
     resumed = output / "config.yaml"
     if resume and not resumed.is_file():
-        raise InputError(f"expected a run to resume in {output}, found no config.yaml there")
+        raise InputError(f"nothing to resume in {output}: it has no config.yaml")
     check_unused(output, resume)  # before the data is read and a plan is made, which takes longer
     settings_file = resumed if resume and config is None else config
     settings_of_run, explicit = build_config(settings_file, recipe, chosen, crop, settings or [])
     if settings_of_run.data is None:
         raise InputError("expected --data NAME:ROOT, such as folder:DIR, or a YAML file")
-    opened = with_validation(open_data(settings_of_run.data, drop_bad=drop_bad))
+    opened = with_validation(open_data(settings_of_run.data, drop_bad=settings_of_run.drop_bad))
     if is_first():
         show_notes(opened.notes)
         if not (skip_check or resume):
-            quick_check(settings_of_run.data, settings_of_run.augment.crop, drop_bad)
+            quick_check(settings_of_run.data, settings_of_run.augment.crop, settings_of_run.drop_bad)
     if recipe == "modern" and not resume and launched_world()[1] == 1 and not {"epochs", "steps"} & explicit:
         planned = make_plan(opened, settings_of_run, explicit, device)
         settings_of_run = planned.config
         show_plan(planned, settings_of_run.data or "")
     elif is_first():
-        show_length(opened, settings_of_run)
+        show_length(opened, settings_of_run, device)
 
     origin = {"command": shlex.join(["refineseg", *sys.argv[1:]]), "commit": commit_of_this_code()}
     with progress_bar(unit=None, shown=is_first(), remaining=False) as bar:
-        shown = TrainingProgress(bar)
+        shown = TrainingProgress(bar, resume)
         options: dict[str, Any] = {"resume": resume, "callbacks": [shown], "device": device, **origin}
         try:
             if repeats is None:
@@ -137,9 +138,10 @@ def train(
             else:
                 best = train_several(settings_of_run, opened, output, repeats, options)
         except KeyboardInterrupt:
-            if is_first():
-                several = ["--repeats", str(repeats)] if repeats else []
-                words = shlex.join(["refineseg", "train", "--resume", "-o", str(output), *several])
+            if is_first() and resumed.is_file():
+                again = ["--repeats", str(repeats)] if repeats else []
+                again += ["--device", device] if device != "auto" else []
+                words = shlex.join(["refineseg", "train", "--resume", "-o", str(output), *again])
                 errors.print(f"continue from the last checkpoint with: {words}")
             raise
     if is_first():

@@ -18,8 +18,8 @@ LINES = 50  # about as many per run without a terminal
 class TrainingProgress:
     """Shows events of the loop: bars for reading, training and validation, and a line per score."""
 
-    def __init__(self, bar: Progress) -> None:
-        self.bar = bar
+    def __init__(self, bar: Progress, resumed: bool = False) -> None:
+        self.bar, self.resumed = bar, resumed
         self.tasks: dict[str, Any] = {}
         self.loss: float | None = None
         self.scores: list[float] = []  # mean IoU of every validation
@@ -40,15 +40,20 @@ class TrainingProgress:
             parts.append(f"{event.run.time_left} left")
         return ", ".join(parts)
 
+    def place(self, event: TrainingEvent) -> str:
+        """Steps done and total, which is an estimate if time ends the run."""
+        estimate = "~" if event.run is not None and event.run.config.minutes is not None else ""
+        return f"step {event.step}/{estimate}{event.steps}"
+
     def __call__(self, event: TrainingEvent) -> None:
         """Show one event."""
         match event.phase:
             case "note" | "warning" | "start":
-                word = "starts from" if event.phase == "start" else event.phase
-                errors.print(f"{word}: {event.note}")
+                start = "started from" if self.resumed else "starts from"
+                errors.print(f"{start if event.phase == 'start' else event.phase}: {event.note}")
             case "epoch" if event.evaluation is not None:
                 self.scores.append(event.evaluation.scores.mean_iou)
-                errors.print(f"step {event.step}/{event.steps}: {self.state(event)}")
+                errors.print(f"{self.place(event)}: {self.state(event)}")
             case "reading" | "train" | "validating":
                 self.move(event)
 
@@ -65,6 +70,6 @@ class TrainingProgress:
         if training and not self.bar.console.is_terminal and event.step % max(1, event.steps // LINES) == 0:
             speed = f"rate {event.lr:.1e}, {event.images_per_second:.1f} images/s"
             waiting = f"{self.share_waiting():.0%} of the time waiting for pictures"
-            errors.print(f"step {event.step}/{event.steps}: {note}, {speed}, {waiting}")
+            errors.print(f"{self.place(event)}: {note}, {speed}, {waiting}")
         if not training and event.step == event.steps:
             self.bar.remove_task(self.tasks.pop(event.phase))

@@ -24,6 +24,7 @@ class TrainConfig(Config):
         augment: joint transforms.
         train_splits: splits that are trained on; with ``[train, val]`` the model card has no score on val.
         data: value of ``--data``, for ``--resume``.
+        drop_bad: leave out pairs that cannot be used, and list them.
         epochs: passes over the training set; ignored if ``steps`` or ``minutes`` is given.
         steps: number of optimiser steps.
         minutes: duration of the whole run, validation included; the schedule is adapted to it.
@@ -81,6 +82,7 @@ class TrainConfig(Config):
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     train_splits: tuple[str, ...] = ("train",)
     data: str | None = None
+    drop_bad: bool = False
     epochs: Annotated[int, "[1, 1e9]"] = 100
     steps: Annotated[int | None, "[1, 1e9]"] = None
     minutes: Annotated[float | None, "(0, 1e6)"] = None

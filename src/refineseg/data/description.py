@@ -48,7 +48,7 @@ def read_description(path: Path, root: Path | None = None) -> FolderDescription:
     root = (path.parent / str(values.get("root", "."))).resolve() if root is None else root.resolve()
     label_map = LabelMap.from_dict({key: values[key] for key in ("classes", "ignore") if key in values})
     return FolderDescription(
-        name=str(values.get("name", "folder")),
+        name=str(values.get("name", root.name)),
         root=root,
         images=root / str(values.get("images", "images")),
         masks=root / str(values.get("masks", "masks")),

@@ -64,7 +64,7 @@ def train(
         InputError: RUN is not empty, another run writes to it, or pictures or masks are invalid.
         ConfigError: conflicting settings, or a step that does not fit in memory.
     """
-    data = open_data(data) if isinstance(data, str) else data
+    data = open_data(data, drop_bad=config.drop_bad) if isinstance(data, str) else data
     with locked(folder) if processes.is_first() else nullcontext():
         run = prepare_run(config, data, folder, resume=resume, device=device, **custom)
         run.origin = {"command": command or "refineseg.train", "commit": commit}

@@ -33,7 +33,7 @@ CHECKPOINTS, BEST, LAST = "checkpoints", "best", "last"
 SETTINGS, CURVES, PAGE = "config.yaml", "curves.png", "index.html"
 # Settings that may change when a run is resumed: they do not change the result, describe it, or are its length.
 WITHOUT_INFLUENCE = ("workers", "cache_mb", "backbone_weights", "strategy", "compile", "loggers")
-DESCRIPTION = ("data", "description", "licence")
+DESCRIPTION = ("data", "drop_bad", "description", "licence")
 LENGTH = ("epochs", "steps", "minutes", "patience")
 FEWEST = 50  # steps between validations within an epoch
 
@@ -252,6 +252,11 @@ def restore_state(run: Run, optimizer: Any, state: dict[str, Any]) -> None:
     run.log = MetricsLog([dict(row) for row in state["log"]])
     if any(before[key] != now[key] for key in LENGTH):
         change_length(run)
+    elif run.is_last:
+        extends = "a larger --epochs, --steps or --minutes extends it"
+        run.report(TrainingEvent("note", note=f"the run is complete, after {run.position.step} steps: {extends}"))
+    else:
+        run.report(TrainingEvent("note", note=f"the run continues from step {run.position.step}"))
 
 
 def check_same_data(before: dict[str, Any] | None, now: dict[str, Any]) -> None:

@@ -150,13 +150,10 @@ def test_soft_masks_without_a_threshold_are_refused_with_the_way_out(tmp_path: P
     fails(black_and_white(tmp_path / "src", "jpg", PLAIN), tmp_path / "out", "palette", "--threshold 128")
 
 
-def test_masks_of_0_and_255_are_warned_of(tmp_path: Path) -> None:
+def test_masks_of_0_and_255_are_refused_with_the_way_out(tmp_path: Path) -> None:
     """What check calls binary-0-255: the object would be ignored and never learned."""
     src = black_and_white(tmp_path / "src", "png", PLAIN + "ignore: [255]\n")
-    report = import_data(src, tmp_path / "out")
-    (warning,) = report.warnings
-    assert "pond cannot be learned" in warning
-    assert "--threshold 128" in warning
+    fails(src, tmp_path / "out", "palette", "pond cannot be learned", "--threshold 128", "raw: 255")
     (src / "labels.yaml").write_text("classes: [ground, {name: pond, raw: 255}]\n")
     assert not import_data(src, tmp_path / "right").warnings
 

@@ -57,6 +57,19 @@ def test_splits_as_folders_and_endings_of_masks(tmp_path: Path) -> None:
     assert len(found) == 2
 
 
+@pytest.mark.parametrize("masks", ["images", "masks"])
+def test_pairs_called_image_and_annotation(tmp_path: Path, masks: str) -> None:
+    """In one folder or in two."""
+    for name in ("1", "2"):
+        picture(tmp_path / f"src/images/{name}_image.png")
+        mask_file(tmp_path / f"src/{masks}/{name}_annotation.png", MASK)
+    (tmp_path / "src/labels.yaml").write_text(LABELS)
+    report, found = brought_in(tmp_path / "src", tmp_path / "out")
+    assert report.pictures == 2
+    for mask in found.values():
+        np.testing.assert_array_equal(mask, MASK)
+
+
 def test_raw_values_are_merged_as_the_labels_say(tmp_path: Path) -> None:
     src = made(tmp_path / "src")
     (src / "labels.yaml").write_text(

@@ -106,11 +106,15 @@ def test_few_pictures_of_known_classes_start_from_the_general_model(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pets = replace(SUMMARY, names=("background", "Cat", "hamster"))
-    assert known_names(pets.names) == ["Cat"]
+    assert known_names(pets.names, {}) == ["Cat"]
+    assert known_names(pets.names, {"dog": "hamster", "zebra": "background"}) == ["Cat", "hamster"]
     assert choose_start(pets).value == "everyday"
     assert choose_start(replace(pets, train=5000)).value == "refinenet-lw-mbv2"
     assert choose_start(replace(pets, rgb=False)).value == "refinenet-lw-mbv2"
     assert choose_start(replace(pets, names=("background", "cat", "hamster", "rat"))).value == "refinenet-lw-mbv2"
+    pair = replace(pets, names=("background", "hamster", "rat"))
+    assert choose_start(pair).value == "refinenet-lw-mbv2"
+    assert choose_start(pair, class_map={"cat": "rat"}).value == "everyday"
     assert choose_start(replace(pets, names=("background",))).value == "refinenet-lw-mbv2"
     assert choose_start(SUMMARY).value == "refinenet-lw-mbv2"  # road and pole: ImageNet weights were better
     monkeypatch.setattr("refineseg.training.planning.choose.bundled_models", dict)
@@ -124,6 +128,7 @@ def test_few_pictures_of_known_classes_start_from_the_general_model(
         (Choice("fields.cascade", "single", ""), "--set model.cascade=single"),
         (Choice("balanced_sampling", True, ""), "--set balanced_sampling=true"),
         (Choice("augment.scale", [0.5, 2.0], ""), '--set "augment.scale=[0.5, 2.0]"'),
+        (Choice("fields.input_scales", [1.5], ""), '--set "model.input_scales=[1.5]"'),  # a pattern for zsh
     ],
 )
 def test_every_choice_names_the_option_that_fixes_it(choice: Choice, option: str) -> None:

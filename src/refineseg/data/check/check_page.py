@@ -218,7 +218,7 @@ def _painted(raw: UInt8, files: DatasetFiles) -> tuple[UInt8, np.ndarray[tuple[i
 
 STYLE = """
 .finding { background: var(--card); border: 1px solid var(--line); border-left: 5px solid var(--note);
-  border-radius: 8px; padding: 14px 18px; margin: 0 0 12px; overflow-wrap: anywhere; }
+  border-radius: 8px; padding: 14px 18px; margin: 0 0 12px; }
 .finding.error { border-left-color: var(--error); } .finding.warning { border-left-color: var(--warning); }
 .mark { color: var(--note); } .error .mark { color: var(--error); } .warning .mark { color: var(--warning); }
 .fix { color: var(--ink); } .fix b { font-weight: 600; }

@@ -56,7 +56,7 @@ dialog { border: 0; padding: 0; background: none; max-width: 96vw; max-height: 9
 dialog::backdrop { background: rgb(0 0 0 / .82); }
 dialog img { display: block; width: min(96vw, 1200px); max-height: 92vh; object-fit: contain; cursor: zoom-out; }
 dialog p { color: #fff; text-align: center; margin: 6px 0 0; }
-.chip { white-space: nowrap; } h3.group { font-size: 16px; margin: 22px 0 8px; }
+.chip { display: inline-block; max-width: 100%; } h3.group { font-size: 16px; margin: 22px 0 8px; }
 .swatch { width: 11px; height: 11px; border-radius: 3px; display: inline-block; margin-right: 4px;
   border: 1px solid color-mix(in srgb, var(--ink) 35%, transparent); }
 @media (max-width: 760px) { .matrix { grid-template-columns: 1fr; } .views { grid-template-columns: 1fr 1fr; } }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,13 +59,19 @@ class Choice:
                 return f"--crop {value[0]}x{value[1]}"
         name = self.setting.replace("fields.", "model.")
         text = str(value).lower() if isinstance(value, bool) else str(value)
-        return f'--set "{name}={text}"' if " " in text else f"--set {name}={text}"
+        # Brackets would be patterns of file names for the shell.
+        return f'--set "{name}={text}"' if isinstance(value, list) else f"--set {name}={text}"
 
 
-def choose_start(summary: DataSummary, own_fields: bool = False) -> Choice:
-    """The initial model: the bundled one if it knows the classes; a preset with ``own_fields`` of the network."""
+def choose_start(
+    summary: DataSummary, own_fields: bool = False, class_map: Mapping[str, str] | None = None
+) -> Choice:
+    """The initial model: the bundled one if it knows the classes, also those that ``class_map`` maps to its own.
+
+    A preset with ``own_fields`` of the network.
+    """
     if not own_fields and summary.rgb and summary.train < FEW_PICTURES:
-        known = known_names(summary.names)
+        known = known_names(summary.names, class_map or {})
         if len(known) >= KNOWN_SHARE * sum(not is_background(name) for name in summary.names) > 0:
             return Choice(
                 "model", GENERAL, f"it knows {', '.join(known[:4])}, and {summary.train} pictures are few"
@@ -73,12 +79,13 @@ def choose_start(summary: DataSummary, own_fields: bool = False) -> Choice:
     return Choice("model", PRESET, "light enough for any machine, and its ImageNet weights are in the package")
 
 
-def known_names(names: Sequence[str]) -> list[str]:
-    """Class names, except the background, that the bundled general model has too."""
+def known_names(names: Sequence[str], class_map: Mapping[str, str]) -> list[str]:
+    """Class names, except the background, that the bundled general model has too, or under another name."""
     folder = bundled_models().get(GENERAL)
     if folder is None:
         return []
     known = {name_key(name) for name in read_config(folder)[1].labels.names}
+    known |= {name_key(name) for own, name in class_map.items() if name_key(own) in known}
     return [name for name in names if name_key(name) in known and not is_background(name)]
 
 
@@ -86,9 +93,9 @@ def choose_network(summary: DataSummary, steps: int | None, backbone: str) -> li
     """Settings of a preset's network, by the number of steps, if known."""
     scale, why = input_scale(summary)
     chosen = [
-        Choice("fields.align_corners", backbone.startswith(PADDED), f"where {backbone} has its cells"),
-        Choice("fields.exact_strides", True, "windows agree with the whole"),
-        Choice("fields.dropout", 0.0, "a tenth of every step's time"),
+        Choice("fields.align_corners", backbone.startswith(PADDED), f"as the cells of {backbone} lie"),
+        Choice("fields.exact_strides", True, "predictions in windows agree with those of the whole picture"),
+        Choice("fields.dropout", 0.0, "dropout takes a tenth of each step's time"),
         Choice("fields.input_scales", [scale], why),
     ]
     if steps is None or steps < DEEP_FROM:

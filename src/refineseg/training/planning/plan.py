@@ -61,7 +61,8 @@ def make_plan(
     """
     summary, machine = measure_data(data), this_machine(device)
     making = _Making(config or TrainConfig(), explicit)
-    making.take(choose_start(summary, own_fields=any(name.startswith("fields.") for name in explicit)))
+    own_fields = any(name.startswith("fields.") for name in explicit)
+    making.take(choose_start(summary, own_fields, making.config.class_map))
     preset = making.config.model in PRESETS
     own_network = preset and "model" not in explicit
     if own_network:

@@ -41,6 +41,11 @@ def starting_network(config: TrainConfig, data: SegmentationData) -> InitialNetw
     weights.
     """
     preset = config.model in PRESETS
+    if preset and config.class_map:
+        raise ConfigError(
+            f"--map names classes of a trained model, but {config.model} is a preset: "
+            "start from a model, such as --model everyday"
+        )
     stated: dict[str, str] = {}
     if preset:
         classes, fields = data.label_map.num_classes, _fields_of_channels(config, data)

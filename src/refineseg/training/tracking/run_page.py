@@ -33,7 +33,7 @@ REFRESH = 15  # seconds between reloads while the run goes on
 OWN_STYLE = """
 .said { margin: 18px 0 0; padding-left: 18px; } .settings { columns: 2 320px; font-size: 13px; }
 .settings div { display: flex; gap: 12px; justify-content: space-between; break-inside: avoid; padding: 2px 0;
-  border-bottom: 1px solid var(--line); } .settings dd { margin: 0; text-align: right; overflow-wrap: anywhere; }
+  border-bottom: 1px solid var(--line); } .settings dd { margin: 0; text-align: right; }
 summary { cursor: pointer; font-size: 18px; font-weight: 600; margin: 40px 0 12px; }
 """
 

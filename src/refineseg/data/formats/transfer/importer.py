@@ -90,6 +90,8 @@ def import_data(
             written = _write_pairs(source, writer, faults, how, progress)
             if len(faults) and (not how.skip_bad or not written):
                 raise FaultsError(str(src), faults.found)
+            if chosen.threshold:
+                _check_binary(source, written, src)
             written, split_notes = _with_splits(written, how.split)
             members = _write_splits(written, staging)
             (staging / "labels.yaml").write_text(_description(source, written), encoding="utf-8")
@@ -127,11 +129,21 @@ def _absent_classes(source: AnnotatedData, written: Sequence[_Written]) -> tuple
         return [], []
     if len(shown) == 1 and any(pair.ignored for pair in written):
         (only,) = shown
-        return [], [
-            f"all masks show {names[only]} and ignored pixels only: {absent} cannot be learned; where they "
-            "are black and white, give --threshold 128, or 'raw: 255' for the class of 255 in the labels file"
-        ]
+        return [], [f"all masks show {names[only]} and ignored pixels only: {absent} cannot be learned"]
     return [f"classes without a pixel in any mask: {absent}"], []
+
+
+def _check_binary(source: AnnotatedData, written: Sequence[_Written], src: Path) -> None:
+    """InputError for masks of two classes that show one of them and ignored pixels only."""
+    names = source.label_map.names
+    shown = {value for pair in written for value in pair.present}
+    if len(names) == 2 and len(shown) == 1 and any(pair.ignored for pair in written):
+        (only,) = shown
+        raise InputError(
+            f"all masks in {src} show {names[only]} and ignored pixels only, so that {names[1 - only]} cannot be "
+            "learned; if they are black and white, give --threshold 128, or 'raw: 255' for the class of 255 in "
+            "the labels file"
+        )
 
 
 def _read(chosen: Format, src: Path, options: ReadOptions) -> AnnotatedData:
