@@ -142,7 +142,7 @@ def test_storage_gives_the_map_back(label_map: LabelMap, seed: int) -> None:
 def test_unknown_values_are_named_with_file_count_and_ways_out() -> None:
     mask = np.array([[7, 9, 9], [9, 33, 24]], np.uint8)
     with pytest.raises(
-        LabelError, match=r"city/a\.png.*6\.\.400.*9 \(3 pixels\), 33 \(1 pixels\).*'ignore'"
+        LabelError, match=r"city/a\.png.*6\.\.400.*9 \(3 pixels\), 33 \(1 pixel\).*'ignore'"
     ) as raised:
         STREET.encode(mask, "city/a.png")
     assert "\n" not in str(raised.value)
@@ -152,7 +152,7 @@ def test_unknown_values_are_named_with_file_count_and_ways_out() -> None:
 def test_unknown_colors_are_named_as_colors() -> None:
     mask = np.zeros((2, 2, 3), np.uint8)
     mask[0, 0] = (127, 128, 128)  # as a JPEG or a smoothed edge leaves it
-    with pytest.raises(LabelError, match=r"\(127, 128, 128\) \(1 pixels\)"):
+    with pytest.raises(LabelError, match=r"\(127, 128, 128\) \(1 pixel\)"):
         COLORED.encode(mask)
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from refineseg.config.settings import Config
 from refineseg.errors import ConfigError, InputError
 from refineseg.labels import UInt8
+from refineseg.system.text import counted
 
 Pixels = NDArray[Any]  # HxWx3 uint8 RGB, or HxWxC raw values of a picture with channels
 STRETCH = 2.0  # standard deviations on either side of the mean that a false-colour picture shows
@@ -58,7 +59,7 @@ class Channels(Config):
         lacking = pixels.dtype.kind == "f" and bool(np.isnan(pixels).any())
         if pixels.ndim != 3 or pixels.shape[2] != self.count or not (pixels.dtype.name == self.dtype or lacking):
             raise InputError(
-                f"{source}: expected {self.count} channels of {self.dtype}, HxWx{self.count}, "
+                f"{source}: expected {counted(self.count, 'channel')} of {self.dtype}, HxWx{self.count}, "
                 f"got {pixels.dtype.name} of shape {pixels.shape}"
             )
         if not pixels.size:
@@ -68,7 +69,7 @@ class Channels(Config):
         """InputError unless a file has as many channels, of this type."""
         if count != self.count or dtype.name != self.dtype:
             raise InputError(
-                f"{source}: expected {self.count} channels of {self.dtype}, got {count} of {dtype.name}"
+                f"{source}: expected {counted(self.count, 'channel')} of {self.dtype}, got {count} of {dtype.name}"
             )
 
     def to_unit(self, pixels: Pixels) -> NDArray[np.float32]:

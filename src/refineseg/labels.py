@@ -19,6 +19,7 @@ from refineseg.colors import class_colors, is_background
 from refineseg.config.settings import plain
 from refineseg.errors import LabelError
 from refineseg.raw_values import Raw, color_of, mask_numbers, number_text, number_to_color, raw_number, raw_values
+from refineseg.system.text import counted
 
 IGNORE = 255
 UNLABELLED = 254  # in training: pixels of pictures without a mask, which only a teacher model labels
@@ -265,12 +266,14 @@ class LabelMap:
     def _explain(self, numbers: NDArray[Any], source: str) -> str:
         values, counts = np.unique(numbers, return_counts=True)
         order = np.argsort(-counts)[:5]
-        shown = ", ".join(f"{number_text(int(values[i]), self.rgb)} ({counts[i]} pixels)" for i in order)
-        more = f" and {len(values) - 5} more values" if len(values) > 5 else ""
+        shown = ", ".join(
+            f"{number_text(int(values[i]), self.rgb)} ({counted(int(counts[i]), 'pixel')})" for i in order
+        )
+        more = f" and {counted(len(values) - 5, 'more value')}" if len(values) > 5 else ""
         known = sorted(raw_number(value) for item in self.classes for value in item.raw)
         span = "" if self.rgb or not known else f" {known[0]}..{known[-1]}"
         return (
-            f"{source}: expected the {self.num_classes} classes' values{span} or ignored "
+            f"{source}: expected the values{span} of {counted(self.classes, 'class')} or ignored "
             f"{list(self.ignore)}, found {shown}{more}; add the value to a class or to 'ignore' in the label map"
         )
 

@@ -46,7 +46,7 @@ def test_a_mismatch_prints_its_table(tmp_path: Path, capsys: pytest.CaptureFixtu
     state = port.random_tensors(port.mobilenet_port_shapes(11))
     del state["conv_adapt3.weight"]
     torch.save(state, tmp_path / "mb.pth")
-    with pytest.raises(WeightsError, match="1 tensors missing"):
+    with pytest.raises(WeightsError, match="1 tensor missing"):
         convert(str(tmp_path / "mb.pth"), tmp_path / "model")
     assert "conv_adapt3.weight" in capsys.readouterr().out
 

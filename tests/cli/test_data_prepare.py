@@ -41,7 +41,7 @@ def test_too_few_pairs_are_an_error_that_names_them(tmp_path: Path) -> None:
     done = CliRunner().invoke(data, ["prepare", "camvid", str(archive), "-o", str(tmp_path / "camvid")])
     assert isinstance(done.exception, InputError)
     assert "train has 2, not 367; val has 1, not 101; test has 1, not 233" in str(done.exception)
-    assert "val: 1 pairs (published: 101)" in done.stdout
+    assert "val: 1 pair (published: 101)" in done.stdout
 
 
 def test_help_has_an_example() -> None:

@@ -29,7 +29,7 @@ def test_bad_pairs_are_left_out_and_named(tmp_path: Path, capsys: pytest.Capture
     told = " ".join(capsys.readouterr().err.split())
     assert "note: left out 1 of 4 pairs" in told
     assert "started from: refinenet-lw-mbv2, random weights" in told
-    assert "note: the run is complete, after 1 steps: a larger --epochs, --steps or --minutes extends it" in told
+    assert "note: the run is complete, after 1 step: a larger --epochs, --steps or --minutes extends it" in told
     scoring = ["evaluate", "--model", str(tmp_path / "run" / "best"), "--data", f"folder:{root}", "--split", "val"]
     assert main(scoring) == 0
     assert "note: skipped 2 pictures in no split's list" in " ".join(capsys.readouterr().err.split())

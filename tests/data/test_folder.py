@@ -160,9 +160,9 @@ def damage_rgb(root: Path) -> None:
     ("damage", "message"),
     [
         (damage_size, "one size, got 5x5 for .*p0.png and 48x36"),
-        (damage_value, r"p0.png: expected .*found 77 \(1728 pixels\)"),
+        (damage_value, r"p0.png: expected .*found 77 \(1,728 pixels\)"),
         (damage_rgb, "p0.png: expected a mask of one channel"),
-        (lambda root: (root / "masks" / "p0.png").unlink(), "1 have none, such as p0.png"),
+        (lambda root: (root / "masks" / "p0.png").unlink(), "none for 1, such as p0.png"),
         (lambda root: (root / "images" / "p0.png").write_bytes(b"x"), "cannot read .*p0.png"),
         (lambda root: (root / "labels.yaml").unlink(), "expected the class names there"),
         (lambda root: (root / "labels.yaml").write_text("classes: 3"), "expected labels with a list"),

@@ -65,7 +65,7 @@ def test_pictures_beside_split_folders_are_named(tmp_path: Path) -> None:
 def test_what_is_held_out_is_said(tmp_path: Path) -> None:
     notes = open_data(f"folder:{make_folder(tmp_path, pictures=30)}").notes
     assert len(notes) == 1
-    assert notes[0].startswith("no split lists: 3 of 30 pictures are held out as val")
+    assert notes[0].startswith("no split lists: held out 3 of 30 pictures as val")
 
 
 @pytest.mark.parametrize("folder", ["images", "masks"])
@@ -82,7 +82,7 @@ def test_masks_of_another_name_are_told(tmp_path: Path) -> None:
     for index in range(4):
         (root / "images" / f"p{index}.png").rename(root / "images" / f"p{index}_image.png")
         (root / "masks" / f"p{index}.png").rename(root / "masks" / f"p{index}_annotation.png")
-    with pytest.raises(InputError, match=r"4 have none, .*called STEM_annotation: refineseg data import"):
+    with pytest.raises(InputError, match=r"none for 4, .*called STEM_annotation: refineseg data import"):
         open_data(f"folder:{root}")
     found = next(item for item in check_data(f"folder:{root}").errors if item.kind == "image-without-mask")
     assert "STEM_annotation" in found.fix
@@ -104,10 +104,10 @@ def test_bad_pairs_are_left_out_counted_and_named(tmp_path: Path) -> None:
     assert [sample.stem for sample in data.split("val")] == ["p7"]
     assert steps[-1] == (8, 8)
     text = "\n".join(data.notes)
-    assert "left out 1 pictures without a mask, such as" in text
+    assert "left out 1 picture without a mask, such as" in text
     assert "without a usable picture, such as p0" in text
     assert "left out 3 of 8 pairs that cannot be used:" in text
-    assert "77 (1728 pixels)" in text
+    assert "77 (1,728 pixels)" in text
     for samples in data.splits.values():
         for sample in samples:
             data.read(sample)

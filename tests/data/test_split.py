@@ -58,7 +58,7 @@ def test_copies_of_a_numbered_photograph_stay_with_it() -> None:
 def test_groups_by_a_pattern() -> None:
     assert groups_by_pattern(["a1_x", "a2_y"], r"^(\w)\d") == ["a", "a"]
     assert groups_by_pattern(["a1_x", "a2_y"], r"\d") == ["1", "2"]
-    with pytest.raises(InputError, match="1 of 2 do not match, such as b"):
+    with pytest.raises(InputError, match="1 of 2 without a match, such as b"):
         groups_by_pattern(["a1", "b"], r"\d")
     with pytest.raises(InputError, match="invalid regular expression"):
         groups_by_pattern(["a"], "(")

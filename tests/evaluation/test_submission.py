@@ -139,11 +139,11 @@ MALFORMED: dict[str, tuple[str, Callable[[Files], Files], str]] = {
     ),
     "no folder": (VOC, renamed(lambda name: Path(name).name), "the masks in the folder"),
     "a folder too many": (ADE, renamed(lambda name: f"results/{name}"), "root of the archive"),
-    "a picture missing": (VOC, lambda files: dict(list(files.items())[1:]), "1 lack one, such as 2008_000001"),
+    "a picture missing": (VOC, lambda files: dict(list(files.items())[1:]), "none for 1, such as 2008_000001"),
     "a picture of another split": (
         ADE,
         lambda files: files | {"ADE_val_00000009.png": next(iter(files.values()))},
-        "1 others, such as ADE_val_00000009",
+        "1 other, such as ADE_val_00000009",
     ),
     "two masks of one picture": (
         CITY,
@@ -241,7 +241,7 @@ def test_a_password_a_bomb_and_a_file_twice(
 
 def test_without_data_the_official_number_counts(tmp_path: Path) -> None:
     pack(tmp_path / "file.zip", good(VOC))
-    with pytest.raises(InputError, match="expected 1449 masks for val, got 2"):
+    with pytest.raises(InputError, match="expected 1,449 masks for val, got 2"):
         check_submission(VOC, tmp_path / "file.zip", split="val")
     form, content = submission_format(VOC), next(iter(good(VOC).values()))
     pack(tmp_path / "full.zip", {f"{FOLDER}/2008_{index:06d}.png": content for index in range(1449)})
@@ -266,6 +266,6 @@ def test_the_verb_checks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     content = next(iter(good(VOC).values()))
     pack(tmp_path / "full.zip", {f"{FOLDER}/2008_{index:06d}.png": content for index in range(1449)})
     submit(VOC, validate=tmp_path / "full.zip", split="val")
-    assert "1449 masks, valid for voc2012 val" in " ".join(capsys.readouterr().out.split())
+    assert "1,449 masks, valid for voc2012 val" in " ".join(capsys.readouterr().out.split())
     with pytest.raises(InputError, match="expected --model"):
         submit(VOC, split="val")

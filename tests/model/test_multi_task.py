@@ -85,7 +85,7 @@ def test_names_both_ways_and_strictness() -> None:
     theirs = {name for name in tensors if not name.endswith("num_batches_tracked")}
     assert {MULTI_TASK_PORT.to_theirs(name) for name in ours} == theirs
     assert {MULTI_TASK_PORT.to_ours(name) for name in theirs} == ours
-    with pytest.raises(MismatchError, match="1 tensors missing"):
+    with pytest.raises(MismatchError, match="1 tensor missing"):
         convert_state({key: value for key, value in tensors.items() if key != "pre_depth.weight"})
     with pytest.raises(MismatchError, match=r"1 left over.*pre_edges"):
         convert_state(tensors | {"pre_edges.weight": torch.ones(2)})
@@ -101,7 +101,7 @@ def test_a_new_head_and_pips_wrapper(tmp_path: Path) -> None:
     few = {key: value for key, value in tensors.items() if key != "crp2.0.1_outvar_dimred.weight"}
     torch.save({"weights": few, **further}, tmp_path / "few.tar")
     torch.save({"weights": tensors | {"pre_edges.weight": torch.ones(2)}, **further}, tmp_path / "many.tar")
-    for name, said in (("few", "1 tensors missing, 0 left over"), ("many", "0 tensors missing, 1 left over")):
+    for name, said in (("few", "1 tensor missing, 0 left over"), ("many", "0 tensors missing, 1 left over")):
         with pytest.raises(MismatchError, match=said):
             convert_checkpoint(tmp_path / f"{name}.tar", tmp_path / "refused")
         assert not (tmp_path / "refused").exists()

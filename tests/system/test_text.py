@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from refineseg.system.text import csv_path, escaped, file_name, for_markdown
+import numpy as np
+
+from refineseg.system.text import counted, csv_path, escaped, file_name, for_markdown
 
 
 def test_visible() -> None:
     assert escaped("road, über 街道 [bold]") == "road, über 街道 [bold]"
     assert escaped("a\x1b[31mb\nc\x9b\u202ed\udcff") == r"a\x1b[31mb\nc\x9b\u202ed\udcff"
+
+
+def test_counted_nouns() -> None:
+    assert [counted(count, "mask") for count in (0, 1, 2, 2000)] == ["0 masks", "1 mask", "2 masks", "2,000 masks"]
+    assert [counted(names, "class") for names in (["a"], ["a", "b"])] == ["1 class", "2 classes"]
+    assert [counted(count, "entry", "entries") for count in (1, 3)] == ["1 entry", "3 entries"]
+    assert counted(np.int64(1), "pixel") == "1 pixel"
 
 
 def test_markdown() -> None:

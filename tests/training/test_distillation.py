@@ -200,7 +200,7 @@ def test_resuming_gives_the_same_bits(data: SegmentationData, tmp_path: Path) ->
     notes: list[TrainingEvent] = []
     train(config, data, tmp_path / "whole", callbacks=[notes.append], device="cpu")
     assert [note.note for note in notes if note.phase == "note"] == [
-        f"2 pictures in {folder} are the data set's own and are not used as unlabelled"
+        f"not used as unlabelled: 2 pictures of the data set in {folder}"
     ]
     _, card = read_config(tmp_path / "whole/last")
     assert card.provenance["unlabelled pictures"] == "2 of more"

@@ -246,7 +246,7 @@ def test_unknown_mask_values_stop_before_the_first_step(data: SegmentationData, 
     from PIL import Image
 
     Image.new("L", (48, 36), 9).save(data.root / "masks" / "p3.png")
-    with pytest.raises(LabelError, match=r"p3.png.*found 9 \(1728 pixels\)"):
+    with pytest.raises(LabelError, match=r"p3.png.*found 9 \(1,728 pixels\)"):
         train(CONFIG, data, tmp_path / "run", device="cpu")
     assert not (tmp_path / "run").exists()
 

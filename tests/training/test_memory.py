@@ -54,7 +54,9 @@ def test_too_large_a_batch_is_refused_with_the_largest_that_fits(monkeypatch: py
     free = need_of_step(model, recipe, 3).peak - there + 1000
     assert largest_batch(model, recipe, free + there, 4) == 3
     monkeypatch.setattr(memory, "free_device_memory", lambda _device: free)
-    with pytest.raises(ConfigError, match=r"4 pictures of 64x64 need .* GiB, .*: --batch-size 3 fits$"):
+    with pytest.raises(
+        ConfigError, match=r"step of 4 pictures of 64x64: it needs .* GiB, .*: --batch-size 3 fits$"
+    ):
         check_memory(model, recipe, torch.device("cpu"))
     check_memory(model, config(batch=3), torch.device("cpu"))
     monkeypatch.setattr(memory, "free_device_memory", lambda _device: 1000)

@@ -14,6 +14,7 @@ from refineseg.bench.machine import describe_machine, peaks
 from refineseg.bench.networks import BASELINE, Candidate, Setting, runnable
 from refineseg.bench.timing import peak_memory, ratios, spread, time_in_turns
 from refineseg.errors import InputError
+from refineseg.system.text import counted
 
 FORMAT = 1  # version of the JSON
 
@@ -112,7 +113,7 @@ def headline(report: Mapping[str, Any]) -> str:
     return (
         f"{report['net']}, {setting['mode']}, {setting['height']}x{setting['width']}, batch {setting['batch']}: "
         f"{report['gflop']:,.0f} GFLOP; {place} ({' '.join(machine['instruction_sets'])}), "
-        f"{machine['threads']} threads, torch {machine['versions']['torch']}; peak {best['matrix']:,.0f} GFLOP/s "
-        f"matrix, {best['convolution']:,.0f} convolution, so {report['floor_ms']:,.0f} ms is the floor of direct "
-        "convolution"
+        f"{counted(machine['threads'], 'thread')}, torch {machine['versions']['torch']}; peak "
+        f"{best['matrix']:,.0f} GFLOP/s matrix, {best['convolution']:,.0f} convolution, so "
+        f"{report['floor_ms']:,.0f} ms is the floor of direct convolution"
     )

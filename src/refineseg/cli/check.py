@@ -10,7 +10,7 @@ from typer import Argument, Option
 
 from refineseg.cli.common import console, errors, progress_of, write_json
 from refineseg.errors import InputError
-from refineseg.system.text import escaped
+from refineseg.system.text import counted, escaped
 
 if TYPE_CHECKING:
     from refineseg.data.check import Finding
@@ -48,7 +48,7 @@ def check(
     for finding in report.findings:
         show(finding)
     pictures = ", ".join(f"{count} {split}" for split, count in report.pictures.items()) or "no pictures"
-    sampled = f" ({report.checked} pairs of them opened)" if report.quick and report.checked else ""
+    sampled = f" ({counted(report.checked, 'pair')} of them opened)" if report.quick and report.checked else ""
     outcome = f"{chosen}: {pictures}{sampled}; {report.summary}"
     if report.errors:
         errors.print(f"error: {outcome}; fix the errors before training")

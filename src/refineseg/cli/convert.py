@@ -10,6 +10,7 @@ from typer import Argument, Option
 
 from refineseg.cli.common import Table, console
 from refineseg.errors import InputError
+from refineseg.system.text import counted
 
 if TYPE_CHECKING:
     from refineseg.labels import LabelMap
@@ -67,7 +68,7 @@ def convert(
             console.print(line)
         raise
     known = done.architecture
-    console.print(f"recognised as {known.preset} ({known.keys.name}), {done.tensors} tensors loaded")
+    console.print(f"recognised as {known.preset} ({known.keys.name}), {counted(done.tensors, 'tensor')} loaded")
     if known.fields:
         shown = ", ".join(f"{name} {value}" for name, value in known.fields.items())
         form = f"settings {known.settings}, and " if known.settings else ""
@@ -77,12 +78,12 @@ def convert(
     if done.left_out:
         what = "not part of the decoder" if done.outputs == "decoder" else "not read by the network"
         starts = ", ".join(dict.fromkeys(".".join(name.split(".")[:2]) for name in done.left_out[:200]))
-        console.print(f"{what}, left out: {len(done.left_out)} tensors ({starts:.100})")
+        console.print(f"{what}, left out: {counted(done.left_out, 'tensor')} ({starts:.100})")
     if done.outputs == "decoder":
         console.print(f"decoder in {out}: refineseg.model.dpt.load_dpt_decoder({str(out)!r})")
         return
     if names is None and done.num_classes is not None and not done.named:
-        console.print(f"{done.num_classes} classes without names: give --labels to name them")
+        console.print(f"{counted(done.num_classes, 'class')} without names: give --labels to name them")
     console.print(f"model in {out}: refineseg predict IMAGE -o RESULTS --model {shlex.quote(str(out))}")
 
 
@@ -113,4 +114,4 @@ def _find() -> None:
             table.add_row(str(path), network.preset, str(network.num_classes or "-"))
         console.print(table)
         console.print("convert one: refineseg convert FILE OUT --labels NAME")
-    console.print(f"{len(known)} of {len(found)} checkpoint files recognised")
+    console.print(f"{len(known)} of {counted(found, 'checkpoint file')} recognised")

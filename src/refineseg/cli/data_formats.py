@@ -11,6 +11,7 @@ from typer import Argument, Option
 from refineseg.cli.common import console, errors, progress_of
 from refineseg.cli.options import parse_names, parse_pair
 from refineseg.errors import InputError
+from refineseg.system.text import counted
 
 if TYPE_CHECKING:
     from refineseg.data.formats import ClassEdits, ImportReport
@@ -106,15 +107,15 @@ def parse_edits(merge: list[str], drop: list[str], rename: list[str]) -> ClassEd
 
 def _print_report(report: ImportReport, output: Path) -> None:
     splits = ", ".join(f"{count} {split}" for split, count in report.splits.items()) or "no splits in the source"
-    pictures = "1 picture" if report.pictures == 1 else f"{report.pictures} pictures"
-    console.print(f"{pictures} ({splits}), {len(report.class_names)} classes, read as {report.format}")
+    classes = counted(report.class_names, "class")
+    console.print(f"{counted(report.pictures, 'picture')} ({splits}), {classes}, read as {report.format}")
     console.print(f"classes: {', '.join(report.class_names)}")
     for note in report.notes:
         console.print(f"note: {note}")
     for warning in report.warnings:
         console.print(f"warning: {warning}")
     if report.faults:
-        console.print(f"warning: {len(report.faults)} faults were left out, listed in {output / 'left_out.txt'}")
+        console.print(f"warning: left out {counted(report.faults, 'fault')}, listed in {output / 'left_out.txt'}")
     console.print(f"next: refineseg check {shlex.quote(f'folder:{output}')}")
 
 

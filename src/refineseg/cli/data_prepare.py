@@ -9,6 +9,7 @@ from typer import Argument, Option
 
 from refineseg.cli.common import console, progress_bar
 from refineseg.errors import InputError
+from refineseg.system.text import counted
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -35,11 +36,11 @@ def prepare(
     with progress_bar("%") as bar:
         prepared = prepare_benchmark(name, archives, output, ArchiveProgress(bar))
     taken = prepared.taken
-    line = f"{taken.written} files written, {taken.present} already there"
-    console.print(line + (f", {prepared.converted} pairs converted" if prepared.converted else ""))
+    line = f"{counted(taken.written, 'file')} written, {taken.present} already there"
+    console.print(line + (f", {counted(prepared.converted, 'pair')} converted" if prepared.converted else ""))
     for count in prepared.counts:
         told = "as published" if count.right else f"published: {published(count)}"
-        console.print(f"{count.split}: {count.found} pairs ({told})")
+        console.print(f"{count.split}: {counted(count.found, 'pair')} ({told})")
     wrong = [count for count in prepared.counts if not count.right]
     if wrong:
         raise InputError(

@@ -8,6 +8,7 @@ from typer import Argument, Option
 
 from refineseg.cli.common import console, progress_of
 from refineseg.errors import InputError
+from refineseg.system.text import counted
 
 
 def split(
@@ -38,7 +39,7 @@ def split(
         report = split_data(data, shares, group=group, seed=seed, overwrite=overwrite, progress=progress)
     counts = ", ".join(f"{count:,} {name}" for name, count in report.pictures.items())
     how = "guessed from names" if group is None else "by --group"
-    console.print(f"{counts}; {report.groups:,} groups, {how}")
+    console.print(f"{counts}; {counted(report.groups, 'group')}, {how}")
     for name, shown in report.classes.items():
         missing = [part for part in report.pictures if not shown[part]]
         if missing:

@@ -11,6 +11,7 @@ from typer import Argument, Option
 
 from refineseg.cli.common import console, progress_bar, show_notes
 from refineseg.cli.options import Device
+from refineseg.system.text import counted
 
 
 def suggest(
@@ -54,8 +55,8 @@ def suggest(
         )
     show_notes(report.notes)
     console.print(
-        f"{len(report.suggestions)} of {report.pictures} pictures in {output / 'images'}, pre-labels in "
-        f"{output / 'prelabels'}, reasons in {output / 'index.html'}",
+        f"{len(report.suggestions)} of {counted(report.pictures, 'picture')} in {output / 'images'}, pre-labels "
+        f"in {output / 'prelabels'}, reasons in {output / 'index.html'}",
     )
     console.print(
         f"next: correct them, then refineseg data import {shlex.quote(str(output / 'prelabels'))} -o NEW"

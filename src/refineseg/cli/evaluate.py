@@ -11,6 +11,7 @@ from typer import Option
 from refineseg.cli.common import Table, console, errors, progress_of, show_notes, write_json
 from refineseg.cli.options import AnyModel, Device, Precision, TileSize, parse_channels, parse_names, parse_scales
 from refineseg.errors import InputError
+from refineseg.system.text import counted
 
 if TYPE_CHECKING:
     from refineseg.data.dataset import SegmentationData
@@ -143,7 +144,8 @@ def show(evaluation: Evaluation) -> None:
     """Print the scores."""
     scores = evaluation.scores
     table = Table(
-        title=f"{evaluation.data} {evaluation.split}, {evaluation.pictures} pictures", title_justify="left"
+        title=f"{evaluation.data} {evaluation.split}, {counted(evaluation.pictures, 'picture')}",
+        title_justify="left",
     )
     table.add_column("class")
     table.add_column("IoU", justify="right")

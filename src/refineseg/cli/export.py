@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 from typer import Option
 
 from refineseg.cli.common import console, progress_bar
+from refineseg.system.text import counted
 
 if TYPE_CHECKING:
     from refineseg.inference.runners.exported import Input, Outputs
@@ -64,7 +65,7 @@ def export(
             f"{scored.mean_iou_float32:.4f}: {scored.loss:.2f} points lost"
         )
     console.print(
-        f"{report.closeness} at {len(report.checks)} sizes; "
+        f"{report.closeness} at {counted(report.checks, 'size')}; "
         f"{report.engine_ms:.0f} ms with {report.engine}, {report.torch_ms:.0f} ms with torch for 480x360"
     )
     console.print(f"wrote {output} ({report.megabytes:.1f} MB) and {reports.files(output)[1]}")

@@ -12,6 +12,7 @@ from typer import Option
 from refineseg.cli.common import Table, console, write_json
 from refineseg.cli.options import JsonFile
 from refineseg.errors import InputError
+from refineseg.system.text import counted
 
 if TYPE_CHECKING:
     from refineseg.model.folders.records import PublishedScore
@@ -75,8 +76,8 @@ def describe_preset(
     if not config.final_rcus and config.dpt is None:
         forty = found.gmac + (NYU_CLASSES / classes - 1) * found.stages[-1].gmac
         console.print(
-            f"{found.gmac:.1f} GMAC with {classes} classes; {forty:.1f} with the {NYU_CLASSES} of NYUDv2, as the "
-            "light-weight port counts"
+            f"{found.gmac:.1f} GMAC with {counted(classes, 'class')}; {forty:.1f} with the {NYU_CLASSES} of "
+            "NYUDv2, as the light-weight port counts"
         )
     if config.dpt is None:
         console.print(

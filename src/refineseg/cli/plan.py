@@ -8,7 +8,7 @@ from typer import Argument, Option
 
 from refineseg.cli.common import console, show_notes
 from refineseg.cli.options import Device
-from refineseg.system.text import duration
+from refineseg.system.text import counted, duration
 
 if TYPE_CHECKING:
     from refineseg.config import TrainConfig
@@ -40,8 +40,8 @@ def show_plan(plan: Plan, data: str) -> None:
     """Print data, machine, choices and length."""
     summary, machine, batch = plan.summary, plan.machine, plan.config.batch_size
     height, width = summary.size
-    pictures = f"{summary.train} train and {summary.val} val pictures, {width}x{height}"
-    console.print(f"data: {data}, {pictures}, {len(summary.names)} classes")
+    pictures = f"{summary.train} train and {counted(summary.val, 'val picture')}, {width}x{height}"
+    console.print(f"data: {data}, {pictures}, {counted(summary.names, 'class')}")
     speed = f", {plan.speed:.1f} pictures a second" if plan.speed is not None else ""
     console.print(f"machine: {_describe(machine)}{speed}")
     for choice in plan.choices:
@@ -50,20 +50,23 @@ def show_plan(plan: Plan, data: str) -> None:
     time = "the time is shown after the first steps" if plan.minutes is None else duration(60 * plan.minutes)
     if plan.config.minutes is None:
         console.print(
-            f"length: {plan.steps} steps of {batch} pictures, {'' if plan.minutes is None else 'about '}{time}"
+            f"length: {counted(plan.steps, 'step')} of {counted(batch, 'picture')}, "
+            f"{'' if plan.minutes is None else 'about '}{time}"
         )
     else:
-        console.print(f"length: {time} by the clock, about {plan.steps} steps of {batch} pictures")
+        console.print(
+            f"length: {time} by the clock, about {counted(plan.steps, 'step')} of {counted(batch, 'picture')}"
+        )
 
 
 def show_length(data: SegmentationData, config: TrainConfig, device: str) -> None:
     """Print data, machine and length of a run without plan."""
     from refineseg.training.planning.speed import this_machine
 
-    pictures = f"{len(data.split('train'))} train and {len(data.split('val'))} val pictures"
-    console.print(f"data: {config.data}, {pictures}, {len(data.label_map.names)} classes")
+    pictures = f"{len(data.split('train'))} train and {counted(data.split('val'), 'val picture')}"
+    console.print(f"data: {config.data}, {pictures}, {counted(data.label_map.names, 'class')}")
     console.print(f"machine: {_describe(this_machine(device))}")
-    length = f"{config.steps} steps" if config.steps else f"{config.epochs} epochs"
+    length = counted(config.steps, "step") if config.steps else counted(config.epochs, "epoch")
     if config.minutes is not None:
         length = duration(60 * config.minutes)
     console.print(
@@ -75,4 +78,4 @@ def _describe(machine: Machine) -> str:
     """Device and, for a processor, its number of threads."""
     if machine.device != "cpu":
         return machine.device
-    return f"cpu, {machine.threads} thread{'s' * (machine.threads > 1)}"
+    return f"cpu, {counted(machine.threads, 'thread')}"

@@ -16,6 +16,7 @@ from refineseg.errors import InputError
 from refineseg.system.files import atomic_write
 from refineseg.system.lock import LOCK, locked
 from refineseg.system.plugins import module_names
+from refineseg.system.text import counted
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -121,9 +122,8 @@ def report_earlier(before: dict[Path, int], output: Path) -> None:
     now = modification_times(output) if before else {}
     left = sorted(path for path, changed in before.items() if now.get(path) == changed)
     if left:
-        noun = "file" if len(left) == 1 else "files"
         name = left[0].relative_to(output)
-        errors.print(f"note: {len(left)} {noun} of earlier runs left in {output}, such as {name}")
+        errors.print(f"note: {counted(left, 'file')} of earlier runs left in {output}, such as {name}")
 
 
 def collect_inputs(
@@ -200,8 +200,10 @@ def report(entries: list[Entry], output: Path) -> int:
             console.print(f"{Path(str(entry.input)).name}: depth {low:.4g} to {high:.4g}, {unit}")
             continue
         shares = ", ".join(f"{name} {share:.0%}" for name, share in list(entry.class_shares.items())[:5])
-        frames = entry.video and f"{entry.video['frames']} frames, {entry.video['frames_per_second']:.1f}/s; "
-        console.print(f"{Path(str(entry.input)).name}: {frames or ''}{shares}")
+        if entry.video:
+            rate = f"{entry.video['frames_per_second']:.1f}/s"
+            shares = f"{counted(entry.video['frames'], 'frame')}, {rate}; {shares}"
+        console.print(f"{Path(str(entry.input)).name}: {shares}")
     if len(done) > 20:
         console.print(f"... and {len(done) - 20} more, in {output / 'predictions.json'}")
     stems = Counter(Path(str(entry.input)).stem.lower() for entry in done)
@@ -209,9 +211,9 @@ def report(entries: list[Entry], output: Path) -> int:
     if alike:
         errors.print(f"note: {alike} inputs have the same names: predictions.json lists the outputs of each")
     written = ", ".join(sorted({str(Path(file).parent) + "/" for entry in done for file in entry.files.values()}))
-    noun = "videos" if all(entry.video for entry in done) and done else "inputs"
-    noun = "pictures" if not any(entry.video for entry in done) else noun
-    console.print(f"{len(done)} of {len(entries)} {noun} done; results in {output}/ ({written or 'nothing'})")
+    noun = "video" if all(entry.video for entry in done) and done else "input"
+    noun = "picture" if not any(entry.video for entry in done) else noun
+    console.print(f"{len(done)} of {counted(entries, noun)} done; results in {output}/ ({written or 'nothing'})")
     return 2 if len(done) < len(entries) else 0
 
 

@@ -11,6 +11,7 @@ from typer import Argument, Option
 from refineseg.cli.common import console, progress_of
 from refineseg.cli.options import Device, TileSize
 from refineseg.errors import InputError
+from refineseg.system.text import counted
 
 
 def submit(
@@ -37,7 +38,7 @@ def submit(
     pictures = open_data(data) if data else None
     if validate is not None:
         count = check_submission(name, validate, pictures, split=split)
-        console.print(f"{validate}: {count} masks, valid for {name} {split}")
+        console.print(f"{validate}: {counted(count, 'mask')}, valid for {name} {split}")
         if pictures is not None and all(sample.mask is not None for sample in pictures.split(split)):
             mean = score_submission(name, validate, pictures, split=split).mean_iou
             console.print(f"mean IoU on {split}: {mean:.4f}")
@@ -60,4 +61,4 @@ def submit(
             protocol=chosen if tile is None else replace(chosen, tile=tile),
             progress=progress,
         )
-    console.print(f"{output}: {count} masks, checked for {name} {split}")
+    console.print(f"{output}: {counted(count, 'mask')}, checked for {name} {split}")

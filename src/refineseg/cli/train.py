@@ -16,6 +16,7 @@ from refineseg.cli.options import Device, parse_pair
 from refineseg.cli.train_progress import TrainingProgress
 from refineseg.cli.train_settings import build_config
 from refineseg.errors import InputError
+from refineseg.system.text import counted
 
 if TYPE_CHECKING:
     from refineseg.config import TrainConfig
@@ -179,7 +180,9 @@ def train_several(
     repeats = train_repeats(config, data, output, count, each=lambda seed: errors.print(f"seed {seed}"), **options)
     for run in repeats.runs:
         console.print(f"{run.folder}: val mean IoU {run.mean_iou:.4f}")
-    console.print(f"val mean IoU of {count} runs: {repeats.spread()}, all results in {output / SUMMARY}")
+    console.print(
+        f"val mean IoU of {counted(count, 'run')}: {repeats.spread()}, all results in {output / SUMMARY}"
+    )
     best = output / repeats.best.folder / BEST
     console.print(f"best model in {best}")
     return best

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from refineseg.config.dpt import DPTConfig, Width
 from refineseg.config.settings import Config, require
+from refineseg.system.text import counted
 
 ModelOutputs = Literal["classes", "depth"]  # what a network predicts for each pixel
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -129,7 +130,7 @@ class ModelConfig(Config):
         )
         require(
             len(self.mean) == len(self.std) == self.in_channels,
-            f"one mean and std for each of the {self.in_channels} channels",
+            f"one mean and std for each of {counted(self.in_channels, 'channel')}",
             (self.mean, self.std),
         )
         require(

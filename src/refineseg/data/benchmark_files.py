@@ -17,6 +17,7 @@ from refineseg.data.preparation.archives import Place
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap
 from refineseg.system.files import atomic_path
+from refineseg.system.text import counted
 
 NAME = r"[^/]+"  # pattern of a file or folder name
 # Members of VOC 2010's archive for PASCAL-Context and Person-Part, and their places.
@@ -86,7 +87,7 @@ def pair(stems: Iterable[str], images: dict[str, Path], masks: dict[str, Path], 
     absent = [stem for stem in chosen if stem not in images]
     if absent:
         raise InputError(
-            f"{len(absent)} of the {len(chosen)} pictures listed in {where} are missing, such as {absent[0]}"
+            f"{len(absent)} of {counted(chosen, 'picture')} listed in {where} not found, such as {absent[0]}"
         )
     return tuple(Sample(stem, images[stem], masks.get(stem)) for stem in chosen)
 
@@ -97,7 +98,7 @@ def need_masks(splits: Mapping[str, Sequence[Sample]], where: str, unlabelled: s
         without = [sample.image.name for sample in samples if sample.mask is None]
         if without and split != unlabelled:
             raise InputError(
-                f"expected a mask in {where} for every picture of {split}, {len(without)} have none, such as "
+                f"expected a mask in {where} for every picture of {split}, found none for {len(without)}, such as "
                 f"{without[0]}"
             )
 

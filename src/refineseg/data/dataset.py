@@ -18,7 +18,7 @@ from refineseg.data.pictures.picture import void_of
 from refineseg.errors import InputError
 from refineseg.labels import IGNORE, LabelMap, UInt8
 from refineseg.system.files import read_file
-from refineseg.system.text import composed, decode_text
+from refineseg.system.text import composed, counted, decode_text
 
 Named = TypeVar("Named")
 T = TypeVar("T")
@@ -52,7 +52,7 @@ class SegmentationData:
 
     def __repr__(self) -> str:
         splits = ", ".join(f"{len(samples)} {name}" for name, samples in self.splits.items())
-        return f"SegmentationData({self.name}:{self.root}, {splits}, {self.label_map.num_classes} classes)"
+        return f"SegmentationData({self.name}:{self.root}, {splits}, {counted(self.label_map.classes, 'class')})"
 
     def split(self, name: str) -> tuple[Sample, ...]:
         """The samples of a split; InputError if it is missing or empty."""

@@ -22,6 +22,7 @@ from refineseg.data.pictures.statistics import statistics
 from refineseg.data.splits.held_out import held_out
 from refineseg.data.unused_files import find_unused, group_by_stem
 from refineseg.errors import InputError
+from refineseg.system.text import counted
 
 
 class ListedSample(NamedTuple):
@@ -99,7 +100,7 @@ def open_yaml(path: Path, root: Path | None = None, *, drop_bad: bool = False) -
     if channels is None:
         return data
     note = (
-        f"pictures have {channels.count} channel{'s' if channels.count > 1 else ''} of {channels.dtype}: mean and "
+        f"pictures have {counted(channels.count, 'channel')} of {channels.dtype}: mean and "
         "deviation were measured on the training pictures ('statistics' in labels.yaml fixes them)"
     )
     return replace(data.with_channels(channels), notes=(*data.notes, note))
@@ -143,7 +144,7 @@ def list_folder(described: FolderDescription) -> FolderFiles:
     train = [ListedSample(sample) for sample in samples if sample.stem not in validation]
     val = [ListedSample(sample) for sample in samples if sample.stem in validation]
     paired = sum(sample.mask is not None for sample in samples)
-    note = f"no split lists: {len(validation):,} of {paired:,} pictures are held out as val"
+    note = f"no split lists: held out {len(validation):,} of {counted(paired, 'picture')} as val"
     notes = (f"{note} (refineseg data split writes lists)",) if samples else ()
     return FolderFiles({"train": train, "val": val}, pictures, notes)
 
@@ -170,11 +171,11 @@ def _unusable(described: FolderDescription, files: FolderFiles, drop_bad: bool) 
             style = find_unused([(images, masks)], {sample.image for sample in samples}).renamed
             hint = f"; masks seem to be called {style}: refineseg data import pairs such names" if style else ""
             raise InputError(
-                f"expected a mask of the same name in {masks} for every picture, {len(unpaired)} have none, "
+                f"expected a mask of the same name in {masks} for every picture, found none for {len(unpaired)}, "
                 f"such as {unpaired[0].name}{hint}"
             )
         if unpaired:
-            notes.append(f"left out {len(unpaired):,} pictures without a mask, such as {unpaired[0]}")
+            notes.append(f"left out {counted(unpaired, 'picture')} without a mask, such as {unpaired[0]}")
     absent: dict[Path, dict[str, None]] = {}
     for row in chain.from_iterable(files.rows.values()):
         if row.file is not None and (row.sample is None or row.sample.mask is None):
@@ -183,5 +184,5 @@ def _unusable(described: FolderDescription, files: FolderFiles, drop_bad: bool) 
         first = next(iter(lines))
         if not drop_bad:
             raise InputError(f"{file} lists {first}, but {described.images} has no such picture")
-        notes.append(f"left out {len(lines):,} lines of {file} without a usable picture, such as {first}")
+        notes.append(f"left out {counted(lines, 'line')} of {file} without a usable picture, such as {first}")
     return notes

@@ -16,6 +16,7 @@ from refineseg.data.folder import open_folder, open_yaml
 from refineseg.errors import InputError, LabelError
 from refineseg.system.plugins import load_plugin, module_names, plugin_names
 from refineseg.system.progress import Progress, tracked
+from refineseg.system.text import counted
 
 GROUP, PACKAGE = "refineseg.benchmarks", "refineseg.data.benchmarks"  # entry points of other packages; our own
 YAML = re.compile(r"(.+\.ya?ml)(?::(.+))?", re.IGNORECASE)
@@ -79,9 +80,10 @@ def drop_bad_samples(data: SegmentationData, progress: Progress | None = None) -
     first = next(iter(faults.values()))
     if len(faults) >= MOST * len(samples):
         raise InputError(
-            f"{len(faults):,} of {len(samples):,} pairs cannot be used, too many to leave out; the first: {first}"
+            f"{len(faults):,} of {counted(samples, 'pair')} cannot be used, too many to leave out; the "
+            f"first: {first}"
         )
-    notes = [f"left out {len(faults):,} of {len(samples):,} pairs that cannot be used:"]
+    notes = [f"left out {len(faults):,} of {counted(samples, 'pair')} that cannot be used:"]
     notes += [f"  {fault}" for fault in list(faults.values())[:NAMED]]
     if len(faults) > NAMED:
         notes.append(f"  and {len(faults) - NAMED:,} more (refineseg check lists them)")

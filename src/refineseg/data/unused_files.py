@@ -10,7 +10,7 @@ from pathlib import Path
 
 from refineseg.data.dataset import folder_of_pictures
 from refineseg.data.images import SUFFIXES
-from refineseg.system.text import composed
+from refineseg.system.text import composed, counted
 
 # Frequent additions to names of masks (_L: CamVid's original form), and endings of names of pictures.
 MASK_WORDS = (
@@ -41,9 +41,7 @@ class UnusedFiles:
             ("file", self.strays, "of a kind that is not read"),
         )
         return tuple(
-            f"skipped {len(files):,} {what}{'s' if len(files) > 1 else ''} {why}, such as {files[0]}"
-            for what, files, why in kinds
-            if files
+            f"skipped {counted(files, what)} {why}, such as {files[0]}" for what, files, why in kinds if files
         )
 
 

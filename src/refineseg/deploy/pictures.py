@@ -16,6 +16,7 @@ from refineseg.config import ModelConfig
 from refineseg.data.dataset import Sample, SegmentationData, evenly_spaced
 from refineseg.data.images import read_image
 from refineseg.inference.tiles.receptive_field import probe_picture
+from refineseg.system.text import counted
 
 CALIBRATED_ON = 300  # most calibration pictures, evenly spaced over the split; NNCF's default
 PHOTOGRAPH = "grace_hopper.jpg"  # matplotlib's sample data; US Navy, public domain
@@ -35,7 +36,7 @@ def data_pictures(data: SegmentationData) -> ExportPictures:
     split = next(split for split in ("val", "train", "test") if data.splits.get(split))
     chosen = evenly_spaced(data.split(split), COMPARED)
     planes = tuple(_read(data, sample) for sample in chosen)
-    return ExportPictures(f"{len(chosen)} pictures of {data.name} {split}", planes)
+    return ExportPictures(f"{counted(chosen, 'picture')} of {data.name} {split}", planes)
 
 
 def generated_pictures(config: ModelConfig) -> ExportPictures:

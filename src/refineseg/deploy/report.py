@@ -10,6 +10,7 @@ from typing import Any
 from refineseg._version import __version__
 from refineseg.deploy.verification import AGREEMENT, ERROR, MIOU_LOSS, REPEATS, TIMED, SizeComparison, agreement
 from refineseg.system.files import atomic_write
+from refineseg.system.text import counted
 
 
 @dataclass(frozen=True)
@@ -109,10 +110,12 @@ class ExportReport:
                 if self.int8.trained_on_it
                 else ""
             )
+            judged = counted(self.int8.judged_pictures, "picture")
+            calibrated = counted(self.int8.calibration_pictures, "picture")
             lines += [
-                f"- Mean IoU on {self.int8.data} {self.int8.judged_on} ({self.int8.judged_pictures} pictures): "
+                f"- Mean IoU on {self.int8.data} {self.int8.judged_on} ({judged}): "
                 f"{self.int8.mean_iou:.4f}, of the network {self.int8.mean_iou_float32:.4f}: {self.int8.loss:.2f} "
-                f"points lost, {MIOU_LOSS} allowed. Calibrated on {self.int8.calibration_pictures} pictures of "
+                f"points lost, {MIOU_LOSS} allowed. Calibrated on {calibrated} of "
                 f"{self.int8.calibrated_on}.{known}",
             ]
         lines += ["", "| size | pictures | labels agree | error |", "|---|---|---|---|"]

@@ -18,6 +18,7 @@ from refineseg.evaluation.metrics import MeanOver, Sums, class_mean, divide, mea
 from refineseg.evaluation.per_picture import PictureScores
 from refineseg.evaluation.protocol import Protocol
 from refineseg.system.files import read_file
+from refineseg.system.text import counted
 
 SHOWN = 5
 
@@ -108,7 +109,7 @@ class Comparison:
         low, high = self.interval
         if np.isnan(low):
             return "no winner: fewer than two pictures that both were scored on"
-        span = f"{self.rest:+.4f}, 95 % interval {low:+.4f} .. {high:+.4f} over {self.shared} pictures"
+        span = f"{self.rest:+.4f}, 95 % interval {low:+.4f} .. {high:+.4f} over {counted(self.shared, 'picture')}"
         if self.winner is None:
             return f"no winner: the difference {span} is within chance"
         caution = ", but the protocols differ" if self.protocol else ""
@@ -155,8 +156,8 @@ def compare(first: Scored, second: Scored) -> Comparison:
     if truths_differ.any():
         odd = both[int(truths_differ.argmax())]
         raise InputError(
-            f"expected the same ground truth in both, {int(truths_differ.sum())} pictures such as {odd} "
-            "have other labels: evaluate both on the same masks"
+            f"expected the same ground truth in both, got other labels for "
+            f"{counted(int(truths_differ.sum()), 'picture')} such as {odd}: evaluate both on the same masks"
         )
     before, after = mine.mean_iou(rule), theirs.mean_iou(rule)
     whole = second.pictures.mean_iou(rule) - first.pictures.mean_iou(rule)

@@ -22,7 +22,7 @@ from refineseg.inference.predictor import Segmenter
 from refineseg.labels import IGNORE, UInt8
 from refineseg.system.files import atomic_path, open_file
 from refineseg.system.progress import Progress, tracked
-from refineseg.system.text import reason_of
+from refineseg.system.text import counted, reason_of
 
 LARGEST = 64 << 20  # bytes of an unpacked file; masks are far smaller
 
@@ -141,7 +141,7 @@ def read_entry(
     odd = sorted(set(np.unique(values).tolist()) - set(form.values))
     if odd:
         shown = f"{odd[:8]}{' and more' if len(odd) > 8 else ''}"
-        raise InputError(f"expected values of the {len(form.values)} classes, {name} holds {shown}: {form.hint}")
+        raise InputError(f"expected values of {counted(form.values, 'class')}, {name} holds {shown}: {form.hint}")
     if form.palette:
         _check_palette(name, image, int(values.max(initial=0)) + 1)
     return values
@@ -198,15 +198,17 @@ def check_set(form: SubmissionFormat, found: set[str], expected: set[str] | None
     if expected is None:
         if len(found) != form.pictures.get(split, len(found)):
             raise InputError(
-                f"expected {form.pictures[split]} masks for {split}, got {len(found)}; "
+                f"expected {counted(form.pictures[split], 'mask')} for {split}, got {len(found)}; "
                 "for part of a split give its pictures with --data"
             )
         return
     missing, unknown = sorted(expected - found), sorted(found - expected)
     if missing:
-        raise InputError(f"expected a mask for every picture, {len(missing)} lack one, such as {missing[0]}")
+        raise InputError(f"expected a mask for every picture, found none for {len(missing)}, such as {missing[0]}")
     if unknown:
-        raise InputError(f"expected pictures of {split} only, got {len(unknown)} others, such as {unknown[0]}")
+        raise InputError(
+            f"expected pictures of {split} only, got {counted(unknown, 'other')}, such as {unknown[0]}"
+        )
 
 
 def picture_of(form: SubmissionFormat, sample: Sample) -> str:

@@ -25,6 +25,7 @@ from refineseg.inference.tiles.blending import Map, Read, Strip, blended_strips,
 from refineseg.inference.tiles.tiling import Tiling, choose_tiling
 from refineseg.labels import UInt8
 from refineseg.model.folders.card import ModelCard
+from refineseg.system.text import counted
 
 if TYPE_CHECKING:
     from refineseg.model.refinenet import RefineNet
@@ -47,7 +48,7 @@ class Segmenter:
         self.memory = MemoryCheck(runner, self._scoring, card)
 
     def __repr__(self) -> str:
-        classes = f"{self.card.labels.num_classes} classes" if self.outputs == "classes" else self.outputs
+        classes = counted(self.card.labels.classes, "class") if self.outputs == "classes" else self.outputs
         return f"Segmenter({self.card.name!r}, {classes}, by {self.runner.name})"
 
     @classmethod

@@ -18,6 +18,7 @@ from refineseg.inference.runners import Runner
 from refineseg.inference.tiles.blending import Strip
 from refineseg.labels import UInt8
 from refineseg.model.folders.card import ModelCard
+from refineseg.system.text import counted
 
 Probabilities = NDArray[np.float16]  # probabilities in [0, 1]
 
@@ -104,6 +105,7 @@ def temperatures(card: ModelCard) -> NDArray[np.float32] | None:
         return None
     if len(values) != card.labels.num_classes or not all(0 < value < float("inf") for value in values):
         raise WeightsError(
-            f"expected {card.labels.num_classes} temperatures above 0 in the model's calibration, got {values}"
+            f"expected {counted(card.labels.classes, 'temperature')} above 0 in the model's calibration, got "
+            f"{values}"
         )
     return np.asarray(values, np.float32)

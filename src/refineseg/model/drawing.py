@@ -10,6 +10,7 @@ from html import escape
 
 from refineseg.config import ModelConfig
 from refineseg.model.describe import NetworkDescription, Stage
+from refineseg.system.text import counted
 
 ROW, TOP = 150, 84  # distance between strides; centre of the first one
 MAP, MAP_HEIGHT = 132, 30
@@ -130,7 +131,7 @@ def _block(stage: Stage, x: float, y: float, span: float) -> list[str]:
     channels, rows, columns = stage.outputs[0]
     lines = [
         (f"RefineNet {stage.name}", "text title"),
-        (f"{len(stage.inputs)} {'path' if len(stage.inputs) == 1 else 'paths'} in", "text small"),
+        (f"{counted(stage.inputs, 'path')} in", "text small"),
         (f"{channels} x {rows} x {columns} out", "text small"),
         (f"{stage.parameters / 1e6:.2f} M, {stage.gmac:.2f} GMAC", "faint small"),
     ]

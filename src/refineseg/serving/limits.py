@@ -10,6 +10,7 @@ from math import ceil
 
 from refineseg.errors import InputError
 from refineseg.serving.problems import Problem
+from refineseg.system.text import counted
 
 Reserve = Callable[[int], None]  # reserves bytes for a request
 
@@ -96,6 +97,6 @@ class Capacity:
         wait = min(60, max(1, ceil(self.active * self._seconds_per_picture)))
         return Problem(
             503,
-            f"the server is busy with {self.active} requests: try again in {wait} s",
+            f"the server is busy with {counted(self.active, 'request')}: try again in {wait} s",
             {"Retry-After": str(wait)},
         )

@@ -8,7 +8,9 @@ from __future__ import annotations
 import codecs
 import re
 import unicodedata
+from collections.abc import Sized
 from pathlib import Path
+from typing import SupportsInt
 
 UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # first characters that spreadsheets take for one
@@ -31,6 +33,13 @@ def unique_name(name: str, taken: set[str]) -> str:
         unique, number = f"{name}_{number}", number + 1
     taken.add(unique.lower())
     return unique
+
+
+def counted(count: SupportsInt | Sized, one: str, more: str | None = None) -> str:
+    """``1 mask``, ``2,000 masks``, ``2 classes``; ``more`` is a plural without -s or -es."""
+    number = len(count) if isinstance(count, Sized) else int(count)
+    plural = more or one + ("es" if one.endswith(("s", "x")) else "s")
+    return f"{number:,} {one if number == 1 else plural}"
 
 
 def duration(seconds: float) -> str:

@@ -14,6 +14,7 @@ from refineseg.errors import ConfigError
 from refineseg.inference.devices import free_device_memory
 from refineseg.model.memory import MemoryNeed, bytes_of, fake_copy, memory_need, tensors_of
 from refineseg.model.refinenet import RefineNet
+from refineseg.system.text import counted
 from refineseg.training.losses import at_one_resolution, pixel_losses
 from refineseg.training.optimizer import freeze, lr_multiplier
 
@@ -96,6 +97,6 @@ def check_memory(model: RefineNet, config: TrainConfig, device: torch.device, sh
     most = largest_batch(model, config, free + there, batch) * share
     advice = f"--batch-size {most} fits" if most else "not even one picture fits: use a smaller --crop or network"
     raise ConfigError(
-        f"not enough memory for a training step: {config.batch_size} pictures of {width}x{height} need "
-        f"{need / GIB:.1f} GiB, {free / GIB:.1f} are free: {advice}"
+        f"not enough memory for a training step of {counted(config.batch_size, 'picture')} of {width}x{height}: "
+        f"it needs {need / GIB:.1f} GiB, {free / GIB:.1f} are free: {advice}"
     )

@@ -14,6 +14,7 @@ from refineseg.model.folders.card import ModelCard
 from refineseg.model.folders.model_folder import save_model_folder
 from refineseg.model.refinenet import RefineNet
 from refineseg.system import processes
+from refineseg.system.text import counted
 from refineseg.training.checkpoint import save_checkpoint
 from refineseg.training.custom import StopTraining, TrainingEvent
 from refineseg.training.parallel import whole_network
@@ -71,7 +72,8 @@ def count_validation(run: Run, value: float) -> bool:
     position.stale = 0 if better else position.stale + 1
     if patience and position.stale >= patience and not run.is_last:
         position.ended = True
-        line = f"{run.config.metric} has not risen in {patience} validations: the run ends at step {position.step}"
+        waited = counted(patience, "validation")
+        line = f"{run.config.metric} has not risen in {waited}: the run ends at step {position.step}"
         run.report(TrainingEvent("note", note=line))
     return better
 

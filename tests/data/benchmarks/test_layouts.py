@@ -69,7 +69,7 @@ def test_voc_takes_trainaug_with_png_masks(tmp_path: Path) -> None:
 def test_voc_names_a_mask_that_is_not_there(tmp_path: Path) -> None:
     roots.voc2012(tmp_path)
     (tmp_path / "VOCdevkit/VOC2012/SegmentationClass/2007_000033.png").unlink()
-    with pytest.raises(InputError, match=r"of val.*1 have none, such as 2007_000033"):
+    with pytest.raises(InputError, match=r"of val.*none for 1, such as 2007_000033"):
         open_data(f"voc2012:{tmp_path}")
 
 
@@ -231,7 +231,7 @@ def test_sunrgbd_pairs_12_with_000012_and_names_what_is_missing(tmp_path: Path) 
     data = open_data(f"sunrgbd:{tmp_path}")
     assert data.read(data.split("val")[0])[1].shape == roots.SIZE
     roots.picture(tmp_path / "images" / "13.jpg")
-    with pytest.raises(InputError, match="1 have none, such as 13"):
+    with pytest.raises(InputError, match="none for 1, such as 13"):
         open_data(f"sunrgbd:{tmp_path}")
 
 
@@ -360,5 +360,5 @@ def test_camvid_original_refuses_an_unknown_color(tmp_path: Path) -> None:
     pixels[0, 0] = (127, 0, 0)
     Image.fromarray(pixels).save(path)
     data = open_data(f"camvid:{tmp_path}")
-    with pytest.raises(LabelError, match=r"0016E5_07959_L\.png.*\(127, 0, 0\) \(1 pixels\)"):
+    with pytest.raises(LabelError, match=r"0016E5_07959_L\.png.*\(127, 0, 0\) \(1 pixel\)"):
         data.read(data.split("val")[0])

@@ -106,5 +106,5 @@ def test_a_list_of_pictures_that_are_not_there(tmp_path: Path, make: Callable[[P
     make(tmp_path)
     roots.listing(tmp_path / "train.txt", ["nowhere"])
     name = "sunrgbd" if make is roots.sunrgbd else "nyudv2"
-    with pytest.raises(InputError, match="are missing, such as nowhere"):
+    with pytest.raises(InputError, match="not found, such as nowhere"):
         open_data(f"{name}:{tmp_path}")

@@ -99,7 +99,7 @@ def test_large_pictures_are_scaled_down_with_their_masks(tmp_path: Path, suffix:
     mask_file(tmp_path / "src/masks/a.png", mask)
     (tmp_path / "src/labels.yaml").write_text(f"classes: [{', '.join(f'c{i}' for i in range(48))}]\n")
     report, masks = brought_in(tmp_path / "src", tmp_path / "out", how=ImportOptions(max_side=4))
-    assert any("1 pictures were scaled down to 4 pixels" in note for note in report.notes)
+    assert any("scaled down 1 picture to 4 pixels" in note for note in report.notes)
     np.testing.assert_array_equal(masks["a"], mask[1::2, 1::2])
     with Image.open(tmp_path / f"out/images/a.{written}") as image:
         assert image.size == (4, 3)

@@ -109,15 +109,15 @@ def test_splits_come_from_the_files_names(tmp_path: Path) -> None:
 def test_annotations_with_boxes_only_are_left_out_and_said(nothing: Any, tmp_path: Path) -> None:
     src = made(tmp_path / "src", document({"segmentation": BOX}, {"segmentation": nothing}))
     report, _ = brought_in(src, tmp_path / "out")
-    assert any("1 annotations have no outline" in note for note in report.notes)
+    assert any("left out 1 annotation without an outline" in note for note in report.notes)
     src = made(tmp_path / "boxes", document({"segmentation": nothing}))
-    fails(src, tmp_path / "no", "coco", "all 1 annotations have bounding boxes or key points only")
+    fails(src, tmp_path / "no", "coco", "got bounding boxes or key points only in 1 annotation")
 
 
 @pytest.mark.parametrize(
     ("annotation", "words"),
     [
-        ({}, ["'segmentation'", "all 1 annotations"]),
+        ({}, ["'segmentation'", "in 1 annotation"]),
         ({"segmentation": BOX, "category_id": 5}, ["annotations[0].category_id", "categories", "5"]),
         ({"segmentation": BOX, "image_id": 8}, ["annotations[0].image_id", "8"]),
         ({"segmentation": [[1, 1, 2, 2]]}, ["annotations[0].segmentation[0]", "3 points"]),

@@ -37,7 +37,7 @@ def test_shapes_are_painted_by_their_z_order(tmp_path: Path) -> None:
     report, masks = brought_in(src, tmp_path / "out")
     assert report.format == "cvat"
     assert report.class_names == ("background", "road", "car")
-    assert any("1 shapes of type polyline" in note for note in report.notes)
+    assert any("left out 1 shape of type polyline" in note for note in report.notes)
     expected = rows("........", ".22..2..", ".22..222", ".22.....", "122xx111", "111xx111")
     np.testing.assert_array_equal(masks["a"], expected)
     labels = (tmp_path / "out/labels.yaml").read_text()

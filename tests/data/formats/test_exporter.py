@@ -155,7 +155,7 @@ def test_bad_predictions_are_named(tmp_path: Path) -> None:
     hidden = labels_map("background", "road", "a\x1b[2J", "pole")
     fails("XML can hold", r"a\x1b[2J", label_map=hidden, format="cvat")
     (tmp_path / "none").mkdir()
-    fails("1 are missing: p0", images=tmp_path / "none")
+    fails("none for 1: p0", images=tmp_path / "none")
     Image.new("RGB", (5, 5)).save(tmp_path / "none/p0.jpg")
     fails("p0.png", "5x5", "8x6", images=tmp_path / "none")
     mask_file(predictions / "masks/p0.png", np.zeros((6, 8, 3)))

@@ -74,7 +74,7 @@ def test_shapes_without_area_are_left_out_and_said(tmp_path: Path) -> None:
     report, masks = brought_in(made(tmp_path / "src", values), tmp_path / "out")
     assert report.class_names == ("background", "road")
     assert masks["a"].sum() == 4
-    assert sum("have no area" in note for note in report.notes) == 3
+    assert sum("without an area" in note for note in report.notes) == 3
 
 
 def test_a_picture_inside_the_json_is_taken_where_the_file_is_missing(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def test_brushes_polygons_rectangles_and_ellipses_are_painted_in_order(tmp_path:
     report, masks = brought_in(made(tmp_path / "src", values), tmp_path / "out")
     assert report.format == "labelstudio"
     assert report.class_names == ("background", "car", "lamp", "road", "wheel")
-    assert any("1 results without a class" in note for note in report.notes)
+    assert any("left out 1 result without a class" in note for note in report.notes)
     expected = rows("2.......", ".111....", ".111.44.", "31113443", "33333333", "33333333")
     np.testing.assert_array_equal(masks["a"], expected)
 
@@ -137,7 +137,7 @@ def test_the_last_annotation_that_was_not_cancelled_counts(tmp_path: Path) -> No
     report, masks = brought_in(made(tmp_path / "src", values), tmp_path / "out")
     assert report.class_names == ("background", "new")
     assert masks["a"].all()
-    assert any("1 tasks without annotation" in note for note in report.notes)
+    assert any("1 task without annotation" in note for note in report.notes)
 
 
 @pytest.mark.parametrize(

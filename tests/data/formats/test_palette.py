@@ -95,7 +95,7 @@ def test_bad_folders_are_named(tmp_path: Path) -> None:
     src = made(tmp_path / "src")
     (src / "masks/b.png").unlink()
     report, _ = brought_in(src, tmp_path / "some")
-    assert any("1 pictures have no annotation and were left out: b.jpg" in note for note in report.notes)
+    assert any("left out 1 picture without annotation: b.jpg" in note for note in report.notes)
     (src / "masks/a.png").rename(src / "masks/z.png")
     fails(src, tmp_path / "out", "palette", "a.jpg", "expected a mask")
     (src / "masks/z.png").rename(src / "masks/a.png")

@@ -52,7 +52,7 @@ def test_bad_colours_are_named(tmp_path: Path) -> None:
     src = made(tmp_path / "src")
     fails(src, tmp_path / "out", "rgb", "(0, 0, 0), (0, 128, 192)", "labels.yaml", "CSV")
     (src / "class_dict.csv").write_text("Road,128,64,128\nCar,64,0,128\nVoid,0,0,0\n")
-    fails(src, tmp_path / "out", "rgb", "a_L.png", "(0, 128, 192) (1 pixels)")
+    fails(src, tmp_path / "out", "rgb", "a_L.png", "(0, 128, 192) (1 pixel)")
     for line in ("Road,1,2", "Road,a1,2,3", "Road,300,0,0"):
         (src / "class_dict.csv").write_text(line + "\n")
         fails(src, tmp_path / "out", "rgb", "class_dict.csv")

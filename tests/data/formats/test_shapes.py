@@ -88,5 +88,5 @@ def test_runs_by_hand() -> None:
 
 @pytest.mark.parametrize("runs", [[5], [2, 3, 2], [], [7, -1]])
 def test_runs_that_do_not_fill_the_region_are_refused(runs: list[int]) -> None:
-    with pytest.raises(InputError, match=r"a\.xml: mask 0: expected runs that add up to 6 pixels"):
+    with pytest.raises(InputError, match=r"a\.xml: mask 0: expected runs of 6 pixels"):
         runs_to_region(runs, (2, 3), "a.xml: mask 0")

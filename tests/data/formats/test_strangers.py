@@ -21,9 +21,9 @@ CASES: list[tuple[str, str, str, dict[str, int], list[str]]] = [
         ".",
         "coco",
         {"background": 2672, "cat": 400},
-        ["1 annotations have no outline"],
+        ["left out 1 annotation without an outline"],
     ),
-    ("coco_keypoints_mixed", ".", "coco", {"background": 2672, "cat": 400}, ["no outline", "cat 1"]),
+    ("coco_keypoints_mixed", ".", "coco", {"background": 2672, "cat": 400}, ["without an outline", "cat 1"]),
     ("coco_string_cat", "ann/a.json", "coco", {"background": 2672, "cat": 400}, []),
     ("roboflow_split", ".", "coco", {"background": 5344, "cat": 400, "dog": 400}, ["things"]),
     ("dm_coco_panoptic", ".", "coco-panoptic", {"background": 25542, "road": 6600, "car": 1650}, ["frame 4.jpg"]),
@@ -34,12 +34,18 @@ CASES: list[tuple[str, str, str, dict[str, int], list[str]]] = [
         ".",
         "rgb",
         {"background": 25542, "road": 6600, "car": 1650},
-        ["1 pictures", "frame_04"],
+        ["1 picture", "frame_04"],
     ),
     ("lm_label_spaces", ".", "labelme", {"background": 2408, "road": 664}, ["'road '"]),
     ("lm_mask_fractional2", ".", "labelme", {"background": 2841, "road": 231}, []),
     ("lm_mask_outside", ".", "labelme", {"background": 2896, "road": 176}, []),
-    ("lm_no_json", ".", "labelme", {"background": 2472, "road": 600}, ["1 pictures have no annotation", "p2.jpg"]),
+    (
+        "lm_no_json",
+        ".",
+        "labelme",
+        {"background": 2472, "road": 600},
+        ["left out 1 picture without annotation", "p2.jpg"],
+    ),
     ("lm_oriented_rect", ".", "labelme", {"background": 2646, "road": 426}, []),
     ("lm_xany_rotation", ".", "labelme", {"background": 2646, "road": 426}, []),
     ("ls_bitmask", ".", "labelstudio", {"background": 2286, "car": 600, "road": 186}, []),
@@ -53,7 +59,7 @@ CASES: list[tuple[str, str, str, dict[str, int], list[str]]] = [
     ("mk_csv_bom", ".", "rgb", ROAD_CAR, []),
     ("mk_csv_semicolon", ".", "rgb", ROAD_CAR, []),
     ("mk_list_bom", ".", "list", ROAD_CAR, []),
-    ("yolo_seg", ".", "yolo", {"background": 2304, "road": 768}, ["1 pictures are in several splits"]),
+    ("yolo_seg", ".", "yolo", {"background": 2304, "road": 768}, ["took 1 picture of several splits once"]),
     ("supervisely", ".", "supervisely", {"background": 2780, "road": 292}, []),
     ("via", ".", "via", {"background": 2882, "road": 190}, []),
 ]
@@ -137,5 +143,5 @@ def test_a_frame_without_mask_may_be_background(tmp_path: Path) -> None:
         FILES / "dd_voc_segmentation", tmp_path / "out", how=ImportOptions(unannotated="background")
     )
     assert report.pictures == 12
-    assert any("1 pictures have no annotation: all their pixels are background" in note for note in report.notes)
+    assert any("1 picture without annotation: all pixels are background" in note for note in report.notes)
     assert import_data(FILES / "dd_voc_segmentation", tmp_path / "some", options=ReadOptions()).pictures == 11

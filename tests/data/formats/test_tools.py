@@ -30,7 +30,7 @@ def test_closed_vectors_are_areas_and_open_ones_are_counted(tmp_path: Path, clos
     report, masks = brought_in(test_labelstudio.made(tmp_path / "src", values), tmp_path / "out")
     corner = rows(".......1", *["........"] * 5)
     np.testing.assert_array_equal(masks["a"], SQUARE + corner if closed else corner)
-    noted = any("1 vectors are open lines and were left out (car 1)" in note for note in report.notes)
+    noted = any("left out 1 vector left open (car 1)" in note for note in report.notes)
     assert noted is not closed
 
 
@@ -76,7 +76,7 @@ def test_key_frames_alone_are_warned_of(tmp_path: Path) -> None:
     """CVAT writes the frames between key frames; a file without them is not filled up by a guess."""
     src = frames(tmp_path / "src", BOX.format(0, 0, 1) + BOX.format(2, 0, 3), BOX.format(1, 0, 2))
     report, masks = brought_in(src, tmp_path / "out")
-    assert any("tracks lack 1 shapes between their key frames" in warning for warning in report.warnings)
+    assert any("tracks lack 1 shape between key frames" in warning for warning in report.warnings)
     assert np.argwhere(masks["frame_000001"] == 1)[:, 1].tolist() == [1, 1]
 
 
@@ -119,4 +119,4 @@ def test_a_task_of_a_picture_that_shows_nothing(tmp_path: Path) -> None:
     write_json(src, [*values, empty | {"annotations": []}])
     report, masks = brought_in(src, tmp_path / "other")
     assert list(masks) == ["a"]
-    assert any("1 tasks without annotation were left out" in note for note in report.notes)
+    assert any("left out 1 task without annotation" in note for note in report.notes)

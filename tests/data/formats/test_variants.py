@@ -70,7 +70,7 @@ def test_areas_without_a_pixel_are_counted_by_class(tmp_path: Path) -> None:
     coco(tmp_path / "src", [{"segmentation": [outline]} for outline in outlines])
     report, masks = imported(tmp_path / "src", tmp_path / "out")
     assert masks["a"]["car"] == 100
-    assert "2 areas cover no pixel: empty, too small or outside the picture (car 2)" in report.notes
+    assert "left out 2 areas without a pixel: empty, too small or outside the picture (car 2)" in report.notes
 
 
 def test_a_picture_that_is_listed_twice_is_one_picture_with_all_areas(tmp_path: Path) -> None:
@@ -82,9 +82,7 @@ def test_a_picture_that_is_listed_twice_is_one_picture_with_all_areas(tmp_path: 
     coco(tmp_path / "src", entries, names=("a.png", "a.png"))
     report, masks = imported(tmp_path / "src", tmp_path / "out")
     assert masks == {"a": {"background": 1000, "car": 100, "road": 100}}
-    assert report.warnings == (
-        "1 pictures are annotated more than once and have the areas of all annotations: a.png",
-    )
+    assert report.warnings == ("merged the areas of 1 picture annotated more than once: a.png",)
 
 
 def test_ids_below_zero_are_ids(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def test_near_infrared_is_not_alpha() -> None:
     found = read_picture(path)
     assert np.array_equal(found.pixels, stored[..., :3])
     assert found.no_data is None
-    assert found.notes == ("1 more channel is left out: 3 of 4 are colours",)
+    assert found.notes == ("left out 1 channel beyond the colours: 3 of 4 are read",)
     assert np.array_equal(read_picture(path, None, (3, 1, 0)).pixels, stored[..., [3, 1, 0]])
     with pytest.raises(InputError, match=r"--channels in 1\.\.4, got 1,2,5"):
         read_picture(path, None, (0, 1, 4))

@@ -129,12 +129,12 @@ def test_one_missing_renamed_or_misfitting_tensor_is_refused(
 ) -> None:
     shape = "x".join(str(size) for size in mobile[victim].shape)
     missing = {key: value for key, value in mobile.items() if key != victim}
-    with pytest.raises(MismatchError, match=f"1 tensors missing, 0 left over, 0 .*{victim}") as caught:
+    with pytest.raises(MismatchError, match=f"1 tensor missing, 0 left over, 0 .*{victim}") as caught:
         convert_state(missing)
     assert [line.split() for line in caught.value.table.splitlines()[1:]] == [["missing", victim, "-", shape]]
 
     renamed = missing | {victim + "s": mobile[victim]}
-    with pytest.raises(MismatchError, match="1 tensors missing, 1 left over, 0 of another") as caught:
+    with pytest.raises(MismatchError, match="1 tensor missing, 1 left over, 0 of another") as caught:
         convert_state(renamed)
     assert [" ".join(line.split()[:3]) for line in caught.value.table.splitlines()[2:]] == [f"left over {victim}s"]
 

@@ -64,7 +64,7 @@ def test_a_decoder_inside_another_programs_head(tmp_path: Path) -> None:
 def test_strictness(tmp_path: Path) -> None:
     tensors = port.random_tensors(port.dpt_shapes(CHANNELS, 10, out_conv=True))
     victim = "scratch.refinenet2.resConfUnit1.conv1.bias"
-    with pytest.raises(MismatchError, match="1 tensors missing"):
+    with pytest.raises(MismatchError, match="1 tensor missing"):
         convert_state({key: value for key, value in tensors.items() if key != victim})
     with pytest.raises(MismatchError, match="1 left over"):  # batch norm in the units is another network
         convert_state(tensors | {"scratch.refinenet2.resConfUnit1.bn1.weight": torch.ones(10)})

@@ -45,10 +45,10 @@ def test_same_output_as_the_original_class(tmp_path: Path, name: str) -> None:
 
 def refuses_a_tensor_too_few_or_too_many(source: RecognisedNetwork, state: dict[str, torch.Tensor]) -> None:
     victim = "neck.fusion_stage.layers.2.residual_layer2.convolution1.weight"
-    with pytest.raises(MismatchError, match=rf"1 tensors missing, 0 left over.*{victim}"):
+    with pytest.raises(MismatchError, match=rf"1 tensor missing, 0 left over.*{victim}"):
         fill(source, {key: value for key, value in state.items() if key != victim})
     last = next(name for name in reversed(state) if ".encoder." in name)
-    with pytest.raises(MismatchError, match="1 tensors missing, 0 left over"):
+    with pytest.raises(MismatchError, match="1 tensor missing, 0 left over"):
         fill(source, {key: value for key, value in state.items() if key != last})
     with pytest.raises(MismatchError, match=r"0 tensors missing, 1 left over.*unheard_of"):
         fill(source, state | {"backbone.unheard_of.weight": torch.zeros(1)})

@@ -152,7 +152,7 @@ def test_unimatch_gives_what_its_parts_give(tmp_path: Path) -> None:
     few = {key: value for key, value in own.items() if key != victim}
     many = own | {"head.unheard_of.weight": torch.zeros(1)}
     for changed, said in (
-        (few, f"1 tensors missing, 0 left over.*{victim}"),
+        (few, f"1 tensor missing, 0 left over.*{victim}"),
         (many, "0 tensors missing, 1 left over"),
     ):
         torch.save(changed, tmp_path / "refused.pth")
@@ -207,7 +207,7 @@ def test_each_family_refuses_a_tensor_too_many_or_too_few(tmp_path: Path, family
     state = under_their_names(model, keys, tmp_path / "theirs")
     victim = next(name for name in state if "refinenet2" in name and name.endswith("out_conv.bias"))
     torch.save({key: value for key, value in state.items() if key != victim}, tmp_path / "few.pt")
-    with pytest.raises(MismatchError, match=rf"1 tensors missing, 0 left over.*{victim}"):
+    with pytest.raises(MismatchError, match=rf"1 tensor missing, 0 left over.*{victim}"):
         convert_checkpoint(tmp_path / "few.pt", tmp_path / "model", version=version)
     torch.save(state | {"scratch.unheard_of.weight": torch.zeros(1)}, tmp_path / "many.pt")
     with pytest.raises(MismatchError, match=r"0 tensors missing, 1 left over.*scratch\.unheard_of\.weight"):
@@ -306,7 +306,7 @@ def test_midas_over_swin(
         convert_checkpoint(tmp_path / "many.pt", tmp_path / "refused", version=version)
     state.pop("pretrained.model.layers.2.downsample.norm.bias")
     torch.save(state, tmp_path / "few.pt")
-    with pytest.raises(MismatchError, match="1 tensors missing, 0 left over"):
+    with pytest.raises(MismatchError, match="1 tensor missing, 0 left over"):
         convert_checkpoint(tmp_path / "few.pt", tmp_path / "refused", version=version)
     assert not (tmp_path / "refused").exists()
 

@@ -233,7 +233,7 @@ def test_an_unknown_tensor_is_listed(repository: Path, tmp_path: Path) -> None:
     state = load_file(repository / "model.safetensors")
     del state["neck.convs.2.weight"]
     save_file(state | {"neck.unheard_of.weight": torch.zeros(3)}, folder / "model.safetensors")
-    with pytest.raises(MismatchError, match="1 tensors missing, 1 left over") as caught:
+    with pytest.raises(MismatchError, match="1 tensor missing, 1 left over") as caught:
         convert_checkpoint(folder, tmp_path / "model")
     assert "neck.unheard_of.weight" in caught.value.table
     assert "neck.convs.2.weight" in caught.value.table

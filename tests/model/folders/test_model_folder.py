@@ -50,7 +50,7 @@ def test_folder_is_complete(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("edits", "message"),
     [
-        ({"classifier__bias": None}, r"1 tensors missing \['classifier.bias'\]"),
+        ({"classifier__bias": None}, r"1 tensor missing \['classifier.bias'\]"),
         ({"extra": torch.zeros(1)}, r"1 left over \['extra'\]"),
         ({"classifier__bias": torch.zeros(4)}, r"1 of another shape \['classifier.bias'\]"),
         ({"classifier__bias": torch.full((3,), float("nan"))}, "not finite"),

@@ -206,5 +206,5 @@ def test_groups_are_held_out_whole(tmp_path: Path) -> None:
     data = open_data(f"folder:{make_folder(tmp_path, pictures=20)}")
     whole = replace(data, splits={"train": data.split("train") + data.split("val")}, notes=())
     assert len(with_validation(whole).split("val")) == 2
-    assert with_validation(whole).notes == ("no split val: 2 of 20 training pictures are held out for it",)
+    assert with_validation(whole).notes == ("no split val: held out 2 of 20 training pictures for it",)
     assert with_validation(data) is data

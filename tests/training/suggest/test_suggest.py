@@ -116,6 +116,6 @@ def test_the_run_knows_what_it_was_trained_on(tmp_path: Path, capsys: pytest.Cap
     assert main([*words, str(tmp_path / "todo"), "--number", "3"]) == 0
     said = capsys.readouterr()
     assert f"note: 4 pictures of folder:{root} are labelled already" in said.err
-    assert "1 of 1 pictures in" in said.out
+    assert "1 of 1 picture in" in said.out
     (run / "config.yaml").write_text("data: folder:gone\n")
     assert "unknown which pictures are labelled already" in labelled_pictures(str(run))[1]

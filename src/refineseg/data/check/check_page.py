@@ -15,6 +15,7 @@ from refineseg.errors import RefinesegError
 from refineseg.html import css_color, data_url, document, fact_list, header, section, smaller, swatch
 from refineseg.labels import IGNORE, UInt8
 from refineseg.system.files import atomic_write
+from refineseg.system.text import counted
 
 THUMB = 360  # longer side of a sample, pixels
 PER_FINDING = 4  # pictures beside one finding, at most
@@ -71,7 +72,7 @@ def _card(item: Finding, files: DatasetFiles | None) -> str:
         paths = [path.relative_to(root) if root and path.is_relative_to(root) else path for path in paths]
         names = "".join(f"<li>{escape(str(path))}</li>" for path in paths)
         more = f"<li>and {item.count - len(item.files)} more</li>" if item.count > len(item.files) else ""
-        title = f"{item.count:,} file{'s' if item.count != 1 else ''}"
+        title = counted(item.count, "file")
         listed = f"<details><summary>{title}</summary><ul>{names}{more}</ul></details>"
     return (
         f'<article class="finding {item.severity}"><h3><span class="mark">{MARK[item.severity]}</span> '
@@ -131,7 +132,7 @@ def _sizes(report: CheckReport) -> str:
         title = "width &times; height in pixels, number of pictures"
     else:
         bars = [(f"{low} to {high - 1}", count) for low, high, count in size_histogram(report.sizes)]
-        title = f"longer side in pixels, number of pictures; {len(report.sizes):,} different sizes"
+        title = f"longer side in pixels, number of pictures; {counted(report.sizes, 'different size')}"
     top = max(count for _, count in bars)
     rows = "".join(
         f'<div class="row"><span class="name">{name}</span><span class="track">'

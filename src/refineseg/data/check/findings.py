@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sized
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from refineseg.data.check.dataset_files import CheckedPair, DatasetFiles
 from refineseg.errors import InputError
+from refineseg.system.text import counted
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
@@ -33,12 +34,6 @@ def file_finding(kind: str, severity: Severity, message: str, fix: str, files: I
     """A finding about files, with their number; none if there are no files."""
     names = [str(path) for path in files]
     return [Finding(kind, severity, message, fix, tuple(names[:SHOWN]), len(names))] if names else []
-
-
-def counted(items: Sized, one: str, more: str | None = None) -> str:
-    """``1 mask``, ``2 masks``."""
-    count = len(items)
-    return f"{count:,} {one if count == 1 else more or one + 's'}"
 
 
 @dataclass(frozen=True)
@@ -96,7 +91,7 @@ class CheckReport:
     def summary(self) -> str:
         """``2 errors, 1 note``, or ``no problems found``."""
         counts = {severity: len(self.of(severity)) for severity in SEVERITIES}
-        parts = [f"{count} {name}{'s' if count > 1 else ''}" for name, count in counts.items() if count]
+        parts = [counted(count, name) for name, count in counts.items() if count]
         return ", ".join(parts) or "no problems found"
 
     def raise_errors(self) -> None:

@@ -22,6 +22,7 @@ from refineseg.data.formats.parsing.pairing import first_pair
 from refineseg.data.formats.parsing.shapes import Region
 from refineseg.data.images import read_mask
 from refineseg.errors import InputError
+from refineseg.system.text import counted
 
 Named = tuple[str, Path]  # class and mask
 
@@ -55,7 +56,7 @@ def read(src: Path, options: ReadOptions) -> AnnotatedData:
                 found.annotated.append(Annotated(name, image, found.areas(entries, _area), split))
     if not found.annotated:
         raise InputError(f"expected masks called like a picture and a class, such as a_car.png, in {src}")
-    notes = [f"{len(unused)} masks have no picture and were left out: {named(unused)}"] if unused else []
+    notes = [f"left out {counted(unused, 'mask')} without a picture: {named(unused)}"] if unused else []
     annotated = {picture.image for picture in found.annotated}
     without = [picture for image, picture in unannotated.items() if image not in annotated]
     return found.source(notes=notes, unannotated=without)

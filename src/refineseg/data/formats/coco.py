@@ -37,6 +37,7 @@ from refineseg.data.formats.parsing.documents import Node
 from refineseg.data.formats.parsing.find_pictures import split_in_name
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap
+from refineseg.system.text import counted
 
 PLACEHOLDER = "none"  # supercategory of Roboflow's category 0, which groups the others
 
@@ -103,8 +104,8 @@ class _InstancesFile(CocoFile):
         areas = {id_: found.areas(nodes, partial(self._area, found.options)) for id_, nodes in by_image.items()}
         if total and found.used.total() == before and not len(faults):
             raise InputError(
-                f"{self.root.place}: expected outlines in 'segmentation', all {total} annotations have bounding "
-                "boxes or key points only; export the data set with segmentation"
+                f"{self.root.place}: expected outlines in 'segmentation', got bounding boxes or key "
+                f"points only in {counted(total, 'annotation')}; export the data set with segmentation"
             )
         with faults.collect():
             for node in self.root["images"]:
@@ -119,7 +120,7 @@ class _InstancesFile(CocoFile):
         name = self.categories[id_]
         outline = node.get("segmentation")
         if outline is None or outline.empty():
-            return Skipped("annotations have no outline", name)
+            return Skipped("annotation", "without an outline", name)
         crowd = is_crowd(node)
         self.crowds[name] += crowd
         region = partial(coco_rle.decode_segmentation, outline)

@@ -26,6 +26,7 @@ from refineseg.data.formats.parsing.label_files import find_labels
 from refineseg.data.images import read_mask
 from refineseg.errors import InputError
 from refineseg.labels import IGNORE, UInt8
+from refineseg.system.text import counted
 
 UNLABELLED = 0  # segment id of pixels without annotation
 
@@ -128,7 +129,9 @@ def _paint(mask: Path, values: dict[int, int], fill: int, shape: Shape) -> UInt8
             labels[ids == id_] = values[id_]
         elif id_ != UNLABELLED:
             count = int((ids == id_).sum())
-            raise InputError(f"{mask}: expected the segments of segments_info, found {id_} ({count} pixels)")
+            raise InputError(
+                f"{mask}: expected the segments of segments_info, found {id_} ({counted(count, 'pixel')})"
+            )
     return labels
 
 

@@ -43,7 +43,7 @@ from refineseg.data.formats.parsing.shapes import (
 from refineseg.data.formats.parsing.tables import head
 from refineseg.errors import InputError
 from refineseg.labels import Color, LabelMap
-from refineseg.system.text import escaped
+from refineseg.system.text import counted, escaped
 
 PAINTED = ("polygon", "box", "ellipse", "mask")
 NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0, 2.2
@@ -133,8 +133,8 @@ def _gaps(root: Element) -> tuple[str, ...]:
     if not gaps:
         return ()
     return (
-        f"tracks lack {gaps} shapes between their key frames, which are unlabelled pixels here; export from CVAT "
-        "again, which writes every frame",
+        f"tracks lack {counted(gaps, 'shape')} between key frames, whose pixels are unlabelled here; export "
+        "from CVAT again, which writes every frame",
     )
 
 
@@ -154,11 +154,11 @@ def _area(image: str, numbered: tuple[int, Element]) -> Area | Skipped:
     index, shape = numbered
     node, label = Node(shape.attrib, f"{image}: {shape.tag} {index}"), shape.get("label", "")
     if shape.tag == "tag":
-        return Skipped("tags name the whole picture", label)
+        return Skipped("tag", "of a whole picture", label)
     if shape.tag not in PAINTED:
-        return Skipped(f"shapes of type {shape.tag} have no area", label)
+        return Skipped("shape", f"of type {shape.tag}, without an area", label)
     if shape.get("points") == "":
-        return Skipped("shapes have no points", label)
+        return Skipped("shape", "without points", label)
     return Area(node["label"].text(), node.place, partial(_region, shape.tag, node))
 
 

@@ -22,7 +22,7 @@ from refineseg.data.images import read_mask
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap, UInt8
 from refineseg.system.parquet import open_parquet
-from refineseg.system.text import reason_of
+from refineseg.system.text import counted, reason_of
 
 IMAGE_COLUMNS = ("image", "images", "img", "pixel_values", "picture")
 MASK_COLUMNS = (
@@ -110,7 +110,8 @@ def _group(table: _Table, group: int, column: str) -> Any:
     rows = table.groups[group]
     if len(values) != rows:  # footer and pages disagree
         raise InputError(
-            f"expected {rows} rows of {column} in {table.file}, found {len(values)}: is the file damaged?"
+            f"expected {counted(rows, 'row')} of {column} in {table.file}, found {len(values)}: is the file "
+            "damaged?"
         )
     return values
 

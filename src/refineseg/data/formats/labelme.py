@@ -62,9 +62,9 @@ def _area(shape: Node) -> Area | Skipped:
     kind, label = shape.optional("shape_type", "polygon").text(), shape.optional("label", "").value
     name = label if isinstance(label, str) else ""
     if kind in WITHOUT_AREA:
-        return Skipped(f"shapes of type {kind} have no area", name)
+        return Skipped("shape", f"of type {kind}, without an area", name)
     if "points" in shape.value and shape["points"].empty():
-        return Skipped("shapes have no points", name)
+        return Skipped("shape", "without points", name)
     return Area(shape["label"].text(), f"{shape.place}.label", partial(_region, shape))
 
 

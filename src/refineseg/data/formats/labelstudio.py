@@ -23,6 +23,7 @@ from refineseg.data.formats.parsing.tables import begins_like
 from refineseg.data.images import SUFFIXES
 from refineseg.data.pictures.pillow import decoding, open_image
 from refineseg.errors import InputError
+from refineseg.system.text import counted
 
 LABEL_KEYS = (
     "brushlabels", "bitmasklabels", "polygonlabels", "vectorlabels", "rectanglelabels", "ellipselabels", "labels",
@@ -50,7 +51,7 @@ def read(src: Path, options: ReadOptions) -> AnnotatedData:
                     found.annotated.append(_annotated(address, areas, found.pictures))
     if total and skipped == total:
         raise InputError(f"{file}: expected annotated tasks, found none among {total}")
-    return found.source(notes=[f"{skipped} tasks without annotation were left out"] if skipped else [])
+    return found.source(notes=[f"left out {counted(skipped, 'task')} without annotation"] if skipped else [])
 
 
 def _files(src: Path) -> list[Path]:
@@ -154,10 +155,10 @@ def _label(node: Node) -> str | None:
 def _area(node: Node) -> Area | Skipped:
     label = _label(node)
     if label is None:
-        return Skipped("results without a class or an area (choices, key points ...) have no pixels")
+        return Skipped("result", "without a class or an area (choices, key points ...)")
     value = node["value"]
     if value.get("vectorlabels") is not None and value.optional("closed", True).value is False:
-        return Skipped("vectors are open lines", label)
+        return Skipped("vector", "left open", label)
     return Area(label, node.place, partial(_drawn, node))
 
 

@@ -70,10 +70,10 @@ def _annotated(document: Node, file: Path, areas: list[Area], found: AreaReader)
 def _area(node: Node) -> Area | Skipped:
     kind, name = node["geometryType"].text(), node["classTitle"].text()
     if kind not in PAINTED:
-        return Skipped(f"objects of type {kind} have no area", name)
+        return Skipped("object", f"of type {kind}, without an area", name)
     exterior = node.optional("points", {}).get("exterior")
     if exterior is not None and exterior.empty():
-        return Skipped("objects have no points", name)
+        return Skipped("object", "without points", name)
     return Area(name, node.place, partial(_region, node))
 
 

@@ -113,12 +113,12 @@ def _area(region: Node) -> Area | Skipped:
     if kind not in (*PAINTED, "point", "polyline", "line"):
         raise attributes["name"].fail(f"one of {', '.join(PAINTED)}, point, polyline")
     if kind not in PAINTED:
-        return Skipped(f"regions of type {kind} have no area", label or "")
+        return Skipped("region", f"of type {kind}, without an area", label or "")
     points = attributes.get("all_points_x")
     if kind == "polygon" and points is not None and points.empty():
-        return Skipped("regions have no points", label or "")
+        return Skipped("region", "without points", label or "")
     if label is None:
-        return Skipped("regions have no class")
+        return Skipped("region", "without a class")
     return Area(label, region.place, partial(_region, attributes))
 
 

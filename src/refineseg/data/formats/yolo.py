@@ -28,11 +28,12 @@ from refineseg.data.formats.parsing.shapes import Outliner, polygon
 from refineseg.data.formats.parsing.tables import TableRow, read_rows
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap
+from refineseg.system.text import counted
 
 DESCRIPTIONS = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 CLASS_LISTS = ("classes.txt", "obj.names")
 BOX_CELLS = 5  # class, centre and size
-BOXES = "lines are boxes without an outline"
+BOXES = "with a box, without an outline"
 
 
 def fits(src: Path) -> bool:
@@ -72,7 +73,7 @@ def read(src: Path, options: ReadOptions) -> AnnotatedData:
     _check_found(file or root, found, list(unannotated))
     notes = []
     if twice:
-        notes.append(f"{len(twice)} pictures are in several splits and were taken once: {named(sorted(twice))}")
+        notes.append(f"took {counted(twice, 'picture')} of several splits once: {named(sorted(twice))}")
     notes += unread_note({picture.image.parent for picture in found.annotated if isinstance(picture.image, Path)})
     return found.source(
         [classes[number] for number in sorted(classes)], notes, unannotated=list(unannotated.values())
@@ -84,10 +85,12 @@ def _check_found(place: Path, found: AreaReader, unannotated: list[Path]) -> Non
     if not found.annotated and not len(found.options.faults):
         where = f", such as labels/.../{unannotated[0].stem}.txt" if unannotated else ""
         raise InputError(
-            f"{place}: expected a text file for each of {len(unannotated)} pictures{where}, found none"
+            f"{place}: expected a text file for each of {counted(unannotated, 'picture')}{where}, found none"
         )
     if not found.used and boxes:
-        raise InputError(f"{place}: expected outlines, all {boxes} lines are boxes; export as YOLO segmentation")
+        raise InputError(
+            f"{place}: expected outlines, got {counted(boxes, 'box')} only; export as YOLO segmentation"
+        )
 
 
 def _description(src: Path) -> Path | None:
@@ -179,7 +182,7 @@ def _area(file: Path, classes: Mapping[int, str], row: TableRow) -> Area | Skipp
     place = f"{file}: line {row.number}"
     label = _class(row, classes, place)
     if len(row.cells) in (1, BOX_CELLS):
-        return Skipped(BOXES if len(row.cells) == BOX_CELLS else "lines have a class number only", label)
+        return Skipped("line", BOXES if len(row.cells) == BOX_CELLS else "with a class number only", label)
     points = _points(row, place)
     return Area(label, place, lambda shape: polygon([(x * shape[1], y * shape[0]) for x, y in points], shape))
 
@@ -199,7 +202,7 @@ def _points(row: TableRow, place: str) -> list[tuple[float, float]]:
     except ValueError as error:
         raise InputError(f"{place}: expected numbers after the class, got {row.text[:60]!r}") from error
     if len(values) % 2 or len(values) < 6:
-        raise InputError(f"{place}: expected x and y of at least 3 points, got {len(values)} numbers")
+        raise InputError(f"{place}: expected x and y of at least 3 points, got {counted(values, 'number')}")
     outside = [value for value in values if not -1 <= value <= 2]
     if outside:
         raise InputError(f"{place}: expected shares of the picture's width and height 0..1, got {outside[0]}")
@@ -230,8 +233,11 @@ def write(predictions: Iterator[Prediction], label_map: LabelMap, out: Path, opt
         files[-1].write_text("".join(lines), encoding="utf-8")
     description = {"path": ".", "train": "images", "val": "images", "names": dict(enumerate(names))}
     (out / "data.yaml").write_text(to_yaml(description), encoding="utf-8")
-    notes = [f"{ignored} ignored pixels have no class in this format and are background"] if ignored else []
-    return Written(files, (*notes, *outliner.notes()))
+    notes = outliner.notes()
+    if ignored:
+        note = f"{counted(ignored, 'ignored pixel')} without a class in this format: written as background"
+        notes = (note, *notes)
+    return Written(files, notes)
 
 
 FORMAT = Format(

@@ -15,6 +15,7 @@ from refineseg.data.pictures.geotiff import is_nodata
 from refineseg.data.pictures.picture import ChannelSelection, Void, with_nan
 from refineseg.data.pictures.tiff_samples import TiffSamples
 from refineseg.errors import InputError
+from refineseg.system.text import counted
 
 STRIP = 1 << 22  # pixels read at a time to find the largest value
 
@@ -124,8 +125,8 @@ class FromTiff:
         if len(every) > needed:
             rest = len(every) - needed
             self._notes.append(
-                f"{rest} more {'channel is' if rest == 1 else 'channels are'} left out: {needed} of {len(every)} "
-                f"are {'grey' if needed == 1 else 'colours'}"
+                f"left out {counted(rest, 'channel')} beyond {'grey' if needed == 1 else 'the colours'}: "
+                f"{needed} of {len(every)} are read"
             )
         return tuple(every[:needed])
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from refineseg.data.pictures.open_picture import open_picture
 from refineseg.errors import InputError
+from refineseg.system.text import counted
 
 Floats = NDArray[np.float64]
 
@@ -28,7 +29,7 @@ def statistics(files: Sequence[Path]) -> dict[str, Any]:
     for path, (kind, figures) in zip(files, parts, strict=True):
         if (kind, figures.shape) != (dtype, first.shape):
             raise InputError(
-                f"{path}: expected {first.shape[1]} channels of {dtype} as in {files[0]}, "
+                f"{path}: expected {counted(first.shape[1], 'channel')} of {dtype} as in {files[0]}, "
                 f"got {figures.shape[1]} of {kind}"
             )
     counts, sums, squares, lows, highs = np.stack([figures for _, figures in parts], axis=1)

@@ -74,7 +74,7 @@ def groups_by_pattern(stems: Sequence[str], pattern: str) -> list[str]:
     unmatched = [stem for stem, match in found.items() if match is None]
     if unmatched:
         raise InputError(
-            f"expected {pattern!r} to match every picture's name, {len(unmatched)} of {len(stems)} do not match, "
-            f"such as {unmatched[0]}"
+            f"expected {pattern!r} to match every picture's name, got {len(unmatched)} of {len(stems)} without a "
+            f"match, such as {unmatched[0]}"
         )
     return [(match[1] if compiled.groups else match[0]) or "" for match in found.values() if match is not None]

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from refineseg.data.dataset import SegmentationData
 from refineseg.data.splits.groups import guess_groups
+from refineseg.system.text import counted
 
 VAL_SHARE = 0.1
 
@@ -34,5 +35,5 @@ def with_validation(data: SegmentationData) -> SegmentationData:
         return data
     kept = tuple(sample for sample in train if sample.stem not in chosen)
     val = tuple(sample for sample in train if sample.stem in chosen)
-    note = f"no split val: {len(val):,} of {len(train):,} training pictures are held out for it"
+    note = f"no split val: held out {len(val):,} of {counted(train, 'training picture')} for it"
     return replace(data, splits={**data.splits, "train": kept, "val": val}, notes=(*data.notes, note))

@@ -8,6 +8,7 @@ from html import escape
 import numpy as np
 
 from refineseg.evaluation.metrics import Floats, divide
+from refineseg.system.text import counted
 
 WIDTH, HEIGHT = 460, 320  # size of a plot, with its margins
 LEFT, BOTTOM, TOP, RIGHT = 52, 46, 14, 14
@@ -174,7 +175,9 @@ def pictures_chart(values: Floats, marked: Sequence[int], mean: float) -> str:
     for index in np.flatnonzero(counts):
         tall = 70 * counts[index] / counts.max()
         css_class = "bar lit" if index in lit else "bar"
-        tip = f"{counts[index]} pictures from {100 * index // bins} to {100 * (index + 1) // bins} %"
+        tip = (
+            f"{counted(int(counts[index]), 'picture')} from {100 * index // bins} to {100 * (index + 1) // bins} %"
+        )
         parts.append(
             f'<rect x="{10 + index * step + 1:.1f}" y="{floor - tall:.1f}" width="{step - 2:.1f}" '
             f'height="{tall:.1f}" class="{css_class}"><title>{tip}</title></rect>'

@@ -40,6 +40,7 @@ from refineseg.html import data_url, document, fact_list, header, section, swatc
 from refineseg.inference.predictor import Segmenter
 from refineseg.labels import UInt8
 from refineseg.system.files import atomic_write, writable_folder
+from refineseg.system.text import counted
 
 PAGE, FIGURES = "index.html", "evaluation.json"
 TITLES: dict[Group, str] = {"worst": "Worst", "median": "Median"}
@@ -260,5 +261,5 @@ def _suspect(report: EvaluationReport, rank: int, item: Suspect, views: Mapping[
         f'<article class="card"><div class="pair">{images}</div><p><span class="rank">{rank}.</span> label '
         f"<b>{chip(report.label_map, item.label)}</b>, model <b>{chip(report.label_map, item.predicted)}</b> "
         f"{percent(item.confidence, 0)}</p>"
-        f'<p class="quiet">{picture}, {item.area:,} pixels</p></article>'
+        f'<p class="quiet">{picture}, {counted(item.area, "pixel")}</p></article>'
     )

@@ -30,6 +30,7 @@ from refineseg.inference.video.sources import Source, VideoOptions, count_frames
 from refineseg.inference.video.writer import ClipWriter
 from refineseg.labels import UInt8
 from refineseg.system.files import writing
+from refineseg.system.text import counted
 
 EARLY = 0.9  # a file with a smaller share of its stated frames or length ends early
 VIDEO_KINDS = ("overlay",)  # written by default
@@ -228,9 +229,12 @@ def _warning(source: Source, total: int | None, frames: int, limit: float | None
     if not isinstance(source, Clip) or source.live:
         return None
     if source.damaged:
-        return f"{source.name} is damaged: {source.damaged} parts could not be decoded and were skipped"
+        return f"{source.name} is damaged: skipped {counted(source.damaged, 'part')} that cannot be decoded"
     if source.counted and limit is None:
-        return f"{source.name} ends early: {frames} of {total} frames" if frames < EARLY * (total or 0) else None
+        whole = total or 0
+        return (
+            f"{source.name} ends early: {frames} of {counted(whole, 'frame')}" if frames < EARLY * whole else None
+        )
     # The number of frames is guessed from the average rate here; the length is not.
     length = float(source.seconds or 0) if limit is None else min(limit, float(source.seconds or 0))
     seen = float(source.reached)

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from refineseg.errors import InputError, WeightsError
 from refineseg.system.matlab import array_of, is_struct, open_mat73, read_mat, struct_elements, text_of
+from refineseg.system.text import counted
 
 HDF5 = b"MATLAB 7.3"
 EPSILON = 1e-5  # small constant of our batch norm
@@ -152,7 +153,7 @@ def move_void(state: dict[str, Tensor], classes: int | None, place: str | None) 
     if place is None:
         raise WeightsError(
             f"expected one of the seven published classifiers ({', '.join(map(str, sorted(VOID)))} logits), got "
-            f"{rows} logits: give the position of the void logit with --void first, last or none"
+            f"{counted(rows, 'logit')}: give the position of the void logit with --void first, last or none"
         )
     if place == "first":
         for name in ("clf_conv.weight", "clf_conv.bias"):

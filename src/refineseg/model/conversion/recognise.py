@@ -22,6 +22,7 @@ from refineseg.model.tensors.keymaps import (
     RESNET_PORT,
     KeyMap,
 )
+from refineseg.system.text import counted
 
 DPT = "dpt-decoder"
 
@@ -64,7 +65,7 @@ def recognise(state: Mapping[str, Tensor]) -> Architecture:
     raise WeightsError(
         "expected a RefineNet of the two PyTorch ports, a DPT, MiDaS, Depth Anything or UniMatch V2 (with "
         "scratch.refinenet1 ...), or a network of transformers with its config.json beside it, "
-        f"got {len(names)} tensors of something else, such as {shown}"
+        f"got {counted(names, 'tensor')} of something else, such as {shown}"
     )
 
 

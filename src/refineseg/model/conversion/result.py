@@ -13,6 +13,7 @@ from refineseg.labels import LabelMap
 from refineseg.model.conversion.recognise import Architecture
 from refineseg.model.folders.card import ModelCard
 from refineseg.system.files import sha256_of
+from refineseg.system.text import counted
 
 DEPTH = "depth"  # the only class name of a model of depth
 UNSTATED = "that of the checkpoint and of its training data, which the file does not state"
@@ -61,8 +62,8 @@ def make_card(
     labels = request.labels or LabelMap.from_names([DEPTH] if depth else list(class_names) or numbered)
     if labels.num_classes != count:
         raise WeightsError(
-            f"expected labels of {count} classes, as the classifier has, got {labels.num_classes}; give the label "
-            f"set it was trained with, or --reset-head {labels.num_classes} for a new classifier"
+            f"expected labels of {counted(count, 'class')}, as the classifier has, got {labels.num_classes}; give "
+            f"the label set it was trained with, or --reset-head {labels.num_classes} for a new classifier"
         )
     named = "given with --labels" if request.labels else "config.json" if class_names else "not given"
     provenance = {

@@ -24,6 +24,7 @@ from refineseg.model.refinenet import RefineNet
 from refineseg.model.tensors.checkpoints import read_safetensors
 from refineseg.model.tensors.mismatch import difference, without_counters
 from refineseg.system.files import atomic_folder, atomic_write, read_file, writing
+from refineseg.system.text import counted
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 FORMAT = 1  # raised when older readers could misread a folder
@@ -110,10 +111,13 @@ def read_config(folder: Path) -> tuple[ModelConfig, ModelCard]:
         raise WeightsError(f"cannot read {file}, it is damaged: {type(error).__name__} {error}") from error
     if config.num_classes != card.labels.num_classes:
         raise WeightsError(
-            f"{file} is contradictory: {config.num_classes} outputs and {card.labels.num_classes} class names"
+            f"{file} is contradictory: {counted(config.num_classes, 'output')} and "
+            f"{counted(card.labels.names, 'class name')}"
         )
     if config.in_channels != (3 if card.channels is None else card.channels.count):
-        raise WeightsError(f"{file} is contradictory: {config.in_channels} input channels, but other 'channels'")
+        raise WeightsError(
+            f"{file} is contradictory: {counted(config.in_channels, 'input channel')}, but other 'channels'"
+        )
     return config, card
 
 
@@ -173,7 +177,7 @@ def config_json(config: ModelConfig, card: ModelCard) -> dict[str, Any]:
     seen = (
         "RGB"
         if channels is None
-        else f"{channels.count} channels of {channels.dtype}, from low to high of 'channels'"
+        else f"{counted(channels.count, 'channel')} of {channels.dtype}, from low to high of 'channels'"
     )
     return {
         "format": FORMAT,

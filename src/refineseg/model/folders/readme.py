@@ -7,7 +7,7 @@ from typing import Any
 
 from refineseg.model.folders.card import ModelCard
 from refineseg.model.refinenet import RefineNet
-from refineseg.system.text import for_markdown
+from refineseg.system.text import counted, for_markdown
 
 LIMITS = "known limits"  # entry of the provenance that has its own section
 
@@ -18,7 +18,9 @@ def model_card(model: RefineNet, card: ModelCard) -> str:
     depth = model.config.outputs == "depth"
     network = "RefineNet (Lin et al., CVPR 2017)" if model.config.dpt is None else "DPT (Ranftl et al., ICCV 2021)"
     gives = (
-        "depth" if depth else f"{model.config.num_classes} classes: {for_markdown(', '.join(card.labels.names))}"
+        "depth"
+        if depth
+        else f"{counted(model.config.num_classes, 'class')}: {for_markdown(', '.join(card.labels.names))}"
     )
     lines = [
         "---",

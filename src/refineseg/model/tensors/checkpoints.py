@@ -17,7 +17,7 @@ from torch import Tensor
 
 from refineseg.errors import WeightsError
 from refineseg.system.files import open_file
-from refineseg.system.text import reason_of
+from refineseg.system.text import counted, reason_of
 
 # Keys under which trainers save tensors; "model_ema" is UniMatch V2's, "weights" pip's refinenet's.
 WRAPPERS = ("state_dict", "segmenter", "model_state_dict", "model_ema", "model", "weights")
@@ -103,7 +103,9 @@ def unwrap(content: Any, source: str) -> dict[str, Tensor]:
     tensors = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
     strange = [f"{key!s:.80}" for key in content if key not in tensors]
     if not tensors or strange:
-        found = f"{len(tensors)} tensors and {len(strange)} other entries {strange[:3]}"
+        found = (
+            f"{counted(tensors, 'tensor')} and {counted(strange, 'other entry', 'other entries')} {strange[:3]}"
+        )
         raise WeightsError(
             f"expected named tensors in {source}, bare or under {', '.join(WRAPPERS)}, got {found}; "
             "save the state dict alone"

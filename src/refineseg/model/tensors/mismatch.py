@@ -8,6 +8,7 @@ from torch import Tensor
 
 from refineseg.errors import WeightsError
 from refineseg.model.tensors.keymaps import KeyMap
+from refineseg.system.text import counted
 
 SHOWN = 3  # number of names in an error's line; the table has all
 COUNTER = ".num_batches_tracked"  # a batch norm's counter, which inference does not use
@@ -33,7 +34,7 @@ def difference(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> s
     if not (missing or left_over or misfits):
         return ""
     return (
-        f"{len(missing)} tensors missing {missing[:SHOWN]}, {len(left_over)} left over {left_over[:SHOWN]}, "
+        f"{counted(missing, 'tensor')} missing {missing[:SHOWN]}, {len(left_over)} left over {left_over[:SHOWN]}, "
         f"{len(misfits)} of another shape {misfits[:SHOWN]}"
     )
 
@@ -56,7 +57,7 @@ def matched(
     if rows:
         named = ", ".join(f"{row[1]} ({row[0]})" for row in rows[:SHOWN])
         raise MismatchError(
-            f"the checkpoint looks like {recognised} and is not: {len(missing)} tensors missing, "
+            f"the checkpoint looks like {recognised} and is not: {counted(missing, 'tensor')} missing, "
             f"{len(unknown)} left over, {len(misfits)} of another shape, such as {named}; nothing was written",
             _table([("what", "tensor", "in the file", "expected"), *rows]),
         )

@@ -74,7 +74,9 @@ def choose_start(
         known = known_names(summary.names, class_map or {})
         if len(known) >= KNOWN_SHARE * sum(not is_background(name) for name in summary.names) > 0:
             return Choice(
-                "model", GENERAL, f"it knows {', '.join(known[:4])}, and {summary.train} pictures are few"
+                "model",
+                GENERAL,
+                f"it knows {', '.join(known[:4])}, and pictures are few: {summary.train}",
             )
     return Choice("model", PRESET, "light enough for any machine, and its ImageNet weights are in the package")
 

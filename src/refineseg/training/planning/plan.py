@@ -9,6 +9,7 @@ from typing import Any
 from refineseg.config import TrainConfig
 from refineseg.data.dataset import SegmentationData
 from refineseg.model.presets import PRESETS
+from refineseg.system.text import counted
 from refineseg.training.planning.choose import (
     DEEP_FROM,
     QUICK,
@@ -119,11 +120,15 @@ def _choose_length(making: _Making, data: DataSummary, machine: Machine, own_net
         speed = _measure(making, data, machine)
         steps = _steps(making.config, data, speed)
     if steps < FEW_STEPS and making.config.batch_size > 4:
-        making.take(Choice("batch_size", 4, f"the time is enough for only {steps} steps of a larger batch"))
+        making.take(
+            Choice("batch_size", 4, f"the time is enough for only {counted(steps, 'step')} of a larger batch")
+        )
         steps = _steps(making.config, data, speed)
     if making.config.minutes is None:
         epochs = max(1, round(steps * making.config.batch_size / data.train))
-        reason = f"every picture about {epochs} times, an hour at most, at {speed:.1f} pictures a second"
+        reason = (
+            f"every picture about {counted(epochs, 'time')}, an hour at most, at {speed:.1f} pictures a second"
+        )
         making.take(Choice("steps", steps, reason))
     return speed, steps
 

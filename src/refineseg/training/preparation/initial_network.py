@@ -17,6 +17,7 @@ from refineseg.model.folders.model_folder import load_model_folder
 from refineseg.model.folders.pretrained import find_backbone_weights
 from refineseg.model.presets import PRESETS, build, fill_backbones, model_config
 from refineseg.model.refinenet import RefineNet
+from refineseg.system.text import counted
 
 FROM_NOTHING = (
     "training starts from random weights, for which a few hundred pictures are too few: "
@@ -108,7 +109,7 @@ def _change_classes(model: RefineNet, old: LabelMap, new: LabelMap, config: Trai
         for to, source in rows.items()
     ]
     drawn = [name for index, name in enumerate(new.names) if index not in rows]
-    parts = [f"{len(carried)} of {new.num_classes} classes carried over"]
+    parts = [f"{len(carried)} of {counted(new.classes, 'class')} carried over"]
     parts += [", ".join(carried)] if carried else []
     line = f"{config.model}, backbone and decoder; " + ": ".join(parts)
     return line + (f"; initialised at random: {', '.join(drawn)}" if drawn else "")

@@ -21,6 +21,7 @@ from refineseg.model.presets import PRESETS
 from refineseg.system.files import atomic_write, writable_folder
 from refineseg.system.lock import check_unused
 from refineseg.system.memory import keep_freed_memory
+from refineseg.system.text import counted
 from refineseg.training.custom import Callback, Custom, TrainingEvent
 from refineseg.training.distillation import prepare_teacher, unlabelled_pictures
 from refineseg.training.losses import find_loss
@@ -95,7 +96,9 @@ def check_shares(config: TrainConfig, processes: int) -> None:
     if not config.augment.pad and share != 1:
         raise ConfigError(f"augment.pad=false needs batches of 1, since its crops differ in size; got {share}")
     if share % config.accumulate:
-        raise ConfigError(f"expected accumulate to divide {share} pictures a process, got {config.accumulate}")
+        raise ConfigError(
+            f"expected accumulate to divide {counted(share, 'picture')} a process, got {config.accumulate}"
+        )
     if share < 2 and max(config.augment.crop) <= 32 and not config.freeze_batch_norm:
         raise ConfigError(
             f"expected more than one pixel at stride 32 for batch norm, got {share} picture a process of crop "
@@ -107,7 +110,7 @@ def start_messages(
     config: TrainConfig, start: InitialNetwork, device: torch.device, trained_on: tuple[str, ...], left_out: int
 ) -> list[tuple[str, str]]:
     """Messages before the first step, as phase and text."""
-    own = f"{left_out} pictures in {config.unlabelled} are the data set's own and are not used as unlabelled"
+    own = f"not used as unlabelled: {counted(left_out, 'picture')} of the data set in {config.unlabelled}"
     emulated = config.precision == "bf16" and device.type == "cpu" and not has_bf16()
     said = (
         ("start", start.line, True),
@@ -142,6 +145,8 @@ def with_channels_of_model(config: TrainConfig, data: SegmentationData) -> Segme
     channels = read_config(find_model(config.model))[1].channels
     formats = [None if item is None else (item.count, item.dtype) for item in (channels, data.channels)]
     if formats[0] != formats[1]:
-        model, here = ("RGB" if found is None else f"{found[0]} channels of {found[1]}" for found in formats)
+        model, here = (
+            "RGB" if found is None else f"{counted(found[0], 'channel')} of {found[1]}" for found in formats
+        )
         raise ConfigError(f"{config.model} was trained on {model}, the data has {here}: start from a preset")
     return replace(data, channels=channels)

@@ -24,7 +24,7 @@ from refineseg.html import document, fact_list, header, section
 from refineseg.labels import UInt8
 from refineseg.system.files import atomic_write
 from refineseg.system.processes import own_share
-from refineseg.system.text import duration
+from refineseg.system.text import counted, duration
 from refineseg.training.custom import TrainingEvent
 from refineseg.training.run import BEST, CURVES, PAGE, Run
 
@@ -122,7 +122,7 @@ def _head(run: Run, said: list[tuple[str, str]], ended: bool) -> str:
     rows = _scored(run)
     where = f"Step {run.position.step:,} of " + ("about " if run.config.minutes else "") + f"{run.steps:,}"
     if ended:
-        state = f"Finished after {run.position.step:,} steps and {duration(run.position.seconds)}"
+        state = f"Finished after {counted(run.position.step, 'step')} and {duration(run.position.seconds)}"
     else:
         state = f"{where}, {run.time_left} left" if run.position.step > 1 else "Running the first steps"
     verdict = f"{state}. No validation yet."
@@ -147,7 +147,7 @@ def _facts(run: Run) -> str:
         ("Pixel accuracy", percent(rows[-1]["pixel_accuracy"] if rows else None)),
         ("Training loss", loss),
         ("Time so far", duration(run.position.seconds)),
-        ("Data", escape(f"{run.data.name}, {len(run.data.label_map.names)} classes")),
+        ("Data", escape(f"{run.data.name}, {counted(run.data.label_map.names, 'class')}")),
         ("Pictures", f"{len(run.pictures):,} train, {len(run.data.split('val')):,} val"),
         ("Device", f"{run.fabric.device.type}, batches of {run.config.batch_size}"),
     ]

@@ -8,10 +8,11 @@ from statistics import median
 import numpy as np
 
 from refineseg.data.check.chance import beyond_chance
-from refineseg.data.check.findings import Finding, Severity, counted, file_finding
+from refineseg.data.check.findings import Finding, Severity, file_finding
 from refineseg.data.check.measurements.edges import NEAR, around, peak_of, working_size
 from refineseg.data.check.measurements.measurement import Measurements, PairMeasurement, with_image
 from refineseg.data.check.rules.masks import mask_files
+from refineseg.system.text import counted
 
 # In units of the surface's noise. Of 458 correct pairs of CamVid, Clothing Co-Parsing and VOC, five have their
 # peak elsewhere, with at most 0.94 and 1.06 in the first two; of pairs whose mask was shifted by 12 to 25 pixels

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from refineseg.data.check.dataset_files import DatasetFiles
-from refineseg.data.check.findings import ClassFigures, Finding, counted, file_finding
+from refineseg.data.check.findings import ClassFigures, Finding, file_finding
 from refineseg.data.check.measurements.measurement import (
     Measurements,
     PairMeasurement,
@@ -18,6 +18,7 @@ from refineseg.data.check.measurements.measurement import (
 )
 from refineseg.data.check.rules.masks import mask_files, valid_masks
 from refineseg.labels import IGNORE
+from refineseg.system.text import counted
 
 RARE_SHARE = 0.001  # of the labelled training pixels
 RARE_MASKS = 3  # training masks with the class
@@ -106,8 +107,7 @@ def _absent(figures: tuple[ClassFigures, ...]) -> Iterator[Finding]:
         yield Finding(
             "absent-class",
             "warning",
-            f"{counted(nowhere, 'class', 'classes')} of {len(figures)} without a pixel in any mask: "
-            f"{_names(nowhere)}",
+            f"{counted(nowhere, 'class')} of {len(figures)} without a pixel in any mask: {_names(nowhere)}",
             "remove them from the label map, or add pictures that show them; if masks do show them, the label "
             "map's values are wrong; COCO classes with crowds only are ignored by default",
             count=len(nowhere),
@@ -119,7 +119,7 @@ def _absent(figures: tuple[ClassFigures, ...]) -> Iterator[Finding]:
         yield Finding(
             "class-not-in-train",
             "warning",
-            f"{counted(unseen, 'class', 'classes')} in other splits but not in train, which cannot be "
+            f"{counted(unseen, 'class')} in other splits but not in train, which cannot be "
             f"learned and lower the score: {_names(unseen)}",
             "move pictures that show them into train (see 'splits' in labels.yaml)",
             count=len(unseen),
@@ -133,12 +133,14 @@ def _rare(figures: tuple[ClassFigures, ...]) -> Iterator[Finding]:
     for item in figures:
         pixels, masks = item.pixels.get("train", 0), item.masks.get("train", 0)
         if pixels and (pixels < RARE_SHARE * labelled or (masks < RARE_MASKS and most >= RARE_OF)):
-            rare.append(f"{item.name} ({pixels:,} pixels, {pixels / labelled:.3%}, in {masks:,} masks)")
+            rare.append(
+                f"{item.name} ({counted(pixels, 'pixel')}, {pixels / labelled:.3%}, in {counted(masks, 'mask')})"
+            )
     if rare:
         yield Finding(
             "rare-class",
             "note",
-            f"{counted(rare, 'class', 'classes')} rare in train: {_names(rare)}",
+            f"{counted(rare, 'class')} rare in train: {_names(rare)}",
             "train with --set class_weights=0.5 or --set balanced_sampling=true, merge classes in the label map "
             "(several 'raw' values in one class), or label more",
             count=len(rare),

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from refineseg.data.check.dataset_files import DatasetFiles
-from refineseg.data.check.findings import Finding, counted, file_finding
+from refineseg.data.check.findings import Finding, file_finding
 from refineseg.data.check.measurements.measurement import (
     ImageMeasurement,
     Measurements,
@@ -17,6 +17,7 @@ from refineseg.data.check.measurements.measurement import (
     with_mask,
 )
 from refineseg.data.check.rules.masks import mask_files
+from refineseg.system.text import counted
 
 # A re-saved picture: different bits of 64; mean and largest difference in grey levels over 16x16 cells.
 COPY_BITS, COPY_GREY, COPY_WORST = 8, 0.9, 8

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from statistics import median
 
-from refineseg.data.check.findings import Finding, counted, file_finding
+from refineseg.data.check.findings import Finding, file_finding
 from refineseg.data.check.measurements.measurement import (
     ImageMeasurement,
     Measurements,
@@ -14,6 +14,7 @@ from refineseg.data.check.measurements.measurement import (
     with_image,
 )
 from refineseg.data.pictures.color_spaces import used_bits
+from refineseg.system.text import counted
 
 CHANNELS = {
     "1": "black and white",

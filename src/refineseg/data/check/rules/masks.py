@@ -7,7 +7,7 @@ from pathlib import Path
 
 from refineseg.data.check.chance import beyond_chance
 from refineseg.data.check.dataset_files import DatasetFiles
-from refineseg.data.check.findings import Finding, counted, file_finding
+from refineseg.data.check.findings import Finding, file_finding
 from refineseg.data.check.measurements.measurement import (
     MaskMeasurement,
     Measurements,
@@ -18,6 +18,7 @@ from refineseg.data.check.measurements.measurement import (
 )
 from refineseg.labels import LabelMap
 from refineseg.raw_values import number_text, raw_number
+from refineseg.system.text import counted
 
 SMOOTHED = 0.1  # share of borders with an in-between value; at most 0.006 in CamVid
 PHOTO_COLORS = 600  # a mask with more distinct values may be a photograph
@@ -129,9 +130,9 @@ def _rgb_message(label_map: LabelMap, found: list[PairMeasurement]) -> str:
         return "in grey saved as RGB: the label map expects one channel of numbers"
     colors = {int(value) for mask in masks for value in mask.values[:64]}
     ours = {raw_number(item.color) for item in label_map.classes}
-    known = f", {len(colors & ours)} of them colours of the label map" if colors & ours else ""
+    known = f", {len(colors & ours)} of them in the label map" if colors & ours else ""
     shown = ", ".join(number_text(c, rgb=True) for c in sorted(colors)[:4])
-    return f"in RGB ({len(colors)} colours such as {shown}{known}), while the label map has numbers"
+    return f"in RGB ({counted(colors, 'colour')} such as {shown}{known}), while the label map has numbers"
 
 
 def _sizes(pairs: tuple[PairMeasurement, ...]) -> Iterator[Finding]:

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from refineseg.data.check.dataset_files import DatasetFiles
-from refineseg.data.check.findings import Finding, counted, file_finding
+from refineseg.data.check.findings import Finding, file_finding
 from refineseg.data.splits.groups import original_name
+from refineseg.system.text import counted
 
 
 def find(files: DatasetFiles) -> Iterator[Finding]:

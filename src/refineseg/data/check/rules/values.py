@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from refineseg.data.check.dataset_files import DatasetFiles
-from refineseg.data.check.findings import Finding, counted, file_finding
+from refineseg.data.check.findings import Finding, file_finding
 from refineseg.data.check.measurements.measurement import (
     MaskMeasurement,
     Measurements,
@@ -18,6 +18,7 @@ from refineseg.data.check.measurements.measurement import (
 from refineseg.data.check.rules.masks import mask_files, valid_masks
 from refineseg.labels import IGNORE, LabelMap
 from refineseg.raw_values import number_text
+from refineseg.system.text import counted
 
 INSTANCES = 1000  # class * 1000 + instance, as Cityscapes and others number instances
 # Findings that make class counts meaningless.
@@ -50,7 +51,8 @@ def find(files: DatasetFiles, measured: Measurements) -> Iterator[Finding]:
     unknown = {value: counts[value] for value in sorted(set(counts) - known)}
     kind, explanation, fix = diagnose(label_map, set(counts), set(unknown))
     shown = ", ".join(
-        f"{number_text(value, label_map.rgb)} ({pixels} pixels)" for value, pixels in list(unknown.items())[:5]
+        f"{number_text(value, label_map.rgb)} ({counted(pixels, 'pixel')})"
+        for value, pixels in list(unknown.items())[:5]
     )
     more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
     message = f"{counted(odd, 'mask')} with values outside the label map: {shown}{more}{explanation}"

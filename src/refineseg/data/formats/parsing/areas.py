@@ -25,6 +25,7 @@ from refineseg.data.formats.parsing.find_pictures import Pictures, check_size, n
 from refineseg.data.formats.parsing.label_files import find_labels
 from refineseg.data.formats.parsing.shapes import Region, bounds
 from refineseg.labels import IGNORE, Color, UInt8
+from refineseg.system.text import counted
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,9 @@ class Area:
 
 @dataclass(frozen=True)
 class Skipped:
-    """An annotation without pixels: why, such as ``shapes of type line have no area``, and its class name."""
+    """An annotation without pixels: ``shape``, why, such as ``without points``, and its class name."""
 
+    noun: str
     reason: str
     label: str = ""
 
@@ -111,10 +113,10 @@ class AreaReader:
             for picture in self.annotated
         ]
         empty = sum(not picture.areas for picture in self.annotated)
-        said = [f"{empty} pictures have no area: all their pixels are unlabelled"] if empty else []
-        for reason in dict.fromkeys(skipped.reason for skipped in self.left_out):
+        said = [f"{counted(empty, 'picture')} without an area: all pixels are unlabelled"] if empty else []
+        for noun, reason in dict.fromkeys((item.noun, item.reason) for item in self.left_out):
             counts = {item.label: count for item, count in self.left_out.items() if item.reason == reason}
-            said.append(f"{sum(counts.values())} {reason} and were left out{class_counts(counts)}")
+            said.append(f"left out {counted(sum(counts.values()), noun)} {reason}{class_counts(counts)}")
         said += [*notes, *names.notes, *self.pictures.notes()]
         if any(picture.largest_first for picture in self.annotated):
             said.append("where instances overlap the smaller one is on top")
@@ -139,7 +141,7 @@ def _once_each(annotated: Sequence[Annotated], faults: Faults) -> tuple[list[Ann
         return list(found.values()), []
     shown = named(list(doubled.values()))
     return list(found.values()), [
-        f"{len(doubled)} pictures are annotated more than once and have the areas of all annotations: {shown}"
+        f"merged the areas of {counted(doubled, 'picture')} annotated more than once: {shown}"
     ]
 
 

@@ -13,7 +13,7 @@ from refineseg.data.formats.parsing.shapes import Region
 from refineseg.errors import InputError
 from refineseg.labels import IGNORE, Color, LabelClass, LabelMap, UInt8, class_name
 from refineseg.raw_values import Raw
-from refineseg.system.text import composed
+from refineseg.system.text import composed, counted
 
 IGNORE_NAME = "__ignore__"  # LabelMe's; exports write it
 IGNORE_NAMES = frozenset({IGNORE_NAME, "ignore", "void"})
@@ -42,7 +42,7 @@ class ClassNames:
         if is_background(edited):
             return self.fill
         raise InputError(
-            f"{place}: expected one of the {len(names)} classes ({', '.join(names)[:120]}), got {edited[:80]!r}; "
+            f"{place}: expected one of {counted(names, 'class')} ({', '.join(names)[:120]}), got {edited[:80]!r}; "
             "add it to the labels file"
         )
 

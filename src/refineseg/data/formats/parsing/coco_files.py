@@ -14,6 +14,7 @@ from refineseg.data.formats.parsing.documents import Node, read_json
 from refineseg.data.formats.parsing.find_pictures import split_in_name
 from refineseg.data.formats.parsing.tables import head
 from refineseg.system.files import LARGEST_TEXT, open_file
+from refineseg.system.text import counted
 
 KEYS = ('"info"', '"images"', '"annotations"', '"categories"', '"licenses"')
 SEGMENTS = b'"segments_info"'
@@ -76,7 +77,9 @@ class CocoFile:
         """The id of an annotation's category."""
         id_ = annotation["category_id"].identifier()
         if id_ not in self.categories:
-            raise annotation["category_id"].fail(f"the id of one of the {len(self.categories)} categories")
+            raise annotation["category_id"].fail(
+                f"the id of one of {counted(self.categories, 'category', 'categories')}"
+            )
         return id_
 
 

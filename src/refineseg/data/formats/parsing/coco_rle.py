@@ -11,6 +11,7 @@ from refineseg.data.formats.parsing.documents import Node
 from refineseg.data.formats.parsing.find_pictures import check_size
 from refineseg.data.formats.parsing.shapes import Region, runs_to_region
 from refineseg.errors import InputError, extra
+from refineseg.system.text import counted
 
 
 def decode_segmentation(segmentation: Node, shape: Shape) -> Region:
@@ -70,7 +71,7 @@ def _from_rle(node: Node, shape: Shape) -> Region:
 def _checked_polygon(node: Node, shape: Shape) -> list[float]:
     values = node.numbers()
     if len(values) < 6 or len(values) % 2:
-        raise InputError(f"{node.place}: expected x, y of at least 3 points, got {len(values)} numbers")
+        raise InputError(f"{node.place}: expected x, y of at least 3 points, got {counted(values, 'number')}")
     limits = [shape[1], shape[0]] * (len(values) // 2)
     outside = [value for value, limit in zip(values, limits, strict=True) if not -limit <= value <= 2 * limit]
     if outside:

@@ -16,7 +16,7 @@ from refineseg.data.pictures.open_picture import is_picture
 from refineseg.data.pictures.pillow import decoding, open_image
 from refineseg.data.pictures.tiff_samples import is_scientific, tiff_shape
 from refineseg.errors import InputError
-from refineseg.system.text import composed
+from refineseg.system.text import composed, counted
 
 EXIF_ORIENTATION = 0x0112
 SUFFIX_OF = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "GIF": ".gif"}
@@ -208,7 +208,7 @@ def unread_note(folders: Iterable[Path]) -> list[str]:
     ]
     if not unread:
         return []
-    return [f"{len(unread)} files of a type that is not read as a picture were left out: {named(unread)}"]
+    return [f"left out {counted(unread, 'file')} of a type that is not read as a picture: {named(unread)}"]
 
 
 def named(files: Sequence[Path | str], most: int = 5) -> str:

@@ -21,7 +21,7 @@ from refineseg.data.formats.parsing.tables import read_rows
 from refineseg.data.images import SUFFIXES
 from refineseg.data.pictures.open_picture import is_picture
 from refineseg.errors import InputError
-from refineseg.system.text import composed
+from refineseg.system.text import composed, counted
 
 LOOKED_AT = 20  # pairs tried to find a readable mask
 LISTS = ("", "ImageSets/Segmentation", "splits", "lists")
@@ -103,10 +103,12 @@ def match(layout: layouts.Layout, src: Path, found: Pairs, faults: Faults, stric
             found.pairs.append(Pair(image, by_key[chosen], name, split))
     alone = [path for key, path in by_key.items() if not used[key] and not _is_variant(key, used)]
     if alone:
-        found.notes.append(f"{len(alone)} masks have no picture and were left out: {named(alone)}")
+        found.notes.append(f"left out {counted(alone, 'mask')} without a picture: {named(alone)}")
     variants = len(by_key) - len(used) - len(alone)
     if variants:
-        found.notes.append(f"{variants} further masks of the same pictures (colours, instances ...) were not read")
+        found.notes.append(
+            f"left out {counted(variants, 'further mask')} of the same pictures (colours, instances ...)"
+        )
 
 
 def _base(layout: layouts.Layout, src: Path) -> PurePosixPath:
@@ -180,7 +182,7 @@ def _apply_lists(src: Path, found: Pairs, faults: Faults) -> None:
     pictures: list[Pair | Unannotated] = [*found.pairs, *found.unannotated]
     out = [picture.image for picture in pictures if picture.name not in splits]
     if out:
-        found.notes.append(f"{len(out)} pictures are in no list and were left out: {named(out)}")
+        found.notes.append(f"left out {counted(out, 'picture')} in no list: {named(out)}")
     found.pairs = [replace(pair, split=splits[pair.name]) for pair in found.pairs if pair.name in splits]
     found.unannotated = [
         replace(picture, split=splits[picture.name]) for picture in found.unannotated if picture.name in splits

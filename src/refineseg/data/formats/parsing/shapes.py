@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from refineseg.data.formats.format import Shape
 from refineseg.errors import InputError, extra
+from refineseg.system.text import counted
 
 Points = Sequence[tuple[float, float]]
 Region = NDArray[np.bool_]
@@ -77,7 +78,7 @@ def runs_to_region(runs: Sequence[int], shape: Shape, place: str, order: str = "
     total = sum(runs)
     if total != shape[0] * shape[1] or any(run < 0 for run in runs):
         raise InputError(
-            f"{place}: expected runs that add up to {shape[0] * shape[1]} pixels, got {total}; is it cut off?"
+            f"{place}: expected runs of {counted(shape[0] * shape[1], 'pixel')}, got {total}; is it cut off?"
         )
     values = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
     return np.asarray(values.reshape(shape[::-1]).T if order == "F" else values.reshape(shape))
@@ -130,8 +131,8 @@ class Outliner:
         if not self.left_out:
             return ()
         return (
-            f"{len(self.left_out)} pieces and holes of fewer than {self.smallest} pixels (total: "
-            f"{sum(self.left_out)} pixels) got no polygon",
+            f"no polygon for {counted(self.left_out, 'piece or hole', 'pieces and holes')} of fewer than "
+            f"{self.smallest} pixels (total: {counted(sum(self.left_out), 'pixel')})",
         )
 
     def _without_small_holes(self, piece: Region, measure: Any) -> Region:

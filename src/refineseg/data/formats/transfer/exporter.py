@@ -86,7 +86,7 @@ def list_predictions(folder: Path, images: Path | None) -> list[Predicted]:
         missing = [path.stem for path in found if path.stem not in pictures]
         if missing:
             raise InputError(
-                f"expected the picture of every mask in {images}, {len(missing)} are missing: {missing[0]}"
+                f"expected the picture of every mask in {images}, found none for {len(missing)}: {missing[0]}"
             )
     return [(path, pictures.get(path.stem)) for path in found]
 

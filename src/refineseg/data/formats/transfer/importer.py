@@ -30,6 +30,7 @@ from refineseg.labels import IGNORE
 from refineseg.system.files import atomic_folder, check_new
 from refineseg.system.lock import locked
 from refineseg.system.progress import Progress, tracked
+from refineseg.system.text import counted
 
 LEFT_OUT = "left_out.txt"
 
@@ -102,12 +103,13 @@ def import_data(
     absent, warnings = _absent_classes(source, written)
     notes = [*source.notes, *writer.notes(), *split_notes, *absent]
     if faults.without_pixels:
+        areas = counted(faults.without_pixels.total(), "area")
         notes.append(
-            f"{faults.without_pixels.total()} areas cover no pixel: empty, too small or outside the picture"
+            f"left out {areas} without a pixel: empty, too small or outside the picture"
             f"{class_counts(faults.without_pixels)}"
         )
     if skipped:
-        notes.append(f"{len(skipped)} pictures have no annotation and were left out: {named(skipped)}")
+        notes.append(f"left out {counted(skipped, 'picture')} without annotation: {named(skipped)}")
     return ImportReport(
         root,
         chosen.name,
@@ -173,7 +175,7 @@ def _with_unannotated(source: AnnotatedData, how: ImportOptions) -> AnnotatedDat
         Item(picture.name, picture.image, lambda shape: np.full(shape, background, np.uint8), picture.split)
         for picture in source.unannotated
     ]
-    note = f"{len(more)} pictures have no annotation: all their pixels are background"
+    note = f"{counted(more, 'picture')} without annotation: all pixels are background"
     return replace(source, items=[*source.items, *more], notes=(*source.notes, note), unannotated=())
 
 

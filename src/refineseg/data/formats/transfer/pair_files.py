@@ -18,7 +18,7 @@ from refineseg.data.pictures.pillow import open_image
 from refineseg.data.pictures.tiff_samples import is_scientific
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap, UInt8
-from refineseg.system.text import unique_name
+from refineseg.system.text import counted, unique_name
 
 EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")  # PIL's modes that may be scaled down
 QUALITY = 95  # of JPEGs that are written again
@@ -37,9 +37,9 @@ class PairWriter:
 
     def notes(self) -> list[str]:
         """Notes on pictures that were scaled down, or could not be."""
-        notes = [f"{self.scaled} pictures were scaled down to {self.max_side} pixels"] if self.scaled else []
+        notes = [f"scaled down {counted(self.scaled, 'picture')} to {self.max_side} pixels"] if self.scaled else []
         if self.unscaled:
-            notes.append(f"{self.unscaled} larger pictures of many channels or bits were not scaled down")
+            notes.append(f"did not scale down {counted(self.unscaled, 'larger picture')} of many channels or bits")
         return notes
 
     def checked(self, item: Item) -> tuple[Shape, UInt8]:
