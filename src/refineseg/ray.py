@@ -39,8 +39,7 @@ class RayJob:
 
     out: str  # output folder, under this path on all machines
     model: str  # bundled name, model folder or ``hf:ORG/NAME@COMMIT``
-    # options of the prediction
-    options: PredictOptions
+    options: PredictOptions  # scales, flip, channels
     save: tuple[str, ...]  # output kinds; if empty, masks are written into the parquet
     tile: Tile = None
     device: str = "cpu"  # device of each worker

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from refineseg.model.memory_saving import max_pool5, run_steps
 from refineseg.model.resize import bicubic, bilinear, upsample_on_grid
+from refineseg.system.text import counted
 
 Pooling = Literal["original", "improved"]
 Upsampling = Literal["bilinear", "bicubic"]
@@ -162,15 +163,11 @@ class ChainedResidualPooling(nn.Module):
         """The sum of the activated map BxCxHxW and all stages."""
         stage = total
         for convolution in self.convs:
-            steps = (self.pool, convolution) if self.pooling == "original" else (convolution, self.pool)
+            steps = (max_pool5, convolution) if self.pooling == "original" else (convolution, max_pool5)
             for step in steps:
                 stage = step(stage)
             total = total + stage
         return total
-
-    def pool(self, x: Tensor) -> Tensor:
-        """5x5 max-pooling that keeps height and width."""
-        return max_pool5(x)
 
 
 class RefineNetBlock(nn.Module):
@@ -272,7 +269,7 @@ def as_list(maps: tuple[Tensor | list[Tensor], ...], expected: int) -> list[Tens
     """The arguments of a block as a list: the list that was given, or one of the given tensors."""
     given = maps[0] if len(maps) == 1 and isinstance(maps[0], list) else [x for x in maps if isinstance(x, Tensor)]
     if len(given) != expected:
-        raise ValueError(f"expected {expected} input maps, got {len(given)}")
+        raise ValueError(f"expected {counted(expected, 'input map')}, got {len(given)}")
     return given
 
 

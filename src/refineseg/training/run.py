@@ -21,7 +21,7 @@ from refineseg.evaluation.evaluate import Evaluation
 from refineseg.model.folders.card import ModelCard
 from refineseg.model.refinenet import RefineNet
 from refineseg.system.files import atomic_write
-from refineseg.system.text import duration
+from refineseg.system.text import counted, duration
 from refineseg.training.checkpoint import load_checkpoint
 from refineseg.training.custom import Callback, Custom, TrainingEvent, custom_names
 from refineseg.training.distillation import Teacher
@@ -213,9 +213,10 @@ def checkpoint_state(run: Run, optimizer: Any) -> dict[str, Any]:
 
 def data_of(run: Run) -> dict[str, Any]:
     """Classes and training pictures, in order, which must not change when a run is resumed."""
-    names = "\n".join(sample.image.name for sample in run.data.split("train"))
+    samples = run.data.split("train")
+    names = "\n".join(sample.image.name for sample in samples)
     classes = [[item.name, str(item.raw)] for item in run.data.label_map.classes]
-    return {"classes": classes, "pictures": len(run.data.split("train")), "names": zlib.crc32(os.fsencode(names))}
+    return {"classes": classes, "pictures": len(samples), "names": zlib.crc32(os.fsencode(names))}
 
 
 def restore(run: Run, optimizer: Any) -> None:
@@ -267,8 +268,9 @@ def check_same_data(before: dict[str, Any] | None, now: dict[str, Any]) -> None:
         changed = [one[0] for one in now["classes"] if one not in before["classes"]] or "fewer or another order"
         raise ConfigError(f"expected the run's own classes with --resume, the label map has changed: {changed}")
     raise ConfigError(
-        f"expected the run's own {before['pictures']} training pictures with --resume, got {now['pictures']}, "
-        "others or in another order: restore the lists, or start a new run from RUN/last with --model"
+        f"expected the run's own {counted(before['pictures'], 'training picture')} with --resume, got "
+        f"{now['pictures']}, others or in another order: restore the lists, or start a new run from "
+        "RUN/last with --model"
     )
 
 
@@ -276,7 +278,9 @@ def change_length(run: Run) -> None:
     """Continue to a new end; from here on the learning rate follows the new schedule."""
     step, run.position.ended, run.position.stale = run.position.step, False, 0
     if run.is_last:
-        raise ConfigError(f"the run has already done {step} steps: give more --epochs, --steps or --minutes")
-    end = f"{run.config.minutes:g} minutes" if run.config.minutes else f"{run.steps} steps"
+        raise ConfigError(
+            f"the run has already done {counted(step, 'step')}: give more --epochs, --steps or --minutes"
+        )
+    end = f"{run.config.minutes:g} minutes" if run.config.minutes else counted(run.steps, "step")
     atomic_write(run.folder / SETTINGS, to_yaml(run.config.to_dict()))
     run.report(TrainingEvent("note", note=f"the run continues from step {step} with the schedule of {end}"))

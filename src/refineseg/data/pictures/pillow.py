@@ -24,7 +24,7 @@ from refineseg.system.files import open_file, read_file
 from refineseg.system.text import reason_of
 
 LIMIT = 1 << 30  # largest PNG, JPEG ... with --tile, in pixels of 3 to 4 bytes
-MAX_SCANS = 100  # of a JPEG; encoders of progressive ones write about ten
+MAX_SCANS = 100  # scans of a JPEG, at most; progressive encoders write about ten
 IN_MEMORY = 256 << 20  # bytes of pixels kept in memory with --tile; more go to a temporary file
 DEEP = ("I;16", "I;16B", "I;16L", "I", "F")  # modes of more than 8 bits
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -196,8 +196,8 @@ def check_regular(path: Path, what: str) -> None:
             return
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
-    kind = "the folder" if path.is_dir() else "a pipe or device,"
-    raise InputError(f"expected {what}, got {kind} {path}")
+    found = "the folder" if path.is_dir() else "the pipe or device"
+    raise InputError(f"expected {what}, got {found} {path}")
 
 
 def _open(source: Path | bytes, large: bool) -> Image.Image:

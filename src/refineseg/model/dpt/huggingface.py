@@ -15,7 +15,7 @@ from refineseg.config.resize import Resize
 from refineseg.errors import ConfigError, WeightsError
 from refineseg.model.dpt import keymaps
 from refineseg.model.dpt.recognised import HYBRID, RecognisedNetwork
-from refineseg.model.dpt.vit import RESNET_MAPS
+from refineseg.model.dpt.vit import FACTORS, RESNET_MAPS
 
 Values = Mapping[str, Any]
 CLASSES, DEPTH, DEPTH_ANYTHING = (
@@ -24,7 +24,6 @@ CLASSES, DEPTH, DEPTH_ANYTHING = (
     "DepthAnythingForDepthEstimation",
 )
 ARCHITECTURES = (CLASSES, DEPTH, DEPTH_ANYTHING)
-FACTORS = [4, 2, 1, 0.5]
 BIT: dict[str, Any] = {  # a hybrid's ResNet
     "model_type": "bit",
     "layer_type": "bottleneck",
@@ -117,11 +116,11 @@ def recognise_repository(values: Values, preprocessor: Values, where: str) -> Re
 def _transformer(values: Values, name: str, where: str) -> tuple[DPTConfig, str, tuple[Any, ...]]:
     """Settings of the DPT, timm's name of its transformer, and the rules for the transformer's names."""
     sizes: ViTSizes | SwinSizes
-    _require(values, where, head_in_index=-1, reassemble_factors=FACTORS)
-    inner = values.get("backbone_config") if name != CLASSES and not values.get("is_hybrid") else None
+    _require(values, where, head_in_index=-1, reassemble_factors=list(FACTORS))
+    hybrid = bool(values.get("is_hybrid"))
+    inner = None if hybrid or name == CLASSES else values.get("backbone_config")
     if inner is None:
         _require(values, where, num_channels=3, qkv_bias=True, hidden_act="gelu")
-        hybrid = bool(values.get("is_hybrid"))
         if hybrid:
             _require(values, where, neck_ignore_stages=[0, 1], patch_size=16, readout_type="project")
             _require(values.get("backbone_config") or {}, where, **BIT)
@@ -173,8 +172,8 @@ def _dpt_fields(values: Values, name: str, sizes: ViTSizes | SwinSizes, where: s
 
 def _backbone(inner: Values, where: str) -> tuple[str, tuple[Any, ...], dict[str, Any], ViTSizes | SwinSizes]:
     """timm's name, rules, settings and sizes of a backbone with its own config."""
-    kind = inner.get("model_type")
-    if kind == "dinov2":
+    model_type = inner.get("model_type")
+    if model_type == "dinov2":
         _require(inner, where, num_channels=3, hidden_act="gelu", qkv_bias=True)
         own: dict[str, Any] = {"final_norm": bool(inner.get("apply_layernorm", True)), "positions": "bicubic"}
         width, ratio = int(inner["hidden_size"]), float(inner["mlp_ratio"])
@@ -182,16 +181,16 @@ def _backbone(inner: Values, where: str) -> tuple[str, tuple[Any, ...], dict[str
             return "vit_base_patch14_dinov2", keymaps.DINOV2, own, _sizes(inner, ratio)
         hidden = (int(int(width * ratio) * 2 / 3) + 7) // 8 * 8  # as DINOv2 rounds; gate and value in one matrix
         return "vit_giant_patch14_dinov2", keymaps.DINOV2_SWIGLU, own, _sizes(inner, 2 * hidden / width)
-    if kind == "beit":
+    if model_type == "beit":
         _require(inner, where, num_channels=3, hidden_act="gelu", use_relative_position_bias=True)
         _require(inner, where, use_shared_relative_position_bias=False, use_absolute_position_embeddings=False)
         ratio = float(inner["intermediate_size"]) / float(inner["hidden_size"])
         return "beit_base_patch16_384", keymaps.BEIT, {"final_norm": False}, _sizes(inner, ratio)
-    if kind == "swinv2":
+    if model_type == "swinv2":
         _require(inner, where, num_channels=3, hidden_act="gelu", qkv_bias=True, patch_size=4, layer_norm_eps=1e-5)
         _require(inner, where, use_absolute_embeddings=False, out_indices=[1, 2, 3, 4])
         return "swinv2_tiny_window8_256", keymaps.SWIN, {}, _swin_sizes(inner)
-    raise WeightsError(f"expected a backbone_config of dinov2, beit or swinv2 in {where}, got {kind}")
+    raise WeightsError(f"expected a backbone_config of dinov2, beit or swinv2 in {where}, got {model_type}")
 
 
 def _swin_sizes(values: Values) -> SwinSizes:

@@ -28,6 +28,8 @@ HALVES: dict[str, Any] = {"mean": HALF, "std": HALF}  # MiDaS's normalisation; o
 HEAD_CHANNELS = 64  # channels of an attention head in all of these networks
 LAYERS = {24: (4, 11, 17, 23)}  # layers of Depth Anything v2 and UniMatch V2, by depth; else the ends of quarters
 MIDAS_3 = "pretrained.model."
+DEPTH_ANYTHING = "depth_head."
+UNIMATCH = "backbone.blocks."
 NOT_IMPORTED = {  # unsupported backbones by the beginning of names
     "patch_embed.0.": "LeViT",
     "stem.": "Next-ViT",
@@ -35,6 +37,7 @@ NOT_IMPORTED = {  # unsupported backbones by the beginning of names
 }
 STEM = "patch_embed.backbone.stem.conv.weight"  # in hybrids only
 SWIGLU = "w12.weight"  # in DINOv2 giant only
+BEIT_TABLE = "blocks.0.attn.relative_position_bias_table"
 UNUSED_TRANSFORMER = r"(norm|fc_norm|head|pre_logits)\..*|blocks\.\d+\.attn\.relative_position_index"
 UNUSED_SWIN = (  # the last ones are tables of positions, which timm saves or not depending on the version
     r"(norm|head)\..*|layers\.\d+\.blocks\.\d+\.(attn_mask|attn\.relative_(position_index|coords_table))"
@@ -55,16 +58,15 @@ DEPTH_ANYTHING_VERSIONS = {
     "depth-anything-v2-metric-indoor": DepthAnythingVersion(max_depth=20.0),
     "depth-anything-v2-metric-outdoor": DepthAnythingVersion(max_depth=80.0),
 }
-
-
 # Settings of a MiDaS over Swin that its tensors do not show; see ``SwinSizes``.
 SWIN_VERSIONS: dict[str, dict[str, Any]] = {"midas-swin-384": {"image": 384, "window": 12}}
 SWIN2_VERSIONS: dict[str, dict[str, Any]] = {
     "midas-swin2-256": {"image": 256, "window": 16},
     "midas-swin2-384": {"image": 384, "window": 24, "trained_windows": (12, 12, 12, 6)},
 }
-SWIN = "pretrained.model.layers.0.blocks.0."
+SWIN = MIDAS_3 + "layers.0.blocks.0."
 SWIN2 = SWIN + "attn.logit_scale"
+CLASSES_NORM = "scratch.output_conv.1.weight"  # batch norm, which only the head for classes has
 
 
 def is_published(names: set[str]) -> bool:
@@ -76,20 +78,20 @@ def is_published(names: set[str]) -> bool:
 def keys_of(names: set[str]) -> KeyMap:
     """The map of a whole network's names; WeightsError for an unsupported one."""
     for start, backbone in NOT_IMPORTED.items():
-        if any(name.startswith(MIDAS_3 + start) for name in names):
+        if _any_starts(names, MIDAS_3 + start):
             raise WeightsError(
                 f"expected a MiDaS 3 over ViT, hybrid ViT, BEiT or Swin, got one over {backbone}: not imported"
             )
     swiglu = any(name.endswith(SWIGLU) for name in names)
-    if any(name.startswith("depth_head.") for name in names):
+    if _any_starts(names, DEPTH_ANYTHING):
         own = keymaps.swiglu("pretrained") if swiglu else ()
         return keymaps.key_map("Depth Anything", own, keymaps.DEPTH_ANYTHING)
-    if any(name.startswith("backbone.blocks.") for name in names):
+    if _any_starts(names, UNIMATCH):
         own = keymaps.swiglu("backbone") if swiglu else ()
         return keymaps.key_map("UniMatch V2", own, keymaps.UNIMATCH)
-    if any(name.startswith(SWIN) for name in names):
+    if _any_starts(names, SWIN):
         return keymaps.key_map("MiDaS 3.1 over Swin", keymaps.MIDAS_DEPTH, keymaps.SWIN_OF_TIMM)
-    if "scratch.output_conv.1.weight" in names:  # the batch norm of the head for classes
+    if CLASSES_NORM in names:
         return keymaps.key_map("DPT of isl-org, classes", keymaps.MIDAS_CLASSES, keymaps.MIDAS)
     return keymaps.key_map("DPT or MiDaS 3 of isl-org, depth", keymaps.MIDAS_DEPTH, keymaps.MIDAS)
 
@@ -105,10 +107,8 @@ def recognise_state(state: Mapping[str, Tensor], version: str | None = None) -> 
         InputError: ``version`` is missing, unknown, or does not apply to the checkpoint.
         WeightsError: a tensor that is needed to recognise the network is missing.
     """
-    depth_anything = any(name.startswith("depth_head.") for name in state)
-    swins = (
-        SWIN2_VERSIONS if SWIN2 in state else SWIN_VERSIONS if any(name.startswith(SWIN) for name in state) else {}
-    )
+    depth_anything = _any_starts(state, DEPTH_ANYTHING)
+    swins = SWIN2_VERSIONS if SWIN2 in state else SWIN_VERSIONS if _any_starts(state, SWIN) else {}
     versions = DEPTH_ANYTHING_VERSIONS if depth_anything else swins
     if versions and version not in versions:
         got = "none" if version is None else repr(version)
@@ -121,7 +121,7 @@ def recognise_state(state: Mapping[str, Tensor], version: str | None = None) -> 
             return _depth_anything(state, keys, DEPTH_ANYTHING_VERSIONS[str(version)])
         if swins:
             return _swin(state, keys, swins[str(version)])
-        if any(name.startswith("backbone.blocks.") for name in state):
+        if _any_starts(state, UNIMATCH):
             return _unimatch(state, keys)
         return _midas(state, keys)
     except (KeyError, IndexError, ValueError) as error:
@@ -160,10 +160,10 @@ def _unimatch(state: Mapping[str, Tensor], keys: KeyMap) -> RecognisedNetwork:
 
 
 def _midas(state: Mapping[str, Tensor], keys: KeyMap) -> RecognisedNetwork:
-    hybrid = f"pretrained.model.{STEM}" in state
-    beit = "pretrained.model.blocks.0.attn.relative_position_bias_table" in state
+    hybrid = MIDAS_3 + STEM in state
+    beit = MIDAS_3 + BEIT_TABLE in state
     vit = _vit(state, "pretrained.model", image=_beit_image(state) if beit else None)
-    classes = "scratch.output_conv.1.weight" in state  # the batch norm of the head for classes
+    classes = CLASSES_NORM in state
     dpt = DPTConfig(
         vit=vit,
         final_norm=False,
@@ -249,10 +249,14 @@ def _vit(state: Mapping[str, Tensor], prefix: str, image: int | None) -> ViTSize
 
 def _beit_image(state: Mapping[str, Tensor]) -> int:
     """Side of BEiT's pictures, from its table of offsets: (2 grid - 1) squared rows, and three."""
-    rows = _rows(state, "pretrained.model.blocks.0.attn.relative_position_bias_table")
-    patch: int = state["pretrained.model.patch_embed.proj.weight"].shape[-1]
+    rows = _rows(state, MIDAS_3 + BEIT_TABLE)
+    patch: int = state[MIDAS_3 + "patch_embed.proj.weight"].shape[-1]
     grid = (isqrt(rows - 3) + 1) // 2
     return grid * patch
+
+
+def _any_starts(names: Iterable[str], start: str) -> bool:
+    return any(name.startswith(start) for name in names)
 
 
 def _rows(state: Mapping[str, Tensor], name: str) -> int:
