@@ -84,8 +84,8 @@ def open_yaml(path: Path, root: Path | None = None, *, drop_bad: bool = False) -
     if unused.same_stem:
         first, second, *_ = unused.same_stem[0]
         raise InputError(
-            f"{first} and {second.name} differ only in their suffix ({len(unused.same_stem)} such names): keep "
-            "one file of each name"
+            f"{first} and {second.name} differ only in their suffix ({counted(unused.same_stem, 'such name')}): "
+            "keep one file of each name"
         )
     data = SegmentationData(
         described.name,

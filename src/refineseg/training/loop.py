@@ -20,7 +20,6 @@ from refineseg.errors import InputError
 from refineseg.evaluation.evaluate import Evaluation
 from refineseg.system import processes
 from refineseg.system.lock import locked
-from refineseg.system.text import counted
 from refineseg.training.checkpoint import checkpoints
 from refineseg.training.custom import Custom, TrainingEvent
 from refineseg.training.optimizer import MovingAverage, freeze, lr_factor, own_shard

@@ -255,7 +255,11 @@ def restore_state(run: Run, optimizer: Any, state: dict[str, Any]) -> None:
         change_length(run)
     elif run.is_last:
         extends = "a larger --epochs, --steps or --minutes extends it"
-        run.report(TrainingEvent("note", note=f"the run is complete, after {run.position.step} steps: {extends}"))
+        run.report(
+            TrainingEvent(
+                "note", note=f"the run is complete, after {counted(run.position.step, 'step')}: {extends}"
+            )
+        )
     else:
         run.report(TrainingEvent("note", note=f"the run continues from step {run.position.step}"))
 
@@ -281,6 +285,6 @@ def change_length(run: Run) -> None:
         raise ConfigError(
             f"the run has already done {counted(step, 'step')}: give more --epochs, --steps or --minutes"
         )
-    end = f"{run.config.minutes:g} minutes" if run.config.minutes else counted(run.steps, "step")
+    end = f"{run.config.minutes:g} min" if run.config.minutes else counted(run.steps, "step")
     atomic_write(run.folder / SETTINGS, to_yaml(run.config.to_dict()))
     run.report(TrainingEvent("note", note=f"the run continues from step {step} with the schedule of {end}"))

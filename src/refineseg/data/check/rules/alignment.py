@@ -142,7 +142,7 @@ def _direction(offset: tuple[int, int]) -> str:
     down, right = offset
     parts = []
     if down:
-        parts.append(f"{abs(down)} pixels {'lower' if down > 0 else 'higher'}")
+        parts.append(f"{counted(abs(down), 'pixel')} {'lower' if down > 0 else 'higher'}")
     if right:
-        parts.append(f"{abs(right)} pixels to the {'right' if right > 0 else 'left'}")
+        parts.append(f"{counted(abs(right), 'pixel')} to the {'right' if right > 0 else 'left'}")
     return " and ".join(parts) or "nearby"
