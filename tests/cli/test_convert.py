@@ -63,7 +63,7 @@ def test_find(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("COLUMNS", "200")
-    assert "1 of 1 checkpoint files recognised" in run(convert, "--find")
+    assert "1 of 1 checkpoint file recognised" in run(convert, "--find")
     with pytest.raises(InputError, match="--find alone"):
         convert(str(checkpoint), find=True)
 

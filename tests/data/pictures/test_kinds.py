@@ -121,7 +121,7 @@ def test_near_infrared_beside_alpha(tmp_path: Path) -> None:
     five = np.dstack([RGB, GREY, np.full_like(GREY, 255)])
     found = same_by_windows(write(tmp_path / "a.tif", five, extrasamples=["unspecified", "unassalpha"]))
     np.testing.assert_array_equal(found.pixels, RGB)
-    assert "1 more channel" in found.notes[0]
+    assert "left out 1 channel" in found.notes[0]
 
 
 def test_an_internal_mask_is_void_where_it_is_0(tmp_path: Path) -> None:
