@@ -213,6 +213,10 @@ BAD = {
         ["train", "--data", "{data}", "-o", "{tmp}/run", "--model", "refinenet-r7"],
         "refinenet-r7",
     ),
+    "unknown preset, before data": (
+        ["train", "--data", "folder:{tmp}/none", "-o", "{tmp}/run", "--model", "refinenet-r7"],
+        "expected a preset (refinenet-r18, ",
+    ),
     "unknown setting": (["train", "--data", "{data}", "-o", "{tmp}/run", "--set", "lrr=1"], "did you mean lr"),
     "wrong type": (["train", "--data", "{data}", "-o", "{tmp}/run", "--set", "lr=fast"], "lr to be float"),
     "out of range": (["train", "--data", "{data}", "-o", "{tmp}/run", "--set", "ema=3"], "ema in"),

@@ -92,6 +92,7 @@ def train(
     from refineseg.system.lock import check_unused
     from refineseg.system.processes import is_first, launched_world
     from refineseg.training.planning.plan import make_plan
+    from refineseg.training.preparation.initial_network import check_model
 
     chosen = {
         "model": model,
@@ -117,6 +118,7 @@ def train(
     settings_of_run, explicit = build_config(settings_file, recipe, chosen, crop, settings or [])
     if settings_of_run.data is None:
         raise InputError("expected --data NAME:ROOT, such as folder:DIR, or a YAML file")
+    check_model(settings_of_run.model)  # a misspelt name is found before the data is read
     opened = with_validation(open_data(settings_of_run.data, drop_bad=settings_of_run.drop_bad))
     if is_first():
         show_notes(opened.notes)

@@ -66,6 +66,12 @@ def starting_network(config: TrainConfig, data: SegmentationData) -> InitialNetw
     return InitialNetwork(model, f"{line}, decoder new" if preset else line, stated)
 
 
+def check_model(name: str) -> None:
+    """ConfigError or WeightsError unless it is a preset, or a model that can be found."""
+    if name not in PRESETS:
+        model_to_start_from(name)
+
+
 def model_to_start_from(name: str) -> Path:
     """The folder of a model that is not a preset; ConfigError for unknown names."""
     try:

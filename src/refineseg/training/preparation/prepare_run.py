@@ -27,7 +27,7 @@ from refineseg.training.distillation import prepare_teacher, unlabelled_pictures
 from refineseg.training.losses import find_loss
 from refineseg.training.memory import check_memory
 from refineseg.training.parallel import make_fabric
-from refineseg.training.preparation.initial_network import InitialNetwork, model_to_start_from, starting_network
+from refineseg.training.preparation.initial_network import InitialNetwork, check_model, starting_network
 from refineseg.training.run import SETTINGS, Run
 from refineseg.training.tracking.loggers import RunLogger
 from refineseg.training.tracking.run_page import RunPage
@@ -48,8 +48,7 @@ def prepare_run(
     """A run before its first step. Arguments and errors as in ``refineseg.train``."""
     folder = Path(folder)
     check_unused(folder, resume)
-    if config.model not in PRESETS:
-        model_to_start_from(config.model)
+    check_model(config.model)
     data = with_validation(data)
     pictures = tuple(sample for name in config.train_splits for sample in data.split(name))
     data = replace(data, splits={**data.splits, "train": pictures})
