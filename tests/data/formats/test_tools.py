@@ -96,7 +96,7 @@ def test_polygons_come_back_as_the_same_pixels(tmp_path: Path, format: str) -> N
     import_data(pre, tmp_path / "back", options=ReadOptions(images=photos))
     expected = PIECES if format == "labelme" else np.where(PIECES == 255, 0, PIECES)
     np.testing.assert_array_equal(read_mask(tmp_path / "back/masks/p0.png"), expected)
-    assert any("1 ignored pixels" in note for note in written.notes) is (format == "yolo")
+    assert any("1 ignored pixel without" in note for note in written.notes) is (format == "yolo")
 
 
 def test_small_pieces_are_counted(tmp_path: Path) -> None:
