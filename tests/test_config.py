@@ -36,7 +36,7 @@ def test_overrides() -> None:
 
 
 def test_values_are_read_each_by_itself() -> None:
-    """exact_strides needs a single input scale, which the changed network may have; that is for it to say."""
+    """exact_strides limits the input scales, which the changed network may have already; that is for it to say."""
     found = ModelConfig.read(["exact_strides=true", "input_scales=[1.5]", "dropout=0"])
     assert found == {
         "exact_strides": True,

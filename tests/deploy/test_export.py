@@ -34,6 +34,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "two": {"preset": "refinenet-r18", "cascade": "two"},
     "single": {"preset": "refinenet-r18", "cascade": "single"},
     "2-scale": {"preset": "refinenet-lw-r18", "input_scales": (1.2, 0.6)},
+    "2-scale exact": {"preset": "refinenet-lw-r18", "input_scales": (1.2, 0.6), "exact_strides": True},
     "half-pixel": {"preset": "refinenet-lw-mbv2", "align_corners": False},
     "exact": {"preset": "refinenet-lw-mbv2", "align_corners": False, "exact_strides": True},
     "corners": {"preset": "refinenet-lw-mbv2", "align_corners": True, "exact_strides": True},

@@ -56,9 +56,9 @@ class ModelConfig(Config):
             finer map, so that windows of a picture agree with the whole also where 32 does not divide its sides.
             With ``align_corners`` the cells of a map are at the multiples of its stride, where padded convolutions
             (ResNet, MobileNet-v2) have them; without, at the centres of squares of the stride, where patchifying
-            networks (ConvNeXt, Swin) have them. Needs bilinear upsampling and a single input scale. It must be as
-            it was in training, unless it was false there, ``align_corners`` too, and 32 divided the crops: then
-            both are the same network.
+            networks (ConvNeXt, Swin) have them. Needs bilinear upsampling, and a largest input scale that is a
+            multiple of the others. It must be as it was in training, unless it was false there, ``align_corners``
+            too, and 32 divided the crops: then both are the same network.
         image_pooling: Whether the coarsest map's mean over the picture is one more path of the coarsest block, as
             in ParseNet and DeepLab-v3. Scores then depend on the whole picture, and windows of it do not agree
             exactly with the whole.
@@ -122,12 +122,13 @@ class ModelConfig(Config):
         require(
             not (bicubic and self.align_corners), "align_corners false with bicubic upsampling", self.align_corners
         )
-        free = not bicubic and len(self.input_scales) == 1
-        require(
-            free or not self.exact_strides,
-            "bilinear upsampling and one input scale with exact_strides",
-            (self.upsampling, self.input_scales),
-        )
+        if self.exact_strides:
+            require(not bicubic, "bilinear upsampling with exact_strides", self.upsampling)
+            require(
+                all(abs(ratio - round(ratio)) < 1e-6 for ratio in self._scale_ratios()),
+                "a largest of the input_scales that is a multiple of the others, with exact_strides",
+                self.input_scales,
+            )
         require(
             len(self.mean) == len(self.std) == self.in_channels,
             f"one mean and std for each of {counted(self.in_channels, 'channel')}",
@@ -143,6 +144,14 @@ class ModelConfig(Config):
             others = [item.name for item in fields(self) if item.name not in OF_DPT]
             changed = [name for name in others if getattr(self, name) != getattr(ModelConfig, name)]
             require(not changed, f"only {', '.join(OF_DPT)} with a DPT", ", ".join(changed))
+
+    @property
+    def scale_ratios(self) -> tuple[int, ...]:
+        """How many times smaller the picture is at each input scale than at the largest; rounded."""
+        return tuple(round(ratio) for ratio in self._scale_ratios())
+
+    def _scale_ratios(self) -> list[float]:
+        return [max(self.input_scales) / scale for scale in self.input_scales]
 
     @property
     def stride(self) -> int:

@@ -32,10 +32,19 @@ class Decoder(nn.Module):
         channels: channels of each backbone map, over all backbones.
         strides: stride of each of these maps. The published networks have four different strides; any number is
             grouped in the same way from coarse to fine.
+        steps: distance of each map's cells in pixels of the largest scaled input, for ``exact_strides``; default:
+            the strides.
     """
 
-    def __init__(self, config: ModelConfig, channels: Sequence[int], strides: Sequence[int]) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        channels: Sequence[int],
+        strides: Sequence[int],
+        steps: Sequence[int] | None = None,
+    ) -> None:
         super().__init__()
+        steps = strides if steps is None else steps
         if len(channels) != len(strides):
             raise ValueError(f"expected one stride per map ({len(channels)}), got {len(strides)}")
         levels = sorted(set(strides), reverse=True)
@@ -45,7 +54,7 @@ class Decoder(nn.Module):
         self.dropout = nn.Dropout(config.backbone_dropout)
         self.blocks = nn.ModuleList()
         refined: list[int] = []
-        coarser: list[int] = []  # stride of the coarser block's output
+        coarser: list[int] = []  # step of the coarser block's output
         for group in (levels[start : start + size] for start in range(0, len(levels), size)):
             # Coarse to fine within a block too; maps of one stride keep the order of the backbones.
             taken = sorted((i for i, stride in enumerate(strides) if stride in group), key=lambda i: -strides[i])
@@ -62,10 +71,10 @@ class Decoder(nn.Module):
                 lateral_fusion=config.lateral_fusion,
                 activation=ACTIVATIONS[config.activation],
                 align_corners=config.align_corners,
-                strides=[strides[i] for i in taken] + coarser if config.exact_strides else None,
+                strides=[steps[i] for i in taken] + coarser if config.exact_strides else None,
                 upsampling=config.upsampling,
             )
-            refined, coarser = [block.out_channels], [min(group)]
+            refined, coarser = [block.out_channels], [min(steps[i] for i in taken)]
             groups.append(taken)
             self.blocks.append(block)
         self.groups = tuple(tuple(group) for group in groups)  # positions of the maps that each block takes
@@ -111,11 +120,16 @@ class RefineNet(nn.Module):
             else (copy.deepcopy(backbone) if scale else backbone)
             for scale in range(len(config.input_scales))
         ]
-        maps = [pair for net in backbones for pair in zip(net.channels, net.strides, strict=True)]
+        maps = [
+            (width, stride, stride * ratio)
+            for net, ratio in zip(backbones, config.scale_ratios, strict=True)
+            for width, stride in zip(net.channels, net.strides, strict=True)
+        ]
         if config.image_pooling:
             maps.append(maps[len(backbones[0].channels) - 1])
         self.backbones = nn.ModuleList(backbones)
-        self.decoder = Decoder(config, [channels for channels, _ in maps], [stride for _, stride in maps])
+        channels, strides, steps = ([pair[place] for pair in maps] for place in range(3))
+        self.decoder = Decoder(config, channels, strides, steps)
         self.final = nn.Sequential(
             *(ResidualConvUnit(self.decoder.out_channels, config.kernel_size) for _ in range(config.final_rcus))
         )
@@ -165,8 +179,8 @@ class RefineNet(nn.Module):
         self.check(images)
         size = images.shape[-2:]
         maps: list[Tensor] = []
-        for net, scale in zip(self.each_backbone(), self.config.input_scales, strict=True):
-            maps += self._maps(net, self._normalised(images), scale)
+        for place, net in enumerate(self.each_backbone()):
+            maps += self._maps(net, self._at_scale(self._normalised(images), place))
         if self.config.image_pooling:
             coarsest = maps[len(self.each_backbone()[0].channels) - 1]
             mean = coarsest.mean((2, 3), keepdim=True)
@@ -191,15 +205,25 @@ class RefineNet(nn.Module):
         x, dtype = (images - self.mean) / self.std, next(self.backbones.parameters()).dtype
         return x if x.dtype == dtype else x.to(dtype)
 
-    def _maps(self, net: Backbone, images: Tensor, scale: float) -> list[Tensor]:
-        """Maps of one backbone at one scale. The image is padded to a multiple; the maps are cut accordingly."""
+    def _at_scale(self, images: Tensor, place: int) -> Tensor:
+        """Images at an input scale; with exact strides smaller ones from the largest, by exactly their ratio."""
+        scale, ratio = self.config.input_scales[place], self.config.scale_ratios[place]
+        if self.config.exact_strides and ratio > 1:
+            images = self._at_scale(images, self.config.scale_ratios.index(1))
+            height, width = images.shape[-2:]
+            images = F.pad(images, (0, -width % ratio, 0, -height % ratio), mode="replicate")
+            size = [side // ratio for side in images.shape[-2:]]
+            return bilinear(images, size, align_corners=False)
+        if scale == 1.0:
+            return images
+        size = [scaled(side, scale) for side in images.shape[-2:]]
+        if self.config.upsampling == "bicubic":
+            return bicubic(images, size)
+        return bilinear(images, size, align_corners=False)
+
+    def _maps(self, net: Backbone, images: Tensor) -> list[Tensor]:
+        """Maps of one backbone. The image is padded to a multiple; the maps are cut accordingly."""
         height, width = images.shape[-2:]
-        if scale != 1.0:
-            height, width = scaled(height, scale), scaled(width, scale)
-            if self.config.upsampling == "bicubic":
-                images = bicubic(images, (height, width))
-            else:
-                images = bilinear(images, (height, width), align_corners=False)
         multiple = net.multiple
         down, right = -height % multiple, -width % multiple
         if down or right:

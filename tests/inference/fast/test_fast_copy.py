@@ -166,6 +166,7 @@ def test_a_dilated_mobilenet_block_in_groups_is_the_block(
         ("refinenet-r18", SMALL),
         ("refinenet-lw-mbv2", {}),
         ("refinenet-lw-mbv2", {"output_stride": 8, "image_pooling": True, "exact_strides": True}),
+        ("refinenet-lw-mbv2", {"input_scales": (1.0, 0.5), "exact_strides": True}),
         pytest.param("refinenet-r18", SMALL | {"output_stride": 8}, marks=pytest.mark.slow),
         pytest.param("refinenet-r18", SMALL | {"pooling": "improved", "crp_stages": 1}, marks=pytest.mark.slow),
         pytest.param("refinenet-lw-mbv2", {"crp_stages": 1}, marks=pytest.mark.slow),
