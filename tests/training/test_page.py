@@ -20,7 +20,7 @@ from refineseg.system.text import duration
 from refineseg.training.custom import TrainingEvent
 from refineseg.training.loop import train
 from refineseg.training.tracking.run_page import Examples, examples_of
-from tests.training.test_loop import CONFIG, data
+from tests.training.test_loop import CONFIG, StopHereError, data, stop_at
 
 __all__ = ["data"]
 
@@ -55,6 +55,16 @@ def test_the_page_follows_the_run(data: SegmentationData, tmp_path: Path) -> Non
     for name in (*data.label_map.names, "augment.crop", "backbone_weights"):
         assert name in last
     assert not re.search(r'(src|href)="http', last)
+
+
+def test_a_stopped_run_rests_and_says_how_to_continue(data: SegmentationData, tmp_path: Path) -> None:
+    run = tmp_path / "a run"
+    with pytest.raises(StopHereError):
+        train(CONFIG, data, run, callbacks=[stop_at(4)], device="cpu")
+    text = (run / "index.html").read_text()
+    assert 'http-equiv="refresh"' not in text
+    assert "Stopped at step 4 of 6. Best mean IoU" in text
+    assert f"Continue with <code>refineseg train --resume -o &#x27;{run}&#x27;</code>" in text
 
 
 def test_eight_pictures_evenly_spaced() -> None:

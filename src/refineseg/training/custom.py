@@ -20,7 +20,8 @@ class TrainingEvent:
     """An event passed to callbacks."""
 
     # ``reading`` pictures, ``train`` after each optimiser step, ``validating`` after each picture, ``epoch`` after
-    # validation and checkpoint, ``end`` after the last step; ``start``, ``warning`` and ``note`` for messages
+    # validation and checkpoint, ``end`` after the last step, ``stopped`` after an error or Ctrl+C; ``start``,
+    # ``warning`` and ``note`` for messages
     phase: str = "train"
     # steps done and total, in this phase
     step: int = 0
@@ -34,8 +35,8 @@ class TrainingEvent:
     row: dict[str, float | int | None] | None = None  # with ``epoch``: the row of metrics.csv
     # with ``epoch``: the evaluation, if validated; its measure ``Examples`` has pictures
     evaluation: Evaluation | None = None
-    # with ``train``, ``epoch`` and ``end``: the run, with ``model``, ``trained`` (the moving average, if any),
-    # ``fabric`` and ``folder``
+    # with ``train``, ``epoch``, ``end`` and ``stopped``: the run, with ``model``, ``trained`` (the moving
+    # average, if any), ``fabric`` and ``folder``
     run: Run | None = None
 
 

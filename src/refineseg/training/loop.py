@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Unpack
 
@@ -16,7 +16,7 @@ from refineseg.config import TrainConfig
 from refineseg.data.batches.loader import Batches, class_balanced_weights, training_loader
 from refineseg.data.dataset import SegmentationData
 from refineseg.data.registry import open_data
-from refineseg.errors import InputError
+from refineseg.errors import InputError, RefinesegError
 from refineseg.evaluation.evaluate import Evaluation
 from refineseg.system import processes
 from refineseg.system.lock import locked
@@ -68,7 +68,13 @@ def train(
     with locked(folder) if processes.is_first() else nullcontext():
         run = prepare_run(config, data, folder, resume=resume, device=device, **custom)
         run.origin = {"command": command or "refineseg.train", "commit": commit}
-        return fit(run)
+        try:
+            return fit(run)
+        except BaseException as error:  # Ctrl+C too
+            note = str(error) if isinstance(error, RefinesegError) else ""
+            with suppress(Exception):  # the first error is the one to report
+                run.report(TrainingEvent("stopped", run.position.step, run.steps, note=note, run=run))
+            raise
 
 
 def fit(run: Run) -> Evaluation:

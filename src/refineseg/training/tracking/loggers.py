@@ -73,7 +73,7 @@ class RunLogger:
 
     def __call__(self, event: TrainingEvent) -> None:
         """Start at the first step, log rows, and finish."""
-        if self.tracker is None and event.run is not None:
+        if self.tracker is None and event.run is not None and event.phase != "stopped":
             self.tracker = self._start(event.run)
         if self.tracker is not None and event.row is not None:
             known = {name: float(value) for name, value in event.row.items() if value is not None}

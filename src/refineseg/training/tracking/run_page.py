@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from html import escape
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,8 @@ from refineseg.training.run import BEST, CURVES, PAGE, Run
 
 SHOWN = 8  # val pictures on the page
 REFRESH = 15  # seconds between reloads while the run goes on
+State = Literal["running", "finished", "stopped"]
+CSS_CLASSES: dict[State, str] = {"running": "note", "finished": "", "stopped": "warning"}  # of the header
 OWN_STYLE = """
 .said { margin: 18px 0 0; padding-left: 18px; } .settings { columns: 2 320px; font-size: 13px; }
 .settings div { display: flex; gap: 12px; justify-content: space-between; break-inside: avoid; padding: 2px 0;
@@ -95,12 +98,14 @@ class RunPage:
         elif event.phase == "train" and not (event.run.folder / PAGE).exists():
             self.write(event.run)
         elif event.phase == "end" and self.evaluation is not None:
-            self.write(event.run, ended=True)
+            self.write(event.run, "finished")
+        elif event.phase == "stopped" and (event.run.folder / PAGE).exists():
+            self.write(event.run, "stopped")
 
-    def write(self, run: Run, ended: bool = False) -> None:
-        """Write RUN/index.html, which reloads until the run has ``ended``."""
+    def write(self, run: Run, state: State = "running") -> None:
+        """Write RUN/index.html, which reloads while the run goes on."""
         said = "".join(f"<li>{escape(kind)}: {escape(text)}</li>" for kind, text in self.said if kind != "start")
-        parts = [_head(run, self.said, ended), _facts(run), f'<ul class="said">{said}</ul>' if said else ""]
+        parts = [_head(run, self.said, state), _facts(run), f'<ul class="said">{said}</ul>' if said else ""]
         if self.evaluation is not None:
             parts += [
                 _curves(run),
@@ -110,7 +115,7 @@ class RunPage:
             ]
         parts.append(_settings(run.config.to_dict()))
         body, title = "\n".join(part for part in parts if part), f"{run.folder.name}: training"
-        refresh = None if ended else REFRESH
+        refresh = REFRESH if state == "running" else None
         atomic_write(run.folder / PAGE, document(title, body, STYLE + OWN_STYLE, SCRIPT, refresh))
 
 
@@ -118,22 +123,29 @@ def _scored(run: Run) -> list[dict[str, Any]]:
     return [row for row in run.log.rows if row["mean_iou"] is not None]
 
 
-def _head(run: Run, said: list[tuple[str, str]], ended: bool) -> str:
+def _head(run: Run, said: list[tuple[str, str]], state: State) -> str:
     rows = _scored(run)
-    where = f"Step {run.position.step:,} of " + ("about " if run.config.minutes else "") + f"{run.steps:,}"
-    if ended:
-        state = f"Finished after {counted(run.position.step, 'step')} and {duration(run.position.seconds)}"
+    where = f"step {run.position.step:,} of " + ("about " if run.config.minutes else "") + f"{run.steps:,}"
+    if state == "finished":
+        position = f"Finished after {counted(run.position.step, 'step')} and {duration(run.position.seconds)}"
+    elif state == "stopped":
+        position = f"Stopped at {where}"
     else:
-        state = f"{where}, {run.time_left} left" if run.position.step > 1 else "Running the first steps"
-    verdict = f"{state}. No validation yet."
+        position = (
+            f"{where.capitalize()}, {run.time_left} left" if run.position.step > 1 else "Running the first steps"
+        )
+    score = "No validation yet"
     if rows:
         best = max(rows, key=lambda row: float(row["mean_iou"]))
-        verdict = f"{state}. Best mean IoU {percent(best['mean_iou'])} at step {best['step']:,}, kept in {BEST}/."
+        score = f"Best mean IoU {percent(best['mean_iou'])} at step {best['step']:,}, kept in {BEST}/"
     begun = "".join(f"<p>Starts from {escape(text)}.</p>" for phase, text in said if phase == "start")
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    again = "" if ended else f"; reloads every {REFRESH} seconds"
-    more = f'{begun}<p class="quiet">Written {now}{again}.</p>'
-    return header("train", escape(run.folder.name), verdict, "" if ended else "note", more)
+    again = f"; reloads every {REFRESH} seconds" if state == "running" else ""
+    resume = shlex.join(["refineseg", "train", "--resume", "-o", str(run.folder)])
+    failed = any(phase == "stopped" for phase, _ in said)  # and would fail again
+    continued = f"<p>Continue with <code>{escape(resume)}</code></p>" if state == "stopped" and not failed else ""
+    more = f'{begun}{continued}<p class="quiet">Written {now}{again}.</p>'
+    return header("train", escape(run.folder.name), f"{position}. {score}.", CSS_CLASSES[state], more)
 
 
 def _facts(run: Run) -> str:
