@@ -63,7 +63,6 @@ def make_fabric(config: TrainConfig, device: str) -> Fabric:
 
 def arrange(model: RefineNet, config: TrainConfig) -> RefineNet:
     """The network in channels-last layout, with synchronised batch norm if set."""
-    use_float32_depthwise(model)
     if config.sync_batch_norm:
         from timm.layers import convert_sync_batchnorm
 

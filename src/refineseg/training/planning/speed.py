@@ -13,6 +13,7 @@ from refineseg.inference.devices import pick_device
 from refineseg.model.presets import build, model_config
 from refineseg.training.memory import fitting_batch, forward_backward
 from refineseg.training.optimizer import make_optimizer
+from refineseg.training.parallel import use_float32_depthwise
 from refineseg.training.preparation.prepare_run import has_bf16
 
 WARM, TIMED = 1, 2  # steps
@@ -42,6 +43,7 @@ def images_per_second(config: TrainConfig, classes: int, channels: int, device: 
     where = torch.device(device)
     with torch.random.fork_rng(devices=[]):
         network = build(model_config(config.model, classes, **(fields | values)))
+        use_float32_depthwise(network)
         batch = fitting_batch(network, config, where)
         network = network.to(where, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         optimizer = make_optimizer(network, config)

@@ -26,7 +26,7 @@ from refineseg.training.custom import Callback, Custom, TrainingEvent
 from refineseg.training.distillation import prepare_teacher, unlabelled_pictures
 from refineseg.training.losses import find_loss
 from refineseg.training.memory import check_memory
-from refineseg.training.parallel import make_fabric
+from refineseg.training.parallel import make_fabric, use_float32_depthwise
 from refineseg.training.preparation.initial_network import InitialNetwork, check_model, starting_network
 from refineseg.training.run import SETTINGS, Run
 from refineseg.training.tracking.loggers import RunLogger
@@ -64,6 +64,7 @@ def prepare_run(
     start = starting_network(config, data)
     taught = prepare_teacher(config, data, custom.get("teacher"), fabric.device)
     unlabelled, left_out = unlabelled_pictures(config, data)
+    use_float32_depthwise(start.model)
     check_memory(start.model, config, fabric.device, fabric.world_size)
     callbacks: list[Callback] = []
     if fabric.is_global_zero:
