@@ -66,7 +66,7 @@ def test_a_folder_of_work(segmenter: Segmenter, photos: list[Path], tmp_path: Pa
     out = tmp_path / "todo"
     report = suggest(segmenter, [*photos, broken], out, number=2, labelled=photos[:1])
     assert (report.pictures, len(report.suggestions)) == (5, 2)
-    assert report.notes[0] == "1 of the pictures are labelled already and left out"
+    assert report.notes[0] == "left out 1 picture labelled already"
     assert "broken.png is left out" in report.notes[1]
     assert sorted(path.name for path in out.iterdir()) == ["images", "index.html", "prelabels", "suggestions.csv"]
     names = [item.name for item in report.suggestions]
@@ -115,7 +115,7 @@ def test_the_run_knows_what_it_was_trained_on(tmp_path: Path, capsys: pytest.Cap
     words = ["data", "suggest", str(photo.parent), str(root / "images"), "--model", str(run), "-o"]
     assert main([*words, str(tmp_path / "todo"), "--number", "3"]) == 0
     said = capsys.readouterr()
-    assert f"note: 4 pictures of folder:{root} are labelled already" in said.err
+    assert f"note: labelled already: 4 pictures of folder:{root}" in said.err
     assert "1 of 1 picture in" in said.out
     (run / "config.yaml").write_text("data: folder:gone\n")
     assert "unknown which pictures are labelled already" in labelled_pictures(str(run))[1]

@@ -24,7 +24,7 @@ from refineseg.labels import UInt8
 from refineseg.system.files import atomic_folder, check_new
 from refineseg.system.lock import locked
 from refineseg.system.progress import TaskProgress, tracked
-from refineseg.system.text import csv_path
+from refineseg.system.text import counted, csv_path
 from refineseg.training.run import SETTINGS
 from refineseg.training.suggest.picture_features import PictureFeatures, feature_of, picture_features
 from refineseg.training.suggest.selection import select_pictures
@@ -81,7 +81,7 @@ def labelled_pictures(model: str, data: str | None = None) -> tuple[list[Path], 
             raise
         return [], f"{UNKNOWN} ({error})"
     paths = [sample.image for samples in opened.splits.values() for sample in samples if sample.mask]
-    return paths, f"{len(paths)} pictures of {named} are labelled already"
+    return paths, f"labelled already: {counted(paths, 'picture')} of {named}"
 
 
 def suggest(
@@ -109,7 +109,7 @@ def suggest(
     fresh = [path for path in pictures if path.resolve() not in have]
     measured, notes = _measure_all(segmenter, fresh, progress)
     if len(fresh) < len(pictures):
-        notes.insert(0, f"{len(pictures) - len(fresh)} of the pictures are labelled already and left out")
+        notes.insert(0, f"left out {counted(len(pictures) - len(fresh), 'picture')} labelled already")
     if not measured:
         raise InputError(f"expected pictures without labels, found none; {'; '.join(notes)}".rstrip("; "))
     suggestions = _chosen(segmenter, measured, number, labelled, progress)
