@@ -199,8 +199,7 @@ def main() -> None:
         vars(module)["time"] = SimpleNamespace(perf_counter=clock_of(given.clock))
     for seed, size, name, arm in itertools.product(given.seeds, given.sizes, given.data, given.arms):
         data = few(open_data(name), size, seed, given.score)
-        called = Path(name.partition(":")[2]).name if data.name == "folder" else data.name
-        key = {"data": called, "size": size, "seed": seed, "arm": arm}
+        key = {"data": data.name, "size": size, "seed": seed, "arm": arm}
         key |= {name: getattr(given, name) for name in ("seconds", "threads", "clock", "score")}
         if given.table or any(key.items() <= row.items() for row in read(given.output)):
             continue

@@ -117,5 +117,8 @@ def test_the_run_knows_what_it_was_trained_on(tmp_path: Path, capsys: pytest.Cap
     said = capsys.readouterr()
     assert f"note: labelled already: 4 pictures of folder:{root}" in said.err
     assert "1 of 1 picture in" in said.out
+    next((root / "masks").iterdir()).unlink()
+    (run / "config.yaml").write_text(f"data: folder:{root}\ndrop_bad: true\n")
+    assert labelled_pictures(str(run))[1] == f"labelled already: 3 pictures of folder:{root}"
     (run / "config.yaml").write_text("data: folder:gone\n")
     assert "unknown which pictures are labelled already" in labelled_pictures(str(run))[1]

@@ -68,14 +68,15 @@ def labelled_pictures(model: str, data: str | None = None) -> tuple[list[Path], 
     The data is ``data``, else that in the config.yaml of the model's run. InputError if ``data`` cannot be
     opened; for the data of a run only the line says so.
     """
-    folder, named = Path(model).expanduser(), data
+    folder, named, drop_bad = Path(model).expanduser(), data, False
     settings = next((path for path in (folder / SETTINGS, folder.parent / SETTINGS) if path.is_file()), None)
     if data is None and settings is not None:
-        named = TrainConfig.from_dict(read_yaml(settings)).data
+        config = TrainConfig.from_dict(read_yaml(settings))
+        named, drop_bad = config.data, config.drop_bad
     if named is None:
         return [], UNKNOWN
     try:
-        opened = open_data(named)
+        opened = open_data(named, drop_bad=drop_bad)
     except RefinesegError as error:
         if data is not None:
             raise
