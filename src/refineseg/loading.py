@@ -39,7 +39,7 @@ def load(
             and ``openvino`` export a model folder once, with checks, into the user's cache. ``auto`` takes the
             fastest cached export that beat torch when it was made, else torch; it never exports, so it starts as
             fast.
-        say: called with a line before an export, which takes a minute.
+        say: called with a line before an export, which takes a minute, and with a note on a slow precision.
 
     Returns:
         A Segmenter; its ``model`` is the nn.Module, which an exported file does not have.
@@ -59,6 +59,7 @@ def load(
         card = runner.exported.card  # under the name of the network that it was made from
         return Segmenter(runner, replace(card, name=str(model)) if str(model) in bundled_exports() else card)
     try:
+        from refineseg.inference.devices import precision_note
         from refineseg.inference.runners.torch_module import open_network
     except ModuleNotFoundError as error:
         raise InputError(
@@ -67,6 +68,9 @@ def load(
         ) from error
     path = None if engine in (None, "torch") else _export_of(str(model), device, precision, str(engine), say)
     network, card = open_network(model, "cpu" if path else device, precision)
+    note = precision_note(network.device, precision)
+    if note:
+        say(f"note: {note}")
     if path is None:
         return Segmenter(network, card, network.model)
     chosen = next(name for name, file in CACHED.items() if file == path.name)

@@ -218,7 +218,7 @@ def test_bad_settings_and_folders(data: SegmentationData, tmp_path: Path) -> Non
 def test_emulated_bf16_is_told_before_the_first_step(
     precision: Any, here: bool, told: bool, data: SegmentationData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("refineseg.training.preparation.prepare_run.has_bf16", lambda: here)
+    monkeypatch.setattr("refineseg.inference.devices.has_bf16", lambda device: here)
     reports: list[TrainingEvent] = []
     config = dataclasses.replace(CONFIG, precision=precision)
     prepare_run(config, data, tmp_path / "run", callbacks=[reports.append], device="cpu")

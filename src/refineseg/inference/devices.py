@@ -6,6 +6,10 @@ import torch
 
 from refineseg.errors import InputError
 from refineseg.system import memory
+from refineseg.system.hardware import instruction_sets
+
+BF16 = ("avx512_bf16", "amx_bf16", "bf16")  # instruction sets, the last one of ARM
+EMULATED_BF16 = "this {device} emulates bf16, slower than float32: use --precision 32"
 
 
 def pick_device(name: str) -> torch.device:
@@ -28,3 +32,24 @@ def pick_device(name: str) -> torch.device:
 def free_device_memory(device: torch.device) -> int | None:
     """Free bytes of a GPU's own memory, or of the machine's for other devices; None if unknown."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else memory.free_memory()
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether a device computes in bf16 itself. Torch also runs bf16 elsewhere, but slower than float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type != "cpu":
+        return True
+    known = instruction_sets()
+    if known:
+        return any(name in known for name in BF16)
+    try:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # true of all AVX-512
+    except (AttributeError, RuntimeError):  # a torch without oneDNN
+        return True
+
+
+def precision_note(device: torch.device, precision: str) -> str:
+    """A note if a precision is slower than float32 on a device; empty otherwise."""
+    slow = precision == "bf16" and not has_bf16(device)
+    return EMULATED_BF16.format(device="processor" if device.type == "cpu" else "GPU") if slow else ""

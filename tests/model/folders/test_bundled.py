@@ -9,14 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import refineseg
 from refineseg.cli.main import main
 from refineseg.data import SegmentationData, open_data
 from refineseg.errors import WeightsError
+from refineseg.inference.devices import has_bf16
 from refineseg.loading import load
 from refineseg.model.folders.find_model import bundled_exports, bundled_models, find_model
-from refineseg.training.preparation.prepare_run import has_bf16
 from tests.shared import shared
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -174,7 +175,9 @@ def test_forty_steps_of_the_training_that_made_it(tmp_path: Path) -> None:
     words = (
         f"train --data camvid:{shared('data', 'camvid')} --model refinenet-lw-mbv2 --backbone-weights {weights} "
     )
-    words += f"--steps 40 --batch-size 8 --lr 0.001 --precision {'bf16' if has_bf16() else '32'} "
+    words += (
+        f"--steps 40 --batch-size 8 --lr 0.001 --precision {'bf16' if has_bf16(torch.device('cpu')) else '32'} "
+    )
     words += "--set model.align_corners=false "
     words += f"--set model.dropout=0 --set class_weights=0.3 --set ema=0.9 -o {tmp_path / 'run'}"
     assert main(words.split()) == 0

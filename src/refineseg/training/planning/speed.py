@@ -9,12 +9,11 @@ from dataclasses import dataclass
 import torch
 
 from refineseg.config import TrainConfig
-from refineseg.inference.devices import pick_device
+from refineseg.inference.devices import has_bf16, pick_device
 from refineseg.model.presets import build, model_config
 from refineseg.training.memory import fitting_batch, forward_backward
 from refineseg.training.optimizer import make_optimizer
 from refineseg.training.parallel import use_float32_depthwise
-from refineseg.training.preparation.prepare_run import has_bf16
 
 WARM, TIMED = 1, 2  # steps
 OF_A_STEP = 0.85  # the rest of the time is for reading, augmenting and the moving average
@@ -32,8 +31,7 @@ class Machine:
 def this_machine(device: str = "auto") -> Machine:
     """The machine for a device name."""
     chosen = pick_device(device)
-    bf16 = torch.cuda.is_bf16_supported() if chosen.type == "cuda" else has_bf16()
-    return Machine(chosen.type, torch.get_num_threads(), bf16)
+    return Machine(chosen.type, torch.get_num_threads(), has_bf16(chosen))
 
 
 def images_per_second(config: TrainConfig, classes: int, channels: int, device: str) -> tuple[float, int]:

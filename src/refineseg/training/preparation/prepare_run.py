@@ -14,6 +14,7 @@ from refineseg.data.batches.loader import TrainingPictures
 from refineseg.data.dataset import SegmentationData
 from refineseg.data.splits.held_out import with_validation
 from refineseg.errors import ConfigError
+from refineseg.inference.devices import precision_note
 from refineseg.model.folders.find_model import find_model
 from refineseg.model.folders.hub import pinned
 from refineseg.model.folders.model_folder import read_config
@@ -33,7 +34,6 @@ from refineseg.training.tracking.loggers import RunLogger
 from refineseg.training.tracking.run_page import RunPage
 
 TRAINED_ON_VAL = "val is trained on, now or earlier: its scores say nothing about other pictures, so none is kept"
-EMULATED = "this processor has no bf16 and emulates it many times slower: use --precision 32"
 
 
 def prepare_run(
@@ -111,11 +111,11 @@ def start_messages(
 ) -> list[tuple[str, str]]:
     """Messages before the first step, as phase and text."""
     own = f"not used as unlabelled: {counted(left_out, 'picture')} of the data set in {config.unlabelled}"
-    emulated = config.precision == "bf16" and device.type == "cpu" and not has_bf16()
+    emulated = precision_note(device, config.precision)
     said = (
         ("start", start.line, True),
         ("warning", start.warning, bool(start.warning)),
-        ("note", EMULATED, emulated),
+        ("note", emulated, bool(emulated)),
         ("note", TRAINED_ON_VAL, "val" in trained_on),
         ("note", own, left_out > 0),
     )
@@ -128,14 +128,6 @@ def trained_splits(config: TrainConfig, data: SegmentationData) -> tuple[str, ..
     cards = [read_config(find_model(name))[1] for name in names]
     kept = tuple(name for name in data.splits if any(card.was_trained_on(data.name, name) for card in cards))
     return tuple(dict.fromkeys((*config.train_splits, *kept)))
-
-
-def has_bf16() -> bool:
-    """Whether the processor computes in bf16 (or AVX-512, as for oneDNN)."""
-    try:
-        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    except (AttributeError, RuntimeError):  # a torch without oneDNN
-        return True
 
 
 def with_channels_of_model(config: TrainConfig, data: SegmentationData) -> SegmentationData:
