@@ -101,6 +101,29 @@ def test_splits_with_blanks_in_names_open_again(tmp_path: Path) -> None:
     assert list(masks) == ["b"]
 
 
+@pytest.mark.parametrize(
+    "line", ["b", "b.jpg", "images/b.jpg", "./images/b", "/home/someone/set/images/b.jpg", "images\\b.jpg"]
+)
+def test_split_lists_may_name_pictures_with_folders(line: str, tmp_path: Path) -> None:
+    """LabelMeFacade's train.txt has lines such as images/x.jpg."""
+    src = test_palette.made(tmp_path / "src")
+    (src / "train.txt").write_text(f"{line}\n")
+    (src / "val.txt").unlink(missing_ok=True)
+    report, masks = brought_in(src, tmp_path / "out")
+    assert report.splits == {"train": 1}
+    assert list(masks) == ["b"]
+
+
+def test_folders_in_a_split_list_tell_pictures_of_one_name_apart(tmp_path: Path) -> None:
+    src = tmp_path / "src"
+    for folder in ("north", "south"):
+        test_palette.made(src / folder)
+    (src / "train.txt").write_text("north/images/b.jpg\nsouth/b\n")
+    report, masks = brought_in(src, tmp_path / "out")
+    assert report.splits == {"train": 2}
+    assert list(masks) == ["north_b", "south_b"]
+
+
 def test_pictures_turned_by_exif_are_measured_as_seen(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6

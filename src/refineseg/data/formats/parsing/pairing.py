@@ -169,17 +169,23 @@ def _apply_lists(src: Path, found: Pairs, faults: Faults) -> None:
     listed = _listed(src)
     if not listed:
         return
-    by_name: dict[str, list[str]] = {}
-    for full in [pair.name for pair in found.pairs] + [picture.name for picture in found.unannotated]:
-        by_name.setdefault(PurePosixPath(full).name, []).append(full)
+    pictures: list[Pair | Unannotated] = [*found.pairs, *found.unannotated]
+    by_stem: dict[str, list[Pair | Unannotated]] = {}
+    for picture in pictures:
+        by_stem.setdefault(PurePosixPath(picture.name).name, []).append(picture)
     splits: dict[str, str | None] = {}
     for text, (file, split) in listed.items():
-        name = PurePosixPath(text)
-        names = [full for full in by_name.get(name.name, ()) if f"/{full}".endswith(f"/{text}")]
-        if not names:
+        same_stem = by_stem.get(PurePosixPath(text).name, [])
+        # With several pictures of one name, their folders decide: as in our names, or as in the source.
+        chosen = [
+            picture
+            for picture in same_stem
+            if len(same_stem) == 1
+            or any(f"/{path}".endswith(f"/{text}") for path in (picture.name, _path_in(src, picture.image)))
+        ]
+        if not chosen:
             faults.add(f"{file} lists {text}, but {src} has no such picture")
-        splits |= dict.fromkeys(names, split)
-    pictures: list[Pair | Unannotated] = [*found.pairs, *found.unannotated]
+        splits |= dict.fromkeys((picture.name for picture in chosen), split)
     out = [picture.image for picture in pictures if picture.name not in splits]
     if out:
         found.notes.append(f"left out {counted(out, 'picture')} in no list: {named(out)}")
@@ -187,6 +193,10 @@ def _apply_lists(src: Path, found: Pairs, faults: Faults) -> None:
     found.unannotated = [
         replace(picture, split=splits[picture.name]) for picture in found.unannotated if picture.name in splits
     ]
+
+
+def _path_in(src: Path, picture: Path) -> str:
+    return composed(picture.relative_to(src).with_suffix("").as_posix())
 
 
 def _listed(src: Path) -> dict[str, tuple[Path, str | None]]:
