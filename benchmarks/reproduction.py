@@ -36,6 +36,9 @@ COMPONENTS = {
     "no RCUs": ("no residual conv units", None),
     "five scales": ("base, seen at 0.4, 0.6, 0.8, 1.0, 1.2", 43.8),
 }
+CLAIM_ARMS = {  # cascades first
+    arm: (title.split(" (")[0], published) for arm, (title, published) in (CASCADE | COMPONENTS | CASCADE).items()
+}
 RECIPES = {"authors": "the authors'", "modern": "the modern one"}
 NETWORKS = {
     "deeplabv3_resnet101": "DeepLab-v3 101",
@@ -100,7 +103,7 @@ def claims_table(rows: Rows) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     base = {row["seed"]: row["mean_iou"] for row in of(rows, "four")}
-    for arm, (title, published) in (CASCADE | COMPONENTS | CASCADE).items():  # cascades first
+    for arm, (title, published) in CLAIM_ARMS.items():
         runs = of(rows, arm)
         if not runs:
             continue
@@ -111,7 +114,7 @@ def claims_table(rows: Rows) -> str:
         edges = [row["curve"][-1]["boundary_iou"] for row in runs]
         several = [row["several_scales"]["mean_iou"] for row in runs]
         cells = (percent(figures[0]), paired, percent(figures[1]), percent(edges), percent(several), len(runs))
-        lines.append(f"| {' | '.join(map(str, (title.split(' (')[0], published or '-', *cells)))} |")
+        lines.append(f"| {' | '.join(map(str, (title, published or '-', *cells)))} |")
     return "\n".join([*lines, "", "![Scores against steps, a line for each run](figures/claims.png)"])
 
 
@@ -243,12 +246,12 @@ def draw_curves(rows: Rows, path: Path) -> None:
     from matplotlib import pyplot as plt
 
     figure, panels = plt.subplots(1, 3, figsize=(14, 4), layout="constrained", sharex=True)
-    arms = list(dict.fromkeys(row["arm"] for row in rows))
+    arms = {arm: title for arm, (title, _) in CLAIM_ARMS.items() if of(rows, arm)}
     for panel, name in zip(panels, ("mean_iou", "pixel_accuracy", "boundary_iou"), strict=True):
-        for index, arm in enumerate(arms):
+        for index, (arm, title) in enumerate(arms.items()):
             for number, row in enumerate(of(rows, arm)):
                 steps, scores = zip(*((point["step"], 100 * point[name]) for point in row["curve"]), strict=True)
-                panel.plot(steps, scores, color=f"C{index}", alpha=0.8, label=None if number else arm)
+                panel.plot(steps, scores, color=f"C{index}", alpha=0.8, label=None if number else title)
         panel.set(xlabel="steps", title=f"{name.replace('_', ' ').replace('iou', 'IoU')} on CamVid val, %")
         panel.grid(alpha=0.3)
     panels[0].legend(fontsize=8)
