@@ -124,6 +124,25 @@ def test_folders_in_a_split_list_tell_pictures_of_one_name_apart(tmp_path: Path)
     assert list(masks) == ["north_b", "south_b"]
 
 
+def test_an_unlabelled_test_set_takes_no_masks_of_train(tmp_path: Path) -> None:
+    """As in IDD-Lite: pictures of the test set have names of train, in other subfolders."""
+    src, red = tmp_path / "src", Image.new("RGB", (8, 6), "red")
+    for file in ("train/1/a", "train/2/b", "test/7/a", "test/8/c"):
+        path = src / "leftImg8bit" / f"{file}_image.png"
+        path.parent.mkdir(parents=True)
+        red.save(path)
+    for file in ("train/1/a", "train/2/b", "train/3/c"):  # of the last one the picture is missing
+        path = src / "gtFine" / f"{file}_label.png"
+        path.parent.mkdir(parents=True)
+        Image.new("L", (8, 6), 1).save(path)
+    (src / "labels.yaml").write_text("classes: [road, sky]\n")
+    report, masks = brought_in(src, tmp_path / "out")
+    assert report.splits == {"train": 2}
+    assert sorted(masks) == ["a_image", "b_image"]
+    assert any(note.startswith("left out 2 pictures without annotation") for note in report.notes)
+    assert any(note.startswith("left out 1 mask without a picture: c_label.png") for note in report.notes)
+
+
 def test_pictures_turned_by_exif_are_measured_as_seen(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6

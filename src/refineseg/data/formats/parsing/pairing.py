@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os.path import lexists
 from pathlib import Path, PurePosixPath
@@ -81,18 +81,12 @@ def match(layout: layouts.Layout, src: Path, found: Pairs, faults: Faults, stric
     images, masks = _files(layout)
     by_key = _one_each(masks, layout.masks, "masks", faults, strict)
     pictures = _one_each(images, layout.images, "pictures", faults, strict)
-    by_stem: dict[str, list[Key]] = {}
-    for key in by_key:
-        by_stem.setdefault(key[1], []).append(key)
+    chosen_of = _chosen_masks(pictures, by_key)
     used: Counter[Key] = Counter()
     for key, image in pictures.items():
-        folder, stem = key
         name = composed(str(_base(layout, src) / image.relative_to(layout.images).with_suffix("")))
-        split = layout.split or next(
-            (SPLIT_WORDS[part] for part in folder.split("/") if part in SPLIT_WORDS), None
-        )
-        candidates = (key for mask in _mask_names(stem) for key in _keys(folder, mask, by_key, by_stem))
-        chosen = next(candidates, None)
+        split = layout.split or _split_of(key)
+        chosen = chosen_of.get(key)
         if chosen is None:
             found.unannotated.append(Unannotated(name, image, split))
             continue
@@ -109,6 +103,11 @@ def match(layout: layouts.Layout, src: Path, found: Pairs, faults: Faults, stric
         found.notes.append(
             f"left out {counted(variants, 'further mask')} of the same pictures (colours, instances ...)"
         )
+
+
+def _split_of(key: Key) -> str | None:
+    """The split that a folder's name tells."""
+    return next((SPLIT_WORDS[part] for part in key[0].split("/") if part in SPLIT_WORDS), None)
 
 
 def _base(layout: layouts.Layout, src: Path) -> PurePosixPath:
@@ -149,11 +148,27 @@ def _mask_names(stem: str) -> Iterator[str]:
             yield base + ending
 
 
-def _keys(folder: str, name: str, by_key: dict[Key, Path], by_stem: dict[str, list[Key]]) -> Iterator[Key]:
-    if (folder, name) in by_key:
-        yield folder, name
-    elif len(by_stem.get(name, ())) == 1:  # masks in other subfolders than the pictures
-        yield by_stem[name][0]
+def _chosen_masks(pictures: Mapping[Key, Path], masks: Mapping[Key, Path]) -> dict[Key, Key]:
+    """The mask of each picture that has one: of the same subfolder, else the only one of its name in the others.
+
+    Not one of another picture's subfolder or of another split: unlabelled test sets may repeat names of train.
+    """
+    chosen: dict[Key, Key] = {}
+    for folder, stem in pictures:
+        key = next(((folder, name) for name in _mask_names(stem) if (folder, name) in masks), None)
+        if key:
+            chosen[folder, stem] = key
+    taken, by_stem = set(chosen.values()), dict[str, list[Key]]()
+    for key in masks:
+        by_stem.setdefault(key[1], []).append(key)
+    for picture in pictures.keys() - chosen.keys():
+        alone = (by_stem[name][0] for name in _mask_names(picture[1]) if len(by_stem.get(name, ())) == 1)
+        split = _split_of(picture)
+        free = (key for key in alone if key not in taken and not (split and _split_of(key) not in (None, split)))
+        key = next(free, None)
+        if key:
+            chosen[picture] = key
+    return chosen
 
 
 def _is_variant(key: Key, used: Counter[Key]) -> bool:
