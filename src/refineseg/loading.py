@@ -15,7 +15,7 @@ from refineseg.errors import InputError
 from refineseg.inference.predictor import Segmenter
 from refineseg.inference.runners.exported import ENGINES, FORMAT, is_exported, open_exported
 from refineseg.model.folders.find_model import bundled_exports
-from refineseg.system.files import cache_folder, sha256_of
+from refineseg.system.files import cache_folder, sha256_of, writable_cache
 
 CACHED = {"openvino": "model.xml", "onnxruntime": "model.onnx"}  # file of each engine in a model's cache
 WORTH = 0.95  # largest share of torch's time at which an engine's different rounding is worth it
@@ -105,6 +105,7 @@ def cached_export(folder: Path, engine: str, say: Callable[[str], None]) -> Path
     if _report(path) is None:
         from refineseg.deploy.export import export
 
+        writable_cache(path.parent.parent)
         say(f"exporting {folder.name} for {engine}, once; it is kept in {path.parent}")
         export(folder, path, overwrite=True)
     return path
@@ -112,7 +113,10 @@ def cached_export(folder: Path, engine: str, say: Callable[[str], None]) -> Path
 
 def fastest_export(folder: Path) -> Path | None:
     """The cached export for an installed engine that beat torch by most when it was made; None if none did."""
-    if not (cache_folder() / "exports").is_dir():
+    try:
+        if not (cache_folder() / "exports").is_dir():
+            return None
+    except (InputError, OSError):  # nowhere, or in a folder of another user
         return None
     place = export_cache(folder)
     shares = {}

@@ -25,7 +25,7 @@ from refineseg.errors import InputError, RefinesegError, WriteError, extra
 from refineseg.inference.batch import find_inputs, output_names
 from refineseg.inference.options import PredictOptions, Tile
 from refineseg.inference.outputs import find_kinds, need_probabilities
-from refineseg.system.files import atomic_write, writable_folder
+from refineseg.system.files import atomic_write, expanded, writable_folder
 from refineseg.system.lock import locked
 from refineseg.system.parquet import open_parquet, write_parquet
 
@@ -106,7 +106,7 @@ def predict(
     if workers < 1 or shard < 1:
         raise InputError(f"expected at least one worker and one picture a shard, got {workers} and {shard}")
     shards = plan_shards(source, shard)
-    folder = writable_folder(Path(out).expanduser().absolute())
+    folder = writable_folder(expanded(out).absolute())
     kinds = tuple(save) if save is not None else () if shards[0].parquet else ("mask",)
     find_kinds(kinds)  # refuses unknown ones
     model = pinned(model)
@@ -129,7 +129,7 @@ def predict(
 def plan_shards(source: str | Path | Sequence[str | Path], size: int) -> list[Shard]:
     """The shards of a source, in order; InputError if there is nothing to do."""
     given = [str(source)] if isinstance(source, str | Path) else [str(item) for item in source]
-    path = Path(given[0]).expanduser()
+    path = expanded(given[0])
     tables = sorted(path.rglob("*.parquet")) if path.is_dir() else [path] if path.suffix == ".parquet" else []
     if len(given) == 1 and tables:
         groups = [(file, group) for file in tables for group in range(_checked(file).num_row_groups)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from importlib import reload
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,11 @@ from refineseg.system.files import (
     atomic_folder,
     atomic_path,
     atomic_write,
+    cache_folder,
+    expanded,
     folder_beside,
     read_file,
+    writable_cache,
     writable_folder,
 )
 
@@ -126,3 +130,45 @@ def test_pipes_devices_and_holes_are_not_read(tmp_path: Path) -> None:
     os.truncate(tmp_path / "file", 1 << 40)
     with pytest.raises(OSError, match="at most 2,147,483,648 are read"):
         read_file(tmp_path / "file")
+
+
+@pytest.fixture
+def no_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user that the system does not know, as a container's with ``--user 12345``."""
+    for name in ("HOME", "USERPROFILE", "HOMEPATH", "XDG_CACHE_HOME", "LOCALAPPDATA", "REFINESEG_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    if os.name == "posix":
+        import pwd
+
+        def unknown(uid: int) -> pwd.struct_passwd:
+            raise KeyError(uid)
+
+        monkeypatch.setattr(pwd, "getpwuid", unknown)
+
+
+@pytest.mark.usefixtures("no_home")
+def test_without_a_home_folder_only_a_cache_is_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert expanded("~/data") == Path("~/data")
+    assert expanded("~nobody-of-this-name/a.png") == Path("~nobody-of-this-name/a.png")
+    with pytest.raises(InputError, match="this user has none: set REFINESEG_CACHE"):
+        cache_folder()
+    monkeypatch.setenv("REFINESEG_CACHE", str(tmp_path))
+    assert cache_folder() == tmp_path
+
+
+@pytest.mark.usefixtures("no_home")
+def test_every_module_is_imported_without_a_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    from refineseg.inference import fonts
+    from refineseg.loading import fastest_export
+    from refineseg.model.tensors.checkpoints import torch_caches
+
+    monkeypatch.delenv("TORCH_HOME", raising=False)
+    reload(fonts)
+    assert torch_caches() == []
+    assert fastest_export(Path()) is None
+
+
+def test_a_cache_that_cannot_be_written_says_how_to_choose_another(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="set REFINESEG_CACHE to a folder for the cache"):
+        writable_cache(tmp_path / "file" / "exports")

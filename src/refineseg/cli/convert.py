@@ -10,6 +10,7 @@ from typer import Argument, Option
 
 from refineseg.cli.common import Table, console
 from refineseg.errors import InputError
+from refineseg.system.files import expanded
 from refineseg.system.text import counted
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def read_label_map(name: str) -> LabelMap:
 
     if not name.lower().endswith((".yaml", ".yml")):
         return find_benchmark(name.lower().replace("_", "-")).label_map()
-    values = read_yaml(Path(name).expanduser())
+    values = read_yaml(expanded(name))
     inner = values.get("labels", values)
     return LabelMap.from_dict(inner if isinstance(inner, dict) else {})
 

@@ -14,6 +14,7 @@ from refineseg.data.benchmark import Benchmark
 from refineseg.data.dataset import Sample, SegmentationData
 from refineseg.data.folder import open_folder, open_yaml
 from refineseg.errors import InputError, LabelError
+from refineseg.system.files import expanded
 from refineseg.system.plugins import load_plugin, module_names, plugin_names
 from refineseg.system.progress import Progress, tracked
 from refineseg.system.text import counted
@@ -96,10 +97,10 @@ def drop_bad_samples(data: SegmentationData, progress: Progress | None = None) -
 def _open(text: str, drop_bad: bool) -> SegmentationData:
     yaml = YAML.fullmatch(text)
     if yaml:
-        root = Path(yaml[2]).expanduser() if yaml[2] else None
-        return open_yaml(Path(yaml[1]).expanduser(), root, drop_bad=drop_bad)
+        root = expanded(yaml[2]) if yaml[2] else None
+        return open_yaml(expanded(yaml[1]), root, drop_bad=drop_bad)
     name, colon, place = text.partition(":")
-    path = Path(place if colon else text).expanduser()
+    path = expanded(place if colon else text)
     if not colon:
         hint = f"; for pictures and masks of your own write folder:{text}" if path.is_dir() else ""
         raise InputError(

@@ -29,7 +29,7 @@ from refineseg.inference.runners.exported import FORMAT, open_exported
 from refineseg.inference.runners.torch_module import NetworkRunner, open_network
 from refineseg.inference.scoring import temperatures
 from refineseg.model.folders.model_folder import config_json, weights_hash
-from refineseg.system.files import folder_beside, sha256_of
+from refineseg.system.files import expanded, folder_beside, sha256_of
 from refineseg.system.lock import locked
 from refineseg.system.progress import TaskProgress
 
@@ -66,7 +66,7 @@ def export(
             0.5 points of mean IoU. The report is written, the file is not.
     """
     options = ExportOptions(**keywords)
-    path = Path(output).expanduser()
+    path = expanded(output)
     format = options.format_for(path)
     check_memory()
     calibrate = options.calibrate

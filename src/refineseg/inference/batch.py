@@ -21,7 +21,7 @@ from refineseg.inference.tiles.predict import predict_large
 from refineseg.inference.video.clips import is_video
 from refineseg.inference.video.predict import VIDEO_KINDS, predict_video
 from refineseg.inference.video.sources import VideoInput
-from refineseg.system.files import atomic_write, writable_folder
+from refineseg.system.files import atomic_write, expanded, writable_folder
 from refineseg.system.text import unique_name
 
 SLIDES = frozenset({".svs"})  # always read by windows, since they are too large for memory
@@ -71,7 +71,7 @@ def find_inputs(given: Sequence[str]) -> list[Path]:
     for text in given:
         if not text:  # Path("") would be the current folder
             raise InputError("expected a file, folder or glob, got an empty text: is a shell variable unset?")
-        path = Path(text).expanduser()
+        path = expanded(text)
         if path.is_dir():
             inside = sorted(item for item in path.rglob("*") if _is_input(item))
             if not inside:
@@ -226,7 +226,7 @@ def _entry(path: Path | str, out: Path, files: dict[str, Path], size: tuple[int,
 
 def left_out(given: Sequence[str]) -> list[Path]:
     """Files in the folders of ``given`` that are neither pictures nor videos; hidden files are left out."""
-    folders = [path for path in (Path(text).expanduser() for text in given) if path.is_dir()]
+    folders = [path for path in (expanded(text) for text in given) if path.is_dir()]
     inside = {item for folder in folders for item in folder.rglob("*") if not item.is_dir()}
     return sorted(item for item in inside if not item.name.startswith(".") and not _is_input(item))
 

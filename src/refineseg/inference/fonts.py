@@ -9,8 +9,10 @@ from typing import Any
 
 from PIL import ImageFont
 
+from refineseg.system.files import expanded
+
 SYSTEM = (Path("/usr/share/fonts"), Path("/usr/local/share/fonts"), Path("/Library/Fonts"),
-          Path("/System/Library/Fonts"), Path("C:/Windows/Fonts"), Path.home() / ".fonts")  # fmt: skip
+          Path("/System/Library/Fonts"), Path("C:/Windows/Fonts"), expanded("~/.fonts"))  # fmt: skip
 # Fonts with Chinese, Japanese and Korean letters, as systems name their files.
 CJK = ("NotoSansCJK*", "NotoSerifCJK*", "SourceHanSans*", "wqy-*", "DroidSansFallback*", "ipag*", "unifont*",
        "PingFang*", "Hiragino*", "msyh*", "msgothic*", "malgun*")  # fmt: skip

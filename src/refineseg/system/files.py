@@ -12,7 +12,7 @@ import sys
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -188,15 +188,40 @@ def _umask() -> int:
     return mask
 
 
+def expanded(path: str | Path) -> Path:
+    """The path with the user's home folder for ``~``; unchanged where the system does not know the user."""
+    with suppress(RuntimeError):
+        return Path(path).expanduser()
+    return Path(path)
+
+
 def cache_folder() -> Path:
-    """Folder of exports and imported networks, kept across runs: REFINESEG_CACHE, or the system's cache folder."""
+    """Folder of exports and imported networks, kept across runs: REFINESEG_CACHE, or the system's cache folder.
+
+    InputError for a user without a home folder, as in containers.
+    """
     own = os.environ.get("REFINESEG_CACHE")
     if own:
-        return Path(own).expanduser()
+        return expanded(own)
+    home = expanded("~")
     if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local")
+        base = Path(os.environ.get("LOCALAPPDATA") or home / "AppData/Local")
     elif sys.platform == "darwin":
-        base = Path.home() / "Library/Caches"
+        base = home / "Library/Caches"
     else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        base = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
+    if base.parts[0] == "~":
+        raise InputError(
+            "expected a home folder for the cache, this user has none: set REFINESEG_CACHE to a folder"
+        )
     return base / "refineseg"
+
+
+def writable_cache(folder: Path) -> Path:
+    """Make a folder of the cache, or raise an InputError that says how to choose another one."""
+    try:
+        return writable_folder(folder)
+    except InputError as error:
+        raise InputError(
+            f"{str(error).partition(';')[0]}; set REFINESEG_CACHE to a folder for the cache"
+        ) from error

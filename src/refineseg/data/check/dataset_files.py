@@ -18,6 +18,7 @@ from refineseg.data.registry import YAML, open_data
 from refineseg.data.unused_files import UnusedFiles, find_unused
 from refineseg.errors import InputError
 from refineseg.labels import UInt8
+from refineseg.system.files import expanded
 
 FLAT = frozenset({"camvid"})  # benchmarks whose folders hold their pairs and nothing else
 
@@ -99,9 +100,9 @@ def _description(text: str) -> FolderDescription | None:
     name, _, root = text.partition(":")
     yaml = YAML.fullmatch(text)
     if yaml:
-        file, place = Path(yaml[1]).expanduser(), Path(yaml[2]).expanduser() if yaml[2] else None
+        file, place = expanded(yaml[1]), expanded(yaml[2]) if yaml[2] else None
     elif name == "folder":
-        file, place = Path(root).expanduser() / "labels.yaml", None
+        file, place = expanded(root) / "labels.yaml", None
     else:
         return None
     return read_description(file, place) if file.is_file() else None

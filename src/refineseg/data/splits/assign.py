@@ -17,7 +17,7 @@ from refineseg.data.registry import open_data
 from refineseg.data.splits.groups import groups_by_pattern, guess_groups
 from refineseg.errors import InputError
 from refineseg.labels import IGNORE
-from refineseg.system.files import atomic_write
+from refineseg.system.files import atomic_write, expanded
 from refineseg.system.progress import Progress, tracked
 
 
@@ -126,7 +126,7 @@ def assign_splits(
 def _root(spec: str, overwrite: bool) -> Path:
     """The folder whose lists are written; InputError if it must not have any."""
     name, _, root = spec.partition(":")
-    folder = Path(root).expanduser()
+    folder = expanded(root)
     if name != "folder" or not root:
         raise InputError(f"expected folder:ROOT, pictures and masks of your own, got {spec!r}")
     if not (folder / "labels.yaml").is_file():

@@ -22,6 +22,7 @@ from refineseg.errors import InputError, WeightsError
 from refineseg.inference.array_ops import ArrayOps
 from refineseg.model.folders.card import ModelCard
 from refineseg.model.folders.find_model import bundled_exports
+from refineseg.system.files import expanded
 from refineseg.system.hardware import cores
 from refineseg.system.memory import free_memory
 
@@ -132,7 +133,7 @@ def open_exported(
         InputError: the engine does not open this format or lacks the precision, or the file has other outputs.
         MissingExtraError: the engine's package is not installed.
     """
-    path = bundled_exports().get(str(path), Path(path).expanduser())
+    path = bundled_exports().get(str(path), expanded(path))
     engines = SUFFIXES.get(path.suffix.lower(), ())
     if engine != "auto" and engine not in engines:
         raise InputError(f"expected --engine {' or '.join(('auto', *engines))} for {path.name}, got {engine!r}")

@@ -21,7 +21,7 @@ from refineseg.model.folders.hub import HubName, fetch_file
 from refineseg.model.folders.model_folder import read_json, save_model_folder
 from refineseg.model.refinenet import RefineNet
 from refineseg.model.tensors.checkpoints import read_checkpoint
-from refineseg.system.files import cache_folder, read_file
+from refineseg.system.files import cache_folder, read_file, writable_cache
 
 Imported = tuple[RefineNet, Conversion, ModelCard]
 NETWORK = "a network of transformers"
@@ -111,6 +111,7 @@ def imported_model(name: HubName, commit: str) -> Path:
     """
     place = cache_folder() / "hub" / __version__ / name.repo.replace("/", "--") / commit
     if not (place / CONFIG).is_file():
+        writable_cache(place.parent)
         folder, pinned = fetch_repository(name)
         network, _, card = import_repository(
             ConversionRequest(folder, name.repo.rpartition("/")[2], origin=str(pinned))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from refineseg.errors import WeightsError
 from refineseg.model.folders.hub import CONFIG, fetch_model, is_hub_name
+from refineseg.system.files import expanded
 
 BUNDLED = Path(__file__).parents[2] / "weights"
 INT8 = "int8.onnx"  # name of the int8 form in a model folder
@@ -31,7 +32,7 @@ def find_model(name: str) -> Path:
     bundled = bundled_models()
     if name in bundled:
         return bundled[name]
-    path = Path(name).expanduser()
+    path = expanded(name)
     if path.is_dir():
         best = path / "best"
         return best if not (path / CONFIG).exists() and (best / CONFIG).is_file() else path

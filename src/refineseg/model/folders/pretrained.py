@@ -14,7 +14,7 @@ from refineseg.config import IMAGENET_MEAN, IMAGENET_STD
 from refineseg.errors import WeightsError
 from refineseg.model.folders.find_model import BUNDLED, bundled_models, find_model
 from refineseg.model.folders.hub import fetch_file, is_hub_name
-from refineseg.system.files import sha256_of
+from refineseg.system.files import expanded, sha256_of
 from refineseg.system.text import reason_of
 
 HALF = (0.5, 0.5, 0.5)
@@ -84,7 +84,7 @@ def find_backbone_weights(choice: str | Path | None, backbone: str) -> BackboneW
     backbone = RELEASED.get(backbone, backbone)
     if choice not in CHOICES:
         name = str(choice)
-        if name in bundled_models() or is_hub_name(name) or Path(name).expanduser().is_dir():
+        if name in bundled_models() or is_hub_name(name) or expanded(name).is_dir():
             return _from_model(find_model(name), backbone)
         return _from_file(Path(choice), backbone)
     if backbone in PACKAGED:

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from refineseg.errors import WeightsError
-from refineseg.system.files import open_file
+from refineseg.system.files import expanded, open_file
 from refineseg.system.text import counted, reason_of
 
 # Keys under which trainers save tensors; "model_ema" is UniMatch V2's, "weights" pip's refinenet's.
@@ -122,7 +122,7 @@ def strip_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def torch_caches() -> list[Path]:
     """Existing folders in which torch and the ports keep downloads."""
-    home = Path.home()
+    home = expanded("~")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "torch"
     chosen = Path(os.environ["TORCH_HOME"]) if os.environ.get("TORCH_HOME") else cache
     folders = [home / ".torch" / "models"]

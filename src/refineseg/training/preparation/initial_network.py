@@ -17,6 +17,7 @@ from refineseg.model.folders.model_folder import load_model_folder
 from refineseg.model.folders.pretrained import find_backbone_weights
 from refineseg.model.presets import PRESETS, build, fill_backbones, model_config
 from refineseg.model.refinenet import RefineNet
+from refineseg.system.files import expanded
 from refineseg.system.text import counted
 
 FROM_NOTHING = (
@@ -77,7 +78,7 @@ def model_to_start_from(name: str) -> Path:
     try:
         return find_model(name)
     except WeightsError as error:
-        if is_hub_name(name) or name in bundled_models() or Path(name).expanduser().is_dir():
+        if is_hub_name(name) or name in bundled_models() or expanded(name).is_dir():
             raise
         raise ConfigError(
             f"unknown model {name!r}: expected a preset ({', '.join(PRESETS)}), a bundled model "

@@ -21,7 +21,7 @@ from refineseg.errors import InputError, RefinesegError
 from refineseg.inference.batch import output_names
 from refineseg.inference.predictor import Segmenter
 from refineseg.labels import UInt8
-from refineseg.system.files import atomic_folder, check_new
+from refineseg.system.files import atomic_folder, check_new, expanded
 from refineseg.system.lock import locked
 from refineseg.system.progress import TaskProgress, tracked
 from refineseg.system.text import counted, csv_path
@@ -68,7 +68,7 @@ def labelled_pictures(model: str, data: str | None = None) -> tuple[list[Path], 
     The data is ``data``, else that in the config.yaml of the model's run. InputError if ``data`` cannot be
     opened; for the data of a run only the line says so.
     """
-    folder, named, drop_bad = Path(model).expanduser(), data, False
+    folder, named, drop_bad = expanded(model), data, False
     settings = next((path for path in (folder / SETTINGS, folder.parent / SETTINGS) if path.is_file()), None)
     if data is None and settings is not None:
         config = TrainConfig.from_dict(read_yaml(settings))
@@ -101,7 +101,7 @@ def suggest(
     format of ``refineseg data export``. Files that are ``labelled`` already are not suggested; nor are similar
     pictures, at first. InputError if no picture is left, and for an unknown format or an unusable OUT.
     """
-    final = Path(out).expanduser()
+    final = expanded(out)
     check_new(final)
     if number < 1:
         raise InputError(f"expected 1 or more pictures to suggest, got {number}")

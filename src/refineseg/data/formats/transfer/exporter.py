@@ -22,7 +22,7 @@ from refineseg.data.images import read_mask
 from refineseg.data.pictures.tiff_samples import read_tiff
 from refineseg.errors import InputError
 from refineseg.labels import IGNORE, LabelMap
-from refineseg.system.files import atomic_folder, check_new
+from refineseg.system.files import atomic_folder, check_new, expanded
 from refineseg.system.lock import locked
 from refineseg.system.progress import Progress, tracked
 
@@ -51,8 +51,8 @@ def export_predictions(
     writers = {name: item.write for name, item in formats().items() if item.write is not None}
     if format not in writers:
         raise InputError(f"expected a format of {', '.join(writers)} to export to, got {format!r}")
-    final = Path(out).expanduser()
-    found = list_predictions(Path(predictions).expanduser(), Path(images).expanduser() if images else None)
+    final = expanded(out)
+    found = list_predictions(expanded(predictions), expanded(images) if images else None)
     by_id = by_train_id(label_map)
     if IGNORE_NAME in by_id.names:
         raise InputError(

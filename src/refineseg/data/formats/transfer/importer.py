@@ -27,7 +27,7 @@ from refineseg.data.pictures.statistics import statistics
 from refineseg.data.pictures.tiff_samples import is_scientific
 from refineseg.errors import InputError
 from refineseg.labels import IGNORE
-from refineseg.system.files import atomic_folder, check_new
+from refineseg.system.files import atomic_folder, check_new, expanded
 from refineseg.system.lock import locked
 from refineseg.system.progress import Progress, tracked
 from refineseg.system.text import counted
@@ -72,7 +72,7 @@ def import_data(
         FaultsError: faults in the source, with file and position, unless ``skip_bad``.
         InputError: the source cannot be read, or ROOT cannot be used.
     """
-    src, root = Path(src).expanduser(), Path(root).expanduser()
+    src, root = expanded(src), expanded(root)
     options, how, faults = options or ReadOptions(), how or ImportOptions(), Faults()
     with locked(root, beside=True):
         check_new(root)
