@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from refineseg._version import __version__ as __version__
 from refineseg.system.lazy import importer
+from refineseg.system.telemetry import send_nothing
 from refineseg.system.threads import wait_briefly
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from refineseg.training.loop import train as train
 
 wait_briefly()  # before torch is imported
+send_nothing()
 
 _HOMES = {
     "AugmentConfig": "refineseg.config",

@@ -267,7 +267,6 @@ def _run(job: RayJob, shards: Sequence[Shard], workers: int) -> list[dict[str, A
         import ray.data
     own = not ray.is_initialized()
     if own:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry
         ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, _node_ip_address="127.0.0.1")
     try:
         ray.data.DataContext.get_current().enable_progress_bars = False
