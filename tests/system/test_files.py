@@ -172,3 +172,36 @@ def test_a_cache_that_cannot_be_written_says_how_to_choose_another(tmp_path: Pat
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="set REFINESEG_CACHE to a folder for the cache"):
         writable_cache(tmp_path / "file" / "exports")
+
+
+def test_files_are_flushed_through_a_writable_handle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Windows refuses to flush a file that was opened for reading."""
+    fcntl = pytest.importorskip("fcntl")
+    flushed, fsync = [], os.fsync
+
+    def as_on_windows(handle: int) -> None:
+        if fcntl.fcntl(handle, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        flushed.append(handle)
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", as_on_windows)
+    atomic_write(tmp_path / "a.txt", "new")
+    with atomic_folder(tmp_path / "model") as folder:
+        (folder / "b").write_text("2")
+        (folder / "c").write_text("3")
+    assert len(flushed) == 3
+    assert everything(tmp_path) == ["a.txt", "b", "c", "model"]
+
+
+def test_a_file_system_without_permissions_is_written_to(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As shares and memory cards are that belong to another user, who alone may change modes."""
+
+    def refused(path: Path, mode: int) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(path))
+
+    monkeypatch.setattr(Path, "chmod", refused)
+    atomic_write(tmp_path / "a.txt", "new")
+    with atomic_folder(tmp_path / "model") as folder:
+        (folder / "b").write_text("2")
+    assert everything(tmp_path) == ["a.txt", "b", "model"]

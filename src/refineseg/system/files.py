@@ -80,7 +80,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         try:
             yield temporary
             _flush(temporary)
-            temporary.chmod(0o666 & ~_umask())
+            _permit(temporary)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -119,8 +119,8 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         yield new
         for file in new.iterdir():
             if file.is_file():
-                file.chmod(0o666 & ~_umask())
                 _flush(file)
+                _permit(file)
         old = temporary / "old"
         if path.exists():
             path.rename(old)
@@ -178,8 +178,14 @@ def name_end(path: Path) -> str:
 
 
 def _flush(path: Path) -> None:
-    with path.open("rb") as stream:
+    with path.open("rb+") as stream:  # Windows flushes only what is open for writing
         os.fsync(stream.fileno())
+
+
+def _permit(path: Path) -> None:
+    """Give a file the usual permissions, where the file system has any."""
+    with suppress(OSError):
+        path.chmod(0o666 & ~_umask())
 
 
 def _umask() -> int:
