@@ -225,6 +225,25 @@ def test_a_norm_that_follows_something_else_stays() -> None:
     assert torch.allclose(odd.maps(x)[0], before, atol=1e-6)
 
 
+def test_a_norm_after_a_convolution_of_another_class_stays() -> None:
+    """Its input is freed while the network is watched; a later convolution's output may get the same id."""
+
+    class Own(nn.Conv2d):
+        """As timm's with "same" padding, or those that training computes in float32."""
+
+    class Chain(Backbone):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.Sequential()
+            for _ in range(24):
+                self.layers.extend([Own(3, 3, 1), nn.BatchNorm2d(3), nn.ReLU(True), nn.Conv2d(3, 3, 1), nn.ReLU()])
+
+        def maps(self, image: Tensor) -> list[Tensor]:
+            return [self.layers(image)]
+
+    assert list(_observed_pairs(Chain().eval())) == []
+
+
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "mobilenetv2_released"])
 def test_backbones_that_call_themselves_orderly_are(name: str) -> None:
     backbone = create_backbone(name).eval()

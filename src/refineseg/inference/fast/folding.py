@@ -52,7 +52,8 @@ def _observed_pairs(backbone: Backbone) -> Iterator[tuple[str, str]]:
         watch = _watch(backbone)
     except Exception:  # a foreign network may refuse this picture with any error
         return
-    for name, source in watch.follows.items():
+    for name, read in watch.follows.items():
+        source = id(read)
         before = watch.outputs.get(source, ("", None))[0]
         if before and watch.uses[source] == 1 and watch.calls[name] == 1 and watch.calls[before] == 1:
             yield before, name
@@ -63,10 +64,11 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.outputs: dict[int, tuple[str, Tensor]] = {}  # tensors are kept so that their ids stay unique
+        # Tensors are kept so that their ids stay unique.
+        self.outputs: dict[int, tuple[str, Tensor]] = {}
         self.calls: Counter[str] = Counter()
         self.uses: Counter[int] = Counter()
-        self.follows: dict[str, int] = {}  # norm: id of its input
+        self.follows: dict[str, Tensor] = {}  # norm: its input
         self.paused = False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -84,7 +86,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Record a norm's input; returns its output."""
         self.calls[name] += 1
         self.uses[id(x)] += 1
-        self.follows[name] = id(x)
+        self.follows[name] = x
         self.paused = True
         try:
             result: Tensor = norm(x.clone())  # it may work in place
