@@ -160,15 +160,25 @@ def clock_of(name: str) -> Callable[[], float]:
 
 
 def show(rows: list[dict[str, Any]]) -> None:
-    """A line for each set and size: the mean over the seeds of every arm, and how many seeds it has."""
-    arms = list(dict.fromkeys(row["arm"] for row in rows))
-    for key in dict.fromkeys((row["data"], row["size"], row["seconds"]) for row in rows):
-        print("{}, {} pictures, {:g} seconds".format(*key))
-        for arm in arms:
-            of = [row for row in rows if (row["data"], row["size"], row["seconds"], row["arm"]) == (*key, arm)]
-            if of:
-                mean, steps = (statistics.mean(row[name] for row in of) for name in ("mean_iou", "steps"))
-                print(f"  {arm:44} {mean:.3f}  {len(of)} seeds, {steps:.0f} steps, from {of[0]['start']}")
+    """A line for each set, size and arm: mean and deviation over the seeds, and how far ours is ahead in them."""
+    grouped: dict[tuple[Any, ...], dict[str, dict[int, dict[str, Any]]]] = {}
+    for row in rows:
+        key = tuple(row[name] for name in ("data", "size", "seconds", "precision"))
+        grouped.setdefault(key, {}).setdefault(row["arm"], {})[row["seed"]] = row
+    for key, arms in grouped.items():
+        print("{}, {} pictures, {:g} seconds, precision {}".format(*key))
+        ours = arms.get("ours", {})
+        for arm, runs in arms.items():
+            steps = statistics.mean(row["steps"] for row in runs.values())
+            ahead = [ours[seed]["mean_iou"] - runs[seed]["mean_iou"] for seed in runs if seed in ours]
+            print(f"  {arm:30} {spread([row['mean_iou'] for row in runs.values()])}, {steps:.0f} steps", end="")
+            print(f"; ours is ahead by {spread(ahead)}" if ahead and arm != "ours" else "")
+
+
+def spread(values: list[float]) -> str:
+    """Mean, deviation and number."""
+    deviation = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.3f}{deviation} ({len(values)})"
 
 
 def parse() -> argparse.Namespace:
@@ -197,9 +207,10 @@ def main() -> None:
     keep_freed_memory()
     for module in (loop, validation, speed):  # of our training: all of its time is the arms' time
         vars(module)["time"] = SimpleNamespace(perf_counter=clock_of(given.clock))
+    precision = "bf16" if speed.this_machine("cpu").bf16 else "32"
     for seed, size, name, arm in itertools.product(given.seeds, given.sizes, given.data, given.arms):
         data = few(open_data(name), size, seed, given.score)
-        key = {"data": data.name, "size": size, "seed": seed, "arm": arm}
+        key = {"data": data.name, "size": size, "seed": seed, "arm": arm, "precision": precision}
         key |= {name: getattr(given, name) for name in ("seconds", "threads", "clock", "score")}
         if given.table or any(key.items() <= row.items() for row in read(given.output)):
             continue
