@@ -1,11 +1,12 @@
 """Entry point: the list of commands, and handling of errors.
 
 Exit codes: 0 success, 2 bad input (one line on standard error), 1 failure of the program itself, 130 stopped by
-Ctrl-C, 143 stopped by SIGTERM.
+Ctrl-C, 143 stopped by SIGTERM, 129 by the end of its terminal.
 """
 
 from __future__ import annotations
 
+import os
 import platform
 import signal
 import sys
@@ -26,6 +27,8 @@ from refineseg.system.memory import is_out_of_memory
 from refineseg.system.text import escaped
 
 STOPPED = 130  # exit code after Ctrl-C, as of shells
+# Signals that end a command: kill's, and those of a terminal that is closed or a connection that is lost.
+ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
 
 app = typer.Typer(
     name="refineseg",
@@ -118,18 +121,26 @@ def _say(message: str, code: int) -> int:
 
 
 def run() -> None:
-    """Console script. SIGTERM ends a command like Ctrl-C, so that nothing half-written is left."""
-    terminated = False
+    """Console script. ENDING signals end a command like Ctrl-C, so that nothing half-written is left."""
+    ended_by = 0
+    shown = [stream.fileno() for stream in (sys.stdout, sys.stderr) if stream is not None and stream.isatty()]
 
-    def terminate(_signal: int, _frame: FrameType | None) -> None:
-        nonlocal terminated
-        terminated = True
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # do not interrupt cleaning up
+    def end(number: int, _frame: FrameType | None) -> None:
+        nonlocal ended_by
+        ended_by = number
+        for one in handled:
+            signal.signal(one, signal.SIG_IGN)  # do not interrupt cleaning up
+        if number != signal.SIGTERM:  # the terminal is gone: writing to it would be an error
+            nothing = os.open(os.devnull, os.O_WRONLY)
+            for stream in shown:
+                os.dup2(nothing, stream)
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, terminate)
+    handled = [one for one in ENDING if signal.getsignal(one) is not signal.SIG_IGN]  # nohup ignores SIGHUP
+    for one in handled:
+        signal.signal(one, end)
     code = main()
-    sys.exit(128 + signal.SIGTERM if terminated and code == STOPPED else code)
+    sys.exit(128 + ended_by if ended_by and code == STOPPED else code)
 
 
 if __name__ == "__main__":
