@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import errno
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -298,3 +300,23 @@ def test_the_card_says_what_a_person_says(data: SegmentationData, tmp_path: Path
     assert card.licence == "CC-BY-4.0"
     assert card.provenance["description"] == "shop floors"
     assert card.provenance["pictures"] == "6 train, 2 val"
+
+
+def test_little_shared_memory_is_an_error_that_names_the_remedy(data: SegmentationData, tmp_path: Path) -> None:
+    def full(image: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        raise RuntimeError("unable to allocate shared memory(shm) for file </torch_9>: No space left")
+
+    config = dataclasses.replace(CONFIG, workers=1)
+    with pytest.raises(InputError, match=r"not enough shared memory .*use --workers 0"):
+        train(config, data, tmp_path / "run", augment=full, device="cpu")
+
+
+def test_processes_that_cannot_be_started_are_an_error_that_names_the_remedy(
+    data: SegmentationData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(self: Any) -> Any:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))  # semaphores without a writable /dev/shm
+
+    monkeypatch.setattr(torch.utils.data.DataLoader, "__iter__", refused)
+    with pytest.raises(InputError, match=r"cannot start data loading processes \(Read-only.*use --workers 0"):
+        train(CONFIG, data, tmp_path / "run", device="cpu")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -19,8 +20,10 @@ from refineseg.data.batches.transforms import Transform, augment, generator, ran
 from refineseg.data.dataset import Sample, SegmentationData
 from refineseg.errors import InputError
 from refineseg.labels import IGNORE, UNLABELLED
+from refineseg.system.text import reason_of
 
 MEGABYTE = 1 << 20
+SHARED = re.compile(r"shared memory|Bus error")  # in torch's messages
 
 
 @dataclass(frozen=True)
@@ -183,9 +186,13 @@ def class_balanced_weights(class_pixels: Tensor) -> Tensor:
 
 def training_loader(
     pictures: TrainingPictures, batches: Iterable[list[SampleKey]], workers: int
-) -> DataLoader[tuple[Tensor, Tensor]]:
-    """Batches of images Bx3xhxw uint8 (floats unless RGB) and labels Bxhxw uint8, in the order of ``batches``."""
-    return DataLoader(
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches of images Bx3xhxw uint8 (floats unless RGB) and labels Bxhxw uint8, in the order of ``batches``.
+
+    InputError if processes cannot be started, or batches do not fit in the memory that they share, 64 MB in most
+    containers.
+    """
+    loader = DataLoader(
         pictures,
         batch_sampler=batches,
         num_workers=workers,
@@ -193,6 +200,19 @@ def training_loader(
         worker_init_fn=_one_thread,
         pin_memory=torch.cuda.is_available(),
     )
+    try:
+        yield from loader
+    except RuntimeError as error:
+        if SHARED.search(str(error)) is None:
+            raise
+        raise InputError(
+            "not enough shared memory (/dev/shm) for batches of data loading processes: use --workers 0, or give "
+            "the container more (docker run --shm-size=1g)"
+        ) from error
+    except OSError as error:
+        if error.errno is None:  # from a process, whose errors come as texts
+            raise
+        raise InputError(f"cannot start data loading processes ({reason_of(error)}): use --workers 0") from error
 
 
 def _one_thread(_worker: int) -> None:
