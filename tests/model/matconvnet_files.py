@@ -31,7 +31,8 @@ def authors_name(key: str, improved: bool = False) -> str:
     if m := re.fullmatch(r"(mflow_conv_g\d)_pool\.0\.(\d)_outvar_dimred", stem):
         before = f"pool{int(m[2]) - 1}_outvar" if m[2] != "1" else "poolprev_relu_varout"
         return f"{m[1]}_{before}_pb{m[2]}" if improved else f"{m[1]}_pool{m[2]}_outvar_dimred"
-    return re.sub(r"_b\.0\.(\d)_conv", r"_b\1_conv", stem)
+    stem = re.sub(r"_b\.0\.(\d)_conv", r"_b\1_conv", stem)
+    return stem.replace("adapt_stage", "adapt_input_path") if improved else stem  # renamed in December 2016
 
 
 def _unit(stage: int, unit: int) -> str:

@@ -77,13 +77,16 @@ def is_struct(item: Any) -> bool:
 
 
 def struct_elements(file: Any, group: Any, names: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """The elements of a struct array of a MATLAB 7.3 file, with the fields ``names``.
+    """The elements of a struct array of a MATLAB 7.3 file, or of a cell array of structs, with fields ``names``.
 
-    Its fields hold references to the values; those of a single struct are the values. An empty array has none.
+    The fields of an array hold references to the values; those of a single struct are the values. An empty array
+    has none.
 
     Raises InputError if the fields are not equally many.
     """
     if not is_struct(group):
+        for cell in group[()].T.flat if group.dtype.kind == "O" else ():
+            yield from struct_elements(file, file[cell], names)
         return
     columns = []
     for name in names:

@@ -14,7 +14,7 @@ from torch import Tensor
 from refineseg.errors import WeightsError
 from refineseg.labels import LabelMap
 from refineseg.model.conversion.convert import convert_checkpoint
-from refineseg.model.conversion.matconvnet import port_name
+from refineseg.model.conversion.matconvnet import port_name, read_matconvnet
 from refineseg.model.folders.model_folder import load_model_folder
 from refineseg.model.tensors.mismatch import MismatchError
 from tests.model import port_reference as port
@@ -74,7 +74,7 @@ def test_a_file_becomes_the_authors_network(
 
 
 def test_what_the_file_shows_is_taken_over(tmp_path: Path) -> None:
-    """Void first, pooling after the convolution, the stride in the 3x3: as the layers and names say."""
+    """Void first, pooling after the convolution, later names, the stride in the 3x3: as layers and names say."""
     state = port.random_tensors(port.resnet_port_shapes(50, True, 38))
     write_v73(tmp_path / "sun.mat", state, TORCH, improved=True)
     done = convert_checkpoint(tmp_path / "sun.mat", tmp_path / "model")
@@ -84,6 +84,39 @@ def test_what_the_file_shows_is_taken_over(tmp_path: Path) -> None:
     bias = model.state_dict()["classifier.bias"]
     assert torch.equal(bias[-1:], state["clf_conv.bias"][:1])  # void, now the last
     assert torch.equal(bias[:-1], state["clf_conv.bias"][1:])
+
+
+def test_cell_arrays_of_structs_are_read_like_struct_arrays(tmp_path: Path) -> None:
+    import h5py
+    from scipy.io import savemat
+
+    value, records = np.arange(4.0).reshape(2, 2), np.empty((1, 2), object)
+    for place, name in enumerate(("a_filter", "b_filter")):
+        records[0, place] = {"name": name, "value": value}
+    layers = np.empty((1, 1), object)
+    layers[0, 0] = {"name": "a", "block": {"stride": 2.0}}
+    savemat(tmp_path / "v5.mat", {"net": {"params": records, "layers": layers, "vars": np.zeros((0, 0))}})
+
+    with h5py.File(tmp_path / "v7.mat", "w", userblock_size=512) as file:
+
+        def text(value: str) -> Any:
+            return np.array([[ord(letter)] for letter in value], np.uint16)
+
+        for name in ("a_filter", "b_filter"):
+            file[f"refs/{name}/name"], file[f"refs/{name}/value"] = text(name), value.T
+        file["refs/layer/name"], file["refs/layer/block/stride"] = text("a"), [[2.0]]
+        for field, cells in (("params", ("a_filter", "b_filter")), ("layers", ("layer",))):
+            references = [[file[f"refs/{cell}"].ref] for cell in cells]
+            file.create_dataset(f"net/{field}", data=np.array(references, h5py.ref_dtype), dtype=h5py.ref_dtype)
+        file.create_group("net/vars")
+    with (tmp_path / "v7.mat").open("r+b") as stream:
+        stream.write(b"MATLAB 7.3 MAT-file".ljust(128))
+
+    for version in ("v5", "v7"):
+        found = read_matconvnet(tmp_path / f"{version}.mat")
+        assert list(found.params) == ["a_filter", "b_filter"]
+        assert np.array_equal(found.params["b_filter"], value)
+        assert found.strides == {"a": 2}
 
 
 def write_small(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -150,6 +183,8 @@ def test_refusals_say_why(tmp_path: Path, files: dict[str, Path]) -> None:
         ("mflow_conv_g3_poolprev_relu_varout_pb1", "mflow_conv_g3_pool.0.1_outvar_dimred"),
         ("mflow_conv_g3_pool1_outvar_pb2", "mflow_conv_g3_pool.0.2_outvar_dimred"),
         ("mflow_conv_g3_b3_joint_varout_dimred", "mflow_conv_g3_b3_joint_varout_dimred"),
+        ("adapt_input_path2_b1_conv", "adapt_stage2_b.0.1_conv"),
+        ("adapt_input_path2_b2_joint_varout_dimred", "adapt_stage2_b2_joint_varout_dimred"),
     ],
 )
 def test_names(theirs: str, port_names: str) -> None:

@@ -12,6 +12,7 @@ are read with h5py, older ones with scipy.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ VOID = {
 BACKBONE = re.compile(r"(res|bn)([2-5])([a-z])(\d*)_branch(?:(1)|2([abc]))")
 SCALE = re.compile(r"p_ims(\d+)d(\d+)_outl")
 IMPROVED = re.compile(r"mflow_conv_g(\d+)_pool(?:prev_relu_varout|\d+_outvar)_pb(\d+)")
+LATER_PATH = re.compile(r"adapt_input_path(\d+)_")  # adapt_stage1_ ... in networks of before 23 December 2016
 
 Array = NDArray[Any]
 
@@ -174,7 +176,7 @@ def port_name(stem: str) -> str:
         return f"layer{int(stage) - 1}.{unit}.{inner}"
     if stem == "bn_conv1":
         return "bn1"
-    stem = SCALE.sub("p_ims1d2_outl", stem)
+    stem = LATER_PATH.sub(r"adapt_stage\1_", SCALE.sub("p_ims1d2_outl", stem))
     if m := IMPROVED.fullmatch(stem):
         return f"mflow_conv_g{m[1]}_pool.0.{m[2]}_outvar_dimred"
     stem = re.sub(r"(mflow_conv_g\d+)_pool(\d+)_outvar_dimred", r"\1_pool.0.\2_outvar_dimred", stem)
@@ -225,13 +227,19 @@ def _collect_hdf5(file: Any, found: MatConvNet) -> None:
     file.visititems(visit)
 
 
+def _records(array: Any) -> Iterator[Any]:
+    """The elements of a struct array, or of a cell array of structs."""
+    for item in np.ravel(array):
+        yield from _records(item) if isinstance(item, np.ndarray) else [item]
+
+
 def _collect_structs(value: Any, found: MatConvNet) -> None:
     """Find networks in nested structs and cells."""
     names = set(getattr(value, "_fieldnames", ()))
     if {"params", "layers", "vars"} <= names:
-        for record in np.ravel(value.params):
+        for record in _records(value.params):
             found.add_param(str(np.ravel(record.name)[0]), np.asarray(record.value))
-        for record in np.ravel(value.layers):
+        for record in _records(value.layers):
             block = np.ravel(record.block)
             stride = getattr(block[0], "stride", None) if block.size else None
             if stride is not None and np.size(stride):
