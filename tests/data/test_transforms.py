@@ -11,7 +11,8 @@ from torch import Tensor
 
 from refineseg.channels import Channels
 from refineseg.config import AugmentConfig
-from refineseg.data.batches.loader import Batches, SampleKey, class_balanced_weights
+from refineseg.data.batches.class_sampling import class_balanced_weights
+from refineseg.data.batches.loader import Batches, SampleKey
 from refineseg.data.batches.transforms import (
     Geometry,
     apply_geometry,
@@ -328,7 +329,24 @@ def test_a_crop_shrinks_with_the_picture_and_short_edges_are_brought_into_range(
     config = AugmentConfig(crop=(400, 400), scale=(1.0, 1.0), pad=False, short_edge=(150, 1100), rare_crop=1.0)
     geometry = draw_geometry(mask, config, 1, generator(1))
     assert geometry.scale == 1.5
-    assert geometry.size == (150, 400)
+    assert geometry.size == (150, 150)  # square, as in the authors' code
     _, out = apply_geometry(torch.zeros(3, 100, 300, dtype=torch.uint8), mask, geometry)
-    assert out.shape == (150, 400)
+    assert out.shape == (150, 150)
     assert IGNORE not in out
+
+
+@pytest.mark.parametrize(
+    ("crop", "picture", "size"),
+    [
+        ((400, 400), (500, 401), (400, 400)),
+        ((400, 400), (500, 399), (398, 398)),
+        ((400, 401), (401, 401), (400, 401)),
+        ((200, 400), (190, 300), (150, 300)),
+        ((400, 400), (1, 900), (1, 1)),
+    ],
+)
+def test_a_shrunk_crop_keeps_its_shape(
+    crop: tuple[int, int], picture: tuple[int, int], size: tuple[int, int]
+) -> None:
+    config = AugmentConfig(crop=crop, scale=(1.0, 1.0), pad=False)
+    assert draw_geometry(torch.zeros(picture, dtype=torch.uint8), config, 1, generator(2)).size == size

@@ -178,7 +178,7 @@ def test_unlabelled_pictures(data: SegmentationData, tmp_path: Path) -> None:
     assert [[draw.index < 6 for draw in batch] for batch in whole] == [[True, True, False, False]] * 9
     drawn = [draw.index - 6 for batch in whole for draw in batch if draw.index >= 6]
     assert all(sorted(drawn[start : start + 4]) == [0, 1, 2, 3] for start in range(0, 16, 4))
-    halves = [[Batches(6, 2, 3, None, True, 4, 2, rank, 2).at(step) for step in range(9)] for rank in (0, 1)]
+    halves = [[Batches(6, 2, 3, None, None, 4, 2, rank, 2).at(step) for step in range(9)] for rank in (0, 1)]
     mixed = [[*a, *b] for a, b in zip(*halves, strict=True)]
     assert [sorted(batch, key=repr) for batch in mixed] == [sorted(batch, key=repr) for batch in whole]
 

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from refineseg.config import RECIPES, TrainConfig, paper_recipe
 from refineseg.data import open_data
-from refineseg.data.batches.loader import Batches, class_balanced_weights
+from refineseg.data.batches.class_sampling import class_rounds
 from refineseg.labels import IGNORE
 from refineseg.model import create_model
 from refineseg.training.loop import make_batches
@@ -128,7 +128,7 @@ def test_paper_recipe_is_the_authors() -> None:
     recipe = paper_recipe()
     assert (recipe.optimizer, recipe.batch_size, recipe.lr, recipe.weight_decay) == ("sgd", 1, 5e-4, 5e-4)
     assert (recipe.backbone_lr, recipe.decay_all, recipe.freeze_batch_norm) == (0.1, True, "statistics")
-    assert (recipe.loss_resolution, recipe.balanced_sampling) == ("paper", "paper")
+    assert (recipe.loss_resolution, recipe.balanced_sampling) == ("paper", False)
     augment = recipe.augment
     assert (augment.crop, augment.short_edge, augment.pad, augment.rare_crop) == (
         (400, 400),
@@ -136,7 +136,10 @@ def test_paper_recipe_is_the_authors() -> None:
         False,
         0,
     )
-    assert RECIPES["paper-class-crop"]().augment == dataclasses.replace(augment, rare_crop=1.0)
+    by_class = dataclasses.replace(
+        recipe, balanced_sampling="paper", augment=dataclasses.replace(augment, rare_crop=1.0)
+    )
+    assert RECIPES["paper-class-crop"]() == by_class  # their other form takes both by class
 
 
 def test_lightweight_recipe_is_nekrasovs() -> None:
@@ -188,9 +191,40 @@ def test_one_step_of_the_paper_recipe_is_a_literal_one(tmp_path: Path) -> None:
     assert all(torch.equal(one, other) for one, other in buffers)
 
 
-def test_sampling_by_class_without_replacement() -> None:
-    weights = class_balanced_weights(torch.tensor([[1, 0]] * 9 + [[1, 1]]))
-    batches = [Batches(10, 2, seed, weights, repeats=False) for seed in range(40)]
-    orders = [[draw.index for step in range(5) for draw in drawn.at(step)] for drawn in batches]
-    assert all(sorted(order) == list(range(10)) for order in orders)
-    assert sum(order.index(9) for order in orders) / 40 < 2  # the rare class comes early; 4.5 is the middle
+def test_class_rounds_are_the_authors() -> None:
+    """None twice in a round of 1,000 to 2,000; each class in 100 pictures if there are as many."""
+    pixels = torch.zeros(5_000, 3, dtype=torch.int64)
+    pixels[:, 0] = 9
+    pixels[:300, 1] = 1
+    pixels[:40, 2] = 1
+    drawn = class_rounds(pixels, 5_000, torch.Generator().manual_seed(0))
+    assert len(drawn) == 5_000
+    first, second = set(drawn[:1_000]), set(drawn[1_000:2_000])
+    assert len(first) == len(second) == 1_000  # filled up to 1,000
+    for taken in (first, second):
+        shown = (pixels[sorted(taken)] > 0).sum(0)
+        assert shown[1] >= 100
+        assert shown[2] == 40  # all that there are
+    assert (
+        not {index for index in first if index >= 300} & second
+    )  # the common ones that were not taken come first
+    assert class_rounds(pixels, 5_000, torch.Generator().manual_seed(0)) == drawn
+
+
+def test_class_rounds_are_cut_to_2000() -> None:
+    each = torch.eye(30, dtype=torch.int64).repeat(200, 1)  # 200 pictures of each of 30 classes
+    drawn = class_rounds(each, 4_000, torch.Generator().manual_seed(1))
+    assert len(set(drawn[:2_000])) == len(set(drawn[2_000:])) == 2_000
+    assert (torch.bincount(torch.tensor(drawn[:2_000]) % 30) <= 100).all()
+
+
+def test_only_large_sets_are_sampled_by_class_in_the_paper_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = open_data(f"folder:{make_folder(tmp_path, pictures=10)}")
+    config = dataclasses.replace(RECIPES["paper-class-crop"](), fields={"width": 8, "coarse_width": 8}, steps=1)
+    config = dataclasses.replace(config, workers=0, backbone_weights="none", model="refinenet-lw-r18")
+    run = prepare_run(config, data, tmp_path / "run", device="cpu")
+    assert make_batches(run).class_pixels is None
+    monkeypatch.setattr("refineseg.training.loop.SHORTEST", len(run.pictures) - 1)
+    assert make_batches(run).class_pixels is run.pictures.class_pixels

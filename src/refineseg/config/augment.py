@@ -17,7 +17,7 @@ class AugmentConfig(Config):
         scale: range of the random scale (the paper: 0.7 to 1.3).
         scale_step: step of the grid of scales, 0.1 in the paper; 0 for any value.
         short_edge: range in pixels of the short edge, resized before scaling; none keeps its size.
-        pad: pad pictures that are smaller than the crop; false makes the crop smaller (batches of 1).
+        pad: pad pictures that are smaller than the crop; false shrinks the crop in its shape (batches of 1).
         flip: probability of a horizontal flip.
         vertical_flip: probability of a vertical flip, for pictures without an upright direction.
         rotation: largest angle, in degrees, to either side.

@@ -12,10 +12,11 @@ from refineseg.config.training import TrainConfig
 NO_JITTER = AugmentConfig(brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0, blur=0.0)
 
 
-def paper_recipe(rare_crop: float = 0.0) -> TrainConfig:
-    """The authors' recipe, with crops drawn anywhere; docs/reproduction.md has it setting by setting.
+def paper_recipe(by_class: bool = False) -> TrainConfig:
+    """The authors' recipe, pictures and crops drawn at random; docs/reproduction.md has it setting by setting.
 
-    In their other form (``rare_crop`` 1) every crop is centred on a pixel of a class drawn from the picture's.
+    In their other form (``by_class``) every crop is centred on a pixel of a class drawn from the picture's, and
+    pictures are sampled by class above 1,000.
     """
     return TrainConfig(
         fields={"input_scales": [1.2]},
@@ -26,7 +27,7 @@ def paper_recipe(rare_crop: float = 0.0) -> TrainConfig:
             scale_step=0.1,
             short_edge=(450, 1100),
             pad=False,
-            rare_crop=rare_crop,
+            rare_crop=float(by_class),
         ),
         batch_size=1,
         optimizer="sgd",
@@ -38,7 +39,7 @@ def paper_recipe(rare_crop: float = 0.0) -> TrainConfig:
         warmup=0.0,
         freeze_batch_norm="statistics",
         loss_resolution="paper",
-        balanced_sampling="paper",
+        balanced_sampling="paper" if by_class else False,
         ema=0.0,
         clip_norm=0.0,
     )
@@ -55,13 +56,12 @@ def lightweight_recipe() -> TrainConfig:
         weight_decay=1e-5,
         schedule="halving",
         loss_resolution="full",
-        balanced_sampling=False,
     )
 
 
 RECIPES: dict[str, Callable[[], TrainConfig]] = {
     "modern": TrainConfig,
     "paper": paper_recipe,
-    "paper-class-crop": partial(paper_recipe, rare_crop=1.0),
+    "paper-class-crop": partial(paper_recipe, by_class=True),
     "lightweight": lightweight_recipe,
 }

@@ -59,7 +59,7 @@ class TrainConfig(Config):
         class_weights: power of the inverse class frequency in the loss (0 weighs all pixels the same), or a list
             with one weight for each class.
         balanced_sampling: pictures drawn by class instead of each once per epoch; ``paper`` does so above 1,000
-            pictures and without repeating one in an epoch.
+            pictures, in the authors' rounds of at most 2,000 that repeat none.
         ema: decay of the moving average of the weights; 0 keeps none.
         clip_norm: largest gradient norm; 0 does not clip.
         precision: ``32`` or ``bf16``.

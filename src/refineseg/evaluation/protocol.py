@@ -36,8 +36,8 @@ class Protocol(Config):
     # picture's size
     short_edge: tuple[int, int] | None = None
     mean_over: MeanOver = "truth"  # classes of the mean IoU: ``truth``, ``union``, ``zero`` or ``all``
-    # average of the views; ``log`` is the authors' rule: softmax at stride 4, log, floor -20, bilinear to the
-    # picture's size, exp, mean over the views
+    # average of the views; ``log`` is the authors' rule: softmax at stride 4, log, floor -20, resize to the
+    # picture's size (bilinear, theirs is bicubic), exp, mean over the views
     fusion: Literal["log"] = "log"
     labels: Literal["own"] = "own"  # size of the labels: never resized
     ignore: Literal["void"] = "void"  # pixels that do not count: void in the ground truth

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from refineseg.config import TrainConfig
-from refineseg.data.batches.loader import Batches, class_balanced_weights, training_loader
+from refineseg.data.batches.class_sampling import SHORTEST, class_balanced_weights
+from refineseg.data.batches.loader import Batches, training_loader
 from refineseg.data.dataset import SegmentationData
 from refineseg.data.registry import open_data
 from refineseg.errors import InputError, RefinesegError
@@ -31,7 +32,6 @@ from refineseg.training.validation import notify, save_progress, validate
 
 FETCHED = 16  # steps between fetches of losses from a GPU, which synchronise
 EXTREME = 1e3  # extreme input values, relative to the data's range
-PAPER_PICTURES = 1_000  # number of pictures above which the authors sample by class
 
 
 def train(
@@ -128,15 +128,14 @@ def fit(run: Run) -> Evaluation:
 
 def make_batches(run: Run) -> Batches:
     """The batches of a run, with unlabelled pictures, if any."""
-    config, count = run.config, len(run.pictures)
-    once = config.balanced_sampling == "paper"
-    balanced = config.balanced_sampling is True or (once and count > PAPER_PICTURES)
+    config, count, class_pixels = run.config, len(run.pictures), run.pictures.class_pixels
+    rounds = config.balanced_sampling == "paper" and count > SHORTEST
     return Batches(
         count,
         config.labelled_in_batch,
         config.seed,
-        class_balanced_weights(run.pictures.class_pixels) if balanced else None,
-        not once,
+        class_balanced_weights(class_pixels) if config.balanced_sampling is True else None,
+        class_pixels if rounds else None,
         run.pictures.unlabelled_count,
         config.unlabelled_in_batch,
         run.fabric.global_rank,

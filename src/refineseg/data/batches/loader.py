@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from refineseg.config import AugmentConfig
+from refineseg.data.batches.class_sampling import class_rounds
 from refineseg.data.batches.transforms import Transform, augment, generator, random_integer
 from refineseg.data.dataset import Sample, SegmentationData
 from refineseg.errors import InputError
@@ -124,15 +125,17 @@ class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
 class Batches:
     """The batches of all optimiser steps, for process ``rank`` of ``world``, which take equal shares.
 
-    Every epoch is a permutation keyed by (seed, epoch), or drawn by ``weights``. The remainder of an epoch is
-    dropped; a data set smaller than a batch is repeated.
+    Every epoch is a permutation keyed by (seed, epoch), or drawn by ``weights`` or ``class_rounds``. The remainder
+    of an epoch is dropped; a data set smaller than a batch is repeated.
     """
 
     pictures: int  # number of pictures with masks
     batch_size: int  # of these, over all processes
     seed: int = 0
     weights: Tensor | None = None  # sampling weights of the pictures; None to take each once in an epoch
-    repeats: bool = True  # whether a picture drawn by weight may occur twice in an epoch
+    class_pixels: Tensor | None = (
+        None  # pixels of each class by picture, for the authors' rounds in place of epochs
+    )
     unlabelled: int = 0  # number of pictures without masks
     unlabelled_in_batch: int = 0  # over all processes
     rank: int = 0
@@ -156,13 +159,14 @@ class Batches:
     def _order(self, epoch: int) -> list[int]:
         random = generator(self.seed, epoch, -1)
         needed = steps_per_epoch(self.pictures, self.batch_size) * self.batch_size
+        if self.weights is not None:
+            drawn = torch.multinomial(self.weights, needed, replacement=True, generator=random)
+            return cast(list[int], drawn.tolist())
+        if self.class_pixels is not None:
+            return class_rounds(self.class_pixels, needed, random)
         order: list[int] = []
         while len(order) < needed:
-            if self.weights is None:
-                order += torch.randperm(self.pictures, generator=random).tolist()
-            else:
-                count = needed if self.repeats else int((self.weights > 0).sum())
-                order += torch.multinomial(self.weights, count, self.repeats, generator=random).tolist()
+            order += torch.randperm(self.pictures, generator=random).tolist()
         return order[:needed]
 
 
@@ -174,14 +178,6 @@ def _permutation(count: int, seed: int, done: int) -> list[int]:
 def steps_per_epoch(pictures: int, batch_size: int) -> int:
     """Number of whole batches in one pass over the pictures, at least one."""
     return max(1, pictures // batch_size)
-
-
-def class_balanced_weights(class_pixels: Tensor) -> Tensor:
-    """Weights of pictures that draw all classes equally often: NxK pixel counts to N."""
-    present = (class_pixels > 0).double()
-    per_class = present / present.sum(0).clamp(min=1)
-    weights = per_class.sum(1)
-    return weights + (weights.sum() == 0)
 
 
 def training_loader(

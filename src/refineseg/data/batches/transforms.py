@@ -77,7 +77,7 @@ def draw_geometry(mask: Tensor, config: AugmentConfig, num_classes: int, random:
     height, width = (max(1, round(side * scale)) for side in mask.shape)
     crop_height, crop_width = config.crop
     if not config.pad:
-        crop_height, crop_width = min(crop_height, height), min(crop_width, width)
+        crop_height, crop_width = _shrunk(config.crop, (height, width))
     top, left = _corner(random, height, crop_height), _corner(random, width, crop_width)
     if float(torch.rand((), generator=random)) < config.rare_crop:
         place = _pixel_of_a_class(mask, num_classes, random)
@@ -226,6 +226,16 @@ def paste_classes(
     order = torch.randperm(len(present), generator=random)
     chosen = torch.isin(other_mask, present[order[: (len(present) + 1) // 2]])
     return torch.where(chosen, other, image), torch.where(chosen, other_mask, mask)
+
+
+def _shrunk(crop: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+    """The crop; in a smaller picture the largest of its shape, with even sides as in the authors' code."""
+    # Side of the picture and of the crop, where the picture is smallest against it.
+    side, full = min(zip(size, crop, strict=True), key=lambda pair: pair[0] / pair[1])
+    if side >= full:
+        return crop
+    height, width = (max(1, length * side // full // 2 * 2) for length in crop)
+    return height, width
 
 
 def _corner(random: torch.Generator, side: int, crop: int) -> int:
