@@ -23,11 +23,12 @@ from refineseg.system import processes
 from refineseg.system.lock import locked
 from refineseg.training.checkpoint import checkpoints
 from refineseg.training.custom import Custom, TrainingEvent
+from refineseg.training.dead_blocks import dead_blocks, dead_blocks_warning
 from refineseg.training.optimizer import MovingAverage, freeze, lr_factor, own_shard
 from refineseg.training.parallel import arrange, set_up, whole_network
 from refineseg.training.preparation.prepare_run import prepare_run
 from refineseg.training.run import CHECKPOINTS, LAST, Run, restore
-from refineseg.training.step import Step, seed_step
+from refineseg.training.step import Step, seed_step, to_input
 from refineseg.training.validation import notify, save_progress, validate
 
 FETCHED = 16  # steps between fetches of losses from a GPU, which synchronise
@@ -93,6 +94,7 @@ def fit(run: Run) -> Evaluation:
     model.train()
     evaluation: Evaluation | None = None
     losses: list[Tensor] = []  # since the last fetch
+    dead: list[str] = []  # blocks that were warned of
     value, clock = 0.0, time.perf_counter()
     first = run.position.step
     drawn = map(batches.at, range(first, run.steps) if config.minutes is None else itertools.count(first))
@@ -117,6 +119,7 @@ def fit(run: Run) -> Evaluation:
         )
         if due or run.is_last:
             check_weights(run, batches)
+            dead = warn_of_dead_blocks(run, images, dead)
             evaluation = save_progress(run, optimizer, lr)
             model.train()
             clock = time.perf_counter()
@@ -170,6 +173,16 @@ def check_weights(run: Run, batches: Batches) -> None:
     finite = torch.stack([own_shard(value.detach()).isfinite().all() for value in run.model.parameters()]).all()
     if processes.mean(finite.float()).item() < 1:
         raise diverged(run, "weights are not finite", run.position.step - 1, batches)
+
+
+def warn_of_dead_blocks(run: Run, images: Tensor, known: list[str]) -> list[str]:
+    """The network's dead blocks; a warning if they are not those known."""
+    with run.fabric.autocast():
+        dead = dead_blocks(run.model, to_input(images, run.fabric.device))
+    if dead and dead != known:
+        note = dead_blocks_warning(dead, run.config.lr)
+        notify(run, TrainingEvent("warning", run.position.step, run.steps, note=note, run=run))
+    return dead
 
 
 def diverged(run: Run, what: str, step: int, batches: Batches) -> InputError:
