@@ -133,12 +133,18 @@ def test_free_memory_minds_control_groups(tmp_path: Path) -> None:
         f"{inner}/memory.current": "5\n",
         "sys/fs/cgroup/a/memory.max": "40000\n",  # the outer group's limit holds too
         "sys/fs/cgroup/a/memory.current": "30000\n",
-        "sys/fs/cgroup/a/memory.stat": "anon 1\ninactive_file 7000\n",
+        "sys/fs/cgroup/a/memory.stat": "anon 1\ninactive_file 7000\nactive_file 500\n",
     }
-    assert free_memory(made(tmp_path / "two", two)) == 17000
+    assert free_memory(made(tmp_path / "two", two)) == 17500  # files that were read twice are active
+    high = {"sys/fs/cgroup/a/memory.high": "35000\n"}  # beyond it the kernel slows the group down
+    assert free_memory(made(tmp_path / "high", two | high)) == 12500
     one = meminfo | {
         "proc/self/cgroup": "7:memory:/\n",
         "sys/fs/cgroup/memory/memory.limit_in_bytes": "50000\n",
         "sys/fs/cgroup/memory/memory.usage_in_bytes": "60000\n",
     }
     assert free_memory(made(tmp_path / "one", one)) == 0
+    cached = {
+        "sys/fs/cgroup/memory/memory.stat": "active_file 9\ntotal_inactive_file 4000\ntotal_active_file 8000\n"
+    }
+    assert free_memory(made(tmp_path / "cached", one | cached)) == 2000

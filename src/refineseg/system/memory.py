@@ -65,10 +65,12 @@ def free_memory(root: Path = Path("/")) -> int | None:
     """
     available = _number(root / "proc/meminfo", "MemAvailable:")
     found = [] if available is None else [1024 * available]
-    for folder, (most, current, inactive) in _groups(root):
-        limit, used = _number(folder / most), _number(folder / current)
+    for folder, (limits, current, total) in _groups(root):
+        limit = min((most for name in limits if (most := _number(folder / name)) is not None), default=None)
+        used = _number(folder / current)
         if limit is not None and used is not None:
-            cached = _number(folder / "memory.stat", f"{inactive} ") or 0
+            kinds = (f"{total}inactive_file ", f"{total}active_file ")  # files read once, and more often
+            cached = sum(_number(folder / "memory.stat", kind) or 0 for kind in kinds)
             found.append(max(0, limit - used + cached))
     return min(found, default=None)
 
@@ -98,15 +100,17 @@ def is_out_of_memory(error: BaseException | None) -> bool:
     return False
 
 
-def _groups(root: Path) -> Iterator[tuple[Path, tuple[str, str, str]]]:
-    """This process's control groups, from inner to outer: folder and names of its files."""
+def _groups(root: Path) -> Iterator[tuple[Path, tuple[tuple[str, ...], str, str]]]:
+    """This process's control groups, from inner to outer: folder, names of its files, prefix in memory.stat."""
     for line in _lines(root / "proc/self/cgroup"):
         _, controllers, path = line.split(":", 2)
+        names: tuple[tuple[str, ...], str, str]
         if controllers == "":
-            top, names = root / "sys/fs/cgroup", ("memory.max", "memory.current", "inactive_file")
+            # Beyond memory.high the kernel slows a group down instead of ending it.
+            top, names = root / "sys/fs/cgroup", (("memory.max", "memory.high"), "memory.current", "")
         elif "memory" in controllers.split(","):
             top = root / "sys/fs/cgroup/memory"
-            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+            names = (("memory.limit_in_bytes",), "memory.usage_in_bytes", "total_")
         else:
             continue
         folder = top / path.strip("/")
