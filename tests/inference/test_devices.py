@@ -9,6 +9,7 @@ import torch
 
 from refineseg.inference import devices
 from refineseg.loading import load
+from refineseg.system import memory
 
 CPU = torch.device("cpu")
 
@@ -49,3 +50,10 @@ def test_a_model_is_loaded_with_a_note_on_a_slow_precision(here: bool, monkeypat
     said: list[Any] = []
     load("camvid-fast", "cpu", "bf16", say=said.append)
     assert ("note: this processor emulates bf16, slower than float32: use --precision 32" in said) is not here
+
+
+def test_a_limit_of_addresses_bounds_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    for free, addresses, expected in ((50, 30, 30), (30, 50, 30), (50, None, 50), (None, None, None)):
+        monkeypatch.setattr(memory, "free_memory", lambda free=free: free)
+        monkeypatch.setattr(memory, "free_addresses", lambda addresses=addresses: addresses)
+        assert devices.free_device_memory(CPU) == expected

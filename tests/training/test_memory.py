@@ -64,3 +64,14 @@ def test_too_large_a_batch_is_refused_with_the_largest_that_fits(monkeypatch: py
         check_memory(model, config(batch=1), torch.device("cpu"))
     monkeypatch.setattr(memory, "free_device_memory", lambda _device: None)
     check_memory(model, recipe, torch.device("cpu"))
+
+
+def test_the_batch_that_is_chosen_leaves_room_for_the_heaps_holes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container the system ends a process that takes more, without a word."""
+    model, recipe, cpu = create_model("refinenet-lw-mbv2", 11), config(batch=4), torch.device("cpu")
+    need = need_of_step(model, recipe, 4).peak
+    monkeypatch.setattr(memory, "free_device_memory", lambda _device: int(1.2 * need))
+    check_memory(model, recipe, cpu)  # it may fit
+    assert memory.fitting_batch(model, recipe, cpu) == largest_batch(model, recipe, int(0.8 * need), 4) < 4
+    monkeypatch.setattr(memory, "free_device_memory", lambda _device: int(1.6 * need))
+    assert memory.fitting_batch(model, recipe, cpu) == 4

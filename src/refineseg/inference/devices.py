@@ -30,8 +30,14 @@ def pick_device(name: str) -> torch.device:
 
 
 def free_device_memory(device: torch.device) -> int | None:
-    """Free bytes of a GPU's own memory, or of the machine's for other devices; None if unknown."""
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else memory.free_memory()
+    """Free bytes of a GPU's own memory, or of the machine's for other devices; None if unknown.
+
+    On a CPU also what ``ulimit -v`` leaves.
+    """
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    known = (memory.free_memory(), memory.free_addresses())
+    return min((free for free in known if free is not None), default=None)
 
 
 def has_bf16(device: torch.device) -> bool:

@@ -20,6 +20,7 @@ from refineseg.training.optimizer import freeze, lr_multiplier
 
 GIB = 1 << 30
 STATES = {"adamw": 2, "sgd": 1}  # copies of the weights in the optimiser's state
+HEAP = 1.5  # memory of a process relative to its live tensors: glibc's heap has holes (docs/speed.md)
 GENEROUS = 64 << 10  # bytes per pixel, more than any network needs: nothing is estimated if this fits
 
 
@@ -69,24 +70,27 @@ def largest_batch(model: RefineNet, config: TrainConfig, free: int, below: int) 
 
 
 def fitting_batch(model: RefineNet, config: TrainConfig, device: torch.device) -> int:
-    """The batch size of the settings, or the largest that fits in memory, at least 1."""
+    """The batch size of the settings, or the largest that fits in memory with the heap's holes, at least 1."""
+    spare = HEAP if device.type == "cpu" else 1.0
     try:
-        check_memory(model, config, device)
+        check_memory(model, config, device, spare=spare)
     except ConfigError:
-        free = free_device_memory(device) or 0
+        free = int((free_device_memory(device) or 0) / spare)
         return max(1, largest_batch(model, config, free, config.batch_size))
     return config.batch_size
 
 
-def check_memory(model: RefineNet, config: TrainConfig, device: torch.device, share: int = 1) -> None:
-    """ConfigError if a step does not fit in memory, with the largest batch that does.
+def check_memory(
+    model: RefineNet, config: TrainConfig, device: torch.device, share: int = 1, spare: float = 1.0
+) -> None:
+    """ConfigError if a step, times ``spare``, does not fit in memory, with the largest batch that does.
 
     The network is on the CPU; ``share`` processes share the machine's memory and the batch of the settings.
     """
     free = free_device_memory(device)
     if free is None:
         return
-    free //= share if device.type == "cpu" else 1
+    free = int(free / spare / (share if device.type == "cpu" else 1))
     batch, (height, width) = max(1, config.batch_size // share // config.accumulate), config.augment.crop
     there = bytes_of(tensors_of(model)) if device.type == "cpu" else 0
     if batch * height * width * GENEROUS + 8 * bytes_of(tensors_of(model)) < free:

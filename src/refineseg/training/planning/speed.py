@@ -11,6 +11,7 @@ import torch
 from refineseg.config import TrainConfig
 from refineseg.inference.devices import has_bf16, pick_device
 from refineseg.model.presets import build, model_config
+from refineseg.system.memory import hand_back_memory
 from refineseg.training.memory import fitting_batch, forward_backward
 from refineseg.training.optimizer import make_optimizer
 from refineseg.training.parallel import use_float32_depthwise
@@ -57,4 +58,6 @@ def images_per_second(config: TrainConfig, classes: int, channels: int, device: 
             optimizer.zero_grad(set_to_none=True)
             loss.item()  # waits for a GPU
             seconds.append(time.perf_counter() - start)
+    del network, optimizer, images, labels, loss
+    hand_back_memory()  # the training's own check would take it for used
     return OF_A_STEP * batch / statistics.median(seconds[WARM:]), batch
