@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from refineseg.cli.train_settings import build_config
 from refineseg.config import AugmentConfig, TrainConfig
 from refineseg.data import SegmentationData, open_data
 from refineseg.errors import ConfigError, InputError
@@ -51,6 +52,25 @@ def test_classes_are_the_same_by_name() -> None:
         same_classes(new, old, {"lorry": "vehicle"})
     with pytest.raises(ConfigError, match="the data has no class 'cat'"):
         same_classes(new, old, {"car": "cat"})
+
+
+def test_a_run_takes_a_published_form(data: SegmentationData, trained: Path) -> None:
+    """``--set model.settings=authors``, which the recipe's page names, and fields set on top of it."""
+    words = ["model.settings=authors", "model.width=16", "model.coarse_width=16", "model.pooling=improved"]
+    config, explicit = build_config(None, "paper", {"model": "refinenet-r50"}, None, words)
+    assert "fields.settings" in explicit
+    network = starting_network(dataclasses.replace(config, backbone_weights="none"), data).model.config
+    assert (network.upsampling, network.stride_in_1x1, network.mean[0]) == ("bicubic", True, 128 / 255)
+    assert (network.input_scales, network.pooling, network.width) == ((1.2,), "improved", 16)
+    again = TrainConfig.from_dict(config.to_dict())  # from config.yaml, when the run is resumed
+    assert again == config
+
+    for model, line in (
+        ("refinenet-lw-mbv2", "full network with settings 'authors'"),
+        (str(trained), "expected a preset with model.settings"),
+    ):
+        with pytest.raises(ConfigError, match=line):
+            starting_network(dataclasses.replace(config, model=model), data)
 
 
 @pytest.mark.parametrize("init", ["paper", "default", "identity"])

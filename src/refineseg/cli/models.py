@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Option
 
 from refineseg.cli.common import Table, console, write_json
-from refineseg.cli.options import JsonFile
+from refineseg.cli.options import JsonFile, model_fields
 from refineseg.errors import InputError
 from refineseg.system.text import counted
 
@@ -50,7 +50,6 @@ def describe_preset(
     preset: str, size: str, classes: int, svg: Path | None, assignments: list[str], json_file: Path | None
 ) -> None:
     """Print shapes, parameters, multiplications and receptive field of every stage, and draw them."""
-    from refineseg.config import ModelConfig
     from refineseg.model.describe import STRIP, describe
     from refineseg.model.drawing import draw
     from refineseg.model.presets import model_config
@@ -59,10 +58,7 @@ def describe_preset(
     sides = re.fullmatch(r"(\d{1,5})x(\d{1,5})", size)
     if sides is None or "0" in sides.groups():
         raise InputError(f"expected --size HEIGHTxWIDTH such as 512x512, got {size!r}")
-    forms = [text for text in assignments if text.partition("=")[0].strip() == "settings"]
-    fields = ModelConfig.read([text for text in assignments if text not in forms])
-    form = forms[-1].partition("=")[2].strip() if forms else None
-    config = model_config(preset, classes, form, **fields)
+    config = model_config(preset, classes, **model_fields(assignments))
     found = describe(config, (int(sides[1]), int(sides[2])))
     table = Table("stage", "takes", "gives", "parameters", "GMAC", "field, px")
     for stage in found.stages:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from typer import Option
 
@@ -49,6 +50,15 @@ def parse_size(text: str, option: str) -> list[int]:
     if len(parts) not in (1, 2) or min(parts) < 1:
         raise InputError(f"expected {option} N or HEIGHTxWIDTH, got {text!r}")
     return parts * 2 if len(parts) == 1 else parts
+
+
+def model_fields(assignments: Sequence[str]) -> dict[str, Any]:
+    """``name=value`` assignments to settings of a network; ``settings`` is the name of a published form."""
+    from refineseg.config import ModelConfig
+
+    forms = [text for text in assignments if text.partition("=")[0].strip() == "settings"]
+    fields = ModelConfig.read([text for text in assignments if text not in forms])
+    return fields | {"settings": forms[-1].partition("=")[2].strip()} if forms else fields
 
 
 def parse_names(text: str) -> list[str]:

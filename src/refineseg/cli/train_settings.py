@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from refineseg.cli.options import parse_size
+from refineseg.cli.options import model_fields, parse_size
 from refineseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def build_config(
 
     Also the names of those given explicitly, by any but the recipe, which a plan must not change.
     """
-    from refineseg.config import RECIPES, ModelConfig, TrainConfig
+    from refineseg.config import RECIPES, TrainConfig
     from refineseg.config.yaml import read_yaml
 
     if recipe not in RECIPES:
@@ -38,7 +38,7 @@ def build_config(
         values |= {name: options.get(name) for name in ("steps", "minutes")}
     config = TrainConfig.from_dict(values)
     # model.NAME is short for fields.NAME.
-    fields = ModelConfig.read([text.removeprefix("model.") for text in assignments if text.startswith("model.")])
+    fields = model_fields([text.removeprefix("model.") for text in assignments if text.startswith("model.")])
     others = [text for text in assignments if not text.startswith("model.")]
     explicit = {name for name, value in given.items() if value is not None} | options.keys()
     explicit |= {f"augment.{name}" for name in augment}

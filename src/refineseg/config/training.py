@@ -16,7 +16,8 @@ class TrainConfig(Config):
     Attributes:
         model: preset name, or a bundled model, model folder or hf:ORG/NAME to start from, whose classes may
             differ.
-        fields: changes to the ModelConfig of the preset, or of the model folder where its weights still fit.
+        fields: changes to the ModelConfig of the preset, or of the model folder where its weights still fit;
+            ``settings`` is a published form of the preset.
         backbone_weights: ``imagenet`` (from the package, else timm's through the Hub's cache), ``auto`` (the same
             where there are any; a model folder keeps its own), ``none`` (random), a bundled model or
             model folder (its backbone), or a safetensors file.

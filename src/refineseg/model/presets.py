@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from refineseg.config import ModelConfig
-from refineseg.errors import ConfigError
+from refineseg.errors import ConfigError, WeightsError
 from refineseg.model.backbones.backbone import CUSTOM, RELEASED_MOBILENET, Backbone, ModuleBackbone
 from refineseg.model.backbones.resnet import BOTTLENECKS_FROM, DEPTHS
 from refineseg.model.backbones.weights import load_backbone_weights
@@ -152,7 +152,15 @@ def fill_backbones(model: RefineNet, weights: BackboneWeights, normalise: bool =
     """Load weights into every backbone of a network; with ``normalise`` also take over their normalisation.
 
     A network of other channels than RGB keeps its normalisation.
+
+    Raises WeightsError if they do not fit, or are of a ResNet with its stride elsewhere, of the same shapes.
     """
+    if weights.stride_in_1x1 not in (None, model.config.stride_in_1x1):
+        own, theirs = (str(value).lower() for value in (model.config.stride_in_1x1, weights.stride_in_1x1))
+        raise WeightsError(
+            f"expected weights trained with stride_in_1x1 {own}, got {weights.source}, trained with {theirs}: "
+            "set stride_in_1x1 to that, or give a file of other weights"
+        )
     for backbone in model.each_backbone():
         load_backbone_weights(backbone, weights.file)
     if normalise and model.config.in_channels == 3 and weights.mean is not None and weights.std is not None:

@@ -145,3 +145,9 @@ def test_networks_of_one_size_are_refused_in_one_line(name: str) -> None:
     with pytest.raises(ConfigError, match=f"takes pictures of any size, got '{name}'") as caught:
         create_model("refinenet-lw-r18", 3, backbone=name)
     assert "\n" not in str(caught.value)
+
+
+def test_plain_vision_transformers_are_sent_to_their_preset() -> None:
+    with pytest.raises(ConfigError, match=r"got 'vit_tiny_patch16_224' with \[16, .*go with refinenet-dpt$"):
+        create_model("refinenet-lw-r18", 3, backbone="vit_tiny_patch16_224")
+    assert create_model("refinenet-dpt", 3, backbone="vit_tiny_patch16_224").config.dpt is not None

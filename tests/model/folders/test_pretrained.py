@@ -165,3 +165,18 @@ def test_a_network_without_published_weights() -> None:
     assert find_backbone_weights("auto", "resnet26d_nosuch") is None
     with pytest.raises(WeightsError, match="publishes no pretrained weights"):
         find_backbone_weights("imagenet", "resnet26d_nosuch")
+
+
+@pytest.mark.parametrize("settings", ["authors", "ports"])
+def test_weights_of_a_resnet_with_its_stride_elsewhere_are_refused(settings: str, tmp_path: Path) -> None:
+    """Their shapes are the same, so that they would load and be another function."""
+    model = create_model("refinenet-r50", 2, settings=settings, width=8, coarse_width=8)
+    save_model_folder(tmp_path / "a", model, ModelCard("a", LabelMap.from_names(["x", "y"])))
+    for other in ("authors", "ports"):
+        if other == settings:
+            create_model("refinenet-r50", 2, tmp_path / "a", settings=other, width=8, coarse_width=8)
+            continue
+        with pytest.raises(
+            WeightsError, match=r"trained with stride_in_1x1 (true|false), got the model a, trained with"
+        ):
+            create_model("refinenet-r50", 2, tmp_path / "a", settings=other, width=8, coarse_width=8)

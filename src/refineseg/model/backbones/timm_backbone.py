@@ -33,8 +33,9 @@ class TimmBackbone(Backbone):
             trial = create(name)
         reductions = list(trial.feature_info.reduction())
         if not set(STRIDES) <= set(reductions):
+            plain = "; plain vision transformers go with refinenet-dpt" if len(set(reductions)) == 1 else ""
             raise ConfigError(
-                f"expected a backbone with maps at strides 4, 8, 16 and 32, got {name!r} with {reductions}"
+                f"expected a backbone with maps at strides 4, 8, 16 and 32, got {name!r} with {reductions}{plain}"
             )
         # Where a stride occurs twice, the last map of it is the deepest. Only these are taken: a map at stride 2
         # would be kept until the whole network has run.

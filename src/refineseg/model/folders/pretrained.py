@@ -35,6 +35,8 @@ class BackboneWeights:
     # normalisation of RGB in [0, 1] in their training; None if unknown
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    # whether a ResNet's bottlenecks had their stride in the first 1x1 convolution; None if unknown or no ResNet
+    stride_in_1x1: bool | None = None
 
     def describe(self) -> str:
         """One line for the terminal and the model card."""
@@ -125,7 +127,9 @@ def _from_model(folder: Path, backbone: str) -> BackboneWeights:
         raise WeightsError(f"expected a model with the backbone {backbone}, got {config.backbone} in {folder}")
     file = folder / WEIGHTS
     source = f"the model {card.name}"
-    return BackboneWeights(backbone, file, source, card.licence, _digest(file), config.mean, config.std)
+    return BackboneWeights(
+        backbone, file, source, card.licence, _digest(file), config.mean, config.std, config.stride_in_1x1
+    )
 
 
 def _from_timm(backbone: str) -> BackboneWeights | None:
@@ -148,4 +152,5 @@ def _from_timm(backbone: str) -> BackboneWeights | None:
         sha256_of(file),
         tuple(published.mean),
         tuple(published.std),
+        stride_in_1x1=False,
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 from refineseg.config import TrainConfig
 from refineseg.data.dataset import SegmentationData
-from refineseg.model.presets import PRESETS
+from refineseg.model.presets import PRESETS, SETTINGS
 from refineseg.system.text import counted
 from refineseg.training.planning.choose import (
     DEEP_FROM,
@@ -70,7 +70,8 @@ def make_plan(
         backbone = str((PRESETS[making.config.model] | making.config.fields)["backbone"])
         for choice in choose_network(summary, making.config.steps, backbone):
             making.take(choice)
-    scale = float(making.config.fields.get("input_scales", [1.0])[0])
+    form = SETTINGS.get(str(making.config.fields.get("settings")), {})
+    scale = float((form | making.config.fields).get("input_scales", [1.0])[0])
     making.take(choose_crop(summary, machine, scale))
     making.take(choose_scales(summary, list(making.config.augment.crop)))
     making.take(choose_precision(machine))

@@ -100,6 +100,10 @@ def _fields_of_channels(config: TrainConfig, data: SegmentationData) -> dict[str
 
 def _of_model(config: TrainConfig, data: SegmentationData) -> tuple[RefineNet, str, dict[str, str]]:
     """A model with the data's classes, with its origin for the terminal and the model card."""
+    if "settings" in config.fields:
+        raise ConfigError(
+            f"expected a preset with model.settings, got the model {config.model}, which has its form"
+        )
     model, card = load_model_folder(model_to_start_from(config.model), **config.fields)
     if card.labels.names == data.label_map.names and not config.class_map:
         return model, f"{config.model}, all of it", {"started from": config.model}
