@@ -33,6 +33,23 @@ def test_a_processor_has_bf16_by_its_instructions(
     assert devices.precision_note(CPU, "32") == ""
 
 
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        ({"architecture": "x86_64", "avx512_f": True, "avx512_bf16": False, "amx_bf16": False}, False),
+        ({"architecture": "x86_64", "avx512_f": True, "avx512_bf16": True}, True),
+        ({"architecture": "arm64", "neon": True, "bf16": True}, True),
+    ],
+)
+def test_without_proc_torch_knows_the_instructions(
+    found: dict[str, Any], expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Windows and macOS. oneDNN says that it supports bf16 on all AVX-512."""
+    monkeypatch.setattr(devices, "instruction_sets", list)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found)
+    assert devices.has_bf16(CPU) is expected
+
+
 def test_a_gpu_has_bf16_only_if_it_need_not_emulate_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """A T4 says that it supports bf16, with emulation."""
 

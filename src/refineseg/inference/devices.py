@@ -46,8 +46,9 @@ def has_bf16(device: torch.device) -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu":
         return True
-    known = instruction_sets()
-    if known:
+    by_torch = getattr(torch.cpu, "get_capabilities", dict)  # not in every torch
+    known = instruction_sets() or [name for name, has in by_torch().items() if has is True]
+    if known:  # from Linux, or found by torch on other systems
         return any(name in known for name in BF16)
     try:
         return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # true of all AVX-512
