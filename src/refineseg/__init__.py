@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from refineseg._version import __version__ as __version__
 from refineseg.system.lazy import importer
 from refineseg.system.telemetry import send_nothing
-from refineseg.system.threads import wait_briefly
+from refineseg.system.threads import limit_threads, wait_briefly
 
 if TYPE_CHECKING:
     from refineseg.config import AugmentConfig as AugmentConfig
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from refineseg.model.presets import create_model as create_model
     from refineseg.training.loop import train as train
 
-wait_briefly()  # before torch is imported
+# Before torch is imported.
+wait_briefly()
+limit_threads()
 send_nothing()
 
 _HOMES = {

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from refineseg.system.threads import SPINS, wait_briefly
+from refineseg.system import control_groups, hardware, threads
+from refineseg.system.threads import SPINS, limit_threads, wait_briefly
 
 
 def test_what_the_user_has_said_stays() -> None:
@@ -35,3 +37,43 @@ def test_it_is_in_force_when_torch_comes() -> None:
     if "GOMP" not in done.stderr:
         pytest.skip("this torch has another OpenMP")
     assert f"GOMP_SPINCOUNT = '{SPINS}'" in done.stderr
+
+
+def group(root: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
+def test_a_containers_share_of_the_processor_is_known(tmp_path: Path) -> None:
+    assert control_groups.cpu_limit(tmp_path / "nowhere") is None
+    two = {
+        "proc/self/cgroup": "0::/a/b\n",
+        "sys/fs/cgroup/a/b/cpu.max": "max 100000\n",
+        "sys/fs/cgroup/a/cpu.max": "250000 100000\n",  # the outer group's limit holds too
+    }
+    assert control_groups.cpu_limit(group(tmp_path / "two", two)) == 3
+    one = {
+        "proc/self/cgroup": "8:cpu,cpuacct:/docker/1\n4:memory:/docker/1\n",
+        "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "50000\n",  # of a container, which sees its own group as the root
+        "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
+    }
+    assert control_groups.cpu_limit(group(tmp_path / "one", one)) == 1
+    free = one | {"sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1\n"}
+    assert control_groups.cpu_limit(group(tmp_path / "free", free)) is None
+
+
+def test_a_container_has_as_many_threads_as_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit, given, expected in (
+        (2, {}, {"OMP_NUM_THREADS": "2"}),
+        (2, {"OMP_NUM_THREADS": "8"}, {"OMP_NUM_THREADS": "8"}),
+        (64, {}, {}),
+        (None, {}, {}),
+    ):
+        monkeypatch.setattr(os, "cpu_count", lambda: 64)
+        monkeypatch.setattr(threads, "cpu_limit", lambda limit=limit: limit)
+        limit_threads(given)
+        assert given == expected
+    monkeypatch.setattr(hardware, "cpu_limit", lambda: 1)
+    assert hardware.cores() == 1

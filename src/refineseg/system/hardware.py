@@ -8,6 +8,8 @@ from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from refineseg.system.control_groups import cpu_limit
+
 # Instruction sets that matter for matrix products.
 INSTRUCTION_SETS = (
     "avx2", "fma", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "i8mm",
@@ -34,8 +36,9 @@ def instruction_sets() -> list[str]:
 
 
 def cores() -> int:
-    """Number of cores given to this process."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Number of cores given to this process, also by its control groups (containers)."""
+    seen = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(seen, cpu_limit() or seen)
 
 
 def package_versions() -> dict[str, str]:

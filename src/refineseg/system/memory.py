@@ -8,10 +8,10 @@ from __future__ import annotations
 import ctypes
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 from refineseg.errors import RefinesegError
+from refineseg.system.control_groups import groups, lines
 
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # of glibc's malloc.h
 OUT_OF_MEMORY = re.compile(
@@ -19,6 +19,12 @@ OUT_OF_MEMORY = re.compile(
     r"memory|can't start new thread|failed to map segment",
     re.IGNORECASE,
 )
+# Files of a control group by version: its limits and memory in use, and a prefix in memory.stat.
+# Beyond memory.high the kernel slows a group down instead of ending it.
+FILES: dict[int, tuple[tuple[str, ...], str, str]] = {
+    1: (("memory.limit_in_bytes",), "memory.usage_in_bytes", "total_"),
+    2: (("memory.max", "memory.high"), "memory.current", ""),
+}
 # CPython's words for a function in C that failed without saying why, which importing does where memory is short.
 LOST = re.compile(r"without (setting an exception|exception set)")
 SCARCE = 128 << 20  # bytes below which memory is taken to be the reason
@@ -65,7 +71,8 @@ def free_memory(root: Path = Path("/")) -> int | None:
     """
     available = _number(root / "proc/meminfo", "MemAvailable:")
     found = [] if available is None else [1024 * available]
-    for folder, (limits, current, total) in _groups(root):
+    for version, folder in groups("memory", root):
+        limits, current, total = FILES[version]
         limit = min((most for name in limits if (most := _number(folder / name)) is not None), default=None)
         used = _number(folder / current)
         if limit is not None and used is not None:
@@ -100,33 +107,7 @@ def is_out_of_memory(error: BaseException | None) -> bool:
     return False
 
 
-def _groups(root: Path) -> Iterator[tuple[Path, tuple[tuple[str, ...], str, str]]]:
-    """This process's control groups, from inner to outer: folder, names of its files, prefix in memory.stat."""
-    for line in _lines(root / "proc/self/cgroup"):
-        _, controllers, path = line.split(":", 2)
-        names: tuple[tuple[str, ...], str, str]
-        if controllers == "":
-            # Beyond memory.high the kernel slows a group down instead of ending it.
-            top, names = root / "sys/fs/cgroup", (("memory.max", "memory.high"), "memory.current", "")
-        elif "memory" in controllers.split(","):
-            top = root / "sys/fs/cgroup/memory"
-            names = (("memory.limit_in_bytes",), "memory.usage_in_bytes", "total_")
-        else:
-            continue
-        folder = top / path.strip("/")
-        for place in (folder, *folder.parents):
-            if place == top or top in place.parents:
-                yield place, names
-
-
 def _number(path: Path, name: str = "") -> int | None:
     """The number after a name that begins a line; None if there is none, as for "max" or "unlimited"."""
-    words = next((line.removeprefix(name).split() for line in _lines(path) if line.startswith(name)), [])
+    words = next((line.removeprefix(name).split() for line in lines(path) if line.startswith(name)), [])
     return int(words[0]) if words and words[0].isdecimal() else None
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return []

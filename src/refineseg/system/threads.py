@@ -1,9 +1,11 @@
-"""How torch's threads wait for each other on a CPU."""
+"""How many threads torch has on a CPU, and how they wait for each other."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import MutableMapping
+
+from refineseg.system.control_groups import cpu_limit
 
 SPINS = "3000"  # as fast as spinning without end on an idle machine; docs/notebook/experiments.md
 
@@ -18,3 +20,14 @@ def wait_briefly(environment: MutableMapping[str, str] = os.environ) -> None:
     """
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & environment.keys():
         environment["GOMP_SPINCOUNT"] = SPINS
+
+
+def limit_threads(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Start no more threads than a container has processors, unless the user has set their number.
+
+    Torch counts the machine's cores. More threads than a control group's share of them use it up early in each
+    period, and are then stopped for the rest of it, wherever they are. As ``wait_briefly``, before torch.
+    """
+    limit = cpu_limit()
+    if limit is not None and limit < (os.cpu_count() or 1):
+        environment.setdefault("OMP_NUM_THREADS", str(limit))

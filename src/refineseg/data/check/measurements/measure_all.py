@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +17,7 @@ from refineseg.data.check.measurements.measurement import Measurements, PairMeas
 from refineseg.data.dataset import evenly_spaced
 from refineseg.data.images import nearest
 from refineseg.errors import InputError
+from refineseg.system.hardware import cores
 from refineseg.system.progress import Progress, tracked
 
 IN_FLIGHT = 2  # pairs in flight per thread
@@ -55,7 +55,7 @@ def spread_sample(files: DatasetFiles, size: int = QUICK_PAIRS) -> list[CheckedP
 
 def _pooled(files: DatasetFiles, pairs: list[CheckedPair]) -> Iterator[tuple[PairMeasurement, Floats | None]]:
     """Results in order. Decoders and NumPy release the GIL, so threads suffice."""
-    workers = max(1, min(8, os.cpu_count() or 1))
+    workers = min(8, cores())
     waiting = iter(pairs)
     with ThreadPoolExecutor(workers) as pool:
         flight: deque[Future[tuple[PairMeasurement, Floats | None]]] = deque()
