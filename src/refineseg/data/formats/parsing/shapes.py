@@ -24,11 +24,34 @@ Corners = NDArray[np.float64]
 
 
 def polygon(points: Points, shape: Shape) -> Region:
-    """HxW, true inside the polygon of (x, y); clipped to the picture."""
-    rows = np.array([y for _, y in points]) - 0.5
-    columns = np.array([x for x, _ in points]) - 0.5
+    """HxW, true inside the polygon of (x, y) and on its outline; clipped to the picture.
+
+    Every crossing of an edge and a row of pixel centres toggles the pixels to its right (even-odd), so that the
+    time does not grow with pixels times corners.
+    """
+    height, width = shape
+    starts = np.asarray(points, np.float64) - 0.5
+    ends = np.roll(starts, -1, axis=0)
+    low, high = np.minimum(starts[:, 1], ends[:, 1]), np.maximum(starts[:, 1], ends[:, 1])
+    first, last = np.ceil(np.clip(low, 0, height)), np.floor(np.clip(high, -1, height - 1))
+    counts = np.maximum(last - first + 1, 0).astype(np.int64)
+    edges = np.repeat(np.arange(len(starts)), counts)
+    rows = np.arange(len(edges)) - np.repeat(np.cumsum(counts) - counts, counts) + first[edges].astype(np.int64)
     region = np.zeros(shape, np.bool_)
-    region[_draw().polygon(rows, columns, shape)] = True
+    if not len(rows):
+        return region
+    (x0, y0), (x1, y1) = starts[edges].T, ends[edges].T
+    level = y0 == y1
+    columns = np.where(level, x0, x0 + (rows - y0) * (x1 - x0) / np.where(level, 1, y1 - y0))
+    right = np.ceil(np.clip(columns, 0, width)).astype(np.int64)
+    crosses = ~level & (rows < high[edges]) & (right < right.max())
+    np.logical_xor.at(region, (rows[crosses], right[crosses]), True)
+    inside = region[rows.min() : rows.max() + 1, right.min() : right.max()]
+    np.logical_xor.accumulate(inside, axis=1, out=inside)
+    on_outline = ~level & (columns == right) & (right < width)
+    region[rows[on_outline], right[on_outline]] = True
+    for row, left, end in zip(rows[level], np.minimum(x0, x1)[level], np.maximum(x0, x1)[level], strict=True):
+        region[row, max(math.ceil(left), 0) : max(math.floor(end) + 1, 0)] = True
     return region
 
 
@@ -45,7 +68,11 @@ def ellipse(centre: tuple[float, float], radii: tuple[float, float], shape: Shap
     if min(radii) > 0:
         place = (centre[1] - 0.5, centre[0] - 0.5)
         turned = math.radians(-degrees)
-        region[_draw().ellipse(*place, radii[1], radii[0], shape=shape, rotation=turned)] = True
+        region[
+            skimage_package("rasterising ellipses").draw.ellipse(
+                *place, radii[1], radii[0], shape=shape, rotation=turned
+            )
+        ] = True
     return region
 
 
@@ -163,10 +190,6 @@ def _joined(outer: Corners, hole: Corners) -> Corners:
     i, j = np.unravel_index(int(distances.argmin()), distances.shape)
     around = np.vstack([hole[j:], hole[: j + 1]])
     return np.vstack([outer[: i + 1], around, outer[i:]])
-
-
-def _draw() -> Any:
-    return skimage_package("rasterising polygons").draw
 
 
 def skimage_package(purpose: str) -> Any:
