@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
+from refineseg.cli.common import Table, TextConsole
 
 HEAVY = ("torch", "torchvision", "timm", "numpy", "matplotlib", "PIL", "lightning_fabric", "yaml")
 
@@ -51,3 +54,26 @@ print("IMPORTED", *sys.modules)
     assert "torch" in imported
     slow = {"timm", "torchvision", "torch._dynamo", "torch._inductor", "sympy", "scipy", "pandas", "matplotlib"}
     assert not imported & slow
+
+
+def test_names_that_the_terminal_cannot_show_are_escaped(tmp_path: Path) -> None:
+    """As on Windows where output goes to a file: its encoding lacks most letters."""
+    code = (
+        "from refineseg.cli import main, common; main.main = lambda: common.console.print('x \\u8def'); main.run()"
+    )
+    for encoding in ("cp1252", "ascii"):
+        environment = os.environ | {"PYTHONIOENCODING": encoding}
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, env=environment)
+        assert done.stdout.split() == [b"x", b"\\u8def"]
+
+
+def test_a_narrow_terminal_shows_whole_words(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    table = Table("network", "backbone")
+    table.add_row("refinenet-lw-mbv2", "mobilenetv2_released")
+    TextConsole().print(table)
+    said = capsys.readouterr().out
+    assert "\u2026" not in said
+    assert sum(map(str.isalnum, said)) == len("networkbackbonerefinenetlwmbv2mobilenetv2released")

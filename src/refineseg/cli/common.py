@@ -37,7 +37,11 @@ class TextConsole(Console):
 
 
 class Table(RichTable):
-    """A table whose cells are shown literally."""
+    """A table whose cells are shown literally, and whole where they do not fit on a line."""
+
+    def add_column(self, *header: Any, **options: Any) -> None:
+        """Add a column as rich's table does, which would cut long words off."""
+        super().add_column(*header, **{"overflow": "fold"} | options)
 
     def add_row(self, *cells: Any, **options: Any) -> None:
         """Add a row as rich's table does; line breaks within a cell are kept."""

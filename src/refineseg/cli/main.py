@@ -6,6 +6,7 @@ Ctrl-C, 143 stopped by SIGTERM, 129 by the end of its terminal.
 
 from __future__ import annotations
 
+import io
 import os
 import platform
 import signal
@@ -123,6 +124,9 @@ def _say(message: str, code: int) -> int:
 def run() -> None:
     """Console script. ENDING signals end a command like Ctrl-C, so that nothing half-written is left."""
     ended_by = 0
+    for out in (sys.stdout, sys.stderr):
+        if isinstance(out, io.TextIOWrapper):
+            out.reconfigure(errors="backslashreplace")  # letters that the terminal's encoding lacks
     shown = [stream.fileno() for stream in (sys.stdout, sys.stderr) if stream is not None and stream.isatty()]
 
     def end(number: int, _frame: FrameType | None) -> None:
