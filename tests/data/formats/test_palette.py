@@ -125,3 +125,79 @@ def test_the_real_voc_layout(tmp_path: Path) -> None:
         np.testing.assert_array_equal(mask, read_mask(src / f"SegmentationClass/{stem}.png"))
         image = (tmp_path / f"out/images/{stem}.jpg").read_bytes()
         assert image == (src / f"JPEGImages/{stem}.jpg").read_bytes()
+
+
+def test_vessels_are_the_masks_of_retina_pictures_not_the_field_of_view(tmp_path: Path) -> None:
+    """As in DRIVE, whose folder mask/ shows the round field of view."""
+    for split, end in (("training", "training"), ("test", "test")):
+        picture(tmp_path / f"src/{split}/images/21_{end}.tif")
+        mask_file(tmp_path / f"src/{split}/1st_manual/21_manual1.png", rows("0011....", *["........"] * 5))
+        mask_file(tmp_path / f"src/{split}/mask/21_{end}_mask.png", rows(*["11111111"] * 6))
+    (tmp_path / "src/labels.yaml").write_text("classes: [background, vessel]\n")
+    report, found = brought_in(tmp_path / "src", tmp_path / "out")
+    assert report.splits == {"train": 1, "test": 1}
+    assert {int(mask.sum()) for mask in found.values()} == {2}
+    assert "left out 2 pictures in folders that were not read: test/mask 1, training/mask 1" in report.notes
+
+
+def test_of_two_observers_the_first_counts(tmp_path: Path) -> None:
+    picture(tmp_path / "src/Image_01L.jpg")
+    mask_file(tmp_path / "src/Image_01L_1stHO.png", MASK)
+    mask_file(tmp_path / "src/Image_01L_2ndHO.png", np.zeros_like(MASK))
+    (tmp_path / "src/labels.yaml").write_text(LABELS)
+    report, found = brought_in(tmp_path / "src", tmp_path / "out")
+    np.testing.assert_array_equal(found["Image_01L"], MASK)
+    assert report.notes == ("left out 1 further mask of the same pictures (colours, instances ...)",)
+
+
+def test_other_masks_of_the_same_pictures_are_named(tmp_path: Path) -> None:
+    src = made(tmp_path / "src")
+    mask_file(src / "annotations/a_annotation.png", MASK)
+    picture(src / "example.png")
+    report, _ = brought_in(src, tmp_path / "out")
+    assert report.notes == ("left out 2 pictures in folders that were not read: annotations 1, src 1",)
+    (src / "labels.yaml").unlink()
+    fails(src, tmp_path / "no", "palette", f"the masks in {src / 'masks'}", f"write a labels.yaml in {src},")
+
+
+@pytest.mark.parametrize(
+    ("images", "masks", "splits"),
+    [
+        (["Training_Images"], ["Ground_Truth"], {}),
+        (["original_images"], ["label_images_semantic"], {}),
+        (["img_a_train", "img_a_test"], ["label_a_train", "label_a_test"], {"train": 2, "test": 2}),
+        (["img_dir/train", "img_dir/val"], ["ann_dir/train", "ann_dir/val"], {"train": 2, "val": 2}),
+        (["trainImages", "valImages"], ["trainMasks", "valMasks"], {"train": 2, "val": 2}),
+    ],
+)  # fmt: skip
+def test_folders_named_in_other_ways(
+    tmp_path: Path, images: list[str], masks: list[str], splits: dict[str, int]
+) -> None:
+    for pictures, labels in zip(images, masks, strict=True):
+        made(tmp_path / "src", pictures, labels)
+    report, found = brought_in(tmp_path / "src", tmp_path / "out")
+    assert report.splits == splits
+    assert len(found) == report.pictures == 2 * len(images)
+    assert "img_dir" in images[0] or f"took {images[0]} as pictures and {masks[0]} as masks" in report.notes
+
+
+def test_a_mask_may_differ_from_its_picture_in_the_suffix_only(tmp_path: Path) -> None:
+    for folder in ("crack/Imgs", "fray/Imgs"):
+        made(tmp_path / "src", folder, folder)
+    picture(tmp_path / "src/overview.jpg")
+    picture(tmp_path / "src/overview.png")
+    report, found = brought_in(tmp_path / "src", tmp_path / "out")
+    assert sorted(found) == ["crack_a", "crack_b", "fray_a", "fray_b"]
+    np.testing.assert_array_equal(found["crack_a"], MASK)
+    assert report.notes == (
+        "left out 2 pictures in folders that were not read: src 2",
+        "took JPEG files as pictures, and the files of the same names beside them as masks",
+    )
+
+
+def test_black_and_white_masks_without_classes_are_said(tmp_path: Path) -> None:
+    src = made(tmp_path / "src")
+    (src / "labels.yaml").unlink()
+    mask_file(src / "masks/a.png", MASK.clip(0, 1) * 255)
+    mask_file(src / "masks/b.png", MASK.clip(0, 1) * 255)
+    fails(src, tmp_path / "out", "palette", "contain 0, 255: black and white, add --threshold 128")

@@ -194,3 +194,5 @@ class Format:
     threshold: bool = False  # whether ``ReadOptions.threshold`` applies to its masks
     # hints at this format for the error when none is recognised, such as ``file data.yaml`` or ``json key shapes``
     marks: tuple[str, ...] = ()
+    # whether a folder that no format fits is probably in this one
+    likely: Callable[[Path], object] = lambda _: False

@@ -54,6 +54,7 @@ def detect(src: str | Path) -> Format:
         raise InputError(f"File or folder not found: {path}")
     known = formats()
     found = [item for item in known.values() if item.fits(path)]
+    found = found or [item for item in known.values() if item.likely(path)]
     if len(found) == 1:
         return found[0]
     if found:

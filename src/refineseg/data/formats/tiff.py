@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from refineseg.data.formats.format import Format, Shape
-from refineseg.data.formats.parsing.mask_labels import kind_of_pairs, read_pairs
+from refineseg.data.formats.parsing.mask_labels import guessed_kind, kind_of_pairs, read_pairs
 from refineseg.data.images import read_mask
 from refineseg.data.pictures.tiff_samples import SUFFIXES, read_tiff
 from refineseg.errors import InputError
@@ -39,6 +39,7 @@ FORMAT = Format(
     title="folders of TIFF with many channels or bits, and masks",
     needs="a folder images/ of TIFF files and a folder masks/ with masks of the same names, and a labels.yaml",
     fits=lambda src: kind_of_pairs(src) == "tiff",
+    likely=lambda src: guessed_kind(src) == "tiff",
     read=partial(read_pairs, example="'classes: [water, field]' and 'ignore: [255]'", painter=_paint),
     threshold=True,
     marks=("folder images", "folder masks", "suffix .tif"),

@@ -1,26 +1,39 @@
-"""Layouts of pictures and masks: images/ and masks/ at any depth, or side by side."""
+"""Layouts of pictures and masks: images/ and masks/ at any depth, or side by side; others by a guess."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from refineseg.data.formats.parsing.find_pictures import IMAGE_FOLDERS, SPLIT_WORDS, walk_pictures
 from refineseg.data.images import SUFFIXES
 
+# The first that is there wins: with retina vessels (1st_manual, manual1) mask/ is the field of view.
 MASK_FOLDERS = (
-    "masks", "mask", "labels", "label", "annotations", "annotation", "annot", "SegmentationClass",
-    "SegmentationClassPNG", "SegmentationClassRaw", "gt", "gtFine", "gtCoarse", "ground_truth", "groundtruth",
-    "segmentation", "segmentations",
+    "1st_manual", "manual1", "masks", "mask", "labels", "label", "annotations", "annotation", "annot",
+    "SegmentationClass", "SegmentationClassPNG", "SegmentationClassRaw", "gt", "gtFine", "gtCoarse",
+    "ground_truth", "groundtruth", "segmentation", "segmentations", "ann_dir",
 )  # fmt: skip
 # Endings of mask names; if a picture has several masks, the first ending wins.
 MASK_ENDINGS = (
     "_mask", "-mask", "_masks", "_label", "_labels", "_gt", "_L", "_seg", "_segmentation", "_annotation",
     "_labelIds", "_gtFine_labelIds", "_gtCoarse_labelIds", "_gtFine_labelTrainIds", "_gtFine_color",
+    "_manual1", "_1stHO", "_manual2", "_2ndHO",
 )  # fmt: skip
 UNUSED_ENDINGS = ("_gtFine_instanceIds", "_gtFine_instanceTrainIds", "_gtCoarse_instanceIds")
-IMAGE_ENDINGS = ("_leftImg8bit", "_image", "-image", "_img", "_rgb", "_sat")
+IMAGE_ENDINGS = ("_leftImg8bit", "_image", "-image", "_img", "_rgb", "_sat", "_training", "_test")
 PAIRED_FOLDERS = ("_masks", "_mask", "_labels", "_label", "_annotations", "_annot", "annot", "_gt")
+MASK_WORDS = frozenset({
+    "mask", "masks", "label", "labels", "annotation", "annotations", "annot", "gt", "truth", "groundtruth",
+    "segmentation", "segmentations", "manual",
+})  # fmt: skip
+IMAGE_WORDS = frozenset(
+    {"image", "images", "img", "imgs", "input", "inputs", "photos", "pictures", "original", "rgb"}
+)
+JPEG = frozenset({".jpg", ".jpeg"})
 DEPTH = 3  # largest number of folders between the source and images/
 
 
@@ -31,6 +44,7 @@ class Layout:
     images: Path
     masks: Path
     split: str | None
+    guess: str = ""  # a note on how it was guessed, if it was
 
 
 def find_layouts(src: Path, depth: int = DEPTH) -> list[Layout]:
@@ -53,6 +67,53 @@ def find_layouts(src: Path, depth: int = DEPTH) -> list[Layout]:
     if _side_by_side(src):
         return [Layout(src, src, _split(src.name))]
     return [layout for folder in folders.values() for layout in find_layouts(folder, depth - 1)] if depth else []
+
+
+def guess_layouts(src: Path, depth: int = DEPTH) -> list[Layout]:
+    """Layouts by words in the names of folders, or x.jpg with x.png beside it; if ``find_layouts`` finds none."""
+    if not src.is_dir():
+        return []
+    folders = [child for child in sorted(src.iterdir()) if child.is_dir() and child.name[0] != "."]
+    by_words = _by_words([folder for folder in folders if _has_pictures(folder)])
+    if by_words:
+        return by_words
+    below = [layout for folder in folders for layout in guess_layouts(folder, depth - 1)] if depth else []
+    if below or not _by_suffix(src):
+        return below
+    guess = "took JPEG files as pictures, and the files of the same names beside them as masks"
+    return [Layout(src, src, _split(src.name), guess)]
+
+
+def _by_words(folders: Iterable[Path]) -> list[Layout]:
+    """The one folder of pictures and the one of masks of each split, or of all."""
+    pictures: dict[str | None, list[Path]] = {}
+    masks: dict[str | None, list[Path]] = {}
+    for folder in folders:
+        words = [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", folder.name)]
+        split = next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), None)
+        if MASK_WORDS.intersection(words):
+            masks.setdefault(split, []).append(folder)
+        elif IMAGE_WORDS.intersection(words):
+            pictures.setdefault(split, []).append(folder)
+    pairs = [(split, found, masks.get(split, [])) for split, found in pictures.items()]
+    everything = [(None, list(chain(*pictures.values())), list(chain(*masks.values())))]
+    for chosen in (pairs, everything):
+        layouts = [
+            Layout(images[0], labels[0], split, f"took {images[0].name} as pictures and {labels[0].name} as masks")
+            for split, images, labels in chosen
+            if len(images) == len(labels) == 1
+        ]
+        if layouts:
+            return layouts
+    return []
+
+
+def _by_suffix(folder: Path) -> bool:
+    """Whether every picture that is not a JPEG has the name of one."""
+    pictures = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES]
+    photographs = {path.stem for path in pictures if path.suffix.lower() in JPEG}
+    others = {path.stem for path in pictures if path.suffix.lower() not in JPEG}
+    return bool(others) and others <= photographs
 
 
 def _split(name: str) -> str | None:

@@ -12,6 +12,7 @@ import numpy as np
 from refineseg.data.formats.format import AnnotatedData, Item, ReadOptions, Shape
 from refineseg.data.formats.parsing.class_names import by_train_id, edit_labels
 from refineseg.data.formats.parsing.label_files import labels_file, read_labels, read_threshold
+from refineseg.data.formats.parsing.layouts import Layout, find_layouts, guess_layouts
 from refineseg.data.formats.parsing.pairing import Pair, Pairs, first_pair, pairs_of
 from refineseg.data.images import read_binary_mask, read_mask
 from refineseg.data.pictures.pillow import open_image
@@ -19,6 +20,7 @@ from refineseg.data.pictures.tiff_samples import is_scientific
 from refineseg.errors import InputError, LabelError
 from refineseg.labels import LabelMap, UInt8
 
+SHADES = 100  # grey values that tell a black and white mask with soft edges from class numbers
 SAMPLES = 20  # masks read to list the values in an error
 Painter = Callable[[Path, LabelMap, Shape], UInt8]
 
@@ -60,9 +62,10 @@ def data_of_pairs(
             threshold = read_threshold(file) if threshold is None else threshold
             break
     if labels is None:
+        place = found.pairs[0].mask.parent if found.pairs else src
         raise InputError(
-            f"expected class names for the masks in {src} ({values_in(found.pairs)}); write a labels.yaml there, "
-            f"or give one with --labels: {example}"
+            f"expected class names for the masks in {place} ({values_in(found.pairs)}); write a labels.yaml in "
+            f"{src}, or give one with --labels: {example}"
         )
     if threshold is not None:
         if len(labels.classes) != 2:
@@ -88,7 +91,9 @@ def values_in(pairs: Sequence[Pair]) -> str:
         colors = np.unique(mask.reshape(-1, 3), axis=0).tolist() if mask.ndim == 3 else None
         found |= set(np.unique(mask).tolist()) if colors is None else set(map(tuple, colors))
     shown = ", ".join(str(value) for value in sorted(found)[:12]) + (" ..." if len(found) > 12 else "")
-    return f"the first masks contain {shown}"
+    grey = {value for value in found if isinstance(value, int)}
+    binary = {0, 255} <= grey and len(grey) in (2, *range(SHADES, 257))
+    return f"the first masks contain {shown}" + ": black and white, add --threshold 128" * binary
 
 
 @lru_cache(maxsize=4)  # its table of colours is made once
@@ -115,12 +120,17 @@ def palette_colors(path: Path) -> UInt8:
     )
 
 
-def kind_of_pairs(src: Path) -> str | None:
+def guessed_kind(src: Path) -> str | None:
+    """As ``kind_of_pairs``, for folders of other names."""
+    return kind_of_pairs(src, guess_layouts)
+
+
+def kind_of_pairs(src: Path, find: Callable[[Path], list[Layout]] = find_layouts) -> str | None:
     """The format of a folder of pairs by the first: ``tiff`` for a scientific TIFF, else ``rgb`` or ``palette``.
 
     None without a pair; an unreadable mask is left to the reader of ``palette``.
     """
-    pair = first_pair(src)
+    pair = first_pair(src, find)
     if pair is None:
         return None
     if is_scientific(pair.image):

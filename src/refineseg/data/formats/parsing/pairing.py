@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os.path import lexists
 from pathlib import Path, PurePosixPath
@@ -56,7 +56,7 @@ def pairs_of(src: Path, faults: Faults) -> Pairs:
 
     Raises InputError if there are no such folders, or no picture has a mask.
     """
-    sources = layouts.find_layouts(src)
+    sources = layouts.find_layouts(src) or layouts.guess_layouts(src)
     if not sources:
         raise InputError(
             f"expected a folder with pictures ({', '.join(IMAGE_FOLDERS[:5])} ...) and one with masks "
@@ -73,7 +73,19 @@ def pairs_of(src: Path, faults: Faults) -> Pairs:
             f"{', '.join(layouts.MASK_ENDINGS[:4])} ... at the end), found none"
         )
     found.notes += unread_note({pair.image.parent for pair in found.pairs})
+    found.notes += _other_folders(src, {folder for layout in sources for folder in (layout.images, layout.masks)})
+    found.notes += dict.fromkeys(layout.guess for layout in sources if layout.guess)
     return found
+
+
+def _other_folders(src: Path, read: set[Path]) -> list[str]:
+    """A note on pictures in none of the folders that were read, which may be other masks of the same pictures."""
+    others = Counter(path.parent for path in walk_pictures(src) if read.isdisjoint(path.parents))
+    if not others:
+        return []
+    folders = [f"{folder.relative_to(src)} {count:,}" for folder, count in others.items() if folder != src]
+    folders += [f"{src.name} {others[src]:,}"] if src in others else []
+    return [f"left out {counted(others.total(), 'picture')} in folders that were not read: {named(folders)}"]
 
 
 def match(layout: layouts.Layout, src: Path, found: Pairs, faults: Faults, strict: bool = True) -> None:
@@ -121,6 +133,9 @@ def _files(layout: layouts.Layout) -> tuple[list[Path], list[Path]]:
     if layout.images != layout.masks:
         return images, walk_pictures(layout.masks)
     masks = [path for path in images if layouts.base_of(path.stem) is not None]
+    if layout.guess:
+        masks = [path for path in images if path.suffix.lower() not in layouts.JPEG]
+        return [path for path in images if path.suffix.lower() in layouts.JPEG], masks
     return [path for path in images if layouts.base_of(path.stem) is None], masks
 
 
@@ -230,11 +245,11 @@ def _listed(src: Path) -> dict[str, tuple[Path, str | None]]:
     return found
 
 
-def first_pair(src: Path) -> Pair | None:
+def first_pair(src: Path, find: Callable[[Path], list[layouts.Layout]] = layouts.find_layouts) -> Pair | None:
     """A pair of ``src``, with a readable mask if possible; None if there is none. Raises nothing."""
     try:
         found = Pairs()
-        for layout in layouts.find_layouts(src):
+        for layout in find(src):
             match(layout, src, found, Faults(), strict=False)
         readable = (pair for pair in found.pairs[:LOOKED_AT] if is_picture(pair.mask))
         return next(readable, next(iter(found.pairs), None))
