@@ -201,3 +201,10 @@ def test_black_and_white_masks_without_classes_are_said(tmp_path: Path) -> None:
     mask_file(src / "masks/a.png", MASK.clip(0, 1) * 255)
     mask_file(src / "masks/b.png", MASK.clip(0, 1) * 255)
     fails(src, tmp_path / "out", "palette", "contain 0, 255: black and white, add --threshold 128")
+
+
+def test_the_class_names_that_labelme_writes_beside_its_masks_are_read(tmp_path: Path) -> None:
+    src = made(tmp_path / "src", "JPEGImages", "SegmentationClass")
+    (src / "labels.yaml").rename(src / "class_names.txt").write_text("_background_\nroad\ncar\n")
+    report, _ = brought_in(src, tmp_path / "out")
+    assert report.class_names == ("_background_", "road", "car")

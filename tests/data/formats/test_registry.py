@@ -90,3 +90,11 @@ def test_pictures_alone_and_plain_tiffs_are_not_mistaken(tmp_path: Path) -> None
     tifffile.imwrite(tmp_path / "images/a.tif", np.zeros((6, 8, 3), np.uint8), photometric="rgb")
     tifffile.imwrite(tmp_path / "masks/a.tif", np.zeros((6, 8), np.uint8))
     assert detect(tmp_path).name == "palette"
+
+
+def test_arrays_are_named_where_nothing_is_recognised(tmp_path: Path) -> None:
+    picture(tmp_path / "image/1.jpg")
+    (tmp_path / "groundTruth").mkdir()
+    (tmp_path / "groundTruth/1.mat").write_bytes(b"MATLAB 5.0 MAT-file")
+    with pytest.raises(InputError, match=r"1 \.mat; .*save masks in \.mat files as PNG of class numbers"):
+        detect(tmp_path)

@@ -10,7 +10,7 @@ import pytest
 from refineseg.data import read_mask
 from refineseg.data.formats import ReadOptions, WriteOptions, export_predictions, import_data
 from tests.data.formats import test_labelstudio
-from tests.data.formats.helpers import brought_in, labels_map, picture, rows, write_json
+from tests.data.formats.helpers import brought_in, fails, labels_map, picture, rows, write_json
 from tests.data.formats.test_exporter import predicted
 from tests.data.formats.test_labelstudio import result
 
@@ -120,3 +120,36 @@ def test_a_task_of_a_picture_that_shows_nothing(tmp_path: Path) -> None:
     report, masks = brought_in(src, tmp_path / "other")
     assert list(masks) == ["a"]
     assert any("left out 1 task without annotation" in note for note in report.notes)
+
+
+# VGG Image Annotator ---------------------------------------------------------------------------------------
+
+
+def _without_classes(folder: Path) -> Path:
+    """A picture with the region SQUARE that has no attribute, as is usual for data sets of one class."""
+    picture(folder / "a.jpg")
+    square = {"name": "rect", "x": 1, "y": 1, "width": 3, "height": 3}
+    regions = [{"shape_attributes": square, "region_attributes": {}}]
+    write_json(folder / "via_region_data.json", {"a.jpg9": {"filename": "a.jpg", "size": 9, "regions": regions}})
+    return folder
+
+
+def test_regions_without_a_class_are_of_the_only_one(tmp_path: Path) -> None:
+    src = _without_classes(tmp_path / "src")
+    fails(
+        src, tmp_path / "no", "via", "expected annotations with class names, found none; give them with --labels"
+    )
+    report, found = brought_in(src, tmp_path / "out", labels=labels_map("background", "leaf"))
+    np.testing.assert_array_equal(found["a"], SQUARE)
+    assert "read 1 region without a class as leaf, the only one" in report.notes
+    assert not report.warnings
+
+
+def test_regions_without_a_class_among_others_are_warned_of(tmp_path: Path) -> None:
+    src = _without_classes(tmp_path / "src")
+    report, found = brought_in(src, tmp_path / "out", labels=labels_map("background", "leaf", "stem"))
+    assert not found["a"].any()
+    assert "left out 1 region without a class" in report.notes
+    assert report.warnings == (
+        "regions without a class are background; if all are of one class, give --labels with it and background",
+    )

@@ -18,6 +18,7 @@ from refineseg.errors import InputError
 from refineseg.system.plugins import load_plugin, module_names, plugin_names
 
 GROUP, PACKAGE = "refineseg.formats", "refineseg.data.formats"
+ARRAYS = frozenset({".mat", ".npy", ".npz"})
 LARGEST = 20_000_000  # bytes of a JSON or XML that is read for an error message
 
 
@@ -65,6 +66,9 @@ def detect(src: str | Path) -> Format:
     marks = _marks(path, files).union(*samples.values())
     nearest = max(known.values(), key=lambda item: _likeness(item, marks))
     hint = f"the nearest format is {nearest.name}, which needs {nearest.needs}; " * bool(_likeness(nearest, marks))
+    arrays = sorted(ARRAYS.intersection(file.suffix.lower() for file in files))
+    if arrays:
+        hint += f"save masks in {' and '.join(arrays)} files as PNG of class numbers; "
     raise InputError(
         f"cannot tell the format of {path}: found {_shown(path, files, samples)}; {hint}say which with --format "
         f"({', '.join(known)})"

@@ -1,26 +1,31 @@
 """VGG Image Annotator (VIA 1 and 2): a JSON or CSV of regions, or a project file; later regions lie on top.
 
 The class of a region is one of its attributes: ``class``, ``label``, ``name`` ... if there is one, else the first.
+Regions without a class are of the one class of --labels, if that has only one.
 """
 
 from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from refineseg.data.formats.format import AnnotatedData, Format, ReadOptions, Shape, not_empty
 from refineseg.data.formats.parsing.areas import Annotated, Area, AreaReader, Skipped
+from refineseg.data.formats.parsing.class_names import only_class
 from refineseg.data.formats.parsing.documents import Node, read_json
 from refineseg.data.formats.parsing.find_pictures import Pictures, split_in_name, split_in_path
 from refineseg.data.formats.parsing.shapes import Region, ellipse, polygon
 from refineseg.data.formats.parsing.tables import head, read_rows
 from refineseg.errors import InputError
+from refineseg.system.text import counted
 
 CLASS_ATTRIBUTES = ("class", "label", "name", "category", "type", "object")
 PAINTED = ("polygon", "rect", "circle", "ellipse")
+UNNAMED = "without a class"
 CSV_START = "filename,file_size,file_attributes,region_count,region_id,region_shape_attributes"
 PLACES = ("*.json", "*.csv", "*/*.json", "*/*.csv")
 
@@ -29,6 +34,8 @@ def read(src: Path, options: ReadOptions) -> AnnotatedData:
     """All pictures that have regions; classes in the order of their names, after the background."""
     files = not_empty(_files(src), "a json or CSV of VGG Image Annotator", src)
     found = AreaReader(src, options, [place for file in files for place in (file.parent, file.parent / "images")])
+    only = only_class(found.options.labels)
+    unnamed = Counter[str]()
     for file in files:
         with options.faults.collect():
             for entry in _entries(file):
@@ -37,9 +44,14 @@ def read(src: Path, options: ReadOptions) -> AnnotatedData:
                     by_number = isinstance(regions.value, dict)
                     listed = [node for _, node in regions.items()] if by_number else list(regions)
                     if listed:
-                        areas = found.areas(listed, _area)
+                        areas = found.areas(listed, partial(_area, only, unnamed))
                         found.annotated.append(_annotated(entry, file, areas, found.pictures))
-    return found.source()
+    notes = [f"read {counted(n, 'region')} {UNNAMED} as {name}, the only one" for name, n in unnamed.items()]
+    advice = (
+        "regions without a class are background; if all are of one class, give --labels with it and background"
+    )
+    left = any(skipped.reason == UNNAMED for skipped in found.left_out)
+    return found.source(notes=notes, warnings=[advice] * left)
 
 
 def _annotated(entry: Node, file: Path, areas: list[Area], pictures: Pictures) -> Annotated:
@@ -107,7 +119,7 @@ def _label(region: Node) -> str | None:
     return text or None
 
 
-def _area(region: Node) -> Area | Skipped:
+def _area(only: str | None, unnamed: Counter[str], region: Node) -> Area | Skipped:
     attributes = region["shape_attributes"]
     kind, label = attributes["name"].text(), _label(region)
     if kind not in (*PAINTED, "point", "polyline", "line"):
@@ -117,8 +129,11 @@ def _area(region: Node) -> Area | Skipped:
     points = attributes.get("all_points_x")
     if kind == "polygon" and points is not None and points.empty():
         return Skipped("region", "without points", label or "")
+    if label is None and only is not None:
+        unnamed[only] += 1
+        label = only
     if label is None:
-        return Skipped("region", "without a class")
+        return Skipped("region", UNNAMED)
     return Area(label, region.place, partial(_region, attributes))
 
 

@@ -89,6 +89,12 @@ def background_id(label_map: LabelMap) -> int | None:
     return next((i for i, name in enumerate(label_map.names) if is_background(name)), None)
 
 
+def only_class(label_map: LabelMap | None) -> str | None:
+    """The name of the one class besides the background; None if there are others."""
+    names = [name for name in label_map.names if not is_background(name)] if label_map else []
+    return names[0] if len(names) == 1 else None
+
+
 def regions(labels: UInt8, label_map: LabelMap) -> list[tuple[str, Region]]:
     """Name and pixels of every class in HxW train ids, except the background."""
     background = background_id(label_map)

@@ -23,6 +23,7 @@ LABEL_FILES = (
     "_classes.csv",
     "labelmap.txt",
     "classes.txt",
+    "class_names.txt",  # of labelme2voc
 )
 ClassEntry = dict[str, Any]  # a class in the terms of labels.yaml: name, and perhaps color and raw
 HEADINGS = frozenset({"name", "names", "class", "classes", "label", "labels", "class name", "class_name"})
