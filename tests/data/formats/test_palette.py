@@ -208,3 +208,10 @@ def test_the_class_names_that_labelme_writes_beside_its_masks_are_read(tmp_path:
     (src / "labels.yaml").rename(src / "class_names.txt").write_text("_background_\nroad\ncar\n")
     report, _ = brought_in(src, tmp_path / "out")
     assert report.class_names == ("_background_", "road", "car")
+
+
+def test_masks_of_numbers_and_of_colours_in_one_folder_are_said(tmp_path: Path) -> None:
+    src = made(tmp_path / "src")
+    (src / "labels.yaml").unlink()
+    mask_file(src / "masks/b.png", np.full((6, 8, 3), 255))
+    fails(src, tmp_path / "out", "palette", "contain 0, 1, 2, 255, (255, 255, 255)")

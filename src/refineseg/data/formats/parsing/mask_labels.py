@@ -19,6 +19,7 @@ from refineseg.data.pictures.pillow import open_image
 from refineseg.data.pictures.tiff_samples import is_scientific
 from refineseg.errors import InputError, LabelError
 from refineseg.labels import LabelMap, UInt8
+from refineseg.raw_values import number_to_color, pack_colors
 
 SHADES = 100  # grey values that tell a black and white mask with soft edges from class numbers
 SAMPLES = 20  # masks read to list the values in an error
@@ -88,9 +89,10 @@ def values_in(pairs: Sequence[Pair]) -> str:
     found: set[Any] = set()
     for pair in pairs[:SAMPLES]:
         mask = read_mask(pair.mask)
-        colors = np.unique(mask.reshape(-1, 3), axis=0).tolist() if mask.ndim == 3 else None
-        found |= set(np.unique(mask).tolist()) if colors is None else set(map(tuple, colors))
-    shown = ", ".join(str(value) for value in sorted(found)[:12]) + (" ..." if len(found) > 12 else "")
+        values = np.unique(pack_colors(mask) if mask.ndim == 3 else mask).tolist()
+        found.update(map(number_to_color, values) if mask.ndim == 3 else values)
+    in_order = sorted(found, key=lambda value: (isinstance(value, tuple), value))  # numbers before colours
+    shown = ", ".join(str(value) for value in in_order[:12]) + (" ..." if len(found) > 12 else "")
     grey = {value for value in found if isinstance(value, int)}
     binary = {0, 255} <= grey and len(grey) in (2, *range(SHADES, 257))
     return f"the first masks contain {shown}" + ": black and white, add --threshold 128" * binary
