@@ -293,3 +293,31 @@ def test_nodata_of_fewer_digits_than_the_samples(tmp_path: Path) -> None:
 def test_other_formats_called_tif(tmp_path: Path) -> None:
     Image.fromarray(RGB).save(tmp_path / "a.tif", format="PNG")
     np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), RGB)
+
+
+def test_the_jpeg_of_old_scanners_in_a_tiff_is_read(tmp_path: Path) -> None:
+    """Compression 6 of TIFF 6.0, which tifffile does not decode; the strip is the JPEG's scan."""
+    pixels = np.full((48, 64, 3), (200, 60, 60), np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "JPEG", quality=95, subsampling=2)
+    jpeg = stream.getvalue()
+    marker = jpeg.index(b"\xff\xda") + 2
+    scan = marker + int.from_bytes(jpeg[marker : marker + 2], "big")
+    bits = 8 + len(jpeg) + 2 + 12 * 13 + 4
+    tags = [
+        *[
+            (256, 4, 1, 64),
+            (257, 4, 1, 48),
+            (258, 3, 3, bits),
+            (259, 3, 1, 6),
+            (262, 3, 1, 6),
+            (273, 4, 1, 8 + scan),
+        ],
+        *[(277, 3, 1, 3), (278, 4, 1, 48), (279, 4, 1, len(jpeg) - scan), (512, 3, 1, 1), (513, 4, 1, 8)],
+        *[(514, 4, 1, len(jpeg)), (530, 3, 2, 2 | 2 << 16)],
+    ]
+    start = b"II*\0" + struct.pack("<I", 8 + len(jpeg)) + jpeg + struct.pack("<H", len(tags))
+    entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    (tmp_path / "scan.tif").write_bytes(start + entries + struct.pack("<IHHH", 0, 8, 8, 8))
+    assert np.abs(read_image(tmp_path / "scan.tif").astype(int) - pixels).max() <= 2
+    assert read_picture(tmp_path / "scan.tif").size == (48, 64)

@@ -31,6 +31,7 @@ SIGNATURES = {  # first bytes by format
     "HEIC": pillow.HEIC,
 }
 SLIDES = (".svs",)
+OLD_JPEG = 6  # TIFF 6.0, section 22: compression of 8-bit colours
 WHOLE = 1 << 28  # pixels of a TIFF read in one piece; Pillow's limit for other formats is lower
 
 
@@ -58,7 +59,10 @@ def open_picture(
             file = source if isinstance(source, Path) else io.BytesIO(source)
             try:
                 samples = opened.enter_context(open_samples(file, name, needed))
-                samples.windows[0].check_decodable()
+                if samples.page.compression == OLD_JPEG:
+                    samples = None  # as scanners write it; of the two Pillow alone reads it
+                else:
+                    samples.windows[0].check_decodable()
             except MissingExtraError:
                 slide = isinstance(source, Path) and source.suffix.lower() in SLIDES
                 if channels is not None or choice is not None or slide:
