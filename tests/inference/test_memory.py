@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tracemalloc
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +15,6 @@ from refineseg.inference.array_ops import ArrayOps
 from refineseg.inference.options import PredictOptions
 from refineseg.inference.runners.torch_module import NetworkRunner
 from refineseg.model.memory import MemoryNeed, PeakMemory, tensors_of
-from refineseg.system.memory import free_addresses, free_memory
 
 SETTINGS = [
     ("refinenet-lw-mbv2", (128, 160), 1, "32"),
@@ -104,47 +102,3 @@ def test_a_picture_that_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch)
         segmenter.predict(picture)
     monkeypatch.setattr(NetworkRunner, "free_memory", lambda _runner: 1 << 34)
     assert segmenter.predict(picture).labels.shape == (64, 96)
-
-
-def made(root: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
-    return root
-
-
-def test_free_addresses_are_those_below_the_limit(tmp_path: Path) -> None:
-    limits = "Limit             Soft Limit           Hard Limit Units\nMax address space {:20} unlimited  bytes\n"
-    status = {"proc/self/status": "Name:\tpython\nVmPeak:\t 90 kB\nVmSize:\t 70 kB\n"}
-    for name, limit, free in (("some", 100 * 1024, 30 * 1024), ("none", 10, 0), ("endless", "unlimited", None)):
-        place = made(tmp_path / name, status | {"proc/self/limits": limits.format(limit)})
-        assert free_addresses(place) == free
-    assert free_addresses(tmp_path / "nowhere") is None
-
-
-def test_free_memory_minds_control_groups(tmp_path: Path) -> None:
-    meminfo = {"proc/meminfo": "MemTotal: 100 kB\nMemAvailable:     80 kB\n"}
-    assert free_memory(tmp_path / "nowhere") is None
-    assert free_memory(made(tmp_path / "plain", meminfo)) == 80 * 1024
-    inner = "sys/fs/cgroup/a/b"
-    two = meminfo | {
-        "proc/self/cgroup": "0::/a/b\n",
-        f"{inner}/memory.max": "max\n",
-        f"{inner}/memory.current": "5\n",
-        "sys/fs/cgroup/a/memory.max": "40000\n",  # the outer group's limit holds too
-        "sys/fs/cgroup/a/memory.current": "30000\n",
-        "sys/fs/cgroup/a/memory.stat": "anon 1\ninactive_file 7000\nactive_file 500\n",
-    }
-    assert free_memory(made(tmp_path / "two", two)) == 17500  # files that were read twice are active
-    high = {"sys/fs/cgroup/a/memory.high": "35000\n"}  # beyond it the kernel slows the group down
-    assert free_memory(made(tmp_path / "high", two | high)) == 12500
-    one = meminfo | {
-        "proc/self/cgroup": "7:memory:/\n",
-        "sys/fs/cgroup/memory/memory.limit_in_bytes": "50000\n",
-        "sys/fs/cgroup/memory/memory.usage_in_bytes": "60000\n",
-    }
-    assert free_memory(made(tmp_path / "one", one)) == 0
-    cached = {
-        "sys/fs/cgroup/memory/memory.stat": "active_file 9\ntotal_inactive_file 4000\ntotal_active_file 8000\n"
-    }
-    assert free_memory(made(tmp_path / "cached", one | cached)) == 2000

@@ -11,6 +11,7 @@ import pytest
 
 from refineseg.system import control_groups, hardware, threads
 from refineseg.system.threads import SPINS, limit_threads, wait_briefly
+from tests.system.made import system_files
 
 
 def test_what_the_user_has_said_stays() -> None:
@@ -39,13 +40,6 @@ def test_it_is_in_force_when_torch_comes() -> None:
     assert f"GOMP_SPINCOUNT = '{SPINS}'" in done.stderr
 
 
-def group(root: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
-    return root
-
-
 def test_a_containers_share_of_the_processor_is_known(tmp_path: Path) -> None:
     assert control_groups.cpu_limit(tmp_path / "nowhere") is None
     two = {
@@ -53,15 +47,15 @@ def test_a_containers_share_of_the_processor_is_known(tmp_path: Path) -> None:
         "sys/fs/cgroup/a/b/cpu.max": "max 100000\n",
         "sys/fs/cgroup/a/cpu.max": "250000 100000\n",  # the outer group's limit holds too
     }
-    assert control_groups.cpu_limit(group(tmp_path / "two", two)) == 3
+    assert control_groups.cpu_limit(system_files(tmp_path / "two", two)) == 3
     one = {
         "proc/self/cgroup": "8:cpu,cpuacct:/docker/1\n4:memory:/docker/1\n",
         "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "50000\n",  # of a container, which sees its own group as the root
         "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
     }
-    assert control_groups.cpu_limit(group(tmp_path / "one", one)) == 1
+    assert control_groups.cpu_limit(system_files(tmp_path / "one", one)) == 1
     free = one | {"sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1\n"}
-    assert control_groups.cpu_limit(group(tmp_path / "free", free)) is None
+    assert control_groups.cpu_limit(system_files(tmp_path / "free", free)) is None
 
 
 def test_a_container_has_as_many_threads_as_processors(monkeypatch: pytest.MonkeyPatch) -> None:

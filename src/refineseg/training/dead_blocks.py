@@ -18,22 +18,21 @@ def dead_blocks(model: nn.Module, images: Tensor) -> list[str]:
     Without normalisation in the decoder, steps at too high a rate can bring that about, and the loss hides it,
     since the finer blocks go on learning. The model is left in eval mode.
     """
-    shares: dict[str, Tensor] = {}
-
-    def measure(name: str, output: Tensor) -> None:
-        shares[name] = (output > 0).float().mean()
-
     chains = {name: part for name, part in model.named_modules() if isinstance(part, ChainedResidualPooling)}
-    handles = [
-        part.activation.register_forward_hook(lambda _part, _input, output, name=name: measure(name, output))
-        for name, part in chains.items()
-    ]
+    if not chains:  # a DPT
+        return []
+    shares: dict[nn.Module, Tensor] = {}
+
+    def measure(activation: nn.Module, _input: object, output: Tensor) -> None:
+        shares[activation] = (output > 0).float().mean()
+
+    handles = [part.activation.register_forward_hook(measure) for part in chains.values()]
     try:
         model.eval()(images, upsample=False)
     finally:
         for handle in handles:
             handle.remove()
-    return [name.rpartition(".")[0] for name, share in shares.items() if share.item() < ALIVE]
+    return [name.rpartition(".")[0] for name, part in chains.items() if shares[part.activation].item() < ALIVE]
 
 
 def dead_blocks_warning(names: list[str], lr: float) -> str:

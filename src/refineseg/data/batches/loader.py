@@ -133,9 +133,7 @@ class Batches:
     batch_size: int  # of these, over all processes
     seed: int = 0
     weights: Tensor | None = None  # sampling weights of the pictures; None to take each once in an epoch
-    class_pixels: Tensor | None = (
-        None  # pixels of each class by picture, for the authors' rounds in place of epochs
-    )
+    class_pixels: Tensor | None = None  # NxK pixels of each class, for the authors' rounds in place of epochs
     unlabelled: int = 0  # number of pictures without masks
     unlabelled_in_batch: int = 0  # over all processes
     rank: int = 0

@@ -24,17 +24,8 @@ SUFFIX_OF |= {"TIFF": ".tif", "AVIF": ".avif", "HEIF": ".heic", "PPM": ".ppm"}
 SPLIT_WORDS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}
 SPLIT_WORDS |= {"test": "test", "testing": "test"}
 IMAGE_FOLDERS = (
-    "images",
-    "image",
-    "imgs",
-    "img",
-    "JPEGImages",
-    "leftImg8bit",
-    "pictures",
-    "photos",
-    "rgb",
-    "img_dir",
-)
+    "images", "image", "imgs", "img", "JPEGImages", "leftImg8bit", "pictures", "photos", "rgb", "img_dir",
+)  # fmt: skip
 ANNOTATION_FOLDERS = ("annotations", "annotation", "ann", "labels", "json", "jsons", "xml", "xmls")
 OTHER_PICTURES = frozenset({
     ".jp2", ".j2k", ".jxl", ".dng", ".raw", ".cr2", ".nef", ".arw",

@@ -122,6 +122,10 @@ def _split_of(key: Key) -> str | None:
     return next((SPLIT_WORDS[part] for part in key[0].split("/") if part in SPLIT_WORDS), None)
 
 
+def _other_split(first: Key, second: Key) -> bool:
+    return len({_split_of(first), _split_of(second)} - {None}) == 2
+
+
 def _base(layout: layouts.Layout, src: Path) -> PurePosixPath:
     """The folder that names of a layout's pictures begin with, without a final images/."""
     base = PurePosixPath(layout.images.relative_to(src).as_posix())
@@ -132,11 +136,11 @@ def _files(layout: layouts.Layout) -> tuple[list[Path], list[Path]]:
     images = walk_pictures(layout.images)
     if layout.images != layout.masks:
         return images, walk_pictures(layout.masks)
-    masks = [path for path in images if layouts.base_of(path.stem) is not None]
+    # Side by side: by the masks' endings, or if guessed by suffix.
+    masks = {path for path in images if layouts.base_of(path.stem) is not None}
     if layout.guess:
-        masks = [path for path in images if path.suffix.lower() not in layouts.JPEG]
-        return [path for path in images if path.suffix.lower() in layouts.JPEG], masks
-    return [path for path in images if layouts.base_of(path.stem) is None], masks
+        masks = {path for path in images if path.suffix.lower() not in layouts.JPEG}
+    return [path for path in images if path not in masks], [path for path in images if path in masks]
 
 
 def _one_each(files: Sequence[Path], root: Path, what: str, faults: Faults, strict: bool) -> dict[Key, Path]:
@@ -178,9 +182,7 @@ def _chosen_masks(pictures: Mapping[Key, Path], masks: Mapping[Key, Path]) -> di
         by_stem.setdefault(key[1], []).append(key)
     for picture in pictures.keys() - chosen.keys():
         alone = (by_stem[name][0] for name in _mask_names(picture[1]) if len(by_stem.get(name, ())) == 1)
-        split = _split_of(picture)
-        free = (key for key in alone if key not in taken and not (split and _split_of(key) not in (None, split)))
-        key = next(free, None)
+        key = next((key for key in alone if key not in taken and not _other_split(picture, key)), None)
         if key:
             chosen[picture] = key
     return chosen

@@ -68,11 +68,8 @@ def ellipse(centre: tuple[float, float], radii: tuple[float, float], shape: Shap
     if min(radii) > 0:
         place = (centre[1] - 0.5, centre[0] - 0.5)
         turned = math.radians(-degrees)
-        region[
-            skimage_package("rasterising ellipses").draw.ellipse(
-                *place, radii[1], radii[0], shape=shape, rotation=turned
-            )
-        ] = True
+        draw = skimage_package("rasterising ellipses").draw
+        region[draw.ellipse(*place, radii[1], radii[0], shape=shape, rotation=turned)] = True
     return region
 
 
