@@ -80,6 +80,7 @@ def half(steps: int = CLAIM_STEPS) -> Scale:
     recipe = replace(
         small.recipe,
         augment=AugmentConfig(crop=(144, 192), scale=(0.75, 1.5)),
+        lr=5e-4,  # at 1e-3 the decoder of two scales died after 425 steps: docs/notebook/claims.md
         ema=0.999,
         validate_every=10,
     )
