@@ -13,6 +13,8 @@ import re
 from statistics import mean, median, stdev
 from typing import Any
 
+from scipy.stats import t
+
 HERE = Path(__file__).parents[1]
 RESULTS, FIGURES = HERE / "benchmarks" / "results", HERE / "docs" / "figures"
 PAGES = (HERE / "docs" / "reproduction.md", HERE / "docs" / "notebook" / "claims.md")
@@ -93,13 +95,21 @@ def ablation_table(rows: Rows, arms: dict[str, tuple[str, float | None]], base: 
     return "\n".join(lines)
 
 
+def paired_difference(gains: list[float]) -> str:
+    """Mean of differences within a seed, with Student's 95 % interval over the seeds where there are several."""
+    if len(gains) < 2:
+        return f"{mean(gains):+.1f}"
+    half = t.ppf(0.975, len(gains) - 1) * stdev(gains) / len(gains) ** 0.5
+    return f"{mean(gains):+.1f} ({mean(gains) - half:+.1f} to {mean(gains) + half:+.1f})"
+
+
 def claims_table(rows: Rows) -> str:
     """One line an arm of the runs to the end: the last scores, paired by seed with the base; and the curves."""
     if not rows:
         return "Not run yet."
     lines = [
-        "| network | the paper's, % | mean IoU, % | to four, paired | pixel accuracy, % | boundary IoU, % |"
-        " several scales, % | seeds |",
+        "| network | the paper's, % | mean IoU, % | to four, paired (95 % interval) | pixel accuracy, % |"
+        " boundary IoU, % | several scales, % | seeds |",
         "|---|---|---|---|---|---|---|---|",
     ]
     base = {row["seed"]: row["mean_iou"] for row in of(rows, "four")}
@@ -108,8 +118,7 @@ def claims_table(rows: Rows) -> str:
         if not runs:
             continue
         gains = [100 * (row["mean_iou"] - base[row["seed"]]) for row in runs if row["seed"] in base]
-        spread = f" ({min(gains):+.1f} to {max(gains):+.1f})" if len(gains) > 1 else ""
-        paired = f"{mean(gains):+.1f}{spread}" if gains and arm != "four" else "-"
+        paired = paired_difference(gains) if gains and arm != "four" else "-"
         figures = [[row[name] for row in runs] for name in ("mean_iou", "pixel_accuracy")]
         edges = [row["curve"][-1]["boundary_iou"] for row in runs]
         several = [row["several_scales"]["mean_iou"] for row in runs]

@@ -68,10 +68,11 @@ def test_the_table_and_curves_of_runs_to_the_end(tmp_path: Path) -> None:
     lines = reproduction.claims_table(rows).splitlines()
     assert (
         lines[2]
-        == "| single | 40.3 | 61.5 ± 2.1 | -0.5 (-2.0 to +1.0) | 90.0 ± 0.0 | 30.0 ± 0.0 | 62.5 ± 2.1 | 2 |"
+        == "| single | 40.3 | 61.5 ± 2.1 | -0.5 (-19.6 to +18.6) | 90.0 ± 0.0 | 30.0 ± 0.0 | 62.5 ± 2.1 | 2 |"
     )
+    # -0.5 by 12.706 (Student, one degree of freedom) times 1.5, the standard error of -2 and 1.
     assert lines[3].startswith("| 4-cascaded | 42.5 | 62.0 ± 0.0 | - | 90.0 ± 0.0")
-    assert "| -2.0 |" in reproduction.claims_table(rows[:2])  # one seed has no range
+    assert "| -2.0 |" in reproduction.claims_table(rows[:2])  # one seed has no interval
     reproduction.draw_curves(rows, tmp_path / "curves.png")
     assert (tmp_path / "curves.png").stat().st_size > 10_000
 
