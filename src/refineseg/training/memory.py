@@ -71,36 +71,52 @@ def largest_batch(model: RefineNet, config: TrainConfig, free: int, below: int) 
 
 def fitting_batch(model: RefineNet, config: TrainConfig, device: torch.device) -> int:
     """The batch size of the settings, or the largest that fits in memory with the heap's holes, at least 1."""
-    spare = HEAP if device.type == "cpu" else 1.0
-    try:
-        check_memory(model, config, device, spare=spare)
-    except ConfigError:
-        free = int((free_device_memory(device) or 0) / spare)
-        return max(1, largest_batch(model, config, free, config.batch_size))
-    return config.batch_size
+    room = memory_for_step(model, device, holes=True)
+    if room is None or surely_fits(model, config, config.batch_size, room):
+        return config.batch_size
+    return max(1, largest_batch(model, config, room, config.batch_size + 1))
 
 
-def check_memory(
-    model: RefineNet, config: TrainConfig, device: torch.device, share: int = 1, spare: float = 1.0
-) -> None:
-    """ConfigError if a step, times ``spare``, does not fit in memory, with the largest batch that does.
+def memory_for_step(model: RefineNet, device: torch.device, share: int = 1, holes: bool = False) -> int | None:
+    """Bytes that a step may take, with those of the network, which is on the CPU; None if unknown.
 
-    The network is on the CPU; ``share`` processes share the machine's memory and the batch of the settings.
+    Without those that the holes of a CPU's heap take if ``holes``. ``share`` processes share the machine's memory.
     """
     free = free_device_memory(device)
-    if free is None:
-        return
-    free = int(free / spare / (share if device.type == "cpu" else 1))
+    if free is None or device.type != "cpu":
+        return free
+    return int(free / share / (HEAP if holes else 1)) + bytes_of(tensors_of(model))
+
+
+def surely_fits(model: RefineNet, config: TrainConfig, batch: int, room: int) -> bool:
+    """Whether a step fits in so many bytes even if it takes more than any network does; nothing is estimated."""
+    height, width = config.augment.crop
+    return batch * height * width * GENEROUS + 9 * bytes_of(tensors_of(model)) < room
+
+
+def check_memory(model: RefineNet, config: TrainConfig, device: torch.device, share: int = 1) -> str:
+    """A warning if a step fits in memory only without holes in the heap; empty if it fits.
+
+    The network is on the CPU; ``share`` processes share the machine's memory and the batch of the settings.
+
+    Raises:
+        ConfigError: it does not fit. Both name the largest batch that does.
+    """
     batch, (height, width) = max(1, config.batch_size // share // config.accumulate), config.augment.crop
-    there = bytes_of(tensors_of(model)) if device.type == "cpu" else 0
-    if batch * height * width * GENEROUS + 8 * bytes_of(tensors_of(model)) < free:
-        return
-    need = need_of_step(model, config, batch).peak - there
-    if need <= free:
-        return
-    most = largest_batch(model, config, free + there, batch) * share
+    free, room = (memory_for_step(model, device, share, holes) for holes in (False, True))
+    if free is None or room is None or surely_fits(model, config, batch, room):
+        return ""
+    need = need_of_step(model, config, batch).peak
+    if need <= room:
+        return ""
+    most = largest_batch(model, config, room, batch) * share
     advice = f"--batch-size {most} fits" if most else "not even one picture fits: use a smaller --crop or network"
-    raise ConfigError(
-        f"not enough memory for a training step of {counted(config.batch_size, 'picture')} of {width}x{height}: "
-        f"it needs {need / GIB:.1f} GiB, {free / GIB:.1f} are free: {advice}"
+    step = f"a training step of {counted(config.batch_size, 'picture')} of {width}x{height}"
+    if need > free:
+        raise ConfigError(
+            f"not enough memory for {step}: it needs {need / GIB:.1f} GiB, {free / GIB:.1f} are free: {advice}"
+        )
+    return (
+        f"memory is short for {step}: it needs {need / GIB:.1f} GiB, and up to half as much again for gaps "
+        f"between blocks; {free / GIB:.1f} are free, and the system may kill the training: {advice}"
     )

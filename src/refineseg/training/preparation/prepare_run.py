@@ -65,7 +65,7 @@ def prepare_run(
     taught = prepare_teacher(config, data, custom.get("teacher"), fabric.device)
     unlabelled, left_out = unlabelled_pictures(config, data)
     use_float32_depthwise(start.model)
-    check_memory(start.model, config, fabric.device, fabric.world_size)
+    short_memory = check_memory(start.model, config, fabric.device, fabric.world_size)
     callbacks: list[Callback] = []
     if fabric.is_global_zero:
         callbacks = [RunPage(), *map(RunLogger, config.loggers), *custom.get("callbacks", ())]
@@ -74,6 +74,8 @@ def prepare_run(
         for callback in callbacks:
             callback(event)
 
+    if short_memory:
+        report(TrainingEvent("warning", note=short_memory))
     for phase, text in start_messages(config, start, fabric.device, trained_on, left_out):
         report(TrainingEvent(phase, note=text))
     reader = TrainingPictures(data, "train", config.augment, config.seed, unlabelled, custom.get("augment"))
