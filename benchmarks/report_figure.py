@@ -1,4 +1,4 @@
-"""The picture of a report in docs/evaluation.md: drawn street scenes, a network that tells classes by colour.
+"""The picture of a report in docs/evaluation.md: synthetic street scenes, scored with a classifier of colours.
 
 python benchmarks/report_figure.py [FILE.png] [--keep FOLDER]   (needs chromium; the report stays in FOLDER)
 """
@@ -118,7 +118,7 @@ def with_slips(labels: UInt8, seed: int) -> UInt8:
 
 
 def make_data(root: Path, pictures: int = 40) -> SegmentationData:
-    """The drawn scenes on disk."""
+    """The synthetic scenes on disk."""
     samples = []
     for seed in range(pictures):
         picture, labels = scene(seed)
@@ -126,7 +126,7 @@ def make_data(root: Path, pictures: int = 40) -> SegmentationData:
         Image.fromarray(picture).save(image)
         Image.fromarray(with_slips(labels, seed)).save(mask)
         samples.append(Sample(image.stem, image, mask))
-    return SegmentationData("drawn streets", root, LABELS, {"val": tuple(samples)})
+    return SegmentationData("synthetic streets", root, LABELS, {"val": tuple(samples)})
 
 
 def screenshot(page: Path, path: Path, height: int = 3000) -> None:
@@ -166,7 +166,7 @@ def main() -> None:
         data = make_data(Path(folder))
         segmenter = Segmenter.from_network(cast(RefineNet, ColorNet()), ModelCard("colours", LABELS), "cpu")
         evaluation = evaluate(segmenter, data, measures=MEASURES)
-        page = write_report(given.keep or Path(folder) / "report", evaluation, segmenter, data, "By colour")
+        page = write_report(given.keep or Path(folder) / "report", evaluation, segmenter, data, "Colour classifier")
         given.path.parent.mkdir(parents=True, exist_ok=True)
         screenshot(page, given.path)
 
