@@ -1,6 +1,6 @@
 """The tables and figures of docs/reproduction.md and docs/notebook/claims.md, from benchmarks/results.
 
-python benchmarks/reproduction.py           rewrites what stands between the marks in the pages, and the figures
+python benchmarks/reproduction.py           rewrites the text between the marks in the pages, and the figures
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from scipy.stats import t
 HERE = Path(__file__).parents[1]
 RESULTS, FIGURES = HERE / "benchmarks" / "results", HERE / "docs" / "figures"
 PAGES = (HERE / "docs" / "reproduction.md", HERE / "docs" / "notebook" / "claims.md")
-CLAIMS = RESULTS / "ablation_claims.json"  # there once the first run has ended
+CLAIMS = RESULTS / "ablation_claims.json"  # exists once the first run has ended
 Rows = list[dict[str, Any]]
 
-# What an arm is called, and the paper's mean IoU (%) on NYUDv2 with ResNet-50: tables 9 (variants) and 2 (parts).
+# Title of each arm, and the paper's mean IoU (%) on NYUDv2 with ResNet-50: tables 9 (variants) and 2 (parts).
 CASCADE = {
     "single": ("single", 40.3),
     "two": ("2-cascaded", 40.9),
     "four": ("4-cascaded", 42.5),
     "four 2-scale": ("4-cascaded, 2-scale", 43.1),
-    "two, identity": ("2-cascaded, coarser path from the identity", None),
-    "four, identity": ("4-cascaded, coarser path from the identity", None),
+    "two, identity": ("2-cascaded, coarser path starts as the identity", None),
+    "four, identity": ("4-cascaded, coarser path starts as the identity", None),
 }
 COMPONENTS = {
     "no pooling": ("no chained residual pooling", 40.4),
@@ -36,18 +36,18 @@ COMPONENTS = {
     "2 stages": ("2 stages (the paper's text)", None),
     "improved": ("4 stages, improved order", None),
     "no RCUs": ("no residual conv units", None),
-    "five scales": ("base, seen at 0.4, 0.6, 0.8, 1.0, 1.2", 43.8),
+    "five scales": ("base, tested at scales 0.4, 0.6, 0.8, 1.0, 1.2", 43.8),
 }
 CLAIM_ARMS = {  # cascades first
     arm: (title.split(" (")[0], published) for arm, (title, published) in (CASCADE | COMPONENTS | CASCADE).items()
 }
-RECIPES = {"authors": "the authors'", "modern": "the modern one"}
+RECIPES = {"authors": "authors", "modern": "modern"}
 NETWORKS = {
     "deeplabv3_resnet101": "DeepLab-v3 101",
     "refinenet-r101": "RefineNet-101",
     "refinenet-lw-r101": "light-weight 101",
 }
-SETTLED = 2.0  # standard errors between two means, from which on a difference is told from luck
+SETTLED = 2.0  # standard errors between two means, above which a difference counts as more than chance
 
 
 def of(rows: Rows, arm: str) -> Rows:
@@ -73,9 +73,10 @@ def against(base: list[float], other: list[float]) -> str:
 
 
 def ablation_table(rows: Rows, arms: dict[str, tuple[str, float | None]], base: str) -> str:
-    """One line an arm, the paper's figure beside ours."""
+    """One row per arm, with the paper's figure and ours."""
     lines = [
-        "| network | the paper's, % | ours, % | pixel accuracy, % | to the base | parameters | CPU s | seeds |",
+        "| network | paper, mean IoU, % | ours, mean IoU, % | pixel accuracy, % | difference from the base |"
+        " parameters | CPU s | seeds |",
         "|---|---|---|---|---|---|---|---|",
     ]
     compared = [row["mean_iou"] for row in of(rows, base)]
@@ -104,12 +105,12 @@ def paired_difference(gains: list[float]) -> str:
 
 
 def claims_table(rows: Rows) -> str:
-    """One line an arm of the runs to the end: the last scores, paired by seed with the base; and the curves."""
+    """One row per arm of the full-length runs: the last scores, paired by seed with the base; and the curves."""
     if not rows:
         return "Not run yet."
     lines = [
-        "| network | the paper's, % | mean IoU, % | to four, paired (95 % interval) | pixel accuracy, % |"
-        " boundary IoU, % | several scales, % | seeds |",
+        "| network | paper, mean IoU, % | ours, mean IoU, % | difference from 4-cascaded, paired (95 % interval) |"
+        " pixel accuracy, % | boundary IoU, % | several scales, % | seeds |",
         "|---|---|---|---|---|---|---|---|",
     ]
     base = {row["seed"]: row["mean_iou"] for row in of(rows, "four")}
@@ -128,9 +129,9 @@ def claims_table(rows: Rows) -> str:
 
 
 def recipe_table(rows: Rows) -> str:
-    """One line a recipe."""
+    """One row per recipe."""
     lines = [
-        "| recipe | steps | pictures | CPU s | ours, % | pixel accuracy, % | seeds |",
+        "| recipe | steps | pictures | CPU s | mean IoU, % | pixel accuracy, % | seeds |",
         "|---|---|---|---|---|---|---|",
     ]
     for arm, title in RECIPES.items():
@@ -157,9 +158,9 @@ def memory_table(table: dict[str, dict[str, float]]) -> str:
 
 
 def time_table(seconds: dict[str, dict[str, list[float]]]) -> str:
-    """Median seconds, and in brackets the median of the ratios to the dilated network in the same turn."""
+    """Median seconds, and in brackets the median of the ratios to the dilated network in the same round."""
     dilated = next(iter(NETWORKS))
-    lines = [f"| case | {' | '.join(NETWORKS.values())} | turns |", "|---" * (2 + len(NETWORKS)) + "|"]
+    lines = [f"| case | {' | '.join(NETWORKS.values())} | rounds |", "|---" * (2 + len(NETWORKS)) + "|"]
     for case, row in seconds.items():
         cells = [f"{median(row[dilated]):.1f}"]
         for name in list(NETWORKS)[1:]:
@@ -189,12 +190,12 @@ def tables() -> dict[str, str]:
 
 
 def claims() -> Rows:
-    """The finished runs to the end."""
+    """The finished full-length runs."""
     return list(json.loads(CLAIMS.read_text(encoding="utf-8"))["runs"]) if CLAIMS.exists() else []
 
 
 def filled(pages: dict[Path, str], content: dict[str, str]) -> dict[Path, str]:
-    """The pages with every table between its marks put in anew; each has its mark in one page."""
+    """The pages with every table between its marks replaced; each table has its mark in one page."""
     pages = dict(pages)
     for name, table in content.items():
         pattern = re.compile(rf"(<!-- table: {name} -->\n)(.*?)(<!-- end -->)", re.DOTALL)
@@ -208,7 +209,7 @@ def filled(pages: dict[Path, str], content: dict[str, str]) -> dict[Path, str]:
 
 
 def draw(path: Path) -> None:
-    """Every run as a dot, means as bars' ends; memory beside it."""
+    """Every run as a dot and means as lines; memory in a third panel."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -231,7 +232,10 @@ def draw(path: Path) -> None:
                 -0.02, place, title, transform=panel.get_yaxis_transform(), ha="right", va="center", fontsize=8
             )
         panel.set(
-            yticks=[], xlabel="mean IoU on CamVid val, %", title=f"{name} (cut size)", ylim=(-0.6, len(arms) - 0.4)
+            yticks=[],
+            xlabel="mean IoU on CamVid val, %",
+            title=f"{name} (small setting)",
+            ylim=(-0.6, len(arms) - 0.4),
         )
         panel.grid(axis="x", alpha=0.3)
     width = 0.26
