@@ -166,7 +166,9 @@ def main() -> None:
         data = make_data(Path(folder))
         segmenter = Segmenter.from_network(cast(RefineNet, ColorNet()), ModelCard("colours", LABELS), "cpu")
         evaluation = evaluate(segmenter, data, measures=MEASURES)
-        page = write_report(given.keep or Path(folder) / "report", evaluation, segmenter, data, "Colour classifier")
+        page = write_report(
+            given.keep or Path(folder) / "report", evaluation, segmenter, data, "Colour classifier"
+        )
         given.path.parent.mkdir(parents=True, exist_ok=True)
         screenshot(page, given.path)
 

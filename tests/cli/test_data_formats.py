@@ -83,7 +83,7 @@ def test_export_takes_the_names_from_a_model(tmp_path: Path) -> None:
         "export", predictions, "--format", "labelme", "-o", tmp_path / "pre", "--model", tmp_path / "model"
     )
     assert "p0.json" in output
-    assert "taken to be STEM.jpg" in output
+    assert "assumed to be STEM.jpg" in output
 
 
 def test_help_has_an_example() -> None:

@@ -99,7 +99,7 @@ def test_drift_that_changes_no_label_is_refused_too(segmenter: Segmenter) -> Non
     """Logits that are all 3 % too large give the same labels, but not the same probabilities."""
     checks = checked(Eager(segmenter.model, lambda x: x * np.float32(1.03)), segmenter.model)
     assert verification.agreement(checks) == 1
-    assert "by at most 1% of their spread" in str(verification.refusal(checks))
+    assert "by at most 1% of their standard deviation" in str(verification.refusal(checks))
 
 
 @pytest.mark.usefixtures("fewer")

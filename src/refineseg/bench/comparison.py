@@ -26,7 +26,7 @@ def time_candidates(
     flop: float,
     done: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
-    """Run candidates, among them the baseline, in turns, ``repeats`` rounds of each, and compare them.
+    """Run candidates, among them the baseline, alternately, ``repeats`` rounds of each, and compare them.
 
     ``flop`` is that of the baseline's network on these pictures (``flop_of``), 0 if unknown; ``done`` is called
     with each finished step.
@@ -84,7 +84,7 @@ def flop_of(net: nn.Module, setting: Setting) -> float:
     return float(counter.get_total_flops()) * (3 if setting.training else 1)  # backward is twice forward
 
 
-COLUMNS = ("candidate", "ms", "times as fast", "peak MiB", "same labels", "of its floor")
+COLUMNS = ("candidate", "ms", "times as fast", "peak MiB", "same labels", "relative to floor")
 
 
 def rows(report: Mapping[str, Any]) -> list[tuple[str, ...]]:

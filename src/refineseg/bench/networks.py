@@ -26,7 +26,7 @@ from refineseg.model.presets import create_model
 from refineseg.model.refinenet import RefineNet
 from refineseg.system.text import reason_of
 
-BASELINE = "published layout, eager float32"
+BASELINE = "baseline: published implementation, float32"
 SUFFIX = {"onnxruntime": ".onnx", "openvino": ".xml"}  # suffix of the file that an engine runs
 INT8 = "-int8"  # after an engine's name
 ENGINES = ("torch", "compiled", *SUFFIX, *(name + INT8 for name in SUFFIX))

@@ -1,4 +1,4 @@
-"""Timing candidates in turns, so that other load on the machine affects all of them."""
+"""Timing candidates alternately, so that other load on the machine affects all of them."""
 
 from __future__ import annotations
 

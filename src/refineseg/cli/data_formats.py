@@ -148,7 +148,7 @@ def export(
     for note in written.notes:
         console.print(f"note: {note}")
     if images is None:
-        note = "note: pictures that predictions.json does not name are taken to be STEM.jpg; give --images DIR"
+        note = "note: pictures that predictions.json does not name are assumed to be STEM.jpg; give --images DIR"
         console.print(note)
 
 

@@ -112,7 +112,7 @@ def evaluate(
     if segmenter.card.was_trained_on(evaluation.data, evaluation.split):
         console.print(
             f"note: {model} was trained on {evaluation.data} {evaluation.split} itself: "
-            "this score does not tell how it does on other pictures"
+            "this score says nothing about other pictures"
         )
     pinned = segmenter.card.provenance.get("hub", model)  # a Hub model's name has its commit
     write_json(json_file, evaluation.to_dict() | {"model": pinned, "engine": segmenter.runner.name})

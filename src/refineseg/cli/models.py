@@ -77,8 +77,8 @@ def describe_preset(
         )
     if config.dpt is None:
         console.print(
-            f"field: width that holds 95 % of the gradient, with random weights, at most {STRIP[1]} px; of the "
-            "backbone, its coarsest map"
+            f"receptive field: width with 95 % of the gradient, with random weights, at most {STRIP[1]} px; "
+            "that of the backbone is of its coarsest map"
         )
     if svg is not None:
         atomic_write(svg, draw(found))

@@ -151,7 +151,7 @@ def train(
         if shown.share_waiting() > LONG_WAIT:
             errors.print(
                 f"note: the steps waited {shown.share_waiting():.0%} of their time for pictures; more --workers, "
-                "or --set cache_mb=N where memory holds more of them, would help"
+                "or --set cache_mb=N if memory has room for more of them, would help"
             )
         console.print(f"try it: refineseg predict PICTURE --model {shlex.quote(str(best))} -o out")
 

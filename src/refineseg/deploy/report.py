@@ -74,7 +74,7 @@ class ExportReport:
         """Agreement of file and network, in words."""
         if self.outputs == "depth":
             error = max(check.error or 0 for check in self.checks)
-            return f"depth differs from the network's by at most {error:.1e} of its spread"
+            return f"depth differs from the network's by at most {error:.1e} standard deviations"
         return f"{self.agreement:.4%} of the labels agree with the network's"
 
     def to_dict(self) -> dict[str, Any]:
@@ -102,7 +102,7 @@ class ExportReport:
             f"reach {f'{ERROR:.0%}' if self.outputs == 'depth' else f'{AGREEMENT:.2%}'}.",
             f"- Pictures: {self.pictures}.",
             f"- A {width}x{height} picture: {self.engine_ms:.0f} ms with {self.engine}, {self.torch_ms:.0f} ms "
-            f"with torch, picture to labels, median of {REPEATS} in turns, on the machine that made the file.",
+            f"with torch, picture to labels, median of {REPEATS} alternating runs, on the exporting machine.",
         ]
         if self.int8 is not None:
             known = (

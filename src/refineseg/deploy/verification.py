@@ -121,15 +121,15 @@ def refusal(checks: list[SizeComparison], outputs: str = "logits") -> str | None
     for check in checks:
         if check.error is not None and not check.error <= ERROR:
             return (
-                f"expected {outputs} to differ from the network's by at most {ERROR:.0%} of their spread, got "
-                f"{check.error:.2%} at {check.width}x{check.height}"
+                f"expected {outputs} to differ from the network's by at most {ERROR:.0%} of their standard deviation, "
+                f"got {check.error:.2%} at {check.width}x{check.height}"
             )
     return None
 
 
 @torch.inference_mode()
 def time_engine(engine: ExportedRunner, segmenter: Segmenter, pictures: ExportPictures) -> tuple[float, float]:
-    """Median milliseconds from picture to labels with the engine and with torch, timed in turns at ``TIMED``."""
+    """Median milliseconds from picture to labels with the engine and with torch, alternating, at ``TIMED``."""
     planes = fitted(pictures.planes[0], *TIMED)[None]
     images, options = planes.transpose(0, 2, 3, 1), PredictOptions()
     predictor = Segmenter(engine, segmenter.card)

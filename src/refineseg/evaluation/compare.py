@@ -90,13 +90,13 @@ class Comparison:
         if not self.protocol:
             lines.append("1. protocol: the same")
         for name, (mine, theirs) in self.protocol.items():
-            effect = f": makes {self.rule:+.4f} of the difference" if name == "mean_over" else ""
+            effect = f": accounts for {self.rule:+.4f} of the difference" if name == "mean_over" else ""
             lines.append(f"1. protocol: {name} is {mine} in A, {theirs} in B{effect}")
         only_first, only_second = len(first.pictures.names) - self.shared, len(second.pictures.names) - self.shared
         if only_first or only_second:
             lines.append(
                 f"   pictures: {self.shared} in both, {only_first} only in A, {only_second} only in B: "
-                f"these make {self.others:+.4f}; the rest is about the {self.shared}"
+                f"these account for {self.others:+.4f}; the rest is about the {self.shared}"
             )
         for class_name, old, new, share in self.classes:
             lines.append(f"2. class {class_name}: IoU {old:.4f} to {new:.4f}, {share:+.4f} of the mean")
@@ -111,7 +111,7 @@ class Comparison:
             return "no winner: fewer than two pictures that both were scored on"
         span = f"{self.rest:+.4f}, 95 % interval {low:+.4f} .. {high:+.4f} over {counted(self.shared, 'picture')}"
         if self.winner is None:
-            return f"no winner: the difference {span} is within chance"
+            return f"no winner: the difference {span} is not significant"
         caution = ", but the protocols differ" if self.protocol else ""
         return f"{self.winner} is better: difference {span}{caution}"
 

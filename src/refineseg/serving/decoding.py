@@ -77,7 +77,7 @@ def measure_picture(data: bytes, options: RequestOptions, pixels: int, classes: 
     (height, width), decoding = _header(data)
     area = width * height
     if area * options.pixel_factor > pixels:
-        views = "" if options.pixel_factor == 1 else f", seen {options.pixel_factor:.3g} times by scales and flip"
+        views = "" if options.pixel_factor == 1 else f", {options.pixel_factor:.3g} times by scales and flip"
         raise Problem(
             413,
             f"expected at most {pixels / 1e6:.3g} million pixels, got {width}x{height}, {area / 1e6:.3g} million"

@@ -178,7 +178,7 @@ def test_folders_named_in_other_ways(
     report, found = brought_in(tmp_path / "src", tmp_path / "out")
     assert report.splits == splits
     assert len(found) == report.pictures == 2 * len(images)
-    assert "img_dir" in images[0] or f"took {images[0]} as pictures and {masks[0]} as masks" in report.notes
+    assert "img_dir" in images[0] or f"used {images[0]} as pictures and {masks[0]} as masks" in report.notes
 
 
 def test_a_mask_may_differ_from_its_picture_in_the_suffix_only(tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_a_mask_may_differ_from_its_picture_in_the_suffix_only(tmp_path: Path) -
     np.testing.assert_array_equal(found["crack_a"], MASK)
     assert report.notes == (
         "left out 2 pictures in folders that were not read: src 2",
-        "took JPEG files as pictures, and the files of the same names beside them as masks",
+        "used JPEG files as pictures, and the files of the same names next to them as masks",
     )
 
 

@@ -59,7 +59,7 @@ CASES: list[tuple[str, str, str, dict[str, int], list[str]]] = [
     ("mk_csv_bom", ".", "rgb", ROAD_CAR, []),
     ("mk_csv_semicolon", ".", "rgb", ROAD_CAR, []),
     ("mk_list_bom", ".", "list", ROAD_CAR, []),
-    ("yolo_seg", ".", "yolo", {"background": 2304, "road": 768}, ["took 1 picture of several splits once"]),
+    ("yolo_seg", ".", "yolo", {"background": 2304, "road": 768}, ["used 1 picture of several splits only once"]),
     ("supervisely", ".", "supervisely", {"background": 2780, "road": 292}, []),
     ("via", ".", "via", {"background": 2882, "road": 190}, []),
 ]

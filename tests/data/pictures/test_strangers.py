@@ -92,7 +92,7 @@ def test_twelve_bits_in_sixteen() -> None:
     raw = np.asarray(Image.open(FIRST)).astype(float)
     found = read_picture(FIRST)
     assert np.array_equal(found.pixels[..., 0], np.rint(raw / 4095 * 255))
-    assert found.notes == (f"uint16 values up to {raw.max():g}: taken as 12-bit, 4095 for white",)
+    assert found.notes == (f"uint16 values up to {raw.max():g}: read as 12-bit, 4095 for white",)
     data = open_data(f"folder:{STRANGERS / 'png16_12bit'}")
     assert data.channels is not None
     assert (data.channels.count, data.channels.dtype) == (1, "uint16")

@@ -73,7 +73,7 @@ def read(src: Path, options: ReadOptions) -> AnnotatedData:
     _check_found(file or root, found, list(unannotated))
     notes = []
     if twice:
-        notes.append(f"took {counted(twice, 'picture')} of several splits once: {named(sorted(twice))}")
+        notes.append(f"used {counted(twice, 'picture')} of several splits only once: {named(sorted(twice))}")
     notes += unread_note({picture.image.parent for picture in found.annotated if isinstance(picture.image, Path)})
     return found.source(
         [classes[number] for number in sorted(classes)], notes, unannotated=list(unannotated.values())

@@ -41,9 +41,9 @@ def white_of(
         return float((1 << min(bits, 8 * dtype.itemsize)) - 1), ()
     largest = find_largest()
     if dtype.kind == "f" and largest <= 1:
-        return 1.0, ("numbers with a decimal point up to 1: taken as 0 for black to 1 for white",)
+        return 1.0, ("floating-point values up to 1: read as 0 for black to 1 for white",)
     if dtype != np.uint16 and largest <= 255:
-        return 255.0, (f"{dtype.name} values up to {largest:g}: taken as 0 for black to 255 for white",)
+        return 255.0, (f"{dtype.name} values up to {largest:g}: read as 0 for black to 255 for white",)
     if largest > 65535:
         raise InputError(
             f"{name}: expected values in 0..65535 or 0..1, got {dtype.name} up to {largest:g}: "
@@ -55,7 +55,7 @@ def white_of(
         return 65535.0, (f"16-bit values up to {largest:g} of 65535: nearly black, unless fewer bits are meant",)
     if used == 16 and dtype == np.uint16:
         return 65535.0, ()
-    return float(white), (f"{dtype.name} values up to {largest:g}: taken as {used}-bit, {white} for white",)
+    return float(white), (f"{dtype.name} values up to {largest:g}: read as {used}-bit, {white} for white",)
 
 
 def to_8_bit(values: NDArray[Any], name: str) -> tuple[UInt8, tuple[str, ...]]:

@@ -115,7 +115,7 @@ class FromTiff:
                 f"{self.name}: expected grey, RGB, palette, YCbCr, CMYK or Lab, got {kind}: save it as RGB"
             )
         if needed == 1 and len(every) == 3:
-            self._notes.append("its 3 channels are not marked as colours: taken as red, green and blue")
+            self._notes.append("its 3 channels are not marked as colours: read as red, green and blue")
             return tuple(every)
         if needed == 1 and len(every) > 1:
             raise InputError(

@@ -50,8 +50,8 @@ class WeightRecord:
 # Historic weights -------------------------------------------------------------------------------------------
 
 NON_COMMERCIAL = "academic use only; its authors ask to be contacted for any other"
-DEAD_SHARE = "dead since 2023: the university's cloud share was closed, and the author has no copies"
-DRIVES = "not fetchable: was on two drive services, without a published hash"
+DEAD_SHARE = "not available since 2023: the university's cloud share was closed, and the author has no copies"
+DRIVES = "not available: it was on two file hosting services, without a published hash"
 SINGLE = "single scale, no flip, as published"
 
 # Mean IoU in percent by data set, for ResNet-50, -101 and -152 (Nekrasov et al., BMVC 2018, and its repository).
@@ -82,7 +82,7 @@ def _port(preset: str, dataset: str, percent: float, repository: str) -> WeightR
         dataset=dataset,
         licence=NON_COMMERCIAL,
         source=f"https://github.com/DrSleep/{repository}",
-        class_names=f"--labels {dataset}: the benchmark's own; the file holds none",
+        class_names=f"--labels {dataset}: the benchmark's own; the file has none",
         score=PublishedScore(round(percent / 100, 4), "val", SINGLE),
         state=DEAD_SHARE,
     )

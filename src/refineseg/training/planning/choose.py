@@ -76,7 +76,7 @@ def choose_start(
             return Choice(
                 "model",
                 GENERAL,
-                f"it knows {', '.join(known[:4])}, and pictures are few: {summary.train}",
+                f"it knows {', '.join(known[:4])}, and there are few pictures: {summary.train}",
             )
     return Choice("model", PRESET, "light enough for any machine, and its ImageNet weights are in the package")
 
@@ -95,7 +95,11 @@ def choose_network(summary: DataSummary, steps: int | None, backbone: str) -> li
     """Settings of a preset's network, by the number of steps, if known."""
     scale, why = input_scale(summary)
     chosen = [
-        Choice("fields.align_corners", backbone.startswith(PADDED), f"as the cells of {backbone} lie"),
+        Choice(
+            "fields.align_corners",
+            backbone.startswith(PADDED),
+            f"matches the positions of the cells of {backbone}",
+        ),
         Choice("fields.exact_strides", True, "predictions in windows agree with those of the whole picture"),
         Choice("fields.dropout", 0.0, "dropout takes a tenth of each step's time"),
         Choice("fields.input_scales", [scale], why),
@@ -135,7 +139,7 @@ def choose_scales(summary: DataSummary, crop: list[int]) -> Choice:
     """The range of random scales, down to where a crop contains the whole picture."""
     whole = min(crop[0] / summary.size[0], crop[1] / summary.size[1])
     low = round(max(0.25, min(0.5, whole)), 2)
-    return Choice("augment.scale", [low, 2.0], "objects are seen nearer and farther away than in these pictures")
+    return Choice("augment.scale", [low, 2.0], "other pictures may show objects nearer or farther away")
 
 
 def choose_balance(summary: DataSummary) -> list[Choice]:
@@ -144,7 +148,7 @@ def choose_balance(summary: DataSummary) -> list[Choice]:
     ratio = summary.shares.max() / summary.shares[seen].min() if seen.any() else 1.0
     if ratio > UNEVEN:
         rarest = summary.names[int(np.where(seen, summary.shares, np.inf).argmin())]
-        reason = f"the commonest class has {ratio:,.0f} times the pixels of {rarest}"
+        reason = f"the most frequent class has {ratio:,.0f} times the pixels of {rarest}"
         chosen.append(Choice("class_weights", 0.3, reason))
     seldom = [name for name, share in zip(summary.names, summary.shown_by, strict=True) if 0 < share < SELDOM]
     if seldom:

@@ -78,7 +78,7 @@ def make_plan(
     for choice in choose_balance(summary):
         making.take(choice)
     if not preset:
-        making.take(Choice("lr", FINE_TUNING_RATE, "a trained model is moved less than a new one"))
+        making.take(Choice("lr", FINE_TUNING_RATE, "a trained model needs smaller steps than a new one"))
     speed = None
     steps = making.config.steps or making.config.epochs * max(1, summary.train // making.config.batch_size)
     if not {"steps", "epochs"} & set(explicit):

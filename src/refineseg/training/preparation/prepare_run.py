@@ -33,7 +33,7 @@ from refineseg.training.run import SETTINGS, Run
 from refineseg.training.tracking.loggers import RunLogger
 from refineseg.training.tracking.run_page import RunPage
 
-TRAINED_ON_VAL = "val is trained on, now or earlier: its scores say nothing about other pictures, so none is kept"
+TRAINED_ON_VAL = "val is or was used for training: scores on it say nothing about other pictures, so none is kept"
 
 
 def prepare_run(

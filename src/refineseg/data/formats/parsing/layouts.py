@@ -80,7 +80,7 @@ def guess_layouts(src: Path, depth: int = DEPTH) -> list[Layout]:
     below = [layout for folder in folders for layout in guess_layouts(folder, depth - 1)] if depth else []
     if below or not _by_suffix(src):
         return below
-    guess = "took JPEG files as pictures, and the files of the same names beside them as masks"
+    guess = "used JPEG files as pictures, and the files of the same names next to them as masks"
     return [Layout(src, src, _split(src.name), guess)]
 
 
@@ -99,7 +99,7 @@ def _by_words(folders: Iterable[Path]) -> list[Layout]:
     everything = [(None, list(chain(*pictures.values())), list(chain(*masks.values())))]
     for chosen in (pairs, everything):
         layouts = [
-            Layout(images[0], labels[0], split, f"took {images[0].name} as pictures and {labels[0].name} as masks")
+            Layout(images[0], labels[0], split, f"used {images[0].name} as pictures and {labels[0].name} as masks")
             for split, images, labels in chosen
             if len(images) == len(labels) == 1
         ]
