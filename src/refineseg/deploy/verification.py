@@ -121,8 +121,8 @@ def refusal(checks: list[SizeComparison], outputs: str = "logits") -> str | None
     for check in checks:
         if check.error is not None and not check.error <= ERROR:
             return (
-                f"expected {outputs} to differ from the network's by at most {ERROR:.0%} of their standard deviation, "
-                f"got {check.error:.2%} at {check.width}x{check.height}"
+                f"expected {outputs} to differ from the network's by at most {ERROR:.0%} of their "
+                f"standard deviation, got {check.error:.2%} at {check.width}x{check.height}"
             )
     return None
 
