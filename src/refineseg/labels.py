@@ -22,6 +22,8 @@ from refineseg.raw_values import Raw, color_of, mask_numbers, number_text, numbe
 from refineseg.system.text import counted
 
 IGNORE = 255
+LOWEST, HIGHEST = -(1 << 15), (1 << 16) - 1  # numbers in mask files
+UNKNOWN = LOWEST - 1  # stands for no number
 UNLABELLED = 254  # in training: pixels of pictures without a mask, which only a teacher model labels
 UInt8 = NDArray[np.uint8]
 
@@ -65,9 +67,9 @@ class LabelMap:
             raise LabelError("expected mask values to be all numbers or all RGB colours, got both")
         for value in values:
             parts = (value,) if isinstance(value, int) else value
-            limit = 65535 if isinstance(value, int) else 255
-            if not all(0 <= part <= limit for part in parts):
-                raise LabelError(f"expected mask values in 0..{limit}, got {value!s:.200}")
+            low, high = (LOWEST, HIGHEST) if isinstance(value, int) else (0, 255)
+            if not all(low <= part <= high for part in parts):
+                raise LabelError(f"expected mask values in {low}..{high}, got {value!s:.200}")
         self._check_mirrors()
 
     def _check_mirrors(self) -> None:
@@ -121,8 +123,8 @@ class LabelMap:
 
     @cached_property
     def _table(self) -> NDArray[np.int16]:
-        """Raw number to train id, -1 where unknown. Colours count as 24-bit numbers."""
-        table = np.full(1 << 24 if self.rgb else 1 << 16, -1, np.int16)
+        """Raw number to train id, -1 where unknown; negative numbers from the end. Colours are 24-bit numbers."""
+        table = np.full(1 << 24 if self.rgb else 1 + HIGHEST - LOWEST, -1, np.int16)
         for train_id, item in enumerate(self.classes):
             for value in item.raw:
                 table[raw_number(value)] = train_id
@@ -155,8 +157,8 @@ class LabelMap:
     def decode(self, labels: NDArray[Any]) -> NDArray[Any]:
         """Train ids to raw values: the first raw value of each class, IGNORE to the first ignored one.
 
-        ``encode(decode(labels))`` is ``labels``. Colours come as HxWx3 uint8; numbers as uint8, or uint16 where
-        the map has values above 255.
+        ``encode(decode(labels))`` is ``labels``. Colours come as HxWx3 uint8; numbers as uint8, uint16 or int32,
+        whichever holds all values of the map.
 
         Raises:
             LabelError: an id outside the classes, or IGNORE where the map ignores nothing.
@@ -173,22 +175,23 @@ class LabelMap:
         return self._raw_values(labels, values, 0)
 
     def _raw_values(self, labels: NDArray[Any], values: Sequence[Raw | None], ignored: int | None) -> NDArray[Any]:
-        table = np.full(256, -1, np.int64)
+        table = np.full(256, UNKNOWN, np.int64)
         for train_id, value in enumerate(values):
             if value is not None:
                 table[train_id] = raw_number(value)
         if ignored is not None:
             table[IGNORE] = ignored
         numbers = table[labels]
-        if (numbers < 0).any():
-            bad = sorted(set(labels[numbers < 0].tolist()))
+        if (numbers == UNKNOWN).any():
+            bad = sorted(set(labels[numbers == UNKNOWN].tolist()))
             raise LabelError(
                 f"expected train ids 0..{self.num_classes - 1} that have a mask value, got {bad}; "
                 "give the class a 'raw' value, or 'ignore' one"
             )
         if any(not isinstance(value, int) for value in values if value is not None):
             return np.stack(number_to_color(numbers), axis=-1).astype(np.uint8)
-        return np.asarray(numbers, np.uint8 if table.max() < 256 else np.uint16)
+        signed = min(table[table != UNKNOWN], default=0) < 0
+        return np.asarray(numbers, np.int32 if signed else np.uint8 if table.max() < 256 else np.uint16)
 
     def colorize(self, labels: NDArray[Any]) -> UInt8:
         """Train ids HxW to RGB HxWx3."""
@@ -260,7 +263,7 @@ class LabelMap:
         table = self._table
         if numbers.dtype in (np.uint8, np.uint16) or self.rgb:  # cannot lie outside the table
             return np.asarray(table[numbers])
-        inside = (numbers >= 0) & (numbers < len(table))
+        inside = (numbers >= LOWEST) & (numbers <= HIGHEST)
         return np.where(inside, table[np.where(inside, numbers, 0)], np.int16(-1))
 
     def _explain(self, numbers: NDArray[Any], source: str) -> str:

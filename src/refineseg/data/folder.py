@@ -17,6 +17,8 @@ from refineseg.data.description import (
     readers,
     split_lists,
 )
+from refineseg.data.images import MASK_SUFFIXES
+from refineseg.data.mask_arrays import SUFFIXES as ARRAYS
 from refineseg.data.pictures.open_picture import needs_statistics
 from refineseg.data.pictures.statistics import statistics
 from refineseg.data.splits.held_out import held_out
@@ -77,8 +79,11 @@ def open_yaml(path: Path, root: Path | None = None, *, drop_bad: bool = False) -
     splits = {split: tuple(s for s in samples if s.mask) for split, samples in files.samples().items()}
     used = {sample.image for samples in splits.values() for sample in samples}
     if not used:
+        arrays = folder_of_pictures(described.images, ARRAYS) if described.images.is_dir() else []
+        hint = f": save {arrays[0].name} and the like as PNG or TIFF" if arrays else ""
         raise InputError(
-            f"no pictures in {described.images}; put them there, masks of the same names in {described.masks}"
+            f"no pictures in {described.images}; put them there{hint}, masks of the same names in "
+            f"{described.masks}"
         )
     unused = find_unused(folders_of(described), used, described.root, described.images)
     if unused.same_stem:
@@ -124,7 +129,7 @@ def list_folder(described: FolderDescription) -> FolderFiles:
     """The pictures of every split with the masks of their names, if any; accepts faults."""
     pictures = []
     for images, masks in folders_of(described):
-        by_stem = group_by_stem(masks)  # of several files of one stem the last by name is taken
+        by_stem = group_by_stem(masks, MASK_SUFFIXES)  # of several files of one stem the last by name is taken
         found = group_by_stem(images).items()
         pictures.append([Sample(stem, paths[-1], by_stem.get(stem, [None])[-1]) for stem, paths in found])
     nested = nested_splits(described)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from refineseg.channels import Channels
+from refineseg.data import mask_arrays
 from refineseg.data.pictures.open_picture import read_picture
 from refineseg.data.pictures.picture import InMemory
 from refineseg.data.pictures.pillow import check_regular, decoding, name_of, open_image, to_rgb
@@ -25,6 +26,7 @@ SUFFIXES = frozenset(
         *(".avif", ".heic", ".heif", ".hif", ".ppm", ".pgm"),
     )
 )
+MASK_SUFFIXES = SUFFIXES | mask_arrays.SUFFIXES
 ORIENTATION = 0x0112  # tag of EXIF and TIFF
 SUBFILE, REDUCED = 0x00FE, 1  # TIFF tag NewSubfileType, and its bit for a reduced copy of a page
 
@@ -87,10 +89,13 @@ def _chosen(image: Image.Image | NDArray[Any], choice: tuple[int, ...]) -> NDArr
 def read_mask(source: str | Path | bytes, name: str = "") -> NDArray[Any]:
     """Raw values of a mask: HxW integers (palette indices), or HxWx3 for colour masks; without alpha.
 
-    ``name`` is used in messages; by default the path. InputError for files that cannot be read, have several
-    pages, or hold fractions.
+    Files may be pictures, or arrays (.npy, .npz, .mat). ``name`` is used in messages; by default the path.
+    InputError for files that cannot be read, have several pages or arrays, or hold fractions.
     """
     source = Path(source) if isinstance(source, str) else source
+    if isinstance(source, Path) and mask_arrays.is_array(source):
+        array = mask_arrays.read_array(source)
+        return array.astype(np.uint8) if array.dtype == bool else array
     name = name or name_of(source)
     with opened_mask(source, name) as image:
         if image.mode in ("RGB", "RGBA"):
@@ -136,8 +141,11 @@ def check_threshold(value: Any, place: str = "") -> int:
 def read_binary_mask(path: Path, threshold: int) -> UInt8:
     """A mask of any mode as HxW zeros and ones: 1 for grey values (0..255) of ``threshold`` or more.
 
-    16-bit values count by their high byte. InputError for files that cannot be read.
+    16-bit values of pictures count by their high byte. InputError for files that cannot be read.
     """
+    if mask_arrays.is_array(path):
+        array = mask_arrays.read_array(path)
+        return np.asarray(array if array.dtype == bool else array >= threshold, np.uint8)
     with opened_mask(path) as image:
         if image.mode.startswith("I;16"):
             grey = np.asarray(image).astype(np.uint16) >> 8

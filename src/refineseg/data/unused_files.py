@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path
 
 from refineseg.data.dataset import folder_of_pictures
-from refineseg.data.images import SUFFIXES
+from refineseg.data.images import MASK_SUFFIXES, SUFFIXES
 from refineseg.system.text import composed, counted
 
 # Frequent additions to names of masks (_L: CamVid's original form), and endings of names of pictures.
@@ -55,14 +55,14 @@ def find_unused(
     """
     found, lonely = UnusedFiles(), []
     for images, masks in folders:
-        pictures, labels = group_by_stem(images), group_by_stem(masks)
+        pictures, labels = group_by_stem(images), group_by_stem(masks, MASK_SUFFIXES)
         lonely += [stem for stem in pictures if stem not in labels]
         found.no_image += [path for stem, paths in labels.items() if stem not in pictures for path in paths]
         several = [paths for group in (pictures, labels) for paths in group.values() if len(paths) > 1]
         found.same_stem += several
         listed = {*used, *chain(*several)}
         found.unlisted += [path for path in chain(*pictures.values()) if path not in listed]
-        found.strays += _strays(images) + _strays(masks)
+        found.strays += _strays(images, SUFFIXES) + _strays(masks, MASK_SUFFIXES)
         found.case += _case_clashes(pictures, labels)
     read, masks_of = set(chain(*folders)), {masks for _, masks in folders}
     places = [*(root.iterdir() if root else ()), *(top.rglob("*") if top else ())]
@@ -74,10 +74,10 @@ def find_unused(
     return found
 
 
-def group_by_stem(folder: Path) -> dict[str, list[Path]]:
+def group_by_stem(folder: Path, suffixes: Collection[str] = SUFFIXES) -> dict[str, list[Path]]:
     """Pictures of a folder by stem (``composed``), several if only suffixes differ; none without a folder."""
     found: dict[str, list[Path]] = {}
-    for path in folder_of_pictures(folder) if folder.is_dir() else []:
+    for path in folder_of_pictures(folder, suffixes) if folder.is_dir() else []:
         found.setdefault(composed(path.stem), []).append(path)
     return found
 
@@ -107,8 +107,8 @@ def _case_clashes(pictures: Mapping[str, list[Path]], labels: Mapping[str, list[
     ]
 
 
-def _strays(folder: Path) -> list[Path]:
+def _strays(folder: Path, suffixes: Collection[str]) -> list[Path]:
     if not folder.is_dir():
         return []
     files = (path for path in folder.iterdir() if path.is_file() and path.name[0] != ".")
-    return sorted(path for path in files if path.suffix.lower() not in SUFFIXES)
+    return sorted(path for path in files if path.suffix.lower() not in suffixes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refineseg.errors import InputError, extra
+from refineseg.system.files import open_file
+
+COMPRESSED = 15  # miCOMPRESSED, type of a compressed variable in MATLAB's level 5 MAT-file format
+HEADER = 128  # bytes before the first variable
+SIZE = slice(32, 40)  # height and width in an unpacked matrix
+SLACK = 1 << 16  # bytes of a variable besides its numbers
 
 
 def read_mat(path: Path, squeeze: bool = True) -> dict[str, Any]:
@@ -30,6 +38,54 @@ def read_mat(path: Path, squeeze: bool = True) -> dict[str, Any]:
         raise InputError(f"expected a MATLAB file of version 7.2 or older, {path} is of version 7.3") from error
     except Exception as error:  # scipy raises ValueError, TypeError, OSError, zlib.error ...
         raise InputError(f"cannot read {path} as a MATLAB file ({error}): is it damaged?") from error
+
+
+def only_matrix(path: Path, most: int) -> NDArray[Any]:
+    """The only variable of a .mat file up to version 7.2: a matrix of at most so many numbers.
+
+    InputError for others, also if it unpacks to more bytes than its size tells; MissingExtraError without scipy.
+    """
+    with extra("scipy", "data", f"reading {path.name}"):
+        from scipy.io import whosmat
+    _check_unpacked(path, most)
+    try:
+        found = whosmat(path)
+    except NotImplementedError as error:
+        raise InputError(
+            f"expected a MATLAB file of version 7.2 or older, {path} is of version 7.3: save it with -v7"
+        ) from error
+    shown = ", ".join(f"{name} ({kind} {'x'.join(map(str, shape))})" for name, shape, kind in found[:5]) or "none"
+    if len(found) != 1 or len(found[0][1]) != 2 or found[0][2] in ("struct", "cell", "object", "char", "sparse"):
+        raise InputError(f"expected one matrix of class numbers in {path}, got {shown:.200}")
+    name, (height, width), _ = found[0]
+    if height * width > most:
+        raise InputError(f"expected a matrix of at most {most:,} numbers in {path}, got {shown:.200}")
+    return np.asarray(read_mat(path, squeeze=False)[name])
+
+
+def _check_unpacked(path: Path, most: int) -> None:
+    """InputError where a compressed variable unpacks to more than a matrix of its size, or of ``most`` numbers.
+
+    scipy would take as much memory, even to list the variables.
+    """
+    with open_file(path) as stream:
+        order = ">" if stream.read(HEADER)[-2:] == b"MI" else "<"
+        while len(tag := stream.read(8)) == 8:
+            kind, size = struct.unpack(f"{order}II", tag)
+            end, unpacker, head, total = stream.tell() + size, zlib.decompressobj(), b"", 0
+            while kind == COMPRESSED and not unpacker.eof:
+                block = stream.read(min(1 << 12, end - stream.tell()))
+                if not block:
+                    break
+                part = unpacker.decompress(block)  # at most 4 MB
+                head, total = head or part[: SIZE.stop], total + len(part)
+                size_of = struct.unpack(f"{order}ii", head[SIZE]) if len(head) == SIZE.stop else (0, 0)
+                if total > min(max(size_of[0] * size_of[1], 0), most) * 8 + SLACK:
+                    raise InputError(
+                        f"expected one matrix of class numbers in {path}, got a variable of another kind, or one "
+                        "that unpacks to more numbers than it has: is it damaged?"
+                    )
+            stream.seek(end)
 
 
 def variable(path: Path, name: str) -> Any:

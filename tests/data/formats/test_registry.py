@@ -93,8 +93,8 @@ def test_pictures_alone_and_plain_tiffs_are_not_mistaken(tmp_path: Path) -> None
 
 
 def test_arrays_are_named_where_nothing_is_recognised(tmp_path: Path) -> None:
-    picture(tmp_path / "image/1.jpg")
-    (tmp_path / "groundTruth").mkdir()
-    (tmp_path / "groundTruth/1.mat").write_bytes(b"MATLAB 5.0 MAT-file")
-    with pytest.raises(InputError, match=r"1 \.mat; .*save masks in \.mat files as PNG of class numbers"):
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+        np.save(tmp_path / folder / "1.npy", np.zeros((6, 8), np.uint8))
+    with pytest.raises(InputError, match=r"2 \.npy; .*\.npy files are read as masks, .*; save pictures .* as PNG"):
         detect(tmp_path)

@@ -20,7 +20,7 @@ from refineseg.data.formats.parsing.label_files import find_labels
 from refineseg.data.formats.parsing.layouts import MASK_ENDINGS, UNUSED_ENDINGS, Layout, find_layouts
 from refineseg.data.formats.parsing.pairing import first_pair
 from refineseg.data.formats.parsing.shapes import Region
-from refineseg.data.images import read_mask
+from refineseg.data.images import MASK_SUFFIXES, read_mask
 from refineseg.errors import InputError
 from refineseg.system.text import counted
 
@@ -46,7 +46,8 @@ def read(src: Path, options: ReadOptions) -> AnnotatedData:
     for layout in layouts:
         matched = _masks_of(layout)
         taken = {path for entries in matched.values() for _, path in entries}
-        unused += [path for path in walk_pictures(layout.masks) if path not in taken and path not in matched]
+        masks = walk_pictures(layout.masks, MASK_SUFFIXES)
+        unused += [path for path in masks if path not in taken and path not in matched]
         for image, entries in matched.items():
             relative = image.relative_to(src)
             name, split = str(relative.with_suffix("")), layout.split or split_in_path(relative)
@@ -65,7 +66,7 @@ def read(src: Path, options: ReadOptions) -> AnnotatedData:
 def _masks_of(layout: Layout) -> dict[Path, list[Named]]:
     """Masks with their classes by picture."""
     images = walk_pictures(layout.images)
-    masks = walk_pictures(layout.masks)
+    masks = walk_pictures(layout.masks, MASK_SUFFIXES)
     longest_first = sorted(images, key=lambda path: -len(path.stem))
     stems = {path.stem: path for path in longest_first}
     found: dict[Path, list[Named]] = {image: [] for image in images}

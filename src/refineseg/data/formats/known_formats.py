@@ -14,11 +14,11 @@ from pathlib import Path
 from refineseg.data.formats.format import Format
 from refineseg.data.formats.parsing.documents import read_json, read_xml
 from refineseg.data.formats.parsing.find_pictures import walk_files
+from refineseg.data.mask_arrays import SUFFIXES as ARRAYS
 from refineseg.errors import InputError
 from refineseg.system.plugins import load_plugin, module_names, plugin_names
 
 GROUP, PACKAGE = "refineseg.formats", "refineseg.data.formats"
-ARRAYS = frozenset({".mat", ".npy", ".npz"})
 LARGEST = 20_000_000  # bytes of a JSON or XML that is read for an error message
 
 
@@ -68,7 +68,10 @@ def detect(src: str | Path) -> Format:
     hint = f"the nearest format is {nearest.name}, which needs {nearest.needs}; " * bool(_likeness(nearest, marks))
     arrays = sorted(ARRAYS.intersection(file.suffix.lower() for file in files))
     if arrays:
-        hint += f"save masks in {' and '.join(arrays)} files as PNG of class numbers; "
+        hint += (
+            f"{' and '.join(arrays)} files are read as masks, in a folder masks/ beside images/; save pictures in "
+            "such files as PNG or TIFF; "
+        )
     raise InputError(
         f"cannot tell the format of {path}: found {_shown(path, files, samples)}; {hint}say which with --format "
         f"({', '.join(known)})"

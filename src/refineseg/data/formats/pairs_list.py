@@ -10,7 +10,7 @@ from refineseg.data.formats.parsing.layouts import find_layouts
 from refineseg.data.formats.parsing.mask_labels import data_of_pairs
 from refineseg.data.formats.parsing.pairing import Pair, Pairs
 from refineseg.data.formats.parsing.tables import TableRow, read_rows
-from refineseg.data.images import SUFFIXES
+from refineseg.data.images import MASK_SUFFIXES
 from refineseg.errors import InputError
 
 LIST_SUFFIXES = (".csv", ".tsv", ".txt", ".lst")
@@ -70,7 +70,7 @@ def _pair(row: TableRow, src: Path, options: ReadOptions, split: str | None) -> 
 
 
 def _files(row: TableRow) -> list[str]:
-    return [cell for cell in row.cells if Path(cell).suffix.lower() in SUFFIXES]
+    return [cell for cell in row.cells if Path(cell).suffix.lower() in MASK_SUFFIXES]
 
 
 FORMAT = Format(

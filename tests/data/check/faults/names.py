@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 from PIL import Image
 
 from tests.data.check.corpus import TRAIN, Corpus, fault, scene
@@ -60,5 +59,5 @@ def no_validation(corpus: Corpus) -> None:
 
 
 @fault("unread-file", "note")
-def arrays_among_the_masks(corpus: Corpus) -> None:
-    np.save(corpus.masks / "view000.npy", np.zeros((4, 4)))
+def a_volume_among_the_masks(corpus: Corpus) -> None:
+    (corpus.masks / "view000.nii").write_bytes(bytes(352))

@@ -79,6 +79,8 @@ def diagnose(label_map: LabelMap, values: set[int], unknown: set[int]) -> tuple[
             "give the values in the label map: "
             + ", ".join(f"{name}: raw {v}" for name, v in zip(label_map.names, sorted(values), strict=False)),
         )
+    if unknown == {-1}:
+        return _void(-1)
     if {value - 1 for value in labelled} <= classes and min(labelled) > min(classes):
         return (
             "off-by-one",
@@ -101,12 +103,16 @@ def diagnose(label_map: LabelMap, values: set[int], unknown: set[int]) -> tuple[
             f"if {max(unknown)} means void, write 'ignore: [{max(unknown)}]'",
         )
     if unknown in ({0}, {IGNORE}):
-        return (
-            "void-not-declared",
-            ", which usually means unlabelled",
-            f"write 'ignore: [{min(unknown)}]' in the label map if so, else add it to a class",
-        )
+        return _void(min(unknown))
     return "unknown-values", "", generic
+
+
+def _void(value: int) -> tuple[str, str, str]:
+    return (
+        "void-not-declared",
+        ", which usually means unlabelled",
+        f"write 'ignore: [{value}]' in the label map if so, else add it to a class",
+    )
 
 
 def stretched(values: set[int], classes: int) -> bool:

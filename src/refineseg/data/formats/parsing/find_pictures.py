@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cached_property
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
@@ -80,9 +80,9 @@ def file_in(folders: Sequence[Path], name: str, place: str) -> Path:
     return found
 
 
-def walk_pictures(root: Path) -> list[Path]:
-    """Pictures below a folder, sorted by path, without hidden files and folders."""
-    return [path for path in walk_files(root) if path.suffix.lower() in SUFFIXES]
+def walk_pictures(root: Path, suffixes: Collection[str] = SUFFIXES) -> list[Path]:
+    """Pictures, or files with the given suffixes, below a folder by path, without hidden files and folders."""
+    return [path for path in walk_files(root) if path.suffix.lower() in suffixes]
 
 
 def walk_files(root: Path) -> list[Path]:

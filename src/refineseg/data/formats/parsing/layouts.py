@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
 from refineseg.data.formats.parsing.find_pictures import IMAGE_FOLDERS, SPLIT_WORDS, walk_pictures
-from refineseg.data.images import SUFFIXES
+from refineseg.data.images import MASK_SUFFIXES, SUFFIXES
+from refineseg.data.mask_arrays import SUFFIXES as ARRAYS
 
 # The first that is there wins: with retina vessels (1st_manual, manual1) mask/ is the field of view.
 MASK_FOLDERS = (
@@ -45,6 +46,7 @@ class Layout:
     masks: Path
     split: str | None
     guess: str = ""  # a note on how it was guessed, if it was
+    mask_suffixes: Collection[str] = ()  # that tell masks from pictures in one folder, if endings do not
 
 
 def find_layouts(src: Path, depth: int = DEPTH) -> list[Layout]:
@@ -52,7 +54,8 @@ def find_layouts(src: Path, depth: int = DEPTH) -> list[Layout]:
     if not src.is_dir() or (src / "_classes.csv").is_file():
         return []
     folders = {child.name: child for child in sorted(src.iterdir()) if child.is_dir() and child.name[0] != "."}
-    images, masks = _first(folders, IMAGE_FOLDERS), _first(folders, MASK_FOLDERS)
+    images = _first(folders, IMAGE_FOLDERS)
+    masks = _first(folders, MASK_FOLDERS) or _first(folders, MASK_FOLDERS, ARRAYS)
     if images and masks:
         return [Layout(images, masks, _split(src.name))]
     paired = [
@@ -60,7 +63,9 @@ def find_layouts(src: Path, depth: int = DEPTH) -> list[Layout]:
         for name, folder in folders.items()
         if (base := name.removesuffix("_images"))
         for ending in PAIRED_FOLDERS
-        if base + ending in folders and _has_pictures(folder) and _has_pictures(folders[base + ending])
+        if base + ending in folders
+        and _has_pictures(folder)
+        and _has_pictures(folders[base + ending], MASK_SUFFIXES)
     ]
     if paired:
         return paired
@@ -74,14 +79,12 @@ def guess_layouts(src: Path, depth: int = DEPTH) -> list[Layout]:
     if not src.is_dir():
         return []
     folders = [child for child in sorted(src.iterdir()) if child.is_dir() and child.name[0] != "."]
-    by_words = _by_words([folder for folder in folders if _has_pictures(folder)])
-    if by_words:
-        return by_words
+    for suffixes in (SUFFIXES, MASK_SUFFIXES):
+        by_words = _by_words([folder for folder in folders if _has_pictures(folder, suffixes)])
+        if by_words:
+            return by_words
     below = [layout for folder in folders for layout in guess_layouts(folder, depth - 1)] if depth else []
-    if below or not _by_suffix(src):
-        return below
-    guess = "used JPEG files as pictures, and the files of the same names next to them as masks"
-    return [Layout(src, src, _split(src.name), guess)]
+    return below or _by_suffix(src)
 
 
 def _by_words(folders: Iterable[Path]) -> list[Layout]:
@@ -108,37 +111,41 @@ def _by_words(folders: Iterable[Path]) -> list[Layout]:
     return []
 
 
-def _by_suffix(folder: Path) -> bool:
-    """Whether every picture that is not a JPEG has the name of one."""
-    pictures = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES]
-    photographs = {path.stem for path in pictures if path.suffix.lower() in JPEG}
-    others = {path.stem for path in pictures if path.suffix.lower() not in JPEG}
-    return bool(others) and others <= photographs
+def _by_suffix(folder: Path) -> list[Layout]:
+    """The folder, if every picture that is not a JPEG has the name of one, or every array that of a picture."""
+    for name, pictures, masks in (("JPEG files", JPEG, SUFFIXES - JPEG), ("picture files", SUFFIXES, ARRAYS)):
+        others = _stems(folder, masks)
+        if others and others <= _stems(folder, pictures):
+            guess = f"used {name} as pictures, and the files of the same names next to them as masks"
+            return [Layout(folder, folder, _split(folder.name), guess, masks)]
+    return []
+
+
+def _stems(folder: Path, suffixes: Collection[str]) -> set[str]:
+    return {path.stem for path in folder.iterdir() if path.suffix.lower() in suffixes}
 
 
 def _split(name: str) -> str | None:
     return SPLIT_WORDS.get(name.lower())
 
 
-def _first(folders: dict[str, Path], names: tuple[str, ...]) -> Path | None:
+def _first(folders: dict[str, Path], names: tuple[str, ...], suffixes: Collection[str] = SUFFIXES) -> Path | None:
     by_name = {name.lower(): folder for name, folder in folders.items()}
     for folder in (by_name[name.lower()] for name in names if name.lower() in by_name):
         panoptic = any(path.with_suffix("").is_dir() for path in folder.glob("*.json"))  # COCO's PNG files
-        if _has_pictures(folder) and not panoptic:
+        if _has_pictures(folder, suffixes) and not panoptic:
             return folder
     return None
 
 
-def _has_pictures(folder: Path) -> bool:
-    if any(path.suffix.lower() in SUFFIXES for path in folder.iterdir()):
-        return True
-    return bool(walk_pictures(folder))
+def _has_pictures(folder: Path, suffixes: Collection[str] = SUFFIXES) -> bool:
+    return bool(_stems(folder, suffixes) or walk_pictures(folder, suffixes))
 
 
 def _side_by_side(folder: Path) -> bool:
     """Whether a folder has pictures and their masks side by side, judged by the endings of names."""
-    stems = {path.stem for path in folder.iterdir() if path.suffix.lower() in SUFFIXES}
-    bases = {base for stem in stems if (base := base_of(stem)) is not None}
+    stems = _stems(folder, SUFFIXES)
+    bases = {base for stem in _stems(folder, MASK_SUFFIXES) if (base := base_of(stem)) is not None}
     return any(stem.removesuffix(ending) in bases for stem in stems for ending in ("", *IMAGE_ENDINGS))
 
 

@@ -15,7 +15,8 @@ from refineseg.data.formats.parsing.label_files import labels_file, read_labels,
 from refineseg.data.formats.parsing.layouts import Layout, find_layouts, guess_layouts
 from refineseg.data.formats.parsing.pairing import Pair, Pairs, first_pair, pairs_of
 from refineseg.data.images import read_binary_mask, read_mask
-from refineseg.data.pictures.pillow import open_image
+from refineseg.data.mask_arrays import is_array
+from refineseg.data.pictures.pillow import decoding, open_image
 from refineseg.data.pictures.tiff_samples import is_scientific
 from refineseg.errors import InputError, LabelError
 from refineseg.labels import LabelMap, UInt8
@@ -111,12 +112,10 @@ def by_color(labels: LabelMap) -> LabelMap:
 
 def palette_colors(path: Path) -> UInt8:
     """A palette mask as HxWx3 colours; InputError if it has no palette."""
-    try:
-        with open_image(path) as image:
+    if not is_array(path):
+        with decoding(str(path), "a mask"), open_image(path) as image:
             if image.mode == "P":
                 return np.asarray(image.convert("RGB"))
-    except OSError as error:
-        raise InputError(f"cannot read {path} as a mask: is it damaged?") from error
     raise InputError(
         f"{path}: expected colours, as in the labels file, got numbers; give the numbers as 'raw' there"
     )

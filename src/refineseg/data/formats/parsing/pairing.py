@@ -18,7 +18,7 @@ from refineseg.data.formats.parsing.find_pictures import (
     walk_pictures,
 )
 from refineseg.data.formats.parsing.tables import read_rows
-from refineseg.data.images import SUFFIXES
+from refineseg.data.images import MASK_SUFFIXES, SUFFIXES
 from refineseg.data.pictures.open_picture import is_picture
 from refineseg.errors import InputError
 from refineseg.system.text import composed, counted
@@ -133,14 +133,15 @@ def _base(layout: layouts.Layout, src: Path) -> PurePosixPath:
 
 
 def _files(layout: layouts.Layout) -> tuple[list[Path], list[Path]]:
-    images = walk_pictures(layout.images)
-    if layout.images != layout.masks:
-        return images, walk_pictures(layout.masks)
-    # Side by side: by the masks' endings, or if guessed by suffix.
-    masks = {path for path in images if layouts.base_of(path.stem) is not None}
-    if layout.guess:
-        masks = {path for path in images if path.suffix.lower() not in layouts.JPEG}
-    return [path for path in images if path not in masks], [path for path in images if path in masks]
+    images, files = walk_pictures(layout.images), walk_pictures(layout.masks, MASK_SUFFIXES)
+    if layout.images == layout.masks:  # side by side: by the masks' endings, or if guessed by suffix
+        if layout.mask_suffixes:
+            files = [path for path in files if path.suffix.lower() in layout.mask_suffixes]
+        else:
+            files = [path for path in files if layouts.base_of(path.stem) is not None]
+        masks = set(files)
+        images = [path for path in images if path not in masks]
+    return images, files
 
 
 def _one_each(files: Sequence[Path], root: Path, what: str, faults: Faults, strict: bool) -> dict[Key, Path]:
