@@ -2,10 +2,10 @@
 
 PYTHONPATH=. python benchmarks/robustness.py [--only KIND[:NAME],...] [--json FILE]
 
-Exit code 1 if anything raised, hung, was taken though it is bad, left something half-written, or said other than
-one clear line; or if a command that was ended leaves files behind, or ends otherwise when it is run again. The
-corpus is tests/robustness; further kinds are ``interrupted`` (by signals), ``twice`` (two runs into one output)
-and ``shortage`` (of memory or disk).
+Exit code 1 if a run raised an exception, hung, accepted a bad input, left something half-written, or printed
+anything other than one clear line; or if a command that was killed leaves files behind, or ends differently
+when it is run again. The corpus is tests/robustness; further kinds are ``interrupted`` (by signals), ``twice``
+(two runs into one output) and ``shortage`` (of memory or disk).
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from tests.robustness.shortages import shortages
 from tests.serving.made import serving, tiny
 
 MEMORY = 12 << 30  # bytes of address space: a bad input that takes more is refused by the system
-EVERY = 50  # inputs between two lines about how far it is
+EVERY = 50  # inputs between two lines of progress
 
 
 def main() -> int:
-    """Print how many runs there were and how they ended, by command and by kind."""
+    """Print the number of runs and their results, by command and by kind."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="")
     parser.add_argument("--json", type=Path)
@@ -57,7 +57,7 @@ def main() -> int:
     table("kind", lambda outcome: outcome.case.kind, outcomes, inputs)
     wrongs = sum(bool(outcome.wrong) for outcome in outcomes)
     slowest = max(outcomes, key=lambda outcome: outcome.processor)
-    print(f"{inputs.total()} bad inputs, {len(outcomes)} runs, {wrongs} wrong")
+    print(f"{inputs.total()} bad inputs, {len(outcomes)} runs, {wrongs} failed")
     print(f"{time.monotonic() - begun:.0f} s, {time.process_time():.0f} s of processor time in this process")
     print(f"slowest: {slowest.case.id}, {slowest.command}, {slowest.processor:.1f} s of processor time")
     if given.json:
@@ -97,14 +97,14 @@ def tell(outcome: Outcome) -> None:
 def table(
     title: str, key: Callable[[Outcome], str], outcomes: list[Outcome], inputs: Counter[str] | None = None
 ) -> None:
-    """Runs, refused, taken, wrong by ``key``; with the inputs where they are given."""
-    print(f"{title:28} {'inputs ' if inputs else ''}{'runs':>5} {'refused':>8} {'taken':>6} {'wrong':>6}")
+    """Runs, refused, accepted, failed by ``key``; with the inputs where they are given."""
+    print(f"{title:28} {'inputs ' if inputs else ''}{'runs':>5} {'refused':>8} {'accepted':>8} {'failed':>6}")
     for name in dict.fromkeys(map(key, outcomes)):
         of = [outcome for outcome in outcomes if key(outcome) == name]
         refused = sum(o.code == 2 or o.code >= 400 for o in of)
-        taken = sum(o.code == 0 or 200 <= o.code < 300 for o in of)
+        accepted = sum(o.code == 0 or 200 <= o.code < 300 for o in of)
         count = f"{inputs[name]:6} " if inputs else ""
-        print(f"{name:28} {count}{len(of):5} {refused:8} {taken:6} {sum(bool(o.wrong) for o in of):6}")
+        print(f"{name:28} {count}{len(of):5} {refused:8} {accepted:8} {sum(bool(o.wrong) for o in of):6}")
 
 
 if __name__ == "__main__":

@@ -36,9 +36,9 @@ def load(
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; engines other than torch run on the CPU.
         precision: ``32``, or ``bf16`` with torch and openvino.
         engine: None is torch for a model folder and the file's own engine for an exported file. ``onnxruntime``
-            and ``openvino`` export a model folder once, with checks, into the user's cache. ``auto`` takes the
-            fastest cached export that beat torch when it was made, else torch; it never exports, so it starts as
-            fast.
+            and ``openvino`` export a model folder once, with checks, into the user's cache. ``auto`` uses the
+            fastest cached export that was faster than torch when it was exported, else torch; it never exports,
+            so loading takes no longer.
         say: called with a line before an export, which takes a minute, and with a note on a slow precision.
 
     Returns:
@@ -112,7 +112,7 @@ def cached_export(folder: Path, engine: str, say: Callable[[str], None]) -> Path
 
 
 def fastest_export(folder: Path) -> Path | None:
-    """The cached export for an installed engine that beat torch by most when it was made; None if none did."""
+    """The cached export, for an installed engine, with the largest gain over torch when exported; None if none."""
     try:
         if not (cache_folder() / "exports").is_dir():
             return None

@@ -1,6 +1,6 @@
 """The baseline of docs/speed.md: the network as the older PyTorch ports run it, eager.
 
-Channels first, batch norm by itself, max-pooling with its index map, logits upsampled to full size before the
+Channels first, separate batch norm, max-pooling with an index map, logits upsampled to full size before the
 argmax. Same weights and labels.
 """
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def serve(
     model: Annotated[
         str,
-        Option("--model", "-m", help="Bundled name, model folder, hf:ORG/NAME, or exported file (.onnx, .xml)."),
+        Option("--model", "-m", help="Bundled name, model folder, hf:ORG/NAME, or exported file."),
     ] = "everyday",
     host: Annotated[str, Option(help="Address to listen on; 0.0.0.0 for all network interfaces.")] = "127.0.0.1",
     port: Annotated[int, Option(help="Port; 0 chooses a free one.", min=0, max=65535)] = 8000,

@@ -35,7 +35,8 @@ def read_image(source: str | Path | Image.Image | NDArray[Any]) -> UInt8:
     """A picture (a file, an opened PIL image, or an array HxWx3, HxWx1 or HxW of uint8) as HxWx3 uint8 RGB.
 
     EXIF orientation is applied; grey, palette, alpha (over white), CMYK, YCbCr, Lab and more than 8 bits are
-    converted. ``data.pictures.open_picture.read_picture`` also tells what was assumed and where there is no data.
+    converted. ``data.pictures.open_picture.read_picture`` also returns what was assumed and where data is
+    missing.
     InputError for a missing, unreadable or truncated file, or an array of another shape or type.
     """
     if isinstance(source, np.ndarray):

@@ -93,7 +93,7 @@ def evaluate(
         split: ``train``, ``val`` or ``test``.
         protocol: a name of ``PROTOCOLS``, or a Protocol.
         scales: replace those of the protocol, which is then called ``custom``.
-        flip: likewise.
+        flip: replaces that of the protocol, in the same way.
         measures: ``boundary``, ``calibration``, ``sizes``, ``distance``, ``suspects``, or your own Measure, whose
             name is that of its class.
         progress: called with (done, total).

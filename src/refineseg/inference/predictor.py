@@ -105,9 +105,9 @@ class Segmenter:
             scales: scales of the picture over which class scores are averaged, as in the paper.
             flip: also average over the mirrored picture.
             probabilities: keep KxHxW float16 probabilities in the result; calibrated if the model is.
-            tile: side in pixels of the windows in which a large picture is seen, rounded up to 32; ``auto`` takes
-                the whole picture where its activations fit in 768 MiB, else the largest windows that do; None is
-                always the whole picture. For files larger than memory see ``inference.tiles.predict``.
+            tile: side in pixels of the windows of a large picture, rounded up to a multiple of 32; ``auto`` uses
+                the whole picture if its activations fit in 768 MiB, else the largest windows that fit; None always
+                uses the whole picture. For files larger than memory see ``inference.tiles.predict``.
             channels: channels of the file to use, counted from 1, in this order, such as (3, 2, 1).
 
         Returns:
@@ -238,7 +238,7 @@ class Segmenter:
     def tiling(self, size: tuple[int, int], options: PredictOptions, tile: Tile) -> Tiling:
         """The windows of a picture of ``size``; InputError if tiles are too small for the overlap.
 
-        With ``auto``, a model that resizes pictures takes them whole, since windows are not resized.
+        With ``auto``, a model that resizes pictures processes them whole, since windows are not resized.
         """
         whole = tile == "auto" and self.card.resize is not None
         return choose_tiling(size, options.scales, None if whole else tile, self.runner)
@@ -256,7 +256,7 @@ class Segmenter:
 
         Only the scores of one row of windows and a strip are held in memory. ``read`` returns a window's pixels,
         ``each`` is called after every window, ``change`` maps the scores of the whole picture, as one strip, to
-        those that labels are made from.
+        those from which the labels are computed.
         """
         self._check_outputs("classes")
         inner, stride = self.runner.config.input_scales[0], self.runner.config.stride

@@ -125,7 +125,7 @@ class Result:
         """Write masks/NAME.png (palette index PNG of train ids), overlays/NAME.jpg and further kinds.
 
         Args:
-            folder: output folder, made if it is not there.
+            folder: output folder, created if missing.
             save: kinds of output, each in its own folder: ``mask``, ``overlay``; ``probs`` (.npz, KxHxW float16),
                 ``confidence`` and ``uncertainty`` (grey PNG), for which probabilities must have been kept;
                 ``polygons``, ``geojson`` (in map coordinates if ``geo`` has them), ``rle`` (COCO's compressed run

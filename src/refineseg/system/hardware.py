@@ -1,4 +1,4 @@
-"""The processor and the installed versions, for bug reports and beside measured figures. No torch."""
+"""The processor and the installed versions, for bug reports and to record with measured figures. No torch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def processor_name() -> str:
 
 
 def instruction_sets() -> list[str]:
-    """Instruction sets of ``INSTRUCTION_SETS`` that the processor has; empty where the system does not tell."""
+    """Instruction sets of ``INSTRUCTION_SETS`` that the processor has; empty if not reported."""
     for line in _cpuinfo():
         if line.startswith(("flags", "Features")):
             found = set(line.partition(":")[2].split())

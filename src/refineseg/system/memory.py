@@ -27,7 +27,7 @@ FILES: dict[int, tuple[tuple[str, ...], str, str]] = {
 }
 # CPython's words for a function in C that failed without saying why, which importing does where memory is short.
 LOST = re.compile(r"without (setting an exception|exception set)")
-SCARCE = 128 << 20  # bytes below which memory is taken to be the reason
+SCARCE = 128 << 20  # bytes below which lack of memory is assumed to be the reason
 
 
 def keep_freed_memory() -> bool:

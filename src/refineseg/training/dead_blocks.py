@@ -1,4 +1,4 @@
-"""Decoder blocks that no longer pass anything on (dying ReLU), to be told while a run can still be changed."""
+"""Decoder blocks that no longer pass anything on (dying ReLU), reported while the run can still be changed."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def train(
         resume: continue from the newest intact checkpoint, with the result of an uninterrupted run.
         device: ``auto``, ``cpu`` or ``cuda``.
         command: for the provenance on the model card.
-        commit: likewise.
+        commit: of the code, also for the model card.
         custom: ``teacher``, ``loss``, ``augment`` and ``callbacks``; see ``refineseg.training.custom.Custom``.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Which pictures an epoch takes, by the classes in them."""
+"""Which pictures an epoch uses, by the classes in them."""
 
 from __future__ import annotations
 

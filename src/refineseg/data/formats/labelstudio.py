@@ -1,6 +1,6 @@
 """Label Studio's JSON export: brushes, bit masks, polygons, rectangles and ellipses, in percent of the picture.
 
-A task may show several pictures; ``to_name`` of a region tells on which it was drawn. The export does not contain
+A task may show several pictures; ``to_name`` of a region says on which it was drawn. The export does not contain
 the labelling interface that defines these names, so they are matched with the keys of ``data``.
 """
 

@@ -13,7 +13,7 @@ from refineseg.errors import InputError
 from refineseg.labels import UInt8
 
 DEPTHS = (10, 12, 14, 16)  # bits of usual sensors, and of the file
-DARKEST = 512  # a smaller maximum means a dark picture and tells no depth
+DARKEST = 512  # a smaller maximum means a dark picture and says nothing about the depth
 COLORS = {  # samples per colour, by photometric interpretation
     "MINISBLACK": 1, "MINISWHITE": 1, "PALETTE": 1, "RGB": 3, "YCBCR": 3, "CIELAB": 3, "ICCLAB": 3, "SEPARATED": 4,
 }  # fmt: skip
@@ -35,7 +35,7 @@ def white_of(
     """The value of white, and a note on what was assumed, if anything. InputError if white is not known.
 
     ``bits`` is per sample as stored, such as 12 for packed samples. ``find_largest`` returns the largest value of
-    the whole picture, without no-data; it is called only where the type does not tell.
+    the whole picture, without no-data; it is called only where the type does not decide.
     """
     if dtype.kind in "ub" and (dtype.itemsize == 1 or bits < 8 * dtype.itemsize):
         return float((1 << min(bits, 8 * dtype.itemsize)) - 1), ()

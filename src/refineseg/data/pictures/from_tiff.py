@@ -74,7 +74,7 @@ class FromTiff:
         return np.asarray(self._missing(samples.read(*window), window).all(-1))
 
     def _missing(self, stored: Pixels, window: tuple[int, int, int, int]) -> Void:
-        """Whether each of the taken samples of a window is no-data, HxWxC."""
+        """Whether each of the chosen samples of a window is no-data, HxWxC."""
         samples = self.samples
         missing = is_nodata(stored[..., list(self.taken)], samples.nodata)
         if samples.mask is not None:
@@ -90,7 +90,7 @@ class FromTiff:
         return white_of(self.samples.dtype, self.samples.bits, self.largest, self.name)
 
     def largest(self) -> float:
-        """The largest value of the taken samples, without no-data; 0 if there is none."""
+        """The largest value of the chosen samples, without no-data; 0 if there is none."""
         height, width = self.size
         rows = max(1, STRIP // width)
         found = 0.0

@@ -105,7 +105,7 @@ def fetch_repository(name: HubName) -> tuple[Path, HubName]:
 
 
 def imported_model(name: HubName, commit: str) -> Path:
-    """The model folder of a repository at a commit, made if there is none.
+    """The model folder of a repository at a commit, created if missing.
 
     Errors are those of ``fetch_repository``.
     """
