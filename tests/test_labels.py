@@ -283,6 +283,19 @@ def test_maps_that_cannot_be(classes: Any, ignore: Any, message: str) -> None:
         LabelMap(tuple(LabelClass(name, (0, 0, 0), (raw,)) for name, raw in classes), ignore)
 
 
+@pytest.mark.parametrize(
+    ("classes", "words"),
+    [
+        ([{"name": "a"}, {"name": "b", "value": 2}], "b has the key 'value', known are name, color, raw"),
+        ([{"name": "a", "Raw": 3}], "'Raw'"),
+        ([True, "other"], "a name is a bool, as YAML reads yes, no"),
+    ],
+)
+def test_classes_that_would_be_misread_are_refused(classes: list[Any], words: str) -> None:
+    with pytest.raises(LabelError, match=words):
+        LabelMap.from_dict({"classes": classes})
+
+
 def test_from_dict_fills_in_what_is_left_out() -> None:
     read = LabelMap.from_dict({"classes": ["sky", {"name": "road", "raw": [4, 5]}], "ignore": 9})
     assert [item.raw for item in read.classes] == [(0,), (4, 5)]

@@ -25,6 +25,7 @@ IGNORE = 255
 LOWEST, HIGHEST = -(1 << 15), (1 << 16) - 1  # numbers in mask files
 UNKNOWN = LOWEST - 1  # stands for no number
 UNLABELLED = 254  # in training: pixels of pictures without a mask, which only a teacher model labels
+KEYS = ("name", "color", "raw", "submission", "mirror")  # of a class
 UInt8 = NDArray[np.uint8]
 
 
@@ -219,8 +220,14 @@ class LabelMap:
                 raise TypeError(f"'classes' is a {type(entries).__name__}")
             given = [entry if isinstance(entry, Mapping) else {"name": entry} for entry in entries]
             for entry in given:
-                if not isinstance(entry["name"], str | int | float):
-                    raise TypeError(f"a name is a {type(entry['name']).__name__}")
+                if isinstance(entry["name"], bool) or not isinstance(entry["name"], str | int | float):
+                    hint = ", as YAML reads yes, no, on and off without quotes" * isinstance(entry["name"], bool)
+                    raise TypeError(f"a name is a {type(entry['name']).__name__}{hint}")
+                unknown = [key for key in entry if key not in KEYS]
+                if unknown:
+                    raise KeyError(
+                        f"{entry['name']!s:.80} has the key {unknown[0]!r:.80}, known are {', '.join(KEYS)}"
+                    )
             names = [class_name(str(entry["name"])) for entry in given]
             colors = class_colors(names)
             classes = tuple(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -181,3 +183,17 @@ def test_masks_keep_their_numbers(tmp_path: Path) -> None:
     Image.fromarray(deep).save(tmp_path / "deep.png")
     assert np.array_equal(read_mask(tmp_path / "deep.png"), deep)
     assert read_mask(saved(tmp_path, Image.fromarray(RGB), "rgb.png")).shape == (2, 2, 3)
+
+
+def test_colour_masks_of_16_bits_are_refused(tmp_path: Path) -> None:
+    """Pillow keeps the upper 8 bits, which would turn the colour (0, 0, 200) into black."""
+    rows = b"".join(b"\0" + bytes([0, 0, 0, 0, 0, 200]) * 4 for _ in range(3))
+    parts = [
+        (b"IHDR", struct.pack(">IIBBBBB", 4, 3, 16, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(rows)),
+        (b"IEND", b""),
+    ]
+    chunks = (struct.pack(">I", len(d)) + t + d + struct.pack(">I", zlib.crc32(t + d)) for t, d in parts)
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+    with pytest.raises(InputError, match="colour mask of 8 bits a channel, got 16"):
+        read_mask(tmp_path / "a.png")

@@ -15,7 +15,7 @@ from refineseg.channels import Channels
 from refineseg.data import mask_arrays
 from refineseg.data.pictures.open_picture import read_picture
 from refineseg.data.pictures.picture import InMemory
-from refineseg.data.pictures.pillow import check_regular, decoding, name_of, open_image, to_rgb
+from refineseg.data.pictures.pillow import check_regular, decoding, has_deep_colors, name_of, open_image, to_rgb
 from refineseg.errors import InputError
 from refineseg.labels import LabelMap, UInt8
 from refineseg.system.files import atomic_path
@@ -100,6 +100,8 @@ def read_mask(source: str | Path | bytes, name: str = "") -> NDArray[Any]:
     name = name or name_of(source)
     with opened_mask(source, name) as image:
         if image.mode in ("RGB", "RGBA"):
+            if has_deep_colors(source):
+                raise InputError(f"expected a colour mask of 8 bits a channel, got 16 in {name}: save it with 8")
             return np.asarray(image.convert("RGB"))
         if image.mode in ("L", "LA", "P", "1", "I", "I;16", "I;16B", "I;16L"):
             mask = np.asarray(image.getchannel("L") if image.mode == "LA" else image)

@@ -72,6 +72,24 @@ def test_a_text_file_with_names(tmp_path: Path) -> None:
     assert read_labels(tmp_path / "classes.txt").names == ["_background_", "road"]
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "raw", "ignore"),
+    [
+        ("classes.txt", "void\nroad\ncar\n", {"road": 1, "car": 2}, {0, 255, -1}),
+        ("classes.txt", "road\nVoid\ncar\n", {"road": 0, "car": 2}, {1, 255, -1}),
+        ("labels.csv", "name\nignore\nroad\n", {"road": 1}, {0, 255, -1}),
+        ("classes.txt", "__ignore__\n_background_\nroad\n", {"_background_": 0, "road": 1}, {255, -1}),
+    ],
+)
+def test_ignored_names_keep_their_number(
+    tmp_path: Path, name: str, text: str, raw: dict[str, int], ignore: set[int]
+) -> None:
+    (tmp_path / name).write_text(text)
+    labels = read_labels(tmp_path / name)
+    assert {item.name: item.raw for item in labels.classes} == {key: (value,) for key, value in raw.items()}
+    assert set(labels.ignore) == ignore
+
+
 def test_the_real_masks_of_pascal_context(tmp_path: Path) -> None:
     src = shared("data", "samples", "pascal_context")
     colors = sorted(

@@ -47,7 +47,7 @@ def read_rgb(source: Path | bytes, large: bool = False) -> tuple[UInt8, tuple[st
         return pixels, (*of_alpha, *notes)
     with opened(source, large) as image:
         notes = frame_notes(image)
-        if _has_deep_colors(source):
+        if has_deep_colors(source):
             notes = (*notes, "of its 16-bit colours the upper 8 bits are read")
         pixels, of_values = to_rgb(image, name_of(source))
         return pixels, (*notes, *of_values)
@@ -224,7 +224,7 @@ def _over_white(image: Image.Image) -> tuple[UInt8, tuple[str, ...]]:
 
 def _deep_color_png(source: Path | bytes) -> NDArray[np.uint16] | None:
     """A 16-bit colour PNG, HxWxC, of which Pillow keeps 8 bits only; None for others or without torch."""
-    if not _has_deep_colors(source):
+    if not has_deep_colors(source):
         return None
     try:
         import torch
@@ -246,7 +246,8 @@ def _deep_color_png(source: Path | bytes) -> NDArray[np.uint16] | None:
     return np.ascontiguousarray(planes.permute(1, 2, 0).numpy())
 
 
-def _has_deep_colors(source: Path | bytes) -> bool:
+def has_deep_colors(source: Path | bytes) -> bool:
+    """Whether a file is a colour PNG of 16 bits a channel, of which Pillow reads 8."""
     header = start_of(source)
     return header.startswith(PNG) and header[PNG_DEPTH : PNG_DEPTH + 2] in (b"\x10\x02", b"\x10\x04", b"\x10\x06")
 

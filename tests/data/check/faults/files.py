@@ -62,3 +62,11 @@ def pictures_with_transparency(corpus: Corpus) -> None:
 def pictures_in_grey(corpus: Corpus) -> None:
     for stem in corpus.some(3):
         Image.open(corpus.image(stem)).convert("L").save(corpus.image(stem))
+
+
+@fault("partly-read", "warning")
+def pictures_of_several_frames(corpus: Corpus) -> None:
+    for stem in corpus.some(2):
+        frames = [Image.open(corpus.image(stem)).convert("RGB"), Image.new("RGB", (WIDTH, HEIGHT))]
+        frames[0].save(corpus.image(stem).with_suffix(".tif"), save_all=True, append_images=frames[1:])
+        corpus.image(stem).unlink()

@@ -15,7 +15,7 @@ from refineseg.data.check.dataset_files import DatasetFiles
 from refineseg.data.check.measurements.edges import working_size
 from refineseg.data.check.measurements.measurement import ImageMeasurement
 from refineseg.data.images import read_image
-from refineseg.data.pictures.open_picture import largest_value
+from refineseg.data.pictures.open_picture import largest_value, read_picture
 from refineseg.data.pictures.pillow import open_image
 from refineseg.labels import UInt8
 
@@ -28,8 +28,14 @@ COSINES = np.cos(math.pi * np.arange(8)[:, None] * (2 * np.arange(32) + 1) / 64)
 
 def measure_image(path: Path, files: DatasetFiles) -> tuple[ImageMeasurement, UInt8]:
     """Measurement of a picture, and the picture in grey at the working size. InputError if it cannot be read."""
-    mode, orientation = _header(path) if files.data.read_picture is read_image else ("", 1)
-    pixels = files.data.read_picture(path)
+    mode, orientation = "", 1
+    notes: tuple[str, ...] = ()
+    if files.data.read_picture is read_image:
+        mode, orientation = _header(path)
+        picture = read_picture(path)
+        pixels, notes = picture.pixels, picture.notes
+    else:
+        pixels = files.data.read_picture(path)
     size = (pixels.shape[1], pixels.shape[0])
     whole = Image.fromarray(files.visible(pixels)).convert("L")
     low, high = whole.getextrema()
@@ -47,6 +53,7 @@ def measure_image(path: Path, files: DatasetFiles) -> tuple[ImageMeasurement, UI
         phash=perceptual_hash(grey),
         blank=float(high) - float(low) <= BLANK,  # type: ignore[arg-type]
         largest=largest,
+        notes=notes if not largest else (),
     )
     return measured, np.asarray(grey)
 

@@ -28,6 +28,7 @@ class ImageMeasurement:
     phash: int  # 64-bit perceptual hash
     blank: bool  # whether all pixels have (nearly) one colour
     largest: int = 0  # largest raw value of a 16-bit picture; 0 for others
+    notes: tuple[str, ...] = ()  # what reading left out or assumed, except about 16-bit values
 
 
 @dataclass(frozen=True)

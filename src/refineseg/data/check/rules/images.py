@@ -51,9 +51,23 @@ def find(measured: Measurements) -> Iterator[Finding]:
         "export them again, or remove them",
         blank,
     )
+    yield from _notes(readable)
     yield from _depths(readable)
     yield from _channels(readable)
     yield from _sizes(readable, measured.crop)
+
+
+def _notes(readable: list[tuple[PairMeasurement, ImageMeasurement]]) -> Iterator[Finding]:
+    noted = [(item.pair.image, image.notes) for item, image in readable if image.notes]
+    shown = Counter(note for _, notes in noted for note in notes)
+    yield from file_finding(
+        "partly-read",
+        "warning",
+        f"{counted(noted, 'picture')} of which reading leaves something out or assumes something: "
+        + "; ".join(f"{note} ({counted(times, 'picture')})" for note, times in shown.most_common(3)),
+        "save the part that is meant as a picture of its own (PNG or TIFF); none needed if the reading is right",
+        [path for path, _ in noted],
+    )
 
 
 def _depths(readable: list[tuple[PairMeasurement, ImageMeasurement]]) -> Iterator[Finding]:

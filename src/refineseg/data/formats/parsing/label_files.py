@@ -8,11 +8,11 @@ from typing import Any
 
 from refineseg.colors import voc_palette
 from refineseg.config.yaml import read_yaml
-from refineseg.data.formats.parsing.class_names import IGNORE_NAMES, clean
+from refineseg.data.formats.parsing.class_names import IGNORE_NAME, IGNORE_NAMES, clean
 from refineseg.data.formats.parsing.tables import TableRow, read_rows
 from refineseg.data.images import check_threshold
 from refineseg.errors import InputError, LabelError
-from refineseg.labels import Color, LabelMap
+from refineseg.labels import IGNORE, Color, LabelMap
 
 LABEL_FILES = (
     "labels.yaml",
@@ -62,8 +62,7 @@ def read_labels(path: Path) -> LabelMap:
             return _label_map([_entry(row, path) for row in below], path)
         if any(row.text.count(":") >= 3 for row in rows):
             return _from_labelmap(rows, path)
-        names = [clean(row.text) for row in rows]
-        return LabelMap.from_names([name for name in names if name.lower() not in IGNORE_NAMES])
+        return _by_order([clean(row.text) for row in rows])
     except LabelError as error:
         raise LabelError(error if str(path) in str(error) else f"{path}: {error}") from error
 
@@ -135,6 +134,8 @@ def _label_map(entries: list[ClassEntry], path: Path) -> LabelMap:
     """Classes by value, else by colour, else by order; ``void`` and ``ignore`` are ignored."""
     if not entries:
         raise LabelError(f"{path}: expected a class name on every line, found none")
+    if not any("raw" in entry or "color" in entry for entry in entries):
+        return _by_order([entry["name"] for entry in entries])
     key, what = ("raw", "mask value") if any("raw" in entry for entry in entries) else ("color", "colour")
     given = sum(key in entry for entry in entries)
     if 0 < given < len(entries):
@@ -145,6 +146,15 @@ def _label_map(entries: list[ClassEntry], path: Path) -> LabelMap:
     labels: dict[str, Any] = {"classes": [entry for entry in entries if entry not in ignored]}
     values = [value for entry in ignored for value in entry.get("raw", [])]
     return LabelMap.from_dict(labels | ({"ignore": values} if values else {}))
+
+
+def _by_order(names: list[str]) -> LabelMap:
+    """Classes numbered by their lines; LabelMe's ``__ignore__`` has no number of its own but -1, 255 in 8 bits."""
+    numbered = [name for name in names if name != IGNORE_NAME]
+    ignored = [number for number, name in enumerate(numbered) if name.lower() in IGNORE_NAMES]
+    classes = [{"name": name, "raw": n} for n, name in enumerate(numbered) if n not in ignored]
+    free = [value for value in (IGNORE, -1) if value >= len(numbered) or value < 0]
+    return LabelMap.from_dict({"classes": classes, "ignore": ignored + free})
 
 
 def hex_color(text: str | None) -> Color | None:
