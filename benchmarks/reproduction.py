@@ -18,7 +18,7 @@ from scipy.stats import t
 HERE = Path(__file__).parents[1]
 RESULTS, FIGURES = HERE / "benchmarks" / "results", HERE / "docs" / "figures"
 PAGES = (HERE / "docs" / "reproduction.md", HERE / "docs" / "notebook" / "claims.md")
-CLAIMS = RESULTS / "ablation_claims.json"  # exists once the first run has ended
+CLAIMS, CLAIMS_AT_1E_3 = RESULTS / "ablation_claims.json", RESULTS / "ablation_claims_lr_1e-3.json"
 Rows = list[dict[str, Any]]
 
 # Title of each arm, and the paper's mean IoU (%) on NYUDv2 with ResNet-50: tables 9 (variants) and 2 (parts).
@@ -105,9 +105,7 @@ def paired_difference(gains: list[float]) -> str:
 
 
 def claims_table(rows: Rows) -> str:
-    """One row per arm of the full-length runs: the last scores, paired by seed with the base; and the curves."""
-    if not rows:
-        return "Not run yet."
+    """One row per arm of the full-length runs: the last scores, paired by seed with the base."""
     lines = [
         "| network | paper, mean IoU, % | ours, mean IoU, % | difference from 4-cascaded, paired (95 % interval) |"
         " pixel accuracy, % | boundary IoU, % | several scales, % | seeds |",
@@ -125,7 +123,7 @@ def claims_table(rows: Rows) -> str:
         several = [row["several_scales"]["mean_iou"] for row in runs]
         cells = (percent(figures[0]), paired, percent(figures[1]), percent(edges), percent(several), len(runs))
         lines.append(f"| {' | '.join(map(str, (title, published or '-', *cells)))} |")
-    return "\n".join([*lines, "", "![Scores against steps, a line for each run](figures/claims.png)"])
+    return "\n".join(lines)
 
 
 def recipe_table(rows: Rows) -> str:
@@ -172,12 +170,13 @@ def time_table(seconds: dict[str, dict[str, list[float]]]) -> str:
 
 def tables() -> dict[str, str]:
     """Every table of the pages by the name of its mark."""
-    rows: Rows = json.loads((RESULTS / "ablation_cut.json").read_text(encoding="utf-8"))["runs"]
-    longer: Rows = json.loads((RESULTS / "ablation_cut_1200.json").read_text(encoding="utf-8"))["runs"]
+    rows = runs_of(RESULTS / "ablation_cut.json")
+    longer = runs_of(RESULTS / "ablation_cut_1200.json")
     made_longer = {arm: title for arm, title in CASCADE.items() if of(longer, arm)}
     memory = json.loads((RESULTS / "memory.json").read_text(encoding="utf-8"))
     made: dict[str, Callable[[], str]] = {
-        "claims": lambda: claims_table(claims()),
+        "claims": lambda: claims_table(runs_of(CLAIMS)),
+        "claims-1e-3": lambda: claims_table(runs_of(CLAIMS_AT_1E_3)),
         "cascade": lambda: ablation_table([r for r in rows if r["study"] == "cascade"], dict(CASCADE), "four"),
         "longer": lambda: ablation_table(longer, made_longer, "four"),
         "components": lambda: ablation_table([r for r in rows if r["study"] != "recipes"], COMPONENTS, "four"),
@@ -189,9 +188,9 @@ def tables() -> dict[str, str]:
     return {name: make() for name, make in made.items()}
 
 
-def claims() -> Rows:
-    """The finished full-length runs."""
-    return list(json.loads(CLAIMS.read_text(encoding="utf-8"))["runs"]) if CLAIMS.exists() else []
+def runs_of(file: Path) -> Rows:
+    """The finished runs in a file of results."""
+    return list(json.loads(file.read_text(encoding="utf-8"))["runs"])
 
 
 def filled(pages: dict[Path, str], content: dict[str, str]) -> dict[Path, str]:
@@ -215,7 +214,7 @@ def draw(path: Path) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    rows: Rows = json.loads((RESULTS / "ablation_cut.json").read_text(encoding="utf-8"))["runs"]
+    rows = runs_of(RESULTS / "ablation_cut.json")
     live = json.loads((RESULTS / "memory.json").read_text(encoding="utf-8"))["live"]
     figure, panels = plt.subplots(1, 3, figsize=(14, 3.6), layout="constrained", width_ratios=(4, 6, 5))
     studies = (
@@ -280,8 +279,7 @@ def main() -> None:
     for path, text in filled(pages, tables()).items():
         path.write_text(text, encoding="utf-8")
     draw(FIGURES / "reproduction.png")
-    if claims():
-        draw_curves(claims(), FIGURES / "claims.png")
+    draw_curves(runs_of(CLAIMS), FIGURES / "claims.png")
 
 
 if __name__ == "__main__":
