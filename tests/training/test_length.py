@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import itertools
 import re
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -55,11 +56,41 @@ def test_minutes_end_in_time_with_the_rate_at_its_end(
     reports: list[TrainingEvent] = []
     train(config, data, tmp_path / "run", device="cpu", callbacks=[reports.append])
     last = rows_of(tmp_path / "run")[-1]
-    assert float(last["seconds"]) == pytest.approx(9, abs=0.4)  # a step is 0.4 s, a validation 0.2 s
+    assert float(last["seconds"]) == pytest.approx(9, abs=0.4)  # a step is 0.6 s, a validation 0.2 s
     rates = [report.lr for report in reports if report.phase == "train"]
     assert len(rates) > 10
     assert all(later <= earlier for earlier, later in itertools.pairwise(rates))
     assert rates[-1] < rates[0] / 2
+
+
+def test_the_time_of_a_gpu_is_that_of_its_work(
+    data: SegmentationData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GPU is handed a step in no time and is waited for when losses are fetched: --minutes ended far too late."""
+    fetch = loop.fetch_losses
+
+    def waits(*given: Any) -> float:
+        time.sleep(0.2)
+        return fetch(*given)
+
+    monkeypatch.setattr(loop, "fetch_losses", waits)
+    config, reports = dataclasses.replace(CONFIG, steps=4, validate_every=100), list[TrainingEvent]()
+    train(config, data, tmp_path / "run", device="cpu", callbacks=[reports.append])
+    steps = [report for report in reports if report.phase == "train"]
+    assert all(report.images_per_second < 2 / 0.2 for report in steps)
+    assert float(rows_of(tmp_path / "run")[-1]["seconds"]) > 4 * 0.2
+
+
+def test_the_speed_of_a_gpu_is_that_since_the_last_fetch(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([0.0, 1.0, 2.0, 3.0, 4.0, 12.0])
+    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=times.__next__))
+    pace = loop.Pace(batch_size=6)
+    for _ in range(2):  # a second for pictures, a second for handing over
+        assert pace.lap(for_pictures=True) == pace.lap() == 1.0
+    assert pace.lap() == 8.0  # the fetch
+    pace.measure(2)
+    assert pace.images_per_second == 1.0
+    assert pace.waiting == pytest.approx(2 / 12)
 
 
 def test_a_run_is_validated_at_least_ten_times(data: SegmentationData, tmp_path: Path) -> None:

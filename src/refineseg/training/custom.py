@@ -29,8 +29,9 @@ class TrainingEvent:
     epoch: int = 0  # 0-based
     loss: float = 0.0  # loss of the step; on a GPU fetched every few steps
     lr: float = 0.0  # learning rate of the decoder
-    images_per_second: float = 0.0  # speed of the step
-    waiting: float = 0.0  # share of the step's time spent waiting for pictures
+    # speed of the step, and share of its time spent waiting for pictures; on a GPU of the steps up to a fetch
+    images_per_second: float = 0.0
+    waiting: float = 0.0
     note: str = ""  # the message
     row: dict[str, float | int | None] | None = None  # with ``epoch``: the row of metrics.csv
     # with ``epoch``: the evaluation, if validated; its measure ``Examples`` has pictures

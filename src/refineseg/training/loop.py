@@ -95,11 +95,12 @@ def fit(run: Run) -> Evaluation:
     evaluation: Evaluation | None = None
     losses: list[Tensor] = []  # since the last fetch
     dead: list[str] = []  # blocks that were warned of
-    value, clock = 0.0, time.perf_counter()
-    first = run.position.step
+    value, pace = 0.0, Pace(config.batch_size)
+    first, device = run.position.step, fabric.device.type
     drawn = map(batches.at, range(first, run.steps) if config.minutes is None else itertools.count(first))
-    for images, labels in training_loader(run.pictures, drawn, config.workers) if not run.is_last else ():
-        waited = time.perf_counter() - clock
+    loader = training_loader(run.pictures, drawn, config.workers, pin=device == "cuda")
+    for images, labels in loader if not run.is_last else ():
+        waited = pace.lap(for_pictures=True)
         step, share = run.position.step, lr_factor(*run.schedule_progress, config)
         for group in optimizer.param_groups:
             group["lr"] = group["base_lr"] * share
@@ -107,26 +108,52 @@ def fit(run: Run) -> Evaluation:
         losses.append(take_step(images, labels))
         if run.average:
             run.average.update(model, step)
-        seconds = time.perf_counter() - clock
-        run.advance(seconds)
+        run.advance(waited + pace.lap())
         due = run.is_last or run.progress_is_due
-        if due or len(losses) == FETCHED or fabric.device.type == "cpu":
+        if due or len(losses) == FETCHED or device == "cpu":
+            count = len(losses)
             value = fetch_losses(run, losses, batches)
-        speed = config.batch_size / seconds
-        epoch, lr, clock = step // run.per_epoch, config.lr * share, time.perf_counter()
-        notify(
-            run, TrainingEvent("train", step + 1, run.steps, epoch, value, lr, speed, waited / seconds, run=run)
-        )
+            run.spend(pace.lap())
+            pace.measure(count)
+        epoch, lr, speed = step // run.per_epoch, config.lr * share, pace.images_per_second
+        notify(run, TrainingEvent("train", step + 1, run.steps, epoch, value, lr, speed, pace.waiting, run=run))
         if due or run.is_last:
             check_weights(run, batches)
             dead = warn_of_dead_blocks(run, images, dead)
             evaluation = save_progress(run, optimizer, lr)
             model.train()
-            clock = time.perf_counter()
+            pace.clock = time.perf_counter()
         if run.is_last:
             break
     notify(run, TrainingEvent("end", run.position.step, run.steps, run=run))
     return evaluation if evaluation is not None else validate(run, whole_network(run.trained))
+
+
+class Pace:
+    """The time that steps take.
+
+    A GPU is only handed the work of a step; it is waited for when losses are fetched. So the time of that counts,
+    and the speed is that of all steps since the last fetch.
+    """
+
+    def __init__(self, batch_size: int) -> None:
+        self.batch_size, self.clock = batch_size, time.perf_counter()
+        self.images_per_second = self.waiting = 0.0  # waiting: share of the time that is spent on it, for pictures
+        self._seconds = self._waited = 0.0  # since the last fetch
+
+    def lap(self, for_pictures: bool = False) -> float:
+        """Seconds since the last lap."""
+        now = time.perf_counter()
+        seconds, self.clock = now - self.clock, now
+        self._seconds += seconds
+        self._waited += seconds if for_pictures else 0.0
+        return seconds
+
+    def measure(self, steps: int) -> None:
+        """Set the speed by the steps since the last call."""
+        self.images_per_second = self.batch_size * steps / self._seconds
+        self.waiting = self._waited / self._seconds
+        self._seconds = self._waited = 0.0
 
 
 def make_batches(run: Run) -> Batches:

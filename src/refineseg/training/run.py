@@ -147,8 +147,12 @@ class Run:
         return duration(seconds / max(1, self.position.step) * (self.steps - self.position.step))
 
     def advance(self, seconds: float) -> None:
-        """Count one step. With several processes its time counts from the next exchange on."""
+        """Count one step."""
         self.position.step += 1
+        self.spend(seconds)
+
+    def spend(self, seconds: float) -> None:
+        """Count time. With several processes it counts from the next exchange on."""
         if self.fabric.world_size == 1:
             self.position.seconds += seconds
         else:

@@ -179,12 +179,12 @@ def steps_per_epoch(pictures: int, batch_size: int) -> int:
 
 
 def training_loader(
-    pictures: TrainingPictures, batches: Iterable[list[SampleKey]], workers: int
+    pictures: TrainingPictures, batches: Iterable[list[SampleKey]], workers: int, pin: bool = False
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches of images Bx3xhxw uint8 (floats unless RGB) and labels Bxhxw uint8, in the order of ``batches``.
 
-    InputError if processes cannot be started, or batches do not fit in the memory that they share, 64 MB in most
-    containers.
+    ``pin`` puts them where a GPU fetches them by itself, and takes some of the GPU's own memory. InputError if
+    processes cannot be started, or batches do not fit in the memory that they share, 64 MB in most containers.
     """
     loader = DataLoader(
         pictures,
@@ -192,7 +192,7 @@ def training_loader(
         num_workers=workers,
         prefetch_factor=3 if workers else None,
         worker_init_fn=_one_thread,
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=pin,
     )
     try:
         yield from loader
