@@ -74,3 +74,11 @@ def test_a_limit_of_addresses_bounds_what_is_free(monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr(memory, "free_memory", lambda free=free: free)
         monkeypatch.setattr(memory, "free_addresses", lambda addresses=addresses: addresses)
         assert devices.free_device_memory(CPU) == expected
+
+
+def test_what_torch_keeps_of_a_gpus_memory_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a large picture torch keeps the memory: the next one of that size was refused."""
+    sizes = {"mem_get_info": (10, 100), "memory_reserved": 70, "memory_allocated": 20}
+    for name, size in sizes.items():
+        monkeypatch.setattr(torch.cuda, name, lambda device, size=size: size)
+    assert devices.free_device_memory(torch.device("cuda")) == 60

@@ -38,6 +38,8 @@ TEXTS = (
     "[enforce fail] not enough memory: you tried to allocate",
     "DefaultCPUAllocator: can't allocate memory",
     "CUDA out of memory. Tried to allocate",
+    "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
     "Failed to allocate memory for requested buffer",
 )
 

@@ -32,10 +32,11 @@ def pick_device(name: str) -> torch.device:
 def free_device_memory(device: torch.device) -> int | None:
     """Free bytes of a GPU's own memory, or of the machine's for other devices; None if unknown.
 
-    On a CPU also what ``ulimit -v`` leaves.
+    On a GPU also what torch keeps of freed tensors, on a CPU at most what ``ulimit -v`` leaves.
     """
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + kept
     known = (memory.free_memory(), memory.free_addresses())
     return min((free for free in known if free is not None), default=None)
 

@@ -16,7 +16,7 @@ from refineseg.system.control_groups import groups, lines
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # of glibc's malloc.h
 OUT_OF_MEMORY = re.compile(
     r"bad_alloc|could not create a (primitive|memory)|(not enough|out of|(can't|cannot|failed to) allocate) "
-    r"memory|can't start new thread|failed to map segment",
+    r"memory|can't start new thread|failed to map segment|STATUS_ALLOC_FAILED",
     re.IGNORECASE,
 )
 # Files of a control group by version: its limits and memory in use, and a prefix in memory.stat.
