@@ -46,7 +46,7 @@ def save_progress(run: Run, optimizer: Any, lr: float) -> Evaluation | None:
         for name in [BEST, LAST] if better else [LAST]:
             if run.fabric.is_global_zero:
                 save_model_folder(run.folder / name, network, describe_run(run, evaluation))
-    took = torch.tensor(time.perf_counter() - start, dtype=torch.float64, device=run.fabric.device)
+    took = torch.tensor(time.perf_counter() - start, device=run.fabric.device)
     seconds = processes.mean(took).item()
     position.seconds += seconds
     if evaluation is not None:

@@ -32,7 +32,7 @@ class Machine:
 def this_machine(device: str = "auto") -> Machine:
     """The machine for a device name."""
     chosen = pick_device(device)
-    return Machine(chosen.type, torch.get_num_threads(), has_bf16(chosen))
+    return Machine(str(chosen) if chosen.index else chosen.type, torch.get_num_threads(), has_bf16(chosen))
 
 
 def images_per_second(config: TrainConfig, classes: int, channels: int, device: str) -> tuple[float, int]:
