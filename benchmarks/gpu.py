@@ -3,10 +3,12 @@
     python benchmarks/gpu.py speed -o FILE.json [--seconds N]     images/s, peak memory, share of the card's peak
     python benchmarks/gpu.py resume -o FILE.json                  a training killed half-way and resumed
     python benchmarks/gpu.py arms -o FILE.json --data camvid:DIR  single, two and four blocks, all at once
+    python benchmarks/gpu.py pack -o FOLDER --data DIR            CamVid with JPEGs, a quarter as large, to send
 
-``--device cpu --small`` runs each on a processor in a minute, to see that it works. benchmarks/gpu.sh calls all
-three. All in bf16 under autocast, channels last; ``compiled`` is torch.compile. Pictures of 512x512, eight at a
-time. FLOPs are torch's own count, two for a multiply-add; a training step counts as three forward passes.
+``--device cpu --small`` runs each on a processor in a minute, to see that it works. benchmarks/gpu.sh calls them.
+What is known is in the file at any time, so that nothing is lost where time runs out. All in bf16 under autocast,
+channels last; ``compiled`` is torch.compile. Pictures of 512x512, eight at a time. FLOPs are torch's own count,
+two for a multiply-add; a training step counts as three forward passes.
 """
 
 from __future__ import annotations
@@ -37,26 +39,52 @@ OTHERS = ("deeplabv3_resnet101", "deeplabv3plus", "fpn", "upernet")
 CLASSES = 21
 MEASURED = 1.0  # seconds for each figure
 ARMS = ("single", "two", "four")
+SPARE = 60.0  # seconds for starting the arms, and for their last validation
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("study", choices=("speed", "resume", "arms"))
+    parser.add_argument("study", choices=("speed", "resume", "arms", "pack"))
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--small", action="store_true", help="tiny pictures and two networks, to try it out")
     parser.add_argument(
         "--seconds", type=float, default=180, help="time for the speed table, or for the arms together"
     )
-    parser.add_argument("--data", help="camvid:DIR, for the arms")
+    parser.add_argument("--data", help="camvid:DIR, for the arms; DIR, to pack")
     given = parser.parse_args()
-    study: Callable[[argparse.Namespace], dict[str, Any]] = {"speed": speed, "resume": resume, "arms": arms}[
-        given.study
-    ]
-    found = json.loads(given.output.read_text(encoding="utf-8")) if given.output.exists() else {}
-    found |= {"machine": describe_machine(torch.device(given.device)), given.study: study(given)}
-    atomic_write(given.output, json.dumps(found, indent=1) + "\n")
-    print(json.dumps(found[given.study], indent=1))
+    if given.study == "pack":
+        pack(Path(given.data), given.output)
+        return
+    studies: dict[str, Callable[[argparse.Namespace], dict[str, Any]]]
+    studies = {"speed": speed, "resume": resume, "arms": arms}
+    found = studies[given.study](given)
+    write(given, found)
+    print(json.dumps(found, indent=1))
+
+
+def write(given: argparse.Namespace, found: dict[str, Any]) -> None:
+    """Write what a study has found so far, beside the others of the file."""
+    whole = json.loads(given.output.read_text(encoding="utf-8")) if given.output.exists() else {}
+    whole |= {"machine": describe_machine(torch.device(given.device)), given.study: found}
+    atomic_write(given.output, json.dumps(whole, indent=1) + "\n")
+
+
+def pack(data: Path, folder: Path) -> None:
+    """CamVid with its pictures as JPEGs of quality 90, under the names that the lists have."""
+    from PIL import Image
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for part in sorted(data.iterdir()):
+        if part.is_file():
+            shutil.copy(part, folder)
+            continue
+        (folder / part.name).mkdir(exist_ok=True)
+        for path in sorted(part.iterdir()):
+            if part.name.endswith("annot"):
+                shutil.copy(path, folder / part.name)
+            else:
+                Image.open(path).convert("RGB").save(folder / part.name / path.name, "JPEG", quality=90)
 
 
 # Speed and memory ----------------------------------------------------------------------------------------------
@@ -70,6 +98,7 @@ def speed(given: argparse.Namespace) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
     left_out: list[str] = []
     peak = peaks(device, torch.bfloat16)["matrix"] * 1e9
+    found = {"matrix_tflops_bf16": peak / 1e12, "size": size, "rows": rows, "left out": left_out}
     for name, training, compiled in cases(given.small):
         title = f"{name}, {'training' if training else 'inference'}{', compiled' if compiled else ''}"
         if time.monotonic() > end:
@@ -81,7 +110,8 @@ def speed(given: argparse.Namespace) -> dict[str, Any]:
             print(json.dumps(rows[-1]), flush=True)
         except Exception as error:  # a network that does not run here must not end the table
             left_out.append(f"{title}: {type(error).__name__} {' '.join(str(error).split()):.100}")
-    return {"matrix_tflops_bf16": peak / 1e12, "size": size, "rows": rows, "left out": left_out}
+        write(given, found)
+    return found
 
 
 def cases(small: bool) -> Iterator[tuple[str, bool, bool]]:
@@ -98,6 +128,7 @@ def measured(name: str, setting: Setting, compiled: bool, peak: float) -> dict[s
     net = network(name).to(setting.device).to(memory_format=torch.channels_last)
     net.train(setting.training)
     flops = flops_of(net, setting) * (3 if setting.training else 1)
+    torch.compiler.reset()  # else the ninth network of a class is not compiled
     run: nn.Module = torch.compile(net, dynamic=False) if compiled else net
     work = work_of(run, setting, setting.precision, True)
     for _ in range(3):
@@ -197,23 +228,32 @@ def make_data(root: Path) -> None:
 
 def arms(given: argparse.Namespace) -> dict[str, Any]:
     """Single, two and four blocks at 480x360 and width 256, at the same time on one card, each in a process."""
-    root = given.output.with_suffix(".runs")
-    processes = []
-    for arm in ARMS:
-        run = root / arm
-        crop = "32" if given.small else "360x480"
-        words = command(given.data, run, given.device, "refinenet-r18", crop=crop, batch="8", workers="4")
-        words += ["--set", f"model.cascade={arm}", "--set", "model.backbone=mobilenetv2_100"]
-        words += ["--set", "backbone_weights=imagenet", "--minutes", f"{given.seconds / 60:.3f}"]
-        processes.append(subprocess.Popen(words, stdout=(root.parent / f"{arm}.log").open("w")))
-    for process in processes:
-        process.wait()
-    found = {}
-    for arm in ARMS:
-        table = root / arm / "metrics.csv"
-        found[arm] = table.read_text(encoding="utf-8").splitlines() if table.exists() else []
-    shutil.rmtree(root, ignore_errors=True)
-    return found
+    end = time.monotonic() + given.seconds + SPARE
+    with TemporaryDirectory() as folder:
+        processes = {arm: start_arm(given, arm, Path(folder) / arm) for arm in ARMS}
+        while True:
+            running = [process for process in processes.values() if process.poll() is None]
+            tables = {arm: Path(folder) / arm / "metrics.csv" for arm in ARMS}
+            found = {
+                arm: table.read_text(encoding="utf-8").splitlines() if table.exists() else []
+                for arm, table in tables.items()
+            }
+            write(given, found)
+            if not running:
+                return found
+            for process in running if time.monotonic() > end else ():
+                process.kill()
+            time.sleep(1)
+
+
+def start_arm(given: argparse.Namespace, arm: str, run: Path) -> subprocess.Popen[bytes]:
+    """A training in a process of its own, with its output in ARM.log beside the results."""
+    crop = "32" if given.small else "360x480"
+    words = command(given.data, run, given.device, "refinenet-r18", crop=crop, batch="8", workers="4")
+    words += ["--set", f"model.cascade={arm}", "--set", "model.backbone=mobilenetv2_100"]
+    words += ["--set", "backbone_weights=imagenet", "--minutes", f"{given.seconds / 60:.3f}"]
+    with (given.output.parent / f"{arm}.log").open("wb") as log:
+        return subprocess.Popen(words, stdout=log, stderr=subprocess.STDOUT)
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ def test_minutes_end_in_time_with_the_rate_at_its_end(
 def test_the_time_of_a_gpu_is_that_of_its_work(
     data: SegmentationData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A GPU is handed a step in no time and is waited for when losses are fetched: --minutes ended far too late."""
+    """A GPU is handed a step in no time and waited for when losses are fetched: --minutes ended far too late."""
     fetch = loop.fetch_losses
 
     def waits(*given: Any) -> float:

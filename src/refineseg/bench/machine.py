@@ -14,6 +14,7 @@ from refineseg._version import __version__
 from refineseg.system.hardware import cores, instruction_sets, package_versions, processor_name
 
 SIDES = (512, 1024, 2048)  # sides of the matrices
+GPU_SIDES = (2048, 4096, 8192)  # smaller ones do not fill a GPU
 SECONDS = 0.5  # time spent on each shape
 
 
@@ -39,7 +40,7 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
 def peaks(device: torch.device, dtype: torch.dtype) -> dict[str, float]:
     """Peak GFLOP/s of matrix products and direct 3x3 convolutions, measured in a few seconds."""
     best: dict[str, float] = {"matrix": 0.0, "convolution": 0.0}
-    for side in SIDES:
+    for side in SIDES if device.type == "cpu" else GPU_SIDES:
         a = torch.randn(side, side, device=device).to(dtype)
         best["matrix"] = max(best["matrix"], 2 * side**3 / least_seconds(lambda a=a: a @ a, device) / 1e9)  # type: ignore[misc]
     for side, channels in ((32, 256), (64, 256), (128, 256), (64, 128)):
