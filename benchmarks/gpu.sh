@@ -40,5 +40,5 @@ export PYTHONPATH="src:.:$site${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
 timeout -k 5 150 "$python" -m pytest -q -m gpu -p no:cacheprovider tests/gpu >"$out/tests.txt" 2>&1 || true
 tail -n 15 "$out/tests.txt"
 part 120 resume -o "$out/gpu.json"
-[ $# -lt 2 ] || part 220 arms -o "$out/arms.json" --data "camvid:$2" --seconds "${ARM_SECONDS:-150}"
+[ $# -lt 2 ] || part 250 arms -o "$out/arms.json" --data "camvid:$2" --seconds "${ARM_SECONDS:-150}"
 part "$(left 5)" speed -o "$out/gpu.json" --seconds "$(left 15)"

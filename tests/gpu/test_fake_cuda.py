@@ -39,7 +39,7 @@ from refineseg.training.suggest.picture_features import pooled
 
 GPU = torch.device("meta")
 CLASSES = 5
-SMALL = {"preset": "refinenet-r18", "width": 8, "coarse_width": 8}
+SMALL: dict[str, Any] = {"preset": "refinenet-r18", "width": 8, "coarse_width": 8}
 VIT = {"vit": {"image": 64, "patch": 16, "width": 64, "depth": 4, "heads": 2}}
 SWIN = {"swin": {"image": 64, "width": 16, "depths": (1, 1, 1, 1), "heads": (1, 2, 4, 8), "window": 4}}
 A_DPT: dict[str, Any] = {"preset": "refinenet-dpt", "width": 16}
@@ -62,6 +62,9 @@ CONFIG = TrainConfig(accumulate=2, batch_size=4, clip_norm=1.0, class_weights=(1
 
 class Indices(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Fake tensors may be indexed by those of any device: real ones only by those of their own and of the CPU."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.ops.aten.index.Tensor:
