@@ -65,7 +65,6 @@ def cut(steps: int = STEPS) -> Scale:
         augment=AugmentConfig(crop=(96, 128), scale=(0.75, 1.5)),
         batch_size=4,
         steps=steps,
-        lr=1e-3,
         freeze_batch_norm=True,
         ema=0.99,
         workers=0,
@@ -81,7 +80,7 @@ def half(steps: int = CLAIM_STEPS) -> Scale:
     recipe = replace(
         small.recipe,
         augment=AugmentConfig(crop=(144, 192), scale=(0.75, 1.5)),
-        lr=1e-4,  # from 5e-4 on, coarse blocks of deep cascades die: docs/notebook/claims.md
+        lr=5e-4,  # which is not settled: docs/notebook/claims.md, "Dead blocks"
         ema=0.999,
         validate_every=10,
     )

@@ -65,5 +65,5 @@ def test_a_training_warns_once(tmp_path: Path) -> None:
     train(config, data, tmp_path / "run", callbacks=[events.append], device="cpu")
     (warning,) = [event.note for event in events if event.phase == "warning" and "decoder" in event.note]
     assert warning.startswith("decoder.blocks.2 passes on nothing but zeros")
-    assert "--lr than 0.0001" in warning
+    assert "--lr than 0.001" in warning
     assert "decoder.blocks.2 passes on" in (tmp_path / "run/index.html").read_text(encoding="utf-8")

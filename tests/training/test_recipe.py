@@ -6,7 +6,6 @@ import copy
 import dataclasses
 import math
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -18,10 +17,9 @@ from refineseg.data import open_data
 from refineseg.data.batches.class_sampling import class_rounds
 from refineseg.labels import IGNORE
 from refineseg.model import create_model
-from refineseg.model.presets import model_config
 from refineseg.training.loop import make_batches
 from refineseg.training.losses import class_weights, make_loss, ohem_mean
-from refineseg.training.optimizer import MovingAverage, freeze_batch_norm, learning_rate, lr_factor, make_optimizer
+from refineseg.training.optimizer import MovingAverage, freeze_batch_norm, lr_factor, make_optimizer
 from refineseg.training.parallel import set_up
 from refineseg.training.preparation.prepare_run import prepare_run
 from refineseg.training.step import Step
@@ -154,20 +152,6 @@ def test_lightweight_recipe_is_nekrasovs() -> None:
     )
     assert (recipe.augment.scale, recipe.augment.pad) == ((0.5, 2.0), True)
     assert [lr_factor(step, 300, recipe) for step in (0, 99, 100, 199, 200, 299)] == [1, 1, 0.5, 0.5, 0.25, 0.25]
-
-
-@pytest.mark.parametrize(
-    ("preset", "settings", "expected"),
-    [
-        ("refinenet-lw-mbv2", {}, 1e-3),
-        ("refinenet-r101", {}, 1e-4),
-        ("refinenet-r101", {"optimizer": "sgd"}, 1e-3),
-        ("refinenet-r101", {"lr": 0.02}, 0.02),
-        ("refinenet-dpt", {}, 1e-3),
-    ],
-)
-def test_the_learning_rate_fits_the_decoder(preset: str, settings: dict[str, Any], expected: float) -> None:
-    assert learning_rate(model_config(preset, 3), TrainConfig(**settings)) == expected
 
 
 def test_one_step_of_the_paper_recipe_is_a_literal_one(tmp_path: Path) -> None:

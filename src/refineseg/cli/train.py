@@ -65,7 +65,7 @@ def train(
     ] = None,
     batch_size: Annotated[int | None, Option(help="Pictures per step, over all processes.")] = None,
     crop: Annotated[str | None, Option(help="Training crop in pixels: N or HEIGHTxWIDTH.")] = None,
-    lr: Annotated[float | None, Option(help="Learning rate of the decoder (1e-3; full networks: 1e-4).")] = None,
+    lr: Annotated[float | None, Option(help="Learning rate of the decoder.")] = None,
     seed: Annotated[int | None, Option(help="Random seed.")] = None,
     workers: Annotated[int | None, Option(help="Number of data loading processes.")] = None,
     precision: Annotated[str | None, Option(help="Precision: 32 (float32) or bf16.")] = None,

@@ -33,8 +33,7 @@ class TrainConfig(Config):
         batch_size: pictures per step over all processes.
         accumulate: number of sequential parts per batch, to save memory.
         optimizer: ``adamw`` or ``sgd`` (momentum 0.9).
-        lr: learning rate of the decoder; by default 1e-3, with AdamW and 3x3 convolutions in the decoder (full
-            networks) 1e-4, above which their coarsest block dies.
+        lr: learning rate of the decoder.
         backbone_lr: multiplier for the backbone; 0 freezes it, batch norm included.
         lr_multipliers: multipliers for parts of the network, by the start of their parameters' names
             (``{decoder.blocks.1: 10}``), in place of the above; the longest start counts, 0 freezes.
@@ -92,7 +91,7 @@ class TrainConfig(Config):
     batch_size: Annotated[int, "[1, 100000]"] = 8
     accumulate: Annotated[int, "[1, inf)"] = 1
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    lr: Annotated[float | None, "(0, inf)"] = None
+    lr: Annotated[float, "(0, inf)"] = 1e-3
     backbone_lr: NonNegative = 0.25
     lr_multipliers: Annotated[dict[str, float], "[0, inf)"] = field(default_factory=dict)
     weight_decay: NonNegative = 1e-2

@@ -24,7 +24,7 @@ from refineseg.system.lock import locked
 from refineseg.training.checkpoint import checkpoints
 from refineseg.training.custom import Custom, TrainingEvent
 from refineseg.training.dead_blocks import dead_blocks, dead_blocks_warning
-from refineseg.training.optimizer import MovingAverage, freeze, learning_rate, lr_factor, own_shard
+from refineseg.training.optimizer import MovingAverage, freeze, lr_factor, own_shard
 from refineseg.training.parallel import arrange, set_up, whole_network
 from refineseg.training.preparation.prepare_run import prepare_run
 from refineseg.training.run import CHECKPOINTS, LAST, Run, restore
@@ -97,7 +97,6 @@ def fit(run: Run) -> Evaluation:
     dead: list[str] = []  # blocks that were warned of
     value, pace = 0.0, Pace(config.batch_size)
     first, device = run.position.step, fabric.device.type
-    rate = learning_rate(model.config, config)
     drawn = map(batches.at, range(first, run.steps) if config.minutes is None else itertools.count(first))
     loader = training_loader(run.pictures, drawn, config.workers, pin=device == "cuda")
     for images, labels in loader if not run.is_last else ():
@@ -116,7 +115,7 @@ def fit(run: Run) -> Evaluation:
             value = fetch_losses(run, losses, batches)
             run.spend(pace.lap())
             pace.measure(count)
-        epoch, lr, speed = step // run.per_epoch, rate * share, pace.images_per_second
+        epoch, lr, speed = step // run.per_epoch, config.lr * share, pace.images_per_second
         notify(run, TrainingEvent("train", step + 1, run.steps, epoch, value, lr, speed, pace.waiting, run=run))
         if due or run.is_last:
             check_weights(run, batches)
@@ -208,7 +207,7 @@ def warn_of_dead_blocks(run: Run, images: Tensor, known: list[str]) -> list[str]
     with run.fabric.autocast():
         dead = dead_blocks(run.model, to_input(images, run.fabric.device))
     if dead and dead != known:
-        note = dead_blocks_warning(dead, learning_rate(run.model.config, run.config))
+        note = dead_blocks_warning(dead, run.config.lr)
         notify(run, TrainingEvent("warning", run.position.step, run.steps, note=note, run=run))
     return dead
 

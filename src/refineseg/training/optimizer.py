@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from refineseg.config import ModelConfig, TrainConfig
+from refineseg.config import TrainConfig
 from refineseg.errors import ConfigError
 from refineseg.model.refinenet import RefineNet
 
@@ -22,25 +22,11 @@ def lr_multiplier(name: str, config: TrainConfig) -> float:
     return config.backbone_lr if name.startswith("backbones.") else 1.0
 
 
-def learning_rate(network: ModelConfig, config: TrainConfig) -> float:
-    """The decoder's learning rate: that of the settings, or the default for this network.
-
-    AdamW changes every weight by about its rate, so that an output of a 3x3 convolution, whose inputs are all
-    positive after a ReLU, moves nine times as far as one of a 1x1. At 1e-3 everything that the coarsest block of a
-    full cascade fuses is below zero after 30 steps, and stays there (docs/notebook/claims.md).
-    """
-    if config.lr is not None:
-        return config.lr
-    full = network.kernel_size > 1 and network.dpt is None
-    return 1e-4 if full and config.optimizer == "adamw" else 1e-3
-
-
 def make_optimizer(model: RefineNet, config: TrainConfig) -> torch.optim.Optimizer:
     """AdamW or SGD over groups with the same learning rate and weight decay, without frozen parameters.
 
     Biases and batch norm have no decay unless ``decay_all``.
     """
-    rate = learning_rate(model.config, config)
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
@@ -49,15 +35,15 @@ def make_optimizer(model: RefineNet, config: TrainConfig) -> torch.optim.Optimiz
     parameters = [
         {
             "params": members,
-            "lr": rate * multiplier,
-            "base_lr": rate * multiplier,
+            "lr": config.lr * multiplier,
+            "base_lr": config.lr * multiplier,
             "weight_decay": config.weight_decay if decayed else 0.0,
         }
         for (multiplier, decayed), members in groups.items()
     ]
     if config.optimizer == "sgd":
-        return torch.optim.SGD(parameters, lr=rate, momentum=0.9)
-    return torch.optim.AdamW(parameters, lr=rate)
+        return torch.optim.SGD(parameters, lr=config.lr, momentum=0.9)
+    return torch.optim.AdamW(parameters, lr=config.lr)
 
 
 def lr_factor(step: int, steps: int, config: TrainConfig) -> float:

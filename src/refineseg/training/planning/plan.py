@@ -8,11 +8,8 @@ from typing import Any
 
 from refineseg.config import TrainConfig
 from refineseg.data.dataset import SegmentationData
-from refineseg.model.folders.find_model import find_model
-from refineseg.model.folders.model_folder import read_config
 from refineseg.model.presets import PRESETS, SETTINGS
 from refineseg.system.text import counted
-from refineseg.training.optimizer import learning_rate
 from refineseg.training.planning.choose import (
     DEEP_FROM,
     QUICK,
@@ -33,7 +30,7 @@ LONGEST = 60  # minutes of a training without --minutes
 VALIDATIONS = 10
 VAL_SPEED = 3  # speed of prediction relative to training
 FEW_STEPS = 150  # fewer steps are worse than smaller batches
-FINE_TUNING = 0.5  # of the default learning rate: docs/notebook/experiments.md, people 4
+FINE_TUNING_RATE = 5e-4  # docs/notebook/experiments.md, people 4
 
 
 @dataclass(frozen=True)
@@ -81,9 +78,7 @@ def make_plan(
     for choice in choose_balance(summary):
         making.take(choice)
     if not preset:
-        network = read_config(find_model(making.config.model))[0]
-        rate = learning_rate(network, replace(making.config, lr=None)) * FINE_TUNING
-        making.take(Choice("lr", rate, "a trained model needs smaller steps than a new one"))
+        making.take(Choice("lr", FINE_TUNING_RATE, "a trained model needs smaller steps than a new one"))
     speed = None
     steps = making.config.steps or making.config.epochs * max(1, summary.train // making.config.batch_size)
     if not {"steps", "epochs"} & set(explicit):

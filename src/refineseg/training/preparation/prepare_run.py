@@ -27,7 +27,6 @@ from refineseg.training.custom import Callback, Custom, TrainingEvent
 from refineseg.training.distillation import prepare_teacher, unlabelled_pictures
 from refineseg.training.losses import find_loss
 from refineseg.training.memory import check_memory
-from refineseg.training.optimizer import learning_rate
 from refineseg.training.parallel import make_fabric, use_float32_depthwise
 from refineseg.training.preparation.initial_network import InitialNetwork, check_model, starting_network
 from refineseg.training.run import SETTINGS, Run
@@ -63,7 +62,6 @@ def prepare_run(
     if "loss" not in custom:
         find_loss(config.loss)
     start = starting_network(config, data)
-    config = replace(config, lr=learning_rate(start.model.config, config))
     taught = prepare_teacher(config, data, custom.get("teacher"), fabric.device)
     unlabelled, left_out = unlabelled_pictures(config, data)
     use_float32_depthwise(start.model)
