@@ -129,7 +129,7 @@ def measured(name: str, setting: Setting, compiled: bool, peak: float) -> dict[s
     net.train(setting.training)
     flops = flops_of(net, setting) * (3 if setting.training else 1)
     torch.compiler.reset()  # else the ninth network of a class is not compiled
-    run: nn.Module = torch.compile(net, dynamic=False) if compiled else net
+    run: Any = torch.compile(net, dynamic=False) if compiled else net  # typed otherwise in each version of torch
     work = work_of(run, setting, setting.precision, True)
     for _ in range(3):
         work()
