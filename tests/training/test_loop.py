@@ -90,7 +90,7 @@ def test_train_and_val_are_trained_on_together_and_keep_no_score(data: Segmentat
     train(config, data, run, callbacks=[reports.append], device="cpu")
     pictures = len(data.split("train")) + len(data.split("val"))
     assert [report.steps for report in reports if report.phase == "train"][-1] == -(-pictures // 2)
-    assert any("val is trained on" in report.note for report in reports if report.phase == "note")
+    assert any("val is or was used for training" in report.note for report in reports if report.phase == "note")
     later = dataclasses.replace(
         CONFIG, model=str(run / "last"), fields={}, steps=1
     )  # was trained on val all the same
