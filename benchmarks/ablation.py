@@ -33,6 +33,7 @@ from typing import Any
 from ablation_arms import (
     BASE,
     CASCADE,
+    CLAIM_RATES,
     CLAIM_SCALES,
     CLAIM_STEPS,
     CLAIMS,
@@ -149,7 +150,8 @@ class Bench:
         """Depth, scales, pooling and initialisation, trained to the end."""
         for arm, fields in CLAIMS.items():
             if not self.arms or arm in self.arms:
-                self.train("claims", arm, seed, self.scale.recipe, fields)
+                rates = {} if fields.get("cascade") == "single" else CLAIM_RATES
+                self.train("claims", arm, seed, replace(self.scale.recipe, lr_multipliers=rates), fields)
 
     def components(self, seed: int) -> None:
         """The block's parts, one changed at a time. The base is a run of the cascade study."""
